@@ -1,0 +1,51 @@
+"""Moving the write-ahead log into the file, beside the commits rather than within them."""
+
+import logging
+import threading
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from falcon.adapters.sqlite.database import connect
+
+log = logging.getLogger("falcon.sqlite")
+
+_EVERY_SECONDS: Final = 1.0
+_WAL_BYTES: Final = 16 << 20
+_WAL_BYTES_MAX: Final = 256 << 20
+
+
+class WalCheckpoints:
+    """A thread with a connection of its own. A passive checkpoint holds up neither readers nor the writer.
+
+    Only when the log has grown past all measure, since there was never a moment without readers or writers, does it
+    ask them to wait.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._wal = path.with_name(path.name + "-wal")
+        self._path = path
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="falcon-wal", daemon=True)
+
+    def __enter__(self) -> "WalCheckpoints":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        connection = connect(self._path)
+        while not self._ending.wait(_EVERY_SECONDS):
+            try:
+                size = self._wal.stat().st_size
+                if size > _WAL_BYTES_MAX:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+                elif size > _WAL_BYTES:
+                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            except (OSError, apsw.Error) as error:
+                log.warning("the write-ahead log could not be moved into the file: %s", error)
+        connection.close()

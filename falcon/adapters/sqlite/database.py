@@ -1,0 +1,164 @@
+"""The file: its schema, its settings, and how to open it."""
+
+import secrets
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from falcon.journal.ports import JournalUnavailable
+
+SCHEMA_VERSION: Final = 1
+# 3.51.3 is the first without a bug that corrupts the WAL when two connections checkpoint at once.
+SQLITE_VERSION_MIN: Final = (3, 51, 3)
+BUSY_MILLISECONDS: Final = 10_000
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+
+CREATE TABLE journal (
+    partition INTEGER NOT NULL, offset INTEGER NOT NULL, epoch INTEGER NOT NULL, n INTEGER NOT NULL,
+    data BLOB NOT NULL, PRIMARY KEY (partition, offset)
+) WITHOUT ROWID;
+CREATE TABLE epochs (partition INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, owner TEXT NOT NULL);
+-- One row, raised by every takeover: a writer that finds it unchanged need not look at each partition's epoch.
+CREATE TABLE fence (id INTEGER PRIMARY KEY CHECK (id = 1), takeovers INTEGER NOT NULL);
+INSERT INTO fence VALUES (1, 0);
+
+CREATE TABLE checkpoints (
+    partition INTEGER PRIMARY KEY, version INTEGER NOT NULL, offset INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    n INTEGER NOT NULL, state BLOB NOT NULL
+);
+CREATE TABLE snapshots (
+    partition INTEGER NOT NULL, key TEXT NOT NULL, version INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    data BLOB NOT NULL, PRIMARY KEY (partition, key)
+) WITHOUT ROWID;
+CREATE TABLE answers (
+    partition INTEGER NOT NULL, at INTEGER NOT NULL, offset INTEGER NOT NULL, version INTEGER NOT NULL,
+    data BLOB NOT NULL, PRIMARY KEY (partition, at, offset)
+) WITHOUT ROWID;
+
+-- positions: 64-bit (offset, epoch, n) of each partition, in order.
+CREATE TABLE projections (name TEXT PRIMARY KEY, positions BLOB NOT NULL, stopped TEXT) WITHOUT ROWID;
+"""
+
+# The read tables by projection. "{}" is empty for the live ones and a suffix for those of a rebuild.
+READ_TABLES: Final[dict[str, dict[str, str]]] = {
+    "timeline": {
+        "timeline": """CREATE TABLE timeline{} (
+            room_id INTEGER NOT NULL, seq INTEGER NOT NULL, message BLOB NOT NULL, PRIMARY KEY (room_id, seq)
+        ) WITHOUT ROWID""",
+    },
+    "rooms": {
+        "rooms": """CREATE TABLE rooms{} (
+            room_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
+            created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, last_seq INTEGER NOT NULL DEFAULT 0,
+            revision INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT ''
+        )""",
+    },
+    "memberships": {
+        "memberships": """CREATE TABLE memberships{} (
+            room_id INTEGER NOT NULL, account_id INTEGER NOT NULL, role TEXT NOT NULL, read_seq INTEGER NOT NULL,
+            PRIMARY KEY (room_id, account_id)
+        ) WITHOUT ROWID""",
+        "memberships_by_account": """CREATE TABLE memberships_by_account{} (
+            account_id INTEGER NOT NULL, room_id INTEGER NOT NULL, PRIMARY KEY (account_id, room_id)
+        ) WITHOUT ROWID""",
+        "mentions": """CREATE TABLE mentions{} (
+            account_id INTEGER NOT NULL, room_id INTEGER NOT NULL, seq INTEGER NOT NULL,
+            PRIMARY KEY (account_id, room_id, seq)
+        ) WITHOUT ROWID""",
+    },
+    "accounts": {
+        "accounts": """CREATE TABLE accounts{} (
+            account_id INTEGER PRIMARY KEY, name TEXT NOT NULL, is_admin INTEGER NOT NULL, created_at TEXT NOT NULL
+        )""",
+        "tokens": """CREATE TABLE tokens{} (
+            account_id INTEGER NOT NULL, token_id INTEGER NOT NULL, token_hash TEXT NOT NULL,
+            created_at TEXT NOT NULL, PRIMARY KEY (account_id, token_id)
+        ) WITHOUT ROWID""",
+    },
+}
+
+
+class WrongDatabase(Exception):
+    """The file is not what the settings say; the message says what to do."""
+
+
+def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> apsw.Connection:
+    """A connection for one thread at a time. Raises JournalUnavailable."""
+    flags = apsw.SQLITE_OPEN_READWRITE if writable else apsw.SQLITE_OPEN_READONLY
+    try:
+        connection = apsw.Connection(str(path), flags=flags)
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        connection.pragma("synchronous", synchronous)
+        connection.pragma("mmap_size", 256 << 20)
+        connection.pragma("cache_size", -65_536)  # KiB
+        # The journal decides when to move the WAL into the file, in the background: see wal.py.
+        connection.wal_autocheckpoint(0)
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+    return connection
+
+
+def prepare(path: Path, partitions: int) -> None:
+    """Create the file, or check that it was made for this many partitions. Raises WrongDatabase, JournalUnavailable."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        connection = apsw.Connection(str(path))
+        connection.set_busy_timeout(BUSY_MILLISECONDS)
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "FULL")
+        with transaction(connection):
+            if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
+                _create(connection, partitions)
+            _check(connection, path, partitions)
+        connection.close()
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+
+
+def _create(connection: apsw.Connection, partitions: int) -> None:
+    connection.execute(_SCHEMA)
+    for projection, tables in READ_TABLES.items():
+        for ddl in tables.values():
+            connection.execute(ddl.format(""))
+        connection.execute("INSERT INTO projections VALUES (?, ?, NULL)", (projection, bytes(24 * partitions)))
+    rows = {"schema": SCHEMA_VERSION, "partitions": partitions, "instance": secrets.token_hex(8), "made": time.time()}
+    connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+
+
+def _check(connection: apsw.Connection, path: Path, partitions: int) -> None:
+    meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta"))
+    if meta["schema"] != SCHEMA_VERSION:
+        raise WrongDatabase(
+            f"{path} has schema {meta['schema']}, this Falcon knows {SCHEMA_VERSION}: run the version that made it, "
+            "export, and import into a new data folder"
+        )
+    if meta["partitions"] != partitions:
+        raise WrongDatabase(
+            f"{path} was made with {meta['partitions']} partitions, which is fixed for ever; the settings say "
+            f"{partitions}. Set FALCON_PARTITIONS={meta['partitions']}, or take another data folder"
+        )
+
+
+class transaction:
+    """BEGIN IMMEDIATE ... COMMIT, or a savepoint within an open transaction; undone when the block raises."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._nested = False
+
+    def __enter__(self) -> apsw.Connection:
+        self._nested = self._connection.in_transaction
+        self._connection.execute("SAVEPOINT nested" if self._nested else "BEGIN IMMEDIATE")
+        return self._connection
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._connection.execute("RELEASE nested" if self._nested else "COMMIT")
+        elif self._nested:
+            self._connection.execute("ROLLBACK TO nested; RELEASE nested")
+        elif self._connection.in_transaction:  # SQLite has undone it itself after some errors, a full disk among them
+            self._connection.execute("ROLLBACK")

@@ -1,0 +1,179 @@
+"""Queries on the read tables.
+
+Every method runs on the caller's thread: a page of a warm database takes some tens of microseconds, less than handing
+it to another thread and back. docs/decisions says when that is right.
+"""
+
+import functools
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, ParamSpec, TypeVar
+
+import apsw
+
+from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.store import ReadStoreUnavailable
+
+_OFFSET = struct.Struct("<q16x")
+_ROOM: Final = (
+    "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.revision, r.updated_at, r.smaller, r.larger"
+)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _query(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    @functools.wraps(method)
+    async def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(*args, **kwargs)
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
+
+    return asked
+
+
+def _room(row: Any) -> RoomRow:
+    *fields, smaller, larger = row
+    peers = None if smaller is None else (smaller, larger)
+    return RoomRow(*fields, peers)  # type: ignore[call-arg]  # the columns of _ROOM are its fields
+
+
+class SqliteReadStore:
+    """ReadStore over one read-only connection, for one thread."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+
+    @_query
+    async def applied(self, partition: Partition) -> int:
+        rows: Any = self._execute("SELECT positions FROM projections WHERE name NOT LIKE '%\\_rebuilding' ESCAPE '\\'")
+        return min(int(_OFFSET.unpack_from(positions, partition * 24)[0]) for (positions,) in rows)
+
+    @_query
+    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+        row: Any = self._execute(
+            "SELECT m.role, m.read_seq, r.last_seq, r.revision FROM memberships m JOIN rooms r USING (room_id)"
+            " WHERE m.room_id = ? AND m.account_id = ?",
+            (room_id, account_id),
+        ).fetchone()
+        return None if row is None else Access(*row)
+
+    @_query
+    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+        rows: Any = self._execute(
+            "SELECT message FROM timeline WHERE room_id = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+            (room_id, first, last),
+        )
+        return [message for (message,) in rows]
+
+    @_query
+    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
+        return self._message(room_id, seq)
+
+    @_query
+    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
+        # The revision first: what is read after it is at least as new.
+        row: Any = self._execute("SELECT revision FROM rooms WHERE room_id = ?", (room_id,)).fetchone()
+        return self._message(room_id, seq), 0 if row is None else row[0]
+
+    @_query
+    async def room(self, room_id: RoomId) -> RoomRow | None:
+        row = self._execute(f"SELECT {_ROOM} FROM rooms r WHERE room_id = ?", (room_id,)).fetchone()
+        return None if row is None else _room(row)
+
+    @_query
+    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+        before = "" if cursor is None else "AND (r.updated_at, r.room_id) < (?, ?)"
+        bindings = (account_id,) if cursor is None else (account_id, cursor.updated_at, cursor.room_id)
+        # The inner query picks the rooms, the outer one looks up what only the picked ones need.
+        rows: Any = self._execute(
+            "SELECT r.*, (SELECT count(*) FROM mentions x WHERE x.account_id = r.account_id"
+            "   AND x.room_id = r.room_id AND x.seq > r.read_seq),"
+            " (SELECT message FROM timeline t WHERE t.room_id = r.room_id AND t.seq = r.last_seq) FROM ("
+            f" SELECT {_ROOM}, m.account_id, m.role, m.read_seq FROM memberships_by_account b"
+            "  JOIN memberships m USING (account_id, room_id) JOIN rooms r USING (room_id)"
+            f"  WHERE b.account_id = ? {before} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) r"
+            " ORDER BY r.updated_at DESC, r.room_id DESC",
+            (*bindings, limit),
+        )
+        return [
+            RoomSummaryRow(_room(room), role, read_seq, mentions, message)
+            for *room, _, role, read_seq, mentions, message in rows
+        ]
+
+    @_query
+    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+        rows: Any = self._execute(
+            "SELECT m.account_id, coalesce(a.name, ''), m.role, m.read_seq FROM memberships m"
+            " LEFT JOIN accounts a USING (account_id)"
+            " WHERE m.room_id = ? AND m.account_id > ? ORDER BY m.account_id LIMIT ?",
+            (room_id, after, limit),
+        )
+        return [MemberRow(*row) for row in rows]
+
+    @_query
+    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+        row: Any = self._execute(
+            "SELECT count(*) FROM mentions WHERE account_id = ? AND room_id = ? AND seq > ? AND seq <= ?",
+            (account_id, room_id, after, through),
+        ).fetchone()
+        return int(row[0])
+
+    @_query
+    async def account(self, account_id: AccountId) -> AccountRow | None:
+        row = self._execute(
+            "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id = ?", (account_id,)
+        ).fetchone()
+        return None if row is None else _account(row)
+
+    @_query
+    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]:
+        rows = self._execute(
+            "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id > ?"
+            " ORDER BY account_id LIMIT ?",
+            (after, limit),
+        )
+        return [_account(row) for row in rows]
+
+    @_query
+    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
+        row = self._execute(
+            "SELECT a.account_id, a.name, a.is_admin, a.created_at FROM tokens t JOIN accounts a USING (account_id)"
+            " WHERE t.account_id = ? AND t.token_hash = ?",
+            (account_id, token_hash),
+        ).fetchone()
+        return None if row is None else _account(row)
+
+    @_query
+    async def tokens(self, account_id: AccountId) -> list[TokenRow]:
+        rows: Any = self._execute(
+            "SELECT token_id, created_at FROM tokens WHERE account_id = ? ORDER BY token_id", (account_id,)
+        )
+        return [TokenRow(*row) for row in rows]
+
+    @_query
+    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]:
+        rows = self._execute(f"SELECT {_ROOM} FROM rooms r WHERE room_id > ? ORDER BY room_id LIMIT ?", (after, limit))
+        return [_room(row) for row in rows]
+
+    @_query
+    async def totals(self) -> tuple[int, int, int]:
+        row: Any = self._execute(
+            "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
+        ).fetchone()
+        return row[0], row[1], row[2] or 0
+
+    def _message(self, room_id: RoomId, seq: Seq) -> bytes | None:
+        row: Any = self._execute(
+            "SELECT message FROM timeline WHERE room_id = ? AND seq = ?", (room_id, seq)
+        ).fetchone()
+        return None if row is None else row[0]
+
+
+def _account(row: Any) -> AccountRow:
+    account_id, name, is_admin, created_at = row
+    return AccountRow(account_id, name, bool(is_admin), created_at)

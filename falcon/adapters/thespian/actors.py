@@ -1,0 +1,218 @@
+"""The actor classes. They are the same under every system base; what differs is who wakes a shard for the journal.
+
+Thespian runs a handler that raises again, so nothing may escape one: a fault that is not a refusal ends the actor's
+process, and whoever supervises it starts it anew, to recover from the log.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeAlias
+
+import msgspec
+from thespian.actors import Actor, ActorExitRequest, ChildActorExited, ThespianWatch, WakeupMessage, WatchMessage
+
+from falcon.journal.ports import Completed, Submission
+from falcon.write.protocol import BatchReply, CommandBatch, decode_batch, encode_replies
+from falcon.write.shard import Shard
+
+log = logging.getLogger("falcon.actors")
+
+TICK_SECONDS = 0.25
+
+BuildShard: TypeAlias = Callable[[Completed], Shard]
+Wake: TypeAlias = Callable[[], None]
+
+
+class StartShard(msgspec.Struct, frozen=True):
+    """``build`` makes the shard, with its journal; it must pickle where an actor is a process.
+
+    ``wake``: how to have a Drain sent to the actor, from any thread. None where the actor watches a socket itself.
+    """
+
+    name: str
+    build: BuildShard
+    wake: Wake | None = None
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """The journal has completed something."""
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Some time has passed."""
+
+
+class CloseShard(msgspec.Struct, frozen=True):
+    """Write what there is to write, then let go of the journal."""
+
+
+class WhereAreShards(msgspec.Struct, frozen=True):
+    """Asks the Supervisor."""
+
+
+class Shards(msgspec.Struct, frozen=True):
+    """The shards' addresses, in order, and how often each has been started."""
+
+    addresses: list[Any]
+    starts: list[int]
+    pids: tuple[int, int]  # of the Supervisor and of its parent, the system's admin
+
+
+class StartShards(msgspec.Struct, frozen=True):
+    shards: list[StartShard]
+
+
+class RoomShardActor(Actor):  # type: ignore[misc]
+    """The shell around a Shard: batches in, replies out, as messages."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._shard: Shard | None = None
+        self._in_process = False
+        self._closed = False
+        self._completions: deque[Sequence[Submission]] = deque()
+        self._watched: socket.socket | None = None
+        self._senders: dict[str, Any] = {}
+
+    def receiveMessage(self, message: Any, sender: Any) -> ThespianWatch | None:
+        try:
+            self._handle(message, sender)
+        except Exception:
+            # The state in memory may be wrong now; the log is right. See the module's docstring.
+            log.exception("shard failed at %s; it ends, to be started again", type(message).__name__)
+            os._exit(70)
+        return None if self._watched is None else ThespianWatch([self._watched.fileno()])
+
+    def _handle(self, message: Any, sender: Any) -> None:
+        match message:
+            case bytes():  # a batch from another process
+                self._execute(decode_batch(message), sender)
+            case CommandBatch():
+                self._execute(message, sender)
+            case WatchMessage() | Drain():
+                self._drain()
+            case WakeupMessage():
+                self._tick()
+                self.wakeupAfter(timedelta(seconds=TICK_SECONDS))
+            case Tick():
+                self._tick()
+            case StartShard():
+                self._start(message)
+            case CloseShard() | ActorExitRequest():
+                self._close()
+        if self._in_process:
+            self.send(sender, self._replies())
+        elif self._shard is not None:
+            self._send_replies()
+
+    def _start(self, message: StartShard) -> None:
+        self._in_process = message.wake is not None
+        wake = message.wake or self._watch()
+
+        def completed(submissions: Sequence[Submission]) -> None:
+            self._completions.append(submissions)
+            wake()
+
+        self._shard = message.build(completed)
+        self._shard.start()
+        if not self._in_process:
+            self.wakeupAfter(timedelta(seconds=TICK_SECONDS))
+
+    def _watch(self) -> Wake:
+        """A socket that Thespian waits for beside the mailbox; one byte means: look at the completions."""
+        self._watched, waking = socket.socketpair()
+        self._watched.setblocking(False)
+        waking.setblocking(False)
+
+        def wake() -> None:
+            with contextlib.suppress(BlockingIOError):  # it is full of bytes that say the same
+                waking.send(b"\0")
+
+        return wake
+
+    def _execute(self, batch: CommandBatch, sender: Any) -> None:
+        if self._shard is None or self._closed:
+            return  # nobody waits past the deadline, and nothing was done
+        name = str(sender)
+        self._senders[name] = sender
+        self._shard.execute(batch, name)
+        self._drain()
+
+    def _drain(self) -> None:
+        """Also called with every batch, since what wakes us may come late under load."""
+        if self._watched is not None:
+            with contextlib.suppress(BlockingIOError):
+                while self._watched.recv(4096):
+                    pass
+        while self._completions and self._shard is not None:
+            self._shard.completed(self._completions.popleft())
+
+    def _tick(self) -> None:
+        if self._shard is not None and not self._closed:
+            self._shard.tick()
+            if self._shard.lost:
+                log.error("another process has taken this shard's partitions over; it ends")
+                os._exit(71)
+
+    def _close(self) -> None:
+        if self._shard is not None and not self._closed:
+            self._closed = True
+            self._shard.close()
+            self._drain()
+
+    def _replies(self) -> list[BatchReply]:
+        if self._shard is None:
+            return []
+        return [reply for _, reply in self._shard.take_replies()]
+
+    def _send_replies(self) -> None:
+        if self._shard is None:
+            return
+        by_sender: dict[str, list[BatchReply]] = {}
+        for name, reply in self._shard.take_replies():
+            by_sender.setdefault(name, []).append(reply)
+        for name, replies in by_sender.items():
+            self.send(self._senders[name], encode_replies(replies))
+
+
+class Supervisor(Actor):  # type: ignore[misc]
+    """The parent of the shards: starts them, and starts again the one that dies."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._starts: list[StartShard] = []
+        self._addresses: list[Any] = []
+        self._counts: list[int] = []
+
+    def receiveMessage(self, message: Any, sender: Any) -> None:
+        match message:
+            case StartShards(shards=shards):
+                if not self._starts:
+                    self._starts = shards
+                    self._addresses = [self._create(start) for start in shards]
+                    self._counts = [1] * len(shards)
+                self.send(sender, self._describe())
+            case WhereAreShards():
+                self.send(sender, self._describe())
+            case ChildActorExited(childAddress=address):
+                self._restart(address)
+
+    def _describe(self) -> Shards:
+        return Shards(self._addresses, self._counts, (os.getpid(), os.getppid()))
+
+    def _create(self, start: StartShard) -> Any:
+        address = self.createActor(RoomShardActor)
+        self.send(address, start)
+        return address
+
+    def _restart(self, address: Any) -> None:
+        for index, known in enumerate(self._addresses):
+            if known == address:
+                log.warning("shard %s has ended; starting it again", self._starts[index].name)
+                self._addresses[index] = self._create(self._starts[index])
+                self._counts[index] += 1

@@ -1,0 +1,79 @@
+"""The gateway to shards in this process (``simpleSystemBase``): an actor is an object, called on the event loop."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from thespian.actors import ActorSystem
+
+from falcon.adapters.thespian.actors import (
+    TICK_SECONDS,
+    BuildShard,
+    CloseShard,
+    Drain,
+    RoomShardActor,
+    StartShard,
+    Tick,
+)
+from falcon.write.gateway import Lane
+from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
+
+
+class LocalGateway:
+    """Hosts the shards and asks them. Everything happens on the loop's thread, but for the journal's commits."""
+
+    def __init__(self, lanes: list[Lane], close: Callable[[], None]) -> None:
+        self._lanes = lanes
+        self.close = close
+
+    @classmethod
+    async def start(cls, builds: Sequence[BuildShard], mailbox_bound: int) -> "LocalGateway":
+        loop = asyncio.get_running_loop()
+        system = ActorSystem("simpleSystemBase", logDefs=False)
+        ticks: list[asyncio.TimerHandle] = []
+        hosted = [_HostedShard(system, loop, str(i), build, mailbox_bound) for i, build in enumerate(builds)]
+
+        def tick() -> None:
+            ticks[:] = [loop.call_later(TICK_SECONDS, tick)]
+            for shard in hosted:
+                shard.ask(Tick())
+
+        def close() -> None:
+            ticks.pop().cancel()
+            for shard in hosted:
+                shard.close()
+            system.shutdown()
+
+        tick()
+        return cls([shard.lane for shard in hosted], close)
+
+    async def ask(self, envelope: CommandEnvelope) -> Reply:
+        return await self._lanes[envelope.partition % len(self._lanes)].ask(envelope)
+
+
+class _HostedShard:
+    """One actor of the in-process system. Each message to it is answered with the replies that are ready."""
+
+    def __init__(
+        self, system: ActorSystem, loop: asyncio.AbstractEventLoop, name: str, build: BuildShard, mailbox_bound: int
+    ) -> None:
+        self._system = system
+        self._closed = False
+        self._address = system.createActor(RoomShardActor)
+        self.lane = Lane(name, self._send, mailbox_bound)
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(self.ask, Drain())
+
+        self.ask(StartShard(name, build, wake))
+
+    def close(self) -> None:
+        self.ask(CloseShard())
+        self._closed = True  # completions that are still on their way find nobody
+
+    def ask(self, message: Drain | Tick | CloseShard | StartShard | CommandBatch) -> None:
+        if not self._closed:
+            for reply in self._system.ask(self._address, message) or ():
+                self.lane.replied(reply)
+
+    def _send(self, batch: CommandBatch) -> None:
+        self.ask(batch)

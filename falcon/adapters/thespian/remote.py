@@ -1,0 +1,122 @@
+"""The gateway to shards in processes of their own: a batch crosses as one blob of bytes.
+
+An endpoint of the actor system belongs to one thread for its life, and has one batch away at a time: several in
+flight on one endpoint delay each other, and a late reply would be taken for another's.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+import time
+from typing import Any, Final
+
+from thespian.actors import ActorSystem
+
+from falcon.adapters.thespian.actors import Shards, Supervisor, WhereAreShards
+from falcon.adapters.thespian.system import BASE, SUPERVISOR
+from falcon.write.gateway import Lane
+from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply, decode_replies, encode_batch
+
+log = logging.getLogger("falcon.gateway")
+
+# How often a lane that waits asks whether its shard is still the one that it sent to.
+_LISTEN_SECONDS: Final = 0.1
+_ATTACH_SECONDS: Final = 10
+
+
+class RemoteGateway:
+    """One lane a shard, some endpoints (threads) a lane."""
+
+    def __init__(self, lanes: list[Lane], endpoints: list["_Endpoint"]) -> None:
+        self._lanes = lanes
+        self._endpoints = endpoints
+
+    @classmethod
+    async def attach(cls, port: int, shards: int, endpoints_a_lane: int, mailbox_bound: int) -> "RemoteGateway":
+        """To a system that runs, and must: otherwise Thespian would start one here."""
+        loop = asyncio.get_running_loop()
+        system = ActorSystem(BASE, {"Admin Port": port})
+        lanes: list[Lane] = []
+        endpoints: list[_Endpoint] = []
+        for index in range(shards):
+            batches: queue.SimpleQueue[CommandBatch | None] = queue.SimpleQueue()
+            lane = Lane(str(index), batches.put, mailbox_bound, endpoints_a_lane)
+            lanes.append(lane)
+            endpoints += [_Endpoint(system, loop, lane, index, batches) for _ in range(endpoints_a_lane)]
+        return cls(lanes, endpoints)
+
+    async def ask(self, envelope: CommandEnvelope) -> Reply:
+        return await self._lanes[envelope.partition % len(self._lanes)].ask(envelope)
+
+    def close(self) -> None:
+        for endpoint in self._endpoints:
+            endpoint.close()
+
+
+class _Endpoint:
+    """A thread that takes a lane's batches, one at a time, to the shard and the replies back."""
+
+    def __init__(
+        self,
+        system: ActorSystem,
+        loop: asyncio.AbstractEventLoop,
+        lane: Lane,
+        shard: int,
+        batches: "queue.SimpleQueue[CommandBatch | None]",
+    ) -> None:
+        self._system = system
+        self._loop = loop
+        self._lane = lane
+        self._shard = shard
+        self._batches = batches
+        self._supervisor: Any = None
+        self._address: Any = None
+        self._starts = 0
+        self._thread = threading.Thread(target=self._run, name=f"falcon-lane-{shard}", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._batches.put(None)
+        self._thread.join(2)
+
+    def _run(self) -> None:
+        with self._system.private() as endpoint:
+            self._supervisor = endpoint.createActor(Supervisor, globalName=SUPERVISOR)
+            self._locate(endpoint.ask(self._supervisor, WhereAreShards(), _ATTACH_SECONDS))
+            while (batch := self._batches.get()) is not None:
+                try:
+                    self._carry(endpoint, batch)
+                except Exception:
+                    # Whatever Thespian met: the batch's outcome is unknown, and the next one finds its way anew.
+                    log.exception("a batch to shard %d failed", self._shard)
+                    self._give_up(batch)
+
+    def _carry(self, endpoint: ActorSystem, batch: CommandBatch) -> None:
+        starts = self._starts
+        endpoint.tell(self._address, encode_batch(batch))
+        missing = len(batch.commands)
+        until = max(command.deadline for command in batch.commands)
+        while missing and time.monotonic() < until:
+            message = endpoint.listen(_LISTEN_SECONDS)
+            if isinstance(message, bytes):
+                replies = decode_replies(message)
+                missing -= sum(len(reply.replies) for reply in replies if reply.number == batch.number)
+                for reply in replies:
+                    self._loop.call_soon_threadsafe(self._lane.replied, reply)
+            elif isinstance(message, Shards):
+                self._locate(message)
+                if self._starts != starts:
+                    break  # the shard that had the batch is gone
+            elif message is None:
+                endpoint.tell(self._supervisor, WhereAreShards())
+        if missing:
+            self._give_up(batch)
+
+    def _give_up(self, batch: CommandBatch) -> None:
+        self._loop.call_soon_threadsafe(self._lane.give_up, batch.number)
+
+    def _locate(self, shards: Shards | None) -> None:
+        if isinstance(shards, Shards):
+            self._address = shards.addresses[self._shard]
+            self._starts = shards.starts[self._shard]

@@ -1,0 +1,228 @@
+"""The composition root: the one place that sees the settings together with the adapters."""
+
+import asyncio
+import logging
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Protocol
+
+import apsw
+import msgspec
+
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.checkpoints import WalCheckpoints
+from falcon.adapters.sqlite.journal import SqliteJournal
+from falcon.adapters.sqlite.read_store import SqliteReadStore
+from falcon.adapters.sqlite.source import SqliteSource
+from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
+from falcon.domain.commands import CreateAccount
+from falcon.http import tokens
+from falcon.http.edge import Edge, EdgeLimits
+from falcon.journal.ports import Append, Completed
+from falcon.projections.projection import PROJECTIONS
+from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.settings import Settings
+from falcon.write.clock import SystemClock
+from falcon.write.gateway import CommandGateway, partition_for
+from falcon.write.protocol import Accepted, CommandEnvelope
+from falcon.write.shard import Shard, ShardLimits
+
+log = logging.getLogger("falcon")
+
+_START_SECONDS = 30
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """The first accounts of a new Falcon, for whoever may read its data folder."""
+
+    account_id: int
+    token: str
+    admin_account_id: int
+    admin_token: str
+
+
+class HostedGateway(CommandGateway, Protocol):
+    def close(self) -> None: ...
+
+
+def sqlite_version() -> str:
+    """The SQLite inside apsw."""
+    return apsw.sqlite_lib_version()
+
+
+def configure_logging(level: str) -> None:
+    """To standard error, with a handler of our own: an actor's root logger would send each line through its system."""
+    logger = logging.getLogger("falcon")
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s [{os.getpid()}] %(name)s: %(message)s"))
+    logger.handlers[:] = [handler]
+
+
+# --- the write side ---------------------------------------------------------------------------------------------------
+
+
+def shard_builds(settings: Settings) -> list[Callable[[Completed], Shard]]:
+    """How to make each shard, wherever it is to run: these pickle."""
+    return [partial(build_shard, settings, index) for index in range(settings.shards)]
+
+
+def build_shard(settings: Settings, index: int, completed: Completed) -> Shard:
+    """Raises JournalUnavailable."""
+    if settings.system_base != "simpleSystemBase":
+        configure_logging(settings.log_level)
+    connection = database.connect(settings.database)
+    within: Callable[[Sequence[Append]], None] | None = None
+    if settings.projection == "inline":
+        within = InlineProjector(PROJECTIONS, SqliteTables(connection), partial(SqliteSavepoint, connection)).apply
+    source = SqliteSource(database.connect(settings.database))
+    return Shard(
+        range(index, settings.partitions, settings.shards),
+        SqliteJournal(connection, completed, within),
+        source,
+        source,
+        SystemClock(),
+        ShardLimits(
+            answer_window_ms=round(settings.answer_window_seconds * 1000),
+            checkpoint_events=settings.checkpoint_events,
+            passivate_seconds=settings.passivate_seconds,
+            hot_aggregates=settings.hot_aggregates,
+        ),
+        owner=f"shard {index}, process {os.getpid()}",
+    )
+
+
+async def start_gateway(settings: Settings, actors_port: int | None) -> HostedGateway:
+    """To shards in this process, or to the actor system at ``actors_port``. Thespian is imported where it is used."""
+    if actors_port is None:
+        from falcon.adapters.thespian.local import LocalGateway
+
+        return await LocalGateway.start(shard_builds(settings), settings.mailbox_bound)
+    from falcon.adapters.thespian.remote import RemoteGateway
+
+    return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
+
+
+# --- the read side ----------------------------------------------------------------------------------------------------
+
+
+class CatchUpThread:
+    """Keeps the read tables up to date from a thread of its own, with connections of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="falcon-catch-up", daemon=True)
+
+    def start(self) -> "CatchUpThread":
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        catch_up_until(self._settings, self._ending.is_set, idle_seconds=0.5)
+
+
+def catch_up_until(settings: Settings, ending: Callable[[], bool], idle_seconds: float) -> None:
+    """Apply what the tables lack, until ``ending``."""
+    source = SqliteSource(database.connect(settings.database, writable=False))
+    tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
+    catch_up = CatchUp(PROJECTIONS, source, tables)
+    while not ending():
+        if not catch_up.step():
+            source.wait(idle_seconds)
+
+
+def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
+    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does."""
+    database.prepare(settings.database, settings.partitions)
+    source = SqliteSource(database.connect(settings.database, writable=False))
+    # Not a commit of the journal: what a crash would take, the next rebuild makes again.
+    tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
+    with WalCheckpoints(settings.database):
+        return Rebuild(name, PROJECTIONS[name], source, tables, progress).run()
+
+
+# --- the edge ---------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serving(settings: Settings, actors_port: int | None = None) -> AsyncIterator[Edge]:
+    """An edge that accepts commands and queries; what it started has ended when the block is left."""
+    gateway = await start_gateway(settings, actors_port)
+    read_connection = database.connect(settings.database, writable=False)
+    source = SqliteSource(database.connect(settings.database, writable=False))
+    catch_up = CatchUpThread(settings).start() if settings.projection == "inline" else None
+    edge = Edge(
+        gateway,
+        SqliteReadStore(read_connection),
+        settings.partitions,
+        source.instance,
+        server_secret(settings),
+        EdgeLimits(command_seconds=settings.command_seconds, body_max=settings.body_max),
+    )
+    try:
+        with WalCheckpoints(settings.database):
+            yield edge
+            if catch_up is not None:
+                await asyncio.to_thread(catch_up.stop)
+            gateway.close()
+    finally:
+        read_connection.close()
+
+
+def server_secret(settings: Settings) -> bytes:
+    """Made once for a data folder; tokens of keyed commands are derived from it."""
+    path = settings.data_dir / "secret"
+    if not path.exists():
+        _write_private(settings, "secret", secrets.token_bytes(32))
+    return path.read_bytes()
+
+
+async def credentials(settings: Settings, edge: Edge) -> Credentials:
+    """Those of the data folder; for a new one, two accounts are made: an admin's, and one to begin with."""
+    path = settings.data_dir / "credentials.json"
+    if path.exists():
+        return msgspec.json.decode(path.read_bytes(), type=Credentials)
+    admin_id, admin_token = await _create_account(edge, "Admin", is_admin=True)
+    account_id, token = await _create_account(edge, "First account", is_admin=False)
+    made = Credentials(account_id, token, admin_id, admin_token)
+    _write_private(settings, "credentials.json", msgspec.json.encode(made))
+    return made
+
+
+async def _create_account(edge: Edge, name: str, *, is_admin: bool) -> tuple[int, str]:
+    secret = secrets.token_urlsafe(32)
+    command = CreateAccount(name, is_admin, tokens.hash_of(secret))
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        partition = partition_for(command, 0, None, edge.partitions)
+        reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
+        if isinstance(reply, Accepted):
+            account_id: int = reply.answer.account_id  # type: ignore[union-attr]
+            return account_id, tokens.token(account_id, secret)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the first account could not be made: {reply}")
+        await asyncio.sleep(0.1)
+
+
+def _write_private(settings: Settings, name: str, data: bytes) -> None:
+    """Whole or not at all, for the owner's eyes only."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    partial_file = settings.data_dir / f".{name}.{os.getpid()}"
+    handle = os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial_file.replace(settings.data_dir / name)

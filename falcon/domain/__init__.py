@@ -1,0 +1,1 @@
+"""The rules of chat: pure values and functions. No I/O, no clock, no randomness."""

@@ -1,0 +1,37 @@
+"""The state of an account, and how events change it."""
+
+from typing import assert_never
+
+import msgspec
+from immutables import Map
+
+from falcon.domain.events import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.domain.ids import AccountId, RoomId
+
+
+class Account(msgspec.Struct, frozen=True):
+    """``directs``: peer to room, for the pairs in which this account has the smaller id."""
+
+    account_id: AccountId
+    name: str
+    is_admin: bool
+    tokens: "Map[int, str]" = Map()
+    tokens_issued: int = 0
+    directs: "Map[AccountId, RoomId]" = Map()
+
+
+def evolve(account: Account | None, event: AccountEvent) -> Account:
+    """The account after the event. Never refuses."""
+    if isinstance(event, AccountCreated):
+        return Account(event.account_id, event.name, event.is_admin)
+    assert account is not None, f"{event} came before its account was created"
+    match event:
+        case TokenIssued(token_id=token_id, token_hash=token_hash):
+            tokens = account.tokens.set(token_id, token_hash)
+            return msgspec.structs.replace(account, tokens=tokens, tokens_issued=token_id)
+        case TokenRevoked(token_id=token_id):
+            return msgspec.structs.replace(account, tokens=account.tokens.delete(token_id))
+        case DirectRoomOpened(peer=peer, room_id=room_id):
+            return msgspec.structs.replace(account, directs=account.directs.set(peer, room_id))
+        case _:
+            assert_never(event)

@@ -1,0 +1,150 @@
+"""What can be asked of the write side. ``by`` is the account that asks, already authenticated."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.message import Message
+
+Role: TypeAlias = Literal["admin", "member", "readonly"]
+RoomKind: TypeAlias = Literal["group", "direct"]
+
+
+class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One member of a room in the making."""
+
+    account_id: AccountId
+    role: Role = "member"
+
+
+class CreateRoom(msgspec.Struct, frozen=True, tag=True):
+    by: AccountId
+    name: str
+    description: str = ""
+    members: tuple[Invitation, ...] = ()
+
+
+class OpenDirect(msgspec.Struct, frozen=True, tag=True):
+    """The room of a pair of accounts; decided where the smaller id of the pair lives, so there is one for ever."""
+
+    by: AccountId
+    peer: AccountId
+
+
+class ChangeRoom(msgspec.Struct, frozen=True, tag=True):
+    by: AccountId
+    room_id: RoomId
+    name: str | None = None
+    description: str | None = None
+
+
+class DeleteRoom(msgspec.Struct, frozen=True, tag=True):
+    by: AccountId
+    room_id: RoomId
+
+
+class PutMember(msgspec.Struct, frozen=True, tag=True):
+    """Bring an account in, or change its role. That the account exists is the sender's to check."""
+
+    by: AccountId
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+
+
+class RemoveMember(msgspec.Struct, frozen=True, tag=True):
+    """Removing oneself is leaving."""
+
+    by: AccountId
+    room_id: RoomId
+    account_id: AccountId
+
+
+class PostMessage(msgspec.Struct, frozen=True, tag=True):
+    by: AccountId
+    room_id: RoomId
+    text: str
+    reply_to: Seq | None = None
+    mentions: tuple[AccountId, ...] = ()
+
+
+class EditMessage(msgspec.Struct, frozen=True, tag=True):
+    """``known`` is the message as the read side showed it, at the room's ``known_revision``; see Room.changes."""
+
+    by: AccountId
+    room_id: RoomId
+    seq: Seq
+    text: str
+    mentions: tuple[AccountId, ...] | None = None
+    known: Message | None = None
+    known_revision: int = 0
+
+
+class DeleteMessage(msgspec.Struct, frozen=True, tag=True):
+    by: AccountId
+    room_id: RoomId
+    seq: Seq
+    known: Message | None = None
+    known_revision: int = 0
+
+
+class MoveRead(msgspec.Struct, frozen=True, tag=True):
+    """Forward only, unless forced."""
+
+    by: AccountId
+    room_id: RoomId
+    seq: Seq
+    force: bool = False
+
+
+class CreateAccount(msgspec.Struct, frozen=True, tag=True):
+    """``token_hash`` of the first token; an imported account has none. ``imported_as`` names where it comes from."""
+
+    name: str
+    is_admin: bool = False
+    token_hash: str | None = None
+    imported_as: str | None = None
+
+
+class IssueToken(msgspec.Struct, frozen=True, tag=True):
+    account_id: AccountId
+    token_hash: str
+
+
+class RevokeToken(msgspec.Struct, frozen=True, tag=True):
+    account_id: AccountId
+    token_id: int
+
+
+class ImportRoom(msgspec.Struct, frozen=True, tag=True):
+    """A room with its members from elsewhere. The same ``imported_as`` is the same room, for ever."""
+
+    imported_as: str
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    members: tuple[Invitation, ...]
+
+
+class ImportMessages(msgspec.Struct, frozen=True, tag=True):
+    """Messages that go on where an imported room stands; those that it has already are passed over."""
+
+    room_id: RoomId
+    messages: tuple[Message, ...]
+
+
+RoomCommand: TypeAlias = (
+    ChangeRoom
+    | DeleteRoom
+    | PutMember
+    | RemoveMember
+    | PostMessage
+    | EditMessage
+    | DeleteMessage
+    | MoveRead
+    | ImportMessages
+)
+AccountCommand: TypeAlias = IssueToken | RevokeToken
+Command: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | RoomCommand | AccountCommand

@@ -1,0 +1,385 @@
+"""Deciding: state and command in, events and an answer out, or a refusal. One function a command.
+
+Time and new ids come in as arguments. No events means "already so".
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from falcon.domain import limits
+from falcon.domain.account import Account
+from falcon.domain.answers import (
+    AccountAnswer,
+    Answer,
+    Done,
+    ImportAnswer,
+    MemberAnswer,
+    MessageAnswer,
+    ReadAnswer,
+    RoomAnswer,
+    TokenAnswer,
+)
+from falcon.domain.commands import (
+    AccountCommand,
+    ChangeRoom,
+    CreateAccount,
+    CreateRoom,
+    DeleteMessage,
+    DeleteRoom,
+    EditMessage,
+    ImportMessages,
+    ImportRoom,
+    Invitation,
+    IssueToken,
+    MoveRead,
+    OpenDirect,
+    PostMessage,
+    PutMember,
+    RemoveMember,
+    RevokeToken,
+    RoomCommand,
+)
+from falcon.domain.events import (
+    AccountCreated,
+    DirectRoomOpened,
+    Event,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    Membership,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReadMoved,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+    TokenIssued,
+    TokenRevoked,
+)
+from falcon.domain.ids import AccountId, Millis, RoomId
+from falcon.domain.message import Message
+from falcon.domain.rejections import (
+    AccountNotFound,
+    Invalid,
+    LastAdmin,
+    MemberNotFound,
+    MessageIsDeleted,
+    MessageNotFound,
+    NotAllowed,
+    NotAMember,
+    NotTheAuthor,
+    NotYetReadable,
+    ReadOnly,
+    Rejection,
+    RoomNotFound,
+    TokenNotFound,
+)
+from falcon.domain.room import Member, Room
+from falcon.domain.times import rfc3339
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What happens, all of it or none, and what the sender is told."""
+
+    events: tuple[Event, ...]
+    answer: Answer
+
+
+Decision: TypeAlias = Decided | Rejection
+
+
+# --- things that come to be -------------------------------------------------------------------------------------------
+
+
+def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
+    """The caller becomes an admin, whatever role the invitations gave it."""
+    members = _memberships([*command.members, Invitation(command.by, "admin")])
+    created_at = rfc3339(at)
+    event = RoomCreated(room_id, "group", command.name, command.description, created_at, members)
+    answer = RoomAnswer(room_id, "group", command.name, command.description, "admin", 0, created_at, created=True)
+    return Decided((event,), answer)
+
+
+def open_direct(
+    account: Account | None, room: Room | None, command: OpenDirect, room_id: RoomId, at: Millis
+) -> Decision:
+    """``account`` has the smaller id of the pair; ``room`` is the pair's room, if there is one."""
+    smaller, larger = sorted((command.by, command.peer))
+    if account is None:
+        return AccountNotFound(smaller)
+    if smaller == larger:
+        return Invalid("account_id", "must be another account than one's own")
+    if room is not None:
+        return Decided((), _room_answer(room, command.by))
+    created_at = rfc3339(at)
+    members = (Membership(smaller, "member"), Membership(larger, "member"))
+    created = RoomCreated(room_id, "direct", "", "", created_at, members)
+    answer = RoomAnswer(room_id, "direct", "", "", "member", 0, created_at, command.peer, created=True)
+    return Decided((created, DirectRoomOpened(smaller, larger, room_id)), answer)
+
+
+def create_account(command: CreateAccount, account_id: AccountId, at: Millis) -> Decision:
+    created_at = rfc3339(at)
+    created = AccountCreated(account_id, command.name, command.is_admin, created_at, command.imported_as)
+    answer = AccountAnswer(account_id, command.name)
+    if command.token_hash is None:
+        return Decided((created,), answer)
+    return Decided((created, TokenIssued(account_id, 1, command.token_hash, created_at)), answer)
+
+
+def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, at: Millis) -> Decision:
+    """``account``: for a direct room, the one with the smaller id of the pair."""
+    members = _memberships(command.members)
+    created = RoomCreated(
+        room_id, command.kind, command.name, command.description, command.created_at, members, command.imported_as
+    )
+    answer = RoomAnswer(room_id, command.kind, command.name, command.description, "admin", 0, command.created_at)
+    if command.kind == "group":
+        if not any(member.role == "admin" for member in members):
+            return Invalid("members", "a group room needs at least one admin")
+        return Decided((created,), answer)
+    if len(members) != 2:
+        return Invalid("members", "a direct room has exactly two members")
+    smaller, larger = sorted(member.account_id for member in members)
+    if account is None:
+        return AccountNotFound(smaller)
+    if larger in account.directs:
+        return NotAllowed(f"accounts {smaller} and {larger} have a direct room already")
+    return Decided((created, DirectRoomOpened(smaller, larger, room_id)), answer)
+
+
+# --- rooms ------------------------------------------------------------------------------------------------------------
+
+
+def decide_room(room: Room | None, command: RoomCommand, at: Millis) -> Decision:
+    """Dispatch on the kind of command; a room that is not there, or not for the caller, is not found."""
+    if room is None or room.deleted:
+        return RoomNotFound(command.room_id)
+    return _ROOM_RULES[type(command)](room, command, at)
+
+
+def post_message(room: Room, command: PostMessage, at: Millis) -> Decision:
+    author = room.members.get(command.by)
+    if author is None:
+        return NotAMember(room.room_id, command.by)
+    if author.role == "readonly":
+        return ReadOnly(room.room_id)
+    if command.reply_to is not None and command.reply_to > room.last_seq:
+        return Invalid("reply_to", f"there is no message {command.reply_to} in this room")
+    if command.mentions and (refusal := _refuse_mentions(room, command.mentions)) is not None:
+        return refusal
+    seq = room.last_seq + 1
+    message = Message(
+        room.room_id, seq, command.by, command.text, rfc3339(at), None, False, command.reply_to, command.mentions
+    )
+    # The author's own mark moves along when nothing before it was unread.
+    read_seq = seq if author.read_seq == room.last_seq else None
+    return Decided((MessagePosted(message, read_seq),), MessageAnswer(message))
+
+
+def edit_message(room: Room, command: EditMessage, at: Millis) -> Decision:
+    member = room.members.get(command.by)
+    if member is None:
+        return NotAMember(room.room_id, command.by)
+    if member.role == "readonly":
+        return ReadOnly(room.room_id)
+    message = _current(room, command)
+    if not isinstance(message, Message):
+        return message
+    if message.author_id != command.by:
+        return NotTheAuthor(room.room_id, command.seq)
+    if message.deleted:
+        return MessageIsDeleted(room.room_id, command.seq)
+    mentions = message.mentions if command.mentions is None else command.mentions
+    if command.mentions and (refusal := _refuse_mentions(room, command.mentions)) is not None:
+        return refusal
+    edited = msgspec.structs.replace(message, text=command.text, edited_at=rfc3339(at), mentions=mentions)
+    unmentioned = tuple(a for a in message.mentions if a not in mentions)
+    return Decided((MessageEdited(edited, room.revision + 1, unmentioned),), MessageAnswer(edited))
+
+
+def delete_message(room: Room, command: DeleteMessage, at: Millis) -> Decision:
+    member = room.members.get(command.by)
+    if member is None:
+        return NotAMember(room.room_id, command.by)
+    message = _current(room, command)
+    if not isinstance(message, Message):
+        return message
+    if message.author_id != command.by and member.role != "admin":
+        return NotTheAuthor(room.room_id, command.seq)
+    if message.author_id == command.by and member.role == "readonly":
+        return ReadOnly(room.room_id)
+    if message.deleted:
+        return Decided((), Done())
+    deleted = msgspec.structs.replace(message, text="", deleted=True, mentions=())
+    return Decided((MessageDeleted(deleted, room.revision + 1, message.mentions),), Done())
+
+
+def move_read(room: Room, command: MoveRead, at: Millis) -> Decision:
+    reader = room.members.get(command.by)
+    if reader is None:
+        return NotAMember(room.room_id, command.by)
+    if command.seq > room.last_seq:
+        return Invalid("seq", f"must be at most {room.last_seq}, the room's newest message")
+    if command.seq == reader.read_seq or (command.seq < reader.read_seq and not command.force):
+        return Decided((), ReadAnswer(room.room_id, reader.read_seq, room.last_seq))
+    event = ReadMoved(room.room_id, command.by, command.seq)
+    return Decided((event,), ReadAnswer(room.room_id, command.seq, room.last_seq))
+
+
+def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
+    if (refusal := _refuse_unless_admin(room, command.by, "change the room")) is not None:
+        return refusal
+    name = room.name if command.name is None else command.name
+    description = room.description if command.description is None else command.description
+    answer = msgspec.structs.replace(_room_answer(room, command.by), name=name, description=description)
+    if (name, description) == (room.name, room.description):
+        return Decided((), answer)
+    return Decided((RoomChanged(room.room_id, name, description, command.by),), answer)
+
+
+def delete_room(room: Room, command: DeleteRoom, at: Millis) -> Decision:
+    if (refusal := _refuse_unless_admin(room, command.by, "delete the room")) is not None:
+        return refusal
+    return Decided((RoomDeleted(room.room_id, command.by, tuple(room.members)),), Done())
+
+
+def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
+    if (refusal := _refuse_unless_admin(room, command.by, "change members")) is not None:
+        return refusal
+    member = room.members.get(command.account_id)
+    if member is None:
+        if len(room.members) >= limits.MEMBERS_MAX:
+            return NotAllowed(f"a room has at most {limits.MEMBERS_MAX} members")
+        joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq, command.by)
+        return Decided((joined,), MemberAnswer(command.account_id, command.role, room.last_seq))
+    answer = MemberAnswer(command.account_id, command.role, member.read_seq)
+    if member.role == command.role:
+        return Decided((), answer)
+    if _is_last_admin(room, member):
+        return LastAdmin(room.room_id)
+    return Decided((MemberChanged(room.room_id, command.account_id, command.role, command.by),), answer)
+
+
+def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:
+    if command.by not in room.members:
+        return NotAMember(room.room_id, command.by)
+    if room.kind == "direct":
+        return NotAllowed("nobody leaves a direct room")
+    if command.by != command.account_id and (
+        (refusal := _refuse_unless_admin(room, command.by, "remove members")) is not None
+    ):
+        return refusal
+    member = room.members.get(command.account_id)
+    if member is None:
+        return MemberNotFound(room.room_id, command.account_id)
+    if _is_last_admin(room, member):
+        return LastAdmin(room.room_id)
+    return Decided((MemberLeft(room.room_id, command.account_id, command.by),), Done())
+
+
+def import_messages(room: Room, command: ImportMessages, at: Millis) -> Decision:
+    """Passes over what the room has; refuses a gap. Authors and those mentioned need not be members (any more)."""
+    if not room.imported:
+        return NotAllowed("messages can only be imported into a room that was imported")
+    new = [message for message in command.messages if message.seq > room.last_seq]
+    for expected, message in enumerate(new, room.last_seq + 1):
+        if message.seq != expected:
+            return Invalid("seq", f"must go on without a gap: expected {expected}, got {message.seq}")
+    skipped = len(command.messages) - len(new)
+    return Decided(tuple(MessagePosted(message) for message in new), ImportAnswer(len(new), skipped))
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+def decide_account(account: Account | None, command: AccountCommand, at: Millis) -> Decision:
+    if account is None:
+        return AccountNotFound(command.account_id)
+    if isinstance(command, IssueToken):
+        return issue_token(account, command, at)
+    return revoke_token(account, command)
+
+
+def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
+    if len(account.tokens) >= limits.TOKENS_MAX:
+        return NotAllowed(f"an account has at most {limits.TOKENS_MAX} tokens; revoke one first")
+    token_id = account.tokens_issued + 1
+    event = TokenIssued(account.account_id, token_id, command.token_hash, rfc3339(at))
+    return Decided((event,), TokenAnswer(token_id))
+
+
+def revoke_token(account: Account, command: RevokeToken) -> Decision:
+    token_hash = account.tokens.get(command.token_id)
+    if token_hash is None:
+        return TokenNotFound(account.account_id, command.token_id)
+    return Decided((TokenRevoked(account.account_id, command.token_id, token_hash),), Done())
+
+
+# --- rules that several share -----------------------------------------------------------------------------------------
+
+
+def _memberships(invitations: Sequence[Invitation]) -> tuple[Membership, ...]:
+    """One membership an account; the last invitation of an account counts."""
+    roles = {invitation.account_id: invitation.role for invitation in invitations}
+    return tuple(Membership(account_id, role) for account_id, role in roles.items())
+
+
+def _room_answer(room: Room, account_id: AccountId) -> RoomAnswer:
+    return RoomAnswer(
+        room.room_id,
+        room.kind,
+        room.name,
+        room.description,
+        room.members[account_id].role,
+        room.last_seq,
+        room.created_at,
+        room.peer_of(account_id),
+    )
+
+
+def _current(room: Room, command: EditMessage | DeleteMessage) -> Message | MessageNotFound | NotYetReadable:
+    """The message as it now stands, if the sender's view of it is no older than its last change."""
+    if not 1 <= command.seq <= room.last_seq:
+        return MessageNotFound(room.room_id, command.seq)
+    if command.known is None or command.known_revision < room.changed_at(command.seq):
+        return NotYetReadable(room.room_id, command.seq)
+    return command.known
+
+
+def _refuse_mentions(room: Room, mentions: tuple[AccountId, ...]) -> Invalid | None:
+    for account_id in mentions:
+        if account_id not in room.members:
+            return Invalid("mentions", f"account {account_id} is not a member of this room")
+    return None
+
+
+def _refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMember | NotAllowed | None:
+    member = room.members.get(account_id)
+    if member is None:
+        return NotAMember(room.room_id, account_id)
+    if room.kind == "direct":
+        return NotAllowed("a direct room cannot be changed: it is the one room of two accounts, for ever")
+    if member.role != "admin":
+        return NotAllowed(f"only an admin of the room may {deed}")
+    return None
+
+
+def _is_last_admin(room: Room, member: Member) -> bool:
+    return member.role == "admin" and room.admins() == 1
+
+
+_ROOM_RULES: Final[dict[type[Any], Callable[[Room, Any, Millis], Decision]]] = {
+    PostMessage: post_message,
+    EditMessage: edit_message,
+    DeleteMessage: delete_message,
+    MoveRead: move_read,
+    ChangeRoom: change_room,
+    DeleteRoom: delete_room,
+    PutMember: put_member,
+    RemoveMember: remove_member,
+    ImportMessages: import_messages,
+}

@@ -1,0 +1,151 @@
+"""What has happened. Events carry results, so that whoever follows them sets and never adds.
+
+Their names on the wire, versions and upcasters are in ``falcon.journal.codec``: renaming a class here changes nothing
+that was written.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from falcon.domain.commands import Role, RoomKind
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.message import Message
+
+
+class Membership(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    role: Role
+
+
+class RoomCreated(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    members: tuple[Membership, ...]
+    imported_as: str | None = None
+
+
+class RoomChanged(msgspec.Struct, frozen=True):
+    """Name and description as they now stand."""
+
+    room_id: RoomId
+    name: str
+    description: str
+    by: AccountId
+
+
+class RoomDeleted(msgspec.Struct, frozen=True):
+    """``members`` are those who are in it no longer, so that nobody has to look them up."""
+
+    room_id: RoomId
+    by: AccountId
+    members: tuple[AccountId, ...]
+
+
+class MemberJoined(msgspec.Struct, frozen=True):
+    """One who joins has read what was there before."""
+
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+    read_seq: Seq
+    by: AccountId
+
+
+class MemberChanged(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+    by: AccountId
+
+
+class MemberLeft(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    account_id: AccountId
+    by: AccountId
+
+
+class MessagePosted(msgspec.Struct, frozen=True):
+    """``author_read_seq``: where the author's own read mark has moved on to, if it moved."""
+
+    message: Message
+    author_read_seq: Seq | None = None
+
+
+class MessageEdited(msgspec.Struct, frozen=True):
+    """The whole message as it now stands; ``revision`` counts the room's edits and deletions.
+
+    ``unmentioned`` are the accounts that the message mentions no longer.
+    """
+
+    message: Message
+    revision: int
+    unmentioned: tuple[AccountId, ...] = ()
+
+
+class MessageDeleted(msgspec.Struct, frozen=True):
+    """As MessageEdited; the message keeps its ``seq`` and has lost its text."""
+
+    message: Message
+    revision: int
+    unmentioned: tuple[AccountId, ...] = ()
+
+
+class ReadMoved(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    account_id: AccountId
+    read_seq: Seq
+
+
+class AccountCreated(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    name: str
+    is_admin: bool
+    created_at: str
+    imported_as: str | None = None
+
+
+class TokenIssued(msgspec.Struct, frozen=True):
+    """``token_hash`` is the hex SHA-256 of the secret; the secret itself is nowhere."""
+
+    account_id: AccountId
+    token_id: int
+    token_hash: str
+    created_at: str
+
+
+class TokenRevoked(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    token_id: int
+    token_hash: str
+
+
+class DirectRoomOpened(msgspec.Struct, frozen=True):
+    """Kept by the smaller id of the pair: the room with ``peer`` is this one, for ever."""
+
+    account_id: AccountId
+    peer: AccountId
+    room_id: RoomId
+
+
+class CommandAnswered(msgspec.Struct, frozen=True):
+    """A keyed command was answered without changing anything; a retry gets this answer, which the record carries."""
+
+
+RoomEvent: TypeAlias = (
+    RoomCreated
+    | RoomChanged
+    | RoomDeleted
+    | MemberJoined
+    | MemberChanged
+    | MemberLeft
+    | MessagePosted
+    | MessageEdited
+    | MessageDeleted
+    | ReadMoved
+)
+AccountEvent: TypeAlias = AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened
+Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered

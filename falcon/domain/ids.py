@@ -1,0 +1,30 @@
+"""Ids carry their partition: ``id = counter * partitions + partition``.
+
+The owner of a partition numbers what it creates by counting, so ids are dense, need neither a clock nor a
+coordinator, and any process finds the partition of a room or an account by a division.
+"""
+
+from typing import TypeAlias
+
+AccountId: TypeAlias = int
+RoomId: TypeAlias = int
+Seq: TypeAlias = int
+Partition: TypeAlias = int
+Millis: TypeAlias = int  # since 1970-01-01T00:00:00Z
+
+ID_MAX = 2**53 - 1  # what a JSON number carries exactly in every language
+
+
+def partition_of(identity: int, partitions: int) -> Partition:
+    """The partition that owns this room or account."""
+    return identity % partitions
+
+
+def id_of(counter: int, partition: Partition, partitions: int) -> int:
+    """The id of the ``counter``-th thing made in a partition, counted from 1."""
+    return counter * partitions + partition
+
+
+def counter_of(identity: int, partitions: int) -> int:
+    """The inverse of :func:`id_of`."""
+    return identity // partitions

@@ -1,0 +1,100 @@
+"""Refusals, as values. A refusal changes nothing and says what the command's sender may know.
+
+Their tags stand in the log, where a keyed command's refusal is kept: they never change.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from falcon.domain.ids import AccountId, RoomId, Seq
+
+
+class RoomNotFound(msgspec.Struct, frozen=True, tag="room-not-found"):
+    room_id: RoomId
+
+
+class NotAMember(msgspec.Struct, frozen=True, tag="not-a-member"):
+    """To the caller the same as RoomNotFound: who is not in a room may not know that it exists."""
+
+    room_id: RoomId
+    account_id: AccountId
+
+
+class MemberNotFound(msgspec.Struct, frozen=True, tag="member-not-found"):
+    """The account that the command is about, not the one that asks, is no member."""
+
+    room_id: RoomId
+    account_id: AccountId
+
+
+class AccountNotFound(msgspec.Struct, frozen=True, tag="account-not-found"):
+    account_id: AccountId
+
+
+class TokenNotFound(msgspec.Struct, frozen=True, tag="token-not-found"):
+    account_id: AccountId
+    token_id: int
+
+
+class MessageNotFound(msgspec.Struct, frozen=True, tag="message-not-found"):
+    room_id: RoomId
+    seq: Seq
+
+
+class MessageIsDeleted(msgspec.Struct, frozen=True, tag="message-is-deleted"):
+    room_id: RoomId
+    seq: Seq
+
+
+class NotTheAuthor(msgspec.Struct, frozen=True, tag="not-the-author"):
+    room_id: RoomId
+    seq: Seq
+
+
+class ReadOnly(msgspec.Struct, frozen=True, tag="read-only"):
+    room_id: RoomId
+
+
+class NotAllowed(msgspec.Struct, frozen=True, tag="not-allowed"):
+    rule: str
+
+
+class LastAdmin(msgspec.Struct, frozen=True, tag="last-admin"):
+    room_id: RoomId
+
+
+class Invalid(msgspec.Struct, frozen=True, tag="invalid"):
+    """A field breaks a rule that only the room's state could tell."""
+
+    field: str
+    rule: str
+
+
+class KeyReused(msgspec.Struct, frozen=True, tag="key-reused"):
+    """The idempotency key belongs to another request."""
+
+
+class NotYetReadable(msgspec.Struct, frozen=True, tag="not-yet-readable"):
+    """The sender's view of the message is older than the log: read again and retry. Never shown to clients."""
+
+    room_id: RoomId
+    seq: Seq
+
+
+Rejection: TypeAlias = (
+    RoomNotFound
+    | NotAMember
+    | MemberNotFound
+    | AccountNotFound
+    | TokenNotFound
+    | MessageNotFound
+    | MessageIsDeleted
+    | NotTheAuthor
+    | ReadOnly
+    | NotAllowed
+    | LastAdmin
+    | Invalid
+    | KeyReused
+    | NotYetReadable
+)

@@ -1,0 +1,1 @@
+"""The edge: HTTP requests in, commands and queries out, JSON back."""

@@ -1,0 +1,238 @@
+"""What every request passes: who asks, which key, how long; and what every answer carries."""
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from starlette.requests import Request
+
+from falcon.domain import limits
+from falcon.domain.answers import Answer as CommandAnswer
+from falcon.domain.commands import Command
+from falcon.domain.rejections import NotYetReadable
+from falcon.http import tokens
+from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
+from falcon.http.shapes import FieldError, Nothing
+from falcon.http.wire import Headers, decode_body, read_body
+from falcon.read.models import Access, AccountRow
+from falcon.read.store import ReadStore
+from falcon.telemetry import metrics
+from falcon.write.gateway import CommandGateway, partition_for
+from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
+
+_KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
+_POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
+_POLL_SECONDS: Final = 0.005
+_TOKEN_CACHE_SECONDS: Final = 1.0
+_TOKEN_CACHE_MAX: Final = 50_000
+_REPLAYED: Final = (b"idempotency-replayed", b"true")
+
+
+class EdgeLimits(msgspec.Struct, frozen=True):
+    """``command_seconds``: by then a command is decided or refused. Sizes in bytes."""
+
+    command_seconds: float = 5.0
+    body_max: int = 512 << 10
+    import_body_max: int = 1 << 20
+    wait_seconds: float = 2.0
+    wait_seconds_max: float = 10.0
+    text_max: int = limits.TEXT_BYTES_MAX
+
+
+class Call(msgspec.Struct):
+    """A request whose sender is known."""
+
+    request: Request
+    headers: Headers
+    account: AccountRow
+    body: bytes = b""
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        return self.request.path_params
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A command's answer, with the headers that go with it."""
+
+    answer: CommandAnswer
+    headers: tuple[tuple[bytes, bytes], ...]
+
+
+class Edge:
+    """What the handlers share. One an event loop."""
+
+    def __init__(
+        self,
+        gateway: CommandGateway,
+        store: ReadStore,
+        partitions: int,
+        instance: str,
+        secret: bytes,
+        bounds: EdgeLimits,
+    ) -> None:
+        self.gateway = gateway
+        self.store = store
+        self.partitions = partitions
+        self.instance = instance
+        self.secret = secret
+        self.bounds = bounds
+        self._callers: dict[bytes, tuple[AccountRow, float]] = {}
+
+    # --- who asks -----------------------------------------------------------------------------------------------------
+
+    async def call(self, request: Request) -> Call:
+        """Raises Problem 401, 503; and waits for the position that the request asks for."""
+        headers: Headers = dict(request.scope["headers"])
+        account = await self._caller(headers.get(b"authorization", b""))
+        call = Call(request, headers, account)
+        position = headers.get(b"falcon-position")
+        if position is not None and request.method in ("GET", "HEAD"):
+            await self._wait_for(position, headers)
+        return call
+
+    async def _caller(self, authorization: bytes) -> AccountRow:
+        """Remembered for a second, which bounds how long a revoked token lives on in another process."""
+        now = time.monotonic()
+        known = self._callers.get(authorization)
+        if known is not None and known[1] > now:
+            return known[0]
+        scheme, _, credentials = authorization.partition(b" ")
+        parsed = tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
+        account = await self.store.bearer(parsed[0], tokens.hash_of(parsed[1])) if parsed is not None else None
+        if account is None:
+            raise Problem(
+                401,
+                "unauthenticated",
+                "Send Authorization: Bearer TOKEN with a token that is not revoked.",
+                headers=((b"www-authenticate", b'Bearer realm="falcon"'),),
+            )
+        if len(self._callers) >= _TOKEN_CACHE_MAX:
+            self._callers.clear()
+        self._callers[authorization] = (account, now + _TOKEN_CACHE_SECONDS)
+        return account
+
+    def forget_callers(self) -> None:
+        """A token was revoked here: look at each again."""
+        self._callers.clear()
+
+    async def access(self, room_id: int, account_id: int) -> Access:
+        """Raises Problem 404 for who is no member."""
+        access = await self.store.access(room_id, account_id)
+        if access is None:
+            raise room_not_found(room_id)
+        return access
+
+    # --- commands -----------------------------------------------------------------------------------------------------
+
+    async def body(self, call: Call, decoder: "msgspec.json.Decoder[Any]") -> Any:
+        """The request's body as the decoder's type; kept for the fingerprint. Raises Problem 400, 413, 415, 422."""
+        call.body = await read_body(call.request, call.headers, self.bounds.body_max)
+        return decode_body(call.body, call.headers, decoder)
+
+    async def no_body(self, call: Call) -> None:
+        await self.body(call, _nothing)
+
+    def key(self, call: Call) -> str | None:
+        key = call.headers.get(b"idempotency-key")
+        if key is None:
+            return None
+        if _KEY.fullmatch(key) is None:
+            raise invalid("Idempotency-Key", "must be 1 to 64 visible ASCII characters")
+        return key.decode()
+
+    def fingerprint(self, call: Call) -> int:
+        """63 bits over what makes a request the same as another."""
+        scope = call.request.scope
+        text = b"%s %s\n%s" % (scope["method"].encode(), scope["path"].encode(), call.body)
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
+
+    async def tell(self, call: Call, command: Command) -> Told:
+        """Have the command decided. Raises Problem for a refusal, and 503 where it cannot be decided in time."""
+        accepted = await self._ask(call, command)
+        position = (b"falcon-position", b"%d:%d" % (accepted.partition, max(accepted.offset, 0)))
+        return Told(accepted.answer, (position, _REPLAYED) if accepted.replayed else (position,))
+
+    async def _ask(self, call: Call, command: Command) -> Accepted:
+        reply = await self.gateway.ask(self._envelope(call, command))
+        if type(reply) is Accepted:
+            metrics.accepted.inc()
+            return reply
+        if isinstance(reply, Rejected):
+            metrics.rejected.inc()
+            if isinstance(reply.rejection, NotYetReadable):
+                raise NotReadableYet(reply.partition, reply.offset)
+            problem = from_rejection(reply.rejection)
+            if reply.replayed:
+                problem.headers = (_REPLAYED,)
+            raise problem
+        metrics.unavailable.inc()
+        raise from_unavailable(reply)  # type: ignore[arg-type]
+
+    def _envelope(self, call: Call, command: Command) -> CommandEnvelope:
+        key = self.key(call)
+        account_id = call.account.account_id
+        return CommandEnvelope(
+            partition_for(command, account_id, key, self.partitions),
+            account_id,
+            command,
+            time.monotonic() + self.bounds.command_seconds,
+            key,
+            0 if key is None else self.fingerprint(call),
+            len(call.body) + 200,
+        )
+
+    # --- positions ----------------------------------------------------------------------------------------------------
+
+    async def readable(self, partition: int, offset: int, seconds: float) -> None:
+        """Until reads show what stands at ``offset``. Raises Problem 503 when that takes too long."""
+        until = time.monotonic() + seconds
+        while await self.store.applied(partition) <= offset:
+            if time.monotonic() >= until:
+                raise Problem(
+                    503,
+                    "unavailable",
+                    f"Position {partition}:{offset} could not be read within {seconds:g} s.",
+                    retry_after=1,
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _wait_for(self, text: bytes, headers: Headers) -> None:
+        seconds = self._wait_seconds(headers.get(b"falcon-wait"))
+        for item in text.split(b","):
+            match = _POSITION.fullmatch(item.strip())
+            if match is None or int(match[1]) >= self.partitions:
+                raise Problem(
+                    400,
+                    "malformed",
+                    "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
+                    (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
+                )
+            await self.readable(int(match[1]), int(match[2]), seconds)
+
+    def _wait_seconds(self, text: bytes | None) -> float:
+        if text is None:
+            return self.bounds.wait_seconds
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= self.bounds.wait_seconds_max:
+            raise invalid("Falcon-Wait", f"must be 0 to {self.bounds.wait_seconds_max:g} seconds")
+        return seconds
+
+
+class NotReadableYet(Exception):
+    """The write side knows of a change that the read side has not shown: wait for ``offset``, read, and ask again."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        super().__init__(f"{partition}:{offset}")
+        self.partition = partition
+        self.offset = offset
+
+
+_nothing: Final = msgspec.json.Decoder(Nothing)

@@ -1,0 +1,167 @@
+"""The OpenAPI 3.1 document, made from the table of operations and the types that validate."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from falcon import __version__
+from falcon.http.operations import OPERATIONS, Operation
+from falcon.http.shapes import ProblemBody
+
+_REF: Final = "#/components/schemas/{name}"
+_POSITION: Final = {
+    "Falcon-Position": {
+        "description": "Where the command stands in the log; a read that sends it back waits until it can see it.",
+        "schema": {"type": "string", "examples": ["12:345"]},
+    },
+    "Idempotency-Replayed": {
+        "description": "true where the command had been executed before.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+_PARAMETERS: Final = {
+    "room_id": "The room",
+    "account_id": "The account",
+    "seq": "The message's place in its room",
+    "token_id": "The token",
+}
+
+
+def document() -> dict[str, Any]:
+    """A new one each time; it does not change while the process runs."""
+    types = _types()
+    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    by_type = dict(zip(map(_name, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Falcon",
+            "version": __version__,
+            "summary": "A chat messaging backend.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _types() -> list[Any]:
+    types: dict[str, Any] = {_name(ProblemBody): ProblemBody}
+    for operation in OPERATIONS:
+        for used in (operation.body, operation.query, *operation.answers.values()):
+            if used is not None:
+                types[_name(used)] = used
+    return list(types.values())
+
+
+def _name(used: Any) -> str:
+    return getattr(used, "__name__", None) or str(used)
+
+
+def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    handler = operation.handler.__name__
+    described: dict[str, Any] = {
+        "operationId": handler,
+        "summary": operation.summary,
+        "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
+        "responses": _responses(operation, schemas),
+    }
+    if operation.body is not None:
+        schema = schemas[_name(operation.body)]
+        described["requestBody"] = {"required": True, "content": {operation.media_type: {"schema": schema}}}
+    return described
+
+
+def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PARAMETERS[name],
+            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
+        }
+        for name in re.findall(r"{(\w+)}", operation.path)
+    ]
+
+
+def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if operation.query is None:
+        return []
+    properties = msgspec.json.schema_components([operation.query])[1][operation.query.__name__]["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": _not_null(schema)}
+        for name, schema in properties.items()
+    ]
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter is left out rather than null."""
+    kept = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    for choice in schema.get("anyOf", ()):
+        if choice != {"type": "null"}:
+            kept.update(choice)
+    if schema.get("default") is not None:
+        kept["default"] = schema["default"]
+    return kept
+
+
+def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+    if operation.command:
+        return [
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "The same key within ten minutes gives the same answer, and is executed once.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
+            }
+        ]
+    if operation.method != "GET":
+        return []
+    return [
+        {
+            "name": "Falcon-Position",
+            "in": "header",
+            "required": False,
+            "description": "Wait until this position, from a command's answer, can be read.",
+            "schema": {"type": "string", "pattern": "^[0-9]{1,5}:[0-9]{1,18}(,[0-9]{1,5}:[0-9]{1,18})*$"},
+        },
+        {
+            "name": "Falcon-Wait",
+            "in": "header",
+            "required": False,
+            "description": "How long to wait for the position, in seconds.",
+            "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
+        },
+    ]
+
+
+def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, answer in operation.answers.items():
+        response: dict[str, Any] = {"description": operation.summary}
+        if answer is not None:
+            response["content"] = {"application/json": {"schema": schemas[_name(answer)]}}
+        if operation.command:
+            response["headers"] = _POSITION
+        responses[str(status)] = response
+    if operation.path.endswith("/export"):
+        responses["200"]["content"] = {"application/x-ndjson": {"schema": {"type": "string"}}}
+    if operation.method == "GET" and "messages" in operation.path:
+        responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
+    usual = {400, 401, 422, 503} | ({413, 415} if operation.method != "GET" else set())
+    for status in sorted(usual | set(operation.problems)):
+        responses[str(status)] = {
+            "description": "A problem, with a code to switch on",
+            "content": {"application/problem+json": {"schema": schemas[_name(ProblemBody)]}},
+        }
+    return responses

@@ -1,0 +1,229 @@
+"""Every operation of the API in one table: it routes the requests and makes the OpenAPI document."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from starlette.types import ASGIApp
+
+from falcon.domain.message import Message
+from falcon.http import accounts, messages, rooms, shapes, transfer
+from falcon.http.edge import Call, Edge
+
+Handler: TypeAlias = Callable[[Edge, Call], Awaitable[ASGIApp]]
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """``answers``: the type of the body by status; None for one without. ``command``: takes an Idempotency-Key."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answers: dict[int, Any]
+    body: Any = None
+    query: Any = None
+    command: bool = False
+    problems: tuple[int, ...] = ()
+    media_type: str = "application/json"
+
+
+# The first two are asked the most, and routes are tried in order.
+OPERATIONS: Final = (
+    Operation(
+        "POST",
+        "/v1/rooms/{room_id}/messages",
+        messages.post_message,
+        "Send a message",
+        {201: Message},
+        shapes.NewMessage,
+        command=True,
+        problems=(403, 404),
+    ),
+    Operation(
+        "GET",
+        "/v1/rooms/{room_id}/messages",
+        messages.read_page,
+        "Read a page of messages: the newest, or before, after or around a seq",
+        {200: shapes.Messages},
+        query=shapes.PageQuery,
+        problems=(404,),
+    ),
+    Operation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        messages.read_message,
+        "Read one message",
+        {200: Message},
+        problems=(404,),
+    ),
+    Operation(
+        "PATCH",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        messages.edit_message,
+        "Edit one's own message",
+        {200: Message},
+        shapes.MessageChange,
+        command=True,
+        problems=(403, 404, 409),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        messages.delete_message,
+        "Delete a message: one's own, or any as the room's admin. Its seq stays",
+        {204: None},
+        command=True,
+        problems=(403, 404),
+    ),
+    Operation(
+        "PUT",
+        "/v1/rooms/{room_id}/read",
+        rooms.move_read,
+        "Move one's own read mark on, or with force also back",
+        {200: shapes.ReadState},
+        shapes.ReadMark,
+        command=True,
+        problems=(404,),
+    ),
+    Operation("GET", "/v1/me", accounts.me, "Whose token this is", {200: shapes.Me}),
+    Operation(
+        "GET",
+        "/v1/rooms",
+        rooms.list_rooms,
+        "One's own rooms, the newest activity first",
+        {200: shapes.Rooms},
+        query=shapes.ListQuery,
+    ),
+    Operation(
+        "POST",
+        "/v1/rooms",
+        rooms.create_room,
+        "Make a group room; the caller becomes its admin",
+        {201: shapes.Room},
+        shapes.NewRoom,
+        command=True,
+    ),
+    Operation(
+        "PUT",
+        "/v1/direct/{account_id}",
+        rooms.open_direct,
+        "The one direct room with another account",
+        {200: shapes.Room, 201: shapes.Room},
+        command=True,
+        problems=(404,),
+    ),
+    Operation("GET", "/v1/rooms/{room_id}", rooms.read_room, "Read a room", {200: shapes.Room}, problems=(404,)),
+    Operation(
+        "PATCH",
+        "/v1/rooms/{room_id}",
+        rooms.change_room,
+        "Change a room's name or description, as its admin",
+        {200: shapes.Room},
+        shapes.RoomChange,
+        command=True,
+        problems=(403, 404),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/rooms/{room_id}",
+        rooms.delete_room,
+        "Delete a room, as its admin",
+        {204: None},
+        command=True,
+        problems=(403, 404),
+    ),
+    Operation(
+        "GET",
+        "/v1/rooms/{room_id}/members",
+        rooms.list_members,
+        "A room's members",
+        {200: shapes.Members},
+        query=shapes.ListQuery,
+        problems=(404,),
+    ),
+    Operation(
+        "PUT",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        rooms.put_member,
+        "Bring an account in, or change its role, as the room's admin",
+        {200: shapes.Member},
+        shapes.MemberRole,
+        command=True,
+        problems=(403, 404, 409),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        rooms.remove_member,
+        "Remove a member, as the room's admin; or leave",
+        {204: None},
+        command=True,
+        problems=(403, 404, 409),
+    ),
+    Operation(
+        "POST",
+        "/v1/accounts",
+        accounts.create_account,
+        "Make an account with a first token (admins)",
+        {201: shapes.CreatedAccount},
+        shapes.NewAccount,
+        command=True,
+        problems=(403,),
+    ),
+    Operation(
+        "GET",
+        "/v1/accounts",
+        accounts.list_accounts,
+        "All accounts (admins)",
+        {200: shapes.Accounts},
+        query=shapes.ListQuery,
+        problems=(403,),
+    ),
+    Operation(
+        "POST",
+        "/v1/accounts/{account_id}/tokens",
+        accounts.issue_token,
+        "Another token for an account (its own, or admins)",
+        {201: shapes.IssuedToken},
+        shapes.Nothing,
+        command=True,
+        problems=(403, 404),
+    ),
+    Operation(
+        "GET",
+        "/v1/accounts/{account_id}/tokens",
+        accounts.list_tokens,
+        "The tokens of an account (its own, or admins)",
+        {200: shapes.Tokens},
+        problems=(403, 404),
+    ),
+    Operation(
+        "DELETE",
+        "/v1/accounts/{account_id}/tokens/{token_id}",
+        accounts.revoke_token,
+        "Revoke a token (its account's own, or admins)",
+        {204: None},
+        command=True,
+        problems=(403, 404),
+    ),
+    Operation(
+        "POST",
+        "/v1/import",
+        transfer.import_lines,
+        "Import accounts, rooms and messages, one JSON object a line (admins)",
+        {200: shapes.Imported},
+        shapes.ImportLine,
+        problems=(403, 404),
+        media_type="application/x-ndjson",
+    ),
+    Operation(
+        "GET",
+        "/v1/export",
+        transfer.export_lines,
+        "Export everything, one JSON object a line (admins)",
+        {200: None},
+        query=shapes.ExportQuery,
+        problems=(403,),
+    ),
+)

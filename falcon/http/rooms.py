@@ -1,0 +1,207 @@
+"""Rooms, their members, and how far each has read them."""
+
+import base64
+from typing import Final
+
+import msgspec
+
+from falcon.domain.answers import MemberAnswer, ReadAnswer, RoomAnswer
+from falcon.domain.commands import (
+    ChangeRoom,
+    CreateRoom,
+    DeleteRoom,
+    Invitation,
+    MoveRead,
+    OpenDirect,
+    PutMember,
+    RemoveMember,
+)
+from falcon.http import shapes
+from falcon.http.edge import Call, Edge, Told
+from falcon.http.problems import account_not_found, invalid, room_not_found
+from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
+from falcon.http.wire import Answer, decode_query, identity, json_value
+from falcon.read.models import AccountRow, RoomCursor, RoomRow, RoomSummaryRow
+
+_new_room: Final = msgspec.json.Decoder(NewRoom)
+_room_change: Final = msgspec.json.Decoder(RoomChange)
+_member_role: Final = msgspec.json.Decoder(MemberRole)
+_read_mark: Final = msgspec.json.Decoder(ReadMark)
+_cursor: Final = msgspec.json.Decoder(RoomCursor)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+# --- rooms ------------------------------------------------------------------------------------------------------------
+
+
+async def create_room(edge: Edge, call: Call) -> Answer:
+    new: NewRoom = await edge.body(call, _new_room)
+    for index, member in enumerate(new.members):
+        if await edge.store.account(member.account_id) is None:
+            raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
+    members = tuple(Invitation(member.account_id, member.role) for member in new.members)
+    told = await edge.tell(call, CreateRoom(call.account.account_id, new.name, new.description, members))
+    return await _room_answer(edge, 201, told)
+
+
+async def open_direct(edge: Edge, call: Call) -> Answer:
+    text = call.path["account_id"]
+    peer = await _account(edge, text)
+    await edge.no_body(call)
+    told = await edge.tell(call, OpenDirect(call.account.account_id, peer.account_id))
+    assert isinstance(told.answer, RoomAnswer)
+    return await _room_answer(edge, 201 if told.answer.created else 200, told)
+
+
+async def list_rooms(edge: Edge, call: Call) -> Answer:
+    query = decode_query(call.request, ListQuery)
+    cursor = None if query.cursor is None else _decode_cursor(query.cursor)
+    rows = await edge.store.rooms_of(call.account.account_id, cursor, query.limit + 1)
+    page = rows[: query.limit]
+    next_cursor = _encode_cursor(page[-1].room) if len(rows) > query.limit else None
+    rooms = [await _summary(edge, call.account.account_id, row) for row in page]
+    return json_value(200, shapes.Rooms(rooms, next_cursor))
+
+
+async def read_room(edge: Edge, call: Call) -> Answer:
+    room_id = _room_id(call)
+    access = await edge.access(room_id, call.account.account_id)
+    row = await edge.store.room(room_id)
+    if row is None:
+        raise room_not_found(room_id)
+    name = await _name(edge, call.account.account_id, row)
+    room = shapes.Room(row.room_id, row.kind, name, row.description, access.role, row.last_seq, row.created_at)
+    return json_value(200, room)
+
+
+async def change_room(edge: Edge, call: Call) -> Answer:
+    room_id = _room_id(call)
+    change: RoomChange = await edge.body(call, _room_change)
+    if change.name is msgspec.UNSET and change.description is msgspec.UNSET:
+        raise invalid("body", "must have name or description")
+    name = None if isinstance(change.name, msgspec.UnsetType) else change.name
+    description = None if isinstance(change.description, msgspec.UnsetType) else change.description
+    told = await edge.tell(call, ChangeRoom(call.account.account_id, room_id, name, description))
+    return await _room_answer(edge, 200, told)
+
+
+async def delete_room(edge: Edge, call: Call) -> Answer:
+    room_id = _room_id(call)
+    await edge.no_body(call)
+    told = await edge.tell(call, DeleteRoom(call.account.account_id, room_id))
+    return Answer(204, b"", *told.headers)
+
+
+# --- members ----------------------------------------------------------------------------------------------------------
+
+
+async def list_members(edge: Edge, call: Call) -> Answer:
+    room_id = _room_id(call)
+    query = decode_query(call.request, ListQuery)
+    await edge.access(room_id, call.account.account_id)
+    after = 0
+    if query.cursor is not None:
+        after = identity(query.cursor, invalid("cursor", "must be a next_cursor that was given"))
+    rows = await edge.store.members(room_id, after, query.limit + 1)
+    page = rows[: query.limit]
+    next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
+    members = [shapes.Member(row.account_id, row.name, row.role, row.read_seq) for row in page]
+    return json_value(200, shapes.Members(members, next_cursor))
+
+
+async def put_member(edge: Edge, call: Call) -> Answer:
+    room_id = _room_id(call)
+    change: MemberRole = await edge.body(call, _member_role)
+    # Who may not know of the room shall not learn from here which accounts there are either.
+    await edge.access(room_id, call.account.account_id)
+    account = await _account(edge, call.path["account_id"])
+    told = await edge.tell(call, PutMember(call.account.account_id, room_id, account.account_id, change.role))
+    assert isinstance(told.answer, MemberAnswer)
+    answer = told.answer
+    return json_value(200, shapes.Member(account.account_id, account.name, answer.role, answer.read_seq), *told.headers)
+
+
+async def remove_member(edge: Edge, call: Call) -> Answer:
+    room_id = _room_id(call)
+    text = call.path["account_id"]
+    await edge.no_body(call)
+    account_id = identity(text, account_not_found(text))
+    told = await edge.tell(call, RemoveMember(call.account.account_id, room_id, account_id))
+    return Answer(204, b"", *told.headers)
+
+
+async def move_read(edge: Edge, call: Call) -> Answer:
+    room_id = _room_id(call)
+    mark: ReadMark = await edge.body(call, _read_mark)
+    told = await edge.tell(call, MoveRead(call.account.account_id, room_id, mark.seq, mark.force))
+    assert isinstance(told.answer, ReadAnswer)
+    read_seq, last_seq = told.answer.read_seq, told.answer.last_seq
+    # Counted up to the message that was the newest when the mark was moved, so that a retry counts the same.
+    mentions = await edge.store.mentions(call.account.account_id, room_id, read_seq, last_seq)
+    return json_value(200, shapes.ReadState(room_id, read_seq, last_seq - read_seq, mentions), *told.headers)
+
+
+# --- shared -----------------------------------------------------------------------------------------------------------
+
+
+async def _room_answer(edge: Edge, status: int, told: Told) -> Answer:
+    answer = told.answer
+    assert isinstance(answer, RoomAnswer)
+    name = answer.name
+    if answer.peer_id is not None:
+        peer = await edge.store.account(answer.peer_id)
+        name = "" if peer is None else peer.name
+    room = shapes.Room(
+        answer.room_id, answer.kind, name, answer.description, answer.role, answer.last_seq, answer.created_at
+    )
+    return json_value(status, room, *told.headers)
+
+
+async def _summary(edge: Edge, account_id: int, row: RoomSummaryRow) -> shapes.RoomSummary:
+    room = row.room
+    return shapes.RoomSummary(
+        room_id=room.room_id,
+        kind=room.kind,
+        name=await _name(edge, account_id, room),
+        description=room.description,
+        role=row.role,
+        last_seq=room.last_seq,
+        created_at=room.created_at,
+        read_seq=row.read_seq,
+        unread=max(0, room.last_seq - row.read_seq),
+        mentions=row.mentions,
+        last_message=None if row.last_message is None else msgspec.Raw(row.last_message),
+        updated_at=room.updated_at,
+    )
+
+
+async def _name(edge: Edge, account_id: int, room: RoomRow) -> str:
+    """A direct room bears, for each of the two, the other one's name."""
+    if room.peers is None:
+        return room.name
+    smaller, larger = room.peers
+    peer = await edge.store.account(larger if account_id == smaller else smaller)
+    return "" if peer is None else peer.name
+
+
+async def _account(edge: Edge, text: str) -> AccountRow:
+    account = await edge.store.account(identity(text, account_not_found(text)))
+    if account is None:
+        raise account_not_found(text)
+    return account
+
+
+def _room_id(call: Call) -> int:
+    text = call.path["room_id"]
+    return identity(text, room_not_found(text))
+
+
+def _encode_cursor(room: RoomRow) -> str:
+    return base64.urlsafe_b64encode(_encode(RoomCursor(room.updated_at, room.room_id))).decode()
+
+
+def _decode_cursor(text: str) -> RoomCursor:
+    try:
+        return _cursor.decode(base64.urlsafe_b64decode(text))
+    except (ValueError, msgspec.DecodeError):
+        raise invalid("cursor", "must be a next_cursor that was given") from None

@@ -1,0 +1,258 @@
+"""The JSON of the API: requests as they are validated, answers as they are sent. OpenAPI is made from these types."""
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from falcon.domain import limits
+from falcon.domain.commands import Role, RoomKind
+from falcon.domain.ids import ID_MAX
+from falcon.domain.message import Message
+
+Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
+SeqFrom1: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
+SeqFrom0: TypeAlias = Annotated[int, Meta(ge=0, le=ID_MAX)]
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+Description: TypeAlias = Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX)]
+# The bound is in bytes of UTF-8, which JSON Schema can't say: ``bodies`` checks it.
+Text: TypeAlias = Annotated[
+    str, Meta(min_length=1, description=f"1 to {limits.TEXT_BYTES_MAX} bytes of UTF-8, kept byte for byte")
+]
+Mentions: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=limits.MENTIONS_MAX)]
+Limit: TypeAlias = Annotated[int, Meta(ge=1, le=200)]
+Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-25T09:30:00.123Z"])]
+
+
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field that nobody knows is a mistake that nobody would notice: it is refused."""
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+class Nothing(_Request, frozen=True):
+    """An empty object, or no body at all."""
+
+
+class NewAccount(_Request, frozen=True):
+    name: Name
+
+
+class NewMember(_Request, frozen=True):
+    account_id: Id
+    role: Role = "member"
+
+
+class NewRoom(_Request, frozen=True):
+    name: Name
+    description: Description = ""
+    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_AT_CREATION_MAX)] = ()
+
+
+class RoomChange(_Request, frozen=True):
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    description: Description | msgspec.UnsetType = msgspec.UNSET
+
+
+class MemberRole(_Request, frozen=True):
+    role: Role
+
+
+class NewMessage(_Request, frozen=True):
+    text: Text
+    reply_to: SeqFrom1 | None = None
+    mentions: Mentions = ()
+
+
+class MessageChange(_Request, frozen=True):
+    text: Text
+    mentions: Mentions | None = None
+
+
+class ReadMark(_Request, frozen=True):
+    seq: SeqFrom0
+    force: bool = False
+
+
+class PageQuery(_Request, frozen=True):
+    """At most one of ``before``, ``after`` and ``around``; without: the newest."""
+
+    limit: Limit = 50
+    before: SeqFrom0 | None = None
+    after: SeqFrom0 | None = None
+    around: SeqFrom0 | None = None
+
+
+class ListQuery(_Request, frozen=True):
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class ExportQuery(_Request, frozen=True):
+    resume: str | None = None
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+class Me(msgspec.Struct, frozen=True):
+    account_id: Id
+    name: str
+    organization_id: Id | None
+    is_admin: bool
+
+
+class CreatedAccount(msgspec.Struct, frozen=True):
+    """The token is shown this once."""
+
+    account_id: Id
+    name: str
+    token: str
+
+
+class Account(msgspec.Struct, frozen=True):
+    account_id: Id
+    name: str
+    is_admin: bool
+    created_at: Time
+
+
+class Accounts(msgspec.Struct, frozen=True):
+    accounts: list[Account]
+    next_cursor: str | None
+
+
+class IssuedToken(msgspec.Struct, frozen=True):
+    token_id: int
+    token: str
+
+
+class Token(msgspec.Struct, frozen=True):
+    token_id: int
+    created_at: Time
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    tokens: list[Token]
+
+
+class Room(msgspec.Struct, frozen=True):
+    """``role`` is the caller's own. A direct room bears the other account's name."""
+
+    room_id: Id
+    kind: RoomKind
+    name: str
+    description: str
+    role: Role
+    last_seq: SeqFrom0
+    created_at: Time
+
+
+class RoomSummary(msgspec.Struct, frozen=True):
+    room_id: Id
+    kind: RoomKind
+    name: str
+    description: str
+    role: Role
+    last_seq: SeqFrom0
+    created_at: Time
+    read_seq: SeqFrom0
+    unread: SeqFrom0
+    mentions: SeqFrom0
+    last_message: Message | msgspec.Raw | None
+    updated_at: Time
+
+
+class Rooms(msgspec.Struct, frozen=True):
+    rooms: list[RoomSummary]
+    next_cursor: str | None
+
+
+class Member(msgspec.Struct, frozen=True):
+    account_id: Id
+    name: str
+    role: Role
+    read_seq: SeqFrom0
+
+
+class Members(msgspec.Struct, frozen=True):
+    members: list[Member]
+    next_cursor: str | None
+
+
+class Messages(msgspec.Struct, frozen=True):
+    """Ascending by ``seq``."""
+
+    messages: list[Message]
+    has_before: bool
+    has_after: bool
+
+
+class ReadState(msgspec.Struct, frozen=True):
+    room_id: Id
+    read_seq: SeqFrom0
+    unread: SeqFrom0
+    mentions: SeqFrom0
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    field: str
+    rule: str
+
+
+class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """RFC 9457, with a ``code`` that clients may switch on."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    errors: tuple[FieldError, ...] = ()
+
+
+# --- import: one of these a line --------------------------------------------------------------------------------------
+
+
+class AccountLine(_Request, frozen=True, tag_field="type", tag="account"):
+    source: Name
+    ref: Name
+    name: Name
+
+
+class RoomLine(_Request, frozen=True, tag_field="type", tag="room"):
+    source: Name
+    ref: Name
+    kind: RoomKind
+    name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
+    description: Description
+    created_at: Time
+    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
+
+
+class MessageLine(_Request, frozen=True, tag_field="type", tag="message"):
+    room_id: Id
+    seq: SeqFrom1
+    author_id: Id
+    text: str
+    posted_at: Time
+    edited_at: Time | None = None
+    deleted: bool = False
+    reply_to: SeqFrom1 | None = None
+    mentions: Mentions = ()
+
+
+ImportLine: TypeAlias = AccountLine | RoomLine | MessageLine
+
+
+class Imported(msgspec.Struct, frozen=True):
+    """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that were there already."""
+
+    accounts: dict[str, int]
+    rooms: dict[str, int]
+    imported: int
+    skipped: int
+
+
+Health: TypeAlias = Literal["ok", "starting", "draining"]

@@ -1,0 +1,126 @@
+"""Requests and responses at the lowest level: bodies within bounds, typed values out of them, bytes back."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.types import Receive, Scope, Send
+
+from falcon.domain.ids import ID_MAX
+from falcon.http.problems import Problem, invalid
+from falcon.http.shapes import FieldError, Nothing
+
+T = TypeVar("T")
+
+Headers = dict[bytes, bytes]
+_JSON = (b"content-type", b"application/json")
+_PROBLEM = (b"content-type", b"application/problem+json")
+_AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`]*)`")
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer:
+    """A response whose bytes are there. Starlette's own does more than is needed once for each message."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length = (b"content-length", b"%d" % len(self.body))
+        headers = (length, *self.headers) if self.status not in (204, 304) else self.headers
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def json_bytes(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
+    return Answer(status, body, _JSON, *headers)
+
+
+def json_value(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Answer:
+    return Answer(status, _encode(value), _JSON, *headers)
+
+
+def problem_answer(problem: Problem) -> Answer:
+    headers = [_PROBLEM, *problem.headers]
+    if problem.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, round(problem.retry_after))))
+    return Answer(problem.status, problem.body(), *headers)
+
+
+async def read_body(request: Request, headers: Headers, limit: int) -> bytes:
+    """Raises Problem 413 as soon as it is known to be too large."""
+    too_large = Problem(413, "too_large", f"The request's body is larger than {limit} bytes.")
+    length = headers.get(b"content-length")
+    if length is not None and length.isdigit() and int(length) > limit:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise too_large
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]") -> T:
+    """Raises Problem 415, 400 ``malformed`` for what is no JSON, 422 ``invalid`` for what breaks a rule."""
+    if not body and decoder.type is Nothing:
+        return Nothing()  # type: ignore[return-value]
+    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        raise Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise from_validation(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "malformed", f"The body is not JSON: {error}.") from None
+
+
+def decode_query(request: Request, query_type: type[T]) -> T:
+    """The query string as a typed value. Raises Problem 422."""
+    if not request.scope["query_string"]:
+        return query_type()
+    try:
+        return msgspec.convert(dict(request.query_params), query_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise from_validation(error) from None
+
+
+def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem:
+    """msgspec's sentence, taken apart into the field and the rule."""
+    match = _AT.match(str(error))
+    assert match is not None  # it matches everything
+    rule = match["rule"]
+    field = (match["path"] or "").lstrip(".")
+    if (named := _FIELD.search(rule)) is not None:
+        field = f"{field}.{named['field']}" if field else named["field"]
+    field = prefix + (field or "body")
+    return Problem(422, "invalid", f"{field}: {rule}", (FieldError(field, rule),))
+
+
+def identity(text: str, not_found: Problem) -> int:
+    """An id or seq in a path. What cannot be one is not found."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 16:
+        raise not_found
+    value = int(text)
+    if not 1 <= value <= ID_MAX:
+        raise not_found
+    return value
+
+
+def check_text(text: str, limit: int, field: str = "text") -> int:
+    """The size of a text in bytes of UTF-8. Raises Problem 422 past the limit."""
+    # No character takes more than four bytes, and most texts are short.
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > limit:
+        raise invalid(field, f"must be at most {limit} bytes of UTF-8, is {size}")
+    return size

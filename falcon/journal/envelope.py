@@ -1,0 +1,74 @@
+"""An event where it stands in the log."""
+
+from typing import NamedTuple
+
+import msgspec
+
+from falcon.domain.answers import Answer
+from falcon.domain.events import (
+    AccountCreated,
+    CommandAnswered,
+    DirectRoomOpened,
+    Event,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    TokenIssued,
+    TokenRevoked,
+)
+from falcon.domain.ids import AccountId, Millis, Partition
+from falcon.domain.rejections import Rejection
+
+
+class Position(NamedTuple):
+    """Where a reader of one partition stands. Always all three: an offset does not tell which epoch is open there.
+
+    ``offset`` is the next one to read, ``n`` the number of events of ``epoch`` before it.
+    """
+
+    offset: int = 0
+    epoch: int = 0
+    n: int = 0
+
+
+class CommandRef(msgspec.Struct, frozen=True, gc=False):
+    """The keyed command that an event answers. ``fingerprint``: 64 bits over the whole request."""
+
+    account_id: AccountId
+    key: str
+    fingerprint: int
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """``n`` counts the events of ``epoch``; ``at`` is the owner's clock, never going back within a partition.
+
+    ``command`` stands on the first event of a keyed command only. ``answer`` is what its sender was told, where the
+    event alone does not say it.
+    """
+
+    partition: Partition
+    offset: int
+    epoch: int
+    n: int
+    at: Millis
+    event: Event
+    command: CommandRef | None = None
+    answer: Answer | Rejection | None = None
+
+    @property
+    def after(self) -> Position:
+        """Where a reader stands that has read this."""
+        return Position(self.offset + 1, self.epoch, self.n + 1)
+
+
+def aggregate_of(event: Event) -> int:
+    """The id of the room or account that the event belongs to; 0 where it belongs to none."""
+    match event:
+        case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
+            return message.room_id
+        case AccountCreated() | TokenIssued() | TokenRevoked() | DirectRoomOpened():
+            return event.account_id
+        case CommandAnswered():
+            return 0
+        case _:
+            return event.room_id

@@ -1,0 +1,122 @@
+"""The ports of the log. Adapters implement them; ``tests/contracts`` holds every adapter to what is said here."""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from falcon.domain.ids import Millis, Partition
+from falcon.journal.envelope import Envelope, Position
+
+
+class JournalUnavailable(Exception):
+    """Nothing was written and nothing can be, for now. Try again later; the message says what is wrong."""
+
+
+class Outcome(Enum):
+    """What became of a submission.
+
+    DURABLE: it will be there after a crash. FENCED: another owner has taken the partition over, and nothing of this
+    was or will be written. UNKNOWN: it may be there or not; only a takeover tells.
+    """
+
+    DURABLE = "durable"
+    FENCED = "fenced"
+    UNKNOWN = "unknown"
+
+
+class Append(msgspec.Struct, eq=False):
+    """Events of one partition, in order: all of them or none. ``data`` is the encoded form of each.
+
+    Their offsets and ``n`` go on from the owner's last append.
+    """
+
+    partition: Partition
+    epoch: int
+    envelopes: list[Envelope]
+    data: list[bytes]
+    outcome: Outcome | None = None
+
+
+class Checkpoint(msgspec.Struct, eq=False):
+    """States of a partition's aggregates, such that its log up to ``position`` need not be read again.
+
+    ``snapshots`` are those that have changed since the last checkpoint, by key. ``answers`` are those given to keyed
+    commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten.
+    ``version`` names the shape of all these bytes.
+    """
+
+    partition: Partition
+    epoch: int
+    position: Position
+    version: int
+    state: bytes
+    snapshots: list[tuple[str, bytes]]
+    answers: bytes
+    answers_at: Millis
+    answers_expired: Millis
+    outcome: Outcome | None = None
+
+
+Submission: TypeAlias = Append | Checkpoint
+Completed: TypeAlias = Callable[[Sequence[Submission]], None]
+
+
+class Journal(Protocol):
+    """One writer's access to the log."""
+
+    def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
+        """Become the owner: a new epoch each, in which earlier owners' appends fail. Blocks.
+
+        Returns where the log of each partition ends. Events of unknown outcome before that happened, later ones never
+        will. Raises JournalUnavailable, and then nothing has changed.
+        """
+
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        """Queue for writing, and return at once. ``outcome`` is set on each before ``completed`` gets it.
+
+        Within a partition the order of the calls is kept, and once one has failed all behind it in the same epoch
+        fail too: a checkpoint is never written unless the appends before it were.
+        """
+
+    def close(self) -> None:
+        """Write what is queued, then let go."""
+
+
+class EventSource(Protocol):
+    """Anybody's reading of the log."""
+
+    @property
+    def partitions(self) -> int:
+        """How many there are, for ever."""
+
+    def read(self, partition: Partition, position: Position, limit: int) -> list[Envelope]:
+        """The next events from ``position`` on, at most ``limit``; none at the end.
+
+        Raises JournalUnavailable, or Undecodable for a record that this version does not know.
+        """
+
+    def ends(self) -> list[int]:
+        """For each partition the offset that its next event will have."""
+
+    def wait(self, seconds: float) -> None:
+        """Until there may be something new, or the time is over."""
+
+
+class Checkpointed(msgspec.Struct, frozen=True):
+    position: Position
+    state: bytes
+
+
+class SnapshotStore(Protocol):
+    """What checkpoints have left behind, for the owner. All of it is of the version asked for, or not given."""
+
+    def checkpoint(self, partition: Partition, version: int) -> Checkpointed | None:
+        """The newest checkpoint."""
+
+    def load(self, partition: Partition, key: str, version: int) -> bytes | None:
+        """The newest snapshot under this key. Cheap: it is how a cold aggregate comes back."""
+
+    def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
+        """The answers of every checkpoint whose newest is not older than ``since``, oldest first."""

@@ -1,0 +1,350 @@
+"""``falcon up``: starts the processes, starts again what dies, and ends all of it in order.
+
+It imports little, since it is what a first message waits for, and it serves nothing itself, since it must not die.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from falcon.process import adopt_orphans, descendants
+from falcon.settings import Settings, WrongSettings
+
+_STOP_SECONDS: Final = 4.5  # all is over within five
+_READY_SECONDS: Final = 60.0
+_RESTART_SECONDS: Final = (0.0, 0.2, 1.0, 2.0)  # a role that keeps dying is started less and less often
+_STEADY_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.5
+
+
+class CannotStart(Exception):
+    """The message says what is in the way and what to do."""
+
+
+@dataclass
+class _Role:
+    """A process that is to run. ``vital``: without it nothing else makes sense, so its end is the group's."""
+
+    name: str
+    arguments: list[str]
+    handles: list[int]
+    vital: bool = False
+    process: "subprocess.Popen[bytes] | None" = None
+    pidfd: int = -1
+    started_at: float = 0.0
+    failures: int = 0
+    restart_at: float = field(default=0.0)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="falcon up",
+        description="Run Falcon on this machine. Data lives in FALCON_DATA_DIR (./data); Ctrl-C stops it in order.",
+        epilog="Settings are environment variables: see docs/settings.md, or run falcon doctor.",
+    )
+    parser.add_argument("--json", action="store_true", help="print the address and the tokens as one line of JSON")
+    arguments = parser.parse_args(argv)
+    try:
+        return Launcher(Settings.from_env(), as_json=arguments.json).run()
+    except WrongSettings as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CannotStart as error:
+        print(f"falcon: {error}", file=sys.stderr)
+        return 1
+
+
+class Launcher:
+    def __init__(self, settings: Settings, *, as_json: bool) -> None:
+        self._settings = settings
+        self._as_json = as_json
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._waking, self._woken = os.pipe()
+
+    def run(self) -> int:
+        adopt_orphans()
+        self._lock_data_dir()
+        public, ops = self._listen()
+        self._prepare_database()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+        self._selector.register(self._waking, selectors.EVENT_READ)
+        announced = False
+        while not self._stopping:
+            ready = self._start_group(public, ops)
+            if ready is None:
+                if not announced:
+                    self._stop_group()
+                    return 0 if self._stopping else 1
+            elif not announced:
+                announced = True
+                self._announce(ready, public, ops)
+            self._supervise()
+            self._stop_group()
+        self._forget_address()
+        return 0
+
+    # --- before anything runs -----------------------------------------------------------------------------------------
+
+    def _lock_data_dir(self) -> None:
+        folder = self._settings.data_dir
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise CannotStart(f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.pread(handle, 32, 0).decode().strip()
+            raise CannotStart(
+                f"another falcon (process {owner}) runs on the data folder {folder}; "
+                "stop that one, or set FALCON_DATA_DIR to another folder"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)  # held, and the handle open, for the process's life
+
+    def _listen(self) -> tuple[socket.socket, socket.socket]:
+        """The launcher binds, so that a restarted server finds its connections waiting."""
+        return (
+            self._bind(self._settings.http_port, "FALCON_HTTP_PORT"),
+            self._bind(self._settings.ops_port, "FALCON_OPS_PORT"),
+        )
+
+    def _bind(self, port: int, setting: str) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((self._settings.host, port))
+        except OSError as error:
+            raise CannotStart(
+                f"cannot listen on {self._settings.host}:{port} ({error.strerror}); stop what does, or set {setting}"
+            ) from error
+        listening.listen(2048)
+        return listening
+
+    def _prepare_database(self) -> None:
+        from falcon.adapters.sqlite.database import WrongDatabase, prepare
+        from falcon.journal.ports import JournalUnavailable
+
+        try:
+            prepare(self._settings.database, self._settings.partitions)
+        except (WrongDatabase, JournalUnavailable) as error:
+            raise CannotStart(str(error)) from error
+
+    # --- the group ----------------------------------------------------------------------------------------------------
+
+    def _start_group(self, public: socket.socket, ops: socket.socket) -> dict[str, Any] | None:
+        """What the first server says once it accepts commands; None when it never did."""
+        settings = self._settings
+        serve = ["serve", "--public-socket", str(public.fileno())]
+        self._roles: list[_Role] = []
+        if settings.system_base != "simpleSystemBase":
+            port = str(_free_port())
+            serve += ["--actors-port", port]
+            self._roles.append(_Role("actors", ["actors", "--actors-port", port], [], vital=True))
+            if self._start_and_wait(self._roles[0]) is None:
+                return None
+        first = _Role("serve", [*serve, "--ops-socket", str(ops.fileno())], [public.fileno(), ops.fileno()])
+        self._roles.append(first)
+        ready = self._start_and_wait(first)
+        if ready is None:
+            return None
+        self._roles += [_Role("serve", serve, [public.fileno()]) for _ in range(settings.http_workers - 1)]
+        if settings.projection == "process":
+            self._roles.append(_Role("project", ["project"], []))
+        for role in self._roles:
+            if role.process is None:
+                self._start(role)
+        return ready
+
+    def _start_and_wait(self, role: _Role) -> dict[str, Any] | None:
+        reading, writing = os.pipe()
+        self._start(role, writing)
+        os.close(writing)
+        line = b""
+        until = time.monotonic() + _READY_SECONDS
+        with selectors.DefaultSelector() as selector:
+            selector.register(reading, selectors.EVENT_READ)
+            selector.register(self._waking, selectors.EVENT_READ)
+            while not line.endswith(b"\n") and time.monotonic() < until and not self._stopping:
+                for key, _ in selector.select(_POLL_SECONDS):
+                    if key.fd != reading:
+                        continue
+                    data = os.read(reading, 4096)
+                    if not data:
+                        os.close(reading)
+                        return None
+                    line += data
+        os.close(reading)
+        return json.loads(line) if line.endswith(b"\n") else None
+
+    def _start(self, role: _Role, ready: int | None = None) -> None:
+        command = [sys.executable, "-m", "falcon.roles", *role.arguments, "--parent", str(os.getpid())]
+        handles = list(role.handles)
+        if ready is not None:
+            command += ["--ready", str(ready)]
+            handles.append(ready)
+        environment = {**os.environ, **_actor_environment(self._settings)}
+        # Their standard output is ours alone: what follows the first line must not be mixed with it.
+        role.process = subprocess.Popen(
+            command, pass_fds=handles, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
+        )
+        role.pidfd = os.pidfd_open(role.process.pid)
+        role.started_at = time.monotonic()
+        self._selector.register(role.pidfd, selectors.EVENT_READ, role)
+
+    def _supervise(self) -> None:
+        """Until it is time to stop, or the group has lost what it cannot do without."""
+        while not self._stopping:
+            for key, _ in self._selector.select(_POLL_SECONDS):
+                if isinstance(key.data, _Role):
+                    self._ended(key.data)
+                    if key.data.vital:
+                        return
+            now = time.monotonic()
+            for role in self._roles:
+                if role.process is None and now >= role.restart_at:
+                    self._start(role)
+            _reap()
+
+    def _ended(self, role: _Role) -> None:
+        assert role.process is not None
+        code = role.process.wait()
+        self._let_go(role)
+        now = time.monotonic()
+        role.failures = 0 if now - role.started_at > _STEADY_SECONDS else role.failures + 1
+        role.restart_at = now + _RESTART_SECONDS[min(role.failures, len(_RESTART_SECONDS) - 1)]
+        if not self._stopping:
+            print(f"falcon: {role.name} has ended ({_how(code)}); starting it again", file=sys.stderr)
+
+    def _let_go(self, role: _Role) -> None:
+        self._selector.unregister(role.pidfd)
+        os.close(role.pidfd)
+        role.process = None
+
+    def _stop_group(self) -> None:
+        """First what takes commands in, then what follows, then the actors; whatever is left is killed."""
+        until = time.monotonic() + _STOP_SECONDS
+        for name in ("serve", "project", "actors"):
+            running = [role for role in self._roles if role.name == name and role.process is not None]
+            for role in running:
+                assert role.process is not None
+                role.process.terminate()
+            for role in running:
+                assert role.process is not None
+                try:
+                    role.process.wait(max(0.1, until - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    role.process.kill()
+                    role.process.wait()
+                self._let_go(role)
+        _kill_all(lambda: descendants(os.getpid()))
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        self._stopping = True
+        os.write(self._woken, b"\0")
+
+    # --- what people see ----------------------------------------------------------------------------------------------
+
+    def _announce(self, ready: dict[str, Any], public: socket.socket, ops: socket.socket) -> None:
+        url, ops_url = self._url(public), self._url(ops)
+        address = {"url": url, "ops_url": ops_url, "pid": os.getpid()}
+        self._address_file().write_text(json.dumps(address))
+        if self._as_json:
+            line = {
+                "url": url,
+                "ops_url": ops_url,
+                "account_id": ready["account_id"],
+                "token": ready["token"],
+                "admin_token": ready["admin_token"],
+            }
+            print(json.dumps(line), flush=True)
+        else:
+            print(_WELCOME.format(url=url, ops_url=ops_url, data=self._settings.data_dir, **ready), flush=True)
+
+    def _url(self, listening: socket.socket) -> str:
+        host, port = listening.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def _address_file(self) -> Path:
+        return self._settings.data_dir / "up.json"
+
+    def _forget_address(self) -> None:
+        self._address_file().unlink(missing_ok=True)
+
+
+_WELCOME = """
+Falcon is up at {url}   (documentation: {url}/docs, operations: {ops_url}, data: {data})
+
+  account {account_id}   token {token}
+  an admin's token, for making accounts: {admin_token}
+
+Try it:
+
+  TOKEN={token}
+  ROOM=$(curl -s {url}/v1/rooms -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \
+-d '{{"name": "Tea kitchen"}}' | sed 's/[^0-9]*\\([0-9]*\\).*/\\1/'); echo "room $ROOM"
+  curl -s {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \
+-d '{{"text": "Hello, world"}}'; echo
+  curl -s {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"; echo
+
+Ctrl-C stops it.
+"""
+
+
+def _actor_environment(settings: Settings) -> dict[str, str]:
+    """What Thespian reads when it is imported, which is before anybody could tell it otherwise."""
+    return {
+        "THESPIAN_BASE_IPADDR": "127.0.0.1",
+        "THESPIAN_MAX_PENDING_TRANSMITS": "500",
+        "THESPLOG_FILE": str(settings.data_dir.absolute() / "actors.log"),
+        "THESPLOG_FILE_MAXSIZE": str(1 << 20),
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _how(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def _reap() -> None:
+    """Adopted orphans that have ended leave no zombie. A role's own end is waited for by its name."""
+    for pid in descendants(os.getpid()):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if state[0] == "Z" and int(state[1]) == os.getpid():
+            os.waitpid(pid, os.WNOHANG)
+
+
+def _kill_all(pids: Callable[[], list[int]]) -> None:
+    """Until none is left: the dying may still have forked."""
+    while left := pids():
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                time.sleep(0.01)

@@ -1,0 +1,70 @@
+"""Processes that end together: Linux's means to leave no orphan, whatever is killed."""
+
+import ctypes
+import os
+import select
+import signal
+import threading
+from pathlib import Path
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option})")
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent dies, however it does; also when it has died already."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends, so that none can be lost sight of."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def tether_forks(pid: int) -> None:
+    """Every process forked from here on, and from those, is killed when ``pid`` ends.
+
+    For daemons such as an actor system's: they leave their parent behind, so that no signal of its death reaches them.
+    """
+    os.register_at_fork(after_in_child=lambda: _tether(pid))
+
+
+def _tether(pid: int) -> None:
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return
+
+    def watch() -> None:
+        select.select([handle], [], [])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="falcon-tether", daemon=True).start()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below this one, nearest first."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except OSError:
+            continue  # it has just ended
+        parent = int(text.rpartition(")")[2].split()[1])
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found: list[int] = []
+    level = children.get(pid, [])
+    while level:
+        found += level
+        level = [below for child in level for below in children.get(child, [])]
+    return found

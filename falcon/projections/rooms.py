@@ -1,0 +1,32 @@
+"""Rooms: what they are called, how far their messages go, when something last happened in them."""
+
+from falcon.domain.events import (
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+)
+from falcon.domain.times import rfc3339
+from falcon.journal.envelope import Envelope
+from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName, SetRoomRevision, Write
+
+
+def project(envelope: Envelope) -> tuple[Write, ...]:
+    match envelope.event:
+        case MessagePosted(message=message):
+            return (SetRoomActivity(message.room_id, message.seq, message.posted_at),)
+        case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
+            return (SetRoomRevision(message.room_id, revision),)
+        case RoomCreated() as created:
+            first, *rest = sorted(member.account_id for member in created.members)
+            peers = (first, rest[0]) if created.kind == "direct" else None
+            row = PutRoom(created.room_id, created.kind, created.name, created.description, created.created_at, peers)
+            return (row, SetRoomActivity(created.room_id, 0, created.created_at))
+        case RoomChanged(room_id=room_id, name=name, description=description):
+            return (SetRoomName(room_id, name, description, rfc3339(envelope.at)),)
+        case RoomDeleted(room_id=room_id):
+            return (DropRoom(room_id),)
+        case _:
+            return ()

@@ -1,0 +1,215 @@
+"""The ports of the read side: tables to query, and tables to keep up to date."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from falcon.domain.commands import Role, RoomKind
+from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.journal.envelope import Position
+from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+
+
+class ReadStoreUnavailable(Exception):
+    """The tables can't be read, for now; the message says why."""
+
+
+class StaleProjector(Exception):
+    """Somebody else has moved this projection's position: stop, and start again from where it stands now."""
+
+
+# --- what projections write -------------------------------------------------------------------------------------------
+# Each sets; none adds. Written twice is written once, and of two to the same key the later one counts.
+
+
+class PutMessage(msgspec.Struct, frozen=True, gc=False):
+    """``message`` is the JSON that goes out."""
+
+    room_id: RoomId
+    seq: Seq
+    message: bytes
+
+
+class PutRoom(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    peers: tuple[AccountId, AccountId] | None
+
+
+class SetRoomName(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    name: str
+    description: str
+    updated_at: str
+
+
+class SetRoomActivity(msgspec.Struct, frozen=True, gc=False):
+    room_id: RoomId
+    last_seq: Seq
+    updated_at: str
+
+
+class SetRoomRevision(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    revision: int
+
+
+class DropRoom(msgspec.Struct, frozen=True):
+    room_id: RoomId
+
+
+class PutMember(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+    read_seq: Seq
+
+
+class SetRole(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    account_id: AccountId
+    role: Role
+
+
+class SetReadMark(msgspec.Struct, frozen=True, gc=False):
+    room_id: RoomId
+    account_id: AccountId
+    read_seq: Seq
+
+
+class DropMember(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    account_id: AccountId
+
+
+class SetMention(msgspec.Struct, frozen=True):
+    """``mentioned``: whether message ``seq`` mentions the account, as it now stands."""
+
+    account_id: AccountId
+    room_id: RoomId
+    seq: Seq
+    mentioned: bool
+
+
+class PutAccount(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    name: str
+    is_admin: bool
+    created_at: str
+
+
+class PutToken(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    token_id: int
+    token_hash: str
+    created_at: str
+
+
+class DropToken(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    token_id: int
+
+
+Write: TypeAlias = (
+    PutMessage
+    | PutRoom
+    | SetRoomName
+    | SetRoomActivity
+    | SetRoomRevision
+    | DropRoom
+    | PutMember
+    | SetRole
+    | SetReadMark
+    | DropMember
+    | SetMention
+    | PutAccount
+    | PutToken
+    | DropToken
+)
+
+
+class Move(NamedTuple):
+    """A projection's step through a partition."""
+
+    partition: Partition
+    expected: Position
+    position: Position
+
+
+class ProjectionTables(Protocol):
+    """The tables of the projections, for the one that keeps them up to date.
+
+    ``projection`` names the live tables, or those of a rebuild under way (see ``begin_rebuild``). Every method may
+    raise ReadStoreUnavailable.
+    """
+
+    def positions(self, projection: str) -> Callable[[Partition], Position]:
+        """Up to where the projection has been applied, as it stands now."""
+
+    def apply(self, projection: str, moves: Sequence[Move], writes: Sequence[Write]) -> None:
+        """Make the writes and move the positions on, all or, where the store can't, repeatably.
+
+        Raises StaleProjector when a position is not the expected one.
+        """
+
+    def begin_rebuild(self, projection: str) -> str:
+        """Empty tables beside the live ones; gives the name to apply them under. An older rebuild is thrown away."""
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
+        """Let the rebuilt tables take the live ones' place.
+
+        ``catch_up`` is called while nobody else can move the live ones, and brings the rebuilt ones to the same point.
+        """
+
+    def stopped(self, projection: str, error: str | None) -> None:
+        """Record that the projection has stopped at an error, or goes on again."""
+
+    def why_stopped(self, projection: str) -> str | None:
+        """The error that the projection has stopped at."""
+
+
+class ReadStore(Protocol):
+    """Queries. Every method may raise ReadStoreUnavailable. Lists are bounded by ``limit``."""
+
+    async def applied(self, partition: Partition) -> int:
+        """The offset up to which every projection has been applied: reads show everything below it."""
+
+    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+        """None for one who is no member, or a room that is not there."""
+
+    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+        """The messages ``first`` to ``last``, both included, ascending, each as JSON."""
+
+    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None: ...
+
+    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
+        """The message, and a revision of the room that it is not older than."""
+
+    async def room(self, room_id: RoomId) -> RoomRow | None: ...
+
+    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+        """The newest activity first."""
+
+    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+        """By account id, from ``after`` on, excluded."""
+
+    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+        """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
+
+    async def account(self, account_id: AccountId) -> AccountRow | None: ...
+
+    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]: ...
+
+    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
+        """The account, if the token is one of its own and not revoked."""
+
+    async def tokens(self, account_id: AccountId) -> list[TokenRow]: ...
+
+    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
+
+    async def totals(self) -> tuple[int, int, int]:
+        """How many accounts, rooms and messages there are."""

@@ -1,0 +1,104 @@
+"""The settings: read from the environment once, by whoever starts a process."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+_PREFIX: Final = "FALCON_"
+SYSTEM_BASES: Final = ("simpleSystemBase", "multiprocTCPBase")
+PROJECTIONS: Final = ("inline", "process")
+
+
+class WrongSettings(Exception):
+    """Some settings are wrong; the message has a line for each, with what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Each field is FALCON_ and its name in capitals. docs/settings.md explains them."""
+
+    host: str = "127.0.0.1"
+    http_port: int = 8080
+    ops_port: int = 8081
+    data_dir: Path = Path("data")
+    partitions: int = 64
+    system_base: str = "simpleSystemBase"
+    shards: int = 1
+    http_workers: int = 1
+    projection: str = "inline"
+    mailbox_bound: int = 2_000
+    lanes: int = 2
+    command_seconds: float = 5.0
+    answer_window_seconds: float = 600.0
+    checkpoint_events: int = 1_000
+    passivate_seconds: float = 60.0
+    hot_aggregates: int = 2_000
+    body_max: int = 512 << 10
+    cors_origins: tuple[str, ...] = ()
+    log_level: str = "info"
+
+    @property
+    def database(self) -> Path:
+        return self.data_dir / "falcon.db"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Raises WrongSettings for a value that does not fit, and for a FALCON_ variable that nobody reads."""
+        types = get_type_hints(cls)
+        values: dict[str, Any] = {}
+        wrong: list[str] = []
+        for field in fields(cls):
+            name = _PREFIX + field.name.upper()
+            if name in environ:
+                try:
+                    values[field.name] = _convert(environ[name], types[field.name])
+                except ValueError:
+                    wrong.append(f"{name}={environ[name]}: must be {_words(types[field.name])}")
+        settings = cls(**values)
+        wrong += settings._wrong()
+        if wrong:
+            raise WrongSettings("\n".join(wrong))
+        return settings
+
+    def _wrong(self) -> list[str]:
+        rules = (
+            (0 <= self.http_port < 65_536, "FALCON_HTTP_PORT: must be 0 (any free one) to 65535"),
+            (0 <= self.ops_port < 65_536, "FALCON_OPS_PORT: must be 0 (any free one) to 65535"),
+            (1 <= self.partitions <= 4_096, "FALCON_PARTITIONS: must be 1 to 4096"),
+            (self.system_base in SYSTEM_BASES, f"FALCON_SYSTEM_BASE: must be one of {', '.join(SYSTEM_BASES)}"),
+            (self.projection in PROJECTIONS, f"FALCON_PROJECTION: must be one of {', '.join(PROJECTIONS)}"),
+            (1 <= self.shards <= self.partitions, "FALCON_SHARDS: must be 1 to the number of partitions"),
+            (1 <= self.http_workers <= 64, "FALCON_HTTP_WORKERS: must be 1 to 64"),
+            (
+                self.http_workers == 1 or self.system_base != "simpleSystemBase",
+                "FALCON_HTTP_WORKERS: more than one needs FALCON_SYSTEM_BASE=multiprocTCPBase, "
+                "since with simpleSystemBase the HTTP process hosts the actors",
+            ),
+            (self.mailbox_bound >= 1, "FALCON_MAILBOX_BOUND: must be at least 1"),
+            (1 <= self.lanes <= 8, "FALCON_LANES: must be 1 to 8"),
+            (0 < self.command_seconds <= 60, "FALCON_COMMAND_SECONDS: must be more than 0, at most 60"),
+            (self.answer_window_seconds >= 1, "FALCON_ANSWER_WINDOW_SECONDS: must be at least 1"),
+            (self.checkpoint_events >= 1, "FALCON_CHECKPOINT_EVENTS: must be at least 1"),
+            (self.passivate_seconds > 0, "FALCON_PASSIVATE_SECONDS: must be more than 0"),
+            (self.hot_aggregates >= 1, "FALCON_HOT_AGGREGATES: must be at least 1"),
+            (self.body_max >= 1_024, "FALCON_BODY_MAX: must be at least 1024 bytes"),
+            (
+                self.log_level in ("debug", "info", "warning", "error"),
+                "FALCON_LOG_LEVEL: must be debug, info, warning or error",
+            ),
+        )
+        return [rule for holds, rule in rules if not holds]
+
+
+def _convert(text: str, kind: Any) -> Any:
+    if kind is Path:
+        return Path(text)
+    if kind == tuple[str, ...]:
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    return kind(text)
+
+
+def _words(kind: Any) -> str:
+    return {int: "a whole number", float: "a number"}.get(kind, "a text")

@@ -1,0 +1,1 @@
+"""The command side: aggregates in memory, one writer a partition, batches all the way."""

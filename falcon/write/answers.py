@@ -1,0 +1,51 @@
+"""The answers given to keyed commands within the retry window: where in the log each one stands."""
+
+from collections import deque
+from typing import NamedTuple
+
+from falcon.domain.ids import AccountId, Millis
+
+_SLICES = 10
+
+
+class Remembered(NamedTuple):
+    """The command's fingerprint, and the offset of the event that carries its answer."""
+
+    fingerprint: int
+    offset: int
+    at: Millis
+
+
+class AnswerWindow:
+    """Forgets whole slices of a tenth of the window, so that nothing is ever searched or sorted.
+
+    An answer is found for at least ``window`` milliseconds after it was given, and not after it.
+    """
+
+    def __init__(self, window: Millis) -> None:
+        self.window = window
+        self._slice = max(1, window // _SLICES)
+        self._slices: deque[tuple[Millis, dict[tuple[AccountId, str], Remembered]]] = deque()
+
+    def __len__(self) -> int:
+        return sum(len(answers) for _, answers in self._slices)
+
+    def find(self, account_id: AccountId, key: str, at: Millis) -> Remembered | None:
+        name = (account_id, key)
+        for _, answers in self._slices:
+            found = answers.get(name)
+            if found is not None and found.at >= at - self.window:
+                return found
+        return None
+
+    def add(self, account_id: AccountId, key: str, remembered: Remembered) -> None:
+        """``remembered.at`` must not go back."""
+        start = remembered.at - remembered.at % self._slice
+        if not self._slices or self._slices[-1][0] != start:
+            self._expire(remembered.at)
+            self._slices.append((start, {}))
+        self._slices[-1][1][account_id, key] = remembered
+
+    def _expire(self, at: Millis) -> None:
+        while self._slices and self._slices[0][0] + self._slice <= at - self.window:
+            self._slices.popleft()

@@ -1,0 +1,164 @@
+"""The way in to the write side: which partition a command is for, and the queue in front of each shard."""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from falcon.domain.commands import (
+    Command,
+    CreateAccount,
+    CreateRoom,
+    ImportRoom,
+    IssueToken,
+    OpenDirect,
+    RevokeToken,
+)
+from falcon.domain.ids import AccountId, Partition, partition_of
+from falcon.telemetry import metrics
+from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply, Unavailable
+
+_BATCH_COMMANDS_MAX = 256
+_BATCH_BYTES_MAX = 512 << 10
+_SWEEP_SECONDS = 0.1
+
+
+class CommandGateway(Protocol):
+    """Sends commands to the owners of their partitions."""
+
+    async def ask(self, envelope: CommandEnvelope) -> Reply:
+        """The owner's reply, by the envelope's deadline at the latest. Raises nothing: what fails is Unavailable."""
+
+
+def partition_for(command: Command, account_id: AccountId, key: str | None, partitions: int) -> Partition:
+    """Where the command is decided. A retry with the same key goes to the same place, also of what creates."""
+    match command:
+        case CreateRoom():
+            return _hashed(f"{account_id}/{key or secrets.token_hex(8)}", partitions)
+        case CreateAccount(imported_as=reference):
+            return _hashed(reference or f"{account_id}/{key or secrets.token_hex(8)}", partitions)
+        case ImportRoom(kind="direct", members=members) if members:
+            return partition_of(min(member.account_id for member in members), partitions)
+        case ImportRoom(imported_as=reference):
+            return _hashed(reference, partitions)
+        case OpenDirect(by=by, peer=peer):
+            return partition_of(min(by, peer), partitions)
+        case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
+            return partition_of(owner, partitions)
+        case _:
+            return partition_of(command.room_id, partitions)
+
+
+def _hashed(text: str, partitions: int) -> Partition:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) % partitions
+
+
+class _Away(msgspec.Struct, eq=False):
+    """A batch that has been sent, with those of its replies that are still to come."""
+
+    waiting: dict[int, "asyncio.Future[Reply]"]
+    deadline: float
+
+
+class Lane:
+    """The mailbox in front of one shard. Everything queued while its batches are away goes out as the next batch.
+
+    ``send`` hands a batch over without blocking; the replies come to :meth:`replied`. ``bound`` is the number of
+    commands queued or away, past which a command is refused at once. Two batches away let the shard decide one while
+    the other becomes durable; more would only make them smaller.
+    """
+
+    def __init__(self, name: str, send: Callable[[CommandBatch], None], bound: int, batches_away: int = 2) -> None:
+        self._send = send
+        self._bound = bound
+        self._batches_away = batches_away
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[tuple[CommandEnvelope, asyncio.Future[Reply]]] = deque()
+        self._away: dict[int, _Away] = {}
+        self._size = 0
+        self._number = 0
+        self._flush_scheduled = False
+        self._sweep_scheduled = False
+        metrics.mailbox_size.labels(name).set_function(lambda: self._size)
+        self._rejections = metrics.mailbox_rejections.labels(name)
+
+    def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
+        reply: asyncio.Future[Reply] = self._loop.create_future()
+        if self._size >= self._bound:
+            self._rejections.inc()
+            reply.set_result(Unavailable("overloaded"))
+            return reply
+        self._size += 1
+        self._queue.append((envelope, reply))
+        self._schedule_flush()
+        if not self._sweep_scheduled:
+            self._sweep_scheduled = True
+            self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        return reply
+
+    def replied(self, batch_reply: BatchReply) -> None:
+        """Some replies of a batch are there; ones for a batch that was given up come too late and are dropped."""
+        away = self._away.get(batch_reply.number)
+        if away is None:
+            return
+        for index, reply in batch_reply.replies:
+            self._resolve(away.waiting.pop(index), reply)
+        if not away.waiting:
+            del self._away[batch_reply.number]
+            self._schedule_flush()
+
+    def give_up(self, number: int) -> None:
+        """No reply will come any more: what became of the batch, only a retry can tell."""
+        away = self._away.pop(number, None)
+        if away is not None:
+            for reply in away.waiting.values():
+                self._resolve(reply, Unavailable("outcome_unknown", 0.2))
+            self._schedule_flush()
+
+    def _resolve(self, reply: "asyncio.Future[Reply]", value: Reply) -> None:
+        self._size -= 1
+        if not reply.done():  # a caller that gave up waiting has cancelled it
+            reply.set_result(value)
+
+    def _schedule_flush(self) -> None:
+        # Not at once: what else is ready in this turn of the loop goes with the same batch.
+        if self._queue and not self._flush_scheduled and len(self._away) < self._batches_away:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        commands: list[CommandEnvelope] = []
+        waiting: dict[int, asyncio.Future[Reply]] = {}
+        size = 0
+        while self._queue and len(commands) < _BATCH_COMMANDS_MAX and size < _BATCH_BYTES_MAX:
+            envelope, reply = self._queue.popleft()
+            if reply.cancelled():
+                self._size -= 1
+                continue
+            waiting[len(commands)] = reply
+            commands.append(envelope)
+            size += envelope.size
+        if commands:
+            self._number += 1
+            self._away[self._number] = _Away(waiting, max(command.deadline for command in commands))
+            metrics.batch_commands.observe(len(commands))
+            self._send(CommandBatch(self._number, commands))
+        self._schedule_flush()
+
+    def _sweep(self) -> None:
+        """Nobody waits past a deadline: neither in the queue nor for a shard that does not answer."""
+        self._sweep_scheduled = False
+        now = time.monotonic()
+        for number in [number for number, away in self._away.items() if away.deadline < now]:
+            self.give_up(number)
+        while self._queue and self._queue[0][0].deadline < now:
+            self._resolve(self._queue.popleft()[1], Unavailable("expired"))
+        if self._size:
+            self._sweep_scheduled = True
+            self._loop.call_later(_SWEEP_SECONDS, self._sweep)

@@ -1,0 +1,90 @@
+"""What crosses between the edge and the shards, as values and as bytes."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from falcon.domain.answers import Answer
+from falcon.domain.commands import Command
+from falcon.domain.ids import AccountId, Partition
+from falcon.domain.rejections import Rejection
+
+
+class CommandEnvelope(msgspec.Struct, frozen=True):
+    """A command on its way to the owner of ``partition``.
+
+    ``account_id`` asks; with a ``key`` the same request (``fingerprint``) is executed once. ``deadline`` is in seconds
+    of CLOCK_MONOTONIC: what has not been decided by then is dropped. ``size``: about as many bytes as it takes.
+    """
+
+    partition: Partition
+    account_id: AccountId
+    command: Command
+    deadline: float
+    key: str | None = None
+    fingerprint: int = 0
+    size: int = 0
+
+
+class Accepted(msgspec.Struct, frozen=True, tag=True):
+    """Durable. ``offset`` is that of the last event, or of the last one before where nothing had to happen."""
+
+    answer: Answer
+    partition: Partition
+    offset: int
+    replayed: bool = False
+
+
+class Rejected(msgspec.Struct, frozen=True, tag=True):
+    """``offset``: as far as the partition's log had got."""
+
+    rejection: Rejection
+    partition: Partition
+    offset: int
+    replayed: bool = False
+
+
+Reason: TypeAlias = Literal["overloaded", "expired", "unavailable", "outcome_unknown", "not_mine"]
+
+
+class Unavailable(msgspec.Struct, frozen=True, tag=True):
+    """Not executed, or, with ``outcome_unknown``, perhaps. Retrying with the same key is safe and tells the truth."""
+
+    reason: Reason
+    retry_after: float = 1.0
+
+
+Reply: TypeAlias = Accepted | Rejected | Unavailable
+
+
+class CommandBatch(msgspec.Struct, frozen=True):
+    number: int
+    commands: list[CommandEnvelope]
+
+
+class BatchReply(msgspec.Struct, frozen=True):
+    """Some replies of a batch: index in the batch, reply. A batch may be answered in several of these."""
+
+    number: int
+    replies: list[tuple[int, Reply]]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_batches = msgspec.msgpack.Decoder(CommandBatch)
+_replies = msgspec.msgpack.Decoder(list[BatchReply])
+
+
+def encode_batch(batch: CommandBatch) -> bytes:
+    return _encoder.encode(batch)
+
+
+def decode_batch(data: bytes) -> CommandBatch:
+    return _batches.decode(data)
+
+
+def encode_replies(replies: list[BatchReply]) -> bytes:
+    return _encoder.encode(replies)
+
+
+def decode_replies(data: bytes) -> list[BatchReply]:
+    return _replies.decode(data)
