@@ -7,7 +7,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Protocol
@@ -17,14 +17,14 @@ import msgspec
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.checkpoints import WalCheckpoints
-from falcon.adapters.sqlite.journal import SqliteJournal
+from falcon.adapters.sqlite.journal import SqliteJournal, Within
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.domain.commands import CreateAccount
 from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
-from falcon.journal.ports import Append, Completed
+from falcon.journal.ports import Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
 from falcon.settings import Settings
@@ -36,6 +36,7 @@ from falcon.write.shard import Shard, ShardLimits
 log = logging.getLogger("falcon")
 
 _START_SECONDS = 30
+_IDLE_SECONDS = 0.5
 
 
 class Credentials(msgspec.Struct, frozen=True):
@@ -69,23 +70,23 @@ def configure_logging(level: str) -> None:
 # --- the write side ---------------------------------------------------------------------------------------------------
 
 
-def shard_builds(settings: Settings) -> list[Callable[[Completed], Shard]]:
+def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
     """How to make each shard, wherever it is to run: these pickle."""
     return [partial(build_shard, settings, index) for index in range(settings.shards)]
 
 
-def build_shard(settings: Settings, index: int, completed: Completed) -> Shard:
+def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     """Raises JournalUnavailable."""
     if settings.system_base != "simpleSystemBase":
         configure_logging(settings.log_level)
     connection = database.connect(settings.database)
-    within: Callable[[Sequence[Append]], None] | None = None
+    within: Within | None = None
     if settings.projection == "inline":
         within = InlineProjector(PROJECTIONS, SqliteTables(connection), partial(SqliteSavepoint, connection)).apply
     source = SqliteSource(database.connect(settings.database))
     return Shard(
         range(index, settings.partitions, settings.shards),
-        SqliteJournal(connection, completed, within),
+        SqliteJournal(connection, wake, within),
         source,
         source,
         SystemClock(),
@@ -130,17 +131,25 @@ class CatchUpThread:
         self._thread.join()
 
     def _run(self) -> None:
-        catch_up_until(self._settings, self._ending.is_set, idle_seconds=0.5)
+        """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped."""
+        catch_up, _ = _catch_up(self._settings)
+        while not self._ending.is_set():
+            if not catch_up.step():
+                self._ending.wait(_IDLE_SECONDS)
 
 
-def catch_up_until(settings: Settings, ending: Callable[[], bool], idle_seconds: float) -> None:
-    """Apply what the tables lack, until ``ending``."""
-    source = SqliteSource(database.connect(settings.database, writable=False))
-    tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
-    catch_up = CatchUp(PROJECTIONS, source, tables)
+def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
+    """Apply what the tables lack as soon as it is in the log, until ``ending``."""
+    catch_up, source = _catch_up(settings)
     while not ending():
         if not catch_up.step():
-            source.wait(idle_seconds)
+            source.wait(_IDLE_SECONDS)
+
+
+def _catch_up(settings: Settings) -> tuple[CatchUp, SqliteSource]:
+    source = SqliteSource(database.connect(settings.database, writable=False))
+    tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
+    return CatchUp(PROJECTIONS, source, tables), source
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
@@ -149,8 +158,9 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     source = SqliteSource(database.connect(settings.database, writable=False))
     # Not a commit of the journal: what a crash would take, the next rebuild makes again.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
+    total = source.end()[0].offset
     with WalCheckpoints(settings.database):
-        return Rebuild(name, PROJECTIONS[name], source, tables, progress).run()
+        return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
 
 
 # --- the edge ---------------------------------------------------------------------------------------------------------

@@ -104,6 +104,7 @@ async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
             http="httptools",
             ws="none",
             server_header=False,
+            proxy_headers=False,
             date_header=False,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
             backlog=2048,
@@ -138,7 +139,7 @@ def project(settings: Settings, arguments: argparse.Namespace) -> None:
 
     bootstrap.configure_logging(settings.log_level)
     _ready(arguments.ready, b"{}")
-    bootstrap.catch_up_until(settings, _terminated(), idle_seconds=0.5)
+    bootstrap.catch_up_until(settings, _terminated())
 
 
 def _terminated() -> Callable[[], bool]:

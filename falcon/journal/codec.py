@@ -15,7 +15,7 @@ from falcon.domain.answers import Answer
 from falcon.domain.events import Event
 from falcon.domain.ids import Millis
 from falcon.domain.rejections import Rejection
-from falcon.journal.envelope import CommandRef, Envelope
+from falcon.journal.envelope import CommandRef, Envelope, Recorded
 
 
 class Undecodable(Exception):
@@ -60,13 +60,13 @@ _records = msgspec.json.Decoder(_Record)
 
 
 def encode(envelope: Envelope) -> bytes:
-    """The envelope without its position, which the log itself keeps."""
+    """The envelope but for its partition, epoch and n, which the log itself keeps."""
     name, version = _NAMES[type(envelope.event)]
     body = msgspec.Raw(_encoder.encode(envelope.event))
     return _encoder.encode(_Record(name, version, envelope.at, body, envelope.command, envelope.answer))
 
 
-def decode(data: bytes, partition: int, offset: int, epoch: int, n: int) -> Envelope:
+def decode(data: bytes, partition: int, offset: int, epoch: int, n: int) -> Recorded:
     """Raises Undecodable."""
     try:
         record = _records.decode(data)
@@ -78,7 +78,7 @@ def decode(data: bytes, partition: int, offset: int, epoch: int, n: int) -> Enve
         ) from None
     except msgspec.DecodeError as error:
         raise Undecodable(f"partition {partition}, offset {offset}: the record does not decode: {error}") from error
-    return Envelope(partition, offset, epoch, n, record.at, event, record.command, record.answer)
+    return Recorded(offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer))
 
 
 def names() -> dict[str, int]:

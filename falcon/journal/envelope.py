@@ -1,6 +1,7 @@
 """An event where it stands in the log."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,12 +24,17 @@ from falcon.domain.rejections import Rejection
 class Position(NamedTuple):
     """Where a reader of one partition stands. Always all three: an offset does not tell which epoch is open there.
 
-    ``offset`` is the next one to read, ``n`` the number of events of ``epoch`` before it.
+    ``offset``: everything below it has been read. Offsets rise within a partition; whether they are dense is the
+    log's affair. ``n``: the number of events of ``epoch`` before it, where the log needs that to judge the next.
     """
 
     offset: int = 0
     epoch: int = 0
     n: int = 0
+
+
+# Where a reader of several partitions stands.
+Cursor: TypeAlias = Mapping[Partition, Position]
 
 
 class CommandRef(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +53,6 @@ class Envelope(msgspec.Struct, frozen=True):
     """
 
     partition: Partition
-    offset: int
     epoch: int
     n: int
     at: Millis
@@ -55,10 +60,12 @@ class Envelope(msgspec.Struct, frozen=True):
     command: CommandRef | None = None
     answer: Answer | Rejection | None = None
 
-    @property
-    def after(self) -> Position:
-        """Where a reader stands that has read this."""
-        return Position(self.offset + 1, self.epoch, self.n + 1)
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An envelope where it stands in the log."""
+
+    offset: int
+    envelope: Envelope
 
 
 def aggregate_of(event: Event) -> int:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from falcon.domain.ids import Millis, Partition
-from falcon.journal.envelope import Envelope, Position
+from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 
 
 class JournalUnavailable(Exception):
@@ -29,7 +29,7 @@ class Outcome(Enum):
 class Append(msgspec.Struct, eq=False):
     """Events of one partition, in order: all of them or none. ``data`` is the encoded form of each.
 
-    Their offsets and ``n`` go on from the owner's last append.
+    ``first``, set by the journal with a durable outcome: the offset of the first; the others follow it without a gap.
     """
 
     partition: Partition
@@ -37,14 +37,20 @@ class Append(msgspec.Struct, eq=False):
     envelopes: list[Envelope]
     data: list[bytes]
     outcome: Outcome | None = None
+    first: int = -1
+
+    @property
+    def last(self) -> int:
+        """The offset of the last event."""
+        return self.first + len(self.envelopes) - 1
 
 
 class Checkpoint(msgspec.Struct, eq=False):
-    """States of a partition's aggregates, such that its log up to ``position`` need not be read again.
+    """States of a partition's aggregates, such that its log below ``position`` need not be read again.
 
     ``snapshots`` are those that have changed since the last checkpoint, by key. ``answers`` are those given to keyed
     commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten.
-    ``version`` names the shape of all these bytes.
+    ``version`` names the shape of all these bytes. Only what is durable may be in a checkpoint.
     """
 
     partition: Partition
@@ -60,11 +66,14 @@ class Checkpoint(msgspec.Struct, eq=False):
 
 
 Submission: TypeAlias = Append | Checkpoint
-Completed: TypeAlias = Callable[[Sequence[Submission]], None]
+Wake: TypeAlias = Callable[[], None]
 
 
 class Journal(Protocol):
-    """One writer's access to the log."""
+    """One writer's access to the log, for one thread; what takes time happens on threads of its own.
+
+    It is made with a ``Wake``, which it calls, from any thread, whenever there is something to ``collect``.
+    """
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
         """Become the owner: a new epoch each, in which earlier owners' appends fail. Blocks.
@@ -74,14 +83,17 @@ class Journal(Protocol):
         """
 
     def submit(self, submissions: Sequence[Submission]) -> None:
-        """Queue for writing, and return at once. ``outcome`` is set on each before ``completed`` gets it.
+        """Queue for writing, and return at once.
 
         Within a partition the order of the calls is kept, and once one has failed all behind it in the same epoch
-        fail too: a checkpoint is never written unless the appends before it were.
+        fail too.
         """
 
+    def collect(self) -> list[Submission]:
+        """Those that have got their ``outcome`` since the last call, in the order of each partition."""
+
     def close(self) -> None:
-        """Write what is queued, then let go."""
+        """Write what is queued, then let go. ``collect`` gives the last outcomes."""
 
 
 class EventSource(Protocol):
@@ -91,14 +103,15 @@ class EventSource(Protocol):
     def partitions(self) -> int:
         """How many there are, for ever."""
 
-    def read(self, partition: Partition, position: Position, limit: int) -> list[Envelope]:
-        """The next events from ``position`` on, at most ``limit``; none at the end.
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        """The next events of the cursor's partitions, at most ``limit``, each partition's in order; and the cursor
+        behind them. None, and the same cursor or one further on, at the end.
 
         Raises JournalUnavailable, or Undecodable for a record that this version does not know.
         """
 
-    def ends(self) -> list[int]:
-        """For each partition the offset that its next event will have."""
+    def end(self) -> Cursor:
+        """Behind everything that is there now."""
 
     def wait(self, seconds: float) -> None:
         """Until there may be something new, or the time is over."""

@@ -20,13 +20,19 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
             return (SetRoomRevision(message.room_id, revision),)
         case RoomCreated() as created:
-            first, *rest = sorted(member.account_id for member in created.members)
-            peers = (first, rest[0]) if created.kind == "direct" else None
-            row = PutRoom(created.room_id, created.kind, created.name, created.description, created.created_at, peers)
-            return (row, SetRoomActivity(created.room_id, 0, created.created_at))
+            return (_row(created), SetRoomActivity(created.room_id, 0, created.created_at))
         case RoomChanged(room_id=room_id, name=name, description=description):
             return (SetRoomName(room_id, name, description, rfc3339(envelope.at)),)
         case RoomDeleted(room_id=room_id):
             return (DropRoom(room_id),)
         case _:
             return ()
+
+
+def _row(created: RoomCreated) -> PutRoom:
+    smaller = larger = None
+    if created.kind == "direct":
+        smaller, larger = sorted(member.account_id for member in created.members)
+    return PutRoom(
+        created.room_id, created.kind, created.name, created.description, created.created_at, smaller, larger
+    )

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import Envelope, Position
+from falcon.journal.envelope import Cursor, Recorded
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.projection import Project
-from falcon.read.store import Move, ProjectionTables, ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.store import ProjectionTables, ReadStoreUnavailable, StaleProjector, Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
@@ -35,33 +35,19 @@ class InlineProjector:
         self._tables = tables
         self._savepoint = savepoint
 
-    def apply(self, appends: Sequence[Append]) -> None:
+    def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
+        envelopes = [envelope for append in appends for envelope in append.envelopes]
         for name, project in self._projections.items():
             savepoint = self._savepoint()
             try:
-                self._apply(name, project, appends)
+                if self._tables.cursor(name) == before:
+                    writes = [write for envelope in envelopes for write in project(envelope)]
+                    self._tables.apply(name, before, after, writes)
+                    metrics.projected_events.labels(name).inc(len(envelopes))
                 savepoint.release()
             except Exception as error:  # the projection's own fault, whatever it is, must not lose the message
                 savepoint.rollback()
                 _stop(self._tables, name, error)
-
-    def _apply(self, name: str, project: Project, appends: Sequence[Append]) -> None:
-        positions = self._tables.positions(name)
-        standing: dict[int, Position] = {}
-        moves: dict[int, Move] = {}
-        writes: list[Write] = []
-        for append in appends:
-            partition, envelopes = append.partition, append.envelopes
-            position = standing.get(partition) or positions(partition)
-            if position.offset != envelopes[0].offset:
-                continue
-            for envelope in envelopes:
-                writes.extend(project(envelope))
-            after = standing[partition] = envelopes[-1].after
-            expected = moves[partition].expected if partition in moves else position
-            moves[partition] = Move(partition, expected, after)
-        if moves:
-            self._tables.apply(name, list(moves.values()), writes)
 
 
 class Savepoint(Protocol):
@@ -82,46 +68,35 @@ class CatchUp:
 
     def step(self) -> int:
         """Returns how many events were applied. Raises nothing: what fails is said, and tried again next time."""
-        try:
-            ends = self._source.ends()
-        except JournalUnavailable as error:
-            log.warning("projections wait: %s", error)
-            return 0
-        return sum(self._step(name, project, ends) for name, project in self._projections.items())
+        return sum(self._step(name, project) for name, project in self._projections.items())
 
-    def _step(self, name: str, project: Project, ends: list[int]) -> int:
-        applied = 0
+    def _step(self, name: str, project: Project) -> int:
         try:
-            positions = self._tables.positions(name)
-            behind = [p for p, end in enumerate(ends) if positions(p).offset < end]
-            metrics.projection_lag.labels(name).set(sum(ends[p] - positions(p).offset for p in behind))
-            for partition in behind:
-                applied += self._advance(name, project, partition, positions(partition))
-            if applied and self._tables.why_stopped(name) is not None:
+            cursor = self._tables.cursor(name)
+            events, after = self._source.read(cursor, _BATCH_EVENTS)
+            metrics.projection_lag.labels(name).set(len(events))
+            if not events:
+                return 0
+            self._tables.apply(name, cursor, after, _project_all(name, project, events))
+            metrics.projected_events.labels(name).inc(len(events))
+            if self._tables.why_stopped(name) is not None:
                 self._tables.stopped(name, None)
                 metrics.projection_stopped.labels(name).set(0)
                 log.info("projection %s goes on", name)
+            return len(events)
         except StaleProjector:
             pass  # the inline projector, or another runner, got there first
         except (ReadStoreUnavailable, JournalUnavailable) as error:
             log.warning("projection %s waits: %s", name, error)
         except (ProjectionFailed, Undecodable) as error:
             _stop(self._tables, name, error)
-        return applied
-
-    def _advance(self, name: str, project: Project, partition: int, position: Position) -> int:
-        events = self._source.read(partition, position, _BATCH_EVENTS)
-        if events:
-            move = Move(partition, position, events[-1].after)
-            self._tables.apply(name, [move], _project_all(name, project, events))
-            metrics.projected_events.labels(name).inc(len(events))
-        return len(events)
+        return 0
 
 
 class Rebuild:
     """Builds a projection anew beside the live one, then switches over. Reads go on all the while.
 
-    ``progress`` gets the events done and the events in the log as far as known.
+    ``progress`` gets the number of events done.
     """
 
     def __init__(
@@ -130,14 +105,14 @@ class Rebuild:
         project: Project,
         source: EventSource,
         tables: ProjectionTables,
-        progress: Callable[[int, int], None] = lambda done, total: None,
+        progress: Callable[[int], None] = lambda done: None,
     ) -> None:
         self._name = name
         self._project = project
         self._source = source
         self._tables = tables
         self._progress = progress
-        self._done = self._total = 0
+        self._done = 0
         self._shadow = ""
 
     def run(self) -> int:
@@ -147,7 +122,6 @@ class Rebuild:
         they were.
         """
         self._shadow = self._tables.begin_rebuild(self._name)
-        self._total = sum(self._source.ends())
         # Twice, so that what came in during the long first round is not read while everybody waits for the switch.
         self._catch_up()
         self._catch_up()
@@ -155,25 +129,26 @@ class Rebuild:
         return self._done
 
     def _catch_up(self) -> None:
-        positions = self._tables.positions(self._shadow)
-        for partition in range(self._source.partitions):
-            position = positions(partition)
-            while events := self._source.read(partition, position, _REBUILD_EVENTS):
-                move = Move(partition, position, events[-1].after)
-                self._tables.apply(self._shadow, [move], _project_all(self._name, self._project, events))
-                position = move.position
-                self._done += len(events)
-                self._progress(self._done, max(self._total, self._done))
+        cursor = self._tables.cursor(self._shadow)
+        while True:
+            events, after = self._source.read(cursor, _REBUILD_EVENTS)
+            if not events:
+                return
+            self._tables.apply(self._shadow, cursor, after, _project_all(self._name, self._project, events))
+            cursor = after
+            self._done += len(events)
+            self._progress(self._done)
 
 
-def _project_all(name: str, project: Project, events: Sequence[Envelope]) -> list[Write]:
+def _project_all(name: str, project: Project, events: Sequence[Recorded]) -> list[Write]:
     writes: list[Write] = []
-    for envelope in events:
+    for recorded in events:
         try:
-            writes.extend(project(envelope))
+            writes.extend(project(recorded.envelope))
         except Exception as error:
+            partition, offset = recorded.envelope.partition, recorded.offset
             raise ProjectionFailed(
-                f"projection {name} cannot apply partition {envelope.partition}, offset {envelope.offset}: {error!r}"
+                f"projection {name} cannot apply partition {partition}, offset {offset}: {error!r}"
             ) from error
     return writes
 

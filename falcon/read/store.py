@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
-import msgspec
-
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
-from falcon.journal.envelope import Position
+from falcon.journal.envelope import Cursor
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 
 
@@ -23,7 +21,7 @@ class StaleProjector(Exception):
 # Each sets; none adds. Written twice is written once, and of two to the same key the later one counts.
 
 
-class PutMessage(msgspec.Struct, frozen=True, gc=False):
+class PutMessage(NamedTuple):
     """``message`` is the JSON that goes out."""
 
     room_id: RoomId
@@ -31,62 +29,65 @@ class PutMessage(msgspec.Struct, frozen=True, gc=False):
     message: bytes
 
 
-class PutRoom(msgspec.Struct, frozen=True):
+class PutRoom(NamedTuple):
+    """``smaller``, ``larger``: the pair of a direct room."""
+
     room_id: RoomId
     kind: RoomKind
     name: str
     description: str
     created_at: str
-    peers: tuple[AccountId, AccountId] | None
+    smaller: AccountId | None
+    larger: AccountId | None
 
 
-class SetRoomName(msgspec.Struct, frozen=True):
+class SetRoomName(NamedTuple):
     room_id: RoomId
     name: str
     description: str
     updated_at: str
 
 
-class SetRoomActivity(msgspec.Struct, frozen=True, gc=False):
+class SetRoomActivity(NamedTuple):
     room_id: RoomId
     last_seq: Seq
     updated_at: str
 
 
-class SetRoomRevision(msgspec.Struct, frozen=True):
+class SetRoomRevision(NamedTuple):
     room_id: RoomId
     revision: int
 
 
-class DropRoom(msgspec.Struct, frozen=True):
+class DropRoom(NamedTuple):
     room_id: RoomId
 
 
-class PutMember(msgspec.Struct, frozen=True):
+class PutMember(NamedTuple):
     room_id: RoomId
     account_id: AccountId
     role: Role
     read_seq: Seq
 
 
-class SetRole(msgspec.Struct, frozen=True):
+class SetRole(NamedTuple):
     room_id: RoomId
     account_id: AccountId
     role: Role
 
 
-class SetReadMark(msgspec.Struct, frozen=True, gc=False):
+class SetReadMark(NamedTuple):
     room_id: RoomId
     account_id: AccountId
     read_seq: Seq
 
 
-class DropMember(msgspec.Struct, frozen=True):
+class DropMember(NamedTuple):
     room_id: RoomId
     account_id: AccountId
 
 
-class SetMention(msgspec.Struct, frozen=True):
+class SetMention(NamedTuple):
     """``mentioned``: whether message ``seq`` mentions the account, as it now stands."""
 
     account_id: AccountId
@@ -95,21 +96,21 @@ class SetMention(msgspec.Struct, frozen=True):
     mentioned: bool
 
 
-class PutAccount(msgspec.Struct, frozen=True):
+class PutAccount(NamedTuple):
     account_id: AccountId
     name: str
     is_admin: bool
     created_at: str
 
 
-class PutToken(msgspec.Struct, frozen=True):
+class PutToken(NamedTuple):
     account_id: AccountId
     token_id: int
     token_hash: str
     created_at: str
 
 
-class DropToken(msgspec.Struct, frozen=True):
+class DropToken(NamedTuple):
     account_id: AccountId
     token_id: int
 
@@ -132,14 +133,6 @@ Write: TypeAlias = (
 )
 
 
-class Move(NamedTuple):
-    """A projection's step through a partition."""
-
-    partition: Partition
-    expected: Position
-    position: Position
-
-
 class ProjectionTables(Protocol):
     """The tables of the projections, for the one that keeps them up to date.
 
@@ -147,13 +140,13 @@ class ProjectionTables(Protocol):
     raise ReadStoreUnavailable.
     """
 
-    def positions(self, projection: str) -> Callable[[Partition], Position]:
-        """Up to where the projection has been applied, as it stands now."""
+    def cursor(self, projection: str) -> Cursor:
+        """Up to where the projection has been applied."""
 
-    def apply(self, projection: str, moves: Sequence[Move], writes: Sequence[Write]) -> None:
-        """Make the writes and move the positions on, all or, where the store can't, repeatably.
+    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+        """Make the writes and move the cursor from ``expected`` to ``after``; all, or what can be repeated.
 
-        Raises StaleProjector when a position is not the expected one.
+        Raises StaleProjector when the cursor is not the expected one.
         """
 
     def begin_rebuild(self, projection: str) -> str:

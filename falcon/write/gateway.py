@@ -69,11 +69,11 @@ class Lane:
     """The mailbox in front of one shard. Everything queued while its batches are away goes out as the next batch.
 
     ``send`` hands a batch over without blocking; the replies come to :meth:`replied`. ``bound`` is the number of
-    commands queued or away, past which a command is refused at once. Two batches away let the shard decide one while
-    the other becomes durable; more would only make them smaller.
+    commands queued or away, past which a command is refused at once. With ``batches_away`` 2 the shard decides one
+    while the other becomes durable; more would only make them smaller.
     """
 
-    def __init__(self, name: str, send: Callable[[CommandBatch], None], bound: int, batches_away: int = 2) -> None:
+    def __init__(self, name: str, send: Callable[[CommandBatch], None], bound: int, batches_away: int) -> None:
         self._send = send
         self._bound = bound
         self._batches_away = batches_away

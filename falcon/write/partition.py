@@ -3,7 +3,6 @@
 It decides; it does not write. What it has decided waits in ``take()`` for the shard to append.
 """
 
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -36,34 +35,36 @@ from falcon.domain.ids import AccountId, Millis, RoomId, counter_of, id_of
 from falcon.domain.rejections import KeyReused, NotYetReadable, Rejection
 from falcon.domain.room import Room
 from falcon.journal import codec
-from falcon.journal.envelope import CommandRef, Envelope, Position, aggregate_of
+from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
 from falcon.journal.ports import Append, Checkpoint, EventSource, SnapshotStore
 from falcon.write import snapshots
 from falcon.write.answers import AnswerWindow, Remembered
-from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
+from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
-
-_READ_EVENTS = 5_000
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """The command has been answered before: by the event at ``offset``."""
+    """The command has been answered before; the answer is in the log, or on its way there."""
 
-    offset: int
+    account_id: AccountId
+    key: str
 
 
-class _Saving(msgspec.Struct):
-    """What a checkpoint on its way to the store holds; it can't be read back from there yet."""
+class _Captured(msgspec.Struct, frozen=True):
+    """The state at some point of what was decided, to become a checkpoint once that is durable."""
 
+    state: PartitionState
     aggregates: dict[int, Aggregate]
     imports: dict[str, int]
 
+
+_NOTHING = _Captured(PartitionState(), {}, {})
 
 Executed: TypeAlias = Reply | Replay
 
 
 class Partition:
-    """Give it the log's end at takeover, then commands in order. Not for two threads.
+    """Restore it, replay the log's tail, begin; then commands in order. Not for two threads.
 
     An aggregate that has not been used since the last but one :meth:`passivate` is dropped and comes back from its
     snapshot, so memory follows the rooms in use.
@@ -80,7 +81,8 @@ class Partition:
         self._reset()
 
     def _reset(self) -> None:
-        self.epoch = self.offset = self.n = 0
+        self.epoch = self.n = self._confirmed_n = 0
+        self.confirmed = -1  # offset of the last event known to be durable
         self.at: Millis = 0
         self.uncheckpointed = 0
         self._counter = 0
@@ -88,50 +90,43 @@ class Partition:
         self._idle: dict[int, Aggregate] = {}
         self._dirty: set[int] = set()
         self._imports: dict[str, int] = {}
-        self._saving = _Saving({}, {})
+        self._saving = _NOTHING
         self._answers = AnswerWindow(self._answer_window)
+        self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
         self._new_answers: list[AnswerRow] = []
         self._envelopes: list[Envelope] = []
         self._data: list[bytes] = []
 
     # --- recovery -----------------------------------------------------------------------------------------------------
 
-    def recover(self, end: Position) -> int:
-        """Stand where the log ends at takeover: snapshots, then the tail. Returns the number of events read.
-
-        Raises JournalUnavailable or Undecodable, and is then as unusable as before.
-        """
+    def restore(self) -> Position:
+        """Stand where the newest checkpoint stands; the log from there on is to be replayed. Raises
+        JournalUnavailable."""
         self._reset()
         checkpoint = self._store.checkpoint(self.number, snapshots.VERSION)
-        position = Position()
-        if checkpoint is not None:
-            position = checkpoint.position
-            state = snapshots.decode_state(checkpoint.state)
-            self._counter, self.at = state.counter, state.at
-            self._recall_answers()
-        self.offset = position.offset
-        tail = 0
-        for envelope in self._tail(position, end.offset):
-            self._apply(envelope.event)
-            self._remember(envelope)
-            self.at = envelope.at
-            self.offset = envelope.offset + 1
-            tail += 1
-        self.offset, self.epoch, self.n = end
-        self.uncheckpointed = tail
-        return tail
-
-    def _recall_answers(self) -> None:
+        if checkpoint is None:
+            return Position()
+        state = snapshots.decode_state(checkpoint.state)
+        self._counter, self.at = state.counter, state.at
+        self.confirmed = checkpoint.position.offset - 1
         for data in self._store.answers(self.number, snapshots.VERSION, self.at - self._answer_window):
             for account_id, key, fingerprint, offset, at in snapshots.decode_answers(data):
                 self._answers.add(account_id, key, Remembered(fingerprint, offset, at))
+        return checkpoint.position
 
-    def _tail(self, position: Position, end: int) -> Iterator[Envelope]:
-        while position.offset < end:
-            events = self._source.read(self.number, position, min(_READ_EVENTS, end - position.offset))
-            assert events, f"partition {self.number}: the log ends at {position.offset}, before offset {end}"
-            yield from events
-            position = events[-1].after
+    def replay(self, recorded: Recorded) -> None:
+        """What stands in the log has happened."""
+        self._apply(recorded.envelope.event)
+        self._remember(recorded.offset, recorded.envelope)
+        self.at = recorded.envelope.at
+        self.confirmed = recorded.offset
+        self.uncheckpointed += 1
+
+    def begin(self, end: Position) -> None:
+        """All of the log has been replayed: go on in the epoch that the takeover opened."""
+        self.confirmed = max(self.confirmed, end.offset - 1)
+        self.epoch = end.epoch
+        self.n = self._confirmed_n = end.n
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -140,28 +135,43 @@ class Partition:
         at = self.at = max(self.at, now)
         reference = None
         if envelope.key is not None:
-            answered = self._answers.find(envelope.account_id, envelope.key, at)
-            if answered is not None:
-                if answered.fingerprint != envelope.fingerprint:
-                    return Rejected(KeyReused(), self.number, self.offset - 1)
-                return Replay(answered.offset)
+            fingerprint = self._answered(envelope.account_id, envelope.key, at)
+            if fingerprint is not None:
+                if fingerprint != envelope.fingerprint:
+                    return Rejected(KeyReused(), self.number, self.confirmed)
+                return Replay(envelope.account_id, envelope.key)
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
             self._happen(decision.events, at, reference, decision.answer)
-            return Accepted(decision.answer, self.number, self.offset - 1)
+            return Accepted(decision.answer, self.number, self.confirmed)
         if not isinstance(decision, NotYetReadable):
             self._happen((), at, reference, decision)
-        return Rejected(decision, self.number, self.offset - 1)
+        return Rejected(decision, self.number, self.confirmed)
 
-    def replayed(self, envelope: Envelope) -> Reply:
-        """The answer that the event at a Replay's offset carries."""
-        answer = envelope.answer
+    def replayed(self, replay: Replay) -> Reply:
+        """The answer that the log has for a Replay. Everything decided before it must be durable.
+
+        Raises JournalUnavailable.
+        """
+        remembered = self._answers.find(replay.account_id, replay.key, self.at)
+        if remembered is None:  # its time ran out while it waited
+            return Unavailable("expired")
+        (recorded,), _ = self._source.read({self.number: Position(remembered.offset)}, 1)
+        answer = recorded.envelope.answer
         if answer is None:
-            answer = MessageAnswer(envelope.event.message)  # type: ignore[union-attr]  # see _happen
+            answer = MessageAnswer(recorded.envelope.event.message)  # type: ignore[union-attr]  # see _happen
         if isinstance(answer, Answer):
-            return Accepted(answer, self.number, envelope.offset, replayed=True)
-        return Rejected(answer, self.number, envelope.offset, replayed=True)
+            return Accepted(answer, self.number, recorded.offset, replayed=True)
+        return Rejected(answer, self.number, recorded.offset, replayed=True)
+
+    def _answered(self, account_id: AccountId, key: str, at: Millis) -> int | None:
+        """The fingerprint of the request that this key was used for, within the window."""
+        in_flight = self._answers_in_flight.get((account_id, key))
+        if in_flight is not None:
+            return in_flight
+        remembered = self._answers.find(account_id, key, at)
+        return None if remembered is None else remembered.fingerprint
 
     def take(self) -> Append | None:
         """What was decided since the last call."""
@@ -170,6 +180,15 @@ class Partition:
         append = Append(self.number, self.epoch, self._envelopes, self._data)
         self._envelopes, self._data = [], []
         return append
+
+    def confirm(self, append: Append) -> None:
+        """What ``take`` gave is durable."""
+        for offset, envelope in enumerate(append.envelopes, append.first):
+            if envelope.command is not None:
+                self._remember(offset, envelope)
+                del self._answers_in_flight[envelope.command.account_id, envelope.command.key]
+        self.confirmed = append.last
+        self._confirmed_n += len(append.envelopes)
 
     def _decide(self, command: Command, at: Millis) -> Decision:
         match command:
@@ -215,24 +234,21 @@ class Partition:
             events = (CommandAnswered(),)
         stored = None if reference is None or (type(answer) is MessageAnswer) else answer
         for event in events:
-            envelope = Envelope(self.number, self.offset, self.epoch, self.n, at, event, reference, stored)
+            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored)
             self._data.append(codec.encode(envelope))
             self._envelopes.append(envelope)
             self._apply(event)
             if reference is not None:
-                self._remember(envelope)
+                self._answers_in_flight[reference.account_id, reference.key] = reference.fingerprint
                 reference = stored = None
-            self.offset += 1
             self.n += 1
         self.uncheckpointed += len(events)
 
-    def _remember(self, envelope: Envelope) -> None:
+    def _remember(self, offset: int, envelope: Envelope) -> None:
         command = envelope.command
-        if command is None:
-            return
-        remembered = Remembered(command.fingerprint, envelope.offset, envelope.at)
-        self._answers.add(command.account_id, command.key, remembered)
-        self._new_answers.append((command.account_id, command.key, command.fingerprint, envelope.offset, envelope.at))
+        if command is not None:
+            self._answers.add(command.account_id, command.key, Remembered(command.fingerprint, offset, envelope.at))
+            self._new_answers.append((command.account_id, command.key, command.fingerprint, offset, envelope.at))
 
     def _next_id(self) -> int:
         return id_of(self._counter + 1, self.number, self._source.partitions)
@@ -293,36 +309,41 @@ class Partition:
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
-    def checkpoint(self) -> Checkpoint | None:
-        """The states as they stand, for the store; None while the last one is under way or where nothing is new.
+    def capture(self) -> bool:
+        """Hold the state as it stands, for a checkpoint; False while the last one is under way, or without news.
 
-        Everything decided so far must have been taken and submitted before it.
+        Everything decided so far must have been taken.
         """
-        if self._saving.aggregates or not self.uncheckpointed:
-            return None
-        assert not self._envelopes, "append what was decided before it is checkpointed"
+        if self._saving is not _NOTHING or not self.uncheckpointed:
+            return False
+        assert not self._envelopes, "append what was decided before it is captured"
         aggregates = {i: self._hot.get(i) or self._idle[i] for i in self._dirty}
-        self._saving = _Saving(aggregates, self._imports)
-        saved = [(f"aggregate:{i}", snapshots.encode_aggregate(state)) for i, state in aggregates.items()]
-        saved += [(f"import:{reference}", str(i).encode()) for reference, i in self._imports.items()]
-        checkpoint = Checkpoint(
+        self._saving = _Captured(PartitionState(self._counter, self.at), aggregates, self._imports)
+        self._dirty, self._imports = set(), {}
+        self.uncheckpointed = 0
+        return True
+
+    def checkpoint(self) -> Checkpoint:
+        """What was captured, now that exactly what was decided before is durable."""
+        captured, answers = self._saving, self._new_answers
+        self._new_answers = []
+        saved = [(f"aggregate:{i}", snapshots.encode_aggregate(state)) for i, state in captured.aggregates.items()]
+        saved += [(f"import:{reference}", str(i).encode()) for reference, i in captured.imports.items()]
+        return Checkpoint(
             partition=self.number,
             epoch=self.epoch,
-            position=Position(self.offset, self.epoch, self.n),
+            position=Position(self.confirmed + 1, self.epoch, self._confirmed_n),
             version=snapshots.VERSION,
-            state=snapshots.encode_state(PartitionState(self._counter, self.at)),
+            state=snapshots.encode_state(captured.state),
             snapshots=saved,
-            answers=snapshots.encode_answers(self._new_answers) if self._new_answers else b"",
-            answers_at=self.at,
-            answers_expired=self.at - self._answer_window,
+            answers=snapshots.encode_answers(answers) if answers else b"",
+            answers_at=captured.state.at,
+            answers_expired=captured.state.at - self._answer_window,
         )
-        self._dirty, self._imports, self._new_answers = set(), {}, []
-        self.uncheckpointed = 0
-        return checkpoint
 
     def checkpointed(self) -> None:
         """The last checkpoint is in the store."""
-        self._saving = _Saving({}, {})
+        self._saving = _NOTHING
 
     @property
     def crowded(self) -> bool:

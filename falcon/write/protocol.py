@@ -26,8 +26,8 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
     size: int = 0
 
 
-class Accepted(msgspec.Struct, frozen=True, tag=True):
-    """Durable. ``offset`` is that of the last event, or of the last one before where nothing had to happen."""
+class Accepted(msgspec.Struct, tag=True):
+    """Durable. ``offset``: as far as the partition's log had got by then, which the command's events are below."""
 
     answer: Answer
     partition: Partition
@@ -35,7 +35,7 @@ class Accepted(msgspec.Struct, frozen=True, tag=True):
     replayed: bool = False
 
 
-class Rejected(msgspec.Struct, frozen=True, tag=True):
+class Rejected(msgspec.Struct, tag=True):
     """``offset``: as far as the partition's log had got."""
 
     rejection: Rejection

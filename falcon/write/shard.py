@@ -14,7 +14,7 @@ import msgspec
 
 from falcon.domain.ids import Millis
 from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import Position
+from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import (
     Append,
     Checkpoint,
@@ -31,6 +31,8 @@ from falcon.write.partition import Executed, Partition, Replay
 from falcon.write.protocol import BatchReply, CommandBatch, Reply, Unavailable
 
 log = logging.getLogger("falcon.shard")
+
+_READ_EVENTS = 5_000
 
 Sender: TypeAlias = Any  # whoever hosts the shard knows how to reach it
 
@@ -65,17 +67,21 @@ class _InFlight(msgspec.Struct, eq=False):
 
 
 class _Owned(msgspec.Struct, eq=False):
-    """A partition and where it stands: serving, down (to be taken over again) or lost to another owner."""
+    """A partition and where it stands: serving, down (to be taken over again) or lost to another owner.
+
+    ``captured_behind``: the state was captured when this append was the last; once it is durable, that is a checkpoint.
+    """
 
     partition: Partition
     serving: bool = False
     lost: bool = False
     in_flight: deque[_InFlight] = msgspec.field(default_factory=deque)
-    checkpointed_at: float = 0.0
+    captured_behind: Append | None = None
+    captured_at: float = 0.0
 
 
 class Shard:
-    """Feed it batches, completions and ticks from one thread; fetch the replies after each."""
+    """Feed it batches and ticks, drain it when the journal wakes, from one thread; fetch the replies after each."""
 
     def __init__(
         self,
@@ -142,9 +148,10 @@ class Shard:
             self._hold(self._owned[number], waiters, appends)
         self._submit(appends)
 
-    def completed(self, submissions: Sequence[Submission]) -> None:
-        """The journal has set the outcome of these."""
-        for submission in submissions:
+    def drain(self) -> None:
+        """The journal has something to collect."""
+        checkpoints: list[Submission] = []
+        for submission in self._journal.collect():
             owned = self._owned[submission.partition]
             if submission.epoch != owned.partition.epoch:
                 continue  # from before a takeover that has settled everything in flight then
@@ -154,7 +161,8 @@ class Shard:
                 owned.partition.checkpointed()
                 metrics.checkpoints.inc()
             else:
-                self._confirm(owned, submission)
+                self._confirm(owned, submission, checkpoints)
+        self._submit(checkpoints)
         self._take_over_what_is_down()
 
     def tick(self) -> None:
@@ -162,7 +170,7 @@ class Shard:
         monotonic = self._clock.monotonic()
         checkpoints: list[Submission] = []
         for owned in self._owned.values():
-            if owned.serving and monotonic - owned.checkpointed_at >= self._limits.checkpoint_seconds:
+            if owned.serving and monotonic - owned.captured_at >= self._limits.checkpoint_seconds:
                 self._checkpoint(owned, checkpoints)
         self._submit(checkpoints)
         if monotonic >= self._passivate_at:
@@ -180,13 +188,14 @@ class Shard:
         return replies
 
     def close(self) -> None:
-        """Checkpoint what has changed, so that the next start reads no tail, and let the journal write it all."""
+        """Let the journal write everything, checkpoints last, so that the next start has no tail to read."""
         checkpoints: list[Submission] = []
         for owned in self._owned.values():
             if owned.serving:
                 self._checkpoint(owned, checkpoints)
         self._submit(checkpoints)
         self._journal.close()
+        self.drain()
 
     # --- replies held back until they hold ----------------------------------------------------------------------------
 
@@ -208,17 +217,16 @@ class Shard:
                 metrics.passivations.inc(partition.passivate())
 
     def _release(self, owned: _Owned, waiter: _Waiter) -> None:
+        """The reply may go. It names the newest position, which is all that a reader has to wait for."""
         executed = waiter.executed
         if isinstance(executed, Replay):
-            executed = self._replay(owned.partition, executed)
+            try:
+                executed = owned.partition.replayed(executed)
+            except JournalUnavailable:
+                executed = Unavailable("unavailable")
+        elif not isinstance(executed, Unavailable):
+            executed.offset = owned.partition.confirmed
         self._reply(waiter.sender, waiter.batch, waiter.index, executed)
-
-    def _replay(self, partition: Partition, replay: Replay) -> Reply:
-        try:
-            (envelope,) = self._source.read(partition.number, Position(replay.offset), 1)
-        except JournalUnavailable:
-            return Unavailable("unavailable")
-        return partition.replayed(envelope)
 
     def _reply(self, sender: Sender, batch: int, index: int, reply: Reply) -> None:
         self._outbox.setdefault((sender, batch), []).append((index, reply))
@@ -229,17 +237,22 @@ class Shard:
         if submissions:
             self._journal.submit(submissions)
 
-    def _confirm(self, owned: _Owned, append: Append) -> None:
+    def _confirm(self, owned: _Owned, append: Append, checkpoints: list[Submission]) -> None:
         in_flight = owned.in_flight.popleft()
         assert in_flight.append is append, "the journal answered out of order"
+        owned.partition.confirm(append)
         for waiter in in_flight.waiters:
             self._release(owned, waiter)
+        if owned.captured_behind is append:
+            owned.captured_behind = None
+            checkpoints.append(owned.partition.checkpoint())
 
     def _fail(self, owned: _Owned, submission: Submission) -> None:
         """The state in memory went ahead of the log: nothing of this epoch may be answered, or decided on, any more."""
         log.warning("partition %s: append %s", owned.partition.number, submission.outcome)
         metrics.append_failures.labels(submission.outcome.value if submission.outcome else "none").inc()
         owned.serving = False
+        owned.captured_behind = None
         owned.lost = submission.outcome is Outcome.FENCED
         while owned.in_flight:
             for waiter in owned.in_flight.popleft().waiters:
@@ -256,21 +269,39 @@ class Shard:
         started = self._clock.monotonic()
         try:
             ends = self._journal.takeover(numbers, self._owner)
-            for number, end in ends.items():
-                owned = self._owned[number]
-                tail = owned.partition.recover(end)
-                owned.serving = True
-                owned.checkpointed_at = started
-                metrics.recoveries.inc()
-                metrics.recovery_events.inc(tail)
+            tail = self._recover(ends)
+            metrics.recoveries.inc(len(ends))
+            metrics.recovery_events.inc(tail)
         except (JournalUnavailable, Undecodable) as error:
             # One line for each try; what is down answers 503 until a try succeeds.
             log.error("partitions %s..%s are down: %s", numbers[0], numbers[-1], error)
             self._retry_at = started + self._limits.recovery_retry_seconds
         metrics.recovery_seconds.observe(self._clock.monotonic() - started)
 
-    def _checkpoint(self, owned: _Owned, submissions: list[Submission]) -> None:
-        owned.checkpointed_at = self._clock.monotonic()
-        checkpoint = owned.partition.checkpoint()
-        if checkpoint is not None:
-            submissions.append(checkpoint)
+    def _recover(self, ends: dict[int, Position]) -> int:
+        """Checkpoints, then one pass through the log from the oldest of them. Returns the number of events replayed."""
+        starts = {number: self._owned[number].partition.restore() for number in ends}
+        cursor: Cursor = {number: start for number, start in starts.items() if start.offset < ends[number].offset}
+        tail = 0
+        while cursor:
+            events, cursor = self._source.read(cursor, _READ_EVENTS)
+            for recorded in events:
+                self._owned[recorded.envelope.partition].partition.replay(recorded)
+            tail += len(events)
+            cursor = {number: position for number, position in cursor.items() if position.offset < ends[number].offset}
+        for number, end in ends.items():
+            owned = self._owned[number]
+            owned.partition.begin(end)
+            owned.serving = True
+            owned.captured_at = self._clock.monotonic()
+        return tail
+
+    def _checkpoint(self, owned: _Owned, checkpoints: list[Submission]) -> None:
+        """Capture the state; with nothing in flight it is a checkpoint already."""
+        owned.captured_at = self._clock.monotonic()
+        if not owned.partition.capture():
+            return
+        if owned.in_flight:
+            owned.captured_behind = owned.in_flight[-1].append
+        else:
+            checkpoints.append(owned.partition.checkpoint())

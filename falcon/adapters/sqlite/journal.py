@@ -1,139 +1,248 @@
-"""The journal's writing end: group commit, fenced by epochs within the transaction."""
+"""The journal's writing end: group commit, fenced by epochs within the transaction.
+
+The owner's thread makes the rows, and a thread of the journal's own makes them durable: the disk is waited for there,
+and between the two the interpreter's lock changes hands once a commit, not once a row.
+"""
 
 import logging
 import queue
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Final, TypeAlias
 
 import apsw
 
-from falcon.adapters.sqlite.database import transaction
+from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, transaction
+from falcon.adapters.sqlite.source import Everywhere
 from falcon.domain.ids import Partition
-from falcon.journal.envelope import Position
-from falcon.journal.ports import Append, Checkpoint, Completed, JournalUnavailable, Outcome, Submission
+from falcon.journal.envelope import Cursor, Position
+from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.journal")
 
 # Enough for a good batch, and short enough to bound the time that a commit holds the file.
-_GROUP_EVENTS_MAX = 1_000
+_GROUP_EVENTS_MAX: Final = 1_000
+
+# Called inside each commit with its appends, and where readers of the log stand before and behind them.
+Within: TypeAlias = Callable[[Sequence[Append], Cursor, Cursor], None]
+
+
+class _Step(Enum):
+    BEGIN = auto()
+    COMMIT = auto()
+    END = auto()
 
 
 class SqliteJournal:
-    """One writer thread owns the connection while it runs; everything queued while a commit is away is the next commit.
+    """Everything submitted while a commit is away is the next commit."""
 
-    ``within`` is called inside each commit with its appends: the embedded projections.
-    """
-
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        completed: Completed,
-        within: Callable[[Sequence[Append]], None] | None = None,
-    ) -> None:
+    def __init__(self, connection: apsw.Connection, wake: Wake, within: Within | None = None) -> None:
         self._connection = connection
-        self._completed = completed
+        self._wake = wake
         self._within = within
-        self._lock = threading.Lock()  # takeovers come from the owner's thread, on the same connection
-        self._queue: queue.SimpleQueue[Sequence[Submission] | None] = queue.SimpleQueue()
+        self._waiting: list[Submission] = []
+        self._group: list[Submission] = []  # the one under way
+        self._begun = False
+        self._collected: list[Submission] = []
         self._takeovers = -1
         self._epochs: dict[Partition, int] = {}
-        self._writer = threading.Thread(target=self._write_all, name="falcon-journal", daemon=True)
-        self._writer.start()
+        self._failed: dict[Partition, int] = {}  # the epoch in which a submission failed
+        self._started = 0.0
+        # The connection belongs to the thread from a step's start to its end, and to the owner otherwise.
+        self._steps: queue.SimpleQueue[_Step] = queue.SimpleQueue()
+        self._stepped = threading.Event()
+        self._error: apsw.Error | None = None
+        self._thread = threading.Thread(target=self._take_steps, name="falcon-journal", daemon=True)
+        self._thread.start()
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
+        self._finish_group()
         try:
-            with self._lock, transaction(self._connection) as connection:
-                connection.execute("UPDATE fence SET takeovers = takeovers + 1")
-                return {partition: self._take(connection, partition, owner) for partition in partitions}
+            with transaction(self._connection) as connection:
+                (heads,) = connection.execute("UPDATE log SET takeovers = takeovers + 1 RETURNING heads").fetchone()  # type: ignore[misc]
+                return {partition: _take(connection, partition, owner, heads) for partition in partitions}
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot take over partitions: {error}") from error
 
     def submit(self, submissions: Sequence[Submission]) -> None:
-        self._queue.put(submissions)
+        self._waiting.extend(submissions)
+        if not self._group:
+            self._start_group()
+
+    def collect(self) -> list[Submission]:
+        if self._group and self._stepped.is_set():
+            self._continue_group()
+        collected, self._collected = self._collected, []
+        return collected
 
     def close(self) -> None:
-        self._queue.put(None)
-        self._writer.join()
+        while self._group or self._waiting:
+            self._finish_group()
+            if self._waiting:
+                self._start_group()
+        self._steps.put(_Step.END)
+        self._thread.join()
         self._connection.close()
 
-    @staticmethod
-    def _take(connection: apsw.Connection, partition: Partition, owner: str) -> Position:
-        (epoch,) = connection.execute(
-            "INSERT INTO epochs VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET epoch = epoch + 1, owner = excluded.owner"
-            " RETURNING epoch",
-            (partition, owner),
-        ).fetchone()  # type: ignore[misc]
-        last = connection.execute("SELECT max(offset) FROM journal WHERE partition = ?", (partition,)).fetchone()
-        end = 0 if last is None or last[0] is None else last[0] + 1
-        return Position(end, epoch, 0)
+    # --- a group, from one step to the next ---------------------------------------------------------------------------
 
-    # --- the writer thread --------------------------------------------------------------------------------------------
-
-    def _write_all(self) -> None:
-        closing = False
-        while not closing:
-            group, closing = self._next_group()
-            if group:
-                self._write(group)
-                self._completed(group)
-
-    def _next_group(self) -> tuple[list[Submission], bool]:
-        group: list[Submission] = []
-        events = 0
-        submissions = self._queue.get()
-        while submissions is not None:
-            group.extend(submissions)
-            events += sum(len(s.data) for s in submissions if isinstance(s, Append))
-            if events >= _GROUP_EVENTS_MAX or self._queue.empty():
-                return group, False
-            submissions = self._queue.get()
-        return group, True
-
-    def _write(self, group: list[Submission]) -> None:
-        """Set the outcome of each. An error leaves all of the group unknown: only the next takeover can tell."""
-        started = time.monotonic()
-        try:
-            with self._lock, transaction(self._connection) as connection:
-                fenced = self._fenced(connection, group)
-                current = [s for s in group if s.partition not in fenced] if fenced else group
-                appends = [s for s in current if isinstance(s, Append)]
-                self._insert(connection, appends)
-                for submission in current:
-                    if isinstance(submission, Checkpoint):
-                        _save(connection, submission)
-                if self._within is not None and appends:
-                    self._within(appends)
-        except apsw.Error as error:
-            # One line a failed commit, here where it is handled: the shard takes over again.
-            log.error("a commit of %d submissions failed: %s", len(group), error)
-            for submission in group:
-                submission.outcome = Outcome.UNKNOWN
+    def _start_group(self) -> None:
+        """Begin, make the rows, and have them committed; where somebody else is writing, have the thread wait."""
+        self._group = self._next_group()
+        if not self._group:
             return
-        for submission in group:
+        self._started = time.monotonic()
+        self._begun = False
+        self._connection.set_busy_timeout(0)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._step(_Step.BEGIN)
+        except apsw.Error as error:
+            self._settle(error)
+        else:
+            self._insert_group()
+        finally:
+            if self._stepped.is_set() or not self._group:
+                self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+
+    def _continue_group(self) -> None:
+        if self._error is not None or self._begun:
+            self._settle(self._error)
+        else:
+            self._insert_group()
+
+    def _finish_group(self) -> None:
+        """Wait until the group under way is settled, if there is one, and start none."""
+        waiting, self._waiting = self._waiting, []
+        while self._group:
+            self._stepped.wait()
+            self._continue_group()
+        self._waiting = waiting
+
+    def _next_group(self) -> list[Submission]:
+        group: list[Submission] = []
+        events = taken = 0
+        for submission in self._waiting:
+            if events >= _GROUP_EVENTS_MAX:
+                break
+            taken += 1
+            if submission.epoch <= self._failed.get(submission.partition, -1):
+                submission.outcome = Outcome.UNKNOWN
+                self._collected.append(submission)
+                continue
+            group.append(submission)
+            if isinstance(submission, Append):
+                events += len(submission.data)
+        del self._waiting[:taken]
+        if self._collected:
+            self._wake()
+        return group
+
+    def _insert_group(self) -> None:
+        self._begun = True
+        try:
+            fenced, offset, heads = self._read_log()
+            appends: list[Append] = []
+            start = offset
+            for submission in self._group:
+                if submission.partition in fenced:
+                    continue
+                if isinstance(submission, Checkpoint):
+                    _save(self._connection, submission)
+                    continue
+                submission.first = offset
+                offset += len(submission.data)
+                _HEAD.pack_into(heads, submission.partition * _HEAD.size, offset)
+                appends.append(submission)
+            if appends:
+                self._insert(appends)
+                self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
+                if self._within is not None:
+                    self._within(appends, Everywhere(start), Everywhere(offset))
+        except apsw.Error as error:
+            self._settle(error)
+            return
+        for submission in self._group:
             submission.outcome = Outcome.FENCED if submission.partition in fenced else Outcome.DURABLE
-        metrics.commit_seconds.observe(time.monotonic() - started)
-        metrics.commit_events.observe(sum(len(append.data) for append in appends))
+        metrics.commit_events.observe(offset - start)
+        self._step(_Step.COMMIT)
 
-    def _fenced(self, connection: apsw.Connection, group: list[Submission]) -> set[Partition]:
-        """The partitions of which a submission's epoch is no longer the open one: nothing of them is written."""
-        (takeovers,) = connection.execute("SELECT takeovers FROM fence").fetchone()  # type: ignore[misc]
+    def _read_log(self) -> tuple[set[Partition], int, bytearray]:
+        """The partitions of which a submission's epoch is not the open one, the next offset, and the heads."""
+        next_offset, takeovers, heads = self._connection.execute("SELECT next, takeovers, heads FROM log").fetchone()  # type: ignore[misc]
         if takeovers != self._takeovers:
-            self._epochs = dict(connection.execute("SELECT partition, epoch FROM epochs"))
+            self._epochs = dict(self._connection.execute("SELECT partition, epoch FROM epochs"))
             self._takeovers = takeovers
-        return {s.partition for s in group if s.epoch != self._epochs.get(s.partition)}
+        fenced = {s.partition for s in self._group if s.epoch != self._epochs.get(s.partition)}
+        return fenced, next_offset, bytearray(heads)
 
-    @staticmethod
-    def _insert(connection: apsw.Connection, appends: list[Append]) -> None:
-        connection.executemany(
+    def _insert(self, appends: list[Append]) -> None:
+        self._connection.executemany(
             "INSERT INTO journal VALUES (?, ?, ?, ?, ?)",
             [
-                (e.partition, e.offset, e.epoch, e.n, data)
+                (offset, append.partition, append.epoch, envelope.n, data)
                 for append in appends
-                for e, data in zip(append.envelopes, append.data, strict=True)
+                for offset, (envelope, data) in enumerate(zip(append.envelopes, append.data, strict=True), append.first)
             ],
         )
+
+    def _settle(self, error: apsw.Error | None) -> None:
+        """The group's outcomes stand. After an error only the next takeover can tell what became of it."""
+        group, self._group = self._group, []
+        if error is not None:
+            # One line a failed commit, here where it is handled: the shard takes over again.
+            log.error("a commit of %d submissions failed: %s", len(group), error)
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            for submission in group:
+                submission.outcome = Outcome.UNKNOWN
+                self._failed[submission.partition] = submission.epoch
+        metrics.commit_seconds.observe(time.monotonic() - self._started)
+        self._collected += group
+        self._wake_or_go_on()
+
+    def _wake_or_go_on(self) -> None:
+        self._wake()
+        if self._waiting:
+            self._start_group()
+
+    # --- the thread ---------------------------------------------------------------------------------------------------
+
+    def _step(self, step: _Step) -> None:
+        self._stepped.clear()
+        self._error = None
+        self._steps.put(step)
+
+    def _take_steps(self) -> None:
+        while (step := self._steps.get()) is not _Step.END:
+            try:
+                if step is _Step.BEGIN:
+                    self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+                    self._connection.execute("BEGIN IMMEDIATE")
+                else:
+                    self._connection.execute("COMMIT")
+            except apsw.Error as error:
+                self._error = error
+            self._stepped.set()
+            self._wake()
+
+
+_HEAD: Final = struct.Struct("<q")
+
+
+def _take(connection: apsw.Connection, partition: Partition, owner: str, heads: bytes) -> Position:
+    (epoch,) = connection.execute(
+        "INSERT INTO epochs VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET epoch = epoch + 1, owner = excluded.owner"
+        " RETURNING epoch",
+        (partition, owner),
+    ).fetchone()  # type: ignore[misc]
+    (end,) = _HEAD.unpack_from(heads, partition * _HEAD.size)
+    return Position(end, epoch, 0)
 
 
 def _save(connection: apsw.Connection, checkpoint: Checkpoint) -> None:

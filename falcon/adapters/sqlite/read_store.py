@@ -5,7 +5,6 @@ it to another thread and back. docs/decisions says when that is right.
 """
 
 import functools
-import struct
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -15,7 +14,6 @@ from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
 
-_OFFSET = struct.Struct("<q16x")
 _ROOM: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.revision, r.updated_at, r.smaller, r.larger"
 )
@@ -50,8 +48,10 @@ class SqliteReadStore:
 
     @_query
     async def applied(self, partition: Partition) -> int:
-        rows: Any = self._execute("SELECT positions FROM projections WHERE name NOT LIKE '%\\_rebuilding' ESCAPE '\\'")
-        return min(int(_OFFSET.unpack_from(positions, partition * 24)[0]) for (positions,) in rows)
+        row: Any = self._execute(
+            "SELECT min(applied) FROM projections WHERE name NOT LIKE '%\\_rebuilding' ESCAPE '\\'"
+        ).fetchone()
+        return int(row[0])
 
     @_query
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
@@ -65,7 +65,7 @@ class SqliteReadStore:
     @_query
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
         rows: Any = self._execute(
-            "SELECT message FROM timeline WHERE room_id = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+            "SELECT message FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place",
             (room_id, first, last),
         )
         return [message for (message,) in rows]
@@ -93,10 +93,10 @@ class SqliteReadStore:
         rows: Any = self._execute(
             "SELECT r.*, (SELECT count(*) FROM mentions x WHERE x.account_id = r.account_id"
             "   AND x.room_id = r.room_id AND x.seq > r.read_seq),"
-            " (SELECT message FROM timeline t WHERE t.room_id = r.room_id AND t.seq = r.last_seq) FROM ("
-            f" SELECT {_ROOM}, m.account_id, m.role, m.read_seq FROM memberships_by_account b"
-            "  JOIN memberships m USING (account_id, room_id) JOIN rooms r USING (room_id)"
-            f"  WHERE b.account_id = ? {before} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) r"
+            " (SELECT message FROM timeline t WHERE t.place = r.room_id << 32 | r.last_seq) FROM ("
+            f" SELECT {_ROOM}, m.account_id, m.role, m.read_seq FROM memberships m"
+            "  JOIN rooms r USING (room_id)"
+            f"  WHERE m.account_id = ? {before} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) r"
             " ORDER BY r.updated_at DESC, r.room_id DESC",
             (*bindings, limit),
         )
@@ -168,9 +168,7 @@ class SqliteReadStore:
         return row[0], row[1], row[2] or 0
 
     def _message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        row: Any = self._execute(
-            "SELECT message FROM timeline WHERE room_id = ? AND seq = ?", (room_id, seq)
-        ).fetchone()
+        row: Any = self._execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
         return None if row is None else row[0]
 
 

@@ -1,17 +1,43 @@
 """Reading the journal and the snapshots."""
 
 import time
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import apsw
 
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
-from falcon.journal.envelope import Envelope, Position
+from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import Checkpointed, JournalUnavailable
 
-_POLL_SECONDS = 0.002
+_POLL_SECONDS: Final = 0.002
+
+
+class Everywhere(Mapping[Partition, Position]):
+    """A cursor that stands at the same offset in every partition, as one who reads all of the log does."""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+    def __getitem__(self, partition: Partition) -> Position:
+        return Position(self.offset)
+
+    def __iter__(self) -> Iterator[Partition]:
+        raise TypeError("every partition there may be")
+
+    def __len__(self) -> int:
+        raise TypeError("every partition there may be")
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Everywhere) and other.offset == self.offset
+
+    def __hash__(self) -> int:
+        return hash(self.offset)
 
 
 class SqliteSource:
@@ -31,19 +57,26 @@ class SqliteSource:
         (name,) = self._row("SELECT value FROM meta WHERE key = 'instance'")
         return str(name)
 
-    def read(self, partition: Partition, position: Position, limit: int) -> list[Envelope]:
-        try:
-            rows: list[Any] = self._connection.execute(
-                "SELECT offset, epoch, n, data FROM journal WHERE partition = ? AND offset >= ?"
-                " ORDER BY offset LIMIT ?",
-                (partition, position.offset, limit),
-            ).fetchall()
-        except apsw.Error as error:
-            raise JournalUnavailable(f"cannot read partition {partition}: {error}") from error
-        return [codec.decode(data, partition, offset, epoch, n) for offset, epoch, n, data in rows]
+    # --- events -------------------------------------------------------------------------------------------------------
 
-    def ends(self) -> list[int]:
-        return [self._end(partition) for partition in range(self.partitions)]
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        if isinstance(cursor, Everywhere):
+            rows = self._rows("offset >= ?", (cursor.offset,), limit)
+            return _decode(rows), Everywhere(rows[-1][0] + 1) if rows else cursor
+        end = self._next()  # before the rows, so that what comes in between is not passed over
+        start = min(position.offset for position in cursor.values())
+        where = "offset >= ?"
+        bindings: tuple[int, ...] = (start,)
+        if len(cursor) < self.partitions:
+            where += f" AND partition IN ({','.join('?' * len(cursor))})"
+            bindings += tuple(cursor)
+        rows = self._rows(where, bindings, limit)
+        reached = rows[-1][0] + 1 if len(rows) == limit else end
+        wanted = [row for row in rows if row[0] >= cursor[row[1]].offset]
+        return _decode(wanted), {p: Position(max(reached, at.offset)) for p, at in cursor.items()}
+
+    def end(self) -> Cursor:
+        return Everywhere(self._next())
 
     def wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -51,13 +84,15 @@ class SqliteSource:
         while self._data_version() == before and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
 
+    def _next(self) -> int:
+        (offset,) = self._row("SELECT next FROM log")
+        return int(offset)
+
     def _data_version(self) -> Any:
         """Another number whenever some other connection has committed."""
         return self._row("PRAGMA data_version")
 
-    def _end(self, partition: Partition) -> int:
-        (last,) = self._row("SELECT max(offset) FROM journal WHERE partition = ?", partition)
-        return 0 if last is None else last + 1
+    # --- snapshots ----------------------------------------------------------------------------------------------------
 
     def checkpoint(self, partition: Partition, version: int) -> Checkpointed | None:
         row = self._maybe(
@@ -72,14 +107,25 @@ class SqliteSource:
         return None if row is None else row[0]
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
-        try:
-            rows: list[Any] = self._connection.execute(
-                "SELECT data FROM answers WHERE partition = ? AND at >= ? AND version = ? ORDER BY at, offset",
-                (partition, since, version),
-            ).fetchall()
-        except apsw.Error as error:
-            raise JournalUnavailable(f"cannot read partition {partition}: {error}") from error
+        rows = self._all(
+            "SELECT data FROM answers WHERE partition = ? AND at >= ? AND version = ? ORDER BY at, offset",
+            (partition, since, version),
+        )
         return [data for (data,) in rows]
+
+    # --- rows ---------------------------------------------------------------------------------------------------------
+
+    def _rows(self, where: str, bindings: tuple[int, ...], limit: int) -> list[Any]:
+        return self._all(
+            f"SELECT offset, partition, epoch, n, data FROM journal WHERE {where} ORDER BY offset LIMIT ?",
+            (*bindings, limit),
+        )
+
+    def _all(self, sql: str, bindings: tuple[int, ...]) -> list[Any]:
+        try:
+            return self._connection.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise JournalUnavailable(f"cannot read the journal: {error}") from error
 
     def _row(self, sql: str, *bindings: int | str) -> tuple[Any, ...]:
         row = self._maybe(sql, *bindings)
@@ -91,3 +137,7 @@ class SqliteSource:
             return self._connection.execute(sql, bindings).fetchone()
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot read the journal: {error}") from error
+
+
+def _decode(rows: list[Any]) -> list[Recorded]:
+    return [codec.decode(data, partition, offset, epoch, n) for offset, partition, epoch, n, data in rows]

@@ -1,6 +1,6 @@
 """The read tables' writing end."""
 
-import struct
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
@@ -8,105 +8,38 @@ from typing import Any, Final
 import apsw
 
 from falcon.adapters.sqlite.database import READ_TABLES, transaction
-from falcon.domain.ids import Partition
-from falcon.journal.envelope import Position
+from falcon.adapters.sqlite.source import Everywhere
+from falcon.journal.envelope import Cursor
 from falcon.read import store
-from falcon.read.store import Move, ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
 
-_POSITION = struct.Struct("<qqq")
-_REBUILDING = "_rebuilding"
-_DROP_ROWS = 20_000
+_REBUILDING: Final = "_rebuilding"
+_DROP_ROWS: Final = 20_000
 
-
-def _room(w: store.PutRoom) -> tuple[Any, ...]:
-    smaller, larger = w.peers or (None, None)
-    return (w.room_id, w.kind, w.name, w.description, w.created_at, smaller, larger)
-
-
-# For each kind of write its statements ("{}" is the tables' suffix) and what they are given.
-_Bindings = Callable[[Any], tuple[Any, ...]]
-_STATEMENTS: Final[dict[type[Any], tuple[tuple[str, _Bindings], ...]]] = {
+# The statements of each kind of write. ?1, ?2 ... are its fields in their order; "{}" is the tables' suffix.
+_STATEMENTS: Final[dict[type[Any], tuple[str, ...]]] = {
     store.PutMessage: (
-        (
-            "INSERT INTO timeline{} VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET message = excluded.message",
-            lambda w: (w.room_id, w.seq, w.message),
-        ),
+        "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message",
     ),
     store.PutRoom: (
-        (
-            "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            _room,
-        ),
+        "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     ),
-    store.SetRoomName: (
-        (
-            "UPDATE rooms{} SET name = ?, description = ?, updated_at = ? WHERE room_id = ?",
-            lambda w: (w.name, w.description, w.updated_at, w.room_id),
-        ),
-    ),
-    store.SetRoomActivity: (
-        (
-            "UPDATE rooms{} SET last_seq = ?, updated_at = ? WHERE room_id = ?",
-            lambda w: (w.last_seq, w.updated_at, w.room_id),
-        ),
-    ),
-    store.SetRoomRevision: (("UPDATE rooms{} SET revision = ? WHERE room_id = ?", lambda w: (w.revision, w.room_id)),),
-    store.DropRoom: (("DELETE FROM rooms{} WHERE room_id = ?", lambda w: (w.room_id,)),),
-    store.PutMember: (
-        (
-            "INSERT OR REPLACE INTO memberships{} VALUES (?, ?, ?, ?)",
-            lambda w: (w.room_id, w.account_id, w.role, w.read_seq),
-        ),
-        (
-            "INSERT OR REPLACE INTO memberships_by_account{} VALUES (?, ?)",
-            lambda w: (w.account_id, w.room_id),
-        ),
-    ),
-    store.SetRole: (
-        (
-            "UPDATE memberships{} SET role = ? WHERE room_id = ? AND account_id = ?",
-            lambda w: (w.role, w.room_id, w.account_id),
-        ),
-    ),
-    store.SetReadMark: (
-        (
-            "UPDATE memberships{} SET read_seq = ? WHERE room_id = ? AND account_id = ?",
-            lambda w: (w.read_seq, w.room_id, w.account_id),
-        ),
-    ),
-    store.DropMember: (
-        ("DELETE FROM memberships{} WHERE room_id = ? AND account_id = ?", lambda w: (w.room_id, w.account_id)),
-        (
-            "DELETE FROM memberships_by_account{} WHERE account_id = ? AND room_id = ?",
-            lambda w: (w.account_id, w.room_id),
-        ),
-    ),
+    store.SetRoomName: ("UPDATE rooms{} SET name = ?2, description = ?3, updated_at = ?4 WHERE room_id = ?1",),
+    store.SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),
+    store.SetRoomRevision: ("UPDATE rooms{} SET revision = ?2 WHERE room_id = ?1",),
+    store.DropRoom: ("DELETE FROM rooms{} WHERE room_id = ?1",),
+    store.PutMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
+    store.SetRole: ("UPDATE memberships{} SET role = ?3 WHERE room_id = ?1 AND account_id = ?2",),
+    store.SetReadMark: ("UPDATE memberships{} SET read_seq = ?3 WHERE room_id = ?1 AND account_id = ?2",),
+    store.DropMember: ("DELETE FROM memberships{} WHERE room_id = ?1 AND account_id = ?2",),
     store.SetMention: (
-        (
-            "INSERT OR IGNORE INTO mentions{} SELECT ?1, ?2, ?3 WHERE ?4",
-            lambda w: (w.account_id, w.room_id, w.seq, w.mentioned),
-        ),
-        (
-            "DELETE FROM mentions{} WHERE account_id = ?1 AND room_id = ?2 AND seq = ?3 AND NOT ?4",
-            lambda w: (w.account_id, w.room_id, w.seq, w.mentioned),
-        ),
+        "INSERT OR IGNORE INTO mentions{} SELECT ?1, ?2, ?3 WHERE ?4",
+        "DELETE FROM mentions{} WHERE account_id = ?1 AND room_id = ?2 AND seq = ?3 AND NOT ?4",
     ),
-    store.PutAccount: (
-        (
-            "INSERT OR REPLACE INTO accounts{} VALUES (?, ?, ?, ?)",
-            lambda w: (w.account_id, w.name, w.is_admin, w.created_at),
-        ),
-    ),
-    store.PutToken: (
-        (
-            "INSERT OR REPLACE INTO tokens{} VALUES (?, ?, ?, ?)",
-            lambda w: (w.account_id, w.token_id, w.token_hash, w.created_at),
-        ),
-    ),
-    store.DropToken: (
-        ("DELETE FROM tokens{} WHERE account_id = ? AND token_id = ?", lambda w: (w.account_id, w.token_id)),
-    ),
+    store.PutAccount: ("INSERT OR REPLACE INTO accounts{} VALUES (?1, ?2, ?3, ?4)",),
+    store.PutToken: ("INSERT OR REPLACE INTO tokens{} VALUES (?1, ?2, ?3, ?4)",),
+    store.DropToken: ("DELETE FROM tokens{} WHERE account_id = ?1 AND token_id = ?2",),
 }
 # Writes that come for each message, and the fields that make their key: only the last of a batch is made.
 _FOLDED: Final[dict[type[Any], Callable[[Any], tuple[int, ...]]]] = {
@@ -121,26 +54,24 @@ class SqliteTables:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def positions(self, projection: str) -> Callable[[Partition], Position]:
-        data = self._positions(projection)
-        return lambda partition: Position(*_POSITION.unpack_from(data, partition * _POSITION.size))
+    def cursor(self, projection: str) -> Cursor:
+        return Everywhere(self._applied(projection))
 
-    def apply(self, projection: str, moves: Sequence[Move], writes: Sequence[Write]) -> None:
+    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+        assert isinstance(expected, Everywhere), "cursors of these tables are those that they gave"
+        assert isinstance(after, Everywhere), "and those of the log that stands beside them"
         suffix = _REBUILDING if projection.endswith(_REBUILDING) else ""
         try:
             with transaction(self._connection) as connection:
-                positions = bytearray(self._positions(projection))
-                for partition, expected, position in moves:
-                    at = partition * _POSITION.size
-                    if _POSITION.unpack_from(positions, at) != expected:
-                        raise StaleProjector(f"projection {projection}, partition {partition}")
-                    _POSITION.pack_into(positions, at, *position)
-                for kind, run in _runs(writes):
-                    for sql, bindings in _STATEMENTS[kind]:
-                        connection.executemany(sql.format(suffix), map(bindings, run))
                 connection.execute(
-                    "UPDATE projections SET positions = ? WHERE name = ?", (bytes(positions), projection)
+                    "UPDATE projections SET applied = ? WHERE name = ? AND applied = ?",
+                    (after.offset, projection, expected.offset),
                 )
+                if not connection.changes():
+                    raise StaleProjector(f"projection {projection} does not stand at {expected.offset} any more")
+                for kind, run in _runs(writes):
+                    for sql in _STATEMENTS[kind]:
+                        connection.executemany(sql.format(suffix), run)
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
@@ -150,9 +81,8 @@ class SqliteTables:
             self._drop_old(projection)
             with transaction(self._connection) as connection:
                 for ddl in READ_TABLES[projection].values():
-                    connection.execute(ddl.format(_REBUILDING))
-                size = len(self._positions(projection))
-                connection.execute("INSERT OR REPLACE INTO projections VALUES (?, zeroblob(?), NULL)", (shadow, size))
+                    connection.execute(ddl.format(_REBUILDING, _REBUILDING, unique=secrets.token_hex(4)))
+                connection.execute("INSERT OR REPLACE INTO projections VALUES (?, 0, NULL)", (shadow,))
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot begin to rebuild {projection}: {error}") from error
         return shadow
@@ -185,14 +115,16 @@ class SqliteTables:
             raise ReadStoreUnavailable(f"cannot read the state of {projection}: {error}") from error
         return None if row is None else row[0]
 
-    def _positions(self, projection: str) -> bytes:
+    def _applied(self, projection: str) -> int:
         try:
-            row = self._connection.execute("SELECT positions FROM projections WHERE name = ?", (projection,)).fetchone()
+            row: Any = self._connection.execute(
+                "SELECT applied FROM projections WHERE name = ?", (projection,)
+            ).fetchone()
         except apsw.Error as error:
-            raise ReadStoreUnavailable(f"cannot read the position of {projection}: {error}") from error
+            raise ReadStoreUnavailable(f"cannot read where {projection} stands: {error}") from error
         if row is None:
             raise ReadStoreUnavailable(f"the rebuild of {projection} was taken away by another one")
-        return row[0]  # type: ignore[no-any-return]
+        return int(row[0])
 
     def _drop_old(self, projection: str) -> None:
         """Empty tables that nobody reads in small transactions, since writers of live ones wait for each."""

@@ -8,15 +8,14 @@ import contextlib
 import logging
 import os
 import socket
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeAlias
 
 import msgspec
 from thespian.actors import Actor, ActorExitRequest, ChildActorExited, ThespianWatch, WakeupMessage, WatchMessage
 
-from falcon.journal.ports import Completed, Submission
+from falcon.journal.ports import Wake
 from falcon.write.protocol import BatchReply, CommandBatch, decode_batch, encode_replies
 from falcon.write.shard import Shard
 
@@ -24,8 +23,7 @@ log = logging.getLogger("falcon.actors")
 
 TICK_SECONDS = 0.25
 
-BuildShard: TypeAlias = Callable[[Completed], Shard]
-Wake: TypeAlias = Callable[[], None]
+BuildShard: TypeAlias = Callable[[Wake], Shard]
 
 
 class StartShard(msgspec.Struct, frozen=True):
@@ -75,7 +73,6 @@ class RoomShardActor(Actor):  # type: ignore[misc]
         self._shard: Shard | None = None
         self._in_process = False
         self._closed = False
-        self._completions: deque[Sequence[Submission]] = deque()
         self._watched: socket.socket | None = None
         self._senders: dict[str, Any] = {}
 
@@ -112,13 +109,7 @@ class RoomShardActor(Actor):  # type: ignore[misc]
 
     def _start(self, message: StartShard) -> None:
         self._in_process = message.wake is not None
-        wake = message.wake or self._watch()
-
-        def completed(submissions: Sequence[Submission]) -> None:
-            self._completions.append(submissions)
-            wake()
-
-        self._shard = message.build(completed)
+        self._shard = message.build(message.wake or self._watch())
         self._shard.start()
         if not self._in_process:
             self.wakeupAfter(timedelta(seconds=TICK_SECONDS))
@@ -149,8 +140,8 @@ class RoomShardActor(Actor):  # type: ignore[misc]
             with contextlib.suppress(BlockingIOError):
                 while self._watched.recv(4096):
                     pass
-        while self._completions and self._shard is not None:
-            self._shard.completed(self._completions.popleft())
+        if self._shard is not None:
+            self._shard.drain()
 
     def _tick(self) -> None:
         if self._shard is not None and not self._closed:
@@ -163,7 +154,6 @@ class RoomShardActor(Actor):  # type: ignore[misc]
         if self._shard is not None and not self._closed:
             self._closed = True
             self._shard.close()
-            self._drain()
 
     def _replies(self) -> list[BatchReply]:
         if self._shard is None:
@@ -185,6 +175,7 @@ class Supervisor(Actor):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._ending = False
         self._starts: list[StartShard] = []
         self._addresses: list[Any] = []
         self._counts: list[int] = []
@@ -199,7 +190,9 @@ class Supervisor(Actor):  # type: ignore[misc]
                 self.send(sender, self._describe())
             case WhereAreShards():
                 self.send(sender, self._describe())
-            case ChildActorExited(childAddress=address):
+            case ActorExitRequest():
+                self._ending = True
+            case ChildActorExited(childAddress=address) if not self._ending:
                 self._restart(address)
 
     def _describe(self) -> Shards:

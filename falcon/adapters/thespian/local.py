@@ -59,7 +59,8 @@ class _HostedShard:
         self._system = system
         self._closed = False
         self._address = system.createActor(RoomShardActor)
-        self.lane = Lane(name, self._send, mailbox_bound)
+        # Deciding shares the thread with all that makes the next batch, so that a second one away would gain nothing.
+        self.lane = Lane(name, self._send, mailbox_bound, batches_away=1)
 
         def wake() -> None:
             loop.call_soon_threadsafe(self.ask, Drain())

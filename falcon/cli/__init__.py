@@ -1,0 +1,65 @@
+"""Falcon on the command line. What takes long to import is imported by the command that needs it."""
+
+from typing import Annotated
+
+import typer
+
+from falcon import __version__
+from falcon.cli import accounts, chat, transfer, upkeep
+from falcon.cli.faults import FaultTellingGroup
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"falcon {__version__}")
+        raise typer.Exit
+
+
+def _falcon(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Falcon, a chat messaging backend: run it, talk through it, look after it.
+
+    Commands talk to the `falcon up` that runs on ./data, as its first account, unless told otherwise by --url and --token, or FALCON_URL, FALCON_TOKEN and FALCON_ADMIN_TOKEN. Times are shown in this machine's time zone.
+
+    \b
+    To begin:
+      falcon up
+      falcon room create "Tea"
+      falcon send 64 "Who wants some?"
+      falcon tail 64 --follow
+      falcon --install-completion
+    """  # noqa: E501
+
+
+app = typer.Typer(
+    cls=FaultTellingGroup,
+    callback=_falcon,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    # What nobody expected is shown plainly and without the values of variables: those may be tokens.
+    pretty_exceptions_enable=False,
+)
+app.command()(upkeep.up)
+app.command()(chat.send)
+app.command()(chat.tail)
+app.command()(chat.rooms)
+
+_room = typer.Typer(help="Make rooms.", no_args_is_help=True)
+_room.command("create")(chat.create_room)
+app.add_typer(_room, name="room")
+
+_account = typer.Typer(help="Make accounts, and make and end their tokens: for admins.", no_args_is_help=True)
+_account.command("add")(accounts.add)
+_account.command("list")(accounts.list_all)
+_account.command("token")(accounts.new_token)
+_account.command("revoke")(accounts.revoke)
+app.add_typer(_account, name="account")
+
+app.command("import")(transfer.import_file)
+app.command("export")(transfer.export_file)
+app.command()(upkeep.rebuild)
+app.command()(upkeep.doctor)

@@ -1,0 +1,182 @@
+"""Where the server is, who calls, and the options that say so."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
+
+import msgspec
+import typer
+
+from falcon.cli.faults import Fault
+
+if TYPE_CHECKING:
+    import httpx
+
+    from falcon.client import Clock, FalconClient  # at run time only where a server is called: it takes a while
+
+T = TypeVar("T")
+
+DEFAULT_DATA_DIR = Path("data")
+_INTERACTIVE_SECONDS = 10.0
+
+UrlOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="FALCON_URL",
+        metavar="URL[,URL]",
+        help="Address of the server; by default that of the `falcon up` on the data directory.",
+        show_default=False,
+    ),
+]
+TokenOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="FALCON_TOKEN",
+        metavar="TOKEN",
+        help="Token of the account; by default that of the first account of the data directory.",
+        show_default=False,
+    ),
+]
+AdminTokenOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="FALCON_ADMIN_TOKEN",
+        metavar="TOKEN",
+        help="Admin token; by default that of the data directory.",
+        show_default=False,
+    ),
+]
+DataDirOption: TypeAlias = Annotated[
+    Path,
+    typer.Option("--data-dir", envvar="FALCON_DATA_DIR", metavar="DIR", help="Falcon's data directory."),
+]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The options that say where the server is and who calls; ``admin``: the call needs an admin token."""
+
+    ctx: typer.Context
+    url: str | None
+    token: str | None
+    data_dir: Path
+    admin: bool = False
+
+    def run(self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float = _INTERACTIVE_SECONDS) -> T:
+        """What ``work`` makes of a connected client. Raises Fault, Problem, Unreachable."""
+        return asyncio.run(self._run(work, timeout))
+
+    async def _run(self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float) -> T:
+        from falcon.client import FalconClient
+
+        outside = outside_of(self.ctx)
+        urls, token = find_server(self.url, self.token, self.data_dir, admin=self.admin)
+        try:
+            client = FalconClient(urls, token, timeout=timeout, transport=outside.transport, clock=outside.clock)
+        except ValueError as fault:
+            raise Fault(str(fault)) from fault
+        async with client as falcon:
+            return await work(falcon)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What tests put in the place of the network and of time."""
+
+    transport: "httpx.AsyncBaseTransport | None" = None
+    clock: "Clock | None" = None
+
+
+def outside_of(ctx: typer.Context) -> Outside:
+    return ctx.obj if isinstance(ctx.obj, Outside) else Outside()
+
+
+class Running(msgspec.Struct, frozen=True):
+    """up.json: the `falcon up` that runs on a data directory."""
+
+    url: str
+    ops_url: str
+    pid: int
+
+    @property
+    def alive(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+class _Credentials(msgspec.Struct, frozen=True):
+    """credentials.json: what `falcon up` made when it made the data directory."""
+
+    token: str
+    admin_token: str
+
+
+def find_running(data_dir: Path) -> Running | None:
+    """Raises Fault when up.json can't be read."""
+    return _read(data_dir / "up.json", Running)
+
+
+def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bool) -> tuple[list[str], str]:
+    """Addresses and token: as given, else those of the data directory. Raises Fault."""
+    running = find_running(data_dir)
+    urls = [part.strip() for part in url.split(",")] if url else []
+    if not urls:
+        if running is None:
+            raise Fault(f"no Falcon runs on {data_dir}/: start one with `falcon up`, or name one with --url")
+        if not running.alive:
+            raise Fault(f"the Falcon on {data_dir}/ (process {running.pid}) has ended: start it with `falcon up`")
+        urls = [running.url]
+    if token:
+        return urls, token.strip()
+    name = "FALCON_ADMIN_TOKEN" if admin else "FALCON_TOKEN"
+    # A token goes only to the server that it was made by.
+    if running is None or [url.rstrip("/") for url in urls] != [running.url.rstrip("/")]:
+        raise Fault(f"no token for {urls[0]}: give one with --token or {name}")
+    credentials = _read(data_dir / "credentials.json", _Credentials)
+    if credentials is None:
+        raise Fault(f"no credentials.json in {data_dir}/: give a token with --token or {name}")
+    return urls, credentials.admin_token if admin else credentials.token
+
+
+def _read(path: Path, shape: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=shape)
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise Fault(f"{path.parent} is no directory: see --data-dir") from None
+    except msgspec.DecodeError as fault:
+        raise Fault(f"{path}: {fault}; `falcon up` writes it anew when it starts") from fault
+
+
+def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Rooms of the account for the shell, the newest activity first. Nothing when the server can't be asked."""
+    given: dict[str, Any] = ctx.params
+    caller = Caller(ctx, given.get("url"), given.get("token"), given.get("data_dir") or DEFAULT_DATA_DIR)
+    try:
+        page = caller.run(lambda falcon: falcon.rooms(), timeout=1.0)
+    except Exception:
+        return []
+    # The shell evaluates what it is given, and a room's name may be anybody's.
+    return [
+        (str(room.room_id), "".join(letter for letter in room.name if letter.isalnum() or letter == " "))
+        for room in page.rooms
+        if str(room.room_id).startswith(incomplete)
+    ]
+
+
+RoomArgument: TypeAlias = Annotated[
+    int,
+    typer.Argument(metavar="ROOM", min=1, help="Id of the room, see `falcon rooms`.", autocompletion=complete_room),
+]

@@ -1,0 +1,30 @@
+"""What others wrote, made fit for a terminal."""
+
+import re
+from datetime import datetime
+
+# A message must not move the cursor, change colours, or pretend to be a line of somebody else's.
+_CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code != 0x09} | {0x7F: "\u2421"}
+_WRITTEN_OUT = {code: f"\\u{code:04x}" for code in (*range(0x80, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
+_VISIBLE = _CONTROL_PICTURES | _WRITTEN_OUT
+_LINE_BREAK = re.compile(r"\r\n|\n")
+
+
+def visible(text: str) -> str:
+    """One line, in which control characters and those that turn the writing direction can be seen."""
+    return text.translate(_VISIBLE)
+
+
+def visible_lines(text: str, indent: str) -> str:
+    """As `visible`, but line breaks stay; what follows is indented, so that it can't pass for a line of its own."""
+    return f"\n{indent}".join(visible(line) for line in _LINE_BREAK.split(text))
+
+
+def local_time(moment: datetime) -> str:
+    """In this machine's time zone, to the second."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``1 line``, ``2,000 lines``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -1,0 +1,147 @@
+"""What has to be right on this machine for Falcon to run, looked at one by one."""
+
+import errno
+import os
+import resource
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from falcon.cli.calling import Running
+
+PYTHON_MIN = (3, 11)
+SQLITE_MIN = (3, 51, 3)
+FREE_BYTES_MIN = 1 << 30
+OPEN_FILES_MIN = 4096
+CLOCK_EARLIEST = datetime(2026, 1, 1, tzinfo=UTC)
+_CLOCK_TOLERANCE_SECONDS = 60
+
+
+class State(Enum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``mend`` says what to do, where something is to be done."""
+
+    check: str
+    state: State
+    found: str
+    mend: str = ""
+
+
+def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
+    found = ".".join(map(str, version))
+    if version >= PYTHON_MIN:
+        return Finding("Python", State.OK, found)
+    return Finding("Python", State.FAIL, found, "Falcon needs 3.11 or later: make PYTHON=python3.12 run")
+
+
+def sqlite(version: str) -> Finding:
+    if tuple(int(part) for part in version.split(".")) >= SQLITE_MIN:
+        return Finding("SQLite", State.OK, version)
+    wanted = ".".join(map(str, SQLITE_MIN))
+    mend = f"before {wanted} two connections can corrupt a WAL: pip install --upgrade apsw"
+    return Finding("SQLite", State.FAIL, version, mend)
+
+
+def data_directory(path: Path) -> Finding:
+    """Writable, or can be made."""
+    there = _nearest_existing(path)
+    shown = f"{path.absolute()}" + ("" if there == path else " (not made yet)")
+    if not there.is_dir():
+        return Finding("Data directory", State.FAIL, f"{there} is no directory", "see FALCON_DATA_DIR")
+    if os.access(there, os.W_OK | os.X_OK):
+        return Finding("Data directory", State.OK, shown)
+    mend = f"not writable: chown it to {os.getuid()}, or set FALCON_DATA_DIR"
+    return Finding("Data directory", State.FAIL, shown, mend)
+
+
+def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> Finding:
+    left = free(_nearest_existing(path))
+    found = f"{left / 2**30:,.1f} GiB free"
+    if left >= FREE_BYTES_MIN:
+        return Finding("Disk", State.OK, found)
+    return Finding("Disk", State.FAIL, found, "have 1 GiB free: a full disk stops every command")
+
+
+def port(name: str, host: str, number: int, running: Running | None) -> Finding:
+    """Free, or taken by the Falcon that runs on the data directory."""
+    check = f"Port {number}" if number else name
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, number))
+        except OSError as fault:
+            if fault.errno == errno.EADDRINUSE:
+                return _taken(check, name, number, running)
+            mend = f"set FALCON_HOST and {name} to what this machine has and allows"
+            return Finding(check, State.FAIL, f"{host}: {fault.strerror}", mend)
+    return Finding(check, State.OK, "free" if number else "any free one")
+
+
+def _taken(check: str, name: str, number: int, running: Running | None) -> Finding:
+    if running and running.alive and number in (urlsplit(running.url).port, urlsplit(running.ops_url).port):
+        return Finding(check, State.OK, f"in use by this Falcon (process {running.pid})")
+    mend = f"`ss -ltnp sport = :{number}` shows by whom; or set {name}"
+    return Finding(check, State.FAIL, "taken by another program", mend)
+
+
+def open_files(soft: int | None = None) -> Finding:
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if soft is None else soft
+    if soft in (resource.RLIM_INFINITY, -1):
+        return Finding("Open files", State.OK, "no limit")
+    if soft >= OPEN_FILES_MIN:
+        return Finding("Open files", State.OK, f"{soft:,}")
+    mend = f"each connection is one: ulimit -n {OPEN_FILES_MIN * 4}"
+    return Finding("Open files", State.WARN, f"{soft:,}", mend)
+
+
+def clock(data_dir: Path, now: float | None = None) -> Finding:
+    """Not before Falcon was written, and not before the data was."""
+    now = time.time() if now is None else now
+    found = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    mend = "set it, and keep it right with NTP: messages carry its time"
+    if now < CLOCK_EARLIEST.timestamp():
+        return Finding("Clock", State.FAIL, found, mend)
+    files = data_dir.iterdir() if data_dir.is_dir() else ()
+    newest = max((file.stat().st_mtime for file in files), default=0.0)
+    if newest > now + _CLOCK_TOLERANCE_SECONDS:
+        return Finding("Clock", State.WARN, f"{found}; the data is {newest - now:,.0f} s ahead of it", mend)
+    return Finding("Clock", State.OK, found)
+
+
+def server(running: Running | None) -> Finding:
+    """What a running Falcon says of itself."""
+    if running is None:
+        return Finding("Server", State.OK, "not running", "falcon up starts it")
+    if not running.alive:
+        found = f"process {running.pid} has ended without saying so"
+        return Finding("Server", State.WARN, found, "falcon up starts it again; acknowledged messages are safe")
+    import httpx
+
+    try:
+        answer = httpx.get(f"{running.ops_url}/readyz", timeout=3.0, trust_env=False)
+    except httpx.HTTPError as fault:
+        mend = f"see its output; if it stays so: kill {running.pid}, then falcon up"
+        return Finding("Server", State.FAIL, f"{running.ops_url} does not answer ({fault})", mend)
+    if answer.is_success:
+        return Finding("Server", State.OK, f"ready at {running.url}")
+    return Finding("Server", State.FAIL, f"not ready: {answer.text[:200]}", f"see its output, and {running.ops_url}")
+
+
+def _nearest_existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.absolute().parent
+    return path

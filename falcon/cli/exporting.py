@@ -1,0 +1,109 @@
+"""An export written to a file, taken up again where an earlier one stopped."""
+
+import os
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from falcon.cli.faults import Fault
+from falcon.client import ExportHeader, FalconClient, resume_token
+
+_CHUNK = 1 << 20
+_HEADER_BEGINS = b'{"type":"falcon-export"'
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What is there already: whole ``lines``, the last of which ``resume`` stands for. None: start anew."""
+
+    header: ExportHeader | None = None
+    resume: str | None = None
+    lines: int = 0
+
+
+def open_export(path: Path) -> BinaryIO:
+    """For reading and writing, made if need be. Only its owner may read it: it has everybody's messages."""
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+
+
+def mend(file: BinaryIO, name: str) -> Partial:
+    """Cut off a torn last line and stand at the end. Raises Fault for a file that is no export, and leaves it alone."""
+    file.seek(0)
+    first = file.readline(_CHUNK)
+    if not first.endswith(b"\n"):
+        if not _HEADER_BEGINS.startswith(first[: len(_HEADER_BEGINS)]):
+            raise _no_export(name)
+        return _start_anew(file)
+    try:
+        header = msgspec.json.decode(first, type=ExportHeader)
+    except msgspec.DecodeError as fault:
+        raise _no_export(name) from fault
+    end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
+    try:
+        resume = resume_token(_read(file, _end_of_last_line(file, end - 1), end))
+    except (msgspec.DecodeError, ValueError) as fault:
+        raise Fault(f"{name}: its last line is not an export's ({fault}); give another name") from fault
+    if resume is None:
+        return _start_anew(file)
+    file.truncate(end)
+    lines = _count_lines(file)
+    return Partial(header, resume, lines)
+
+
+async def write_export(
+    falcon: FalconClient, out: BinaryIO, name: str, partial: Partial, report: Callable[[int, int], None]
+) -> int:
+    """Write what is missing; ``report`` hears lines done and lines in all. How many lines there are now.
+
+    Raises Fault when the file is another Falcon's, and whatever the client raises.
+    """
+    header = partial.header
+    done = partial.lines
+    if partial.header:
+        header = await falcon.export_header()
+        if header.source != partial.header.source:
+            raise Fault(f"{name} is an export of another Falcon ({partial.header.source}); give another name")
+    async with aclosing(falcon.export(partial.resume)) as blocks:
+        async for block in blocks:
+            if header is None:
+                header = msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
+            out.write(block)
+            done += block.count(b"\n")
+            report(done, 1 + header.accounts + header.rooms + header.messages)
+    return done
+
+
+def _no_export(name: str) -> Fault:
+    return Fault(f"{name} is there and is no export of Falcon; give another name")
+
+
+def _start_anew(file: BinaryIO) -> Partial:
+    file.truncate(0)
+    file.seek(0)
+    return Partial()
+
+
+def _read(file: BinaryIO, start: int, end: int) -> bytes:
+    file.seek(start)
+    return file.read(end - start)
+
+
+def _end_of_last_line(file: BinaryIO, before: int) -> int:
+    """Offset behind the last line break before offset ``before``; 0 when there is none."""
+    while before:
+        start = max(0, before - _CHUNK)
+        found = _read(file, start, before).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        before = start
+    return 0
+
+
+def _count_lines(file: BinaryIO) -> int:
+    """Leaves the file at its end."""
+    file.seek(0)
+    return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(_CHUNK), b""))

@@ -1,0 +1,64 @@
+"""Faults that are to be expected: one line that says what to do, and no traceback."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from falcon.cli.display import visible
+
+_WHAT_TO_DO = {
+    "unauthenticated": "give a token that is valid there with --token, FALCON_TOKEN or FALCON_ADMIN_TOKEN",
+    "not_allowed": "accounts, import and export need an admin token: FALCON_ADMIN_TOKEN",
+    "room_not_found": "`falcon rooms` lists yours",
+    "account_not_found": "`falcon account list` lists the accounts",
+    "not_falcon": "check --url",
+    "http_404": "check --url",
+}
+
+
+class Fault(Exception):
+    """Something to be expected went wrong. The message says what, and what to do."""
+
+
+class FaultTellingGroup(TyperGroup):
+    """Runs a command; an expected fault of it, or of a command below, becomes one red line and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as fault:
+            line = _told(fault)
+            if line is None:
+                raise
+            tell(line)
+            raise typer.Exit(1) from None
+
+
+def tell(line: str) -> None:
+    """One red line on standard error."""
+    from rich.console import Console
+    from rich.text import Text
+
+    text = visible(" ".join(line.split("\n")))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="red"))
+
+
+def _told(fault: Exception) -> str | None:
+    """None for what nobody expects: that needs its traceback."""
+    if isinstance(fault, Fault):
+        return str(fault)
+    if isinstance(fault, BrokenPipeError):
+        return None  # whoever reads the output has had enough; typer ends quietly
+    if isinstance(fault, OSError):
+        return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
+
+    from falcon.client import Problem, Unreachable
+
+    if isinstance(fault, Problem):
+        said = "; ".join(f"{error.field}: {error.rule}" for error in fault.errors) or fault.detail
+        what_to_do = _WHAT_TO_DO.get(fault.code)
+        return f"{fault.code}: {said}" + (f" ({what_to_do})" if what_to_do else "")
+    if isinstance(fault, Unreachable):
+        return f"{fault} (is Falcon running there? `falcon doctor` tells more)"
+    return None

@@ -1,0 +1,261 @@
+"""A file of accounts, rooms and messages, brought in batch by batch.
+
+In the file things are named by refs, which are any strings; the server gives ids. So accounts go first, then rooms,
+then messages, and what a batch answers translates the refs of the next.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+
+from falcon.cli.faults import Fault
+from falcon.client import Imported, Problem, Role, RoomKind
+
+BATCH_LINES = 1000
+BATCH_BYTES = 512 * 1024
+FORMAT_VERSION = 1
+
+Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
+Seq: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class HeaderLine(msgspec.Struct, frozen=True, tag="falcon-export"):
+    """Later versions may say more here, so unknown fields are passed over until the version has been looked at."""
+
+    version: int
+    source: str
+    accounts: int = 0
+    rooms: int = 0
+    messages: int = 0
+
+
+class AccountLine(msgspec.Struct, frozen=True, tag="account", forbid_unknown_fields=True):
+    ref: str
+    name: str
+
+
+class MemberRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    account: str
+    role: Role = "member"
+
+
+class RoomLine(msgspec.Struct, frozen=True, tag="room", forbid_unknown_fields=True):
+    ref: str
+    name: str
+    created_at: Time
+    kind: RoomKind = "group"
+    description: str = ""
+    members: tuple[MemberRef, ...] = ()
+
+
+class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fields=True):
+    room: str
+    seq: Seq
+    author: str
+    text: str
+    posted_at: Time
+    edited_at: Time | None = None
+    deleted: bool = False
+    reply_to: Seq | None = None
+    mentions: tuple[str, ...] = ()
+
+
+Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine
+_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+_encode = msgspec.json.Encoder().encode
+
+
+class BadLine(Exception):
+    """The rule that a line breaks."""
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Refs of the file to ids of the server; and how far each room has come in the file."""
+
+    source: str
+    accounts: dict[str, int] = field(default_factory=dict)
+    rooms: dict[str, int] = field(default_factory=dict)
+    last_seqs: dict[str, int] = field(default_factory=dict)
+
+    def learn(self, answer: Imported) -> None:
+        self.accounts.update(answer.accounts)
+        self.rooms.update(answer.rooms)
+
+    def translated(self, line: Line) -> bytes:
+        """The line as the server takes it. Raises BadLine."""
+        return _encode(self._translated(line)) + b"\n"
+
+    def _translated(self, line: Line) -> dict[str, Any]:
+        match line:
+            case MessageLine():
+                self._check_seq(line)
+                return {
+                    "type": "message",
+                    "room_id": _id_of(line.room, self.rooms, "room"),
+                    "seq": line.seq,
+                    "author_id": _id_of(line.author, self.accounts, "author"),
+                    "text": line.text,
+                    "posted_at": _utc(line.posted_at),
+                    "edited_at": _utc(line.edited_at) if line.edited_at else None,
+                    "deleted": line.deleted,
+                    "reply_to": line.reply_to,
+                    "mentions": [_id_of(ref, self.accounts, "mentions") for ref in line.mentions],
+                }
+            case RoomLine():
+                return {
+                    "type": "room",
+                    "source": self.source,
+                    "ref": line.ref,
+                    "kind": line.kind,
+                    "name": line.name,
+                    "description": line.description,
+                    "created_at": _utc(line.created_at),
+                    "members": [
+                        {"account_id": _id_of(member.account, self.accounts, "members"), "role": member.role}
+                        for member in line.members
+                    ],
+                }
+            case AccountLine():
+                return {"type": "account", "source": self.source, "ref": line.ref, "name": line.name}
+            case HeaderLine():
+                raise BadLine("a second header; a file has one, on its first line")
+
+    def _check_seq(self, line: MessageLine) -> None:
+        """The server would say so too, but not of which line."""
+        expected = self.last_seqs.get(line.room, line.seq - 1) + 1
+        if line.seq != expected:
+            raise BadLine(f"seq: must go on without a gap: expected {expected}, got {line.seq}")
+        self.last_seqs[line.room] = line.seq
+
+
+@dataclass
+class Batch:
+    """Translated lines of one kind, with their numbers in the file."""
+
+    kind: type[Line] | None = None
+    lines: list[bytes] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, line: bytes, number: int) -> None:
+        self.lines.append(line)
+        self.numbers.append(number)
+        self.size += len(line)
+
+    def has_room_for(self, line: bytes) -> bool:
+        return not self.lines or (len(self.lines) < BATCH_LINES and self.size + len(line) <= BATCH_BYTES)
+
+
+@dataclass
+class Outcome:
+    """How many lines there were; messages that are new to the server, and those that it had already."""
+
+    lines: int = 0
+    imported: int = 0
+    skipped: int = 0
+
+
+async def import_lines(
+    lines: Iterable[bytes],
+    name: str,
+    send: Callable[[bytes], Awaitable[Imported]],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """Send the lines of the file called ``name``; ``advance`` hears how many more are done.
+
+    Doing it again is safe: the server passes over what it has. Raises Fault with file, line and rule at the first
+    line that is not in order, after sending those before it; and whatever ``send`` raises.
+    """
+    outcome = Outcome()
+    refs: Refs | None = None
+    batch = Batch()
+
+    async def flush() -> None:
+        nonlocal batch
+        if refs is None or not batch.lines:
+            return
+        full, batch = batch, Batch(batch.kind)
+        try:
+            answer = await send(b"".join(full.lines))
+        except Problem as problem:
+            raise _located(problem, name, full) from problem
+        refs.learn(answer)
+        outcome.lines += len(full.lines)
+        outcome.imported += answer.imported
+        outcome.skipped += answer.skipped
+        advance(len(full.lines))
+
+    for number, raw in enumerate(lines, 1):
+        if raw.isspace():
+            continue
+        try:
+            line = _parsed(raw)
+            if refs is None:
+                refs = Refs(_header(line).source)
+                advance(1)
+                continue
+            if type(line) is not batch.kind:
+                await flush()
+                batch.kind = type(line)
+            translated = refs.translated(line)
+        except BadLine as rule:
+            await flush()
+            raise Fault(f"{name}:{number}: {rule}") from rule
+        if not batch.has_room_for(translated):
+            await flush()
+        batch.add(translated, number)
+    if refs is None:
+        raise Fault(f"{name}: empty; an import begins with a header line, see `falcon import --help`")
+    await flush()
+    return outcome
+
+
+def _parsed(raw: bytes) -> Line:
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise BadLine(str(fault)) from fault
+
+
+def _header(line: Line) -> HeaderLine:
+    if not isinstance(line, HeaderLine):
+        raise BadLine('the first line must be the header, {"type": "falcon-export", "version": 1, "source": …}')
+    if line.version != FORMAT_VERSION:
+        raise BadLine(f"version {line.version} of the format; this Falcon reads version {FORMAT_VERSION}")
+    return line
+
+
+def _id_of(ref: str, known: dict[str, int], what: str) -> int:
+    try:
+        return known[ref]
+    except KeyError:
+        kind = "room" if what == "room" else "account"
+        raise BadLine(f"{what}: no {kind} with ref {ref!r} comes before this line") from None
+
+
+def _utc(moment: datetime) -> str:
+    """As the API writes times."""
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+_LINE_OF_REQUEST = re.compile(r"line (\d+)(?:: (.*))?", re.IGNORECASE)
+
+
+def _located(problem: Problem, name: str, batch: Batch) -> Exception:
+    """The server names a line by its number in the request, as ``line 3: text``. People want that in the file."""
+    if problem.status in (401, 403):
+        return problem
+    for error in problem.errors:
+        found = _LINE_OF_REQUEST.fullmatch(error.field)
+        if found and 1 <= int(found[1]) <= len(batch.numbers):
+            rule = f"{found[2]}: {error.rule}" if found[2] else error.rule
+            return Fault(f"{name}:{batch.numbers[int(found[1]) - 1]}: {rule}")
+    said = "; ".join(f"{error.field}: {error.rule}" for error in problem.errors) or problem.detail
+    return Fault(f"{name}:{batch.numbers[0]}-{batch.numbers[-1]}: {said}")

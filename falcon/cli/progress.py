@@ -1,0 +1,65 @@
+"""A bar that shows how much is done, how fast, and how long it will still take."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class Bar:
+    """One task's progress. Keeps to the count and the time itself, so that the end can be told also unseen."""
+
+    def __init__(self, progress: Progress, title: str, total: int | None) -> None:
+        self._progress = progress
+        self._task_id = progress.add_task(title, total=total)
+
+    def advance(self, steps: int) -> None:
+        self._progress.update(self._task_id, advance=steps)
+
+    def set(self, done: int, total: int | None) -> None:
+        self._progress.update(self._task_id, completed=done, total=total)
+
+    @property
+    def _task(self) -> Task:
+        return self._progress.tasks[0]
+
+    @property
+    def done(self) -> int:
+        return int(self._task.completed)
+
+    @property
+    def seconds(self) -> float:
+        return self._task.elapsed or 0.0
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "–/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bar(title: str, total: int | None = None, *, shown: bool = True) -> Iterator[Bar]:
+    """On standard error, so that standard output stays the command's result."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+        yield Bar(progress, title, total)

@@ -1,0 +1,131 @@
+"""Bringing in and carrying away everything: for admins."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from falcon.cli.calling import DEFAULT_DATA_DIR, AdminTokenOption, Caller, DataDirOption, UrlOption
+from falcon.cli.display import counted
+from falcon.cli.faults import Fault
+
+if TYPE_CHECKING:
+    from falcon.cli.exporting import Partial
+
+_PATIENT_SECONDS = 120.0
+_GO_ON = "the same command goes on where this stopped"
+
+
+def import_file(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What to read; - is standard input.")],
+    url: UrlOption = None,
+    token: AdminTokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Bring in accounts, rooms and messages from a file.
+
+    One JSON object a line, as `falcon export` writes them: a header, then accounts, rooms, and each room's messages by seq from 1 on. Refs are any strings; things with the same source and ref are the same things, so importing a file again, or the rest of one after a fault, changes nothing that is there.
+
+    \b
+    A small file:
+      {"type":"falcon-export","version":1,"source":"old-chat"}
+      {"type":"account","ref":"al","name":"Alice"}
+      {"type":"room","ref":"tea","name":"Tea","created_at":"2026-11-25T09:00:00Z","members":\\[{"account":"al","role":"admin"}]}
+      {"type":"message","room":"tea","seq":1,"author":"al","text":"Hi","posted_at":"2026-11-25T09:30:00.123Z"}
+
+    \b
+    Examples:
+      falcon import old-chat.jsonl
+      zstdcat backup.jsonl.zst | falcon import -
+    """  # noqa: E501
+    from falcon.cli.importing import import_lines
+    from falcon.cli.progress import progress_bar
+
+    caller = Caller(ctx, url, token, data_dir, admin=True)
+    if file == "-":
+        with progress_bar("Importing") as bar:
+            outcome = caller.run(
+                lambda falcon: import_lines(sys.stdin.buffer, "standard input", falcon.import_lines, bar.advance),
+                _PATIENT_SECONDS,
+            )
+    else:
+        with Path(file).open("rb", buffering=1 << 20) as lines, progress_bar("Importing", _count(lines)) as bar:
+            outcome = caller.run(
+                lambda falcon: import_lines(lines, file, falcon.import_lines, bar.advance), _PATIENT_SECONDS
+            )
+    typer.echo(
+        f"{counted(outcome.lines, 'line')}: {counted(outcome.imported, 'message')} imported, "
+        f"{outcome.skipped:,} there already."
+    )
+
+
+def export_file(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What to write; - is standard output.")],
+    url: UrlOption = None,
+    token: AdminTokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Write all accounts, rooms and messages to a file.
+
+    One JSON object a line, which `falcon import` reads. When it was broken off, the same command goes on behind the last whole line of FILE. A finished FILE is not brought up to date by it: give a new name for a new export.
+
+    \b
+    Examples:
+      falcon export backup.jsonl
+      falcon export - | zstd > backup.jsonl.zst
+    """  # noqa: E501
+    caller = Caller(ctx, url, token, data_dir, admin=True)
+    if file == "-":
+        lines = _export_to(sys.stdout.buffer, caller, shown=not sys.stdout.isatty())
+        sys.stdout.buffer.flush()
+        typer.echo(f"{counted(lines, 'line')} written.", err=True)
+    else:
+        lines = _export_to_file(Path(file), caller)
+        typer.echo(f"{counted(lines, 'line')} in {file}.")
+
+
+def _export_to_file(path: Path, caller: Caller) -> int:
+    from falcon.cli.exporting import mend, open_export
+    from falcon.client import Unreachable
+
+    with open_export(path) as out:
+        partial = mend(out, str(path))
+        try:
+            return _export_to(out, caller, partial, name=str(path))
+        except Unreachable as fault:
+            raise Fault(f"{fault}; {_GO_ON}") from fault
+        except KeyboardInterrupt:
+            typer.echo(f"Stopped; {_GO_ON}.", err=True)
+            raise
+        finally:
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def _export_to(
+    out: BinaryIO,
+    caller: Caller,
+    partial: "Partial | None" = None,
+    name: str = "standard output",
+    *,
+    shown: bool = True,
+) -> int:
+    """How many lines there are."""
+    from falcon.cli.exporting import Partial, write_export
+    from falcon.cli.progress import progress_bar
+
+    begun = partial or Partial()
+    with progress_bar("Exporting", shown=shown) as bar:
+        bar.set(begun.lines, None)
+        return caller.run(lambda falcon: write_export(falcon, out, name, begun, bar.set), _PATIENT_SECONDS)
+
+
+def _count(file: BinaryIO) -> int:
+    """Lines, for the bar. Leaves the file at its start."""
+    lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+    file.seek(0)
+    return lines

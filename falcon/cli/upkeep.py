@@ -1,0 +1,156 @@
+"""Looking after an installation."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running
+from falcon.cli.display import counted, visible
+from falcon.cli.faults import Fault
+
+if TYPE_CHECKING:
+    from falcon.cli.doctor import Finding
+    from falcon.settings import Settings
+
+PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
+
+
+def up(
+    as_json: Annotated[bool, typer.Option("--json", help="The first line is JSON, for programs.")] = False,
+) -> None:
+    """Start Falcon on this machine, with everything it needs.
+
+    Prints its address and a first account once it accepts commands; Ctrl-C ends it. Data lives in FALCON_DATA_DIR (./data); FALCON_HOST, FALCON_HTTP_PORT and FALCON_OPS_PORT say where it listens.
+
+    \b
+    Examples:
+      falcon up
+      FALCON_HTTP_PORT=9000 FALCON_DATA_DIR=/var/lib/falcon falcon up --json
+    """  # noqa: E501
+    from falcon.launcher import main
+
+    raise typer.Exit(main(["--json"] if as_json else []))
+
+
+def rebuild(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help=f"What to rebuild: {', '.join(PROJECTIONS[:-1])} or {PROJECTIONS[-1]}.",
+            autocompletion=lambda incomplete: [each for each in PROJECTIONS if each.startswith(incomplete)],
+        ),
+    ],
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Build a read table anew from the event log, beside the live one, then switch over.
+
+    Reads go on meanwhile. Do it when a table was damaged, or when a new version of Falcon says so.
+
+    \b
+    Examples:
+      falcon rebuild timeline
+      falcon rebuild memberships --data-dir /var/lib/falcon
+    """
+    if name not in PROJECTIONS:
+        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(PROJECTIONS)}", param_hint="NAME")
+    from falcon.cli.progress import progress_bar
+
+    settings = _settings(data_dir)
+    if not settings.database.exists():
+        raise Fault(f"no data in {data_dir}/: nothing to rebuild; see --data-dir")
+    with progress_bar(f"Rebuilding {name}") as bar:
+        events = _rebuild(settings, name, bar.set)
+    rate = events / bar.seconds if bar.seconds else 0.0
+    typer.echo(f"Rebuilt {name}: {counted(events, 'event')} in {bar.seconds:,.1f} s, {rate:,.0f} a second.")
+
+
+def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+    """Look whether all is in order on this machine, and say what to mend.
+
+    The exit code is 1 when something fails, so that scripts can ask.
+
+    \b
+    Examples:
+      falcon doctor
+      FALCON_HTTP_PORT=9000 falcon doctor && FALCON_HTTP_PORT=9000 falcon up
+    """
+    from falcon.cli.doctor import State
+
+    findings = _examine(data_dir)
+    _print_findings(findings)
+    if any(finding.state is State.FAIL for finding in findings):
+        raise typer.Exit(1)
+
+
+def _settings(data_dir: Path) -> "Settings":
+    """As the environment says, and the option. Raises Fault."""
+    from falcon.settings import Settings, WrongSettings
+
+    try:
+        return Settings.from_env({**os.environ, "FALCON_DATA_DIR": str(data_dir)})
+    except WrongSettings as fault:
+        raise Fault("; ".join(str(fault).splitlines())) from fault
+
+
+def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
+    """How many events there were. Raises Fault for what may be expected to go wrong."""
+    from falcon import bootstrap
+    from falcon.adapters.sqlite.database import WrongDatabase
+    from falcon.journal.codec import Undecodable
+    from falcon.journal.ports import JournalUnavailable
+    from falcon.projections.runner import ProjectionFailed
+    from falcon.read.store import ReadStoreUnavailable, StaleProjector
+
+    try:
+        return bootstrap.rebuild(settings, name, progress)
+    except (JournalUnavailable, ReadStoreUnavailable, WrongDatabase) as fault:
+        raise Fault(str(fault)) from fault
+    except (ProjectionFailed, StaleProjector, Undecodable) as fault:
+        raise Fault(f"{fault}; {name} is as it was before") from fault
+
+
+def _examine(data_dir: Path) -> "list[Finding]":
+    from falcon import bootstrap
+    from falcon.cli import doctor as look
+
+    findings = [look.python_version(), look.sqlite(bootstrap.sqlite_version())]
+    findings += [look.data_directory(data_dir), look.free_disk(data_dir), look.open_files(), look.clock(data_dir)]
+    try:
+        running = find_running(data_dir)
+    except Fault as fault:
+        running = None
+        findings.append(look.Finding("up.json", look.State.WARN, str(fault)))
+    try:
+        settings = _settings(data_dir)
+    except Fault as fault:
+        return [*findings, look.Finding("Settings", look.State.FAIL, str(fault), "set the variable right, or unset it")]
+    return [
+        *findings,
+        look.Finding("Settings", look.State.OK, "valid"),
+        look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
+        look.port("FALCON_OPS_PORT", settings.host, settings.ops_port, running),
+        look.server(running),
+    ]
+
+
+def _print_findings(findings: "list[Finding]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("Check", no_wrap=True)
+    table.add_column("State")
+    table.add_column("Found", overflow="fold")
+    table.add_column("What to do", overflow="fold")
+    for finding in findings:
+        state = finding.state.value
+        table.add_row(
+            finding.check, Text(state, style=colours[state]), Text(visible(finding.found)), Text(finding.mend)
+        )
+    Console().print(table)

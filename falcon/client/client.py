@@ -1,0 +1,240 @@
+"""One method for each request of the API."""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+
+from falcon.client.connection import Connection
+from falcon.client.errors import Problem
+from falcon.client.exporting import export_blocks
+from falcon.client.models import (
+    AccountPage,
+    ExportHeader,
+    Imported,
+    Me,
+    MemberPage,
+    Membership,
+    Message,
+    NewAccount,
+    NewToken,
+    Page,
+    ReadMark,
+    Role,
+    Room,
+    RoomPage,
+    Token,
+    TokenList,
+)
+from falcon.client.patience import Clock
+
+T = TypeVar("T")
+
+
+class FalconClient:
+    """Falcon's API for one account.
+
+    ``urls`` is one address or several of the same deployment, which take turns. ``timeout`` bounds each call in
+    seconds, its retries included. With ``read_own_writes`` (the default) a read waits until it can see everything
+    that this client has written.
+
+    Every command takes a ``key``, its idempotency key. A caller that may crash and try again gives its own, and
+    stores it before; otherwise each call makes one, and its retries use it.
+
+    Each method raises Problem and Unreachable, see :mod:`falcon.client`.
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        token: str,
+        *,
+        timeout: float = 30.0,
+        read_own_writes: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises ValueError for an address or a token that cannot be one."""
+        self._connection = Connection(
+            [urls] if isinstance(urls, str) else urls,
+            token,
+            timeout=timeout,
+            read_own_writes=read_own_writes,
+            transport=transport,
+            clock=clock or Clock(),
+        )
+
+    async def __aenter__(self) -> "FalconClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.close()
+
+    @property
+    def position(self) -> str:
+        """How far this client's writes reach, as in the header Falcon-Position; empty before the first."""
+        return str(self._connection.positions)
+
+    # Accounts and tokens
+
+    async def me(self) -> Me:
+        return await self._get("/v1/me", Me)
+
+    async def create_account(self, name: str, *, key: str | None = None) -> NewAccount:
+        """For admins."""
+        return await self._command("POST", "/v1/accounts", {"name": name}, NewAccount, key)
+
+    async def accounts(self, *, limit: int | None = None, cursor: str | None = None) -> AccountPage:
+        """For admins."""
+        return await self._get("/v1/accounts", AccountPage, limit=limit, cursor=cursor)
+
+    async def create_token(self, account_id: int, *, key: str | None = None) -> NewToken:
+        """For admins and the account itself."""
+        return await self._command("POST", f"/v1/accounts/{account_id}/tokens", {}, NewToken, key)
+
+    async def tokens(self, account_id: int) -> tuple[Token, ...]:
+        """For admins and the account itself."""
+        return (await self._get(f"/v1/accounts/{account_id}/tokens", TokenList)).tokens
+
+    async def revoke_token(self, account_id: int, token_id: int, *, key: str | None = None) -> None:
+        """For admins and the account itself."""
+        await self._connection.command("DELETE", f"/v1/accounts/{account_id}/tokens/{token_id}", key=key)
+
+    # Rooms and their members
+
+    async def create_room(
+        self, name: str, *, description: str = "", members: Mapping[int, Role] | None = None, key: str | None = None
+    ) -> Room:
+        """``members`` by account id; the caller becomes admin without being named."""
+        invited = [{"account_id": account_id, "role": role} for account_id, role in (members or {}).items()]
+        body = {"name": name, "description": description, "members": invited}
+        return await self._command("POST", "/v1/rooms", body, Room, key)
+
+    async def direct_room(self, account_id: int, *, key: str | None = None) -> Room:
+        """The room of the caller and one other account: the same one for ever."""
+        return await self._command("PUT", f"/v1/direct/{account_id}", None, Room, key)
+
+    async def rooms(self, *, limit: int | None = None, cursor: str | None = None) -> RoomPage:
+        return await self._get("/v1/rooms", RoomPage, limit=limit, cursor=cursor)
+
+    async def room(self, room_id: int) -> Room:
+        return await self._get(f"/v1/rooms/{room_id}", Room)
+
+    async def change_room(
+        self, room_id: int, *, name: str | None = None, description: str | None = None, key: str | None = None
+    ) -> Room:
+        """What is None stays as it is."""
+        return await self._command(
+            "PATCH", f"/v1/rooms/{room_id}", _given(name=name, description=description), Room, key
+        )
+
+    async def delete_room(self, room_id: int, *, key: str | None = None) -> None:
+        await self._connection.command("DELETE", f"/v1/rooms/{room_id}", key=key)
+
+    async def members(self, room_id: int, *, limit: int | None = None, cursor: str | None = None) -> MemberPage:
+        return await self._get(f"/v1/rooms/{room_id}/members", MemberPage, limit=limit, cursor=cursor)
+
+    async def put_member(self, room_id: int, account_id: int, role: Role, *, key: str | None = None) -> Membership:
+        """Bring an account in, or change its role."""
+        path = f"/v1/rooms/{room_id}/members/{account_id}"
+        return await self._command("PUT", path, {"role": role}, Membership, key)
+
+    async def remove_member(self, room_id: int, account_id: int, *, key: str | None = None) -> None:
+        """Removing oneself is leaving."""
+        await self._connection.command("DELETE", f"/v1/rooms/{room_id}/members/{account_id}", key=key)
+
+    # Messages
+
+    async def post(
+        self,
+        room_id: int,
+        text: str,
+        *,
+        reply_to: int | None = None,
+        mentions: Iterable[int] = (),
+        key: str | None = None,
+    ) -> Message:
+        """``reply_to`` is the ``seq`` of a message of the room; ``mentions`` are account ids."""
+        body = _given(text=text, reply_to=reply_to, mentions=list(mentions) or None)
+        return await self._command("POST", f"/v1/rooms/{room_id}/messages", body, Message, key)
+
+    async def messages(
+        self,
+        room_id: int,
+        *,
+        limit: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+    ) -> Page:
+        """The newest, or those before, after or around a ``seq``; give at most one of the three."""
+        path = f"/v1/rooms/{room_id}/messages"
+        return await self._get(path, Page, limit=limit, before=before, after=after, around=around)
+
+    async def message(self, room_id: int, seq: int) -> Message:
+        return await self._get(f"/v1/rooms/{room_id}/messages/{seq}", Message)
+
+    async def edit(
+        self, room_id: int, seq: int, text: str, *, mentions: Iterable[int] | None = None, key: str | None = None
+    ) -> Message:
+        """``mentions`` None: those that there were."""
+        body = _given(text=text, mentions=None if mentions is None else list(mentions))
+        return await self._command("PATCH", f"/v1/rooms/{room_id}/messages/{seq}", body, Message, key)
+
+    async def delete_message(self, room_id: int, seq: int, *, key: str | None = None) -> None:
+        """The message keeps its place; its text goes."""
+        await self._connection.command("DELETE", f"/v1/rooms/{room_id}/messages/{seq}", key=key)
+
+    async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadMark:
+        """Read up to ``seq``. The mark moves forward only, unless forced; forced to 0, all is unread."""
+        body = _given(seq=seq, force=force or None)
+        return await self._command("PUT", f"/v1/rooms/{room_id}/read", body, ReadMark, key)
+
+    # Bringing in and carrying away
+
+    async def import_lines(self, lines: bytes, *, key: str | None = None) -> Imported:
+        """For admins. ``lines``: JSON, one object a line, at most 1 MiB and 2,000 lines."""
+        content_type = "application/x-ndjson"
+        response = await self._connection.command("POST", "/v1/import", lines, key=key, content_type=content_type)
+        return _decoded(response, Imported)
+
+    def export(self, resume: str | None = None) -> AsyncGenerator[bytes, None]:
+        """For admins. Blocks of whole lines, from the header on or from where ``resume`` stands (`resume_token`).
+
+        A broken connection is taken up again where it broke; ``timeout`` bounds the time without progress.
+        """
+        return export_blocks(self._connection, resume)
+
+    async def export_header(self) -> ExportHeader:
+        """For admins. What an export would begin with now."""
+        async with aclosing(export_blocks(self._connection, None)) as blocks:
+            async for block in blocks:
+                return msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
+        raise Problem(200, "not_falcon", "the export is empty")
+
+    async def _get(self, path: str, answer: type[T], **params: str | int | None) -> T:
+        return _decoded(await self._connection.query(path, _given(**params)), answer)
+
+    async def _command(
+        self, method: str, path: str, body: dict[str, Any] | None, answer: type[T], key: str | None
+    ) -> T:
+        content = None if body is None else msgspec.json.encode(body)
+        return _decoded(await self._connection.command(method, path, content, key=key), answer)
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """Those that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _decoded(response: httpx.Response, answer: type[T]) -> T:
+    try:
+        return msgspec.json.decode(response.content, type=answer)
+    except msgspec.DecodeError as fault:
+        detail = f"{response.url} does not answer as Falcon does: {fault}"
+        raise Problem(response.status_code, "not_falcon", detail) from fault
