@@ -20,7 +20,7 @@ check: $(VENV)/.dev          ## format, lint, types, import rules, unit tests
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
-	$(BIN)/lint-imports --no-logo --quiet
+	$(BIN)/lint-imports --no-logo >/dev/null
 	$(BIN)/python -m pytest tests -m "not processes and not faults"
 
 bench: $(VENV)/.dev          ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)

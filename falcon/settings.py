@@ -45,7 +45,7 @@ class Settings:
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Raises WrongSettings for a value that does not fit, and for a FALCON_ variable that nobody reads."""
+        """Raises WrongSettings for values that do not fit."""
         types = get_type_hints(cls)
         values: dict[str, Any] = {}
         wrong: list[str] = []

@@ -1,0 +1,81 @@
+"""A log that lives as long as the object: what a disk is to the other adapters. It reads for everybody."""
+
+from falcon.domain.ids import Millis, Partition
+from falcon.journal import codec
+from falcon.journal.envelope import Cursor, Position, Recorded
+from falcon.journal.ports import Append, Checkpoint, Checkpointed
+
+
+class MemoryLog:
+    """EventSource and SnapshotStore. ``write`` and ``take`` are for the journals on it."""
+
+    def __init__(self, partitions: int) -> None:
+        self.partitions = partitions
+        self.events: list[list[tuple[int, int, bytes]]] = [[] for _ in range(partitions)]  # epoch, n, data by offset
+        self.epochs = [0] * partitions
+        self._checkpoints: dict[Partition, Checkpoint] = {}
+        self._snapshots: dict[tuple[Partition, str], tuple[int, bytes]] = {}
+        self._answers: dict[Partition, list[Checkpoint]] = {}
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def take(self, partition: Partition) -> Position:
+        self.epochs[partition] += 1
+        return Position(len(self.events[partition]), self.epochs[partition], 0)
+
+    def write(self, submission: Append | Checkpoint) -> bool:
+        """False for one of an epoch that is over: nothing is written."""
+        partition = submission.partition
+        if submission.epoch != self.epochs[partition]:
+            return False
+        if isinstance(submission, Append):
+            events = self.events[partition]
+            submission.first = len(events)
+            events += [
+                (submission.epoch, envelope.n, data)
+                for envelope, data in zip(submission.envelopes, submission.data, strict=True)
+            ]
+            return True
+        self._checkpoints[partition] = submission
+        for key, data in submission.snapshots:
+            self._snapshots[partition, key] = (submission.version, data)
+        kept = [c for c in self._answers.get(partition, []) if c.answers_at >= submission.answers_expired]
+        self._answers[partition] = [*kept, submission]
+        return True
+
+    # --- EventSource --------------------------------------------------------------------------------------------------
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        recorded: list[Recorded] = []
+        after = dict(cursor)
+        for partition, position in cursor.items():
+            rows = self.events[partition][position.offset : position.offset + limit - len(recorded)]
+            for offset, (epoch, n, data) in enumerate(rows, position.offset):
+                recorded.append(codec.decode(data, partition, offset, epoch, n))
+                after[partition] = Position(offset + 1, epoch, n + 1)
+        return recorded, after
+
+    def end(self) -> Cursor:
+        return {partition: Position(len(events)) for partition, events in enumerate(self.events)}
+
+    def wait(self, seconds: float) -> None:
+        """Nothing comes by itself."""
+
+    # --- SnapshotStore ------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, partition: Partition, version: int) -> Checkpointed | None:
+        checkpoint = self._checkpoints.get(partition)
+        if checkpoint is None or checkpoint.version != version:
+            return None
+        return Checkpointed(checkpoint.position, checkpoint.state)
+
+    def load(self, partition: Partition, key: str, version: int) -> bytes | None:
+        found = self._snapshots.get((partition, key))
+        return found[1] if found is not None and found[0] == version else None
+
+    def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
+        return [
+            checkpoint.answers
+            for checkpoint in self._answers.get(partition, [])
+            if checkpoint.answers and checkpoint.answers_at >= since and checkpoint.version == version
+        ]

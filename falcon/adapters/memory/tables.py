@@ -1,0 +1,211 @@
+"""Read tables in memory: ProjectionTables and ReadStore."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.journal.envelope import Cursor, Position
+from falcon.read import store
+from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.store import StaleProjector, Write
+
+
+@dataclass
+class _Tables:
+    """Those of one projection; each uses its own."""
+
+    cursor: dict[Partition, Position]
+    messages: dict[tuple[RoomId, Seq], bytes] = field(default_factory=dict)
+    rooms: dict[RoomId, dict[str, Any]] = field(default_factory=dict)
+    members: dict[tuple[RoomId, AccountId], dict[str, Any]] = field(default_factory=dict)
+    mentions: set[tuple[AccountId, RoomId, Seq]] = field(default_factory=set)
+    accounts: dict[AccountId, AccountRow] = field(default_factory=dict)
+    tokens: dict[tuple[AccountId, int], tuple[str, str]] = field(default_factory=dict)
+
+
+class MemoryTables:
+    def __init__(self, partitions: int, projections: Sequence[str]) -> None:
+        self._partitions = partitions
+        self._projections = {name: self._empty() for name in projections}
+        self._stopped: dict[str, str] = {}
+
+    def _empty(self) -> _Tables:
+        return _Tables(dict.fromkeys(range(self._partitions), Position()))
+
+    # --- ProjectionTables ---------------------------------------------------------------------------------------------
+
+    def cursor(self, projection: str) -> Cursor:
+        return dict(self._projections[projection].cursor)
+
+    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+        tables = self._projections[projection]
+        if any(tables.cursor[partition] != position for partition, position in expected.items()):
+            raise StaleProjector(projection)
+        for write in writes:
+            _APPLY[type(write)](tables, write)
+        tables.cursor.update(after)
+
+    def begin_rebuild(self, projection: str) -> str:
+        self._projections[f"{projection}_rebuilding"] = self._empty()
+        return f"{projection}_rebuilding"
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
+        catch_up()
+        self._projections[projection] = self._projections.pop(f"{projection}_rebuilding")
+
+    def stopped(self, projection: str, error: str | None) -> None:
+        if error is None:
+            self._stopped.pop(projection, None)
+        else:
+            self._stopped[projection] = error
+
+    def why_stopped(self, projection: str) -> str | None:
+        return self._stopped.get(projection)
+
+    # --- ReadStore ----------------------------------------------------------------------------------------------------
+
+    async def applied(self, partition: Partition) -> int:
+        live = (tables for name, tables in self._projections.items() if not name.endswith("_rebuilding"))
+        return min(tables.cursor[partition].offset for tables in live)
+
+    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+        member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
+        if member is None or room is None:
+            return None
+        return Access(member["role"], member["read_seq"], room["last_seq"], room["revision"])
+
+    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+        places = sorted(seq for room, seq in self._messages if room == room_id and first <= seq <= last)
+        return [self._messages[room_id, seq] for seq in places]
+
+    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
+        return self._messages.get((room_id, seq))
+
+    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
+        room = self._rooms.get(room_id)
+        return self._messages.get((room_id, seq)), 0 if room is None else room["revision"]
+
+    async def room(self, room_id: RoomId) -> RoomRow | None:
+        room = self._rooms.get(room_id)
+        return None if room is None else RoomRow(room_id, **room)
+
+    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+        rooms = [RoomRow(r, **self._rooms[r]) for r, a in self._members if a == account_id and r in self._rooms]
+        rooms.sort(key=lambda room: (room.updated_at, room.room_id), reverse=True)
+        if cursor is not None:
+            rooms = [r for r in rooms if (r.updated_at, r.room_id) < (cursor.updated_at, cursor.room_id)]
+        return [self._summary(account_id, room) for room in rooms[:limit]]
+
+    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+        accounts = sorted(a for r, a in self._members if r == room_id and a > after)[:limit]
+        return [self._member(room_id, account_id) for account_id in accounts]
+
+    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+        mentions = self._projections["memberships"].mentions
+        return sum(a == account_id and r == room_id and after < seq <= through for a, r, seq in mentions)
+
+    async def account(self, account_id: AccountId) -> AccountRow | None:
+        return self._accounts.get(account_id)
+
+    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]:
+        return [self._accounts[a] for a in sorted(self._accounts) if a > after][:limit]
+
+    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
+        tokens = self._projections["accounts"].tokens
+        known = any(account == account_id and kept[0] == token_hash for (account, _), kept in tokens.items())
+        return self._accounts.get(account_id) if known else None
+
+    async def tokens(self, account_id: AccountId) -> list[TokenRow]:
+        tokens = self._projections["accounts"].tokens
+        return [TokenRow(i, kept[1]) for (account, i), kept in sorted(tokens.items()) if account == account_id]
+
+    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]:
+        return [RoomRow(r, **self._rooms[r]) for r in sorted(self._rooms) if r > after][:limit]
+
+    async def totals(self) -> tuple[int, int, int]:
+        return len(self._accounts), len(self._rooms), sum(room["last_seq"] for room in self._rooms.values())
+
+    # --- the tables ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _messages(self) -> dict[tuple[RoomId, Seq], bytes]:
+        return self._projections["timeline"].messages
+
+    @property
+    def _rooms(self) -> dict[RoomId, dict[str, Any]]:
+        return self._projections["rooms"].rooms
+
+    @property
+    def _members(self) -> dict[tuple[RoomId, AccountId], dict[str, Any]]:
+        return self._projections["memberships"].members
+
+    @property
+    def _accounts(self) -> dict[AccountId, AccountRow]:
+        return self._projections["accounts"].accounts
+
+    def _member(self, room_id: RoomId, account_id: AccountId) -> MemberRow:
+        member, account = self._members[room_id, account_id], self._accounts.get(account_id)
+        return MemberRow(account_id, "" if account is None else account.name, member["role"], member["read_seq"])
+
+    def _summary(self, account_id: AccountId, room: RoomRow) -> RoomSummaryRow:
+        member = self._members[room.room_id, account_id]
+        mentions = self._projections["memberships"].mentions
+        unread = sum(a == account_id and r == room.room_id and seq > member["read_seq"] for a, r, seq in mentions)
+        last = self._messages.get((room.room_id, room.last_seq))
+        return RoomSummaryRow(room, member["role"], member["read_seq"], unread, last)
+
+
+def _put_room(tables: _Tables, write: store.PutRoom) -> None:
+    tables.rooms[write.room_id] = {
+        "kind": write.kind,
+        "name": write.name,
+        "description": write.description,
+        "created_at": write.created_at,
+        "last_seq": 0,
+        "revision": 0,
+        "updated_at": "",
+        "peers": None if write.smaller is None else (write.smaller, write.larger),
+    }
+
+
+def _set_room(tables: _Tables, room_id: RoomId, **fields: Any) -> None:
+    if room_id in tables.rooms:
+        tables.rooms[room_id].update(fields)
+
+
+def _set_member(tables: _Tables, room_id: RoomId, account_id: AccountId, **fields: Any) -> None:
+    if (room_id, account_id) in tables.members:
+        tables.members[room_id, account_id].update(fields)
+
+
+def _set_mention(tables: _Tables, write: store.SetMention) -> None:
+    mention = (write.account_id, write.room_id, write.seq)
+    if write.mentioned:
+        tables.mentions.add(mention)
+    else:
+        tables.mentions.discard(mention)
+
+
+_APPLY: dict[type[Any], Callable[[_Tables, Any], object]] = {
+    store.PutMessage: lambda t, w: t.messages.__setitem__((w.room_id, w.seq), w.message),
+    store.PutRoom: _put_room,
+    store.SetRoomName: lambda t, w: _set_room(
+        t, w.room_id, name=w.name, description=w.description, updated_at=w.updated_at
+    ),
+    store.SetRoomActivity: lambda t, w: _set_room(t, w.room_id, last_seq=w.last_seq, updated_at=w.updated_at),
+    store.SetRoomRevision: lambda t, w: _set_room(t, w.room_id, revision=w.revision),
+    store.DropRoom: lambda t, w: t.rooms.pop(w.room_id, None),
+    store.PutMember: lambda t, w: t.members.__setitem__(
+        (w.room_id, w.account_id), {"role": w.role, "read_seq": w.read_seq}
+    ),
+    store.SetRole: lambda t, w: _set_member(t, w.room_id, w.account_id, role=w.role),
+    store.SetReadMark: lambda t, w: _set_member(t, w.room_id, w.account_id, read_seq=w.read_seq),
+    store.DropMember: lambda t, w: t.members.pop((w.room_id, w.account_id), None),
+    store.SetMention: _set_mention,
+    store.PutAccount: lambda t, w: t.accounts.__setitem__(
+        w.account_id, AccountRow(w.account_id, w.name, w.is_admin, w.created_at)
+    ),
+    store.PutToken: lambda t, w: t.tokens.__setitem__((w.account_id, w.token_id), (w.token_hash, w.created_at)),
+    store.DropToken: lambda t, w: t.tokens.pop((w.account_id, w.token_id), None),
+}

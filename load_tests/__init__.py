@@ -1,0 +1,1 @@
+"""Falcon's benchmark: `python -m load_tests.bench`, or `make bench`."""

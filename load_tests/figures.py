@@ -1,0 +1,147 @@
+"""What is measured, as values that can be kept in a file and read again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+import msgspec
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """The median of several runs, with the least and the most."""
+
+    middle: float
+    least: float
+    most: float
+
+    @staticmethod
+    def of(values: Sequence[float]) -> Spread:
+        return Spread(median(values), min(values), max(values))
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One run of one workload against one server."""
+
+    rate: float  # answers a second
+    p50: float  # ms
+    p99: float  # ms
+    cpu: float  # µs of all the server's processes, per answer
+    per_flush: float | None  # answers per flush of the disk's cache; None where nothing was flushed
+    refused: int  # answers that were no success
+    broken: int  # connections and time-outs that failed
+    generator: float  # share of its core that the load generator used
+    others: float  # share of the server's core that went to anything but the server
+    speed: float  # of the server's core just before, million steps of a fixed loop a second
+
+
+class Throughput(msgspec.Struct, frozen=True):
+    """Samples by server and workload, in the order of the rounds."""
+
+    seconds: int
+    rooms: int
+    accounts: int
+    text_bytes: int
+    samples: dict[str, dict[str, list[Sample]]]
+    page_bytes: dict[str, int]
+    idle: dict[str, float]  # share of the server's core that each server takes while nobody asks it anything
+
+    @property
+    def workloads(self) -> list[str]:
+        """Those that some server has samples of, in the order of their measurement."""
+        return list(dict.fromkeys(name for each in self.samples.values() for name, samples in each.items() if samples))
+
+    def with_earlier(self, earlier: Throughput) -> Throughput:
+        """This, and of the earlier one the workloads that this has not measured anew."""
+        new = set(self.workloads)
+        samples = {
+            server: {
+                **{name: kept for name, kept in earlier.samples.get(server, {}).items() if name not in new},
+                **self.samples.get(server, {}),
+            }
+            for server in {**earlier.samples, **self.samples}
+        }
+        return msgspec.structs.replace(self, samples=samples)
+
+
+class ReadableRun(msgspec.Struct, frozen=True):
+    """One run of probes beside a load of about half of what the server can do. Times in ms."""
+
+    full_rate: float
+    half_rate: float
+    accepted_p50: float
+    accepted_p99: float
+    polled: int
+    polled_p50: float
+    polled_p99: float
+    positioned: int
+    positioned_p50: float
+    positioned_p99: float
+    unseen: int  # reads with the position of a write that did not show that write
+
+
+class Import(msgspec.Struct, frozen=True):
+    messages: int
+    rooms: int
+    rates: list[float]  # messages a second of `falcon import`
+
+
+class Rebuild(msgspec.Struct, frozen=True):
+    messages: int
+    rates: list[float]  # messages a second of `falcon rebuild timeline`
+
+
+class RecoveryRun(msgspec.Struct, frozen=True):
+    """Seconds from the start of the process, after a kill -9 under load."""
+
+    announced: float  # it printed its address
+    accepted: float  # it accepted a first command
+    everywhere: float  # it had accepted one in each partition that has rooms
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    rooms: int
+    runs: dict[int, list[RecoveryRun]]  # by messages in the journal
+
+
+class ProcessMemory(msgspec.Struct, frozen=True):
+    title: str
+    rss: float  # MiB
+    pss: float  # MiB
+
+
+class MemoryUse(msgspec.Struct, frozen=True):
+    """Of every process of the tree: after a start on that many rooms, and with some of them in use."""
+
+    rooms: int
+    used: int
+    at_rest: dict[str, list[ProcessMemory]]
+    in_use: dict[str, list[ProcessMemory]]
+    fill_seconds: float
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Seconds from the start of the process to the first accepted message, by server."""
+
+    fresh: dict[str, list[float]]  # on no data: the journal is made, a room is made
+    again: dict[str, list[float]]  # on the data of before
+
+
+class Results(msgspec.Struct):
+    """Everything that is known so far; a section that was not run is None."""
+
+    machine: dict[str, str] = {}
+    dates: dict[str, str] = {}
+    throughput: Throughput | None = None
+    readable: dict[str, list[ReadableRun]] | None = None
+    imported: Import | None = None
+    rebuild: Rebuild | None = None
+    recovery: Recovery | None = None
+    memory: MemoryUse | None = None
+    start: Start | None = None
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that this share (0 to 1) of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -1,0 +1,50 @@
+"""What a server with very many rooms holds in memory when a few of them are in use."""
+
+from __future__ import annotations
+
+from load_tests.calls import Caller
+from load_tests.figures import MemoryUse, ProcessMemory
+from load_tests.journals import fill
+from load_tests.machine import Cores
+from load_tests.processes import Tree
+from load_tests.progress import say
+from load_tests.running import running, wait_until_quiet
+from load_tests.servers import FalconServer
+
+
+def measure(servers: list[FalconServer], rooms: int, used: int, cores: Cores) -> MemoryUse:
+    """Fill the first server's data, which all of them share, then start each and use some rooms. Raises CallRefused."""
+    at_rest: dict[str, list[ProcessMemory]] = {}
+    in_use: dict[str, list[ProcessMemory]] = {}
+    with running(servers[:1], cores):
+        filled = fill(servers[0], rooms, 0)
+        wait_until_quiet(servers[0], 60)
+    chosen = filled.room_ids[:: max(1, rooms // used)][:used]
+    for server in servers:
+        with running([server], cores):
+            wait_until_quiet(server, 30)
+            at_rest[server.name] = _memory(server.tree)
+            _use(server, chosen)
+            in_use[server.name] = _memory(server.tree)
+            largest = in_use[server.name][0]
+            say(f"{server.name}: {rooms:,} rooms, {len(chosen):,} in use: {largest.title} {largest.pss:.0f} MiB PSS")
+    return MemoryUse(rooms=rooms, used=len(chosen), at_rest=at_rest, in_use=in_use, fill_seconds=filled.seconds)
+
+
+def _use(server: FalconServer, room_ids: list[int]) -> None:
+    """Two messages in each room and no more: the answers that are kept for retries take memory as well."""
+    caller = Caller(server.address, server.announcement.token)
+    for turn in range(2):
+        for room_id in room_ids:
+            caller.until_accepted("POST", f"/v1/rooms/{room_id}/messages", {"text": f"in use {turn}"})
+    caller.close()
+
+
+def _memory(tree: Tree) -> list[ProcessMemory]:
+    return [ProcessMemory(title=_short(memory.title), rss=memory.rss, pss=memory.pss) for memory in tree.memory()]
+
+
+def _short(title: str) -> str:
+    """Without folders and actors' addresses, which differ from run to run."""
+    words = [word.rpartition("/")[2] for word in title.split() if not word.startswith("ActorAddr-")]
+    return " ".join(words[:5])

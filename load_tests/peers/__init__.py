@@ -1,0 +1,1 @@
+"""What Falcon is measured beside: a bare route (the ceiling) and a hand-written chat on PostgreSQL (the neighbour)."""

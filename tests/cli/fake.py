@@ -1,0 +1,222 @@
+"""A Falcon in memory, as far as the command line and the client can tell."""
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import httpx
+import msgspec
+
+from falcon.client import Clock
+
+Json: TypeAlias = dict[str, Any]
+Respond: TypeAlias = Callable[[httpx.Request], httpx.Response]
+
+TIME = "2026-11-25T09:30:00.123Z"
+
+
+class FakeClock:
+    """Time passes only by sleeping. Sleeping for the ``patience + 1``-th time is Ctrl-C."""
+
+    def __init__(self, patience: int = 1000) -> None:
+        self.time = 0.0
+        self.slept: list[float] = []
+        self._patience = patience
+
+    def clock(self) -> Clock:
+        return Clock(now=lambda: self.time, sleep=self._sleep)
+
+    async def _sleep(self, seconds: float) -> None:
+        if len(self.slept) == self._patience:
+            raise KeyboardInterrupt
+        self.slept.append(seconds)
+        self.time += seconds
+
+
+def problem(status: int, code: str, detail: str = "", errors: Iterable[Json] = (), **headers: str) -> httpx.Response:
+    body = {"type": "about:blank", "status": status, "code": code, "detail": detail, "errors": list(errors)}
+    return httpx.Response(status, json=body, headers={key.replace("_", "-"): value for key, value in headers.items()})
+
+
+def busy(status: int = 503, after: str = "1") -> httpx.Response:
+    return problem(status, "overloaded", "come back", Retry_After=after)
+
+
+def unanswered(request: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("refused", request=request)
+
+
+def message(room_id: int, seq: int, text: str, **fields: Any) -> Json:
+    return {
+        "room_id": room_id,
+        "seq": seq,
+        "author_id": 130,
+        "text": text,
+        "posted_at": TIME,
+        "edited_at": None,
+        "deleted": False,
+        "reply_to": None,
+        "mentions": [],
+    } | fields
+
+
+def room(room_id: int, name: str, **fields: Any) -> Json:
+    return {
+        "room_id": room_id,
+        "kind": "group",
+        "name": name,
+        "description": "",
+        "role": "admin",
+        "last_seq": 0,
+        "created_at": TIME,
+    } | fields
+
+
+class Script:
+    """Answers requests in turn with what it was given; the last answer stays."""
+
+    def __init__(self, *answers: httpx.Response | Respond) -> None:
+        self._answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._respond)
+
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        return answer if isinstance(answer, httpx.Response) else answer(request)
+
+    def header(self, name: str) -> list[str | None]:
+        return [request.headers.get(name) for request in self.requests]
+
+
+@dataclass
+class FakeFalcon:
+    """Rooms with messages that can be sent and read, and the two ends of a transfer."""
+
+    messages: dict[int, list[Json]] = field(default_factory=dict)
+    rooms: list[Json] = field(default_factory=list)
+    members: list[Json] = field(default_factory=list)
+    export: list[bytes] = field(default_factory=list)
+    breaks_after: list[int] = field(default_factory=list)  # bytes after which the next exports break
+    pieces_of: int = 50
+    imports: list[list[Json]] = field(default_factory=list)
+    refuse_import: Callable[[Json], Json | None] = lambda line: None
+    tokens: list[int] = field(default_factory=list)
+    requests: list[httpx.Request] = field(default_factory=list)
+    ids: dict[str, int] = field(default_factory=dict)
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._respond)
+
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        path = request.url.path
+        for pattern, respond in (
+            (r"/v1/rooms", self._rooms),
+            (r"/v1/rooms/(\d+)", self._room),
+            (r"/v1/rooms/(\d+)/members", self._members),
+            (r"/v1/rooms/(\d+)/messages", self._messages),
+            (r"/v1/accounts", self._accounts),
+            (r"/v1/accounts/(\d+)/tokens", self._tokens),
+            (r"/v1/accounts/(\d+)/tokens/(\d+)", self._token),
+            (r"/v1/import", self._import),
+            (r"/v1/export", self._export),
+        ):
+            if found := re.fullmatch(pattern, path):
+                answer: httpx.Response = respond(request, *map(int, found.groups()))
+                return answer
+        return problem(404, "not_found")
+
+    def _rooms(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(201, json=room(64, msgspec.json.decode(request.content)["name"]))
+        start = int(request.url.params.get("cursor", "0"))
+        end = start + int(request.url.params.get("limit", "50"))
+        return httpx.Response(
+            200,
+            json={"rooms": self.rooms[start:end], "next_cursor": str(end) if end < len(self.rooms) else None},
+        )
+
+    def _room(self, _: httpx.Request, room_id: int) -> httpx.Response:
+        if room_id not in self.messages:
+            return problem(404, "room_not_found", "there is no such room")
+        return httpx.Response(200, json=room(room_id, "Tea", last_seq=len(self.messages[room_id])))
+
+    def _members(self, _: httpx.Request, __: int) -> httpx.Response:
+        return httpx.Response(200, json={"members": self.members, "next_cursor": None})
+
+    def _messages(self, request: httpx.Request, room_id: int) -> httpx.Response:
+        if room_id not in self.messages:
+            return problem(404, "room_not_found", "there is no such room")
+        known = self.messages[room_id]
+        if request.method == "POST":
+            body = msgspec.json.decode(request.content)
+            known.append(message(room_id, len(known) + 1, **body))
+            return httpx.Response(201, json=known[-1])
+        limit = int(request.url.params.get("limit", "50"))
+        if after := request.url.params.get("after"):
+            page = [entry for entry in known if entry["seq"] > int(after)][:limit]
+        else:
+            before = int(request.url.params.get("before", len(known) + 1))
+            page = [entry for entry in known if entry["seq"] < before][-limit:]
+        before_it = bool(page) and page[0]["seq"] > 1
+        after_it = bool(page) and page[-1]["seq"] < len(known)
+        return httpx.Response(200, json={"messages": page, "has_before": before_it, "has_after": after_it})
+
+    def _accounts(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            name = msgspec.json.decode(request.content)["name"]
+            return httpx.Response(201, json={"account_id": 130, "name": name, "token": "secret"})
+        accounts = [{"account_id": 130, "name": "Alice", "is_admin": True, "created_at": TIME}]
+        return httpx.Response(200, json={"accounts": accounts, "next_cursor": None})
+
+    def _tokens(self, _: httpx.Request, __: int) -> httpx.Response:
+        tokens = [{"token_id": token_id, "created_at": TIME} for token_id in self.tokens]
+        return httpx.Response(200, json={"tokens": tokens})
+
+    def _token(self, _: httpx.Request, __: int, token_id: int) -> httpx.Response:
+        self.tokens.remove(token_id)
+        return httpx.Response(204)
+
+    def _import(self, request: httpx.Request) -> httpx.Response:
+        lines = [msgspec.json.decode(line) for line in request.content.splitlines()]
+        for number, line in enumerate(lines, 1):
+            if error := self.refuse_import(line):
+                where = {"field": f"line {number}: {error['field']}", "rule": error["rule"]}
+                return problem(422, "invalid", "a line is not in order", [where])
+        self.imports.append(lines)
+        given: dict[str, dict[str, int]] = {"account": {}, "room": {}}
+        for line in lines:
+            if line["type"] in given:
+                name = f"{line['type']} {line['source']} {line['ref']}"
+                given[line["type"]][line["ref"]] = self.ids.setdefault(name, 1000 + len(self.ids))
+        messages = sum(line["type"] == "message" for line in lines)
+        answer = {"accounts": given["account"], "rooms": given["room"], "imported": messages, "skipped": 0}
+        return httpx.Response(200, json=answer)
+
+    def _export(self, request: httpx.Request) -> httpx.Response:
+        start = 0
+        if resume := request.url.params.get("resume"):
+            start = 1 + next(place for place, line in enumerate(self.export) if _token_of(line) == resume)
+        content = b"".join(self.export[start:])
+        return httpx.Response(200, content=self._pieces(content))
+
+    async def _pieces(self, content: bytes) -> AsyncIterator[bytes]:
+        end = self.breaks_after.pop(0) if self.breaks_after else len(content) + 1
+        for start in range(0, min(end, len(content)), self.pieces_of):
+            yield content[start : min(start + self.pieces_of, end)]
+        if end <= len(content):
+            raise httpx.ReadError("the connection broke")
+
+
+def _token_of(line: bytes) -> str | None:
+    entry = msgspec.json.decode(line)
+    match entry["type"]:
+        case "message":
+            return f"message:{entry['room']}:{entry['seq']}"
+        case "account" | "room":
+            return f"{entry['type']}:{entry['ref']}"
+    return None

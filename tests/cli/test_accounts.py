@@ -1,0 +1,41 @@
+from tests.cli.conftest import Run
+from tests.cli.fake import FakeFalcon, Script, problem
+
+
+def test_an_account_is_made_and_its_token_shown(run: Run, server: FakeFalcon) -> None:
+    assert run(server, "account", "add", "Alice").stdout == "130 secret\n"
+    assert server.requests[0].headers["Authorization"] == "Bearer 4dmin"
+
+
+def test_accounts_are_listed(run: Run, server: FakeFalcon) -> None:
+    assert run(server, "account", "list").stdout.splitlines()[1].split() == [
+        *("130", "Alice", "yes"),
+        *("2026-11-25", "09:30:00"),
+    ]
+
+
+def test_revoking_without_saying_which_lists_the_tokens_and_ends_none(run: Run, server: FakeFalcon) -> None:
+    server.tokens = [1, 2]
+    result = run(server, "account", "revoke", "130")
+    assert result.exit_code == 2
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["Token", "1", "2"]
+    assert server.tokens == [1, 2]
+
+
+def test_one_token_is_revoked_or_all(run: Run, server: FakeFalcon) -> None:
+    server.tokens = [1, 2, 3]
+    assert run(server, "account", "revoke", "130", "2").stdout == "Revoked: 2\n"
+    assert server.tokens == [1, 3]
+    assert run(server, "account", "revoke", "130", "--all").stdout == "Revoked: 1, 3\n"
+    assert server.tokens == []
+
+
+def test_one_token_and_all_at_once_is_a_fault_of_usage(run: Run, server: FakeFalcon) -> None:
+    assert run(server, "account", "revoke", "130", "2", "--all").exit_code == 2
+
+
+def test_who_is_no_admin_is_told_what_is_needed(run: Run) -> None:
+    result = run(Script(problem(403, "not_allowed", "for admins")), "account", "add", "Alice")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("not_allowed: for admins (")
+    assert "FALCON_ADMIN_TOKEN" in result.stderr

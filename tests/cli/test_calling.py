@@ -1,0 +1,107 @@
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import msgspec
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from falcon import __version__
+from falcon.cli import app
+from falcon.cli.calling import Outside, complete_room, find_server
+from falcon.cli.faults import Fault
+from tests.cli.fake import TIME, FakeClock, FakeFalcon, room
+
+URL = "http://127.0.0.1:8080"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """As a running `falcon up` leaves it."""
+    up = {"url": URL, "ops_url": "http://127.0.0.1:8081", "pid": os.getpid()}
+    credentials = {"account_id": 130, "token": "t0ken", "admin_account_id": 64, "admin_token": "4dmin"}
+    (tmp_path / "up.json").write_bytes(msgspec.json.encode(up))
+    (tmp_path / "credentials.json").write_bytes(msgspec.json.encode(credentials))
+    return tmp_path
+
+
+def test_server_and_token_are_those_of_the_data_directory(data_dir: Path) -> None:
+    assert find_server(None, None, data_dir, admin=False) == ([URL], "t0ken")
+    assert find_server(None, None, data_dir, admin=True) == ([URL], "4dmin")
+    assert find_server(URL + "/", None, data_dir, admin=True)[1] == "4dmin"
+
+
+def test_what_is_given_counts_before_the_data_directory(data_dir: Path) -> None:
+    found = find_server("http://one.test, http://two.test", "mine\n", data_dir, admin=False)
+    assert found == (["http://one.test", "http://two.test"], "mine")
+
+
+def test_the_data_directorys_token_does_not_go_to_another_server(data_dir: Path) -> None:
+    with pytest.raises(
+        Fault, match=r"no token for http://elsewhere\.test: give one with --token or FALCON_ADMIN_TOKEN"
+    ):
+        find_server("http://elsewhere.test", None, data_dir, admin=True)
+
+
+def test_without_a_running_falcon_it_says_how_to_start_one(tmp_path: Path) -> None:
+    with pytest.raises(Fault, match="start one with `falcon up`, or name one with --url"):
+        find_server(None, None, tmp_path / "none", admin=False)
+
+
+def test_a_falcon_that_was_killed_is_told_from_one_that_runs(data_dir: Path) -> None:
+    (data_dir / "up.json").write_bytes(b'{"url":"http://127.0.0.1:8080","ops_url":"","pid":%d}' % (2**22 + 1))
+    with pytest.raises(Fault, match="has ended: start it with `falcon up`"):
+        find_server(None, None, data_dir, admin=False)
+
+
+def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path) -> None:
+    (data_dir / "up.json").write_text("{")
+    with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it anew"):
+        find_server(None, None, data_dir, admin=False)
+
+
+def test_commands_use_the_data_directory_that_they_are_given(data_dir: Path, server: FakeFalcon) -> None:
+    outside = Outside(server.transport(), FakeClock().clock())
+    result = CliRunner().invoke(app, ["send", "64", "Hi", "--data-dir", str(data_dir)], obj=outside)
+    assert result.exit_code == 0
+    assert server.requests[0].headers["Authorization"] == "Bearer t0ken"
+    assert str(server.requests[0].url).startswith(URL)
+
+
+def test_an_address_that_is_none_is_one_line(server: FakeFalcon) -> None:
+    outside = Outside(server.transport())
+    result = CliRunner().invoke(app, ["rooms", "--url", "localhost:8080", "--token", "t0ken"], obj=outside)
+    assert result.exit_code == 1
+    assert result.stderr == "'localhost:8080' is no address; it should look like http://127.0.0.1:8080\n"
+
+
+def test_rooms_complete_in_the_shell_and_their_names_cannot_be_code(
+    server: FakeFalcon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
+    server.rooms = [room(64, 'Tea "$(rm -rf ~)" `x`', **more), room(128, "Coffee", **more), room(65, "Milk", **more)]
+
+    given = {"url": "http://falcon.test", "token": "t0ken"}
+    context = SimpleNamespace(obj=Outside(server.transport(), FakeClock().clock()), params=given)
+    assert complete_room(cast(typer.Context, context), "6") == [("64", "Tea rm rf  x"), ("65", "Milk")]
+    given.clear()
+    assert complete_room(cast(typer.Context, context), "6") == []
+
+
+def test_the_version_is_printed() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"falcon {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("up", "send", "tail", "rooms", "import", "export", "rebuild", "doctor"),
+        *("room create", "account add", "account list", "account token", "account revoke"),
+    ],
+)
+def test_each_commands_help_has_an_example(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert f"falcon {command}" in result.stdout.split("Example")[1]

@@ -1,0 +1,226 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from falcon.client import FalconClient, FieldError, Problem, Unreachable
+from tests.cli.fake import FakeClock, FakeFalcon, Script, busy, message, problem, room, unanswered
+
+T = TypeVar("T")
+
+POSTED = httpx.Response(201, json=message(64, 1, "Hi"), headers={"Falcon-Position": "3:17"})
+PAGE = httpx.Response(200, json={"messages": [], "has_before": False, "has_after": False})
+ONE = "http://one.test"
+TWO = "http://two.test"
+
+
+def talk(
+    server: Script | FakeFalcon,
+    work: Callable[[FalconClient], Awaitable[T]],
+    urls: str | list[str] = ONE,
+    clock: FakeClock | None = None,
+    **options: Any,
+) -> T:
+    async def session() -> T:
+        passing = (clock or FakeClock()).clock()
+        async with FalconClient(urls, "t0ken", transport=server.transport(), clock=passing, **options) as falcon:
+            return await work(falcon)
+
+    return asyncio.run(session())
+
+
+async def export_of(falcon: FalconClient, resume: str | None = None) -> bytes:
+    async with aclosing(falcon.export(resume)) as blocks:
+        return b"".join([block async for block in blocks])
+
+
+def test_a_retried_command_keeps_its_key() -> None:
+    server = Script(busy(503), busy(429), unanswered, POSTED)
+    sent = talk(server, lambda falcon: falcon.post(64, "Hi"))
+    assert sent.seq == 1
+    keys = server.header("Idempotency-Key")
+    assert len(keys) == 4 and len(set(keys)) == 1 and keys[0]
+
+
+def test_each_command_has_a_key_of_its_own_unless_the_caller_gives_one() -> None:
+    server = Script(POSTED)
+
+    async def three(falcon: FalconClient) -> None:
+        await falcon.post(64, "Hi")
+        await falcon.post(64, "Hi")
+        await falcon.post(64, "Hi", key="mine")
+
+    talk(server, three)
+    first, second, third = server.header("Idempotency-Key")
+    assert first != second
+    assert third == "mine"
+
+
+def test_retry_after_is_waited_for() -> None:
+    clock = FakeClock()
+    talk(Script(busy(after="7"), POSTED), lambda falcon: falcon.post(64, "Hi"), clock=clock)
+    assert len(clock.slept) == 1 and 7 <= clock.slept[0] < 8
+
+
+def test_a_connection_error_moves_on_to_the_next_address_at_once() -> None:
+    clock = FakeClock()
+    server = Script(unanswered, POSTED)
+    talk(server, lambda falcon: falcon.post(64, "Hi"), urls=[ONE, TWO], clock=clock)
+    assert [request.url.host for request in server.requests] == ["one.test", "two.test"]
+    assert clock.slept == []
+
+
+def test_an_address_that_did_not_answer_is_left_alone_for_a_while() -> None:
+    server = Script(unanswered, POSTED)
+
+    async def three(falcon: FalconClient) -> None:
+        for _ in range(3):
+            await falcon.post(64, "Hi")
+
+    talk(server, three, urls=[ONE, TWO])
+    assert [request.url.host for request in server.requests] == ["one.test", "two.test", "two.test", "two.test"]
+
+
+def test_addresses_take_turns() -> None:
+    server = Script(POSTED)
+
+    async def three(falcon: FalconClient) -> None:
+        for _ in range(3):
+            await falcon.post(64, "Hi")
+
+    talk(server, three, urls=[ONE, TWO])
+    assert [request.url.host for request in server.requests] == ["one.test", "two.test", "one.test"]
+
+
+def test_when_the_deadline_has_passed_the_caller_learns_the_key_to_retry_with() -> None:
+    clock = FakeClock()
+    with pytest.raises(Unreachable, match="no answer within 5 s") as caught:
+        talk(Script(unanswered), lambda falcon: falcon.post(64, "Hi", key="mine"), clock=clock, timeout=5.0)
+    assert caught.value.key == "mine"
+    assert 0 < clock.time <= 5
+
+
+def test_a_pause_past_the_deadline_is_not_begun() -> None:
+    clock = FakeClock()
+    with pytest.raises(Unreachable) as caught:
+        talk(Script(busy(429, after="60")), lambda falcon: falcon.rooms(), clock=clock, timeout=5.0)
+    assert clock.slept == []
+    assert isinstance(caught.value.last, Problem) and caught.value.last.status == 429
+
+
+def test_a_refusal_is_a_problem_with_its_code_and_rules_and_is_not_retried() -> None:
+    server = Script(problem(422, "invalid", "not in order", [{"field": "text", "rule": "1 to 65,535 bytes"}]))
+    with pytest.raises(Problem) as caught:
+        talk(server, lambda falcon: falcon.post(64, ""))
+    assert (caught.value.status, caught.value.code, caught.value.detail) == (422, "invalid", "not in order")
+    assert caught.value.errors == (FieldError("text", "1 to 65,535 bytes"),)
+    assert len(server.requests) == 1
+
+
+def test_a_refusal_that_is_not_falcons_is_a_problem_too() -> None:
+    with pytest.raises(Problem, match="404 http_404: Not Found"):
+        talk(Script(httpx.Response(404, text="<h1>nothing here</h1>")), lambda falcon: falcon.me())
+
+
+def test_an_answer_that_is_not_falcons_is_a_problem() -> None:
+    with pytest.raises(Problem, match="not_falcon"):
+        talk(Script(httpx.Response(200, text="<h1>It works!</h1>")), lambda falcon: falcon.me())
+
+
+def test_a_read_sends_back_the_position_of_what_was_written() -> None:
+    server = Script(
+        POSTED,
+        httpx.Response(201, json=message(64, 2, "Hi"), headers={"Falcon-Position": "9:2,3:16"}),
+        httpx.Response(200, json=room(64, "Tea"), headers={"Falcon-Position": "3:18"}),
+        PAGE,
+    )
+
+    async def write_and_read(falcon: FalconClient) -> str:
+        await falcon.post(64, "Hi")
+        await falcon.post(64, "Hi")
+        await falcon.change_room(64, name="Tea")
+        await falcon.messages(64)
+        return falcon.position
+
+    assert talk(server, write_and_read) == "3:18,9:2"
+    assert server.header("Falcon-Position") == [None, None, None, "3:18,9:2"]
+
+
+def test_reading_what_one_wrote_can_be_opted_out_of() -> None:
+    server = Script(POSTED, PAGE)
+
+    async def write_and_read(falcon: FalconClient) -> None:
+        await falcon.post(64, "Hi")
+        await falcon.messages(64)
+
+    talk(server, write_and_read, read_own_writes=False)
+    assert server.header("Falcon-Position") == [None, None]
+
+
+def test_a_read_that_the_read_side_is_not_ready_for_is_asked_again() -> None:
+    server = Script(POSTED, problem(503, "unavailable", Retry_After="1"), PAGE)
+
+    async def write_and_read(falcon: FalconClient) -> None:
+        await falcon.post(64, "Hi")
+        await falcon.messages(64)
+
+    talk(server, write_and_read)
+    assert server.header("Falcon-Position") == [None, "3:17", "3:17"]
+
+
+def test_fields_that_are_not_given_are_not_sent() -> None:
+    server = Script(httpx.Response(200, json=room(64, "Tea")))
+    talk(server, lambda falcon: falcon.change_room(64, description=""))
+    assert server.requests[0].content == b'{"description":""}'
+
+
+def test_fields_that_a_newer_server_adds_are_passed_over() -> None:
+    server = Script(httpx.Response(200, json=room(64, "Tea", colour="green")))
+    assert talk(server, lambda falcon: falcon.room(64)).name == "Tea"
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "ftp://falcon.test", "http://", ""])
+def test_what_is_no_address_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="no address"):
+        FalconClient(url, "t0ken")
+
+
+def test_what_is_no_token_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="visible ASCII"):
+        FalconClient(ONE, "two words")
+
+
+EXPORT = [
+    b'{"type":"falcon-export","version":1,"source":"here","accounts":1,"rooms":1,"messages":3}\n',
+    b'{"type":"account","ref":"130","name":"Alice"}\n',
+    b'{"type":"room","ref":"64","kind":"group","name":"Tea"}\n',
+    *(b'{"type":"message","room":"64","seq":%d,"author":"130","text":"Hi"}\n' % seq for seq in (1, 2, 3)),
+]
+
+
+@pytest.mark.parametrize("pieces_of", [1, 50, 1000])
+def test_an_export_that_breaks_anywhere_goes_on_where_it_broke(pieces_of: int) -> None:
+    whole = b"".join(EXPORT)
+    for broken_after in range(len(whole)):
+        server = FakeFalcon(export=EXPORT, breaks_after=[broken_after, 60, 95], pieces_of=pieces_of)
+        assert talk(server, export_of) == whole
+
+
+def test_an_export_that_was_begun_earlier_goes_on_after_its_last_line() -> None:
+    server = FakeFalcon(export=EXPORT)
+    assert talk(server, lambda falcon: export_of(falcon, "message:64:1")) == b"".join(EXPORT[4:])
+
+
+def test_an_export_that_ends_within_a_line_is_taken_up_again() -> None:
+    whole, torn = b"".join(EXPORT[:4]), EXPORT[4][:20]
+    server = Script(httpx.Response(200, content=whole + torn), httpx.Response(200, content=b"".join(EXPORT[4:])))
+    assert talk(server, export_of) == b"".join(EXPORT)
+    assert server.requests[1].url.params["resume"] == "message:64:1"
+
+
+def test_an_export_without_progress_ends_at_the_deadline() -> None:
+    with pytest.raises(Unreachable):
+        talk(Script(unanswered), export_of, timeout=5.0)

@@ -1,0 +1,100 @@
+import io
+import stat
+from pathlib import Path
+
+import pytest
+
+from falcon.cli.exporting import mend
+from tests.cli.conftest import Run
+from tests.cli.fake import FakeFalcon, Script, unanswered
+
+LINES = [
+    b'{"type":"falcon-export","version":1,"source":"here","accounts":1,"rooms":1,"messages":3}\n',
+    b'{"type":"account","ref":"130","name":"Alice"}\n',
+    b'{"type":"room","ref":"64","kind":"group","name":"Tea","members":[{"account":"130","role":"admin"}]}\n',
+    *(b'{"type":"message","room":"64","seq":%d,"author":"130","text":"Hi"}\n' % seq for seq in (1, 2, 3)),
+]
+WHOLE = b"".join(LINES)
+
+
+@pytest.fixture
+def server() -> FakeFalcon:
+    return FakeFalcon(export=LINES)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "backup.jsonl"
+
+
+def test_an_export_is_written_for_its_owner_only(run: Run, server: FakeFalcon, file: Path) -> None:
+    result = run(server, "export", "backup.jsonl")
+    assert (result.exit_code, result.stdout) == (0, "6 lines in backup.jsonl.\n")
+    assert file.read_bytes() == WHOLE
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_an_export_goes_to_standard_output_as_it_comes(run: Run, server: FakeFalcon) -> None:
+    result = run(server, "export", "-")
+    assert result.stdout_bytes == WHOLE
+    assert result.stderr.splitlines()[-1] == "6 lines written."
+
+
+def test_a_file_torn_anywhere_is_mended_to_its_last_whole_line() -> None:
+    for torn_at in range(len(WHOLE) + 1):
+        file = io.BytesIO(WHOLE[:torn_at])
+        partial = mend(file, "backup.jsonl")
+        lines = WHOLE[:torn_at].splitlines(keepends=True)
+        whole = lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
+        begun = whole if len(whole) > 1 else []  # a header alone is begun anew
+        assert file.getvalue() == b"".join(begun)
+        assert file.tell() == len(file.getvalue())
+        assert partial.lines == len(begun)
+
+
+@pytest.mark.parametrize("torn_at", [0, 10, len(LINES[0]), len(LINES[0]) + 10, len(WHOLE) - 10, len(WHOLE)])
+def test_an_export_to_a_torn_file_makes_it_whole(run: Run, server: FakeFalcon, file: Path, torn_at: int) -> None:
+    file.write_bytes(WHOLE[:torn_at])
+    assert run(server, "export", "backup.jsonl").exit_code == 0
+    assert file.read_bytes() == WHOLE
+
+
+def test_an_export_goes_on_behind_the_last_whole_line(run: Run, server: FakeFalcon, file: Path) -> None:
+    file.write_bytes(b"".join(LINES[:4]) + LINES[4][:-5])
+    assert run(server, "export", "backup.jsonl").stdout == "6 lines in backup.jsonl.\n"
+    assert server.requests[-1].url.params["resume"] == "message:64:1"
+
+
+def test_an_export_of_another_falcon_is_left_alone(run: Run, server: FakeFalcon, file: Path) -> None:
+    other = WHOLE.replace(b'"here"', b'"there"')
+    file.write_bytes(other)
+    result = run(server, "export", "backup.jsonl")
+    assert result.exit_code == 1
+    assert "backup.jsonl is an export of another Falcon (there)" in result.stderr.splitlines()[-1]
+    assert file.read_bytes() == other
+
+
+@pytest.mark.parametrize("content", [b"Dear diary,\n\nto", b"no line", b'{"type":"account","ref":"1","name":"A"}\n'])
+def test_a_file_that_is_no_export_is_left_alone(run: Run, server: FakeFalcon, file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+    result = run(server, "export", "backup.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr == "backup.jsonl is there and is no export of Falcon; give another name\n"
+    assert file.read_bytes() == content
+    assert server.requests == []
+
+
+def test_an_export_whose_end_is_damaged_is_left_alone(run: Run, server: FakeFalcon, file: Path) -> None:
+    file.write_bytes(WHOLE + b"\0\0\0\n")
+    result = run(server, "export", "backup.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("backup.jsonl: its last line is not an export's (")
+    assert file.read_bytes() == WHOLE + b"\0\0\0\n"
+
+
+def test_a_broken_off_export_says_that_it_can_go_on(run: Run, file: Path) -> None:
+    file.write_bytes(b"".join(LINES[:4]))
+    result = run(Script(unanswered), "export", "backup.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].endswith("; the same command goes on where this stopped")
+    assert file.read_bytes() == b"".join(LINES[:4])

@@ -1,0 +1,162 @@
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from falcon import bootstrap
+from falcon.cli import app, doctor, upkeep
+from falcon.cli.calling import Running
+from falcon.cli.doctor import State
+from falcon.projections import projection
+from falcon.projections.runner import ProjectionFailed
+from falcon.settings import Settings
+
+GONE = 2**22 + 1  # beyond the largest process id
+
+
+@pytest.fixture
+def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine in order, with any free ports."""
+    monkeypatch.setenv("FALCON_HTTP_PORT", "0")
+    monkeypatch.setenv("FALCON_OPS_PORT", "0")
+    monkeypatch.setattr(doctor, "open_files", lambda: doctor.Finding("Open files", State.OK, "8,192"))
+    monkeypatch.setattr(doctor, "free_disk", lambda _: doctor.Finding("Disk", State.OK, "9.0 GiB free"))
+    return monkeypatch
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data directory in which there is something."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "falcon.db").touch()
+    return tmp_path / "data"
+
+
+def test_a_rebuild_reports_what_it_did(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
+        assert (settings.data_dir, name) == (data, "timeline")
+        for done in (0, 1000, 2000):
+            progress(done, 2000)
+        return 2000
+
+    monkeypatch.setattr(bootstrap, "rebuild", rebuild)
+    result = CliRunner().invoke(app, ["rebuild", "timeline", "--data-dir", str(data)])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("Rebuilt timeline: 2,000 events in ")
+
+
+def test_a_rebuild_that_cannot_go_on_is_one_line(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rebuild(*_: object) -> int:
+        raise ProjectionFailed("projection timeline cannot apply partition 3, offset 17")
+
+    monkeypatch.setattr(bootstrap, "rebuild", rebuild)
+    result = CliRunner().invoke(app, ["rebuild", "timeline"])
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "projection timeline cannot apply partition 3, offset 17; timeline is as it was before"
+    )
+
+
+def test_a_rebuild_without_data_makes_none() -> None:
+    result = CliRunner().invoke(app, ["rebuild", "timeline", "--data-dir", "none"])
+    assert (result.exit_code, result.stderr) == (1, "no data in none/: nothing to rebuild; see --data-dir\n")
+    assert not Path("none").exists()
+
+
+def test_a_rebuild_of_what_there_is_not_is_a_fault_of_usage() -> None:
+    result = CliRunner().invoke(app, ["rebuild", "timelines"])
+    assert result.exit_code == 2
+    assert "timeline, rooms, memberships, accounts" in " ".join(result.stderr.replace("│", "").split())
+
+
+def test_each_projection_that_there_is_can_be_rebuilt() -> None:
+    assert set(upkeep.PROJECTIONS) == set(projection.PROJECTIONS)
+
+
+def test_the_doctor_finds_a_healthy_machine_in_order(healthy: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0, result.stdout
+    assert "fail" not in result.stdout
+
+
+def test_the_doctor_fails_when_one_thing_fails_and_says_what_to_mend(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setattr(bootstrap, "sqlite_version", lambda: "3.51.2")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "pip install" in result.stdout
+
+
+def test_the_doctor_names_a_setting_that_is_not_in_order(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setenv("FALCON_HTTP_PORT", "eighty")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 1
+    assert "FALCON_HTTP_PORT=eighty" in result.stdout
+
+
+def test_an_old_python_fails() -> None:
+    assert doctor.python_version((3, 10, 9)).state is State.FAIL
+    assert doctor.python_version((3, 11, 0)).state is State.OK
+
+
+def test_versions_of_sqlite_are_compared_as_numbers() -> None:
+    assert doctor.sqlite("3.9.9").state is State.FAIL
+    assert doctor.sqlite("3.51.2").state is State.FAIL
+    assert doctor.sqlite("3.51.3").state is State.OK
+    assert doctor.sqlite("3.100.0").state is State.OK
+
+
+def test_a_data_directory_that_can_be_made_is_in_order(tmp_path: Path) -> None:
+    assert doctor.data_directory(tmp_path / "a" / "b").state is State.OK
+    assert doctor.data_directory(tmp_path).found == str(tmp_path)
+
+
+def test_a_data_directory_that_is_a_file_fails(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert doctor.data_directory(tmp_path / "data").state is State.FAIL
+
+
+def test_little_disk_fails(tmp_path: Path) -> None:
+    assert doctor.free_disk(tmp_path, lambda _: 2**30 - 1).state is State.FAIL
+    assert doctor.free_disk(tmp_path, lambda _: 2**30).state is State.OK
+
+
+def test_few_open_files_are_warned_of() -> None:
+    assert doctor.open_files(1024).state is State.WARN
+    assert doctor.open_files(65_536).state is State.OK
+
+
+def test_a_clock_behind_the_data_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "falcon.db").touch()
+    now = (tmp_path / "falcon.db").stat().st_mtime
+    assert doctor.clock(tmp_path, now).state is State.OK
+    assert doctor.clock(tmp_path, now - 3600).state is State.WARN
+    assert doctor.clock(tmp_path, 0.0).state is State.FAIL
+
+
+def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        mine = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=1)
+        ended = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=GONE)
+        found = [doctor.port("FALCON_HTTP_PORT", "127.0.0.1", number, running) for running in (mine, ended, None)]
+    assert [finding.state for finding in found] == [State.OK, State.FAIL, State.FAIL]
+    assert "FALCON_HTTP_PORT" in found[2].mend
+    assert doctor.port("FALCON_HTTP_PORT", "127.0.0.1", 0, None).state is State.OK
+
+
+def test_a_host_that_this_machine_has_not_fails() -> None:
+    assert doctor.port("FALCON_HTTP_PORT", "192.0.2.1", 0, None).state is State.FAIL
+
+
+def test_a_server_that_ended_without_saying_so_is_warned_of() -> None:
+    assert doctor.server(Running("http://127.0.0.1:1", "http://127.0.0.1:1", pid=GONE)).state is State.WARN
+    assert doctor.server(None).state is State.OK
+
+
+def test_a_server_that_does_not_answer_fails() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        number = closed.getsockname()[1]
+    running = Running("http://127.0.0.1:1", f"http://127.0.0.1:{number}", pid=1)
+    assert doctor.server(running).state is State.FAIL

@@ -1,0 +1,254 @@
+"""What every journal promises, with its source and its snapshots. Adapters' tests subclass these."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import pytest
+
+from falcon.domain.events import MessagePosted
+from falcon.domain.message import Message
+from falcon.journal import codec
+from falcon.journal.envelope import Envelope, Position, Recorded
+from falcon.journal.ports import (
+    Append,
+    Checkpoint,
+    EventSource,
+    Journal,
+    Outcome,
+    SnapshotStore,
+    Submission,
+    Wake,
+)
+
+PARTITIONS = 4
+
+
+class Log(Protocol):
+    """One log, and as many writers and readers of it as a test wants."""
+
+    def journal(self, wake: Wake) -> Journal: ...
+
+    def source(self) -> EventSource: ...
+
+    def snapshots(self) -> SnapshotStore: ...
+
+
+class Writer:
+    """An owner: takes over, appends, and waits for what becomes of it."""
+
+    def __init__(self, log: Log, name: str = "ann") -> None:
+        self.woken = threading.Event()
+        self.journal = log.journal(self.woken.set)
+        self.name = name
+        self.ends: dict[int, Position] = {}
+        self.n: dict[int, int] = {}
+
+    def takeover(self, *partitions: int) -> dict[int, Position]:
+        ends = self.journal.takeover(partitions, self.name)
+        self.ends.update(ends)
+        self.n.update({partition: end.n for partition, end in ends.items()})
+        return ends
+
+    def prepare(self, partition: int, *texts: str) -> Append:
+        epoch = self.ends[partition].epoch
+        envelopes = [
+            Envelope(partition, epoch, self.n[partition] + i, 1_000 + i, posted(text)) for i, text in enumerate(texts)
+        ]
+        self.n[partition] += len(texts)
+        return Append(partition, epoch, envelopes, [codec.encode(envelope) for envelope in envelopes])
+
+    def append(self, partition: int, *texts: str) -> Append:
+        append = self.prepare(partition, *texts)
+        self.settle(append)
+        return append
+
+    def settle(self, *submissions: Submission) -> None:
+        self.journal.submit(submissions)
+        missing = set(map(id, submissions))
+        while missing:
+            self.woken.clear()
+            missing -= set(map(id, self.journal.collect()))
+            if missing:
+                assert self.woken.wait(10), "the journal never answered"
+
+    def checkpoint(self, partition: int, position: Position, **changes: object) -> Checkpoint:
+        fields: dict[str, object] = {
+            "version": 1,
+            "state": b"state",
+            "snapshots": [("aggregate:1", b"one")],
+            "answers": b"answers",
+            "answers_at": 1_000,
+            "answers_expired": 0,
+        }
+        checkpoint = Checkpoint(partition, self.ends[partition].epoch, position, **{**fields, **changes})  # type: ignore[arg-type]
+        self.settle(checkpoint)
+        return checkpoint
+
+
+def posted(text: str) -> MessagePosted:
+    return MessagePosted(Message(64, 1, 65, text, "2026-11-25T09:30:00.123Z"))
+
+
+def texts(recorded: list[Recorded]) -> list[str]:
+    return [event.message.text for event in (r.envelope.event for r in recorded) if isinstance(event, MessagePosted)]
+
+
+def read_all(
+    source: EventSource, partition: int, position: Position | None = None, limit: int = 1_000
+) -> list[Recorded]:
+    recorded: list[Recorded] = []
+    cursor = {partition: position or Position()}
+    while True:
+        events, after = source.read(cursor, limit)
+        if not events:
+            return recorded
+        recorded += events
+        cursor = dict(after)
+
+
+class JournalContract(ABC):
+    @pytest.fixture
+    @abstractmethod
+    def log(self) -> Iterator[Log]: ...
+
+    @pytest.fixture
+    def writer(self, log: Log) -> Callable[[str], Writer]:
+        return lambda name: Writer(log, name)
+
+    def test_what_is_appended_is_read_in_order(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        assert ann.append(0, "one", "two").outcome is Outcome.DURABLE
+        ann.append(0, "three")
+        assert texts(read_all(log.source(), 0)) == ["one", "two", "three"]
+
+    def test_the_journal_says_where_the_events_of_an_append_stand(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0, 1)
+        ann.append(1, "elsewhere")
+        append = ann.append(0, "one", "two")
+        assert [r.offset for r in read_all(log.source(), 0)] == [append.first, append.last]
+
+    def test_a_partition_does_not_show_another_ones_events(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0, 1)
+        ann.append(0, "for 0")
+        ann.append(1, "for 1")
+        assert texts(read_all(log.source(), 1)) == ["for 1"]
+
+    def test_reading_goes_on_behind_a_position(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        first = ann.append(0, "one")
+        ann.append(0, "two", "three")
+        assert texts(read_all(log.source(), 0, Position(first.last + 1, 1, 1))) == ["two", "three"]
+
+    @pytest.mark.parametrize("limit", [1, 2, 100])
+    def test_several_partitions_are_read_together_each_in_its_order(self, log: Log, limit: int) -> None:
+        ann = Writer(log)
+        ann.takeover(0, 1, 2)
+        for i in range(5):
+            ann.append(i % 2, f"{i}")
+        source = log.source()
+        cursor = dict.fromkeys((0, 1), Position())
+        found: dict[int, list[str]] = {0: [], 1: []}
+        for _ in range(20):
+            events, after = source.read(cursor, limit)
+            assert len(events) <= limit
+            for recorded in events:
+                found[recorded.envelope.partition] += texts([recorded])
+            cursor = dict(after)
+        assert found == {0: ["0", "2", "4"], 1: ["1", "3"]}
+
+    def test_a_reader_at_the_end_sees_what_comes_later(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        ann.append(0, "old")
+        source = log.source()
+        cursor = {0: source.end()[0]}
+        assert source.read(cursor, 10)[0] == []
+        ann.append(0, "new")
+        assert texts(source.read(cursor, 10)[0]) == ["new"]
+
+    def test_what_one_owner_wrote_the_next_one_finds_at_takeover(self, log: Log) -> None:
+        ann, bob = Writer(log, "ann"), Writer(log, "bob")
+        ann.takeover(0)
+        append = ann.append(0, "hello")
+        end = bob.takeover(0)[0]
+        assert end.offset > append.last
+        assert end.epoch > ann.ends[0].epoch
+        assert end.n == 0
+
+    def test_a_deposed_owner_writes_nothing(self, log: Log) -> None:
+        ann, bob = Writer(log, "ann"), Writer(log, "bob")
+        ann.takeover(0)
+        bob.takeover(0)
+        assert ann.append(0, "too late").outcome is Outcome.FENCED
+        assert bob.append(0, "hello").outcome is Outcome.DURABLE
+        assert texts(read_all(log.source(), 0)) == ["hello"]
+
+    def test_being_deposed_from_one_partition_does_not_touch_the_others(self, log: Log) -> None:
+        ann, bob = Writer(log, "ann"), Writer(log, "bob")
+        ann.takeover(0, 1)
+        bob.takeover(0)
+        lost, kept = ann.prepare(0, "too late"), ann.prepare(1, "still mine")
+        ann.settle(lost, kept)
+        assert (lost.outcome, kept.outcome) == (Outcome.FENCED, Outcome.DURABLE)
+        assert texts(read_all(log.source(), 0) + read_all(log.source(), 1)) == ["still mine"]
+
+    def test_a_deposed_owners_checkpoint_does_not_replace_a_newer_one(self, log: Log) -> None:
+        ann, bob = Writer(log, "ann"), Writer(log, "bob")
+        ann.takeover(0)
+        bob.takeover(0)
+        bob.checkpoint(0, Position(5, 2, 5), state=b"bob's", snapshots=[("aggregate:1", b"bob's")])
+        assert ann.checkpoint(0, Position(9, 1, 9), state=b"ann's").outcome is Outcome.FENCED
+        snapshots = log.snapshots()
+        found = snapshots.checkpoint(0, 1)
+        assert found is not None
+        assert (found.state, found.position) == (b"bob's", Position(5, 2, 5))
+        assert snapshots.load(0, "aggregate:1", 1) == b"bob's"
+
+    def test_snapshots_outlive_the_checkpoints_they_came_with(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        ann.checkpoint(0, Position(1, 1, 1), snapshots=[("aggregate:1", b"one"), ("aggregate:2", b"two")])
+        ann.checkpoint(0, Position(2, 1, 2), snapshots=[("aggregate:1", b"one, changed")])
+        snapshots = log.snapshots()
+        assert snapshots.load(0, "aggregate:1", 1) == b"one, changed"
+        assert snapshots.load(0, "aggregate:2", 1) == b"two"
+        assert snapshots.load(0, "aggregate:3", 1) is None
+        assert snapshots.load(1, "aggregate:1", 1) is None
+
+    def test_a_checkpoint_of_another_version_is_as_good_as_none(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        ann.checkpoint(0, Position(1, 1, 1), version=1)
+        snapshots = log.snapshots()
+        assert snapshots.checkpoint(0, 2) is None
+        assert snapshots.load(0, "aggregate:1", 2) is None
+        assert snapshots.answers(0, 2, 0) == []
+
+    def test_answers_are_found_until_they_may_be_forgotten(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        ann.checkpoint(0, Position(1, 1, 1), answers=b"first", answers_at=1_000)
+        ann.checkpoint(0, Position(2, 1, 2), answers=b"second", answers_at=2_000)
+        assert log.snapshots().answers(0, 1, 0) == [b"first", b"second"]
+        assert log.snapshots().answers(0, 1, 1_500) == [b"second"]
+        ann.checkpoint(0, Position(3, 1, 3), answers=b"third", answers_at=3_000, answers_expired=1_500)
+        assert log.snapshots().answers(0, 1, 0) == [b"second", b"third"]
+
+    def test_closing_writes_what_is_queued(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        appends = [ann.prepare(0, f"{i}") for i in range(20)]
+        for append in appends:
+            ann.journal.submit([append])
+        ann.journal.close()
+        assert all(append.outcome is Outcome.DURABLE for append in appends)
+        assert texts(read_all(log.source(), 0)) == [f"{i}" for i in range(20)]
+
+    def test_waiting_for_news_ends_by_itself(self, log: Log) -> None:
+        log.source().wait(0.01)

@@ -1,0 +1,214 @@
+"""What every read store promises, as tables to keep up to date and as tables to query."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Protocol
+
+import pytest
+
+from falcon.journal.envelope import Cursor
+from falcon.read.models import Access, AccountRow, RoomCursor
+from falcon.read.store import (
+    DropMember,
+    DropRoom,
+    DropToken,
+    ProjectionTables,
+    PutAccount,
+    PutMember,
+    PutMessage,
+    PutRoom,
+    PutToken,
+    ReadStore,
+    SetMention,
+    SetReadMark,
+    SetRole,
+    SetRoomActivity,
+    SetRoomName,
+    SetRoomRevision,
+    StaleProjector,
+    Write,
+)
+
+NOON = "2026-11-25T12:00:00.000Z"
+LATER = "2026-11-25T13:00:00.000Z"
+ROOM, OTHER = 64, 128
+ANN, BOB = 65, 66
+
+
+class Store(Protocol):
+    @property
+    def tables(self) -> ProjectionTables: ...
+
+    @property
+    def reads(self) -> ReadStore: ...
+
+    def cursor(self, offset: int) -> Cursor:
+        """Standing at ``offset`` in every partition."""
+
+
+class ReadStoreContract(ABC):
+    @pytest.fixture
+    @abstractmethod
+    def store(self) -> Iterator[Store]: ...
+
+    def put(self, store: Store, projection: str, *writes: Write) -> None:
+        before = store.tables.cursor(projection)
+        store.tables.apply(projection, before, store.cursor(before[0].offset + 1), writes)
+
+    def test_a_page_is_a_run_of_a_rooms_messages(self, store: Store) -> None:
+        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)))
+        self.put(store, "timeline", PutMessage(OTHER, 1, b"elsewhere"))
+        assert asyncio.run(store.reads.page(ROOM, 26, 28)) == [b"26", b"27", b"28"]
+        assert asyncio.run(store.reads.page(ROOM, 60, 99)) == [b"60"]
+        assert asyncio.run(store.reads.page(ROOM, 61, 99)) == []
+        assert len(asyncio.run(store.reads.page(ROOM, 1, 60))) == 60
+
+    def test_a_message_put_again_is_as_it_was_put_last(self, store: Store) -> None:
+        self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
+        self.put(store, "timeline", PutMessage(ROOM, 1, b"second"), PutMessage(ROOM, 1, b"third"))
+        assert asyncio.run(store.reads.message(ROOM, 1)) == b"third"
+        assert asyncio.run(store.reads.message(ROOM, 2)) is None
+
+    def test_a_message_comes_with_a_revision_it_is_not_older_than(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
+        self.put(store, "rooms", SetRoomRevision(ROOM, 7))
+        assert asyncio.run(store.reads.message_at(ROOM, 1)) == (b"first", 7)
+        assert asyncio.run(store.reads.message_at(OTHER, 1)) == (None, 0)
+
+    def test_a_room_is_as_its_writes_left_it(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "rooms", SetRoomName(ROOM, "Kitchen", "tea", LATER), SetRoomActivity(ROOM, 3, LATER))
+        row = asyncio.run(store.reads.room(ROOM))
+        assert row is not None
+        assert (row.name, row.description, row.last_seq, row.updated_at) == ("Kitchen", "tea", 3, LATER)
+        self.put(store, "rooms", DropRoom(ROOM))
+        assert asyncio.run(store.reads.room(ROOM)) is None
+
+    def test_a_direct_room_knows_its_pair(self, store: Store) -> None:
+        self.put(store, "rooms", PutRoom(ROOM, "direct", "", "", NOON, ANN, BOB))
+        row = asyncio.run(store.reads.room(ROOM))
+        assert row is not None
+        assert row.peers == (ANN, BOB)
+
+    def test_only_members_have_access(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0))
+        self.put(store, "rooms", SetRoomActivity(ROOM, 5, NOON), SetRoomRevision(ROOM, 2))
+        self.put(store, "memberships", SetReadMark(ROOM, ANN, 4), SetRole(ROOM, ANN, "member"))
+        assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("member", 4, 5, 2)
+        assert asyncio.run(store.reads.access(ROOM, BOB)) is None
+        self.put(store, "memberships", DropMember(ROOM, ANN))
+        assert asyncio.run(store.reads.access(ROOM, ANN)) is None
+
+    def test_the_last_word_on_a_member_counts_however_a_batch_mixes_them(self, store: Store) -> None:
+        self.room(store)
+        self.put(
+            store,
+            "memberships",
+            PutMember(ROOM, ANN, "member", 0),
+            SetReadMark(ROOM, ANN, 3),
+            DropMember(ROOM, ANN),
+            PutMember(ROOM, ANN, "readonly", 9),
+        )
+        assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("readonly", 9, 0, 0)
+
+    def test_a_mark_set_for_nobody_makes_no_member(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "memberships", SetReadMark(ROOM, ANN, 3), SetRole(ROOM, ANN, "admin"))
+        assert asyncio.run(store.reads.access(ROOM, ANN)) is None
+
+    def test_members_are_listed_by_account_with_their_names(self, store: Store) -> None:
+        self.put(store, "accounts", PutAccount(ANN, "Ann", False, NOON), PutAccount(BOB, "Bob", False, NOON))
+        self.put(store, "memberships", PutMember(ROOM, BOB, "member", 2), PutMember(ROOM, ANN, "admin", 1))
+        rows = asyncio.run(store.reads.members(ROOM, 0, 10))
+        assert [(row.account_id, row.name, row.role, row.read_seq) for row in rows] == [
+            (ANN, "Ann", "admin", 1),
+            (BOB, "Bob", "member", 2),
+        ]
+        assert [row.account_id for row in asyncio.run(store.reads.members(ROOM, ANN, 10))] == [BOB]
+        assert [row.account_id for row in asyncio.run(store.reads.members(ROOM, 0, 1))] == [ANN]
+
+    def test_rooms_are_listed_by_their_newest_activity(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "rooms", PutRoom(OTHER, "group", "Other", "", NOON, None, None))
+        self.put(store, "rooms", SetRoomActivity(OTHER, 2, LATER))
+        self.put(store, "timeline", PutMessage(OTHER, 2, b'"hello"'))
+        self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0), PutMember(OTHER, ANN, "member", 1))
+        self.put(store, "memberships", SetMention(ANN, OTHER, 1, True), SetMention(ANN, OTHER, 2, True))
+        rows = asyncio.run(store.reads.rooms_of(ANN, None, 10))
+        assert [row.room.room_id for row in rows] == [OTHER, ROOM]
+        assert (rows[0].role, rows[0].read_seq, rows[0].mentions, rows[0].last_message) == ("member", 1, 1, b'"hello"')
+        assert rows[1].last_message is None
+        cursor = RoomCursor(rows[0].room.updated_at, OTHER)
+        assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, cursor, 10))] == [ROOM]
+        assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, None, 1))] == [OTHER]
+        assert asyncio.run(store.reads.rooms_of(BOB, None, 10)) == []
+
+    def test_mentions_are_counted_between_two_places(self, store: Store) -> None:
+        self.put(store, "memberships", *(SetMention(ANN, ROOM, seq, True) for seq in (1, 3, 5)))
+        self.put(store, "memberships", SetMention(ANN, ROOM, 3, False), SetMention(ANN, ROOM, 5, True))
+        assert asyncio.run(store.reads.mentions(ANN, ROOM, 0, 9)) == 2
+        assert asyncio.run(store.reads.mentions(ANN, ROOM, 1, 4)) == 0
+        assert asyncio.run(store.reads.mentions(BOB, ROOM, 0, 9)) == 0
+
+    def test_a_token_is_good_for_its_own_account_until_it_is_dropped(self, store: Store) -> None:
+        ann = AccountRow(ANN, "Ann", True, NOON)
+        self.put(store, "accounts", PutAccount(ANN, "Ann", True, NOON), PutToken(ANN, 1, "hash", NOON))
+        assert asyncio.run(store.reads.bearer(ANN, "hash")) == ann
+        assert asyncio.run(store.reads.bearer(BOB, "hash")) is None
+        assert asyncio.run(store.reads.bearer(ANN, "other")) is None
+        assert [token.token_id for token in asyncio.run(store.reads.tokens(ANN))] == [1]
+        self.put(store, "accounts", DropToken(ANN, 1))
+        assert asyncio.run(store.reads.bearer(ANN, "hash")) is None
+        assert asyncio.run(store.reads.account(ANN)) == ann
+
+    def test_everything_can_be_walked_through(self, store: Store) -> None:
+        self.put(store, "accounts", PutAccount(ANN, "Ann", False, NOON), PutAccount(BOB, "Bob", False, NOON))
+        self.room(store)
+        self.put(store, "rooms", SetRoomActivity(ROOM, 3, NOON))
+        assert [row.account_id for row in asyncio.run(store.reads.accounts(ANN, 10))] == [BOB]
+        assert [row.room_id for row in asyncio.run(store.reads.all_rooms(0, 10))] == [ROOM]
+        assert asyncio.run(store.reads.totals()) == (2, 1, 3)
+
+    def test_a_projector_that_stands_elsewhere_is_turned_away(self, store: Store) -> None:
+        before = store.tables.cursor("timeline")
+        self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
+        with pytest.raises(StaleProjector):
+            store.tables.apply("timeline", before, store.cursor(9), [PutMessage(ROOM, 1, b"again")])
+        assert asyncio.run(store.reads.message(ROOM, 1)) == b"first"
+
+    def test_reads_show_what_every_projection_has_applied(self, store: Store) -> None:
+        for projection in ("timeline", "rooms", "memberships", "accounts"):
+            assert asyncio.run(store.reads.applied(0)) == 0
+            before = store.tables.cursor(projection)
+            store.tables.apply(projection, before, store.cursor(5), [])
+        assert asyncio.run(store.reads.applied(0)) == 5
+
+    def test_a_rebuild_is_seen_only_when_it_is_finished(self, store: Store) -> None:
+        self.put(store, "timeline", PutMessage(ROOM, 1, b"old"), PutMessage(ROOM, 2, b"stray"))
+        shadow = store.tables.begin_rebuild("timeline")
+        assert store.tables.cursor(shadow)[0].offset == 0
+        store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(4), [PutMessage(ROOM, 1, b"new")])
+        assert asyncio.run(store.reads.page(ROOM, 1, 9)) == [b"old", b"stray"]
+        store.tables.finish_rebuild("timeline", lambda: None)
+        assert asyncio.run(store.reads.page(ROOM, 1, 9)) == [b"new"]
+        assert store.tables.cursor("timeline")[0].offset == 4
+
+    @pytest.mark.parametrize("projection", ["timeline", "rooms", "memberships", "accounts"])
+    def test_every_projection_can_be_rebuilt_again_and_again(self, store: Store, projection: str) -> None:
+        for _ in range(3):
+            store.tables.begin_rebuild(projection)
+            store.tables.begin_rebuild(projection)  # the first one was given up
+            store.tables.finish_rebuild(projection, lambda: None)
+
+    def test_a_stopped_projection_says_why(self, store: Store) -> None:
+        assert store.tables.why_stopped("timeline") is None
+        store.tables.stopped("timeline", "cannot apply offset 7")
+        assert store.tables.why_stopped("timeline") == "cannot apply offset 7"
+        store.tables.stopped("timeline", None)
+        assert store.tables.why_stopped("timeline") is None
+
+    def room(self, store: Store) -> None:
+        self.put(store, "rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON))
