@@ -254,9 +254,10 @@ class Shard:
         owned.serving = False
         owned.captured_behind = None
         owned.lost = submission.outcome is Outcome.FENCED
+        answer = Unavailable("not_mine", 0.1) if owned.lost else Unavailable("outcome_unknown")
         while owned.in_flight:
             for waiter in owned.in_flight.popleft().waiters:
-                self._reply(waiter.sender, waiter.batch, waiter.index, Unavailable("outcome_unknown"))
+                self._reply(waiter.sender, waiter.batch, waiter.index, answer)
 
     # --- ownership ----------------------------------------------------------------------------------------------------
 

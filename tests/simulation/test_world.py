@@ -1,0 +1,34 @@
+"""Thousands of schedules of crashes, lost and repeated messages, zombies; each failure prints its seed."""
+
+import os
+import random
+import time
+
+from tests.simulation.world import World
+
+SECONDS = float(os.environ.get("FALCON_SIMULATION_SECONDS", "8"))
+
+
+def run(seed: int) -> None:
+    world = World(seed)
+    world.run(steps=250)
+    world.heal()
+    world.check()
+
+
+def test_whatever_happens_every_acknowledged_message_is_there_once_and_in_order() -> None:
+    seeds = [int(os.environ["FALCON_SIMULATION_SEED"])] if "FALCON_SIMULATION_SEED" in os.environ else None
+    until = time.monotonic() + SECONDS
+    start = random.randrange(2**32)
+    schedules = 0
+    for seed in seeds or range(start, start + 10_000_000):
+        try:
+            run(seed)
+        except BaseException as error:
+            error.add_note(f"run again with FALCON_SIMULATION_SEED={seed}")
+            raise
+        schedules += 1
+        if time.monotonic() > until:
+            break
+    assert schedules
+    print(f"{schedules} schedules in {SECONDS:g} s")  # noqa: T201

@@ -1,0 +1,157 @@
+"""The lane in front of a shard, and which partition a command is for."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+
+from falcon.domain.commands import Command, CreateRoom, OpenDirect, PostMessage
+from falcon.write.gateway import Lane, partition_for
+from falcon.write.protocol import (
+    BatchReply,
+    CommandBatch,
+    CommandEnvelope,
+    Reply,
+    Unavailable,
+    decode_batch,
+    decode_replies,
+    encode_batch,
+    encode_replies,
+)
+
+DONE = Unavailable("not_mine")
+
+
+def envelope(text: str = "hello", seconds: float = 5.0, size: int = 100) -> CommandEnvelope:
+    return CommandEnvelope(0, 1, PostMessage(1, 64, text), time.monotonic() + seconds, size=size)
+
+
+def answer(batch: CommandBatch) -> BatchReply:
+    return BatchReply(batch.number, [(i, DONE) for i in range(len(batch.commands))])
+
+
+class Shard:
+    """Takes batches, and answers when the test says so."""
+
+    def __init__(self, bound: int = 100, batches_away: int = 1) -> None:
+        self.batches: list[CommandBatch] = []
+        self.lane = Lane("test", self.batches.append, bound, batches_away)
+
+    def answer(self) -> None:
+        self.lane.replied(answer(self.batches[-1]))
+
+
+async def turn() -> None:
+    """Let what is ready run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def in_loop(test: Callable[[], "asyncio.Future[None] | object"]) -> Callable[[], None]:
+    def run() -> None:
+        asyncio.run(test())  # type: ignore[arg-type]
+
+    run.__name__ = test.__name__
+    return run
+
+
+@in_loop
+async def test_a_lone_command_goes_at_once() -> None:
+    shard = Shard()
+    reply = shard.lane.ask(envelope())
+    await turn()
+    assert len(shard.batches) == 1
+    shard.answer()
+    assert await reply == DONE
+
+
+@in_loop
+async def test_what_queues_up_while_a_batch_is_away_is_the_next_batch() -> None:
+    shard = Shard()
+    shard.lane.ask(envelope("first"))
+    await turn()
+    for i in range(7):
+        shard.lane.ask(envelope(f"{i}"))
+    await turn()
+    assert [len(batch.commands) for batch in shard.batches] == [1]
+    shard.answer()
+    await turn()
+    assert [len(batch.commands) for batch in shard.batches] == [1, 7]
+
+
+@in_loop
+async def test_past_the_bound_a_command_is_refused_at_once() -> None:
+    shard = Shard(bound=3)
+    for _ in range(3):
+        shard.lane.ask(envelope())
+    refused = shard.lane.ask(envelope())
+    assert refused.result() == Unavailable("overloaded")
+    await turn()
+    shard.answer()
+    assert not shard.lane.ask(envelope()).done()
+
+
+@in_loop
+async def test_big_commands_go_in_small_batches() -> None:
+    shard = Shard()
+    for _ in range(20):
+        shard.lane.ask(envelope(size=100_000))
+    await turn()
+    assert len(shard.batches[0].commands) < 20
+
+
+@in_loop
+async def test_a_batch_that_is_given_up_is_of_unknown_outcome() -> None:
+    shard = Shard()
+    reply = shard.lane.ask(envelope())
+    await turn()
+    shard.lane.give_up(shard.batches[0].number)
+    assert (await reply) == Unavailable("outcome_unknown", 0.2)
+    shard.answer()  # comes too late and harms nobody
+
+
+@in_loop
+async def test_nobody_waits_past_the_deadline() -> None:
+    shard = Shard()
+    away, queued = shard.lane.ask(envelope(seconds=0.05)), None
+    await turn()
+    queued = shard.lane.ask(envelope(seconds=0.05))
+    replies = await asyncio.wait_for(asyncio.gather(away, queued), 5)
+    assert [reply.reason for reply in replies if isinstance(reply, Unavailable)] == ["outcome_unknown", "expired"]
+
+
+@in_loop
+async def test_a_caller_that_gave_up_leaves_room_for_others() -> None:
+    shard = Shard(bound=1)
+    shard.lane.ask(envelope()).cancel()
+    await turn()
+    assert shard.batches == []
+    assert not shard.lane.ask(envelope()).done()
+
+
+def test_a_batch_and_its_replies_cross_as_bytes() -> None:
+    batch = CommandBatch(7, [envelope("hello"), envelope("ẅorld\0")])
+    assert decode_batch(encode_batch(batch)) == batch
+    replies: list[tuple[int, Reply]] = [(0, Unavailable("expired"))]
+    assert decode_replies(encode_replies([BatchReply(7, replies)])) == [BatchReply(7, replies)]
+
+
+@pytest.mark.parametrize(
+    "command", [CreateRoom(1, "Tea"), PostMessage(1, 130, "hello"), OpenDirect(7, 3)], ids=lambda c: type(c).__name__
+)
+def test_a_retry_goes_where_the_first_try_went(command: Command) -> None:
+    assert len({partition_for(command, 1, "key", 64) for _ in range(10)}) == 1
+
+
+def test_a_room_is_asked_where_it_lives() -> None:
+    assert partition_for(PostMessage(1, 130, "hello"), 1, None, 64) == 2
+
+
+def test_both_of_a_pair_ask_the_same_owner() -> None:
+    assert partition_for(OpenDirect(7, 3), 7, None, 64) == partition_for(OpenDirect(3, 7), 3, "k", 64) == 3
+
+
+def test_new_rooms_are_spread_over_the_partitions() -> None:
+    partitions = {partition_for(CreateRoom(1, "Tea"), 1, f"key {i}", 64) for i in range(1_000)}
+    assert partitions == set(range(64))

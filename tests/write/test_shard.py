@@ -1,0 +1,328 @@
+"""A shard on a log in memory: batches, retries, deadlines, recovery, passivation."""
+
+import pytest
+
+from falcon.adapters.memory.journal import Fate, MemoryJournal
+from falcon.adapters.memory.log import MemoryLog
+from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
+from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage
+from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable
+from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.shard import Shard, ShardLimits
+from tests.support.clock import FakeClock
+
+ANN, BOB = 1_000, 1_001  # no accounts of the log: a room takes the ids it is given
+PARTITIONS = 4
+
+
+class Host:
+    """Stands where an actor does: one shard, its journal, and a clock."""
+
+    def __init__(self, log: MemoryLog, clock: FakeClock | None = None, *, held: bool = False, **limits: float) -> None:
+        self.clock = clock or FakeClock()
+        self.journal = MemoryJournal(log, lambda: None, held=held)
+        self.shard = Shard(
+            range(PARTITIONS),
+            self.journal,
+            log,
+            log,
+            self.clock,
+            ShardLimits(**limits),  # type: ignore[arg-type]
+            "a test",
+        )
+        self._number = 0
+        self.shard.start()
+
+    def send(
+        self, *commands: Command, key: str | None = None, by: int = ANN, seconds: float = 5.0, same: int = 1
+    ) -> None:
+        """Hand a batch over; the number of the batch."""
+        self._number += 1
+        deadline = self.clock.monotonic() + seconds
+        envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, same) for c in commands]
+        self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
+
+    def replies(self) -> list[Reply]:
+        self.shard.drain()
+        return [
+            reply for _, batch in self.shard.take_replies() for _, reply in sorted(batch.replies, key=lambda r: r[0])
+        ]
+
+    def ask(self, command: Command, key: str | None = None, by: int = ANN, same: int = 1) -> Reply:
+        self.send(command, key=key, by=by, same=same)
+        (reply,) = self.replies()
+        return reply
+
+    def room(self) -> int:
+        reply = self.ask(CreateRoom(ANN, "Tea kitchen"))
+        assert isinstance(reply, Accepted)
+        assert isinstance(reply.answer, RoomAnswer)
+        return reply.answer.room_id
+
+
+def _partition(command: Command) -> int:
+    return getattr(command, "room_id", 0) % PARTITIONS
+
+
+def _seq(reply: Reply) -> int:
+    assert isinstance(reply, Accepted), reply
+    assert isinstance(reply.answer, MessageAnswer)
+    return reply.answer.message.seq
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog(PARTITIONS)
+
+
+def test_messages_of_a_batch_are_numbered_in_its_order(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.send(*(PostMessage(ANN, room, f"{i}") for i in range(5)))
+    assert [_seq(reply) for reply in host.replies()] == [1, 2, 3, 4, 5]
+
+
+def test_no_reply_leaves_before_what_it_rests_on_is_durable(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "hello"))
+    host.send(PostMessage(BOB, room, "a refusal, which may rest on what is not durable yet"))
+    assert host.replies() == []
+    host.journal.settle(Fate.WRITTEN)
+    accepted, refused = host.replies()
+    assert _seq(accepted) == 1
+    assert isinstance(refused, Rejected)
+    assert refused.rejection == NotAMember(room, BOB)
+
+
+def test_a_retry_gets_the_first_answer_and_changes_nothing(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    first = host.ask(PostMessage(ANN, room, "hello"), key="k")
+    again = host.ask(PostMessage(ANN, room, "hello"), key="k")
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert (again.answer, again.offset, again.replayed) == (first.answer, first.offset, True)
+    assert _seq(host.ask(PostMessage(ANN, room, "next"))) == 2
+
+
+def test_a_retry_that_overtakes_the_answer_waits_for_it(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert host.replies() == []
+    host.journal.settle(Fate.WRITTEN)
+    assert [_seq(reply) for reply in host.replies()] == [1, 1]
+
+
+def test_a_retry_finds_its_answer_after_a_crash(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    first = host.ask(PostMessage(ANN, room, "hello"), key="k")
+    again = Host(log, host.clock).ask(PostMessage(ANN, room, "hello"), key="k")
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert (again.answer, again.replayed) == (first.answer, True)
+
+
+@pytest.mark.parametrize("seconds", [1, 300, 599])
+def test_a_retry_finds_its_answer_through_a_checkpoint_and_a_crash(log: MemoryLog, seconds: int) -> None:
+    host = Host(log, checkpoint_events=1)
+    room = host.room()
+    first = host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.ask(PostMessage(ANN, room, "more"))
+    host.clock.advance(seconds)
+    again = Host(log, host.clock).ask(PostMessage(ANN, room, "hello"), key="k")
+    assert isinstance(first, Accepted)
+    assert isinstance(again, Accepted)
+    assert again.answer == first.answer
+
+
+def test_after_the_window_the_same_key_is_a_new_command(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.clock.advance(601)
+    assert _seq(host.ask(PostMessage(ANN, room, "hello"), key="k")) == 2
+
+
+def test_a_refusal_is_remembered_like_an_answer(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(BOB, room, "let me in"), key="k", by=BOB)
+    again = Host(log, host.clock).ask(PostMessage(BOB, room, "let me in"), key="k", by=BOB)
+    assert isinstance(again, Rejected)
+    assert (again.rejection, again.replayed) == (NotAMember(room, BOB), True)
+
+
+def test_a_key_used_for_another_request_is_refused(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k", same=1)
+    reused = host.ask(PostMessage(ANN, room, "something else"), key="k", same=2)
+    assert isinstance(reused, Rejected)
+    assert reused.rejection == KeyReused()
+
+
+def test_two_accounts_may_use_the_same_key(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    assert _seq(host.ask(PostMessage(ANN, room, "hello"), key="k", by=ANN)) == 1
+    assert _seq(host.ask(PostMessage(ANN, room, "hello"), key="k", by=BOB)) == 2
+
+
+def test_a_command_that_waited_past_its_deadline_is_not_executed(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.send(PostMessage(ANN, room, "too late"), seconds=-1.0)
+    assert host.replies() == [Unavailable("expired")]
+    assert _seq(host.ask(PostMessage(ANN, room, "hello"))) == 1
+
+
+def test_a_partition_of_somebody_else_is_refused(log: MemoryLog) -> None:
+    host = Host(log)
+    envelope = CommandEnvelope(PARTITIONS + 1, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
+    host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
+    (reply,) = host.replies()
+    assert isinstance(reply, Unavailable)
+    assert reply.reason == "not_mine"
+
+
+@pytest.mark.parametrize(("fate", "seq"), [(Fate.LOST, 2), (Fate.UNANSWERED, 3)])
+def test_after_an_unknown_outcome_the_log_decides(log: MemoryLog, fate: Fate, seq: int) -> None:
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "before"))
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "perhaps"), key="k")
+    host.journal.settle(fate)
+    (unknown,) = host.replies()
+    assert isinstance(unknown, Unavailable)
+    assert unknown.reason == "outcome_unknown"
+    host.journal._held = False
+    assert _seq(host.ask(PostMessage(ANN, room, "perhaps"), key="k")) == 2  # whichever it was, once
+    assert _seq(host.ask(PostMessage(ANN, room, "after"))) == 3
+    assert seq in (2, 3)
+
+
+def test_what_was_decided_on_top_of_an_unknown_outcome_is_unknown_too(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "one"))
+    host.send(PostMessage(ANN, room, "two"))
+    host.journal.settle(Fate.LOST)
+    host.journal.settle(Fate.WRITTEN)
+    assert [type(reply) for reply in host.replies()] == [Unavailable, Unavailable]
+    host.journal._held = False
+    assert _seq(host.ask(PostMessage(ANN, room, "three"))) == 1
+
+
+def test_a_deposed_shard_answers_nothing_but_not_mine(log: MemoryLog) -> None:
+    old = Host(log)
+    room = old.room()
+    new = Host(log, old.clock)
+    assert _seq(new.ask(PostMessage(ANN, room, "mine now"))) == 1
+    assert old.ask(PostMessage(ANN, room, "still mine?")) == Unavailable("not_mine", 0.1)
+    assert old.shard.lost
+    assert old.ask(PostMessage(ANN, room, "and now?")) == Unavailable("not_mine", 0.1)
+    assert _seq(new.ask(PostMessage(ANN, room, "mine still"))) == 2
+
+
+def test_while_the_journal_is_away_commands_are_refused_and_then_go_on(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "lost"))
+    host.journal.unavailable = True
+    host.journal.settle(Fate.LOST)
+    host.replies()
+    assert host.ask(PostMessage(ANN, room, "meanwhile")) == Unavailable("unavailable")
+    host.journal.unavailable = host.journal._held = False
+    host.clock.advance(1)
+    host.shard.tick()
+    assert _seq(host.ask(PostMessage(ANN, room, "hello again"))) == 1
+
+
+def test_recovery_reads_checkpoints_and_a_bounded_tail(log: MemoryLog) -> None:
+    host = Host(log, checkpoint_events=10)
+    room = host.room()
+    for i in range(95):
+        host.ask(PostMessage(ANN, room, f"{i}"))
+    partition = room % PARTITIONS
+    checkpoint = log.checkpoint(partition, 1)
+    assert checkpoint is not None
+    assert len(log.events[partition]) - checkpoint.position.offset <= 20
+    assert _seq(Host(log, host.clock).ask(PostMessage(ANN, room, "next"))) == 96
+
+
+def test_closing_in_order_leaves_no_tail(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"))
+    host.shard.close()
+    checkpoint = log.checkpoint(room % PARTITIONS, 1)
+    assert checkpoint is not None
+    assert checkpoint.position.offset == len(log.events[room % PARTITIONS])
+
+
+def test_an_idle_room_leaves_memory_and_comes_back_as_it_was(log: MemoryLog) -> None:
+    host = Host(log, checkpoint_seconds=1, passivate_seconds=60)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"))
+    partition = host.shard._owned[room % PARTITIONS].partition
+    for _ in range(3):
+        host.clock.advance(61)
+        host.shard.tick()
+        host.shard.drain()
+    assert partition.aggregates_in_memory == 0
+    assert _seq(host.ask(PostMessage(ANN, room, "awake"))) == 2
+
+
+def test_more_rooms_than_memory_may_hold_are_all_there(log: MemoryLog) -> None:
+    host = Host(log, hot_aggregates=10)
+    rooms = [host.room() for _ in range(100)]
+    for round_ in (1, 2, 3):
+        for room in rooms:
+            assert _seq(host.ask(PostMessage(ANN, room, "hello"))) == round_
+    assert all(owned.partition.aggregates_in_memory <= 40 for owned in host.shard._owned.values())
+
+
+def test_a_pair_has_one_direct_room_also_after_a_crash(log: MemoryLog) -> None:
+    host = Host(log)
+    ids = []
+    for name in ("Ann", "Bob"):
+        reply = host.ask(CreateAccount(name))
+        assert isinstance(reply, Accepted)
+        assert isinstance(reply.answer, AccountAnswer)
+        ids.append(reply.answer.account_id)
+    ann, bob = sorted(ids)
+    found = set()
+    for by, peer in ((ann, bob), (bob, ann), (ann, bob)):
+        reply = host.ask(OpenDirect(by, peer))
+        assert isinstance(reply, Accepted)
+        assert isinstance(reply.answer, RoomAnswer)
+        found.add(reply.answer.room_id)
+        host = Host(log, host.clock)
+    assert len(found) == 1
+
+
+def test_an_outdated_view_of_a_message_is_not_decided_on(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"))
+    reply = host.ask(EditMessage(ANN, room, 1, "hello!"), key="k")
+    assert isinstance(reply, Rejected)
+    assert reply.rejection == NotYetReadable(room, 1)
+
+
+def test_ids_carry_their_partition_and_are_never_given_twice(log: MemoryLog) -> None:
+    rooms = []
+    for _ in range(4):
+        host = Host(log)
+        rooms += [host.room() for _ in range(5)]
+    assert len(set(rooms)) == 20
+    assert {room % PARTITIONS for room in rooms} == {0}
