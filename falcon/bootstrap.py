@@ -219,6 +219,7 @@ async def _create_account(edge: Edge, name: str, *, is_admin: bool) -> tuple[int
         partition = partition_for(command, 0, None, edge.partitions)
         reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
         if isinstance(reply, Accepted):
+            await edge.readable(reply.partition, reply.offset, _START_SECONDS)  # who gets the token may use it
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
             return account_id, tokens.token(account_id, secret)
         if time.monotonic() > deadline:

@@ -7,6 +7,7 @@ import argparse
 import fcntl
 import json
 import os
+import select
 import selectors
 import signal
 import socket
@@ -73,6 +74,7 @@ class Launcher:
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._waking, self._woken = os.pipe()
+        self._roles: list[_Role] = []
 
     def run(self) -> int:
         adopt_orphans()
@@ -85,15 +87,16 @@ class Launcher:
         announced = False
         while not self._stopping:
             ready = self._start_group(public, ops)
-            if ready is None:
-                if not announced:
-                    self._stop_group()
-                    return 0 if self._stopping else 1
-            elif not announced:
+            if ready is not None and not announced:
                 announced = True
                 self._announce(ready, public, ops)
-            self._supervise()
+            if ready is not None:
+                self._supervise()
             self._stop_group()
+            if ready is None and not self._stopping:
+                if not announced:
+                    return 1  # what is wrong has been said by whoever met it
+                select.select([self._waking], [], [], _RESTART_SECONDS[-1])
         self._forget_address()
         return 0
 
@@ -152,24 +155,24 @@ class Launcher:
         """What the first server says once it accepts commands; None when it never did."""
         settings = self._settings
         serve = ["serve", "--public-socket", str(public.fileno())]
-        self._roles: list[_Role] = []
+        self._roles = []
         if settings.system_base != "simpleSystemBase":
             port = str(_free_port())
             serve += ["--actors-port", port]
             self._roles.append(_Role("actors", ["actors", "--actors-port", port], [], vital=True))
             if self._start_and_wait(self._roles[0]) is None:
                 return None
+        if settings.projection == "process":  # before the server, which waits to read what it has written
+            self._roles.append(_Role("project", ["project"], []))
+            self._start(self._roles[-1])
         first = _Role("serve", [*serve, "--ops-socket", str(ops.fileno())], [public.fileno(), ops.fileno()])
         self._roles.append(first)
         ready = self._start_and_wait(first)
         if ready is None:
             return None
-        self._roles += [_Role("serve", serve, [public.fileno()]) for _ in range(settings.http_workers - 1)]
-        if settings.projection == "process":
-            self._roles.append(_Role("project", ["project"], []))
-        for role in self._roles:
-            if role.process is None:
-                self._start(role)
+        for _ in range(settings.http_workers - 1):
+            self._roles.append(_Role("serve", serve, [public.fileno()]))
+            self._start(self._roles[-1])
         return ready
 
     def _start_and_wait(self, role: _Role) -> dict[str, Any] | None:

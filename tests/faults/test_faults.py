@@ -1,0 +1,52 @@
+"""Whatever is killed under load: nothing acknowledged is lost, nothing is there twice, and it serves again soon."""
+
+import asyncio
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.chaos import FAULTS, SETTINGS, Chaos, fill_disk
+from tests.support.falcon import Falcon
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "20"))
+SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
+
+
+@pytest.mark.parametrize("base", list(SETTINGS))
+def test_nothing_acknowledged_is_lost_whatever_is_killed(base: str, tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, dict(SETTINGS[base])).start()
+    try:
+        report = asyncio.run(Chaos(falcon, SEED).run(SECONDS, FAULTS[base]))
+    finally:
+        falcon.stop()
+    assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"
+    assert report.acknowledged > 100
+    assert not falcon.left()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for 48 MiB."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(tmp_path)], check=False)
+    if mounted.returncode != 0:
+        if os.environ.get("CI"):
+            pytest.fail("a small file system needs root, which CI has")
+        pytest.skip("a small file system needs root")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_full_disk_refuses_and_goes_on_when_there_is_room(small_disk: Path) -> None:
+    falcon = Falcon(small_disk, {"command_seconds": 1.0}).start()
+    try:
+        report = asyncio.run(Chaos(falcon, SEED).run(1, {"fill disk": fill_disk}))
+    finally:
+        falcon.stop()
+    assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"
+    assert report.refused, "a full disk went unnoticed"

@@ -1,0 +1,160 @@
+"""``falcon up`` as its user sees it: it starts, stops, refuses, and leaves nothing behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.falcon import Falcon, alive
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+TCP = {"system_base": "multiprocTCPBase", "shards": 2, "http_workers": 2, "projection": "process"}
+BOTH = pytest.mark.parametrize("settings", [{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {falcon.info['token']}"}
+    return httpx.request(method, falcon.info["url"] + path, headers=headers, timeout=10, **arguments)
+
+
+@BOTH
+def test_a_first_message_is_there_after_a_restart(settings: dict[str, Any], tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, dict(settings)).start()
+    room = call(falcon, "POST", "/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
+    assert call(falcon, "POST", f"/v1/rooms/{room}/messages", json={"text": "Hello"}).status_code == 201
+    told = falcon.info
+    falcon.stop()
+    falcon.start()
+    assert falcon.info == told, "the address and the tokens stay as they were"
+    page = call(falcon, "GET", f"/v1/rooms/{room}/messages").json()
+    assert [message["text"] for message in page["messages"]] == ["Hello"]
+    falcon.stop()
+
+
+@BOTH
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_in_order_within_five_seconds_and_leaves_nothing(
+    settings: dict[str, Any], number: int, tmp_path: Path
+) -> None:
+    falcon = Falcon(tmp_path, dict(settings)).start()
+    assert falcon.stop(number) < 5
+    assert falcon.left() == []
+    assert falcon.process is not None
+    assert falcon.process.returncode == 0
+    assert not (tmp_path / "up.json").exists()
+
+
+@BOTH
+@pytest.mark.parametrize("role", ["launcher", "serve"])
+def test_no_orphan_survives_a_kill(settings: dict[str, Any], role: str, tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, dict(settings)).start()
+    killed = falcon.kill(role)
+    if role == "launcher":
+        assert wait_until(lambda: falcon.left() == [])
+    else:
+        assert wait_until(lambda: not alive(killed))
+        assert wait_until(lambda: bool(falcon.pids("serve")))
+    falcon.stop()
+    assert wait_until(lambda: falcon.left() == [])
+
+
+@pytest.mark.parametrize("role", ["shard", "admin", "supervisor", "actors", "project"])
+def test_no_orphan_survives_a_kill_among_the_actors(role: str, tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, dict(TCP)).start()
+    falcon.kill(role)
+    assert wait_until(lambda: len(falcon.pids("shard")) == 2 and len(falcon.pids("serve")) == 2, 15)
+    falcon.stop()
+    assert wait_until(lambda: falcon.left() == [])
+
+
+def test_a_second_falcon_on_the_same_data_is_turned_away(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path).start()
+    second = subprocess.run(
+        [sys.executable, "-m", "falcon", "up"],
+        env={**falcon.environment(), "FALCON_HTTP_PORT": "0", "FALCON_OPS_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert second.returncode == 1
+    assert falcon.process is not None
+    assert f"process {falcon.process.pid}" in second.stderr
+    assert "FALCON_DATA_DIR" in second.stderr
+    assert call(falcon, "GET", "/v1/me").status_code == 200
+    falcon.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"partitions": "many"}, "FALCON_PARTITIONS"),
+        ({"system_base": "multiprocUDPBase"}, "FALCON_SYSTEM_BASE"),
+        ({"http_workers": 2}, "multiprocTCPBase"),
+        ({"data_dir": "/proc/nowhere"}, "FALCON_DATA_DIR"),
+        ({"http_port": 1, "host": "203.0.113.7"}, "FALCON_HTTP_PORT"),
+    ],
+)
+def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path)
+    environment = {**falcon.environment(), **{f"FALCON_{name.upper()}": str(v) for name, v in settings.items()}}
+    ended = subprocess.run(
+        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode in (1, 2)
+    assert word in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_data_made_for_other_partitions_is_refused(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path).start()
+    falcon.stop()
+    environment = {**falcon.environment(), "FALCON_PARTITIONS": "32"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert ended.returncode == 1
+    assert "FALCON_PARTITIONS=64" in ended.stderr
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path / "one").start()
+    environment = {**falcon.environment(), "FALCON_DATA_DIR": str(tmp_path / "two"), "FALCON_OPS_PORT": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "falcon", "up"], env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    falcon.stop()
+    assert ended.returncode == 1
+    assert "FALCON_HTTP_PORT" in ended.stderr
+
+
+@BOTH
+def test_the_probes_say_what_is_so(settings: dict[str, Any], tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, dict(settings)).start()
+    for probe in ("livez", "readyz", "startupz"):
+        assert httpx.get(f"{falcon.info['ops_url']}/{probe}").status_code == 200
+    assert "falcon_commands_total" in httpx.get(f"{falcon.info['ops_url']}/metrics").text
+    falcon.stop()
+
+
+def test_files_that_hold_secrets_are_the_owners_alone(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path).start()
+    falcon.stop()
+    for name in ("credentials.json", "secret"):
+        assert (tmp_path / name).stat().st_mode & 0o077 == 0

@@ -1,0 +1,108 @@
+"""A real ``falcon up`` on a data folder of its own, its processes by role, and ways to hurt them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from falcon.process import descendants
+
+START_SECONDS: Final = 30
+
+# How each role shows in the list of processes.
+TITLES: Final = {
+    "serve": "falcon: serve",
+    "project": "falcon: project",
+    "actors": "falcon: actors",
+    "admin": "MultiProcAdmin",
+    "supervisor": "Supervisor",
+    "shard": "RoomShardActor",
+}
+
+
+@dataclass
+class Falcon:
+    """``settings``: names of Settings' fields, as in FALCON_ variables."""
+
+    data_dir: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    process: "subprocess.Popen[str] | None" = None
+    info: dict[str, Any] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+
+    def environment(self) -> dict[str, str]:
+        settings = {"http_port": 0, "ops_port": 0, "log_level": "warning", **self.settings, "data_dir": self.data_dir}
+        own = {f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}
+        return {**{k: v for k, v in os.environ.items() if not k.startswith("FALCON_")}, **own}
+
+    def start(self) -> "Falcon":
+        """Returns once it accepts commands. The ports stay the same over restarts, as they would for a user."""
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        with (self.data_dir / "up.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "falcon", "up", "--json"],
+                env=self.environment(),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"falcon up ended without a word: {(self.data_dir / 'up.log').read_text()[-2000:]}"
+        self.info = json.loads(line)
+        self.settings["http_port"] = int(self.info["url"].rpartition(":")[2])
+        self.settings["ops_port"] = int(self.info["ops_url"].rpartition(":")[2])
+        self.pids()
+        return self
+
+    def pids(self, role: str | None = None) -> list[int]:
+        """The processes below the launcher, or those of one role."""
+        assert self.process is not None
+        found = descendants(self.process.pid)
+        self.seen |= {self.process.pid, *found}
+        return [pid for pid in found if role is None or title(pid).startswith(TITLES[role])]
+
+    def kill(self, role: str) -> int:
+        """kill -9 of one process of the role; its pid. The launcher itself is the role ``launcher``."""
+        assert self.process is not None
+        pid = self.process.pid if role == "launcher" else self.pids(role)[-1]
+        os.kill(pid, signal.SIGKILL)
+        if role == "launcher":
+            self.process.wait()
+        return pid
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Ask it to end; how many seconds it took."""
+        if self.process is None or self.process.poll() is not None:
+            return 0.0
+        self.pids()
+        started = time.monotonic()
+        self.process.send_signal(number)
+        self.process.wait(30)
+        return time.monotonic() - started
+
+    def left(self) -> list[int]:
+        """Processes that were part of it at some time and are alive still."""
+        return [pid for pid in self.seen if alive(pid)]
+
+    def log(self) -> str:
+        return (self.data_dir / "up.log").read_text()
+
+
+def title(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
