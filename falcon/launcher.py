@@ -24,7 +24,7 @@ from falcon.settings import Settings, WrongSettings
 
 _STOP_SECONDS: Final = 4.5  # all is over within five
 _READY_SECONDS: Final = 60.0
-_RESTART_SECONDS: Final = (0.0, 0.2, 1.0, 2.0)  # a role that keeps dying is started less and less often
+_RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 1.0)  # a role that keeps dying is started less and less often
 _STEADY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
 
@@ -92,7 +92,7 @@ class Launcher:
                 self._announce(ready, public, ops)
             if ready is not None:
                 self._supervise()
-            self._stop_group()
+            self._stop_group(_STOP_SECONDS if self._stopping else 0.0)  # without its actors, nothing is left to drain
             if ready is None and not self._stopping:
                 if not announced:
                     return 1  # what is wrong has been said by whoever met it
@@ -240,9 +240,9 @@ class Launcher:
         os.close(role.pidfd)
         role.process = None
 
-    def _stop_group(self) -> None:
-        """First what takes commands in, then what follows, then the actors; whatever is left is killed."""
-        until = time.monotonic() + _STOP_SECONDS
+    def _stop_group(self, seconds: float) -> None:
+        """First what takes commands in, then what follows, then the actors; what is left after that time is killed."""
+        until = time.monotonic() + seconds
         for name in ("serve", "project", "actors"):
             running = [role for role in self._roles if role.name == name and role.process is not None]
             for role in running:
@@ -251,7 +251,7 @@ class Launcher:
             for role in running:
                 assert role.process is not None
                 try:
-                    role.process.wait(max(0.1, until - time.monotonic()))
+                    role.process.wait(max(0.0, until - time.monotonic()))
                 except subprocess.TimeoutExpired:
                     role.process.kill()
                     role.process.wait()

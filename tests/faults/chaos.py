@@ -12,11 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import httpx
 
-from tests.support.falcon import Falcon
+from tests.support.falcon import TITLES, Falcon, alive
 
 ROOMS: Final = 6
 SENDERS: Final = 12
@@ -74,7 +74,7 @@ class Chaos:
         self._headers = {"Authorization": f"Bearer {falcon.info['token']}"}
         self._url = falcon.info["url"]
 
-    async def run(self, seconds: float, faults: dict[str, Callable[["Chaos"], Awaitable[None]]]) -> Report:
+    async def run(self, seconds: float, faults: "dict[str, Fault]") -> Report:
         """Faults, one after the other, drawn by the seed, each awaited until messages go through again."""
         await self._make_rooms()
         senders = [asyncio.create_task(self._send_all(i)) for i in range(SENDERS)]
@@ -84,9 +84,11 @@ class Chaos:
         while time.monotonic() < until or names:  # each kind at least once
             name = names.pop() if names else self.random.choice(list(faults))
             await asyncio.sleep(self.random.uniform(0.3, 1.5))
-            await faults[name](self)
+            before = self._running()
+            began = time.monotonic()
+            ended = await faults[name](self)
             self.report.faults[name] += 1
-            await self._await_service(name)
+            await self._await_service(name, ended or began, before)
         self._ending = True
         await asyncio.gather(*senders)
         await self._check()
@@ -98,18 +100,24 @@ class Chaos:
             answer = await self._client.post(f"{self._url}/v1/rooms", json={"name": f"r{i}"}, headers=self._headers)
             self._rooms.append(answer.json()["room_id"])
 
-    async def _await_service(self, fault: str) -> None:
-        """Until a message that was begun after the fault is acknowledged."""
-        began = time.monotonic()
-        while time.monotonic() - began < _GRACE_SECONDS:
-            after = [sent.ended for sent in self.sent[-200:] if sent.began > began]
-            if after:
-                self.report.recoveries.setdefault(fault, []).append(min(after) - began)
-                if min(after) - began > RECOVERY_SECONDS:
-                    self.report.violations.append(f"after {fault} it took {min(after) - began:.1f} s to serve again")
+    def _running(self) -> Counter[str]:
+        return Counter({role: len(self.falcon.pids(role)) for role in TITLES})
+
+    async def _await_service(self, fault: str, since: float, running: Counter[str]) -> None:
+        """Until as many processes run as before, and messages that were begun after that are acknowledged in each
+        room; all of it counts."""
+        while time.monotonic() - since < _GRACE_SECONDS and self._running() != running:
+            await asyncio.sleep(0.01)
+        whole = time.monotonic()
+        while time.monotonic() - since < _GRACE_SECONDS:
+            if {sent.room for sent in self.sent[-500:] if sent.began > whole} >= set(self._rooms):
+                seconds = time.monotonic() - since
+                self.report.recoveries.setdefault(fault, []).append(seconds)
+                if seconds > RECOVERY_SECONDS:
+                    self.report.violations.append(f"after {fault} it took {seconds:.1f} s to serve again")
                 return
             await asyncio.sleep(0.01)
-        self.report.violations.append(f"after {fault} nothing went through for {_GRACE_SECONDS:g} s")
+        self.report.violations.append(f"after {fault} not all went through for {_GRACE_SECONDS:g} s")
 
     # --- the senders --------------------------------------------------------------------------------------------------
 
@@ -128,10 +136,11 @@ class Chaos:
             answer = await self._post(room, text, name)
             if answer is not None:
                 message = answer.json()
-                self.sent.append(Sent(room, message["seq"], text, name, answer.content, began, time.monotonic()))
+                sent = Sent(room, message["seq"], text, name, answer.content, began, time.monotonic())
+                self.sent.append(sent)
                 self.report.acknowledged += 1
-                await self._try_again(self.sent[-1])
-                await self._read_back(self.sent[-1], answer.headers["falcon-position"])
+                await self._try_again(sent)
+                await self._read_back(sent, answer.headers["falcon-position"])
                 return
             await asyncio.sleep(0.03)
         self.report.violations.append(f"{name} was never answered")
@@ -209,10 +218,15 @@ class Chaos:
 
 # --- faults -----------------------------------------------------------------------------------------------------------
 
+# Gives the moment since when things could go on again, where that is not the moment when it began.
+Fault: TypeAlias = Callable[[Chaos], Awaitable[float | None]]
 
-def kill(role: str) -> Callable[[Chaos], Awaitable[None]]:
+
+def kill(role: str) -> Fault:
     async def fault(chaos: Chaos) -> None:
-        chaos.falcon.kill(role)
+        pid = chaos.falcon.kill(role)
+        while alive(pid):
+            await asyncio.sleep(0.001)
 
     return fault
 
@@ -223,19 +237,20 @@ async def kill_launcher(chaos: Chaos) -> None:
     await asyncio.to_thread(chaos.falcon.start)
 
 
-def freeze(role: str, seconds: float) -> Callable[[Chaos], Awaitable[None]]:
+def freeze(role: str, seconds: float) -> Fault:
     """Stopped for longer than any command may wait, then it goes on as if nothing had been."""
 
-    async def fault(chaos: Chaos) -> None:
+    async def fault(chaos: Chaos) -> float:
         pid = chaos.falcon.pids(role)[-1]
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(seconds)
         os.kill(pid, signal.SIGCONT)
+        return time.monotonic()
 
     return fault
 
 
-async def fill_disk(chaos: Chaos) -> None:
+async def fill_disk(chaos: Chaos) -> float:
     """Until not a byte is left; after a while there is room again."""
     filler = chaos.falcon.data_dir / "filler"
     with filler.open("wb") as file:
@@ -247,15 +262,16 @@ async def fill_disk(chaos: Chaos) -> None:
             pass
         await asyncio.sleep(1.5)
     filler.unlink()
+    return time.monotonic()
 
 
-IN_PROCESS: Final[dict[str, Callable[[Chaos], Awaitable[None]]]] = {
+IN_PROCESS: Final[dict[str, Fault]] = {
     "kill serve": kill("serve"),
     "kill project": kill("project"),
     "kill launcher": kill_launcher,
     "freeze serve": freeze("serve", 2.0),
 }
-PROCESSES: Final[dict[str, Callable[[Chaos], Awaitable[None]]]] = {
+PROCESSES: Final[dict[str, Fault]] = {
     **IN_PROCESS,
     "kill shard": kill("shard"),
     "kill admin": kill("admin"),
