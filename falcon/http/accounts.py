@@ -8,7 +8,7 @@ from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
 from falcon.http import shapes, tokens
 from falcon.http.edge import Call, Edge
-from falcon.http.problems import Problem, account_not_found, invalid
+from falcon.http.problems import Problem, account_not_found, token_not_found, wrong_cursor
 from falcon.http.shapes import ListQuery, NewAccount, Nothing
 from falcon.http.wire import Answer, decode_query, identity, json_value
 
@@ -37,7 +37,7 @@ async def list_accounts(edge: Edge, call: Call) -> Answer:
     query = decode_query(call.request, ListQuery)
     after = 0
     if query.cursor is not None:
-        after = identity(query.cursor, invalid("cursor", "must be a next_cursor that was given"))
+        after = identity(query.cursor, wrong_cursor)
     rows = await edge.store.accounts(after, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
@@ -65,8 +65,7 @@ async def list_tokens(edge: Edge, call: Call) -> Answer:
 
 async def revoke_token(edge: Edge, call: Call) -> Answer:
     account_id = _own_or_admins(call)
-    text = call.path["token_id"]
-    token_id = identity(text, Problem(404, "token_not_found", f"The account has no token {text}."))
+    token_id = identity(call.path["token_id"], token_not_found)
     await edge.no_body(call)
     told = await edge.tell(call, RevokeToken(account_id, token_id))
     edge.forget_callers()
@@ -81,8 +80,7 @@ def require_admin(call: Call) -> None:
 
 def _own_or_admins(call: Call) -> int:
     """The account in the path, if the caller may manage its tokens. Raises Problem 403, 404."""
-    text = call.path["account_id"]
-    account_id = identity(text, account_not_found(text))
+    account_id = identity(call.path["account_id"], account_not_found)
     if account_id != call.account.account_id:
         require_admin(call)
     return account_id

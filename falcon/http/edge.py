@@ -19,6 +19,7 @@ from falcon.http.problems import Problem, from_rejection, from_unavailable, inva
 from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
 from falcon.read.models import Access, AccountRow
+from falcon.read.pages import Pages
 from falcon.read.store import ReadStore
 from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway, partition_for
@@ -77,6 +78,7 @@ class Edge:
     ) -> None:
         self.gateway = gateway
         self.store = store
+        self.pages = Pages(store)
         self.partitions = partitions
         self.instance = instance
         self.secret = secret

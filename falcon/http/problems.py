@@ -55,6 +55,14 @@ def invalid(field: str, rule: str) -> Problem:
     return Problem(422, "invalid", f"{field}: {rule}", (FieldError(field, rule),))
 
 
+def wrong_cursor(cursor: str) -> Problem:
+    return invalid("cursor", "must be a next_cursor that was given")
+
+
+def token_not_found(token_id: int | str) -> Problem:
+    return Problem(404, "token_not_found", f"The account has no token {token_id}.")
+
+
 def room_not_found(room_id: int | str) -> Problem:
     return Problem(404, "room_not_found", f"There is no room {room_id}, or you are no member of it.")
 
@@ -78,7 +86,7 @@ def from_rejection(rejection: Rejection) -> Problem:
         case rejections.MemberNotFound(account_id=account_id):
             return Problem(404, "account_not_found", f"Account {account_id} is no member of this room.")
         case rejections.TokenNotFound(token_id=token_id):
-            return Problem(404, "token_not_found", f"The account has no token {token_id}.")
+            return token_not_found(token_id)
         case rejections.MessageIsDeleted(seq=seq):
             return Problem(409, "message_deleted", f"Message {seq} has been deleted.")
         case rejections.NotTheAuthor(seq=seq):

@@ -18,7 +18,7 @@ from falcon.domain.commands import (
 )
 from falcon.http import shapes
 from falcon.http.edge import Call, Edge, Told
-from falcon.http.problems import account_not_found, invalid, room_not_found
+from falcon.http.problems import account_not_found, invalid, room_not_found, wrong_cursor
 from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
 from falcon.http.wire import Answer, decode_query, identity, json_value
 from falcon.read.models import AccountRow, RoomCursor, RoomRow, RoomSummaryRow
@@ -101,7 +101,7 @@ async def list_members(edge: Edge, call: Call) -> Answer:
     await edge.access(room_id, call.account.account_id)
     after = 0
     if query.cursor is not None:
-        after = identity(query.cursor, invalid("cursor", "must be a next_cursor that was given"))
+        after = identity(query.cursor, wrong_cursor)
     rows = await edge.store.members(room_id, after, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
@@ -123,9 +123,8 @@ async def put_member(edge: Edge, call: Call) -> Answer:
 
 async def remove_member(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
-    text = call.path["account_id"]
     await edge.no_body(call)
-    account_id = identity(text, account_not_found(text))
+    account_id = identity(call.path["account_id"], account_not_found)
     told = await edge.tell(call, RemoveMember(call.account.account_id, room_id, account_id))
     return Answer(204, b"", *told.headers)
 
@@ -185,15 +184,14 @@ async def _name(edge: Edge, account_id: int, room: RoomRow) -> str:
 
 
 async def _account(edge: Edge, text: str) -> AccountRow:
-    account = await edge.store.account(identity(text, account_not_found(text)))
+    account = await edge.store.account(identity(text, account_not_found))
     if account is None:
         raise account_not_found(text)
     return account
 
 
 def _room_id(call: Call) -> int:
-    text = call.path["room_id"]
-    return identity(text, room_not_found(text))
+    return identity(call.path["room_id"], room_not_found)
 
 
 def _encode_cursor(room: RoomRow) -> str:
@@ -204,4 +202,4 @@ def _decode_cursor(text: str) -> RoomCursor:
     try:
         return _cursor.decode(base64.urlsafe_b64decode(text))
     except (ValueError, msgspec.DecodeError):
-        raise invalid("cursor", "must be a next_cursor that was given") from None
+        raise wrong_cursor(text) from None

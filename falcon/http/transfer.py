@@ -212,9 +212,8 @@ async def export_lines(edge: Edge, call: Call) -> StreamingResponse:
 
 
 def _resume(text: str) -> _From:
-    wrong = invalid("resume", "must be account:REF, room:REF or message:ROOM:SEQ, from the last line that is there")
     section, *numbers = text.split(":")
-    values = [identity(number, wrong) for number in numbers]
+    values = [identity(number, _wrong_resume) for number in numbers]
     match section, values:
         case "account", [account_id]:
             return _From(0, account_id)
@@ -222,7 +221,11 @@ def _resume(text: str) -> _From:
             return _From(1, room_id)
         case "message", [room_id, seq]:
             return _From(2, room_id, seq)
-    raise wrong
+    raise _wrong_resume(text)
+
+
+def _wrong_resume(text: str) -> Problem:
+    return invalid("resume", "must be account:REF, room:REF or message:ROOM:SEQ, from the last line that is there")
 
 
 async def _lines(edge: Edge, start: _From | None) -> AsyncIterator[bytes]:

@@ -1,10 +1,13 @@
 """Requests and responses at the lowest level: bodies within bounds, typed values out of them, bytes back."""
 
 import re
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from falcon.domain.ids import ID_MAX
@@ -55,19 +58,26 @@ def problem_answer(problem: Problem) -> Answer:
 
 
 async def read_body(request: Request, headers: Headers, limit: int) -> bytes:
-    """Raises Problem 413 as soon as it is known to be too large."""
-    too_large = Problem(413, "too_large", f"The request's body is larger than {limit} bytes.")
+    """Raises Problem 413 as soon as it is known to be too large, ClientDisconnect when the client goes away."""
     length = headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > limit:
-        raise too_large
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise too_large
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        raise _too_large(limit)
+    body = b""
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        body = body + chunk if body else chunk
+        if len(body) > limit:
+            raise _too_large(limit)
+        more = message.get("more_body", False)
+    return body
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too_large", f"The request's body is larger than {limit} bytes.")
 
 
 def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -87,10 +97,17 @@ def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]
 
 def decode_query(request: Request, query_type: type[T]) -> T:
     """The query string as a typed value. Raises Problem 422."""
-    if not request.scope["query_string"]:
-        return query_type()
+    query = request.scope["query_string"]
+    return query_type() if not query else _decode_query(query, query_type)
+
+
+@lru_cache(maxsize=1024)
+def _decode_query(query: bytes, query_type: type[Any]) -> Any:
+    """Most requests ask with the same few; the values are frozen, so one serves for all of them."""
     try:
-        return msgspec.convert(dict(request.query_params), query_type, strict=False)
+        return msgspec.convert(
+            dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)), query_type, strict=False
+        )
     except msgspec.ValidationError as error:
         raise from_validation(error) from None
 
@@ -107,13 +124,13 @@ def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem
     return Problem(422, "invalid", f"{field}: {rule}", (FieldError(field, rule),))
 
 
-def identity(text: str, not_found: Problem) -> int:
+def identity(text: str, not_found: Callable[[str], Problem]) -> int:
     """An id or seq in a path. What cannot be one is not found."""
     if not (text.isascii() and text.isdigit()) or len(text) > 16:
-        raise not_found
+        raise not_found(text)
     value = int(text)
     if not 1 <= value <= ID_MAX:
-        raise not_found
+        raise not_found(text)
     return value
 
 

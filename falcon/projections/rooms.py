@@ -1,8 +1,6 @@
 """Rooms: what they are called, how far their messages go, when something last happened in them."""
 
 from falcon.domain.events import (
-    MessageDeleted,
-    MessageEdited,
     MessagePosted,
     RoomChanged,
     RoomCreated,
@@ -10,15 +8,13 @@ from falcon.domain.events import (
 )
 from falcon.domain.times import rfc3339
 from falcon.journal.envelope import Envelope
-from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName, SetRoomRevision, Write
+from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName, Write
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case MessagePosted(message=message):
             return (SetRoomActivity(message.room_id, message.seq, message.posted_at),)
-        case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
-            return (SetRoomRevision(message.room_id, revision),)
         case RoomCreated() as created:
             return (_row(created), SetRoomActivity(created.room_id, 0, created.created_at))
         case RoomChanged(room_id=room_id, name=name, description=description):

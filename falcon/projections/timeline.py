@@ -1,17 +1,24 @@
-"""The messages of a room, each as the JSON that goes out."""
+"""The messages of a room, each as the JSON that goes out, and how often the room's messages were changed.
+
+Both are in one projection, so that a revision that is read never runs ahead of the messages: an edit is decided on the
+message as its sender saw it at a revision, and a page's ETag rests on it.
+"""
 
 import msgspec
 
 from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
 from falcon.journal.envelope import Envelope
-from falcon.read.store import PutMessage, Write
+from falcon.read.store import PutMessage, SetRevision, Write
 
 _encode = msgspec.json.Encoder().encode
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
-        case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
+        case MessagePosted(message=message):
             return (PutMessage(message.room_id, message.seq, _encode(message)),)
+        case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
+            put = PutMessage(message.room_id, message.seq, _encode(message))
+            return (put, SetRevision(message.room_id, revision))
         case _:
             return ()

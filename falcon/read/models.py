@@ -7,7 +7,7 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 
 
 class RoomRow(msgspec.Struct, frozen=True):
-    """``revision`` counts edits and deletions. ``peers``: the pair of a direct room."""
+    """``peers``: the pair of a direct room."""
 
     room_id: RoomId
     kind: RoomKind
@@ -15,7 +15,6 @@ class RoomRow(msgspec.Struct, frozen=True):
     description: str
     created_at: str
     last_seq: Seq
-    revision: int
     updated_at: str
     peers: tuple[AccountId, AccountId] | None
 

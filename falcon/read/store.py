@@ -54,7 +54,9 @@ class SetRoomActivity(NamedTuple):
     updated_at: str
 
 
-class SetRoomRevision(NamedTuple):
+class SetRevision(NamedTuple):
+    """How many edits and deletions the room's messages have seen."""
+
     room_id: RoomId
     revision: int
 
@@ -120,7 +122,7 @@ Write: TypeAlias = (
     | PutRoom
     | SetRoomName
     | SetRoomActivity
-    | SetRoomRevision
+    | SetRevision
     | DropRoom
     | PutMember
     | SetRole

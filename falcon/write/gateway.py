@@ -17,6 +17,7 @@ from falcon.domain.commands import (
     ImportRoom,
     IssueToken,
     OpenDirect,
+    PostMessage,
     RevokeToken,
 )
 from falcon.domain.ids import AccountId, Partition, partition_of
@@ -38,6 +39,8 @@ class CommandGateway(Protocol):
 def partition_for(command: Command, account_id: AccountId, key: str | None, partitions: int) -> Partition:
     """Where the command is decided. A retry with the same key goes to the same place, also of what creates."""
     match command:
+        case PostMessage(room_id=room_id):  # the most frequent by far
+            return partition_of(room_id, partitions)
         case CreateRoom():
             return _hashed(f"{account_id}/{key or secrets.token_hex(8)}", partitions)
         case CreateAccount(imported_as=reference):

@@ -19,6 +19,7 @@ from falcon.domain.commands import (
     ImportRoom,
     IssueToken,
     OpenDirect,
+    PostMessage,
     RevokeToken,
 )
 from falcon.domain.decider import Decided, Decision
@@ -192,6 +193,8 @@ class Partition:
 
     def _decide(self, command: Command, at: Millis) -> Decision:
         match command:
+            case PostMessage():  # the most frequent by far
+                return decider.decide_room(self._room(command.room_id), command, at)
             case CreateRoom():
                 return decider.create_room(command, self._next_id(), at)
             case OpenDirect(by=by, peer=peer):

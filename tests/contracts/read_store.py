@@ -22,10 +22,10 @@ from falcon.read.store import (
     ReadStore,
     SetMention,
     SetReadMark,
+    SetRevision,
     SetRole,
     SetRoomActivity,
     SetRoomName,
-    SetRoomRevision,
     StaleProjector,
     Write,
 )
@@ -73,7 +73,7 @@ class ReadStoreContract(ABC):
     def test_a_message_comes_with_a_revision_it_is_not_older_than(self, store: Store) -> None:
         self.room(store)
         self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
-        self.put(store, "rooms", SetRoomRevision(ROOM, 7))
+        self.put(store, "timeline", SetRevision(ROOM, 7))
         assert asyncio.run(store.reads.message_at(ROOM, 1)) == (b"first", 7)
         assert asyncio.run(store.reads.message_at(OTHER, 1)) == (None, 0)
 
@@ -95,7 +95,8 @@ class ReadStoreContract(ABC):
     def test_only_members_have_access(self, store: Store) -> None:
         self.room(store)
         self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0))
-        self.put(store, "rooms", SetRoomActivity(ROOM, 5, NOON), SetRoomRevision(ROOM, 2))
+        self.put(store, "rooms", SetRoomActivity(ROOM, 5, NOON))
+        self.put(store, "timeline", SetRevision(ROOM, 2))
         self.put(store, "memberships", SetReadMark(ROOM, ANN, 4), SetRole(ROOM, ANN, "member"))
         assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("member", 4, 5, 2)
         assert asyncio.run(store.reads.access(ROOM, BOB)) is None

@@ -17,6 +17,7 @@ class _Tables:
 
     cursor: dict[Partition, Position]
     messages: dict[tuple[RoomId, Seq], bytes] = field(default_factory=dict)
+    revisions: dict[RoomId, int] = field(default_factory=dict)
     rooms: dict[RoomId, dict[str, Any]] = field(default_factory=dict)
     members: dict[tuple[RoomId, AccountId], dict[str, Any]] = field(default_factory=dict)
     mentions: set[tuple[AccountId, RoomId, Seq]] = field(default_factory=set)
@@ -73,7 +74,7 @@ class MemoryTables:
         member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
         if member is None or room is None:
             return None
-        return Access(member["role"], member["read_seq"], room["last_seq"], room["revision"])
+        return Access(member["role"], member["read_seq"], room["last_seq"], self._revisions.get(room_id, 0))
 
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
         places = sorted(seq for room, seq in self._messages if room == room_id and first <= seq <= last)
@@ -83,8 +84,7 @@ class MemoryTables:
         return self._messages.get((room_id, seq))
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        room = self._rooms.get(room_id)
-        return self._messages.get((room_id, seq)), 0 if room is None else room["revision"]
+        return self._messages.get((room_id, seq)), self._revisions.get(room_id, 0)
 
     async def room(self, room_id: RoomId) -> RoomRow | None:
         room = self._rooms.get(room_id)
@@ -133,6 +133,10 @@ class MemoryTables:
         return self._projections["timeline"].messages
 
     @property
+    def _revisions(self) -> dict[RoomId, int]:
+        return self._projections["timeline"].revisions
+
+    @property
     def _rooms(self) -> dict[RoomId, dict[str, Any]]:
         return self._projections["rooms"].rooms
 
@@ -163,7 +167,6 @@ def _put_room(tables: _Tables, write: store.PutRoom) -> None:
         "description": write.description,
         "created_at": write.created_at,
         "last_seq": 0,
-        "revision": 0,
         "updated_at": "",
         "peers": None if write.smaller is None else (write.smaller, write.larger),
     }
@@ -194,7 +197,7 @@ _APPLY: dict[type[Any], Callable[[_Tables, Any], object]] = {
         t, w.room_id, name=w.name, description=w.description, updated_at=w.updated_at
     ),
     store.SetRoomActivity: lambda t, w: _set_room(t, w.room_id, last_seq=w.last_seq, updated_at=w.updated_at),
-    store.SetRoomRevision: lambda t, w: _set_room(t, w.room_id, revision=w.revision),
+    store.SetRevision: lambda t, w: t.revisions.__setitem__(w.room_id, w.revision),
     store.DropRoom: lambda t, w: t.rooms.pop(w.room_id, None),
     store.PutMember: lambda t, w: t.members.__setitem__(
         (w.room_id, w.account_id), {"role": w.role, "read_seq": w.read_seq}

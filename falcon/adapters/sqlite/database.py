@@ -54,12 +54,13 @@ READ_TABLES: Final[dict[str, dict[str, str]]] = {
         # of two columns has not (twice the pages written for a message). It is good for room ids below 2^31, which is
         # two thousand million of them, and as many messages in each.
         "timeline": "CREATE TABLE timeline{} (place INTEGER PRIMARY KEY, message BLOB NOT NULL)",
+        "revisions": "CREATE TABLE revisions{} (room_id INTEGER PRIMARY KEY, revision INTEGER NOT NULL)",
     },
     "rooms": {
         "rooms": """CREATE TABLE rooms{} (
             room_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
             created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, last_seq INTEGER NOT NULL DEFAULT 0,
-            revision INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT ''
+            updated_at TEXT NOT NULL DEFAULT ''
         )""",
     },
     "memberships": {

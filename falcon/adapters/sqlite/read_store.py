@@ -14,9 +14,7 @@ from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
 
-_ROOM: Final = (
-    "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.revision, r.updated_at, r.smaller, r.larger"
-)
+_ROOM: Final = "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.smaller, r.larger"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -56,7 +54,8 @@ class SqliteReadStore:
     @_query
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         row: Any = self._execute(
-            "SELECT m.role, m.read_seq, r.last_seq, r.revision FROM memberships m JOIN rooms r USING (room_id)"
+            "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0) FROM memberships m"
+            " JOIN rooms r USING (room_id) LEFT JOIN revisions v USING (room_id)"
             " WHERE m.room_id = ? AND m.account_id = ?",
             (room_id, account_id),
         ).fetchone()
@@ -77,7 +76,7 @@ class SqliteReadStore:
     @_query
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         # The revision first: what is read after it is at least as new.
-        row: Any = self._execute("SELECT revision FROM rooms WHERE room_id = ?", (room_id,)).fetchone()
+        row: Any = self._execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
         return self._message(room_id, seq), 0 if row is None else row[0]
 
     @_query

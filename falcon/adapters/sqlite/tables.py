@@ -27,7 +27,7 @@ _STATEMENTS: Final[dict[type[Any], tuple[str, ...]]] = {
     ),
     store.SetRoomName: ("UPDATE rooms{} SET name = ?2, description = ?3, updated_at = ?4 WHERE room_id = ?1",),
     store.SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),
-    store.SetRoomRevision: ("UPDATE rooms{} SET revision = ?2 WHERE room_id = ?1",),
+    store.SetRevision: ("INSERT OR REPLACE INTO revisions{} VALUES (?1, ?2)",),
     store.DropRoom: ("DELETE FROM rooms{} WHERE room_id = ?1",),
     store.PutMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
     store.SetRole: ("UPDATE memberships{} SET role = ?3 WHERE room_id = ?1 AND account_id = ?2",),
