@@ -98,16 +98,19 @@ def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]
 def decode_query(request: Request, query_type: type[T]) -> T:
     """The query string as a typed value. Raises Problem 422."""
     query = request.scope["query_string"]
-    return query_type() if not query else _decode_query(query, query_type)
+    if not query:
+        return query_type()
+    kind: Any = query_type  # hashable, though its type does not say so
+    decoded: T = _decode_query(query, kind)
+    return decoded
 
 
 @lru_cache(maxsize=1024)
-def _decode_query(query: bytes, query_type: type[Any]) -> Any:
+def _decode_query(query: bytes, query_type: Any) -> Any:
     """Most requests ask with the same few; the values are frozen, so one serves for all of them."""
+    parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     try:
-        return msgspec.convert(
-            dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)), query_type, strict=False
-        )
+        return msgspec.convert(parameters, query_type, strict=False)
     except msgspec.ValidationError as error:
         raise from_validation(error) from None
 

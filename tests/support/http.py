@@ -4,19 +4,19 @@ Tests are plain functions: the event loop runs while a request is under way, and
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
 
 import httpx
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
+from thespian.actors import ActorSystem
 
 from falcon import bootstrap
 from falcon.adapters.sqlite import database
-from falcon.http.app import Serving, create_app
+from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.settings import Settings
 
@@ -75,6 +75,10 @@ class Falcon(Api):
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[Edge]:
+        # Thespian has one system of a kind in a process, whoever asks for it; the end of one Falcon shall not be the
+        # end of another.
+        if hasattr(ActorSystem, "systemBase"):
+            del ActorSystem.systemBase
         async with bootstrap.serving(self.settings) as edge:
             made = await bootstrap.credentials(self.settings, edge)
             self.edge = edge
@@ -86,7 +90,9 @@ class Falcon(Api):
         self.run(self._start())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.run(self._stop())
         self.close()
 
@@ -118,9 +124,14 @@ class Falcon(Api):
 @asynccontextmanager
 async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
     """Start an ASGI application and shut it down, by the protocol. Raises RuntimeError for one that fails to."""
-    to_app: asyncio.Queue[Json] = asyncio.Queue()
-    from_app: asyncio.Queue[Any] = asyncio.Queue()
-    living = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, from_app.put))  # type: ignore[arg-type]
+    to_app: asyncio.Queue[Message] = asyncio.Queue()
+    from_app: asyncio.Queue[Message] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+
+    async def live() -> None:
+        await app(scope, to_app.get, from_app.put)
+
+    living = asyncio.create_task(live())
     for stage in ("startup", "shutdown"):
         await to_app.put({"type": f"lifespan.{stage}"})
         message = await from_app.get()
