@@ -24,6 +24,7 @@ from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.domain.commands import CreateAccount
 from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
+from falcon.http.ops import Health
 from falcon.journal.ports import Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
@@ -49,6 +50,11 @@ class Credentials(msgspec.Struct, frozen=True):
 
 
 class HostedGateway(CommandGateway, Protocol):
+    """A gateway that this process has started."""
+
+    def ready(self) -> bool:
+        """It can pass commands on now."""
+
     def close(self) -> None: ...
 
 
@@ -167,9 +173,13 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
 
 
 @asynccontextmanager
-async def serving(settings: Settings, actors_port: int | None = None) -> AsyncIterator[Edge]:
+async def serving(
+    settings: Settings, actors_port: int | None = None, health: Health | None = None
+) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries; what it started has ended when the block is left."""
     gateway = await start_gateway(settings, actors_port)
+    if health is not None:
+        health.ready = gateway.ready
     read_connection = database.connect(settings.database, writable=False)
     source = SqliteSource(database.connect(settings.database, writable=False))
     catch_up = CatchUpThread(settings).start() if settings.projection == "inline" else None

@@ -84,7 +84,7 @@ async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
 
     @asynccontextmanager
     async def edge() -> AsyncIterator[Edge]:
-        async with bootstrap.serving(settings, arguments.actors_port) as edge:
+        async with bootstrap.serving(settings, arguments.actors_port, health) as edge:
             credentials = await bootstrap.credentials(settings, edge)
             # What start-up made lives as long as the process: the collector need not look at it again.
             gc.collect()

@@ -14,6 +14,7 @@ SCHEMA_VERSION: Final = 1
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
 BUSY_MILLISECONDS: Final = 10_000
 _PAGE_BYTES: Final = 2_048
+_CACHE_KIB: Final = 16_384
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -98,7 +99,7 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> 
         connection.set_busy_timeout(BUSY_MILLISECONDS)
         connection.pragma("synchronous", synchronous)
         connection.pragma("mmap_size", 256 << 20)
-        connection.pragma("cache_size", -65_536)  # KiB
+        connection.pragma("cache_size", -_CACHE_KIB)
         # The journal decides when to move the WAL into the file, in the background: see wal.py.
         connection.wal_autocheckpoint(0)
     except apsw.Error as error:

@@ -14,15 +14,17 @@ from falcon.adapters.thespian.actors import (
     StartShard,
     Tick,
 )
+from falcon.journal.ports import Wake
 from falcon.write.gateway import Lane
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
+from falcon.write.shard import Shard
 
 
 class LocalGateway:
     """Hosts the shards and asks them. Everything happens on the loop's thread, but for the journal's commits."""
 
-    def __init__(self, lanes: list[Lane], close: Callable[[], None]) -> None:
-        self._lanes = lanes
+    def __init__(self, shards: "list[_HostedShard]", close: Callable[[], None]) -> None:
+        self._shards = shards
         self.close = close
 
     @classmethod
@@ -44,10 +46,14 @@ class LocalGateway:
             system.shutdown()
 
         tick()
-        return cls([shard.lane for shard in hosted], close)
+        return cls(hosted, close)
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
-        return await self._lanes[envelope.partition % len(self._lanes)].ask(envelope)
+        return await self._shards[envelope.partition % len(self._shards)].lane.ask(envelope)
+
+    def ready(self) -> bool:
+        """Every partition has an owner that serves."""
+        return all(shard.serving() for shard in self._shards)
 
 
 class _HostedShard:
@@ -65,7 +71,14 @@ class _HostedShard:
         def wake() -> None:
             loop.call_soon_threadsafe(self.ask, Drain())
 
-        self.ask(StartShard(name, build, wake))
+        def build_and_keep(wake: Wake) -> Shard:
+            self._shard = build(wake)
+            return self._shard
+
+        self.ask(StartShard(name, build_and_keep, wake))
+
+    def serving(self) -> bool:
+        return self._shard.serving
 
     def close(self) -> None:
         self.ask(CloseShard())

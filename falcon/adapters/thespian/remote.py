@@ -49,6 +49,10 @@ class RemoteGateway:
     async def ask(self, envelope: CommandEnvelope) -> Reply:
         return await self._lanes[envelope.partition % len(self._lanes)].ask(envelope)
 
+    def ready(self) -> bool:
+        """Every lane has found its shard."""
+        return all(endpoint.located for endpoint in self._endpoints)
+
     def close(self) -> None:
         for endpoint in self._endpoints:
             endpoint.close()
@@ -79,6 +83,10 @@ class _Endpoint:
     def close(self) -> None:
         self._batches.put(None)
         self._thread.join(2)
+
+    @property
+    def located(self) -> bool:
+        return self._address is not None
 
     def _run(self) -> None:
         with self._system.private() as endpoint:
