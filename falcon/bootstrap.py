@@ -189,7 +189,11 @@ async def serving(
         settings.partitions,
         source.instance,
         server_secret(settings),
-        EdgeLimits(command_seconds=settings.command_seconds, body_max=settings.body_max),
+        EdgeLimits(
+            command_seconds=settings.command_seconds,
+            body_max=settings.body_max,
+            answer_window_seconds=settings.answer_window_seconds,
+        ),
     )
     try:
         with WalCheckpoints(settings.database):

@@ -37,20 +37,27 @@ class MemberAnswer(msgspec.Struct, frozen=True, tag="member-answer"):
 
 
 class ReadAnswer(msgspec.Struct, frozen=True, tag="read-answer"):
-    """``last_seq`` as it stood, so that what is unread can be counted the same way again."""
+    """What is unread, as it stood."""
 
     room_id: RoomId
     read_seq: Seq
-    last_seq: Seq
+    unread: int
+    mentions: int
 
 
 class AccountAnswer(msgspec.Struct, frozen=True, tag="account-answer"):
+    """``sealed``: the secret of the account's first token, readable to the edge alone."""
+
     account_id: AccountId
     name: str
+    sealed: str = ""
 
 
 class TokenAnswer(msgspec.Struct, frozen=True, tag="token-answer"):
+    """``sealed`` as in AccountAnswer."""
+
     token_id: int
+    sealed: str = ""
 
 
 class ImportAnswer(msgspec.Struct, frozen=True, tag="import-answer"):

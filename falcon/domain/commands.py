@@ -19,10 +19,13 @@ class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CreateRoom(msgspec.Struct, frozen=True, tag=True):
+    """``unknown``: which of the members, counted from 0, is an account that the read side does not know."""
+
     by: AccountId
     name: str
     description: str = ""
     members: tuple[Invitation, ...] = ()
+    unknown: int | None = None
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
@@ -30,6 +33,7 @@ class OpenDirect(msgspec.Struct, frozen=True, tag=True):
 
     by: AccountId
     peer: AccountId
+    peer_exists: bool = True
 
 
 class ChangeRoom(msgspec.Struct, frozen=True, tag=True):
@@ -45,12 +49,13 @@ class DeleteRoom(msgspec.Struct, frozen=True, tag=True):
 
 
 class PutMember(msgspec.Struct, frozen=True, tag=True):
-    """Bring an account in, or change its role. That the account exists is the sender's to check."""
+    """Bring an account in, or change its role. ``account_exists``: as the read side knows."""
 
     by: AccountId
     room_id: RoomId
     account_id: AccountId
     role: Role
+    account_exists: bool = True
 
 
 class RemoveMember(msgspec.Struct, frozen=True, tag=True):
@@ -90,26 +95,34 @@ class DeleteMessage(msgspec.Struct, frozen=True, tag=True):
 
 
 class MoveRead(msgspec.Struct, frozen=True, tag=True):
-    """Forward only, unless forced."""
+    """Forward only, unless forced. ``mentions``: how many the read side counts behind the mark; for the answer."""
 
     by: AccountId
     room_id: RoomId
     seq: Seq
     force: bool = False
+    mentions: int = 0
 
 
 class CreateAccount(msgspec.Struct, frozen=True, tag=True):
-    """``token_hash`` of the first token; an imported account has none. ``imported_as`` names where it comes from."""
+    """``token_hash`` of the first token; an imported account has none. ``imported_as`` names where it comes from.
+
+    ``sealed``: the token's secret, readable to the edge alone, for the answer.
+    """
 
     name: str
     is_admin: bool = False
     token_hash: str | None = None
+    sealed: str = ""
     imported_as: str | None = None
 
 
 class IssueToken(msgspec.Struct, frozen=True, tag=True):
+    """``sealed`` as in CreateAccount."""
+
     account_id: AccountId
     token_hash: str
+    sealed: str = ""
 
 
 class RevokeToken(msgspec.Struct, frozen=True, tag=True):

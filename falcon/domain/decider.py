@@ -59,7 +59,7 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Millis, RoomId
+from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.domain.rejections import (
     AccountNotFound,
@@ -96,6 +96,9 @@ Decision: TypeAlias = Decided | Rejection
 
 def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
     """The caller becomes an admin, whatever role the invitations gave it."""
+    if command.unknown is not None:
+        unknown = command.members[command.unknown].account_id
+        return Invalid(f"members[{command.unknown}].account_id", f"there is no account {unknown}")
     members = _memberships([*command.members, Invitation(command.by, "admin")])
     created_at = rfc3339(at)
     event = RoomCreated(room_id, "group", command.name, command.description, created_at, members)
@@ -108,8 +111,8 @@ def open_direct(
 ) -> Decision:
     """``account`` has the smaller id of the pair; ``room`` is the pair's room, if there is one."""
     smaller, larger = sorted((command.by, command.peer))
-    if account is None:
-        return AccountNotFound(smaller)
+    if account is None or not command.peer_exists:
+        return AccountNotFound(command.peer)
     if smaller == larger:
         return Invalid("account_id", "must be another account than one's own")
     if room is not None:
@@ -124,7 +127,7 @@ def open_direct(
 def create_account(command: CreateAccount, account_id: AccountId, at: Millis) -> Decision:
     created_at = rfc3339(at)
     created = AccountCreated(account_id, command.name, command.is_admin, created_at, command.imported_as)
-    answer = AccountAnswer(account_id, command.name)
+    answer = AccountAnswer(account_id, command.name, command.sealed)
     if command.token_hash is None:
         return Decided((created,), answer)
     return Decided((created, TokenIssued(account_id, 1, command.token_hash, created_at)), answer)
@@ -225,9 +228,9 @@ def move_read(room: Room, command: MoveRead, at: Millis) -> Decision:
     if command.seq > room.last_seq:
         return Invalid("seq", f"must be at most {room.last_seq}, the room's newest message")
     if command.seq == reader.read_seq or (command.seq < reader.read_seq and not command.force):
-        return Decided((), ReadAnswer(room.room_id, reader.read_seq, room.last_seq))
+        return Decided((), _read_answer(room, reader.read_seq, command))
     event = ReadMoved(room.room_id, command.by, command.seq)
-    return Decided((event,), ReadAnswer(room.room_id, command.seq, room.last_seq))
+    return Decided((event,), _read_answer(room, command.seq, command))
 
 
 def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
@@ -252,6 +255,8 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
         return refusal
     member = room.members.get(command.account_id)
     if member is None:
+        if not command.account_exists:
+            return AccountNotFound(command.account_id)
         if len(room.members) >= limits.MEMBERS_MAX:
             return NotAllowed(f"a room has at most {limits.MEMBERS_MAX} members")
         joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq, command.by)
@@ -309,7 +314,7 @@ def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
         return NotAllowed(f"an account has at most {limits.TOKENS_MAX} tokens; revoke one first")
     token_id = account.tokens_issued + 1
     event = TokenIssued(account.account_id, token_id, command.token_hash, rfc3339(at))
-    return Decided((event,), TokenAnswer(token_id))
+    return Decided((event,), TokenAnswer(token_id, command.sealed))
 
 
 def revoke_token(account: Account, command: RevokeToken) -> Decision:
@@ -339,6 +344,10 @@ def _room_answer(room: Room, account_id: AccountId) -> RoomAnswer:
         room.created_at,
         room.peer_of(account_id),
     )
+
+
+def _read_answer(room: Room, read_seq: Seq, command: MoveRead) -> ReadAnswer:
+    return ReadAnswer(room.room_id, read_seq, room.last_seq - read_seq, command.mentions)
 
 
 def _current(room: Room, command: EditMessage | DeleteMessage) -> Message | MessageNotFound | NotYetReadable:

@@ -1,14 +1,19 @@
 """Times as the API writes them: RFC 3339, UTC, milliseconds."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Final
 
 from falcon.domain.ids import Millis
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST: Final = (datetime(1, 1, 1, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+_LAST: Final = (datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 
 @lru_cache(maxsize=4096)
 def _seconds(epoch_seconds: int) -> str:
-    return datetime.fromtimestamp(epoch_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat()[:19]
 
 
 def rfc3339(at: Millis) -> str:
@@ -18,8 +23,11 @@ def rfc3339(at: Millis) -> str:
 
 
 def parse_rfc3339(text: str) -> Millis:
-    """Raises ValueError for anything but a time with a zone."""
+    """Raises ValueError for anything but a time with a zone, in the years 1 to 9999 of UTC."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time needs a zone, as in 2026-11-25T09:30:00.123Z")
-    return round(moment.timestamp() * 1000)
+    at = (moment - _EPOCH) // timedelta(milliseconds=1)
+    if not _FIRST <= at <= _LAST:
+        raise ValueError("a time must be in the years 1 to 9999 of UTC")
+    return at

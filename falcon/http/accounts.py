@@ -24,11 +24,13 @@ async def me(edge: Edge, call: Call) -> Answer:
 async def create_account(edge: Edge, call: Call) -> Answer:
     require_admin(call)
     new: NewAccount = await edge.body(call, _new_account)
-    secret = tokens.new_secret(edge.secret, call.account.account_id, edge.key(call), edge.fingerprint(call))
-    told = await edge.tell(call, CreateAccount(new.name, token_hash=tokens.hash_of(secret)))
+    secret = tokens.new_secret()
+    sealed = tokens.seal(edge.secret, secret)
+    told = await edge.tell(call, CreateAccount(new.name, token_hash=tokens.hash_of(secret), sealed=sealed))
     assert isinstance(told.answer, AccountAnswer)
     account_id = told.answer.account_id
-    created = shapes.CreatedAccount(account_id, told.answer.name, tokens.token(account_id, secret))
+    token = tokens.token(account_id, tokens.unseal(edge.secret, told.answer.sealed))
+    created = shapes.CreatedAccount(account_id, told.answer.name, token)
     return json_value(201, created, *told.headers)
 
 
@@ -48,10 +50,11 @@ async def list_accounts(edge: Edge, call: Call) -> Answer:
 async def issue_token(edge: Edge, call: Call) -> Answer:
     account_id = _own_or_admins(call)
     await edge.body(call, _nothing)
-    secret = tokens.new_secret(edge.secret, call.account.account_id, edge.key(call), edge.fingerprint(call))
-    told = await edge.tell(call, IssueToken(account_id, tokens.hash_of(secret)))
+    secret = tokens.new_secret()
+    told = await edge.tell(call, IssueToken(account_id, tokens.hash_of(secret), tokens.seal(edge.secret, secret)))
     assert isinstance(told.answer, TokenAnswer)
-    issued = shapes.IssuedToken(told.answer.token_id, tokens.token(account_id, secret))
+    token = tokens.token(account_id, tokens.unseal(edge.secret, told.answer.sealed))
+    issued = shapes.IssuedToken(told.answer.token_id, token)
     return json_value(201, issued, *told.headers)
 
 

@@ -2,12 +2,11 @@
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import msgspec
-from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -39,7 +38,8 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
     """
     resources = _resources()
     routes = [Route(path, resource) for path, resource in resources.items()]
-    routes += [Route("/openapi.json", _openapi), Route("/docs", _docs), Route("/", _index)]
+    documents = {"/openapi.json": _openapi, "/docs": _docs, "/": _index}
+    routes += [Route(path, _Document(render)) for path, render in documents.items()]
 
     def lifespan(app: Any) -> AbstractAsyncContextManager[None]:
         return _Lifespan(serving(), list(resources.values()))
@@ -50,7 +50,14 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
             app,
             allow_origins=list(cors_origins),
             allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "Falcon-Position", "Falcon-Wait"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "If-None-Match",
+                "Falcon-Position",
+                "Falcon-Wait",
+            ],
             expose_headers=["Falcon-Position", "Idempotency-Replayed", "Retry-After", "ETag"],
         )
     return app
@@ -68,9 +75,6 @@ class _Faults:
             return
         try:
             await self._app(scope, receive, send)
-        except HTTPException as error:  # of the documents' routes
-            problem = Problem(error.status_code, "method_not_allowed", f"{scope['method']} is not possible here.")
-            await problem_answer(problem)(scope, receive, send)
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
             problem = Problem(500, "internal", "This is a fault of Falcon's; it has been logged.")
@@ -120,8 +124,7 @@ class _Resource:
         await answer(scope, receive, send)
 
     def _not_allowed(self, method: str) -> Problem:
-        allow = (b"allow", ", ".join(sorted(self.handlers)).encode())
-        return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", headers=(allow,))
+        return _not_allowed(method, [*self.handlers, "HEAD"] if "GET" in self.handlers else list(self.handlers))
 
 
 def _resources() -> dict[str, _Resource]:
@@ -131,16 +134,37 @@ def _resources() -> dict[str, _Resource]:
     return resources
 
 
-async def _openapi(request: Request) -> Response:
+class _Document:
+    """A page for people or tools, the same for everybody."""
+
+    def __init__(self, render: Callable[[Request], Response]) -> None:
+        self._render = render
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        answer: ASGIApp
+        if request.method in ("GET", "HEAD"):
+            answer = self._render(request)
+        else:
+            answer = problem_answer(_not_allowed(request.method, ["GET", "HEAD"]))
+        await answer(scope, receive, send)
+
+
+def _not_allowed(method: str, allowed: list[str]) -> Problem:
+    allow = (b"allow", ", ".join(sorted(allowed)).encode())
+    return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", headers=(allow,))
+
+
+def _openapi(request: Request) -> Response:
     return Response(msgspec.json.encode(document()), media_type="application/json")
 
 
-async def _docs(request: Request) -> Response:
+def _docs(request: Request) -> Response:
     url = str(request.base_url).rstrip("/")
     return HTMLResponse(docs.page(document(), url), headers={"content-security-policy": docs.POLICY})
 
 
-async def _index(request: Request) -> Response:
+def _index(request: Request) -> Response:
     return Response(b'{"name":"Falcon","docs":"/docs","openapi":"/openapi.json"}', media_type="application/json")
 
 

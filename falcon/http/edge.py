@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from falcon.domain import limits
 from falcon.domain.answers import Answer as CommandAnswer
 from falcon.domain.commands import Command
-from falcon.domain.rejections import NotYetReadable
+from falcon.domain.rejections import KeyReused, NotYetReadable
 from falcon.http import tokens
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
 from falcon.http.shapes import FieldError, Nothing
@@ -41,6 +42,8 @@ class EdgeLimits(msgspec.Struct, frozen=True):
     import_body_max: int = 1 << 20
     wait_seconds: float = 2.0
     wait_seconds_max: float = 10.0
+    answer_window_seconds: float = 600.0
+    keys_remembered: int = 100_000
     text_max: int = limits.TEXT_BYTES_MAX
 
 
@@ -58,9 +61,11 @@ class Call(msgspec.Struct):
 
 
 class Told(msgspec.Struct, frozen=True):
-    """A command's answer, with the headers that go with it."""
+    """A command's answer, where it stands, and the headers that say so."""
 
     answer: CommandAnswer
+    partition: int
+    offset: int
     headers: tuple[tuple[bytes, bytes], ...]
 
 
@@ -84,6 +89,7 @@ class Edge:
         self.secret = secret
         self.bounds = bounds
         self._callers: dict[bytes, tuple[AccountRow, float]] = {}
+        self._keys: OrderedDict[tuple[int, str], tuple[int, float]] = OrderedDict()
 
     # --- who asks -----------------------------------------------------------------------------------------------------
 
@@ -156,8 +162,10 @@ class Edge:
     async def tell(self, call: Call, command: Command) -> Told:
         """Have the command decided. Raises Problem for a refusal, and 503 where it cannot be decided in time."""
         accepted = await self._ask(call, command)
-        position = (b"falcon-position", b"%d:%d" % (accepted.partition, max(accepted.offset, 0)))
-        return Told(accepted.answer, (position, _REPLAYED) if accepted.replayed else (position,))
+        partition, offset = accepted.partition, max(accepted.offset, 0)
+        position = (b"falcon-position", b"%d:%d" % (partition, offset))
+        headers = (position, _REPLAYED) if accepted.replayed else (position,)
+        return Told(accepted.answer, partition, offset, headers)
 
     async def _ask(self, call: Call, command: Command) -> Accepted:
         reply = await self.gateway.ask(self._envelope(call, command))
@@ -178,15 +186,31 @@ class Edge:
     def _envelope(self, call: Call, command: Command) -> CommandEnvelope:
         key = self.key(call)
         account_id = call.account.account_id
+        fingerprint = 0
+        now = time.monotonic()
+        if key is not None:
+            fingerprint = self.fingerprint(call)
+            self._refuse_reused(account_id, key, fingerprint, now)
         return CommandEnvelope(
             partition_for(command, account_id, key, self.partitions),
             account_id,
             command,
-            time.monotonic() + self.bounds.command_seconds,
+            now + self.bounds.command_seconds,
             key,
-            0 if key is None else self.fingerprint(call),
+            fingerprint,
             len(call.body) + 200,
         )
+
+    def _refuse_reused(self, account_id: int, key: str, fingerprint: int, now: float) -> None:
+        """The owner of a partition knows the keys that were used there. Those used elsewhere, this process knows, as
+        far back as it remembers. Raises Problem 422."""
+        known, since = self._keys.setdefault((account_id, key), (fingerprint, now))
+        if known != fingerprint and now - since < self.bounds.answer_window_seconds:
+            raise from_rejection(KeyReused())
+        if known != fingerprint:
+            self._keys[account_id, key] = (fingerprint, now)
+        if len(self._keys) > self.bounds.keys_remembered:
+            self._keys.popitem(last=False)
 
     # --- positions ----------------------------------------------------------------------------------------------------
 
@@ -205,6 +229,7 @@ class Edge:
 
     async def _wait_for(self, text: bytes, headers: Headers) -> None:
         seconds = self._wait_seconds(headers.get(b"falcon-wait"))
+        until = time.monotonic() + seconds
         for item in text.split(b","):
             match = _POSITION.fullmatch(item.strip())
             if match is None or int(match[1]) >= self.partitions:
@@ -214,7 +239,7 @@ class Edge:
                     "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
                     (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
                 )
-            await self.readable(int(match[1]), int(match[2]), seconds)
+            await self.readable(int(match[1]), int(match[2]), max(0.0, until - time.monotonic()))
 
     def _wait_seconds(self, text: bytes | None) -> float:
         if text is None:

@@ -57,7 +57,7 @@ async def read_message(edge: Edge, call: Call) -> Answer:
     etag = (b"etag", b'"%d.%d.%d"' % (room_id, seq, access.revision))
     if call.headers.get(b"if-none-match") == etag[1] and seq <= access.last_seq:
         return Answer(304, b"", etag)
-    message = await edge.store.message(room_id, seq)
+    message = await edge.store.message(room_id, seq) if seq <= access.last_seq else None
     if message is None:
         raise message_not_found(seq)
     return json_bytes(200, message, etag)

@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from falcon.domain.message import Message
-from falcon.http import accounts, messages, rooms, shapes, transfer
+from falcon.http import accounts, exporting, importing, messages, rooms, shapes
 from falcon.http.edge import Call, Edge
 
 Handler: TypeAlias = Callable[[Edge, Call], Awaitable[ASGIApp]]
@@ -210,7 +210,7 @@ OPERATIONS: Final = (
     Operation(
         "POST",
         "/v1/import",
-        transfer.import_lines,
+        importing.import_lines,
         "Import accounts, rooms and messages, one JSON object a line (admins)",
         {200: shapes.Imported},
         shapes.ImportLine,
@@ -220,7 +220,7 @@ OPERATIONS: Final = (
     Operation(
         "GET",
         "/v1/export",
-        transfer.export_lines,
+        exporting.export_lines,
         "Export everything, one JSON object a line (admins)",
         {200: None},
         query=shapes.ExportQuery,

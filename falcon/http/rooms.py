@@ -21,7 +21,7 @@ from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import account_not_found, invalid, room_not_found, wrong_cursor
 from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
 from falcon.http.wire import Answer, decode_query, identity, json_value
-from falcon.read.models import AccountRow, RoomCursor, RoomRow, RoomSummaryRow
+from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
 _room_change: Final = msgspec.json.Decoder(RoomChange)
@@ -36,19 +36,17 @@ _encode: Final = msgspec.json.Encoder().encode
 
 async def create_room(edge: Edge, call: Call) -> Answer:
     new: NewRoom = await edge.body(call, _new_room)
-    for index, member in enumerate(new.members):
-        if await edge.store.account(member.account_id) is None:
-            raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
+    unknown = await _first_unknown(edge, new)
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
-    told = await edge.tell(call, CreateRoom(call.account.account_id, new.name, new.description, members))
+    told = await edge.tell(call, CreateRoom(call.account.account_id, new.name, new.description, members, unknown))
     return await _room_answer(edge, 201, told)
 
 
 async def open_direct(edge: Edge, call: Call) -> Answer:
-    text = call.path["account_id"]
-    peer = await _account(edge, text)
+    peer_id = identity(call.path["account_id"], account_not_found)
     await edge.no_body(call)
-    told = await edge.tell(call, OpenDirect(call.account.account_id, peer.account_id))
+    exists = await edge.store.account(peer_id) is not None
+    told = await edge.tell(call, OpenDirect(call.account.account_id, peer_id, exists))
     assert isinstance(told.answer, RoomAnswer)
     return await _room_answer(edge, 201 if told.answer.created else 200, told)
 
@@ -112,13 +110,15 @@ async def list_members(edge: Edge, call: Call) -> Answer:
 async def put_member(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     change: MemberRole = await edge.body(call, _member_role)
-    # Who may not know of the room shall not learn from here which accounts there are either.
-    await edge.access(room_id, call.account.account_id)
-    account = await _account(edge, call.path["account_id"])
-    told = await edge.tell(call, PutMember(call.account.account_id, room_id, account.account_id, change.role))
+    account_id = identity(call.path["account_id"], account_not_found)
+    account = await edge.store.account(account_id)
+    # Decided with the rest, so that who may not know of the room does not learn here which accounts there are.
+    exists = account is not None
+    told = await edge.tell(call, PutMember(call.account.account_id, room_id, account_id, change.role, exists))
     assert isinstance(told.answer, MemberAnswer)
-    answer = told.answer
-    return json_value(200, shapes.Member(account.account_id, account.name, answer.role, answer.read_seq), *told.headers)
+    name = "" if account is None else account.name
+    member = shapes.Member(account_id, name, told.answer.role, told.answer.read_seq)
+    return json_value(200, member, *told.headers)
 
 
 async def remove_member(edge: Edge, call: Call) -> Answer:
@@ -132,12 +132,11 @@ async def remove_member(edge: Edge, call: Call) -> Answer:
 async def move_read(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     mark: ReadMark = await edge.body(call, _read_mark)
-    told = await edge.tell(call, MoveRead(call.account.account_id, room_id, mark.seq, mark.force))
+    mentions = await _mentions_behind(edge, call.account.account_id, room_id, mark)
+    told = await edge.tell(call, MoveRead(call.account.account_id, room_id, mark.seq, mark.force, mentions))
     assert isinstance(told.answer, ReadAnswer)
-    read_seq, last_seq = told.answer.read_seq, told.answer.last_seq
-    # Counted up to the message that was the newest when the mark was moved, so that a retry counts the same.
-    mentions = await edge.store.mentions(call.account.account_id, room_id, read_seq, last_seq)
-    return json_value(200, shapes.ReadState(room_id, read_seq, last_seq - read_seq, mentions), *told.headers)
+    answer = told.answer
+    return json_value(200, shapes.ReadState(room_id, answer.read_seq, answer.unread, answer.mentions), *told.headers)
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------
@@ -183,11 +182,20 @@ async def _name(edge: Edge, account_id: int, room: RoomRow) -> str:
     return "" if peer is None else peer.name
 
 
-async def _account(edge: Edge, text: str) -> AccountRow:
-    account = await edge.store.account(identity(text, account_not_found))
-    if account is None:
-        raise account_not_found(text)
-    return account
+async def _first_unknown(edge: Edge, new: NewRoom) -> int | None:
+    for index, member in enumerate(new.members):
+        if await edge.store.account(member.account_id) is None:
+            return index
+    return None
+
+
+async def _mentions_behind(edge: Edge, account_id: int, room_id: int, mark: ReadMark) -> int:
+    """What is left to read of mentions once the mark is moved; counted before, so that the answer can be kept."""
+    access = await edge.store.access(room_id, account_id)
+    if access is None:
+        return 0  # it will be refused
+    read_seq = mark.seq if mark.force else max(mark.seq, access.read_seq)
+    return await edge.store.mentions(account_id, room_id, read_seq, access.last_seq)
 
 
 def _room_id(call: Call) -> int:

@@ -1,7 +1,7 @@
 """Bearer tokens: ``falcon_ACCOUNT_SECRET``. Only the SHA-256 of the secret is stored.
 
-The secret of a token that a keyed command asks for is derived from the key, so that the retry of a lost answer shows
-the same token; nothing has to keep it.
+The retry of a keyed command must show the same token, so that the command's answer in the log keeps the secret sealed:
+a random nonce, and the secret under a pad made from the nonce and the server's own secret, which is not in the log.
 """
 
 import base64
@@ -12,18 +12,27 @@ import secrets
 from typing import Final
 
 _FORM: Final = re.compile(r"falcon_([1-9][0-9]{0,15})_([A-Za-z0-9_-]{43})")
+_BYTES: Final = 32
 
 
-def new_secret(server_secret: bytes, account_id: int, key: str | None, fingerprint: int) -> str:
+def new_secret() -> str:
     """43 characters of base64url, 256 bits."""
-    if key is None:
-        return secrets.token_urlsafe(32)
-    derived = hmac.digest(server_secret, f"token/{account_id}/{key}/{fingerprint}".encode(), "sha256")
-    return base64.urlsafe_b64encode(derived).rstrip(b"=").decode()
+    return _text(secrets.token_bytes(_BYTES))
 
 
 def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def seal(server_secret: bytes, secret: str) -> str:
+    nonce = secrets.token_bytes(_BYTES)
+    return _text(nonce + _under_pad(server_secret, nonce, _bytes(secret)))
+
+
+def unseal(server_secret: bytes, sealed: str) -> str:
+    """The inverse of :func:`seal`."""
+    data = _bytes(sealed)
+    return _text(_under_pad(server_secret, data[:_BYTES], data[_BYTES:]))
 
 
 def token(account_id: int, secret: str) -> str:
@@ -34,3 +43,17 @@ def parse(text: str) -> tuple[int, str] | None:
     """The account and the secret of a token; None for what is none."""
     match = _FORM.fullmatch(text)
     return None if match is None else (int(match[1]), match[2])
+
+
+def _under_pad(server_secret: bytes, nonce: bytes, data: bytes) -> bytes:
+    """A nonce is never used twice, so neither is a pad."""
+    pad = hmac.digest(server_secret, b"token" + nonce, "sha256")
+    return bytes(a ^ b for a, b in zip(pad, data, strict=True))
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -22,6 +22,8 @@ _PROBLEM = (b"content-type", b"application/problem+json")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`]*)`")
 
+_DIGITS_MAX = 15  # of a length; a number of thousands of digits would be dear to read
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -59,8 +61,8 @@ def problem_answer(problem: Problem) -> Answer:
 
 async def read_body(request: Request, headers: Headers, limit: int) -> bytes:
     """Raises Problem 413 as soon as it is known to be too large, ClientDisconnect when the client goes away."""
-    length = headers.get(b"content-length")
-    if length is not None and length.isdigit() and int(length) > limit:
+    length = headers.get(b"content-length", b"0").lstrip(b"0")
+    if length.isdigit() and (len(length) > _DIGITS_MAX or int(length) > limit):
         raise _too_large(limit)
     body = b""
     more = True

@@ -1,9 +1,11 @@
 """Rows of the read tables, as queries see them."""
 
+from typing import Annotated
+
 import msgspec
 
 from falcon.domain.commands import Role, RoomKind
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import ID_MAX, AccountId, RoomId, Seq
 
 
 class RoomRow(msgspec.Struct, frozen=True):
@@ -61,4 +63,4 @@ class RoomCursor(msgspec.Struct, frozen=True, array_like=True):
     """Where a list of rooms by newest activity goes on."""
 
     updated_at: str
-    room_id: RoomId
+    room_id: Annotated[RoomId, msgspec.Meta(ge=1, le=ID_MAX)]

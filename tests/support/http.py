@@ -115,6 +115,15 @@ class Falcon(Api):
         self._ending.set()
         await self._living
 
+    def log_length(self) -> int:
+        """How much has ever happened. What changes nothing leaves it as it is."""
+        connection = database.connect(self.settings.database, writable=False)
+        try:
+            ((length,),) = connection.execute("SELECT next FROM log")
+            return int(length)
+        finally:
+            connection.close()
+
     def account(self, name: str) -> "Person":
         made = self.admin.post("/v1/accounts", {"name": name})
         assert made.status_code == 201, made.text
@@ -262,11 +271,16 @@ def seqs(page: Json) -> list[int]:
 
 
 def problem(response: httpx.Response, status: int, code: str, field: str | None = None) -> Json:
-    """The body of a refusal, having looked at all of its shape; with ``field``, that the refusal names it."""
+    """The body of a refusal, having looked at all of its shape; with ``field``, that the refusal names it.
+
+    That of a HEAD has no body.
+    """
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json"), (
         response.status_code,
         response.text,
     )
+    if response.request.method == "HEAD":
+        return {}
     body: Json = response.json()
     assert set(body) - {"errors"} == {"type", "title", "status", "detail", "code"}
     assert (body["status"], body["code"]) == (status, code), body

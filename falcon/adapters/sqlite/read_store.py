@@ -16,6 +16,8 @@ from falcon.read.store import ReadStoreUnavailable
 
 _ROOM: Final = "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.smaller, r.larger"
 
+_SEQ_MAX: Final = 2**32 - 1
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -63,6 +65,9 @@ class SqliteReadStore:
 
     @_query
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+        last = min(last, _SEQ_MAX)
+        if first > last:
+            return []
         rows: Any = self._execute(
             "SELECT message FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place",
             (room_id, first, last),
@@ -167,6 +172,8 @@ class SqliteReadStore:
         return row[0], row[1], row[2] or 0
 
     def _message(self, room_id: RoomId, seq: Seq) -> bytes | None:
+        if seq > _SEQ_MAX:  # its upper bits would name a place in another room
+            return None
         row: Any = self._execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
         return None if row is None else row[0]
 

@@ -1,0 +1,257 @@
+"""Histories from elsewhere, a JSON object a line.
+
+What is there already is passed over, so that a request, or a whole file, may be sent again. All of a request's lines
+are checked before the first is executed.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
+from falcon.domain.commands import Command, CreateAccount, ImportMessages, ImportRoom, Invitation
+from falcon.domain.ids import RoomId
+from falcon.domain.message import Message
+from falcon.domain.times import parse_rfc3339, rfc3339
+from falcon.http.accounts import require_admin
+from falcon.http.edge import Call, Edge, Told
+from falcon.http.problems import Problem, invalid
+from falcon.http.shapes import AccountLine, Imported, ImportLine, MessageLine, RoomLine
+from falcon.http.wire import Answer, check_text, from_validation, json_value, read_body
+
+_line: Final = msgspec.json.Decoder(ImportLine)
+_encode: Final = msgspec.json.Encoder().encode
+_LINES_MAX: Final = 2_000
+_CHUNK_MESSAGES: Final = 250  # of one room in one command, so that an append stays small
+_CHUNK_BYTES: Final = 200_000
+_AT_ONCE: Final = 64  # commands on their way together
+_PATIENCE_SECONDS: Final = 10.0
+
+L = TypeVar("L")
+T = TypeVar("T")
+
+
+async def import_lines(edge: Edge, call: Call) -> Answer:
+    """Answered when all of it can be read, since the next request may name what this one made."""
+    require_admin(call)
+    call.headers.pop(b"idempotency-key", None)  # not needed, and one key would stand for many commands
+    lines = _parse(await _ndjson(edge, call), edge)
+    await _Check(edge).check(lines)
+    importing = _Import(edge, call)
+    accounts = await importing.accounts([line for line in lines if isinstance(line, AccountLine)])
+    rooms = await importing.rooms([line for line in lines if isinstance(line, RoomLine)])
+    imported, skipped = await importing.messages([line for line in lines if isinstance(line, MessageLine)])
+    position = await importing.readable()
+    return json_value(200, Imported(accounts, rooms, imported, skipped), *position)
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+async def _ndjson(edge: Edge, call: Call) -> list[bytes]:
+    media_type = call.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if media_type != b"application/x-ndjson":
+        raise Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/x-ndjson.")
+    body = await read_body(call.request, call.headers, edge.bounds.import_body_max)
+    lines = [line for line in body.split(b"\n") if line.strip()]
+    if len(lines) > _LINES_MAX:
+        raise Problem(413, "too_large", f"At most {_LINES_MAX} lines a request.")
+    return lines
+
+
+def _parse(lines: Sequence[bytes], edge: Edge) -> list[ImportLine]:
+    parsed: list[ImportLine] = []
+    for number, data in enumerate(lines, 1):
+        try:
+            line = _line.decode(data)
+        except msgspec.ValidationError as error:
+            raise from_validation(error, f"line {number}: ") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, "malformed", f"Line {number} is not JSON: {error}.") from None
+        for name in ("created_at", "posted_at", "edited_at"):
+            _check_time(getattr(line, name, None), f"line {number}: {name}")
+        if isinstance(line, MessageLine):
+            check_text(line.text, edge.bounds.text_max, f"line {number}: text")
+            if not line.deleted and not line.text:
+                raise invalid(f"line {number}: text", "must be at least 1 byte")
+        parsed.append(line)
+    return parsed
+
+
+def _check_time(text: str | None, field: str) -> None:
+    if text is not None:
+        try:
+            parse_rfc3339(text)
+        except (ValueError, OverflowError):
+            raise invalid(field, "must be a time as in 2026-11-25T09:30:00.123Z") from None
+
+
+class _Check:
+    """The rules that need the tables: who and what is named exists, and messages go on without a gap."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._store = edge.store
+        self._accounts: dict[int, bool] = {}
+        self._last_seqs: dict[RoomId, int] = {}
+
+    async def check(self, lines: Sequence[ImportLine]) -> None:
+        """Raises Problem 404 or 422, naming the line."""
+        for number, line in enumerate(lines, 1):
+            if isinstance(line, RoomLine):
+                await self._room(line, f"line {number}: ")
+            elif isinstance(line, MessageLine):
+                await self._message(line, f"line {number}: ")
+
+    async def _room(self, line: RoomLine, at: str) -> None:
+        for index, member in enumerate(line.members):
+            await self._account(member.account_id, f"{at}members[{index}].account_id")
+        if line.kind == "group" and not any(member.role == "admin" for member in line.members):
+            raise invalid(f"{at}members", "a group room needs at least one admin")
+        if line.kind == "direct" and len({member.account_id for member in line.members}) != 2:
+            raise invalid(f"{at}members", "a direct room has exactly two members")
+
+    async def _message(self, line: MessageLine, at: str) -> None:
+        if line.room_id not in self._last_seqs:
+            room = await self._store.room(line.room_id)
+            if room is None:
+                raise Problem(404, "room_not_found", f"{at}there is no room {line.room_id}")
+            self._last_seqs[line.room_id] = room.last_seq
+        last_seq = self._last_seqs[line.room_id]
+        if line.seq > last_seq + 1:
+            raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
+        self._last_seqs[line.room_id] = max(last_seq, line.seq)
+        await self._account(line.author_id, f"{at}author_id")
+        for account_id in line.mentions:
+            await self._account(account_id, f"{at}mentions")
+        if line.reply_to is not None and line.reply_to >= line.seq:
+            raise invalid(f"{at}reply_to", "must be a message before this one")
+
+    async def _account(self, account_id: int, field: str) -> None:
+        if account_id not in self._accounts:
+            self._accounts[account_id] = await self._store.account(account_id) is not None
+        if not self._accounts[account_id]:
+            raise invalid(field, f"there is no account {account_id}")
+
+
+# --- execution --------------------------------------------------------------------------------------------------------
+
+
+class _Import:
+    """The commands of one request, some at once, and where they stand."""
+
+    def __init__(self, edge: Edge, call: Call) -> None:
+        self._edge = edge
+        self._call = call
+        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._until = time.monotonic() + _PATIENCE_SECONDS
+        self._positions: dict[int, int] = {}
+
+    async def accounts(self, lines: Sequence[AccountLine]) -> dict[str, int]:
+        return await self._each(lines, self._account)
+
+    async def rooms(self, lines: Sequence[RoomLine]) -> dict[str, int]:
+        return await self._each(lines, self._room)
+
+    async def messages(self, lines: Sequence[MessageLine]) -> tuple[int, int]:
+        """How many were imported, and how many were there already."""
+        by_room: dict[RoomId, list[MessageLine]] = {}
+        for line in lines:
+            by_room.setdefault(line.room_id, []).append(line)
+        counts = await _all(self._of_room(of_room) for of_room in by_room.values())
+        return sum(imported for imported, _ in counts), sum(skipped for _, skipped in counts)
+
+    async def readable(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Wait until reads show all of it; the header that says where it stands."""
+        for partition, offset in self._positions.items():
+            await self._edge.readable(partition, offset, max(0.0, self._until - time.monotonic()))
+        position = b",".join(b"%d:%d" % place for place in sorted(self._positions.items()))
+        return ((b"falcon-position", position),) if position else ()
+
+    @staticmethod
+    async def _each(lines: Sequence[L], make: "Callable[[L], Awaitable[tuple[str, int]]]") -> dict[str, int]:
+        return dict(await _all(make(line) for line in lines))
+
+    async def _account(self, line: AccountLine) -> tuple[str, int]:
+        answer = (await self._tell(CreateAccount(line.name, imported_as=_reference("account", line)))).answer
+        assert isinstance(answer, AccountAnswer)
+        return line.ref, answer.account_id
+
+    async def _room(self, line: RoomLine) -> tuple[str, int]:
+        command = ImportRoom(
+            imported_as=_reference("room", line),
+            kind=line.kind,
+            name=line.name,
+            description=line.description,
+            created_at=_utc(line.created_at),
+            members=tuple(Invitation(member.account_id, member.role) for member in line.members),
+        )
+        answer = (await self._tell(command)).answer
+        assert isinstance(answer, RoomAnswer)
+        return line.ref, answer.room_id
+
+    async def _of_room(self, lines: Sequence[MessageLine]) -> tuple[int, int]:
+        """The messages of one room, in order, some hundred a command."""
+        imported = skipped = 0
+        for chunk in _chunks(lines):
+            answer = (await self._tell(ImportMessages(chunk[0].room_id, tuple(map(_as_message, chunk))))).answer
+            assert isinstance(answer, ImportAnswer)
+            imported += answer.imported
+            skipped += answer.skipped
+        return imported, skipped
+
+    async def _tell(self, command: Command) -> Told:
+        """A full mailbox is waited for, within bounds: an import is in no hurry."""
+        while True:
+            try:
+                async with self._free:
+                    told = await self._edge.tell(self._call, command)
+            except Problem as problem:
+                if problem.code != "overloaded" or time.monotonic() > self._until:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                self._positions[told.partition] = max(told.offset, self._positions.get(told.partition, 0))
+                return told
+
+
+async def _all(tasks: "Iterable[Awaitable[T]]") -> list[T]:
+    return list(await asyncio.gather(*tasks))
+
+
+def _reference(kind: str, line: AccountLine | RoomLine) -> str:
+    """One text for a thing of a source, whatever characters the names have."""
+    return _encode((kind, line.source, line.ref)).decode()
+
+
+def _utc(text: str) -> str:
+    return rfc3339(parse_rfc3339(text))
+
+
+def _chunks(lines: Sequence[MessageLine]) -> list[list[MessageLine]]:
+    chunks: list[list[MessageLine]] = []
+    size = 0
+    for line in lines:
+        if not chunks or len(chunks[-1]) >= _CHUNK_MESSAGES or size + len(line.text) > _CHUNK_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(line)
+        size += len(line.text)
+    return chunks
+
+
+def _as_message(line: MessageLine) -> Message:
+    """A deleted one has lost what it said and whom it mentioned."""
+    return Message(
+        line.room_id,
+        line.seq,
+        line.author_id,
+        "" if line.deleted else line.text,
+        _utc(line.posted_at),
+        None if line.edited_at is None else _utc(line.edited_at),
+        line.deleted,
+        line.reply_to,
+        () if line.deleted else tuple(dict.fromkeys(line.mentions)),
+    )

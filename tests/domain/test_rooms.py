@@ -1,0 +1,135 @@
+from falcon.domain.answers import Done, RoomAnswer
+from falcon.domain.commands import ChangeRoom, CreateRoom, DeleteRoom, Invitation
+from falcon.domain.events import Membership, RoomChanged, RoomCreated, RoomDeleted
+from falcon.domain.rejections import Invalid, NotAllowed, NotAMember, RoomNotFound
+from tests.support.builders import (
+    ANN,
+    BOB,
+    CAT,
+    DAN,
+    DIRECT,
+    NEW,
+    NOW_TEXT,
+    ROOM,
+    a_conversation,
+    a_direct_room,
+    a_group,
+    gone,
+    invited,
+)
+from tests.support.given import given
+
+FOR_EVER = NotAllowed("a direct room cannot be changed: it is the one room of two accounts, for ever")
+
+
+# --- making -----------------------------------------------------------------------------------------------------------
+
+
+def test_who_makes_a_room_is_its_admin() -> None:
+    given().when(CreateRoom(ANN, "Tea", "All about it")).then(
+        RoomCreated(NEW, "group", "Tea", "All about it", NOW_TEXT, (Membership(ANN, "admin"),))
+    ).answered(RoomAnswer(NEW, "group", "Tea", "All about it", "admin", 0, NOW_TEXT, created=True))
+
+
+def test_a_room_is_made_with_its_members() -> None:
+    given().when(CreateRoom(ANN, "Tea", members=invited(BOB) + invited(CAT, role="readonly"))).then(
+        RoomCreated(
+            NEW,
+            "group",
+            "Tea",
+            "",
+            NOW_TEXT,
+            (Membership(BOB, "member"), Membership(CAT, "readonly"), Membership(ANN, "admin")),
+        )
+    )
+
+
+def test_who_makes_a_room_is_its_admin_also_when_invited_as_less() -> None:
+    given().when(CreateRoom(ANN, "Tea", members=invited(ANN, role="readonly"))).then(
+        RoomCreated(NEW, "group", "Tea", "", NOW_TEXT, (Membership(ANN, "admin"),))
+    )
+
+
+def test_of_two_invitations_of_one_account_the_last_counts() -> None:
+    given().when(CreateRoom(ANN, "Tea", members=(Invitation(BOB, "admin"), Invitation(BOB, "readonly")))).then(
+        RoomCreated(NEW, "group", "Tea", "", NOW_TEXT, (Membership(BOB, "readonly"), Membership(ANN, "admin")))
+    )
+
+
+def test_a_room_is_not_made_with_an_account_that_is_not_there() -> None:
+    given().when(CreateRoom(ANN, "Tea", members=invited(BOB, DAN, CAT), unknown=1)).then_rejected(
+        Invalid("members[1].account_id", f"there is no account {DAN}")
+    )
+
+
+# --- changing ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_admin_renames_the_room_and_its_description_stays() -> None:
+    given(a_group(description="All about it"), a_conversation(3)).when(ChangeRoom(ANN, ROOM, name="Coffee")).then(
+        RoomChanged(ROOM, "Coffee", "All about it", ANN)
+    ).answered(RoomAnswer(ROOM, "group", "Coffee", "All about it", "admin", 3, NOW_TEXT))
+
+
+def test_an_admin_clears_the_description() -> None:
+    given(a_group(description="All about it")).when(ChangeRoom(ANN, ROOM, description="")).then(
+        RoomChanged(ROOM, "Tea", "", ANN)
+    )
+
+
+def test_a_room_that_is_called_so_already_does_not_change() -> None:
+    given(a_group()).when(ChangeRoom(ANN, ROOM, name="Tea")).then_nothing_happened().answered(
+        RoomAnswer(ROOM, "group", "Tea", "", "admin", 0, NOW_TEXT)
+    )
+
+
+def test_only_an_admin_changes_the_room() -> None:
+    given(a_group(members=[BOB])).when(ChangeRoom(BOB, ROOM, name="Mine")).then_rejected(
+        NotAllowed("only an admin of the room may change the room")
+    )
+
+
+def test_a_stranger_does_not_change_the_room() -> None:
+    given(a_group()).when(ChangeRoom(DAN, ROOM, name="Mine")).then_rejected(NotAMember(ROOM, DAN))
+
+
+def test_a_direct_room_has_no_name_to_change() -> None:
+    given(a_direct_room()).when(ChangeRoom(ANN, DIRECT, name="Us")).then_rejected(FOR_EVER)
+
+
+# --- deleting ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_admin_deletes_the_room_for_everybody_in_it() -> None:
+    given(a_group(members=[BOB])).when(DeleteRoom(ANN, ROOM)).answered(Done()).then(gone(ANN, BOB))
+
+
+def test_a_deletion_names_each_member_once() -> None:
+    everybody = range(1_000, 1_100)
+    decided = given(a_group(members=everybody)).when(DeleteRoom(ANN, ROOM)).decision
+    assert [sorted(event.members) for event in decided.events] == [[ANN, *everybody]]  # type: ignore[union-attr]
+
+
+def test_only_an_admin_deletes_the_room() -> None:
+    given(a_group(members=[BOB])).when(DeleteRoom(BOB, ROOM)).then_rejected(
+        NotAllowed("only an admin of the room may delete the room")
+    )
+
+
+def test_a_stranger_does_not_delete_the_room() -> None:
+    given(a_group()).when(DeleteRoom(DAN, ROOM)).then_rejected(NotAMember(ROOM, DAN))
+
+
+def test_a_deleted_room_is_not_found_any_more() -> None:
+    deleted = given(a_group(), RoomDeleted(ROOM, ANN, (ANN,)))
+    deleted.when(DeleteRoom(ANN, ROOM)).then_rejected(RoomNotFound(ROOM))
+    deleted.when(ChangeRoom(ANN, ROOM, name="Coffee")).then_rejected(RoomNotFound(ROOM))
+
+
+def test_a_room_that_never_was_is_not_found() -> None:
+    given().when(ChangeRoom(ANN, ROOM, name="Coffee")).then_rejected(RoomNotFound(ROOM))
+    given().when(DeleteRoom(ANN, ROOM)).then_rejected(RoomNotFound(ROOM))
+
+
+def test_nobody_deletes_a_direct_room() -> None:
+    given(a_direct_room()).when(DeleteRoom(ANN, DIRECT)).then_rejected(FOR_EVER)

@@ -1,0 +1,169 @@
+"""One record of every shape that was ever written to a log, and what it must decode to for ever.
+
+The bytes are in the files of this folder, ``NAME.vVERSION[.WHAT].json``; a file that is there is never changed. After
+a new event, version, answer or refusal: add it below, run ``python -m tests.history.samples``, which writes the files
+that are missing, and commit them. For a new version of an event its old samples stay here, with the event that their
+upcaster now makes of them. Of what has only got one more field with a default, the old sample goes to OUTGROWN, and a
+new one beside it.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from falcon.domain import answers, rejections
+from falcon.domain.answers import Answer
+from falcon.domain.events import (
+    AccountCreated,
+    CommandAnswered,
+    DirectRoomOpened,
+    Event,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    Membership,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReadMoved,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+    TokenIssued,
+    TokenRevoked,
+)
+from falcon.domain.message import Message
+from falcon.domain.rejections import Rejection
+from falcon.journal import codec
+from falcon.journal.envelope import CommandRef, Envelope
+
+FOLDER: Final = Path(__file__).parent
+
+# Where in the log the samples stand: the log itself keeps that, it is not in the bytes.
+PARTITION: Final = 1
+EPOCH: Final = 3
+N: Final = 17
+OFFSET: Final = 4_711
+
+ANN: Final = 65
+BOB: Final = 129
+ROOM: Final = 321
+AT: Final = 1_795_599_000_123
+AT_TEXT: Final = "2026-11-25T09:30:00.123Z"
+LATER_TEXT: Final = "2026-11-25T09:31:00.456Z"
+TOKEN_HASH: Final = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+SEALED: Final = "bm9uY2UgYW5kIHNlY3JldA"
+KEYED: Final = CommandRef(ANN, "a-key~of:64!", 2**64 - 1)
+
+TEXT: Final = 'Who wants tea? \0 "☕" e\u0301 👩🏽\u200d🚀 </script>\n\u2028'
+MESSAGE: Final = Message(ROOM, 42, ANN, TEXT, AT_TEXT, None, False, 7, (BOB, ANN))
+EDITED: Final = Message(ROOM, 42, ANN, "Coffee?", AT_TEXT, LATER_TEXT, False, 7, (ANN,))
+DELETED: Final = Message(ROOM, 42, ANN, "", AT_TEXT, LATER_TEXT, True, 7, ())
+
+
+def _record(event: Event, command: CommandRef | None = None, answer: Answer | Rejection | None = None) -> Envelope:
+    return Envelope(PARTITION, EPOCH, N, AT, event, command, answer)
+
+
+def _answered(answer: Answer | Rejection) -> Envelope:
+    return _record(CommandAnswered(), KEYED, answer)
+
+
+SAMPLES: Final[dict[str, Envelope]] = {
+    # Every event.
+    "room-created.v1": _record(
+        RoomCreated(
+            ROOM,
+            "group",
+            "Tea",
+            "All about it",
+            AT_TEXT,
+            (Membership(BOB, "readonly"), Membership(193, "member"), Membership(ANN, "admin")),
+        ),
+        KEYED,
+        answers.RoomAnswer(ROOM, "group", "Tea", "All about it", "admin", 0, AT_TEXT, None, True),
+    ),
+    "room-created.v1.direct": _record(
+        RoomCreated(ROOM, "direct", "", "", AT_TEXT, (Membership(ANN, "member"), Membership(BOB, "member")))
+    ),
+    "room-created.v1.imported": _record(
+        RoomCreated(ROOM, "group", "Tea", "", AT_TEXT, (Membership(ANN, "admin"),), "room/elsewhere/R-1")
+    ),
+    "room-changed.v1": _record(
+        RoomChanged(ROOM, "Coffee", "", ANN),
+        KEYED,
+        answers.RoomAnswer(ROOM, "group", "Coffee", "", "admin", 42, AT_TEXT),
+    ),
+    "room-deleted.v1": _record(RoomDeleted(ROOM, ANN, (ANN, BOB)), KEYED, answers.Done()),
+    "member-joined.v1": _record(
+        MemberJoined(ROOM, BOB, "readonly", 42, ANN), KEYED, answers.MemberAnswer(BOB, "readonly", 42)
+    ),
+    "member-changed.v1": _record(MemberChanged(ROOM, BOB, "admin", ANN)),
+    "member-left.v1": _record(MemberLeft(ROOM, BOB, ANN), KEYED, answers.Done()),
+    "message-posted.v1": _record(MessagePosted(MESSAGE, 42), KEYED),
+    "message-posted.v1.without-a-key": _record(
+        MessagePosted(Message(ROOM, 1, ANN, "Who wants tea?", AT_TEXT, None, False, None, ()))
+    ),
+    "message-posted.v1.imported": _record(MessagePosted(DELETED)),
+    "message-edited.v1": _record(MessageEdited(EDITED, 5, (BOB,)), KEYED),
+    "message-deleted.v1": _record(MessageDeleted(DELETED, 6, (ANN,)), KEYED, answers.Done()),
+    "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41), KEYED, answers.ReadAnswer(ROOM, 41, 3, 2)),
+    "account-created.v1": _record(
+        AccountCreated(ANN, "Ann", True, AT_TEXT), KEYED, answers.AccountAnswer(ANN, "Ann", SEALED)
+    ),
+    "account-created.v1.imported": _record(AccountCreated(ANN, "Ann", False, AT_TEXT, "account/elsewhere/A-1")),
+    "token-issued.v1": _record(TokenIssued(ANN, 2, TOKEN_HASH, AT_TEXT), KEYED, answers.TokenAnswer(2, SEALED)),
+    "token-revoked.v1": _record(TokenRevoked(ANN, 2, TOKEN_HASH), KEYED, answers.Done()),
+    "direct-room-opened.v1": _record(DirectRoomOpened(ANN, BOB, ROOM)),
+    "command-answered.v1": _answered(answers.Done()),
+    # Every answer that a retry may get.
+    "command-answered.v1.message-answer": _answered(answers.MessageAnswer(MESSAGE)),
+    "command-answered.v1.room-answer": _answered(
+        answers.RoomAnswer(ROOM, "direct", "", "", "member", 42, AT_TEXT, BOB, False)
+    ),
+    "command-answered.v1.member-answer": _answered(answers.MemberAnswer(BOB, "member", 41)),
+    "command-answered.v1.read-answer": _answered(answers.ReadAnswer(ROOM, 41, 3, 2)),
+    "command-answered.v1.account-answer": _answered(answers.AccountAnswer(ANN, "Ann")),
+    "command-answered.v1.token-answer": _answered(answers.TokenAnswer(2)),
+    "command-answered.v1.import-answer": _answered(answers.ImportAnswer(250, 3)),
+    # Every refusal that a retry may get.
+    "command-answered.v1.room-not-found": _answered(rejections.RoomNotFound(ROOM)),
+    "command-answered.v1.not-a-member": _answered(rejections.NotAMember(ROOM, BOB)),
+    "command-answered.v1.member-not-found": _answered(rejections.MemberNotFound(ROOM, BOB)),
+    "command-answered.v1.account-not-found": _answered(rejections.AccountNotFound(BOB)),
+    "command-answered.v1.token-not-found": _answered(rejections.TokenNotFound(ANN, 9)),
+    "command-answered.v1.message-not-found": _answered(rejections.MessageNotFound(ROOM, 99)),
+    "command-answered.v1.message-is-deleted": _answered(rejections.MessageIsDeleted(ROOM, 42)),
+    "command-answered.v1.not-the-author": _answered(rejections.NotTheAuthor(ROOM, 42)),
+    "command-answered.v1.read-only": _answered(rejections.ReadOnly(ROOM)),
+    "command-answered.v1.not-allowed": _answered(rejections.NotAllowed("only an admin of the room may do that")),
+    "command-answered.v1.last-admin": _answered(rejections.LastAdmin(ROOM)),
+    "command-answered.v1.invalid": _answered(rejections.Invalid("seq", "must be at most 42")),
+    # These two are values of the same kind, but nobody keeps them: the key is another request's, or the sender's view
+    # was too old. A log that has one decodes all the same.
+    "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
+    "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
+}
+
+
+# Samples that are read for ever, but that would have some more field if they were written today.
+OUTGROWN: Final[frozenset[str]] = frozenset()
+
+
+def path_of(sample: str) -> Path:
+    return FOLDER / f"{sample}.json"
+
+
+def name_and_version(sample: str) -> tuple[str, int]:
+    name, version, *_ = sample.split(".")
+    return name, int(version.removeprefix("v"))
+
+
+def write_missing() -> None:
+    for sample, envelope in SAMPLES.items():
+        name, version = name_and_version(sample)
+        if not path_of(sample).exists() and codec.names()[name] == version:
+            path_of(sample).write_bytes(codec.encode(envelope))
+
+
+if __name__ == "__main__":
+    write_missing()

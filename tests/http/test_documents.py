@@ -1,0 +1,204 @@
+"""The OpenAPI document and the page made from it."""
+
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+
+from falcon import __version__
+from falcon.domain import limits
+from falcon.http.operations import OPERATIONS
+from tests.support.http import Falcon, Json
+
+# What the contract names, in its order; the rest of the API is Falcon's own.
+PROMISED = [
+    ("GET", "/v1/me"),
+    ("POST", "/v1/accounts"),
+    ("POST", "/v1/rooms"),
+    ("PUT", "/v1/direct/{account_id}"),
+    ("GET", "/v1/rooms"),
+    ("GET", "/v1/rooms/{room_id}"),
+    ("PATCH", "/v1/rooms/{room_id}"),
+    ("DELETE", "/v1/rooms/{room_id}"),
+    ("GET", "/v1/rooms/{room_id}/members"),
+    ("PUT", "/v1/rooms/{room_id}/members/{account_id}"),
+    ("DELETE", "/v1/rooms/{room_id}/members/{account_id}"),
+    ("POST", "/v1/rooms/{room_id}/messages"),
+    ("GET", "/v1/rooms/{room_id}/messages"),
+    ("GET", "/v1/rooms/{room_id}/messages/{seq}"),
+    ("PATCH", "/v1/rooms/{room_id}/messages/{seq}"),
+    ("DELETE", "/v1/rooms/{room_id}/messages/{seq}"),
+    ("PUT", "/v1/rooms/{room_id}/read"),
+]
+
+
+@pytest.fixture(scope="module")
+def document(falcon: Falcon) -> Json:
+    answer = falcon.send("GET", "/openapi.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    return dict(answer.json())
+
+
+@pytest.fixture(scope="module")
+def page(falcon: Falcon) -> httpx.Response:
+    answer = falcon.send("GET", "/docs")
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
+    return answer
+
+
+def values(node: Any, key: str) -> Iterator[Any]:
+    """Every value that stands under the key, however deep."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            if name == key:
+                yield value
+            yield from values(value, key)
+    elif isinstance(node, list):
+        for item in node:
+            yield from values(item, key)
+
+
+def operations(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+def test_the_document_is_openapi_3_1(document: Json) -> None:
+    assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
+    assert document["info"]["title"] == "Falcon" and document["info"]["version"] == __version__
+    assert document["components"]["securitySchemes"]["token"] == {"type": "http", "scheme": "bearer"}
+
+
+def test_the_document_has_every_operation_once(document: Json) -> None:
+    described = [(method, path) for method, path, _ in operations(document)]
+    assert set(PROMISED) <= set(described)
+    assert sorted(described) == sorted((operation.method, operation.path) for operation in OPERATIONS)
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names))
+
+
+def test_every_reference_leads_somewhere(document: Json) -> None:
+    references = set(values(document, "$ref"))
+    assert references
+    for reference in references:
+        assert reference.startswith("#/components/schemas/")
+        assert reference.rpartition("/")[2] in document["components"]["schemas"]
+
+
+def test_every_parameter_of_a_path_is_described(document: Json) -> None:
+    for _, path, operation in operations(document):
+        described = {each["name"] for each in operation["parameters"] if each["in"] == "path"}
+        assert described == set(re.findall(r"{(\w+)}", path))
+
+
+def test_commands_take_a_key_and_queries_a_position(document: Json) -> None:
+    for method, path, operation in operations(document):
+        headers = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
+        if method == "GET":
+            assert headers == {"Falcon-Position", "Falcon-Wait"}
+        elif path != "/v1/import":
+            assert headers == {"Idempotency-Key"}
+            for status, response in operation["responses"].items():
+                if status.startswith("2"):
+                    assert {"Falcon-Position", "Idempotency-Replayed"} <= set(response["headers"])
+
+
+def test_every_refusal_is_described_as_a_problem(document: Json) -> None:
+    for _, _, operation in operations(document):
+        assert {"401", "422", "503"} <= set(operation["responses"])
+        for status, response in operation["responses"].items():
+            if int(status) >= 400:
+                assert list(response["content"]) == ["application/problem+json"]
+
+
+def test_the_types_say_the_limits(document: Json) -> None:
+    schemas = document["components"]["schemas"]
+    name = schemas["NewRoom"]["properties"]["name"]
+    assert (name["minLength"], name["maxLength"]) == (1, limits.NAME_CHARS_MAX)
+    assert schemas["NewMessage"]["properties"]["mentions"]["maxItems"] == limits.MENTIONS_MAX
+    assert schemas["Message"]["properties"]["room_id"]["type"] == "integer"
+    assert set(schemas["NewMessage"]["required"]) == {"text"}
+    for request in ("NewRoom", "NewMessage", "MessageChange", "RoomChange", "MemberRole", "ReadMark", "NewAccount"):
+        assert schemas[request]["additionalProperties"] is False
+
+
+def test_the_document_points_nowhere_outside(document: Json) -> None:
+    assert "://" not in json.dumps(document)
+
+
+def test_the_document_is_for_everybody(falcon: Falcon) -> None:
+    assert falcon.send("GET", "/").json() == {"name": "Falcon", "docs": "/docs", "openapi": "/openapi.json"}
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """What a page would load or lead to, and whether its tags fit together."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in ("meta", "link", "br", "hr", "img", "input"):
+            self._open.append(tag)
+        for name, value in attrs:
+            if name in ("href", "src", "srcset", "action", "data", "poster"):
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.append(value or "")
+            assert not name.startswith("on")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+
+def test_the_page_needs_nothing_but_itself(page: httpx.Response) -> None:
+    """No script, no picture, no style sheet, and no link that leads away."""
+    parsed = Page(page.text)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & set(parsed.tags)
+    assert all(link == "/openapi.json" or link.startswith("#") for link in parsed.links)
+    assert "url(" not in page.text and "@import" not in page.text
+
+
+def test_the_browser_holds_the_page_to_it(page: httpx.Response) -> None:
+    policy = dict(rule.strip().split(" ", 1) for rule in page.headers["content-security-policy"].split(";"))
+    assert policy == {
+        "default-src": "'none'",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'none'",
+    }
+
+
+def test_the_page_has_every_operation_and_every_type(page: httpx.Response, document: Json) -> None:
+    parsed = Page(page.text)
+    for method, path, operation in operations(document):
+        assert f'<span class="m">{method}</span> <code>{path}</code>' in page.text
+        assert operation["operationId"]
+    assert set(document["components"]["schemas"]) <= set(parsed.ids)
+    assert {link[1:] for link in parsed.links if link.startswith("#")} <= set(parsed.ids)
+    assert len(parsed.ids) == len(set(parsed.ids))
+
+
+@pytest.mark.parametrize("host", ['"><script>alert(1)</script>', "x'onmouseover='y", "<b>", "{url}", "%s", "a b", ""])
+def test_the_page_believes_no_host(falcon: Falcon, host: str) -> None:
+    answer = falcon.send("GET", "/docs", headers={"Host": host})
+    assert answer.status_code == 200
+    assert not {"script", "b"} & set(Page(answer.text).tags)

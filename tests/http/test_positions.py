@@ -1,0 +1,144 @@
+"""One reads what one wrote: positions of writes, and reads that wait for them."""
+
+import re
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from falcon.http.edge import EdgeLimits
+from tests.http.commands import COMMANDS, Scene, set_scene
+from tests.support.http import Falcon, Json, Person, Room, problem, texts
+
+POSITION = re.compile(r"(\d+):(\d+)(,\d+:\d+)*")
+UNREACHABLE = "0:999999999999999999"
+
+
+@pytest.fixture
+def scene(falcon: Falcon) -> Scene:
+    return set_scene(falcon)
+
+
+def readers(scene: Scene) -> list[tuple[Person, str]]:
+    """Every query."""
+    room = scene.room
+    return [
+        (scene.anna, "/v1/me"),
+        (scene.anna, "/v1/rooms"),
+        (scene.anna, f"{room}"),
+        (scene.anna, f"{room}/members"),
+        (scene.anna, f"{room}/messages"),
+        (scene.anna, f"{room}/messages/1"),
+        (scene.anna, f"/v1/accounts/{scene.anna.account_id}/tokens"),
+        (scene.admin, "/v1/accounts"),
+        (scene.admin, "/v1/export"),
+    ]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_says_where_it_stands_and_reads_wait_for_it(falcon: Falcon, scene: Scene, name: str) -> None:
+    position = COMMANDS[name](scene).send().headers["falcon-position"]
+    match = POSITION.fullmatch(position)
+    assert match and int(match[1]) < falcon.settings.partitions
+    assert scene.anna.get("/v1/me", position=position, wait="0").status_code == 200
+
+
+def test_an_import_says_where_it_stands(admin: Person) -> None:
+    line = b'{"type":"account","source":"positions","ref":"1","name":"Dora"}'
+    done = admin.post("/v1/import", content=line, headers={"Content-Type": "application/x-ndjson"})
+    assert POSITION.fullmatch(done.headers["falcon-position"])
+
+
+def test_a_position_counts_on(anna: Person, room: Room) -> None:
+    offsets = []
+    for _ in range(3):
+        posted = anna.post(f"{room}/messages", {"text": "Hi"})
+        partition, offset = map(int, posted.headers["falcon-position"].split(":"))
+        assert partition == room.room_id % anna.falcon.settings.partitions
+        offsets.append(offset)
+    assert offsets == sorted(set(offsets))
+
+
+def test_several_positions_at_once(anna: Person, room: Room) -> None:
+    one = anna.post(f"{room}/messages", {"text": "Hi"}).headers["falcon-position"]
+    two = anna.post("/v1/rooms", {"name": "Another"}).headers["falcon-position"]
+    for both in (f"{one},{two}", f"{two}, {one}", ",".join([one, two] * 50)):
+        assert texts(dict(anna.get(f"{room}/messages", position=both, wait="0").json())) == ["Hi"]
+
+
+def test_a_read_waits_until_it_can_see_it(
+    falcon: Falcon, anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    position = anna.post(f"{room}/messages", {"text": "Hi"}).headers["falcon-position"]
+    applied, looks = falcon.edge.store.applied, []
+
+    async def behind(partition: int) -> int:
+        looks.append(partition)
+        return await applied(partition) if len(looks) > 5 else 0
+
+    monkeypatch.setattr(falcon.edge.store, "applied", behind)
+    assert texts(dict(anna.get(f"{room}/messages", position=position).json())) == ["Hi"]
+    assert looks == [int(position.split(":")[0])] * 6
+
+
+@pytest.mark.parametrize("wait", ["0", "0.05", "1e-2"])
+def test_what_cannot_be_reached_is_unavailable_within_the_wait(scene: Scene, wait: str) -> None:
+    for person, path in readers(scene):
+        started = time.monotonic()
+        answer = person.get(path, position=UNREACHABLE, wait=wait)
+        problem(answer, 503, "unavailable")
+        assert float(wait) <= time.monotonic() - started < float(wait) + 1
+        problem(person.get(path, position=f"0:0,{UNREACHABLE}", wait="0"), 503, "unavailable")
+
+
+def test_a_read_waits_two_seconds_unless_told_otherwise_and_ten_at_most() -> None:
+    assert (EdgeLimits().wait_seconds, EdgeLimits().wait_seconds_max) == (2, 10)
+
+
+def test_several_positions_share_the_wait(
+    falcon: Falcon, anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    clock = SimpleNamespace(monotonic=lambda: now)
+
+    async def later_each(partition: int) -> int:
+        """Partition N gets there 0.8 (N + 1) seconds from the start."""
+        nonlocal now
+        now += 0.2
+        return 1 if now - started > 0.8 * (partition + 1) else 0
+
+    started = now
+    monkeypatch.setattr("falcon.http.edge.time", clock)
+    monkeypatch.setattr(falcon.edge.store, "applied", later_each)
+    problem(anna.get(f"{room}/messages", position="0:0,1:0,2:0,3:0,4:0", wait="1"), 503, "unavailable")
+    assert now - started < 1.5
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        *("", " ", "x", "0", ":", "0:", ":0", "0:-1", "-1:0", "0:1.5", "0x1:0"),
+        *("64:0", "99999:0", "100000:0", "0:1234567890123456789", "0:" + "9" * 5000),
+        *("0:1,", ",", "0:1;0:2", "0:1 0:2", "é:0".encode(), "٠:٠".encode()),
+    ],
+)
+def test_a_position_is_as_a_command_gave_it(scene: Scene, position: str | bytes) -> None:
+    for person, path in readers(scene):
+        refused = person.get(path, headers={"Falcon-Position": position})
+        problem(refused, 400, "malformed", "Falcon-Position")
+
+
+@pytest.mark.parametrize("wait", ["", "x", "-1", "10.01", "11", "1e9", "nan", "inf", "-inf", "0x1", "１".encode()])
+def test_a_wait_is_0_to_10_seconds(anna: Person, wait: str | bytes) -> None:
+    refused = anna.get("/v1/me", headers={"Falcon-Position": "0:0", "Falcon-Wait": wait})
+    problem(refused, 422, "invalid", "Falcon-Wait")
+
+
+@pytest.mark.parametrize("wait", ["0", "0.5", "2", "10", "10.0"])
+def test_a_wait_for_what_can_be_read_takes_no_time(anna: Person, wait: str) -> None:
+    assert anna.get("/v1/me", position="0:0", wait=wait).status_code == 200
+
+
+def test_a_command_waits_for_nothing(anna: Person, room: Room) -> None:
+    body: Json = {"text": "Hi"}
+    assert anna.post(f"{room}/messages", body, position=UNREACHABLE, wait="0").status_code == 201

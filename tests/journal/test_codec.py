@@ -1,0 +1,138 @@
+import re
+from typing import Final
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from falcon.domain.answers import Answer
+from falcon.domain.events import Event, MessageEdited, MessagePosted
+from falcon.domain.rejections import Rejection
+from falcon.journal import codec
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import CommandRef, Envelope, Recorded
+from tests.support.builders import AWKWARD_TEXTS, a_message, anything, in_the_log, posted, tried
+
+PARTITION: Final = 7
+OFFSET: Final = 4_711
+WHERE: Final = f"partition {PARTITION}, offset {OFFSET}: "
+RECORD: Final = codec.encode(in_the_log(posted(1, text="Who wants tea?")))
+
+commands = st.builds(
+    CommandRef, anything(int), st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E)), st.integers(0, 2**64 - 1)
+)
+answers = st.none() | anything(Answer) | anything(Rejection)
+envelopes = st.builds(
+    Envelope,
+    st.integers(0, 4_095),
+    st.integers(0, 2**31),
+    st.integers(0, 2**53),
+    st.integers(0, 2**53),
+    anything(Event),
+    st.none() | commands,
+    answers,
+)
+
+
+def decode(data: bytes) -> Recorded:
+    return codec.decode(data, PARTITION, OFFSET, 1, 0)
+
+
+@tried(400)
+@given(envelopes, st.integers(0, 2**62))
+def test_what_is_written_is_what_is_read(envelope: Envelope, offset: int) -> None:
+    data = codec.encode(envelope)
+    recorded = codec.decode(data, envelope.partition, offset, envelope.epoch, envelope.n)
+    assert recorded == Recorded(offset, envelope)
+    assert codec.encode(recorded.envelope) == data
+
+
+def test_the_log_itself_knows_where_a_record_stands() -> None:
+    recorded = codec.decode(RECORD, 3, 99, 5, 8)
+    assert recorded.offset == 99
+    assert (recorded.envelope.partition, recorded.envelope.epoch, recorded.envelope.n) == (3, 5, 8)
+
+
+@pytest.mark.parametrize("text", AWKWARD_TEXTS, ids=ascii)
+def test_a_text_in_the_log_is_kept_byte_for_byte(text: str) -> None:
+    for written in (MessagePosted(a_message(1, text=text)), MessageEdited(a_message(1, text=text), 1)):
+        read = decode(codec.encode(in_the_log(written))).envelope.event
+        assert isinstance(read, MessagePosted | MessageEdited)
+        assert read.message.text.encode() == text.encode()
+
+
+def test_a_record_is_one_line_so_that_tools_can_show_it() -> None:
+    assert b"\n" not in codec.encode(in_the_log(posted(1, text="two\nlines\r\n")))
+
+
+# --- what does not decode ---------------------------------------------------------------------------------------------
+
+
+def test_an_event_of_a_newer_falcon_is_named_with_its_place_and_what_to_do() -> None:
+    with pytest.raises(Undecodable, match=re.escape(WHERE)) as error:
+        decode(b'{"type":"room-painted","version":1,"at":1,"event":{"colour":"blue"}}')
+    assert "'room-painted', 1" in str(error.value)
+    assert "written by a newer one, so run that" in str(error.value)
+
+
+def test_a_newer_version_of_a_known_event_is_not_guessed_at() -> None:
+    record = msgspec.json.decode(RECORD)
+    for version in (0, 2, 99):
+        with pytest.raises(Undecodable, match=re.escape(WHERE)) as error:
+            decode(msgspec.json.encode(record | {"version": version}))
+        assert f"'message-posted', {version}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\0" * 64,
+        b"\xff\xfe",
+        b"not JSON at all",
+        RECORD + b"}",
+        RECORD.replace(b'"at":', b'"when":'),
+        RECORD.replace(b'"version":1', b'"version":"one"'),
+        RECORD.replace(b'"seq":1', b'"seq":"first"'),
+        RECORD.replace(b'"seq":1,', b""),
+        RECORD.replace(b"Who", b"\\ud800"),
+        codec.encode(in_the_log(posted(1))).replace(b'"event":{', b'"answer":{"type":"no-such-answer"},"event":{'),
+    ],
+    ids=lambda data: repr(data[:12]) if len(data) < 20 else None,
+)
+def test_garbage_is_named_with_its_place(data: bytes) -> None:
+    with pytest.raises(Undecodable, match=re.escape(WHERE)):
+        decode(data)
+
+
+@pytest.mark.parametrize("length", range(len(RECORD)))
+def test_half_a_record_is_no_record(length: int) -> None:
+    with pytest.raises(Undecodable, match=re.escape(WHERE)):
+        decode(RECORD[:length])
+
+
+@pytest.mark.xfail(strict=True, raises=UnicodeDecodeError, reason="codec.decode lets UnicodeDecodeError through")
+@pytest.mark.parametrize("spoilt", [RECORD.replace(b"tea", b"\xffea"), RECORD.replace(b"posted", b"\xffosted", 1)])
+def test_a_flipped_bit_in_a_text_is_named_with_its_place(spoilt: bytes) -> None:
+    with pytest.raises(Undecodable, match=re.escape(WHERE)):
+        decode(spoilt)
+
+
+@pytest.mark.xfail(strict=True, raises=RecursionError, reason="codec.decode lets RecursionError through")
+def test_brackets_without_end_are_named_with_their_place() -> None:
+    with pytest.raises(Undecodable, match=re.escape(WHERE)):
+        decode(b'{"type":"message-posted","version":1,"at":1,"event":' + b"[" * 5_000)
+
+
+@tried(300)
+@given(st.integers(0, len(RECORD) - 1), st.integers(0x20, 0x7E))
+def test_a_record_with_a_wrong_character_decodes_or_says_where_it_is(at: int, character: int) -> None:
+    spoilt = RECORD[:at] + bytes([character]) + RECORD[at + 1 :]
+    try:
+        decode(spoilt)
+    except Undecodable as error:
+        assert str(error).startswith(WHERE)

@@ -1,0 +1,66 @@
+from typing import get_args
+
+import pytest
+
+from falcon.domain.events import (
+    AccountCreated,
+    AccountEvent,
+    CommandAnswered,
+    DirectRoomOpened,
+    Event,
+    MemberChanged,
+    MemberLeft,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReadMoved,
+    RoomChanged,
+    RoomEvent,
+    TokenIssued,
+    TokenRevoked,
+)
+from falcon.journal.envelope import Position, aggregate_of
+from tests.support.builders import ANN, BOB, NOW_TEXT, ROOM, a_group, a_message, gone, joined
+
+OF_THE_ROOM: list[Event] = [
+    a_group(),
+    RoomChanged(ROOM, "Coffee", "", ANN),
+    gone(ANN),
+    joined(BOB),
+    MemberChanged(ROOM, BOB, "admin", ANN),
+    MemberLeft(ROOM, BOB, BOB),
+    MessagePosted(a_message()),
+    MessageEdited(a_message(), 1),
+    MessageDeleted(a_message(), 1),
+    ReadMoved(ROOM, BOB, 1),
+]
+OF_THE_ACCOUNT: list[Event] = [
+    AccountCreated(ANN, "Ann", False, NOW_TEXT),
+    TokenIssued(ANN, 1, "c0ffee", NOW_TEXT),
+    TokenRevoked(ANN, 1, "c0ffee"),
+    DirectRoomOpened(ANN, BOB, ROOM),
+]
+
+
+@pytest.mark.parametrize("event", OF_THE_ROOM, ids=lambda event: type(event).__name__)
+def test_what_happens_in_a_room_belongs_to_the_room(event: Event) -> None:
+    assert aggregate_of(event) == ROOM
+
+
+@pytest.mark.parametrize("event", OF_THE_ACCOUNT, ids=lambda event: type(event).__name__)
+def test_what_happens_to_an_account_belongs_to_the_account(event: Event) -> None:
+    assert aggregate_of(event) == ANN
+
+
+def test_an_answer_that_changed_nothing_belongs_to_nobody() -> None:
+    assert aggregate_of(CommandAnswered()) == 0
+
+
+def test_every_event_belongs_somewhere() -> None:
+    assert {type(event) for event in OF_THE_ROOM} == set(get_args(RoomEvent))
+    assert {type(event) for event in OF_THE_ACCOUNT} == set(get_args(AccountEvent))
+    assert set(get_args(Event)) == {*get_args(RoomEvent), *get_args(AccountEvent), CommandAnswered}
+
+
+def test_a_reader_begins_before_everything() -> None:
+    assert Position() == (0, 0, 0)

@@ -1,0 +1,75 @@
+"""The names that stand in logs. A name that is here is never renamed or taken away: add new ones at the end."""
+
+from typing import get_args
+
+from falcon.domain.answers import Answer
+from falcon.domain.events import Event
+from falcon.domain.rejections import Rejection
+from falcon.journal import codec
+
+EVENTS = {
+    "RoomCreated": "room-created",
+    "RoomChanged": "room-changed",
+    "RoomDeleted": "room-deleted",
+    "MemberJoined": "member-joined",
+    "MemberChanged": "member-changed",
+    "MemberLeft": "member-left",
+    "MessagePosted": "message-posted",
+    "MessageEdited": "message-edited",
+    "MessageDeleted": "message-deleted",
+    "ReadMoved": "read-moved",
+    "AccountCreated": "account-created",
+    "TokenIssued": "token-issued",
+    "TokenRevoked": "token-revoked",
+    "DirectRoomOpened": "direct-room-opened",
+    "CommandAnswered": "command-answered",
+}
+
+ANSWERS = [
+    "message-answer",
+    "room-answer",
+    "member-answer",
+    "read-answer",
+    "account-answer",
+    "token-answer",
+    "import-answer",
+    "done",
+]
+
+REFUSALS = [
+    "room-not-found",
+    "not-a-member",
+    "member-not-found",
+    "account-not-found",
+    "token-not-found",
+    "message-not-found",
+    "message-is-deleted",
+    "not-the-author",
+    "read-only",
+    "not-allowed",
+    "last-admin",
+    "invalid",
+    "key-reused",
+    "not-yet-readable",
+]
+
+
+def test_events_are_called_in_the_log_what_they_have_always_been_called() -> None:
+    assert list(codec.names()) == list(EVENTS.values())
+
+
+def test_every_event_has_a_name() -> None:
+    assert [event.__name__ for event in get_args(Event)] == list(EVENTS)
+
+
+def test_answers_are_called_in_the_log_what_they_have_always_been_called() -> None:
+    assert [answer.__struct_config__.tag for answer in get_args(Answer)] == ANSWERS
+
+
+def test_refusals_are_called_in_the_log_what_they_have_always_been_called() -> None:
+    assert [refusal.__struct_config__.tag for refusal in get_args(Rejection)] == REFUSALS
+
+
+def test_an_answer_and_a_refusal_are_never_taken_for_each_other() -> None:
+    assert len({*ANSWERS, *REFUSALS}) == len(ANSWERS) + len(REFUSALS)
+    assert {kind.__struct_config__.tag_field for kind in (*get_args(Answer), *get_args(Rejection))} == {"type"}

@@ -1,0 +1,104 @@
+"""Some hundred events in which everything happens, decided by the domain itself."""
+
+import random
+from collections.abc import Iterator
+
+from falcon.domain.commands import (
+    ChangeRoom,
+    Command,
+    CreateAccount,
+    CreateRoom,
+    DeleteMessage,
+    DeleteRoom,
+    EditMessage,
+    ImportMessages,
+    ImportRoom,
+    Invitation,
+    IssueToken,
+    MoveRead,
+    OpenDirect,
+    PostMessage,
+    PutMember,
+    RemoveMember,
+    RevokeToken,
+)
+from falcon.domain.decider import Decided
+from falcon.domain.events import CommandAnswered, Event, MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.message import Message
+from tests.support.builders import AWKWARD_TEXTS, NOW, a_message, nth_id
+from tests.support.given import World
+
+_PEOPLE = 6
+
+
+class BusyFalcon:
+    """``events`` are what came of asking for everything at random; ``world`` and ``messages`` what they lead to."""
+
+    def __init__(self, seed: int, length: int = 400) -> None:
+        self._random = random.Random(seed)
+        self._made = 0
+        self.world = World()
+        self.messages: dict[tuple[int, int], Message] = {}
+        self.events: list[Event] = []
+        for command in self._beginning():
+            self._ask(command)
+        while len(self.events) < length:
+            self._ask(self._anything())
+
+    def _ask(self, command: Command) -> None:
+        at = NOW + 1_000 * len(self.events)
+        decision = self.world.decide(command, at, nth_id(self._made + 1))
+        if not isinstance(decision, Decided):
+            return
+        # A keyed command that changes nothing leaves a record all the same.
+        events = decision.events or (CommandAnswered(),)
+        for event in events:
+            if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
+                self.messages[event.message.room_id, event.message.seq] = event.message
+        self.world = self.world.after(*events)
+        self._made = len(self.world.rooms) + len(self.world.accounts)
+        self.events += events
+
+    def _beginning(self) -> Iterator[Command]:
+        for number in range(_PEOPLE):
+            yield CreateAccount(f"Account {number}\0", is_admin=number == 0, token_hash=f"hash {number}")
+        ann, bob, cat = (nth_id(number) for number in (1, 2, 3))
+        yield CreateRoom(ann, "Tea", "", (Invitation(bob), Invitation(cat, "readonly")))
+        yield CreateRoom(bob, "Coffee", "☕", (Invitation(ann, "admin"), Invitation(cat)))
+        yield OpenDirect(cat, ann)
+        yield ImportRoom("room/there/1", "group", "Old", "", "2019-04-01T12:00:00.000Z", (Invitation(cat, "admin"),))
+
+    def _anything(self) -> Command:
+        pick, number = self._random.choice, self._random.randrange
+        by, other = self._somebody(), self._somebody()
+        room_id = pick(list(self.world.rooms))
+        room = self.world.rooms[room_id]
+        seq = number(1, room.last_seq + 2)
+        known, revision = self.messages.get((room_id, seq)), room.revision
+        if known is not None and number(2):
+            by = known.author_id
+        likely: list[Command] = [
+            PostMessage(by, room_id, pick(["Hi", *AWKWARD_TEXTS]), None, tuple(room.members)[: number(3)]),
+            PostMessage(by, room_id, "Me", seq - 1 or None),
+            EditMessage(by, room_id, seq, "Ho", pick([None, (), tuple(room.members)[:1]]), known, revision),
+            MoveRead(by, room_id, seq - 1, bool(number(2))),
+            ImportMessages(room_id, tuple(a_message(seq + i, by=other, room_id=room_id) for i in range(3))),
+        ]
+        seldom: list[Command] = [
+            DeleteMessage(by, room_id, seq, known, revision),
+            PutMember(by, room_id, other, pick(["admin", "member", "readonly"])),
+            RemoveMember(by, room_id, other),
+            ChangeRoom(by, room_id, pick(["Tea", "Coffee", "水\0"]), pick([None, "", "about"])),
+            OpenDirect(by, other),
+            IssueToken(by, f"hash {number(1_000)}"),
+            RevokeToken(by, number(1, 4)),
+        ]
+        rare: list[Command] = [
+            DeleteRoom(by, room_id),
+            CreateRoom(by, "More", "", (Invitation(other),)),
+            CreateAccount("Another", imported_as=f"account/there/{number(1_000)}"),
+        ]
+        return pick(pick([likely, likely, likely, seldom, seldom, rare] if number(5) else [likely]))
+
+    def _somebody(self) -> int:
+        return nth_id(self._random.randrange(1, _PEOPLE + 1))

@@ -1,0 +1,32 @@
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from falcon.telemetry import metrics
+from tests.projections.embedded import Embedded
+
+
+@pytest.fixture
+def falcon(tmp_path: Path) -> Iterator[Embedded]:
+    with Embedded(tmp_path / "falcon.db") as falcon:
+        yield falcon
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """What the runners log, wherever else the process sends its log."""
+    log = logging.getLogger("falcon.projections")
+    log.addHandler(caplog.handler)
+    before = log.level, log.propagate
+    log.level, log.propagate = logging.INFO, False
+    yield caplog
+    log.removeHandler(caplog.handler)
+    log.level, log.propagate = before
+
+
+@pytest.fixture(autouse=True)
+def _fresh_gauges() -> Iterator[None]:
+    yield
+    metrics.projection_stopped.clear()

@@ -1,0 +1,145 @@
+"""A log with its read tables in one file, as an embedded Falcon has them, for one thread."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.database import READ_TABLES
+from falcon.adapters.sqlite.journal import SqliteJournal
+from falcon.adapters.sqlite.read_store import SqliteReadStore
+from falcon.adapters.sqlite.source import SqliteSource
+from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
+from falcon.domain.events import Event
+from falcon.journal import codec
+from falcon.journal.envelope import Envelope, Position
+from falcon.journal.ports import Append, Outcome
+from falcon.projections.projection import PROJECTIONS, Project
+from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from tests.support.builders import NOW, PARTITION, PARTITIONS
+
+T = TypeVar("T")
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+_DURABLE_SECONDS = 30
+
+
+class Embedded:
+    """``inline``: the projections that are applied within each commit."""
+
+    def __init__(self, path: Path, inline: Mapping[str, Project] = PROJECTIONS) -> None:
+        database.prepare(path, PARTITIONS)
+        self.path = path
+        self._woken = threading.Event()
+        connection = database.connect(path)
+        projector = InlineProjector(inline, SqliteTables(connection), partial(SqliteSavepoint, connection))
+        self._journal = SqliteJournal(connection, self._woken.set, projector.apply)
+        self._epoch = self._journal.takeover([PARTITION], "a test")[PARTITION].epoch
+        self._n = 0
+        self._away = 0
+        self._other = database.connect(path, synchronous="NORMAL")
+        self._reading = database.connect(path, writable=False)
+        self.source = SqliteSource(database.connect(path, writable=False))
+        self.tables = SqliteTables(self._other)
+        self.store = SqliteReadStore(self._reading)
+
+    def __enter__(self) -> "Embedded":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._journal.close()
+        self._other.close()
+        self._reading.close()
+
+    # --- the log ------------------------------------------------------------------------------------------------------
+
+    def append(self, *events: Event) -> None:
+        """In one commit; durable when this returns."""
+        self.submit(*events)
+        self.settle()
+
+    def submit(self, *events: Event) -> None:
+        """As ``append``, but without waiting."""
+        first = self._n
+        envelopes = [Envelope(PARTITION, self._epoch, n, NOW + n, event) for n, event in enumerate(events, first)]
+        self._n += len(events)
+        append = Append(PARTITION, self._epoch, envelopes, [codec.encode(envelope) for envelope in envelopes])
+        self._away += 1
+        self._journal.submit([append])
+
+    def settle(self) -> None:
+        """Wait until everything submitted is durable."""
+        while self._away:
+            assert self._woken.wait(_DURABLE_SECONDS), "the journal does not answer"
+            self._woken.clear()
+            for collected in self._journal.collect():
+                assert collected.outcome is Outcome.DURABLE
+                self._away -= 1
+
+    def everything(self) -> list[Event]:
+        """What the log holds, from its beginning."""
+        recorded, _ = self.source.read({PARTITION: Position()}, 10_000)
+        return [each.envelope.event for each in recorded]
+
+    def spoil(self, data: bytes) -> None:
+        """Put a record that no codec wrote at the end of the log."""
+        (offset,) = self._fetch("UPDATE log SET next = next + 1 RETURNING next - 1")[0]
+        self._other.execute("INSERT INTO journal VALUES (?, ?, 1, 0, ?)", (offset, PARTITION, data))
+
+    # --- the tables ---------------------------------------------------------------------------------------------------
+
+    def catch_up(self, projections: Mapping[str, Project] = PROJECTIONS) -> CatchUp:
+        return CatchUp(projections, self.source, self.tables)
+
+    def caught_up(self, projections: Mapping[str, Project] = PROJECTIONS) -> "Embedded":
+        catch_up = self.catch_up(projections)
+        while catch_up.step():
+            pass
+        return self
+
+    def rebuild(self, name: str, project: Project | None = None) -> int:
+        return Rebuild(name, project or PROJECTIONS[name], self.source, self.tables).run()
+
+    def stand_at(self, offset: int) -> None:
+        """As if the tables had been written, and the crash had come before their position was."""
+        self._other.execute("UPDATE projections SET applied = ?", (offset,))
+
+    def rows(self, *projections: str) -> Rows:
+        """Everything in the live tables, of all projections or of these."""
+        return {
+            table: sorted(self._fetch(f"SELECT * FROM {table}"))
+            for projection in projections or READ_TABLES
+            for table in READ_TABLES[projection]
+        }
+
+    def applied(self) -> dict[str, int]:
+        return dict(self._fetch("SELECT name, applied FROM projections"))
+
+    def table_names(self) -> set[str]:
+        return {name for (name,) in self._fetch("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+
+    def _fetch(self, sql: str) -> list[Any]:
+        return list(self._other.execute(sql))
+
+
+def asked(query: Coroutine[Any, Any, T]) -> T:
+    """The answer to a query of the read store."""
+    return asyncio.run(query)
+
+
+def in_batches(events: Sequence[Event], sizes: Sequence[int]) -> list[Sequence[Event]]:
+    """``sizes`` come round again and again."""
+    batches: list[Sequence[Event]] = []
+    start = 0
+    while start < len(events):
+        size = sizes[len(batches) % len(sizes)]
+        batches.append(events[start : start + size])
+        start += size
+    return batches

@@ -1,0 +1,89 @@
+"""However the tables came to be, they say the same: what has happened, no more and no less."""
+
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from falcon.domain.events import Event
+from falcon.domain.message import Message
+from falcon.projections.projection import PROJECTIONS
+from tests.projections.busy import BusyFalcon
+from tests.projections.embedded import Embedded, in_batches
+from tests.support.builders import in_the_log
+
+SEEDS = range(4)
+
+
+@pytest.fixture(scope="module", params=SEEDS)
+def busy(request: pytest.FixtureRequest) -> BusyFalcon:
+    return BusyFalcon(request.param)
+
+
+def test_in_these_histories_everything_happens() -> None:
+    happened = {type(event) for seed in SEEDS for event in BusyFalcon(seed).events}
+    assert happened == set(get_args(Event))
+
+
+def test_what_can_be_read_is_what_was_decided(busy: BusyFalcon, falcon: Embedded) -> None:
+    for batch in in_batches(busy.events, [1, 7, 30]):
+        falcon.append(*batch)
+    rows, world = falcon.rows(), busy.world
+    rooms = {room_id: room for room_id, room in world.rooms.items() if not room.deleted}
+    assert [(r[0], r[2], r[3], r[7]) for r in rows["rooms"]] == sorted(
+        (room_id, room.name, room.description, room.last_seq) for room_id, room in rooms.items()
+    )
+    assert rows["revisions"] == sorted((r.room_id, r.revision) for r in world.rooms.values() if r.revision)
+    assert rows["memberships"] == sorted(
+        (room_id, account_id, member.role, member.read_seq)
+        for room_id, room in rooms.items()
+        for account_id, member in room.members.items()
+    )
+    assert [row[:3] for row in rows["accounts"]] == sorted(
+        (a.account_id, a.name, a.is_admin) for a in world.accounts.values()
+    )
+    assert [row[:3] for row in rows["tokens"]] == sorted(
+        (a.account_id, token_id, token_hash)
+        for a in world.accounts.values()
+        for token_id, token_hash in a.tokens.items()
+    )
+    assert [msgspec.json.decode(message, type=Message) for _, message in rows["timeline"]] == [
+        busy.messages[place] for place in sorted(busy.messages)
+    ]
+    assert rows["mentions"] == sorted(
+        {(account_id, *place) for place, message in busy.messages.items() for account_id in message.mentions}
+    )
+
+
+def test_applied_with_the_commits_or_after_them_is_the_same(busy: BusyFalcon, tmp_path: Path) -> None:
+    with Embedded(tmp_path / "inline.db") as inline, Embedded(tmp_path / "after.db", inline={}) as after:
+        for falcon, sizes in ((inline, [1, 2, 50]), (after, [400])):
+            for batch in in_batches(busy.events, sizes):
+                falcon.append(*batch)
+        assert after.rows()["timeline"] == []
+        assert after.caught_up().rows() == inline.rows()
+        assert after.applied() == inline.applied() == dict.fromkeys(PROJECTIONS, len(busy.events))
+
+
+def test_events_applied_twice_are_applied_once(busy: BusyFalcon, falcon: Embedded) -> None:
+    falcon.append(*busy.events)
+    once = falcon.rows()
+    for start in (0, 1, len(busy.events) // 2, len(busy.events) - 1):
+        falcon.stand_at(start)
+        assert falcon.caught_up().rows() == once, f"applied again from offset {start} on"
+
+
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_rebuilt_tables_are_those_that_were_there(busy: BusyFalcon, falcon: Embedded, name: str) -> None:
+    falcon.append(*busy.events)
+    before = falcon.rows()
+    assert falcon.rebuild(name) == len(busy.events)
+    assert falcon.rows() == before
+    assert falcon.applied() == dict.fromkeys(PROJECTIONS, len(busy.events))
+
+
+def test_a_projection_says_the_same_of_the_same_event(busy: BusyFalcon) -> None:
+    for project in PROJECTIONS.values():
+        for event in busy.events:
+            assert project(in_the_log(event)) == project(in_the_log(event))

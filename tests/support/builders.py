@@ -1,0 +1,197 @@
+"""People, rooms and messages to write tests with. All ids lie in partition 1 of 64, all times are NOW's or after."""
+
+import os
+import types
+from collections.abc import Sequence
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from falcon.domain.commands import Invitation, Role
+from falcon.domain.events import (
+    AccountCreated,
+    MemberJoined,
+    MemberLeft,
+    Membership,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReadMoved,
+    RoomCreated,
+    RoomDeleted,
+)
+from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq, id_of
+from falcon.domain.message import Message
+from falcon.domain.times import rfc3339
+from falcon.journal.envelope import Envelope
+
+PARTITION: Final = 1
+PARTITIONS: Final = 64
+
+
+def nth_id(counter: int) -> int:
+    """The id of the ``counter``-th thing made in the partition of these tests."""
+    return id_of(counter, PARTITION, PARTITIONS)
+
+
+ANN: Final = nth_id(1)
+BOB: Final = nth_id(2)
+CAT: Final = nth_id(3)
+DAN: Final = nth_id(4)
+ROOM: Final = nth_id(5)
+DIRECT: Final = nth_id(6)
+NEW: Final = nth_id(7)  # what is made gets this id, unless a test says otherwise
+
+NOW: Final[Millis] = 1_795_599_000_123
+NOW_TEXT: Final = "2026-11-25T09:30:00.123Z"
+LATER: Final[Millis] = NOW + 60_000
+LATER_TEXT: Final = "2026-11-25T09:31:00.123Z"
+
+# What a text must survive: each has broken some chat.
+AWKWARD_TEXTS: Final = (
+    "\0",
+    "before\0after",
+    "👩🏽\u200d🚀 👨\u200d👩\u200d👧\u200d👦",  # several characters joined to one
+    "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",  # a flag spelt in invisible letters
+    "e\u0301 is not é",  # the same letter, composed and not: no normalisation
+    "Z\u0351\u036b\u0343a\u0363\u0321l\u0366",
+    "\u202eright to left\u202c \u200f\u05e9\u05dc\u05d5\u05dd",
+    "\ufefftext behind a byte order mark",
+    "\uffff \U0010ffff \u2028 \u2029 \x7f \x85",
+    " \t leading and trailing \r\n\r \n",
+    '"quoted" \\back\\slashed\\ </script> \\u0000 %s {} ?1',
+    "\x01\x02\x03\x1b[31m",
+    "日本語とㄅㄆㄇ" * 100,
+)
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+def a_group(
+    room_id: RoomId = ROOM,
+    *,
+    admins: Sequence[AccountId] = (ANN,),
+    members: Sequence[AccountId] = (),
+    readers: Sequence[AccountId] = (),
+    name: str = "Tea",
+    description: str = "",
+    imported_as: str | None = None,
+) -> RoomCreated:
+    roles: list[tuple[Role, Sequence[AccountId]]] = [("admin", admins), ("member", members), ("readonly", readers)]
+    memberships = tuple(Membership(account_id, role) for role, accounts in roles for account_id in accounts)
+    return RoomCreated(room_id, "group", name, description, NOW_TEXT, memberships, imported_as)
+
+
+def a_direct_room(smaller: AccountId = ANN, larger: AccountId = BOB, room_id: RoomId = DIRECT) -> RoomCreated:
+    members = (Membership(smaller, "member"), Membership(larger, "member"))
+    return RoomCreated(room_id, "direct", "", "", NOW_TEXT, members)
+
+
+def an_imported_group(*, admins: Sequence[AccountId] = (ANN,), members: Sequence[AccountId] = ()) -> RoomCreated:
+    return a_group(admins=admins, members=members, imported_as="room/elsewhere/1")
+
+
+def an_account(account_id: AccountId = ANN, name: str = "Ann", *, is_admin: bool = False) -> AccountCreated:
+    return AccountCreated(account_id, name, is_admin, NOW_TEXT)
+
+
+def a_message(
+    seq: Seq = 1,
+    *,
+    by: AccountId = ANN,
+    text: str = "Who wants tea?",
+    room_id: RoomId = ROOM,
+    at: Millis = NOW,
+    edited_at: str | None = None,
+    reply_to: Seq | None = None,
+    mentions: tuple[AccountId, ...] = (),
+) -> Message:
+    return Message(room_id, seq, by, text, rfc3339(at), edited_at, False, reply_to, mentions)
+
+
+def posted(seq: Seq = 1, *, by: AccountId = ANN, room_id: RoomId = ROOM, **message: Any) -> MessagePosted:
+    """By somebody who had read everything before."""
+    return MessagePosted(a_message(seq, by=by, room_id=room_id, **message), author_read_seq=seq)
+
+
+def a_conversation(
+    length: int, *, by: AccountId = ANN, room_id: RoomId = ROOM, first: Seq = 1
+) -> tuple[MessagePosted, ...]:
+    return tuple(posted(seq, by=by, room_id=room_id) for seq in range(first, first + length))
+
+
+def edited(message: Message, revision: int, text: str = "Who wants coffee?", *, at: Millis = LATER) -> MessageEdited:
+    return MessageEdited(msgspec.structs.replace(message, text=text, edited_at=rfc3339(at)), revision)
+
+
+def deleted(message: Message, revision: int) -> MessageDeleted:
+    return MessageDeleted(without_text(message), revision, message.mentions)
+
+
+def without_text(message: Message) -> Message:
+    """What a deletion leaves."""
+    return msgspec.structs.replace(message, text="", deleted=True, mentions=())
+
+
+def joined(
+    account_id: AccountId, *, role: Role = "member", read_seq: Seq = 0, room_id: RoomId = ROOM, by: AccountId = ANN
+) -> MemberJoined:
+    return MemberJoined(room_id, account_id, role, read_seq, by)
+
+
+def left(account_id: AccountId, *, room_id: RoomId = ROOM) -> MemberLeft:
+    return MemberLeft(room_id, account_id, account_id)
+
+
+def has_read(account_id: AccountId, seq: Seq, *, room_id: RoomId = ROOM) -> ReadMoved:
+    return ReadMoved(room_id, account_id, seq)
+
+
+def gone(*members: AccountId, room_id: RoomId = ROOM, by: AccountId = ANN) -> RoomDeleted:
+    """The room is deleted; these were in it."""
+    return RoomDeleted(room_id, by, members)
+
+
+def invited(*members: AccountId, role: Role = "member") -> tuple[Invitation, ...]:
+    return tuple(Invitation(account_id, role) for account_id in members)
+
+
+def in_the_log(event: Any, *, n: int = 0, at: Millis = NOW) -> Envelope:
+    return Envelope(PARTITION, 1, n, at, event)
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+
+def tried(examples: int) -> settings:
+    """The same examples each time, so that a test that fails fails again. EXAMPLES=20 tries 20 times as many, others
+    each time."""
+    times = int(os.environ.get("EXAMPLES", "1"))
+    return settings(max_examples=examples * times, derandomize=times == 1, database=None, deadline=None)
+
+
+# --- any value --------------------------------------------------------------------------------------------------------
+
+
+def anything(kind: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type of the domain. Integers are those that JSON carries exactly everywhere."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        hints = get_type_hints(kind)
+        return st.builds(kind, **{name: anything(hints[name]) for name in kind.__struct_fields__})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if origin in (Union, types.UnionType):
+        return st.one_of(*map(anything, arguments))
+    if origin is tuple:
+        return st.lists(anything(arguments[0]), max_size=4).map(tuple)
+    simple: dict[Any, st.SearchStrategy[Any]] = {
+        int: st.integers(0, ID_MAX),
+        str: st.text(max_size=20) | st.sampled_from(AWKWARD_TEXTS),
+        bool: st.booleans(),
+        type(None): st.none(),
+    }
+    return simple[kind]

@@ -1,0 +1,136 @@
+"""Tests of decisions as sentences: ``given(what has happened).when(a command).then(what happens)``."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from immutables import Map
+
+from falcon.domain import account as accounts
+from falcon.domain import decider
+from falcon.domain import room as rooms
+from falcon.domain.account import Account
+from falcon.domain.answers import Answer
+from falcon.domain.commands import (
+    Command,
+    CreateAccount,
+    CreateRoom,
+    ImportRoom,
+    IssueToken,
+    OpenDirect,
+    RevokeToken,
+)
+from falcon.domain.decider import Decided, Decision
+from falcon.domain.events import (
+    AccountCreated,
+    CommandAnswered,
+    DirectRoomOpened,
+    Event,
+    TokenIssued,
+    TokenRevoked,
+)
+from falcon.domain.ids import Millis
+from falcon.domain.rejections import Rejection
+from falcon.domain.room import Room
+from falcon.journal.envelope import aggregate_of
+from tests.support.builders import NEW, NOW
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The rooms and accounts of one partition, and who decides what about them."""
+
+    rooms: "Map[int, Room]" = field(default_factory=Map)
+    accounts: "Map[int, Account]" = field(default_factory=Map)
+
+    def after(self, *events: Event) -> "World":
+        world = self
+        for event in events:
+            world = world._after(event)
+        return world
+
+    def _after(self, event: Event) -> "World":
+        if isinstance(event, CommandAnswered):
+            return self
+        identity = aggregate_of(event)
+        if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):
+            account = accounts.evolve(self.accounts.get(identity), event)
+            return World(self.rooms, self.accounts.set(identity, account))
+        return World(self.rooms.set(identity, rooms.evolve(self.rooms.get(identity), event)), self.accounts)
+
+    def decide(self, command: Command, at: Millis = NOW, new_id: int = NEW) -> Decision:
+        match command:
+            case CreateRoom():
+                return decider.create_room(command, new_id, at)
+            case CreateAccount():
+                return decider.create_account(command, new_id, at)
+            case OpenDirect(by=by, peer=peer):
+                account = self.accounts.get(min(by, peer))
+                room = self._direct_room(account, max(by, peer))
+                return decider.open_direct(account, room, command, new_id, at)
+            case ImportRoom(members=members):
+                smaller = min((member.account_id for member in members), default=0)
+                return decider.import_room(command, self.accounts.get(smaller), new_id, at)
+            case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
+                return decider.decide_account(self.accounts.get(owner), command, at)
+            case _:
+                return decider.decide_room(self.rooms.get(command.room_id), command, at)
+
+    def _direct_room(self, account: Account | None, peer: int) -> Room | None:
+        room_id = None if account is None else account.directs.get(peer)
+        return None if room_id is None else self.rooms[room_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a command."""
+
+    before: World
+    decision: Decision
+
+    def then(self, *expected: Event) -> "Outcome":
+        """Exactly these events, and the aggregates take them."""
+        assert self._decided().events == expected
+        self.before.after(*expected)
+        return self
+
+    def then_nothing_happened(self) -> "Outcome":
+        """Accepted, since it was so already."""
+        assert self._decided().events == ()
+        return self
+
+    def then_rejected(self, expected: Rejection) -> None:
+        assert self.decision == expected
+
+    def answered(self, expected: Answer) -> "Outcome":
+        assert self._decided().answer == expected
+        return self
+
+    @property
+    def world(self) -> World:
+        return self.before.after(*self._decided().events)
+
+    def _decided(self) -> Decided:
+        assert isinstance(self.decision, Decided), f"refused: {self.decision}"
+        return self.decision
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    world: World
+
+    def when(self, command: Command, *, at: Millis = NOW) -> Outcome:
+        return Outcome(self.world, self.world.decide(command, at))
+
+
+def given(*told: Event | Iterable[Event]) -> Given:
+    """What has happened, in order; each may also be a stretch of several events."""
+    events: list[Event] = []
+    for each in told:
+        events.extend([each] if isinstance(each, Event) else each)
+    return Given(World().after(*events))
+
+
+def plain(state: Room | Account) -> dict[str, object]:
+    """A copy of a state with nothing in it that could be shared with the original."""
+    fields = {name: getattr(state, name) for name in state.__struct_fields__}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in fields.items()}
