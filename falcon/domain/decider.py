@@ -136,6 +136,8 @@ def create_account(command: CreateAccount, account_id: AccountId, at: Millis) ->
 def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, at: Millis) -> Decision:
     """``account``: for a direct room, the one with the smaller id of the pair."""
     members = _memberships(command.members)
+    if command.kind == "direct":
+        members = tuple(Membership(member.account_id, "member") for member in members)
     created = RoomCreated(
         room_id, command.kind, command.name, command.description, command.created_at, members, command.imported_as
     )

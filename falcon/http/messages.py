@@ -38,10 +38,10 @@ async def read_page(edge: Edge, call: Call) -> Answer:
     query = decode_query(call.request, PageQuery)
     access = await edge.access(room_id, call.account.account_id)
     first, last = _bounds(query, access.last_seq)
-    etag = (b"etag", b'"%d.%d.%d.%d-%d"' % (room_id, access.last_seq, access.revision, first, last))
+    etag = (b"etag", b'"%d.%d.%d.%d-%d"' % (room_id, access.last_seq, access.version, first, last))
     if call.headers.get(b"if-none-match") == etag[1]:
         return Answer(304, b"", etag)
-    page = await edge.pages.page(room_id, access.revision, first, last)
+    page = await edge.pages.page(room_id, access.version, first, last)
     has_before = b"true" if first > 1 and access.last_seq else b"false"
     # What is there to the end of the room but was not given comes with the next page, whatever the reason.
     has_after = b"true" if first + page.count - 1 < access.last_seq else b"false"
@@ -54,7 +54,7 @@ async def read_message(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     access = await edge.access(room_id, call.account.account_id)
     seq = _seq(call)
-    etag = (b"etag", b'"%d.%d.%d"' % (room_id, seq, access.revision))
+    etag = (b"etag", b'"%d.%d.%d"' % (room_id, seq, access.version))
     if call.headers.get(b"if-none-match") == etag[1] and seq <= access.last_seq:
         return Answer(304, b"", etag)
     message = await edge.store.message(room_id, seq) if seq <= access.last_seq else None

@@ -76,7 +76,7 @@ def decode(data: bytes, partition: int, offset: int, epoch: int, n: int) -> Reco
             f"partition {partition}, offset {offset}: event {unknown} is unknown to this version of Falcon; "
             "it was written by a newer one, so run that"
         ) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(f"partition {partition}, offset {offset}: the record does not decode: {error}") from error
     return Recorded(offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer))
 

@@ -29,6 +29,7 @@ class Outcome(Enum):
 class Append(msgspec.Struct, eq=False):
     """Events of one partition, in order: all of them or none. ``data`` is the encoded form of each.
 
+    ``outcome`` is set when the journal gives it back (``Journal.collect``).
     ``first``, set by the journal with a durable outcome: the offset of the first; the others follow it without a gap.
     """
 

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Recorded
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.projection import Project
@@ -72,6 +71,8 @@ class CatchUp:
 
     def _step(self, name: str, project: Project) -> int:
         try:
+            stopped = self._tables.why_stopped(name) is not None  # or not any more: a rebuild may have mended it
+            metrics.projection_stopped.labels(name).set(stopped)
             cursor = self._tables.cursor(name)
             events, after = self._source.read(cursor, _BATCH_EVENTS)
             metrics.projection_lag.labels(name).set(len(events))
@@ -79,7 +80,7 @@ class CatchUp:
                 return 0
             self._tables.apply(name, cursor, after, _project_all(name, project, events))
             metrics.projected_events.labels(name).inc(len(events))
-            if self._tables.why_stopped(name) is not None:
+            if stopped:
                 self._tables.stopped(name, None)
                 metrics.projection_stopped.labels(name).set(0)
                 log.info("projection %s goes on", name)
@@ -88,7 +89,7 @@ class CatchUp:
             pass  # the inline projector, or another runner, got there first
         except (ReadStoreUnavailable, JournalUnavailable) as error:
             log.warning("projection %s waits: %s", name, error)
-        except (ProjectionFailed, Undecodable) as error:
+        except Exception as error:  # an event that cannot be applied, or a write that the tables will never take
             _stop(self._tables, name, error)
         return 0
 

@@ -22,12 +22,15 @@ class RoomRow(msgspec.Struct, frozen=True):
 
 
 class Access(msgspec.Struct, frozen=True):
-    """A member's standing in a room, and how far the room's messages and their changes go."""
+    """A member's standing in a room, and how far the room's messages go.
+
+    ``version``: another one whenever messages that could be read before may read otherwise.
+    """
 
     role: Role
     read_seq: Seq
     last_seq: Seq
-    revision: int
+    version: int
 
 
 class MemberRow(msgspec.Struct, frozen=True):

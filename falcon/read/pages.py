@@ -19,8 +19,8 @@ class Page(msgspec.Struct, frozen=True):
 
 
 class Pages:
-    """What messages ``first`` to ``last`` of a room say is fixed by the room's revision, so that a page once read need
-    not be read again until something in the room is edited: whoever opens a room reads what the others have just read.
+    """What messages ``first`` to ``last`` of a room say is fixed by the room's version, so that a page once read need
+    not be read again until something there is edited: whoever opens a room reads what the others have just read.
 
     A page that is not whole, since the tables are behind, is not kept.
     """
@@ -30,9 +30,9 @@ class Pages:
         self._kept: OrderedDict[tuple[RoomId, int, Seq, Seq], Page] = OrderedDict()
         self._kept_bytes = 0
 
-    async def page(self, room_id: RoomId, revision: int, first: Seq, last: Seq) -> Page:
-        """``revision``: as read before; the page is not older. Raises ReadStoreUnavailable."""
-        name = (room_id, revision, first, last)
+    async def page(self, room_id: RoomId, version: int, first: Seq, last: Seq) -> Page:
+        """``version``: as read before; the page is not older. Raises ReadStoreUnavailable."""
+        name = (room_id, version, first, last)
         kept = self._kept.get(name)
         if kept is not None:
             self._kept.move_to_end(name)

@@ -88,7 +88,7 @@ def test_a_message_comes_with_a_revision_that_it_is_not_older_than(falcon: Embed
     assert asked(falcon.store.message_at(ROOM, 1)) == (JSON, 2)
     access = asked(falcon.store.access(ROOM, ANN))
     assert access is not None
-    assert access.revision == 2
+    assert access.version == 2
 
 
 def test_rooms_do_not_mix(falcon: Embedded) -> None:

@@ -30,6 +30,7 @@ class MemoryTables:
         self._partitions = partitions
         self._projections = {name: self._empty() for name in projections}
         self._stopped: dict[str, str] = {}
+        self._rebuilds = 0
 
     def _empty(self) -> _Tables:
         return _Tables(dict.fromkeys(range(self._partitions), Position()))
@@ -54,6 +55,7 @@ class MemoryTables:
     def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
         catch_up()
         self._projections[projection] = self._projections.pop(f"{projection}_rebuilding")
+        self._rebuilds += 1
 
     def stopped(self, projection: str, error: str | None) -> None:
         if error is None:
@@ -74,7 +76,12 @@ class MemoryTables:
         member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
         if member is None or room is None:
             return None
-        return Access(member["role"], member["read_seq"], room["last_seq"], self._revisions.get(room_id, 0))
+        return Access(
+            member["role"],
+            member["read_seq"],
+            room["last_seq"],
+            self._revisions.get(room_id, 0) + (self._rebuilds << 40),
+        )
 
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
         places = sorted(seq for room, seq in self._messages if room == room_id and first <= seq <= last)

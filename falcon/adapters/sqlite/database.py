@@ -44,7 +44,10 @@ CREATE TABLE answers (
 ) WITHOUT ROWID;
 
 -- applied: every event below this offset is in the projection's tables.
-CREATE TABLE projections (name TEXT PRIMARY KEY, applied INTEGER NOT NULL, stopped TEXT) WITHOUT ROWID;
+-- generation: raised by a rebuild, since it may change what was read before.
+CREATE TABLE projections (
+    name TEXT PRIMARY KEY, applied INTEGER NOT NULL, stopped TEXT, generation INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
 """
 
 # The read tables by projection. "{}" is empty for the live ones and a suffix for those of a rebuild; an index keeps its
@@ -131,7 +134,7 @@ def _create(connection: apsw.Connection, partitions: int) -> None:
     for projection, tables in READ_TABLES.items():
         for ddl in tables.values():
             connection.execute(ddl.format("", "", unique=secrets.token_hex(4)))
-        connection.execute("INSERT INTO projections VALUES (?, 0, NULL)", (projection,))
+        connection.execute("INSERT INTO projections VALUES (?, 0, NULL, 0)", (projection,))
     connection.execute("INSERT INTO log VALUES (1, 0, 0, zeroblob(?))", (8 * partitions,))
     rows = {"schema": SCHEMA_VERSION, "partitions": partitions, "instance": secrets.token_hex(8), "made": time.time()}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())

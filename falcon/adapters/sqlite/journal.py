@@ -47,6 +47,7 @@ class SqliteJournal:
         self._waiting: list[Submission] = []
         self._group: list[Submission] = []  # the one under way
         self._begun = False
+        self._fenced: set[Partition] = set()
         self._collected: list[Submission] = []
         self._takeovers = -1
         self._epochs: dict[Partition, int] = {}
@@ -167,8 +168,7 @@ class SqliteJournal:
         except apsw.Error as error:
             self._settle(error)
             return
-        for submission in self._group:
-            submission.outcome = Outcome.FENCED if submission.partition in fenced else Outcome.DURABLE
+        self._fenced = fenced
         metrics.commit_events.observe(offset - start)
         self._step(_Step.COMMIT)
 
@@ -194,7 +194,10 @@ class SqliteJournal:
     def _settle(self, error: apsw.Error | None) -> None:
         """The group's outcomes stand. After an error only the next takeover can tell what became of it."""
         group, self._group = self._group, []
-        if error is not None:
+        if error is None:
+            for submission in group:
+                submission.outcome = Outcome.FENCED if submission.partition in self._fenced else Outcome.DURABLE
+        else:
             # One line a failed commit, here where it is handled: the shard takes over again.
             log.error("a commit of %d submissions failed: %s", len(group), error)
             if self._connection.in_transaction:

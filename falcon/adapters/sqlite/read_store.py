@@ -5,6 +5,7 @@ it to another thread and back. docs/decisions says when that is right.
 """
 
 import functools
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -17,6 +18,8 @@ from falcon.read.store import ReadStoreUnavailable
 _ROOM: Final = "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.smaller, r.larger"
 
 _SEQ_MAX: Final = 2**32 - 1
+_REVISION_BITS: Final = 40
+_GENERATION_SECONDS: Final = 1.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +48,8 @@ class SqliteReadStore:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._execute = connection.execute
+        self._known_generation = 0
+        self._look_again_at = 0.0
 
     @_query
     async def applied(self, partition: Partition) -> int:
@@ -61,7 +66,10 @@ class SqliteReadStore:
             " WHERE m.room_id = ? AND m.account_id = ?",
             (room_id, account_id),
         ).fetchone()
-        return None if row is None else Access(*row)
+        if row is None:
+            return None
+        role, read_seq, last_seq, revision = row
+        return Access(role, read_seq, last_seq, self._generation() << _REVISION_BITS | revision)
 
     @_query
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
@@ -170,6 +178,15 @@ class SqliteReadStore:
             "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
         ).fetchone()
         return row[0], row[1], row[2] or 0
+
+    def _generation(self) -> int:
+        """Of the timeline. Looked at once a second: a rebuild is rare, and corrects what stood for long."""
+        now = time.monotonic()
+        if now >= self._look_again_at:
+            row: Any = self._execute("SELECT generation FROM projections WHERE name = 'timeline'").fetchone()
+            self._known_generation = int(row[0])
+            self._look_again_at = now + _GENERATION_SECONDS
+        return self._known_generation
 
     def _message(self, room_id: RoomId, seq: Seq) -> bytes | None:
         if seq > _SEQ_MAX:  # its upper bits would name a place in another room

@@ -45,6 +45,7 @@ class SqliteSource:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
+        self._seen = self._data_version()
 
     @cached_property
     def partitions(self) -> int:
@@ -61,6 +62,7 @@ class SqliteSource:
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
         if isinstance(cursor, Everywhere):
+            self._seen = self._data_version()  # before the rows: what comes in behind them is news
             rows = self._rows("offset >= ?", (cursor.offset,), limit)
             return _decode(rows), Everywhere(rows[-1][0] + 1) if rows else cursor
         end = self._next()  # before the rows, so that what comes in between is not passed over
@@ -80,8 +82,7 @@ class SqliteSource:
 
     def wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        before = self._data_version()
-        while self._data_version() == before and time.monotonic() < until:
+        while self._data_version() == self._seen and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
 
     def _next(self) -> int:
@@ -89,7 +90,7 @@ class SqliteSource:
         return int(offset)
 
     def _data_version(self) -> Any:
-        """Another number whenever some other connection has committed."""
+        """Another one whenever some other connection has committed."""
         return self._row("PRAGMA data_version")
 
     # --- snapshots ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from falcon.journal.envelope import Cursor
 from falcon.read import store
 from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
 
+# What may be otherwise the next time. The rest is a fault of the write's, and says so.
+_PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)
 _REBUILDING: Final = "_rebuilding"
 _DROP_ROWS: Final = 20_000
 
@@ -72,7 +74,7 @@ class SqliteTables:
                 for kind, run in _runs(writes):
                     for sql in _STATEMENTS[kind]:
                         connection.executemany(sql.format(suffix), run)
-        except apsw.Error as error:
+        except _PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
     def begin_rebuild(self, projection: str) -> str:
@@ -82,7 +84,11 @@ class SqliteTables:
             with transaction(self._connection) as connection:
                 for ddl in READ_TABLES[projection].values():
                     connection.execute(ddl.format(_REBUILDING, _REBUILDING, unique=secrets.token_hex(4)))
-                connection.execute("INSERT OR REPLACE INTO projections VALUES (?, 0, NULL)", (shadow,))
+                connection.execute(
+                    "INSERT OR REPLACE INTO projections SELECT ?, 0, NULL, generation + 1 FROM projections"
+                    " WHERE name = ?",
+                    (shadow, projection),
+                )
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot begin to rebuild {projection}: {error}") from error
         return shadow
