@@ -1,0 +1,74 @@
+"""The house keeps its own rules: settings are documented, locks name no registry, each adapter library has one home."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from falcon.settings import Settings, WrongSettings
+from falcon.telemetry import metrics
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    documented = dict(re.findall(r"^\| `(FALCON_\w+)` \| (\S+) \|", text, re.MULTILINE))
+    assert documented.keys() == {f"FALCON_{field.name.upper()}" for field in fields(Settings)}
+    for field in fields(Settings):
+        shown = documented[f"FALCON_{field.name.upper()}"].strip("`")
+        if field.name not in ("data_dir", "cors_origins"):
+            assert shown == f"{field.default:g}" if isinstance(field.default, float) else shown == str(field.default)
+
+
+def test_settings_come_from_the_environment_each_as_its_type() -> None:
+    settings = Settings.from_env(
+        {"FALCON_HTTP_PORT": "9000", "FALCON_COMMAND_SECONDS": "1.5", "FALCON_CORS_ORIGINS": "https://a, https://b"}
+    )
+    assert (settings.http_port, settings.command_seconds) == (9000, 1.5)
+    assert settings.cors_origins == ("https://a", "https://b")
+
+
+def test_every_wrong_setting_is_named_at_once() -> None:
+    with pytest.raises(WrongSettings) as wrong:
+        Settings.from_env({"FALCON_HTTP_PORT": "high", "FALCON_LANES": "99", "FALCON_LOG_LEVEL": "loud"})
+    assert re.findall(r"FALCON_\w+", str(wrong.value)) == ["FALCON_HTTP_PORT", "FALCON_LANES", "FALCON_LOG_LEVEL"]
+
+
+@pytest.mark.parametrize("lock", ["run", "dev", "build"])
+def test_a_lock_has_hashes_and_no_address(lock: str) -> None:
+    text = (ROOT / f"requirements/{lock}.lock").read_text()
+    assert "://" not in text
+    pins = re.findall(r"^[A-Za-z0-9_.-]+==", text, re.MULTILINE)
+    assert len(pins) <= text.count("--hash=sha256:")
+
+
+def test_what_runs_is_pinned_the_same_for_tests() -> None:
+    def pins(lock: str) -> set[str]:
+        return set(re.findall(r"^[A-Za-z0-9_.-]+==\S+", (ROOT / f"requirements/{lock}.lock").read_text(), re.MULTILINE))
+
+    assert pins("run") <= pins("dev")
+
+
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [("thespian", "adapters/thespian"), ("apsw", "adapters/sqlite"), ("starlette", "http"), ("typer", "cli")],
+)
+def test_each_library_is_imported_in_one_folder(library: str, home: str) -> None:
+    importing = re.compile(rf"^\s*(?:from|import) {library}\b", re.MULTILINE)
+    strangers = [
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "falcon").rglob("*.py")
+        if importing.search(path.read_text()) and not path.is_relative_to(ROOT / "falcon" / home)
+    ]
+    assert strangers in ([], ["falcon/bootstrap.py"])
+
+
+def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None:
+    declared = [value for value in vars(metrics).values() if hasattr(value, "_name")]
+    assert declared
+    assert all(metric._name.startswith("falcon_") for metric in declared)
+    declaring = re.compile(r"\b(?:Counter|Gauge|Histogram|Summary)\(\s*\"")
+    for path in (ROOT / "falcon").rglob("*.py"):
+        assert path.name == "metrics.py" or not declaring.search(path.read_text()), path
