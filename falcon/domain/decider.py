@@ -292,10 +292,13 @@ def import_messages(room: Room, command: ImportMessages, at: Millis) -> Decision
     """Passes over what the room has; refuses a gap. Authors and those mentioned need not be members (any more)."""
     if not room.imported:
         return NotAllowed("messages can only be imported into a room that was imported")
-    new = [message for message in command.messages if message.seq > room.last_seq]
-    for expected, message in enumerate(new, room.last_seq + 1):
-        if message.seq != expected:
+    new: list[Message] = []
+    for message in command.messages:
+        expected = room.last_seq + len(new) + 1
+        if message.seq > expected:
             return Invalid("seq", f"must go on without a gap: expected {expected}, got {message.seq}")
+        if message.seq == expected:
+            new.append(message)
     skipped = len(command.messages) - len(new)
     return Decided(tuple(MessagePosted(message) for message in new), ImportAnswer(len(new), skipped))
 

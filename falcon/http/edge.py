@@ -31,6 +31,8 @@ _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
 _POLL_SECONDS: Final = 0.005
 _TOKEN_CACHE_SECONDS: Final = 1.0
 _TOKEN_CACHE_MAX: Final = 50_000
+_AUTHORIZATION_MAX: Final = 200
+_POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 
@@ -121,7 +123,8 @@ class Edge:
             )
         if len(self._callers) >= _TOKEN_CACHE_MAX:
             self._callers.clear()
-        self._callers[authorization] = (account, now + _TOKEN_CACHE_SECONDS)
+        if len(authorization) <= _AUTHORIZATION_MAX:
+            self._callers[authorization] = (account, now + _TOKEN_CACHE_SECONDS)
         return account
 
     def forget_callers(self) -> None:
@@ -205,10 +208,10 @@ class Edge:
         """The owner of a partition knows the keys that were used there. Those used elsewhere, this process knows, as
         far back as it remembers. Raises Problem 422."""
         known, since = self._keys.setdefault((account_id, key), (fingerprint, now))
-        if known != fingerprint and now - since < self.bounds.answer_window_seconds:
-            raise from_rejection(KeyReused())
-        if known != fingerprint:
+        if now - since >= self.bounds.answer_window_seconds:
             self._keys[account_id, key] = (fingerprint, now)
+        elif known != fingerprint:
+            raise from_rejection(KeyReused())
         if len(self._keys) > self.bounds.keys_remembered:
             self._keys.popitem(last=False)
 
@@ -230,9 +233,10 @@ class Edge:
     async def _wait_for(self, text: bytes, headers: Headers) -> None:
         seconds = self._wait_seconds(headers.get(b"falcon-wait"))
         until = time.monotonic() + seconds
-        for item in text.split(b","):
+        items = text.split(b",")
+        for item in items:
             match = _POSITION.fullmatch(item.strip())
-            if match is None or int(match[1]) >= self.partitions:
+            if match is None or int(match[1]) >= self.partitions or len(items) > _POSITIONS_MAX:
                 raise Problem(
                     400,
                     "malformed",

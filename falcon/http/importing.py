@@ -110,14 +110,23 @@ class _Check:
             await self._account(member.account_id, f"{at}members[{index}].account_id")
         if line.kind == "group" and not any(member.role == "admin" for member in line.members):
             raise invalid(f"{at}members", "a group room needs at least one admin")
-        if line.kind == "direct" and len({member.account_id for member in line.members}) != 2:
+        if line.kind == "direct":
+            await self._pair(sorted({member.account_id for member in line.members}), at)
+
+    async def _pair(self, accounts: list[int], at: str) -> None:
+        if len(accounts) != 2:
             raise invalid(f"{at}members", "a direct room has exactly two members")
+        room = await self._store.direct_room(*accounts)
+        if room is not None and not room.imported:
+            raise Problem(403, "not_allowed", f"{at}accounts {accounts} have a direct room already")
 
     async def _message(self, line: MessageLine, at: str) -> None:
         if line.room_id not in self._last_seqs:
             room = await self._store.room(line.room_id)
             if room is None:
                 raise Problem(404, "room_not_found", f"{at}there is no room {line.room_id}")
+            if not room.imported:
+                raise Problem(403, "not_allowed", f"{at}room {line.room_id} was not imported")
             self._last_seqs[line.room_id] = room.last_seq
         last_seq = self._last_seqs[line.room_id]
         if line.seq > last_seq + 1:

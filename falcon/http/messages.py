@@ -11,7 +11,7 @@ from falcon.domain.message import Message
 from falcon.http.edge import Call, Edge, NotReadableYet, Told
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
-from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes
+from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
@@ -39,7 +39,7 @@ async def read_page(edge: Edge, call: Call) -> Answer:
     access = await edge.access(room_id, call.account.account_id)
     first, last = _bounds(query, access.last_seq)
     etag = (b"etag", b'"%d.%d.%d.%d-%d"' % (room_id, access.last_seq, access.version, first, last))
-    if call.headers.get(b"if-none-match") == etag[1]:
+    if matches(call.headers.get(b"if-none-match"), etag[1]):
         return Answer(304, b"", etag)
     page = await edge.pages.page(room_id, access.version, first, last)
     has_before = b"true" if first > 1 and access.last_seq else b"false"
@@ -55,7 +55,7 @@ async def read_message(edge: Edge, call: Call) -> Answer:
     access = await edge.access(room_id, call.account.account_id)
     seq = _seq(call)
     etag = (b"etag", b'"%d.%d.%d"' % (room_id, seq, access.version))
-    if call.headers.get(b"if-none-match") == etag[1] and seq <= access.last_seq:
+    if seq <= access.last_seq and matches(call.headers.get(b"if-none-match"), etag[1]):
         return Answer(304, b"", etag)
     message = await edge.store.message(room_id, seq) if seq <= access.last_seq else None
     if message is None:

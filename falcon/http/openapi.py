@@ -7,7 +7,7 @@ import msgspec
 
 from falcon import __version__
 from falcon.http.operations import OPERATIONS, Operation
-from falcon.http.shapes import ProblemBody
+from falcon.http.shapes import Nothing, ProblemBody
 
 _REF: Final = "#/components/schemas/{name}"
 _POSITION: Final = {
@@ -76,7 +76,8 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     }
     if operation.body is not None:
         schema = schemas[_name(operation.body)]
-        described["requestBody"] = {"required": True, "content": {operation.media_type: {"schema": schema}}}
+        content = {operation.media_type: {"schema": schema}}
+        described["requestBody"] = {"required": operation.body is not Nothing, "content": content}
     return described
 
 

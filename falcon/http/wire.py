@@ -22,6 +22,7 @@ _PROBLEM = (b"content-type", b"application/problem+json")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`]*)`")
 
+_QUOTED_MAX = 200  # of what a client sent, in a problem
 _DIGITS_MAX = 15  # of a length; a number of thousands of digits would be dear to read
 
 _encode = msgspec.json.Encoder().encode
@@ -64,18 +65,20 @@ async def read_body(request: Request, headers: Headers, limit: int) -> bytes:
     length = headers.get(b"content-length", b"0").lstrip(b"0")
     if length.isdigit() and (len(length) > _DIGITS_MAX or int(length) > limit):
         raise _too_large(limit)
-    body = b""
+    chunks: list[bytes] = []
+    size = 0
     more = True
     while more:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
-        body = body + chunk if body else chunk
-        if len(body) > limit:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
             raise _too_large(limit)
         more = message.get("more_body", False)
-    return body
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def _too_large(limit: int) -> Problem:
@@ -95,6 +98,13 @@ def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]
         raise from_validation(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "malformed", f"The body is not JSON: {error}.") from None
+
+
+def matches(header: bytes | None, etag: bytes) -> bool:
+    """Whether an If-None-Match header names this ETag."""
+    if header is None:
+        return False
+    return header == etag or any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in header.split(b","))
 
 
 def decode_query(request: Request, query_type: type[T]) -> T:
@@ -125,7 +135,8 @@ def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem
     field = (match["path"] or "").lstrip(".")
     if (named := _FIELD.search(rule)) is not None:
         field = f"{field}.{named['field']}" if field else named["field"]
-    field = prefix + (field or "body")
+    field = prefix + (field or "body")[:_QUOTED_MAX]
+    rule = rule[:_QUOTED_MAX]
     return Problem(422, "invalid", f"{field}: {rule}", (FieldError(field, rule),))
 
 

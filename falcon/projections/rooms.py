@@ -30,5 +30,12 @@ def _row(created: RoomCreated) -> PutRoom:
     if created.kind == "direct":
         smaller, larger = sorted(member.account_id for member in created.members)
     return PutRoom(
-        created.room_id, created.kind, created.name, created.description, created.created_at, smaller, larger
+        created.room_id,
+        created.kind,
+        created.name,
+        created.description,
+        created.created_at,
+        smaller,
+        larger,
+        created.imported_as is not None,
     )

@@ -18,6 +18,7 @@ class RoomRow(msgspec.Struct, frozen=True):
     created_at: str
     last_seq: Seq
     updated_at: str
+    imported: bool
     peers: tuple[AccountId, AccountId] | None
 
 

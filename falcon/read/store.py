@@ -39,6 +39,7 @@ class PutRoom(NamedTuple):
     created_at: str
     smaller: AccountId | None
     larger: AccountId | None
+    imported: bool = False
 
 
 class SetRoomName(NamedTuple):
@@ -185,6 +186,9 @@ class ReadStore(Protocol):
         """The message, and a revision of the room that it is not older than."""
 
     async def room(self, room_id: RoomId) -> RoomRow | None: ...
+
+    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+        """The room of a pair."""
 
     async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
         """The newest activity first."""

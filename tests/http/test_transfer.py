@@ -553,11 +553,6 @@ def test_a_refused_room_leaves_no_account_behind(falcon: Falcon) -> None:
     assert "Account left behind" not in [line.get("name") for line in exported(falcon)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="falcon/http/importing.py _Check: that a room was not imported, or that a pair has a direct room already, is "
-    "decided after the request's accounts have been made, so the refusal leaves them behind",
-)
 @pytest.mark.parametrize("why", ["the room was not imported", "the two have a room already"])
 def test_what_only_the_rooms_know_leaves_no_account_behind_either(
     falcon: Falcon, anna: Person, ben: Person, room: Room, why: str
@@ -572,11 +567,6 @@ def test_what_only_the_rooms_know_leaves_no_account_behind_either(
     assert account["name"] not in [line.get("name") for line in exported(falcon)]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="falcon/domain/decider.py import_messages: only what is at most last_seq is passed over, not what came before "
-    "in the same command, though _Check lets it through; refused at that command, when earlier ones have been done",
-)
 def test_a_message_that_comes_twice_in_a_request_is_imported_once(anna: Person, there: Room) -> None:
     twice = [*range(1, 260), 259, *range(258, 262)]
     done = imported(anna.falcon, *(message_line(there, seq, anna) for seq in twice))

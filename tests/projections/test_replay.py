@@ -31,7 +31,7 @@ def test_what_can_be_read_is_what_was_decided(busy: BusyFalcon, falcon: Embedded
         falcon.append(*batch)
     rows, world = falcon.rows(), busy.world
     rooms = {room_id: room for room_id, room in world.rooms.items() if not room.deleted}
-    assert [(r[0], r[2], r[3], r[7]) for r in rows["rooms"]] == sorted(
+    assert [(r[0], r[2], r[3], r[8]) for r in rows["rooms"]] == sorted(
         (room_id, room.name, room.description, room.last_seq) for room_id, room in rooms.items()
     )
     assert rows["revisions"] == sorted((r.room_id, r.revision) for r in world.rooms.values() if r.revision)

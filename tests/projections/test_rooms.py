@@ -82,7 +82,7 @@ def test_other_events_are_nothing_to_the_list_of_rooms(event: object) -> None:
 
 def test_a_room_shows_how_far_its_messages_go(falcon: Embedded) -> None:
     falcon.append(a_group(), posted(1), posted(2, at=LATER), edited(a_message(1), 1), deleted(a_message(2), 2))
-    assert asked(falcon.store.room(ROOM)) == RoomRow(ROOM, "group", "Tea", "", NOW_TEXT, 2, LATER_TEXT, None)
+    assert asked(falcon.store.room(ROOM)) == RoomRow(ROOM, "group", "Tea", "", NOW_TEXT, 2, LATER_TEXT, False, None)
 
 
 def test_a_deleted_room_is_not_found(falcon: Embedded) -> None:

@@ -31,7 +31,6 @@ class Api:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self._runner = asyncio.Runner()
-        # What a handler raises would be a 500 over a socket; here it comes up in the test, if the app lets it through.
         transport = httpx.ASGITransport(app)
         self._client = httpx.AsyncClient(transport=transport, base_url=URL)
 

@@ -97,6 +97,10 @@ class MemoryTables:
         room = self._rooms.get(room_id)
         return None if room is None else RoomRow(room_id, **room)
 
+    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+        pair = (smaller, larger)
+        return next((RoomRow(r, **room) for r, room in self._rooms.items() if room["peers"] == pair), None)
+
     async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
         rooms = [RoomRow(r, **self._rooms[r]) for r, a in self._members if a == account_id and r in self._rooms]
         rooms.sort(key=lambda room: (room.updated_at, room.room_id), reverse=True)
@@ -175,6 +179,7 @@ def _put_room(tables: _Tables, write: store.PutRoom) -> None:
         "created_at": write.created_at,
         "last_seq": 0,
         "updated_at": "",
+        "imported": write.imported,
         "peers": None if write.smaller is None else (write.smaller, write.larger),
     }
 

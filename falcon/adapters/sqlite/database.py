@@ -63,9 +63,10 @@ READ_TABLES: Final[dict[str, dict[str, str]]] = {
     "rooms": {
         "rooms": """CREATE TABLE rooms{} (
             room_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
-            created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, last_seq INTEGER NOT NULL DEFAULT 0,
-            updated_at TEXT NOT NULL DEFAULT ''
-        )""",
+            created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, imported INTEGER NOT NULL,
+            last_seq INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT ''
+        );
+        CREATE INDEX rooms_{unique} ON rooms{} (smaller, larger) WHERE smaller IS NOT NULL""",
     },
     "memberships": {
         "memberships": """CREATE TABLE memberships{} (

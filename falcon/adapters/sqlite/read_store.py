@@ -15,7 +15,9 @@ from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
 
-_ROOM: Final = "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.smaller, r.larger"
+_ROOM: Final = (
+    "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
+)
 
 _SEQ_MAX: Final = 2**32 - 1
 _REVISION_BITS: Final = 40
@@ -37,9 +39,9 @@ def _query(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine
 
 
 def _room(row: Any) -> RoomRow:
-    *fields, smaller, larger = row
+    *fields, imported, smaller, larger = row
     peers = None if smaller is None else (smaller, larger)
-    return RoomRow(*fields, peers)  # type: ignore[call-arg]  # the columns of _ROOM are its fields
+    return RoomRow(*fields, bool(imported), peers)  # type: ignore[call-arg]  # the columns of _ROOM are its fields
 
 
 class SqliteReadStore:
@@ -95,6 +97,13 @@ class SqliteReadStore:
     @_query
     async def room(self, room_id: RoomId) -> RoomRow | None:
         row = self._execute(f"SELECT {_ROOM} FROM rooms r WHERE room_id = ?", (room_id,)).fetchone()
+        return None if row is None else _room(row)
+
+    @_query
+    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+        row = self._execute(
+            f"SELECT {_ROOM} FROM rooms r WHERE smaller = ? AND larger = ?", (smaller, larger)
+        ).fetchone()
         return None if row is None else _room(row)
 
     @_query

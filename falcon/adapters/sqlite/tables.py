@@ -24,8 +24,8 @@ _STATEMENTS: Final[dict[type[Any], tuple[str, ...]]] = {
         "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message",
     ),
     store.PutRoom: (
-        "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger, imported)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     ),
     store.SetRoomName: ("UPDATE rooms{} SET name = ?2, description = ?3, updated_at = ?4 WHERE room_id = ?1",),
     store.SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),

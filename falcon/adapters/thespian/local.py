@@ -30,7 +30,7 @@ class LocalGateway:
     @classmethod
     async def start(cls, builds: Sequence[BuildShard], mailbox_bound: int) -> "LocalGateway":
         loop = asyncio.get_running_loop()
-        system = ActorSystem("simpleSystemBase", logDefs=False)
+        system = ActorSystem("simpleSystemBase", logDefs=False, transientUnique=True)
         ticks: list[asyncio.TimerHandle] = []
         hosted = [_HostedShard(system, loop, str(i), build, mailbox_bound) for i, build in enumerate(builds)]
 
