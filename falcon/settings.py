@@ -29,7 +29,7 @@ class Settings:
     http_workers: int = 1
     projection: str = "inline"
     mailbox_bound: int = 2_000
-    lanes: int = 2
+    lanes: int = 1
     command_seconds: float = 5.0
     answer_window_seconds: float = 600.0
     checkpoint_events: int = 1_000
