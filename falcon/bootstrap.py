@@ -25,7 +25,7 @@ from falcon.domain.commands import CreateAccount
 from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
 from falcon.http.ops import Health
-from falcon.journal.ports import Wake
+from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
 from falcon.settings import Settings
@@ -138,10 +138,14 @@ class CatchUpThread:
 
     def _run(self) -> None:
         """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped."""
-        catch_up, _ = _catch_up(self._settings)
-        while not self._ending.is_set():
-            if not catch_up.step():
-                self._ending.wait(_IDLE_SECONDS)
+        while not self._ending.wait(_IDLE_SECONDS):
+            try:
+                catch_up, _ = _catch_up(self._settings)
+                while not self._ending.is_set():
+                    if not catch_up.step():
+                        self._ending.wait(_IDLE_SECONDS)
+            except JournalUnavailable as error:
+                log.error("the projections wait: %s", error)
 
 
 def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:

@@ -180,19 +180,21 @@ class Launcher:
         self._start(role, writing)
         os.close(writing)
         line = b""
+        ended = False  # the pipe alone does not tell: what the role has forked holds it open
         until = time.monotonic() + _READY_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(reading, selectors.EVENT_READ)
             selector.register(self._waking, selectors.EVENT_READ)
+            for watched in {id(role): role, **{id(r): r for r in self._roles if r.vital}}.values():
+                selector.register(watched.pidfd, selectors.EVENT_READ, watched)
             while not line.endswith(b"\n") and time.monotonic() < until and not self._stopping:
                 for key, _ in selector.select(_POLL_SECONDS):
-                    if key.fd != reading:
-                        continue
-                    data = os.read(reading, 4096)
-                    if not data:
-                        os.close(reading)
-                        return None
+                    data = os.read(reading, 4096) if key.fd == reading else b""
+                    if key.fd == reading or isinstance(key.data, _Role):
+                        ended = not data
                     line += data
+                if ended:
+                    break
         os.close(reading)
         return json.loads(line) if line.endswith(b"\n") else None
 
@@ -222,8 +224,21 @@ class Launcher:
             now = time.monotonic()
             for role in self._roles:
                 if role.process is None and now >= role.restart_at:
-                    self._start(role)
-            _reap()
+                    self._start_again(role)
+            self._reap()
+
+    def _start_again(self, role: _Role) -> None:
+        try:
+            self._start(role)
+        except OSError as error:
+            role.restart_at = time.monotonic() + _RESTART_SECONDS[-1]
+            print(f"falcon: {role.name} cannot be started ({error}); trying again", file=sys.stderr)
+
+    def _reap(self) -> None:
+        """Adopted orphans that have ended leave no zombie. A role's own end is waited for by its name."""
+        roles = {role.process.pid for role in self._roles if role.process is not None}
+        while (ended := _ended_child()) is not None and ended not in roles:
+            os.waitpid(ended, 0)
 
     def _ended(self, role: _Role) -> None:
         assert role.process is not None
@@ -331,15 +346,13 @@ def _how(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def _reap() -> None:
-    """Adopted orphans that have ended leave no zombie. A role's own end is waited for by its name."""
-    for pid in descendants(os.getpid()):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if state[0] == "Z" and int(state[1]) == os.getpid():
-            os.waitpid(pid, os.WNOHANG)
+def _ended_child() -> int | None:
+    """A child that has ended and was not waited for."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return None if found is None else found.si_pid
 
 
 def _kill_all(pids: Callable[[], list[int]]) -> None:

@@ -93,8 +93,11 @@ class Journal(Protocol):
     def collect(self) -> list[Submission]:
         """Those that have got their ``outcome`` since the last call, in the order of each partition."""
 
+    def flush(self) -> None:
+        """Block until everything submitted has its outcome, for ``collect`` to give."""
+
     def close(self) -> None:
-        """Write what is queued, then let go. ``collect`` gives the last outcomes."""
+        """Flush, then let go."""
 
 
 class EventSource(Protocol):

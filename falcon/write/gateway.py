@@ -6,7 +6,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import msgspec
 
@@ -26,6 +26,7 @@ from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Rep
 
 _BATCH_COMMANDS_MAX = 256
 _BATCH_BYTES_MAX = 512 << 10
+_MAILBOX_BYTES_MAX = 64 << 20
 _SWEEP_SECONDS = 0.1
 
 
@@ -61,10 +62,13 @@ def _hashed(text: str, partitions: int) -> Partition:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) % partitions
 
 
+_Pending: TypeAlias = "tuple[CommandEnvelope, asyncio.Future[Reply]]"
+
+
 class _Away(msgspec.Struct, eq=False):
     """A batch that has been sent, with those of its replies that are still to come."""
 
-    waiting: dict[int, "asyncio.Future[Reply]"]
+    waiting: dict[int, "_Pending"]
     deadline: float
 
 
@@ -81,9 +85,10 @@ class Lane:
         self._bound = bound
         self._batches_away = batches_away
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[tuple[CommandEnvelope, asyncio.Future[Reply]]] = deque()
+        self._queue: deque[_Pending] = deque()
         self._away: dict[int, _Away] = {}
         self._size = 0
+        self._bytes = 0
         self._number = 0
         self._flush_scheduled = False
         self._sweep_scheduled = False
@@ -92,11 +97,12 @@ class Lane:
 
     def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        if self._size >= self._bound:
+        if self._size >= self._bound or self._bytes >= _MAILBOX_BYTES_MAX:
             self._rejections.inc()
             reply.set_result(Unavailable("overloaded"))
             return reply
         self._size += 1
+        self._bytes += envelope.size
         self._queue.append((envelope, reply))
         self._schedule_flush()
         if not self._sweep_scheduled:
@@ -119,12 +125,14 @@ class Lane:
         """No reply will come any more: what became of the batch, only a retry can tell."""
         away = self._away.pop(number, None)
         if away is not None:
-            for reply in away.waiting.values():
-                self._resolve(reply, Unavailable("outcome_unknown", 0.2))
+            for pending in away.waiting.values():
+                self._resolve(pending, Unavailable("outcome_unknown", 0.2))
             self._schedule_flush()
 
-    def _resolve(self, reply: "asyncio.Future[Reply]", value: Reply) -> None:
+    def _resolve(self, pending: _Pending, value: Reply) -> None:
+        envelope, reply = pending
         self._size -= 1
+        self._bytes -= envelope.size
         if not reply.done():  # a caller that gave up waiting has cancelled it
             reply.set_result(value)
 
@@ -137,14 +145,16 @@ class Lane:
     def _flush(self) -> None:
         self._flush_scheduled = False
         commands: list[CommandEnvelope] = []
-        waiting: dict[int, asyncio.Future[Reply]] = {}
+        waiting: dict[int, _Pending] = {}
         size = 0
         while self._queue and len(commands) < _BATCH_COMMANDS_MAX and size < _BATCH_BYTES_MAX:
-            envelope, reply = self._queue.popleft()
+            pending = self._queue.popleft()
+            envelope, reply = pending
             if reply.cancelled():
                 self._size -= 1
+                self._bytes -= envelope.size
                 continue
-            waiting[len(commands)] = reply
+            waiting[len(commands)] = pending
             commands.append(envelope)
             size += envelope.size
         if commands:
@@ -161,7 +171,7 @@ class Lane:
         for number in [number for number, away in self._away.items() if away.deadline < now]:
             self.give_up(number)
         while self._queue and self._queue[0][0].deadline < now:
-            self._resolve(self._queue.popleft()[1], Unavailable("expired"))
+            self._resolve(self._queue.popleft(), Unavailable("expired"))
         if self._size:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)

@@ -328,7 +328,9 @@ class Partition:
 
     def checkpoint(self) -> Checkpoint:
         """What was captured, now that exactly what was decided before is durable."""
-        captured, answers = self._saving, self._new_answers
+        captured = self._saving
+        expired = captured.state.at - self._answer_window
+        answers = [answer for answer in self._new_answers if answer[-1] >= expired]
         self._new_answers = []
         saved = [(f"aggregate:{i}", snapshots.encode_aggregate(state)) for i, state in captured.aggregates.items()]
         saved += [(f"import:{reference}", str(i).encode()) for reference, i in captured.imports.items()]
@@ -341,7 +343,7 @@ class Partition:
             snapshots=saved,
             answers=snapshots.encode_answers(answers) if answers else b"",
             answers_at=captured.state.at,
-            answers_expired=captured.state.at - self._answer_window,
+            answers_expired=expired,
         )
 
     def checkpointed(self) -> None:

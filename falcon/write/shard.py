@@ -40,6 +40,7 @@ Sender: TypeAlias = Any  # whoever hosts the shard knows how to reach it
 class ShardLimits(msgspec.Struct, frozen=True):
     """``answer_window_ms``: how long a retry finds its answer. ``checkpoint_events``: the longest tail of a recovery.
 
+    ``stall_seconds``: with an append under way for longer, a partition takes no more commands in.
     ``passivate_seconds``: an aggregate leaves memory when unused for one to two of these. ``hot_aggregates``: per
     partition, more of them in use than this and the turn comes early.
     """
@@ -50,6 +51,8 @@ class ShardLimits(msgspec.Struct, frozen=True):
     passivate_seconds: float = 60.0
     hot_aggregates: int = 2_000
     recovery_retry_seconds: float = 0.25
+    undecodable_retry_seconds: float = 30.0
+    stall_seconds: float = 5.0
 
 
 class _Waiter(msgspec.Struct, frozen=True, gc=False):
@@ -64,6 +67,7 @@ class _Waiter(msgspec.Struct, frozen=True, gc=False):
 class _InFlight(msgspec.Struct, eq=False):
     append: Append
     waiters: list[_Waiter]
+    since: float
 
 
 class _Owned(msgspec.Struct, eq=False):
@@ -78,6 +82,7 @@ class _Owned(msgspec.Struct, eq=False):
     in_flight: deque[_InFlight] = msgspec.field(default_factory=deque)
     captured_behind: Append | None = None
     captured_at: float = 0.0
+    retry_at: float = 0.0
 
 
 class Shard:
@@ -111,6 +116,7 @@ class Shard:
             for number in partitions
         }
         self._outbox: dict[tuple[Sender, int], list[tuple[int, Reply]]] = {}
+        self._closing = False
         self._retry_at = 0.0
         self._passivate_at = clock.monotonic() + limits.passivate_seconds
 
@@ -140,6 +146,8 @@ class Shard:
                 self._reply(sender, batch.number, index, Unavailable("unavailable"))
             elif envelope.deadline < monotonic:
                 self._reply(sender, batch.number, index, Unavailable("expired"))
+            elif owned.in_flight and monotonic - owned.in_flight[0].since > self._limits.stall_seconds:
+                self._reply(sender, batch.number, index, Unavailable("overloaded"))
             else:
                 executed = owned.partition.execute(envelope, now)
                 touched.setdefault(envelope.partition, []).append(_Waiter(sender, batch.number, index, executed))
@@ -189,6 +197,9 @@ class Shard:
 
     def close(self) -> None:
         """Let the journal write everything, checkpoints last, so that the next start has no tail to read."""
+        self._journal.flush()
+        self.drain()
+        self._closing = True
         checkpoints: list[Submission] = []
         for owned in self._owned.values():
             if owned.serving:
@@ -205,7 +216,7 @@ class Shard:
         append = partition.take()
         if append is not None:
             submissions.append(append)
-            owned.in_flight.append(_InFlight(append, waiters))
+            owned.in_flight.append(_InFlight(append, waiters, self._clock.monotonic()))
         elif owned.in_flight:
             owned.in_flight[-1].waiters.extend(waiters)
         else:
@@ -253,7 +264,7 @@ class Shard:
         metrics.append_failures.labels(submission.outcome.value if submission.outcome else "none").inc()
         owned.serving = False
         owned.captured_behind = None
-        owned.lost = submission.outcome is Outcome.FENCED
+        owned.lost = owned.lost or submission.outcome is Outcome.FENCED
         answer = Unavailable("not_mine", 0.1) if owned.lost else Unavailable("outcome_unknown")
         while owned.in_flight:
             for waiter in owned.in_flight.popleft().waiters:
@@ -262,25 +273,37 @@ class Shard:
     # --- ownership ----------------------------------------------------------------------------------------------------
 
     def _take_over_what_is_down(self) -> None:
-        down = [number for number, owned in self._owned.items() if not owned.serving and not owned.lost]
-        if down and self._clock.monotonic() >= self._retry_at:
+        now = self._clock.monotonic()
+        if self._closing or now < self._retry_at:
+            return
+        down = [n for n, owned in self._owned.items() if not owned.serving and not owned.lost and now >= owned.retry_at]
+        if down:
             self._take_over(down)
 
     def _take_over(self, numbers: list[int]) -> None:
         started = self._clock.monotonic()
         try:
             ends = self._journal.takeover(numbers, self._owner)
-            tail = self._recover(ends)
-            metrics.recoveries.inc(len(ends))
-            metrics.recovery_events.inc(tail)
-        except (JournalUnavailable, Undecodable) as error:
+            try:
+                self._recover(ends)
+            except Undecodable:
+                self._recover_each(ends)  # all but the one that has the record
+        except JournalUnavailable as error:
             # One line for each try; what is down answers 503 until a try succeeds.
             log.error("partitions %s..%s are down: %s", numbers[0], numbers[-1], error)
-            self._retry_at = started + self._limits.recovery_retry_seconds
+            self._retry_at = self._clock.monotonic() + self._limits.recovery_retry_seconds
         metrics.recovery_seconds.observe(self._clock.monotonic() - started)
 
-    def _recover(self, ends: dict[int, Position]) -> int:
-        """Checkpoints, then one pass through the log from the oldest of them. Returns the number of events replayed."""
+    def _recover_each(self, ends: dict[int, Position]) -> None:
+        for number, end in ends.items():
+            try:
+                self._recover({number: end})
+            except Undecodable as error:
+                log.error("partition %s is down: %s", number, error)
+                self._owned[number].retry_at = self._clock.monotonic() + self._limits.undecodable_retry_seconds
+
+    def _recover(self, ends: dict[int, Position]) -> None:
+        """Checkpoints, then one pass through the log from the oldest of them."""
         starts = {number: self._owned[number].partition.restore() for number in ends}
         cursor: Cursor = {number: start for number, start in starts.items() if start.offset < ends[number].offset}
         tail = 0
@@ -295,7 +318,8 @@ class Shard:
             owned.partition.begin(end)
             owned.serving = True
             owned.captured_at = self._clock.monotonic()
-        return tail
+        metrics.recoveries.inc(len(ends))
+        metrics.recovery_events.inc(tail)
 
     def _checkpoint(self, owned: _Owned, checkpoints: list[Submission]) -> None:
         """Capture the state; with nothing in flight it is a checkpoint already."""

@@ -1,6 +1,7 @@
 """The embedded stores keep the contracts, and what a file adds to them."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +82,18 @@ def test_a_writer_waits_for_another_one_without_holding_its_own_thread_up(log: _
     threading.Timer(0.05, other.execute, ["COMMIT"]).start()
     ann.settle(ann.prepare(0, "more"))
     assert append.outcome is Outcome.DURABLE
+
+
+def test_a_takeover_gives_up_soon_where_somebody_else_is_writing(log: _Log) -> None:
+    ann = Writer(log)
+    other = database.connect(log.path)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    with pytest.raises(JournalUnavailable):
+        ann.takeover(0)
+    assert time.monotonic() - began < 5  # the file's own patience is ten
+    other.execute("COMMIT")
+    assert ann.takeover(0)
 
 
 def test_a_commit_that_fails_is_of_unknown_outcome_and_so_is_all_behind_it(log: _Log) -> None:

@@ -66,6 +66,9 @@ class Writer:
 
     def settle(self, *submissions: Submission) -> None:
         self.journal.submit(submissions)
+        self.wait_for(*submissions)
+
+    def wait_for(self, *submissions: Submission) -> None:
         missing = set(map(id, submissions))
         while missing:
             self.woken.clear()
@@ -239,6 +242,35 @@ class JournalContract(ABC):
         assert log.snapshots().answers(0, 1, 1_500) == [b"second"]
         ann.checkpoint(0, Position(3, 1, 3), answers=b"third", answers_at=3_000, answers_expired=1_500)
         assert log.snapshots().answers(0, 1, 0) == [b"second", b"third"]
+
+    def test_a_takeover_does_not_forget_what_is_queued(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0, 1)
+        appends = [ann.prepare(0, f"{i}") for i in range(3)]
+        for append in appends:
+            ann.journal.submit([append])
+        ann.takeover(1)
+        ann.wait_for(*appends)
+        assert [append.outcome for append in appends] == [Outcome.DURABLE] * 3
+
+    def test_an_owner_that_took_over_again_is_not_taken_for_its_former_self(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        old = ann.prepare(0, "before")
+        ann.takeover(0)
+        new = ann.prepare(0, "after")
+        ann.settle(old, new)
+        assert (old.outcome, new.outcome) == (Outcome.FENCED, Outcome.DURABLE)
+
+    def test_flushing_waits_for_everything(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        appends = [ann.prepare(0, f"{i}") for i in range(20)]
+        for append in appends:
+            ann.journal.submit([append])
+        ann.journal.flush()
+        ann.journal.collect()
+        assert all(append.outcome is Outcome.DURABLE for append in appends)
 
     def test_closing_writes_what_is_queued(self, log: Log) -> None:
         ann = Writer(log)

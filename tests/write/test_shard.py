@@ -269,6 +269,44 @@ def test_closing_in_order_leaves_no_tail(log: MemoryLog) -> None:
     assert checkpoint.position.offset == len(log.events[room % PARTITIONS])
 
 
+def test_closing_answers_what_was_in_flight(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "hello"))
+    host.journal._held = False
+    host.shard.close()
+    assert [_seq(reply) for reply in host.replies()] == [1]
+    checkpoint = log.checkpoint(room % PARTITIONS, 1)
+    assert checkpoint is not None
+    assert checkpoint.position.offset == len(log.events[room % PARTITIONS])
+
+
+def test_a_record_that_does_not_decode_takes_only_its_own_partition_down(log: MemoryLog) -> None:
+    rooms = {}
+    for partition in (0, 1):
+        host = Host(log)
+        envelope = CommandEnvelope(partition, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
+        host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
+        (reply,) = host.replies()
+        assert isinstance(reply, Accepted)
+        assert isinstance(reply.answer, RoomAnswer)
+        rooms[partition] = reply.answer.room_id
+    log.events[0].append((1, 9, b"not JSON"))
+    host = Host(log)
+    assert host.ask(PostMessage(ANN, rooms[0], "hello")) == Unavailable("unavailable")
+    assert _seq(host.ask(PostMessage(ANN, rooms[1], "hello"))) == 1
+
+
+def test_a_partition_whose_append_hangs_takes_no_more_in(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "hangs"))
+    host.clock.advance(6)
+    assert host.ask(PostMessage(ANN, room, "more")) == Unavailable("overloaded")
+
+
 def test_an_idle_room_leaves_memory_and_comes_back_as_it_was(log: MemoryLog) -> None:
     host = Host(log, checkpoint_seconds=1, passivate_seconds=60)
     room = host.room()

@@ -44,9 +44,12 @@ class MemoryJournal:
         collected, self._collected = self._collected, []
         return collected
 
-    def close(self) -> None:
+    def flush(self) -> None:
         while self._waiting:
             self.settle(Fate.WRITTEN)
+
+    def close(self) -> None:
+        self.flush()
 
     @property
     def waiting(self) -> int:

@@ -8,12 +8,15 @@ from typing import Final
 import apsw
 
 from falcon.adapters.sqlite.database import connect
+from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.sqlite")
 
 _EVERY_SECONDS: Final = 1.0
 _WAL_BYTES: Final = 16 << 20
 _WAL_BYTES_MAX: Final = 256 << 20
+_BUSY_MILLISECONDS: Final = 200
+_AFTER_BUSY_SECONDS: Final = 10.0
 
 
 class WalCheckpoints:
@@ -38,14 +41,25 @@ class WalCheckpoints:
         self._thread.join()
 
     def _run(self) -> None:
-        connection = connect(self._path)
-        while not self._ending.wait(_EVERY_SECONDS):
+        connection: apsw.Connection | None = None
+        pause = _EVERY_SECONDS
+        while not self._ending.wait(pause):
+            pause = _EVERY_SECONDS
             try:
-                size = self._wal.stat().st_size
-                if size > _WAL_BYTES_MAX:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-                elif size > _WAL_BYTES:
-                    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            except (OSError, apsw.Error) as error:
+                if connection is None:
+                    connection = connect(self._path)
+                    connection.set_busy_timeout(_BUSY_MILLISECONDS)
+                self._checkpoint(connection)
+            except apsw.BusyError:
+                pause = _AFTER_BUSY_SECONDS  # a reader stands in the way; asking again holds writers up each time
+            except (OSError, apsw.Error, JournalUnavailable) as error:
                 log.warning("the write-ahead log could not be moved into the file: %s", error)
-        connection.close()
+        if connection is not None:
+            connection.close()
+
+    def _checkpoint(self, connection: apsw.Connection) -> None:
+        size = self._wal.stat().st_size
+        if size > _WAL_BYTES_MAX:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        elif size > _WAL_BYTES:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -104,7 +104,7 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> 
         connection.pragma("synchronous", synchronous)
         connection.pragma("mmap_size", 256 << 20)
         connection.pragma("cache_size", -_CACHE_KIB)
-        # The journal decides when to move the WAL into the file, in the background: see wal.py.
+        # The journal decides when to move the WAL into the file, in the background: see checkpoints.py.
         connection.wal_autocheckpoint(0)
     except apsw.Error as error:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error

@@ -5,6 +5,7 @@ and between the two the interpreter's lock changes hands once a commit, not once
 """
 
 import logging
+import os
 import queue
 import struct
 import threading
@@ -26,6 +27,7 @@ log = logging.getLogger("falcon.journal")
 
 # Enough for a good batch, and short enough to bound the time that a commit holds the file.
 _GROUP_EVENTS_MAX: Final = 1_000
+_TAKEOVER_SECONDS: Final = 0.05
 
 # Called inside each commit with its appends, and where readers of the log stand before and behind them.
 Within: TypeAlias = Callable[[Sequence[Append], Cursor, Cursor], None]
@@ -47,7 +49,6 @@ class SqliteJournal:
         self._waiting: list[Submission] = []
         self._group: list[Submission] = []  # the one under way
         self._begun = False
-        self._fenced: set[Partition] = set()
         self._collected: list[Submission] = []
         self._takeovers = -1
         self._epochs: dict[Partition, int] = {}
@@ -61,18 +62,22 @@ class SqliteJournal:
         self._thread.start()
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
-        self._finish_group()
+        """Gives up soon when somebody else holds the file: it is tried again, and this thread has more to do."""
+        if not self._finish_group(_TAKEOVER_SECONDS):
+            raise JournalUnavailable("cannot take over partitions: a commit is under way")
         try:
+            self._connection.set_busy_timeout(round(_TAKEOVER_SECONDS * 1000))
             with transaction(self._connection) as connection:
                 (heads,) = connection.execute("UPDATE log SET takeovers = takeovers + 1 RETURNING heads").fetchone()  # type: ignore[misc]
                 return {partition: _take(connection, partition, owner, heads) for partition in partitions}
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot take over partitions: {error}") from error
+        finally:
+            self._start_group()
 
     def submit(self, submissions: Sequence[Submission]) -> None:
         self._waiting.extend(submissions)
-        if not self._group:
-            self._start_group()
+        self._start_group()
 
     def collect(self) -> list[Submission]:
         if self._group and self._stepped.is_set():
@@ -80,11 +85,13 @@ class SqliteJournal:
         collected, self._collected = self._collected, []
         return collected
 
-    def close(self) -> None:
+    def flush(self) -> None:
         while self._group or self._waiting:
             self._finish_group()
-            if self._waiting:
-                self._start_group()
+            self._start_group()
+
+    def close(self) -> None:
+        self.flush()
         self._steps.put(_Step.END)
         self._thread.join()
         self._connection.close()
@@ -93,6 +100,8 @@ class SqliteJournal:
 
     def _start_group(self) -> None:
         """Begin, make the rows, and have them committed; where somebody else is writing, have the thread wait."""
+        if self._group:
+            return
         self._group = self._next_group()
         if not self._group:
             return
@@ -107,23 +116,22 @@ class SqliteJournal:
             self._settle(error)
         else:
             self._insert_group()
-        finally:
-            if self._stepped.is_set() or not self._group:
-                self._connection.set_busy_timeout(BUSY_MILLISECONDS)
 
     def _continue_group(self) -> None:
-        if self._error is not None or self._begun:
+        if isinstance(self._error, apsw.BusyError) and not self._begun:
+            self._step(_Step.BEGIN)  # nothing was written, and its time will come
+        elif self._error is not None or self._begun:
             self._settle(self._error)
         else:
             self._insert_group()
 
-    def _finish_group(self) -> None:
-        """Wait until the group under way is settled, if there is one, and start none."""
+    def _finish_group(self, seconds: float | None = None) -> bool:
+        """Wait until the group under way is settled, if there is one, and start none. False when it takes longer."""
         waiting, self._waiting = self._waiting, []
-        while self._group:
-            self._stepped.wait()
+        while self._group and self._stepped.wait(seconds):
             self._continue_group()
-        self._waiting = waiting
+        self._waiting = waiting + self._waiting
+        return not self._group
 
     def _next_group(self) -> list[Submission]:
         group: list[Submission] = []
@@ -147,11 +155,11 @@ class SqliteJournal:
     def _insert_group(self) -> None:
         self._begun = True
         try:
-            fenced, offset, heads = self._read_log()
+            offset, heads = self._read_log()
             appends: list[Append] = []
             start = offset
             for submission in self._group:
-                if submission.partition in fenced:
+                if self._fenced(submission):
                     continue
                 if isinstance(submission, Checkpoint):
                     _save(self._connection, submission)
@@ -168,18 +176,20 @@ class SqliteJournal:
         except apsw.Error as error:
             self._settle(error)
             return
-        self._fenced = fenced
         metrics.commit_events.observe(offset - start)
         self._step(_Step.COMMIT)
 
-    def _read_log(self) -> tuple[set[Partition], int, bytearray]:
-        """The partitions of which a submission's epoch is not the open one, the next offset, and the heads."""
+    def _read_log(self) -> tuple[int, bytearray]:
+        """The next offset and the heads; the epochs that are open now are at hand then."""
         next_offset, takeovers, heads = self._connection.execute("SELECT next, takeovers, heads FROM log").fetchone()  # type: ignore[misc]
         if takeovers != self._takeovers:
             self._epochs = dict(self._connection.execute("SELECT partition, epoch FROM epochs"))
             self._takeovers = takeovers
-        fenced = {s.partition for s in self._group if s.epoch != self._epochs.get(s.partition)}
-        return fenced, next_offset, bytearray(heads)
+        return next_offset, bytearray(heads)
+
+    def _fenced(self, submission: Submission) -> bool:
+        """As of the group's transaction."""
+        return submission.epoch != self._epochs.get(submission.partition)
 
     def _insert(self, appends: list[Append]) -> None:
         self._connection.executemany(
@@ -196,7 +206,7 @@ class SqliteJournal:
         group, self._group = self._group, []
         if error is None:
             for submission in group:
-                submission.outcome = Outcome.FENCED if submission.partition in self._fenced else Outcome.DURABLE
+                submission.outcome = Outcome.FENCED if self._fenced(submission) else Outcome.DURABLE
         else:
             # One line a failed commit, here where it is handled: the shard takes over again.
             log.error("a commit of %d submissions failed: %s", len(group), error)
@@ -211,8 +221,7 @@ class SqliteJournal:
 
     def _wake_or_go_on(self) -> None:
         self._wake()
-        if self._waiting:
-            self._start_group()
+        self._start_group()
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -231,6 +240,9 @@ class SqliteJournal:
                     self._connection.execute("COMMIT")
             except apsw.Error as error:
                 self._error = error
+            except BaseException:
+                log.exception("the journal's thread failed; without it nothing can be written, so the process ends")
+                os._exit(70)
             self._stepped.set()
             self._wake()
 

@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -22,6 +23,8 @@ from falcon.write.shard import Shard
 log = logging.getLogger("falcon.actors")
 
 TICK_SECONDS = 0.25
+_RESTART_SECONDS = (0.0, 0.1, 0.5, 1.0)
+_STEADY_SECONDS = 10.0
 
 BuildShard: TypeAlias = Callable[[Wake], Shard]
 
@@ -179,6 +182,8 @@ class Supervisor(Actor):  # type: ignore[misc]
         self._starts: list[StartShard] = []
         self._addresses: list[Any] = []
         self._counts: list[int] = []
+        self._failures: list[int] = []
+        self._started_at: list[float] = []
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
         match message:
@@ -187,6 +192,8 @@ class Supervisor(Actor):  # type: ignore[misc]
                     self._starts = shards
                     self._addresses = [self._create(start) for start in shards]
                     self._counts = [1] * len(shards)
+                    self._failures = [0] * len(shards)
+                    self._started_at = [time.monotonic()] * len(shards)
                 self.send(sender, self._describe())
             case WhereAreShards():
                 self.send(sender, self._describe())
@@ -194,6 +201,8 @@ class Supervisor(Actor):  # type: ignore[misc]
                 self._ending = True
             case ChildActorExited(childAddress=address) if not self._ending:
                 self._restart(address)
+            case WakeupMessage(payload=index) if not self._ending:
+                self._start_again(index)
 
     def _describe(self) -> Shards:
         return Shards(self._addresses, self._counts, (os.getpid(), os.getppid()))
@@ -204,8 +213,16 @@ class Supervisor(Actor):  # type: ignore[misc]
         return address
 
     def _restart(self, address: Any) -> None:
+        """One that keeps dying is started less and less often."""
         for index, known in enumerate(self._addresses):
             if known == address:
-                log.warning("shard %s has ended; starting it again", self._starts[index].name)
-                self._addresses[index] = self._create(self._starts[index])
-                self._counts[index] += 1
+                steady = time.monotonic() - self._started_at[index] > _STEADY_SECONDS
+                self._failures[index] = 0 if steady else self._failures[index] + 1
+                pause = _RESTART_SECONDS[min(self._failures[index], len(_RESTART_SECONDS) - 1)]
+                log.warning("shard %s has ended; starting it again in %g s", self._starts[index].name, pause)
+                self.wakeupAfter(timedelta(seconds=pause), index)
+
+    def _start_again(self, index: int) -> None:
+        self._addresses[index] = self._create(self._starts[index])
+        self._started_at[index] = time.monotonic()
+        self._counts[index] += 1

@@ -7,6 +7,7 @@ flight on one endpoint delay each other, and a late reply would be taken for ano
 import asyncio
 import logging
 import queue
+import socket
 import threading
 import time
 from typing import Any, Final
@@ -35,6 +36,8 @@ class RemoteGateway:
     @classmethod
     async def attach(cls, port: int, shards: int, endpoints_a_lane: int, mailbox_bound: int) -> "RemoteGateway":
         """To a system that runs, and must: otherwise Thespian would start one here."""
+        with socket.create_connection(("127.0.0.1", port), _ATTACH_SECONDS):
+            pass  # somebody listens
         loop = asyncio.get_running_loop()
         system = ActorSystem(BASE, {"Admin Port": port})
         lanes: list[Lane] = []
@@ -91,13 +94,16 @@ class _Endpoint:
     def _run(self) -> None:
         with self._system.private() as endpoint:
             self._supervisor = endpoint.createActor(Supervisor, globalName=SUPERVISOR)
-            self._locate(endpoint.ask(self._supervisor, WhereAreShards(), _ATTACH_SECONDS))
+            self._find(endpoint)
             while (batch := self._batches.get()) is not None:
                 try:
+                    if self._address is None:
+                        self._find(endpoint)
                     self._carry(endpoint, batch)
                 except Exception:
                     # Whatever Thespian met: the batch's outcome is unknown, and the next one finds its way anew.
                     log.exception("a batch to shard %d failed", self._shard)
+                    self._address = None
                     self._give_up(batch)
 
     def _carry(self, endpoint: ActorSystem, batch: CommandBatch) -> None:
@@ -121,10 +127,13 @@ class _Endpoint:
         if missing:
             self._give_up(batch)
 
+    def _find(self, endpoint: ActorSystem) -> None:
+        self._locate(endpoint.ask(self._supervisor, WhereAreShards(), _ATTACH_SECONDS))
+
     def _give_up(self, batch: CommandBatch) -> None:
         self._loop.call_soon_threadsafe(self._lane.give_up, batch.number)
 
     def _locate(self, shards: Shards | None) -> None:
-        if isinstance(shards, Shards):
+        if isinstance(shards, Shards) and shards.addresses:
             self._address = shards.addresses[self._shard]
             self._starts = shards.starts[self._shard]
