@@ -16,7 +16,6 @@ import apsw
 import msgspec
 
 from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.checkpoints import WalCheckpoints
 from falcon.adapters.sqlite.journal import SqliteJournal, Within
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
@@ -169,8 +168,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     # Not a commit of the journal: what a crash would take, the next rebuild makes again.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
     total = source.end()[0].offset
-    with WalCheckpoints(settings.database):
-        return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
+    return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
 
 
 # --- the edge ---------------------------------------------------------------------------------------------------------
@@ -200,11 +198,10 @@ async def serving(
         ),
     )
     try:
-        with WalCheckpoints(settings.database):
-            yield edge
-            if catch_up is not None:
-                await asyncio.to_thread(catch_up.stop)
-            gateway.close()
+        yield edge
+        if catch_up is not None:
+            await asyncio.to_thread(catch_up.stop)
+        gateway.close()
     finally:
         read_connection.close()
 

@@ -1,15 +1,19 @@
 """The answers given to keyed commands within the retry window: where in the log each one stands."""
 
 from collections import deque
-from typing import NamedTuple
+
+import msgspec
 
 from falcon.domain.ids import AccountId, Millis
 
 _SLICES = 10
 
 
-class Remembered(NamedTuple):
-    """The command's fingerprint, and the offset of the event that carries its answer."""
+class Remembered(msgspec.Struct, frozen=True, gc=False):
+    """The command's fingerprint, and the offset of the event that carries its answer.
+
+    There may be millions of these, and each holds numbers only: the garbage collector need not look at them.
+    """
 
     fingerprint: int
     offset: int
