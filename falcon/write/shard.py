@@ -186,8 +186,7 @@ class Shard:
             for owned in self._owned.values():
                 metrics.passivations.inc(owned.partition.passivate())
         metrics.aggregates.set(sum(owned.partition.aggregates_in_memory for owned in self._owned.values()))
-        if monotonic >= self._retry_at:
-            self._take_over_what_is_down()
+        self._take_over_what_is_down()
 
     def take_replies(self) -> list[tuple[Sender, BatchReply]]:
         """The replies that may leave now."""

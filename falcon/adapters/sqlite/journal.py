@@ -217,9 +217,6 @@ class SqliteJournal:
                 self._failed[submission.partition] = submission.epoch
         metrics.commit_seconds.observe(time.monotonic() - self._started)
         self._collected += group
-        self._wake_or_go_on()
-
-    def _wake_or_go_on(self) -> None:
         self._wake()
         self._start_group()
 

@@ -39,7 +39,7 @@ class RemoteGateway:
         with socket.create_connection(("127.0.0.1", port), _ATTACH_SECONDS):
             pass  # somebody listens
         loop = asyncio.get_running_loop()
-        system = ActorSystem(BASE, {"Admin Port": port})
+        system = ActorSystem(BASE, {"Admin Port": port}, transientUnique=True)
         lanes: list[Lane] = []
         endpoints: list[_Endpoint] = []
         for index in range(shards):
@@ -93,8 +93,10 @@ class _Endpoint:
 
     def _run(self) -> None:
         with self._system.private() as endpoint:
-            self._supervisor = endpoint.createActor(Supervisor, globalName=SUPERVISOR)
-            self._find(endpoint)
+            try:
+                self._find(endpoint)
+            except Exception:
+                log.exception("shard %d was not found; the first batch looks for it again", self._shard)
             while (batch := self._batches.get()) is not None:
                 try:
                     if self._address is None:
@@ -128,6 +130,7 @@ class _Endpoint:
             self._give_up(batch)
 
     def _find(self, endpoint: ActorSystem) -> None:
+        self._supervisor = endpoint.createActor(Supervisor, globalName=SUPERVISOR)  # there is one: this finds it
         self._locate(endpoint.ask(self._supervisor, WhereAreShards(), _ATTACH_SECONDS))
 
     def _give_up(self, batch: CommandBatch) -> None:

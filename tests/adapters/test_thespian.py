@@ -1,0 +1,77 @@
+"""The actor systems keep the gateway's contract: shards in this process, and shards that are processes."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from falcon import bootstrap
+from falcon.adapters.sqlite import database
+from falcon.settings import Settings
+from falcon.write.gateway import CommandGateway
+from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
+
+
+def settings(data_dir: Path) -> Settings:
+    made = Settings(data_dir=data_dir, partitions=PARTITIONS, shards=2, log_level="warning")
+    database.prepare(made.database, PARTITIONS)
+    return made
+
+
+@asynccontextmanager
+async def in_process(data_dir: Path) -> AsyncIterator[CommandGateway]:
+    gateway = await bootstrap.start_gateway(settings(data_dir), None)
+    yield gateway
+    gateway.close()
+
+
+@asynccontextmanager
+async def over_tcp(data_dir: Path) -> AsyncIterator[CommandGateway]:
+    made = replace(settings(data_dir), system_base="multiprocTCPBase", lanes=2)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = _start_actors(made, port)
+    gateway = await bootstrap.start_gateway(made, port)
+    yield gateway
+    gateway.close()
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def _start_actors(made: Settings, port: int) -> "subprocess.Popen[bytes]":
+    reading, writing = os.pipe()
+    environment = {
+        **os.environ,
+        "FALCON_DATA_DIR": str(made.data_dir),
+        "FALCON_SYSTEM_BASE": made.system_base,
+        "FALCON_SHARDS": str(made.shards),
+        "FALCON_LOG_LEVEL": made.log_level,
+        "THESPIAN_BASE_IPADDR": "127.0.0.1",
+        "THESPLOG_FILE": str(made.data_dir / "actors.log"),
+    }
+    command = [sys.executable, "-m", "falcon.roles", "actors", "--actors-port", str(port), "--ready", str(writing)]
+    process = subprocess.Popen(
+        [*command, "--parent", str(os.getpid())], env=environment, pass_fds=[writing], stdin=subprocess.DEVNULL
+    )
+    os.close(writing)
+    assert os.read(reading, 100) == b"{}\n"
+    os.close(reading)
+    return process
+
+
+class TestActorsInProcess(CommandGatewayContract):
+    def gateway(self, data_dir: Path) -> AbstractAsyncContextManager[CommandGateway]:
+        return in_process(data_dir)
+
+
+@pytest.mark.processes
+class TestActorsOverTcp(CommandGatewayContract):
+    def gateway(self, data_dir: Path) -> AbstractAsyncContextManager[CommandGateway]:
+        return over_tcp(data_dir)
