@@ -30,6 +30,7 @@ from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
 from falcon.settings import Settings
 from falcon.write.clock import SystemClock
 from falcon.write.gateway import CommandGateway, partition_for
+from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandEnvelope
 from falcon.write.shard import Shard, ShardLimits
 
@@ -90,7 +91,7 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
         within = InlineProjector(PROJECTIONS, SqliteTables(connection), partial(SqliteSavepoint, connection)).apply
     source = SqliteSource(database.connect(settings.database))
     return Shard(
-        range(index, settings.partitions, settings.shards),
+        FixedOwnership(range(index, settings.partitions, settings.shards)),
         SqliteJournal(connection, wake, within),
         source,
         source,

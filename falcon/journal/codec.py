@@ -13,13 +13,21 @@ import msgspec
 from falcon.domain import events
 from falcon.domain.answers import Answer
 from falcon.domain.events import Event
-from falcon.domain.ids import Millis
+from falcon.domain.ids import Millis, Partition
 from falcon.domain.rejections import Rejection
-from falcon.journal.envelope import CommandRef, Envelope, Recorded
+from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded
 
 
 class Undecodable(Exception):
-    """The bytes are no event that this version of Falcon knows; the message says which and what to do."""
+    """The bytes are no event that this version of Falcon knows; the message says which and what to do.
+
+    ``at``: where a reader stands before it.
+    """
+
+    def __init__(self, message: str, partition: Partition, at: Position) -> None:
+        super().__init__(f"partition {partition}, offset {at.offset}: {message}")
+        self.partition = partition
+        self.at = at
 
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,18 +74,19 @@ def encode(envelope: Envelope) -> bytes:
     return _encoder.encode(_Record(name, version, envelope.at, body, envelope.command, envelope.answer))
 
 
-def decode(data: bytes, partition: int, offset: int, epoch: int, n: int) -> Recorded:
+def decode(data: bytes, partition: Partition, offset: int, epoch: int, n: int) -> Recorded:
     """Raises Undecodable."""
     try:
         record = _records.decode(data)
         event = _DECODERS[record.type, record.version](record.event)
     except KeyError as unknown:
         raise Undecodable(
-            f"partition {partition}, offset {offset}: event {unknown} is unknown to this version of Falcon; "
-            "it was written by a newer one, so run that"
+            f"event {unknown} is unknown to this version of Falcon; it was written by a newer one, so run that",
+            partition,
+            Position(offset, epoch, n),
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(f"partition {partition}, offset {offset}: the record does not decode: {error}") from error
+        raise Undecodable(f"the record does not decode: {error}", partition, Position(offset, epoch, n)) from error
     return Recorded(offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer))
 
 

@@ -86,12 +86,12 @@ class Journal(Protocol):
     def submit(self, submissions: Sequence[Submission]) -> None:
         """Queue for writing, and return at once.
 
-        Within a partition the order of the calls is kept, and once one has failed all behind it in the same epoch
-        fail too.
+        Within a partition the order of the appends is kept, and once one has failed all behind it in the same epoch
+        fail too. A checkpoint of an epoch that has ended replaces nothing newer, whatever its outcome.
         """
 
     def collect(self) -> list[Submission]:
-        """Those that have got their ``outcome`` since the last call, in the order of each partition."""
+        """Those that have got their ``outcome`` since the last call; the appends in the order of each partition."""
 
     def flush(self) -> None:
         """Block until everything submitted has its outcome, for ``collect`` to give."""
@@ -115,10 +115,18 @@ class EventSource(Protocol):
         """
 
     def end(self) -> Cursor:
-        """Behind everything that is there now."""
+        """Behind everything that is there now, to measure by: only what a read gives can be read on from."""
 
     def wait(self, seconds: float) -> None:
         """Until there may be something new, or the time is over."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A state that holds what stands below ``offset``, if not more than the checkpoint's position says: there may be
+    newer states than the newest checkpoint."""
+
+    offset: int
+    data: bytes
 
 
 class Checkpointed(msgspec.Struct, frozen=True):
@@ -132,7 +140,7 @@ class SnapshotStore(Protocol):
     def checkpoint(self, partition: Partition, version: int) -> Checkpointed | None:
         """The newest checkpoint."""
 
-    def load(self, partition: Partition, key: str, version: int) -> bytes | None:
+    def load(self, partition: Partition, key: str, version: int) -> Snapshot | None:
         """The newest snapshot under this key. Cheap: it is how a cold aggregate comes back."""
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:

@@ -5,19 +5,26 @@ from collections import deque
 import msgspec
 
 from falcon.domain.ids import AccountId, Millis
+from falcon.journal.envelope import Position
 
 _SLICES = 10
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """The command's fingerprint, and the offset of the event that carries its answer.
+    """The command's fingerprint, and where the event stands that carries its answer.
 
     There may be millions of these, and each holds numbers only: the garbage collector need not look at them.
     """
 
     fingerprint: int
     offset: int
+    epoch: int
+    n: int
     at: Millis
+
+    @property
+    def position(self) -> Position:
+        return Position(self.offset, self.epoch, self.n)
 
 
 class AnswerWindow:

@@ -1,9 +1,14 @@
 """Time as the write side takes it in."""
 
+import logging
 import time
-from typing import Protocol
+from typing import Final, Protocol
 
 from falcon.domain.ids import Millis
+
+log = logging.getLogger("falcon.clock")
+
+_JUMP_MILLIS: Final = 10_000
 
 
 class Clock(Protocol):
@@ -15,8 +20,37 @@ class Clock(Protocol):
 
 
 class SystemClock:
+    """The machine's, as long as it goes on as clocks do. A jump is not followed: every event of the log would bear the
+    wrong time, and those behind it too, since an owner's time never goes back."""
+
+    def __init__(self) -> None:
+        self._ahead = _wall() - _since_boot()
+        self._jumped = False
+
     def now(self) -> Millis:
-        return time.time_ns() // 1_000_000
+        steady = _since_boot() + self._ahead
+        wall = _wall()
+        jump = wall - steady
+        if abs(jump) < _JUMP_MILLIS:
+            self._jumped = False
+            return wall
+        if not self._jumped:
+            self._jumped = True
+            log.error(
+                "the machine's clock jumped by %+d s; going on with the time as it was. "
+                "Set the clock right; if the new time is right, start this process again",
+                jump // 1_000,
+            )
+        return steady
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+def _wall() -> Millis:
+    return time.time_ns() // 1_000_000
+
+
+def _since_boot() -> Millis:
+    """Goes on while the machine sleeps, as the wall clock does."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

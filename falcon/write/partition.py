@@ -37,7 +37,7 @@ from falcon.domain.rejections import KeyReused, NotYetReadable, Rejection
 from falcon.domain.room import Room
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
-from falcon.journal.ports import Append, Checkpoint, EventSource, SnapshotStore
+from falcon.journal.ports import Append, Checkpoint, EventSource, JournalUnavailable, SnapshotStore
 from falcon.write import snapshots
 from falcon.write.answers import AnswerWindow, Remembered
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
@@ -91,6 +91,7 @@ class Partition:
         self._idle: dict[int, Aggregate] = {}
         self._dirty: set[int] = set()
         self._imports: dict[str, int] = {}
+        self._ahead: dict[int, int] = {}
         self._saving = _NOTHING
         self._answers = AnswerWindow(self._answer_window)
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
@@ -111,13 +112,16 @@ class Partition:
         self._counter, self.at = state.counter, state.at
         self.confirmed = checkpoint.position.offset - 1
         for data in self._store.answers(self.number, snapshots.VERSION, self.at - self._answer_window):
-            for account_id, key, fingerprint, offset, at in snapshots.decode_answers(data):
-                self._answers.add(account_id, key, Remembered(fingerprint, offset, at))
+            for account_id, key, *remembered in snapshots.decode_answers(data):
+                self._answers.add(account_id, key, Remembered(*remembered))
         return checkpoint.position
 
     def replay(self, recorded: Recorded) -> None:
         """What stands in the log has happened."""
-        self._apply(recorded.envelope.event)
+        event = recorded.envelope.event
+        self._count(event)
+        if not self._holds(event, recorded.offset):
+            self._apply(event)
         self._remember(recorded.offset, recorded.envelope)
         self.at = recorded.envelope.at
         self.confirmed = recorded.offset
@@ -126,6 +130,7 @@ class Partition:
     def begin(self, end: Position) -> None:
         """All of the log has been replayed: go on in the epoch that the takeover opened."""
         self.confirmed = max(self.confirmed, end.offset - 1)
+        self._ahead.clear()
         self.epoch = end.epoch
         self.n = self._confirmed_n = end.n
 
@@ -158,7 +163,10 @@ class Partition:
         remembered = self._answers.find(replay.account_id, replay.key, self.at)
         if remembered is None:  # its time ran out while it waited
             return Unavailable("expired")
-        (recorded,), _ = self._source.read({self.number: Position(remembered.offset)}, 1)
+        found, _ = self._source.read({self.number: remembered.position}, 1)
+        if not found:
+            raise JournalUnavailable(f"partition {self.number}: offset {remembered.offset} cannot be read now")
+        recorded = found[0]
         answer = recorded.envelope.answer
         if answer is None:
             answer = MessageAnswer(recorded.envelope.event.message)  # type: ignore[union-attr]  # see _happen
@@ -173,6 +181,15 @@ class Partition:
             return in_flight
         remembered = self._answers.find(account_id, key, at)
         return None if remembered is None else remembered.fingerprint
+
+    def prove(self) -> None:
+        """Decide nothing, but have it in the log that this owner could have."""
+        self._record((CommandAnswered(),), self.at, None, None)
+
+    @property
+    def decided(self) -> int:
+        """How many events wait to be taken."""
+        return len(self._envelopes)
 
     def take(self) -> Append | None:
         """What was decided since the last call."""
@@ -236,10 +253,20 @@ class Partition:
         if reference is not None and not events:
             events = (CommandAnswered(),)
         stored = None if reference is None or (type(answer) is MessageAnswer) else answer
+        self._record(events, at, reference, stored)
+
+    def _record(
+        self,
+        events: tuple[Event, ...],
+        at: Millis,
+        reference: CommandRef | None,
+        stored: Answer | Rejection | None,
+    ) -> None:
         for event in events:
             envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored)
             self._data.append(codec.encode(envelope))
             self._envelopes.append(envelope)
+            self._count(event)
             self._apply(event)
             if reference is not None:
                 self._answers_in_flight[reference.account_id, reference.key] = reference.fingerprint
@@ -250,8 +277,9 @@ class Partition:
     def _remember(self, offset: int, envelope: Envelope) -> None:
         command = envelope.command
         if command is not None:
-            self._answers.add(command.account_id, command.key, Remembered(command.fingerprint, offset, envelope.at))
-            self._new_answers.append((command.account_id, command.key, command.fingerprint, offset, envelope.at))
+            remembered = Remembered(command.fingerprint, offset, envelope.epoch, envelope.n, envelope.at)
+            self._answers.add(command.account_id, command.key, remembered)
+            self._new_answers.append((command.account_id, command.key, *msgspec.structs.astuple(remembered)))
 
     def _next_id(self) -> int:
         return id_of(self._counter + 1, self.number, self._source.partitions)
@@ -266,14 +294,17 @@ class Partition:
     def answers_in_memory(self) -> int:
         return len(self._answers)
 
+    def _count(self, event: Event) -> None:
+        if isinstance(event, RoomCreated | AccountCreated):
+            identity = aggregate_of(event)
+            self._counter = max(self._counter, counter_of(identity, self._source.partitions))
+            if event.imported_as is not None:
+                self._imports[event.imported_as] = identity
+
     def _apply(self, event: Event) -> None:
         if isinstance(event, CommandAnswered):
             return
         identity = aggregate_of(event)
-        if isinstance(event, RoomCreated | AccountCreated):
-            self._counter = max(self._counter, counter_of(identity, self._source.partitions))
-            if event.imported_as is not None:
-                self._imports[event.imported_as] = identity
         if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):
             self._hot[identity] = accounts.evolve(self._account(identity), event)
         else:
@@ -300,15 +331,27 @@ class Partition:
     def _load(self, identity: int) -> Aggregate | None:
         if counter_of(identity, self._source.partitions) > self._counter:
             return None
-        data = self._store.load(self.number, f"aggregate:{identity}", snapshots.VERSION)
-        return None if data is None else snapshots.decode_aggregate(data)
+        snapshot = self._store.load(self.number, f"aggregate:{identity}", snapshots.VERSION)
+        if snapshot is None:
+            return None
+        if self.epoch == 0:
+            self._ahead[identity] = snapshot.offset
+        return snapshots.decode_aggregate(snapshot.data)
+
+    def _holds(self, event: Event, offset: int) -> bool:
+        """Whether the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
+        if isinstance(event, CommandAnswered):
+            return False
+        identity = aggregate_of(event)
+        self._get(identity)
+        return offset < self._ahead.get(identity, 0)
 
     def _imported(self, reference: str) -> int | None:
         for known in (self._imports, self._saving.imports):
             if reference in known:
                 return known[reference]
-        data = self._store.load(self.number, f"import:{reference}", snapshots.VERSION)
-        return None if data is None else int(data)
+        snapshot = self._store.load(self.number, f"import:{reference}", snapshots.VERSION)
+        return None if snapshot is None else int(snapshot.data)
 
     # --- checkpoints --------------------------------------------------------------------------------------------------
 

@@ -6,15 +6,15 @@ since a refusal may rest on an event that is not durable yet.
 """
 
 import logging
+import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
 
 from falcon.domain.ids import Millis
-from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import (
     Append,
     Checkpoint,
@@ -27,12 +27,12 @@ from falcon.journal.ports import (
 )
 from falcon.telemetry import metrics
 from falcon.write.clock import Clock
+from falcon.write.ownership import Ownership
 from falcon.write.partition import Executed, Partition, Replay
 from falcon.write.protocol import BatchReply, CommandBatch, Reply, Unavailable
+from falcon.write.recovery import Background, Recovered, Recovery, at_once
 
 log = logging.getLogger("falcon.shard")
-
-_READ_EVENTS = 5_000
 
 Sender: TypeAlias = Any  # whoever hosts the shard knows how to reach it
 
@@ -42,7 +42,9 @@ class ShardLimits(msgspec.Struct, frozen=True):
 
     ``stall_seconds``: with an append under way for longer, a partition takes no more commands in.
     ``passivate_seconds``: an aggregate leaves memory when unused for one to two of these. ``hot_aggregates``: per
-    partition, more of them in use than this and the turn comes early.
+    partition, more of them in use than this and the turn comes early. ``refusal_age_seconds``: an answer that no event
+    stands behind, a refusal say, rests on a state that was the log's at most so long ago; None where the owner cannot
+    have been deposed without its knowledge.
     """
 
     answer_window_ms: Millis = 600_000
@@ -53,15 +55,18 @@ class ShardLimits(msgspec.Struct, frozen=True):
     recovery_retry_seconds: float = 0.25
     undecodable_retry_seconds: float = 30.0
     stall_seconds: float = 5.0
+    refusal_age_seconds: float | None = None
+    reclaim_seconds: float = 1.0
 
 
 class _Waiter(msgspec.Struct, frozen=True, gc=False):
-    """A reply that is held back until the append it stands with is durable."""
+    """A reply that is held back until the append it stands with is durable. ``recorded``: events of its own say it."""
 
     sender: Sender
     batch: int
     index: int
     executed: Executed
+    recorded: bool
 
 
 class _InFlight(msgspec.Struct, eq=False):
@@ -71,17 +76,22 @@ class _InFlight(msgspec.Struct, eq=False):
 
 
 class _Owned(msgspec.Struct, eq=False):
-    """A partition and where it stands: serving, down (to be taken over again) or lost to another owner.
+    """A partition that should be owned: it serves, or it is down and being recovered, or it was lost to another owner.
 
+    ``leaving``: it is assigned elsewhere now, and forgotten here once nothing of it is in flight.
     ``captured_behind``: the state was captured when this append was the last; once it is durable, that is a checkpoint.
+    ``proven_at``: when the log was last known to have been ours. ``unproven``: replies that wait for newer proof.
     """
 
-    partition: Partition
-    serving: bool = False
+    number: int
+    partition: Partition | None = None
     lost: bool = False
+    leaving: bool = False
     in_flight: deque[_InFlight] = msgspec.field(default_factory=deque)
     captured_behind: Append | None = None
     captured_at: float = 0.0
+    proven_at: float = 0.0
+    unproven: list[_Waiter] = msgspec.field(default_factory=list)
     retry_at: float = 0.0
 
 
@@ -90,31 +100,40 @@ class Shard:
 
     def __init__(
         self,
-        partitions: Sequence[int],
+        ownership: Ownership,
         journal: Journal,
         source: EventSource,
         store: SnapshotStore,
         clock: Clock,
         limits: ShardLimits,
         owner: str,
+        *,
+        recovery_source: EventSource | None = None,
+        background: Background = at_once,
     ) -> None:
+        """``recovery_source``: where recoveries read, if they run on a thread of their own (``background``)."""
+        self._ownership = ownership
         self._journal = journal
-        self._source = source
         self._clock = clock
         self._limits = limits
-        self._owner = owner
-        self._owned = {
-            number: _Owned(
-                Partition(
-                    number,
-                    source,
-                    store,
-                    answer_window=limits.answer_window_ms,
-                    hot_aggregates=limits.hot_aggregates,
-                )
-            )
-            for number in partitions
-        }
+        self._background = background
+        self._recovery = Recovery(
+            journal,
+            recovery_source or source,
+            lambda number: Partition(
+                number,
+                source,
+                store,
+                answer_window=limits.answer_window_ms,
+                hot_aggregates=limits.hot_aggregates,
+            ),
+            owner,
+            clock.monotonic,
+        )
+        self._recovering = False
+        self._recovered: deque[Recovered] = deque()
+        self._assigned: Collection[int] = ()
+        self._owned: dict[int, _Owned] = {}
         self._outbox: dict[tuple[Sender, int], list[tuple[int, Reply]]] = {}
         self._closing = False
         self._retry_at = 0.0
@@ -124,68 +143,89 @@ class Shard:
 
     def start(self) -> None:
         """Take the partitions over and recover them. What can't be now is tried again at each tick."""
-        self._take_over([number for number, owned in self._owned.items() if not owned.lost])
+        self._follow_assignment()
+        self._take_over_what_is_down()
 
     @property
     def lost(self) -> bool:
-        """Another owner has taken a partition over. It has the better claim, so the host should let this shard go."""
-        return any(owned.lost for owned in self._owned.values())
+        """Another owner has taken a partition over for good. It has the better claim: the host should let this go."""
+        return not self._ownership.reclaims and any(owned.lost for owned in self._owned.values())
 
     @property
     def serving(self) -> bool:
-        return all(owned.serving for owned in self._owned.values())
+        """Every partition that should be owned is."""
+        return all(
+            number in self._owned and self._owned[number].partition is not None for number in self._ownership.assigned()
+        )
+
+    @property
+    def aggregates_in_memory(self) -> int:
+        return sum(partition.aggregates_in_memory for partition in self._serving)
+
+    @property
+    def _serving(self) -> list[Partition]:
+        return [owned.partition for owned in self._owned.values() if owned.partition is not None]
+
+    @property
+    def owns_nothing(self) -> bool:
+        """No partition is served here, or may be."""
+        return not self._recovering and all(owned.partition is None for owned in self._owned.values())
 
     def execute(self, batch: CommandBatch, sender: Sender) -> None:
         now, monotonic = self._clock.now(), self._clock.monotonic()
         touched: dict[int, list[_Waiter]] = {}
         for index, envelope in enumerate(batch.commands):
             owned = self._owned.get(envelope.partition)
-            if owned is None or owned.lost:
+            if owned is None or owned.lost or owned.leaving:
                 self._reply(sender, batch.number, index, Unavailable("not_mine", 0.1))
-            elif not owned.serving:
+            elif owned.partition is None:
                 self._reply(sender, batch.number, index, Unavailable("unavailable"))
             elif envelope.deadline < monotonic:
                 self._reply(sender, batch.number, index, Unavailable("expired"))
             elif owned.in_flight and monotonic - owned.in_flight[0].since > self._limits.stall_seconds:
                 self._reply(sender, batch.number, index, Unavailable("overloaded"))
             else:
+                before = owned.partition.decided
                 executed = owned.partition.execute(envelope, now)
-                touched.setdefault(envelope.partition, []).append(_Waiter(sender, batch.number, index, executed))
+                waiter = _Waiter(sender, batch.number, index, executed, owned.partition.decided > before)
+                touched.setdefault(envelope.partition, []).append(waiter)
         appends: list[Submission] = []
         for number, waiters in touched.items():
             self._hold(self._owned[number], waiters, appends)
         self._submit(appends)
 
     def drain(self) -> None:
-        """The journal has something to collect."""
-        checkpoints: list[Submission] = []
+        """The journal has something to collect, or a recovery has come to its end."""
+        submissions: list[Submission] = []
         for submission in self._journal.collect():
-            owned = self._owned[submission.partition]
-            if submission.epoch != owned.partition.epoch:
+            owned = self._owned.get(submission.partition)
+            if owned is None or owned.partition is None or submission.epoch != owned.partition.epoch:
                 continue  # from before a takeover that has settled everything in flight then
-            if submission.outcome is not Outcome.DURABLE:
-                self._fail(owned, submission)
-            elif isinstance(submission, Checkpoint):
-                owned.partition.checkpointed()
-                metrics.checkpoints.inc()
+            if isinstance(submission, Checkpoint):
+                self._checkpointed(owned, submission)
+            elif submission.outcome is not Outcome.DURABLE:
+                self._fail(owned, submission.outcome)
             else:
-                self._confirm(owned, submission, checkpoints)
-        self._submit(checkpoints)
+                self._confirm(owned, submission, submissions)
+        self._submit(submissions)
+        self._adopt_recovered()
+        self._follow_assignment()
         self._take_over_what_is_down()
 
     def tick(self) -> None:
-        """Call it some times a second: checkpoints, passivation, and another try at what is down."""
+        """Call it some times a second: assignments, checkpoints, passivation, and another try at what is down."""
         monotonic = self._clock.monotonic()
+        self._follow_assignment()
         checkpoints: list[Submission] = []
         for owned in self._owned.values():
-            if owned.serving and monotonic - owned.captured_at >= self._limits.checkpoint_seconds:
-                self._checkpoint(owned, checkpoints)
+            if owned.partition is not None and monotonic - owned.captured_at >= self._limits.checkpoint_seconds:
+                self._checkpoint(owned, owned.partition, checkpoints)
         self._submit(checkpoints)
         if monotonic >= self._passivate_at:
             self._passivate_at = monotonic + self._limits.passivate_seconds
-            for owned in self._owned.values():
-                metrics.passivations.inc(owned.partition.passivate())
-        metrics.aggregates.set(sum(owned.partition.aggregates_in_memory for owned in self._owned.values()))
+            metrics.passivations.inc(sum(partition.passivate() for partition in self._serving))
+        metrics.aggregates.set(self.aggregates_in_memory)
+        self._adopt_recovered()
         self._take_over_what_is_down()
 
     def take_replies(self) -> list[tuple[Sender, BatchReply]]:
@@ -196,13 +236,13 @@ class Shard:
 
     def close(self) -> None:
         """Let the journal write everything, checkpoints last, so that the next start has no tail to read."""
+        self._closing = True
         self._journal.flush()
         self.drain()
-        self._closing = True
         checkpoints: list[Submission] = []
         for owned in self._owned.values():
-            if owned.serving:
-                self._checkpoint(owned, checkpoints)
+            if owned.partition is not None:
+                self._checkpoint(owned, owned.partition, checkpoints)
         self._submit(checkpoints)
         self._journal.close()
         self.drain()
@@ -212,6 +252,7 @@ class Shard:
     def _hold(self, owned: _Owned, waiters: list[_Waiter], submissions: list[Submission]) -> None:
         """Let the replies wait for the append behind which they stand; without one, nothing keeps them."""
         partition = owned.partition
+        assert partition is not None
         append = partition.take()
         if append is not None:
             submissions.append(append)
@@ -219,24 +260,42 @@ class Shard:
         elif owned.in_flight:
             owned.in_flight[-1].waiters.extend(waiters)
         else:
-            for waiter in waiters:
-                self._release(owned, waiter)
+            self._release(owned, waiters, submissions)
         if partition.uncheckpointed >= self._limits.checkpoint_events or partition.crowded:
-            self._checkpoint(owned, submissions)
+            self._checkpoint(owned, partition, submissions)
             if partition.crowded:
                 metrics.passivations.inc(partition.passivate())
 
-    def _release(self, owned: _Owned, waiter: _Waiter) -> None:
-        """The reply may go. It names the newest position, which is all that a reader has to wait for."""
-        executed = waiter.executed
+    def _release(self, owned: _Owned, waiters: list[_Waiter], submissions: list[Submission]) -> None:
+        """The replies may go, but for those that rest on a state which another owner may have left behind since."""
+        assert owned.partition is not None
+        fresh = self._proven(owned)
+        waiting, owned.unproven = owned.unproven, []
+        for waiter in (*waiting, *waiters):
+            if fresh or waiter.recorded or isinstance(waiter.executed, Replay):
+                self._reply(waiter.sender, waiter.batch, waiter.index, self._answer(owned, waiter.executed))
+            else:
+                owned.unproven.append(waiter)
+        if owned.unproven and not owned.in_flight:
+            owned.partition.prove()
+            unproven, owned.unproven = owned.unproven, []
+            self._hold(owned, unproven, submissions)
+
+    def _proven(self, owned: _Owned) -> bool:
+        age = self._limits.refusal_age_seconds
+        return age is None or self._clock.monotonic() - owned.proven_at <= age
+
+    def _answer(self, owned: _Owned, executed: Executed) -> Reply:
+        """It names the newest position, which is all that a reader has to wait for."""
+        assert owned.partition is not None
         if isinstance(executed, Replay):
             try:
-                executed = owned.partition.replayed(executed)
+                return owned.partition.replayed(executed)
             except JournalUnavailable:
-                executed = Unavailable("unavailable")
-        elif not isinstance(executed, Unavailable):
+                return Unavailable("unavailable")
+        if not isinstance(executed, Unavailable):
             executed.offset = owned.partition.confirmed
-        self._reply(waiter.sender, waiter.batch, waiter.index, executed)
+        return executed
 
     def _reply(self, sender: Sender, batch: int, index: int, reply: Reply) -> None:
         self._outbox.setdefault((sender, batch), []).append((index, reply))
@@ -247,85 +306,100 @@ class Shard:
         if submissions:
             self._journal.submit(submissions)
 
-    def _confirm(self, owned: _Owned, append: Append, checkpoints: list[Submission]) -> None:
+    def _confirm(self, owned: _Owned, append: Append, submissions: list[Submission]) -> None:
+        assert owned.partition is not None
         in_flight = owned.in_flight.popleft()
         assert in_flight.append is append, "the journal answered out of order"
         owned.partition.confirm(append)
-        for waiter in in_flight.waiters:
-            self._release(owned, waiter)
+        owned.proven_at = in_flight.since
+        self._release(owned, in_flight.waiters, submissions)
         if owned.captured_behind is append:
             owned.captured_behind = None
-            checkpoints.append(owned.partition.checkpoint())
+            submissions.append(owned.partition.checkpoint())
 
-    def _fail(self, owned: _Owned, submission: Submission) -> None:
+    def _checkpointed(self, owned: _Owned, checkpoint: Checkpoint) -> None:
+        assert owned.partition is not None
+        if checkpoint.outcome is Outcome.DURABLE:
+            owned.partition.checkpointed()
+            metrics.checkpoints.inc()
+        else:
+            self._fail(owned, checkpoint.outcome)
+
+    def _fail(self, owned: _Owned, outcome: Outcome | None) -> None:
         """The state in memory went ahead of the log: nothing of this epoch may be answered, or decided on, any more."""
-        log.warning("partition %s: append %s", owned.partition.number, submission.outcome)
-        metrics.append_failures.labels(submission.outcome.value if submission.outcome else "none").inc()
-        owned.serving = False
+        log.warning("partition %s: append %s", owned.number, outcome)
+        metrics.append_failures.labels(outcome.value if outcome else "none").inc()
+        owned.partition = None
         owned.captured_behind = None
-        owned.lost = owned.lost or submission.outcome is Outcome.FENCED
-        answer = Unavailable("not_mine", 0.1) if owned.lost else Unavailable("outcome_unknown")
+        answer = Unavailable("outcome_unknown")
+        if outcome is Outcome.FENCED:
+            owned.lost = True
+            # Two that believe to own it depose each other for ever, unless their pauses differ.
+            owned.retry_at = self._clock.monotonic() + self._limits.reclaim_seconds * random.uniform(0.5, 1.5)
+            answer = Unavailable("not_mine", 0.1)
+        waiters, owned.unproven = owned.unproven, []
         while owned.in_flight:
-            for waiter in owned.in_flight.popleft().waiters:
-                self._reply(waiter.sender, waiter.batch, waiter.index, answer)
+            waiters += owned.in_flight.popleft().waiters
+        for waiter in waiters:
+            self._reply(waiter.sender, waiter.batch, waiter.index, answer)
 
     # --- ownership ----------------------------------------------------------------------------------------------------
 
+    def _follow_assignment(self) -> None:
+        """Partitions that stay are not touched."""
+        assigned = self._ownership.assigned()
+        if assigned is not self._assigned:
+            self._assigned = assigned
+            for number, owned in self._owned.items():
+                owned.leaving = number not in assigned
+            for number in assigned:
+                if number not in self._owned:
+                    self._owned[number] = _Owned(number)
+        gone = [n for n, owned in self._owned.items() if owned.leaving and not owned.in_flight and not owned.unproven]
+        for number in gone:
+            del self._owned[number]
+
     def _take_over_what_is_down(self) -> None:
         now = self._clock.monotonic()
-        if self._closing or now < self._retry_at:
+        if self._closing or self._recovering or now < self._retry_at:
             return
-        down = [n for n, owned in self._owned.items() if not owned.serving and not owned.lost and now >= owned.retry_at]
+        down = [owned.number for owned in self._owned.values() if self._is_down(owned, now)]
         if down:
-            self._take_over(down)
+            self._recovering = True
+            self._background(partial(self._recover, down))
+            self._adopt_recovered()
 
-    def _take_over(self, numbers: list[int]) -> None:
-        started = self._clock.monotonic()
-        try:
-            ends = self._journal.takeover(numbers, self._owner)
-            try:
-                self._recover(ends)
-            except Undecodable:
-                self._recover_each(ends)  # all but the one that has the record
-        except JournalUnavailable as error:
-            # One line for each try; what is down answers 503 until a try succeeds.
-            log.error("partitions %s..%s are down: %s", numbers[0], numbers[-1], error)
-            self._retry_at = self._clock.monotonic() + self._limits.recovery_retry_seconds
-        metrics.recovery_seconds.observe(self._clock.monotonic() - started)
+    def _is_down(self, owned: _Owned, now: float) -> bool:
+        claimed = not owned.leaving and (not owned.lost or self._ownership.reclaims)
+        return owned.partition is None and claimed and now >= owned.retry_at
 
-    def _recover_each(self, ends: dict[int, Position]) -> None:
-        for number, end in ends.items():
-            try:
-                self._recover({number: end})
-            except Undecodable as error:
-                log.error("partition %s is down: %s", number, error)
-                self._owned[number].retry_at = self._clock.monotonic() + self._limits.undecodable_retry_seconds
+    def _recover(self, numbers: list[int]) -> None:
+        """Perhaps on another thread: what it hands over is taken up by the owner's (``_adopt_recovered``)."""
+        self._recovered.append(self._recovery.run(numbers))
 
-    def _recover(self, ends: dict[int, Position]) -> None:
-        """Checkpoints, then one pass through the log from the oldest of them."""
-        starts = {number: self._owned[number].partition.restore() for number in ends}
-        cursor: Cursor = {number: start for number, start in starts.items() if start.offset < ends[number].offset}
-        tail = 0
-        while cursor:
-            events, cursor = self._source.read(cursor, _READ_EVENTS)
-            for recorded in events:
-                self._owned[recorded.envelope.partition].partition.replay(recorded)
-            tail += len(events)
-            cursor = {number: position for number, position in cursor.items() if position.offset < ends[number].offset}
-        for number, end in ends.items():
-            owned = self._owned[number]
-            owned.partition.begin(end)
-            owned.serving = True
-            owned.captured_at = self._clock.monotonic()
-        metrics.recoveries.inc(len(ends))
-        metrics.recovery_events.inc(tail)
+    def _adopt_recovered(self) -> None:
+        while self._recovered:
+            recovered = self._recovered.popleft()
+            self._recovering = False
+            now = self._clock.monotonic()
+            for partition in recovered.ready:
+                owned = self._owned.get(partition.number)
+                if owned is not None:  # else it is assigned elsewhere by now
+                    owned.partition, owned.lost = partition, False
+                    owned.captured_at, owned.proven_at = now, recovered.began
+            if recovered.down:
+                self._retry_at = now + self._limits.recovery_retry_seconds
+            for number in recovered.undecodable:
+                if number in self._owned:
+                    self._owned[number].retry_at = now + self._limits.undecodable_retry_seconds
+            self._ownership.opened({p.number: p.epoch for p in recovered.ready if p.number in self._owned})
 
-    def _checkpoint(self, owned: _Owned, checkpoints: list[Submission]) -> None:
+    def _checkpoint(self, owned: _Owned, partition: Partition, checkpoints: list[Submission]) -> None:
         """Capture the state; with nothing in flight it is a checkpoint already."""
         owned.captured_at = self._clock.monotonic()
-        if not owned.partition.capture():
+        if not partition.capture():
             return
         if owned.in_flight:
             owned.captured_behind = owned.in_flight[-1].append
         else:
-            checkpoints.append(owned.partition.checkpoint())
+            checkpoints.append(partition.checkpoint())

@@ -11,10 +11,10 @@ from falcon.domain.ids import AccountId, Millis
 from falcon.domain.room import Member, Room
 
 # Raise it whenever the shape of Room, Account, PartitionState or the answers changes: recovery then reads the log.
-VERSION = 1
+VERSION = 2
 
 Aggregate: TypeAlias = Room | Account
-AnswerRow: TypeAlias = tuple[AccountId, str, int, int, Millis]  # account, key, fingerprint, offset, at
+AnswerRow: TypeAlias = tuple[AccountId, str, int, int, int, int, Millis]  # account, key; fields of Remembered
 
 
 class PartitionState(msgspec.Struct, frozen=True):

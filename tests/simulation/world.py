@@ -21,6 +21,7 @@ from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, Rebuild
+from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
 from tests.support.clock import FakeClock
@@ -229,7 +230,8 @@ class World:
     def start_process(self) -> None:
         journal = MemoryJournal(self.log, lambda: None, held=True)
         limits = ShardLimits(checkpoint_events=self.random.choice([1, 5, 50]), hot_aggregates=2)
-        shard = Shard(range(PARTITIONS), journal, self.log, self.log, self.clock, limits, f"process {self._number}")
+        ownership = FixedOwnership(range(PARTITIONS))
+        shard = Shard(ownership, journal, self.log, self.log, self.clock, limits, f"process {self._number}")
         shard.start()
         self.processes.append(Process(shard, journal))
 

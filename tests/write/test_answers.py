@@ -13,7 +13,7 @@ def test_an_answer_is_found_for_exactly_the_window(pauses: list[int], window: in
     given_at: dict[str, int] = {}
     for i, pause in enumerate(pauses):
         at += pause
-        answers.add(1, f"k{i}", Remembered(i, i, at))
+        answers.add(1, f"k{i}", Remembered(i, i, 1, i, at))
         given_at[f"k{i}"] = at
         for key, moment in given_at.items():
             assert (answers.find(1, key, at) is not None) == (moment >= at - window)
@@ -22,5 +22,5 @@ def test_an_answer_is_found_for_exactly_the_window(pauses: list[int], window: in
 def test_memory_follows_the_window_and_not_the_number_of_answers() -> None:
     answers = AnswerWindow(1_000)
     for at in range(100_000):
-        answers.add(1, f"k{at}", Remembered(0, at, at))
+        answers.add(1, f"k{at}", Remembered(0, at, 1, 0, at))
     assert len(answers) <= 1_200

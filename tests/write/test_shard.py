@@ -7,6 +7,8 @@ from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable
+from falcon.write import snapshots
+from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
 from tests.support.clock import FakeClock
@@ -22,7 +24,7 @@ class Host:
         self.clock = clock or FakeClock()
         self.journal = MemoryJournal(log, lambda: None, held=held)
         self.shard = Shard(
-            range(PARTITIONS),
+            FixedOwnership(range(PARTITIONS)),
             self.journal,
             log,
             log,
@@ -253,7 +255,7 @@ def test_recovery_reads_checkpoints_and_a_bounded_tail(log: MemoryLog) -> None:
     for i in range(95):
         host.ask(PostMessage(ANN, room, f"{i}"))
     partition = room % PARTITIONS
-    checkpoint = log.checkpoint(partition, 1)
+    checkpoint = log.checkpoint(partition, snapshots.VERSION)
     assert checkpoint is not None
     assert len(log.events[partition]) - checkpoint.position.offset <= 20
     assert _seq(Host(log, host.clock).ask(PostMessage(ANN, room, "next"))) == 96
@@ -264,7 +266,7 @@ def test_closing_in_order_leaves_no_tail(log: MemoryLog) -> None:
     room = host.room()
     host.ask(PostMessage(ANN, room, "hello"))
     host.shard.close()
-    checkpoint = log.checkpoint(room % PARTITIONS, 1)
+    checkpoint = log.checkpoint(room % PARTITIONS, snapshots.VERSION)
     assert checkpoint is not None
     assert checkpoint.position.offset == len(log.events[room % PARTITIONS])
 
@@ -277,7 +279,7 @@ def test_closing_answers_what_was_in_flight(log: MemoryLog) -> None:
     host.journal._held = False
     host.shard.close()
     assert [_seq(reply) for reply in host.replies()] == [1]
-    checkpoint = log.checkpoint(room % PARTITIONS, 1)
+    checkpoint = log.checkpoint(room % PARTITIONS, snapshots.VERSION)
     assert checkpoint is not None
     assert checkpoint.position.offset == len(log.events[room % PARTITIONS])
 
@@ -311,12 +313,11 @@ def test_an_idle_room_leaves_memory_and_comes_back_as_it_was(log: MemoryLog) -> 
     host = Host(log, checkpoint_seconds=1, passivate_seconds=60)
     room = host.room()
     host.ask(PostMessage(ANN, room, "hello"))
-    partition = host.shard._owned[room % PARTITIONS].partition
     for _ in range(3):
         host.clock.advance(61)
         host.shard.tick()
         host.shard.drain()
-    assert partition.aggregates_in_memory == 0
+    assert host.shard.aggregates_in_memory == 0
     assert _seq(host.ask(PostMessage(ANN, room, "awake"))) == 2
 
 
@@ -326,7 +327,7 @@ def test_more_rooms_than_memory_may_hold_are_all_there(log: MemoryLog) -> None:
     for round_ in (1, 2, 3):
         for room in rooms:
             assert _seq(host.ask(PostMessage(ANN, room, "hello"))) == round_
-    assert all(owned.partition.aggregates_in_memory <= 40 for owned in host.shard._owned.values())
+    assert host.shard.aggregates_in_memory <= 40 * PARTITIONS
 
 
 def test_a_pair_has_one_direct_room_also_after_a_crash(log: MemoryLog) -> None:

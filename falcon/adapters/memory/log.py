@@ -3,7 +3,7 @@
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Position, Recorded
-from falcon.journal.ports import Append, Checkpoint, Checkpointed
+from falcon.journal.ports import Append, Checkpoint, Checkpointed, Snapshot
 
 
 class MemoryLog:
@@ -69,9 +69,9 @@ class MemoryLog:
             return None
         return Checkpointed(checkpoint.position, checkpoint.state)
 
-    def load(self, partition: Partition, key: str, version: int) -> bytes | None:
+    def load(self, partition: Partition, key: str, version: int) -> Snapshot | None:
         found = self._snapshots.get((partition, key))
-        return found[1] if found is not None and found[0] == version else None
+        return Snapshot(0, found[1]) if found is not None and found[0] == version else None
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
         return [

@@ -10,7 +10,7 @@ import apsw
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Position, Recorded
-from falcon.journal.ports import Checkpointed, JournalUnavailable
+from falcon.journal.ports import Checkpointed, JournalUnavailable, Snapshot
 
 _POLL_SECONDS: Final = 0.002
 
@@ -101,11 +101,12 @@ class SqliteSource:
         )
         return None if row is None else Checkpointed(Position(*row[:3]), row[3])
 
-    def load(self, partition: Partition, key: str, version: int) -> bytes | None:
+    def load(self, partition: Partition, key: str, version: int) -> Snapshot | None:
+        """Saved together with its checkpoint, or an older one."""
         row = self._maybe(
             "SELECT data FROM snapshots WHERE partition = ? AND key = ? AND version = ?", partition, key, version
         )
-        return None if row is None else row[0]
+        return None if row is None else Snapshot(0, row[0])
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
         rows = self._all(

@@ -1,0 +1,269 @@
+"""One server process: in a session of its own, found again by whoever looks, ended without a trace."""
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+HOST: Final = "127.0.0.1"
+POLL_SECONDS: Final = 0.05
+_END_SECONDS: Final = 20.0
+_LOG_MAX: Final = 8 << 20  # bytes; a longer log is put aside when its process is started the next time
+
+Say = Callable[[str], None]
+
+
+class ServerFault(Exception):
+    """Something is in the way. The message says what, and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a start took. ``first``: there were no data before; ``seconds`` leave out the fetching of jars."""
+
+    seconds: float
+    first: bool
+    launched: int
+
+    def __str__(self) -> str:
+        if not self.launched:
+            return "ran already"
+        return f"up in {self.seconds:.1f} s ({'first' if self.first else 'warm'} start)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """``pid`` is None when it does not run; ``rss_mib`` is the memory in use (resident), ``state`` as ``ps`` has it."""
+
+    name: str
+    port: int
+    pid: int | None
+    state: str
+    rss_mib: int
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return f"{self.name} down"
+        paused = ", paused" if self.state == "T" else ""
+        return f"{self.name} up, port {self.port}, pid {self.pid}, RSS {self.rss_mib} MiB{paused}"
+
+
+@dataclass(slots=True)
+class Daemon:
+    """A process known by its pid file, which is believed only if that process carries this server's mark."""
+
+    name: str
+    port: int
+    folder: Path  # absolute
+    _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False, compare=False)
+
+    @property
+    def mark(self) -> str:
+        """An argument that no other process has: a pid may have been given to another since."""
+        return f"-Dfalcon.server={self.folder}/{self.name}"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log" / f"{self.name}.log"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "run" / f"{self.name}.pid"
+
+    def pid(self) -> int | None:
+        """None when it does not run."""
+        if self._child is not None:
+            self._child.poll()  # one that has ended is not to stay a zombie
+        pid = self._noted()[0]
+        return pid if pid and self.mark in _arguments(pid) else None
+
+    def running(self) -> bool:
+        return self.pid() is not None
+
+    def status(self) -> Status:
+        pid = self.pid()
+        state, rss = _memory(pid) if pid else ("", 0)
+        return Status(name=self.name, port=self.port, pid=pid, state=state, rss_mib=rss)
+
+    def launch(self, java: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it in the background. Raises ServerFault when its port is taken."""
+        if not is_free(self.port):
+            raise ServerFault(f"{self.name}: port {self.port} is taken by another process; choose another port")
+        for folder in (self.log.parent, self._pid_file.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > _LOG_MAX:
+            self.log.rename(self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as log:
+            begin = log.tell()
+            # Descriptors but 0 to 2 are closed: a lock or a pipe of the caller would be held for as long as this lives.
+            self._child = subprocess.Popen(
+                [java, self.mark, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **environment},
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        self._pid_file.write_text(f"{self._child.pid}\n{begin}\n")
+        # A process that has just become another program has no arguments for a moment.
+        while self._child.poll() is None and self.mark not in _arguments(self._child.pid):
+            time.sleep(0.001)
+
+    def said(self) -> str:
+        """Its log since it was started."""
+        with suppress(OSError), self.log.open("rb") as log:
+            log.seek(self._noted()[1])
+            return log.read().decode(errors="replace")
+        return ""
+
+    def wait_for(self, condition: Callable[[], bool], what: str, seconds: float) -> None:
+        """Raises ServerFault, with the end of the log, when it ends or the time is over before the condition holds."""
+        until = time.monotonic() + seconds
+        while not condition():
+            if not self.running():
+                raise self.fault("ended while starting")
+            if time.monotonic() > until:
+                raise self.fault(f"{what} not within {seconds:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def fault(self, what: str) -> ServerFault:
+        tail = "\n".join(self.said().splitlines()[-20:])
+        return ServerFault(f"{self.name} {what}; its log is {self.log}\n{tail}".rstrip())
+
+    def kill(self) -> None:
+        """kill -9. It is gone when this returns."""
+        with self._process() as process:
+            if process is not None:
+                _send(process, signal.SIGKILL)
+                _ended(process, _END_SECONDS)
+        self._forget()
+
+    def pause(self) -> None:
+        self._send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._send(signal.SIGCONT)
+
+    def ask_to_end(self) -> None:
+        """Does not wait."""
+        self._send(signal.SIGTERM)
+        self._send(signal.SIGCONT)  # one that is paused would not hear
+
+    def end(self) -> None:
+        """Ask it to end, and make it end when it does not. It is gone when this returns."""
+        self.ask_to_end()
+        with self._process() as process:
+            if process is not None and not _ended(process, _END_SECONDS):
+                _send(process, signal.SIGKILL)
+                _ended(process, _END_SECONDS)
+        self._forget()
+
+    def _send(self, number: signal.Signals) -> None:
+        with self._process() as process:
+            if process is not None:
+                _send(process, number)
+
+    @contextmanager
+    def _process(self) -> Iterator[int | None]:
+        """A handle of the process: what is sent through it reaches no other, whoever has the pid by then."""
+        pid = self.pid()
+        handle = None
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                handle = os.pidfd_open(pid)
+        try:
+            yield handle if self.pid() == pid else None
+        finally:
+            if handle is not None:
+                os.close(handle)
+
+    def _noted(self) -> tuple[int, int]:
+        """The pid, and where its words begin in the log; zeros when there is no such note."""
+        try:
+            pid, begin = self._pid_file.read_text().split()
+            return int(pid), int(begin)
+        except (OSError, ValueError):
+            return 0, 0
+
+    def _forget(self) -> None:
+        if not self.running():
+            self._pid_file.unlink(missing_ok=True)
+
+
+def end_all(daemons: Iterable[Daemon]) -> None:
+    """All are asked before the first is waited for."""
+    chosen = list(daemons)
+    for daemon in chosen:
+        daemon.ask_to_end()
+    for daemon in chosen:
+        daemon.end()
+
+
+def is_free(port: int) -> bool:
+    """Whether nothing listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections there."""
+    try:
+        socket.create_connection((HOST, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """One at a time. ``waiting`` is called when somebody else is at it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as lock:  # Python's descriptors are not inherited, so no server can hold it on
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _arguments(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+    except OSError:
+        return []
+
+
+def _memory(pid: int) -> tuple[str, int]:
+    """State and resident memory in MiB."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return "", 0
+    values = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
+    return values["State"][0], int(values.get("VmRSS", ["0"])[0]) >> 10
+
+
+def _send(process: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        signal.pidfd_send_signal(process, number)
+
+
+def _ended(process: int, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(seconds * 1_000))

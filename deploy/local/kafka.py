@@ -1,0 +1,252 @@
+"""A real Kafka on this machine: three nodes (or one), each broker and controller, on loopback."""
+
+import base64
+import json
+import secrets
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+from deploy.local.daemon import HOST, Daemon, Say, ServerFault, Start, Status, end_all, locked
+from deploy.local.jars import JAVA, jars, java
+
+VERSION: Final = "4.1.2"
+PORT: Final = 19092
+_START_SECONDS: Final = 90.0  # a machine full of other work takes its time
+_CONTROLLERS: Final = 10  # how far above a broker's port its controller listens
+_BATCH_MAX: Final = 8 << 20  # bytes; what the largest command can become, in one batch
+_LOG_CONFIGURATION: Final = f"-Dlog4j2.configurationFile=file:{JAVA / 'log4j2.properties'}"
+_JVM: Final = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # an optimizing compiler costs a small machine more than it gives
+    "-XX:-UsePerfData",  # it would leave a file behind after a kill -9
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "-Djava.net.preferIPv4Stack=true",
+    _LOG_CONFIGURATION,
+)
+
+
+def settings(nodes: int) -> dict[str, str]:
+    """What is the same for every node, wherever it runs: here, and in deploy/compose."""
+    replicas, in_sync = (3, 2) if nodes >= 3 else (1, 1)
+    values: dict[str, object] = {
+        "process.roles": "broker,controller",
+        "controller.listener.names": "CONTROLLER",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        # No acknowledged record is lost, whichever single node is.
+        "default.replication.factor": replicas,
+        "min.insync.replicas": in_sync,
+        "unclean.leader.election.enable": "false",
+        "offsets.topic.replication.factor": replicas,
+        "transaction.state.log.replication.factor": replicas,
+        "transaction.state.log.min.isr": in_sync,
+        "share.coordinator.state.topic.replication.factor": replicas,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        # A topic with other settings than Falcon's would be worse than none.
+        "auto.create.topics.enable": "false",
+        "num.partitions": 8,
+        "log.retention.ms": -1,
+        "message.max.bytes": _BATCH_MAX,
+        "replica.fetch.max.bytes": _BATCH_MAX,
+        # A lost leader is noticed after six seconds; owners may ask for less.
+        "broker.session.timeout.ms": 6_000,
+        "broker.heartbeat.interval.ms": 1_000,
+        "replica.lag.time.max.ms": 10_000,
+        "group.initial.rebalance.delay.ms": 0,
+        "group.min.session.timeout.ms": 2_000,
+        # A small machine. The cleaner stays on, as is the default: there are compacted topics.
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.num.partitions": 4,
+        "share.coordinator.state.topic.num.partitions": 1,
+        "log.cleaner.dedupe.buffer.size": 16 << 20,
+        "log.cleaner.threads": 1,
+        "log.index.size.max.bytes": 1 << 20,
+        "num.network.threads": 2,
+        "num.io.threads": 4,
+        "num.replica.fetchers": 1,
+        "background.threads": 4,
+    }
+    return {name: str(value) for name, value in values.items()}
+
+
+class Kafka:
+    """A cluster in ``folder``; broker I listens on ``port`` + I - 1. Nodes are counted from 1.
+
+    The number of nodes is fixed by the first start. ``heap_mib``: of each node.
+    """
+
+    def __init__(self, folder: Path, port: int = PORT, nodes: int = 3, heap_mib: int = 384) -> None:
+        if nodes not in (1, 3):
+            raise ServerFault(f"Kafka runs with 1 node or 3, not {nodes}")
+        self.folder = folder.resolve()
+        self.port = port
+        self.nodes = nodes
+        self.heap_mib = heap_mib
+        self._daemons = {i: Daemon(f"kafka{i}", port + i - 1, self.folder) for i in range(1, nodes + 1)}
+
+    @classmethod
+    def open(cls, folder: Path) -> "Kafka":
+        """The cluster that was started in this folder. Raises ServerFault when there is none."""
+        try:
+            shape = json.loads((folder / "kafka.json").read_text())
+            return cls(folder, shape["port"], shape["nodes"], shape["heap_mib"])
+        except (OSError, ValueError, KeyError) as error:
+            raise ServerFault(f"no Kafka has been started in {folder}") from error
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port,host:port,…``: what clients are given."""
+        return ",".join(f"{HOST}:{daemon.port}" for daemon in self._daemons.values())
+
+    def ports(self) -> list[int]:
+        """Every port that it listens on."""
+        brokers = [daemon.port for daemon in self._daemons.values()]
+        return brokers + [port + _CONTROLLERS for port in brokers]
+
+    def start(self, say: Say = lambda line: None) -> Start:
+        """Start what does not run and wait until every node serves. Raises ServerFault."""
+        program = java()
+        library = fetch(say)
+        with locked(self.folder / "lock"):
+            began = time.monotonic()
+            first = not (self.folder / "data").is_dir()
+            self._check_shape()
+            missing = [i for i in self._daemons if not self.running(i)]
+            self._format(program, library)
+            for i in missing:
+                self._launch(i, program, library)
+            for i in self._daemons:
+                self._wait(i)
+            return Start(seconds=time.monotonic() - began, first=first, launched=len(missing))
+
+    def stop(self) -> None:
+        """Nothing of it runs when this returns; the data stay."""
+        with locked(self.folder / "lock"):
+            end_all(self._daemons.values())
+
+    def wipe(self) -> None:
+        """End it at once and forget everything: data, logs, configuration."""
+        with locked(self.folder / "lock"):
+            for daemon in self._daemons.values():
+                daemon.kill()
+        for name in ("data", "log", "run", "conf"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        (self.folder / "kafka.json").unlink(missing_ok=True)
+
+    def status(self) -> list[Status]:
+        return [daemon.status() for daemon in self._daemons.values()]
+
+    def pid(self, node: int) -> int | None:
+        return self._node(node).pid()
+
+    def kill(self, node: int) -> None:
+        """kill -9 of one node; it is gone when this returns."""
+        self._node(node).kill()
+
+    def pause(self, node: int) -> None:
+        self._node(node).pause()
+
+    def resume(self, node: int) -> None:
+        self._node(node).resume()
+
+    def up(self, node: int, *, wait: bool = True) -> None:
+        """Start one node. Waiting for it to serve needs the majority of the nodes."""
+        self._node(node)
+        if not self.running(node):
+            self._launch(node, java(), fetch(lambda line: None))
+        if wait:
+            self._wait(node)
+
+    def running(self, node: int) -> bool:
+        """Whether its process runs, be it paused or not serving yet."""
+        return self._node(node).running()
+
+    def _node(self, node: int) -> Daemon:
+        if node not in self._daemons:
+            raise ServerFault(f"there is no node {node}; the nodes are 1 to {self.nodes}")
+        return self._daemons[node]
+
+    def _wait(self, node: int) -> None:
+        daemon = self._daemons[node]
+        daemon.wait_for(lambda: "Kafka Server started" in daemon.said(), "served", _START_SECONDS)
+
+    # --- shape and configuration --------------------------------------------------------------------------------------
+
+    def _check_shape(self) -> None:
+        """The voters are fixed when the data are made, and a port cannot change under a node that runs."""
+        if not (self.folder / "kafka.json").exists():
+            self._note_shape("")
+            return
+        shape = json.loads((self.folder / "kafka.json").read_text())
+        before = Kafka.open(self.folder)
+        if before.nodes != self.nodes:
+            raise ServerFault(
+                f"the data in {self.folder} are of {before.nodes} node(s); wipe them, or use another folder"
+            )
+        if before.port != self.port and any(status.pid for status in before.status()):
+            raise ServerFault(f"the Kafka in {self.folder} runs at port {before.port}; stop it first")
+        self._note_shape(shape["cluster"])
+
+    def _note_shape(self, cluster: str) -> None:
+        # Kafka wants 16 bytes in base64url for a cluster's id, not beginning with a hyphen.
+        cluster = cluster or base64.urlsafe_b64encode(b"falcon" + secrets.token_bytes(10)).decode().rstrip("=")
+        shape = {"port": self.port, "nodes": self.nodes, "heap_mib": self.heap_mib, "cluster": cluster}
+        noted = self.folder / "kafka.json"
+        beside = noted.with_suffix(".new")
+        beside.write_text(json.dumps(shape) + "\n")
+        beside.rename(noted)
+
+    def _configure(self, node: int) -> Path:
+        broker = self._daemons[node].port
+        voters = (f"{i}@{HOST}:{daemon.port + _CONTROLLERS}" for i, daemon in self._daemons.items())
+        own = {
+            "node.id": str(node),
+            "controller.quorum.voters": ",".join(voters),
+            "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{broker + _CONTROLLERS}",
+            "log.dirs": str(self.folder / "data" / str(node)),
+        }
+        path = self.folder / "conf" / f"{node}.properties"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("".join(f"{name}={value}\n" for name, value in (own | settings(self.nodes)).items()))
+        return path
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def _format(self, program: str, library: Path) -> None:
+        """Nodes without data get theirs, side by side."""
+        cluster = json.loads((self.folder / "kafka.json").read_text())["cluster"]
+        tool = [program, "-Xmx128m", *_JVM, "-cp", f"{library}/*", "kafka.tools.StorageTool"]
+        running = {
+            node: subprocess.Popen(
+                [*tool, "format", "--cluster-id", cluster, "--config", str(self._configure(node))],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            for node in self._daemons
+            if not (self.folder / "data" / str(node) / "meta.properties").exists()
+        }
+        said = {node: process.communicate()[0] for node, process in running.items()}
+        for node, process in running.items():
+            if process.returncode != 0:
+                raise ServerFault(f"the data of node {node} could not be made:\n{said[node]}")
+
+    def _launch(self, node: int, program: str, library: Path) -> None:
+        heap = (f"-Xmx{self.heap_mib}m", f"-Xms{min(self.heap_mib, 64)}m", "-XX:MaxDirectMemorySize=128m")
+        options = [*heap, *_JVM, "-cp", f"{library}/*", "kafka.Kafka", str(self._configure(node))]
+        self._daemons[node].launch(program, options, {"MALLOC_ARENA_MAX": "4"})
+
+
+def fetch(say: Say) -> Path:
+    """The folder of Kafka's jars. Raises ServerFault."""
+    return jars(f"kafka-{VERSION}", JAVA / "kafka-pom.xml", {"kafka.version": VERSION}, say)
+
+
+def default_folder() -> Path:
+    """Below build/, which is not part of the project."""
+    return Path(__file__).parents[2] / "build" / "cluster" / "kafka"

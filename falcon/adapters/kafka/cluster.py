@@ -1,0 +1,74 @@
+"""Where the brokers are, what the topics are called, and the clients as Falcon sets them."""
+
+from typing import Any, Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+# The largest record batch that the topics take, and so the largest append.
+MESSAGE_BYTES_MAX: Final = 8 << 20
+# A batch's own head, and some room for what the estimate of a record's size leaves out.
+APPEND_BYTES_MAX: Final = MESSAGE_BYTES_MAX - (64 << 10)
+
+# What a client may raise where the servers are at fault. aiokafka lets some of asyncio's and the system's own through.
+CLIENT_ERRORS: Final = (KafkaError, OSError, TimeoutError)
+
+
+class KafkaCluster(msgspec.Struct, frozen=True):
+    """``brokers``: host:port, some of them. ``prefix``: of the names of topics and groups.
+
+    ``append_seconds``: after which the outcome of an append is unknown; longer than the loss of a leader takes.
+    """
+
+    brokers: tuple[str, ...]
+    partitions: int
+    prefix: str = "falcon."
+    append_seconds: float = 10.0
+
+    @property
+    def journal(self) -> str:
+        return self.prefix + "journal"
+
+    @property
+    def snapshots(self) -> str:
+        return self.prefix + "snapshots"
+
+    @property
+    def owners(self) -> str:
+        return self.prefix + "owners"
+
+    def producer(self) -> AIOKafkaProducer:
+        return AIOKafkaProducer(
+            bootstrap_servers=list(self.brokers),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=0,
+            max_batch_size=MESSAGE_BYTES_MAX,
+            max_request_size=2 * MESSAGE_BYTES_MAX,
+            **_PATIENCE,
+        )
+
+    def consumer(self, **settings: Any) -> AIOKafkaConsumer:
+        """One that reads what it is assigned, and stops rather than jump when that is not there any more."""
+        return AIOKafkaConsumer(
+            bootstrap_servers=list(self.brokers),
+            **{
+                "enable_auto_commit": False,
+                "auto_offset_reset": "none",
+                "max_partition_fetch_bytes": 2 << 20,
+                **_PATIENCE,
+                **settings,
+            },
+        )
+
+    def admin(self) -> AIOKafkaAdminClient:
+        return AIOKafkaAdminClient(bootstrap_servers=list(self.brokers), request_timeout_ms=10_000)
+
+
+_PATIENCE: Final[dict[str, Any]] = {
+    "metadata_max_age_ms": 5_000,
+    "request_timeout_ms": 5_000,
+    "retry_backoff_ms": 50,
+}

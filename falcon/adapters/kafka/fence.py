@@ -1,0 +1,52 @@
+"""The epoch fence: one writer a partition, decided by the log alone.
+
+A record is a head (epoch, n) and a body. Read from its start, a partition means:
+
+- a marker at offset o opens the epoch o + 1, with n = 0;
+- an event is valid if its epoch is the open one and its n the number of valid events since the marker; then n grows;
+- all else is void: written by a deposed owner, or twice, or behind a hole. Everybody skips it.
+
+The verdict on a record rests only on records before it, and what is committed never changes, so that all readers agree
+for ever. No clock, lease, group or broker's deduplication is relied on.
+"""
+
+import struct
+from typing import Final
+
+from falcon.journal.envelope import Position
+
+_HEAD: Final = struct.Struct(">qq")
+_KEY: Final = struct.Struct(">q")
+_NO_EPOCH: Final = 0  # of a marker; no epoch has this number, since the first possible one is 1
+
+RECORD_OVERHEAD: Final = _HEAD.size + _KEY.size + 32  # bytes around a body, at most
+
+
+def marker(owner: str) -> bytes:
+    """The record that deposes whoever wrote before it. ``owner`` is for people."""
+    return _HEAD.pack(_NO_EPOCH, 0) + owner.encode()
+
+
+def opened_by(marker_offset: int) -> Position:
+    """Where a reader stands behind a marker."""
+    return Position(marker_offset + 1, marker_offset + 1, 0)
+
+
+def event(epoch: int, n: int, body: bytes) -> bytes:
+    return _HEAD.pack(epoch, n) + body
+
+
+def judge(at: Position, value: bytes) -> tuple[Position, bytes | None]:
+    """The position behind the record that stands at ``at``, and its body if it is a valid event."""
+    if len(value) >= _HEAD.size:
+        epoch, n = _HEAD.unpack_from(value)
+        if epoch == _NO_EPOCH:
+            return opened_by(at.offset), None
+        if epoch == at.epoch and n == at.n:
+            return Position(at.offset + 1, epoch, n + 1), value[_HEAD.size :]
+    return Position(at.offset + 1, at.epoch, at.n), None
+
+
+def key(aggregate_id: int) -> bytes:
+    """A record's key, so that readers can pass over what they do not want without decoding it."""
+    return _KEY.pack(aggregate_id)

@@ -1,0 +1,270 @@
+"""The journal's writing end: group commit, fenced by epochs that the log itself decides (``fence``)."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from falcon.adapters.kafka import fence
+from falcon.adapters.kafka.cluster import APPEND_BYTES_MAX, KafkaCluster
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record, TooLarge
+from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
+from falcon.domain.ids import Partition
+from falcon.journal.envelope import Position, aggregate_of
+from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.journal")
+
+# Enough for a good batch, and short enough for what waits behind it.
+_GROUP_BYTES_MAX: Final = 1 << 20
+_CLOCK_SECONDS_MAX: Final = 10.0
+_CHECKPOINT_PAUSE_SECONDS: Final = 1.0
+
+
+class _Fenced(Exception):
+    """A newer epoch was opened before the events got in."""
+
+
+class _Writing(msgspec.Struct, eq=False):
+    """A partition whose epoch is open here. ``position``: behind the last event known to be valid."""
+
+    partition: Partition
+    position: Position
+    waiting: deque[Append] = msgspec.field(default_factory=deque)
+    away: bool = False
+    checkpoints: set["asyncio.Task[None]"] = msgspec.field(default_factory=set)
+
+    @property
+    def epoch(self) -> int:
+        return self.position.epoch
+
+    @property
+    def idle(self) -> bool:
+        return not self.away and not self.waiting and not self.checkpoints
+
+
+class KafkaJournal:
+    """Everything of a partition that is submitted while a batch of it is away is its next batch.
+
+    The owner's thread submits and collects; all else happens on the loop's thread.
+    """
+
+    def __init__(
+        self, cluster: KafkaCluster, loop: LoopThread, producer: Producer, snapshots: KafkaSnapshots, wake: Wake
+    ) -> None:
+        self._cluster = cluster
+        self._loop = loop
+        self._producer = producer
+        self._snapshots = snapshots
+        self._wake = wake
+        self._writing: dict[Partition, _Writing] = {}
+        self._over: dict[Partition, int] = {}  # the newest epoch of which it is known that another one followed
+        self._collected: deque[Submission] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # --- the port -----------------------------------------------------------------------------------------------------
+
+    def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
+        """The markers first; what the old owners still got in is before them, for whoever reads up to them.
+
+        It may be called from another thread than the rest.
+        """
+        return self._loop.call(self._take_over(partitions, owner))
+
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        self._loop.soon(self._accept, submissions)
+
+    def collect(self) -> list[Submission]:
+        return [self._collected.popleft() for _ in range(len(self._collected))]
+
+    def flush(self) -> None:
+        self._loop.call(self._flush())
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self.flush()
+            self._loop.call(self._producer.close())
+
+    # --- takeover -----------------------------------------------------------------------------------------------------
+
+    async def _take_over(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
+        await self._settled([self._writing[partition] for partition in partitions if partition in self._writing])
+        try:
+            opened = await asyncio.gather(*(self._open(partition, owner) for partition in partitions))
+            await self._snapshots.restore({writing.partition: writing.epoch for writing in opened}, owner)
+        except (NotWritten, TooLarge) as error:
+            raise JournalUnavailable(f"cannot take over partitions: {error}") from error
+        for writing in opened:
+            before = self._writing.get(writing.partition)
+            if before is not None:
+                self._over[writing.partition] = before.epoch
+            self._writing[writing.partition] = writing
+        return {writing.partition: writing.position for writing in opened}
+
+    async def _open(self, partition: Partition, owner: str) -> _Writing:
+        metadata = await self._producer.write(self._cluster.journal, partition, [(None, fence.marker(owner))])
+        _check_clock(metadata.timestamp)
+        return _Writing(partition, fence.opened_by(metadata.offset))
+
+    # --- appends ------------------------------------------------------------------------------------------------------
+
+    def _accept(self, submissions: Iterable[Submission]) -> None:
+        for submission in submissions:
+            writing = self._writing.get(submission.partition)
+            if writing is None or submission.epoch != writing.epoch:
+                self._refuse(submission)
+            elif isinstance(submission, Checkpoint):
+                writing.checkpoints.add(task := asyncio.ensure_future(self._checkpoint(submission)))
+                task.add_done_callback(writing.checkpoints.discard)
+            else:
+                writing.waiting.append(submission)
+                if not writing.away:
+                    self._write_next(writing)
+
+    def _refuse(self, submission: Submission) -> None:
+        """Its epoch ended before it was sent, so it never will be; whether by another owner is known, or it is not."""
+        fenced = submission.epoch <= self._over.get(submission.partition, -1)
+        submission.outcome = Outcome.FENCED if fenced else Outcome.UNKNOWN
+        self._collected.append(submission)
+        self._wake()
+
+    def _write_next(self, writing: _Writing) -> None:
+        group: list[Append] = []
+        size = 0
+        while writing.waiting and size < _GROUP_BYTES_MAX:
+            grown = size + _size(writing.waiting[0])
+            if group and grown > APPEND_BYTES_MAX:
+                break
+            group.append(writing.waiting.popleft())
+            size = grown
+        writing.away = True
+        self._keep(self._write(writing, group, size))
+
+    async def _write(self, writing: _Writing, group: list[Append], size: int) -> None:
+        started = time.monotonic()
+        records = _records(group)
+        try:
+            if size > APPEND_BYTES_MAX:
+                raise TooLarge(f"an append of {size} bytes is over the topic's {APPEND_BYTES_MAX}; it was not sent")
+            metadata = await self._producer.write(self._cluster.journal, writing.partition, records)
+            first = await self._judge(writing, metadata.offset, group, len(records))
+        except (_Fenced, NotWritten, TooLarge, JournalUnavailable) as error:
+            self._end_epoch(writing, group, error)
+            return
+        writing.position = Position(first + len(records), writing.epoch, writing.position.n + len(records))
+        for append in group:
+            append.first, append.outcome = first, Outcome.DURABLE
+            first += len(append.data)
+            self._collected.append(append)
+        metrics.commit_seconds.observe(time.monotonic() - started)
+        metrics.commit_events.observe(len(records))
+        writing.away = False
+        if writing.waiting:
+            self._write_next(writing)
+        self._wake()
+
+    async def _judge(self, writing: _Writing, base: int, group: list[Append], count: int) -> int:
+        """Where the events stand, if they are valid. Raises _Fenced, NotWritten, JournalUnavailable.
+
+        At the offset that was expected nothing came between, so no marker did. Further on something did: the log is
+        asked, since a first copy of the batch may stand before the marker that voids this one.
+        """
+        expected = writing.position.offset
+        if base == expected:
+            return base
+        if base < expected:
+            raise NotWritten(f"written at offset {base}, before {expected}")
+        last = group[-1].envelopes[-1]
+        reader = Reader(self._cluster, self._cluster.journal)
+        try:
+            found = await reader.until(writing.partition, writing.position, base + count, self._cluster.append_seconds)
+        finally:
+            await reader.close()
+        for position in found:
+            if (position.epoch, position.n) == (last.epoch, last.n):
+                return position.offset + 1 - count
+        raise _Fenced(f"a newer owner than epoch {writing.epoch} wrote before offset {base}")
+
+    def _end_epoch(self, writing: _Writing, group: list[Append], error: Exception) -> None:
+        """Nothing behind the first failure may be written: its epoch is over, and only a takeover tells what stands."""
+        partition = writing.partition
+        log.warning("partition %s: epoch %s has ended: %s", partition, writing.epoch, error)
+        fenced = isinstance(error, _Fenced)
+        if fenced:
+            self._over[partition] = writing.epoch
+        for append in (*group, *writing.waiting):
+            append.outcome = Outcome.FENCED if fenced else Outcome.UNKNOWN
+            self._collected.append(append)
+        writing.waiting.clear()
+        writing.away = False
+        if self._writing.get(partition) is writing:
+            del self._writing[partition]
+        self._wake()
+
+    # --- checkpoints --------------------------------------------------------------------------------------------------
+
+    async def _checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Tried until it is written, or its epoch has ended: the log does not depend on it."""
+        while self._open_here(checkpoint):
+            try:
+                await self._snapshots.save(checkpoint)
+            except (NotWritten, TooLarge) as error:
+                log.warning("partition %s: a checkpoint waits: %s", checkpoint.partition, error)
+                await asyncio.sleep(_CHECKPOINT_PAUSE_SECONDS)
+            else:
+                checkpoint.outcome = Outcome.DURABLE
+                break
+        else:
+            checkpoint.outcome = Outcome.UNKNOWN
+        self._collected.append(checkpoint)
+        self._wake()
+
+    def _open_here(self, checkpoint: Checkpoint) -> bool:
+        writing = self._writing.get(checkpoint.partition)
+        return writing is not None and writing.epoch == checkpoint.epoch and not self._closed
+
+    # --- ending -------------------------------------------------------------------------------------------------------
+
+    async def _flush(self) -> None:
+        await self._settled(list(self._writing.values()))
+
+    async def _settled(self, partitions: Sequence[_Writing]) -> None:
+        while not all(writing.idle for writing in partitions):
+            await asyncio.sleep(0.001)
+
+    def _keep(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(coroutine)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _records(group: Iterable[Append]) -> list[Record]:
+    return [
+        (fence.key(aggregate_of(envelope.event)), fence.event(envelope.epoch, envelope.n, data))
+        for append in group
+        for envelope, data in zip(append.envelopes, append.data, strict=True)
+    ]
+
+
+def _size(append: Append) -> int:
+    return sum(map(len, append.data)) + fence.RECORD_OVERHEAD * len(append.data)
+
+
+def _check_clock(broker_millis: int | None, now: Callable[[], float] = time.time) -> None:
+    """Raises JournalUnavailable: events would bear times that their order contradicts."""
+    if broker_millis is None:
+        return
+    off = now() - broker_millis / 1000
+    if abs(off) > _CLOCK_SECONDS_MAX:
+        raise JournalUnavailable(
+            f"this machine's clock is {off:+.0f} s off the brokers'; set it (NTP), and the partitions are taken over"
+        )

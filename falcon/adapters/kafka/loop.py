@@ -1,0 +1,44 @@
+"""An event loop on a thread of its own, where aiokafka lives, for callers that have none or must not be held up."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as WaitedTooLong
+from typing import Any, ParamSpec, TypeVar
+
+import uvloop
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs until :meth:`close`. Every method may be called from any other thread."""
+
+    def __init__(self, name: str = "falcon-kafka") -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def call(self, coroutine: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
+        """Run it there and wait. Raises TimeoutError, having cancelled it, or what it raises."""
+        running = self.start(coroutine)
+        try:
+            return running.result(seconds)
+        except WaitedTooLong:
+            running.cancel()
+            raise
+
+    def start(self, coroutine: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def soon(self, function: Callable[P, object], *args: P.args) -> None:  # type: ignore[valid-type]
+        """Have a function called there, and do not wait."""
+        self._loop.call_soon_threadsafe(function, *args)
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()

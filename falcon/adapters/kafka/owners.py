@@ -1,0 +1,121 @@
+"""Who owns which partition and where it is reached: told by the owners, in a compacted topic."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
+from falcon.adapters.kafka.group import GroupMember
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.producer import NotWritten, Producer
+from falcon.domain.ids import Partition
+
+log = logging.getLogger("falcon.kafka")
+
+_RETRY_SECONDS: Final = 0.5
+_WAIT_MILLIS: Final = 500
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """``address``: host:port of the process that owns the partition in this epoch."""
+
+    epoch: int
+    address: str
+
+
+_encode = msgspec.json.Encoder().encode
+_owner = msgspec.json.Decoder(Owner)
+
+
+class GroupOwnership:
+    """Ownership (``falcon.write.ownership``) by the group ``shards``, of one shard reached at ``address``."""
+
+    reclaims = True
+
+    def __init__(
+        self, cluster: KafkaCluster, loop: LoopThread, producer: Producer, member: GroupMember, address: str
+    ) -> None:
+        self._cluster = cluster
+        self._loop = loop
+        self._producer = producer
+        self._member = member
+        self._address = address
+
+    def assigned(self) -> frozenset[Partition]:
+        return self._member.assigned
+
+    def opened(self, epochs: Mapping[Partition, int]) -> None:
+        if epochs:
+            self._loop.start(self._publish(dict(epochs)))
+
+    async def _publish(self, epochs: Mapping[Partition, int]) -> None:
+        """Tried until it is written: without it nobody finds the owner."""
+        records: list[tuple[bytes | None, bytes | None]] = [
+            (str(partition).encode(), _encode(Owner(epoch, self._address))) for partition, epoch in epochs.items()
+        ]
+        while True:
+            try:
+                await self._producer.write(self._cluster.owners, 0, records)
+            except NotWritten as error:
+                log.warning("the owners could not be told: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+
+class Owners:
+    """What the owners have told, kept up to date. For one event loop."""
+
+    def __init__(self, cluster: KafkaCluster) -> None:
+        self._cluster = cluster
+        self._known: dict[Partition, Owner] = {}
+        self._following: asyncio.Task[None] | None = None
+
+    def of(self, partition: Partition) -> Owner | None:
+        return self._known.get(partition)
+
+    @property
+    def known(self) -> int:
+        """How many partitions have an owner, as far as is known."""
+        return len(self._known)
+
+    def start(self) -> None:
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+
+    async def _follow(self) -> None:
+        while True:
+            consumer = self._cluster.consumer(auto_offset_reset="earliest")
+            try:
+                await consumer.start()
+                await self._read(consumer)
+            except CLIENT_ERRORS as error:
+                log.warning("the owners cannot be read: %r", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            finally:
+                await consumer.stop()
+
+    async def _read(self, consumer: AIOKafkaConsumer) -> None:
+        at = TopicPartition(self._cluster.owners, 0)
+        consumer.assign([at])
+        await consumer.seek_to_beginning(at)
+        while True:
+            for records in (await consumer.getmany(at, timeout_ms=_WAIT_MILLIS)).values():
+                for record in records:
+                    self._take(record.key, record.value)
+
+    def _take(self, key: bytes, value: bytes | None) -> None:
+        """Of two owners the one with the later epoch counts, whoever told it last."""
+        if key.isdigit() and value is not None:
+            partition, owner = int(key), _owner.decode(value)
+            known = self._known.get(partition)
+            if known is None or owner.epoch >= known.epoch:
+                self._known[partition] = owner

@@ -1,0 +1,168 @@
+"""Reading partitions from known positions: records as they stand, judged by the fence."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.structs import ConsumerRecord
+
+from falcon.adapters.kafka import fence
+from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
+from falcon.domain.ids import Partition
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
+
+_START_SECONDS: Final = 10.0
+
+Take: TypeAlias = Callable[[Partition, bytes, bytes | None], None]  # partition, key, value
+
+
+class Valid(NamedTuple):
+    """A valid event: where it stands, and its body."""
+
+    position: Position
+    body: bytes
+
+
+class Reader:
+    """One consumer, for one event loop: what it is told to read, from where it is told."""
+
+    def __init__(self, cluster: KafkaCluster, topic: str) -> None:
+        self._cluster = cluster
+        self._topic = topic
+        self._consumer: AIOKafkaConsumer | None = None
+        self._at: dict[Partition, int] = {}  # the next record's offset, by partition assigned
+
+    async def records(
+        self, offsets: Mapping[Partition, int], limit: int, seconds: float
+    ) -> dict[Partition, list[ConsumerRecord]]:
+        """The next records, at most ``limit``; what has been there by then, and none after ``seconds``.
+
+        Raises JournalUnavailable: also where a record is asked for that the topic does not have any more.
+        """
+        try:
+            consumer = await self._started()
+            self._seek(consumer, offsets)
+            fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
+        except OffsetOutOfRangeError as error:
+            raise JournalUnavailable(
+                f"{self._topic} does not hold {_where(error)} any more (or not yet): it was trimmed, made anew, or has "
+                "lost what it had acknowledged; see the page on operations before anything else is done"
+            ) from error
+        except CLIENT_ERRORS as error:
+            raise JournalUnavailable(f"cannot read {self._topic}: {error!r}") from error
+        found = {partition.partition: records for partition, records in fetched.items() if records}
+        for partition, records in found.items():
+            self._at[partition] = records[-1].offset + 1
+        return found
+
+    async def until(self, partition: Partition, position: Position, stop: int, seconds: float) -> list[Position]:
+        """The positions of the valid events from ``position`` up to the offset ``stop``, however long the brokers take
+        to show them: what they call the end may be stale. Raises JournalUnavailable after ``seconds``."""
+        found: list[Position] = []
+        try:
+            async with asyncio.timeout(seconds):
+                while position.offset < stop:
+                    records = (await self.records({partition: position.offset}, 5_000, 0.2)).get(partition, [])
+                    events, position = judge_all(self._topic, partition, position, records)
+                    found += [event.position for event in events]
+        except TimeoutError as error:
+            raise JournalUnavailable(
+                f"{self._topic}, partition {partition}: offset {stop} could not be read within {seconds:g} s"
+            ) from error
+        return [at for at in found if at.offset < stop]
+
+    async def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
+        """As the brokers say, which may be stale after a change of leader: to measure by. Raises JournalUnavailable."""
+        try:
+            consumer = await self._started()
+            ends = await consumer.end_offsets([TopicPartition(self._topic, p) for p in partitions])
+        except CLIENT_ERRORS as error:
+            raise JournalUnavailable(f"cannot read the ends of {self._topic}: {error!r}") from error
+        return {partition.partition: end for partition, end in ends.items()}
+
+    async def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._at = {}
+        if consumer is not None:
+            await consumer.stop()
+
+    async def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            consumer = self._cluster.consumer()
+            try:
+                async with asyncio.timeout(_START_SECONDS):
+                    await consumer.start()
+            except BaseException:
+                await consumer.stop()
+                raise
+            self._consumer = consumer
+        return self._consumer
+
+    def _seek(self, consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]) -> None:
+        """Only where it does not stand already: what it has fetched ahead is thrown away by that."""
+        if offsets.keys() != self._at.keys():
+            consumer.assign([TopicPartition(self._topic, partition) for partition in offsets])
+            self._at = dict.fromkeys(offsets, -1)
+        for partition, offset in offsets.items():
+            if self._at[partition] != offset:
+                consumer.seek(TopicPartition(self._topic, partition), offset)
+                self._at[partition] = offset
+
+
+def judge_all(
+    topic: str, partition: Partition, position: Position, records: Sequence[ConsumerRecord]
+) -> tuple[list[Valid], Position]:
+    """The valid events among records that begin at the position, and the position behind all of them.
+
+    Raises JournalUnavailable where offsets jump: such a topic has been compacted, trimmed or written in transactions,
+    and its epochs mean nothing any more.
+    """
+    events: list[Valid] = []
+    for record in records:
+        if record.offset != position.offset:
+            raise JournalUnavailable(
+                f"{topic}, partition {partition}: offset {position.offset} should follow, but {record.offset} does; "
+                "the topic was compacted, trimmed, or written by a transactional producer, and cannot be trusted"
+            )
+        at = position
+        position, body = fence.judge(at, record.value or b"")
+        if body is not None:
+            events.append(Valid(at, body))
+    return events, position
+
+
+def _where(error: OffsetOutOfRangeError) -> str:
+    offsets: dict[TopicPartition, int] = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    return ", ".join(f"offset {offset} of partition {p.partition}" for p, offset in offsets.items()) or "an offset"
+
+
+async def read_compacted(
+    cluster: KafkaCluster, topic: str, stops: Mapping[Partition, int], take: Take, seconds: float = 60.0
+) -> None:
+    """Every record of a compacted topic's partitions, from the first up to and with the one at the offset given.
+
+    Raises JournalUnavailable, also after ``seconds``.
+    """
+    consumer = cluster.consumer(auto_offset_reset="earliest")
+    missing = dict(stops)
+    try:
+        async with asyncio.timeout(seconds):
+            await consumer.start()
+            consumer.assign([TopicPartition(topic, partition) for partition in stops])
+            await consumer.seek_to_beginning()
+            while missing:
+                fetched = await consumer.getmany(timeout_ms=200, max_records=5_000)
+                for at, records in fetched.items():
+                    for record in records:
+                        if record.offset <= stops[at.partition]:
+                            take(at.partition, record.key, record.value)
+                    if records and records[-1].offset >= stops[at.partition]:
+                        missing.pop(at.partition, None)
+                        consumer.pause(at)
+    except CLIENT_ERRORS as error:
+        raise JournalUnavailable(f"cannot read {topic}: {error!r}") from error
+    finally:
+        await consumer.stop()

@@ -1,0 +1,37 @@
+"""Which partitions a shard should own. Who does own one, the log alone decides."""
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from falcon.domain.ids import Partition
+
+
+class Ownership(Protocol):
+    """``reclaims``: whether a partition that another owner took, and that is assigned here still, is taken back.
+
+    Without it a shard that has lost one is to end: what took it over has the better claim.
+    """
+
+    @property
+    def reclaims(self) -> bool: ...
+
+    def assigned(self) -> Collection[Partition]:
+        """Those that this shard should own now. Cheap, since it is asked at every tick."""
+
+    def opened(self, epochs: Mapping[Partition, int]) -> None:
+        """These partitions serve here now, in these epochs: let whoever sends commands know."""
+
+
+class FixedOwnership:
+    """The same partitions for ever, as on one machine."""
+
+    reclaims = False
+
+    def __init__(self, partitions: Collection[Partition]) -> None:
+        self._partitions = frozenset(partitions)
+
+    def assigned(self) -> Collection[Partition]:
+        return self._partitions
+
+    def opened(self, epochs: Mapping[Partition, int]) -> None:
+        pass

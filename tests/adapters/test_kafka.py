@@ -1,0 +1,72 @@
+"""The log on a real Kafka of three brokers keeps the journal's contract, and its own promises."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from falcon.adapters.kafka import topics
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.journal import KafkaJournal
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.producer import Producer
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
+from falcon.adapters.kafka.source import KafkaSource
+from falcon.adapters.sqlite.cold import ColdFile
+from falcon.journal.ports import Wake
+from tests.contracts.journal import PARTITIONS, JournalContract
+
+pytestmark = pytest.mark.processes
+
+_names = itertools.count()
+
+T = TypeVar("T", KafkaJournal, KafkaSource)
+
+
+class KafkaLog:
+    """Topics of their own on the brokers that the session shares."""
+
+    def __init__(self, brokers: str, folder: Path, partitions: int = PARTITIONS) -> None:
+        self.cluster = KafkaCluster(tuple(brokers.split(",")), partitions, f"test{next(_names)}.")
+        self.folder = folder
+        self.loop = LoopThread()
+        self._open: list[KafkaJournal | KafkaSource] = []
+        self.loop.call(topics.prepare(self.cluster, 3))
+
+    def journal(self, wake: Wake) -> KafkaJournal:
+        producer = Producer(self.cluster)
+        return self._keep(KafkaJournal(self.cluster, self.loop, producer, self._snapshots(producer), wake))
+
+    def source(self) -> KafkaSource:
+        return self._keep(KafkaSource(self.cluster, self.loop))
+
+    def snapshots(self) -> KafkaSnapshots:
+        """As the next owner finds them."""
+        producer = Producer(self.cluster)
+        snapshots = self._snapshots(producer)
+        self.loop.call(snapshots.restore(dict.fromkeys(range(self.cluster.partitions), 10_000), "a test"))
+        self.loop.call(producer.close())
+        return snapshots
+
+    def close(self) -> None:
+        for each in self._open:
+            each.close()
+        self.loop.close()
+
+    def _snapshots(self, producer: Producer) -> KafkaSnapshots:
+        copy: ColdFile[Kept] = ColdFile(self.folder / f"cold{next(_names)}.db", pack, unpack)
+        return KafkaSnapshots(self.cluster, producer, copy)
+
+    def _keep(self, opened: T) -> T:
+        self._open.append(opened)
+        return opened
+
+
+class TestKafka(JournalContract):
+    @pytest.fixture
+    def log(self, kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
+        made = KafkaLog(kafka_servers, tmp_path)
+        yield made
+        made.close()
