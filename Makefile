@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: run test check bench faults lock clean help
+.PHONY: run test check bench faults cluster cluster-down cluster-status cluster-wipe lock clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -28,6 +28,18 @@ bench: $(VENV)/.dev          ## speed and memory beside two neighbours, written 
 
 faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SEED=1
 	$(BIN)/python -m tests.faults --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
+
+cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
+	@$(BIN)/python -m deploy.local.cluster up
+
+cluster-down:                ## end it, and leave nothing running; its data stay until make cluster-wipe
+	@$(BIN)/python -m deploy.local.cluster down
+
+cluster-status:              ## what of it runs
+	@$(BIN)/python -m deploy.local.cluster status
+
+cluster-wipe:                ## end it and delete its data
+	@$(BIN)/python -m deploy.local.cluster wipe
 
 lock: $(VENV)/.dev           ## resolve the dependencies anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/run.lock

@@ -1,13 +1,13 @@
-"""``falcon``: ``up`` goes straight to the launcher, since a first message waits for it; the rest to the CLI."""
+"""``falcon``: what is to run goes straight to the launcher, since a first message waits for it; the rest to the CLI."""
 
 import sys
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["up"]:
-        from falcon.launcher import main as up
+    if sys.argv[1:2] and sys.argv[1] in ("up", "api", "write", "project"):
+        from falcon.launcher import main as launch
 
-        sys.exit(up(sys.argv[2:]))
+        sys.exit(launch(sys.argv[1], sys.argv[2:]))
     from falcon.cli import app
 
     app()

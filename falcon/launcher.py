@@ -1,4 +1,4 @@
-"""``falcon up``: starts the processes, starts again what dies, and ends all of it in order.
+"""``falcon up``, and the roles of a cluster: starts the processes, starts again what dies, and ends all of it in order.
 
 It imports little, since it is what a first message waits for, and it serves nothing itself, since it must not die.
 """
@@ -48,17 +48,56 @@ class _Role:
     restart_at: float = field(default=0.0)
 
 
-def main(argv: list[str] | None = None) -> int:
+@dataclass
+class _Plan:
+    """What a command runs. ``needs``: settings that must be set. ``stores``: whether it has data on this machine.
+
+    ``port``: of the socket that its servers share, and the setting's name; none where it serves operations only.
+    """
+
+    command: str
+    description: str
+    needs: tuple[str, ...] = ()
+    stores: bool = False
+    port: tuple[str, str] | None = None
+
+
+_PLANS: Final = {
+    "up": _Plan(
+        "up",
+        "Run Falcon on this machine. Data lives in FALCON_DATA_DIR (./data).",
+        (),
+        True,
+        ("http_port", "FALCON_HTTP_PORT"),
+    ),
+    "api": _Plan(
+        "api", "Run the HTTP edge of a cluster.", ("kafka", "hbase"), False, ("http_port", "FALCON_HTTP_PORT")
+    ),
+    "write": _Plan(
+        "write", "Run owners of partitions of a cluster.", ("kafka",), True, ("internal_port", "FALCON_INTERNAL_PORT")
+    ),
+    "project": _Plan("project", "Run the projections of a cluster.", ("kafka", "hbase")),
+}
+
+
+# The role that answers, by command.
+_SERVERS: Final = {"up": "serve", "api": "api", "write": "write", "project": "stream"}
+
+
+def main(command: str, argv: list[str]) -> int:
     """Returns the exit code."""
+    plan = _PLANS[command]
     parser = argparse.ArgumentParser(
-        prog="falcon up",
-        description="Run Falcon on this machine. Data lives in FALCON_DATA_DIR (./data); Ctrl-C stops it in order.",
+        prog=f"falcon {command}",
+        description=f"{plan.description} Ctrl-C stops it in order.",
         epilog="Settings are environment variables: see docs/settings.md, or run falcon doctor.",
     )
-    parser.add_argument("--json", action="store_true", help="print the address and the tokens as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print where it is reached as one line of JSON")
     arguments = parser.parse_args(argv)
     try:
-        return Launcher(Settings.from_env(), as_json=arguments.json).run()
+        settings = Settings.from_env()
+        settings.require(*plan.needs)
+        return Launcher(settings, plan, as_json=arguments.json).run()
     except WrongSettings as error:
         print(error, file=sys.stderr)
         return 2
@@ -68,8 +107,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class Launcher:
-    def __init__(self, settings: Settings, *, as_json: bool) -> None:
+    def __init__(self, settings: Settings, plan: _Plan, *, as_json: bool) -> None:
         self._settings = settings
+        self._plan = plan
         self._as_json = as_json
         self._selector = selectors.DefaultSelector()
         self._stopping = False
@@ -78,9 +118,11 @@ class Launcher:
 
     def run(self) -> int:
         adopt_orphans()
-        self._lock_data_dir()
+        if self._plan.stores:
+            self._lock_data_dir()
         public, ops = self._listen()
-        self._prepare_database()
+        if self._plan.command == "up":
+            self._prepare_database()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self._selector.register(self._waking, selectors.EVENT_READ)
@@ -120,12 +162,13 @@ class Launcher:
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)  # held, and the handle open, for the process's life
 
-    def _listen(self) -> tuple[socket.socket, socket.socket]:
+    def _listen(self) -> tuple[socket.socket | None, socket.socket]:
         """The launcher binds, so that a restarted server finds its connections waiting."""
-        return (
-            self._bind(self._settings.http_port, "FALCON_HTTP_PORT"),
-            self._bind(self._settings.ops_port, "FALCON_OPS_PORT"),
-        )
+        public = None
+        if self._plan.port is not None:
+            field, setting = self._plan.port
+            public = self._bind(getattr(self._settings, field), setting)
+        return public, self._bind(self._settings.ops_port, "FALCON_OPS_PORT")
 
     def _bind(self, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
@@ -151,29 +194,40 @@ class Launcher:
 
     # --- the group ----------------------------------------------------------------------------------------------------
 
-    def _start_group(self, public: socket.socket, ops: socket.socket) -> dict[str, Any] | None:
-        """What the first server says once it accepts commands; None when it never did."""
-        settings = self._settings
-        serve = ["serve", "--public-socket", str(public.fileno())]
+    def _start_group(self, public: socket.socket | None, ops: socket.socket) -> dict[str, Any] | None:
+        """What the first server says once it does its work; None when it never did."""
         self._roles = []
-        if settings.system_base != "simpleSystemBase":
+        first, *others = self._servers(public, ops)
+        if self._hosts_actors_apart():
             port = str(_free_port())
-            serve += ["--actors-port", port]
+            for role in (first, *others):
+                role.arguments += ["--actors-port", port]
             self._roles.append(_Role("actors", ["actors", "--actors-port", port], [], vital=True))
             if self._start_and_wait(self._roles[0]) is None:
                 return None
-        if settings.projection == "process":  # before the server, which waits to read what it has written
+        if self._plan.command == "up" and self._settings.projection == "process":
             self._roles.append(_Role("project", ["project"], []))
-            self._start(self._roles[-1])
-        first = _Role("serve", [*serve, "--ops-socket", str(ops.fileno())], [public.fileno(), ops.fileno()])
+            self._start(self._roles[-1])  # before the server, which waits to read what it has written
         self._roles.append(first)
         ready = self._start_and_wait(first)
         if ready is None:
             return None
-        for _ in range(settings.http_workers - 1):
-            self._roles.append(_Role("serve", serve, [public.fileno()]))
-            self._start(self._roles[-1])
+        for role in others:
+            self._roles.append(role)
+            self._start(role)
         return ready
+
+    def _servers(self, public: socket.socket | None, ops: socket.socket) -> list[_Role]:
+        """The first has the operations port."""
+        name = _SERVERS[self._plan.command]
+        shared = [] if public is None else ["--public-socket", str(public.fileno())]
+        handles = [] if public is None else [public.fileno()]
+        count = self._settings.http_workers if self._plan.command in ("up", "api") else 1
+        first = _Role("serve", [name, *shared, "--ops-socket", str(ops.fileno())], [*handles, ops.fileno()])
+        return [first, *(_Role("serve", [name, *shared], list(handles)) for _ in range(count - 1))]
+
+    def _hosts_actors_apart(self) -> bool:
+        return self._plan.command in ("up", "write") and self._settings.system_base != "simpleSystemBase"
 
     def _start_and_wait(self, role: _Role) -> dict[str, Any] | None:
         reading, writing = os.pipe()
@@ -279,21 +333,22 @@ class Launcher:
 
     # --- what people see ----------------------------------------------------------------------------------------------
 
-    def _announce(self, ready: dict[str, Any], public: socket.socket, ops: socket.socket) -> None:
-        url, ops_url = self._url(public), self._url(ops)
-        address = {"url": url, "ops_url": ops_url, "pid": os.getpid()}
-        self._address_file().write_text(json.dumps(address))
+    def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket) -> None:
+        line = {"ops_url": self._url(ops)}
+        if public is not None:
+            line = {"url": self._url(public), **line}
+        if self._plan.command == "up":
+            self._address_file().write_text(json.dumps({**line, "pid": os.getpid()}))
         if self._as_json:
-            line = {
-                "url": url,
-                "ops_url": ops_url,
-                "account_id": ready["account_id"],
-                "token": ready["token"],
-                "admin_token": ready["admin_token"],
-            }
-            print(json.dumps(line), flush=True)
+            shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
+            print(json.dumps({**line, **shown}), flush=True)
+        elif self._plan.command == "up":
+            print(_WELCOME.format(**line, data=self._settings.data_dir, **ready), flush=True)
         else:
-            print(_WELCOME.format(url=url, ops_url=ops_url, data=self._settings.data_dir, **ready), flush=True)
+            where = f"at {line['url']}" if "url" in line else "running"
+            print(
+                f"falcon {self._plan.command} is {where} (operations: {line['ops_url']}). Ctrl-C stops it.", flush=True
+            )
 
     def _url(self, listening: socket.socket) -> str:
         host, port = listening.getsockname()[:2]
@@ -303,7 +358,8 @@ class Launcher:
         return self._settings.data_dir / "up.json"
 
     def _forget_address(self) -> None:
-        self._address_file().unlink(missing_ok=True)
+        if self._plan.command == "up":
+            self._address_file().unlink(missing_ok=True)
 
 
 _WELCOME = """

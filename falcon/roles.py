@@ -3,27 +3,35 @@
 import argparse
 import asyncio
 import contextlib
+import functools
 import gc
 import os
 import select
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from setproctitle import setproctitle
 
 from falcon.process import die_with_parent, tether_forks
 from falcon.settings import Settings
 
+if TYPE_CHECKING:
+    import uvicorn
+
+    from falcon.adapters.thespian.actors import BuildShard
+    from falcon.http.app import Serving
+    from falcon.http.ops import Health
+
 _DRAIN_SECONDS: Final = 3
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="falcon.roles")
-    parser.add_argument("role", choices=("serve", "project", "actors"))
+    parser.add_argument("role", choices=tuple(_ROLES))
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--public-socket", type=int)
     parser.add_argument("--ops-socket", type=int)
@@ -35,13 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle(f"falcon: {arguments.role}")
     settings = Settings.from_env()
-    match arguments.role:
-        case "serve":
-            serve(settings, arguments)
-        case "project":
-            project(settings, arguments)
-        case "actors":
-            actors(settings, arguments)
+    _ROLES[arguments.role](settings, arguments)
 
 
 def _ready(handle: int | None, line: bytes) -> None:
@@ -55,23 +57,134 @@ def _ready(handle: int | None, line: bytes) -> None:
 
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    """HTTP; and, without an actor system of its own, the actors."""
+    """On one machine: HTTP; and, without an actor system of its own, the actors."""
+    from falcon.bootstrap import embedded
+    from falcon.http.edge import Edge
+    from falcon.http.ops import Health
+
+    health = Health()
+
+    @asynccontextmanager
+    async def edge() -> AsyncIterator[Edge]:
+        async with embedded.serving(settings, arguments.actors_port, health) as edge:
+            credentials = await embedded.credentials(settings, edge)
+            _started(health, arguments.ready, credentials)
+            yield edge
+
+    _serve_edge(settings, arguments, edge, health)
+
+
+def api(settings: Settings, arguments: argparse.Namespace) -> None:
+    """On a cluster: HTTP."""
+    from falcon.bootstrap import cluster
+    from falcon.http.edge import Edge
+    from falcon.http.ops import Health
+
+    health = Health()
+
+    @asynccontextmanager
+    async def edge() -> AsyncIterator[Edge]:
+        async with cluster.serving(settings) as edge:
+            _started(health, arguments.ready, {})
+            yield edge
+
+    _serve_edge(settings, arguments, edge, health)
+
+
+def write(settings: Settings, arguments: argparse.Namespace) -> None:
+    """On a cluster: the actors, or the way to them, for commands from the edge."""
     import uvloop
 
-    from falcon import bootstrap
+    from falcon.bootstrap import cluster, configure_logging
+    from falcon.http.internal import InternalCommands
+    from falcon.http.ops import Health
 
-    bootstrap.configure_logging(settings.log_level)
-    uvloop.run(_serve(settings, arguments))
+    configure_logging(settings.log_level)
+    health = Health()
+    internal = InternalCommands(cluster.internal_token(settings))
+
+    async def serve_commands() -> None:
+        async with cluster.owning(settings, arguments.actors_port, health) as shards:
+            internal.shards = shards
+            _started(health, arguments.ready, {})
+            await _Servers(settings, arguments, internal, "off", health, cluster.handing_over(shards)).run()
+
+    uvloop.run(serve_commands())
 
 
-async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
+def _started(health: "Health", ready: int | None, credentials: object) -> None:
+    """What start-up made lives as long as the process: the collector need not look at it again."""
     import msgspec
-    import uvicorn
 
-    from falcon import bootstrap
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    health.started = True
+    _ready(ready, msgspec.json.encode(credentials))
+
+
+def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Serving", health: "Health") -> None:
+    import uvloop
+
+    from falcon.bootstrap import configure_logging
     from falcon.http.app import create_app
-    from falcon.http.edge import Edge
-    from falcon.http.ops import Health, create_ops_app
+
+    configure_logging(settings.log_level)
+    app = create_app(edge, settings.cors_origins)
+    uvloop.run(_Servers(settings, arguments, app, "on", health).run())
+    if not health.started:
+        sys.exit(1)
+
+
+async def _nothing() -> None:
+    """There is nothing to wait for before the servers close."""
+
+
+class _Servers:
+    """The public (or internal) server and, where there is a socket for it, that of the operations port.
+
+    At SIGTERM ``before_closing`` is waited for while they serve on; then what is under way is answered.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        arguments: argparse.Namespace,
+        app: object,
+        lifespan: str,
+        health: "Health",
+        before_closing: Callable[[], Awaitable[None]] = _nothing,
+    ) -> None:
+        from falcon.http.ops import create_ops_app
+
+        self._health = health
+        self._before_closing = before_closing
+        self._servers = [(_server(app, lifespan), arguments.public_socket)]
+        if arguments.ops_socket is not None:
+            self._servers.append((_server(create_ops_app(health), "off"), arguments.ops_socket))
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        closing: list[asyncio.Task[None]] = []
+        loop.add_signal_handler(signal.SIGTERM, lambda: closing.append(loop.create_task(self._close())))
+        tasks = [asyncio.create_task(each.serve([socket.socket(fileno=handle)])) for each, handle in self._servers]
+        await tasks[0]  # public; the operations port answers until it has ended
+        self._exit()
+        await asyncio.gather(*tasks)
+
+    async def _close(self) -> None:
+        self._health.draining = True
+        await self._before_closing()
+        self._exit()
+
+    def _exit(self) -> None:
+        self._health.draining = True
+        for each, _ in self._servers:
+            each.should_exit = True
+
+
+def _server(app: object, lifespan: str) -> "uvicorn.Server":
+    import uvicorn
 
     class Server(uvicorn.Server):
         """Two of them share a process, so the process handles the signals."""
@@ -80,22 +193,8 @@ async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
         def capture_signals(self) -> Iterator[None]:
             yield
 
-    health = Health()
-
-    @asynccontextmanager
-    async def edge() -> AsyncIterator[Edge]:
-        async with bootstrap.serving(settings, arguments.actors_port, health) as edge:
-            credentials = await bootstrap.credentials(settings, edge)
-            # What start-up made lives as long as the process: the collector need not look at it again.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(20_000, 20, 50)
-            health.started = True
-            _ready(arguments.ready, msgspec.json.encode(credentials))
-            yield edge
-
-    def server(app: object, *, lifespan: str) -> Server:
-        config = uvicorn.Config(
+    return Server(
+        uvicorn.Config(
             app,  # type: ignore[arg-type]
             log_config=None,
             access_log=False,
@@ -109,37 +208,51 @@ async def _serve(settings: Settings, arguments: argparse.Namespace) -> None:
             timeout_graceful_shutdown=_DRAIN_SECONDS,
             backlog=2048,
         )
-        return Server(config)
-
-    public = server(create_app(edge, settings.cors_origins), lifespan="on")
-    servers = [(public, arguments.public_socket)]
-    if arguments.ops_socket is not None:
-        servers.append((server(create_ops_app(health), lifespan="off"), arguments.ops_socket))
-
-    def drain() -> None:
-        health.draining = True
-        for each, _ in servers:
-            each.should_exit = True
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, drain)
-    tasks = [asyncio.create_task(each.serve([socket.socket(fileno=handle)])) for each, handle in servers]
-    await tasks[0]  # public; the operations port answers until it has ended
-    drain()
-    await asyncio.gather(*tasks)
-    if not health.started:
-        sys.exit(1)
+    )
 
 
 # --- project ----------------------------------------------------------------------------------------------------------
 
 
 def project(settings: Settings, arguments: argparse.Namespace) -> None:
-    """The projections, in a process of their own."""
-    from falcon import bootstrap
+    """On one machine: the projections, in a process of their own."""
+    from falcon.bootstrap import configure_logging, embedded
 
-    bootstrap.configure_logging(settings.log_level)
+    configure_logging(settings.log_level)
     _ready(arguments.ready, b"{}")
-    bootstrap.catch_up_until(settings, _terminated())
+    embedded.catch_up_until(settings, _terminated())
+
+
+def stream(settings: Settings, arguments: argparse.Namespace) -> None:
+    """On a cluster: the projections as streams, and the operations port."""
+    import threading
+
+    import uvloop
+
+    from falcon.bootstrap import cluster, configure_logging
+    from falcon.http.ops import Health, create_ops_app
+
+    configure_logging(settings.log_level)
+    health = Health()
+    ending = threading.Event()
+
+    async def serve_operations() -> None:
+        server = _server(create_ops_app(health), "off")
+
+        def end() -> None:
+            health.draining = True
+            ending.set()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
+        serving = asyncio.create_task(server.serve([socket.socket(fileno=arguments.ops_socket)]))
+        started = functools.partial(_started, health, arguments.ready, {})
+        try:
+            await asyncio.to_thread(cluster.project_until, settings, ending, started)
+        finally:
+            server.should_exit = True
+            await serving
+
+    uvloop.run(serve_operations())
 
 
 def _terminated() -> Callable[[], bool]:
@@ -154,12 +267,12 @@ def _terminated() -> Callable[[], bool]:
 def actors(settings: Settings, arguments: argparse.Namespace) -> None:
     """The actor system. When its admin or its Supervisor dies, this ends, and the launcher with all the rest."""
     tether_forks(arguments.parent)  # before anything forks
-    from falcon import bootstrap
     from falcon.adapters.thespian import system as actor_system
     from falcon.adapters.thespian.actors import StartShard
+    from falcon.bootstrap import configure_logging
 
-    bootstrap.configure_logging(settings.log_level)
-    starts = [StartShard(str(i), build) for i, build in enumerate(bootstrap.shard_builds(settings))]
+    configure_logging(settings.log_level)
+    starts = [StartShard(str(i), build) for i, build in enumerate(_shard_builds(settings))]
     system, shards = actor_system.start(arguments.actors_port, starts)
     reading, writing = os.pipe()
     signal.signal(signal.SIGTERM, lambda number, frame: os.write(writing, b"\0"))
@@ -171,6 +284,25 @@ def actors(settings: Settings, arguments: argparse.Namespace) -> None:
         os._exit(1)
     system.shutdown()
 
+
+def _shard_builds(settings: Settings) -> "list[BuildShard]":
+    if settings.kafka:
+        from falcon.bootstrap import cluster
+
+        return cluster.shard_builds(settings)
+    from falcon.bootstrap import embedded
+
+    return embedded.shard_builds(settings)
+
+
+_ROLES: Final[dict[str, Callable[[Settings, argparse.Namespace], None]]] = {
+    "serve": serve,
+    "project": project,
+    "actors": actors,
+    "api": api,
+    "write": write,
+    "stream": stream,
+}
 
 if __name__ == "__main__":
     main()

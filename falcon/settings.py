@@ -38,6 +38,33 @@ class Settings:
     body_max: int = 512 << 10
     cors_origins: tuple[str, ...] = ()
     log_level: str = "info"
+    # A cluster's
+    kafka: tuple[str, ...] = ()
+    kafka_prefix: str = "falcon."
+    kafka_replicas: int = 3
+    append_seconds: float = 10.0
+    session_seconds: float = 6.0
+    refusal_age_seconds: float = 1.0
+    internal_port: int = 8082
+    advertise_host: str = ""
+    internal_token_file: Path = Path("internal-token")
+    secret_file: Path = Path("secret")
+    hbase: tuple[str, ...] = ()
+    hbase_prefix: str = "falcon"
+    hbase_create_command: str = ""
+    read_threads: int = 16
+    read_seconds: float = 2.0
+    project_threads: int = 4
+    project_events: int = 2_000
+    project_seconds: float = 0.02
+
+    def require(self, *names: str) -> None:
+        """Raises WrongSettings for those that are not set, and must be for what is to run."""
+        missing = [
+            f"{_PREFIX}{name.upper()}: must be set; see docs/settings.md" for name in names if not getattr(self, name)
+        ]
+        if missing:
+            raise WrongSettings("\n".join(missing))
 
     @property
     def database(self) -> Path:
@@ -88,8 +115,24 @@ class Settings:
                 self.log_level in ("debug", "info", "warning", "error"),
                 "FALCON_LOG_LEVEL: must be debug, info, warning or error",
             ),
+            (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
+            (_are_addresses(self.hbase), "FALCON_HBASE: must be host:port[,host:port...], HBase's Thrift gateways"),
+            (1 <= self.kafka_replicas <= 9, "FALCON_KAFKA_REPLICAS: must be 1 to 9"),
+            (1 <= self.append_seconds <= 60, "FALCON_APPEND_SECONDS: must be 1 to 60"),
+            (2 <= self.session_seconds <= 60, "FALCON_SESSION_SECONDS: must be 2 to 60"),
+            (0 < self.refusal_age_seconds <= 60, "FALCON_REFUSAL_AGE_SECONDS: must be more than 0, at most 60"),
+            (0 <= self.internal_port < 65_536, "FALCON_INTERNAL_PORT: must be 0 (any free one) to 65535"),
+            (1 <= self.read_threads <= 256, "FALCON_READ_THREADS: must be 1 to 256"),
+            (0 < self.read_seconds <= 60, "FALCON_READ_SECONDS: must be more than 0, at most 60"),
+            (1 <= self.project_threads <= 64, "FALCON_PROJECT_THREADS: must be 1 to 64"),
+            (1 <= self.project_events <= 100_000, "FALCON_PROJECT_EVENTS: must be 1 to 100000"),
+            (0 <= self.project_seconds <= 10, "FALCON_PROJECT_SECONDS: must be 0 to 10"),
         )
         return [rule for holds, rule in rules if not holds]
+
+
+def _are_addresses(addresses: tuple[str, ...]) -> bool:
+    return all(host and port.isdigit() for host, _, port in (each.rpartition(":") for each in addresses))
 
 
 def _convert(text: str, kind: Any) -> Any:

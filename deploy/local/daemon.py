@@ -18,6 +18,8 @@ POLL_SECONDS: Final = 0.05
 _END_SECONDS: Final = 20.0
 _LOG_MAX: Final = 8 << 20  # bytes; a longer log is put aside when its process is started the next time
 
+_STOPPED: Final = ("T", "")  # paused, or not there
+
 Say = Callable[[str], None]
 
 
@@ -58,17 +60,21 @@ class Status:
 
 @dataclass(slots=True)
 class Daemon:
-    """A process known by its pid file, which is believed only if that process carries this server's mark."""
+    """A process known by its pid file, which is believed only if that process carries this server's mark.
+
+    ``option`` begins an argument that the program takes and does not act on: Java's is ``-D``, Python's ``-X``.
+    """
 
     name: str
     port: int
     folder: Path  # absolute
+    option: str = "-D"
     _child: "subprocess.Popen[bytes] | None" = field(default=None, repr=False, compare=False)
 
     @property
     def mark(self) -> str:
         """An argument that no other process has: a pid may have been given to another since."""
-        return f"-Dfalcon.server={self.folder}/{self.name}"
+        return f"{self.option}falcon.server={self.folder}/{self.name}"
 
     @property
     def log(self) -> Path:
@@ -93,7 +99,7 @@ class Daemon:
         state, rss = _memory(pid) if pid else ("", 0)
         return Status(name=self.name, port=self.port, pid=pid, state=state, rss_mib=rss)
 
-    def launch(self, java: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
+    def launch(self, program: str, options: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it in the background. Raises ServerFault when its port is taken."""
         if not is_free(self.port):
             raise ServerFault(f"{self.name}: port {self.port} is taken by another process; choose another port")
@@ -105,7 +111,7 @@ class Daemon:
             begin = log.tell()
             # Descriptors but 0 to 2 are closed: a lock or a pipe of the caller would be held for as long as this lives.
             self._child = subprocess.Popen(
-                [java, self.mark, *options],
+                [program, self.mark, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -148,7 +154,11 @@ class Daemon:
         self._forget()
 
     def pause(self) -> None:
+        """It does nothing any more when this returns."""
         self._send(signal.SIGSTOP)
+        until = time.monotonic() + _END_SECONDS
+        while self.status().state not in _STOPPED and time.monotonic() < until:
+            time.sleep(0.001)
 
     def resume(self) -> None:
         self._send(signal.SIGCONT)

@@ -207,6 +207,11 @@ class HBase:
         self._daemon(role).pause()
 
     def resume(self, role: str) -> None:
+        """A region server that was paused for longer than its ZooKeeper session (6 s) must be killed instead.
+
+        On plain files nothing shuts it out, as HDFS would. Awake again it may still write over what others have taken
+        over, HBase's own tables included, and then rows are lost, or HBase never comes up again.
+        """
         self._daemon(role).resume()
 
     def up(self, role: str, *, wait: bool = True) -> None:
@@ -307,6 +312,9 @@ class HBase:
             "hbase.localcluster.assign.random.ports": "false",
             "hbase.master.wait.on.regionservers.mintostart": max(1, self.region_servers),
         }
+        if not self.region_servers:
+            # When the one process ends, its ZooKeeper goes first; the rest is not to go on looking for it.
+            values |= {"zookeeper.recovery.retry": 1, "zookeeper.recovery.retry.intervalmill": 200}
         return {name: str(value) for name, value in values.items()}
 
     # --- processes ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from falcon import __version__
-from falcon.cli import accounts, chat, transfer, upkeep
+from falcon.cli import accounts, chat, cluster, transfer, upkeep
 from falcon.cli.faults import FaultTellingGroup
 
 
@@ -62,4 +62,11 @@ app.add_typer(_account, name="account")
 app.command("import")(transfer.import_file)
 app.command("export")(transfer.export_file)
 app.command()(upkeep.rebuild)
+app.command()(cluster.verify)
+app.command()(cluster.skip)
+app.command()(cluster.prepare)
+app.command()(cluster.credentials)
+app.command()(cluster.api)
+app.command()(cluster.write)
+app.command()(cluster.project)
 app.command()(upkeep.doctor)

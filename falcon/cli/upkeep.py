@@ -32,7 +32,7 @@ def up(
     """  # noqa: E501
     from falcon.launcher import main
 
-    raise typer.Exit(main(["--json"] if as_json else []))
+    raise typer.Exit(main("up", ["--json"] if as_json else []))
 
 
 def rebuild(
@@ -48,22 +48,22 @@ def rebuild(
 ) -> None:
     """Build a read table anew from the event log, beside the live one, then switch over.
 
-    Reads go on meanwhile. Do it when a table was damaged, or when a new version of Falcon says so.
+    Reads go on meanwhile. Do it when a table was damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set it is the cluster's table.
 
     \b
     Examples:
       falcon rebuild timeline
       falcon rebuild memberships --data-dir /var/lib/falcon
-    """
+    """  # noqa: E501
     if name not in PROJECTIONS:
         raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(PROJECTIONS)}", param_hint="NAME")
     from falcon.cli.progress import progress_bar
 
     settings = _settings(data_dir)
-    if not settings.database.exists():
+    if not settings.kafka and not settings.database.exists():
         raise Fault(f"no data in {data_dir}/: nothing to rebuild; see --data-dir")
     with progress_bar(f"Rebuilding {name}") as bar:
-        events = _rebuild(settings, name, bar.set)
+        events = _rebuild_on_cluster(settings, name, bar.set) if settings.kafka else _rebuild(settings, name, bar.set)
     rate = events / bar.seconds if bar.seconds else 0.0
     typer.echo(f"Rebuilt {name}: {counted(events, 'event')} in {bar.seconds:,.1f} s, {rate:,.0f} a second.")
 
@@ -98,26 +98,36 @@ def _settings(data_dir: Path) -> "Settings":
 
 def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
     """How many events there were. Raises Fault for what may be expected to go wrong."""
-    from falcon import bootstrap
     from falcon.adapters.sqlite.database import WrongDatabase
+    from falcon.bootstrap import embedded
     from falcon.journal.codec import Undecodable
     from falcon.journal.ports import JournalUnavailable
     from falcon.projections.runner import ProjectionFailed
     from falcon.read.store import ReadStoreUnavailable, StaleProjector
 
     try:
-        return bootstrap.rebuild(settings, name, progress)
+        return embedded.rebuild(settings, name, progress)
     except (JournalUnavailable, ReadStoreUnavailable, WrongDatabase) as fault:
         raise Fault(str(fault)) from fault
     except (ProjectionFailed, StaleProjector, Undecodable) as fault:
         raise Fault(f"{fault}; {name} is as it was before") from fault
 
 
+def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
+    """How many events there were. Raises Fault."""
+    from falcon.bootstrap import cluster
+    from falcon.cli.cluster import telling_faults
+
+    settings.require("hbase")
+    with telling_faults():
+        return cluster.rebuild(settings, name, progress)
+
+
 def _examine(data_dir: Path) -> "list[Finding]":
-    from falcon import bootstrap
+    from falcon.bootstrap import embedded
     from falcon.cli import doctor as look
 
-    findings = [look.python_version(), look.sqlite(bootstrap.sqlite_version())]
+    findings = [look.python_version(), look.sqlite(embedded.sqlite_version())]
     findings += [look.data_directory(data_dir), look.free_disk(data_dir), look.open_files(), look.clock(data_dir)]
     try:
         running = find_running(data_dir)

@@ -78,7 +78,7 @@ class CatchUp:
             metrics.projection_lag.labels(name).set(len(events))
             if not events:
                 return 0
-            self._tables.apply(name, cursor, after, _project_all(name, project, events))
+            self._tables.apply(name, cursor, after, project_all(name, project, events))
             metrics.projected_events.labels(name).inc(len(events))
             if stopped:
                 self._tables.stopped(name, None)
@@ -130,18 +130,17 @@ class Rebuild:
         return self._done
 
     def _catch_up(self) -> None:
-        cursor = self._tables.cursor(self._shadow)
-        while True:
+        """With what is in the log now."""
+        cursor, end = self._tables.cursor(self._shadow), self._source.end()
+        while any(cursor[partition].offset < end[partition].offset for partition in range(self._source.partitions)):
             events, after = self._source.read(cursor, _REBUILD_EVENTS)
-            if not events:
-                return
-            self._tables.apply(self._shadow, cursor, after, _project_all(self._name, self._project, events))
+            self._tables.apply(self._shadow, cursor, after, project_all(self._name, self._project, events))
             cursor = after
             self._done += len(events)
             self._progress(self._done)
 
 
-def _project_all(name: str, project: Project, events: Sequence[Recorded]) -> list[Write]:
+def project_all(name: str, project: Project, events: Sequence[Recorded]) -> list[Write]:
     writes: list[Write] = []
     for recorded in events:
         try:

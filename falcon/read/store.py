@@ -168,6 +168,41 @@ class ProjectionTables(Protocol):
         """The error that the projection has stopped at."""
 
 
+class Comparison(NamedTuple):
+    """Of cells: how many were compared, and how many of them the tables did not have, or had otherwise."""
+
+    cells: int
+    missing: int
+    wrong: int
+
+
+class StreamTables(ProjectionTables, Protocol):
+    """Tables that several projectors keep up to date, each some of the partitions, and each partition by itself."""
+
+    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
+        """Record that the partition has stopped before an event."""
+
+    def go_on(self, projection: str, partition: Partition) -> None:
+        """Record that it has not, any more."""
+
+    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
+        """The partitions that have stopped: before which offset, and why."""
+
+    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
+        """Record, for ever, that somebody wants an event passed over."""
+
+    def compare(
+        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
+    ) -> Comparison:
+        """What the events of a partition up to offset ``through`` (excluded) wrote, with what the tables hold of it.
+
+        What was written by later events is not judged. With ``mend`` the tables are given what they lack.
+        """
+
+    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
+        """Events to be passed over, with the reasons given."""
+
+
 class ReadStore(Protocol):
     """Queries. Every method may raise ReadStoreUnavailable. Lists are bounded by ``limit``."""
 

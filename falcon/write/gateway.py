@@ -70,6 +70,8 @@ class _Away(msgspec.Struct, eq=False):
 
     waiting: dict[int, "_Pending"]
     deadline: float
+    since: float
+    overdue: bool = False
 
 
 class Lane:
@@ -77,7 +79,8 @@ class Lane:
 
     ``send`` hands a batch over without blocking; the replies come to :meth:`replied`. ``bound`` is the number of
     commands queued or away, past which a command is refused at once. With ``batches_away`` 2 the shard decides one
-    while the other becomes durable; more would only make them smaller.
+    while the other becomes durable; more would only make them smaller. One that is away for long does not count: some
+    partition of it is slow, and the others must not wait for that.
     """
 
     def __init__(self, name: str, send: Callable[[CommandBatch], None], bound: int, batches_away: int) -> None:
@@ -87,6 +90,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Pending] = deque()
         self._away: dict[int, _Away] = {}
+        self._overdue = 0
         self._size = 0
         self._bytes = 0
         self._number = 0
@@ -110,6 +114,11 @@ class Lane:
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         return reply
 
+    @property
+    def busy(self) -> bool:
+        """Something is queued or away."""
+        return self._size > 0
+
     def replied(self, batch_reply: BatchReply) -> None:
         """Some replies of a batch are there; ones for a batch that was given up come too late and are dropped."""
         away = self._away.get(batch_reply.number)
@@ -118,16 +127,19 @@ class Lane:
         for index, reply in batch_reply.replies:
             self._resolve(away.waiting.pop(index), reply)
         if not away.waiting:
-            del self._away[batch_reply.number]
-            self._schedule_flush()
+            self._came_back(batch_reply.number)
 
     def give_up(self, number: int) -> None:
         """No reply will come any more: what became of the batch, only a retry can tell."""
-        away = self._away.pop(number, None)
+        away = self._away.get(number)
         if away is not None:
             for pending in away.waiting.values():
                 self._resolve(pending, Unavailable("outcome_unknown", 0.2))
-            self._schedule_flush()
+            self._came_back(number)
+
+    def _came_back(self, number: int) -> None:
+        self._overdue -= self._away.pop(number).overdue
+        self._schedule_flush()
 
     def _resolve(self, pending: _Pending, value: Reply) -> None:
         envelope, reply = pending
@@ -138,7 +150,7 @@ class Lane:
 
     def _schedule_flush(self) -> None:
         # Not at once: what else is ready in this turn of the loop goes with the same batch.
-        if self._queue and not self._flush_scheduled and len(self._away) < self._batches_away:
+        if self._queue and not self._flush_scheduled and len(self._away) - self._overdue < self._batches_away:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
@@ -159,7 +171,8 @@ class Lane:
             size += envelope.size
         if commands:
             self._number += 1
-            self._away[self._number] = _Away(waiting, max(command.deadline for command in commands))
+            deadline = max(command.deadline for command in commands)
+            self._away[self._number] = _Away(waiting, deadline, time.monotonic())
             metrics.batch_commands.observe(len(commands))
             self._send(CommandBatch(self._number, commands))
         self._schedule_flush()
@@ -170,8 +183,16 @@ class Lane:
         now = time.monotonic()
         for number in [number for number, away in self._away.items() if away.deadline < now]:
             self.give_up(number)
+        self._pass_over_slow_batches(now)
         while self._queue and self._queue[0][0].deadline < now:
             self._resolve(self._queue.popleft(), Unavailable("expired"))
         if self._size:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _pass_over_slow_batches(self, now: float) -> None:
+        for away in self._away.values():
+            if not away.overdue and now - away.since > _SWEEP_SECONDS:
+                away.overdue = True
+                self._overdue += 1
+        self._schedule_flush()

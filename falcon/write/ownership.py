@@ -21,6 +21,12 @@ class Ownership(Protocol):
     def opened(self, epochs: Mapping[Partition, int]) -> None:
         """These partitions serve here now, in these epochs: let whoever sends commands know."""
 
+    def leave(self) -> None:
+        """Let others have the partitions, at once. What is assigned stays so here, to be served until they do."""
+
+    def close(self) -> None:
+        """Leave, if that has not been done, and wait until it is known to have happened."""
+
 
 class FixedOwnership:
     """The same partitions for ever, as on one machine."""
@@ -34,4 +40,10 @@ class FixedOwnership:
         return self._partitions
 
     def opened(self, epochs: Mapping[Partition, int]) -> None:
-        pass
+        """Everybody knows."""
+
+    def leave(self) -> None:
+        """There is nobody else."""
+
+    def close(self) -> None:
+        """There is nobody to tell."""

@@ -1,5 +1,6 @@
 """What crosses between the edge and the shards, as values and as bytes."""
 
+import struct
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -69,9 +70,19 @@ class BatchReply(msgspec.Struct, frozen=True):
     replies: list[tuple[int, Reply]]
 
 
+class _SentBatch(msgspec.Struct, frozen=True, array_like=True):
+    """A batch for another machine. ``sent_at``: the sender's clock, on which its deadlines are."""
+
+    sent_at: float
+    commands: list[CommandEnvelope]
+
+
 _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(CommandBatch)
 _replies = msgspec.msgpack.Decoder(list[BatchReply])
+_sent_batches = msgspec.msgpack.Decoder(_SentBatch)
+_frames = msgspec.msgpack.Decoder(list[tuple[int, Reply]])
+_LENGTH = struct.Struct(">I")
 
 
 def encode_batch(batch: CommandBatch) -> bytes:
@@ -80,6 +91,42 @@ def encode_batch(batch: CommandBatch) -> bytes:
 
 def decode_batch(data: bytes) -> CommandBatch:
     return _batches.decode(data)
+
+
+def encode_sent_batch(batch: CommandBatch, now: float) -> bytes:
+    """``now``: CLOCK_MONOTONIC here."""
+    return _encoder.encode(_SentBatch(now, batch.commands))
+
+
+def decode_sent_batch(data: bytes, now: float) -> list[CommandEnvelope]:
+    """With the deadlines on the receiver's clock, ``now``; the time on the way is not counted.
+
+    Raises msgspec.DecodeError.
+    """
+    sent = _sent_batches.decode(data)
+    return [
+        msgspec.structs.replace(envelope, deadline=envelope.deadline - sent.sent_at + now) for envelope in sent.commands
+    ]
+
+
+def encode_reply_frame(replies: list[tuple[int, Reply]]) -> bytes:
+    """Some replies to a batch: index in the batch, reply."""
+    data = _encoder.encode(replies)
+    return _LENGTH.pack(len(data)) + data
+
+
+def decode_reply_frames(data: bytes) -> tuple[list[list[tuple[int, Reply]]], bytes]:
+    """The frames that are whole, and what is left over. Raises msgspec.DecodeError."""
+    frames: list[list[tuple[int, Reply]]] = []
+    start = 0
+    while len(data) - start >= _LENGTH.size:
+        (length,) = _LENGTH.unpack_from(data, start)
+        end = start + _LENGTH.size + length
+        if end > len(data):
+            break
+        frames.append(_frames.decode(memoryview(data)[start + _LENGTH.size : end]))
+        start = end
+    return frames, data[start:]
 
 
 def encode_replies(replies: list[BatchReply]) -> bytes:

@@ -234,6 +234,11 @@ class Shard:
         self._outbox.clear()
         return replies
 
+    def leave(self) -> None:
+        """Begin to hand the partitions over; they are served until somebody takes them."""
+        self._closing = True
+        self._ownership.leave()
+
     def close(self) -> None:
         """Let the journal write everything, checkpoints last, so that the next start has no tail to read."""
         self._closing = True
@@ -244,6 +249,8 @@ class Shard:
             if owned.partition is not None:
                 self._checkpoint(owned, owned.partition, checkpoints)
         self._submit(checkpoints)
+        self._journal.flush()
+        self._ownership.close()
         self._journal.close()
         self.drain()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon import bootstrap
+from falcon.bootstrap import embedded, start_gateway
 from falcon.adapters.sqlite import database
 from falcon.settings import Settings
 from falcon.write.gateway import CommandGateway
@@ -26,7 +26,7 @@ def settings(data_dir: Path) -> Settings:
 
 @asynccontextmanager
 async def in_process(data_dir: Path) -> AsyncIterator[CommandGateway]:
-    gateway = await bootstrap.start_gateway(settings(data_dir), None)
+    gateway = await start_gateway(settings(data_dir), embedded.shard_builds(settings(data_dir)), None)
     yield gateway
     gateway.close()
 
@@ -38,7 +38,7 @@ async def over_tcp(data_dir: Path) -> AsyncIterator[CommandGateway]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = _start_actors(made, port)
-    gateway = await bootstrap.start_gateway(made, port)
+    gateway = await start_gateway(made, embedded.shard_builds(made), port)
     yield gateway
     gateway.close()
     process.terminate()

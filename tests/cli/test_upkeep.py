@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from falcon import bootstrap
+from falcon.bootstrap import embedded
 from falcon.cli import app, doctor, upkeep
 from falcon.cli.calling import Running
 from falcon.cli.doctor import State
@@ -41,7 +41,7 @@ def test_a_rebuild_reports_what_it_did(data: Path, monkeypatch: pytest.MonkeyPat
             progress(done, 2000)
         return 2000
 
-    monkeypatch.setattr(bootstrap, "rebuild", rebuild)
+    monkeypatch.setattr(embedded, "rebuild", rebuild)
     result = CliRunner().invoke(app, ["rebuild", "timeline", "--data-dir", str(data)])
     assert result.exit_code == 0
     assert result.stdout.startswith("Rebuilt timeline: 2,000 events in ")
@@ -51,7 +51,7 @@ def test_a_rebuild_that_cannot_go_on_is_one_line(data: Path, monkeypatch: pytest
     def rebuild(*_: object) -> int:
         raise ProjectionFailed("projection timeline cannot apply partition 3, offset 17")
 
-    monkeypatch.setattr(bootstrap, "rebuild", rebuild)
+    monkeypatch.setattr(embedded, "rebuild", rebuild)
     result = CliRunner().invoke(app, ["rebuild", "timeline"])
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
@@ -82,7 +82,7 @@ def test_the_doctor_finds_a_healthy_machine_in_order(healthy: pytest.MonkeyPatch
 
 
 def test_the_doctor_fails_when_one_thing_fails_and_says_what_to_mend(healthy: pytest.MonkeyPatch) -> None:
-    healthy.setattr(bootstrap, "sqlite_version", lambda: "3.51.2")
+    healthy.setattr(embedded, "sqlite_version", lambda: "3.51.2")
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 1
     assert "pip install" in result.stdout

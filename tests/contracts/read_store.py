@@ -91,6 +91,19 @@ class ReadStoreContract(ABC):
         row = asyncio.run(store.reads.room(ROOM))
         assert row is not None
         assert row.peers == (ANN, BOB)
+        assert asyncio.run(store.reads.direct_room(ANN, BOB)) == row
+        assert asyncio.run(store.reads.direct_room(ANN, OTHER)) is None
+
+    def test_a_room_that_is_gone_is_shown_nowhere(self, store: Store) -> None:
+        self.put(store, "rooms", PutRoom(ROOM, "direct", "", "", NOON, ANN, BOB), SetRoomActivity(ROOM, 3, NOON))
+        self.put(store, "rooms", PutRoom(OTHER, "group", "Tea", "", NOON, None, None), SetRoomActivity(OTHER, 1, NOON))
+        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 0), PutMember(OTHER, ANN, "member", 0))
+        self.put(store, "rooms", DropRoom(ROOM))
+        assert asyncio.run(store.reads.direct_room(ANN, BOB)) is None
+        assert asyncio.run(store.reads.access(ROOM, ANN)) is None
+        assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, None, 10))] == [OTHER]
+        assert [row.room_id for row in asyncio.run(store.reads.all_rooms(0, 1))] == [OTHER]
+        assert asyncio.run(store.reads.totals()) == (0, 1, 1)
 
     def test_only_members_have_access(self, store: Store) -> None:
         self.room(store)
@@ -131,6 +144,15 @@ class ReadStoreContract(ABC):
         assert [row.account_id for row in asyncio.run(store.reads.members(ROOM, ANN, 10))] == [BOB]
         assert [row.account_id for row in asyncio.run(store.reads.members(ROOM, 0, 1))] == [ANN]
 
+    def test_those_who_left_are_passed_over(self, store: Store) -> None:
+        self.put(store, "memberships", *(PutMember(ROOM, ANN + i, "member", 0) for i in range(6)))
+        self.put(store, "memberships", *(DropMember(ROOM, ANN + i) for i in (0, 2, 3)))
+        assert [row.account_id - ANN for row in asyncio.run(store.reads.members(ROOM, 0, 2))] == [1, 4]
+        assert [row.account_id - ANN for row in asyncio.run(store.reads.members(ROOM, ANN + 1, 2))] == [4, 5]
+        self.put(store, "memberships", PutMember(ROOM, ANN, "readonly", 7))
+        row, *_ = asyncio.run(store.reads.members(ROOM, 0, 1))
+        assert (row.account_id, row.role, row.read_seq) == (ANN, "readonly", 7)
+
     def test_rooms_are_listed_by_their_newest_activity(self, store: Store) -> None:
         self.room(store)
         self.put(store, "rooms", PutRoom(OTHER, "group", "Other", "", NOON, None, None))
@@ -153,6 +175,14 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.mentions(ANN, ROOM, 0, 9)) == 2
         assert asyncio.run(store.reads.mentions(ANN, ROOM, 1, 4)) == 0
         assert asyncio.run(store.reads.mentions(BOB, ROOM, 0, 9)) == 0
+
+    def test_mentions_may_be_far_apart(self, store: Store) -> None:
+        seqs = (999, 1_000, 1_001, 4_500, 70_000, 1_000_000)
+        self.put(store, "memberships", *(SetMention(ANN, ROOM, seq, True) for seq in seqs))
+        self.put(store, "memberships", SetMention(ANN, OTHER, 1_000, True))
+        for after, through in [(0, 998), (998, 1_000), (1_000, 4_500), (0, 70_000), (999, 2_000_000), (70_000, 70_000)]:
+            counted = asyncio.run(store.reads.mentions(ANN, ROOM, after, through))
+            assert counted == sum(after < seq <= through for seq in seqs)
 
     def test_a_token_is_good_for_its_own_account_until_it_is_dropped(self, store: Store) -> None:
         ann = AccountRow(ANN, "Ann", True, NOON)

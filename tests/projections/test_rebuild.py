@@ -41,12 +41,10 @@ class WhileReading:
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
         self.look()
-        switching = self.ends == 2
         answer = self._falcon.source.read(cursor, min(limit, 60))
-        self.ends += not answer[0]
-        if switching:
+        if self.ends == 3:  # nobody else may write while it switches over
             self._falcon.submit(*self.coming.popleft())
-        elif len(answer[0]) in (0, 60):
+        else:
             self._falcon.append(*self.coming.popleft())
         self.look()
         return answer
@@ -66,6 +64,7 @@ class WhileReading:
         self._shown = applied
 
     def end(self) -> Cursor:
+        self.ends += 1
         return self._falcon.source.end()
 
     def wait(self, seconds: float) -> None:

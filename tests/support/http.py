@@ -14,7 +14,7 @@ import httpx
 from starlette.types import ASGIApp, Message
 from thespian.actors import ActorSystem
 
-from falcon import bootstrap
+from falcon.bootstrap import embedded
 from falcon.adapters.sqlite import database
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
@@ -78,8 +78,8 @@ class Falcon(Api):
         # end of another.
         if hasattr(ActorSystem, "systemBase"):
             del ActorSystem.systemBase
-        async with bootstrap.serving(self.settings) as edge:
-            made = await bootstrap.credentials(self.settings, edge)
+        async with embedded.serving(self.settings) as edge:
+            made = await embedded.credentials(self.settings, edge)
             self.edge = edge
             self.admin = Person(self, made.admin_account_id, "Admin", made.admin_token)
             yield edge

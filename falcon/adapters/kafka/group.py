@@ -30,30 +30,35 @@ class GroupMember:
         session_seconds: float,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        self._topic = cluster.journal
+        self._cluster = cluster
+        self._group = group
+        self._session_seconds = session_seconds
         self._changed = changed
+        self._consumer: AIOKafkaConsumer | None = None
         self.assigned: frozenset[Partition] = frozenset()
         self.joined = False
-        self._consumer: AIOKafkaConsumer = cluster.consumer(
-            group_id=cluster.prefix + group,
-            session_timeout_ms=round(session_seconds * 1_000),
-            heartbeat_interval_ms=round(min(session_seconds / 6, 0.5) * 1_000),
+
+    async def join(self) -> None:
+        """And stay, whatever happens to the brokers, until ``leave``. Raises KafkaError when none answers."""
+        self._consumer = self._cluster.consumer(
+            group_id=self._cluster.prefix + self._group,
+            session_timeout_ms=round(self._session_seconds * 1_000),
+            heartbeat_interval_ms=round(min(self._session_seconds / 6, 0.5) * 1_000),
             # Nothing is polled here, ever, and that is no sign of a member that hangs.
             max_poll_interval_ms=_FOR_EVER_MILLIS,
             partition_assignment_strategy=[StickyPartitionAssignor],
         )
-
-    async def join(self) -> None:
-        """And stay, whatever happens to the brokers, until ``leave``. Raises KafkaError when none answers."""
-        self._consumer.subscribe([self._topic], listener=_Listener(self._take))
+        self._consumer.subscribe([self._cluster.journal], listener=_Listener(self._take))
         await self._consumer.start()
 
     async def leave(self) -> None:
         """At once, so that others need not wait for the session's end. What was assigned stays written here."""
-        await self._consumer.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
 
     def _take(self, partitions: Iterable[TopicPartition]) -> None:
         taken = list(partitions)
+        assert self._consumer is not None
         self._consumer.pause(*taken)
         assigned = frozenset(partition.partition for partition in taken)
         if assigned != self.assigned or not self.joined:

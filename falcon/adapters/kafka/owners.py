@@ -1,8 +1,10 @@
 """Who owns which partition and where it is reached: told by the owners, in a compacted topic."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Final
 
 import msgspec
@@ -17,11 +19,12 @@ from falcon.domain.ids import Partition
 log = logging.getLogger("falcon.kafka")
 
 _RETRY_SECONDS: Final = 0.5
+_LEAVE_SECONDS: Final = 2.0
 _WAIT_MILLIS: Final = 500
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """``address``: host:port of the process that owns the partition in this epoch."""
+    """``address``: where the owner in this epoch takes commands; whoever sends them knows how to read it."""
 
     epoch: int
     address: str
@@ -44,9 +47,20 @@ class GroupOwnership:
         self._producer = producer
         self._member = member
         self._address = address
+        self._leaving: Future[None] | None = None
 
     def assigned(self) -> frozenset[Partition]:
         return self._member.assigned
+
+    def leave(self) -> None:
+        """The group, so that others take over; what is owned is served until they do."""
+        if self._leaving is None:
+            self._leaving = self._loop.start(self._member.leave())
+
+    def close(self) -> None:
+        self.leave()
+        with contextlib.suppress(TimeoutError):  # then the others wait until the session is over
+            self._leaving.result(_LEAVE_SECONDS)  # type: ignore[union-attr]
 
     def opened(self, epochs: Mapping[Partition, int]) -> None:
         if epochs:
@@ -75,8 +89,10 @@ class Owners:
         self._known: dict[Partition, Owner] = {}
         self._following: asyncio.Task[None] | None = None
 
-    def of(self, partition: Partition) -> Owner | None:
-        return self._known.get(partition)
+    def address(self, partition: Partition) -> str | None:
+        """Of the newest owner."""
+        owner = self._known.get(partition)
+        return None if owner is None else owner.address
 
     @property
     def known(self) -> int:

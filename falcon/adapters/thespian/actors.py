@@ -52,6 +52,10 @@ class CloseShard(msgspec.Struct, frozen=True):
     """Write what there is to write, then let go of the journal."""
 
 
+class LeaveShard(msgspec.Struct, frozen=True):
+    """Begin to hand over; go on until somebody has taken over."""
+
+
 class WhereAreShards(msgspec.Struct, frozen=True):
     """Asks the Supervisor."""
 
@@ -103,6 +107,8 @@ class RoomShardActor(Actor):  # type: ignore[misc]
                 self._tick()
             case StartShard():
                 self._start(message)
+            case LeaveShard() if self._shard is not None:
+                self._shard.leave()
             case CloseShard() | ActorExitRequest():
                 self._close()
         if self._in_process:

@@ -10,6 +10,7 @@ from falcon.adapters.thespian.actors import (
     BuildShard,
     CloseShard,
     Drain,
+    LeaveShard,
     RoomShardActor,
     StartShard,
     Tick,
@@ -51,6 +52,15 @@ class LocalGateway:
     async def ask(self, envelope: CommandEnvelope) -> Reply:
         return await self._shards[envelope.partition % len(self._shards)].lane.ask(envelope)
 
+    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
+        """To the shard that is known to own the partition. Raises IndexError."""
+        return self._shards[shard].lane.ask(envelope)
+
+    def leave(self) -> None:
+        """Begin to hand over what is owned; it is served until somebody has taken it."""
+        for shard in self._shards:
+            shard.ask(LeaveShard())
+
     def ready(self) -> bool:
         """Every partition has an owner that serves."""
         return all(shard.serving() for shard in self._shards)
@@ -84,7 +94,7 @@ class _HostedShard:
         self.ask(CloseShard())
         self._closed = True  # completions that are still on their way find nobody
 
-    def ask(self, message: Drain | Tick | CloseShard | StartShard | CommandBatch) -> None:
+    def ask(self, message: Drain | Tick | LeaveShard | CloseShard | StartShard | CommandBatch) -> None:
         if not self._closed:
             for reply in self._system.ask(self._address, message) or ():
                 self.lane.replied(reply)

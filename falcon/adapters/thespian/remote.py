@@ -52,9 +52,16 @@ class RemoteGateway:
     async def ask(self, envelope: CommandEnvelope) -> Reply:
         return await self._lanes[envelope.partition % len(self._lanes)].ask(envelope)
 
+    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
+        """To the shard that is known to own the partition. Raises IndexError."""
+        return self._lanes[shard].ask(envelope)
+
     def ready(self) -> bool:
         """Every lane has found its shard."""
         return all(endpoint.located for endpoint in self._endpoints)
+
+    def leave(self) -> None:
+        """The shards do, each when its process is told to end."""
 
     def close(self) -> None:
         for endpoint in self._endpoints:

@@ -1,16 +1,13 @@
-"""The composition root: the one place that sees the settings together with the adapters."""
+"""Falcon on one machine: the log, the snapshots and the read tables in one SQLite file."""
 
 import asyncio
 import logging
 import os
 import secrets
-import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Protocol
 
 import apsw
 import msgspec
@@ -20,57 +17,32 @@ from falcon.adapters.sqlite.journal import SqliteJournal, Within
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
-from falcon.domain.commands import CreateAccount
-from falcon.http import tokens
-from falcon.http.edge import Edge, EdgeLimits
+from falcon.bootstrap import (
+    Credentials,
+    configure_logging,
+    create_account,
+    edge_limits,
+    shard_limits,
+    start_gateway,
+)
+from falcon.http.edge import Edge
 from falcon.http.ops import Health
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
 from falcon.settings import Settings
 from falcon.write.clock import SystemClock
-from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.ownership import FixedOwnership
-from falcon.write.protocol import Accepted, CommandEnvelope
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 
 log = logging.getLogger("falcon")
 
-_START_SECONDS = 30
 _IDLE_SECONDS = 0.5
-
-
-class Credentials(msgspec.Struct, frozen=True):
-    """The first accounts of a new Falcon, for whoever may read its data folder."""
-
-    account_id: int
-    token: str
-    admin_account_id: int
-    admin_token: str
-
-
-class HostedGateway(CommandGateway, Protocol):
-    """A gateway that this process has started."""
-
-    def ready(self) -> bool:
-        """It can pass commands on now."""
-
-    def close(self) -> None: ...
 
 
 def sqlite_version() -> str:
     """The SQLite inside apsw."""
     return apsw.sqlite_lib_version()
-
-
-def configure_logging(level: str) -> None:
-    """To standard error, with a handler of our own: an actor's root logger would send each line through its system."""
-    logger = logging.getLogger("falcon")
-    logger.setLevel(level.upper())
-    logger.propagate = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s [{os.getpid()}] %(name)s: %(message)s"))
-    logger.handlers[:] = [handler]
 
 
 # --- the write side ---------------------------------------------------------------------------------------------------
@@ -96,25 +68,9 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
         source,
         source,
         SystemClock(),
-        ShardLimits(
-            answer_window_ms=round(settings.answer_window_seconds * 1000),
-            checkpoint_events=settings.checkpoint_events,
-            passivate_seconds=settings.passivate_seconds,
-            hot_aggregates=settings.hot_aggregates,
-        ),
+        shard_limits(settings),
         owner=f"shard {index}, process {os.getpid()}",
     )
-
-
-async def start_gateway(settings: Settings, actors_port: int | None) -> HostedGateway:
-    """To shards in this process, or to the actor system at ``actors_port``. Thespian is imported where it is used."""
-    if actors_port is None:
-        from falcon.adapters.thespian.local import LocalGateway
-
-        return await LocalGateway.start(shard_builds(settings), settings.mailbox_bound)
-    from falcon.adapters.thespian.remote import RemoteGateway
-
-    return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
 
 
 # --- the read side ----------------------------------------------------------------------------------------------------
@@ -180,7 +136,7 @@ async def serving(
     settings: Settings, actors_port: int | None = None, health: Health | None = None
 ) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries; what it started has ended when the block is left."""
-    gateway = await start_gateway(settings, actors_port)
+    gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     if health is not None:
         health.ready = gateway.ready
     read_connection = database.connect(settings.database, writable=False)
@@ -192,11 +148,7 @@ async def serving(
         settings.partitions,
         source.instance,
         server_secret(settings),
-        EdgeLimits(
-            command_seconds=settings.command_seconds,
-            body_max=settings.body_max,
-            answer_window_seconds=settings.answer_window_seconds,
-        ),
+        edge_limits(settings),
     )
     try:
         yield edge
@@ -220,27 +172,11 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
     path = settings.data_dir / "credentials.json"
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=Credentials)
-    admin_id, admin_token = await _create_account(edge, "Admin", is_admin=True)
-    account_id, token = await _create_account(edge, "First account", is_admin=False)
+    admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=secrets.token_urlsafe(32))
+    account_id, token = await create_account(edge, "First account", is_admin=False, secret=secrets.token_urlsafe(32))
     made = Credentials(account_id, token, admin_id, admin_token)
     _write_private(settings, "credentials.json", msgspec.json.encode(made))
     return made
-
-
-async def _create_account(edge: Edge, name: str, *, is_admin: bool) -> tuple[int, str]:
-    secret = secrets.token_urlsafe(32)
-    command = CreateAccount(name, is_admin, tokens.hash_of(secret))
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        partition = partition_for(command, 0, None, edge.partitions)
-        reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
-        if isinstance(reply, Accepted):
-            await edge.readable(reply.partition, reply.offset, _START_SECONDS)  # who gets the token may use it
-            account_id: int = reply.answer.account_id  # type: ignore[union-attr]
-            return account_id, tokens.token(account_id, secret)
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the first account could not be made: {reply}")
-        await asyncio.sleep(0.1)
 
 
 def _write_private(settings: Settings, name: str, data: bytes) -> None:

@@ -1,0 +1,1 @@
+"""The read tables on HBase, through its Thrift gateways."""

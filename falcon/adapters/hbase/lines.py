@@ -1,0 +1,43 @@
+"""One connection to a gateway, and what may be wrong at its other end."""
+
+import time
+from typing import Any
+
+from thriftpy2.protocol import TBinaryProtocol
+from thriftpy2.thrift import TClient
+from thriftpy2.transport import TBufferedTransport, TSocket
+
+from falcon.adapters.hbase.thrift import Hbase
+
+
+class HBaseFault(Exception):
+    """HBase refuses, and would again however often it were asked; the message says why."""
+
+
+class TableMissing(HBaseFault):
+    """The table is not there, not any more, or is just being dropped."""
+
+
+class Line:
+    """One connection, for one thread at a time."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.until = 0.0
+        self.idle_since = 0.0
+        self._socket = TSocket(host, port)
+        self._transport = TBufferedTransport(self._socket)
+        self._client = TClient(Hbase, TBinaryProtocol(self._transport, decode_response=False))
+
+    @property
+    def client(self) -> Any:
+        """For one call, which ends by ``until``: get it anew for each. Raises TimeoutError, TTransportException."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no time left")
+        self._socket.set_timeout(left * 1_000)
+        if not self._socket.is_open():
+            self._transport.open()
+        return self._client
+
+    def close(self) -> None:
+        self._socket.close()

@@ -1,0 +1,153 @@
+"""The table that says what the others are: whose log they show, which generation is live, and how far each has got.
+
+Its cells are moved by ``checkAndPut`` only, which stamps them by the server's clock and never backwards. They are never
+stamped with offsets, as the cells of other tables are.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import msgspec
+
+from falcon.adapters.hbase.calls import Calls
+from falcon.adapters.hbase.schema import meta_name
+from falcon.domain.ids import Partition
+from falcon.journal.envelope import Position
+
+VALUE: Final = b"d:v"
+_NOTHING: Final = b"-"  # what was said and holds no more
+_SCAN_ROWS: Final = 100_000
+
+
+class Log(msgspec.Struct, frozen=True):
+    """The log that the tables are made from. ``format``: how they lie in HBase."""
+
+    instance: str
+    partitions: int
+    format: int
+
+
+class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which tables of a projection there are.
+
+    ``last``: the highest generation ever begun. ``rebuilding``: the one that is being built, 0 for none. ``closing``:
+    the name of a switch-over under way. ``dropping``: those whose tables are to go, or have half gone.
+    """
+
+    live: int
+    last: int
+    rebuilding: int = 0
+    closing: str = ""
+    dropping: tuple[int, ...] = ()
+
+
+class Applied(NamedTuple):
+    """How far a partition has been applied. ``closed_by``: the switch-over that lets nobody move it any more."""
+
+    position: Position = Position()
+    closed_by: str = ""
+
+    def encode(self) -> bytes:
+        words = (*map(str, self.position), self.closed_by)
+        return " ".join(words).strip().encode()
+
+
+def applied_of(value: bytes | None) -> Applied:
+    """The inverse of ``Applied.encode``; the beginning where there is nothing."""
+    if value is None:
+        return Applied()
+    offset, epoch, n, *closed_by = value.decode().split()
+    return Applied(Position(int(offset), int(epoch), int(n)), *closed_by)
+
+
+def log_key() -> bytes:
+    return b"log"
+
+
+def generations_key(projection: str) -> bytes:
+    return f"projection/{projection}".encode()
+
+
+def applied_key(projection: str, generation: int, partition: Partition) -> bytes:
+    return f"applied/{projection}/{generation}/{partition}".encode()
+
+
+def stopped_key(projection: str, generation: int) -> bytes:
+    """Of a generation: a rebuild mends what has stopped."""
+    return f"stopped/{projection}/{generation}".encode()
+
+
+def stop_key(projection: str, generation: int, partition: Partition | str) -> bytes:
+    return f"stop/{projection}/{generation}/{partition}".encode()
+
+
+def skip_key(projection: str, partition: Partition | str, offset: int | str) -> bytes:
+    """Of every generation: what was skipped once, a rebuild skips too."""
+    return f"skip/{projection}/{partition}/{offset}".encode()
+
+
+class Meta:
+    """The table, by the calls of one operation."""
+
+    def __init__(self, calls: Calls, prefix: str) -> None:
+        self._calls = calls
+        self._table = meta_name(prefix)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._calls.row(self._table, key).get(VALUE)
+
+    def get_all(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
+        return {key: row[VALUE] for key, row in self._calls.rows(self._table, keys).items()}
+
+    def below(self, prefix: bytes) -> dict[bytes, bytes]:
+        """All that is said under keys that begin so, by the rest of the key."""
+        rows = self._calls.scan(self._table, prefix, prefix + b"\xff", _SCAN_ROWS)
+        return {key[len(prefix) :]: row[VALUE] for key, row in rows if row[VALUE] != _NOTHING}
+
+    def swap(self, key: bytes, expected: bytes | None, value: bytes) -> bool:
+        """False when it is not as expected."""
+        return self._calls.check_and_put(self._table, key, VALUE, expected, value)
+
+    def say(self, key: bytes, value: bytes | None) -> None:
+        """Whatever was said before; None: nothing any more."""
+        wanted = _NOTHING if value is None else value
+        while (said := self.get(key)) != wanted and not (said is None and value is None):
+            if self.swap(key, said, wanted):
+                return
+
+    def said(self, key: bytes) -> bytes | None:
+        value = self.get(key)
+        return None if value == _NOTHING else value
+
+    def log(self) -> Log | None:
+        value = self.get(log_key())
+        return None if value is None else msgspec.json.decode(value, type=Log)
+
+    def generations(self, projection: str) -> Generations | None:
+        return _generations(self.get(generations_key(projection)))
+
+    def all_generations(self, projections: Sequence[str]) -> Mapping[str, Generations]:
+        found = self.get_all(map(generations_key, projections))
+        known = {projection: _generations(found.get(generations_key(projection))) for projection in projections}
+        return {projection: generations for projection, generations in known.items() if generations is not None}
+
+    def swap_generations(self, projection: str, expected: Generations | None, new: Generations) -> bool:
+        before = None if expected is None else msgspec.json.encode(expected)
+        return self.swap(generations_key(projection), before, msgspec.json.encode(new))
+
+    def applied(self, projection: str, generation: int, partitions: int) -> dict[Partition, Applied]:
+        """Of every partition."""
+        keys = {applied_key(projection, generation, partition): partition for partition in range(partitions)}
+        found = self.get_all(keys)
+        return {partition: applied_of(found.get(key)) for key, partition in keys.items()}
+
+    def move(self, key: bytes, expected: Applied, after: Applied) -> bool:
+        """Of an applied position; False when it does not stand where expected."""
+        if self.swap(key, expected.encode(), after.encode()):
+            return True
+        # At the beginning there may be nothing yet.
+        return expected == Applied() and self.swap(key, None, after.encode())
+
+
+def _generations(value: bytes | None) -> Generations | None:
+    return None if value is None else msgspec.json.decode(value, type=Generations)

@@ -1,0 +1,169 @@
+"""Making the tables, and checking that they are those that the settings mean."""
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from falcon.adapters.hbase.calls import Calls, HBase
+from falcon.adapters.hbase.meta import Generations, Log, Meta, log_key
+from falcon.adapters.hbase.schema import FORMAT, TABLES, TableSpec, meta_name, meta_spec, table_names, table_specs
+from falcon.adapters.hbase.switching import Create
+from falcon.read.store import ReadStoreUnavailable
+
+log = logging.getLogger("falcon.hbase")
+
+_SECONDS: Final = 30.0
+_ADMIN_SECONDS: Final = 180.0
+
+
+class WrongTables(Exception):
+    """The tables are not what the settings say; the message says what to do."""
+
+
+def prepare(
+    hbase: HBase,
+    prefix: str,
+    instance: str,
+    partitions: int,
+    create: Create,
+    *,
+    regions: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Make what is missing; what is there is checked and left as it is.
+
+    ``instance`` names the log that the tables will show. Raises WrongTables, ReadStoreUnavailable.
+    """
+    calls = hbase.within(_ADMIN_SECONDS)
+    there = calls.tables()
+    if meta_name(prefix) not in there:
+        create([meta_spec(prefix)])
+    meta = Meta(hbase.within(_SECONDS), prefix)
+    wanted = Log(instance, partitions, FORMAT)
+    if meta.log() is None:
+        meta.swap(log_key(), None, msgspec.json.encode(wanted))
+    _check_log(meta, prefix, wanted)
+    for projection in TABLES:
+        if meta.generations(projection) is None:
+            first = table_specs(prefix, projection, 1, regions)
+            if missing := [spec for spec in first if spec.name not in there]:
+                create(missing)
+            Meta(hbase.within(_SECONDS), prefix).swap_generations(projection, None, Generations(live=1, last=1))
+    check(hbase, prefix, instance, partitions)
+
+
+def check(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
+    """Nothing is written. Raises WrongTables when something is missing or otherwise, ReadStoreUnavailable."""
+    calls = hbase.within(_SECONDS)
+    there = calls.tables()
+    if meta_name(prefix) not in there:
+        raise WrongTables(f"HBase has no table {meta_name(prefix)}: run falcon prepare, or correct the prefix {prefix}")
+    meta = Meta(calls, prefix)
+    _check_log(meta, prefix, Log(instance, partitions, FORMAT))
+    names = [meta_name(prefix)]
+    for projection in TABLES:
+        generations = meta.generations(projection)
+        if generations is None:
+            raise WrongTables(f"HBase has no tables {prefix}_* of {projection} yet: run falcon prepare")
+        names += table_names(prefix, projection, generations.live)
+        if missing := set(names) - there:
+            raise WrongTables(
+                f"HBase has lost {', '.join(sorted(missing))}: run falcon rebuild {projection}, which makes it anew"
+            )
+    for name in names:
+        _check_family(calls, name)
+
+
+def _check_log(meta: Meta, prefix: str, wanted: Log) -> None:
+    found = meta.log()
+    if found is None:
+        raise WrongTables(f"the tables {prefix}_* were not made to their end: run falcon prepare")
+    if found.format != wanted.format:
+        raise WrongTables(
+            f"the tables {prefix}_* have format {found.format}, this Falcon knows {wanted.format}: set another prefix "
+            "and run falcon prepare; the projections fill it from the log"
+        )
+    if found.partitions != wanted.partitions:
+        raise WrongTables(
+            f"the tables {prefix}_* are of a log with {found.partitions} partitions, the settings say "
+            f"{wanted.partitions}: set FALCON_PARTITIONS={found.partitions}, or another prefix for another log"
+        )
+    if found.instance != wanted.instance:
+        raise WrongTables(
+            f"the tables {prefix}_* show the log {found.instance}, this log is {wanted.instance}: correct the "
+            "addresses, or set another prefix and run falcon prepare"
+        )
+
+
+def _check_family(calls: Calls, name: str) -> None:
+    family = calls.family(name)
+    if family is None:
+        raise WrongTables(f"the table {name} has no family d: it is not Falcon's; set another prefix")
+    if family.versions != 1:
+        raise WrongTables(
+            f"the table {name} keeps {family.versions} versions of a cell: alter it to VERSIONS => 1 for family d"
+        )
+    if family.expires:
+        raise WrongTables(f"the table {name} lets its cells expire: alter it to TTL => 'FOREVER' for family d")
+
+
+# --- how tables are created -------------------------------------------------------------------------------------------
+
+
+def through_gateway(hbase: HBase) -> Create:
+    """The simplest. A gateway can't split tables beforehand, so that each has one region until HBase splits it."""
+
+    def create(specs: Sequence[TableSpec]) -> None:
+        calls = hbase.within(_ADMIN_SECONDS)
+        for spec in specs:
+            if spec.regions > 1:
+                log.warning("table %s is created in one region, not in %d", spec.name, spec.regions)
+            calls.create(spec)
+
+    return create
+
+
+def by_command(words: Sequence[str], seconds: float = _ADMIN_SECONDS) -> Create:
+    """By a command of the operator's. It gets a line a table: ``NAME FAMILY REGIONS ATTRIBUTE=VALUE ...``.
+
+    Regions are split evenly by the first byte of the key. A table that is there must be left alone.
+    """
+
+    def create(specs: Sequence[TableSpec]) -> None:
+        _run(words, "".join(f"{spec.line()}\n" for spec in specs), seconds)
+
+    return create
+
+
+def _run(words: Sequence[str], lines: str, seconds: float) -> None:
+    """Raises ReadStoreUnavailable when it fails, or is not done in time; then all that it has started is killed."""
+    began = time.monotonic()
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ReadStoreUnavailable(f"cannot create tables: {error}") from error
+    try:
+        said, _ = process.communicate(lines, seconds)
+    except subprocess.TimeoutExpired as error:
+        raise ReadStoreUnavailable(f"cannot create tables: {words[0]} is not done after {seconds:g} s") from error
+    finally:
+        if process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    if process.returncode != 0:
+        last = said.strip().rpartition("\n")[2]
+        raise ReadStoreUnavailable(f"cannot create tables: {words[0]} ended with {process.returncode}: {last}")
+    log.info("created tables in %.1f s: %s", time.monotonic() - began, said.strip().replace("\n", "; "))

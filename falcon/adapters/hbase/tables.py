@@ -1,0 +1,255 @@
+"""The read tables' writing end."""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import msgspec
+
+from falcon.adapters.hbase.calls import Calls, HBase
+from falcon.adapters.hbase.cells import by_partition, fold
+from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.meta import Applied, Meta, applied_key, applied_of, skip_key, stop_key, stopped_key
+from falcon.adapters.hbase.schema import Cell, table_name
+from falcon.adapters.hbase.switching import Create, Switching
+from falcon.domain.ids import Partition
+from falcon.journal.envelope import Cursor, Position
+from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
+
+_LOOKS: Final = 3
+_ATTEMPT_SECONDS: Final = 5.0
+
+
+class Comparison(NamedTuple):
+    """Of cells read back: how many were judged, how many were missing, how many were otherwise than they should be."""
+
+    cells: int
+    missing: int
+    wrong: int
+
+
+class HBaseTables:
+    """ProjectionTables for a log read by partition; for any thread.
+
+    A batch is written stamped with the offset behind it, each cell as the batch leaves it, and only then is the
+    partition's position moved, by comparing and setting. Somebody else who does the same, earlier or later, in other
+    batches, changes nothing; only one of them moves the position.
+
+    ``seconds``: how long an operation may take at most. ``threads``: partitions that are written at once.
+    """
+
+    def __init__(
+        self,
+        hbase: HBase,
+        prefix: str,
+        partitions: int,
+        create: Create,
+        threads: int = 4,
+        *,
+        regions: Mapping[str, int] = MappingProxyType({}),
+        seconds: float = 20.0,
+        admin_seconds: float = 180.0,
+        switch_seconds: float = 60.0,
+    ) -> None:
+        self._hbase = hbase
+        self._prefix = prefix
+        self._partitions = partitions
+        self._seconds = seconds
+        self._switching = Switching(
+            hbase,
+            create,
+            prefix,
+            partitions,
+            regions,
+            seconds=seconds,
+            admin_seconds=admin_seconds,
+            switch_seconds=switch_seconds,
+        )
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="falcon-hbase-tables")
+        self._known: dict[str, int] = {}
+        self._begun: dict[str, int] = {}
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+    # --- ProjectionTables ---------------------------------------------------------------------------------------------
+
+    def cursor(self, projection: str) -> Cursor:
+        for _ in range(_LOOKS):
+            generation = self._generation(projection)
+            self._known[projection] = generation
+            applied = self._meta().applied(_base(projection), generation, self._partitions)
+            closed = {partition: each for partition, each in applied.items() if each.closed_by}
+            if not closed:
+                return {partition: each.position for partition, each in applied.items()}
+            self._switching.wait_or_reopen(_base(projection), generation, closed)
+        raise ReadStoreUnavailable(f"{projection} is being switched over again and again")
+
+    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+        grouped = by_partition(writes, self._partitions)
+        if strangers := grouped.keys() - after.keys():
+            raise ValueError(f"writes of partitions {sorted(strangers)}, which the cursor does not stand in")
+        generation = self._known.get(projection)
+        if generation is None:
+            generation = self._known[projection] = self._generation(projection)
+        moving = [p for p, position in after.items() if p in grouped or position != expected[p]]
+        try:
+            self._check(projection, generation, {partition: expected[partition] for partition in moving})
+            _each(
+                self._threads,
+                lambda p: self._apply(projection, generation, p, expected[p], after[p], grouped.get(p, ())),
+                moving,
+            )
+        except StaleProjector:
+            self._known.pop(projection, None)
+            raise
+        except TableMissing as error:
+            self._known.pop(projection, None)
+            if self._generation(projection) == generation:
+                raise ReadStoreUnavailable(f"a table of {projection} is missing, which a rebuild mends") from error
+            raise StaleProjector(f"the tables of {projection} have been replaced by rebuilt ones") from error
+
+    def begin_rebuild(self, projection: str) -> str:
+        generation = self._begun[projection] = self._switching.begin(projection)
+        return f"{projection}@{generation}"
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
+        if projection not in self._begun:
+            raise ReadStoreUnavailable(f"no rebuild of {projection} was begun here")
+        self._switching.finish(projection, self._begun.pop(projection), catch_up)
+        self._known.pop(projection, None)
+
+    def stopped(self, projection: str, error: str | None) -> None:
+        key = stopped_key(_base(projection), self._generation(projection))
+        self._meta().say(key, None if error is None else error.encode())
+
+    def why_stopped(self, projection: str) -> str | None:
+        said = self._meta().said(stopped_key(_base(projection), self._generation(projection)))
+        return None if said is None else said.decode()
+
+    # --- one partition at a time --------------------------------------------------------------------------------------
+
+    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
+        """Record that the partition has stopped before the event at ``offset``."""
+        key = stop_key(_base(projection), self._generation(projection), partition)
+        self._meta().say(key, msgspec.json.encode((offset, error)))
+
+    def go_on(self, projection: str, partition: Partition) -> None:
+        """It has stopped no longer."""
+        self._meta().say(stop_key(_base(projection), self._generation(projection), partition), None)
+
+    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
+        """The partitions that have stopped, each with the offset and the error."""
+        found = self._meta().below(stop_key(_base(projection), self._generation(projection), ""))
+        return {int(rest): msgspec.json.decode(value, type=tuple[int, str]) for rest, value in found.items()}
+
+    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
+        """Let the event at ``offset`` be passed over, now and in rebuilds. The record of it stays for ever."""
+        self._meta().say(skip_key(_base(projection), partition, offset), reason.encode())
+
+    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
+        """All that is passed over, by partition and offset, with the reasons."""
+        found = self._meta().below(skip_key(_base(projection), "", "").rstrip(b"/") + b"/")
+        places = {rest: rest.split(b"/") for rest in found}
+        return {(int(p), int(offset)): found[rest].decode() for rest, (p, offset) in places.items()}
+
+    def compare(
+        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
+    ) -> Comparison:
+        """Whether the cells of these writes are as the writes left them.
+
+        ``writes``: all to certain keys that come from the partition's events below ``through``. A cell that was
+        written by later events is not judged. ``mend``: put what is missing or wrong again.
+        """
+        try:
+            return self._compare(projection, through, writes, mend)
+        except TableMissing as error:
+            raise ReadStoreUnavailable(f"the tables of {projection} have just been replaced: compare again") from error
+
+    def _check(self, projection: str, generation: int, expected: Cursor) -> None:
+        """Turn away, before it writes anything, one who has already been overtaken."""
+        keys = {applied_key(_base(projection), generation, partition): partition for partition in expected}
+        found = self._meta().get_all(keys)
+        for key, partition in keys.items():
+            if applied_of(found.get(key)) != Applied(expected[partition]):
+                raise _stale(projection, partition, expected[partition])
+
+    def _apply(
+        self,
+        projection: str,
+        generation: int,
+        partition: Partition,
+        expected: Position,
+        after: Position,
+        writes: Sequence[Write],
+    ) -> None:
+        calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
+        for table, cells in fold(writes):
+            calls.put(table_name(self._prefix, table, generation), cells, after.offset)
+        key = applied_key(_base(projection), generation, partition)
+        if not Meta(calls, self._prefix).move(key, Applied(expected), Applied(after)):
+            raise _stale(projection, partition, expected)
+
+    def _compare(self, projection: str, through: int, writes: Sequence[Write], mend: bool) -> Comparison:
+        generation = self._generation(projection)
+        calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
+        total = Comparison(0, 0, 0)
+        for table, cells in fold(writes):
+            name = table_name(self._prefix, table, generation)
+            judged, missing, wrong = _judge(calls, name, cells, through)
+            if mend:
+                calls.put(name, missing + wrong, through)
+            total = Comparison(total.cells + judged, total.missing + len(missing), total.wrong + len(wrong))
+        return total
+
+    def _generation(self, projection: str) -> int:
+        """Raises ReadStoreUnavailable for a rebuild that another one has taken away."""
+        base, _, generation = projection.partition("@")
+        generations = self._switching.generations(base)
+        if not generation:
+            return generations.live
+        if int(generation) not in (generations.live, generations.rebuilding):
+            raise ReadStoreUnavailable(f"the rebuild of {base} was taken away by another one")
+        return int(generation)
+
+    def _meta(self) -> Meta:
+        return Meta(self._hbase.within(self._seconds, _ATTEMPT_SECONDS), self._prefix)
+
+
+def _stale(projection: str, partition: Partition, expected: Position) -> StaleProjector:
+    return StaleProjector(f"{projection} does not stand at {expected.offset} in partition {partition} any more")
+
+
+def _base(projection: str) -> str:
+    """The projection that a rebuild's name belongs to."""
+    return projection.partition("@")[0]
+
+
+def _each(threads: ThreadPoolExecutor, do: Callable[[Partition], None], partitions: Sequence[Partition]) -> None:
+    """All of them, whatever becomes of the others; then the first fault there was."""
+    if len(partitions) == 1:
+        do(partitions[0])
+        return
+    done = [threads.submit(do, partition) for partition in partitions]
+    wait(done)
+    for each in done:
+        each.result()
+
+
+def _judge(calls: Calls, table: str, cells: Sequence[Cell], through: int) -> tuple[int, list[Cell], list[Cell]]:
+    """How many of the cells are old enough to be judged; those that are missing; those that are wrong."""
+    found = calls.stamped(table, (cell.row for cell in cells))
+    judged = 0
+    missing: list[Cell] = []
+    wrong: list[Cell] = []
+    for cell in cells:
+        there = found.get(cell.row, {}).get(cell.column)
+        if there is None:
+            missing.append(cell)
+        elif there.stamp > through:
+            continue
+        elif there.value != cell.value:
+            wrong.append(cell)
+        judged += 1
+    return judged, missing, wrong

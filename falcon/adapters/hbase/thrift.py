@@ -1,0 +1,17 @@
+"""The interface of HBase's gateway, which happybase brings along; its module is there once happybase is imported."""
+
+import happybase
+from Hbase_thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Hbase, IllegalArgument, Mutation, TScan
+from Hbase_thrift import IOError as GatewayError
+
+__all__ = [
+    "AlreadyExists",
+    "BatchMutation",
+    "ColumnDescriptor",
+    "GatewayError",
+    "Hbase",
+    "IllegalArgument",
+    "Mutation",
+    "TScan",
+    "happybase",
+]

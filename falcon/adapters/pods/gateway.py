@@ -1,0 +1,134 @@
+"""The gateway to whoever owns a command's partition: one lane an owner, a batch a request."""
+
+import asyncio
+import logging
+import time
+from typing import Final, Protocol
+
+import aiohttp
+
+from falcon.domain.ids import Partition
+from falcon.write.gateway import Lane
+from falcon.write.protocol import (
+    BatchReply,
+    CommandBatch,
+    CommandEnvelope,
+    Reason,
+    Reply,
+    Unavailable,
+    decode_reply_frames,
+    encode_sent_batch,
+)
+
+log = logging.getLogger("falcon.gateway")
+
+PATH: Final = "/internal/commands/"
+_PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2)
+_BATCHES_AWAY: Final = 4
+_CONNECT_SECONDS: Final = 1.0
+# Not executed: another owner, or the same one a little later, may do it.
+_TRY_AGAIN: Final[tuple[Reason, ...]] = ("not_mine", "unavailable")
+
+
+class Directory(Protocol):
+    """Who owns what, as far as is known here."""
+
+    def address(self, partition: Partition) -> str | None:
+        """host:port of the owner, and the number of its shard: ``10.0.0.7:8082/0``."""
+
+
+class PodGateway:
+    """CommandGateway. For one event loop.
+
+    While a partition moves, its commands wait here, and are tried again until their deadlines.
+    """
+
+    def __init__(self, directory: Directory, token: str, mailbox_bound: int) -> None:
+        self._directory = directory
+        self._mailbox_bound = mailbox_bound
+        self._owners: dict[str, _OwnerLane] = {}
+        self._session = aiohttp.ClientSession(
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/msgpack"},
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
+
+    async def ask(self, envelope: CommandEnvelope) -> Reply:
+        tries = 0
+        while True:
+            address = self._directory.address(envelope.partition)
+            reply: Reply = Unavailable("unavailable")
+            if address is not None:
+                reply = await self._lane(address).ask(envelope)
+            if not isinstance(reply, Unavailable) or not _may_try_again(reply, envelope):
+                return reply
+            pause = _PAUSES_SECONDS[min(tries, len(_PAUSES_SECONDS) - 1)]
+            if time.monotonic() + pause >= envelope.deadline:
+                return reply
+            await asyncio.sleep(pause)
+            tries += 1
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def _lane(self, address: str) -> Lane:
+        owner = self._owners.get(address)
+        if owner is None:
+            self._forget_idle_owners()
+            owner = _OwnerLane(self._session, address, f"owner {len(self._owners)}", self._mailbox_bound)
+            self._owners[address] = owner
+        return owner.lane
+
+    def _forget_idle_owners(self) -> None:
+        """Addresses come and go; those with nothing on its way need not be remembered."""
+        for address in [address for address, owner in self._owners.items() if not owner.lane.busy]:
+            del self._owners[address]
+
+
+def _may_try_again(reply: Unavailable, envelope: CommandEnvelope) -> bool:
+    """With a key also what may have been done: it is done once, and the second try is told of the first."""
+    if reply.reason == "outcome_unknown":
+        return envelope.key is not None
+    return reply.reason in _TRY_AGAIN
+
+
+class _OwnerLane:
+    """A lane whose batches are POSTed to one owner."""
+
+    def __init__(self, session: aiohttp.ClientSession, address: str, name: str, mailbox_bound: int) -> None:
+        self._session = session
+        host, _, shard = address.partition("/")
+        self._url = f"http://{host}{PATH}{shard}"
+        self._requests: set[asyncio.Task[None]] = set()
+        self.lane = Lane(name, self._send, mailbox_bound, _BATCHES_AWAY)
+
+    def _send(self, batch: CommandBatch) -> None:
+        task = asyncio.get_running_loop().create_task(self._post(batch))
+        self._requests.add(task)
+        task.add_done_callback(self._requests.discard)
+
+    async def _post(self, batch: CommandBatch) -> None:
+        """Whatever happens, every command of the batch gets its reply: those that none has come for are unknown."""
+        try:
+            await self._exchange(batch)
+        except aiohttp.ClientConnectorError as error:
+            log.warning("no owner answers at %s: %s", self._url, error)
+            unreached = [(index, Unavailable("unavailable", 0.2)) for index in range(len(batch.commands))]
+            self.lane.replied(BatchReply(batch.number, list(unreached)))
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            log.warning("a batch to %s failed: %r", self._url, error)
+        self.lane.give_up(batch.number)
+
+    async def _exchange(self, batch: CommandBatch) -> None:
+        """Replies come in frames, as they are ready: a slow partition does not keep the others'."""
+        now = time.monotonic()
+        seconds = max(envelope.deadline for envelope in batch.commands) - now
+        timeout = aiohttp.ClientTimeout(total=max(seconds, 0.001), sock_connect=_CONNECT_SECONDS)
+        async with self._session.post(self._url, data=encode_sent_batch(batch, now), timeout=timeout) as response:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}: {(await response.text())[:200]}")
+            rest = b""
+            async for data in response.content.iter_any():
+                replies, rest = decode_reply_frames(rest + data)
+                for replied in replies:
+                    self.lane.replied(BatchReply(batch.number, replied))

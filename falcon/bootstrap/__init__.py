@@ -1,0 +1,108 @@
+"""The composition root: the one place that sees the settings together with the adapters.
+
+What is the same wherever Falcon runs is here; ``embedded`` puts it together on one machine, ``cluster`` on many.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from falcon.domain.commands import CreateAccount
+from falcon.http import tokens
+from falcon.http.edge import Edge, EdgeLimits
+from falcon.journal.ports import Wake
+from falcon.settings import Settings
+from falcon.write.gateway import CommandGateway, partition_for
+from falcon.write.protocol import Accepted, CommandEnvelope, Reply
+from falcon.write.shard import Shard, ShardLimits
+
+START_SECONDS = 30
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """The first accounts of a new Falcon, for whoever runs it."""
+
+    account_id: int
+    token: str
+    admin_account_id: int
+    admin_token: str
+
+
+class HostedGateway(CommandGateway, Protocol):
+    """A gateway that this process has started."""
+
+    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
+        """To the shard that is known to own the partition, without waiting. Raises IndexError."""
+
+    def ready(self) -> bool:
+        """It can pass commands on now."""
+
+    def leave(self) -> None:
+        """Begin to hand over what is owned; it is served until somebody has taken it."""
+
+    def close(self) -> None: ...
+
+
+def configure_logging(level: str) -> None:
+    """To standard error, with a handler of our own: an actor's root logger would send each line through its system."""
+    logger = logging.getLogger("falcon")
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s [{os.getpid()}] %(name)s: %(message)s"))
+    logger.handlers[:] = [handler]
+
+
+def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:
+    return ShardLimits(
+        answer_window_ms=round(settings.answer_window_seconds * 1000),
+        checkpoint_events=settings.checkpoint_events,
+        passivate_seconds=settings.passivate_seconds,
+        hot_aggregates=settings.hot_aggregates,
+        refusal_age_seconds=refusal_age_seconds,
+    )
+
+
+def edge_limits(settings: Settings) -> EdgeLimits:
+    return EdgeLimits(
+        command_seconds=settings.command_seconds,
+        body_max=settings.body_max,
+        answer_window_seconds=settings.answer_window_seconds,
+    )
+
+
+async def start_gateway(
+    settings: Settings, builds: Sequence[Callable[[Wake], Shard]], actors_port: int | None
+) -> HostedGateway:
+    """To shards in this process, or to the actor system at ``actors_port``. Thespian is imported where it is used."""
+    if actors_port is None:
+        from falcon.adapters.thespian.local import LocalGateway
+
+        return await LocalGateway.start(builds, settings.mailbox_bound)
+    from falcon.adapters.thespian.remote import RemoteGateway
+
+    return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
+
+
+async def create_account(
+    edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
+) -> tuple[int, str]:
+    """The account and its token. With a ``reference`` it is made once, however often it is asked for."""
+    command = CreateAccount(name, is_admin, tokens.hash_of(secret), imported_as=reference)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        partition = partition_for(command, 0, None, edge.partitions)
+        reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
+        if isinstance(reply, Accepted):
+            await edge.readable(reply.partition, reply.offset, START_SECONDS)  # who gets the token may use it
+            account_id: int = reply.answer.account_id  # type: ignore[union-attr]
+            return account_id, tokens.token(account_id, secret)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the first account could not be made: {reply}")
+        await asyncio.sleep(0.1)

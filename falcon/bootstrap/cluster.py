@@ -1,0 +1,355 @@
+"""Falcon on a cluster: the log on Kafka, the read tables in HBase, and a process a role."""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import os
+import shlex
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from falcon.adapters.hbase.calls import HBase
+from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.prepare import WrongTables, by_command, through_gateway
+from falcon.adapters.hbase.prepare import check as check_tables
+from falcon.adapters.hbase.prepare import prepare as prepare_tables
+from falcon.adapters.hbase.read_store import HBaseReadStore
+from falcon.adapters.hbase.switching import Create
+from falcon.adapters.hbase.tables import HBaseTables
+from falcon.adapters.kafka import topics
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.group import GroupMember
+from falcon.adapters.kafka.journal import KafkaJournal
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.owners import GroupOwnership, Owners
+from falcon.adapters.kafka.producer import Producer
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
+from falcon.adapters.kafka.source import KafkaSource
+from falcon.adapters.kafka.topics import WrongTopics
+from falcon.adapters.pods.gateway import PodGateway
+from falcon.adapters.sqlite.cold import ColdFile
+from falcon.bootstrap import (
+    Credentials,
+    HostedGateway,
+    configure_logging,
+    create_account,
+    edge_limits,
+    shard_limits,
+    start_gateway,
+)
+from falcon.http.edge import Edge
+from falcon.http.ops import Health
+from falcon.journal.ports import Wake
+from falcon.projections.projection import PROJECTIONS
+from falcon.projections.runner import Rebuild
+from falcon.projections.stream import Stream
+from falcon.projections.verify import Verify
+from falcon.read.store import Comparison
+from falcon.settings import Settings, WrongSettings
+from falcon.write.clock import SystemClock
+from falcon.write.shard import Shard
+
+__all__ = ["WrongTables", "WrongTopics"]
+
+log = logging.getLogger("falcon")
+
+_SHARDS = "shards"
+# How long a process that ends still serves what it owns, while others take it over.
+_HANDOVER_SECONDS = 1.5
+
+
+def kafka_cluster(settings: Settings) -> KafkaCluster:
+    return KafkaCluster(settings.kafka, settings.partitions, settings.kafka_prefix, settings.append_seconds)
+
+
+async def prepare(settings: Settings) -> str:
+    """Make the topics and tables that are missing; gives the log's name. Raises WrongTopics, WrongTables,
+    JournalUnavailable, ReadStoreUnavailable."""
+    instance = await topics.prepare(kafka_cluster(settings), settings.kafka_replicas)
+    with _hbase(settings) as hbase:
+        await asyncio.to_thread(
+            prepare_tables, hbase, settings.hbase_prefix, instance, settings.partitions, _creator(settings, hbase)
+        )
+    return instance
+
+
+def internal_token(settings: Settings) -> str:
+    """What the edge shows to the owners. Raises WrongSettings."""
+    return _read(settings.internal_token_file)
+
+
+# --- the write side ---------------------------------------------------------------------------------------------------
+
+
+def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
+    """How to make each shard, wherever it is to run: these pickle."""
+    return [partial(build_shard, settings, index) for index in range(settings.shards)]
+
+
+def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
+    """Raises KafkaError where no broker answers."""
+    if settings.system_base != "simpleSystemBase":
+        configure_logging(settings.log_level)
+    cluster = kafka_cluster(settings)
+    loop = LoopThread()
+    producer = Producer(cluster)
+    copy = ColdFile(settings.data_dir / f"cold-{index}.db", pack, unpack)
+    snapshots = KafkaSnapshots(cluster, producer, copy)
+    member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake)
+    host = settings.advertise_host or settings.host
+    limits = shard_limits(settings, settings.refusal_age_seconds)
+    shard = Shard(
+        GroupOwnership(cluster, loop, producer, member, f"{host}:{settings.internal_port}/{index}"),
+        KafkaJournal(cluster, loop, producer, snapshots, wake),
+        KafkaSource(cluster, loop),
+        snapshots,
+        SystemClock(),
+        limits,
+        owner=f"{host}:{settings.internal_port}/{index}, process {os.getpid()}",
+        recovery_source=KafkaSource(cluster, loop),
+        background=partial(_on_a_thread, wake),
+    )
+    loop.call(member.join())
+    return shard
+
+
+def _on_a_thread(wake: Wake, recovery: Callable[[], None]) -> None:
+    def run() -> None:
+        try:
+            recovery()
+        except BaseException:
+            log.exception("a recovery failed as none may; the process ends, to be started again")
+            os._exit(70)
+        wake()
+
+    threading.Thread(target=run, name="falcon-recovery", daemon=True).start()
+
+
+@asynccontextmanager
+async def owning(settings: Settings, actors_port: int | None, health: Health) -> AsyncIterator[HostedGateway]:
+    """Shards that own what the group assigns them; when the block is left, others have had time to take over."""
+    await topics.check(kafka_cluster(settings))
+    gateway = await start_gateway(settings, shard_builds(settings), actors_port)
+    health.ready = gateway.ready
+    yield gateway
+    gateway.close()
+
+
+def handing_over(gateway: HostedGateway) -> Callable[[], Awaitable[None]]:
+    """What to wait for before a process that owns partitions stops to serve them."""
+
+    async def hand_over() -> None:
+        gateway.leave()
+        await asyncio.sleep(_HANDOVER_SECONDS)
+
+    return hand_over
+
+
+# --- the edge ---------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serving(settings: Settings, health: Health | None = None) -> AsyncIterator[Edge]:
+    """An edge that passes commands on and answers queries; what it started has ended when the block is left."""
+    cluster = kafka_cluster(settings)
+    instance = await topics.check(cluster)
+    async with AsyncExitStack() as stack:
+        hbase = stack.enter_context(_hbase(settings))
+        await asyncio.to_thread(_check_tables, settings, hbase, instance)
+        owners = Owners(cluster)
+        owners.start()
+        stack.push_async_callback(owners.stop)
+        gateway = PodGateway(owners, internal_token(settings), settings.mailbox_bound)
+        stack.push_async_callback(gateway.close)
+        store = HBaseReadStore(
+            hbase, settings.hbase_prefix, threads=settings.read_threads, seconds=settings.read_seconds
+        )
+        stack.callback(store.close)
+        secret = _read(settings.secret_file).encode()
+        yield Edge(gateway, store, settings.partitions, instance, secret, edge_limits(settings))
+
+
+async def credentials(settings: Settings, edge: Edge) -> Credentials:
+    """The first two accounts. They and their tokens follow from the secret, so that everybody finds the same ones."""
+    secret = _read(settings.secret_file).encode()
+    admin_id, admin_token = await create_account(
+        edge, "Admin", is_admin=True, secret=_derived(secret, "admin"), reference="falcon:first-admin"
+    )
+    account_id, token = await create_account(
+        edge, "First account", is_admin=False, secret=_derived(secret, "account"), reference="falcon:first-account"
+    )
+    return Credentials(account_id, token, admin_id, admin_token)
+
+
+async def first_credentials(settings: Settings) -> Credentials:
+    """``credentials`` for whoever has no edge. Raises as the checks of topics and tables do, and RuntimeError."""
+    async with serving(settings) as edge:
+        return await credentials(settings, edge)
+
+
+def _derived(secret: bytes, name: str) -> str:
+    return hmac.new(secret, f"first {name}'s token".encode(), hashlib.sha256).hexdigest()
+
+
+def _read(path: Path) -> str:
+    """Raises WrongSettings."""
+    try:
+        text = path.read_text().strip()
+    except OSError as error:
+        raise WrongSettings(
+            f"{path} cannot be read ({error.strerror}): it must hold a secret; see docs/settings.md"
+        ) from error
+    if len(text) < 16:
+        raise WrongSettings(f"{path}: a secret must be at least 16 characters")
+    return text
+
+
+# --- the projections --------------------------------------------------------------------------------------------------
+
+
+def project_until(settings: Settings, ending: threading.Event, started: Callable[[], None]) -> None:
+    """Every projection, each a stream with a consumer group of its own, until ``ending``."""
+    cluster = kafka_cluster(settings)
+    loop = LoopThread()
+    instance = loop.call(topics.check(cluster))
+    with _hbase(settings) as hbase:
+        _check_tables(settings, hbase, instance)
+        streams = [_Projecting(settings, name, hbase, loop) for name in PROJECTIONS]
+        threads = [
+            threading.Thread(target=stream.run, args=(ending,), name=f"falcon-{stream.name}", daemon=True)
+            for stream in streams
+        ]
+        for thread in threads:
+            thread.start()
+        started()
+        for thread in threads:
+            thread.join()
+        for stream in streams:
+            stream.close()
+    loop.close()
+
+
+class _Projecting:
+    """A projection's stream with what it reads, writes, and is assigned."""
+
+    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread) -> None:
+        self.name = name
+        self._loop = loop
+        cluster = kafka_cluster(settings)
+        self._member = GroupMember(cluster, f"projection-{name}", settings.session_seconds)
+        self._source = KafkaSource(cluster, loop)
+        self._tables = _tables(settings, hbase)
+        self._stream = Stream(
+            name,
+            PROJECTIONS[name],
+            self._source,
+            self._tables,
+            lambda: self._member.assigned,
+            events=settings.project_events,
+            pace_seconds=settings.project_seconds,
+        )
+        loop.call(self._member.join())
+
+    def run(self, ending: threading.Event) -> None:
+        try:
+            self._stream.run(ending)
+        except BaseException:
+            log.exception("projection %s failed as none may; the process ends, to be started again", self.name)
+            os._exit(70)
+
+    def close(self) -> None:
+        self._loop.call(self._member.leave())
+        self._source.close()
+        self._tables.close()
+
+
+def _tables(settings: Settings, hbase: HBase) -> HBaseTables:
+    return HBaseTables(
+        hbase, settings.hbase_prefix, settings.partitions, _creator(settings, hbase), settings.project_threads
+    )
+
+
+def _creator(settings: Settings, hbase: HBase) -> Create:
+    if settings.hbase_create_command:
+        return by_command(shlex.split(settings.hbase_create_command))
+    return through_gateway(hbase)
+
+
+def _check_tables(settings: Settings, hbase: HBase, instance: str) -> None:
+    check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
+
+
+@contextmanager
+def _hbase(settings: Settings) -> Iterator[Gateways]:
+    gateways = Gateways(settings.hbase, connections=settings.read_threads)
+    try:
+        yield gateways
+    finally:
+        gateways.close()
+
+
+# --- looking after the tables -----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _looking_after(settings: Settings) -> Iterator[tuple[KafkaSource, HBaseTables]]:
+    """The log and the tables, checked to belong together."""
+    loop = LoopThread()
+    try:
+        cluster = kafka_cluster(settings)
+        instance = loop.call(topics.check(cluster))
+        source = KafkaSource(cluster, loop)
+        with _hbase(settings) as hbase:
+            _check_tables(settings, hbase, instance)
+            tables = _tables(settings, hbase)
+            yield source, tables
+            tables.close()
+            source.close()
+    finally:
+        loop.close()
+
+
+def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
+    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does, and WrongTopics,
+    WrongTables."""
+    with _looking_after(settings) as (source, tables):
+        total = sum(position.offset for position in source.end().values())
+        return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
+
+
+def verify(
+    settings: Settings, name: str, *, mend: bool, events_a_second: float, progress: Callable[[int, int], None]
+) -> Comparison:
+    """Compare the tables of a projection with the log. Raises as Verify.run does, and WrongTopics, WrongTables."""
+    with _looking_after(settings) as (source, tables):
+        total = sum(position.offset for position in tables.cursor(name).values())
+        return Verify(
+            name,
+            PROJECTIONS[name],
+            source,
+            tables,
+            mend=mend,
+            events_a_second=events_a_second,
+            progress=lambda done: progress(done, total),
+        ).run()
+
+
+def skip(settings: Settings, name: str, partition: int, offset: int, reason: str) -> None:
+    """Record that the projection may pass over an event at which it has stopped.
+
+    Raises NotStoppedThere, and as the checks of topics and tables do.
+    """
+    with _looking_after(settings) as (_, tables):
+        stops = tables.stops(name)
+        if stops.get(partition, (None, ""))[0] != offset:
+            where = ", ".join(f"partition {p} at offset {at} ({why})" for p, (at, why) in stops.items()) or "nowhere"
+            raise NotStoppedThere(f"{name} has not stopped there; it has stopped {where}")
+        tables.skip(name, partition, offset, reason)
+
+
+class NotStoppedThere(Exception):
+    """Only an event at which a projection has stopped can be passed over; the message says where those are."""

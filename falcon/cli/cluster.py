@@ -1,0 +1,185 @@
+"""Running a cluster: its roles, and looking after its log and tables."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from falcon.cli.display import counted
+from falcon.cli.faults import Fault
+
+if TYPE_CHECKING:
+    from falcon.settings import Settings
+
+PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="The first line is JSON, for programs.")]
+ProjectionArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help=f"Which: {', '.join(PROJECTIONS[:-1])} or {PROJECTIONS[-1]}.",
+        autocompletion=lambda incomplete: [each for each in PROJECTIONS if each.startswith(incomplete)],
+    ),
+]
+
+
+def api(as_json: JsonOption = False) -> None:
+    """Run the HTTP edge of a cluster: it passes commands on to the owners and answers queries from HBase.
+
+    FALCON_KAFKA and FALCON_HBASE say where those are; run `falcon prepare` once before.
+    """
+    _launch("api", as_json)
+
+
+def write(as_json: JsonOption = False) -> None:
+    """Run owners of partitions of a cluster. Start more of these to share the partitions among more processes."""
+    _launch("write", as_json)
+
+
+def project(as_json: JsonOption = False) -> None:
+    """Run the projections of a cluster: from the log into HBase's tables. Several share the partitions."""
+    _launch("project", as_json)
+
+
+def _launch(command: str, as_json: bool) -> None:
+    from falcon.launcher import main
+
+    raise typer.Exit(main(command, ["--json"] if as_json else []))
+
+
+def prepare() -> None:
+    """Make the topics and tables that a cluster needs, where they are missing.
+
+    What is there is checked, and never changed: a wrong number of partitions, or a topic that would forget, is refused with what to do about it. Doing it again is always safe.
+
+    \b
+    Example:
+      FALCON_KAFKA=kafka-1:9092,kafka-2:9092 FALCON_HBASE=thrift:9090 falcon prepare
+    """  # noqa: E501
+    from falcon.bootstrap import cluster
+
+    settings = _settings()
+    with telling_faults():
+        instance = asyncio.run(cluster.prepare(settings))
+    typer.echo(f"The log {instance} and its tables are ready: {settings.partitions} partitions.")
+
+
+def credentials() -> None:
+    """Print the first accounts of a cluster and their tokens as a line of JSON, making them the first time.
+
+    They follow from the secret in FALCON_SECRET_FILE. The cluster must run.
+    """
+    import msgspec
+
+    from falcon.bootstrap import cluster
+
+    settings = _settings()
+    with telling_faults():
+        made = asyncio.run(cluster.first_credentials(settings))
+    typer.echo(msgspec.json.encode(made).decode())
+
+
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all when none is given.")
+    ] = None,
+    mend: Annotated[bool, typer.Option("--mend", help="Give the tables what they lack.")] = False,
+    rate: Annotated[float, typer.Option(min=1, help="Events a second, at most.")] = 20_000.0,
+) -> None:
+    """Compare a cluster's read tables with its log, while both are in use, and mend what differs.
+
+    The exit code is 1 when something differed and was not mended.
+
+    \b
+    Examples:
+      falcon verify
+      falcon verify timeline --mend --rate 5000
+    """
+    from falcon.bootstrap import cluster
+    from falcon.cli.progress import progress_bar
+
+    settings = _settings()
+    differed = False
+    for name in names or PROJECTIONS:
+        _check_name(name)
+        with telling_faults(), progress_bar(f"Verifying {name}") as bar:
+            found = cluster.verify(settings, name, mend=mend, events_a_second=rate, progress=bar.set)
+        faults = found.missing + found.wrong
+        differed = differed or faults > 0
+        mended = ", mended" if faults and mend else ""
+        typer.echo(
+            f"{name}: {counted(found.cells, 'cell')} compared, {found.missing:,} missing, "
+            f"{found.wrong:,} wrong{mended}."
+        )
+    if differed and not mend:
+        raise typer.Exit(1)
+
+
+def skip(
+    name: ProjectionArgument,
+    partition: Annotated[int, typer.Argument(min=0)],
+    offset: Annotated[int, typer.Argument(min=0)],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the tables for ever.")],
+) -> None:
+    """Let a projection that has stopped at an event pass over it: what the event said will be missing from its table.
+
+    Only what it has stopped at can be passed over. Mending the cause and waiting is better; see the page on operations.
+
+    \b
+    Example:
+      falcon skip timeline 17 52341 --reason "written by a broken version, checked by Ann"
+    """
+    from falcon.bootstrap import cluster
+
+    _check_name(name)
+    settings = _settings()
+    with telling_faults():
+        cluster.skip(settings, name, partition, offset, reason)
+    typer.echo(f"{name} will pass over offset {offset} of partition {partition} within seconds.")
+
+
+def _check_name(name: str) -> None:
+    if name not in PROJECTIONS:
+        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(PROJECTIONS)}", param_hint="NAME")
+
+
+def _settings() -> "Settings":
+    """Raises Fault."""
+    from falcon.settings import Settings, WrongSettings
+
+    try:
+        settings = Settings.from_env()
+        settings.require("kafka", "hbase")
+    except WrongSettings as fault:
+        raise Fault("; ".join(str(fault).splitlines())) from fault
+    return settings
+
+
+@contextmanager
+def telling_faults() -> Iterator[None]:
+    """What may be expected to go wrong with a cluster becomes a Fault."""
+    from falcon.bootstrap import cluster
+    from falcon.journal.codec import Undecodable
+    from falcon.journal.ports import JournalUnavailable
+    from falcon.projections.runner import ProjectionFailed
+    from falcon.read.store import ReadStoreUnavailable, StaleProjector
+    from falcon.settings import WrongSettings
+
+    expected = (
+        JournalUnavailable,
+        ReadStoreUnavailable,
+        ProjectionFailed,
+        StaleProjector,
+        Undecodable,
+        WrongSettings,
+        cluster.WrongTopics,
+        cluster.WrongTables,
+        cluster.NotStoppedThere,
+    )
+    try:
+        yield
+    except expected as fault:
+        raise Fault("; ".join(str(fault).splitlines())) from fault

@@ -1,0 +1,110 @@
+"""``/internal/commands/SHARD``: batches of commands from the edge, for the partitions that this process owns.
+
+Not for the public: it trusts whoever bears the internal token to have checked who asks.
+"""
+
+import asyncio
+import hmac
+import time
+from functools import partial
+from typing import Final, Protocol, cast
+
+import msgspec
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from falcon.write.protocol import CommandEnvelope, Reply, decode_sent_batch, encode_reply_frame
+
+PATH: Final = "/internal/commands/"
+_BODY_MAX: Final = 8 << 20
+_START: Final = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"application/msgpack")],
+}
+
+
+class Shards(Protocol):
+    """The shards of this process group."""
+
+    def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
+        """Raises IndexError where there is no such shard."""
+
+
+class InternalCommands:
+    """An ASGI application. ``shards`` is set while there are some."""
+
+    def __init__(self, token: str) -> None:
+        self._authorization = f"Bearer {token}".encode()
+        self.shards: Shards | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        refusal = self._refusal(scope)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        shard = int(scope["path"].removeprefix(PATH))
+        try:
+            commands = decode_sent_batch(await _body(receive), time.monotonic())
+            replies = [self.shards.submit(shard, command) for command in commands]  # type: ignore[union-attr]
+        except (msgspec.DecodeError, ValueError, IndexError) as error:
+            await PlainTextResponse(f"no batch of commands for a shard of this process: {error}", 400)(
+                scope, receive, send
+            )
+            return
+        await send(_START)
+        await _Answer(replies, send).run()
+
+    def _refusal(self, scope: Scope) -> ASGIApp | None:
+        if not scope["path"].removeprefix(PATH).isdigit() or scope["method"] != "POST":
+            return PlainTextResponse("not found", 404)
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        if not hmac.compare_digest(given, self._authorization):
+            return PlainTextResponse("the internal token is another one", 401)
+        if self.shards is None:
+            return PlainTextResponse("starting", 503)
+        return None
+
+
+async def _body(receive: Receive) -> bytes:
+    """Raises ValueError."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ValueError("the sender has gone")
+        body += cast(bytes, message.get("body", b""))
+        if len(body) > _BODY_MAX:
+            raise ValueError(f"more than {_BODY_MAX} bytes")
+        if not message.get("more_body", False):
+            return body
+
+
+class _Answer:
+    """Replies in frames, as they are ready: mostly one, since what was decided together becomes durable together."""
+
+    def __init__(self, replies: "list[asyncio.Future[Reply]]", send: Send) -> None:
+        self._send = send
+        self._missing = len(replies)
+        self._ready: list[tuple[int, Reply]] = []
+        self._some = asyncio.Event()
+        for index, reply in enumerate(replies):
+            reply.add_done_callback(partial(self._replied, index))
+
+    async def run(self) -> None:
+        while self._missing:
+            await self._some.wait()
+            self._some.clear()
+            ready, self._ready = self._ready, []
+            self._missing -= len(ready)
+            await self._send_body(encode_reply_frame(ready), more=True)
+        await self._send_body(b"", more=False)
+
+    def _replied(self, index: int, reply: "asyncio.Future[Reply]") -> None:
+        self._ready.append((index, reply.result()))
+        self._some.set()
+
+    async def _send_body(self, body: bytes, *, more: bool) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
