@@ -1,7 +1,7 @@
 """Falcon on a cluster: the log on Kafka, the read tables in HBase, and a process a role."""
 
 import asyncio
-import hashlib
+import base64
 import hmac
 import logging
 import os
@@ -192,7 +192,8 @@ async def first_credentials(settings: Settings) -> Credentials:
 
 
 def _derived(secret: bytes, name: str) -> str:
-    return hmac.new(secret, f"first {name}'s token".encode(), hashlib.sha256).hexdigest()
+    digest = hmac.digest(secret, f"first {name}'s token".encode(), "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _read(path: Path) -> str:

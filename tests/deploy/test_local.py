@@ -315,6 +315,22 @@ def test_java_home_comes_before_the_path(bin_folder: Path, monkeypatch: pytest.M
     assert jars.java() == str(bin_folder / "java")
 
 
+def _no_java() -> Kafka:
+    raise jars.ToolMissing("there is no java")
+
+
+def test_without_java_a_test_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="there is no java"):
+        start_or_skip(_no_java)
+
+
+def test_without_java_a_test_fails_where_everything_must_be_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(jars.ToolMissing):
+        start_or_skip(_no_java)
+
+
 # --- under the bonnet -------------------------------------------------------------------------------------------------
 
 
