@@ -8,7 +8,7 @@ from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import store
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
-from falcon.read.store import StaleProjector, Write
+from falcon.read.store import Comparison, StaleProjector, Write
 
 
 @dataclass
@@ -30,6 +30,8 @@ class MemoryTables:
         self._partitions = partitions
         self._projections = {name: self._empty() for name in projections}
         self._stopped: dict[str, str] = {}
+        self._stops: dict[tuple[str, Partition], tuple[int, str]] = {}
+        self._skips: dict[tuple[str, Partition, int], str] = {}
         self._rebuilds = 0
 
     def _empty(self) -> _Tables:
@@ -65,6 +67,35 @@ class MemoryTables:
 
     def why_stopped(self, projection: str) -> str | None:
         return self._stopped.get(projection)
+
+    # --- of streams ---------------------------------------------------------------------------------------------------
+
+    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
+        self._stops[projection, partition] = (offset, error)
+
+    def go_on(self, projection: str, partition: Partition) -> None:
+        self._stops.pop((projection, partition), None)
+
+    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
+        return {partition: stop for (name, partition), stop in self._stops.items() if name == projection}
+
+    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
+        self._skips[projection, partition, offset] = reason
+
+    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
+        return {(p, offset): reason for (name, p, offset), reason in self._skips.items() if name == projection}
+
+    def compare(
+        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
+    ) -> Comparison:
+        """Of messages only."""
+        messages = self._projections[projection].messages
+        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, store.PutMessage)}
+        missing = [place for place in wanted if place not in messages]
+        wrong = [place for place, message in wanted.items() if messages.get(place, message) != message]
+        if mend:
+            messages.update(wanted)
+        return Comparison(len(wanted), len(missing), len(wrong))
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
