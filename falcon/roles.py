@@ -84,7 +84,9 @@ def api(settings: Settings, arguments: argparse.Namespace) -> None:
 
     @asynccontextmanager
     async def edge() -> AsyncIterator[Edge]:
-        async with cluster.serving(settings) as edge:
+        async with contextlib.AsyncExitStack() as stack:
+            with _refusing("api", cluster.REFUSALS):
+                edge = await stack.enter_async_context(cluster.serving(settings))
             _started(health, arguments.ready, {})
             yield edge
 
@@ -101,15 +103,29 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
     configure_logging(settings.log_level)
     health = Health()
-    internal = InternalCommands(cluster.internal_token(settings))
+    with _refusing("write", cluster.REFUSALS):
+        internal = InternalCommands(cluster.internal_token(settings))
 
     async def serve_commands() -> None:
-        async with cluster.owning(settings, arguments.actors_port, health) as shards:
+        async with contextlib.AsyncExitStack() as stack:
+            with _refusing("write", cluster.REFUSALS):
+                shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
             internal.shards = shards
             _started(health, arguments.ready, {})
             await _Servers(settings, arguments, internal, "off", health, cluster.handing_over(shards)).run()
 
     uvloop.run(serve_commands())
+
+
+@contextlib.contextmanager
+def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[None]:
+    """What may be wrong with a cluster ends the process at once, and is said in a line each, without a traceback."""
+    try:
+        yield
+    except refusals as refusal:
+        for line in str(refusal).splitlines():
+            print(f"falcon {command}: {line}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def _started(health: "Health", ready: int | None, credentials: object) -> None:
@@ -247,7 +263,8 @@ def stream(settings: Settings, arguments: argparse.Namespace) -> None:
         serving = asyncio.create_task(server.serve([socket.socket(fileno=arguments.ops_socket)]))
         started = functools.partial(_started, health, arguments.ready, {})
         try:
-            await asyncio.to_thread(cluster.project_until, settings, ending, started)
+            with _refusing("project", cluster.REFUSALS):
+                await asyncio.to_thread(cluster.project_until, settings, ending, started)
         finally:
             server.should_exit = True
             await serving

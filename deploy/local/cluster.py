@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from deploy.local.daemon import HOST, Daemon, Say, ServerFault, end_all
+from deploy.local.daemon import HOST, POLL_SECONDS, Daemon, Say, ServerFault, end_all, is_free
 from deploy.local.hbase import HBase
 from deploy.local.jars import ToolMissing
 from deploy.local.kafka import Kafka
@@ -28,12 +28,14 @@ _FALCON_PORT: Final = 8080
 _APART: Final = 10  # between the ports of two processes of a role
 _KINDS_APART: Final = 100  # between the roles
 _READY_SECONDS: Final = 60.0
+_END_SECONDS: Final = 5.0
 
 
 class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
-    ``ports``: the first of Kafka, of HBase, and of Falcon.
+    ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
+    and ``wipe`` leave them alone.
     """
 
     def __init__(
@@ -44,11 +46,15 @@ class Cluster:
         partitions: int = _PARTITIONS,
         region_servers: int = 2,
         settings: Mapping[str, str] | None = None,
+        servers: tuple[Kafka, HBase] | None = None,
     ) -> None:
         self.folder = folder.resolve()
         kafka, hbase, self._port = ports or (19092, 20090, _FALCON_PORT)
-        self.kafka = Kafka(self.folder / "kafka", kafka)
-        self.hbase = HBase(self.folder / "hbase", hbase, region_servers, gateways=2)
+        self._owns_servers = servers is None
+        self.kafka, self.hbase = servers or (
+            Kafka(self.folder / "kafka", kafka),
+            HBase(self.folder / "hbase", hbase, region_servers, gateways=2),
+        )
         self.partitions = partitions
         self._settings = dict(settings or {})
 
@@ -74,9 +80,9 @@ class Cluster:
         """End all of it, the edge first; the data stay."""
         for role in reversed(ROLES):
             end_all(self.processes(role))
-        if (self.folder / "hbase" / "hbase.json").exists():
+        if self._owns_servers and (self.folder / "hbase" / "hbase.json").exists():
             self.hbase.stop()
-        if (self.folder / "kafka" / "kafka.json").exists():
+        if self._owns_servers and (self.folder / "kafka" / "kafka.json").exists():
             self.kafka.stop()
 
     def wipe(self) -> None:
@@ -84,8 +90,9 @@ class Cluster:
         for role in reversed(ROLES):
             for process in self.processes(role):
                 process.kill()
-        self.hbase.wipe()
-        self.kafka.wipe()
+        if self._owns_servers:
+            self.hbase.wipe()
+            self.kafka.wipe()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def describe(self) -> dict[str, Any]:
@@ -136,8 +143,15 @@ class Cluster:
                 "FALCON_INTERNAL_PORT": str(process.port),
                 "FALCON_OPS_PORT": str(process.port + 1),
             }
+            self._await_end(process)
             process.launch(sys.executable, ["-m", "falcon", role, "--json"], {**self.environment(), **own})
         return process
+
+    def _await_end(self, process: Daemon) -> None:
+        """What a killed launcher had below it ends a moment after it."""
+        until = time.monotonic() + _END_SECONDS
+        while not (is_free(process.port) and is_free(process.port + 1)) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
 
     def ops_url(self, process: Daemon) -> str:
         return f"http://{HOST}:{process.port + 1}"
@@ -148,9 +162,13 @@ class Cluster:
 
     def falcon(self, *arguments: str) -> str:
         """What a command of Falcon's prints. Raises ServerFault."""
+        return self.falcon_with({}, *arguments)
+
+    def falcon_with(self, settings: Mapping[str, str], *arguments: str) -> str:
+        """With other settings than the cluster's."""
         done = subprocess.run(
             [sys.executable, "-m", "falcon", *arguments],
-            env={**os.environ, **self.environment()},
+            env={**os.environ, **self.environment(), **settings},
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -173,6 +191,7 @@ class Cluster:
         }
 
     def _make_secrets(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         for name in ("secret", "internal-token"):
             path = self.folder / name
             if not path.exists():

@@ -57,6 +57,8 @@ def configure_logging(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s [{os.getpid()}] %(name)s: %(message)s"))
     logger.handlers[:] = [handler]
+    # What the client of Kafka meets comes back as an error of the call, and is said once, by whoever made it.
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
 
 
 def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:

@@ -43,17 +43,18 @@ from falcon.bootstrap import (
 )
 from falcon.http.edge import Edge
 from falcon.http.ops import Health
-from falcon.journal.ports import Wake
+from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.store import Comparison
+from falcon.read.store import Comparison, ReadStoreUnavailable
 from falcon.settings import Settings, WrongSettings
 from falcon.write.clock import SystemClock
 from falcon.write.shard import Shard
 
-__all__ = ["WrongTables", "WrongTopics"]
+# Why a process of a cluster does not start. The message of each says in a line what to do.
+REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, WrongTopics, WrongTables)
 
 log = logging.getLogger("falcon")
 

@@ -148,6 +148,7 @@ def _check_name(name: str) -> None:
 
 def _settings() -> "Settings":
     """Raises Fault."""
+    from falcon.bootstrap import configure_logging
     from falcon.settings import Settings, WrongSettings
 
     try:
@@ -155,6 +156,7 @@ def _settings() -> "Settings":
         settings.require("kafka", "hbase")
     except WrongSettings as fault:
         raise Fault("; ".join(str(fault).splitlines())) from fault
+    configure_logging(settings.log_level)
     return settings
 
 
@@ -163,23 +165,10 @@ def telling_faults() -> Iterator[None]:
     """What may be expected to go wrong with a cluster becomes a Fault."""
     from falcon.bootstrap import cluster
     from falcon.journal.codec import Undecodable
-    from falcon.journal.ports import JournalUnavailable
     from falcon.projections.runner import ProjectionFailed
-    from falcon.read.store import ReadStoreUnavailable, StaleProjector
-    from falcon.settings import WrongSettings
+    from falcon.read.store import StaleProjector
 
-    expected = (
-        JournalUnavailable,
-        ReadStoreUnavailable,
-        ProjectionFailed,
-        StaleProjector,
-        Undecodable,
-        WrongSettings,
-        cluster.WrongTopics,
-        cluster.WrongTables,
-        cluster.NotStoppedThere,
-    )
     try:
         yield
-    except expected as fault:
+    except (*cluster.REFUSALS, ProjectionFailed, StaleProjector, Undecodable, cluster.NotStoppedThere) as fault:
         raise Fault("; ".join(str(fault).splitlines())) from fault

@@ -1,0 +1,71 @@
+"""One cluster of Falcon's processes for these tests, on the servers that all tests share."""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.cluster import ROLES, Cluster
+from deploy.local.daemon import is_free
+from deploy.local.hbase import HBase
+from deploy.local.kafka import Kafka
+
+PARTITIONS = 4
+_PORTS = range(31_000, 32_700, 10)
+
+
+def free_port() -> int:
+    """The first of those that a cluster takes."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if all(is_free(port + kind + k + i) for kind in (0, 100, 200) for k in range(0, 40, 10) for i in (0, 1)):
+            return port
+    raise RuntimeError("no free ports")
+
+
+@pytest.fixture(scope="session")
+def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[Callable[..., Cluster]]:
+    """A cluster with topics and tables of its own, not started yet."""
+    made: list[Cluster] = []
+
+    def make(name: str, **settings: Any) -> Cluster:
+        own = {f"FALCON_{setting.upper()}": str(value) for setting, value in settings.items()}
+        cluster = Cluster(
+            servers_folder / f"falcon-{name}",
+            ports=(0, 0, free_port()),
+            partitions=PARTITIONS,
+            settings={
+                "FALCON_KAFKA_PREFIX": f"{name}.",
+                "FALCON_HBASE_PREFIX": name,
+                "FALCON_LOG_LEVEL": "info",
+                **own,
+            },
+            servers=(kafka, hbase),
+        )
+        made.append(cluster)
+        return cluster
+
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("FALCON_")}
+    yield make
+    os.environ.update(before)
+    for cluster in made:
+        for role in reversed(ROLES):
+            for process in cluster.processes(role):
+                process.kill()
+        for log in sorted((cluster.folder / "falcon" / "log").glob("*.log")):
+            print(f"--- {log.name}", *log.read_text().splitlines()[-40:], sep="\n")  # shown where a test has failed
+
+
+@pytest.fixture(scope="session")
+def cluster(make_cluster: Callable[..., Cluster]) -> Cluster:
+    """Two edges, one owner, one projector."""
+    cluster = make_cluster("tea", session_seconds=3)
+    cluster.up(counts={"api": 2, "write": 1, "project": 1})
+    return cluster
+
+
+@pytest.fixture(scope="session")
+def described(cluster: Cluster) -> dict[str, Any]:
+    return cluster.describe()

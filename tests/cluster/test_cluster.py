@@ -1,0 +1,245 @@
+"""What people do with a cluster, and what it does when its parts move or are away."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from deploy.local.cluster import Cluster
+from deploy.local.daemon import ServerFault
+from deploy.local.hbase import HBase
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+
+Run = Callable[[Callable[["Caller"], Awaitable[None]]], None]
+
+
+class Caller:
+    """An account that talks to both edges."""
+
+    def __init__(self, urls: list[str], token: str) -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        self.edges = [httpx.AsyncClient(base_url=url, headers=headers, timeout=20) for url in urls]
+
+    async def room(self) -> int:
+        answer = await self.edges[0].post("/v1/rooms", json={"name": "Tea kitchen"})
+        assert answer.status_code == 201, answer.text
+        room_id: int = answer.json()["room_id"]
+        return room_id
+
+    async def post(self, room: int, text: str, key: str, edge: int = 0) -> httpx.Response:
+        body, headers = {"text": text}, {"Idempotency-Key": key.replace(" ", "-")}
+        return await self.edges[edge].post(f"/v1/rooms/{room}/messages", json=body, headers=headers)
+
+    async def post_until_done(self, room: int, text: str, key: str, edge: int = 0) -> httpx.Response:
+        """As a client does that was told to retry with the same key."""
+        while (answer := await self.post(room, text, key, edge)).status_code == 503:
+            await asyncio.sleep(0.05)
+        assert answer.status_code == 201, answer.text
+        return answer
+
+    async def texts(self, room: int, edge: int = 0, position: str | None = None) -> list[str]:
+        headers = {} if position is None else {"Falcon-Position": position, "Falcon-Wait": "10"}
+        texts: list[str] = []
+        while True:
+            answer = await self.edges[edge].get(
+                f"/v1/rooms/{room}/messages", params={"after": len(texts), "limit": 200}, headers=headers
+            )
+            assert answer.status_code == 200, answer.text
+            page = answer.json()
+            assert [m["seq"] for m in page["messages"]] == list(
+                range(len(texts) + 1, len(texts) + 1 + len(page["messages"]))
+            )
+            texts += [message["text"] for message in page["messages"]]
+            if not page["has_after"]:
+                return texts
+
+
+@pytest.fixture
+def run(described: dict[str, Any]) -> Run:
+    async def running(scenario: Callable[[Caller], Awaitable[None]]) -> None:
+        caller = Caller(described["urls"], described["token"])
+        try:
+            await scenario(caller)
+        finally:
+            for edge in caller.edges:
+                await edge.aclose()
+
+    return lambda scenario: asyncio.run(running(scenario))
+
+
+def test_what_is_sent_through_one_edge_is_read_through_the_other(run: Run) -> None:
+    async def scenario(ann: Caller) -> None:
+        room = await ann.room()
+        answers = [await ann.post(room, f"{i}", f"one edge {i}") for i in range(30)]
+        assert [answer.status_code for answer in answers] == [201] * 30, [answer.text for answer in answers]
+        assert [answer.json()["seq"] for answer in answers] == list(range(1, 31))
+        position = answers[-1].headers["Falcon-Position"]
+        assert await ann.texts(room, edge=1, position=position) == [f"{i}" for i in range(30)]
+
+    run(scenario)
+
+
+def test_a_retry_through_the_other_edge_is_told_the_same_and_does_nothing(run: Run) -> None:
+    async def scenario(ann: Caller) -> None:
+        room = await ann.room()
+        first = await ann.post(room, "hello", "a retry")
+        again = await ann.post(room, "hello", "a retry", edge=1)
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert again.headers["Idempotency-Replayed"] == "true"
+        other = await ann.post(room, "something else", "a retry", edge=1)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+    run(scenario)
+
+
+def test_owners_come_and_go_under_load_and_nothing_is_lost_doubled_or_refused_for_good(
+    run: Run, cluster: Cluster
+) -> None:
+    async def scenario(ann: Caller) -> None:
+        rooms = [await ann.room() for _ in range(8)]
+        ending = asyncio.Event()
+        sent: dict[int, list[str]] = {room: [] for room in rooms}
+
+        async def chat(room: int) -> None:
+            while not ending.is_set():
+                text = f"{len(sent[room])}"
+                await ann.post_until_done(room, text, f"moving {room} {text}", edge=len(sent[room]) % 2)
+                sent[room].append(text)
+
+        chatting = [asyncio.create_task(chat(room)) for room in rooms]
+        for count in (3, 2, 1):
+            await asyncio.to_thread(cluster.scale, "write", count)
+            for process in cluster.processes("write"):
+                await asyncio.to_thread(cluster.await_ready, process)
+            seen = {room: len(texts) for room, texts in sent.items()}
+            while any(len(sent[room]) < seen[room] + 10 for room in rooms):  # every partition serves again
+                await asyncio.sleep(0.05)
+        ending.set()
+        await asyncio.gather(*chatting)
+        for room in rooms:
+            last = await ann.post_until_done(room, "the end", f"moving {room} the end")
+            position = last.headers["Falcon-Position"]
+            assert await ann.texts(room, 0, position) == [*sent[room], "the end"]
+            assert await ann.texts(room, 1, position) == [*sent[room], "the end"]
+
+    run(scenario)
+
+
+def test_an_owner_that_is_killed_is_started_again_and_finds_everything(run: Run, cluster: Cluster) -> None:
+    async def scenario(ann: Caller) -> None:
+        room = await ann.room()
+        for i in range(20):
+            await ann.post_until_done(room, f"{i}", f"killed {i}")
+        (owner,) = cluster.processes("write")
+        owner.kill()
+        cluster.start("write", 1)
+        for i in range(20, 40):
+            last = await ann.post_until_done(room, f"{i}", f"killed {i}")
+        again = await ann.post(room, "7", "killed 7", edge=1)
+        assert (again.status_code, again.json()["seq"]) == (201, 8)
+        assert await ann.texts(room, 1, last.headers["Falcon-Position"]) == [f"{i}" for i in range(40)]
+
+    run(scenario)
+
+
+def test_sending_goes_on_while_the_read_tables_are_away_and_reading_is_refused_in_time(
+    run: Run, cluster: Cluster, hbase: HBase
+) -> None:
+    async def scenario(ann: Caller) -> None:
+        room = await ann.room()
+        await ann.post_until_done(room, "before", "away 0")
+        for gateway in ("thrift1", "thrift2"):
+            hbase.pause(gateway)
+        try:
+            refused = 0
+            for i in range(1, 200):
+                # Who asks was known a moment ago, and is not looked up in tables that are away for a second.
+                answer = await ann.post(room, f"{i}", f"away {i}")
+                refused += answer.status_code == 503
+                assert answer.status_code in (201, 503)
+                if refused > 2:
+                    break
+            reading = await ann.edges[0].get(f"/v1/rooms/{room}/messages")
+            assert (reading.status_code, reading.json()["code"]) == (503, "unavailable")
+            assert reading.headers["Retry-After"]
+            assert reading.elapsed.total_seconds() < 10
+        finally:
+            for gateway in ("thrift1", "thrift2"):
+                hbase.resume(gateway)
+        last = await ann.post_until_done(room, "after", "away after")
+        texts = await ann.texts(room, 1, last.headers["Falcon-Position"])
+        assert (texts[0], texts[-1]) == ("before", "after")
+
+    run(scenario)
+
+
+def test_the_tables_are_rebuilt_and_verified_while_they_are_in_use(run: Run, cluster: Cluster) -> None:
+    async def scenario(ann: Caller) -> None:
+        room = await ann.room()
+        for i in range(60):
+            last = await ann.post_until_done(room, f"{i}", f"rebuilt {i}")
+        await ann.texts(room, 0, last.headers["Falcon-Position"])
+        said = await asyncio.to_thread(cluster.falcon, "rebuild", "timeline")
+        assert "Rebuilt timeline" in said
+        assert await ann.texts(room, 1, last.headers["Falcon-Position"]) == [f"{i}" for i in range(60)]
+        said = await asyncio.to_thread(cluster.falcon, "verify")
+        assert said.count("0 missing, 0 wrong") == 4, said
+
+    run(scenario)
+
+
+def test_only_what_a_projection_has_stopped_at_can_be_skipped(cluster: Cluster, described: dict[str, Any]) -> None:
+    with pytest.raises(ServerFault, match="has not stopped there"):
+        cluster.falcon("skip", "timeline", "0", "5", "--reason", "a test")
+
+
+# --- what may be set wrongly ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["write", "project", "api"])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"FALCON_KAFKA": "127.0.0.1:1"}, "no Kafka answers at 127.0.0.1:1"),
+        ({"FALCON_KAFKA_PREFIX": "elsewhere."}, "topic elsewhere.journal is not there: run falcon prepare"),
+        ({"FALCON_PARTITIONS": "5"}, "topic tea.journal has 4 partitions, not 5"),
+    ],
+)
+def test_a_wrong_setting_is_said_in_a_line_and_nothing_runs(
+    cluster: Cluster, role: str, settings: dict[str, str], said: str
+) -> None:
+    assert said in refusal(cluster, role, settings)
+
+
+@pytest.mark.parametrize("role", ["project", "api"])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"FALCON_HBASE": "127.0.0.1:1"}, "127.0.0.1:1"),
+        ({"FALCON_HBASE_PREFIX": "elsewhere"}, "elsewhere_meta: run falcon prepare"),
+    ],
+)
+def test_wrong_tables_are_said_in_a_line_and_nothing_runs(
+    cluster: Cluster, role: str, settings: dict[str, str], said: str
+) -> None:
+    assert said in refusal(cluster, role, settings)
+
+
+def test_tables_of_another_log_are_refused(cluster: Cluster, described: dict[str, Any]) -> None:
+    with pytest.raises(ServerFault, match="log"):
+        cluster.falcon_with({"FALCON_KAFKA_PREFIX": "another."}, "prepare")
+
+
+def refusal(cluster: Cluster, role: str, settings: dict[str, str]) -> str:
+    """What the role says when it does not start, which must be a line or a few, and no traceback."""
+    ports = {"FALCON_HTTP_PORT": "0", "FALCON_OPS_PORT": "0", "FALCON_INTERNAL_PORT": "0"}
+    data = {"FALCON_DATA_DIR": str(cluster.folder / "wrong")}
+    with pytest.raises(ServerFault) as fault:
+        cluster.falcon_with({**settings, **ports, **data}, role)
+    said = str(fault.value)
+    assert "Traceback" not in said
+    assert len(said.splitlines()) <= 5, said
+    return said
