@@ -61,6 +61,8 @@ log = logging.getLogger("falcon")
 _SHARDS = "shards"
 # How long a process that ends still serves what it owns, while others take it over.
 _HANDOVER_SECONDS = 1.5
+# How long a stream waits for news before it looks whether its partitions have changed.
+_IDLE_SECONDS = 0.5
 
 
 def kafka_cluster(settings: Settings) -> KafkaCluster:
@@ -243,7 +245,7 @@ class _Projecting:
         self._loop = loop
         cluster = kafka_cluster(settings)
         self._member = GroupMember(cluster, f"projection-{name}", settings.session_seconds)
-        self._source = KafkaSource(cluster, loop)
+        self._source = KafkaSource(cluster, loop, _IDLE_SECONDS)
         self._tables = _tables(settings, hbase)
         self._stream = Stream(
             name,

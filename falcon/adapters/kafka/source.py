@@ -9,15 +9,18 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 
-# How long a read waits where there is nothing new: the brokers answer as soon as there is.
-_READ_SECONDS: Final = 0.1
+_WAIT_SECONDS: Final = 0.1
 
 
 class KafkaSource:
-    """EventSource over one consumer, for one thread. ``close`` it when done."""
+    """EventSource over one consumer, for one thread. ``close`` it when done.
 
-    def __init__(self, cluster: KafkaCluster, loop: LoopThread) -> None:
+    ``wait_seconds``: how long a read waits where there is nothing new; the brokers answer as soon as there is.
+    """
+
+    def __init__(self, cluster: KafkaCluster, loop: LoopThread, wait_seconds: float = _WAIT_SECONDS) -> None:
         self._cluster = cluster
+        self._wait_seconds = wait_seconds
         self._loop = loop
         self._reader = Reader(cluster, cluster.journal)
 
@@ -28,7 +31,7 @@ class KafkaSource:
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
         """Waits a moment where there is nothing."""
         offsets = {partition: position.offset for partition, position in cursor.items()}
-        fetched = self._loop.call(self._reader.records(offsets, limit, _READ_SECONDS))
+        fetched = self._loop.call(self._reader.records(offsets, limit, self._wait_seconds))
         events: list[Recorded] = []
         after = dict(cursor)
         for partition, records in fetched.items():

@@ -24,7 +24,7 @@ log = logging.getLogger("falcon.gateway")
 
 PATH: Final = "/internal/commands/"
 _PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2)
-_BATCHES_AWAY: Final = 4
+_BATCHES_AWAY: Final = 2
 _CONNECT_SECONDS: Final = 1.0
 # Not executed: another owner, or the same one a little later, may do it.
 _TRY_AGAIN: Final[tuple[Reason, ...]] = ("not_mine", "unavailable")
