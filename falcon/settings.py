@@ -99,7 +99,7 @@ class Settings:
             (1 <= self.shards <= self.partitions, "FALCON_SHARDS: must be 1 to the number of partitions"),
             (1 <= self.http_workers <= 64, "FALCON_HTTP_WORKERS: must be 1 to 64"),
             (
-                self.http_workers == 1 or self.system_base != "simpleSystemBase",
+                self.http_workers == 1 or self.system_base != "simpleSystemBase" or bool(self.kafka),
                 "FALCON_HTTP_WORKERS: more than one needs FALCON_SYSTEM_BASE=multiprocTCPBase, "
                 "since with simpleSystemBase the HTTP process hosts the actors",
             ),

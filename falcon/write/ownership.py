@@ -7,13 +7,20 @@ from falcon.domain.ids import Partition
 
 
 class Ownership(Protocol):
-    """``reclaims``: whether a partition that another owner took, and that is assigned here still, is taken back.
+    """``reclaims``: whether a partition that another owner took is taken back where it is assigned here anew.
 
     Without it a shard that has lost one is to end: what took it over has the better claim.
     """
 
     @property
     def reclaims(self) -> bool: ...
+
+    @property
+    def assignments(self) -> int:
+        """How often it has been said what is assigned."""
+
+    def doubt(self) -> None:
+        """Another owner took what is assigned here: have it said anew, since one of the two must be wrong."""
 
     def assigned(self) -> Collection[Partition]:
         """Those that this shard should own now. Cheap, since it is asked at every tick."""
@@ -32,12 +39,16 @@ class FixedOwnership:
     """The same partitions for ever, as on one machine."""
 
     reclaims = False
+    assignments = 1
 
     def __init__(self, partitions: Collection[Partition]) -> None:
         self._partitions = frozenset(partitions)
 
     def assigned(self) -> Collection[Partition]:
         return self._partitions
+
+    def doubt(self) -> None:
+        """There is nothing to ask."""
 
     def opened(self, epochs: Mapping[Partition, int]) -> None:
         """Everybody knows."""

@@ -78,6 +78,7 @@ class _InFlight(msgspec.Struct, eq=False):
 class _Owned(msgspec.Struct, eq=False):
     """A partition that should be owned: it serves, or it is down and being recovered, or it was lost to another owner.
 
+    ``lost_at``: how often partitions had been assigned when it was lost.
     ``leaving``: it is assigned elsewhere now, and forgotten here once nothing of it is in flight.
     ``captured_behind``: the state was captured when this append was the last; once it is durable, that is a checkpoint.
     ``proven_at``: when the log was last known to have been ours. ``unproven``: replies that wait for newer proof.
@@ -86,6 +87,7 @@ class _Owned(msgspec.Struct, eq=False):
     number: int
     partition: Partition | None = None
     lost: bool = False
+    lost_at: int = 0
     leaving: bool = False
     in_flight: deque[_InFlight] = msgspec.field(default_factory=deque)
     captured_behind: Append | None = None
@@ -154,7 +156,7 @@ class Shard:
     @property
     def serving(self) -> bool:
         """Every partition that should be owned is."""
-        return all(
+        return self._ownership.assignments > 0 and all(
             number in self._owned and self._owned[number].partition is not None for number in self._ownership.assigned()
         )
 
@@ -340,8 +342,8 @@ class Shard:
         owned.captured_behind = None
         answer = Unavailable("outcome_unknown")
         if outcome is Outcome.FENCED:
-            owned.lost = True
-            # Two that believe to own it depose each other for ever, unless their pauses differ.
+            owned.lost, owned.lost_at = True, self._ownership.assignments
+            # Two that believe to own it would depose each other for ever: each asks first, after pauses that differ.
             owned.retry_at = self._clock.monotonic() + self._limits.reclaim_seconds * random.uniform(0.5, 1.5)
             answer = Unavailable("not_mine", 0.1)
         waiters, owned.unproven = owned.unproven, []
@@ -371,14 +373,25 @@ class Shard:
         if self._closing or self._recovering or now < self._retry_at:
             return
         down = [owned.number for owned in self._owned.values() if self._is_down(owned, now)]
+        self._doubt_what_was_lost(now)
         if down:
             self._recovering = True
             self._background(partial(self._recover, down))
             self._adopt_recovered()
 
     def _is_down(self, owned: _Owned, now: float) -> bool:
-        claimed = not owned.leaving and (not owned.lost or self._ownership.reclaims)
+        claimed = not owned.leaving and (not owned.lost or self._is_assigned_anew(owned))
         return owned.partition is None and claimed and now >= owned.retry_at
+
+    def _is_assigned_anew(self, owned: _Owned) -> bool:
+        return self._ownership.reclaims and self._ownership.assignments > owned.lost_at
+
+    def _doubt_what_was_lost(self, now: float) -> None:
+        """Mostly the group moves it, and says so in a moment; where it does not, it is asked."""
+        for owned in self._owned.values():
+            if owned.lost and not owned.leaving and now >= owned.retry_at and not self._is_assigned_anew(owned):
+                owned.retry_at = now + self._limits.reclaim_seconds
+                self._ownership.doubt()
 
     def _recover(self, numbers: list[int]) -> None:
         """Perhaps on another thread: what it hands over is taken up by the owner's (``_adopt_recovered``)."""

@@ -25,10 +25,16 @@ class Group:
     def __init__(self, *partitions: int) -> None:
         self.partitions: Collection[int] = frozenset(partitions)
         self.told: dict[int, int] = {}
+        self.assignments = 1
+        self.doubts = 0
         self.left = False
 
     def assign(self, *partitions: int) -> None:
         self.partitions = frozenset(partitions)
+        self.assignments += 1
+
+    def doubt(self) -> None:
+        self.doubts += 1
 
     def assigned(self) -> Collection[int]:
         return self.partitions
@@ -171,13 +177,20 @@ def test_a_deposed_owner_that_does_not_know_it_yet_does_nothing_and_says_so(log:
     assert seq(bob.ask(PostMessage(ANN, room, "hello"))) == 1
 
 
-def test_one_that_was_deposed_takes_back_what_is_assigned_to_it_after_a_pause(log: MemoryLog, clock: FakeClock) -> None:
+def test_one_that_was_deposed_asks_whose_the_partition_is_and_takes_back_what_is_its_own(
+    log: MemoryLog, clock: FakeClock
+) -> None:
     ann, bob = Owner(log, clock, 0), Owner(log, clock)
     room = ann.room()
     bob.assign(0)
     ann.ask(PostMessage(ANN, room, "too late"))
     ann.shard.tick()
-    assert reason(ann.ask(PostMessage(ANN, room, "still too early"))) == "not_mine"
+    assert ann.group.doubts == 0, "the group may be about to say so"
+    clock.advance(2)
+    ann.shard.tick()
+    assert ann.group.doubts == 1
+    assert reason(ann.ask(PostMessage(ANN, room, "not yet"))) == "not_mine"
+    ann.group.assign(0)
     clock.advance(2)
     ann.shard.tick()
     assert seq(ann.ask(PostMessage(ANN, room, "hello"))) == 1

@@ -1,5 +1,6 @@
 """Membership in a consumer group, for one thing only: who should have which partition."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -8,19 +9,23 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 
-from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.domain.ids import Partition
 
 log = logging.getLogger("falcon.kafka")
 
 _FOR_EVER_MILLIS: Final = 2**31 - 1
+_POLL_MILLIS: Final = 500
+_PAUSE_SECONDS: Final = 0.5
 
 
 class GroupMember:
-    """One member of a group over the journal's partitions. For one event loop; ``assigned`` may be read anywhere.
+    """One member of a group over the journal's partitions. For one event loop; the attributes may be read anywhere.
 
     Nothing is fetched here and no offset is committed. At a rebalance everything is revoked, says Kafka's protocol;
     what counts is only what is assigned afterwards, so that a partition that stays is not disturbed.
+
+    ``assigned``: as of the last assignment. ``assignments``: how many there were.
     """
 
     def __init__(
@@ -35,37 +40,70 @@ class GroupMember:
         self._session_seconds = session_seconds
         self._changed = changed
         self._consumer: AIOKafkaConsumer | None = None
+        self._staying: asyncio.Task[None] | None = None
         self.assigned: frozenset[Partition] = frozenset()
-        self.joined = False
+        self.assignments = 0
 
     async def join(self) -> None:
-        """And stay, whatever happens to the brokers, until ``leave``. Raises KafkaError when none answers."""
-        self._consumer = self._cluster.consumer(
-            group_id=self._cluster.prefix + self._group,
-            session_timeout_ms=round(self._session_seconds * 1_000),
-            heartbeat_interval_ms=round(min(self._session_seconds / 6, 0.5) * 1_000),
-            # Nothing is polled here, ever, and that is no sign of a member that hangs.
-            max_poll_interval_ms=_FOR_EVER_MILLIS,
-            partition_assignment_strategy=[StickyPartitionAssignor],
-        )
-        self._consumer.subscribe([self._cluster.journal], listener=_Listener(self._take))
-        await self._consumer.start()
+        """And stay, whatever happens to the brokers, until ``leave``."""
+        self._staying = asyncio.get_running_loop().create_task(self._stay())
 
     async def leave(self) -> None:
         """At once, so that others need not wait for the session's end. What was assigned stays written here."""
-        if self._consumer is not None:
-            await self._consumer.stop()
+        if self._staying is not None:
+            self._staying.cancel()
+            await asyncio.wait([self._staying])
+
+    def rejoin(self) -> None:
+        """Ask for the assignment anew, where there is reason to doubt that it still holds."""
+        if self._consumer is not None and self._consumer._coordinator is not None:
+            self._consumer._coordinator.request_rejoin()
+
+    async def _stay(self) -> None:
+        while True:
+            self._consumer = self._member()
+            try:
+                await self._consumer.start()
+                await self._poll(self._consumer)
+            except CLIENT_ERRORS as error:
+                log.warning("group %s: joining again after %r", self._group, error)
+            finally:
+                await self._consumer.stop()
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _member(self) -> AIOKafkaConsumer:
+        consumer = self._cluster.consumer(
+            group_id=self._cluster.prefix + self._group,
+            session_timeout_ms=round(self._session_seconds * 1_000),
+            heartbeat_interval_ms=round(min(self._session_seconds / 6, 0.5) * 1_000),
+            max_poll_interval_ms=_FOR_EVER_MILLIS,
+            partition_assignment_strategy=[StickyPartitionAssignor],
+        )
+        consumer.subscribe([self._cluster.journal], listener=_Listener(self._take))
+        return consumer
+
+    async def _poll(self, consumer: AIOKafkaConsumer) -> None:
+        """Nothing comes of it but the errors that the coordination meets, which it waits to be asked for before it goes
+        on. Returns when it has ended, and a new member must be made."""
+        while True:
+            try:
+                await consumer.getmany(timeout_ms=_POLL_MILLIS)
+            except CLIENT_ERRORS as error:
+                log.warning("group %s: %r", self._group, error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+            if consumer._coordinator._coordination_task.done():
+                return
 
     def _take(self, partitions: Iterable[TopicPartition]) -> None:
         taken = list(partitions)
         assert self._consumer is not None
         self._consumer.pause(*taken)
         assigned = frozenset(partition.partition for partition in taken)
-        if assigned != self.assigned or not self.joined:
-            gone, come = sorted(self.assigned - assigned), sorted(assigned - self.assigned)
-            log.info("assigned %d partitions: %s come, %s gone", len(assigned), come, gone)
+        if assigned != self.assigned:
+            come, gone = sorted(assigned - self.assigned), sorted(self.assigned - assigned)
+            log.info("group %s: %d partitions; come: %s, gone: %s", self._group, len(assigned), come, gone)
             self.assigned = assigned
-        self.joined = True
+        self.assignments += 1
         self._changed()
 
 

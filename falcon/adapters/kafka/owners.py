@@ -49,8 +49,15 @@ class GroupOwnership:
         self._address = address
         self._leaving: Future[None] | None = None
 
+    @property
+    def assignments(self) -> int:
+        return self._member.assignments
+
     def assigned(self) -> frozenset[Partition]:
         return self._member.assigned
+
+    def doubt(self) -> None:
+        self._loop.soon(self._member.rejoin)
 
     def leave(self) -> None:
         """The group, so that others take over; what is owned is served until they do."""
