@@ -1,6 +1,7 @@
 """What every request passes: who asks, which key, how long; and what every answer carries."""
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import time
@@ -21,7 +22,7 @@ from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
 from falcon.read.models import Access, AccountRow
 from falcon.read.pages import Pages
-from falcon.read.store import ReadStore
+from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
@@ -30,6 +31,7 @@ _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
 _POLL_SECONDS: Final = 0.005
 _TOKEN_CACHE_SECONDS: Final = 1.0
+_TOKEN_USABLE_SECONDS: Final = 600.0
 _TOKEN_CACHE_MAX: Final = 50_000
 _AUTHORIZATION_MAX: Final = 200
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
@@ -62,6 +64,14 @@ class Call(msgspec.Struct):
         return self.request.path_params
 
 
+class _Caller(msgspec.Struct, frozen=True, gc=False):
+    """Whose token it was when it was last looked up; ``usable_until`` where it cannot be looked up again."""
+
+    account: AccountRow
+    fresh_until: float
+    usable_until: float
+
+
 class Told(msgspec.Struct, frozen=True):
     """A command's answer, where it stands, and the headers that say so."""
 
@@ -90,7 +100,9 @@ class Edge:
         self.instance = instance
         self.secret = secret
         self.bounds = bounds
-        self._callers: dict[bytes, tuple[AccountRow, float]] = {}
+        self._callers: dict[bytes, _Caller] = {}
+        self._store_away = False
+        self._looking: asyncio.Task[None] | None = None
         self._keys: OrderedDict[tuple[int, str], tuple[int, float]] = OrderedDict()
 
     # --- who asks -----------------------------------------------------------------------------------------------------
@@ -106,15 +118,34 @@ class Edge:
         return call
 
     async def _caller(self, authorization: bytes) -> AccountRow:
-        """Remembered for a second, which bounds how long a revoked token lives on in another process."""
+        """Remembered for a second, which bounds how long a revoked token lives on in another process.
+
+        While the read tables are away who is remembered from before may go on, so that sending does not depend on them;
+        that somebody's token was revoked meanwhile could not be read either.
+        """
         now = time.monotonic()
         known = self._callers.get(authorization)
-        if known is not None and known[1] > now:
-            return known[0]
+        if known is not None and known.fresh_until > now:
+            return known.account
+        if known is not None and known.usable_until > now and self._store_away:
+            self._look_whether_back(authorization)
+            return known.account
+        try:
+            return await self._look_up_caller(authorization)
+        except ReadStoreUnavailable:
+            self._store_away = True
+            if known is not None and known.usable_until > now:
+                return known.account
+            raise
+
+    async def _look_up_caller(self, authorization: bytes) -> AccountRow:
+        """Raises Problem 401, ReadStoreUnavailable."""
         scheme, _, credentials = authorization.partition(b" ")
         parsed = tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
         account = await self.store.bearer(parsed[0], tokens.hash_of(parsed[1])) if parsed is not None else None
+        self._store_away = False
         if account is None:
+            self._callers.pop(authorization, None)
             raise Problem(
                 401,
                 "unauthenticated",
@@ -124,8 +155,19 @@ class Edge:
         if len(self._callers) >= _TOKEN_CACHE_MAX:
             self._callers.clear()
         if len(authorization) <= _AUTHORIZATION_MAX:
-            self._callers[authorization] = (account, now + _TOKEN_CACHE_SECONDS)
+            now = time.monotonic()
+            self._callers[authorization] = _Caller(account, now + _TOKEN_CACHE_SECONDS, now + _TOKEN_USABLE_SECONDS)
         return account
+
+    def _look_whether_back(self, authorization: bytes) -> None:
+        """One asks for all: a table that is away takes its time to say so."""
+
+        async def look() -> None:
+            with contextlib.suppress(Problem, ReadStoreUnavailable):  # either says all that is asked here
+                await self._look_up_caller(authorization)
+
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(look())
 
     def forget_callers(self) -> None:
         """A token was revoked here: look at each again."""
