@@ -14,7 +14,7 @@ from pathlib import Path
 
 from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.prepare import WrongTables, by_command, through_gateway
+from falcon.adapters.hbase.prepare import WrongTables, by_command, check_log, through_gateway
 from falcon.adapters.hbase.prepare import check as check_tables
 from falcon.adapters.hbase.prepare import prepare as prepare_tables
 from falcon.adapters.hbase.read_store import HBaseReadStore
@@ -159,10 +159,14 @@ def handing_over(gateway: HostedGateway) -> Callable[[], Awaitable[None]]:
 async def serving(settings: Settings, health: Health | None = None) -> AsyncIterator[Edge]:
     """An edge that passes commands on and answers queries; what it started has ended when the block is left."""
     cluster = kafka_cluster(settings)
-    instance = await topics.check(cluster)
+    log_name: str | None = None
+    try:
+        log_name = await topics.check(cluster)
+    except JournalUnavailable as error:
+        log.warning("reads are served, commands are refused until the log is there: %s", error)
     async with AsyncExitStack() as stack:
         hbase = stack.enter_context(_hbase(settings))
-        await asyncio.to_thread(_check_tables, settings, hbase, instance)
+        instance = await asyncio.to_thread(_check_tables, settings, hbase, log_name)
         owners = Owners(cluster)
         owners.start()
         stack.push_async_callback(owners.stop)
@@ -283,13 +287,14 @@ def _creator(settings: Settings, hbase: HBase) -> Create:
     return through_gateway(hbase)
 
 
-def _check_tables(settings: Settings, hbase: HBase, instance: str) -> None:
-    check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
+def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str:
+    return check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
 
 
 @contextmanager
 def _hbase(settings: Settings) -> Iterator[Gateways]:
-    gateways = Gateways(settings.hbase, connections=settings.read_threads)
+    writers = len(PROJECTIONS) * (settings.project_threads + 1)
+    gateways = Gateways(settings.hbase, connections=max(settings.read_threads, writers))
     try:
         yield gateways
     finally:
@@ -300,15 +305,16 @@ def _hbase(settings: Settings) -> Iterator[Gateways]:
 
 
 @contextmanager
-def _looking_after(settings: Settings) -> Iterator[tuple[KafkaSource, HBaseTables]]:
-    """The log and the tables, checked to belong together."""
+def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[KafkaSource, HBaseTables]]:
+    """The log and the tables, checked to belong together; and, unless one is to be made anew, that all are there."""
     loop = LoopThread()
     try:
         cluster = kafka_cluster(settings)
         instance = loop.call(topics.check(cluster))
         source = KafkaSource(cluster, loop)
         with _hbase(settings) as hbase:
-            _check_tables(settings, hbase, instance)
+            check = check_tables if whole else check_log
+            check(hbase, settings.hbase_prefix, instance, settings.partitions)
             tables = _tables(settings, hbase)
             yield source, tables
             tables.close()
@@ -320,7 +326,7 @@ def _looking_after(settings: Settings) -> Iterator[tuple[KafkaSource, HBaseTable
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
     """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does, and WrongTopics,
     WrongTables."""
-    with _looking_after(settings) as (source, tables):
+    with _looking_after(settings, whole=False) as (source, tables):
         total = sum(position.offset for position in source.end().values())
         return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
 

@@ -225,7 +225,6 @@ def test_only_what_a_projection_has_stopped_at_can_be_skipped(cluster: Cluster, 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"FALCON_KAFKA": "127.0.0.1:1"}, "no Kafka answers at 127.0.0.1:1"),
         ({"FALCON_KAFKA_PREFIX": "elsewhere."}, "topic elsewhere.journal is not there: run falcon prepare"),
         ({"FALCON_PARTITIONS": "5"}, "topic tea.journal has 4 partitions, not 5"),
     ],
@@ -234,6 +233,11 @@ def test_a_wrong_setting_is_said_in_a_line_and_nothing_runs(
     cluster: Cluster, role: str, settings: dict[str, str], said: str
 ) -> None:
     assert said in refusal(cluster, role, settings)
+
+
+@pytest.mark.parametrize("role", ["write", "project"])
+def test_brokers_that_do_not_answer_are_said_in_a_line(cluster: Cluster, role: str) -> None:
+    assert "no Kafka answers at 127.0.0.1:1" in refusal(cluster, role, {"FALCON_KAFKA": "127.0.0.1:1"})
 
 
 @pytest.mark.parametrize("role", ["project", "api"])

@@ -148,11 +148,26 @@ class Calls:
 
 
 def _get(table: str, keys: list[bytes], columns: list[bytes] | None) -> Callable[[Line], list[Any]]:
-    return lambda line: line.client.getRowsWithColumns(table, keys, columns, {})
+    return _probing(table, lambda line: line.client.getRowsWithColumns(table, keys, columns, {}))
 
 
 def _put(table: str, mutations: list[Any], stamp: int) -> Callable[[Line], None]:
-    return lambda line: line.client.mutateRowsTs(table, mutations, stamp, {})
+    return _probing(table, lambda line: line.client.mutateRowsTs(table, mutations, stamp, {}))
+
+
+def _probing(table: str, ask: Callable[[Line], T]) -> Callable[[Line], T]:
+    """Of many rows in a table that is gone HBase says nothing for long, and then not why; of one row it says so at
+    once. So from the second attempt on it is asked for one first."""
+    attempts = 0
+
+    def attempt(line: Line) -> T:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1:
+            line.client.getRowWithColumns(table, b"\0", [FAMILY], {})
+        return ask(line)
+
+    return attempt
 
 
 def _step(step: str, table: str) -> Callable[[Line], None]:

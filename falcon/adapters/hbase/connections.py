@@ -83,12 +83,15 @@ class Gateways:
             try:
                 return self._attempt(gateway, ask, min(until, time.monotonic() + attempt_seconds), until)
             except (IllegalArgument, AlreadyExists) as error:
+                self._is_well(gateway)
                 raise HBaseFault(f"HBase refuses: {_words(error)}") from error
             except TApplicationException as error:
+                self._is_well(gateway)
                 if failures + 1 >= _INTERNAL_ERRORS:
                     raise HBaseFault(f"HBase refuses: {_words(error)}") from error
                 self._wait(failures, until, gateway, error)
-            except GatewayError as error:  # HBase's own error: the gateway is well
+            except GatewayError as error:  # HBase's own error
+                self._is_well(gateway)
                 _raise_if_lasting(error)
                 self._wait(failures, until, gateway, error)
             except (TException, OSError) as error:
@@ -136,9 +139,8 @@ class Gateways:
 
     def _give_back(self, gateway: _Gateway, line: Line) -> None:
         line.idle_since = time.monotonic()
+        self._is_well(gateway)
         with self._lock:
-            gateway.failures = 0
-            gateway.passed_over_until = 0.0
             if not self._closed:
                 gateway.idle.append(line)
                 return
@@ -165,13 +167,19 @@ class Gateways:
         for line in idle:
             line.close()
 
+    def _is_well(self, gateway: _Gateway) -> None:
+        if gateway.failures:
+            with self._lock:
+                gateway.failures = 0
+                gateway.passed_over_until = 0.0
+
     def _wait(self, failures: int, until: float, gateway: _Gateway, error: Exception) -> None:
         """Before the next attempt; at once while there is a gateway that was not asked yet."""
         fresh = failures + 1 < len(self._gateways)
         pause = 0.0 if fresh else min(_PAUSE_SECONDS * 2 ** min(failures, 10), _PAUSE_SECONDS_MAX)
         if time.monotonic() + pause >= until:
             raise ReadStoreUnavailable(f"HBase does not answer through {gateway.address}: {_words(error)}") from error
-        log.info("asking HBase again, %s failed: %s", gateway.address, _words(error))
+        log.debug("asking HBase again, %s failed: %s", gateway.address, _words(error))
         time.sleep(pause)
 
 

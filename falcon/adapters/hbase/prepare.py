@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -40,33 +40,49 @@ def prepare(
 
     ``instance`` names the log that the tables will show. Raises WrongTables, ReadStoreUnavailable.
     """
-    calls = hbase.within(_ADMIN_SECONDS)
+    calls = hbase.within(_SECONDS)
     there = calls.tables()
-    if meta_name(prefix) not in there:
-        create([meta_spec(prefix)])
-    meta = Meta(hbase.within(_SECONDS), prefix)
     wanted = Log(instance, partitions, FORMAT)
-    if meta.log() is None:
-        meta.swap(log_key(), None, msgspec.json.encode(wanted))
-    _check_log(meta, prefix, wanted)
-    for projection in TABLES:
-        if meta.generations(projection) is None:
-            first = table_specs(prefix, projection, 1, regions)
-            if missing := [spec for spec in first if spec.name not in there]:
-                create(missing)
-            Meta(hbase.within(_SECONDS), prefix).swap_generations(projection, None, Generations(live=1, last=1))
+    known: Collection[str] = ()
+    if meta_name(prefix) in there:
+        _check_family(calls, meta_name(prefix))
+        meta = Meta(calls, prefix)
+        if meta.log() is not None:
+            _check_log(meta, prefix, instance, partitions)
+        known = meta.all_generations(list(TABLES))
+    new = [projection for projection in TABLES if projection not in known]
+    specs = [spec for projection in new for spec in table_specs(prefix, projection, 1, regions)]
+    if missing := [spec for spec in (meta_spec(prefix), *specs) if spec.name not in there]:
+        create(missing)
+    meta = Meta(hbase.within(_SECONDS), prefix)
+    meta.swap(log_key(), None, msgspec.json.encode(wanted))
+    for projection in new:
+        meta.swap_generations(projection, None, Generations(live=1, last=1))
     check(hbase, prefix, instance, partitions)
 
 
-def check(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
-    """Nothing is written. Raises WrongTables when something is missing or otherwise, ReadStoreUnavailable."""
+def check_log(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
+    """Only that the tables belong to the log, for whoever is about to make one anew. Raises WrongTables,
+    ReadStoreUnavailable."""
+    calls = hbase.within(_SECONDS)
+    if meta_name(prefix) not in calls.tables():
+        raise WrongTables(f"HBase has no table {meta_name(prefix)}: run falcon prepare, or correct the prefix {prefix}")
+    _check_log(Meta(calls, prefix), prefix, instance, partitions)
+
+
+def check(hbase: HBase, prefix: str, instance: str | None, partitions: int) -> str:
+    """The name of the log that the tables show, which must be ``instance``, unless that is not known.
+
+    Nothing is written. Raises WrongTables when something is missing or otherwise, ReadStoreUnavailable.
+    """
     calls = hbase.within(_SECONDS)
     there = calls.tables()
     if meta_name(prefix) not in there:
         raise WrongTables(f"HBase has no table {meta_name(prefix)}: run falcon prepare, or correct the prefix {prefix}")
+    _check_family(calls, meta_name(prefix))
     meta = Meta(calls, prefix)
-    _check_log(meta, prefix, Log(instance, partitions, FORMAT))
-    names = [meta_name(prefix)]
+    found = _check_log(meta, prefix, instance, partitions)
+    names: list[str] = []
     for projection in TABLES:
         generations = meta.generations(projection)
         if generations is None:
@@ -78,27 +94,29 @@ def check(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
             )
     for name in names:
         _check_family(calls, name)
+    return found.instance
 
 
-def _check_log(meta: Meta, prefix: str, wanted: Log) -> None:
+def _check_log(meta: Meta, prefix: str, instance: str | None, partitions: int) -> Log:
     found = meta.log()
     if found is None:
         raise WrongTables(f"the tables {prefix}_* were not made to their end: run falcon prepare")
-    if found.format != wanted.format:
+    if found.format != FORMAT:
         raise WrongTables(
-            f"the tables {prefix}_* have format {found.format}, this Falcon knows {wanted.format}: set another prefix "
+            f"the tables {prefix}_* have format {found.format}, this Falcon knows {FORMAT}: set another prefix "
             "and run falcon prepare; the projections fill it from the log"
         )
-    if found.partitions != wanted.partitions:
+    if found.partitions != partitions:
         raise WrongTables(
             f"the tables {prefix}_* are of a log with {found.partitions} partitions, the settings say "
-            f"{wanted.partitions}: set FALCON_PARTITIONS={found.partitions}, or another prefix for another log"
+            f"{partitions}: set FALCON_PARTITIONS={found.partitions}, or another prefix for another log"
         )
-    if found.instance != wanted.instance:
+    if instance is not None and found.instance != instance:
         raise WrongTables(
-            f"the tables {prefix}_* show the log {found.instance}, this log is {wanted.instance}: correct the "
+            f"the tables {prefix}_* show the log {found.instance}, this log is {instance}: correct the "
             "addresses, or set another prefix and run falcon prepare"
         )
+    return found
 
 
 def _check_family(calls: Calls, name: str) -> None:

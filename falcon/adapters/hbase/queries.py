@@ -76,14 +76,25 @@ def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     messages: list[bytes] = []
     keys = schema.bucket_keys(room_id, first, last) if first <= last else []
     for start in range(0, len(keys), _BUCKETS):
-        rows = view.calls.rows(view.timeline(), keys[start : start + _BUCKETS])
-        end = min(last, ((first - 1) // schema.BUCKET + start + _BUCKETS) * schema.BUCKET)
-        for seq in range(first + len(messages), end + 1):
-            message = rows.get(schema.bucket_key(room_id, seq), {}).get(schema.message_column(seq))
-            if message is None:
+        part = keys[start : start + _BUCKETS]
+        rows = view.calls.rows(view.timeline(), part)
+        for key in part:
+            columns = schema.message_columns(first + len(messages), last)
+            found = _up_to_a_hole(rows.get(key, {}), columns)
+            messages += found
+            if len(found) < len(columns):
                 return messages
-            messages.append(message)
     return messages
+
+
+def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
+    found: list[bytes] = []
+    for column in columns:
+        message = row.get(column)
+        if message is None:
+            break
+        found.append(message)
+    return found
 
 
 def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:

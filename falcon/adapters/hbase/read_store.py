@@ -1,6 +1,7 @@
 """Queries on the read tables, on threads of their own."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -8,7 +9,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.calls import Calls, HBase
 from falcon.adapters.hbase.dispatcher import Dispatcher
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.lines import HBaseFault, TableMissing
 from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import View
 from falcon.adapters.hbase.schema import TABLES
@@ -32,6 +33,7 @@ class HBaseReadStore:
         self._hbase = hbase
         self._prefix = prefix
         self._dispatcher = Dispatcher("falcon-hbase-reads", threads=threads, queue=queue, seconds=seconds)
+        self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
         self._applied: dict[Partition, asyncio.Task[int]] = {}
 
@@ -95,13 +97,13 @@ class HBaseReadStore:
         def work(seconds: float) -> T:
             calls = self._hbase.within(seconds)
             try:
-                return query(self._view(calls), *args, **kwargs)
-            except TableMissing:
-                self._live = ({}, 0.0)  # rebuilt, and the old one dropped: look where the new one is
-            try:
-                return query(self._view(calls), *args, **kwargs)
-            except TableMissing as error:
-                raise ReadStoreUnavailable(f"a read table is missing: {error}") from error
+                try:
+                    return query(self._view(calls), *args, **kwargs)
+                except TableMissing:  # rebuilt, and the old one dropped: look where the new one is
+                    self._look_again()
+                    return query(self._view(calls), *args, **kwargs)
+            except HBaseFault as fault:
+                raise ReadStoreUnavailable(f"cannot read the tables: {fault}") from fault
 
         return await self._dispatcher.run(work)
 
@@ -109,9 +111,19 @@ class HBaseReadStore:
         """Generations are looked up once a second: a rebuild is rare, and corrects what stood for long."""
         live, until = self._live
         if time.monotonic() >= until:
-            live = dict(Meta(calls, self._prefix).all_generations(list(TABLES)))
-            self._live = (live, time.monotonic() + _GENERATIONS_SECONDS)
+            found = Meta(calls, self._prefix).all_generations(list(TABLES))
+            with self._lock:
+                known = self._live[0]  # of a thread that was quicker, and which may not be taken back
+                live = {
+                    name: known[name] if name in known and known[name].live > each.live else each
+                    for name, each in found.items()
+                }
+                self._live = (live, time.monotonic() + _GENERATIONS_SECONDS)
         return View(calls, self._prefix, live)
+
+    def _look_again(self) -> None:
+        with self._lock:
+            self._live = (self._live[0], 0.0)
 
     def _answered(self, partition: Partition, done: "asyncio.Task[int]") -> None:
         if self._applied.get(partition) is done:

@@ -119,6 +119,12 @@ def message_column(seq: Seq) -> bytes:
     return MESSAGE_COLUMNS[(seq - 1) % BUCKET]
 
 
+def message_columns(first: Seq, last: Seq) -> tuple[bytes, ...]:
+    """Those of the messages from ``first`` on, to ``last`` or the end of the row."""
+    place = (first - 1) % BUCKET
+    return MESSAGE_COLUMNS[place : place + last - first + 1]
+
+
 # --- rooms ------------------------------------------------------------------------------------------------------------
 # Beside the rows of the rooms: one for each pair with a direct room, and an index, since keys with a hash can't be
 # walked through in the order of the ids. The index lies in one region. A room enters it once, when it is made.

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import msgspec
 
 from falcon.adapters.hbase.calls import HBase
+from falcon.adapters.hbase.lines import TableMissing
 from falcon.adapters.hbase.meta import Applied, Generations, Meta, applied_key
 from falcon.adapters.hbase.schema import TableSpec, table_names, table_specs
 from falcon.domain.ids import Partition
@@ -31,7 +32,8 @@ class Switching:
     """The generations of a prefix's tables, for the one that builds them.
 
     ``seconds``: for reading and writing. ``admin_seconds``: for creating and dropping tables. ``switch_seconds``: a
-    switch-over that stands still for so long has died.
+    switch-over that stands still for so long has died. ``grace_seconds``: how long the old tables stay after it, so
+    that readers have heard of the new ones.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Switching:
         seconds: float,
         admin_seconds: float,
         switch_seconds: float,
+        grace_seconds: float,
     ) -> None:
         self._hbase = hbase
         self._create = create
@@ -54,11 +57,15 @@ class Switching:
         self._seconds = seconds
         self._admin_seconds = admin_seconds
         self._switch_seconds = switch_seconds
+        self._grace_seconds = grace_seconds
         self._closing_seen: dict[str, tuple[str, float]] = {}
 
     def generations(self, projection: str) -> Generations:
         """Raises ReadStoreUnavailable, also where the tables were never prepared."""
-        generations = self._meta().generations(projection)
+        try:
+            generations = self._meta().generations(projection)
+        except TableMissing:
+            generations = None
         if generations is None:
             raise ReadStoreUnavailable(f"there are no tables {self._prefix}_* of {projection}: prepare them first")
         return generations
@@ -93,6 +100,7 @@ class Switching:
         except BaseException:
             self._call_off_quietly(projection, name)
             raise
+        time.sleep(self._grace_seconds)
         self._drop_old(projection)
 
     def wait_or_reopen(self, projection: str, generation: int, closed: Mapping[Partition, Applied]) -> None:

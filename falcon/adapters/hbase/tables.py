@@ -1,9 +1,10 @@
 """The read tables' writing end."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -15,18 +16,11 @@ from falcon.adapters.hbase.schema import Cell, table_name
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.store import Comparison, ReadStoreUnavailable, StaleProjector, Write
 
 _LOOKS: Final = 3
 _ATTEMPT_SECONDS: Final = 5.0
-
-
-class Comparison(NamedTuple):
-    """Of cells read back: how many were judged, how many were missing, how many were otherwise than they should be."""
-
-    cells: int
-    missing: int
-    wrong: int
+_TRUSTED_SECONDS: Final = 1.0
 
 
 class HBaseTables:
@@ -51,6 +45,7 @@ class HBaseTables:
         seconds: float = 20.0,
         admin_seconds: float = 180.0,
         switch_seconds: float = 60.0,
+        grace_seconds: float = 5.0,
     ) -> None:
         self._hbase = hbase
         self._prefix = prefix
@@ -65,10 +60,12 @@ class HBaseTables:
             seconds=seconds,
             admin_seconds=admin_seconds,
             switch_seconds=switch_seconds,
+            grace_seconds=grace_seconds,
         )
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="falcon-hbase-tables")
         self._known: dict[str, int] = {}
         self._begun: dict[str, int] = {}
+        self._moved: dict[tuple[str, int, Partition], tuple[Position, float]] = {}
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -160,16 +157,28 @@ class HBaseTables:
         """Whether the cells of these writes are as the writes left them.
 
         ``writes``: all to certain keys that come from the partition's events below ``through``. A cell that was
-        written by later events is not judged. ``mend``: put what is missing or wrong again.
+        written by later events is not judged, nor one that was written in a batch that goes on behind ``through``:
+        take it from where the partition stands. ``mend``: put what is missing or wrong again.
         """
+        if strangers := by_partition(writes, self._partitions).keys() - {partition}:
+            raise ValueError(f"writes of partitions {sorted(strangers)}, not of {partition}")
         try:
             return self._compare(projection, through, writes, mend)
         except TableMissing as error:
             raise ReadStoreUnavailable(f"the tables of {projection} have just been replaced: compare again") from error
 
     def _check(self, projection: str, generation: int, expected: Cursor) -> None:
-        """Turn away, before it writes anything, one who has already been overtaken."""
-        keys = {applied_key(_base(projection), generation, partition): partition for partition in expected}
+        """Turn away, before it writes anything, one who has already been overtaken.
+
+        Whoever has just moved a position himself is trusted to know it: should he be wrong, what he writes changes
+        nothing, and he does not move it again.
+        """
+        now = time.monotonic()
+        keys: dict[bytes, Partition] = {}
+        for partition, position in expected.items():
+            moved, at = self._moved.get((projection, generation, partition), (None, now))
+            if moved != position or now - at > _TRUSTED_SECONDS:
+                keys[applied_key(_base(projection), generation, partition)] = partition
         found = self._meta().get_all(keys)
         for key, partition in keys.items():
             if applied_of(found.get(key)) != Applied(expected[partition]):
@@ -190,6 +199,7 @@ class HBaseTables:
         key = applied_key(_base(projection), generation, partition)
         if not Meta(calls, self._prefix).move(key, Applied(expected), Applied(after)):
             raise _stale(projection, partition, expected)
+        self._moved[projection, generation, partition] = after, time.monotonic()
 
     def _compare(self, projection: str, through: int, writes: Sequence[Write], mend: bool) -> Comparison:
         generation = self._generation(projection)

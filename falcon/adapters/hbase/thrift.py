@@ -1,7 +1,17 @@
 """The interface of HBase's gateway, which happybase brings along; its module is there once happybase is imported."""
 
 import happybase
-from Hbase_thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Hbase, IllegalArgument, Mutation, TScan
+from Hbase_thrift import (
+    AlreadyExists,
+    BatchMutation,
+    ColumnDescriptor,
+    Hbase,
+    IllegalArgument,
+    Mutation,
+    TCell,
+    TRowResult,
+    TScan,
+)
 from Hbase_thrift import IOError as GatewayError
 
 __all__ = [
@@ -12,6 +22,8 @@ __all__ = [
     "Hbase",
     "IllegalArgument",
     "Mutation",
+    "TCell",
+    "TRowResult",
     "TScan",
     "happybase",
 ]

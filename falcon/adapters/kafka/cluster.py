@@ -1,5 +1,6 @@
 """Where the brokers are, what the topics are called, and the clients as Falcon sets them."""
 
+import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -14,6 +15,21 @@ APPEND_BYTES_MAX: Final = MESSAGE_BYTES_MAX - (64 << 10)
 
 # What a client may raise where the servers are at fault. aiokafka lets some of asyncio's and the system's own through.
 CLIENT_ERRORS: Final = (KafkaError, OSError, TimeoutError)
+
+_STOP_SECONDS: Final = 5.0
+
+
+class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]
+    async def stop(self) -> None:
+        """A fetch that pauses after an error ends as cancelled, and aiokafka passes that on as if it were the caller
+        who is to end, and leaves its connections open."""
+        stopping = asyncio.ensure_future(super().stop())
+        await asyncio.wait([stopping], timeout=_STOP_SECONDS)
+        if stopping.done() and not stopping.cancelled():
+            stopping.result()
+            return
+        stopping.cancel()
+        await self._client.close()
 
 
 class KafkaCluster(msgspec.Struct, frozen=True):
@@ -52,7 +68,7 @@ class KafkaCluster(msgspec.Struct, frozen=True):
 
     def consumer(self, **settings: Any) -> AIOKafkaConsumer:
         """One that reads what it is assigned, and stops rather than jump when that is not there any more."""
-        return AIOKafkaConsumer(
+        return _Consumer(
             bootstrap_servers=list(self.brokers),
             **{
                 "enable_auto_commit": False,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -120,10 +121,13 @@ class Producer:
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
-    """Its task first: ``stop`` waits for what the task retries for ever."""
+    """Its task first, and what that has not got rid of: ``stop`` waits for both, and the task retries for ever."""
     sending = producer._sender.sender_task
     if sending is not None:
         sending.cancel()
+    unsent = producer._message_accumulator
+    for batch in (*itertools.chain.from_iterable(unsent._batches.values()), *unsent._pending_batches):
+        batch.future.cancel()
     stopping = asyncio.ensure_future(producer.stop())
     await asyncio.wait([stopping], timeout=_STOP_SECONDS)
     stopping.cancel()

@@ -17,7 +17,7 @@ from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.reader import read_compacted
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Checkpoint, Checkpointed, Snapshot
+from falcon.journal.ports import Checkpoint, Checkpointed, JournalUnavailable, Snapshot
 
 _CHECKPOINT: Final = "checkpoint"
 _OPENED: Final = "opened"
@@ -166,13 +166,12 @@ class KafkaSnapshots:
         return int(written.offset)
 
     def _take(self, rows: dict[str, Kept], partition: Partition, key: bytes, value: bytes | None) -> None:
-        epoch_text, _, name = key.decode().partition("/")
+        epoch, name, kept = self._parse(partition, key, value)
         known = rows.get(name)
-        if value is None:
-            if known is not None and known.epoch == int(epoch_text):
+        if kept is None:
+            if known is not None and known.epoch == epoch:
                 del rows[name]
             return
-        kept = _kept.decode(value)
         if kept.newer_than(known):
             rows[name] = kept
             older = known
@@ -180,6 +179,17 @@ class KafkaSnapshots:
             older = kept
         if older is not None and older.epoch != rows[name].epoch:
             self._garbage[partition].append(_key(older.epoch, name))
+
+    def _parse(self, partition: Partition, key: bytes | None, value: bytes | None) -> tuple[int, str, Kept | None]:
+        """Raises JournalUnavailable: a checkpoint may count on a state that cannot be read, so none may be left out."""
+        try:
+            epoch, _, name = (key or b"").decode().partition("/")
+            return int(epoch), name, None if value is None else _kept.decode(value)
+        except (ValueError, msgspec.DecodeError) as error:
+            raise JournalUnavailable(
+                f"{self._cluster.snapshots}, partition {partition}: the record {key!r} does not decode ({error}); "
+                "something else than Falcon wrote to the topic"
+            ) from error
 
 
 def _rows(checkpoint: Checkpoint) -> list[tuple[str, Kept]]:

@@ -183,7 +183,7 @@ class _Admin:
 
     def _unavailable(self, error: BaseException) -> JournalUnavailable:
         brokers = ",".join(self._cluster.brokers)
-        return JournalUnavailable(f"no Kafka answers at {brokers} ({error!r}): start it, or correct FALCON_KAFKA")
+        return JournalUnavailable(f"no Kafka answers at {brokers} ({error}): start it, or correct FALCON_KAFKA")
 
 
 async def _describe(admin: AIOKafkaAdminClient, wanted: Iterable[Topic]) -> dict[str, Any]:
