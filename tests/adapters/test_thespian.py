@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from falcon.bootstrap import embedded, start_gateway
 from falcon.adapters.sqlite import database
+from falcon.bootstrap import embedded, start_gateway
 from falcon.settings import Settings
 from falcon.write.gateway import CommandGateway
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract

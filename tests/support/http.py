@@ -14,8 +14,8 @@ import httpx
 from starlette.types import ASGIApp, Message
 from thespian.actors import ActorSystem
 
-from falcon.bootstrap import embedded
 from falcon.adapters.sqlite import database
+from falcon.bootstrap import embedded
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.settings import Settings
