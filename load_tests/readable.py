@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,6 +24,15 @@ from load_tests.servers import FalconServer, ServerFailed
 from load_tests.throughput import ACCOUNTS
 
 CONNECTIONS = 64
+
+
+class Asked(Protocol):
+    """Who is asked, wherever it runs."""
+
+    name: str
+
+    @property
+    def address(self) -> wrk.Address: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +53,22 @@ def measure(server: FalconServer, runs: int, seconds: int, rooms: int, cores: Co
         wrk.send(cores.generator, server.address, targets, CONNECTIONS, 2)
         for turn in range(runs):
             # The pace is found anew for each run: the machine may have become faster or slower.
-            pace = _find_pace(server, cores, targets, seconds)
-            run = _probe_under_load(server, pace, chosen[0], seconds, cores, targets)
+            pace = find_pace(server, cores, targets, seconds)
+            run = probe_under_load(server, pace, chosen[0], seconds, cores, targets)
             found.append(run)
-            say(
-                f"{turn + 1}/{runs} readable, {server.name} at {run.half_rate:,.0f}/s of {run.full_rate:,.0f}/s: "
-                f"p50 {run.polled_p50:.2f} p99 {run.polled_p99:.2f} ms by polling, p50 {run.positioned_p50:.2f} "
-                f"p99 {run.positioned_p99:.2f} ms by position"
-            )
+            say(f"{turn + 1}/{runs} readable, {server.name} {in_words(run)}")
     return found
 
 
-def _find_pace(server: FalconServer, cores: Cores, targets: Path, seconds: int) -> Pace:
+def in_words(run: ReadableRun) -> str:
+    return (
+        f"at {run.half_rate:,.0f}/s of {run.full_rate:,.0f}/s: "
+        f"p50 {run.polled_p50:.2f} p99 {run.polled_p99:.2f} ms by polling, p50 {run.positioned_p50:.2f} "
+        f"p99 {run.positioned_p99:.2f} ms by position"
+    )
+
+
+def find_pace(server: Asked, cores: Cores, targets: Path, seconds: int) -> Pace:
     full = wrk.send(cores.generator, server.address, targets, CONNECTIONS, min(seconds, 3)).rate
     wanted = full / 2
     pause = CONNECTIONS / wanted * 1000
@@ -65,8 +78,8 @@ def _find_pace(server: FalconServer, cores: Cores, targets: Path, seconds: int) 
     return Pace(full=full, pause_ms=pause)
 
 
-def _probe_under_load(
-    server: FalconServer, pace: Pace, target: tuple[int, str], seconds: int, cores: Cores, targets: Path
+def probe_under_load(
+    server: Asked, pace: Pace, target: tuple[int, str], seconds: int, cores: Cores, targets: Path
 ) -> ReadableRun:
     room, token = target
     caller = Caller(server.address, token)

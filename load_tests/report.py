@@ -34,16 +34,27 @@ def tables(results: Results) -> list[Table]:
 
 def show(results: Results, console: Console) -> None:
     for table in tables(results):
-        shown = rich.table.Table(
-            title=table.title, box=rich.box.SIMPLE_HEAD, title_justify="left", caption=table.note or None
-        )
-        for number, column in enumerate(table.columns):
-            shown.add_column(column, justify="left" if number < 1 else "right", no_wrap=number > 0)
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
+        show_table(table, console)
     for line in slower(results) if verdicts(results) else ():
         console.print(f"- {line}", highlight=False)
+
+
+def show_table(table: Table, console: Console) -> None:
+    shown = rich.table.Table(
+        title=table.title, box=rich.box.SIMPLE_HEAD, title_justify="left", caption=table.note or None
+    )
+    for number, column in enumerate(table.columns):
+        shown.add_column(column, justify="left" if number < 1 else "right", no_wrap=number > 0)
+    for row in table.rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def table_markdown(table: Table) -> str:
+    """Its title as a heading, its rows, its note."""
+    head = "| " + " | ".join(table.columns) + " |\n|" + "---|" + "---:|" * (len(table.columns) - 1)
+    body = "\n".join("| " + " | ".join(row) + " |" for row in table.rows)
+    return f"## {table.title}\n\n{head}\n{body}" + (f"\n\n{table.note}" if table.note else "")
 
 
 def markdown(results: Results, runs: int) -> str:
@@ -58,10 +69,7 @@ def markdown(results: Results, runs: int) -> str:
     drift = _drift(results)
     if drift:
         parts.append(drift)
-    for table in tables(results):
-        head = "| " + " | ".join(table.columns) + " |\n|" + "---|" + "---:|" * (len(table.columns) - 1)
-        body = "\n".join("| " + " | ".join(row) + " |" for row in table.rows)
-        parts.append(f"## {table.title}\n\n{head}\n{body}" + (f"\n\n{table.note}" if table.note else ""))
+    parts += [table_markdown(table) for table in tables(results)]
     if verdicts(results):
         parts.append("## Where Falcon is slower\n\n" + "\n".join(f"- {line}" for line in slower(results)))
     if results.dates:
@@ -184,7 +192,8 @@ def _spread(samples: list[Sample], figure: Callable[[Sample], float], form: str)
     return text
 
 
-def _numbers(values: Iterable[float], form: str) -> str:
+def numbers(values: Iterable[float], form: str) -> str:
+    """Their median, with the least and the most where there are several."""
     found = list(values)
     spread = Spread.of(found)
     text = form.format(spread.middle)
@@ -202,20 +211,20 @@ def _readable(results: Results) -> Table | None:
             (
                 f"{name}, read until it is there",
                 load,
-                _numbers((run.polled_p50 for run in runs), "{:.2f}"),
-                _numbers((run.polled_p99 for run in runs), "{:.2f}"),
+                numbers((run.polled_p50 for run in runs), "{:.2f}"),
+                numbers((run.polled_p99 for run in runs), "{:.2f}"),
             ),
             (
                 f"{name}, one read with its position",
                 load,
-                _numbers((run.positioned_p50 for run in runs), "{:.2f}"),
-                _numbers((run.positioned_p99 for run in runs), "{:.2f}"),
+                numbers((run.positioned_p50 for run in runs), "{:.2f}"),
+                numbers((run.positioned_p99 for run in runs), "{:.2f}"),
             ),
             (
                 f"{name}, the answer to the sends beside it",
                 load,
-                _numbers((run.accepted_p50 for run in runs), "{:.2f}"),
-                _numbers((run.accepted_p99 for run in runs), "{:.2f}"),
+                numbers((run.accepted_p50 for run in runs), "{:.2f}"),
+                numbers((run.accepted_p99 for run in runs), "{:.2f}"),
             ),
         ]
     note = "From the answer of a send to the answer of the read that shows it, so a read's round trip is part of each. "
@@ -227,21 +236,21 @@ def _journals(results: Results) -> Table | None:
     rows: list[tuple[str, ...]] = []
     if results.imported is not None:
         name = f"`falcon import`, {results.imported.messages:,} messages in {results.imported.rooms:,} rooms"
-        rows.append((name, _numbers(results.imported.rates, "{:,.0f}") + "/s"))
+        rows.append((name, numbers(results.imported.rates, "{:,.0f}") + "/s"))
     if results.rebuild is not None:
         name = f"`falcon rebuild timeline`, {results.rebuild.messages:,} messages"
-        rows.append((name, _numbers(results.rebuild.rates, "{:,.0f}") + "/s"))
+        rows.append((name, numbers(results.rebuild.rates, "{:,.0f}") + "/s"))
     if results.recovery is not None:
         for size, runs in sorted(results.recovery.runs.items()):
             what = f"{size:,} messages in {results.recovery.rooms:,} rooms"
             rows += [
                 (
                     f"kill -9 under load → first command accepted, {what}",
-                    _numbers((run.accepted for run in runs), "{:.2f}") + " s",
+                    numbers((run.accepted for run in runs), "{:.2f}") + " s",
                 ),
                 (
                     f"kill -9 under load → accepted in every partition, {what}",
-                    _numbers((run.everywhere for run in runs), "{:.2f}") + " s",
+                    numbers((run.everywhere for run in runs), "{:.2f}") + " s",
                 ),
             ]
     note = "The times count from the start of the process and so include Python's own start."
@@ -252,7 +261,7 @@ def _start(results: Results) -> Table | None:
     if results.start is None:
         return None
     rows = [
-        (NAMES.get(server, server), _numbers(values, "{:.2f}"), _numbers(results.start.again[server], "{:.2f}"))
+        (NAMES.get(server, server), numbers(values, "{:.2f}"), numbers(results.start.again[server], "{:.2f}"))
         for server, values in results.start.fresh.items()
     ]
     note = "`falcon up` to the first accepted message, a room made before it; files in the page cache."

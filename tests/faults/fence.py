@@ -156,6 +156,8 @@ class Contender:
         checkpoint = self._snapshots.checkpoint(room.partition, 1)
         if checkpoint is not None:
             self._note("found", room.partition, checkpoint.position, int(checkpoint.state), began)
+            if checkpoint.position.offset > end.offset:
+                return  # saved by one that has deposed this one since: there is nothing to own
             if room.position == _START:
                 room.position, room.seq = checkpoint.position, int(checkpoint.state)
         while room.position.offset < end.offset:
@@ -408,7 +410,7 @@ class Chaos:
 
     def __init__(self, kafka: Kafka, setting: Setting, seed: int, *, spare_brokers: bool) -> None:
         self.done: Counter[str] = Counter()
-        self.hung: list[str] = []
+        self.failed: list[str] = []
         self._kafka = kafka
         self._setting = setting
         self._random = random.Random(seed)
@@ -518,9 +520,12 @@ class Chaos:
         until = time.monotonic() + _END_SECONDS
         for name, process in self._writers.items():
             try:
-                process.wait(max(0.1, until - time.monotonic()))
+                code = process.wait(max(0.1, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self.hung.append(name)
+                self.failed.append(f"writer {name} did not end")
+            else:
+                if code:
+                    self.failed.append(f"writer {name} ended with code {code}")
 
 
 # --- the reckoning ----------------------------------------------------------------------------------------------------
@@ -701,7 +706,7 @@ def torture(
     finally:
         loop.close()
     report.faults = chaos.done
-    report.violations += [f"writer {name} did not end" for name in chaos.hung]
+    report.violations += chaos.failed
     return report
 
 

@@ -30,4 +30,5 @@ def test_nothing_acknowledged_is_lost_and_nothing_void_is_acknowledged(
 )
 def test_a_broken_rule_is_noticed(mutation: str, twice: bool, kafka: Kafka, tmp_path: Path) -> None:
     report = torture(kafka, tmp_path, seconds=10, seed=SEED, twice=twice, mutation=mutation, spare_brokers=True)
+    assert report.told["acknowledged"] > 100
     assert report.violations, f"seed {SEED}: {mutation} went unnoticed\n{report}"

@@ -74,12 +74,16 @@ class _HostedShard:
     ) -> None:
         self._system = system
         self._closed = False
+        self._woken = False
         self._address = system.createActor(RoomShardActor)
         # Deciding shares the thread with all that makes the next batch, so that a second one away would gain nothing.
         self.lane = Lane(name, self._send, mailbox_bound, batches_away=1)
 
         def wake() -> None:
-            loop.call_soon_threadsafe(self.ask, Drain())
+            """Once for all that is to be collected: a message to an actor costs as much as deciding several commands."""
+            if not self._woken:
+                self._woken = True
+                loop.call_soon_threadsafe(self._drain)
 
         def build_and_keep(wake: Wake) -> Shard:
             self._shard = build(wake)
@@ -98,6 +102,10 @@ class _HostedShard:
         if not self._closed:
             for reply in self._system.ask(self._address, message) or ():
                 self.lane.replied(reply)
+
+    def _drain(self) -> None:
+        self._woken = False  # before what is collected is taken: what comes behind it wakes again
+        self.ask(Drain())
 
     def _send(self, batch: CommandBatch) -> None:
         self.ask(batch)
