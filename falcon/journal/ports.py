@@ -79,8 +79,9 @@ class Journal(Protocol):
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
         """Become the owner: a new epoch each, in which earlier owners' appends fail. Blocks.
 
-        Returns where the log of each partition ends. Events of unknown outcome before that happened, later ones never
-        will. Raises JournalUnavailable, and then nothing has changed.
+        Returns where the log ends of each partition that could be taken; what stands before that has happened, and
+        what of an earlier epoch is not there by now never will be. Raises JournalUnavailable where none could; an
+        earlier owner may be deposed all the same.
         """
 
     def submit(self, submissions: Sequence[Submission]) -> None:

@@ -57,7 +57,7 @@ class Recovery:
         ready: list[Partition] = []
         undecodable: list[int] = []
         try:
-            ends = self._journal.takeover(numbers, self._owner)
+            ends = self._journal.takeover(numbers, self._owner)  # not all of them, perhaps
             try:
                 ready = self._recover(ends)
             except Undecodable:
@@ -85,8 +85,10 @@ class Recovery:
         while cursor:
             events, after = self._source.read(cursor, _READ_EVENTS)
             for recorded in events:
-                partitions[recorded.envelope.partition].replay(recorded)
-            tail += len(events)
+                # What stands behind our own marker is a newer owner's: a state that held it would pass for ours.
+                if recorded.offset < ends[recorded.envelope.partition].offset:
+                    partitions[recorded.envelope.partition].replay(recorded)
+                    tail += 1
             if after != cursor:
                 moved_at = time.monotonic()
             elif time.monotonic() - moved_at > _PROGRESS_SECONDS:

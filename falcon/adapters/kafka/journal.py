@@ -47,7 +47,7 @@ class _Writing(msgspec.Struct, eq=False):
 
     @property
     def idle(self) -> bool:
-        return not self.away and not self.waiting and not self.checkpoints
+        return not self.away and not self.waiting
 
 
 class KafkaJournal:
@@ -98,8 +98,9 @@ class KafkaJournal:
 
     async def _take_over(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
         await self._settled([self._writing[partition] for partition in partitions if partition in self._writing])
+        await self._check_clock(owner)
+        opened = await self._open_all(partitions, owner)
         try:
-            opened = await asyncio.gather(*(self._open(partition, owner) for partition in partitions))
             await self._snapshots.restore({writing.partition: writing.epoch for writing in opened}, owner)
         except (NotWritten, TooLarge) as error:
             raise JournalUnavailable(f"cannot take over partitions: {error}") from error
@@ -110,9 +111,31 @@ class KafkaJournal:
             self._writing[writing.partition] = writing
         return {writing.partition: writing.position for writing in opened}
 
+    async def _check_clock(self, owner: str) -> None:
+        """Before anybody is deposed: an owner with the wrong time writes nothing to the log."""
+        try:
+            probe: Record = (b"clock", owner.encode())
+            written = await self._producer.write(self._cluster.owners, 0, [probe])
+        except NotWritten as error:
+            raise JournalUnavailable(f"cannot take over partitions: {error}") from error
+        compare_clocks(written.timestamp)
+
+    async def _open_all(self, partitions: Sequence[Partition], owner: str) -> list[_Writing]:
+        """Those that could be opened. Raises JournalUnavailable where none could."""
+        opening = [self._open(partition, owner) for partition in partitions]
+        results = await asyncio.gather(*opening, return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+        for error in failed:
+            if not isinstance(error, NotWritten):
+                raise error
+            log.warning("cannot take over: %s", error)
+        opened = [result for result in results if isinstance(result, _Writing)]
+        if not opened:
+            raise JournalUnavailable(f"cannot take over partitions: {failed[0]}")
+        return opened
+
     async def _open(self, partition: Partition, owner: str) -> _Writing:
         metadata = await self._producer.write(self._cluster.journal, partition, [(None, fence.marker(owner))])
-        _check_clock(metadata.timestamp)
         return _Writing(partition, fence.opened_by(metadata.offset))
 
     # --- appends ------------------------------------------------------------------------------------------------------
@@ -158,6 +181,10 @@ class KafkaJournal:
             metadata = await self._producer.write(self._cluster.journal, writing.partition, records)
             first = await self._judge(writing, metadata.offset, group, len(records))
         except (_Fenced, NotWritten, TooLarge, JournalUnavailable) as error:
+            self._end_epoch(writing, group, error)
+            return
+        except Exception as error:  # nobody expects it, but whoever waits for the outcome must be told
+            log.exception("partition %s: an append failed as none may", writing.partition)
             self._end_epoch(writing, group, error)
             return
         writing.position = Position(first + len(records), writing.epoch, writing.position.n + len(records))
@@ -214,19 +241,18 @@ class KafkaJournal:
 
     async def _checkpoint(self, checkpoint: Checkpoint) -> None:
         """Tried until it is written, or its epoch has ended: the log does not depend on it."""
-        while self._open_here(checkpoint):
-            try:
-                await self._snapshots.save(checkpoint)
-            except (NotWritten, TooLarge) as error:
-                log.warning("partition %s: a checkpoint waits: %s", checkpoint.partition, error)
-                await asyncio.sleep(_CHECKPOINT_PAUSE_SECONDS)
-            else:
-                checkpoint.outcome = Outcome.DURABLE
-                break
-        else:
-            checkpoint.outcome = Outcome.UNKNOWN
-        self._collected.append(checkpoint)
-        self._wake()
+        checkpoint.outcome = Outcome.UNKNOWN
+        try:
+            while self._open_here(checkpoint) and checkpoint.outcome is Outcome.UNKNOWN:
+                try:
+                    await self._snapshots.save(checkpoint)
+                    checkpoint.outcome = Outcome.DURABLE
+                except (NotWritten, TooLarge) as error:
+                    log.warning("partition %s: a checkpoint waits: %s", checkpoint.partition, error)
+                    await asyncio.sleep(_CHECKPOINT_PAUSE_SECONDS)
+        finally:
+            self._collected.append(checkpoint)
+            self._wake()
 
     def _open_here(self, checkpoint: Checkpoint) -> bool:
         writing = self._writing.get(checkpoint.partition)
@@ -235,7 +261,13 @@ class KafkaJournal:
     # --- ending -------------------------------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
+        """Checkpoints may wait for the brokers longer than anybody does for them; the log does not need them."""
         await self._settled(list(self._writing.values()))
+        checkpoints = [task for writing in self._writing.values() for task in writing.checkpoints]
+        if checkpoints:
+            _, late = await asyncio.wait(checkpoints, timeout=self._cluster.append_seconds)
+            for task in late:
+                task.cancel()
 
     async def _settled(self, partitions: Sequence[_Writing]) -> None:
         while not all(writing.idle for writing in partitions):
@@ -259,7 +291,7 @@ def _size(append: Append) -> int:
     return sum(map(len, append.data)) + fence.RECORD_OVERHEAD * len(append.data)
 
 
-def _check_clock(broker_millis: int | None, now: Callable[[], float] = time.time) -> None:
+def compare_clocks(broker_millis: int | None, now: Callable[[], float] = time.time) -> None:
     """Raises JournalUnavailable: events would bear times that their order contradicts."""
     if broker_millis is None:
         return

@@ -135,10 +135,15 @@ class Owners:
                 for record in records:
                     self._take(record.key, record.value)
 
-    def _take(self, key: bytes, value: bytes | None) -> None:
+    def _take(self, key: bytes | None, value: bytes | None) -> None:
         """Of two owners the one with the later epoch counts, whoever told it last."""
-        if key.isdigit() and value is not None:
-            partition, owner = int(key), _owner.decode(value)
-            known = self._known.get(partition)
-            if known is None or owner.epoch >= known.epoch:
-                self._known[partition] = owner
+        if key is None or value is None or not key.isdigit():
+            return  # the log's name, or an owner's look at the clock
+        try:
+            owner = _owner.decode(value)
+        except msgspec.DecodeError as error:
+            log.warning("partition %s: what is said of its owner does not decode: %s", key.decode(), error)
+            return
+        known = self._known.get(int(key))
+        if known is None or owner.epoch >= known.epoch:
+            self._known[int(key)] = owner

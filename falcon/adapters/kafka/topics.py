@@ -48,7 +48,8 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
     return [
         Topic(cluster.journal, cluster.partitions, journal),
         Topic(cluster.snapshots, cluster.partitions, compacted),
-        Topic(cluster.owners, 1, compacted),
+        # The brokers' time in it is what an owner compares its own with.
+        Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}),
     ]
 
 

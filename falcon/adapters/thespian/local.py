@@ -80,7 +80,7 @@ class _HostedShard:
         self.lane = Lane(name, self._send, mailbox_bound, batches_away=1)
 
         def wake() -> None:
-            """Once for all that is to be collected: a message to an actor costs as much as deciding several commands."""
+            """Once for all that is to be collected: a message to an actor costs as much as several decisions."""
             if not self._woken:
                 self._woken = True
                 loop.call_soon_threadsafe(self._drain)
