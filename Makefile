@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 
-.PHONY: run test check bench faults cluster cluster-down cluster-status cluster-wipe lock clean help
+.PHONY: run test check bench bench-cluster faults chaos cluster cluster-down cluster-status cluster-wipe lock clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -26,8 +26,14 @@ check: $(VENV)/.dev          ## format, lint, types, import rules, unit tests
 bench: $(VENV)/.dev          ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)
 	$(BIN)/python -m load_tests.bench $(ARGS)
 
+bench-cluster: $(VENV)/.dev  ## the same for a cluster, beside bare clients of Kafka and HBase; written to docs/benchmarks-cluster.md
+	$(BIN)/python -m load_tests.cluster_bench $(ARGS)
+
 faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SEED=1
 	$(BIN)/python -m tests.faults --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
+
+chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load, SECONDS=1800 SEED=1
+	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
 	@$(BIN)/python -m deploy.local.cluster up

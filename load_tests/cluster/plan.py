@@ -1,0 +1,28 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``seconds``: of a run. ``rooms``: that sends are spread over. ``history_rooms``: with ``history_messages`` each.
+
+    ``partition_messages``: in one partition, in ``partition_rooms``, to be recovered. ``folder``: for our own files.
+    """
+
+    runs: int
+    seconds: int
+    rooms: int
+    history_rooms: int
+    history_messages: int
+    partition_messages: int
+    partition_rooms: int
+    folder: Path
+
+    @property
+    def date(self) -> str:
+        return datetime.now(UTC).strftime("%Y-%m-%d")
