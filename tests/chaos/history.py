@@ -1,0 +1,110 @@
+"""What was done and what was seen, a line of JSON each, on disk at once: a long run needs no more memory than a short.
+
+A message's text begins with a *token*, ``SESSION.NUMBER/VERSION``, from which the rest of the text follows, so that the
+token alone stands for it here. The first half names the message for ever; each edit raises the version.
+"""
+
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+Outcome: TypeAlias = Literal["", "acknowledged", "refused", "rejected", "unknown"]
+Seen: TypeAlias = tuple[int, str]  # seq, and the token; "" for a deleted message
+
+DELETED: Final = ""
+
+
+class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One attempt at one request, or a line of what was found afterwards.
+
+    ``kind``, as attempts: post, edit, delete, mark, open, direct, member, read. As findings: final (a room's messages
+    as one API shows them), summary (an account's view of a room: ``seq`` the last, ``at`` the read mark), members,
+    logged (an event in the journal; ``name`` says which). And: fault.
+
+    ``outcome``: acknowledged; refused (503, nothing was done); rejected (it never will be); unknown (503 that says so,
+    no answer, a broken connection). ``answer`` is a digest of an acknowledgement's body. ``at`` and ``limit``: where a
+    page was asked for. Times are in seconds since the run began. ``number``: which session, or which partition.
+    """
+
+    kind: str
+    session: int = -1
+    api: int = -1
+    room: int = 0
+    key: str = ""
+    started: float = 0.0
+    ended: float = 0.0
+    outcome: Outcome = ""
+    status: int = 0
+    code: str = ""
+    seq: int = 0
+    token: str = ""
+    position: str = ""
+    replayed: bool = False
+    answer: str = ""
+    query: str = ""
+    at: int = 0
+    limit: int = 0
+    seen: list[Seen] = []
+    who: int = 0
+    role: str = ""
+    unread: int = 0
+    name: str = ""
+
+
+class History:
+    """Written as it happens; read again afterwards."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = path.open("wb")
+        self._began = time.monotonic()
+        self._encode = msgspec.json.Encoder().encode
+
+    def now(self) -> float:
+        """Seconds since the run began."""
+        return round(time.monotonic() - self._began, 4)
+
+    def note(self, operation: Operation) -> None:
+        self._file.write(self._encode(operation) + b"\n")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def operations(path: Path) -> Iterator[Operation]:
+    """In the order in which they ended."""
+    decode = msgspec.json.Decoder(Operation).decode
+    with path.open("rb") as file:
+        for line in file:
+            yield decode(line)
+
+
+def spoken(token: str) -> str:
+    """The text that the token stands for: mostly short, sometimes a few hundred words."""
+    chance = zlib.crc32(token.encode())
+    words = chance % 8 if chance % 16 else chance % 400
+    return f"{token} " + "and some more tea " * words + "."
+
+
+def token_of(text: str) -> str:
+    """The text's token; something that no session has said where the rest of the text is not as it should be."""
+    token = text.partition(" ")[0]
+    return token if spoken(token) == text else f"damaged: {text[:80]}"
+
+
+def name_of(token: str) -> str:
+    """Which message it is, whatever its version."""
+    return token.partition("/")[0]
+
+
+def version_of(token: str) -> int:
+    """A deleted message is newer than each of its versions."""
+    if token == DELETED:
+        return 1 << 30
+    version = token.partition("/")[2]
+    return int(version) if version.isdecimal() else -1
