@@ -23,12 +23,17 @@ log = logging.getLogger("falcon.projections")
 _PAUSE_SECONDS: Final = 0.5
 _LOOK_AGAIN_SECONDS: Final = 5.0  # at partitions that have stopped: a skip may have been recorded since
 _TRY_AGAIN_SECONDS: Final = 30.0  # the event at which one has stopped: the fault may have been a passing one
+# The part of the time in which a stream writes. What a batch costs hardly depends on its size, so tables that are slow,
+# or have much to do, are given fewer and larger ones; but nobody who waits to read what he wrote waits longer for that.
+_WRITING_SHARE: Final = 0.15
+_PACE_SECONDS_MAX: Final = 0.4
 
 
 class Stream:
     """For one thread. ``assigned``: the partitions that are this stream's now.
 
-    ``events``: the most in a batch. ``pace_seconds``: the least between two batches, so that many events share one.
+    ``events``: the most in a batch. ``pace_seconds``: the least between two batches, so that many events share one;
+    it is more where the tables are busy, and nothing behind a batch that was full.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Stream:
         self._events = events
         self._pace_seconds = pace_seconds
         self._monotonic = monotonic
+        self._wrote_seconds = 0.0
         self._cursor: dict[Partition, Position] = {}
         self._stopped: dict[Partition, float] = {}  # since when
         self._look_again_at = 0.0
@@ -61,11 +67,16 @@ class Stream:
         while not ending.is_set():
             began = self._monotonic()
             try:
-                self.step()
+                count = self.step()
             except (ReadStoreUnavailable, JournalUnavailable) as error:
                 log.warning("projection %s waits: %s", self._name, error)
                 ending.wait(_PAUSE_SECONDS)
-            ending.wait(max(0.0, began + self._pace_seconds - self._monotonic()))
+                continue
+            if count < self._events:
+                ending.wait(max(0.0, began + self._pace() - self._monotonic()))
+
+    def _pace(self) -> float:
+        return max(self._pace_seconds, min(self._wrote_seconds / _WRITING_SHARE, _PACE_SECONDS_MAX))
 
     def step(self) -> int:
         """One batch; returns how many events were applied. Raises ReadStoreUnavailable, JournalUnavailable."""
@@ -88,7 +99,10 @@ class Stream:
         except Undecodable as error:
             self._stop(error.partition, error.at, str(error))
             return 0
-        return self._apply(events, {p: at for p, at in after.items() if at != going[p]})
+        began = self._monotonic()
+        count = self._apply(events, {p: at for p, at in after.items() if at != going[p]})
+        self._wrote_seconds = self._monotonic() - began
+        return count
 
     def _follow_assignment(self) -> None:
         """A partition that has come goes on where it was left, by whomever."""

@@ -1,6 +1,7 @@
 """A projection as a stream: partitions come and go, one that meets poison stops alone, and nothing is just skipped."""
 
 import asyncio
+import threading
 
 import msgspec
 import pytest
@@ -50,8 +51,8 @@ class World:
         self.journal.submit([Append(partition, epoch, [envelope], [data or codec.encode(envelope)])])
         self.n[partition] += 1
 
-    def stream(self, *partitions: int, events: int = 100) -> "Running":
-        return Running(self, set(partitions), events)
+    def stream(self, *partitions: int, events: int = 100, pace_seconds: float = 0.0) -> "Running":
+        return Running(self, set(partitions), events, pace_seconds)
 
     def texts(self, partition: int) -> list[str]:
         page = asyncio.run(self.tables.page(room_in(partition), 1, 200))
@@ -61,7 +62,7 @@ class World:
 class Running:
     """A stream of the timeline that cannot bear the text "boom"."""
 
-    def __init__(self, world: World, assigned: set[int], events: int) -> None:
+    def __init__(self, world: World, assigned: set[int], events: int, pace_seconds: float) -> None:
         self.assigned = assigned
         self.world = world
         self.bears_everything = False
@@ -72,6 +73,7 @@ class Running:
             world.tables,
             lambda: frozenset(self.assigned),
             events=events,
+            pace_seconds=pace_seconds,
             monotonic=world.clock.monotonic,
         )
 
@@ -195,6 +197,44 @@ def test_what_the_tables_will_never_take_stops_its_partition(world: World, monke
     world.stream(0, 1).settle()
     assert world.texts(1) == ["b"]
     assert "too large a cell" in world.tables.stops("timeline")[0][1]
+
+
+class Ending(threading.Event):
+    """Lets a stream take one step; ``waited``: how long that would have paused then."""
+
+    waited = 0.0
+
+    def is_set(self) -> bool:
+        return self.waited > 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited = timeout or 0.0
+        return True
+
+
+@pytest.mark.parametrize(("writing", "pause"), [(0.0, 0.1), (0.003, 0.097), (0.03, 0.17), (0.3, 0.1)])
+def test_the_busier_the_tables_the_more_goes_into_a_batch(
+    world: World, monkeypatch: pytest.MonkeyPatch, writing: float, pause: float
+) -> None:
+    apply = world.tables.apply
+
+    def busy(projection: str, expected: Cursor, after: Cursor, writes: list[Write]) -> None:
+        world.clock.advance(writing)
+        apply(projection, expected, after, writes)
+
+    monkeypatch.setattr(world.tables, "apply", busy)
+    stream = world.stream(0, pace_seconds=0.1).stream
+    world.post(0, "a", "b")
+    ending = Ending()
+    stream.run(ending)
+    assert ending.waited == pytest.approx(pause, abs=1e-4)
+
+
+def test_behind_a_full_batch_the_next_one_is_not_waited_for(world: World) -> None:
+    world.post(0, "a", "b", "c")
+    ending = Ending()
+    world.stream(0, events=1, pace_seconds=0.1).stream.run(ending)
+    assert world.texts(0) == ["a", "b", "c"]
 
 
 def test_verifying_finds_what_the_tables_have_lost_and_mends_it(world: World) -> None:
