@@ -44,14 +44,13 @@ class Verify:
     def run(self) -> Comparison:
         """Up to where the projection has been applied. Raises ProjectionFailed, Undecodable, JournalUnavailable,
         ReadStoreUnavailable."""
-        total = Comparison(0, 0, 0)
+        total = Comparison()
         for partition, applied in sorted(self._tables.cursor(self._name).items()):
-            found = self._partition(partition, applied.offset)
-            total = Comparison(*(a + b for a, b in zip(total, found, strict=True)))
+            total = total.plus(self._partition(partition, applied.offset))
         return total
 
     def _partition(self, partition: Partition, end: int) -> Comparison:
-        total = Comparison(0, 0, 0)
+        total = Comparison()
         position = Position()
         while position.offset < end:
             began = time.monotonic()
@@ -60,8 +59,7 @@ class Verify:
             if after == position:
                 continue
             writes = project_all(self._name, self._project, events)
-            found = self._tables.compare(self._name, partition, after.offset, writes, self._mend)
-            total = Comparison(*(a + b for a, b in zip(total, found, strict=True)))
+            total = total.plus(self._tables.compare(self._name, partition, after.offset, writes, self._mend))
             self._done += after.offset - position.offset
             position = after
             self._progress(self._done)

@@ -171,9 +171,12 @@ class ProjectionTables(Protocol):
 class Comparison(NamedTuple):
     """Of cells: how many were compared, and how many of them the tables did not have, or had otherwise."""
 
-    cells: int
-    missing: int
-    wrong: int
+    cells: int = 0
+    missing: int = 0
+    wrong: int = 0
+
+    def plus(self, other: "Comparison") -> "Comparison":
+        return Comparison(self.cells + other.cells, self.missing + other.missing, self.wrong + other.wrong)
 
 
 class StreamTables(ProjectionTables, Protocol):

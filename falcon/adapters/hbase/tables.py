@@ -204,13 +204,13 @@ class HBaseTables:
     def _compare(self, projection: str, through: int, writes: Sequence[Write], mend: bool) -> Comparison:
         generation = self._generation(projection)
         calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
-        total = Comparison(0, 0, 0)
+        total = Comparison()
         for table, cells in fold(writes):
             name = table_name(self._prefix, table, generation)
             judged, missing, wrong = _judge(calls, name, cells, through)
             if mend:
                 calls.put(name, missing + wrong, through)
-            total = Comparison(total.cells + judged, total.missing + len(missing), total.wrong + len(wrong))
+            total = total.plus(Comparison(judged, len(missing), len(wrong)))
         return total
 
     def _generation(self, projection: str) -> int:
