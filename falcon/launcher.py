@@ -4,23 +4,26 @@ It imports little, since it is what a first message waits for, and it serves not
 """
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
 import select
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from falcon.process import adopt_orphans, descendants
 from falcon.settings import Settings, WrongSettings
+from falcon.telemetry import instruments, metrics, slots
 
 _STOP_SECONDS: Final = 4.5  # all is over within five
 _READY_SECONDS: Final = 60.0
@@ -115,6 +118,8 @@ class Launcher:
         self._stopping = False
         self._waking, self._woken = os.pipe()
         self._roles: list[_Role] = []
+        self._telemetry = Path(settings.telemetry_dir) if settings.telemetry_dir else None
+        self._cpu_counted = 0.0
 
     def run(self) -> int:
         adopt_orphans()
@@ -123,6 +128,10 @@ class Launcher:
         public, ops = self._listen()
         if self._plan.command == "up":
             self._prepare_database()
+        with self._measuring():
+            return self._run(public, ops)
+
+    def _run(self, public: socket.socket | None, ops: socket.socket | None) -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self._selector.register(self._waking, selectors.EVENT_READ)
@@ -162,12 +171,26 @@ class Launcher:
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)  # held, and the handle open, for the process's life
 
-    def _listen(self) -> tuple[socket.socket | None, socket.socket]:
+    @contextlib.contextmanager
+    def _measuring(self) -> Iterator[None]:
+        """The folder in which the processes keep what they measure is there for as long as they are."""
+        folder = self._telemetry or slots.make_folder()
+        try:
+            instruments.attach(folder, "launcher-0")
+            self._telemetry = folder
+            yield
+        finally:
+            if not self._settings.telemetry_dir:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _listen(self) -> tuple[socket.socket | None, socket.socket | None]:
         """The launcher binds, so that a restarted server finds its connections waiting."""
         public = None
         if self._plan.port is not None:
             field, setting = self._plan.port
             public = self._bind(getattr(self._settings, field), setting)
+        if self._settings.ops_port < 0:
+            return public, None
         return public, self._bind(self._settings.ops_port, "FALCON_OPS_PORT")
 
     def _bind(self, port: int, setting: str) -> socket.socket:
@@ -194,16 +217,20 @@ class Launcher:
 
     # --- the group ----------------------------------------------------------------------------------------------------
 
-    def _start_group(self, public: socket.socket | None, ops: socket.socket) -> dict[str, Any] | None:
+    def _start_group(self, public: socket.socket | None, ops: socket.socket | None) -> dict[str, Any] | None:
         """What the first server says once it does its work; None when it never did."""
         self._roles = []
-        first, *others = self._servers(public, ops)
+        first, *others = self._servers(public)
+        if ops is not None:
+            watched = ["--launcher", str(os.getpid()), "--watched", _SERVERS[self._plan.command]]
+            self._roles.append(_Role("ops", ["ops", "--ops-socket", str(ops.fileno()), *watched], [ops.fileno()]))
+            self._start(self._roles[-1])
         if self._hosts_actors_apart():
             port = str(_free_port())
             for role in (first, *others):
                 role.arguments += ["--actors-port", port]
             self._roles.append(_Role("actors", ["actors", "--actors-port", port], [], vital=True))
-            if self._start_and_wait(self._roles[0]) is None:
+            if self._start_and_wait(self._roles[-1]) is None:
                 return None
         if self._plan.command == "up" and self._settings.projection == "process":
             self._roles.append(_Role("project", ["project"], []))
@@ -217,14 +244,12 @@ class Launcher:
             self._start(role)
         return ready
 
-    def _servers(self, public: socket.socket | None, ops: socket.socket) -> list[_Role]:
-        """The first has the operations port."""
+    def _servers(self, public: socket.socket | None) -> list[_Role]:
         name = _SERVERS[self._plan.command]
         shared = [] if public is None else ["--public-socket", str(public.fileno())]
         handles = [] if public is None else [public.fileno()]
         count = self._settings.http_workers if self._plan.command in ("up", "api") else 1
-        first = _Role("serve", [name, *shared, "--ops-socket", str(ops.fileno())], [*handles, ops.fileno()])
-        return [first, *(_Role("serve", [name, *shared], list(handles)) for _ in range(count - 1))]
+        return [_Role("serve", [name, *shared, "--place", str(place)], list(handles)) for place in range(count)]
 
     def _hosts_actors_apart(self) -> bool:
         return self._plan.command in ("up", "write") and self._settings.system_base != "simpleSystemBase"
@@ -258,11 +283,12 @@ class Launcher:
         if ready is not None:
             command += ["--ready", str(ready)]
             handles.append(ready)
-        environment = {**os.environ, **_actor_environment(self._settings)}
+        environment = {**os.environ, **_actor_environment(self._settings), "FALCON_TELEMETRY_DIR": str(self._telemetry)}
         # Their standard output is ours alone: what follows the first line must not be mixed with it.
         role.process = subprocess.Popen(
             command, pass_fds=handles, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
         )
+        metrics.process_restarts.begin((role.name,))
         role.pidfd = os.pidfd_open(role.process.pid)
         role.started_at = time.monotonic()
         self._selector.register(role.pidfd, selectors.EVENT_READ, role)
@@ -280,6 +306,7 @@ class Launcher:
                 if role.process is None and now >= role.restart_at:
                     self._start_again(role)
             self._reap()
+            self._count_cpu()
 
     def _start_again(self, role: _Role) -> None:
         try:
@@ -287,6 +314,11 @@ class Launcher:
         except OSError as error:
             role.restart_at = time.monotonic() + _RESTART_SECONDS[-1]
             print(f"falcon: {role.name} cannot be started ({error}); trying again", file=sys.stderr)
+
+    def _count_cpu(self) -> None:
+        cpu = time.process_time()
+        metrics.process_cpu.inc(cpu - self._cpu_counted)
+        self._cpu_counted = cpu
 
     def _reap(self) -> None:
         """Adopted orphans that have ended leave no zombie. A role's own end is waited for by its name."""
@@ -302,6 +334,7 @@ class Launcher:
         role.failures = 0 if now - role.started_at > _STEADY_SECONDS else role.failures + 1
         role.restart_at = now + _RESTART_SECONDS[min(role.failures, len(_RESTART_SECONDS) - 1)]
         if not self._stopping:
+            metrics.process_restarts.labels(role.name).inc()
             print(f"falcon: {role.name} has ended ({_how(code)}); starting it again", file=sys.stderr)
 
     def _let_go(self, role: _Role) -> None:
@@ -312,7 +345,7 @@ class Launcher:
     def _stop_group(self, seconds: float) -> None:
         """First what takes commands in, then what follows, then the actors; what is left after that time is killed."""
         until = time.monotonic() + seconds
-        for name in ("serve", "project", "actors"):
+        for name in ("serve", "project", "actors", "ops"):
             running = [role for role in self._roles if role.name == name and role.process is not None]
             for role in running:
                 assert role.process is not None
@@ -333,8 +366,8 @@ class Launcher:
 
     # --- what people see ----------------------------------------------------------------------------------------------
 
-    def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket) -> None:
-        line = {"ops_url": self._url(ops)}
+    def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
+        line = {"ops_url": "" if ops is None else self._url(ops)}
         if public is not None:
             line = {"url": self._url(public), **line}
         if self._plan.command == "up":
@@ -347,7 +380,8 @@ class Launcher:
         else:
             where = f"at {line['url']}" if "url" in line else "running"
             print(
-                f"falcon {self._plan.command} is {where} (operations: {line['ops_url']}). Ctrl-C stops it.", flush=True
+                f"falcon {self._plan.command} is {where} (operations: {line['ops_url'] or 'none'}). Ctrl-C stops it.",
+                flush=True,
             )
 
     def _url(self, listening: socket.socket) -> str:

@@ -1,5 +1,6 @@
 """Processes that end together: Linux's means to leave no orphan, whatever is killed."""
 
+import contextlib
 import ctypes
 import os
 import select
@@ -10,11 +11,13 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_PR_SET_PTRACER: Final = 0x59616D61
+_PR_SET_PTRACER_ANY: Final = -1
 
 
 def _prctl(option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, value, 0, 0, 0) != 0:
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), f"prctl({option})")
 
 
@@ -23,6 +26,15 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def allow_profiling() -> None:
+    """Let processes of the same user look at this one, where the kernel (Yama) lets only ancestors do that.
+
+    Where it does not have that restriction it does not know the option, and none is needed.
+    """
+    with contextlib.suppress(OSError):
+        _prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY)
 
 
 def adopt_orphans() -> None:

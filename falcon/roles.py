@@ -12,19 +12,21 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from setproctitle import setproctitle
 
 from falcon.process import die_with_parent, tether_forks
 from falcon.settings import Settings
+from falcon.startup import begin
 
 if TYPE_CHECKING:
     import uvicorn
 
     from falcon.adapters.thespian.actors import BuildShard
     from falcon.http.app import Serving
-    from falcon.http.ops import Health
+    from falcon.telemetry.health import Health
 
 _DRAIN_SECONDS: Final = 3
 
@@ -37,12 +39,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--ops-socket", type=int)
     parser.add_argument("--ready", type=int)
     parser.add_argument("--actors-port", type=int)
+    parser.add_argument("--place", type=int, default=0)
+    parser.add_argument("--launcher", type=int)
+    parser.add_argument("--watched")
     arguments = parser.parse_args(argv)
     die_with_parent(arguments.parent)
     # Ctrl-C reaches the whole terminal; only the launcher acts on it, so that things end in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle(f"falcon: {arguments.role}")
     settings = Settings.from_env()
+    begin(settings, f"{arguments.role}-{arguments.place}")
     _ROLES[arguments.role](settings, arguments)
 
 
@@ -60,7 +66,7 @@ def serve(settings: Settings, arguments: argparse.Namespace) -> None:
     """On one machine: HTTP; and, without an actor system of its own, the actors."""
     from falcon.bootstrap import embedded
     from falcon.http.edge import Edge
-    from falcon.http.ops import Health
+    from falcon.telemetry.health import Health
 
     health = Health()
 
@@ -78,7 +84,7 @@ def api(settings: Settings, arguments: argparse.Namespace) -> None:
     """On a cluster: HTTP."""
     from falcon.bootstrap import cluster
     from falcon.http.edge import Edge
-    from falcon.http.ops import Health
+    from falcon.telemetry.health import Health
 
     health = Health()
 
@@ -97,22 +103,22 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     """On a cluster: the actors, or the way to them, for commands from the edge."""
     import uvloop
 
-    from falcon.bootstrap import cluster, configure_logging
+    from falcon.bootstrap import cluster
     from falcon.http.internal import InternalCommands
-    from falcon.http.ops import Health
+    from falcon.telemetry.health import Health
 
-    configure_logging(settings.log_level)
     health = Health()
     with _refusing("write", cluster.REFUSALS):
         internal = InternalCommands(cluster.internal_token(settings))
 
     async def serve_commands() -> None:
+        _tell(health)
         async with contextlib.AsyncExitStack() as stack:
             with _refusing("write", cluster.REFUSALS):
                 shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
             internal.shards = shards
             _started(health, arguments.ready, {})
-            await _Servers(settings, arguments, internal, "off", health, cluster.handing_over(shards)).run()
+            await _Server(arguments, internal, "off", health, cluster.handing_over(shards)).run()
 
     uvloop.run(serve_commands())
 
@@ -142,61 +148,61 @@ def _started(health: "Health", ready: int | None, credentials: object) -> None:
 def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Serving", health: "Health") -> None:
     import uvloop
 
-    from falcon.bootstrap import configure_logging
     from falcon.http.app import create_app
 
-    configure_logging(settings.log_level)
     app = create_app(edge, settings.cors_origins)
-    uvloop.run(_Servers(settings, arguments, app, "on", health).run())
+
+    async def serve_requests() -> None:
+        _tell(health)
+        await _Server(arguments, app, "on", health).run()
+
+    uvloop.run(serve_requests())
     if not health.started:
         sys.exit(1)
+
+
+def _tell(health: "Health") -> None:
+    """Let the probes know of it, and the running loop be measured."""
+    from falcon.telemetry import probes
+
+    probes.watch_loop()
+    health.tell(asyncio.get_running_loop())
 
 
 async def _nothing() -> None:
     """There is nothing to wait for before the servers close."""
 
 
-class _Servers:
-    """The public (or internal) server and, where there is a socket for it, that of the operations port.
+class _Server:
+    """The public server, or the internal one.
 
-    At SIGTERM ``before_closing`` is waited for while they serve on; then what is under way is answered.
+    At SIGTERM ``before_closing`` is waited for while it serves on; then what is under way is answered.
     """
 
     def __init__(
         self,
-        settings: Settings,
         arguments: argparse.Namespace,
         app: object,
         lifespan: str,
         health: "Health",
         before_closing: Callable[[], Awaitable[None]] = _nothing,
     ) -> None:
-        from falcon.http.ops import create_ops_app
-
         self._health = health
         self._before_closing = before_closing
-        self._servers = [(_server(app, lifespan), arguments.public_socket)]
-        if arguments.ops_socket is not None:
-            self._servers.append((_server(create_ops_app(health), "off"), arguments.ops_socket))
+        self._server = _server(app, lifespan)
+        self._handle = arguments.public_socket
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         closing: list[asyncio.Task[None]] = []
         loop.add_signal_handler(signal.SIGTERM, lambda: closing.append(loop.create_task(self._close())))
-        tasks = [asyncio.create_task(each.serve([socket.socket(fileno=handle)])) for each, handle in self._servers]
-        await tasks[0]  # public; the operations port answers until it has ended
-        self._exit()
-        await asyncio.gather(*tasks)
+        await self._server.serve([socket.socket(fileno=self._handle)])
+        self._health.draining = True
 
     async def _close(self) -> None:
         self._health.draining = True
         await self._before_closing()
-        self._exit()
-
-    def _exit(self) -> None:
-        self._health.draining = True
-        for each, _ in self._servers:
-            each.should_exit = True
+        self._server.should_exit = True
 
 
 def _server(app: object, lifespan: str) -> "uvicorn.Server":
@@ -232,44 +238,30 @@ def _server(app: object, lifespan: str) -> "uvicorn.Server":
 
 def project(settings: Settings, arguments: argparse.Namespace) -> None:
     """On one machine: the projections, in a process of their own."""
-    from falcon.bootstrap import configure_logging, embedded
+    from falcon.bootstrap import embedded
 
-    configure_logging(settings.log_level)
     _ready(arguments.ready, b"{}")
     embedded.catch_up_until(settings, _terminated())
 
 
 def stream(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: the projections as streams, and the operations port."""
+    """On a cluster: the projections as streams."""
     import threading
 
-    import uvloop
+    from falcon.bootstrap import cluster
+    from falcon.telemetry.health import Health
 
-    from falcon.bootstrap import cluster, configure_logging
-    from falcon.http.ops import Health, create_ops_app
-
-    configure_logging(settings.log_level)
     health = Health()
+    health.tell(None)
     ending = threading.Event()
 
-    async def serve_operations() -> None:
-        server = _server(create_ops_app(health), "off")
+    def end(number: int, frame: object) -> None:
+        health.draining = True
+        ending.set()
 
-        def end() -> None:
-            health.draining = True
-            ending.set()
-
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end)
-        serving = asyncio.create_task(server.serve([socket.socket(fileno=arguments.ops_socket)]))
-        started = functools.partial(_started, health, arguments.ready, {})
-        try:
-            with _refusing("project", cluster.REFUSALS):
-                await asyncio.to_thread(cluster.project_until, settings, ending, started)
-        finally:
-            server.should_exit = True
-            await serving
-
-    uvloop.run(serve_operations())
+    signal.signal(signal.SIGTERM, end)
+    with _refusing("project", cluster.REFUSALS):
+        cluster.project_until(settings, ending, functools.partial(_started, health, arguments.ready, {}))
 
 
 def _terminated() -> Callable[[], bool]:
@@ -286,11 +278,11 @@ def actors(settings: Settings, arguments: argparse.Namespace) -> None:
     tether_forks(arguments.parent)  # before anything forks
     from falcon.adapters.thespian import system as actor_system
     from falcon.adapters.thespian.actors import StartShard
-    from falcon.bootstrap import configure_logging
 
-    configure_logging(settings.log_level)
     starts = [StartShard(str(i), build) for i, build in enumerate(_shard_builds(settings))]
-    system, shards = actor_system.start(arguments.actors_port, starts)
+    system, shards = actor_system.start(
+        arguments.actors_port, starts, functools.partial(begin, settings, "supervisor-0")
+    )
     reading, writing = os.pipe()
     signal.signal(signal.SIGTERM, lambda number, frame: os.write(writing, b"\0"))
     watched = [os.pidfd_open(pid) for pid in shards.pids]
@@ -312,6 +304,29 @@ def _shard_builds(settings: Settings) -> "list[BuildShard]":
     return embedded.shard_builds(settings)
 
 
+# --- operations -------------------------------------------------------------------------------------------------------
+
+
+def ops(settings: Settings, arguments: argparse.Namespace) -> None:
+    """The operations port. In a process of its own: it answers when the others cannot, and costs them nothing."""
+    import uvloop
+
+    from falcon.http.ops import create_ops_app
+    from falcon.telemetry import probes
+    from falcon.telemetry.dispatchers import Dispatcher
+    from falcon.telemetry.pod import Pod
+
+    pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
+    server = _server(create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32)), "off")
+
+    async def serve_operations() -> None:
+        probes.watch_loop()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: setattr(server, "should_exit", True))
+        await server.serve([socket.socket(fileno=arguments.ops_socket)])
+
+    uvloop.run(serve_operations())
+
+
 _ROLES: Final[dict[str, Callable[[Settings, argparse.Namespace], None]]] = {
     "serve": serve,
     "project": project,
@@ -319,6 +334,7 @@ _ROLES: Final[dict[str, Callable[[Settings, argparse.Namespace], None]]] = {
     "api": api,
     "write": write,
     "stream": stream,
+    "ops": ops,
 }
 
 if __name__ == "__main__":

@@ -38,6 +38,11 @@ class Settings:
     body_max: int = 512 << 10
     cors_origins: tuple[str, ...] = ()
     log_level: str = "info"
+    blocking_threads: int = 4
+    ops_threads: int = 4
+    log_format: str = "auto"
+    telemetry: str = "on"
+    telemetry_dir: str = ""
     # A cluster's
     kafka: tuple[str, ...] = ()
     kafka_prefix: str = "falcon."
@@ -92,7 +97,7 @@ class Settings:
     def _wrong(self) -> list[str]:
         rules = (
             (0 <= self.http_port < 65_536, "FALCON_HTTP_PORT: must be 0 (any free one) to 65535"),
-            (0 <= self.ops_port < 65_536, "FALCON_OPS_PORT: must be 0 (any free one) to 65535"),
+            (-1 <= self.ops_port < 65_536, "FALCON_OPS_PORT: must be -1 (none), 0 (any free one) to 65535"),
             (1 <= self.partitions <= 4_096, "FALCON_PARTITIONS: must be 1 to 4096"),
             (self.system_base in SYSTEM_BASES, f"FALCON_SYSTEM_BASE: must be one of {', '.join(SYSTEM_BASES)}"),
             (self.projection in PROJECTIONS, f"FALCON_PROJECTION: must be one of {', '.join(PROJECTIONS)}"),
@@ -115,6 +120,10 @@ class Settings:
                 self.log_level in ("debug", "info", "warning", "error"),
                 "FALCON_LOG_LEVEL: must be debug, info, warning or error",
             ),
+            (1 <= self.blocking_threads <= 256, "FALCON_BLOCKING_THREADS: must be 1 to 256"),
+            (1 <= self.ops_threads <= 64, "FALCON_OPS_THREADS: must be 1 to 64"),
+            (self.log_format in ("auto", "json", "text"), "FALCON_LOG_FORMAT: must be auto, json or text"),
+            (self.telemetry in ("on", "off"), "FALCON_TELEMETRY: must be on or off"),
             (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
             (_are_addresses(self.hbase), "FALCON_HBASE: must be host:port[,host:port...], HBase's Thrift gateways"),
             (1 <= self.kafka_replicas <= 9, "FALCON_KAFKA_REPLICAS: must be 1 to 9"),

@@ -8,6 +8,7 @@ import pytest
 
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
+from falcon.telemetry.instruments import REGISTRY
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,9 +75,9 @@ def test_each_library_is_imported_in_one_folder(library: str, home: str) -> None
 
 
 def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None:
-    declared = [value for value in vars(metrics).values() if hasattr(value, "_name")]
-    assert declared
-    assert all(metric._name.startswith("falcon_") for metric in declared)
-    declaring = re.compile(r"\b(?:Counter|Gauge|Histogram|Summary)\(\s*\"")
+    assert metrics.http_seconds.name in REGISTRY
+    declaring = re.compile(r"\b(?:counter|gauge|histogram|Counter|Gauge|Histogram|Summary)\(\s*\"falcon_")
     for path in (ROOT / "falcon").rglob("*.py"):
         assert path.name == "metrics.py" or not declaring.search(path.read_text()), path
+    declared = re.findall(r"\b(?:counter|gauge|histogram)\(\s*\"(\w+)\"", Path(metrics.__file__).read_text())
+    assert all(re.fullmatch(r"falcon(_[a-z]+)+", name) for name in declared)

@@ -4,11 +4,9 @@ What is the same wherever Falcon runs is here; ``embedded`` puts it together on 
 """
 
 import asyncio
-import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Protocol
 
 import msgspec
@@ -18,6 +16,7 @@ from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
 from falcon.journal.ports import Wake
 from falcon.settings import Settings
+from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
 from falcon.write.shard import Shard, ShardLimits
@@ -49,16 +48,10 @@ class HostedGateway(CommandGateway, Protocol):
     def close(self) -> None: ...
 
 
-def configure_logging(level: str) -> None:
-    """To standard error, with a handler of our own: an actor's root logger would send each line through its system."""
-    logger = logging.getLogger("falcon")
-    logger.setLevel(level.upper())
-    logger.propagate = False
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s [{os.getpid()}] %(name)s: %(message)s"))
-    logger.handlers[:] = [handler]
-    # What the client of Kafka meets comes back as an error of the call, and is said once, by whoever made it.
-    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+@cache
+def blocking(settings: Settings) -> Dispatcher:
+    """Of this process, for calls that block and have no dispatcher of their own."""
+    return Dispatcher("blocking", threads=settings.blocking_threads, queue=256)
 
 
 def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:

@@ -35,14 +35,13 @@ from falcon.adapters.sqlite.cold import ColdFile
 from falcon.bootstrap import (
     Credentials,
     HostedGateway,
-    configure_logging,
+    blocking,
     create_account,
     edge_limits,
     shard_limits,
     start_gateway,
 )
 from falcon.http.edge import Edge
-from falcon.http.ops import Health
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
@@ -50,6 +49,10 @@ from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
 from falcon.read.store import Comparison, ReadStoreUnavailable
 from falcon.settings import Settings, WrongSettings
+from falcon.startup import begin
+from falcon.telemetry import metrics
+from falcon.telemetry.dispatchers import Dispatcher, start_thread
+from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
 from falcon.write.shard import Shard
 
@@ -74,7 +77,7 @@ async def prepare(settings: Settings) -> str:
     JournalUnavailable, ReadStoreUnavailable."""
     instance = await topics.prepare(kafka_cluster(settings), settings.kafka_replicas)
     with _hbase(settings) as hbase:
-        await asyncio.to_thread(
+        await blocking(settings).run(
             prepare_tables, hbase, settings.hbase_prefix, instance, settings.partitions, _creator(settings, hbase)
         )
     return instance
@@ -96,7 +99,7 @@ def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
 def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     """Raises KafkaError where no broker answers."""
     if settings.system_base != "simpleSystemBase":
-        configure_logging(settings.log_level)
+        begin(settings, f"shard-{index}")
     cluster = kafka_cluster(settings)
     loop = LoopThread()
     producer = Producer(cluster)
@@ -114,13 +117,14 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
         limits,
         owner=f"{host}:{settings.internal_port}/{index}, process {os.getpid()}",
         recovery_source=KafkaSource(cluster, loop),
-        background=partial(_on_a_thread, wake),
+        background=partial(_on_dispatcher, Dispatcher(f"recovery-{index}", threads=1, queue=1), wake),
+        name=str(index),
     )
     loop.call(member.join())
     return shard
 
 
-def _on_a_thread(wake: Wake, recovery: Callable[[], None]) -> None:
+def _on_dispatcher(dispatcher: Dispatcher, wake: Wake, recovery: Callable[[], None]) -> None:
     def run() -> None:
         try:
             recovery()
@@ -129,13 +133,14 @@ def _on_a_thread(wake: Wake, recovery: Callable[[], None]) -> None:
             os._exit(70)
         wake()
 
-    threading.Thread(target=run, name="falcon-recovery", daemon=True).start()
+    dispatcher.submit(run)  # a shard has one at a time
 
 
 @asynccontextmanager
 async def owning(settings: Settings, actors_port: int | None, health: Health) -> AsyncIterator[HostedGateway]:
     """Shards that own what the group assigns them; when the block is left, others have had time to take over."""
     await topics.check(kafka_cluster(settings))
+    metrics.partitions.set(settings.partitions)
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     health.ready = gateway.ready
     yield gateway
@@ -166,7 +171,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         log.warning("reads are served, commands are refused until the log is there: %s", error)
     async with AsyncExitStack() as stack:
         hbase = stack.enter_context(_hbase(settings))
-        instance = await asyncio.to_thread(_check_tables, settings, hbase, log_name)
+        instance = await blocking(settings).run(_check_tables, settings, hbase, log_name)
         owners = Owners(cluster)
         owners.start()
         stack.push_async_callback(owners.stop)
@@ -227,12 +232,7 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
         streams = [_Projecting(settings, name, hbase, loop) for name in PROJECTIONS]
-        threads = [
-            threading.Thread(target=stream.run, args=(ending,), name=f"falcon-{stream.name}", daemon=True)
-            for stream in streams
-        ]
-        for thread in threads:
-            thread.start()
+        threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
         started()
         for thread in threads:
             thread.join()
@@ -250,7 +250,7 @@ class _Projecting:
         cluster = kafka_cluster(settings)
         self._member = GroupMember(cluster, f"projection-{name}", settings.session_seconds)
         self._source = KafkaSource(cluster, loop, _IDLE_SECONDS)
-        self._tables = _tables(settings, hbase)
+        self._tables = _tables(settings, hbase, f"hbase-{name}")
         self._stream = Stream(
             name,
             PROJECTIONS[name],
@@ -275,9 +275,14 @@ class _Projecting:
         self._tables.close()
 
 
-def _tables(settings: Settings, hbase: HBase) -> HBaseTables:
+def _tables(settings: Settings, hbase: HBase, dispatcher: str = "hbase-writes") -> HBaseTables:
     return HBaseTables(
-        hbase, settings.hbase_prefix, settings.partitions, _creator(settings, hbase), settings.project_threads
+        hbase,
+        settings.hbase_prefix,
+        settings.partitions,
+        _creator(settings, hbase),
+        settings.project_threads,
+        dispatcher=dispatcher,
     )
 
 

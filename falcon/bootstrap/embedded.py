@@ -1,6 +1,5 @@
 """Falcon on one machine: the log, the snapshots and the read tables in one SQLite file."""
 
-import asyncio
 import logging
 import os
 import secrets
@@ -19,18 +18,21 @@ from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.bootstrap import (
     Credentials,
-    configure_logging,
+    blocking,
     create_account,
     edge_limits,
     shard_limits,
     start_gateway,
 )
 from falcon.http.edge import Edge
-from falcon.http.ops import Health
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
 from falcon.settings import Settings
+from falcon.startup import begin
+from falcon.telemetry import metrics
+from falcon.telemetry.dispatchers import start_thread
+from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
 from falcon.write.ownership import FixedOwnership
 from falcon.write.shard import Shard
@@ -56,20 +58,21 @@ def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
 def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     """Raises JournalUnavailable."""
     if settings.system_base != "simpleSystemBase":
-        configure_logging(settings.log_level)
+        begin(settings, f"shard-{index}")
     connection = database.connect(settings.database)
     within: Within | None = None
     if settings.projection == "inline":
-        within = InlineProjector(PROJECTIONS, SqliteTables(connection), partial(SqliteSavepoint, connection)).apply
+        within = InlineProjector(PROJECTIONS, SqliteTables(connection), partial(SqliteSavepoint, connection))
     source = SqliteSource(database.connect(settings.database))
     return Shard(
         FixedOwnership(range(index, settings.partitions, settings.shards)),
-        SqliteJournal(connection, wake, within),
+        SqliteJournal(connection, wake, within, str(index)),
         source,
         source,
         SystemClock(),
         shard_limits(settings),
         owner=f"shard {index}, process {os.getpid()}",
+        name=str(index),
     )
 
 
@@ -82,11 +85,7 @@ class CatchUpThread:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="falcon-catch-up", daemon=True)
-
-    def start(self) -> "CatchUpThread":
-        self._thread.start()
-        return self
+        self._thread = start_thread("catch-up", self._run)
 
     def stop(self) -> None:
         self._ending.set()
@@ -136,12 +135,13 @@ async def serving(
     settings: Settings, actors_port: int | None = None, health: Health | None = None
 ) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries; what it started has ended when the block is left."""
+    metrics.partitions.set(settings.partitions)
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     if health is not None:
         health.ready = gateway.ready
     read_connection = database.connect(settings.database, writable=False)
     source = SqliteSource(database.connect(settings.database, writable=False))
-    catch_up = CatchUpThread(settings).start() if settings.projection == "inline" else None
+    catch_up = CatchUpThread(settings) if settings.projection == "inline" else None
     edge = Edge(
         gateway,
         SqliteReadStore(read_connection),
@@ -153,7 +153,7 @@ async def serving(
     try:
         yield edge
         if catch_up is not None:
-            await asyncio.to_thread(catch_up.stop)
+            await blocking(settings).run(catch_up.stop)
         gateway.close()
     finally:
         read_connection.close()

@@ -148,15 +148,15 @@ def _check_name(name: str) -> None:
 
 def _settings() -> "Settings":
     """Raises Fault."""
-    from falcon.bootstrap import configure_logging
     from falcon.settings import Settings, WrongSettings
+    from falcon.telemetry import logs
 
     try:
         settings = Settings.from_env()
         settings.require("kafka", "hbase")
     except WrongSettings as fault:
         raise Fault("; ".join(str(fault).splitlines())) from fault
-    configure_logging(settings.log_level)
+    logs.configure("cli", settings.log_level, "auto")
     return settings
 
 

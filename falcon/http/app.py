@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -15,11 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.http import docs
 from falcon.http.edge import Edge
+from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
 from falcon.http.operations import OPERATIONS, Handler
 from falcon.http.problems import Problem
 from falcon.http.wire import problem_answer
 from falcon.read.store import ReadStoreUnavailable
+from falcon.telemetry import tracing
 
 log = logging.getLogger("falcon.http")
 
@@ -39,7 +42,7 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
     resources = _resources()
     routes = [Route(path, resource) for path, resource in resources.items()]
     documents = {"/openapi.json": _openapi, "/docs": _docs, "/": _index}
-    routes += [Route(path, _Document(render)) for path, render in documents.items()]
+    routes += [Route(path, _Document(path, render)) for path, render in documents.items()]
 
     def lifespan(app: Any) -> AbstractAsyncContextManager[None]:
         return _Lifespan(serving(), list(resources.values()))
@@ -64,22 +67,28 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
 
 
 class _Faults:
-    """The outermost layer: our own faults are answered with 500 and logged, once."""
+    """The outermost layer: our own faults are answered with 500 and logged, once; and every request is measured."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._meter = Meter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = time.monotonic()
+        self._meter.began()
         try:
             await self._app(scope, receive, send)
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
+            scope[STATUS] = 500
             problem = Problem(500, "internal", "This is a fault of Falcon's; it has been logged.")
             with contextlib.suppress(RuntimeError):  # the answer had begun: then it ends short, which clients notice
                 await problem_answer(problem)(scope, receive, send)
+        finally:
+            self._meter.ended(scope, time.monotonic() - began)
 
 
 class _Lifespan(AbstractAsyncContextManager[None]):
@@ -103,7 +112,8 @@ class _Resource:
 
     edge: Edge
 
-    def __init__(self) -> None:
+    def __init__(self, path: str) -> None:
+        self.path = path
         self.handlers: dict[str, Handler] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -121,6 +131,8 @@ class _Resource:
             answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
         except ClientDisconnect:
             return
+        tracing.leave(getattr(answer, "status", 200))
+        scope[STATUS] = getattr(answer, "status", 200)  # what is streamed begins well
         await answer(scope, receive, send)
 
     def _not_allowed(self, method: str) -> Problem:
@@ -130,22 +142,25 @@ class _Resource:
 def _resources() -> dict[str, _Resource]:
     resources: dict[str, _Resource] = {}
     for operation in OPERATIONS:
-        resources.setdefault(operation.path, _Resource()).handlers[operation.method] = operation.handler
+        resources.setdefault(operation.path, _Resource(operation.path)).handlers[operation.method] = operation.handler
     return resources
 
 
 class _Document:
     """A page for people or tools, the same for everybody."""
 
-    def __init__(self, render: Callable[[Request], Response]) -> None:
+    def __init__(self, path: str, render: Callable[[Request], Response]) -> None:
+        self.path = path
         self._render = render
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         answer: ASGIApp
         if request.method in ("GET", "HEAD"):
+            scope[STATUS] = 200
             answer = self._render(request)
         else:
+            scope[STATUS] = 405
             answer = problem_answer(_not_allowed(request.method, ["GET", "HEAD"]))
         await answer(scope, receive, send)
 
@@ -170,6 +185,7 @@ def _index(request: Request) -> Response:
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
+        scope[STATUS] = 404
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.")
         await problem_answer(problem)(scope, receive, send)
     else:

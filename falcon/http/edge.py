@@ -23,7 +23,7 @@ from falcon.http.wire import Headers, decode_body, read_body
 from falcon.read.models import Access, AccountRow
 from falcon.read.pages import Pages
 from falcon.read.store import ReadStore, ReadStoreUnavailable
-from falcon.telemetry import metrics
+from falcon.telemetry import metrics, tracing
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
 
@@ -103,6 +103,7 @@ class Edge:
         self._callers: dict[bytes, _Caller] = {}
         self._store_away = False
         self._looking: asyncio.Task[None] | None = None
+        self._asked: set[str] = set()
         self._keys: OrderedDict[tuple[int, str], tuple[int, float]] = OrderedDict()
 
     # --- who asks -----------------------------------------------------------------------------------------------------
@@ -110,6 +111,9 @@ class Edge:
     async def call(self, request: Request) -> Call:
         """Raises Problem 401, 503; and waits for the position that the request asks for."""
         headers: Headers = dict(request.scope["headers"])
+        scope = request.scope
+        name = f"{scope['method']} {scope['endpoint'].path}"
+        tracing.enter(name, headers.get(b"traceparent"), headers.get(b"idempotency-key"))
         account = await self._caller(headers.get(b"authorization", b""))
         call = Call(request, headers, account)
         position = headers.get(b"falcon-position")
@@ -213,20 +217,27 @@ class Edge:
         return Told(accepted.answer, partition, offset, headers)
 
     async def _ask(self, call: Call, command: Command) -> Accepted:
-        reply = await self.gateway.ask(self._envelope(call, command))
-        if type(reply) is Accepted:
-            metrics.accepted.inc()
+        envelope = self._envelope(call, command)
+        name = type(command).__name__
+        if name not in self._asked:
+            self._asked.add(name)
+            metrics.commands.begin(*((name, outcome) for outcome in metrics.FAILURES))
+        began = time.monotonic()
+        reply = await self.gateway.ask(envelope)
+        metrics.command_seconds.labels(name).observe(time.monotonic() - began)
+        if isinstance(reply, Accepted):
+            metrics.commands.labels(name, "accepted").inc()
             return reply
         if isinstance(reply, Rejected):
-            metrics.rejected.inc()
+            metrics.commands.labels(name, "rejected").inc()
             if isinstance(reply.rejection, NotYetReadable):
                 raise NotReadableYet(reply.partition, reply.offset)
             problem = from_rejection(reply.rejection)
             if reply.replayed:
                 problem.headers = (_REPLAYED,)
             raise problem
-        metrics.unavailable.inc()
-        raise from_unavailable(reply)  # type: ignore[arg-type]
+        metrics.commands.labels(name, reply.reason).inc()
+        raise from_unavailable(reply)
 
     def _envelope(self, call: Call, command: Command) -> CommandEnvelope:
         key = self.key(call)
@@ -244,6 +255,7 @@ class Edge:
             key,
             fingerprint,
             len(call.body) + 200,
+            tracing.traceparent(),
         )
 
     def _refuse_reused(self, account_id: int, key: str, fingerprint: int, now: float) -> None:

@@ -1,46 +1,253 @@
-"""The operations port: health and metrics. Nothing here is for the public."""
+"""The operations port: health, metrics, and a look inside. Nothing here is for the public.
 
-from collections.abc import Callable
+Everything blocks and runs on a dispatcher of this port's own, which bounds how much can be asked at once.
+"""
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from falcon.http import inside
+from falcon.http.problems import Problem
+from falcon.http.wire import Answer, decode_query, json_value, problem_answer
+from falcon.telemetry.dispatchers import Dispatcher, Saturated
+from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, Measured
+from falcon.telemetry.heap import Heaps
+from falcon.telemetry.probes import NoAnswer
+from falcon.telemetry.profile import NoProfile, record
 
-class Health:
-    """What the probes ask. ``ready`` is asked each time: it can serve now."""
+_PROFILE_SECONDS_MAX: Final = 60
+_MEDIA: Final = {"flamegraph": "image/svg+xml", "speedscope": "application/json", "raw": "text/plain; charset=utf-8"}
 
-    def __init__(self) -> None:
-        self.started = False
-        self.draining = False
-        self.ready: Callable[[], bool] = lambda: True
+ProfileFormat: TypeAlias = Literal["flamegraph", "speedscope", "raw"]
 
 
-def create_ops_app(health: Health) -> Starlette:
-    async def livez(request: Request) -> Response:
-        """The loop answers; that is what a restart could mend."""
+class Pod(Protocol):
+    """The process tree that is looked at; see ``telemetry.pod``."""
+
+    def health(self) -> dict[str, dict[str, bool]]: ...
+
+    def metrics(self, content_type: str) -> bytes: ...
+
+    def measured(self) -> list[Measured]: ...
+
+    def processes(self) -> dict[str, int]: ...
+
+    def answering(self) -> list[str]: ...
+
+    def ask(self, process: str, what: str, arguments: Mapping[str, str] = ..., seconds: float = ...) -> Any: ...
+
+
+class _OfProcess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    process: str | None = None
+
+
+class _OfHeap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    process: str | None = None
+    since: int | None = None
+
+
+class _OfProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    process: str | None = None
+    seconds: int = 10
+    format: ProfileFormat = "flamegraph"
+    idle: bool = False
+
+
+def create_ops_app(pod: Pod, dispatcher: Dispatcher) -> Starlette:
+    looking = _Looking(pod)
+    pages: dict[str, Callable[[Request], Response | Answer]] = {
+        "/livez": looking.live,
+        "/startupz": looking.started,
+        "/readyz": looking.ready,
+        "/metrics": looking.metrics,
+        "/debug": looking.index,
+        "/debug/dispatchers": looking.dispatchers,
+        "/debug/mailboxes": looking.mailboxes,
+        "/debug/shards": looking.shards,
+        "/debug/stacks": looking.stacks,
+        "/debug/heap": looking.heap,
+        "/debug/profile": looking.profile,
+    }
+    return Starlette(routes=[Route(path, _endpoint(page, dispatcher)) for path, page in pages.items()])
+
+
+def _endpoint(page: Callable[[Request], Response | Answer], dispatcher: Dispatcher) -> Any:
+    async def endpoint(request: Request) -> Response | Answer:
+        try:
+            return await dispatcher.run(page, request)
+        except Problem as problem:
+            return problem_answer(problem)
+        except Saturated:
+            return problem_answer(Problem(503, "overloaded", "Too much is asked at once.", retry_after=1))
+
+    return endpoint
+
+
+class _Looking:
+    def __init__(self, pod: Pod) -> None:
+        self._pod = pod
+        self._heaps = Heaps()
+        self._profiling = False
+
+    # --- health -------------------------------------------------------------------------------------------------------
+
+    def live(self, request: Request) -> Response:
+        """The event loops answer; when one does not, a restart could mend it."""
+        stuck = [name for name, said in self._pod.health().items() if not said.get("live")]
+        return PlainTextResponse("ok") if not stuck else PlainTextResponse(f"{', '.join(stuck)} does not answer", 503)
+
+    def started(self, request: Request) -> Response:
+        said = self._pod.health().values()
+        return PlainTextResponse("ok") if any(s.get("started") for s in said) else PlainTextResponse("starting", 503)
+
+    def ready(self, request: Request) -> Response:
+        """It can serve now: one of the processes that share the port can, and none is on its way out."""
+        said = self._pod.health().values()
+        if not any(each.get("started") for each in said):
+            return PlainTextResponse("starting", 503)
+        if any(each.get("draining") for each in said):
+            return PlainTextResponse("draining", 503)
+        if not any(each.get("ready") for each in said):
+            return PlainTextResponse("the shards are recovering", 503)
         return PlainTextResponse("ok")
 
-    async def readyz(request: Request) -> Response:
-        if not health.started:
-            return PlainTextResponse("starting", 503)
-        if health.draining:
-            return PlainTextResponse("draining", 503)
-        return PlainTextResponse("ok") if health.ready() else PlainTextResponse("the shards are recovering", 503)
+    # --- metrics ------------------------------------------------------------------------------------------------------
 
-    async def startupz(request: Request) -> Response:
-        return PlainTextResponse("ok") if health.started else PlainTextResponse("starting", 503)
+    def metrics(self, request: Request) -> Response:
+        content_type = _acceptable(request.headers.get("accept", ""))
+        if content_type is None:
+            raise Problem(406, "not_acceptable", f"/metrics comes as {TEXT}, as {OPENMETRICS} and as {PROTOBUF}.")
+        return Response(self._pod.metrics(content_type), headers={"content-type": content_type})
 
-    async def metrics(request: Request) -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    # --- a look inside ------------------------------------------------------------------------------------------------
 
-    return Starlette(
-        routes=[
-            Route("/livez", livez),
-            Route("/readyz", readyz),
-            Route("/startupz", startupz),
-            Route("/metrics", metrics),
-        ]
-    )
+    def index(self, request: Request) -> Response | Answer:
+        pages = ["dispatchers", "mailboxes", "shards", "stacks", "heap", "profile?seconds=10"]
+        links = [{"page": f"/debug/{page}"} for page in pages]
+        return self._page(request, "Inside Falcon", {"pages": links, "processes": self._processes_table()})
+
+    def dispatchers(self, request: Request) -> Response | Answer:
+        decode_query(request, _OfProcess)
+        return self._page(request, "Dispatchers", {"dispatchers": inside.dispatchers(self._pod.measured())})
+
+    def mailboxes(self, request: Request) -> Response | Answer:
+        decode_query(request, _OfProcess)
+        measured = self._pod.measured()
+        tables = {"mailboxes": inside.mailboxes(measured), "actors": inside.actors(measured)}
+        return self._page(request, "Mailboxes", tables)
+
+    def shards(self, request: Request) -> Response | Answer:
+        """What every process that hosts shards says of them; a process without any does not know the question."""
+        said = self._asked("shards", decode_query(request, _OfProcess).process)
+        tables: dict[str, Any] = {"partitions": []}
+        for process, answer in said.items():
+            if isinstance(answer, list):
+                tables["partitions"] += [{"process": process, **row} for row in answer]
+        return self._page(request, "Shards", tables)
+
+    def stacks(self, request: Request) -> Response | Answer:
+        said = self._asked("stacks", decode_query(request, _OfProcess).process)
+        if _wants_json(request):
+            return json_value(200, said)
+        return PlainTextResponse(inside.stacks_text(said))
+
+    def heap(self, request: Request) -> Response | Answer:
+        query = decode_query(request, _OfHeap)
+        process = self._process(query.process)
+        before = self._heaps.get(query.since, process)
+        if query.since is not None and before is None:
+            raise Problem(404, "not_found", f"There is no heap {query.since} of {process} any more; ask without since.")
+        try:
+            counted = self._pod.ask(process, "heap", {}, 30.0)
+        except NoAnswer as error:
+            raise Problem(503, "unavailable", f"{error}.", retry_after=1) from error
+        number = self._heaps.keep(process, counted)
+        rows = inside.heap(counted, before)
+        summary = {name: value for name, value in counted.items() if name != "classes"}
+        shown = {"heap": [{"process": process, "number": number, "since": query.since, **summary}], "classes": rows}
+        return self._page(request, f"Heap of {process}", shown, refreshes=False)
+
+    def profile(self, request: Request) -> Response:
+        query = decode_query(request, _OfProfile)
+        if not 1 <= query.seconds <= _PROFILE_SECONDS_MAX:
+            rule = f"must be 1 to {_PROFILE_SECONDS_MAX}"
+            raise Problem(422, "invalid", f"seconds: {rule}")
+        process = self._process(query.process)
+        if self._profiling:
+            raise Problem(409, "busy", "Another profile is being made; one at a time.", retry_after=query.seconds)
+        self._profiling = True
+        try:
+            pid = self._pod.processes()[process]
+            made = record(pid, query.seconds, format=query.format, idle=query.idle)
+        except (NoProfile, KeyError) as error:
+            raise Problem(503, "unavailable", f"No profile of {process}: {error}.") from error
+        finally:
+            self._profiling = False
+        return Response(made, media_type=_MEDIA[query.format])
+
+    def _asked(self, what: str, process: str | None) -> dict[str, Any]:
+        """What each process says, or the one that was named; of one that does not answer, why."""
+        said: dict[str, Any] = {}
+        for name in [self._process(process)] if process is not None else self._pod.answering():
+            try:
+                said[name] = self._pod.ask(name, what)
+            except NoAnswer as error:
+                said[name] = str(error)
+        return said
+
+    def _process(self, name: str | None) -> str:
+        """Raises Problem 404. Without a name: the first that serves."""
+        processes = self._pod.processes()
+        if name is None:
+            return next(iter(self._pod.health()), next(iter(processes), ""))
+        if name not in processes:
+            raise Problem(404, "not_found", f"There is no process {name[:64]!r}; there are {', '.join(processes)}.")
+        return name
+
+    def _processes_table(self) -> list[dict[str, Any]]:
+        return [{"process": name, "pid": pid} for name, pid in self._pod.processes().items()]
+
+    def _page(
+        self, request: Request, title: str, tables: dict[str, Any], *, refreshes: bool = True
+    ) -> Response | Answer:
+        if _wants_json(request):
+            return json_value(200, tables)
+        return HTMLResponse(inside.page(title, tables, refreshes=refreshes))
+
+
+def _wants_json(request: Request) -> bool:
+    """A browser says that it likes HTML; everybody else gets JSON."""
+    return "text/html" not in request.headers.get("accept", "")
+
+
+_MEDIA_RANGE: Final = re.compile(r"\s*([^;,\s]+)\s*((?:;[^,]*)?)")
+
+
+def _acceptable(accept: str) -> str | None:
+    """The best of our three formats for an Accept header, by its weights and then in its order; None for none."""
+    ranges = [(match[1].lower(), _weight(match[2])) for match in _MEDIA_RANGE.finditer(accept or "*/*")]
+    for media, weight in sorted(ranges, key=lambda each: -each[1]):
+        if weight <= 0:
+            continue
+        if media == "application/vnd.google.protobuf":
+            return PROTOBUF
+        if media == "application/openmetrics-text":
+            return OPENMETRICS
+        if media in ("text/plain", "text/*", "*/*"):
+            return TEXT
+    return None
+
+
+def _weight(parameters: str) -> float:
+    found = re.search(r";\s*q=([^;,\s]*)", parameters)
+    try:
+        return float(found[1]) if found else 1.0
+    except ValueError:
+        return 0.0

@@ -37,6 +37,7 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     event: msgspec.Raw
     command: CommandRef | None = None
     answer: Answer | Rejection | None = None
+    trace: str | None = None
 
 
 _NAMES: Final[dict[type[Any], tuple[str, int]]] = {
@@ -71,7 +72,7 @@ def encode(envelope: Envelope) -> bytes:
     """The envelope but for its partition, epoch and n, which the log itself keeps."""
     name, version = _NAMES[type(envelope.event)]
     body = msgspec.Raw(_encoder.encode(envelope.event))
-    return _encoder.encode(_Record(name, version, envelope.at, body, envelope.command, envelope.answer))
+    return _encoder.encode(_Record(name, version, envelope.at, body, envelope.command, envelope.answer, envelope.trace))
 
 
 def decode(data: bytes, partition: Partition, offset: int, epoch: int, n: int) -> Recorded:
@@ -87,7 +88,9 @@ def decode(data: bytes, partition: Partition, offset: int, epoch: int, n: int) -
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(f"the record does not decode: {error}", partition, Position(offset, epoch, n)) from error
-    return Recorded(offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer))
+    return Recorded(
+        offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer, record.trace)
+    )
 
 
 def names() -> dict[str, int]:

@@ -49,7 +49,7 @@ class Envelope(msgspec.Struct, frozen=True):
     """``n`` counts the events of ``epoch``; ``at`` is the owner's clock, never going back within a partition.
 
     ``command`` stands on the first event of a keyed command only. ``answer`` is what its sender was told, where the
-    event alone does not say it.
+    event alone does not say it. ``trace``: the traceparent of the request that led to it.
     """
 
     partition: Partition
@@ -59,6 +59,7 @@ class Envelope(msgspec.Struct, frozen=True):
     event: Event
     command: CommandRef | None = None
     answer: Answer | Rejection | None = None
+    trace: str | None = None
 
 
 class Recorded(msgspec.Struct, frozen=True):

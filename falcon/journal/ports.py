@@ -118,6 +118,9 @@ class EventSource(Protocol):
     def end(self) -> Cursor:
         """Behind everything that is there now, to measure by: only what a read gives can be read on from."""
 
+    def behind(self, cursor: Cursor) -> int:
+        """About how many events follow the cursor, as far as the last read has shown: nobody has to wait for it."""
+
     def wait(self, seconds: float) -> None:
         """Until there may be something new, or the time is over."""
 

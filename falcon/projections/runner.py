@@ -1,11 +1,13 @@
 """Runners: they bring the read tables to where the log stands, and keep them there."""
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from falcon.journal.envelope import Cursor, Recorded
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
+from falcon.projections.lag import TIMELINE, Lag, readable
 from falcon.projections.projection import Project
 from falcon.read.store import ProjectionTables, ReadStoreUnavailable, StaleProjector, Write
 from falcon.telemetry import metrics
@@ -33,9 +35,11 @@ class InlineProjector:
         self._projections = projections
         self._tables = tables
         self._savepoint = savepoint
+        self._applied: set[str] = set()
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
+        self._applied.clear()
         for name, project in self._projections.items():
             savepoint = self._savepoint()
             try:
@@ -43,10 +47,17 @@ class InlineProjector:
                     writes = [write for envelope in envelopes for write in project(envelope)]
                     self._tables.apply(name, before, after, writes)
                     metrics.projected_events.labels(name).inc(len(envelopes))
+                    self._applied.add(name)
                 savepoint.release()
             except Exception as error:  # the projection's own fault, whatever it is, must not lose the message
                 savepoint.rollback()
+                self._applied.discard(name)
                 _stop(self._tables, name, error)
+
+    def committed(self, appends: Sequence[Append]) -> None:
+        """What was applied last is durable."""
+        if TIMELINE in self._applied:
+            readable(envelope for append in appends for envelope in append.envelopes)
 
 
 class Savepoint(Protocol):
@@ -64,6 +75,7 @@ class CatchUp:
         self._projections = projections
         self._source = source
         self._tables = tables
+        self._lags = {name: Lag(name) for name in projections}
 
     def step(self) -> int:
         """Returns how many events were applied. Raises nothing: what fails is said, and tried again next time."""
@@ -75,10 +87,17 @@ class CatchUp:
             metrics.projection_stopped.labels(name).set(stopped)
             cursor = self._tables.cursor(name)
             events, after = self._source.read(cursor, _BATCH_EVENTS)
-            metrics.projection_lag.labels(name).set(len(events))
+            lag = self._lags[name]
+            lag.behind(self._source.behind(cursor))
             if not events:
+                lag.caught_up()
                 return 0
+            lag.read(events)
+            began = time.monotonic()
             self._tables.apply(name, cursor, after, project_all(name, project, events))
+            seconds = time.monotonic() - began
+            lag.applied(events, {recorded.envelope.partition for recorded in events}, seconds)
+            lag.behind(self._source.behind(after))
             metrics.projected_events.labels(name).inc(len(events))
             if stopped:
                 self._tables.stopped(name, None)

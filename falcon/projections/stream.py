@@ -14,6 +14,7 @@ from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import EventSource, JournalUnavailable
+from falcon.projections.lag import Lag
 from falcon.projections.projection import Project
 from falcon.read.store import ReadStoreUnavailable, StaleProjector, StreamTables, Write
 from falcon.telemetry import metrics
@@ -61,6 +62,7 @@ class Stream:
         self._stopped: dict[Partition, float] = {}  # since when
         self._look_again_at = 0.0
         self._applied = metrics.projected_events.labels(name)
+        self._lag = Lag(name)
 
     def run(self, ending: threading.Event) -> None:
         """Raises nothing: what fails is said, and tried again."""
@@ -99,9 +101,12 @@ class Stream:
         except Undecodable as error:
             self._stop(error.partition, error.at, str(error))
             return 0
+        self._lag.read(events)
         began = self._monotonic()
         count = self._apply(events, {p: at for p, at in after.items() if at != going[p]})
         self._wrote_seconds = self._monotonic() - began
+        self._lag.applied(events, (p for p in after if p not in self._stopped), self._wrote_seconds)
+        self._lag.behind(self._source.behind(self._cursor))
         return count
 
     def _follow_assignment(self) -> None:

@@ -1,32 +1,128 @@
-"""Every metric of Falcon, declared in one place. Labels are few: never a room, an account or a message."""
+"""Every metric of Falcon, declared in one place; docs/metrics.md is generated from here.
 
-from prometheus_client import Counter, Gauge, Histogram
+One without labels is declared as its only value. Labels are few and what they can be is bounded: never a room, an
+account or a message. Beside each histogram stands its maximum of the last minute.
+"""
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+from falcon.telemetry.instruments import SIZES, Counter, Gauge, Histogram, counter, gauge, histogram
 
-http_requests = Counter("falcon_http_requests", "Requests answered, by status class.", ["status"])
-commands = Counter("falcon_commands", "Commands answered by the write side, by outcome.", ["outcome"])
-batch_commands = Histogram("falcon_batch_commands", "Commands that crossed to a shard together.", buckets=_SIZES)
-mailbox_size = Gauge("falcon_mailbox_size", "Commands queued for a shard and not yet answered.", ["shard"])
-mailbox_rejections = Counter("falcon_mailbox_rejections", "Commands refused because a mailbox was full.", ["shard"])
+__all__ = ["Counter", "Gauge", "Histogram"]
 
-commit_seconds = Histogram("falcon_journal_commit_seconds", "A durable commit of the journal.", buckets=_SECONDS)
-commit_events = Histogram("falcon_journal_commit_events", "Events that became durable together.", buckets=_SIZES)
-append_failures = Counter("falcon_journal_append_failures", "Appends fenced or of unknown outcome.", ["outcome"])
+# --- HTTP -------------------------------------------------------------------------------------------------------------
 
-aggregates = Gauge("falcon_aggregates_in_memory", "Rooms and accounts that a shard holds in memory.")
-passivations = Counter("falcon_passivations", "Aggregates that left memory because they were not used.")
-checkpoints = Counter("falcon_checkpoints", "Checkpoints of partitions written.")
-recoveries = Counter("falcon_recoveries", "Partitions taken over and recovered.")
-recovery_events = Counter("falcon_recovery_events", "Events read from the log's tail in recoveries.")
-recovery_seconds = Histogram("falcon_recovery_seconds", "Takeover and recovery of a group of partitions.")
+http_seconds = histogram(
+    "falcon_http_request_seconds", "From a request's head to the last byte of its answer.", ("route", "method")
+)
+http_requests = counter("falcon_http_requests", "Requests answered, by class of status.", ("route", "method", "status"))
+http_in_flight = gauge("falcon_http_requests_in_flight", "Requests that are being answered.").labels()
 
-projected_events = Counter("falcon_projected_events", "Events applied to the read tables.", ["projection"])
-projection_stopped = Gauge("falcon_projection_stopped", "1 while a projection has stopped at an error.", ["projection"])
-projection_lag = Gauge("falcon_projection_lag_events", "Events that a projection has yet to apply.", ["projection"])
+# --- commands and messages --------------------------------------------------------------------------------------------
 
-# Children are looked up once: that is dear enough to matter for each message.
-accepted = commands.labels("accepted")
-rejected = commands.labels("rejected")
-unavailable = commands.labels("unavailable")
+commands = counter("falcon_commands", "Commands answered to whoever sent them, by outcome.", ("command", "outcome"))
+command_seconds = histogram(
+    "falcon_command_seconds", "From a command's acceptance at the edge to its reply.", ("command",)
+)
+message_seconds = histogram(
+    "falcon_message_seconds",
+    "The life of an event from the moment that its aggregate decided it: to durable, to readable, to pushed.",
+    ("stage",),
+)
+
+FAILURES = ("overloaded", "expired", "unavailable", "outcome_unknown", "not_mine")
+
+# --- mailboxes and actors ---------------------------------------------------------------------------------------------
+
+mailbox_size = gauge("falcon_mailbox_size", "Commands queued for a shard or being carried out there.", ("shard",))
+mailbox_bound = gauge("falcon_mailbox_bound", "The size at which a mailbox refuses.", ("shard",))
+mailbox_oldest = gauge(
+    "falcon_mailbox_oldest_seconds", "Age of the oldest command without a reply.", ("shard",), across="max"
+)
+mailbox_rejections = counter("falcon_mailbox_rejections", "Commands refused because a mailbox was full.", ("shard",))
+batch_commands = histogram("falcon_batch_commands", "Commands that crossed to a shard together.", range_=SIZES).labels()
+mailbox_seconds = histogram(
+    "falcon_mailbox_seconds", "Time in the mailbox: of the first of a batch, until its actor took it up.", ("actor",)
+)
+actor_seconds = histogram("falcon_actor_processing_seconds", "An actor's work on one message.", ("actor",))
+actor_errors = counter("falcon_actor_errors", "Messages at which an actor failed; its process ends then.", ("actor",))
+actor_restarts = counter("falcon_actor_restarts", "Actors started again after they had ended.", ("actor",))
+dead_letters = counter("falcon_dead_letters", "Messages to actors that were not there any more.").labels()
+
+# --- the journal ------------------------------------------------------------------------------------------------------
+
+commit_seconds = histogram(
+    "falcon_journal_commit_seconds", "An append of the journal, until it was durable or failed."
+).labels()
+commit_events = histogram("falcon_journal_commit_events", "Events that became durable together.", range_=SIZES).labels()
+append_failures = counter("falcon_journal_append_failures", "Appends fenced or of unknown outcome.", ("outcome",))
+appends_in_flight = gauge(
+    "falcon_journal_appends_in_flight", "Appends submitted and not yet known to be durable.", ("shard",)
+)
+append_oldest = gauge("falcon_journal_oldest_append_seconds", "Age of the oldest of these.", ("shard",), across="max")
+
+# --- aggregates and partitions ----------------------------------------------------------------------------------------
+
+partitions = gauge("falcon_partitions", "Partitions of the log; each must have an owner.", across="max").labels()
+partitions_owned = gauge("falcon_partitions_owned", "Partitions that are served here.", ("shard",))
+partitions_assigned = gauge("falcon_partitions_assigned", "Partitions that should be.", ("shard",))
+ownership_changes = counter(
+    "falcon_ownership_changes", "Partitions taken over, lost to another owner, or left.", ("change",)
+)
+aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
+aggregate_loads = histogram(
+    "falcon_aggregate_load_seconds", "Reading a room or account that was not in memory, from snapshot and log."
+).labels()
+passivations = counter("falcon_passivations", "Aggregates that left memory because they were not used.").labels()
+checkpoints = counter("falcon_checkpoints", "Checkpoints of partitions written.").labels()
+snapshots = counter("falcon_snapshots", "Snapshots of aggregates written with them.").labels()
+recoveries = counter("falcon_recoveries", "Partitions taken over and recovered.").labels()
+recovery_events = counter("falcon_recovery_events", "Events read from the log's tail in recoveries.").labels()
+recovery_seconds = histogram("falcon_recovery_seconds", "Takeover and recovery of a group of partitions.").labels()
+
+# --- projections and the read tables ----------------------------------------------------------------------------------
+
+projected_events = counter("falcon_projected_events", "Events applied to the read tables.", ("projection",))
+projection_seconds = histogram("falcon_projection_batch_seconds", "Writing a batch of events.", ("projection",))
+projection_stopped = gauge(
+    "falcon_projection_stopped", "1 while a projection has stopped at an error.", ("projection",), across="max"
+)
+projection_lag = gauge("falcon_projection_lag_events", "Events that a projection has yet to apply.", ("projection",))
+projection_lag_seconds = gauge(
+    "falcon_projection_lag_seconds", "Age of the oldest of these; 0 without any.", ("projection",), across="max"
+)
+read_seconds = histogram("falcon_read_seconds", "A call of the read store.", ("call",))
+read_failures = counter("falcon_read_failures", "Calls of the read store that failed.", ("call",))
+
+# --- dispatchers ------------------------------------------------------------------------------------------------------
+
+dispatcher_threads_max = gauge("falcon_dispatcher_threads_max", "Threads that a dispatcher may have.", ("dispatcher",))
+dispatcher_threads = gauge("falcon_dispatcher_threads", "Threads that it has.", ("dispatcher",))
+dispatcher_active = gauge("falcon_dispatcher_threads_active", "Threads that are at work.", ("dispatcher",))
+dispatcher_all_active = counter(
+    "falcon_dispatcher_all_active_seconds", "Time in which all threads were at work.", ("dispatcher",)
+)
+dispatcher_queue = gauge("falcon_dispatcher_queue_size", "Tasks that wait for a thread.", ("dispatcher",))
+dispatcher_bound = gauge("falcon_dispatcher_queue_bound", "The number at which it refuses.", ("dispatcher",))
+dispatcher_oldest = gauge(
+    "falcon_dispatcher_oldest_seconds", "How long the oldest of them has waited.", ("dispatcher",), across="max"
+)
+dispatcher_wait = histogram("falcon_dispatcher_queue_seconds", "A task's time in the queue.", ("dispatcher",))
+dispatcher_run = histogram("falcon_dispatcher_run_seconds", "A task's time on a thread.", ("dispatcher",))
+dispatcher_completed = counter(
+    "falcon_dispatcher_tasks_completed", "Tasks done, failed ones included.", ("dispatcher",)
+)
+dispatcher_rejections = counter(
+    "falcon_dispatcher_rejections", "Tasks refused because too many waited.", ("dispatcher",)
+)
+
+# --- the process ------------------------------------------------------------------------------------------------------
+
+process_cpu = counter("falcon_process_cpu_seconds", "User and system time.", across="process").labels()
+loop_delay = histogram(
+    "falcon_event_loop_delay_seconds", "How much later than asked for the event loop called.", across="process"
+)
+gc_collections = counter("falcon_gc_collections", "Runs of the garbage collector.", ("generation",), across="process")
+gc_seconds = counter(
+    "falcon_gc_pause_seconds", "Time in which it held everything up.", ("generation",), across="process"
+)
+process_restarts = counter("falcon_process_restarts", "Processes started again after they had ended.", ("role",))
+log_lines = counter("falcon_log_lines", "Lines logged.", ("level",))

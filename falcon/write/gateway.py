@@ -62,7 +62,8 @@ def _hashed(text: str, partitions: int) -> Partition:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) % partitions
 
 
-_Pending: TypeAlias = "tuple[CommandEnvelope, asyncio.Future[Reply]]"
+# With the time since which it waits.
+_Pending: TypeAlias = "tuple[CommandEnvelope, asyncio.Future[Reply], float]"
 
 
 class _Away(msgspec.Struct, eq=False):
@@ -97,6 +98,8 @@ class Lane:
         self._flush_scheduled = False
         self._sweep_scheduled = False
         metrics.mailbox_size.labels(name).set_function(lambda: self._size)
+        metrics.mailbox_bound.labels(name).set(bound)
+        metrics.mailbox_oldest.labels(name).set_function(self._oldest)
         self._rejections = metrics.mailbox_rejections.labels(name)
 
     def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
@@ -107,7 +110,7 @@ class Lane:
             return reply
         self._size += 1
         self._bytes += envelope.size
-        self._queue.append((envelope, reply))
+        self._queue.append((envelope, reply, time.monotonic()))
         self._schedule_flush()
         if not self._sweep_scheduled:
             self._sweep_scheduled = True
@@ -118,6 +121,13 @@ class Lane:
     def busy(self) -> bool:
         """Something is queued or away."""
         return self._size > 0
+
+    def _oldest(self) -> float:
+        """Age of the oldest command without a reply. Asked from another thread, so things may change meanwhile."""
+        queued = list(self._queue)[:1]
+        away = [pending for batch in list(self._away.values()) for pending in list(batch.waiting.values())[:1]]
+        oldest = min((since for _, _, since in (*queued, *away)), default=None)
+        return 0.0 if oldest is None else time.monotonic() - oldest
 
     def replied(self, batch_reply: BatchReply) -> None:
         """Some replies of a batch are there; ones for a batch that was given up come too late and are dropped."""
@@ -142,7 +152,7 @@ class Lane:
         self._schedule_flush()
 
     def _resolve(self, pending: _Pending, value: Reply) -> None:
-        envelope, reply = pending
+        envelope, reply, _ = pending
         self._size -= 1
         self._bytes -= envelope.size
         if not reply.done():  # a caller that gave up waiting has cancelled it
@@ -161,7 +171,7 @@ class Lane:
         size = 0
         while self._queue and len(commands) < _BATCH_COMMANDS_MAX and size < _BATCH_BYTES_MAX:
             pending = self._queue.popleft()
-            envelope, reply = pending
+            envelope, reply, _ = pending
             if reply.cancelled():
                 self._size -= 1
                 self._bytes -= envelope.size
@@ -171,10 +181,11 @@ class Lane:
             size += envelope.size
         if commands:
             self._number += 1
+            since = waiting[0][2]
             deadline = max(command.deadline for command in commands)
             self._away[self._number] = _Away(waiting, deadline, time.monotonic())
             metrics.batch_commands.observe(len(commands))
-            self._send(CommandBatch(self._number, commands))
+            self._send(CommandBatch(self._number, commands, since))
         self._schedule_flush()
 
     def _sweep(self) -> None:

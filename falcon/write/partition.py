@@ -3,6 +3,7 @@
 It decides; it does not write. What it has decided waits in ``take()`` for the shard to append.
 """
 
+import time
 from typing import TypeAlias
 
 import msgspec
@@ -38,6 +39,7 @@ from falcon.domain.room import Room
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
 from falcon.journal.ports import Append, Checkpoint, EventSource, JournalUnavailable, SnapshotStore
+from falcon.telemetry import metrics
 from falcon.write import snapshots
 from falcon.write.answers import AnswerWindow, Remembered
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
@@ -149,10 +151,10 @@ class Partition:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
-            self._happen(decision.events, at, reference, decision.answer)
+            self._happen(decision.events, at, reference, decision.answer, envelope.trace)
             return Accepted(decision.answer, self.number, self.confirmed)
         if not isinstance(decision, NotYetReadable):
-            self._happen((), at, reference, decision)
+            self._happen((), at, reference, decision, envelope.trace)
         return Rejected(decision, self.number, self.confirmed)
 
     def replayed(self, replay: Replay) -> Reply:
@@ -243,7 +245,12 @@ class Partition:
         return decider.import_room(command, account, self._next_id(), at)
 
     def _happen(
-        self, events: tuple[Event, ...], at: Millis, reference: CommandRef | None, answer: Answer | Rejection
+        self,
+        events: tuple[Event, ...],
+        at: Millis,
+        reference: CommandRef | None,
+        answer: Answer | Rejection,
+        trace: str | None,
     ) -> None:
         """Put the events behind the others, and change the state.
 
@@ -253,7 +260,7 @@ class Partition:
         if reference is not None and not events:
             events = (CommandAnswered(),)
         stored = None if reference is None or (type(answer) is MessageAnswer) else answer
-        self._record(events, at, reference, stored)
+        self._record(events, at, reference, stored, trace)
 
     def _record(
         self,
@@ -261,9 +268,10 @@ class Partition:
         at: Millis,
         reference: CommandRef | None,
         stored: Answer | Rejection | None,
+        trace: str | None = None,
     ) -> None:
         for event in events:
-            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored)
+            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored, trace)
             self._data.append(codec.encode(envelope))
             self._envelopes.append(envelope)
             self._count(event)
@@ -331,6 +339,12 @@ class Partition:
     def _load(self, identity: int) -> Aggregate | None:
         if counter_of(identity, self._source.partitions) > self._counter:
             return None
+        began = time.perf_counter()
+        aggregate = self._read(identity)
+        metrics.aggregate_loads.observe(time.perf_counter() - began)
+        return aggregate
+
+    def _read(self, identity: int) -> Aggregate | None:
         snapshot = self._store.load(self.number, f"aggregate:{identity}", snapshots.VERSION)
         if snapshot is None:
             return None

@@ -16,6 +16,7 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
 
     ``account_id`` asks; with a ``key`` the same request (``fingerprint``) is executed once. ``deadline`` is in seconds
     of CLOCK_MONOTONIC: what has not been decided by then is dropped. ``size``: about as many bytes as it takes.
+    ``trace``: the W3C traceparent of the request that it came with.
     """
 
     partition: Partition
@@ -25,6 +26,7 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
     key: str | None = None
     fingerprint: int = 0
     size: int = 0
+    trace: str | None = None
 
 
 class Accepted(msgspec.Struct, tag=True):
@@ -59,8 +61,11 @@ Reply: TypeAlias = Accepted | Rejected | Unavailable
 
 
 class CommandBatch(msgspec.Struct, frozen=True):
+    """``since``: when the oldest command came to the mailbox, on this machine's CLOCK_MONOTONIC."""
+
     number: int
     commands: list[CommandEnvelope]
+    since: float = 0.0
 
 
 class BatchReply(msgspec.Struct, frozen=True):

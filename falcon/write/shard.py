@@ -25,7 +25,7 @@ from falcon.journal.ports import (
     SnapshotStore,
     Submission,
 )
-from falcon.telemetry import metrics
+from falcon.telemetry import metrics, tracing
 from falcon.write.clock import Clock
 from falcon.write.ownership import Ownership
 from falcon.write.partition import Executed, Partition, Replay
@@ -33,6 +33,8 @@ from falcon.write.protocol import BatchReply, CommandBatch, Reply, Unavailable
 from falcon.write.recovery import Background, Recovered, Recovery, at_once
 
 log = logging.getLogger("falcon.shard")
+
+_durable = metrics.message_seconds.labels("durable")
 
 Sender: TypeAlias = Any  # whoever hosts the shard knows how to reach it
 
@@ -112,8 +114,12 @@ class Shard:
         *,
         recovery_source: EventSource | None = None,
         background: Background = at_once,
+        name: str = "0",
     ) -> None:
-        """``recovery_source``: where recoveries read, if they run on a thread of their own (``background``)."""
+        """``name``: by which it is told from the others of its pod.
+
+        ``recovery_source``: where recoveries read, if they run on a thread of their own (``background``).
+        """
         self._ownership = ownership
         self._journal = journal
         self._clock = clock
@@ -132,9 +138,13 @@ class Shard:
             owner,
             clock.monotonic,
         )
+        self._figures = _Figures(name)
+        metrics.append_failures.begin((Outcome.FENCED.value,), (Outcome.UNKNOWN.value,))
+        metrics.ownership_changes.begin(("taken over",), ("lost",), ("left",))
         self._recovering = False
         self._recovered: deque[Recovered] = deque()
         self._assigned: Collection[int] = ()
+        self._assignments = 0
         self._owned: dict[int, _Owned] = {}
         self._outbox: dict[tuple[Sender, int], list[tuple[int, Reply]]] = {}
         self._closing = False
@@ -167,6 +177,11 @@ class Shard:
     @property
     def _serving(self) -> list[Partition]:
         return [owned.partition for owned in self._owned.values() if owned.partition is not None]
+
+    def describe(self) -> list[dict[str, object]]:
+        """A row for each partition that is, or should be, owned here. It may be asked from another thread."""
+        now = self._clock.monotonic()
+        return [_row(owned, now) for owned in list(self._owned.values())]
 
     @property
     def owns_nothing(self) -> bool:
@@ -226,9 +241,17 @@ class Shard:
         if monotonic >= self._passivate_at:
             self._passivate_at = monotonic + self._limits.passivate_seconds
             metrics.passivations.inc(sum(partition.passivate() for partition in self._serving))
-        metrics.aggregates.set(self.aggregates_in_memory)
+        self._measure(monotonic)
         self._adopt_recovered()
         self._take_over_what_is_down()
+
+    def _measure(self, monotonic: float) -> None:
+        in_flight = [each for owned in self._owned.values() for each in owned.in_flight]
+        self._figures.aggregates.set(self.aggregates_in_memory)
+        self._figures.owned.set(len(self._serving))
+        self._figures.assigned.set(len(self._ownership.assigned()))
+        self._figures.in_flight.set(len(in_flight))
+        self._figures.oldest.set(max((monotonic - each.since for each in in_flight), default=0.0))
 
     def take_replies(self) -> list[tuple[Sender, BatchReply]]:
         """The replies that may leave now."""
@@ -321,6 +344,9 @@ class Shard:
         assert in_flight.append is append, "the journal answered out of order"
         owned.partition.confirm(append)
         owned.proven_at = in_flight.since
+        seconds = self._clock.monotonic() - in_flight.since
+        _durable.observe(seconds, len(append.data))
+        tracing.done("append", (envelope.trace for envelope in append.envelopes), seconds)
         self._release(owned, in_flight.waiters, submissions)
         if owned.captured_behind is append:
             owned.captured_behind = None
@@ -331,6 +357,7 @@ class Shard:
         if checkpoint.outcome is Outcome.DURABLE:
             owned.partition.checkpointed()
             metrics.checkpoints.inc()
+            metrics.snapshots.inc(len(checkpoint.snapshots))
         else:
             self._fail(owned, checkpoint.outcome)
 
@@ -343,6 +370,7 @@ class Shard:
         answer = Unavailable("outcome_unknown")
         if outcome is Outcome.FENCED:
             owned.lost, owned.lost_at = True, self._ownership.assignments
+            metrics.ownership_changes.labels("lost").inc()
             # Two that believe to own it would depose each other for ever: each asks first, after pauses that differ.
             owned.retry_at = self._clock.monotonic() + self._limits.reclaim_seconds * random.uniform(0.5, 1.5)
             answer = Unavailable("not_mine", 0.1)
@@ -364,9 +392,26 @@ class Shard:
             for number in assigned:
                 if number not in self._owned:
                     self._owned[number] = _Owned(number)
+        if self._assignments != self._ownership.assignments:
+            self._assignments = self._ownership.assignments
+            self._prove_what_stays()
         gone = [n for n, owned in self._owned.items() if owned.leaving and not owned.in_flight and not owned.unproven]
         for number in gone:
             del self._owned[number]
+            metrics.ownership_changes.labels("left").inc()
+
+    def _prove_what_stays(self) -> None:
+        """Between two assignments, of which one may have passed this shard by, another may have been the owner.
+
+        It would never be noticed where nobody sends commands any more, since they go to that other one: so something is
+        written, which the log refuses then.
+        """
+        submissions: list[Submission] = []
+        for owned in self._owned.values():
+            if owned.partition is not None and not owned.leaving:
+                owned.partition.prove()
+                self._hold(owned, [], submissions)
+        self._submit(submissions)
 
     def _take_over_what_is_down(self) -> None:
         now = self._clock.monotonic()
@@ -406,6 +451,7 @@ class Shard:
                 owned = self._owned.get(partition.number)
                 if owned is not None:  # else it is assigned elsewhere by now
                     owned.partition, owned.lost = partition, False
+                    metrics.ownership_changes.labels("taken over").inc()
                     owned.captured_at, owned.proven_at = now, recovered.began
             if recovered.down:
                 self._retry_at = now + self._limits.recovery_retry_seconds
@@ -423,3 +469,31 @@ class Shard:
             owned.captured_behind = owned.in_flight[-1].append
         else:
             checkpoints.append(partition.checkpoint())
+
+
+class _Figures:
+    """What is measured at each tick."""
+
+    def __init__(self, shard: str) -> None:
+        self.aggregates = metrics.aggregates.labels(shard)
+        self.owned = metrics.partitions_owned.labels(shard)
+        self.assigned = metrics.partitions_assigned.labels(shard)
+        self.in_flight = metrics.appends_in_flight.labels(shard)
+        self.oldest = metrics.append_oldest.labels(shard)
+
+
+def _row(owned: _Owned, now: float) -> dict[str, object]:
+    """``oldest_append_seconds``: how long the oldest append has been under way."""
+    partition = owned.partition
+    state = "lost" if owned.lost else "down" if partition is None else "leaving" if owned.leaving else "serving"
+    in_flight = list(owned.in_flight)
+    return {
+        "partition": owned.number,
+        "state": state,
+        "epoch": None if partition is None else partition.epoch,
+        "confirmed": None if partition is None else partition.confirmed,
+        "aggregates": 0 if partition is None else partition.aggregates_in_memory,
+        "uncheckpointed": 0 if partition is None else partition.uncheckpointed,
+        "appends_in_flight": len(in_flight),
+        "oldest_append_seconds": round(now - in_flight[0].since, 6) if in_flight else 0.0,
+    }

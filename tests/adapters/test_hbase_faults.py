@@ -15,11 +15,12 @@ from thriftpy2.transport import TBufferedTransport, TSocket
 
 from falcon.adapters.hbase.calls import Calls
 from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.dispatcher import Dispatcher
 from falcon.adapters.hbase.lines import HBaseFault, TableMissing
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.thrift import GatewayError, Hbase, TCell, TRowResult
+from falcon.adapters.hbase.timed import TimedCalls
 from falcon.read.store import ReadStoreUnavailable
+from falcon.telemetry.dispatchers import Dispatcher
 
 
 class Gateway:
@@ -332,7 +333,7 @@ def test_a_query_is_refused_by_its_deadline_while_gateways_hang(stack: ExitStack
 
 
 def test_past_the_bound_a_query_is_refused_at_once() -> None:
-    dispatcher = Dispatcher("reads", threads=1, queue=2, seconds=5)
+    dispatcher = TimedCalls(Dispatcher("reads", threads=1, queue=2), 5)
     gate = Gate()
 
     async def run() -> None:
@@ -351,7 +352,7 @@ def test_past_the_bound_a_query_is_refused_at_once() -> None:
 
 
 def test_who_has_given_up_leaves_the_queue() -> None:
-    dispatcher = Dispatcher("reads", threads=1, queue=1, seconds=5)
+    dispatcher = TimedCalls(Dispatcher("reads", threads=1, queue=1), 5)
     gate = Gate()
 
     async def run() -> None:
@@ -372,7 +373,7 @@ def test_who_has_given_up_leaves_the_queue() -> None:
 
 
 def test_after_it_was_closed_nothing_is_taken() -> None:
-    dispatcher = Dispatcher("reads", threads=1, queue=1, seconds=5)
+    dispatcher = TimedCalls(Dispatcher("reads", threads=1, queue=1), 5)
     dispatcher.close()
     with pytest.raises(ReadStoreUnavailable, match="closed"):
         asyncio.run(dispatcher.run(lambda left: None))

@@ -149,7 +149,7 @@ def test_the_probes_say_what_is_so(settings: dict[str, Any], tmp_path: Path) -> 
     falcon = Falcon(tmp_path, dict(settings)).start()
     for probe in ("livez", "readyz", "startupz"):
         assert httpx.get(f"{falcon.info['ops_url']}/{probe}").status_code == 200
-    assert "falcon_commands_total" in httpx.get(f"{falcon.info['ops_url']}/metrics").text
+    assert "falcon_build_info" in httpx.get(f"{falcon.info['ops_url']}/metrics").text
     falcon.stop()
 
 

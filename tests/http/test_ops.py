@@ -1,29 +1,54 @@
-"""The operations port: what probes and the collector of metrics ask."""
+"""The operations port: what probes, the collector of metrics and whoever looks for a cause ask."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from falcon.http.ops import Health, create_ops_app
+from falcon.http.ops import create_ops_app
+from falcon.telemetry import probes
+from falcon.telemetry.dispatchers import Dispatcher
+from falcon.telemetry.health import Health
+from falcon.telemetry.pod import Pod
 from tests.support.http import Api, Person, Room
 
 
 @pytest.fixture
-def health() -> Health:
-    return Health()
+def health(tmp_path: Path) -> Health:
+    """Of this process, in the slot of one that serves."""
+    probes.start(tmp_path, "serve-0")
+    health = Health()
+    health.tell(None)
+    return health
 
 
 @pytest.fixture
-def ops(health: Health) -> Iterator[Api]:
-    api = Api(create_ops_app(health))
+def ops(health: Health, tmp_path: Path) -> Iterator[Api]:
+    dispatcher = Dispatcher("operations", threads=2, queue=4)
+    api = Api(create_ops_app(Pod(tmp_path, os.getpid(), "serve"), dispatcher))
     yield api
     api.close()
+    dispatcher.close()
 
 
 def statuses(ops: Api) -> tuple[int, int, int]:
     """Of livez, startupz and readyz."""
     live, start, ready = (ops.send("GET", path).status_code for path in ("/livez", "/startupz", "/readyz"))
     return live, start, ready
+
+
+def samples(ops: Api, accept: str = "text/plain") -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """By name and labels."""
+    answer = ops.send("GET", "/metrics", headers={"accept": accept})
+    assert answer.status_code == 200
+    found = text_string_to_metric_families(answer.text)
+    return {(s.name, frozenset(s.labels.items())): s.value for family in found for s in family.samples}
+
+
+def value(ops: Api, name: str, **labels: str) -> float:
+    return samples(ops).get((name, frozenset(labels.items())), 0.0)
 
 
 def test_before_it_has_started_it_is_alive_and_not_ready(ops: Api) -> None:
@@ -51,26 +76,122 @@ def test_readiness_is_asked_each_time(ops: Api, health: Health) -> None:
 
 
 def test_metrics_are_in_prometheus_text_and_count_what_happens(ops: Api, anna: Person, room: Room) -> None:
-    def accepted() -> float:
-        answer = ops.send("GET", "/metrics")
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/plain; version=")
-        samples = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if not line.startswith("#"))
-        return float(samples['falcon_commands_total{outcome="accepted"}'])
-
-    before = accepted()
+    before = value(ops, "falcon_commands_total", command="PostMessage", outcome="accepted")
     anna.says(room, "Hi")
-    assert accepted() == before + 1
+    assert value(ops, "falcon_commands_total", command="PostMessage", outcome="accepted") == before + 1
+
+
+def test_a_request_is_counted_under_its_route_and_not_its_path(ops: Api, anna: Person, room: Room) -> None:
+    anna.says(room, "Hi")
+    route = {"route": "/v1/rooms/{room_id}/messages", "method": "POST"}
+    assert value(ops, "falcon_http_requests_total", status="2xx", **route) >= 1
+    assert value(ops, "falcon_http_request_seconds_count", **route) >= 1
+    assert 0 < value(ops, "falcon_http_request_max_seconds", **route) < 60
+
+
+def test_what_is_not_there_makes_no_series_of_its_own(ops: Api, anna: Person) -> None:
+    anna.get("/a"), anna.get("/b"), anna.send("BREW", "/v1/me")
+    found = {dict(labels)["route"] for name, labels in samples(ops) if name == "falcon_http_requests_total"}
+    methods = {dict(labels)["method"] for name, labels in samples(ops) if name == "falcon_http_requests_total"}
+    assert not found & {"/a", "/b"} and "BREW" not in methods
+    assert "none" in found and "other" in methods
 
 
 def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> None:
     anna.says(room, "Hi")
-    labels = {
-        line.partition("{")[2].partition("=")[0]
-        for line in ops.send("GET", "/metrics").text.splitlines()
-        if line.startswith("falcon_") and "{" in line
-    }
-    assert labels <= {"outcome", "le", "shard", "projection", "status"}
+    names = {name for _, labels in samples(ops) for name, _ in labels}
+    allowed = {"actor", "call", "change", "command", "dispatcher", "generation", "le", "level", "method", "outcome"}
+    allowed |= {"process", "projection", "python", "role", "route", "shard", "stage", "status", "version"}
+    assert names <= allowed
+
+
+@pytest.mark.parametrize(
+    ("accept", "given"),
+    [
+        ("", "text/plain; version=0.0.4"),
+        ("*/*", "text/plain; version=0.0.4"),
+        ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "text/plain; version=0.0.4"),
+        ("application/openmetrics-text;version=1.0.0,text/plain;q=0.5", "application/openmetrics-text"),
+        ("application/vnd.google.protobuf;encoding=delimited,text/plain;q=0.1", "application/vnd.google.protobuf"),
+        ("application/openmetrics-text;q=nonsense,text/plain;q=0.5", "text/plain; version=0.0.4"),
+    ],
+)
+def test_metrics_come_in_the_format_that_is_asked_for(ops: Api, accept: str, given: str) -> None:
+    answer = ops.send("GET", "/metrics", headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(given)
+
+
+@pytest.mark.parametrize("accept", ["image/png", "application/json", "text/plain;q=0"])
+def test_other_formats_are_refused(ops: Api, accept: str) -> None:
+    answer = ops.send("GET", "/metrics", headers={"accept": accept})
+    assert answer.status_code == 406
+    assert "application/openmetrics-text" in answer.json()["detail"]
+
+
+# --- a look inside ----------------------------------------------------------------------------------------------------
+
+
+def test_dispatchers_show_their_threads_and_their_queue(ops: Api) -> None:
+    rows = {row["dispatcher"]: row for row in ops.send("GET", "/debug/dispatchers").json()["dispatchers"]}
+    operations = rows["operations"]
+    assert (operations["threads_max"], operations["queue_bound"]) == (2, 4)
+    assert operations["run_count"] >= 1
+
+
+def test_mailboxes_show_their_size_and_their_bound(ops: Api, anna: Person, room: Room) -> None:
+    anna.says(room, "Hi")
+    shown = ops.send("GET", "/debug/mailboxes").json()
+    assert {"shard", "size", "bound", "oldest_seconds", "rejected"} == set(shown["mailboxes"][0])
+
+
+def test_for_people_there_is_a_page_that_refreshes_itself(ops: Api) -> None:
+    for path in ("/debug", "/debug/dispatchers", "/debug/mailboxes", "/debug/shards"):
+        answer = ops.send("GET", path, headers={"accept": "text/html"})
+        assert answer.headers["content-type"].startswith("text/html")
+        assert 'http-equiv="refresh"' in answer.text
+
+
+def test_stacks_show_every_thread(ops: Api) -> None:
+    threads = ops.send("GET", "/debug/stacks").json()["serve-0"]["threads"]
+    names = {thread["name"] for thread in threads}
+    assert {"MainThread", "falcon-telemetry"} <= names
+    text = ops.send("GET", "/debug/stacks", headers={"accept": "text/html"}).text
+    assert "test_stacks_show_every_thread" in text
+
+
+class Leaked:
+    """Stays."""
+
+
+def test_a_heap_shows_what_has_grown_since_an_earlier_one(ops: Api) -> None:
+    first = ops.send("GET", "/debug/heap").json()["heap"][0]["number"]
+    kept = [Leaked() for _ in range(20_000)]
+    rows = ops.send("GET", f"/debug/heap?since={first}").json()["classes"]
+    grown = next(row for row in rows if row["class"].endswith("test_ops.Leaked"))
+    assert grown["more"] == len(kept)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "named"),
+    [
+        ("/debug/heap?process=nobody-7", 404, "serve-0"),
+        ("/debug/heap?since=99", 404, "since"),
+        ("/debug/heap?since=soon", 422, "since"),
+        ("/debug/heap?depth=3", 422, "depth"),
+        ("/debug/stacks?process=nobody-7", 404, "serve-0"),
+        ("/debug/profile?seconds=0", 422, "seconds"),
+        ("/debug/profile?seconds=61", 422, "seconds"),
+        ("/debug/profile?seconds=long", 422, "seconds"),
+        ("/debug/profile?format=pdf", 422, "format"),
+        ("/debug/profile?process=nobody-7", 404, "serve-0"),
+        ("/debug/shards?process=nobody-7", 404, "serve-0"),
+    ],
+)
+def test_a_wrong_argument_is_named(ops: Api, path: str, status: int, named: str) -> None:
+    answer = ops.send("GET", path)
+    assert answer.status_code == status
+    assert named in answer.json()["detail"]
 
 
 def test_nothing_else_is_there(ops: Api) -> None:
@@ -80,5 +201,5 @@ def test_nothing_else_is_there(ops: Api) -> None:
 
 
 def test_the_public_port_has_none_of_it(anna: Person) -> None:
-    for path in ("/livez", "/readyz", "/startupz", "/metrics", "/debug/stacks"):
+    for path in ("/livez", "/readyz", "/startupz", "/metrics", "/debug", "/debug/stacks", "/debug/profile"):
         assert anna.get(path).status_code == 404

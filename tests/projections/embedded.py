@@ -38,7 +38,7 @@ class Embedded:
         self._woken = threading.Event()
         connection = database.connect(path)
         projector = InlineProjector(inline, SqliteTables(connection), partial(SqliteSavepoint, connection))
-        self._journal = SqliteJournal(connection, self._woken.set, projector.apply)
+        self._journal = SqliteJournal(connection, self._woken.set, projector)
         self._epoch = self._journal.takeover([PARTITION], "a test")[PARTITION].epoch
         self._n = 0
         self._away = 0

@@ -67,6 +67,9 @@ class WhileReading:
         self.ends += 1
         return self._falcon.source.end()
 
+    def behind(self, cursor: Cursor) -> int:
+        return self._falcon.source.behind(cursor)
+
     def wait(self, seconds: float) -> None:
         raise NotImplementedError
 
@@ -235,4 +238,4 @@ def test_a_rebuild_sets_a_stopped_projection_going_again(stopped: Embedded) -> N
 def test_after_a_rebuild_the_gauge_does_not_say_stopped_any_more(stopped: Embedded) -> None:
     stopped.rebuild("timeline")
     stopped.catch_up().step()
-    assert metrics.projection_stopped.labels("timeline")._value.get() == 0
+    assert metrics.projection_stopped.labels("timeline").value == 0

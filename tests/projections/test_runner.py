@@ -47,7 +47,7 @@ def fails_at(text: str, project: Project = timeline.project) -> Project:
 
 
 def gauge(name: str) -> float:
-    return float(metrics.projection_stopped.labels(name)._value.get())
+    return float(metrics.projection_stopped.labels(name).value)
 
 
 def texts(falcon: Embedded) -> list[str]:
@@ -241,6 +241,9 @@ class InBetween:
 
     def end(self) -> Cursor:
         return self._falcon.source.end()
+
+    def behind(self, cursor: Cursor) -> int:
+        return self._falcon.source.behind(cursor)
 
     def wait(self, seconds: float) -> None:
         self._falcon.source.wait(seconds)

@@ -17,6 +17,7 @@ START_SECONDS: Final = 30
 # How each role shows in the list of processes.
 TITLES: Final = {
     "serve": "falcon: serve",
+    "ops": "falcon: ops",
     "project": "falcon: project",
     "actors": "falcon: actors",
     "admin": "MultiProcAdmin",
@@ -56,7 +57,7 @@ class Falcon:
         assert line, f"falcon up ended without a word: {(self.data_dir / 'up.log').read_text()[-2000:]}"
         self.info = json.loads(line)
         self.settings["http_port"] = int(self.info["url"].rpartition(":")[2])
-        self.settings["ops_port"] = int(self.info["ops_url"].rpartition(":")[2])
+        self.settings["ops_port"] = int(self.info["ops_url"].rpartition(":")[2] or -1)
         self.pids()
         return self
 

@@ -261,3 +261,22 @@ def test_one_that_leaves_serves_until_somebody_takes_over(log: MemoryLog, clock:
     ann.shard.tick()
     assert reason(ann.ask(PostMessage(ANN, room, "and it does not come back"))) == "not_mine"
     assert seq(bob.ask(PostMessage(ANN, room, "hello"))) == 2
+
+
+def test_one_that_an_assignment_has_passed_by_finds_out_though_nobody_sends_to_it(
+    log: MemoryLog, clock: FakeClock
+) -> None:
+    ann, bob = Owner(log, clock, 0), Owner(log, clock)
+    room = ann.room()
+    bob.assign(0)  # ann is stopped meanwhile, hears nothing of it,
+    bob.assign()  # nor of this
+    ann.assign(0)
+    ann.shard.drain()
+    clock.advance(2)
+    ann.shard.tick()
+    assert ann.group.doubts == 1
+    ann.group.assign(0)
+    clock.advance(2)
+    ann.shard.tick()
+    assert ann.group.told[0] == log.epochs[0], "whoever sends is told to come back"
+    assert seq(ann.ask(PostMessage(ANN, room, "hello"))) == 1

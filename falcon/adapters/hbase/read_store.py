@@ -8,14 +8,16 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.calls import Calls, HBase
-from falcon.adapters.hbase.dispatcher import Dispatcher
 from falcon.adapters.hbase.lines import HBaseFault, TableMissing
 from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import View
 from falcon.adapters.hbase.schema import TABLES
+from falcon.adapters.hbase.timed import TimedCalls
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
+from falcon.telemetry import metrics
+from falcon.telemetry.dispatchers import Dispatcher
 
 _GENERATIONS_SECONDS: Final = 1.0
 
@@ -32,13 +34,13 @@ class HBaseReadStore:
     def __init__(self, hbase: HBase, prefix: str, *, threads: int = 16, queue: int = 256, seconds: float = 2.0) -> None:
         self._hbase = hbase
         self._prefix = prefix
-        self._dispatcher = Dispatcher("falcon-hbase-reads", threads=threads, queue=queue, seconds=seconds)
+        self._timed = TimedCalls(Dispatcher("hbase-reads", threads=threads, queue=queue), seconds)
         self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
         self._applied: dict[Partition, asyncio.Task[int]] = {}
 
     def close(self) -> None:
-        self._dispatcher.close()
+        self._timed.close()
 
     async def applied(self, partition: Partition) -> int:
         """Those who ask while one is away wait for its answer: many wait for the same event."""
@@ -105,7 +107,15 @@ class HBaseReadStore:
             except HBaseFault as fault:
                 raise ReadStoreUnavailable(f"cannot read the tables: {fault}") from fault
 
-        return await self._dispatcher.run(work)
+        name = query.__name__
+        began = time.monotonic()
+        try:
+            return await self._timed.run(work)
+        except ReadStoreUnavailable:
+            metrics.read_failures.labels(name).inc()
+            raise
+        finally:
+            metrics.read_seconds.labels(name).observe(time.monotonic() - began)
 
     def _view(self, calls: Calls) -> View:
         """Generations are looked up once a second: a rebuild is rare, and corrects what stood for long."""

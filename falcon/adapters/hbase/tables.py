@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +17,7 @@ from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.store import Comparison, ReadStoreUnavailable, StaleProjector, Write
+from falcon.telemetry.dispatchers import Dispatcher
 
 _LOOKS: Final = 3
 _ATTEMPT_SECONDS: Final = 5.0
@@ -30,7 +31,8 @@ class HBaseTables:
     partition's position moved, by comparing and setting. Somebody else who does the same, earlier or later, in other
     batches, changes nothing; only one of them moves the position.
 
-    ``seconds``: how long an operation may take at most. ``threads``: partitions that are written at once.
+    ``seconds``: how long an operation may take at most. ``threads``: partitions that are written at once, on the
+    ``dispatcher`` of that name.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class HBaseTables:
         admin_seconds: float = 180.0,
         switch_seconds: float = 60.0,
         grace_seconds: float = 5.0,
+        dispatcher: str = "hbase-writes",
     ) -> None:
         self._hbase = hbase
         self._prefix = prefix
@@ -62,7 +65,7 @@ class HBaseTables:
             switch_seconds=switch_seconds,
             grace_seconds=grace_seconds,
         )
-        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="falcon-hbase-tables")
+        self._threads = Dispatcher(dispatcher, threads=threads, queue=partitions)
         self._known: dict[str, int] = {}
         self._begun: dict[str, int] = {}
         self._moved: dict[tuple[str, int, Partition], tuple[Position, float]] = {}
@@ -236,7 +239,7 @@ def _base(projection: str) -> str:
     return projection.partition("@")[0]
 
 
-def _each(threads: ThreadPoolExecutor, do: Callable[[Partition], None], partitions: Sequence[Partition]) -> None:
+def _each(threads: Dispatcher, do: Callable[[Partition], None], partitions: Sequence[Partition]) -> None:
     """All of them, whatever becomes of the others; then the first fault there was."""
     if len(partitions) == 1:
         do(partitions[0])

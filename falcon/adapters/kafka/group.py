@@ -98,6 +98,8 @@ class GroupMember:
         taken = list(partitions)
         assert self._consumer is not None
         self._consumer.pause(*taken)
+        for partition in taken:
+            self._consumer.seek(partition, 0)  # or it would ask for a committed offset, and complain that there is none
         assigned = frozenset(partition.partition for partition in taken)
         if assigned != self.assigned:
             come, gone = sorted(assigned - self.assigned), sorted(self.assigned - assigned)

@@ -1,13 +1,14 @@
 """An event loop on a thread of its own, where aiokafka lives, for callers that have none or must not be held up."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as WaitedTooLong
 from typing import Any, ParamSpec, TypeVar
 
 import uvloop
+
+from falcon.telemetry.dispatchers import start_thread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,10 +17,9 @@ T = TypeVar("T")
 class LoopThread:
     """Runs until :meth:`close`. Every method may be called from any other thread."""
 
-    def __init__(self, name: str = "falcon-kafka") -> None:
+    def __init__(self, name: str = "kafka") -> None:
         self._loop = uvloop.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
+        self._thread = start_thread(name, self._loop.run_forever)
 
     def call(self, coroutine: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
         """Run it there and wait. Raises TimeoutError, having cancelled it, or what it raises."""

@@ -83,6 +83,14 @@ class Reader:
             raise JournalUnavailable(f"cannot read the ends of {self._topic}: {error!r}") from error
         return {partition.partition: end for partition, end in ends.items()}
 
+    def end_seen(self, partition: Partition) -> int:
+        """Where it ended at the last fetch; 0 before. It asks nobody, so any thread may."""
+        at = TopicPartition(self._topic, partition)
+        consumer = self._consumer
+        if consumer is None or partition not in self._at:
+            return 0
+        return consumer.highwater(at) or 0
+
     async def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         self._at = {}

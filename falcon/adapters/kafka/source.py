@@ -50,6 +50,9 @@ class KafkaSource:
         ends = self._loop.call(self._reader.ends(range(self._cluster.partitions)))
         return {partition: Position(offset) for partition, offset in ends.items()}
 
+    def behind(self, cursor: Cursor) -> int:
+        return sum(max(0, self._reader.end_seen(p) - position.offset) for p, position in cursor.items())
+
     def wait(self, seconds: float) -> None:
         """Nothing to do here: a read waits."""
 

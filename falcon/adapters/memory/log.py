@@ -58,6 +58,10 @@ class MemoryLog:
     def end(self) -> Cursor:
         return {partition: Position(len(events)) for partition, events in enumerate(self.events)}
 
+    def behind(self, cursor: Cursor) -> int:
+        end = self.end()
+        return sum(max(0, end[partition].offset - position.offset) for partition, position in cursor.items())
+
     def wait(self, seconds: float) -> None:
         """Nothing comes by itself."""
 

@@ -1,6 +1,7 @@
 """The gateway to whoever owns a command's partition: one lane an owner, a batch a request."""
 
 import asyncio
+import itertools
 import logging
 import time
 from typing import Final, Protocol
@@ -75,7 +76,9 @@ class PodGateway:
         owner = self._owners.get(address)
         if owner is None:
             self._forget_idle_owners()
-            owner = _OwnerLane(self._session, address, f"owner {len(self._owners)}", self._mailbox_bound)
+            used = {each.number for each in self._owners.values()}
+            number = next(free for free in itertools.count() if free not in used)
+            owner = _OwnerLane(self._session, address, number, self._mailbox_bound)
             self._owners[address] = owner
         return owner.lane
 
@@ -93,14 +96,15 @@ def _may_try_again(reply: Unavailable, envelope: CommandEnvelope) -> bool:
 
 
 class _OwnerLane:
-    """A lane whose batches are POSTed to one owner."""
+    """A lane whose batches are POSTed to one owner. ``number``: its name in metrics, as few as owners at once."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, name: str, mailbox_bound: int) -> None:
+    def __init__(self, session: aiohttp.ClientSession, address: str, number: int, mailbox_bound: int) -> None:
+        self.number = number
         self._session = session
         host, _, shard = address.partition("/")
         self._url = f"http://{host}{PATH}{shard}"
         self._requests: set[asyncio.Task[None]] = set()
-        self.lane = Lane(name, self._send, mailbox_bound, _BATCHES_AWAY)
+        self.lane = Lane(f"owner-{number}", self._send, mailbox_bound, _BATCHES_AWAY)
 
     def _send(self, batch: CommandBatch) -> None:
         task = asyncio.get_running_loop().create_task(self._post(batch))

@@ -10,9 +10,9 @@ import queue
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import Final, Protocol
 
 import apsw
 
@@ -22,6 +22,7 @@ from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
 from falcon.telemetry import metrics
+from falcon.telemetry.dispatchers import Activity, start_thread
 
 log = logging.getLogger("falcon.journal")
 
@@ -29,8 +30,15 @@ log = logging.getLogger("falcon.journal")
 _GROUP_EVENTS_MAX: Final = 1_000
 _TAKEOVER_SECONDS: Final = 0.05
 
-# Called inside each commit with its appends, and where readers of the log stand before and behind them.
-Within: TypeAlias = Callable[[Sequence[Append], Cursor, Cursor], None]
+
+class Within(Protocol):
+    """What happens within each commit that has appends."""
+
+    def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
+        """The cursors: where readers of the log stand before and behind the appends. Raises nothing but apsw.Error."""
+
+    def committed(self, appends: Sequence[Append]) -> None:
+        """It is done, and durable."""
 
 
 class _Step(Enum):
@@ -42,7 +50,8 @@ class _Step(Enum):
 class SqliteJournal:
     """Everything submitted while a commit is away is the next commit."""
 
-    def __init__(self, connection: apsw.Connection, wake: Wake, within: Within | None = None) -> None:
+    def __init__(self, connection: apsw.Connection, wake: Wake, within: Within | None = None, name: str = "0") -> None:
+        """``name``: of the shard whose journal it is."""
         self._connection = connection
         self._wake = wake
         self._within = within
@@ -55,11 +64,11 @@ class SqliteJournal:
         self._failed: dict[Partition, int] = {}  # the epoch in which a submission failed
         self._started = 0.0
         # The connection belongs to the thread from a step's start to its end, and to the owner otherwise.
-        self._steps: queue.SimpleQueue[_Step] = queue.SimpleQueue()
+        self._steps: queue.SimpleQueue[tuple[_Step, float]] = queue.SimpleQueue()
         self._stepped = threading.Event()
         self._error: apsw.Error | None = None
-        self._thread = threading.Thread(target=self._take_steps, name="falcon-journal", daemon=True)
-        self._thread.start()
+        self._activity = Activity(f"journal-{name}", threads=1, bound=1)
+        self._thread = start_thread(f"journal-{name}", self._take_steps)
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
         """Gives up soon when somebody else holds the file: it is tried again, and this thread has more to do."""
@@ -92,7 +101,7 @@ class SqliteJournal:
 
     def close(self) -> None:
         self.flush()
-        self._steps.put(_Step.END)
+        self._steps.put((_Step.END, 0.0))
         self._thread.join()
         self._connection.close()
 
@@ -172,7 +181,7 @@ class SqliteJournal:
                 self._insert(appends)
                 self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
                 if self._within is not None:
-                    self._within(appends, Everywhere(start), Everywhere(offset))
+                    self._within.apply(appends, Everywhere(start), Everywhere(offset))
         except apsw.Error as error:
             self._settle(error)
             return
@@ -207,6 +216,8 @@ class SqliteJournal:
         if error is None:
             for submission in group:
                 submission.outcome = Outcome.FENCED if self._fenced(submission) else Outcome.DURABLE
+            if self._within is not None:
+                self._within.committed(_durable(group))
         else:
             # One line a failed commit, here where it is handled: the shard takes over again.
             log.error("a commit of %d submissions failed: %s", len(group), error)
@@ -225,16 +236,16 @@ class SqliteJournal:
     def _step(self, step: _Step) -> None:
         self._stepped.clear()
         self._error = None
-        self._steps.put(step)
+        self._steps.put((step, self._activity.queued()))
 
     def _take_steps(self) -> None:
-        while (step := self._steps.get()) is not _Step.END:
+        while True:
+            step, ticket = self._steps.get()
+            if step is _Step.END:
+                return
             try:
-                if step is _Step.BEGIN:
-                    self._connection.set_busy_timeout(BUSY_MILLISECONDS)
-                    self._connection.execute("BEGIN IMMEDIATE")
-                else:
-                    self._connection.execute("COMMIT")
+                with self._activity.at_work(ticket):
+                    self._take(step)
             except apsw.Error as error:
                 self._error = error
             except BaseException:
@@ -242,6 +253,17 @@ class SqliteJournal:
                 os._exit(70)
             self._stepped.set()
             self._wake()
+
+    def _take(self, step: _Step) -> None:
+        if step is _Step.BEGIN:
+            self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+            self._connection.execute("BEGIN IMMEDIATE")
+        else:
+            self._connection.execute("COMMIT")
+
+
+def _durable(group: Sequence[Submission]) -> list[Append]:
+    return [each for each in group if isinstance(each, Append) and each.outcome is Outcome.DURABLE]
 
 
 _HEAD: Final = struct.Struct("<q")

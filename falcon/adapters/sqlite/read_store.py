@@ -14,6 +14,7 @@ import apsw
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
+from falcon.telemetry import metrics
 
 _ROOM: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
@@ -28,11 +29,18 @@ T = TypeVar("T")
 
 
 def _query(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    seconds = metrics.read_seconds.labels(method.__name__)
+    failures = metrics.read_failures.labels(method.__name__)
+
     @functools.wraps(method)
     async def asked(*args: P.args, **kwargs: P.kwargs) -> T:
+        began = time.monotonic()
         try:
-            return await method(*args, **kwargs)
+            found = await method(*args, **kwargs)
+            seconds.observe(time.monotonic() - began)
+            return found
         except apsw.Error as error:
+            failures.inc()
             raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
 
     return asked

@@ -80,6 +80,11 @@ class SqliteSource:
     def end(self) -> Cursor:
         return Everywhere(self._next())
 
+    def behind(self, cursor: Cursor) -> int:
+        """One row is soon read here. Of several partitions, what stands between the first of them and the end."""
+        start = cursor.offset if isinstance(cursor, Everywhere) else min(at.offset for at in cursor.values())
+        return max(0, self._next() - start)
+
     def wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while self._data_version() == self._seen and time.monotonic() < until:

@@ -9,14 +9,23 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, TypeAlias
 
 import msgspec
-from thespian.actors import Actor, ActorExitRequest, ChildActorExited, ThespianWatch, WakeupMessage, WatchMessage
+from thespian.actors import (
+    Actor,
+    ActorExitRequest,
+    ChildActorExited,
+    DeadEnvelope,
+    ThespianWatch,
+    WakeupMessage,
+    WatchMessage,
+)
 
 from falcon.journal.ports import Wake
+from falcon.telemetry import metrics, probes
 from falcon.write.protocol import BatchReply, CommandBatch, decode_batch, encode_replies
 from falcon.write.shard import Shard
 
@@ -25,6 +34,19 @@ log = logging.getLogger("falcon.actors")
 TICK_SECONDS = 0.25
 _RESTART_SECONDS = (0.0, 0.1, 0.5, 1.0)
 _STEADY_SECONDS = 10.0
+
+_in_mailbox = metrics.mailbox_seconds.labels("RoomShard")
+_processing = metrics.actor_seconds.labels("RoomShard")
+
+# The shards of this process, by name, for whoever looks inside.
+_hosted: dict[str, Shard] = {}
+
+
+def _describe_shards(arguments: Mapping[str, str]) -> list[dict[str, object]]:
+    return [{"shard": name, **row} for name, shard in list(_hosted.items()) for row in shard.describe()]
+
+
+probes.answer("shards", _describe_shards)
 
 BuildShard: TypeAlias = Callable[[Wake], Shard]
 
@@ -69,7 +91,10 @@ class Shards(msgspec.Struct, frozen=True):
 
 
 class StartShards(msgspec.Struct, frozen=True):
+    """``begin``: what the Supervisor's process, which was forked like the others, does first."""
+
     shards: list[StartShard]
+    begin: Callable[[], None]
 
 
 class RoomShardActor(Actor):  # type: ignore[misc]
@@ -84,9 +109,12 @@ class RoomShardActor(Actor):  # type: ignore[misc]
         self._senders: dict[str, Any] = {}
 
     def receiveMessage(self, message: Any, sender: Any) -> ThespianWatch | None:
+        began = time.monotonic()
         try:
             self._handle(message, sender)
+            _processing.observe(time.monotonic() - began)
         except Exception:
+            metrics.actor_errors.labels("RoomShard").inc()
             # The state in memory may be wrong now; the log is right. See the module's docstring.
             log.exception("shard failed at %s; it ends, to be started again", type(message).__name__)
             os._exit(70)
@@ -95,8 +123,11 @@ class RoomShardActor(Actor):  # type: ignore[misc]
     def _handle(self, message: Any, sender: Any) -> None:
         match message:
             case bytes():  # a batch from another process
-                self._execute(decode_batch(message), sender)
+                batch = decode_batch(message)
+                _in_mailbox.observe(time.monotonic() - batch.since)
+                self._execute(batch, sender)
             case CommandBatch():
+                _in_mailbox.observe(time.monotonic() - message.since)
                 self._execute(message, sender)
             case WatchMessage() | Drain():
                 self._drain()
@@ -119,6 +150,8 @@ class RoomShardActor(Actor):  # type: ignore[misc]
     def _start(self, message: StartShard) -> None:
         self._in_process = message.wake is not None
         self._shard = message.build(message.wake or self._watch())
+        _hosted[message.name] = self._shard
+        metrics.actor_errors.begin(("RoomShard",))
         self._shard.start()
         if not self._in_process:
             self.wakeupAfter(timedelta(seconds=TICK_SECONDS))
@@ -193,8 +226,11 @@ class Supervisor(Actor):  # type: ignore[misc]
 
     def receiveMessage(self, message: Any, sender: Any) -> None:
         match message:
-            case StartShards(shards=shards):
+            case StartShards(shards=shards, begin=begin):
                 if not self._starts:
+                    begin()
+                    metrics.actor_restarts.begin(("RoomShard",))
+                    self.handleDeadLetters()
                     self._starts = shards
                     self._addresses = [self._create(start) for start in shards]
                     self._counts = [1] * len(shards)
@@ -205,6 +241,8 @@ class Supervisor(Actor):  # type: ignore[misc]
                 self.send(sender, self._describe())
             case ActorExitRequest():
                 self._ending = True
+            case DeadEnvelope():
+                metrics.dead_letters.inc()
             case ChildActorExited(childAddress=address) if not self._ending:
                 self._restart(address)
             case WakeupMessage(payload=index) if not self._ending:
@@ -225,6 +263,7 @@ class Supervisor(Actor):  # type: ignore[misc]
                 steady = time.monotonic() - self._started_at[index] > _STEADY_SECONDS
                 self._failures[index] = 0 if steady else self._failures[index] + 1
                 pause = _RESTART_SECONDS[min(self._failures[index], len(_RESTART_SECONDS) - 1)]
+                metrics.actor_restarts.labels("RoomShard").inc()
                 log.warning("shard %s has ended; starting it again in %g s", self._starts[index].name, pause)
                 self.wakeupAfter(timedelta(seconds=pause), index)
 

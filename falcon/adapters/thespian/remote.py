@@ -8,7 +8,6 @@ import asyncio
 import logging
 import queue
 import socket
-import threading
 import time
 from typing import Any, Final
 
@@ -16,6 +15,7 @@ from thespian.actors import ActorSystem
 
 from falcon.adapters.thespian.actors import Shards, Supervisor, WhereAreShards
 from falcon.adapters.thespian.system import BASE, SUPERVISOR
+from falcon.telemetry.dispatchers import start_thread
 from falcon.write.gateway import Lane
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply, decode_replies, encode_batch
 
@@ -87,8 +87,7 @@ class _Endpoint:
         self._supervisor: Any = None
         self._address: Any = None
         self._starts = 0
-        self._thread = threading.Thread(target=self._run, name=f"falcon-lane-{shard}", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(f"lane-{shard}", self._run)
 
     def close(self) -> None:
         self._batches.put(None)

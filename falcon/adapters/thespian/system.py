@@ -1,6 +1,6 @@
 """The actor system in processes of its own (``multiprocTCPBase``), bound to loopback."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from thespian.actors import ActorSystem
 
@@ -15,11 +15,11 @@ class ActorSystemFailed(Exception):
     """The system did not start."""
 
 
-def start(port: int, shards: Sequence[StartShard]) -> tuple[ActorSystem, Shards]:
-    """Start the admin, the Supervisor and the shards. Raises ActorSystemFailed."""
+def start(port: int, shards: Sequence[StartShard], begin: Callable[[], None]) -> tuple[ActorSystem, Shards]:
+    """Start the admin, the Supervisor (which does ``begin`` first) and the shards. Raises ActorSystemFailed."""
     system = ActorSystem(BASE, {"Admin Port": port, "Process Startup Method": "fork"})
     supervisor = system.createActor(Supervisor, globalName=SUPERVISOR)
-    described = system.ask(supervisor, StartShards(list(shards)), _START_SECONDS)
+    described = system.ask(supervisor, StartShards(list(shards), begin), _START_SECONDS)
     if not isinstance(described, Shards):
         raise ActorSystemFailed(f"the supervisor answered {described!r} within {_START_SECONDS} s")
     return system, described

@@ -1,0 +1,60 @@
+"""How far a projection is behind the log: in events, and in the age of the oldest of those."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from falcon.domain.ids import Millis, Partition
+from falcon.journal.envelope import Envelope, Recorded
+from falcon.telemetry import metrics, tracing
+
+# The projection by which a message becomes readable.
+TIMELINE: Final = "timeline"
+
+_readable = metrics.message_seconds.labels("readable")
+
+
+class Lag:
+    """For one projection. Its age grows by itself while nothing is applied, whatever the reason."""
+
+    def __init__(self, projection: str) -> None:
+        self._oldest: dict[Partition, Millis] = {}
+        self._events = metrics.projection_lag.labels(projection)
+        self._name = f"project {projection}"
+        self._seconds = metrics.projection_seconds.labels(projection)
+        self._shows_messages = projection == TIMELINE
+        metrics.projection_lag_seconds.labels(projection).set_function(self._age)
+
+    def read(self, events: Iterable[Recorded]) -> None:
+        """These are to be applied now."""
+        for recorded in events:
+            self._oldest.setdefault(recorded.envelope.partition, recorded.envelope.at)
+
+    def applied(self, events: Sequence[Recorded], partitions: Iterable[Partition], seconds: float) -> None:
+        """Everything that was read of these partitions is in the tables; writing it took that long."""
+        for partition in partitions:
+            self._oldest.pop(partition, None)
+        if events:
+            self._seconds.observe(seconds)
+        tracing.done(self._name, (recorded.envelope.trace for recorded in events), seconds)
+        if self._shows_messages:
+            readable([recorded.envelope for recorded in events])
+
+    def caught_up(self) -> None:
+        """There is nothing to be applied."""
+        self._oldest.clear()
+
+    def behind(self, events: int) -> None:
+        self._events.set(events)
+
+    def _age(self) -> float:
+        oldest = min(list(self._oldest.values()), default=None)
+        return 0.0 if oldest is None else max(0.0, time.time() - oldest / 1000)
+
+
+def readable(envelopes: Iterable[Envelope]) -> None:
+    """They can be read from now on: how long that took. Most of a batch were decided at the same time."""
+    now = time.time() * 1000
+    for at, count in Counter(envelope.at for envelope in envelopes).items():
+        _readable.observe(max(0.0, (now - at) / 1000), count)

@@ -1,0 +1,315 @@
+"""Counter, gauge and histogram, as cells of this process's slot.
+
+prometheus-client's own would lose what a killed process had counted, know no native buckets and no maxima; it shows
+what these have measured (``exposition``).
+
+Until :func:`attach` the cells are the process's own memory, and a forked child begins with cells of its own, at zero.
+"""
+
+import math
+import os
+import threading
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+from falcon.telemetry.slots import Slot
+
+# A native bucket's bound is 2^(1/8) times that of the one before it: Prometheus' schema 3.
+SCHEMA: Final = 3
+PER_DOUBLING: Final = 1 << SCHEMA
+_BOUNDS: Final = [2 ** (i / PER_DOUBLING - 1) for i in range(PER_DOUBLING)]
+
+# A maximum is that of the window under way and the twelve before it: of the last minute, and of a little more.
+WINDOW_SECONDS: Final = 5.0
+WINDOWS: Final = 13
+
+Cells: TypeAlias = "array[float] | memoryview[float]"
+Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+Across: TypeAlias = Literal["sum", "max", "process"]
+
+
+class Range(NamedTuple):
+    """What a histogram tells apart: from ``2 ** low`` to ``2 ** high``; it has a classic bucket for each doubling from
+    ``2 ** classic``. They are powers of two so that both kinds of buckets are counts of the same thing."""
+
+    low: int
+    high: int
+    classic: int
+
+    @property
+    def buckets(self) -> int:
+        """The native ones between two outer ones, for what is below and above."""
+        return (self.high - self.low) * PER_DOUBLING + 2
+
+
+SECONDS: Final = Range(-17, 6, -13)  # 7.6 µs to 64 s; classic from 0.12 ms to 8 s
+SIZES: Final = Range(-1, 16, 0)
+
+_SUM, _MAXIMA = 0, 1
+BUCKETS_AT: Final = 1 + 2 * WINDOWS
+
+
+class _Child:
+    """The values of one label set."""
+
+    kind: Kind
+    length: int
+
+    def __init__(self) -> None:
+        self._cells: Cells = array("d", [0.0] * self.length)
+        self._at = 0
+        self._lock = threading.Lock()
+
+    def move(self, cells: Cells, at: int) -> None:
+        """To other cells, which may have values already: those go on, with what has been counted until now."""
+        with self._lock:
+            self._add_to(cells, at)
+            self._cells, self._at = cells, at
+
+    def _add_to(self, cells: Cells, at: int) -> None:
+        for i in range(self.length):
+            cells[at + i] += self._cells[self._at + i]
+
+    def forget(self) -> None:
+        """Begin anew, with cells of its own; also in a fork, where a lock may be held by a thread that is not there."""
+        self._cells, self._at = array("d", [0.0] * self.length), 0
+        self._lock = threading.Lock()
+
+
+class Counter(_Child):
+    """What has happened so far."""
+
+    kind: Kind = "counter"
+    length = 1
+
+    def inc(self, amount: float = 1.0) -> None:
+        with self._lock:
+            self._cells[self._at] += amount
+
+    @property
+    def value(self) -> float:
+        return self._cells[self._at]
+
+
+class Gauge(_Child):
+    """What is so now."""
+
+    kind: Kind = "gauge"
+    length = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._function: Callable[[], float] | None = None
+        self._cells[0] = math.nan
+
+    def set(self, value: float) -> None:
+        self._cells[self._at] = value
+
+    def set_function(self, function: Callable[[], float]) -> None:
+        """To be asked for the value about once a second, from another thread. Raises nothing that matters."""
+        self._function = function
+
+    def sample(self) -> None:
+        if self._function is not None:
+            self._cells[self._at] = self._function()
+
+    @property
+    def value(self) -> float:
+        self.sample()
+        return self._cells[self._at]
+
+    def _add_to(self, cells: Cells, at: int) -> None:
+        cells[at] = self._cells[self._at]
+
+    def forget(self) -> None:
+        super().forget()
+        self._cells[0] = math.nan
+        self._function = None
+
+
+class Histogram(_Child):
+    """How large what happened was, in native buckets, and the largest of the last minute."""
+
+    kind: Kind = "histogram"
+
+    def __init__(self, range_: Range) -> None:
+        self.range = range_
+        self.length = BUCKETS_AT + range_.buckets
+        self._low = 2.0**range_.low
+        self._last = range_.buckets - 1
+        self._first = -(range_.low + 1) * PER_DOUBLING
+        super().__init__()
+
+    def observe(self, value: float, count: int = 1) -> None:
+        """``count`` times."""
+        bucket = BUCKETS_AT
+        if value > self._low:
+            fraction, exponent = math.frexp(value)
+            index = bisect_left(_BOUNDS, fraction) + exponent * PER_DOUBLING + self._first
+            bucket += index if index < self._last else self._last
+        window = time.monotonic() // WINDOW_SECONDS
+        with self._lock:
+            cells, at = self._cells, self._at
+            cells[at] += value * count
+            cells[at + bucket] += count
+            largest = at + _MAXIMA + int(window % WINDOWS) * 2
+            if cells[largest] != window:
+                cells[largest] = window
+                cells[largest + 1] = value
+            elif value > cells[largest + 1]:
+                cells[largest + 1] = value
+
+    @property
+    def count(self) -> float:
+        return sum(self._cells[self._at + BUCKETS_AT : self._at + self.length])
+
+    @property
+    def total(self) -> float:
+        """The sum of what was observed."""
+        return self._cells[self._at]
+
+    def _add_to(self, cells: Cells, at: int) -> None:
+        cells[at] += self._cells[self._at]
+        for i in range(_MAXIMA, BUCKETS_AT):
+            cells[at + i] = self._cells[self._at + i]
+        for i in range(BUCKETS_AT, self.length):
+            cells[at + i] += self._cells[self._at + i]
+
+
+def maximum(cells: list[float], now: float) -> float:
+    """Of a histogram's cells: the largest value of the last minute; 0 when there was none. ``now``: CLOCK_MONOTONIC."""
+    oldest = now // WINDOW_SECONDS - WINDOWS
+    windows = zip(cells[_MAXIMA:BUCKETS_AT:2], cells[_MAXIMA + 1 : BUCKETS_AT : 2], strict=True)
+    return max((value for window, value in windows if window > oldest), default=0.0)
+
+
+C = TypeVar("C", Counter, Gauge, Histogram)
+
+
+class Metric(Generic[C]):
+    """A metric of Falcon's, and its values by their labels.
+
+    ``across``: what the processes' values make together: a sum, the largest, or
+    one value a process, which is then a label.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        help: str,
+        labels: tuple[str, ...],
+        kind: Kind,
+        make: Callable[[], C],
+        range_: Range | None = None,
+        across: Across = "sum",
+    ) -> None:
+        self.name = name
+        self.help = help
+        self.label_names = labels
+        self.kind: Kind = kind
+        self._make_child: Callable[[], C] = make
+        self.range = range_
+        self.across: Across = across
+        self._children: dict[tuple[str, ...], C] = {}
+        self._making = threading.Lock()
+        assert name not in REGISTRY, f"{name} is declared twice"
+        REGISTRY[name] = self
+
+    def labels(self, *values: str) -> C:
+        """Look it up once where it is often needed."""
+        child = self._children.get(values)
+        return child if child is not None else self._make(values)
+
+    def begin(self, *alternatives: tuple[str, ...]) -> None:
+        """Show these label sets from now on: of a counter that appears with its first event, no rate shows that one."""
+        for values in alternatives:
+            self.labels(*values)
+
+    def children(self) -> list[C]:
+        return list(self._children.values())
+
+    def _make(self, values: tuple[str, ...]) -> C:
+        assert len(values) == len(self.label_names), f"{self.name} has the labels {self.label_names}"
+        with self._making:
+            child = self._children.get(values)
+            if child is None:
+                child = self._make_child()
+                if _slot is not None:
+                    child.move(_slot.cells, _slot.allocate((self.name, values), child.length, child.kind))
+                self._children[values] = child
+        return child
+
+    def attach(self, slot: Slot) -> None:
+        with self._making:
+            for values, child in self._children.items():
+                child.move(slot.cells, slot.allocate((self.name, values), child.length, child.kind))
+
+    def forget(self) -> None:
+        self._making = threading.Lock()
+        for child in self._children.values():
+            child.forget()
+
+    def clear(self) -> None:
+        """Forget what was measured."""
+        for child in self.children():
+            child.forget()
+
+
+REGISTRY: "dict[str, Metric[Counter] | Metric[Gauge] | Metric[Histogram]]" = {}
+_slot: Slot | None = None
+
+
+def counter(name: str, help: str, labels: tuple[str, ...] = (), across: Across = "sum") -> Metric[Counter]:
+    """``name`` without ``_total``, which Prometheus' formats add."""
+    return Metric(name, help, labels, "counter", Counter, across=across)
+
+
+def gauge(name: str, help: str, labels: tuple[str, ...] = (), across: Across = "sum") -> Metric[Gauge]:
+    return Metric(name, help, labels, "gauge", Gauge, across=across)
+
+
+def histogram(
+    name: str, help: str, labels: tuple[str, ...] = (), range_: Range = SECONDS, across: Across = "sum"
+) -> Metric[Histogram]:
+    """It is exposed with a gauge of its maximum beside it: ``falcon_x_seconds`` has ``falcon_x_max_seconds``."""
+    return Metric(name, help, labels, "histogram", lambda: Histogram(range_), range_, across)
+
+
+def attach(folder: Path, name: str) -> None:
+    """Have everything that this process measures stand in its slot from here on. Once a process."""
+    global _slot
+    _slot = Slot(folder, name)
+    for metric in list(REGISTRY.values()):
+        metric.attach(_slot)
+
+
+def sample() -> None:
+    """Ask every gauge that has somebody to ask."""
+    for metric in list(REGISTRY.values()):
+        for child in metric.children():
+            if isinstance(child, Gauge):
+                child.sample()
+
+
+def switch_off() -> None:
+    """Measure nothing, for the whole life of the process: what it costs is the difference."""
+    for kind, method in ((Counter, "inc"), (Gauge, "set"), (Histogram, "observe")):
+        setattr(kind, method, _nothing)
+
+
+def _nothing(self: _Child, *args: float) -> None:
+    pass
+
+
+def _forget() -> None:
+    global _slot
+    _slot = None
+    for metric in REGISTRY.values():
+        metric.forget()
+
+
+os.register_at_fork(after_in_child=_forget)

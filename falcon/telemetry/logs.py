@@ -1,0 +1,60 @@
+"""Log lines: JSON for machines, and readable where somebody watches a terminal."""
+
+import json
+import logging
+import os
+import sys
+import time
+from typing import Any, Final, Literal, TypeAlias
+
+from falcon.telemetry import metrics, tracing
+
+LogFormat: TypeAlias = Literal["auto", "json", "text"]
+
+_TEXT: Final = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
+
+
+def configure(process: str, level: str, format: LogFormat) -> None:
+    """To standard error, with a handler of our own: an actor's root logger would send each line through its system.
+
+    ``auto``: text on a terminal, JSON otherwise.
+    """
+    logger = logging.getLogger("falcon")
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    readable = format == "text" or (format == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter(_TEXT) if readable else _Json(process))
+    handler.addFilter(_count)
+    logger.handlers[:] = [handler]
+    metrics.log_lines.begin(("warning",), ("error",), ("critical",))
+    # What the client of Kafka meets comes back as an error of the call, and is said once, by whoever made it.
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+
+
+def _count(record: logging.LogRecord) -> bool:
+    metrics.log_lines.labels(record.levelname.lower()).inc()
+    return True
+
+
+class _Json(logging.Formatter):
+    """A line a record: time (UTC, RFC 3339), level, logger, process, pid, message; and what it belongs to, if known."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line: dict[str, Any] = {
+            "time": f"{seconds}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": self._process,
+            "pid": os.getpid(),
+            "message": record.getMessage(),
+        }
+        line |= tracing.log_fields()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

@@ -1,0 +1,192 @@
+"""What a process measures of itself, and a thread that answers what is asked of it from outside, also when its event
+loop is stuck: where every thread and task stands, and what is on the heap."""
+
+import asyncio
+import gc
+import json
+import logging
+import os
+import select
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from falcon.telemetry import heap, instruments, metrics
+from falcon.telemetry.dispatchers import start_thread
+
+log = logging.getLogger("falcon.telemetry")
+
+_SAMPLE_SECONDS: Final = 1.0
+_LOOP_SECONDS: Final = 0.1
+_REQUEST_BYTES_MAX: Final = 4_096
+_STACK_FRAMES_MAX: Final = 50
+_TASKS_MAX: Final = 500
+
+# What a process is asked, by name; the arguments are the request's, and the answer is shown as JSON.
+Answerer: TypeAlias = Callable[[Mapping[str, str]], object]
+_answerers: dict[str, Answerer] = {}
+_loops: list[asyncio.AbstractEventLoop] = []
+
+
+class NoAnswer(Exception):
+    """The process is not there, cannot answer within the time, or does not know what was asked."""
+
+
+def start(folder: Path, name: str) -> None:
+    """Measure this process from here on, in the slot ``name``, and answer. Once a process, after the last fork."""
+    instruments.attach(folder, name)
+    gc.callbacks[:] = [each for each in gc.callbacks if not isinstance(each, _GarbageCollection)]  # a fork has them too
+    gc.callbacks.append(_GarbageCollection())
+    _answerers.update(stacks=_stacks, heap=heap.count)
+    with _short_path(folder, f"{name}.sock") as path:
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(str(path))
+    listening.listen(16)
+    start_thread("telemetry", _Thread(listening).run)
+
+
+def answer(name: str, answerer: Answerer) -> None:
+    """Let this be asked. It is called on a thread of its own, beside whatever goes on."""
+    _answerers[name] = answerer
+
+
+def watch_loop() -> None:
+    """Measure how late the running event loop is, and show its tasks among the stacks."""
+    loop = asyncio.get_running_loop()
+    _loops.append(loop)
+    delay = metrics.loop_delay.labels()
+
+    def look(expected: float) -> None:
+        now = loop.time()
+        delay.observe(max(0.0, now - expected))
+        loop.call_at(now + _LOOP_SECONDS, look, now + _LOOP_SECONDS)
+
+    look(loop.time())
+
+
+def ask(folder: Path, name: str, what: str, arguments: Mapping[str, str], seconds: float) -> Any:
+    """Ask the process in the slot ``name``. Raises NoAnswer."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+            asking.settimeout(seconds)
+            with _short_path(folder, f"{name}.sock") as path:
+                asking.connect(str(path))
+            asking.sendall(json.dumps({"what": what, "arguments": dict(arguments)}).encode() + b"\n")
+            asking.shutdown(socket.SHUT_WR)
+            data = b"".join(iter(lambda: asking.recv(1 << 16), b""))
+        said = json.loads(data)
+    except (OSError, ValueError) as error:
+        raise NoAnswer(f"{name} does not answer ({error!r})") from error
+    if "error" in said:
+        raise NoAnswer(f"{name}: {said['error']}")
+    return said["answer"]
+
+
+@contextmanager
+def _short_path(folder: Path, name: str) -> Any:
+    """A socket's path may have 107 bytes, a folder's many more: through an open handle it is short."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Path(f"/proc/self/fd/{handle}") / name
+    finally:
+        os.close(handle)
+
+
+class _Thread:
+    """Samples, and answers one request at a time, so that nobody can make a process work much by asking often."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._cpu = 0.0
+
+    def run(self) -> None:
+        due = time.monotonic()
+        while True:
+            if select.select([self._listening], [], [], max(0.0, due - time.monotonic()))[0]:
+                try:
+                    asking, _ = self._listening.accept()
+                    with asking:
+                        self._serve(asking)
+                except OSError as error:
+                    log.debug("who asked has gone: %s", error)
+            if time.monotonic() >= due:
+                self._sample()
+                due = time.monotonic() + _SAMPLE_SECONDS
+
+    def _sample(self) -> None:
+        try:
+            instruments.sample()
+        except Exception:
+            log.exception("a gauge could not be sampled")
+        cpu = time.process_time()
+        metrics.process_cpu.inc(cpu - self._cpu)
+        self._cpu = cpu
+
+    def _serve(self, asking: socket.socket) -> None:
+        asking.settimeout(5.0)
+        line = b""
+        while not line.endswith(b"\n") and len(line) < _REQUEST_BYTES_MAX:
+            data = asking.recv(_REQUEST_BYTES_MAX)
+            if not data:
+                break
+            line += data
+        asking.sendall(json.dumps(_said(line)).encode())
+
+
+def _said(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+        answerer = _answerers.get(request["what"])
+        if answerer is None:
+            return {"error": f"{request['what']} is not known here"}
+        return {"answer": answerer(request["arguments"])}
+    except Exception as error:  # whatever it is: whoever asked is told, and nothing else may suffer from it
+        log.warning("a question could not be answered: %r", error)
+        return {"error": repr(error)}
+
+
+class _GarbageCollection:
+    def __init__(self) -> None:
+        self._began = 0.0
+
+    def __call__(self, phase: str, info: Mapping[str, int]) -> None:
+        if phase == "start":
+            self._began = time.perf_counter()
+            return
+        generation = str(info["generation"])
+        metrics.gc_collections.labels(generation).inc()
+        metrics.gc_seconds.labels(generation).inc(time.perf_counter() - self._began)
+
+
+def _stacks(arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Where every thread and every task stands."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    threads = [
+        {"name": names.get(ident, str(ident)), "stack": _lines(traceback.extract_stack(frame)[-_STACK_FRAMES_MAX:])}
+        for ident, frame in sys._current_frames().items()
+    ]
+    return {"threads": threads, "tasks": [task for loop in _loops for task in _tasks(loop)]}
+
+
+def _tasks(loop: asyncio.AbstractEventLoop) -> list[dict[str, Any]]:
+    """It may change while it is looked at from another thread, so a task that has just ended is shown as it was."""
+    shown = []
+    for task in list(asyncio.all_tasks(loop))[:_TASKS_MAX]:
+        frames = [
+            f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}" for frame in task.get_stack()
+        ]
+        shown.append(
+            {"name": task.get_name(), "coroutine": getattr(task.get_coro(), "__qualname__", "?"), "stack": frames}
+        )
+    return shown
+
+
+def _lines(frames: "list[traceback.FrameSummary]") -> list[str]:
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]

@@ -1,0 +1,80 @@
+"""A slot keeps what a process has counted, whatever becomes of the process."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from falcon.telemetry.slots import CELLS, Slot, SlotFull, SlotView, start_ticks, views
+
+KEY = ("falcon_messages", ("sent",))
+
+
+def view(folder: Path, name: str = "serve-0") -> dict[tuple[str, tuple[str, ...]], list[float]]:
+    return {key: cells for key, _, cells in SlotView(folder, name).read()}
+
+
+def test_what_was_counted_can_be_read_from_outside(tmp_path: Path) -> None:
+    slot = Slot(tmp_path, "serve-0")
+    slot.cells[slot.allocate(KEY, 1, "counter")] = 7
+    assert view(tmp_path) == {KEY: [7.0]}
+
+
+def test_the_next_process_in_the_slot_goes_on_counting(tmp_path: Path) -> None:
+    before = Slot(tmp_path, "serve-0")
+    before.cells[before.allocate(KEY, 1, "counter")] = 7
+    after = Slot(tmp_path, "serve-0")
+    after.cells[after.allocate(KEY, 1, "counter")] += 1
+    assert view(tmp_path) == {KEY: [8.0]}
+
+
+def test_a_gauge_of_the_process_before_says_nothing_any_more(tmp_path: Path) -> None:
+    before = Slot(tmp_path, "serve-0")
+    before.cells[before.allocate(KEY, 1, "gauge")] = 7
+    Slot(tmp_path, "serve-0")
+    assert math.isnan(view(tmp_path)[KEY][0])
+
+
+def test_a_metric_that_has_another_shape_now_begins_anew(tmp_path: Path) -> None:
+    before = Slot(tmp_path, "serve-0")
+    before.cells[before.allocate(KEY, 1, "counter")] = 7
+    after = Slot(tmp_path, "serve-0")
+    after.allocate(KEY, 3, "histogram")
+    assert view(tmp_path)[KEY] == [0.0, 0.0, 0.0]
+
+
+def test_a_line_that_was_cut_short_by_a_kill_harms_no_other(tmp_path: Path) -> None:
+    before = Slot(tmp_path, "serve-0")
+    before.cells[before.allocate(KEY, 1, "counter")] = 7
+    with (tmp_path / "serve-0.keys").open("ab") as file:
+        file.write(b'[9,1,"cou')
+    after = Slot(tmp_path, "serve-0")
+    other = ("falcon_rooms", ())
+    after.cells[after.allocate(other, 1, "counter")] = 2
+    assert view(tmp_path) == {KEY: [7.0], other: [2.0]}
+
+
+def test_it_does_not_grow_without_end(tmp_path: Path) -> None:
+    slot = Slot(tmp_path, "serve-0")
+    with pytest.raises(SlotFull, match="falcon_messages"):
+        slot.allocate(KEY, CELLS, "histogram")
+
+
+def test_a_process_is_alive_until_it_has_ended(tmp_path: Path) -> None:
+    Slot(tmp_path, "serve-0")
+    assert SlotView(tmp_path, "serve-0").alive
+    code = "import sys; from pathlib import Path; from falcon.telemetry.slots import Slot; "
+    code += "Slot(Path(sys.argv[1]), 'shard-0'); print('there', flush=True); input()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "there\n"
+        assert {slot.name: slot.alive for slot in views(tmp_path)} == {"serve-0": True, "shard-0": True}
+        process.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and nobody has waited for it yet
+        assert {slot.name: slot.alive for slot in views(tmp_path)} == {"serve-0": True, "shard-0": False}
+    assert start_ticks(process.pid) is None
