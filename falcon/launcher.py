@@ -319,6 +319,7 @@ class Launcher:
         cpu = time.process_time()
         metrics.process_cpu.inc(cpu - self._cpu_counted)
         self._cpu_counted = cpu
+        instruments.sample()
 
     def _reap(self) -> None:
         """Adopted orphans that have ended leave no zombie. A role's own end is waited for by its name."""

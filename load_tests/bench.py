@@ -29,12 +29,12 @@ from load_tests.processes import adopt_orphans, kill_everything
 from load_tests.progress import say
 from load_tests.running import running
 from load_tests.servers import BareServer, CrudServer, FalconServer, Server, ServerFailed
-from load_tests.targets import FALCON, FALCON_TCP
+from load_tests.targets import FALCON, FALCON_TCP, FALCON_UNMEASURED
 from load_tests.wrk import LoadFailed
 
 ROOT = Path(__file__).resolve().parent.parent
 SECTIONS = ("send", "read", "readable", "import", "rebuild", "recovery", "memory", "start")
-SERVERS = ("bare", "crud", FALCON, FALCON_TCP)
+SERVERS = ("bare", "crud", FALCON, FALCON_TCP, FALCON_UNMEASURED)
 FAILURES = (
     ServerFailed,
     LoadFailed,
@@ -149,8 +149,11 @@ class Bench:
             self.results.dates[name] = datetime.now(UTC).strftime("%Y-%m-%d")
 
     def _falcon(self, name: str, data: Path) -> FalconServer:
-        settings = {"FALCON_SYSTEM_BASE": "multiprocTCPBase"} if name == FALCON_TCP else None
-        return FalconServer(name, self.cores.server, data, settings)
+        settings = {
+            FALCON_TCP: {"FALCON_SYSTEM_BASE": "multiprocTCPBase"},
+            FALCON_UNMEASURED: {"FALCON_TELEMETRY": "off"},
+        }
+        return FalconServer(name, self.cores.server, data, settings.get(name))
 
     def _falcons(self) -> list[str]:
         return [name for name in self.options.servers if name in (FALCON, FALCON_TCP)]

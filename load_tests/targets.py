@@ -10,11 +10,13 @@ from load_tests.figures import Results, Sample, Spread
 
 FALCON = "falcon"
 FALCON_TCP = "falcon-tcp"
+FALCON_UNMEASURED = "falcon-unmeasured"
 NAMES = {
     "bare": "bare route",
     "crud": "CRUD chat",
     FALCON: "Falcon",
     FALCON_TCP: "Falcon, actors over TCP",
+    FALCON_UNMEASURED: "Falcon, measuring nothing",
 }
 
 
@@ -92,6 +94,9 @@ def _comparisons() -> list[_Comparison]:
     reads = "latest 50, 64 in flight"
     found.append(_Comparison("pages/s, 64 in flight, of the CRUD chat's", reads, "crud", rate, 6, True))
     found.append(_Comparison("pages/s, 64 in flight, of the bare route's", reads, "bare", rate, 0.40, True, True))
+    for what, workload in (("sends/s", "send, 64 in flight"), ("pages/s", reads)):
+        name = f"{what}, 64 in flight, of its own with FALCON_TELEMETRY=off"
+        found.append(_Comparison(name, workload, FALCON_UNMEASURED, rate, 0.98, True, True))
     return found
 
 

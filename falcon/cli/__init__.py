@@ -7,6 +7,7 @@ import typer
 from falcon import __version__
 from falcon.cli import accounts, chat, cluster, transfer, upkeep
 from falcon.cli.faults import FaultTellingGroup
+from falcon.cli.top import command as top_command
 
 
 def _print_version(asked: bool) -> None:
@@ -69,4 +70,5 @@ app.command()(cluster.credentials)
 app.command()(cluster.api)
 app.command()(cluster.write)
 app.command()(cluster.project)
+app.command()(top_command.top)
 app.command()(upkeep.doctor)

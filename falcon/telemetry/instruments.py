@@ -289,6 +289,8 @@ def attach(folder: Path, name: str) -> None:
 
 def sample() -> None:
     """Ask every gauge that has somebody to ask."""
+    if _slot is not None:
+        _slot.sampled()
     for metric in list(REGISTRY.values()):
         for child in metric.children():
             if isinstance(child, Gauge):

@@ -29,6 +29,7 @@ PROCESS_GAUGES: Final = {
     "falcon_process_fds": "Open file descriptors.",
     "falcon_process_fds_max": "The limit of these.",
     "falcon_process_uptime_seconds": "How long the process has run.",
+    "falcon_process_sampled_seconds": "Age of its gauges; where it is more than a few seconds the process hangs.",
 }
 INFO: Final = ("falcon_build_info", "Always 1; its labels say which versions run.", ("version", "python"))
 
@@ -64,6 +65,9 @@ class Pod:
 
     def _process_families(self) -> Iterator[Family]:
         found = {name: _figures(pid) for name, pid in self._tree().items()}
+        for slot in self.slots():
+            if slot.name in found:
+                found[slot.name]["falcon_process_sampled_seconds"] = slot.sampled_seconds
         for name, help in PROCESS_GAUGES.items():
             family = GaugeMetricFamily(name, help, labels=("process",))
             for process, figures in found.items():

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 CELLS: Final = 1 << 17  # a megabyte that takes no room until it is used
-_PID, _TICKS, _STARTED, _FIRST = 0, 1, 2, 8
+_PID, _TICKS, _SAMPLED, _FIRST = 0, 1, 2, 8
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _FOLDER: Final = "falcon-"
 
@@ -61,7 +61,11 @@ class Slot:
             if place.kind == "gauge":  # what was so in the process before says nothing about this one
                 self.cells[place.offset] = math.nan
         self.cells[_PID], self.cells[_TICKS] = os.getpid(), start_ticks(os.getpid()) or 0
-        self.cells[_STARTED] = time.time()
+        self.sampled()
+
+    def sampled(self) -> None:
+        """The gauges are of now. Those of a process that hangs stand still; its neighbours must be able to tell."""
+        self.cells[_SAMPLED] = time.monotonic()
 
     def allocate(self, key: Key, length: int, kind: str) -> int:
         """The offset of this key's cells, which may have values already. Raises SlotFull."""
@@ -103,9 +107,9 @@ class SlotView:
         return int(self._cells[_PID])
 
     @property
-    def started(self) -> float:
-        """When the process began, in seconds since 1970."""
-        return self._cells[_STARTED]
+    def sampled_seconds(self) -> float:
+        """How old the gauges are."""
+        return max(0.0, time.monotonic() - self._cells[_SAMPLED])
 
     @property
     def alive(self) -> bool:
