@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from falcon.telemetry.health import Health
 
 _DRAIN_SECONDS: Final = 3
+_WEBSOCKET_BYTES_MAX: Final = 16_384  # nobody has anything to say there
+_PING_SECONDS: Final = 10.0
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -149,12 +151,25 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
     import uvloop
 
     from falcon.http.app import create_app
+    from falcon.http.edge import Edge
 
-    app = create_app(edge, settings.cors_origins)
+    edges: list[Edge] = []
+
+    @asynccontextmanager
+    async def kept() -> AsyncIterator[Edge]:
+        async with edge() as serving:
+            edges.append(serving)
+            yield serving
+
+    app = create_app(kept, settings.cors_origins)
+
+    async def drain() -> None:
+        if edges:
+            edges[0].streams.drain()
 
     async def serve_requests() -> None:
         _tell(health)
-        await _Server(arguments, app, "on", health).run()
+        await _Server(arguments, app, "on", health, drain).run()
 
     uvloop.run(serve_requests())
     if not health.started:
@@ -223,7 +238,11 @@ def _server(app: object, lifespan: str) -> "uvicorn.Server":
             lifespan=lifespan,  # type: ignore[arg-type]
             loop="none",
             http="httptools",
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=_WEBSOCKET_BYTES_MAX,
+            ws_ping_interval=_PING_SECONDS,
+            ws_ping_timeout=_PING_SECONDS * 2,
+            ws_per_message_deflate=False,
             server_header=False,
             proxy_headers=False,
             date_header=False,

@@ -36,6 +36,9 @@ class Settings:
     passivate_seconds: float = 60.0
     hot_aggregates: int = 2_000
     body_max: int = 512 << 10
+    streams_max: int = 10_000
+    stream_buffer: int = 256 << 10
+    stream_events: int = 20_000
     cors_origins: tuple[str, ...] = ()
     log_level: str = "info"
     blocking_threads: int = 4
@@ -116,6 +119,9 @@ class Settings:
             (self.passivate_seconds > 0, "FALCON_PASSIVATE_SECONDS: must be more than 0"),
             (self.hot_aggregates >= 1, "FALCON_HOT_AGGREGATES: must be at least 1"),
             (self.body_max >= 1_024, "FALCON_BODY_MAX: must be at least 1024 bytes"),
+            (self.streams_max >= 0, "FALCON_STREAMS_MAX: must be at least 0"),
+            (self.stream_buffer >= 16_384, "FALCON_STREAM_BUFFER: must be at least 16384 bytes"),
+            (self.stream_events >= 100, "FALCON_STREAM_EVENTS: must be at least 100"),
             (
                 self.log_level in ("debug", "info", "warning", "error"),
                 "FALCON_LOG_LEVEL: must be debug, info, warning or error",

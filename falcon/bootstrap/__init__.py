@@ -6,16 +6,19 @@ What is the same wherever Falcon runs is here; ``embedded`` puts it together on 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 import msgspec
 
 from falcon.domain.commands import CreateAccount
-from falcon.http import tokens
+from falcon.http import rooms, tokens
 from falcon.http.edge import Edge, EdgeLimits
+from falcon.http.streaming import StoreLookups, Streams
 from falcon.journal.ports import Wake
 from falcon.settings import Settings
+from falcon.streams.feed import Feed
+from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply
@@ -83,6 +86,16 @@ async def start_gateway(
     from falcon.adapters.thespian.remote import RemoteGateway
 
     return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
+
+
+def start_streams(settings: Settings, edge: Edge, tail: Tail) -> Streams:
+    """The edge's, on the running event loop; to be stopped with it."""
+    lookups = StoreLookups(edge.store, partial(rooms.name_for, edge))
+    feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
+    edge.streams = Streams(edge, feed, lookups, settings.streams_max, settings.stream_buffer)
+    edge.nudge = feed.nudge
+    edge.streams.start()
+    return edge.streams
 
 
 async def create_account(

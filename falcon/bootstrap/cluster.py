@@ -29,6 +29,7 @@ from falcon.adapters.kafka.owners import GroupOwnership, Owners
 from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
+from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
 from falcon.adapters.pods.gateway import PodGateway
 from falcon.adapters.sqlite.cold import ColdFile
@@ -40,6 +41,7 @@ from falcon.bootstrap import (
     edge_limits,
     shard_limits,
     start_gateway,
+    start_streams,
 )
 from falcon.http.edge import Edge
 from falcon.journal.ports import JournalUnavailable, Wake
@@ -182,7 +184,10 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         )
         stack.callback(store.close)
         secret = _read(settings.secret_file).encode()
-        yield Edge(gateway, store, settings.partitions, instance, secret, edge_limits(settings))
+        edge = Edge(gateway, store, settings.partitions, instance, secret, edge_limits(settings))
+        streams = start_streams(settings, edge, KafkaTail(cluster))
+        stack.push_async_callback(streams.stop)
+        yield edge
 
 
 async def credentials(settings: Settings, edge: Edge) -> Credentials:

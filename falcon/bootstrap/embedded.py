@@ -16,6 +16,7 @@ from falcon.adapters.sqlite.journal import SqliteJournal, Within
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
+from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.bootstrap import (
     Credentials,
     blocking,
@@ -23,6 +24,7 @@ from falcon.bootstrap import (
     edge_limits,
     shard_limits,
     start_gateway,
+    start_streams,
 )
 from falcon.http.edge import Edge
 from falcon.journal.ports import JournalUnavailable, Wake
@@ -150,13 +152,21 @@ async def serving(
         server_secret(settings),
         edge_limits(settings),
     )
+    tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
+    streams = start_streams(settings, edge, tail)
     try:
         yield edge
+        await streams.stop()
         if catch_up is not None:
             await blocking(settings).run(catch_up.stop)
         gateway.close()
     finally:
         read_connection.close()
+
+
+def _poll_seconds(settings: Settings) -> float:
+    """Where the actors are in this process it knows of whatever is written."""
+    return 0.1 if settings.system_base == "simpleSystemBase" else 0.005
 
 
 def server_secret(settings: Settings) -> bytes:

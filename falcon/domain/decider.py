@@ -285,7 +285,7 @@ def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:
         return MemberNotFound(room.room_id, command.account_id)
     if _is_last_admin(room, member):
         return LastAdmin(room.room_id)
-    return Decided((MemberLeft(room.room_id, command.account_id, command.by),), Done())
+    return Decided((MemberLeft(room.room_id, command.account_id, command.by, member.role),), Done())
 
 
 def import_messages(room: Room, command: ImportMessages, at: Millis) -> Decision:

@@ -62,10 +62,13 @@ class MemberChanged(msgspec.Struct, frozen=True):
     by: AccountId
 
 
-class MemberLeft(msgspec.Struct, frozen=True):
+class MemberLeft(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``role``: that the account had; events of the first versions do not say it."""
+
     room_id: RoomId
     account_id: AccountId
     by: AccountId
+    role: Role | None = None
 
 
 class MessagePosted(msgspec.Struct, frozen=True):

@@ -11,14 +11,14 @@ import msgspec
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import docs
+from falcon.http import docs, streaming
 from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
-from falcon.http.operations import OPERATIONS, Handler
+from falcon.http.operations import OPERATIONS, STREAM, Handler
 from falcon.http.problems import Problem
 from falcon.http.wire import problem_answer
 from falcon.read.store import ReadStoreUnavailable
@@ -40,12 +40,14 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
     resources do here, at a tenth of a message's cost less.
     """
     resources = _resources()
-    routes = [Route(path, resource) for path, resource in resources.items()]
+    routes: list[BaseRoute] = [Route(path, resource) for path, resource in resources.items()]
+    live = _Live(STREAM)
+    routes += [Route(STREAM, live), WebSocketRoute(STREAM, live)]
     documents = {"/openapi.json": _openapi, "/docs": _docs, "/": _index}
     routes += [Route(path, _Document(path, render)) for path, render in documents.items()]
 
     def lifespan(app: Any) -> AbstractAsyncContextManager[None]:
-        return _Lifespan(serving(), list(resources.values()))
+        return _Lifespan(serving(), [*resources.values(), live])
 
     app: ASGIApp = _Faults(Router(routes, redirect_slashes=False, default=_nothing_there, lifespan=lifespan))
     if cors_origins:
@@ -60,6 +62,8 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
                 "If-None-Match",
                 "Falcon-Position",
                 "Falcon-Wait",
+                "Last-Event-ID",
+                "traceparent",
             ],
             expose_headers=["Falcon-Position", "Idempotency-Replayed", "Retry-After", "ETag"],
         )
@@ -94,7 +98,7 @@ class _Faults:
 class _Lifespan(AbstractAsyncContextManager[None]):
     """Gives every resource the edge, while there is one."""
 
-    def __init__(self, serving: AbstractAsyncContextManager[Edge], resources: "list[_Resource]") -> None:
+    def __init__(self, serving: AbstractAsyncContextManager[Edge], resources: "list[_Resource | _Live]") -> None:
         self._serving = serving
         self._resources = resources
 
@@ -142,8 +146,36 @@ class _Resource:
 def _resources() -> dict[str, _Resource]:
     resources: dict[str, _Resource] = {}
     for operation in OPERATIONS:
+        if operation.handler is None:
+            continue
         resources.setdefault(operation.path, _Resource(operation.path)).handlers[operation.method] = operation.handler
     return resources
+
+
+class _Live:
+    """The stream, which is a request of its own kind: it may be an upgrade, and lasts."""
+
+    edge: Edge
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await streaming.stream_websocket(self.edge, scope, receive, send)
+            return
+        answer: ASGIApp
+        try:
+            if scope["method"] != "GET":
+                raise _not_allowed(scope["method"], ["GET"])
+            answer = await streaming.stream(self.edge, Request(scope, receive))
+        except Problem as problem:
+            answer = problem_answer(problem)
+        except ReadStoreUnavailable as error:
+            log.error("GET %s: %s", self.path, error)
+            answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
+        scope[STATUS] = getattr(answer, "status", 200)
+        await answer(scope, receive, send)
 
 
 class _Document:

@@ -6,8 +6,8 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from starlette.requests import Request
@@ -26,6 +26,9 @@ from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.telemetry import metrics, tracing
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
+
+if TYPE_CHECKING:
+    from falcon.http.streaming import Streams
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
@@ -81,6 +84,10 @@ class Told(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...]
 
 
+def _nothing_to_nudge() -> None:
+    """Nobody waits for news here."""
+
+
 class Edge:
     """What the handlers share. One an event loop."""
 
@@ -100,6 +107,8 @@ class Edge:
         self.instance = instance
         self.secret = secret
         self.bounds = bounds
+        self.streams: Streams
+        self.nudge: Callable[[], None] = _nothing_to_nudge
         self._callers: dict[bytes, _Caller] = {}
         self._store_away = False
         self._looking: asyncio.Task[None] | None = None
@@ -177,6 +186,17 @@ class Edge:
         """A token was revoked here: look at each again."""
         self._callers.clear()
 
+    async def caller(self, headers: Headers) -> AccountRow:
+        """Whose token it is. Raises Problem 401, ReadStoreUnavailable."""
+        return await self._caller(headers.get(b"authorization", b""))
+
+    def token_hash(self, headers: Headers) -> str:
+        """Of the token that the caller, who is known, has shown."""
+        _, _, credentials = headers[b"authorization"].partition(b" ")
+        parsed = tokens.parse(credentials.strip().decode("latin-1"))
+        assert parsed is not None
+        return tokens.hash_of(parsed[1])
+
     async def access(self, room_id: int, account_id: int) -> Access:
         """Raises Problem 404 for who is no member."""
         access = await self.store.access(room_id, account_id)
@@ -227,6 +247,7 @@ class Edge:
         metrics.command_seconds.labels(name).observe(time.monotonic() - began)
         if isinstance(reply, Accepted):
             metrics.commands.labels(name, "accepted").inc()
+            self.nudge()
             return reply
         if isinstance(reply, Rejected):
             metrics.commands.labels(name, "rejected").inc()

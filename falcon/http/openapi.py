@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from falcon import __version__
-from falcon.http.operations import OPERATIONS, Operation
+from falcon.http.operations import OPERATIONS, STREAM, Operation
 from falcon.http.shapes import Nothing, ProblemBody
 
 _REF: Final = "#/components/schemas/{name}"
@@ -67,7 +67,7 @@ def _name(used: Any) -> str:
 
 
 def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    handler = operation.handler.__name__
+    handler = "stream" if operation.handler is None else operation.handler.__name__
     described: dict[str, Any] = {
         "operationId": handler,
         "summary": operation.summary,
@@ -126,6 +126,16 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
                 "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
             }
         ]
+    if operation.path == STREAM:
+        return [
+            {
+                "name": "Last-Event-ID",
+                "in": "header",
+                "required": False,
+                "description": "The id of the last event that was received; it counts before resume.",
+                "schema": {"type": "string"},
+            }
+        ]
     if operation.method != "GET":
         return []
     return [
@@ -155,8 +165,9 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         if operation.command:
             response["headers"] = _POSITION
         responses[str(status)] = response
-    if operation.path.endswith("/export"):
-        responses["200"]["content"] = {"application/x-ndjson": {"schema": {"type": "string"}}}
+    if operation.path in ("/v1/export", STREAM):
+        media_type = "application/x-ndjson" if operation.path != STREAM else operation.media_type
+        responses["200"]["content"] = {media_type: {"schema": {"type": "string"}}}
     if operation.method == "GET" and "messages" in operation.path:
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
     usual = {400, 401, 422, 503} | ({413, 415} if operation.method != "GET" else set())

@@ -7,18 +7,20 @@ import msgspec
 from starlette.types import ASGIApp
 
 from falcon.domain.message import Message
-from falcon.http import accounts, exporting, importing, messages, rooms, shapes
+from falcon.http import accounts, exporting, importing, messages, rooms, shapes, streaming
 from falcon.http.edge import Call, Edge
 
 Handler: TypeAlias = Callable[[Edge, Call], Awaitable[ASGIApp]]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """``answers``: the type of the body by status; None for one without. ``command``: takes an Idempotency-Key."""
+    """``handler``: None where ``app`` routes it in its own way.
+
+    ``answers``: the type of the body by status; None for one without. ``command``: takes an Idempotency-Key."""
 
     method: str
     path: str
-    handler: Handler
+    handler: Handler | None
     summary: str
     answers: dict[int, Any]
     body: Any = None
@@ -27,6 +29,8 @@ class Operation(msgspec.Struct, frozen=True):
     problems: tuple[int, ...] = ()
     media_type: str = "application/json"
 
+
+STREAM: Final = "/v1/stream"
 
 # The first two are asked the most, and routes are tried in order.
 OPERATIONS: Final = (
@@ -85,6 +89,24 @@ OPERATIONS: Final = (
         shapes.ReadMark,
         command=True,
         problems=(404,),
+    ),
+    Operation(
+        "GET",
+        STREAM,
+        None,
+        "What happens, as Server-Sent Events, or on an upgrade the same over a WebSocket",
+        {200: None},
+        query=streaming.StreamQuery,
+        problems=(404,),
+        media_type="text/event-stream",
+    ),
+    Operation(
+        "POST",
+        "/v1/stream/tickets",
+        streaming.issue_ticket,
+        "A ticket for a stream, good for a minute, where no Authorization can be set",
+        {201: streaming.Ticket},
+        shapes.Nothing,
     ),
     Operation("GET", "/v1/me", accounts.me, "Whose token this is", {200: shapes.Me}),
     Operation(

@@ -57,7 +57,7 @@ async def list_rooms(edge: Edge, call: Call) -> Answer:
     rows = await edge.store.rooms_of(call.account.account_id, cursor, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = _encode_cursor(page[-1].room) if len(rows) > query.limit else None
-    rooms = [await _summary(edge, call.account.account_id, row) for row in page]
+    rooms = [await summary(edge, call.account.account_id, row) for row in page]
     return json_value(200, shapes.Rooms(rooms, next_cursor))
 
 
@@ -67,7 +67,7 @@ async def read_room(edge: Edge, call: Call) -> Answer:
     row = await edge.store.room(room_id)
     if row is None:
         raise room_not_found(room_id)
-    name = await _name(edge, call.account.account_id, row)
+    name = await name_for(edge, call.account.account_id, row)
     room = shapes.Room(row.room_id, row.kind, name, row.description, access.role, row.last_seq, row.created_at)
     return json_value(200, room)
 
@@ -155,12 +155,12 @@ async def _room_answer(edge: Edge, status: int, told: Told) -> Answer:
     return json_value(status, room, *told.headers)
 
 
-async def _summary(edge: Edge, account_id: int, row: RoomSummaryRow) -> shapes.RoomSummary:
+async def summary(edge: Edge, account_id: int, row: RoomSummaryRow) -> shapes.RoomSummary:
     room = row.room
     return shapes.RoomSummary(
         room_id=room.room_id,
         kind=room.kind,
-        name=await _name(edge, account_id, room),
+        name=await name_for(edge, account_id, room),
         description=room.description,
         role=row.role,
         last_seq=room.last_seq,
@@ -173,7 +173,7 @@ async def _summary(edge: Edge, account_id: int, row: RoomSummaryRow) -> shapes.R
     )
 
 
-async def _name(edge: Edge, account_id: int, room: RoomRow) -> str:
+async def name_for(edge: Edge, account_id: int, room: RoomRow) -> str:
     """A direct room bears, for each of the two, the other one's name."""
     if room.peers is None:
         return room.name

@@ -9,10 +9,16 @@ import hashlib
 import hmac
 import re
 import secrets
+import struct
+import time
 from typing import Final
 
 _FORM: Final = re.compile(r"falcon_([1-9][0-9]{0,15})_([A-Za-z0-9_-]{43})")
 _BYTES: Final = 32
+_TICKET: Final = struct.Struct(">QQ")
+_TICKET_SECONDS: Final = 60
+_TICKET_TEXT_MAX: Final = 200
+_SIGNATURE_BYTES: Final = 16
 
 
 def new_secret() -> str:
@@ -43,6 +49,34 @@ def parse(text: str) -> tuple[int, str] | None:
     """The account and the secret of a token; None for what is none."""
     match = _FORM.fullmatch(text)
     return None if match is None else (int(match[1]), match[2])
+
+
+def ticket(server_secret: bytes, account_id: int, token_hash: str, now: float | None = None) -> str:
+    """For a minute it stands for the token that has this hash, where that itself must not be shown."""
+    until = round((time.time() if now is None else now) + _TICKET_SECONDS)
+    body = _TICKET.pack(account_id, until) + bytes.fromhex(token_hash)
+    return _text(body + _sign(server_secret, body))
+
+
+def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> tuple[int, str] | None:
+    """The account and the token's hash; None for what is none, or was one."""
+    if len(text) > _TICKET_TEXT_MAX or not text.isascii():
+        return None
+    try:
+        data = _bytes(text)
+    except ValueError:
+        return None
+    body, signature = data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:]
+    if len(body) != _TICKET.size + _BYTES or not hmac.compare_digest(_sign(server_secret, body), signature):
+        return None
+    account_id, until = _TICKET.unpack_from(body)
+    if until < (time.time() if now is None else now):
+        return None
+    return account_id, body[_TICKET.size :].hex()
+
+
+def _sign(server_secret: bytes, body: bytes) -> bytes:
+    return hmac.digest(server_secret, b"ticket" + body, "sha256")[:_SIGNATURE_BYTES]
 
 
 def _under_pad(server_secret: bytes, nonce: bytes, data: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
 from falcon.domain.ids import ID_MAX
@@ -107,7 +107,7 @@ def matches(header: bytes | None, etag: bytes) -> bool:
     return header == etag or any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in header.split(b","))
 
 
-def decode_query(request: Request, query_type: type[T]) -> T:
+def decode_query(request: HTTPConnection, query_type: type[T]) -> T:
     """The query string as a typed value. Raises Problem 422."""
     query = request.scope["query_string"]
     if not query:

@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
-from falcon.journal.envelope import Cursor
+from falcon.journal.envelope import Cursor, Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 
 
@@ -211,6 +211,9 @@ class ReadStore(Protocol):
 
     async def applied(self, partition: Partition) -> int:
         """The offset up to which every projection has been applied: reads show everything below it."""
+
+    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
+        """Of every partition, as :meth:`applied`; and the position there, from which a reader can go on."""
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         """None for one who is no member, or a room that is not there."""

@@ -92,6 +92,16 @@ projection_lag_seconds = gauge(
 read_seconds = histogram("falcon_read_seconds", "A call of the read store.", ("call",))
 read_failures = counter("falcon_read_failures", "Calls of the read store that failed.", ("call",))
 
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+streams = gauge("falcon_streams", "Connections that listen.", ("transport",))
+streams_opened = counter("falcon_streams_opened", "Connections that began to listen, by how.", ("start",))
+streams_ended = counter("falcon_streams_ended", "Connections that Falcon has ended, by why.", ("reason",))
+streams_queued = gauge("falcon_streams_queued_bytes", "What waits for connections that read slowly.").labels()
+stream_deliveries = counter("falcon_stream_deliveries", "Events sent to those who listen.").labels()
+stream_events = counter("falcon_stream_events", "Events of the log that streams have come by.", ("wanted",))
+stream_lag = gauge("falcon_stream_lag_events", "Events that this process has yet to pass on.").labels()
+
 # --- dispatchers ------------------------------------------------------------------------------------------------------
 
 dispatcher_threads_max = gauge("falcon_dispatcher_threads_max", "Threads that a dispatcher may have.", ("dispatcher",))

@@ -166,6 +166,22 @@ def test_what_may_have_been_done_is_asked_again_with_its_key_only() -> None:
     run(scenario)
 
 
+def test_what_may_have_been_done_stays_so_though_nobody_answers_any_more() -> None:
+    async def scenario() -> None:
+        pod, directory = Pod(lambda envelope: Unavailable("outcome_unknown")), Directory()
+        async with serving(pod) as address:
+            directory.owner = f"{address}/0"
+            gateway = PodGateway(directory, TOKEN, 100)
+            asking = asyncio.ensure_future(gateway.ask(command(seconds=0.5, key="k")))
+            while not pod.asked:
+                await asyncio.sleep(0.001)
+            directory.owner = None
+            assert await asking == Unavailable("outcome_unknown")
+            await gateway.close()
+
+    run(scenario)
+
+
 def test_nobody_there_is_not_an_unknown_outcome() -> None:
     async def scenario() -> None:
         with socket.socket() as unused:

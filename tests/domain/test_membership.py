@@ -146,12 +146,12 @@ def test_who_has_been_made_a_reader_posts_no_more() -> None:
 @pytest.mark.parametrize("role", ["member", "readonly"])
 def test_a_member_leaves(role: Role) -> None:
     given(a_group(), joined(BOB, role=role)).when(RemoveMember(BOB, ROOM, BOB)).then(
-        MemberLeft(ROOM, BOB, BOB)
+        MemberLeft(ROOM, BOB, BOB, role)
     ).answered(Done())
 
 
 def test_one_of_two_admins_leaves() -> None:
-    given(a_group(admins=[ANN, BOB])).when(RemoveMember(ANN, ROOM, ANN)).then(MemberLeft(ROOM, ANN, ANN))
+    given(a_group(admins=[ANN, BOB])).when(RemoveMember(ANN, ROOM, ANN)).then(MemberLeft(ROOM, ANN, ANN, "admin"))
 
 
 def test_the_last_admin_does_not_leave_not_even_an_empty_room() -> None:
@@ -160,11 +160,11 @@ def test_the_last_admin_does_not_leave_not_even_an_empty_room() -> None:
 
 
 def test_an_admin_removes_a_member() -> None:
-    given(a_group(members=[BOB])).when(RemoveMember(ANN, ROOM, BOB)).then(MemberLeft(ROOM, BOB, ANN))
+    given(a_group(members=[BOB])).when(RemoveMember(ANN, ROOM, BOB)).then(MemberLeft(ROOM, BOB, ANN, "member"))
 
 
 def test_an_admin_removes_another_admin() -> None:
-    given(a_group(admins=[ANN, BOB])).when(RemoveMember(ANN, ROOM, BOB)).then(MemberLeft(ROOM, BOB, ANN))
+    given(a_group(admins=[ANN, BOB])).when(RemoveMember(ANN, ROOM, BOB)).then(MemberLeft(ROOM, BOB, ANN, "admin"))
 
 
 @pytest.mark.parametrize("who", [ANN, CAT])

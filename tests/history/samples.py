@@ -99,6 +99,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     ),
     "member-changed.v1": _record(MemberChanged(ROOM, BOB, "admin", ANN)),
     "member-left.v1": _record(MemberLeft(ROOM, BOB, ANN), KEYED, answers.Done()),
+    "member-left.v1.with-a-role": _record(MemberLeft(ROOM, BOB, ANN, "member"), KEYED, answers.Done()),
     "message-posted.v1": _record(MessagePosted(MESSAGE, 42), KEYED),
     "message-posted.v1.without-a-key": _record(
         MessagePosted(Message(ROOM, 1, ANN, "Who wants tea?", AT_TEXT, None, False, None, ()))

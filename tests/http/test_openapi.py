@@ -26,7 +26,8 @@ CHECKS: Final = [
     response_schema_conformance,
 ]
 
-schema = schemathesis.openapi.from_dict(document())
+# But for the stream, which does not end.
+schema = schemathesis.openapi.from_dict(document()).exclude(path="/v1/stream")
 
 
 @schemathesis.serializer("application/x-ndjson")

@@ -101,7 +101,8 @@ def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> 
     anna.says(room, "Hi")
     names = {name for _, labels in samples(ops) for name, _ in labels}
     allowed = {"actor", "call", "change", "command", "dispatcher", "generation", "le", "level", "method", "outcome"}
-    allowed |= {"process", "projection", "python", "role", "route", "shard", "stage", "status", "version"}
+    allowed |= {"process", "projection", "python", "role", "route", "shard", "stage", "start", "status"}
+    allowed |= {"reason", "transport", "version", "wanted"}
     assert names <= allowed
 
 

@@ -142,8 +142,8 @@ def joined(
     return MemberJoined(room_id, account_id, role, read_seq, by)
 
 
-def left(account_id: AccountId, *, room_id: RoomId = ROOM) -> MemberLeft:
-    return MemberLeft(room_id, account_id, account_id)
+def left(account_id: AccountId, *, role: Role = "member", room_id: RoomId = ROOM) -> MemberLeft:
+    return MemberLeft(room_id, account_id, account_id, role)
 
 
 def has_read(account_id: AccountId, seq: Seq, *, room_id: RoomId = ROOM) -> ReadMoved:

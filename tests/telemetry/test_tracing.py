@@ -106,7 +106,7 @@ def test_lines_are_json_for_machines_and_text_for_people(capsys: pytest.CaptureF
     before = logging.getLogger("falcon").handlers[:]
     try:
         for format in ("json", "text"):
-            logs.configure("serve-0", "info", format)  # type: ignore[arg-type]
+            logs.configure("serve-0", "info", format)
             logging.getLogger("falcon.test").warning("the kettle is %s", "empty")
     finally:
         logging.getLogger("falcon").handlers[:] = before

@@ -11,6 +11,7 @@ from falcon.adapters.hbase.cells import NO_TOKEN
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId, Seq
+from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
 
@@ -67,6 +68,21 @@ def applied(view: View, partition: Partition) -> int:
     keys = [applied_key(name, generations.live, partition) for name, generations in view.live.items()]
     found = Meta(view.calls, view.prefix).get_all(keys)
     return min((applied_of(found.get(key)).position.offset for key in keys), default=0)
+
+
+def applied_everywhere(view: View, partitions: int) -> dict[Partition, Position]:
+    """Where the projection that is the furthest behind stands."""
+    live = view.live.items()
+    keys = {
+        (name, partition): applied_key(name, generations.live, partition)
+        for name, generations in live
+        for partition in range(partitions)
+    }
+    found = Meta(view.calls, view.prefix).get_all(list(keys.values()))
+    return {
+        partition: min(applied_of(found.get(keys[name, partition])).position for name, _ in live)
+        for partition in range(partitions)
+    }
 
 
 def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:

@@ -14,6 +14,7 @@ from falcon.adapters.hbase.queries import View
 from falcon.adapters.hbase.schema import TABLES
 from falcon.adapters.hbase.timed import TimedCalls
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
@@ -49,6 +50,9 @@ class HBaseReadStore:
             asked = self._applied[partition] = asyncio.ensure_future(self._ask(queries.applied, partition))
             asked.add_done_callback(lambda done: self._answered(partition, done))
         return await asyncio.shield(asked)
+
+    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
+        return await self._ask(queries.applied_everywhere, partitions)
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         return await self._ask(queries.access, room_id, account_id)

@@ -50,3 +50,19 @@ def judge(at: Position, value: bytes) -> tuple[Position, bytes | None]:
 def key(aggregate_id: int) -> bytes:
     """A record's key, so that readers can pass over what they do not want without decoding it."""
     return _KEY.pack(aggregate_id)
+
+
+def claimed(offset: int, value: bytes) -> Position | None:
+    """Where a reader stands behind the record at ``offset``, if it is a marker or a valid event; None for what is
+    neither."""
+    if len(value) < _HEAD.size:
+        return None
+    epoch, n = _HEAD.unpack_from(value)
+    if epoch == _NO_EPOCH:
+        return opened_by(offset)
+    return Position(offset + 1, epoch, n + 1) if 0 < epoch <= offset and n >= 0 else None
+
+
+def aggregate_of_key(key: bytes | None) -> int:
+    """The inverse of ``key``; 0 for none."""
+    return _KEY.unpack(key)[0] if key is not None and len(key) == _KEY.size else 0

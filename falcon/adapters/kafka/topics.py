@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import KafkaConnectionError, for_code
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
@@ -20,6 +21,8 @@ _TOPIC_EXISTS: Final = 36
 _UNKNOWN_TOPIC: Final = 3
 _LEADERS_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.1
+_CHECK_SECONDS: Final = 15.0
+_CHECK_PAUSE_SECONDS: Final = 0.5
 
 # Whoever reads a compacted topic reads it within this time; newer records hide no older ones from it.
 _COMPACTION_LAG_MILLIS: Final = 3_600_000
@@ -69,7 +72,21 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
 
 
 async def check(cluster: KafkaCluster) -> str:
-    """The log's name. Raises WrongTopics, also where they are missing; JournalUnavailable."""
+    """The log's name. Raises WrongTopics, also where they are missing; JournalUnavailable.
+
+    A broker that is away for a moment is waited for; where none answers at all, the address may be wrong.
+    """
+    until = time.monotonic() + _CHECK_SECONDS
+    while True:
+        try:
+            return await _check(cluster)
+        except JournalUnavailable as error:
+            if isinstance(error.__cause__, KafkaConnectionError) or time.monotonic() > until:
+                raise
+            await asyncio.sleep(_CHECK_PAUSE_SECONDS)
+
+
+async def _check(cluster: KafkaCluster) -> str:
     async with _Admin(cluster) as admin:
         described = await _describe(admin, topics(cluster))
         faults = [

@@ -103,6 +103,9 @@ class MemoryTables:
         live = (tables for name, tables in self._projections.items() if not name.endswith("_rebuilding"))
         return min(tables.cursor[partition].offset for tables in live)
 
+    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
+        return {partition: Position(await self.applied(partition)) for partition in range(partitions)}
+
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
         if member is None or room is None:

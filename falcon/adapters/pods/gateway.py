@@ -56,16 +56,23 @@ class PodGateway:
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
         tries = 0
+        doubt: Unavailable | None = None
         while True:
             address = self._directory.address(envelope.partition)
             reply: Reply = Unavailable("unavailable")
             if address is not None:
                 reply = await self._lane(address).ask(envelope)
-            if not isinstance(reply, Unavailable) or not _may_try_again(reply, envelope):
+            if not isinstance(reply, Unavailable):
                 return reply
+            # Once it may have been done, no later refusal says that it was not.
+            if reply.reason == "outcome_unknown":
+                doubt = reply
+            answer = doubt or reply
+            if not _may_try_again(reply, envelope):
+                return answer
             pause = _PAUSES_SECONDS[min(tries, len(_PAUSES_SECONDS) - 1)]
             if time.monotonic() + pause >= envelope.deadline:
-                return reply
+                return answer
             await asyncio.sleep(pause)
             tries += 1
 

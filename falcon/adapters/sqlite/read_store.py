@@ -12,6 +12,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 import apsw
 
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
@@ -67,6 +68,10 @@ class SqliteReadStore:
             "SELECT min(applied) FROM projections WHERE name NOT LIKE '%\\_rebuilding' ESCAPE '\\'"
         ).fetchone()
         return int(row[0])
+
+    @_query
+    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
+        return dict.fromkeys(range(partitions), Position(await self.applied(0)))
 
     @_query
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:

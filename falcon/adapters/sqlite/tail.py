@@ -1,0 +1,84 @@
+"""The log as streams follow it, on one machine: it has one order, so it is one lane."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import apsw
+
+from falcon.domain.ids import Partition
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
+from falcon.streams.tail import Raw, WrongPlace
+
+_LANE: Final = 0
+# Every event names the room or account that it is about before anything a person has written. Of an event of a room
+# that is the room.
+_KEY: Final = re.compile(rb'"event":\{(?:"message":\{)?"(?:room_id|account_id)":(\d+)')
+
+
+class SqliteTail:
+    """Over one connection, for one event loop: a few rows are soon read. ``poll_seconds``: how often it looks for what
+    other processes have written."""
+
+    def __init__(self, connection: apsw.Connection, poll_seconds: float) -> None:
+        self._connection = connection
+        self._poll_seconds = poll_seconds
+        self._news = asyncio.Event()
+
+    def lane(self, partition: Partition) -> int:
+        return _LANE
+
+    async def ends(self, lanes: Mapping[int, object]) -> dict[int, int]:
+        ((end,),) = self._rows("SELECT next FROM log", ())
+        return dict.fromkeys(lanes, end)
+
+    async def position(self, lane: int, offset: int) -> Position:
+        if lane != _LANE or offset > (await self.ends({_LANE: None}))[_LANE]:
+            raise WrongPlace(f"there is no offset {offset} in lane {lane}")
+        return Position(offset)
+
+    async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
+        start = cursor[_LANE].offset
+        raws = self._raws("offset >= ?", (start, limit))
+        if not raws:
+            await self._wait()
+            raws = self._raws("offset >= ?", (start, limit))
+        return raws, {_LANE: Position(raws[-1].at.offset + 1 if raws else start)}
+
+    async def read_again(self, lane: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+        raws = self._raws("offset >= ? AND offset < ?", (start.offset, stop, limit))
+        return raws, Position(raws[-1].at.offset + 1 if len(raws) == limit else stop)
+
+    def nudge(self) -> None:
+        self._news.set()
+
+    async def close(self) -> None:
+        self._connection.close()
+
+    async def _wait(self) -> None:
+        timer = asyncio.get_running_loop().call_later(self._poll_seconds, self._news.set)
+        await self._news.wait()
+        timer.cancel()
+        self._news.clear()
+
+    def _raws(self, where: str, bindings: tuple[int, ...]) -> list[Raw]:
+        rows = self._rows(
+            f"SELECT offset, partition, epoch, n, data FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings
+        )
+        return [
+            Raw(_LANE, partition, Position(offset, epoch, n), _key(data), data)
+            for offset, partition, epoch, n, data in rows
+        ]
+
+    def _rows(self, sql: str, bindings: tuple[int, ...]) -> list[Any]:
+        try:
+            return self._connection.execute(sql, bindings).fetchall()
+        except apsw.Error as error:
+            raise JournalUnavailable(f"cannot read the journal: {error}") from error
+
+
+def _key(data: bytes) -> int:
+    match = _KEY.search(data)
+    return int(match[1]) if match is not None else 0

@@ -1,0 +1,461 @@
+"""The stream: Server-Sent Events, or the same over a WebSocket."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+from starlette.requests import HTTPConnection, Request
+from starlette.types import Message, Receive, Scope, Send
+
+from falcon.domain.ids import AccountId, RoomId, Seq, partition_of
+from falcon.http import tokens
+from falcon.http.edge import Call, Edge
+from falcon.http.problems import Problem, invalid, room_not_found
+from falcon.http.rooms import summary
+from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
+from falcon.journal.ports import JournalUnavailable
+from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
+from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.streams import tokens as resume_tokens
+from falcon.streams.delivery import RoomInfo
+from falcon.streams.feed import Feed
+from falcon.streams.frames import Bye, Frame, ReadMark, Reason, Room, encode
+from falcon.streams.opening import Beginning, NotReached, Standing
+from falcon.streams.subscription import Subscription
+from falcon.streams.tail import WrongPlace
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.http")
+
+Transport: TypeAlias = Literal["sse", "websocket"]
+
+_ROOMS_MAX: Final = 100  # that may be named
+_HELLO_ROOMS_MAX: Final = 1_000
+_ROOMS_OF_MAX: Final = 10_000
+_PAGE: Final = 500
+_BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
+_BYE_SECONDS: Final = 2.0
+_SPREAD_MILLIS: Final = 5_000  # over which those who are sent away come back
+_RETRY_MILLIS: Final = 1_000
+_CLOSE_CODES: Final[dict[Reason, int]] = {"draining": 1012, "slow": 4008, "unauthenticated": 4001}
+_MALFORMED: Final = "The resume token is not one that this Falcon gave."
+
+
+class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``rooms``: ids with commas between. ``resume``: a token. ``ticket``: instead of Authorization."""
+
+    rooms: str | None = None
+    resume: str | None = None
+    ticket: str | None = None
+
+
+class Ticket(msgspec.Struct, frozen=True):
+    """Good for a minute."""
+
+    ticket: str
+
+
+async def issue_ticket(edge: Edge, call: Call) -> Answer:
+    await edge.no_body(call)
+    made = tokens.ticket(edge.secret, call.account.account_id, edge.token_hash(call.headers))
+    return json_value(201, Ticket(made))
+
+
+class Streams:
+    """Of one event loop: the feed, who listens, and what goes on around it."""
+
+    def __init__(self, edge: Edge, feed: Feed, lookups: "StoreLookups", most: int, buffer_bytes: int) -> None:
+        self._edge = edge
+        self._feed = feed
+        self._lookups = lookups
+        self._most = most
+        self._buffer_bytes = buffer_bytes
+        self._draining = False
+        self._open = {"sse": 0, "websocket": 0}
+        self._beating: asyncio.Task[None] | None = None
+        for transport in self._open:
+            metrics.streams.labels(transport).set_function(partial(self._open.__getitem__, transport))
+
+    def start(self) -> None:
+        self._feed.start()
+        self._beating = asyncio.get_running_loop().create_task(self._beat())
+
+    async def stop(self) -> None:
+        if self._beating is not None:
+            self._beating.cancel()
+        await self._feed.stop()
+
+    def drain(self) -> None:
+        """Tell everybody to go on elsewhere; nobody new is taken."""
+        self._draining = True
+        for subscription in self._feed.everybody():
+            subscription.end("draining")
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_BEAT_SECONDS)
+            for subscription in self._feed.everybody():
+                subscription.beat()
+
+    # --- how one begins -----------------------------------------------------------------------------------------------
+
+    async def open(self, connection: HTTPConnection) -> "_Opening":
+        """Everything that may be refused. Raises Problem, ReadStoreUnavailable."""
+        query = decode_query(connection, StreamQuery)
+        headers = dict(connection.scope["headers"])
+        account_id, token_hash = await self._caller(headers, query.ticket)
+        if self._draining or sum(self._open.values()) >= self._most:
+            raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
+        only = None if query.rooms is None else _room_ids(query.rooms)
+        token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume
+        try:
+            return await self._prepare(account_id, token_hash, only, token)
+        except resume_tokens.WrongToken as error:
+            raise Problem(400, "malformed", f"{_MALFORMED} {str(error).capitalize()}.") from error
+        except WrongPlace as error:
+            raise Problem(400, "malformed", _MALFORMED) from error
+        except (JournalUnavailable, NotReached) as error:
+            log.warning("a stream cannot begin: %s", error)
+            raise Problem(503, "unavailable", "The log cannot be read now.", retry_after=1) from error
+
+    async def _caller(self, headers: dict[bytes, bytes], ticket: str | None) -> tuple[AccountId, str]:
+        if ticket is None or b"authorization" in headers:
+            account = await self._edge.caller(headers)
+            return account.account_id, self._edge.token_hash(headers)
+        found = tokens.read_ticket(self._edge.secret, ticket)
+        if found is None or await self._edge.store.bearer(*found) is None:
+            raise Problem(401, "unauthenticated", "The ticket is not one that is good now: they are for a minute.")
+        return found
+
+    async def _prepare(
+        self, account_id: AccountId, token_hash: str, only: frozenset[RoomId] | None, token: str | None
+    ) -> "_Opening":
+        edge, feed = self._edge, self._feed
+        offsets = None if token is None else resume_tokens.decode(feed.log_name, token)
+        applied = await edge.store.applied_everywhere(feed.partitions)
+        rows = await self._rows(account_id, only)
+        partitions = set(range(feed.partitions))
+        if only is not None:
+            partitions = {partition_of(each, feed.partitions) for each in (account_id, *only)}
+        positions = {feed.lane_of(partition): applied[partition] for partition in partitions}
+        now = {lane: position.offset for lane, position in positions.items()}
+        standings = [Standing(_info(row.room), row.role) for row in rows]
+        if offsets is not None:
+            # A lane that the token does not name had nothing in it for the account then.
+            since = {lane: min(offsets.get(lane, offset), offset) for lane, offset in now.items()}
+            positions = {**positions, **await feed.positions({n: o for n, o in since.items() if o < now[n]})}
+            beginning = Beginning(feed, self._lookups, since, standings)
+            if sum(now[lane] - since[lane] for lane in now) <= feed.remembered:
+                await beginning.prepare(positions)
+                return _Opening(self, account_id, token_hash, only, beginning, "replay")
+            positions = {feed.lane_of(partition): applied[partition] for partition in partitions}
+        beginning = Beginning(feed, self._lookups, now, standings)
+        await beginning.prepare(positions)
+        if offsets is not None:
+            last = [{"room_id": row.room.room_id, "last_seq": row.room.last_seq} for row in rows]
+            return _Opening(self, account_id, token_hash, only, beginning, "catch_up", encode({"rooms": last}))
+        shown = rows[:_HELLO_ROOMS_MAX]
+        hello = {
+            "account_id": account_id,
+            "rooms": [await summary(edge, account_id, row) for row in shown],
+            "truncated": len(rows) > len(shown),
+        }
+        return _Opening(self, account_id, token_hash, only, beginning, "hello", encode(hello))
+
+    async def _rows(self, account_id: AccountId, only: frozenset[RoomId] | None) -> list[RoomSummaryRow]:
+        """Raises Problem 404 for a room that was asked for by one who is not in it."""
+        store = self._edge.store
+        if only is not None:
+            return [await self._row(account_id, room_id) for room_id in sorted(only)]
+        rows: list[RoomSummaryRow] = []
+        cursor: RoomCursor | None = None
+        while len(rows) < _ROOMS_OF_MAX:
+            page = await store.rooms_of(account_id, cursor, _PAGE)
+            rows += page
+            if len(page) < _PAGE:
+                break
+            cursor = RoomCursor(page[-1].room.updated_at, page[-1].room.room_id)
+        return rows
+
+    async def _row(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow:
+        store = self._edge.store
+        access = await self._edge.access(room_id, account_id)
+        room = await store.room(room_id)
+        if room is None:
+            raise room_not_found(room_id)
+        mentions = await store.mentions(account_id, room_id, access.read_seq, access.last_seq)
+        last = await store.message(room_id, access.last_seq) if access.last_seq else None
+        return RoomSummaryRow(room, access.role, access.read_seq, mentions, last)
+
+    # --- and goes on --------------------------------------------------------------------------------------------------
+
+    async def serve(
+        self, opening: "_Opening", transport: Transport, sink: "_Sink", gone: Coroutine[Any, Any, None]
+    ) -> None:
+        """Until the connection is gone, or has been ended."""
+        subscription = Subscription(opening.account_id, opening.token_hash, opening.only, sink, self._buffer_bytes)
+        self._open[transport] += 1
+        metrics.streams_opened.labels(opening.start).inc()
+        listening = asyncio.ensure_future(opening.begin(subscription))
+        leaving = asyncio.ensure_future(gone)
+        ends: set[asyncio.Future[Any]] = {leaving, sink.ended}
+        try:
+            await asyncio.wait({listening, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if listening.done():
+                listening.result()
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except (JournalUnavailable, ReadStoreUnavailable, WrongPlace) as error:
+            log.warning("a stream could not begin: %s", error)
+            subscription.end("draining")
+        finally:
+            self._open[transport] -= 1
+            listening.cancel()
+            leaving.cancel()
+            self._feed.remove(subscription)
+            subscription.lose()
+        if sink.ended.done():
+            await sink.say_bye(*sink.ended.result())
+
+
+class _Opening:
+    """A stream that may begin. ``start``: replay, or the name of its first event with its ``data``."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        account_id: AccountId,
+        token_hash: str,
+        only: frozenset[RoomId] | None,
+        beginning: Beginning,
+        start: Literal["hello", "catch_up", "replay"],
+        data: bytes = b"",
+    ) -> None:
+        self._streams = streams
+        self.account_id = account_id
+        self.token_hash = token_hash
+        self.only = only
+        self.start = start
+        self._beginning = beginning
+        self._data = data
+
+    async def begin(self, subscription: Subscription) -> None:
+        if self.start == "replay":
+            subscription.id = self._beginning.id
+            await self._beginning.look_back(subscription)
+        else:
+            self._beginning.show_state(subscription, self.start, self._data)
+        await self._beginning.run(subscription, replay=self.start == "replay")
+
+    async def serve(self, transport: Transport, sink: "_Sink", gone: Coroutine[Any, Any, None]) -> None:
+        await self._streams.serve(self, transport, sink, gone)
+
+
+def _room_ids(text: str) -> frozenset[RoomId]:
+    parts = text.split(",")
+    if len(parts) > _ROOMS_MAX:
+        raise invalid("rooms", f"must be at most {_ROOMS_MAX}")
+    return frozenset(identity(part.strip(), room_not_found) for part in parts)
+
+
+def _info(row: RoomRow) -> RoomInfo:
+    return RoomInfo(row.room_id, row.kind, row.name, row.description, row.created_at, row.last_seq)
+
+
+class StoreLookups:
+    """From the read tables, which may be a little behind the stream, or ahead of it."""
+
+    def __init__(self, store: ReadStore, name_for: "Callable[[AccountId, RoomRow], Awaitable[str]]") -> None:
+        self._store = store
+        self._name_for = name_for
+
+    async def room(self, room_id: RoomId, account_id: AccountId) -> bytes | None:
+        access = await self._store.access(room_id, account_id)
+        row = await self._store.room(room_id)
+        if access is None or row is None:
+            return None
+        name = await self._name_for(account_id, row)
+        return encode(Room(room_id, row.kind, name, row.description, access.role, row.last_seq, row.created_at))
+
+    async def info(self, room_id: RoomId) -> RoomInfo | None:
+        row = await self._store.room(room_id)
+        return None if row is None else _info(row)
+
+    async def read_mark(self, room_id: RoomId, account_id: AccountId, read_seq: Seq) -> bytes | None:
+        access = await self._store.access(room_id, account_id)
+        if access is None:
+            return None
+        mentions = await self._store.mentions(account_id, room_id, read_seq, access.last_seq)
+        return encode(ReadMark(room_id, read_seq, max(0, access.last_seq - read_seq), mentions))
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+class _Sink:
+    """A connection that takes ASGI messages. No task is woken for one: it goes straight to the transport, and only
+    where that is full somebody waits."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.ended: asyncio.Future[tuple[Reason, str]] = asyncio.get_running_loop().create_future()
+        self._waiting: asyncio.Task[None] | None = None
+
+    def send(self, frame: Frame, sent: Callable[[], None]) -> bool:
+        return self._pass_on(self.message(frame), sent)
+
+    def beat(self, sent: Callable[[], None]) -> bool:
+        raise NotImplementedError
+
+    def message(self, frame: Frame) -> Message:
+        raise NotImplementedError
+
+    def close(self, reason: Reason, id: str) -> None:
+        if not self.ended.done():
+            self.ended.set_result((reason, id))
+
+    async def say_bye(self, reason: Reason, id: str) -> None:
+        """Within a moment, or the connection is cut: who reads nothing would keep it for ever."""
+        spread = random.randrange(_SPREAD_MILLIS) if reason == "draining" else 0
+        bye = Frame(id, "bye", encode(Bye(reason, _RETRY_MILLIS + spread)))
+        try:
+            async with asyncio.timeout(_BYE_SECONDS):
+                if self._waiting is not None:
+                    await self._waiting
+                await self._send(self.message(bye))
+                await self.finish(reason)
+        except TimeoutError:
+            _abort(self._send)
+
+    async def finish(self, reason: Reason) -> None:
+        raise NotImplementedError
+
+    def _pass_on(self, message: Message, sent: Callable[[], None]) -> bool:
+        sending = self._send(message)
+        assert isinstance(sending, Coroutine)
+        try:
+            awaited = sending.send(None)
+        except StopIteration:
+            return True
+        self._waiting = asyncio.get_running_loop().create_task(_finish(sending, awaited))
+        self._waiting.add_done_callback(lambda done: self._finished(done, sent))
+        return False
+
+    def _finished(self, done: "asyncio.Task[None]", sent: Callable[[], None]) -> None:
+        self._waiting = None
+        if not done.cancelled() and done.exception() is None:
+            sent()
+
+
+async def _finish(coroutine: "Coroutine[Any, Any, None]", awaited: Any) -> None:
+    """Go on with a coroutine that was begun without a task, and waits."""
+    await _Begun(coroutine, awaited)
+
+
+class _Begun:
+    def __init__(self, coroutine: "Coroutine[Any, Any, None]", awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        awaited = self._awaited
+        while True:
+            try:
+                value = yield awaited
+            except BaseException as error:
+                try:
+                    awaited = self._coroutine.throw(error)
+                except StopIteration:
+                    return
+            else:
+                try:
+                    awaited = self._coroutine.send(value)
+                except StopIteration:
+                    return
+
+
+def _abort(send: Send) -> None:
+    """ASGI has no way to cut a connection whose other end reads nothing, but uvicorn's cycles know their transport."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
+
+
+class _SseSink(_Sink):
+    def message(self, frame: Frame) -> Message:
+        return {"type": "http.response.body", "body": frame.sse, "more_body": True}
+
+    def beat(self, sent: Callable[[], None]) -> bool:
+        return self._pass_on({"type": "http.response.body", "body": b":\n\n", "more_body": True}, sent)
+
+    async def finish(self, reason: Reason) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class _WebSocketSink(_Sink):
+    def message(self, frame: Frame) -> Message:
+        return {"type": "websocket.send", "text": frame.text}
+
+    def beat(self, sent: Callable[[], None]) -> bool:
+        return True  # the server's pings are enough
+
+    async def finish(self, reason: Reason) -> None:
+        await self._send({"type": "websocket.close", "code": _CLOSE_CODES[reason], "reason": reason})
+
+
+_EVENT_STREAM: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-store"),
+    (b"x-accel-buffering", b"no"),  # a proxy that kept it back would make it useless
+]
+
+
+class SseAnswer:
+    """The rest of the request: it is answered for as long as the stream goes on."""
+
+    status = 200
+
+    def __init__(self, opening: _Opening) -> None:
+        self._opening = opening
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
+        await self._opening.serve("sse", _SseSink(send), _disconnected(receive, "http.disconnect"))
+
+
+async def stream(edge: Edge, request: Request) -> SseAnswer:
+    return SseAnswer(await edge.streams.open(request))
+
+
+async def stream_websocket(edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
+    """Refusals are HTTP answers, before the upgrade. What a client sends afterwards is not listened to, but for its
+    going away."""
+    try:
+        opening = await edge.streams.open(HTTPConnection(scope))
+    except Problem as problem:
+        await _refuse(problem, scope, receive, send)
+        return
+    except ReadStoreUnavailable:
+        await _refuse(
+            Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1), scope, receive, send
+        )
+        return
+    await send({"type": "websocket.accept"})
+    await opening.serve("websocket", _WebSocketSink(send), _disconnected(receive, "websocket.disconnect"))
+
+
+async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    answer = problem_answer(problem)
+
+    async def sent(message: Message) -> None:
+        await send({**message, "type": message["type"].replace("http.", "websocket.http.", 1)})
+
+    await answer(scope, receive, sent)
+
+
+async def _disconnected(receive: Receive, kind: str) -> None:
+    while (await receive())["type"] != kind:
+        continue

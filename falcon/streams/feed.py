@@ -1,0 +1,291 @@
+"""A process's reading of the log for all who listen to it: each event is read once, and passed over undecoded where
+nobody here wants it."""
+
+import asyncio
+import logging
+import re
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Final
+
+from falcon.domain.events import (
+    Event,
+    MemberJoined,
+    MemberLeft,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReadMoved,
+    RoomCreated,
+    TokenRevoked,
+)
+from falcon.domain.ids import AccountId, Partition, RoomId
+from falcon.journal import codec
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import Envelope, Position
+from falcon.journal.ports import JournalUnavailable
+from falcon.read.store import ReadStoreUnavailable
+from falcon.streams import tokens
+from falcon.streams.delivery import Delivery, Lookups, RoomInfo
+from falcon.streams.subscription import Subscription
+from falcon.streams.tail import Raw, Tail
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.streams")
+
+_READ: Final = 1_000
+_RETRY_SECONDS: Final = 0.2
+# What concerns accounts rather than a room that somebody listens to: it is decoded whoever is here.
+_CONCERNS_ACCOUNTS: Final = re.compile(rb'\{"type":"(?:room-created|member-joined|token-revoked)"')
+
+_wanted = metrics.stream_events.labels("yes")
+_unwanted = metrics.stream_events.labels("no")
+_pushed = metrics.message_seconds.labels("pushed")
+
+
+class Feed:
+    """For one event loop. ``remembered``: so many records of a lane are kept, for those who come back soon."""
+
+    def __init__(
+        self, tail: Tail, lookups: Lookups, log_name: str, partitions: int, *, remembered: int = 20_000
+    ) -> None:
+        self._tail = tail
+        self._lookups = lookups
+        self.log_name = log_name
+        self.partitions = partitions
+        self.remembered = remembered
+        self._lanes: dict[int, _Lane] = {}
+        self._token = tokens.Token(log_name, {})
+        self._rooms: dict[RoomId, set[Subscription]] = {}
+        self._accounts: dict[AccountId, set[Subscription]] = {}
+        self._infos: dict[RoomId, RoomInfo] = {}
+        self._learning: set[asyncio.Task[None]] = set()
+        self._moved = asyncio.Condition()
+        self._followed = asyncio.Event()
+        self._running: asyncio.Task[None] | None = None
+        metrics.streams_queued.set_function(self._queued)
+
+    def start(self) -> None:
+        self._running = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+        await self._tail.close()
+
+    def nudge(self) -> None:
+        if self._accounts:
+            self._tail.nudge()
+
+    # --- lanes --------------------------------------------------------------------------------------------------------
+
+    def lane_of(self, partition: Partition) -> int:
+        return self._tail.lane(partition)
+
+    def follow(self, starts: Mapping[int, Position]) -> None:
+        """Read these lanes from now on, those that are not read yet from these positions."""
+        for lane, position in starts.items():
+            if lane not in self._lanes:
+                self._lanes[lane] = _Lane(position)
+                self._token.move(lane, position.offset)
+        self._followed.set()
+        self._tail.nudge()
+
+    async def positions(self, offsets: Mapping[int, int]) -> dict[int, Position]:
+        """Where a reader stands at what a token says. Raises WrongPlace, JournalUnavailable."""
+        return {lane: await self._tail.position(lane, offset) for lane, offset in offsets.items()}
+
+    async def reach(self, ends: Mapping[int, int]) -> None:
+        """Until every one of these lanes has been read that far."""
+        async with self._moved:
+            await self._moved.wait_for(
+                lambda: all(self._lanes[lane].position.offset >= end for lane, end in ends.items())
+            )
+
+    async def ends(self, lanes: Iterable[int]) -> dict[int, int]:
+        return await self._tail.ends(dict.fromkeys(lanes))
+
+    def reached(self, lane: int) -> int:
+        return self._lanes[lane].position.offset
+
+    def remembered_since(self, lane: int, offset: int, limit: int) -> list[Raw] | None:
+        """What stands from ``offset`` on in a lane that is read, as far as it has been read; None where that is too
+        long ago."""
+        known = self._lanes[lane]
+        return known.since(offset, limit) if offset >= known.begins else None
+
+    async def read_again(self, lane: int, offset: int, limit: int) -> tuple[list[Raw], int]:
+        """What is not remembered any more; and where it ends. Raises WrongPlace, JournalUnavailable."""
+        position = await self._tail.position(lane, offset)
+        found, after = await self._tail.read_again(lane, position, self._lanes[lane].begins, limit)
+        return found, after.offset
+
+    # --- those who listen ---------------------------------------------------------------------------------------------
+
+    def add(self, subscription: Subscription, infos: Iterable[RoomInfo]) -> None:
+        """It gets everything from where the lanes have been read to."""
+        self._accounts.setdefault(subscription.account_id, set()).add(subscription)
+        for info in infos:
+            self._infos.setdefault(info.room_id, info)
+        for room_id in subscription.rooms:
+            self.enter(subscription, room_id)
+
+    def remove(self, subscription: Subscription) -> None:
+        for room_id in subscription.rooms:
+            self.leave(subscription, room_id)
+        here = self._accounts.get(subscription.account_id, set())
+        here.discard(subscription)
+        if not here:
+            self._accounts.pop(subscription.account_id, None)
+        if not self._accounts:
+            self._stop_following()
+
+    def everybody(self) -> list[Subscription]:
+        return [subscription for here in self._accounts.values() for subscription in here]
+
+    def enter(self, subscription: Subscription, room_id: RoomId) -> None:
+        self._rooms.setdefault(room_id, set()).add(subscription)
+        if room_id not in self._infos:
+            task = asyncio.get_running_loop().create_task(self._learn(room_id))
+            self._learning.add(task)
+            task.add_done_callback(self._learning.discard)
+
+    async def _learn(self, room_id: RoomId) -> None:
+        """What a room is; where that cannot be read, it is asked for with each event that needs it."""
+        try:
+            info = await self._lookups.info(room_id)
+        except ReadStoreUnavailable as error:
+            log.warning("room %s is not known to the streams: %s", room_id, error)
+            return
+        if info is not None and room_id in self._rooms:
+            self._infos.setdefault(room_id, info)
+
+    def leave(self, subscription: Subscription, room_id: RoomId) -> None:
+        here = self._rooms.get(room_id, set())
+        here.discard(subscription)
+        if not here:
+            self._rooms.pop(room_id, None)
+            self._infos.pop(room_id, None)
+
+    def token(self) -> str:
+        """Where everything that has been read ends."""
+        return self._token.text()
+
+    def _stop_following(self) -> None:
+        """Nobody listens, so nothing needs to be read."""
+        self._lanes.clear()
+        self._token = tokens.Token(self.log_name, {})
+        self._followed.clear()
+
+    def _queued(self) -> float:
+        return sum(subscription.queued for subscription in self.everybody())
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        while True:
+            await self._followed.wait()
+            try:
+                await self._step()
+            except JournalUnavailable as error:
+                log.warning("streams wait: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _step(self) -> None:
+        lanes = dict(self._lanes)
+        if not lanes:
+            return
+        raws, after = await self._tail.read({lane: known.position for lane, known in lanes.items()}, _READ)
+        for raw in raws:
+            known = lanes[raw.lane]
+            if self._lanes.get(raw.lane) is known:  # else nobody has wanted it since, or somebody began anew meanwhile
+                self._token.move(raw.lane, raw.at.offset + 1)
+                self._pass_on(raw)
+                known.keep(raw, self.remembered)
+        for lane, position in after.items():
+            lanes[lane].position = position
+        async with self._moved:
+            self._moved.notify_all()
+
+    def _pass_on(self, raw: Raw) -> None:
+        here = self._rooms.get(raw.key)
+        if here is None and raw.key not in self._accounts and _CONCERNS_ACCOUNTS.match(raw.data) is None:
+            _unwanted.inc()
+            return
+        try:
+            envelope = decoded(raw)
+        except Undecodable as error:
+            log.error("streams pass over an event: %s", error)
+            return
+        event = envelope.event
+        info = self._infos.get(raw.key)
+        if info is None and isinstance(event, RoomCreated):
+            info = info_of(event)
+        if info is not None:
+            info.follow(event)
+        audience = self._audience(event, here)
+        if not audience:
+            _unwanted.inc()
+            return
+        if info is not None and raw.key not in self._infos:
+            self._infos[raw.key] = info
+        _wanted.inc()
+        delivery = Delivery(self.token, event, info, self._lookups, self)
+        for subscription in audience:
+            delivery.to(subscription)
+        metrics.stream_deliveries.inc(len(audience))
+        _pushed.observe(max(0.0, time.time() - envelope.at / 1000), len(audience))
+
+    def _audience(self, event: Event, here: set[Subscription] | None) -> list[Subscription]:
+        """Those in the room, and those whose account it is about."""
+        match event:
+            case MessagePosted() | MessageEdited() | MessageDeleted():
+                return list(here or ())
+            case RoomCreated(members=members):
+                about = [member.account_id for member in members]
+            case MemberJoined(account_id=account_id) | MemberLeft(account_id=account_id):
+                about = [account_id]
+            case ReadMoved(account_id=account_id) | TokenRevoked(account_id=account_id):
+                return list(self._accounts.get(account_id, ()))
+            case _:
+                return list(here or ())
+        others = (each for account_id in about for each in self._accounts.get(account_id, ()))
+        return list({*(here or ()), *others})
+
+
+class _Lane:
+    """How far a lane has been read, and the last of it. ``begins``: the offset from which on it is remembered."""
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+        self.begins = position.offset
+        self._kept: deque[Raw] = deque()
+
+    def keep(self, raw: Raw, most: int) -> None:
+        self.position = Position(raw.at.offset + 1, raw.at.epoch, raw.at.n + 1)
+        self._kept.append(raw)
+        if len(self._kept) > most:
+            self._kept.popleft()
+            self.begins = self._kept[0].at.offset
+
+    def since(self, offset: int, limit: int) -> list[Raw]:
+        """Looked for from the end, since most ask for little."""
+        behind = 0
+        for raw in reversed(self._kept):
+            if raw.at.offset < offset:
+                break
+            behind += 1
+        first = len(self._kept) - behind
+        return list(islice(self._kept, first, first + limit))
+
+
+def decoded(raw: Raw) -> Envelope:
+    """Raises Undecodable."""
+    return codec.decode(raw.data, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n).envelope
+
+
+def info_of(event: RoomCreated) -> RoomInfo:
+    return RoomInfo(event.room_id, event.kind, event.name, event.description, event.created_at)

@@ -1,0 +1,72 @@
+"""What goes out: an event as its receivers see it, encoded once for all of them, in both forms."""
+
+from typing import Final, Literal, TypeAlias
+
+import msgspec
+
+from falcon.domain.commands import Role, RoomKind
+from falcon.domain.ids import AccountId, RoomId, Seq
+
+Reason: TypeAlias = Literal["draining", "slow", "unauthenticated"]
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Room(msgspec.Struct, frozen=True):
+    """A room as one of its members sees it: ``role`` is his."""
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    role: Role
+    last_seq: Seq
+    created_at: str
+
+
+class Member(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    account_id: AccountId
+    role: Role | None
+
+
+class ReadMark(msgspec.Struct, frozen=True):
+    room_id: RoomId
+    read_seq: Seq
+    unread: int
+    mentions: int
+
+
+class Bye(msgspec.Struct, frozen=True):
+    reason: Reason
+    retry_after_ms: int
+
+
+class Frame:
+    """``id``: a resume token, of behind this event. ``name``: of the event. ``data``: JSON."""
+
+    __slots__ = ("_sse", "_text", "data", "id", "name")
+
+    def __init__(self, id: str, name: str, data: bytes) -> None:
+        self.id = id
+        self.name = name
+        self.data = data
+        self._sse: bytes | None = None
+        self._text: str | None = None
+
+    @property
+    def sse(self) -> bytes:
+        """As a Server-Sent Event. JSON has no line breaks, so the data is one line."""
+        if self._sse is None:
+            self._sse = b"id: %b\nevent: %b\ndata: %b\n\n" % (self.id.encode(), self.name.encode(), self.data)
+        return self._sse
+
+    @property
+    def text(self) -> str:
+        """As the text of a WebSocket message."""
+        if self._text is None:
+            self._text = f'{{"id":"{self.id}","event":"{self.name}","data":{self.data.decode()}}}'
+        return self._text
+
+    def __len__(self) -> int:
+        return len(self.data) + len(self.id) + 40

@@ -1,0 +1,172 @@
+"""One who listens: what he may see, and what is on its way to him."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from falcon.domain.commands import Role
+from falcon.domain.ids import AccountId, RoomId
+from falcon.streams.frames import Frame, Reason
+from falcon.telemetry import metrics
+
+_BOUND_BYTES: Final = 256 << 10
+
+
+class Sink(Protocol):
+    """A connection. It takes one frame at a time."""
+
+    def send(self, frame: Frame, sent: Callable[[], None]) -> bool:
+        """True when it is gone already; else ``sent`` is called when it is. Raises nothing: a connection that is lost
+        ends by itself."""
+
+    def beat(self, sent: Callable[[], None]) -> bool:
+        """Something that is no event, so that nobody takes the connection for dead. As :meth:`send`."""
+
+    def close(self, reason: Reason, id: str) -> None:
+        """Say why, from where to go on, and end, whatever is still on its way there."""
+
+
+class Subscription:
+    """``only``: the rooms that were asked for; None for all, also those that are joined later.
+
+    ``rooms``: those of them that the account is in, as of the last event that it was shown, with its role in each.
+    A frame goes straight to the connection. What comes while that is busy waits, within bounds: whoever reads too
+    slowly is ended, and goes on from there.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_drained",
+        "_later",
+        "_queue",
+        "_queued",
+        "_sink",
+        "account_id",
+        "bound",
+        "id",
+        "only",
+        "open",
+        "quiet",
+        "rooms",
+        "token_hash",
+    )
+
+    def __init__(
+        self,
+        account_id: AccountId,
+        token_hash: str,
+        only: frozenset[RoomId] | None,
+        sink: Sink,
+        bound: int = _BOUND_BYTES,
+    ) -> None:
+        self.account_id = account_id
+        self.token_hash = token_hash
+        self.only = only
+        self.rooms: dict[RoomId, Role] = {}
+        self.open = True
+        self.bound = bound
+        self.id = ""
+        self.quiet = True
+        self._sink = sink
+        self._busy = False
+        self._queue: deque[Frame | _Later] = deque()
+        self._queued = 0
+        self._later: asyncio.Task[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+
+    def wants(self, room_id: RoomId) -> bool:
+        return self.only is None or room_id in self.only
+
+    def push(self, frame: Frame) -> None:
+        if not self._busy:
+            self.id = frame.id
+            self.quiet = False
+            self._busy = not self._sink.send(frame, self._sent)
+        elif self.open:
+            self._queue.append(frame)
+            self._queued += len(frame)
+            if self._queued > self.bound:
+                self.end("slow")
+
+    def push_later(self, id: str, name: str, make: Callable[[], Awaitable[bytes | None]]) -> None:
+        """A frame whose data has yet to be looked up; what comes after it waits. None for nothing to tell."""
+        later = _Later(id, name, make)
+        if self._busy:
+            self._queue.append(later)
+        else:
+            self._look_up(later)
+
+    async def drained(self) -> None:
+        """Until nothing waits any more, or it has ended."""
+        while self._busy and self.open:
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
+
+    def beat(self) -> None:
+        """Called every few seconds: whoever has got nothing since the last time is told that all is well."""
+        if self.quiet and not self._busy and self.open:
+            self._busy = not self._sink.beat(self._sent)
+        self.quiet = True
+
+    def end(self, reason: Reason) -> None:
+        """What waits is not sent; the connection is told from where to go on."""
+        if self.open:
+            metrics.streams_ended.labels(reason).inc()
+            self.lose()
+            self._sink.close(reason, self.id)
+
+    def lose(self) -> None:
+        """The connection has gone."""
+        self.open = False
+        self._queue.clear()
+        if self._later is not None:
+            self._later.cancel()
+        self._wake()
+
+    @property
+    def queued(self) -> int:
+        """Bytes that wait."""
+        return self._queued
+
+    def _sent(self) -> None:
+        self._busy = False
+        while self._queue and not self._busy:
+            following = self._queue.popleft()
+            if isinstance(following, _Later):
+                self._look_up(following)
+            else:
+                self._queued -= len(following)
+                self.push(following)
+        if not self._busy:
+            self._wake()
+
+    def _look_up(self, later: "_Later") -> None:
+        self._busy = True
+
+        async def look_up() -> None:
+            try:
+                data = await later.make()
+            except Exception:  # whatever it is, the client gets the event when it comes back
+                self.end("draining")
+                raise
+            self._busy = False
+            if data is not None:
+                self.push(Frame(later.id, later.name, data))
+            if not self._busy:
+                self._sent()
+
+        self._later = asyncio.get_running_loop().create_task(look_up())
+
+    def _wake(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+
+class _Later:
+    __slots__ = ("id", "make", "name")
+
+    def __init__(self, id: str, name: str, make: Callable[[], Awaitable[bytes | None]]) -> None:
+        self.id = id
+        self.name = name
+        self.make = make
