@@ -100,7 +100,6 @@ streams_ended = counter("falcon_streams_ended", "Connections that Falcon has end
 streams_queued = gauge("falcon_streams_queued_bytes", "What waits for connections that read slowly.").labels()
 stream_deliveries = counter("falcon_stream_deliveries", "Events sent to those who listen.").labels()
 stream_events = counter("falcon_stream_events", "Events of the log that streams have come by.", ("wanted",))
-stream_lag = gauge("falcon_stream_lag_events", "Events that this process has yet to pass on.").labels()
 
 # --- dispatchers ------------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from falcon.journal.ports import (
     Submission,
 )
 from falcon.telemetry import metrics, tracing
+from falcon.write.busy import BusyRooms
 from falcon.write.clock import Clock
 from falcon.write.ownership import Ownership
 from falcon.write.partition import Executed, Partition, Replay
@@ -139,6 +140,7 @@ class Shard:
             clock.monotonic,
         )
         self._figures = _Figures(name)
+        self._busy = BusyRooms(clock.monotonic)
         metrics.append_failures.begin((Outcome.FENCED.value,), (Outcome.UNKNOWN.value,))
         metrics.ownership_changes.begin(("taken over",), ("lost",), ("left",))
         self._recovering = False
@@ -181,7 +183,8 @@ class Shard:
     def describe(self) -> list[dict[str, object]]:
         """A row for each partition that is, or should be, owned here. It may be asked from another thread."""
         now = self._clock.monotonic()
-        return [_row(owned, now) for owned in list(self._owned.values())]
+        busiest = self._busy.busiest()
+        return [{**_row(owned, now), "busiest": busiest.get(owned.number, "")} for owned in list(self._owned.values())]
 
     @property
     def owns_nothing(self) -> bool:
@@ -204,6 +207,7 @@ class Shard:
             else:
                 before = owned.partition.decided
                 executed = owned.partition.execute(envelope, now)
+                self._busy.count(envelope)
                 waiter = _Waiter(sender, batch.number, index, executed, owned.partition.decided > before)
                 touched.setdefault(envelope.partition, []).append(waiter)
         appends: list[Submission] = []
@@ -242,6 +246,7 @@ class Shard:
             self._passivate_at = monotonic + self._limits.passivate_seconds
             metrics.passivations.inc(sum(partition.passivate() for partition in self._serving))
         self._measure(monotonic)
+        self._busy.turn()
         self._adopt_recovered()
         self._take_over_what_is_down()
 

@@ -8,6 +8,7 @@ from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable
 from falcon.write import snapshots
+from falcon.write.busy import BusyRooms
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
@@ -365,3 +366,19 @@ def test_ids_carry_their_partition_and_are_never_given_twice(log: MemoryLog) -> 
         rooms += [host.room() for _ in range(5)]
     assert len(set(rooms)) == 20
     assert {room % PARTITIONS for room in rooms} == {0}
+
+
+def test_a_shard_tells_which_rooms_are_busy() -> None:
+    clock = FakeClock()
+    busy = BusyRooms(clock.monotonic)
+    for room, times in ((7, 30), (8, 10), (9, 1)):
+        for _ in range(times):
+            busy.count(CommandEnvelope(room % 2, 1, PostMessage(1, room, "Tea!"), 5.0))
+    clock.advance(10)
+    busy.turn()
+    assert busy.busiest() == {1: "room 7: 3.0/s, room 9: 0.1/s", 0: "room 8: 1.0/s"}
+    clock.advance(10)
+    busy.turn()
+    clock.advance(10)
+    busy.turn()
+    assert busy.busiest() == {}, "what was long ago is forgotten"
