@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from load_tests import journals, memory, readable, report, start, throughput
+from load_tests import journals, memory, readable, report, start, streams, throughput
 from load_tests.calls import CallRefused
 from load_tests.figures import Recovery, RecoveryRun, Results
 from load_tests.machine import Cores, MachineUnfit, choose_cores, describe, require_wrk, work_folder_parent
@@ -33,7 +33,7 @@ from load_tests.targets import FALCON, FALCON_TCP, FALCON_UNMEASURED
 from load_tests.wrk import LoadFailed
 
 ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = ("send", "read", "readable", "import", "rebuild", "recovery", "memory", "start")
+SECTIONS = ("send", "read", "streams", "readable", "import", "rebuild", "recovery", "memory", "start")
 SERVERS = ("bare", "crud", FALCON, FALCON_TCP, FALCON_UNMEASURED)
 FAILURES = (
     ServerFailed,
@@ -126,6 +126,8 @@ class Bench:
             self._section("sends and reads", self._throughput)
         if FALCON not in self.options.servers and FALCON_TCP not in self.options.servers:
             return
+        if "streams" in only:
+            self._section("streams", self._streams)
         if "readable" in only:
             self._section("accepted → readable", self._readable)
         if "start" in only:
@@ -177,6 +179,12 @@ class Bench:
         found = throughput.measure(servers, plan, self.cores, self.folder)
         earlier = self.results.throughput
         self.results.throughput = found.with_earlier(earlier) if earlier is not None else found
+
+    def _streams(self) -> None:
+        server = self._falcon(FALCON, self.folder / "streams")
+        self.results.streams = streams.measure(
+            server, min(self.options.runs, 3), self.options.seconds, self.cores, self.folder
+        )
 
     def _readable(self) -> None:
         options = self.options

@@ -127,6 +127,18 @@ class Start(msgspec.Struct, frozen=True):
     again: dict[str, list[float]]  # on the data of before
 
 
+class FanOut(msgspec.Struct, frozen=True):
+    """One run of deliveries to many who listen to one room. Times in ms, from the request to the arrival."""
+
+    subscribers: int
+    sent: int
+    lost: int
+    cpu: float  # µs of all the server's processes, per delivery; taking the messages in is part of it
+    p50: float
+    p99: float
+    most: float
+
+
 class Results(msgspec.Struct):
     """Everything that is known so far; a section that was not run is None."""
 
@@ -139,6 +151,7 @@ class Results(msgspec.Struct):
     recovery: Recovery | None = None
     memory: MemoryUse | None = None
     start: Start | None = None
+    streams: dict[str, list[FanOut]] | None = None
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -158,6 +158,7 @@ def spawn(
     core: int,
     *,
     env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] | None = None,
 ) -> subprocess.Popen[bytes]:
@@ -165,7 +166,7 @@ def spawn(
     process = subprocess.Popen(
         ["taskset", "-c", str(core), *command],
         env=dict(env) if env is not None else None,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         start_new_session=True,

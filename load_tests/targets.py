@@ -60,7 +60,7 @@ def p99(sample: Sample) -> float:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    return [*_against_neighbours(results), *_on_its_own(results)]
+    return [*_against_neighbours(results), *_of_streams(results), *_on_its_own(results)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +134,26 @@ def _against_neighbours(results: Results) -> list[Verdict]:
                 f"{tcp_batch:.1f}" if tcp_batch else "–",
             )
         )
+    return found
+
+
+def _of_streams(results: Results) -> list[Verdict]:
+    """Beside Centrifugo, where that was there."""
+    found: list[Verdict] = []
+    runs = results.streams or {}
+    for count in (200, 1000):
+        for kind, bound in (("sse", 0.6), ("websocket", 1.0)):
+            ours, theirs = runs.get(f"falcon-{kind}, {count}", []), runs.get(f"centrifugo-{kind}, {count}", [])
+            for what, limit, values in (
+                ("CPU", bound, [a.cpu / b.cpu for a, b in zip(ours, theirs, strict=False) if b.cpu > 0]),
+                ("p99", 1.0, [a.p99 / b.p99 for a, b in zip(ours, theirs, strict=False) if b.p99 > 0]),
+            ):
+                if values:
+                    name = f"{what} of a delivery by {kind}, {count} listen, of Centrifugo's"
+                    found.append(Verdict(name, f"≤ {limit:g}×", f"{median(values):.2f}×", median(values) <= limit, "–"))
+            if ours:
+                lost = sum(run.lost for run in ours)
+                found.append(Verdict(f"lost by {kind}, {count} listen", "0", str(lost), lost == 0, "–"))
     return found
 
 

@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import docs, streaming
+from falcon.http import docs, streaming, web
 from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
@@ -43,7 +43,7 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
     routes: list[BaseRoute] = [Route(path, resource) for path, resource in resources.items()]
     live = _Live(STREAM)
     routes += [Route(STREAM, live), WebSocketRoute(STREAM, live)]
-    documents = {"/openapi.json": _openapi, "/docs": _docs, "/": _index}
+    documents = {"/openapi.json": _openapi, "/docs": _docs, **web.documents()}
     routes += [Route(path, _Document(path, render)) for path, render in documents.items()]
 
     def lifespan(app: Any) -> AbstractAsyncContextManager[None]:
@@ -189,8 +189,8 @@ class _Document:
         request = Request(scope, receive)
         answer: ASGIApp
         if request.method in ("GET", "HEAD"):
-            scope[STATUS] = 200
-            answer = self._render(request)
+            answer = page = self._render(request)
+            scope[STATUS] = page.status_code
         else:
             scope[STATUS] = 405
             answer = problem_answer(_not_allowed(request.method, ["GET", "HEAD"]))
@@ -209,10 +209,6 @@ def _openapi(request: Request) -> Response:
 def _docs(request: Request) -> Response:
     url = str(request.base_url).rstrip("/")
     return HTMLResponse(docs.page(document(), url), headers={"content-security-policy": docs.POLICY})
-
-
-def _index(request: Request) -> Response:
-    return Response(b'{"name":"Falcon","docs":"/docs","openapi":"/openapi.json"}', media_type="application/json")
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:

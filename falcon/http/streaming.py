@@ -39,6 +39,7 @@ _ROOMS_OF_MAX: Final = 10_000
 _PAGE: Final = 500
 _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
+_LOST_SECONDS: Final = 0.05
 _SPREAD_MILLIS: Final = 5_000  # over which those who are sent away come back
 _RETRY_MILLIS: Final = 1_000
 _CLOSE_CODES: Final[dict[Reason, int]] = {"draining": 1012, "slow": 4008, "unauthenticated": 4001}
@@ -77,6 +78,9 @@ class Streams:
         self._draining = False
         self._open = {"sse": 0, "websocket": 0}
         self._beating: asyncio.Task[None] | None = None
+        metrics.streams_max.set(most)
+        metrics.streams_opened.begin(("hello",), ("replay",), ("catch_up",))
+        metrics.streams_ended.begin(*((reason,) for reason in _CLOSE_CODES))
         for transport in self._open:
             metrics.streams.labels(transport).set_function(partial(self._open.__getitem__, transport))
 
@@ -98,8 +102,7 @@ class Streams:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
-            for subscription in self._feed.everybody():
-                subscription.beat()
+            self._feed.beat()
 
     # --- how one begins -----------------------------------------------------------------------------------------------
 
@@ -109,6 +112,7 @@ class Streams:
         headers = dict(connection.scope["headers"])
         account_id, token_hash = await self._caller(headers, query.ticket)
         if self._draining or sum(self._open.values()) >= self._most:
+            metrics.streams_refused.inc()
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
         only = None if query.rooms is None else _room_ids(query.rooms)
         token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume
@@ -329,6 +333,7 @@ class _Sink:
                 await self.finish(reason)
         except TimeoutError:
             _abort(self._send)
+            await asyncio.sleep(_LOST_SECONDS)  # the server has heard of it when this is over, and does not complain
 
     async def finish(self, reason: Reason) -> None:
         raise NotImplementedError

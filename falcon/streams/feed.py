@@ -65,7 +65,8 @@ class Feed:
         self._moved = asyncio.Condition()
         self._followed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
-        metrics.streams_queued.set_function(self._queued)
+        self._read_at = time.monotonic()
+        metrics.streams_stalled.set_function(self._stalled)
 
     def start(self) -> None:
         self._running = asyncio.get_running_loop().create_task(self._run())
@@ -91,6 +92,8 @@ class Feed:
             if lane not in self._lanes:
                 self._lanes[lane] = _Lane(position)
                 self._token.move(lane, position.offset)
+        if not self._followed.is_set():
+            self._read_at = time.monotonic()
         self._followed.set()
         self._tail.nudge()
 
@@ -180,8 +183,16 @@ class Feed:
         self._token = tokens.Token(self.log_name, {})
         self._followed.clear()
 
-    def _queued(self) -> float:
-        return sum(subscription.queued for subscription in self.everybody())
+    def beat(self) -> None:
+        """Called every few seconds: whoever has got nothing for as long is told that all is well."""
+        queued = 0
+        for subscription in self.everybody():
+            subscription.beat()
+            queued += subscription.queued
+        metrics.streams_queued.set(queued)
+
+    def _stalled(self) -> float:
+        return time.monotonic() - self._read_at if self._lanes else 0.0
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -190,8 +201,12 @@ class Feed:
             await self._followed.wait()
             try:
                 await self._step()
+                self._read_at = time.monotonic()
             except JournalUnavailable as error:
                 log.warning("streams wait: %s", error)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:  # whatever it is: if this ended, nobody would be told anything any more, nor why
+                log.exception("streams met a fault of ours; they go on behind it")
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _step(self) -> None:

@@ -21,12 +21,15 @@ def configure(process: str, level: str, format: LogFormat) -> None:
     """
     logger = logging.getLogger("falcon")
     logger.setLevel(level.upper())
-    logger.propagate = False
     readable = format == "text" or (format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter(_TEXT) if readable else _Json(process))
     handler.addFilter(_count)
-    logger.handlers[:] = [handler]
+    server = logging.getLogger("uvicorn")
+    server.setLevel(logging.WARNING)
+    for each in (logger, server):
+        each.propagate = False
+        each.handlers[:] = [handler]
     metrics.log_lines.begin(("warning",), ("error",), ("critical",))
     # What the client of Kafka meets comes back as an error of the call, and is said once, by whoever made it.
     logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)

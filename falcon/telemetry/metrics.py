@@ -95,6 +95,11 @@ read_failures = counter("falcon_read_failures", "Calls of the read store that fa
 # --- streams ----------------------------------------------------------------------------------------------------------
 
 streams = gauge("falcon_streams", "Connections that listen.", ("transport",))
+streams_max = gauge("falcon_streams_max", "Connections that may listen at once; what is more is refused.").labels()
+streams_refused = counter("falcon_streams_refused", "Streams refused: too many, or on the way out.").labels()
+streams_stalled = gauge(
+    "falcon_streams_stalled_seconds", "How long the log was not read for those who listen.", across="max"
+).labels()
 streams_opened = counter("falcon_streams_opened", "Connections that began to listen, by how.", ("start",))
 streams_ended = counter("falcon_streams_ended", "Connections that Falcon has ended, by why.", ("reason",))
 streams_queued = gauge("falcon_streams_queued_bytes", "What waits for connections that read slowly.").labels()

@@ -27,7 +27,7 @@ _OUT: Final = 100.0
 _OUT_BY_STATE: Final = {State.NOT_REACHABLE: 4, State.NOT_OPERATIONS: 3, State.NOT_READY: 2}
 
 # They take as long as there is something to carry.
-_LONG: Final = ("POST /v1/import", "GET /v1/export")
+_LONG: Final = ("POST /v1/import", "GET /v1/export", "GET /v1/stream")
 
 
 def hurts(view: View) -> list[Hurt]:

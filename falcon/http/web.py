@@ -1,0 +1,70 @@
+"""The web client: the files of ``falcon/web`` as they are, and at ``/`` its page for browsers."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from falcon.http.wire import matches
+
+_FOLDER: Final = Path(__file__).parent.parent / "web"
+_PAGE: Final = "index.html"
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_INDEX: Final = b'{"name":"Falcon","docs":"/docs","openapi":"/openapi.json"}'
+
+Render = Callable[[Request], Response]
+
+
+def documents() -> dict[str, Render]:
+    """What to answer with, by path. The files are read now: what is served is of one piece for a process's life."""
+    files = {path.name: _File(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
+    page = files.pop(_PAGE)
+
+    def index(request: Request) -> Response:
+        if _wants_html(request.headers.get("accept", "")):
+            answer = page(request)
+        else:
+            answer = Response(_INDEX, media_type="application/json")
+        answer.headers["vary"] = "Accept"
+        return answer
+
+    return {"/": index, **{f"/web/{name}": file for name, file in files.items()}}
+
+
+class _File:
+    def __init__(self, path: Path) -> None:
+        self._body = path.read_bytes()
+        self._etag = f'"{hashlib.blake2b(self._body, digest_size=12).hexdigest()}"'
+        self._type = _TYPES[path.suffix]
+
+    def __call__(self, request: Request) -> Response:
+        headers = {
+            "etag": self._etag,
+            # Asked for each time, and mostly answered with 304: the parts of the page must fit together.
+            "cache-control": "no-cache",
+            "content-security-policy": POLICY,
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+            "cross-origin-opener-policy": "same-origin",
+        }
+        known = request.headers.get("if-none-match")
+        if matches(None if known is None else known.encode("latin-1"), self._etag.encode()):
+            return Response(status_code=304, headers=headers)
+        return Response(self._body, media_type=self._type, headers=headers)
+
+
+def _wants_html(accept: str) -> bool:
+    """Whether it is named: ``*/*`` is what those say who do not care, and they get JSON as they always did."""
+    return any(choice.partition(";")[0].strip().lower() == "text/html" for choice in accept.split(","))
