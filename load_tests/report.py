@@ -206,14 +206,14 @@ def _streams(results: Results) -> Table | None:
     rows = [
         (
             name,
-            numbers((run.cpu for run in runs), ".1f"),
-            numbers((run.p50 for run in runs), ".1f"),
-            numbers((run.p99 for run in runs), ".1f"),
+            numbers((run.cpu for run in runs), "{:.1f}"),
+            numbers((run.p50 for run in runs), "{:.1f}"),
+            numbers((run.p99 for run in runs), "{:.1f}"),
             f"{sum(run.lost for run in runs):,}",
         )
         for name, runs in sorted(results.streams.items(), key=lambda item: item[0].rpartition(", ")[2])
     ]
-    columns = ("100 messages a second, and who listens", "CPU a delivery, µs", "p50, ms", "p99, ms", "lost")
+    columns = ("20,000 deliveries a second, and who listens", "CPU a delivery, µs", "p50, ms", "p99, ms", "lost")
     return Table(
         "Fan-out of one room",
         columns,

@@ -14,14 +14,13 @@ from falcon.cli.calling import (
     UrlOption,
     outside_of,
 )
-from falcon.cli.display import local_time, visible, visible_lines
+from falcon.cli.display import local_time, visible
 from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
-    from falcon.client import Clock, FalconClient, Message, Role, RoomSummary
+    from falcon.client import FalconClient, Role, RoomSummary
 
 _PAGE = 200  # the most that the API gives at once
-_FOLLOW_SECONDS = 1.0
 
 
 def send(
@@ -66,13 +65,17 @@ def tail(
 
     Each with its time, number and author. Control characters are shown and not obeyed.
 
+    With --follow a message that is edited or deleted is shown again, and restarts of the server are waited for.
+
     \b
     Examples:
       falcon tail 64
       falcon tail 64 -n 100 --follow
     """
+    from falcon.cli.tailing import tail
+
     clock = outside_of(ctx).clock
-    Caller(ctx, url, token, data_dir).run(lambda falcon: _tail(falcon, room, lines, follow, clock))
+    Caller(ctx, url, token, data_dir).run(lambda falcon: tail(falcon, room, lines, follow, clock))
 
 
 def rooms(
@@ -139,75 +142,6 @@ def _parsed_member(entry: str) -> "tuple[int, Role]":
         if account_id.isdecimal() and role == (named or "member"):
             return int(account_id), role
     raise typer.BadParameter(f"{entry!r}: it should look like 130 or 130:readonly", param_hint="--member")
-
-
-async def _tail(falcon: "FalconClient", room: int, count: int, follow: bool, clock: "Clock | None") -> None:
-    names = _Names(falcon, room)
-    last = 0
-    for message in await _newest(falcon, room, count):
-        typer.echo(await _line(message, names))
-        last = message.seq
-    if not follow:
-        return
-    if not last:
-        last = (await falcon.room(room)).last_seq
-
-    from falcon.client import Clock
-
-    sleep = (clock or Clock()).sleep
-    while True:
-        page = await falcon.messages(room, after=last, limit=_PAGE)
-        for message in page.messages:
-            typer.echo(await _line(message, names))
-            last = message.seq
-        if not (page.messages and page.has_after):
-            await sleep(_FOLLOW_SECONDS)
-
-
-async def _newest(falcon: "FalconClient", room: int, count: int) -> "list[Message]":
-    found: list[Message] = []
-    before: int | None = None
-    while len(found) < count:
-        page = await falcon.messages(room, before=before, limit=min(_PAGE, count - len(found)))
-        found[:0] = page.messages
-        if not (page.has_before and page.messages):
-            break
-        before = found[0].seq
-    if not found and not count:
-        await falcon.room(room)  # a room that there isn't is a fault also when nothing of it is asked for
-    return found
-
-
-class _Names:
-    """Names of a room's accounts, asked for when one comes that is not known yet."""
-
-    def __init__(self, falcon: "FalconClient", room: int) -> None:
-        self._falcon = falcon
-        self._room = room
-        self._known: dict[int, str] = {}
-
-    async def of(self, account_id: int) -> str:
-        if account_id not in self._known:
-            await self._ask()
-        # Who has left the room is not listed any more.
-        return self._known.setdefault(account_id, f"account {account_id}")
-
-    async def _ask(self) -> None:
-        cursor: str | None = None
-        while True:
-            page = await self._falcon.members(self._room, limit=_PAGE, cursor=cursor)
-            self._known.update((member.account_id, visible(member.name)) for member in page.members)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
-
-
-async def _line(message: "Message", names: _Names) -> str:
-    author = await names.of(message.author_id)
-    reply = f" (to #{message.reply_to})" if message.reply_to else ""
-    text = "(deleted)" if message.deleted else visible_lines(message.text, indent="    ")
-    edited = " (edited)" if message.edited_at and not message.deleted else ""
-    return f"{local_time(message.posted_at)}  #{message.seq}  {author}{reply}: {text}{edited}"
 
 
 async def _rooms(falcon: "FalconClient", count: int) -> "tuple[list[RoomSummary], bool]":

@@ -4,6 +4,8 @@
 ...     room = await falcon.create_room("Tea", members={130: "member"})
 ...     await falcon.post(room.room_id, "Who wants some?")
 ...     page = await falcon.messages(room.room_id)  # has the message: one reads what one wrote
+...     async for event in falcon.stream():  # what happens from now on, each event once
+...         print(event)
 
 A call ends with an answer, with :class:`Problem` (refused, and asking again would not help) or with
 :class:`Unreachable` (no answer before the deadline). Everything in between is retried, safely.
@@ -11,6 +13,24 @@ A call ends with an answer, with :class:`Problem` (refused, and asking again wou
 
 from falcon.client.client import FalconClient
 from falcon.client.errors import FieldError, Problem, Unreachable
+from falcon.client.events import (
+    Bye,
+    CatchUp,
+    CaughtUp,
+    Event,
+    Hello,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReadMoved,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+    RoomReach,
+)
 from falcon.client.exporting import resume_token
 from falcon.client.models import (
     Account,
@@ -34,30 +54,48 @@ from falcon.client.models import (
     Token,
 )
 from falcon.client.patience import Clock
+from falcon.client.streaming import Stream
 
 __all__ = [
     "Account",
     "AccountPage",
+    "Bye",
+    "CatchUp",
+    "CaughtUp",
     "Clock",
+    "Event",
     "ExportHeader",
     "FalconClient",
     "FieldError",
+    "Hello",
     "Imported",
     "Me",
     "Member",
+    "MemberChanged",
+    "MemberJoined",
+    "MemberLeft",
     "MemberPage",
     "Membership",
     "Message",
+    "MessageDeleted",
+    "MessageEdited",
+    "MessagePosted",
     "NewAccount",
     "NewToken",
     "Page",
     "Problem",
     "ReadMark",
+    "ReadMoved",
     "Role",
     "Room",
+    "RoomChanged",
+    "RoomCreated",
+    "RoomDeleted",
     "RoomKind",
     "RoomPage",
+    "RoomReach",
     "RoomSummary",
+    "Stream",
     "Token",
     "Unreachable",
     "resume_token",

@@ -30,6 +30,7 @@ from falcon.client.models import (
     TokenList,
 )
 from falcon.client.patience import Clock
+from falcon.client.streaming import Stream
 
 T = TypeVar("T")
 
@@ -194,6 +195,28 @@ class FalconClient:
         """Read up to ``seq``. The mark moves forward only, unless forced; forced to 0, all is unread."""
         body = _given(seq=seq, force=force or None)
         return await self._command("PUT", f"/v1/rooms/{room_id}/read", body, ReadMark, key)
+
+    # What happens
+
+    def stream(self, rooms: Iterable[int] | None = None, resume: str | None = None) -> Stream:
+        """What happens in these rooms, or in all rooms of the account, those that it joins later included.
+
+        >>> async for event in falcon.stream():
+        ...     if isinstance(event, MessagePosted):
+        ...         print(event.message.text)
+
+        It goes on for as long as it is iterated: over lost connections, restarts of the server and all addresses, and
+        gives each event once, in order. Only a refusal ends it (Problem: the token, a room); ``timeout`` does not
+        count. The first event is Hello, the state of then; after a reconnection the first thing is what was missed.
+
+        To miss nothing over restarts of your own: keep ``event.id`` of each event when you are done with it, whole or
+        not at all, and begin with ``resume=`` the last one that you kept. If you are killed in between, that one event
+        comes again, so what you do about it must not matter twice: post with a ``key`` made from the event, such as
+        ``f"answer-{message.room_id}-{message.seq}"``, and the same text; the server remembers keys for ten minutes.
+        After too long an absence CatchUp comes instead of the events: read the history by page. Whoever was removed
+        from one of ``rooms`` meanwhile is refused (404) and not told what came before.
+        """
+        return Stream(self._connection, rooms, resume)
 
     # Bringing in and carrying away
 

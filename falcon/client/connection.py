@@ -1,6 +1,7 @@
 """Requests that are retried, spread over the server's addresses, and that read what was written."""
 
 import asyncio
+import math
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -58,6 +59,10 @@ class Connection:
     def patience(self, key: str | None = None) -> Patience:
         return Patience(self._timeout, self._clock, key)
 
+    def endless_patience(self) -> Patience:
+        """Only the pauses, and no deadline."""
+        return Patience(math.inf, self._clock)
+
     async def command(
         self,
         method: str,
@@ -79,18 +84,24 @@ class Connection:
         return await self._answer("GET", path, self._query_headers(), self.patience(), params=params)
 
     @asynccontextmanager
-    async def stream(self, path: str, params: Params) -> AsyncIterator[AsyncIterator[bytes]]:
-        """One attempt at a long answer: its body in pieces, as they come.
+    async def stream(
+        self, path: str, params: Params, *, headers: Mapping[str, str] | None = None, silence: float | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """One attempt at a long answer, whose body is to be read in pieces, as they come.
 
+        ``silence``: after so many seconds without a byte the connection is taken for lost.
         Raises Busy when the server asks to come back later, and httpx.TransportError when the connection breaks.
         """
         url = self._addresses.next()
+        usual = self._http.timeout
+        timeout = usual if silence is None else httpx.Timeout(silence, connect=usual.connect)
+        sent = {**self._query_headers(), **(headers or {})}
         try:
-            async with self._http.stream("GET", url + path, params=params, headers=self._query_headers()) as response:
+            async with self._http.stream("GET", url + path, params=params, headers=sent, timeout=timeout) as response:
                 if not response.is_success:
                     await response.aread()
                     raise _refusal(response)
-                yield response.aiter_bytes()
+                yield response
         except httpx.TransportError:
             self._addresses.shun(url)
             raise

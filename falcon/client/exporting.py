@@ -43,8 +43,8 @@ async def export_blocks(connection: Connection, resume: str | None) -> AsyncGene
         # Broken off right behind the header, it begins anew: with a header that the caller has already.
         drop_header = begun and resume is None
         try:
-            async with connection.stream("/v1/export", {"resume": resume} if resume else {}) as pieces:
-                async for block in _whole_lines(pieces):
+            async with connection.stream("/v1/export", {"resume": resume} if resume else {}) as response:
+                async for block in _whole_lines(response.aiter_bytes()):
                     new = block.partition(b"\n")[2] if drop_header else block
                     drop_header = False
                     if new:

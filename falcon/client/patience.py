@@ -10,6 +10,7 @@ from falcon.client.errors import Unreachable
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0
+_MOST_DOUBLINGS = 10  # the longest pause comes sooner; without a bound the power would outgrow a float
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Patience:
         Raises Unreachable when the next attempt would come after the deadline.
         """
         if retry_after is None:
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**self._pauses) * random.uniform(0.5, 1.0)
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._pauses, _MOST_DOUBLINGS)) * random.uniform(
+                0.5, 1.0
+            )
             self._pauses += 1
         else:
             # Those who were turned away together shall not come back together.

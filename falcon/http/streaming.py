@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from falcon.domain.ids import AccountId, RoomId, Seq, partition_of
 from falcon.http import tokens
+from falcon.http.direct import DirectWriter, chunk, text_message, under_http, under_websocket
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid, room_not_found
 from falcon.http.rooms import summary
@@ -303,13 +304,27 @@ class _Sink:
     """A connection that takes ASGI messages. No task is woken for one: it goes straight to the transport, and only
     where that is full somebody waits."""
 
-    def __init__(self, send: Send) -> None:
+    kind: Transport
+
+    def __init__(self, send: Send, writer: DirectWriter | None) -> None:
         self._send = send
+        self._writer = writer
         self.ended: asyncio.Future[tuple[Reason, str]] = asyncio.get_running_loop().create_future()
         self._waiting: asyncio.Task[None] | None = None
 
     def send(self, frame: Frame, sent: Callable[[], None]) -> bool:
+        writer = self._writer
+        if writer is not None and writer.is_free():
+            wire = frame.wire.get(self.kind)
+            if wire is None:
+                wire = frame.wire[self.kind] = self.framed(frame)
+            writer.write(wire)
+            return True
         return self._pass_on(self.message(frame), sent)
+
+    def framed(self, frame: Frame) -> bytes:
+        """As it goes over the wire."""
+        raise NotImplementedError
 
     def beat(self, sent: Callable[[], None]) -> bool:
         raise NotImplementedError
@@ -383,13 +398,18 @@ class _Begun:
 
 
 def _abort(send: Send) -> None:
-    """ASGI has no way to cut a connection whose other end reads nothing, but uvicorn's cycles know their transport."""
+    """ASGI has no way to cut a connection whose other end reads nothing."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
     if transport is not None:
         transport.abort()
 
 
 class _SseSink(_Sink):
+    kind = "sse"
+
+    def framed(self, frame: Frame) -> bytes:
+        return chunk(frame.sse)
+
     def message(self, frame: Frame) -> Message:
         return {"type": "http.response.body", "body": frame.sse, "more_body": True}
 
@@ -401,6 +421,11 @@ class _SseSink(_Sink):
 
 
 class _WebSocketSink(_Sink):
+    kind = "websocket"
+
+    def framed(self, frame: Frame) -> bytes:
+        return text_message(frame.text.encode())
+
     def message(self, frame: Frame) -> Message:
         return {"type": "websocket.send", "text": frame.text}
 
@@ -428,7 +453,7 @@ class SseAnswer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
-        await self._opening.serve("sse", _SseSink(send), _disconnected(receive, "http.disconnect"))
+        await self._opening.serve("sse", _SseSink(send, under_http(send)), _disconnected(receive, "http.disconnect"))
 
 
 async def stream(edge: Edge, request: Request) -> SseAnswer:
@@ -449,7 +474,9 @@ async def stream_websocket(edge: Edge, scope: Scope, receive: Receive, send: Sen
         )
         return
     await send({"type": "websocket.accept"})
-    await opening.serve("websocket", _WebSocketSink(send), _disconnected(receive, "websocket.disconnect"))
+    await opening.serve(
+        "websocket", _WebSocketSink(send, under_websocket(send)), _disconnected(receive, "websocket.disconnect")
+    )
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

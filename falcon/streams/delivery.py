@@ -1,6 +1,6 @@
 """Who sees what of an event. It follows the log alone: one who is removed sees that, and nothing after it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -140,10 +140,19 @@ class Delivery:
             frame = self._frames[variant] = Frame(self.id, name, data())
         return frame
 
+    def to_everybody(self, subscriptions: Iterable[Subscription], message: Message) -> None:
+        """A message, to those who are known to be in its room."""
+        frame = self._message_frame(message)
+        for subscription in subscriptions:
+            subscription.push(frame)
+
+    def _message_frame(self, message: Message) -> Frame:
+        return self._frame("", _MESSAGES[type(self._event)], lambda: encode(self._as_shown(message)))
+
     def _message(self, subscription: Subscription, event: MessagePosted | MessageEdited | MessageDeleted) -> None:
         message = event.message
         if message.room_id in subscription.rooms:
-            subscription.push(self._frame("", _MESSAGES[type(event)], lambda: encode(self._as_shown(message))))
+            subscription.push(self._message_frame(message))
 
     def _as_shown(self, message: Message) -> Message:
         if (message.room_id, message.seq) in self._withheld:

@@ -249,8 +249,11 @@ class Feed:
             self._infos[raw.key] = info
         _wanted.inc()
         delivery = Delivery(self.token, event, info, self._lookups, self)
-        for subscription in audience:
-            delivery.to(subscription)
+        if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
+            delivery.to_everybody(audience, event.message)
+        else:
+            for subscription in audience:
+                delivery.to(subscription)
         metrics.stream_deliveries.inc(len(audience))
         _pushed.observe(max(0.0, time.time() - envelope.at / 1000), len(audience))
 

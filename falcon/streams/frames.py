@@ -45,12 +45,13 @@ class Bye(msgspec.Struct, frozen=True):
 class Frame:
     """``id``: a resume token, of behind this event. ``name``: of the event. ``data``: JSON."""
 
-    __slots__ = ("_sse", "_text", "data", "id", "name")
+    __slots__ = ("_sse", "_text", "data", "id", "name", "wire")
 
     def __init__(self, id: str, name: str, data: bytes) -> None:
         self.id = id
         self.name = name
         self.data = data
+        self.wire: dict[str, bytes] = {}  # as it goes over a kind of connection, made by the first one that needs it
         self._sse: bytes | None = None
         self._text: str | None = None
 

@@ -1,0 +1,161 @@
+"""The newest messages of a room, and those that come."""
+
+import typer
+
+from falcon.cli.display import local_time, visible, visible_lines
+from falcon.cli.faults import Fault
+from falcon.client import (
+    CatchUp,
+    Clock,
+    Event,
+    FalconClient,
+    Hello,
+    MemberLeft,
+    Message,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    RoomDeleted,
+    Unreachable,
+)
+
+_PAGE = 200  # the most that the API gives at once
+_AGAIN_SECONDS = 1.0
+
+
+async def tail(falcon: FalconClient, room: int, count: int, follow: bool, clock: Clock | None) -> None:
+    """Raises Problem, Unreachable, and Fault when there is nothing more to follow."""
+    if follow:
+        await _Follower(falcon, room, count, clock).run()
+        return
+    names = _Names(falcon, room)
+    for message in await _newest(falcon, room, count):
+        typer.echo(await _line(message, names))
+
+
+class _Follower:
+    """Shows the newest of a room and then what comes, each message once; an edited or deleted one again as it is then.
+
+    The history is read behind the stream's first event. So it may be ahead of the events that follow, and what it has
+    shown already is passed over when the stream comes to it.
+    """
+
+    def __init__(self, falcon: FalconClient, room: int, count: int, clock: Clock | None) -> None:
+        self._falcon = falcon
+        self._room = room
+        self._count = count
+        self._sleep = (clock or Clock()).sleep
+        self._names = _Names(falcon, room)
+        self._last = 0
+        self._read: dict[int, Message] = {}
+        self._me = 0
+
+    async def run(self) -> None:
+        await self._falcon.room(self._room)  # where nothing answers, the stream would go on trying without a word
+        async with self._falcon.stream([self._room]) as stream:
+            async for event in stream:
+                await self._show_in_the_end(event)
+
+    async def _show_in_the_end(self, event: Event) -> None:
+        """A restart of the server may take longer than a call does. What is shown already is not shown again."""
+        while True:
+            try:
+                await self._show(event)
+            except Unreachable:
+                continue
+            return
+
+    async def _show(self, event: Event) -> None:
+        match event:
+            case Hello(account_id=me, rooms=rooms):
+                self._me = me
+                await self._begin(max((room.last_seq for room in rooms), default=0))
+            case CatchUp(rooms=rooms):
+                await self._read_up_to(max((room.last_seq for room in rooms), default=0))
+            case MessagePosted(message=message) if message.seq > self._last:
+                await self._print(message)
+            case MessageEdited(message=message) | MessageDeleted(message=message) if self._is_news(message):
+                typer.echo(await _line(message, self._names))
+            case RoomDeleted():
+                raise Fault(f"room {self._room} has been deleted")
+            case MemberLeft(account_id=account_id) if account_id == self._me:
+                raise Fault(f"the account is no member of room {self._room} any more")
+
+    async def _begin(self, last_seq: int) -> None:
+        if not self._count:
+            self._last = last_seq
+            return
+        for message in await _newest(self._falcon, self._room, self._count) if not self._last else ():
+            await self._print_read(message)
+        await self._read_up_to(last_seq)
+
+    async def _read_up_to(self, last_seq: int) -> None:
+        while self._last < last_seq:
+            page = await self._falcon.messages(self._room, after=self._last, limit=_PAGE)
+            for message in page.messages:
+                await self._print_read(message)
+            if not page.messages:  # what is read from may be a little behind
+                await self._sleep(_AGAIN_SECONDS)
+
+    async def _print_read(self, message: Message) -> None:
+        self._read[message.seq] = message
+        await self._print(message)
+
+    async def _print(self, message: Message) -> None:
+        typer.echo(await _line(message, self._names))
+        self._last = message.seq
+
+    def _is_news(self, message: Message) -> bool:
+        """Whether it was not read like this already."""
+        read = self._read.get(message.seq)
+        if read is None:
+            return True
+        if message.deleted or read.deleted:
+            return not read.deleted
+        return read.edited_at is None or message.edited_at is None or read.edited_at < message.edited_at
+
+
+async def _newest(falcon: FalconClient, room: int, count: int) -> list[Message]:
+    found: list[Message] = []
+    before: int | None = None
+    while len(found) < count:
+        page = await falcon.messages(room, before=before, limit=min(_PAGE, count - len(found)))
+        found[:0] = page.messages
+        if not (page.has_before and page.messages):
+            break
+        before = found[0].seq
+    if not count:
+        await falcon.room(room)  # a room that there isn't is a fault also when nothing of it is asked for
+    return found
+
+
+class _Names:
+    """Names of a room's accounts, asked for when one comes that is not known yet."""
+
+    def __init__(self, falcon: FalconClient, room: int) -> None:
+        self._falcon = falcon
+        self._room = room
+        self._known: dict[int, str] = {}
+
+    async def of(self, account_id: int) -> str:
+        if account_id not in self._known:
+            await self._ask()
+        # Who has left the room is not listed any more.
+        return self._known.setdefault(account_id, f"account {account_id}")
+
+    async def _ask(self) -> None:
+        cursor: str | None = None
+        while True:
+            page = await self._falcon.members(self._room, limit=_PAGE, cursor=cursor)
+            self._known.update((member.account_id, visible(member.name)) for member in page.members)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+
+async def _line(message: Message, names: _Names) -> str:
+    author = await names.of(message.author_id)
+    reply = f" (to #{message.reply_to})" if message.reply_to else ""
+    text = "(deleted)" if message.deleted else visible_lines(message.text, indent="    ")
+    edited = " (edited)" if message.edited_at and not message.deleted else ""
+    return f"{local_time(message.posted_at)}  #{message.seq}  {author}{reply}: {text}{edited}"

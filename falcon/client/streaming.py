@@ -1,0 +1,117 @@
+"""The stream over connections that break: every event once, in order, for as long as somebody listens."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from types import TracebackType
+from typing import Final
+
+import httpx
+import msgspec
+
+from falcon.client.connection import Busy, Connection, why
+from falcon.client.errors import Problem
+from falcon.client.events import Bye, Event, read_event
+from falcon.client.sse import Block, Parser
+
+log = logging.getLogger("falcon.client")
+
+_PATH: Final = "/v1/stream"
+_SILENCE_SECONDS: Final = 30.0  # the server says something every 15
+# Compressed, an event could lie with whoever compresses until the next one.
+_HEADERS: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
+
+
+class Stream:
+    """Events as they happen; see :meth:`FalconClient.stream`. One task listens to it.
+
+    A wait for the next event may be cancelled, by a timeout for example: that costs the connection and no event.
+    """
+
+    def __init__(self, connection: Connection, rooms: Iterable[int] | None, resume: str | None) -> None:
+        self._connection = connection
+        self._rooms = None if rooms is None else ",".join(str(room_id) for room_id in rooms)
+        self._resume = resume
+        self._patience = connection.endless_patience()
+        self._connected = self._connect()
+        self._lost = False
+        self._closed = False
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Event:
+        """Raises Problem."""
+        while not self._closed:
+            try:
+                event = await anext(self._connected)
+            except StopAsyncIteration:  # the last wait was cancelled, or ended with a Problem
+                self._connected = self._connect()
+            except httpx.TransportError as fault:
+                await self._lose(ConnectionError(why(fault)))
+            except Busy as busy:
+                await self._lose(busy.problem, busy.retry_after)
+            else:
+                self._lost = False
+                self._patience.renew()
+                return event
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> "Stream":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End the connection now, and not when the client is closed."""
+        self._closed = True
+        await self._connected.aclose()
+
+    async def _lose(self, met: Exception, retry_after: float | None = None) -> None:
+        """Wait before the next attempt. It is said once, however many attempts it takes."""
+        if not self._lost and not isinstance(met, _SaidBye):
+            log.warning("the stream is interrupted, and goes on when it can: %s", met)
+            self._lost = True
+        await self._patience.wait(met, retry_after)
+
+    async def _connect(self) -> AsyncGenerator[Event, None]:
+        """What comes over one connection, behind what came over those before. It ends with an exception."""
+        params = {"rooms": self._rooms, "resume": self._resume}
+        given = {name: value for name, value in params.items() if value is not None}
+        async with self._connection.stream(_PATH, given, headers=_HEADERS, silence=_SILENCE_SECONDS) as response:
+            async for block in _blocks(response):
+                id = block.id or self._resume or ""
+                event = _read(block, id)
+                # Before the event is handed out, so that it cannot come again, whatever becomes of the connection.
+                self._resume = id or None
+                if event is not None:
+                    yield event
+                if isinstance(event, Bye):
+                    raise Busy(_SaidBye(event.reason), event.retry_after_ms / 1000)
+        raise httpx.RemoteProtocolError("the stream ended without a bye")
+
+
+class _SaidBye(Problem):
+    """The connection ended in order."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(200, "bye", reason)
+
+
+async def _blocks(response: httpx.Response) -> AsyncIterator[Block]:
+    kind = response.headers.get("Content-Type", "")
+    if kind.partition(";")[0].strip().lower() != "text/event-stream":
+        raise Problem(response.status_code, "not_falcon", f"{response.url.copy_with(query=None)} answers no stream")
+    parser = Parser()
+    async for piece in response.aiter_bytes():
+        for block in parser.feed(piece):
+            yield block
+
+
+def _read(block: Block, id: str) -> Event | None:
+    try:
+        return read_event(block.name, block.data, id)
+    except msgspec.DecodeError as fault:
+        raise Problem(200, "not_falcon", f"a {block.name} is not as Falcon's are: {fault}") from fault

@@ -1,0 +1,583 @@
+// What is known of the account's rooms: from pages that were read and events that came, in whatever order they did.
+//
+// A page may show more than the events so far, or, where the tables are behind, less. So nothing here counts; every
+// message is kept by its seq, and of two versions of one the later holds.
+
+import { backoff, Problem, sleep } from "./api.js";
+
+const PAGE = 60;
+const REFRESH_PAGE = 200;
+const WINDOW_MAX = 600;
+const RECENT_MAX = { looked: 400, other: 30 };
+const HELPED_BY_STREAM_MS = 600;
+
+/** Of two versions of a message, the later. */
+export function later(one, other) {
+  if (!one) return other;
+  if (one.deleted !== other.deleted) return one.deleted ? one : other;
+  if (one.edited_at !== other.edited_at) return (one.edited_at ?? "") > (other.edited_at ?? "") ? one : other;
+  return other;
+}
+
+export class Room {
+  constructor(roomId) {
+    this.roomId = roomId;
+    this.kind = "group";
+    this.name = "";
+    this.description = "";
+    this.role = "member";
+    this.lastSeq = 0;
+    this.readSeq = 0;
+    this.lastMessage = null;
+    this.updatedAt = "";
+    // Mentions: so many behind the read mark as of ``upTo``, and those that events have told of since.
+    this.counted = { mentions: 0, upTo: 0 };
+    this.mentionedAt = new Set();
+    // The part of the history that is here: without a gap, ascending.
+    this.messages = [];
+    this.loaded = false;
+    this.atTail = true; // it follows what is new; otherwise there is more after it
+    this.opening = 0;
+    this.recent = new Map(); // what events told, for pages that do not know it yet
+    this.quotes = new Map();
+    this.members = null;
+    this.membersStale = true;
+    this.membersLoading = null;
+    this.seen = 0;
+    this.marking = false;
+  }
+
+  get unread() {
+    return Math.max(0, this.lastSeq - this.readSeq);
+  }
+
+  get mentions() {
+    const { mentions, upTo } = this.counted;
+    let sum = this.readSeq < upTo ? mentions : 0;
+    for (const seq of this.mentionedAt) if (seq > upTo && seq > this.readSeq) sum++;
+    return sum;
+  }
+
+  get first() {
+    return this.messages[0]?.seq ?? 0;
+  }
+
+  get last() {
+    return this.messages.at(-1)?.seq ?? 0;
+  }
+
+  get hasBefore() {
+    return this.first > 1;
+  }
+
+  get hasAfter() {
+    return this.loaded && this.last < this.lastSeq;
+  }
+
+  message(seq) {
+    return this.messages.length && seq >= this.first ? this.messages[seq - this.first] : undefined;
+  }
+
+  path(rest = "") {
+    return `/v1/rooms/${this.roomId}${rest}`;
+  }
+
+  /** What is known of these messages goes to where it belongs. */
+  place(messages) {
+    for (const message of messages) {
+      this.recent.set(message.seq, later(this.recent.get(message.seq), message));
+      const here = this.message(message.seq);
+      if (here) this.messages[message.seq - this.first] = later(here, message);
+    }
+    for (const seq of this.recent.keys()) {
+      if (this.recent.size <= (this.loaded ? RECENT_MAX.looked : RECENT_MAX.other)) break;
+      this.recent.delete(seq);
+    }
+  }
+
+  /** Go on with what has come by itself, as far as nothing is missing. */
+  extend() {
+    if (!this.loaded || !this.atTail) return;
+    for (let next = this.last + 1; this.recent.has(next); next++) this.messages.push(this.recent.get(next));
+  }
+
+  /** A page's messages, each as late as it is known here. */
+  known(messages) {
+    return messages.map((message) => later(message, this.recent.get(message.seq) ?? message));
+  }
+
+  forget() {
+    this.messages = [];
+    this.loaded = false;
+    this.atTail = true;
+    this.opening++;
+  }
+}
+
+export class Chat extends EventTarget {
+  #following = new Map();
+  #refreshing = null;
+
+  constructor(api, me) {
+    super();
+    this.api = api;
+    this.me = me;
+    this.rooms = new Map();
+    this.people = new Map([[me.account_id, me.name]]);
+    this.ready = false;
+    this.openId = null;
+  }
+
+  nameOf(accountId) {
+    return this.people.get(accountId) || `#${accountId}`;
+  }
+
+  /** All rooms, the newest activity first. */
+  sorted() {
+    return [...this.rooms.values()].sort((a, b) =>
+      a.updatedAt === b.updatedAt ? b.roomId - a.roomId : a.updatedAt < b.updatedAt ? 1 : -1,
+    );
+  }
+
+  #tell(type, detail = {}) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #changed(room) {
+    this.#tell("room", { roomId: room.roomId });
+  }
+
+  // --- events -------------------------------------------------------------------------------------------------------
+
+  take(name, data) {
+    switch (name) {
+      case "hello":
+        return this.#hello(data);
+      case "catch_up":
+        for (const { room_id, last_seq } of data.rooms) {
+          const room = this.rooms.get(room_id);
+          if (room) room.lastSeq = Math.max(room.lastSeq, last_seq);
+        }
+        return void this.resync();
+      case "message.posted":
+        return this.#posted(data);
+      case "message.edited":
+      case "message.deleted":
+        return this.#altered(data);
+      case "room.created":
+      case "room.changed":
+        return this.#roomEvent(data);
+      case "room.deleted":
+        return this.#gone(data.room_id);
+      case "member.joined":
+      case "member.changed":
+      case "member.left":
+        return this.#memberEvent(name, data);
+      case "read.moved": {
+        const room = this.rooms.get(data.room_id);
+        if (room) this.#readState(room, data);
+        return undefined;
+      }
+      default:
+        return undefined; // caught_up, and what later servers may tell
+    }
+  }
+
+  #hello({ rooms, truncated }) {
+    const here = new Set(rooms.map((room) => room.room_id));
+    if (!truncated) for (const roomId of [...this.rooms.keys()]) if (!here.has(roomId)) this.#gone(roomId);
+    for (const summary of rooms) {
+      this.#room(summary.room_id).readSeq = 0; // a mark may also have been put back
+      this.#summary(summary);
+    }
+    const again = this.ready;
+    this.ready = true;
+    if (again) this.#reread();
+    if (truncated) void this.refreshRooms();
+    this.#tell("rooms");
+  }
+
+  /** Too much has happened to be told: read it. */
+  async resync() {
+    this.#reread();
+    await this.refreshRooms();
+  }
+
+  /** What is on the screen is read again; the rest when it is next looked at. */
+  #reread() {
+    for (const room of this.rooms.values()) {
+      room.membersStale = true;
+      room.recent.clear();
+      if (room.roomId !== this.openId) room.forget();
+    }
+    const open = this.rooms.get(this.openId);
+    if (open?.loaded) void this.#readAgain(open);
+    if (open) void this.loadMembers(open);
+  }
+
+  /** The whole list, by page. Rooms that are in none of them are gone. */
+  async refreshRooms() {
+    this.#refreshing ??= this.#readRooms().finally(() => (this.#refreshing = null));
+    return this.#refreshing;
+  }
+
+  async #readRooms() {
+    const before = new Set(this.rooms.keys());
+    let cursor = null;
+    try {
+      do {
+        const page = await this.api.get(`/v1/rooms?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, 8);
+        for (const summary of page.rooms) {
+          before.delete(summary.room_id);
+          this.#summary(summary);
+        }
+        cursor = page.next_cursor;
+        this.#tell("rooms");
+      } while (cursor);
+    } catch (error) {
+      console.warn("the list of rooms could not be read", error);
+      return; // the next hello or catch_up brings it
+    }
+    // A room that has moved up from one page to another while they were read is in none: ask for each.
+    for (const roomId of before) await this.#look(roomId);
+    this.#tell("rooms");
+  }
+
+  async #look(roomId) {
+    try {
+      this.#roomFields(this.#room(roomId), await this.api.get(`/v1/rooms/${roomId}`));
+    } catch (error) {
+      if (error instanceof Problem && error.status === 404) this.#gone(roomId);
+    }
+  }
+
+  #room(roomId) {
+    let room = this.rooms.get(roomId);
+    if (!room) this.rooms.set(roomId, (room = new Room(roomId)));
+    return room;
+  }
+
+  #roomFields(room, data) {
+    room.kind = data.kind;
+    room.name = data.name;
+    room.description = data.description;
+    room.role = data.role;
+    room.lastSeq = Math.max(room.lastSeq, data.last_seq);
+    if (!room.updatedAt) room.updatedAt = data.created_at;
+  }
+
+  #summary(data) {
+    const room = this.#room(data.room_id);
+    this.#roomFields(room, data);
+    if (data.updated_at > room.updatedAt) room.updatedAt = data.updated_at;
+    const marked = room.readSeq;
+    this.#readState(room, data);
+    room.readSeq = Math.max(marked, data.read_seq); // the tables may not show yet what was marked here
+    if (data.last_message) this.#lastMessage(room, data.last_message);
+    if (room.loaded) this.#follow(room);
+    this.#changed(room);
+  }
+
+  #readState(room, { read_seq, unread, mentions }) {
+    room.readSeq = read_seq;
+    room.counted = { mentions, upTo: read_seq + unread };
+    for (const seq of room.mentionedAt) if (seq <= room.counted.upTo) room.mentionedAt.delete(seq);
+    this.#changed(room);
+    this.#tell("rooms");
+  }
+
+  #lastMessage(room, message) {
+    if (!room.lastMessage || message.seq > room.lastMessage.seq) room.lastMessage = message;
+    else if (message.seq === room.lastMessage.seq) room.lastMessage = later(room.lastMessage, message);
+  }
+
+  #posted(message) {
+    const room = this.rooms.get(message.room_id);
+    if (!room) return; // a room that was left since
+    const fresh = message.seq > room.lastSeq;
+    this.#learn(room, message);
+    if (message.author_id === this.me.account_id) {
+      // The author's mark moves on by itself when nothing before was unread; no event says so.
+      if (room.readSeq === message.seq - 1) room.readSeq = message.seq;
+    } else if (message.mentions.includes(this.me.account_id)) {
+      room.mentionedAt.add(message.seq);
+    }
+    this.#tell("posted", { room, message, fresh });
+  }
+
+  /** A message as an event or an answer has it. */
+  #learn(room, message) {
+    room.lastSeq = Math.max(room.lastSeq, message.seq);
+    if (message.posted_at > room.updatedAt) room.updatedAt = message.posted_at;
+    room.place([message]);
+    this.#lastMessage(room, message);
+    if (room.loaded) this.#follow(room);
+    this.#changed(room);
+    this.#tell("rooms");
+  }
+
+  #altered(message) {
+    const room = this.rooms.get(message.room_id);
+    if (!room) return;
+    const { mentions, upTo } = room.counted;
+    const mine = message.mentions.includes(this.me.account_id);
+    room.place([message]);
+    this.#lastMessage(room, message);
+    if (room.quotes.has(message.seq)) room.quotes.set(message.seq, message);
+    if (message.seq > upTo) {
+      if (mine) room.mentionedAt.add(message.seq);
+      else room.mentionedAt.delete(message.seq);
+    } else if (message.seq > room.readSeq && (mine || mentions > 0)) {
+      void this.#recount();
+    }
+    this.#changed(room);
+    this.#tell("rooms");
+  }
+
+  /** An edit may have put a mention into what is unread, or taken one away. */
+  async #recount() {
+    await sleep(500);
+    await this.refreshRooms();
+  }
+
+  /** The answer to a command of one's own; its event may come later, or have come. */
+  posted(message) {
+    const room = this.rooms.get(message.room_id);
+    if (room) this.#learn(room, message);
+  }
+
+  altered(message) {
+    this.#altered(message);
+  }
+
+  #roomEvent(data) {
+    const room = this.#room(data.room_id);
+    this.#roomFields(room, data);
+    this.#changed(room);
+    this.#tell("rooms");
+  }
+
+  /** A room that was made or opened here. */
+  made(data) {
+    this.#roomEvent(data);
+    return this.rooms.get(data.room_id);
+  }
+
+  #memberEvent(name, { room_id, account_id, role }) {
+    if (account_id === this.me.account_id) {
+      if (name === "member.left") return this.#gone(room_id);
+      if (name === "member.joined" && !this.rooms.has(room_id)) return void this.#joined(room_id);
+      const mine = this.rooms.get(room_id);
+      if (mine) mine.role = role;
+    }
+    const room = this.rooms.get(room_id);
+    if (!room) return undefined;
+    room.membersStale = true;
+    if (room.members) {
+      if (name === "member.left") room.members.delete(account_id);
+      else if (room.members.has(account_id)) room.members.get(account_id).role = role;
+    }
+    if (name === "member.joined" && room.roomId === this.openId) void this.loadMembers(room);
+    this.#changed(room);
+    this.#tell("members", { roomId: room_id });
+    return undefined;
+  }
+
+  /** The event does not say what the room is called, nor where one's mark stands. */
+  async #joined(roomId) {
+    try {
+      const [data, mark, page] = await Promise.all([
+        this.api.get(`/v1/rooms/${roomId}`),
+        this.api.command("PUT", `/v1/rooms/${roomId}/read`, { seq: 0 }),
+        this.api.get(`/v1/rooms/${roomId}/messages?limit=1`),
+      ]);
+      const room = this.#room(roomId);
+      this.#roomFields(room, data);
+      this.#readState(room, mark);
+      room.updatedAt = page.messages.at(-1)?.posted_at ?? data.created_at;
+      if (page.messages.length) this.#lastMessage(room, page.messages.at(-1));
+      this.#changed(room);
+      this.#tell("rooms");
+    } catch (error) {
+      if (!(error instanceof Problem && error.status === 404)) await this.refreshRooms();
+    }
+  }
+
+  #gone(roomId) {
+    const room = this.rooms.get(roomId);
+    if (!room) return;
+    this.rooms.delete(roomId);
+    room.forget();
+    this.#tell("gone", { roomId, name: room.name });
+    this.#tell("rooms");
+  }
+
+  // --- history ------------------------------------------------------------------------------------------------------
+
+  /** Read the part of a room around a message, or its newest. Throws what Api does. */
+  async open(room, around = null) {
+    const mine = ++room.opening;
+    const query = around === null ? "" : `&around=${around}`;
+    const page = await this.api.get(room.path(`/messages?limit=${PAGE}${query}`));
+    if (mine !== room.opening) return;
+    room.messages = room.known(page.messages);
+    room.lastSeq = Math.max(room.lastSeq, room.last);
+    room.loaded = true;
+    room.atTail = !page.has_after;
+    this.#follow(room);
+    this.#changed(room);
+  }
+
+  async before(room) {
+    const { opening, first } = room;
+    const page = await this.api.get(room.path(`/messages?limit=${PAGE}&before=${first}`));
+    if (opening !== room.opening || first !== room.first) return;
+    room.messages = [...room.known(page.messages), ...room.messages];
+    if (room.messages.length > WINDOW_MAX) {
+      room.messages.length = WINDOW_MAX;
+      room.atTail = false;
+    }
+    this.#changed(room);
+  }
+
+  async after(room) {
+    const { opening, last } = room;
+    const page = await this.api.get(room.path(`/messages?limit=${PAGE}&after=${last}`));
+    if (opening !== room.opening || last !== room.last) return;
+    room.messages = [...room.messages, ...room.known(page.messages)].slice(-WINDOW_MAX);
+    room.lastSeq = Math.max(room.lastSeq, room.last);
+    room.atTail = !page.has_after && room.last >= room.lastSeq;
+    this.#follow(room);
+    this.#changed(room);
+  }
+
+  /** The oldest go while the newest are looked at, so that a page that is open for days stays light. */
+  trim(room) {
+    if (room.atTail && room.messages.length > WINDOW_MAX) room.messages = room.messages.slice(-WINDOW_MAX / 2);
+  }
+
+  /** Let the part that follows what is new end with the newest; what is missing in between is read. */
+  #follow(room) {
+    room.extend();
+    if (!room.atTail || room.last >= room.lastSeq || this.#following.has(room.roomId)) return;
+    const reading = this.#readOn(room).finally(() => this.#following.delete(room.roomId));
+    this.#following.set(room.roomId, reading);
+  }
+
+  async #readOn(room) {
+    await sleep(HELPED_BY_STREAM_MS); // an own message's answer may have overtaken the events before it
+    const { opening } = room;
+    for (let failures = 0; ; ) {
+      room.extend();
+      if (opening !== room.opening || !room.loaded || !room.atTail || room.last >= room.lastSeq) break;
+      try {
+        const page = await this.api.get(room.path(`/messages?limit=${REFRESH_PAGE}&after=${room.last}`));
+        if (opening !== room.opening) break;
+        const more = room.known(page.messages).filter((message) => message.seq > room.last);
+        failures = more.length ? 0 : failures + 1; // the tables may be behind the events
+        room.messages.push(...more);
+      } catch (error) {
+        if (error instanceof Problem && !error.passing) break;
+        failures++;
+      }
+      this.#changed(room);
+      if (failures) await sleep(backoff(failures));
+    }
+    this.#changed(room);
+  }
+
+  /** What is here of a room, as it is now. */
+  async #readAgain(room) {
+    const { opening, first, last } = room;
+    for (let failures = 0, at = first - 1; at < last && opening === room.opening; ) {
+      try {
+        const page = await this.api.get(room.path(`/messages?limit=${REFRESH_PAGE}&after=${at}`));
+        if (opening !== room.opening || !page.messages.length) break;
+        for (const message of room.known(page.messages)) {
+          const here = room.message(message.seq);
+          if (here) room.messages[message.seq - room.first] = later(here, message);
+        }
+        at = page.messages.at(-1).seq;
+        failures = 0;
+      } catch (error) {
+        if (error instanceof Problem && !error.passing) return;
+        await sleep(backoff(++failures));
+      }
+    }
+    this.#follow(room);
+    this.#changed(room);
+  }
+
+  /** The message that another one answers; undefined until it is known. */
+  quote(room, seq) {
+    const here = room.message(seq) ?? room.recent.get(seq) ?? room.quotes.get(seq);
+    if (!here && !room.quotes.has(seq)) {
+      room.quotes.set(seq, undefined);
+      this.api.get(room.path(`/messages/${seq}`)).then(
+        (message) => {
+          room.quotes.set(seq, message);
+          this.#changed(room);
+        },
+        () => room.quotes.set(seq, null),
+      );
+    }
+    return here;
+  }
+
+  // --- members ------------------------------------------------------------------------------------------------------
+
+  async loadMembers(room) {
+    if (room.membersLoading || !room.membersStale) return room.membersLoading;
+    room.membersStale = false;
+    room.membersLoading = this.#readMembers(room).finally(() => {
+      room.membersLoading = null;
+      this.#changed(room);
+      this.#tell("members", { roomId: room.roomId });
+      if (room.membersStale && room.roomId === this.openId) void this.loadMembers(room);
+    });
+    return room.membersLoading;
+  }
+
+  async #readMembers(room) {
+    const members = new Map();
+    let cursor = null;
+    try {
+      do {
+        const page = await this.api.get(room.path(`/members?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`));
+        for (const member of page.members) {
+          members.set(member.account_id, member);
+          this.people.set(member.account_id, member.name);
+        }
+        cursor = page.next_cursor;
+        if (cursor) this.#changed(room); // names that are known already
+      } while (cursor);
+      room.members = members;
+    } catch (error) {
+      console.warn("the members could not be read", error);
+    }
+  }
+
+  // --- read marks ---------------------------------------------------------------------------------------------------
+
+  /** These were seen. */
+  async markRead(room, seq) {
+    room.seen = Math.max(room.seen, seq);
+    if (room.marking) return;
+    room.marking = true;
+    try {
+      while (room.seen > room.readSeq && this.rooms.get(room.roomId) === room) {
+        const seen = Math.min(room.seen, room.lastSeq);
+        const mark = await this.api.command("PUT", room.path("/read"), { seq: seen });
+        // How many mentions are left read.moved says; it comes in the order of the other events.
+        room.readSeq = Math.max(room.readSeq, mark.read_seq);
+        this.#changed(room);
+        this.#tell("rooms");
+      }
+    } catch (error) {
+      room.seen = 0; // looked at again when something moves
+      if (!(error instanceof Problem)) console.info("the read mark was not moved", error);
+    } finally {
+      room.marking = false;
+    }
+  }
+}

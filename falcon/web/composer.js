@@ -1,0 +1,283 @@
+// Where messages are written: with replies, edits, and the completion of names.
+
+import { reason } from "./dialogs.js";
+import { avatar, h, icon, iconButton } from "./dom.js";
+import { mentionsIn } from "./richtext.js";
+import { t } from "./strings.js";
+
+const BYTES_MAX = 65_535;
+const SHOWN_MAX = 8;
+
+export class Composer {
+  #app;
+  #room;
+  #text;
+  #about = h("div", { class: "about", hidden: true });
+  #error = h("p", { class: "error", role: "alert", hidden: true });
+  #list = h("ul", { class: "names", role: "listbox", id: "names", hidden: true });
+  #send;
+  #replyTo = null;
+  #editing = null;
+  #draft = "";
+  #chosen = new Set();
+  #found = [];
+  #at = 0;
+
+  constructor(app, room) {
+    this.#app = app;
+    this.#room = room;
+    this.#list.setAttribute("aria-label", t("compose.mention"));
+    this.#text = h("textarea", {
+      id: "composer",
+      rows: "1",
+      placeholder: t("compose.hint", { room: room.name }),
+      "aria-label": t("compose.label", { room: room.name }),
+      "aria-describedby": "composer-keys",
+      "aria-autocomplete": "list",
+      "aria-controls": "names",
+      dir: "auto",
+      enterkeyhint: "send",
+      on: {
+        input: () => this.#typed(),
+        keydown: (event) => this.#key(event),
+        click: () => this.#complete(),
+        blur: () => setTimeout(() => this.#hideNames(), 150),
+      },
+    });
+    this.#send = h("button", { type: "submit", class: "send", "aria-label": t("compose.send"), title: t("compose.send") }, icon("send"));
+    this.element = h(
+      "form",
+      {
+        class: "composer",
+        on: {
+          submit: (event) => {
+            event.preventDefault();
+            void this.#submit();
+          },
+        },
+      },
+      this.#list,
+      this.#about,
+      this.#error,
+      h("div", { class: "row" }, this.#text, this.#send),
+      h("p", { id: "composer-keys", class: "unseen" }, t("compose.keys")),
+    );
+    this.#text.value = sessionStorage.getItem(this.#draftKey) ?? "";
+    this.render();
+    requestAnimationFrame(() => this.#grow());
+  }
+
+  get #draftKey() {
+    return `falcon.draft.${this.#app.chat.me.account_id}.${this.#room.roomId}`;
+  }
+
+  render() {
+    const readonly = this.#room.role === "readonly";
+    this.#text.disabled = readonly;
+    this.#send.disabled = readonly;
+    this.#text.placeholder = readonly ? t("compose.readonly") : t("compose.hint", { room: this.#room.name });
+    this.#text.setAttribute("aria-label", t("compose.label", { room: this.#room.name }));
+  }
+
+  focus() {
+    this.#text.focus();
+  }
+
+  reply(message) {
+    this.#cancel();
+    this.#replyTo = message.seq;
+    this.#say(t("compose.replying", { name: this.#app.chat.nameOf(message.author_id) }), message.text);
+    this.focus();
+  }
+
+  edit(message) {
+    if (!this.#editing) this.#draft = this.#text.value;
+    this.#cancel(false);
+    this.#editing = message;
+    this.#chosen = new Set(message.mentions);
+    this.#say(t("compose.editing"), message.text);
+    this.#text.value = message.text;
+    this.#label(t("compose.save"));
+    this.#grow();
+    this.focus();
+  }
+
+  #say(title, text) {
+    this.#about.replaceChildren(
+      h("span", { class: "what" }, h("strong", {}, title), " ", h("span", { dir: "auto" }, text.slice(0, 200))),
+      iconButton("close", t("compose.cancel"), () => {
+        this.#cancel();
+        this.focus();
+      }),
+    );
+    this.#about.hidden = false;
+  }
+
+  #label(text) {
+    this.#send.setAttribute("aria-label", text);
+    this.#send.title = text;
+  }
+
+  #cancel(restore = true) {
+    if (this.#editing && restore) this.#text.value = this.#draft;
+    this.#replyTo = null;
+    this.#editing = null;
+    this.#chosen = new Set();
+    this.#about.hidden = true;
+    this.#complain(null);
+    this.#label(t("compose.send"));
+    this.#grow();
+  }
+
+  #complain(text) {
+    this.#error.textContent = text ?? "";
+    this.#error.hidden = !text;
+  }
+
+  #typed() {
+    this.#grow();
+    this.#complete();
+    this.#complain(null);
+    if (!this.#editing) sessionStorage.setItem(this.#draftKey, this.#text.value);
+  }
+
+  #grow() {
+    const { style } = this.#text;
+    style.height = "auto";
+    style.height = `${Math.min(this.#text.scrollHeight + 2, window.innerHeight / 3)}px`;
+  }
+
+  #key(event) {
+    if (event.isComposing || event.keyCode === 229) return; // the Enter that ends a conversion sends nothing
+    if (!this.#list.hidden && this.#namesKey(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
+    const touch = matchMedia("(pointer: coarse)").matches;
+    if (event.key === "Enter" && !event.shiftKey && !touch) {
+      event.preventDefault();
+      void this.#submit();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      void this.#submit();
+    } else if (event.key === "Escape" && !this.#about.hidden) {
+      event.stopPropagation();
+      this.#cancel();
+    } else if (event.key === "ArrowUp" && !this.#text.value) {
+      event.preventDefault();
+      this.#app.timeline.editLast();
+    }
+  }
+
+  async #submit() {
+    const text = this.#text.value;
+    const bytes = new TextEncoder().encode(text).length;
+    if (!text.trim()) return;
+    if (bytes > BYTES_MAX) return void this.#complain(t("compose.long", { n: bytes, max: BYTES_MAX }));
+    const mentions = mentionsIn(text, this.#room.members?.values() ?? [], this.#chosen);
+    if (this.#editing) return void (await this.#save(this.#editing, text, mentions));
+    this.#app.outbox.add(this.#room, text, this.#replyTo, mentions);
+    this.#cancel();
+    this.#text.value = "";
+    sessionStorage.removeItem(this.#draftKey);
+    this.#grow();
+    this.#hideNames();
+    await this.#app.timeline.toLatest();
+  }
+
+  async #save(message, text, mentions) {
+    if (text === message.text) return void this.#cancel();
+    this.#send.disabled = true;
+    try {
+      const saved = await this.#app.chat.api.command("PATCH", this.#room.path(`/messages/${message.seq}`), { text, mentions });
+      this.#app.chat.altered(saved);
+      if (this.#editing === message) this.#cancel();
+    } catch (error) {
+      this.#complain(reason(error));
+    }
+    this.#send.disabled = false;
+  }
+
+  // --- names --------------------------------------------------------------------------------------------------------
+
+  /** The @ and what follows it, up to where one writes; null where there is none. */
+  #query() {
+    const { selectionStart, selectionEnd, value } = this.#text;
+    if (selectionStart !== selectionEnd) return null;
+    const match = /(?:^|[\s(（「、。])[@＠]([^\s@＠][^@＠\n]{0,40}|)$/u.exec(value.slice(0, selectionStart));
+    return match ? { from: selectionStart - match[1].length - 1, text: match[1] } : null;
+  }
+
+  #complete() {
+    const query = this.#query();
+    const wanted = query && fold(query.text);
+    this.#found = !query
+      ? []
+      : [...(this.#room.members?.values() ?? [])]
+          .filter(({ account_id, name }) => account_id !== this.#app.chat.me.account_id && fold(name).includes(wanted))
+          .sort((a, b) => fold(b.name).startsWith(wanted) - fold(a.name).startsWith(wanted) || a.name.localeCompare(b.name))
+          .slice(0, SHOWN_MAX);
+    this.#at = 0;
+    this.#showNames();
+  }
+
+  #showNames() {
+    if (!this.#found.length) return this.#hideNames();
+    this.#list.replaceChildren(
+      ...this.#found.map(({ account_id, name }, n) =>
+        h(
+          "li",
+          {
+            role: "option",
+            id: `name-${n}`,
+            "aria-selected": n === this.#at ? "true" : "false",
+            on: {
+              pointerdown: (event) => {
+                event.preventDefault(); // or the text would lose its focus
+                this.#at = n;
+                this.#choose();
+              },
+            },
+          },
+          avatar(account_id, name),
+          h("span", { dir: "auto" }, name),
+          h("small", { class: "quiet" }, `#${account_id}`),
+        ),
+      ),
+    );
+    this.#list.hidden = false;
+    this.#text.setAttribute("aria-activedescendant", `name-${this.#at}`);
+    return undefined;
+  }
+
+  #hideNames() {
+    this.#found = [];
+    this.#list.hidden = true;
+    this.#text.removeAttribute("aria-activedescendant");
+  }
+
+  #namesKey(event) {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) {
+      this.#at = (this.#at + step + this.#found.length) % this.#found.length;
+      this.#showNames();
+    } else if (event.key === "Enter" || event.key === "Tab") this.#choose();
+    else if (event.key === "Escape") this.#hideNames();
+    else return false;
+    return true;
+  }
+
+  #choose() {
+    const query = this.#query();
+    const member = this.#found[this.#at];
+    if (!query || !member) return;
+    this.#chosen.add(member.account_id);
+    this.#text.setRangeText(`@${member.name} `, query.from, this.#text.selectionStart, "end");
+    this.#hideNames();
+    this.#typed();
+    this.#hideNames();
+  }
+}
+
+const fold = (text) => text.normalize("NFKC").toLocaleLowerCase();

@@ -1,0 +1,353 @@
+// The page: who is signed in, which room is open, and that everything is shown as it is now.
+
+import { Api, Problem } from "./api.js";
+import { Chat } from "./chat.js";
+import { Composer } from "./composer.js";
+import { ask } from "./dialogs.js";
+import { avatar, h, iconButton } from "./dom.js";
+import { Members } from "./members.js";
+import { Outbox } from "./outbox.js";
+import { RoomList } from "./roomlist.js";
+import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
+import { signIn } from "./signin.js";
+import { Stream } from "./stream.js";
+import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
+import { Timeline } from "./timeline.js";
+
+const root = document.getElementById("app");
+const PATIENCE_MS = 1_500; // a connection that is back by then was hardly away
+
+class App {
+  roomId = null;
+  timeline = null;
+  composer = null;
+  members = null;
+  connection = { state: "connecting" };
+  #scheduled = false;
+  #since = Date.now();
+  #listeners = new AbortController();
+
+  constructor(api, me) {
+    this.chat = new Chat(api, me);
+    this.outbox = new Outbox(this.chat);
+    this.stream = new Stream(
+      api,
+      (name, data) => this.chat.take(name, data),
+      (connection) => this.#connectionIs(connection),
+    );
+    api.onUnauthenticated = () => this.#end(t("signin.ended"));
+    api.onUnreachable = () => this.stream.doubt();
+    const soon = () => this.schedule();
+    for (const type of ["rooms", "room", "members"]) this.chat.addEventListener(type, soon);
+    this.chat.addEventListener("gone", (event) => this.#gone(event.detail));
+    this.chat.addEventListener("posted", ({ detail }) => {
+      if (detail.fresh && detail.room.roomId === this.roomId) this.timeline?.announce(detail.message);
+    });
+    this.outbox.addEventListener("change", soon);
+    const { signal } = this.#listeners;
+    window.addEventListener("hashchange", () => this.#route(), { signal });
+    window.addEventListener("online", () => this.#nudge(), { signal });
+    window.addEventListener("offline", () => this.stream.doubt(), { signal });
+    window.addEventListener("pageshow", () => this.#nudge(), { signal });
+    document.addEventListener("visibilitychange", () => this.#visibility(), { signal });
+    this.#build();
+    this.stream.start();
+  }
+
+  // --- the frame ----------------------------------------------------------------------------------------------------
+
+  #build() {
+    this.list = new RoomList(this);
+    this.state = h("div", { class: "state", role: "status" });
+    this.list.element.append(h("footer", {}, h("div", { class: "row" }, this.state, this.#languages()), this.#account()));
+    this.main = h("main", { id: "main" });
+    this.toasts = h("div", { class: "toasts", role: "alert" });
+    this.frame = h("div", { class: "app", data: { pane: "rooms" } }, this.list.element, this.main);
+    root.replaceChildren(this.frame, this.toasts);
+    this.#showState();
+    this.roomId = undefined;
+    this.#route();
+  }
+
+  #languages() {
+    return h(
+      "select",
+      { class: "language", "aria-label": t("account.language"), on: { change: (event) => this.#speak(event.target.value) } },
+      Object.entries(LANGUAGES).map(([name, title]) => h("option", { value: name, lang: name, selected: name === currentLanguage() }, title)),
+    );
+  }
+
+  #account() {
+    const { me } = this.chat;
+    return h(
+      "div",
+      { class: "account", role: "group", "aria-label": t("account.menu") },
+      avatar(me.account_id, me.name),
+      h("span", { class: "name" }, h("span", { dir: "auto" }, me.name), h("small", { class: "quiet" }, t("account.id", { id: me.account_id }))),
+      iconButton("out", t("account.out"), () => void this.#signOut()),
+    );
+  }
+
+  #speak(name) {
+    setLanguage(name, true);
+    this.timeline?.close();
+    this.#build();
+    this.list.element.querySelector("select.language").focus();
+  }
+
+  toast(text) {
+    const toast = h("p", {}, text);
+    this.toasts.append(toast);
+    setTimeout(() => toast.remove(), 6_000);
+  }
+
+  // --- the connection -----------------------------------------------------------------------------------------------
+
+  #connectionIs(connection) {
+    const before = this.connection;
+    this.connection = connection;
+    if (connection.state !== before.state && (connection.state === "connected" || before.state === "connected")) {
+      this.#since = Date.now();
+      setTimeout(() => this.#showState(), PATIENCE_MS + 50);
+    }
+    if (connection.state === "connected") {
+      this.outbox.nudge();
+      this.timeline?.visibilityChanged();
+    }
+    if (connection.state === "offline") this.lastWhy = connection.why;
+    this.#showState();
+    this.schedule();
+  }
+
+  #showState() {
+    const { state } = this.connection;
+    // Between tries it still says why; and a moment's break is not worth a word.
+    const shown = state === "connecting" && this.lastWhy ? "offline" : state;
+    const calm = shown !== "connected" && this.lastWhy && Date.now() - this.#since < PATIENCE_MS ? "connecting" : shown;
+    if (state === "connected") this.lastWhy = null;
+    const key = `${calm} ${this.lastWhy} ${currentLanguage()}`;
+    if (this.state.dataset.key === key) return;
+    this.state.dataset.key = key;
+    this.state.dataset.state = calm;
+    this.frame.dataset.connection = calm;
+    const text = h("span", { class: "what" }, t(`state.${calm}`));
+    if (calm === "offline") text.append(h("small", {}, t(`state.why.${this.lastWhy}`)));
+    this.state.replaceChildren(
+      h("span", { class: "dot", "aria-hidden": "true" }),
+      text,
+      calm === "offline" ? h("button", { type: "button", on: { click: () => this.#nudge() } }, t("state.again")) : "",
+    );
+    this.#showBanner();
+  }
+
+  /** On a phone the list's foot is out of sight while a room is read. */
+  #showBanner() {
+    if (!this.banner) return;
+    const offline = this.state.dataset.state === "offline";
+    this.banner.hidden = !offline;
+    this.banner.textContent = offline ? `${t("state.offline")} – ${t(`state.why.${this.lastWhy}`)}` : "";
+  }
+
+  #nudge() {
+    this.stream.nudge();
+    this.outbox.nudge();
+  }
+
+  #visibility() {
+    if (document.visibilityState === "visible") {
+      this.#nudge();
+      this.schedule();
+    }
+    this.timeline?.visibilityChanged();
+  }
+
+  // --- where one is -------------------------------------------------------------------------------------------------
+
+  go(hash) {
+    if (location.hash === hash) this.#route();
+    else location.hash = hash;
+  }
+
+  #route() {
+    if (location.hash.startsWith("#token=")) return begin();
+    const match = /^#\/rooms\/(\d{1,16})(?:\/(\d{1,16}))?$/.exec(location.hash);
+    const roomId = match ? Number(match[1]) : null;
+    const seq = match?.[2] ? Number(match[2]) : null;
+    if (roomId !== null && roomId === this.roomId && this.timeline) {
+      if (seq !== null) void this.timeline.show(seq);
+      return undefined;
+    }
+    this.timeline?.close();
+    this.timeline = this.composer = this.banner = null;
+    this.showMembers(false, false);
+    this.roomId = roomId;
+    this.chat.openId = roomId;
+    this.frame.dataset.pane = roomId === null ? "rooms" : "room";
+    if (roomId === null) this.main.replaceChildren(h("p", { class: "choose quiet" }, t("room.choose")));
+    else this.#enter(seq);
+    this.schedule();
+    return undefined;
+  }
+
+  #enter(seq) {
+    const room = this.chat.rooms.get(this.roomId);
+    if (!room) {
+      // Before the first state has come, nobody knows which rooms there are.
+      const unknown = this.chat.ready ? t("room.gone") : t("signin.checking");
+      this.main.replaceChildren(h("header", {}, this.#back()), h("p", { class: "choose quiet" }, unknown));
+      this.#waiting = { roomId: this.roomId, seq };
+      return;
+    }
+    this.#waiting = null;
+    this.title = h("h2", { dir: "auto" }, room.name);
+    this.count = h("small", { class: "quiet" });
+    this.membersButton = iconButton("people", t("room.members"), () => this.showMembers(!this.members), { "aria-expanded": "false" });
+    this.banner = h("p", { class: "banner", hidden: true });
+    this.timeline = new Timeline(this, room);
+    this.composer = new Composer(this, room);
+    this.main.replaceChildren(
+      h("header", {}, this.#back(), avatar(room.roomId, room.name, room.kind), h("div", { class: "titles" }, this.title, this.count), this.membersButton),
+      this.banner,
+      this.timeline.element,
+      this.composer.element,
+    );
+    this.#showBanner();
+    void this.timeline.begin(seq);
+    void this.chat.loadMembers(room);
+    if (seq === null && !matchMedia("(pointer: coarse)").matches) this.composer.focus();
+  }
+
+  #waiting = null;
+
+  #back() {
+    return h("a", { class: "icon-button back", href: "#/", "aria-label": t("room.back"), title: t("room.back") }, iconButton("back", "", () => {}).firstChild);
+  }
+
+  showMembers(shown, focus = true) {
+    this.members?.element.remove();
+    this.members = null;
+    const room = this.chat.rooms.get(this.roomId);
+    if (shown && room) {
+      this.members = new Members(this, room);
+      this.frame.append(this.members.element);
+      this.members.focus();
+    } else if (focus) {
+      this.membersButton?.focus();
+    }
+    this.membersButton?.setAttribute("aria-expanded", String(Boolean(this.members)));
+    this.frame.dataset.pane = this.members ? "members" : this.roomId === null ? "rooms" : "room";
+  }
+
+  /** A room that one is no member of. */
+  lost(room) {
+    this.#gone({ roomId: room.roomId, name: room.name });
+  }
+
+  #gone({ roomId, name }) {
+    if (roomId !== this.roomId) return;
+    this.toast(t("room.left", { room: name }));
+    this.go("#/");
+  }
+
+  // --- showing ------------------------------------------------------------------------------------------------------
+
+  /** Everything that has changed is shown at once, when the screen is next drawn. */
+  schedule() {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    const show = () => {
+      this.#scheduled = false;
+      this.#show();
+    };
+    if (document.hidden) setTimeout(show, 200);
+    else requestAnimationFrame(show);
+  }
+
+  #show() {
+    if (this.#waiting && (this.chat.rooms.has(this.#waiting.roomId) || this.chat.ready)) {
+      const { seq } = this.#waiting;
+      if (this.chat.rooms.has(this.roomId)) this.#enter(seq);
+      else this.main.querySelector(".choose").textContent = t("room.gone");
+    }
+    this.list.render();
+    const room = this.chat.rooms.get(this.roomId);
+    if (room && this.timeline) {
+      this.title.textContent = room.name;
+      this.count.textContent = room.kind === "direct" ? t("room.direct") : room.members ? t("room.members.n", { n: room.members.size }) : "";
+      this.timeline.render();
+      this.composer.render();
+      this.members?.render();
+    }
+    const unread = this.chat.sorted().filter((each) => each.unread).length;
+    document.title = `${unread ? `(${unread}) ` : ""}${room ? `${room.name} — ` : ""}${t("app.name")}`;
+  }
+
+  // --- the end ------------------------------------------------------------------------------------------------------
+
+  async #signOut() {
+    const unsent = this.outbox.all().length;
+    if (unsent) {
+      const choice = await ask(t("account.out.ask"), t("account.out.text", { n: unsent }), [
+        ["discard", t("account.out.discard"), "danger"],
+        ["keep", t("account.out.keep"), "primary"],
+      ]);
+      if (choice === null) return;
+      if (choice === "discard") this.outbox.discardAll();
+    }
+    this.#end();
+  }
+
+  #end(note = null) {
+    this.leave();
+    forgetToken();
+    if (!note) {
+      for (const key of Object.keys(sessionStorage)) if (key.startsWith("falcon.draft.")) sessionStorage.removeItem(key);
+      history.replaceState(null, "", location.pathname);
+    }
+    begin(note);
+  }
+
+  leave() {
+    this.stream.stop();
+    this.outbox.stop();
+    this.timeline?.close();
+    this.#listeners.abort();
+    for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+    if (app === this) app = null;
+  }
+}
+
+let app = null;
+
+/** Sign in with what was kept, with what the address offers, or by hand. */
+async function begin(note = null) {
+  app?.leave();
+  const offered = offeredToken();
+  const kept = keptToken();
+  const enter = (api, me) => (app = new App(api, me));
+  if (!kept || (offered && offered !== kept)) {
+    signIn(root, { offered, note, done: enter });
+    return;
+  }
+  root.replaceChildren(h("p", { class: "choose quiet", role: "status" }, t("signin.checking")));
+  const api = new Api(kept);
+  for (;;) {
+    try {
+      return void enter(api, await api.get("/v1/me"));
+    } catch (error) {
+      if (error instanceof Problem && error.status === 401) {
+        forgetToken();
+        return void signIn(root, { note: t("signin.ended"), done: enter });
+      }
+      root.firstElementChild.textContent = t("signin.unreachable");
+      await new Promise((done) => setTimeout(done, 2_000));
+    }
+  }
+}
+
+setLanguage(chosenLanguage());
+onForgotten(() => void begin());
+window.addEventListener("hashchange", () => {
+  if (!app && location.hash.startsWith("#token=")) void begin();
+});
+void begin();

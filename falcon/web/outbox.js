@@ -1,0 +1,209 @@
+// Messages on their way out. Each stands in localStorage until its outcome is known, so that neither a reload nor a
+// dead network loses one; and goes with a key of its own, so that however often it is sent it arrives once.
+
+import { backoff, newKey, Problem, sleep } from "./api.js";
+
+// The server knows a key for ten minutes. After that, whether a message has arrived is looked up before it is sent anew.
+const KEY_MS = 9 * 60_000;
+const LOOK_PAGE = 200;
+
+export class Outbox extends EventTarget {
+  #chat;
+  #prefix;
+  #sending = new Set();
+  #wakers = new Set();
+  #presumed = new Set();
+  #stopped = false;
+  #count = 0;
+
+  constructor(chat) {
+    super();
+    this.#chat = chat;
+    this.#prefix = `falcon.outbox.${chat.me.account_id}.`;
+    window.addEventListener("storage", this.#onStorage);
+    chat.addEventListener("posted", (event) => this.#heard(event.detail.message));
+    for (const roomId of new Set(this.all().map((entry) => entry.room_id))) void this.#send(roomId);
+  }
+
+  #onStorage = (event) => {
+    if (event.key?.startsWith(this.#prefix)) this.#tell(parse(event.newValue ?? event.oldValue)?.room_id);
+  };
+
+  /** The stream may tell of a message before its sender is answered: then it need not be shown twice. */
+  #heard(message) {
+    if (message.author_id !== this.#chat.me.account_id) return;
+    const entry = this.of(message.room_id).find((each) => each.key && each.text === message.text && !this.#presumed.has(each.id));
+    if (entry) this.#presumed.add(entry.id);
+  }
+
+  stop() {
+    this.#stopped = true;
+    window.removeEventListener("storage", this.#onStorage);
+    this.nudge();
+  }
+
+  /** Everything that is not known to have arrived, the oldest first. */
+  all() {
+    const entries = [];
+    for (let n = 0; n < localStorage.length; n++) {
+      const key = localStorage.key(n);
+      if (key.startsWith(this.#prefix)) entries.push(parse(localStorage.getItem(key)));
+    }
+    return entries.filter(Boolean).sort((a, b) => (a.order < b.order ? -1 : 1));
+  }
+
+  of(roomId) {
+    return this.all().filter((entry) => entry.room_id === roomId);
+  }
+
+  /** What is to be shown behind the messages of a room. */
+  shown(roomId) {
+    return this.of(roomId).filter((entry) => !this.#presumed.has(entry.id));
+  }
+
+  add(room, text, replyTo, mentions) {
+    const now = Date.now();
+    const order = `${String(now).padStart(15, "0")}.${String(this.#count++).padStart(6, "0")}`;
+    const entry = { id: newKey(), room_id: room.roomId, order, text, reply_to: replyTo, mentions, state: "pending" };
+    this.#keep(entry);
+    void this.#send(room.roomId);
+    return entry;
+  }
+
+  retry(id) {
+    const entry = this.#entry(id);
+    if (!entry) return;
+    // What was refused will be refused again under its key, so it gets another one.
+    this.#keep({ ...entry, state: "pending", code: undefined, detail: undefined, key: undefined, since: undefined });
+    void this.#send(entry.room_id);
+  }
+
+  discard(id) {
+    const entry = this.#entry(id);
+    if (entry) this.#drop(entry);
+  }
+
+  discardAll() {
+    for (const entry of this.all()) this.#drop(entry);
+  }
+
+  /** Do not wait any longer: the connection is back. */
+  nudge() {
+    for (const wake of this.#wakers) wake();
+  }
+
+  #entry(id) {
+    return parse(localStorage.getItem(this.#prefix + id));
+  }
+
+  #keep(entry) {
+    localStorage.setItem(this.#prefix + entry.id, JSON.stringify(entry));
+    this.#tell(entry.room_id);
+  }
+
+  #drop(entry) {
+    localStorage.removeItem(this.#prefix + entry.id);
+    this.#tell(entry.room_id);
+  }
+
+  #tell(roomId) {
+    this.dispatchEvent(new CustomEvent("change", { detail: { roomId } }));
+  }
+
+  /** One after the other, so that they arrive in the order in which they were written. */
+  async #send(roomId) {
+    if (this.#sending.has(roomId)) return;
+    this.#sending.add(roomId);
+    try {
+      // Two tabs of an account share what is to be sent; one of them sends. Without locks both do, and the key decides.
+      const name = `${this.#prefix}${roomId}`;
+      if (navigator.locks) await navigator.locks.request(name, () => this.#sendAll(roomId));
+      else await this.#sendAll(roomId);
+    } finally {
+      this.#sending.delete(roomId);
+    }
+    if (!this.#stopped && this.#next(roomId)) void this.#send(roomId); // it came while we left
+  }
+
+  #next(roomId) {
+    return this.of(roomId).find((entry) => entry.state === "pending");
+  }
+
+  async #sendAll(roomId) {
+    let failures = 0;
+    for (let entry; !this.#stopped && (entry = this.#next(roomId)); ) {
+      try {
+        await this.#sendOne(entry);
+        failures = 0;
+      } catch (error) {
+        if (error instanceof Problem && !error.passing) {
+          if (error.status === 401) return;
+          this.#presumed.delete(entry.id);
+          if (error.code === "idempotency_key_reused") this.#keep({ ...entry, key: undefined, since: undefined });
+          else this.#keep({ ...this.#entry(entry.id), state: "failed", code: error.code, detail: error.detail });
+          continue;
+        }
+        await this.#wait(Math.max(error.retryAfterMs ?? 0, backoff(failures++)));
+      }
+    }
+  }
+
+  /** Throws what Api does. */
+  async #sendOne(entry) {
+    const room = this.#chat.rooms.get(entry.room_id);
+    if (entry.since && Date.now() - entry.since > KEY_MS) {
+      const arrived = await this.#find(entry);
+      if (arrived) return this.#arrived(entry, arrived);
+      entry = { ...entry, key: undefined, since: undefined };
+    }
+    // Written down before it is tried: a page that is closed now will know.
+    if (!entry.key) entry = { ...entry, key: newKey(), since: Date.now(), after: room?.lastSeq ?? (await this.#lastSeq(entry)) };
+    if (!this.#entry(entry.id)) return undefined; // discarded meanwhile
+    this.#keep(entry);
+    const body = { text: entry.text, ...(entry.reply_to ? { reply_to: entry.reply_to } : {}), mentions: entry.mentions };
+    return this.#arrived(
+      entry,
+      await this.#chat.api.commandOnce("POST", `/v1/rooms/${entry.room_id}/messages`, body, entry.key),
+    );
+  }
+
+  async #lastSeq(entry) {
+    const page = await this.#chat.api.get(`/v1/rooms/${entry.room_id}/messages?limit=1`);
+    return page.messages.at(-1)?.seq ?? 0;
+  }
+
+  #arrived(entry, message) {
+    this.#chat.posted(message); // before it goes from here, so that it is always somewhere
+    this.#drop(entry);
+  }
+
+  /** The message in the room that a try of long ago has made, if it has. */
+  async #find(entry) {
+    for (let after = entry.after; ; ) {
+      const page = await this.#chat.api.get(`/v1/rooms/${entry.room_id}/messages?limit=${LOOK_PAGE}&after=${after}`);
+      const found = page.messages.find(
+        (message) =>
+          message.author_id === this.#chat.me.account_id &&
+          message.text === entry.text &&
+          message.reply_to === (entry.reply_to ?? null),
+      );
+      if (found || !page.has_after || !page.messages.length) return found;
+      after = page.messages.at(-1).seq;
+    }
+  }
+
+  async #wait(ms) {
+    let wake;
+    const woken = new Promise((done) => this.#wakers.add((wake = done)));
+    await Promise.race([sleep(ms), woken]);
+    this.#wakers.delete(wake);
+  }
+}
+
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,492 @@
+// The messages of a room. What is on the screen stays where it is, whatever comes before or after it.
+
+import { Problem } from "./api.js";
+import { ask, reason } from "./dialogs.js";
+import { announce, avatar, h, icon, iconButton } from "./dom.js";
+import { richText } from "./richtext.js";
+import { day, fullTime, t, time } from "./strings.js";
+
+const NEAR = 700; // pixels from an end at which more is read
+const BOTTOM = 60;
+const TOGETHER_MS = 5 * 60_000;
+
+export class Timeline {
+  #app;
+  #room;
+  #items = new Map(); // by seq, or by the id of what is on its way
+  #stuck = true; // to the newest
+  #newFrom;
+  #moving = { before: false, after: false };
+  #log;
+  #top = h("div", { class: "top" });
+  #latest;
+  #actions;
+  #active = null;
+  #ready = false;
+  #resized;
+  #settling = null;
+
+  constructor(app, room) {
+    this.#app = app;
+    this.#room = room;
+    this.#newFrom = room.unread ? room.readSeq + 1 : Infinity;
+    this.#log = h("div", { class: "log", role: "log", "aria-live": "off", "aria-label": t("room.messages") });
+    this.#latest = h("button", { type: "button", class: "latest", hidden: true, on: { click: () => void this.toLatest() } });
+    this.scroller = h("div", { class: "scroller" }, this.#top, this.#log);
+    this.element = h("div", { class: "timeline" }, this.scroller, this.#latest);
+    this.#actions = h("div", { class: "actions", role: "toolbar", "aria-label": t("message.actions") });
+    this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    this.#log.addEventListener("pointerover", (event) => this.#point(event.target.closest("article")));
+    this.#log.addEventListener("focusin", (event) => this.#point(event.target.closest("article")));
+    this.#log.addEventListener("keydown", (event) => this.#key(event));
+    this.#resized = new ResizeObserver(() => {
+      if (this.#stuck) this.#toBottom();
+      this.#look();
+    });
+    this.#resized.observe(this.scroller);
+  }
+
+  close() {
+    this.#resized.disconnect();
+    clearTimeout(this.#settling);
+  }
+
+  get room() {
+    return this.#room;
+  }
+
+  // --- where to look ------------------------------------------------------------------------------------------------
+
+  /** Begin where there is something to see: at a message, at the first unread one, or at the end. */
+  async begin(seq) {
+    const { chat } = this.#app;
+    const room = this.#room;
+    const first = Number.isFinite(this.#newFrom) ? this.#newFrom : null;
+    try {
+      if (seq !== null) return await this.show(seq);
+      if (!room.loaded || !room.atTail || (first !== null && !room.message(first))) await chat.open(room, first);
+      if (this.#app.timeline !== this) return undefined;
+      this.#ready = true;
+      this.render();
+      const item = first === null ? null : this.#items.get(first);
+      if (item) this.#scrollTo(item.element.offsetTop - this.scroller.clientHeight / 4);
+      else this.#toBottom();
+      this.#scrolled();
+    } catch (error) {
+      this.#failed(error, () => this.begin(seq));
+    }
+    return undefined;
+  }
+
+  /** A message by its address. */
+  async show(seq) {
+    const { chat } = this.#app;
+    const room = this.#room;
+    try {
+      if (!room.message(seq)) await chat.open(room, seq);
+      if (this.#app.timeline !== this) return;
+      this.#ready = true;
+      this.#stuck = false;
+      this.render();
+      const item = this.#items.get(seq);
+      if (!item) {
+        this.#app.toast(t("room.nomessage", { seq }));
+        this.#toBottom();
+        return;
+      }
+      const { element } = item;
+      this.#scrollTo(element.offsetTop - (this.scroller.clientHeight - element.offsetHeight) / 2);
+      this.#focus(element);
+      element.classList.remove("found");
+      void element.offsetWidth; // so that it is seen to begin again
+      element.classList.add("found");
+      this.#scrolled();
+    } catch (error) {
+      this.#failed(error, () => this.show(seq));
+    }
+  }
+
+  async toLatest() {
+    const room = this.#room;
+    try {
+      if (room.hasAfter) await this.#app.chat.open(room);
+      this.#stuck = true;
+      this.render();
+      this.#toBottom();
+      this.#scrolled();
+    } catch (error) {
+      this.#app.toast(reason(error));
+    }
+  }
+
+  #failed(error, again) {
+    if (this.#app.timeline !== this) return;
+    if (error.status === 404) return this.#app.lost(this.#room);
+    console.warn("a room could not be read", error);
+    this.#top.replaceChildren(
+      h("p", { class: "error", role: "alert" }, `${t("room.unreadable")} `, h("button", { type: "button", on: { click: () => void again() } }, t("room.retry"))),
+    );
+    return undefined;
+  }
+
+  #toBottom() {
+    this.#scrollTo(this.scroller.scrollHeight);
+    this.#stuck = true;
+  }
+
+  #scrollTo(top) {
+    this.scroller.scrollTop = top;
+  }
+
+  #scrolled() {
+    if (!this.#ready) return;
+    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+    this.#stuck = scrollHeight - scrollTop - clientHeight < BOTTOM && !this.#room.hasAfter;
+    if (scrollTop < NEAR && this.#room.hasBefore) void this.#more("before");
+    if (scrollHeight - scrollTop - clientHeight < NEAR && !this.#room.atTail) void this.#more("after");
+    this.#showLatest();
+    this.#look();
+  }
+
+  async #more(where) {
+    if (this.#moving[where] || !this.#room.messages.length) return;
+    this.#moving[where] = true;
+    this.#showTop();
+    try {
+      await this.#app.chat[where](this.#room);
+      this.render();
+    } catch (error) {
+      if (error.status !== 404) {
+        this.#moving[where] = false;
+        this.#showTop(() => void this.#more(where));
+        return;
+      }
+    }
+    this.#moving[where] = false;
+    this.#showTop();
+    this.#scrolled();
+  }
+
+  #showTop(again = null) {
+    const room = this.#room;
+    if (again) {
+      this.#top.replaceChildren(h("p", { class: "quiet" }, `${t("room.unreadable")} `, h("button", { type: "button", on: { click: again } }, t("room.retry"))));
+    } else if (!room.loaded || room.hasBefore) {
+      this.#top.replaceChildren(h("p", { class: "quiet" }, t("room.earlier")));
+    } else {
+      this.#top.replaceChildren(
+        h(
+          "div",
+          { class: "beginning" },
+          avatar(room.roomId, room.name, room.kind),
+          h("p", {}, t("room.begin", { room: room.name })),
+          room.description ? h("p", { class: "quiet", dir: "auto" }, room.description) : null,
+        ),
+      );
+    }
+  }
+
+  #showLatest() {
+    const room = this.#room;
+    const away = !this.#stuck && (room.hasAfter || this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight > 300);
+    this.#latest.hidden = !away;
+    if (away) this.#latest.replaceChildren(icon("down"), room.unread ? t("room.latest.n", { n: room.unread }) : t("room.latest"));
+  }
+
+  /** What is on a screen that somebody may be looking at is read. */
+  #look() {
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => this.#markSeen(), 250);
+  }
+
+  #markSeen() {
+    const room = this.#room;
+    if (document.visibilityState !== "visible" || !this.#ready || !room.loaded || !this.element.isConnected) return;
+    if (room.first > room.readSeq + 1 && !this.#stuck) return; // what lies between was not seen
+    const bottom = this.scroller.scrollTop + this.scroller.clientHeight + 8;
+    let seen = 0;
+    for (let n = room.messages.length - 1; n >= 0 && !seen; n--) {
+      const { element } = this.#items.get(room.messages[n].seq) ?? {};
+      // One that is higher than the screen is seen once its beginning is.
+      if (element && element.offsetTop + Math.min(element.offsetHeight, this.scroller.clientHeight / 2) <= bottom) seen = room.messages[n].seq;
+    }
+    if (seen > room.readSeq) void this.#app.chat.markRead(room, seen);
+  }
+
+  /** The page is looked at again, or no longer. */
+  visibilityChanged() {
+    if (document.visibilityState === "visible") this.#look();
+    else if (!this.#room.unread) this.#newFrom = this.#room.lastSeq + 1;
+  }
+
+  // --- what is to be seen -------------------------------------------------------------------------------------------
+
+  render() {
+    const room = this.#room;
+    if (!this.#ready) {
+      this.#showTop();
+      return;
+    }
+    if (!room.loaded) return; // it is being read again; what is here stays until then
+    const stuck = this.#stuck;
+    if (stuck) this.#app.chat.trim(room);
+    const anchor = stuck ? null : this.#anchor();
+    const focused = this.#log.contains(document.activeElement) ? document.activeElement.closest("article")?.dataset.key : null;
+
+    const wanted = this.#wanted();
+    const keep = new Set(wanted.map(({ key }) => String(key)));
+    for (const [key, { element }] of this.#items) {
+      if (keep.has(String(key))) continue;
+      element.remove();
+      this.#items.delete(key);
+    }
+    let at = this.#log.firstElementChild;
+    for (const { key, state, make } of wanted) {
+      let item = this.#items.get(key);
+      if (item?.state !== state) {
+        const element = make();
+        element.dataset.key = key;
+        if (item) {
+          if (at === item.element) at = element;
+          if (this.#active === item.element) this.#active = null;
+          item.element.replaceWith(element);
+        }
+        this.#items.set(key, (item = { state, element }));
+      }
+      if (item.element === at) at = at.nextElementSibling;
+      else this.#log.insertBefore(item.element, at);
+    }
+
+    if (focused && document.activeElement?.closest("article")?.dataset.key !== focused) {
+      this.#log.querySelector(`article[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    }
+    if (!this.#log.querySelector('article[tabindex="0"]')) this.#log.querySelector("article:last-of-type")?.setAttribute("tabindex", "0");
+    this.#showTop();
+    if (stuck && room.atTail) this.#toBottom();
+    else if (anchor) this.#restore(anchor);
+    this.#showLatest();
+    this.#look();
+    if (this.scroller.scrollHeight <= this.scroller.clientHeight + NEAR) this.#scrolled();
+  }
+
+  /** The first message that is on the screen, and where. */
+  #anchor() {
+    const top = this.scroller.scrollTop;
+    for (const message of this.#room.messages) {
+      const { element } = this.#items.get(message.seq) ?? {};
+      if (element && element.offsetTop + element.offsetHeight > top) return { seq: message.seq, from: element.offsetTop - top };
+    }
+    return null;
+  }
+
+  #restore({ seq, from }) {
+    const { element } = this.#items.get(seq) ?? {};
+    if (element) this.#scrollTo(element.offsetTop - from);
+  }
+
+  /** Everything to be shown, in order: a key, what its look depends on, and how to make it. */
+  #wanted() {
+    const { chat, outbox } = this.#app;
+    const room = this.#room;
+    const wanted = [];
+    let before = null;
+    for (const message of room.messages) {
+      const newDay = !before || day(before.posted_at) !== day(message.posted_at);
+      const isNew = message.seq === this.#newFrom && message.seq > 1;
+      if (newDay) {
+        const title = day(message.posted_at);
+        wanted.push({ key: `day-${message.seq}`, state: title, make: () => h("div", { class: "day", role: "separator", "aria-label": title }, h("span", {}, title)) });
+      }
+      if (isNew) wanted.push({ key: "new", state: "", make: () => h("div", { class: "new", role: "separator", "aria-label": t("room.new") }, h("span", {}, t("room.new"))) });
+      const head = newDay || isNew || !together(before, message);
+      const quoted = message.reply_to === null || message.deleted ? null : (chat.quote(room, message.reply_to) ?? null);
+      const quote = quoted && [chat.nameOf(quoted.author_id), quoted.deleted, quoted.text.slice(0, 200)];
+      const names = message.mentions.map((accountId) => [chat.people.get(accountId), accountId === chat.me.account_id]);
+      const name = chat.nameOf(message.author_id);
+      wanted.push({
+        key: message.seq,
+        state: JSON.stringify([message.edited_at, message.deleted, message.text.length, head, name, names, quote]),
+        make: () => this.#article(message, { head, name, names, quote }),
+      });
+      before = message;
+    }
+    if (!room.hasAfter) {
+      for (const entry of outbox.shown(room.roomId)) {
+        const away = this.#app.connection.state !== "connected";
+        wanted.push({ key: entry.id, state: JSON.stringify([entry.state, entry.code, away]), make: () => this.#unsent(entry, away) });
+      }
+    }
+    return wanted;
+  }
+
+  #article(message, { head, name, names, quote }) {
+    const { chat } = this.#app;
+    const own = message.author_id === chat.me.account_id;
+    const me = names.some(([, isMe]) => isMe);
+    const href = `#/rooms/${message.room_id}/${message.seq}`;
+    const spoken = message.deleted ? t("message.deleted") : message.text;
+    return h(
+      "article",
+      {
+        class: ["message", head ? "head" : "", own ? "own" : "", me ? "mentions-me" : "", message.deleted ? "deleted" : ""].join(" "),
+        tabindex: "-1",
+        data: { seq: message.seq },
+        "aria-label": `${name}, ${time(message.posted_at)}. ${spoken}`,
+      },
+      head ? avatar(message.author_id, name) : null,
+      h(
+        "div",
+        { class: "line" },
+        head ? h("span", { class: "author", dir: "auto" }, name) : null,
+        h("a", { class: "time", href, title: fullTime(message.posted_at), tabindex: "-1" }, h("time", { datetime: message.posted_at }, time(message.posted_at))),
+        message.edited_at && !message.deleted ? h("span", { class: "edited", title: fullTime(message.edited_at) }, t("message.edited")) : null,
+      ),
+      message.reply_to !== null && !message.deleted ? this.#quote(message, quote) : null,
+      h("div", { class: "text", dir: "auto" }, message.deleted ? t("message.deleted") : richText(message.text, names)),
+      own && !message.deleted ? h("span", { class: "sent", title: t("message.sent") }, h("span", { "aria-hidden": "true" }, "✓"), h("span", { class: "unseen" }, t("message.sent"))) : null,
+    );
+  }
+
+  #quote(message, quote) {
+    const [name, deleted, text] = quote ?? ["…", false, ""];
+    return h(
+      "a",
+      { class: "quote", href: `#/rooms/${message.room_id}/${message.reply_to}`, dir: "auto", tabindex: "-1" },
+      h("span", { class: "unseen" }, t("message.replyto", { name })),
+      h("strong", { "aria-hidden": "true" }, name),
+      " ",
+      deleted ? t("message.deleted") : text,
+    );
+  }
+
+  #unsent(entry, away) {
+    const { chat, outbox } = this.#app;
+    const failed = entry.state === "failed";
+    const why = failed ? [t("message.failed"), entry.code ? `: ${reason(refusal(entry))}` : ""].join("") : t(away ? "message.waiting" : "message.sending");
+    return h(
+      "article",
+      { class: `message head own unsent ${entry.state}`, tabindex: "-1", data: { id: entry.id }, "aria-label": `${chat.me.name}. ${entry.text}. ${why}` },
+      avatar(chat.me.account_id, chat.me.name),
+      h("div", { class: "line" }, h("span", { class: "author", dir: "auto" }, chat.me.name)),
+      h("div", { class: "text", dir: "auto" }, entry.text),
+      h(
+        "div",
+        { class: "outcome" },
+        h("span", {}, why),
+        failed ? h("button", { type: "button", on: { click: () => outbox.retry(entry.id) } }, t("message.retry")) : null,
+        failed || away ? h("button", { type: "button", on: { click: () => outbox.discard(entry.id) } }, t("message.discard")) : null,
+      ),
+    );
+  }
+
+  /** A new message, for those who listen. */
+  announce(message) {
+    const { chat } = this.#app;
+    if (message.author_id !== chat.me.account_id) announce(t("message.says", { name: chat.nameOf(message.author_id), text: message.text.slice(0, 500) }));
+  }
+
+  // --- what can be done with a message ------------------------------------------------------------------------------
+
+  #point(article) {
+    if (!article || article === this.#active) return;
+    if (this.#active && this.#actions.contains(document.activeElement) && !article.contains(document.activeElement)) return;
+    this.#active = article;
+    const message = article.dataset.seq ? this.#room.message(Number(article.dataset.seq)) : null;
+    this.#log.querySelector('article[tabindex="0"]')?.setAttribute("tabindex", "-1");
+    article.setAttribute("tabindex", "0");
+    this.#actions.remove();
+    if (!message || message.deleted) return;
+    const { writable, mayDelete, mayEdit } = this.#rights(message);
+    this.#actions.replaceChildren(
+      ...[
+        writable ? iconButton("reply", t("message.reply"), () => this.#reply(message)) : null,
+        mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
+        iconButton("link", t("message.link"), () => void this.#copyLink(message)),
+        mayDelete ? iconButton("bin", t("message.delete"), () => void this.#delete(message), { class: "icon-button danger" }) : null,
+      ].filter(Boolean),
+    );
+    article.append(this.#actions);
+  }
+
+  #rights(message) {
+    const { role } = this.#room;
+    const own = message.author_id === this.#app.chat.me.account_id;
+    const writable = role !== "readonly";
+    return { writable, mayEdit: own && writable, mayDelete: (own && writable) || role === "admin" };
+  }
+
+  #key(event) {
+    const article = event.target.closest("article");
+    if (!article || event.ctrlKey || event.metaKey || event.altKey) return;
+    const all = [...this.#log.querySelectorAll("article")];
+    const to = { ArrowUp: all[all.indexOf(article) - 1], ArrowDown: all[all.indexOf(article) + 1], Home: all[0], End: all.at(-1) }[event.key];
+    if (to) {
+      event.preventDefault();
+      this.#focus(to);
+      to.scrollIntoView({ block: "nearest" });
+      return;
+    }
+    if (event.key === "Escape") {
+      this.#app.composer?.focus();
+      return;
+    }
+    const message = article.dataset.seq ? this.#room.message(Number(article.dataset.seq)) : null;
+    if (event.target !== article || !message || message.deleted) return;
+    const { writable, mayDelete, mayEdit } = this.#rights(message);
+    if (event.key === "r" && writable) this.#reply(message);
+    else if (event.key === "e" && mayEdit) this.#edit(message);
+    else if (event.key === "Delete" && mayDelete) void this.#delete(message);
+    else return;
+    event.preventDefault();
+  }
+
+  #focus(article) {
+    article.setAttribute("tabindex", "0");
+    article.focus({ preventScroll: true });
+  }
+
+  #reply(message) {
+    this.#app.composer.reply(message);
+  }
+
+  #edit(message) {
+    this.#app.composer.edit(message);
+  }
+
+  /** One's own newest message, to be edited. */
+  editLast() {
+    const own = this.#room.messages.findLast((message) => message.author_id === this.#app.chat.me.account_id && !message.deleted);
+    if (own && this.#rights(own).mayEdit) this.#edit(own);
+  }
+
+  async #copyLink(message) {
+    const address = new URL(`#/rooms/${message.room_id}/${message.seq}`, location.href).href;
+    try {
+      await navigator.clipboard.writeText(address);
+      this.#app.toast(t("message.copied"));
+    } catch {
+      this.#app.go(`#/rooms/${message.room_id}/${message.seq}`); // then it stands in the address bar
+    }
+  }
+
+  async #delete(message) {
+    const sure = await ask(t("message.delete.ask"), t("message.delete.text"), [[true, t("message.delete"), "danger"]]);
+    this.#items.get(message.seq)?.element.focus({ preventScroll: true });
+    if (!sure) return;
+    try {
+      await this.#app.chat.api.command("DELETE", this.#room.path(`/messages/${message.seq}`));
+      this.#app.chat.altered({ ...message, deleted: true, text: "", mentions: [] });
+    } catch (error) {
+      this.#app.toast(reason(error));
+    }
+  }
+}
+
+function together(before, message) {
+  return before && before.author_id === message.author_id && message.reply_to === null && Date.parse(message.posted_at) - Date.parse(before.posted_at) < TOGETHER_MS;
+}
+
+/** A refusal that was written down. */
+function refusal({ code, detail }) {
+  return Object.assign(Object.create(Problem.prototype), { code, detail });
+}
