@@ -77,6 +77,7 @@ class Streams:
         self._most = most
         self._buffer_bytes = buffer_bytes
         self._draining = False
+        self._serving: set[Subscription] = set()
         self._open = {"sse": 0, "websocket": 0}
         self._beating: asyncio.Task[None] | None = None
         metrics.streams_max.set(most)
@@ -97,13 +98,15 @@ class Streams:
     def drain(self) -> None:
         """Tell everybody to go on elsewhere; nobody new is taken."""
         self._draining = True
-        for subscription in self._feed.everybody():
+        for subscription in list(self._serving):
             subscription.end("draining")
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(_BEAT_SECONDS)
-            self._feed.beat()
+            for subscription in list(self._serving):
+                subscription.beat()
+            metrics.streams_queued.set(sum(subscription.queued for subscription in self._serving))
 
     # --- how one begins -----------------------------------------------------------------------------------------------
 
@@ -116,11 +119,11 @@ class Streams:
             metrics.streams_refused.inc()
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
         only = None if query.rooms is None else _room_ids(query.rooms)
-        token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume
+        token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
         try:
             return await self._prepare(account_id, token_hash, only, token)
         except resume_tokens.WrongToken as error:
-            raise Problem(400, "malformed", f"{_MALFORMED} {str(error).capitalize()}.") from error
+            raise Problem(400, "malformed", f"{_MALFORMED} ({error})") from error
         except WrongPlace as error:
             raise Problem(400, "malformed", _MALFORMED) from error
         except (JournalUnavailable, NotReached) as error:
@@ -142,7 +145,7 @@ class Streams:
         edge, feed = self._edge, self._feed
         offsets = None if token is None else resume_tokens.decode(feed.log_name, token)
         applied = await edge.store.applied_everywhere(feed.partitions)
-        rows = await self._rows(account_id, only)
+        rows = await self._rows(account_id, only, all_of_them=offsets is None)
         partitions = set(range(feed.partitions))
         if only is not None:
             partitions = {partition_of(each, feed.partitions) for each in (account_id, *only)}
@@ -156,8 +159,12 @@ class Streams:
             beginning = Beginning(feed, self._lookups, since, standings)
             if sum(now[lane] - since[lane] for lane in now) <= feed.remembered:
                 await beginning.prepare(positions)
+                await beginning.look_back(account_id)
+                for room_id in (only or frozenset()) - beginning.rooms.keys() - beginning.seen_since:
+                    raise room_not_found(room_id)
                 return _Opening(self, account_id, token_hash, only, beginning, "replay")
             positions = {feed.lane_of(partition): applied[partition] for partition in partitions}
+            rows = await self._rows(account_id, only, all_of_them=True)
         beginning = Beginning(feed, self._lookups, now, standings)
         await beginning.prepare(positions)
         if offsets is not None:
@@ -171,11 +178,18 @@ class Streams:
         }
         return _Opening(self, account_id, token_hash, only, beginning, "hello", encode(hello))
 
-    async def _rows(self, account_id: AccountId, only: frozenset[RoomId] | None) -> list[RoomSummaryRow]:
-        """Raises Problem 404 for a room that was asked for by one who is not in it."""
+    async def _rows(
+        self, account_id: AccountId, only: frozenset[RoomId] | None, *, all_of_them: bool
+    ) -> list[RoomSummaryRow]:
+        """Raises Problem 404 for a room that was asked for by one who is not in it, unless he may have been."""
         store = self._edge.store
         if only is not None:
-            return [await self._row(account_id, room_id) for room_id in sorted(only)]
+            found = [await self._row(account_id, room_id) for room_id in sorted(only)]
+            if all_of_them:
+                for room_id, row in zip(sorted(only), found, strict=True):
+                    if row is None:
+                        raise room_not_found(room_id)
+            return [row for row in found if row is not None]
         rows: list[RoomSummaryRow] = []
         cursor: RoomCursor | None = None
         while len(rows) < _ROOMS_OF_MAX:
@@ -186,12 +200,12 @@ class Streams:
             cursor = RoomCursor(page[-1].room.updated_at, page[-1].room.room_id)
         return rows
 
-    async def _row(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow:
+    async def _row(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         store = self._edge.store
-        access = await self._edge.access(room_id, account_id)
+        access = await store.access(room_id, account_id)
         room = await store.room(room_id)
-        if room is None:
-            raise room_not_found(room_id)
+        if access is None or room is None:
+            return None
         mentions = await store.mentions(account_id, room_id, access.read_seq, access.last_seq)
         last = await store.message(room_id, access.last_seq) if access.last_seq else None
         return RoomSummaryRow(room, access.role, access.read_seq, mentions, last)
@@ -204,6 +218,9 @@ class Streams:
         """Until the connection is gone, or has been ended."""
         subscription = Subscription(opening.account_id, opening.token_hash, opening.only, sink, self._buffer_bytes)
         self._open[transport] += 1
+        self._serving.add(subscription)
+        if self._draining:  # it was opened in time, but it began too late
+            subscription.end("draining")
         metrics.streams_opened.labels(opening.start).inc()
         listening = asyncio.ensure_future(opening.begin(subscription))
         leaving = asyncio.ensure_future(gone)
@@ -218,6 +235,7 @@ class Streams:
             subscription.end("draining")
         finally:
             self._open[transport] -= 1
+            self._serving.discard(subscription)
             listening.cancel()
             leaving.cancel()
             self._feed.remove(subscription)
@@ -248,10 +266,10 @@ class _Opening:
         self._data = data
 
     async def begin(self, subscription: Subscription) -> None:
-        if self.start == "replay":
-            subscription.id = self._beginning.id
-            await self._beginning.look_back(subscription)
-        else:
+        rooms = self._beginning.rooms
+        subscription.rooms = {room_id: role for room_id, role in rooms.items() if subscription.wants(room_id)}
+        subscription.id = self._beginning.id
+        if self.start != "replay":
             self._beginning.show_state(subscription, self.start, self._data)
         await self._beginning.run(subscription, replay=self.start == "replay")
 
@@ -261,6 +279,8 @@ class _Opening:
 
 def _room_ids(text: str) -> frozenset[RoomId]:
     parts = text.split(",")
+    if not all(part.strip().isdigit() for part in parts):
+        raise invalid("rooms", "must be ids of rooms, with commas between")
     if len(parts) > _ROOMS_MAX:
         raise invalid("rooms", f"must be at most {_ROOMS_MAX}")
     return frozenset(identity(part.strip(), room_not_found) for part in parts)
@@ -339,16 +359,20 @@ class _Sink:
     async def say_bye(self, reason: Reason, id: str) -> None:
         """Within a moment, or the connection is cut: who reads nothing would keep it for ever."""
         spread = random.randrange(_SPREAD_MILLIS) if reason == "draining" else 0
-        bye = Frame(id, "bye", encode(Bye(reason, _RETRY_MILLIS + spread)))
+        retry_after = _RETRY_MILLIS + spread
+        bye = self.bye(Frame(id, "bye", encode(Bye(reason, retry_after))), retry_after)
         try:
             async with asyncio.timeout(_BYE_SECONDS):
                 if self._waiting is not None:
                     await self._waiting
-                await self._send(self.message(bye))
+                await self._send(bye)
                 await self.finish(reason)
         except TimeoutError:
             _abort(self._send)
             await asyncio.sleep(_LOST_SECONDS)  # the server has heard of it when this is over, and does not complain
+
+    def bye(self, frame: Frame, retry_after: int) -> Message:
+        return self.message(frame)
 
     async def finish(self, reason: Reason) -> None:
         raise NotImplementedError
@@ -412,6 +436,11 @@ class _SseSink(_Sink):
 
     def message(self, frame: Frame) -> Message:
         return {"type": "http.response.body", "body": frame.sse, "more_body": True}
+
+    def bye(self, frame: Frame, retry_after: int) -> Message:
+        """A browser comes back by itself: when, it has to be told in its own way."""
+        body = b"retry: %d\n%b" % (retry_after, frame.sse)
+        return {"type": "http.response.body", "body": body, "more_body": True}
 
     def beat(self, sent: Callable[[], None]) -> bool:
         return self._pass_on({"type": "http.response.body", "body": b":\n\n", "more_body": True}, sent)

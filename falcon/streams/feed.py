@@ -183,14 +183,6 @@ class Feed:
         self._token = tokens.Token(self.log_name, {})
         self._followed.clear()
 
-    def beat(self) -> None:
-        """Called every few seconds: whoever has got nothing for as long is told that all is well."""
-        queued = 0
-        for subscription in self.everybody():
-            subscription.beat()
-            queued += subscription.queued
-        metrics.streams_queued.set(queued)
-
     def _stalled(self) -> float:
         return time.monotonic() - self._read_at if self._lanes else 0.0
 

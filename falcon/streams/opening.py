@@ -51,6 +51,8 @@ class Standing(msgspec.Struct, frozen=True):
 class Beginning:
     """A subscription that has yet to be added to the feed. ``offsets``: what it has been shown, lane by lane.
 
+    ``rooms``: those that the account was in there, with its role. ``seen_since``: those that it came to or left since.
+
     First :meth:`prepare`, which may fail; then say what the stream begins with, and :meth:`run`.
     """
 
@@ -60,6 +62,8 @@ class Beginning:
         self._offsets = dict(offsets)
         self._token = tokens.Token(feed.log_name, offsets)
         self._standings = {standing.info.room_id: standing for standing in standings}
+        self.rooms = {standing.info.room_id: standing.role for standing in standings}
+        self.seen_since: frozenset[RoomId] = frozenset()
         self._withheld: Withheld = ()
         self._seen: Mapping[RoomId, Seq] = {}
 
@@ -81,15 +85,15 @@ class Beginning:
 
     def show_state(self, subscription: Subscription, name: str, data: bytes) -> None:
         """What was read from the tables, which may be ahead of ``offsets``: what it shows is not told again."""
-        subscription.rooms = {room_id: standing.role for room_id, standing in self._standings.items()}
         self._seen = {room_id: standing.info.last_seq for room_id, standing in self._standings.items()}
         subscription.push(Frame(self.id, name, data))
 
     # --- from a token -------------------------------------------------------------------------------------------------
 
-    async def look_back(self, subscription: Subscription) -> None:
-        """Find out who was in which room then, and what has been deleted since. Raises JournalUnavailable."""
-        past = _Past(subscription.account_id)
+    async def look_back(self, account_id: AccountId) -> None:
+        """Find out in which rooms the account was then, and what has been deleted since. Raises JournalUnavailable,
+        WrongPlace."""
+        past = _Past(account_id)
         at = dict(self._offsets)
         for lane in at:
             while at[lane] < self._feed.reached(lane):
@@ -100,13 +104,14 @@ class Beginning:
             rooms.pop(room_id, None)
             if role is not None:
                 rooms[room_id] = role
-        subscription.rooms = {room_id: role for room_id, role in rooms.items() if subscription.wants(room_id)}
+        self.rooms = rooms
+        self.seen_since = frozenset(past.before)
         self._withheld = past.deleted
 
     # --- and on -------------------------------------------------------------------------------------------------------
 
     async def run(self, subscription: Subscription, *, replay: bool) -> None:
-        """Show what is behind ``offsets``, and let the feed go on from there. Raises JournalUnavailable."""
+        """Show what is behind ``offsets``, and let the feed go on from there. Raises JournalUnavailable, WrongPlace."""
         while subscription.open:
             lane = next((lane for lane, offset in self._offsets.items() if offset < self._feed.reached(lane)), None)
             if lane is None:

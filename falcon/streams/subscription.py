@@ -79,11 +79,14 @@ class Subscription:
         return self.only is None or room_id in self.only
 
     def push(self, frame: Frame) -> None:
+        """After its end it gets nothing more: whoever goes on elsewhere would be told it twice."""
+        if not self.open:
+            return
         if not self._busy:
             self.id = frame.id
             self.quiet = False
             self._busy = not self._sink.send(frame, self._sent)
-        elif self.open:
+        else:
             self._queue.append(frame)
             self._queued += len(frame)
             if self._queued > self.bound:
@@ -91,6 +94,8 @@ class Subscription:
 
     def push_later(self, id: str, name: str, make: Callable[[], Awaitable[bytes | None]]) -> None:
         """A frame whose data has yet to be looked up; what comes after it waits. None for nothing to tell."""
+        if not self.open:
+            return
         later = _Later(id, name, make)
         if self._busy:
             self._queue.append(later)

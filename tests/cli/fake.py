@@ -12,6 +12,7 @@ from falcon.client import Clock
 
 Json: TypeAlias = dict[str, Any]
 Respond: TypeAlias = Callable[[httpx.Request], httpx.Response]
+Piece: TypeAlias = bytes | Exception | Callable[[], bytes]
 
 TIME = "2026-11-25T09:30:00.123Z"
 
@@ -73,6 +74,24 @@ def room(room_id: int, name: str, **fields: Any) -> Json:
     } | fields
 
 
+def event(id: str, name: str, data: Json) -> bytes:
+    """As the stream sends it."""
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (id.encode(), name.encode(), msgspec.json.encode(data))
+
+
+def streaming(*pieces: Piece) -> Respond:
+    """A stream's connection: what comes over it, piece by piece, and what it breaks with, or its end."""
+    kind = {"Content-Type": "text/event-stream"}
+    return lambda _: httpx.Response(200, headers=kind, content=_sent(pieces))
+
+
+async def _sent(pieces: Iterable[Piece]) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        if isinstance(piece, Exception):
+            raise piece
+        yield piece if isinstance(piece, bytes) else piece()
+
+
 class Script:
     """Answers requests in turn with what it was given; the last answer stays."""
 
@@ -107,6 +126,7 @@ class FakeFalcon:
     tokens: list[int] = field(default_factory=list)
     requests: list[httpx.Request] = field(default_factory=list)
     ids: dict[str, int] = field(default_factory=dict)
+    streams: list[Respond] = field(default_factory=list)  # connections of the stream, in turn
 
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self._respond)
@@ -122,6 +142,7 @@ class FakeFalcon:
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/(\d+)/tokens", self._tokens),
             (r"/v1/accounts/(\d+)/tokens/(\d+)", self._token),
+            (r"/v1/stream", self._stream),
             (r"/v1/import", self._import),
             (r"/v1/export", self._export),
         ):
@@ -165,6 +186,9 @@ class FakeFalcon:
         before_it = bool(page) and page[0]["seq"] > 1
         after_it = bool(page) and page[-1]["seq"] < len(known)
         return httpx.Response(200, json={"messages": page, "has_before": before_it, "has_after": after_it})
+
+    def _stream(self, request: httpx.Request) -> httpx.Response:
+        return self.streams.pop(0)(request) if self.streams else busy()
 
     def _accounts(self, request: httpx.Request) -> httpx.Response:
         if request.method == "POST":

@@ -1,7 +1,21 @@
+from collections.abc import Callable
+
 import httpx
 
 from tests.cli.conftest import Run
-from tests.cli.fake import TIME, FakeClock, FakeFalcon, Script, busy, message, problem, room, unanswered
+from tests.cli.fake import (
+    TIME,
+    FakeClock,
+    FakeFalcon,
+    Script,
+    busy,
+    event,
+    message,
+    problem,
+    room,
+    streaming,
+    unanswered,
+)
 
 
 def test_send_prints_the_seq_of_the_message(run: Run, server: FakeFalcon) -> None:
@@ -55,26 +69,118 @@ def test_a_message_cannot_pass_for_a_line_of_somebody_else(run: Run, server: Fak
     assert run(server, "tail", "64").stdout.splitlines()[1] == "    2026-11-25 09:31:00  #2  Bob: I resign"
 
 
+def hello(server: FakeFalcon) -> Callable[[], bytes]:
+    """What a stream begins with at that moment."""
+    more = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
+    return lambda: event(
+        "h",
+        "hello",
+        {"account_id": 130, "rooms": [room(64, "Tea", last_seq=len(server.messages[64]), **more)], "truncated": False},
+    )
+
+
+def posted(server: FakeFalcon, *texts: str) -> Callable[[], bytes]:
+    """Messages that come while somebody listens."""
+
+    def post() -> bytes:
+        sent = []
+        for text in texts:
+            server.messages[64].append(message(64, len(server.messages[64]) + 1, text))
+            sent.append(event(f"m{len(server.messages[64])}", "message.posted", server.messages[64][-1]))
+        return b"".join(sent)
+
+    return post
+
+
+def followed(run: Run, server: FakeFalcon, *options: str) -> list[str]:
+    """What is shown until the server has no more connections to give, and the reader presses Ctrl-C."""
+    result = run(server, "tail", "64", "--follow", *options, clock=FakeClock(patience=2))
+    assert result.exit_code == 130, result.output
+    return [line.split("  ", 1)[1] for line in result.stdout.splitlines()]
+
+
 def test_following_goes_on_with_what_comes_until_interrupted(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, 1, "old"), message(64, 2, "older")]
-    clock = FakeClock(patience=2)
-
-    def respond(request: httpx.Request) -> httpx.Response:
-        if len(clock.slept) == 1 and len(server.messages[64]) == 2:
-            server.messages[64] += [message(64, seq, f"text {seq}") for seq in range(3, 303)]
-        return server._respond(request)
-
-    result = run(httpx.MockTransport(respond), "tail", "64", "-n", "1", "--follow", clock=clock)
-    shown = [line.split("#")[1].split()[0] for line in result.stdout.splitlines()]
-    assert shown == [str(seq) for seq in range(2, 303)]
-    assert result.exit_code == 130
+    server.streams = [streaming(hello(server), posted(server, *(f"text {seq}" for seq in range(3, 303))))]
+    shown = followed(run, server, "-n", "1")
+    assert shown == ["#2  Alice: older", *(f"#{seq}  Alice: text {seq}" for seq in range(3, 303))]
+    assert next(request.url.params["rooms"] for request in server.requests if request.url.path == "/v1/stream") == "64"
 
 
 def test_following_from_now_on_shows_nothing_old(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, 1, "old")]
-    result = run(server, "tail", "64", "-n", "0", "-f", clock=FakeClock(patience=1))
-    assert result.stdout == ""
-    assert server.requests[-1].url.params["after"] == "1"
+    server.streams = [streaming(hello(server), posted(server, "new"))]
+    assert followed(run, server, "-n", "0") == ["#2  Alice: new"]
+
+
+def test_what_comes_while_the_history_is_read_is_shown_once(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "old")]
+    begin, late = hello(server), posted(server, "two", "three")
+    server.streams = [streaming(lambda: begin() + late(), posted(server, "four"))]
+    assert followed(run, server) == ["#1  Alice: old", "#2  Alice: two", "#3  Alice: three", "#4  Alice: four"]
+
+
+def test_following_goes_on_over_a_lost_connection_behind_what_was_shown(run: Run, server: FakeFalcon) -> None:
+    server.streams = [
+        streaming(hello(server), posted(server, "one"), httpx.ReadError("gone")),
+        streaming(posted(server, "two"), event("m2", "caught_up", {})),
+    ]
+    assert followed(run, server) == ["#1  Alice: one", "#2  Alice: two"]
+    asked = [request.url.params.get("resume") for request in server.requests if request.url.path == "/v1/stream"]
+    assert asked == [None, "m1", "m2"]
+
+
+def test_after_too_long_an_absence_the_history_fills_the_gap(run: Run, server: FakeFalcon) -> None:
+    def away() -> bytes:
+        server.messages[64] += [message(64, seq, f"text {seq}") for seq in range(2, 453)]
+        return event("c", "catch_up", {"rooms": [{"room_id": 64, "last_seq": 452}]})
+
+    server.streams = [
+        streaming(hello(server), posted(server, "text 1"), httpx.ReadError("gone")),
+        streaming(away, posted(server, "text 453")),
+    ]
+    assert followed(run, server) == [f"#{seq}  Alice: text {seq}" for seq in range(1, 454)]
+
+
+def test_following_shows_again_what_is_edited_or_deleted(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Hi")]
+    server.streams = [
+        streaming(
+            hello(server),
+            event("e", "message.edited", message(64, 1, "Hello", edited_at=TIME)),
+            event("d", "message.deleted", message(64, 1, "", edited_at=TIME, deleted=True)),
+        )
+    ]
+    assert followed(run, server) == ["#1  Alice: Hi", "#1  Alice: Hello (edited)", "#1  Alice: (deleted)"]
+
+
+def test_an_edit_that_the_history_has_shown_is_not_shown_again(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Hello", edited_at=TIME), message(64, 2, "", deleted=True)]
+    server.streams = [
+        streaming(
+            hello(server),
+            event("e", "message.edited", message(64, 1, "Hello", edited_at=TIME)),
+            event("f", "message.edited", message(64, 2, "Ho", edited_at=TIME)),
+            event("d", "message.deleted", message(64, 2, "", deleted=True)),
+        )
+    ]
+    assert followed(run, server) == ["#1  Alice: Hello (edited)", "#2  Alice: (deleted)"]
+
+
+def test_following_ends_with_the_room_and_with_ones_membership(run: Run, server: FakeFalcon) -> None:
+    left = event("l", "member.left", {"room_id": 64, "account_id": 130, "role": "member"})
+    for last, said in (
+        (event("d", "room.deleted", room(64, "Tea")), "room 64 has been deleted\n"),
+        (left, "the account is no member of room 64 any more\n"),
+    ):
+        server.streams = [streaming(hello(server), last)]
+        result = run(server, "tail", "64", "--follow")
+        assert (result.exit_code, result.stderr) == (1, said)
+
+
+def test_following_where_nothing_answers_is_one_line(run: Run) -> None:
+    result = run(Script(unanswered), "tail", "64", "--follow")
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
 
 
 def test_rooms_are_listed_with_what_is_unread(run: Run, server: FakeFalcon) -> None:

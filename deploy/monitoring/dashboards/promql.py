@@ -1,0 +1,88 @@
+"""Queries in PromQL, over the instances that a dashboard's variables choose.
+
+A histogram is read as a native one where Prometheus has taken it as such, and from its classic buckets otherwise.
+"""
+
+from typing import Final
+
+from falcon.telemetry.buckets import maximum_name
+
+CHOSEN: Final = 'job=~"$job",instance=~"$instance"'
+WINDOW: Final = "[$__rate_interval]"
+# The time of a stream's request is how long it went on, which says nothing about how long somebody waited.
+ANSWERED: Final = 'route!="/v1/stream"'
+
+
+def select(metric: str, where: str = "") -> str:
+    """``where``: more matchers, such as ``method="GET"``."""
+    return f"{metric}{{{CHOSEN}{',' if where else ''}{where}}}"
+
+
+def total(gauge: str, by: str = "", where: str = "") -> str:
+    return _over("sum", by, select(gauge, where))
+
+
+def largest(gauge: str, by: str = "", where: str = "") -> str:
+    return _over("max", by, select(gauge, where))
+
+
+def rate(counter: str, by: str = "", where: str = "") -> str:
+    """A second; ``counter`` as it is exposed, with ``_total``."""
+    return _over("sum", by, f"rate({select(counter, where)}{WINDOW})")
+
+
+def highest_rate(counter: str, by: str = "", where: str = "") -> str:
+    """Of the instance where it is highest."""
+    return _over("max", by, f"rate({select(counter, where)}{WINDOW})")
+
+
+def increase(counter: str, by: str = "", where: str = "") -> str:
+    """Between two points, for what is rare. A series that was not there before begins with the first that it counts,
+    which ``increase`` alone would miss."""
+    now = select(counter, where)
+    return _over("sum", by, f"({now} unless {now} offset $__rate_interval) or increase({now}{WINDOW})")
+
+
+def ratio(part: str, whole: str) -> str:
+    return f"{part} / {whole}"
+
+
+def failed(part: str, whole: str) -> str:
+    """The same for a part that has no series until it first occurs, and a whole that may be nothing: 0 then."""
+    return f"({part} or vector(0)) / ({whole} > 0) or vector(0)"
+
+
+def quantile(q: float, histogram: str, by: str = "", where: str = "") -> str:
+    native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
+    classic = rate(f"{histogram}_bucket", f"le, {by}" if by else "le", where)
+    return f"histogram_quantile({q:g}, {native}) or histogram_quantile({q:g}, {classic})"
+
+
+def observed(histogram: str, by: str = "", where: str = "") -> str:
+    """How many values a second."""
+    native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
+    return f"histogram_count({native}) or {rate(f'{histogram}_count', by, where)}"
+
+
+def summed(histogram: str, by: str = "", where: str = "") -> str:
+    """What the values of a second add up to."""
+    native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
+    return f"histogram_sum({native}) or {rate(f'{histogram}_sum', by, where)}"
+
+
+def mean(histogram: str, by: str = "", where: str = "") -> str:
+    return f"({summed(histogram, by, where)}) / ({observed(histogram, by, where)})"
+
+
+def maximum(histogram: str, by: str = "", where: str = "") -> str:
+    """The largest value. Each maximum is one of a minute; of the minutes between two points none is left out."""
+    return peak(maximum_name(histogram), by, where)
+
+
+def peak(gauge: str, by: str = "", where: str = "") -> str:
+    """The largest of what was seen between two points."""
+    return _over("max", by, f"max_over_time({select(gauge, where)}{WINDOW})")
+
+
+def _over(operator: str, by: str, vector: str) -> str:
+    return f"{operator} by ({by}) ({vector})" if by else f"{operator}({vector})"

@@ -1,0 +1,29 @@
+"""Mention it with "tea or coffee?", and it chooses: once, however often it is killed and started again in between.
+
+FALCON_URL=http://127.0.0.1:8080 FALCON_TOKEN=… python examples/choosing_bot.py PLACE  (a file: how far it has got)"""
+
+import asyncio
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+from falcon.client import FalconClient, MessagePosted, Problem
+
+
+async def run(place: Path, resume: str | None) -> None:
+    async with FalconClient(os.environ["FALCON_URL"].split(","), os.environ["FALCON_TOKEN"]) as falcon:
+        me = (await falcon.me()).account_id
+        async for event in falcon.stream(resume=resume):
+            if isinstance(event, MessagePosted) and me in event.message.mentions:
+                asked, key = event.message, f"choice-{event.message.room_id}-{event.message.seq}"
+                choice = Random(key).choice(asked.text.rstrip("?").split(" or "))  # again the same, for the same key
+                with suppress(Problem):  # it may have been removed from the room meanwhile
+                    await falcon.post(asked.room_id, f"I'd say: {choice}", reply_to=asked.seq, key=key)
+            place.with_suffix(".new").write_text(event.id)
+            place.with_suffix(".new").rename(place)  # half a token would be none
+
+
+path = Path(sys.argv[1])
+asyncio.run(run(path, path.read_text() if path.exists() else None))

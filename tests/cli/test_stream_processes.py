@@ -1,0 +1,260 @@
+"""The stream of a real ``falcon up``, which is killed and started again: what happened is told once, and in order."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from falcon.client import Bye, FalconClient, Hello, Message, MessagePosted
+from tests.support.falcon import Falcon
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
+
+BOT = Path(__file__).parents[2] / "examples/choosing_bot.py"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Falcon]:
+    falcon = Falcon(tmp_path / "data")
+    yield falcon.start()
+    falcon.stop()
+
+
+def client(server: Falcon, *more: str) -> FalconClient:
+    return FalconClient([*more, server.info["url"]], server.info["token"], timeout=60)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+# --- the client -------------------------------------------------------------------------------------------------------
+
+
+class Listener:
+    """What somebody hears who listens to a room's messages until he has heard enough."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.seqs: list[int] = []
+        self.hellos = 0
+        self.byes = 0
+
+    @asynccontextmanager
+    async def listening(self, falcon: FalconClient) -> AsyncIterator["Listener"]:
+        task = asyncio.ensure_future(self._listen(falcon))
+        await until(lambda: self.hellos > 0 or task.done())
+        yield self
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def hears(self, count: int) -> None:
+        await until(lambda: len(self.texts) >= count)
+
+    async def _listen(self, falcon: FalconClient) -> None:
+        async for event in falcon.stream():
+            match event:
+                case Hello():
+                    self.hellos += 1
+                case Bye():
+                    self.byes += 1
+                case MessagePosted(message=message):
+                    self.texts.append(message.text)
+                    self.seqs.append(message.seq)
+
+
+async def kill_everything(server: Falcon) -> None:
+    server.kill("launcher")
+    await asyncio.to_thread(server.start)
+
+
+async def kill_what_serves(server: Falcon) -> None:
+    server.kill("serve")
+
+
+async def stop_in_order(server: Falcon) -> None:
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(server.start)
+
+
+@pytest.mark.parametrize("hurt", [kill_everything, kill_what_serves, stop_in_order])
+def test_what_is_sent_while_the_server_is_killed_is_told_once_and_in_order(
+    server: Falcon, hurt: Callable[[Falcon], Awaitable[None]]
+) -> None:
+    sent = [f"tea \U0001fad6 {n}" for n in range(300)]
+
+    async def send(falcon: FalconClient, room: int, listener: Listener) -> None:
+        for n, text in enumerate(sent):
+            await listener.hears(n - 40)  # so that it is never done before the last fault
+            await falcon.post(room, text, key=f"n-{n}")
+
+    async def session() -> Listener:
+        async with client(server) as falcon, client(server) as ear, Listener().listening(ear) as listener:
+            room = (await falcon.create_room("Tea")).room_id
+            sending = asyncio.ensure_future(send(falcon, room, listener))
+            for heard in (20, 120, 220):
+                await listener.hears(heard)
+                await hurt(server)
+            await sending
+            await listener.hears(len(sent))
+            return listener
+
+    listener = asyncio.run(session())
+    assert listener.texts == sent
+    assert listener.seqs == list(range(1, 301))
+    assert listener.hellos == 1
+    assert listener.byes == (3 if hurt is stop_in_order else 0)
+
+
+def test_one_of_two_addresses_may_be_dead(server: Falcon) -> None:
+    async def session() -> Listener:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            dead = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+            async with client(server, dead) as falcon, client(server, dead) as ear:
+                room = (await falcon.create_room("Tea")).room_id
+                async with Listener().listening(ear) as listener:
+                    await falcon.post(room, "before")
+                    await listener.hears(1)
+                    await kill_everything(server)
+                    await falcon.post(room, "after")
+                    await listener.hears(2)
+                    return listener
+
+    listener = asyncio.run(session())
+    assert listener.texts == ["before", "after"]
+    assert listener.hellos == 1
+
+
+# --- falcon tail ------------------------------------------------------------------------------------------------------
+
+
+def tail(server: Falcon, room: int, output: Path) -> "subprocess.Popen[bytes]":
+    options = ["--follow", "--url", server.info["url"], "--token", server.info["token"]]
+    with output.open("w") as writing:
+        return subprocess.Popen([sys.executable, "-m", "falcon", "tail", str(room), *options], stdout=writing)
+
+
+def test_tail_follows_a_room_over_restarts_of_the_server(server: Falcon, tmp_path: Path) -> None:
+    output = tmp_path / "tail.txt"
+
+    def shown() -> list[str]:
+        return [re.sub(r"^.*?(#\d+).*?:", r"\1", line) for line in output.read_text().splitlines()]
+
+    async def session() -> None:
+        async with client(server) as falcon:
+            room = (await falcon.create_room("Tea")).room_id
+            for n in (1, 2, 3):
+                await falcon.post(room, f"text {n}")
+            following = tail(server, room, output)
+            try:
+                for n in (4, 5, 6, 7):
+                    await falcon.post(room, f"text {n}")
+                await until(lambda: len(shown()) == 7)
+                await falcon.edit(room, 7, "text seven")
+                await until(lambda: len(shown()) == 8)
+                await kill_everything(server)
+                await falcon.post(room, "text 8")
+                await falcon.delete_message(room, 8)
+                await falcon.post(room, "text 9")
+                await until(lambda: "#9 text 9" in shown())
+                following.send_signal(signal.SIGINT)
+                assert await asyncio.to_thread(following.wait, 10) == 130
+            finally:
+                following.kill()
+
+    asyncio.run(session())
+    assert shown()[:8] == [*(f"#{n} text {n}" for n in range(1, 8)), "#7 text seven (edited)"]
+    # Whether it came back before or after the message was deleted: it is shown once, and then that it is gone.
+    assert shown()[8] in ("#8 text 8", "#8 (deleted)")
+    assert shown()[9:] == ["#8 (deleted)", "#9 text 9"]
+
+
+# --- the bot ----------------------------------------------------------------------------------------------------------
+
+
+class Bot:
+    """The example as a process, with the file that it keeps its place in."""
+
+    def __init__(self, server: Falcon, token: str, place: Path) -> None:
+        self._environment = {**os.environ, "FALCON_URL": server.info["url"], "FALCON_TOKEN": token}
+        self.place = place
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([sys.executable, str(BOT), str(self.place)], env=self._environment)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+class Asking:
+    """A room with the bot in it, and one who asks it."""
+
+    def __init__(self, falcon: FalconClient, room: int, bot_id: int) -> None:
+        self._falcon = falcon
+        self._room = room
+        self._bot_id = bot_id
+
+    async def ask(self, text: str) -> int:
+        return (await self._falcon.post(self._room, text, mentions=[self._bot_id])).seq
+
+    async def answers(self) -> list[Message]:
+        page = await self._falcon.messages(self._room, limit=200)
+        return [message for message in page.messages if message.author_id == self._bot_id]
+
+    async def wait_for_answer(self, asked: int) -> None:
+        async with asyncio.timeout(60):
+            while asked not in [answer.reply_to for answer in await self.answers()]:
+                await asyncio.sleep(0.05)
+
+
+def test_a_bot_that_is_killed_answers_each_mention_once(server: Falcon, tmp_path: Path) -> None:
+    async def session() -> None:
+        admin_client = FalconClient(server.info["url"], server.info["admin_token"])
+        async with client(server) as falcon, admin_client as admin:
+            account = await admin.create_account("Chooser")
+            room = (await falcon.create_room("Tea", members={account.account_id: "member"})).room_id
+            asking = Asking(falcon, room, account.account_id)
+            bot = Bot(server, account.token, tmp_path / "bot.place")
+            try:
+                await _three_lives(bot, asking)
+            finally:
+                bot.kill()
+
+    asyncio.run(session())
+
+
+async def _three_lives(bot: Bot, asking: Asking) -> None:
+    bot.start()
+    await until(bot.place.exists)
+    before = bot.place.read_text()
+    asked = [await asking.ask("tea or coffee?")]
+    await asking.wait_for_answer(asked[0])
+    bot.kill()
+
+    asked.append(await asking.ask("now or later?"))
+    bot.place.write_text(before)  # as if it had been killed between its answer and keeping its place
+    bot.start()
+    await asking.wait_for_answer(asked[1])
+    bot.kill()
+
+    asked.append(await asking.ask("here or there?"))
+    bot.start()
+    await asking.wait_for_answer(asked[2])
+    answers = await asking.answers()
+    assert [answer.reply_to for answer in answers] == asked
+    assert answers[0].text in ("I'd say: tea", "I'd say: coffee")

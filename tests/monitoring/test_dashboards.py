@@ -1,0 +1,317 @@
+"""The dashboards are what Grafana takes, ask for what there is, and show it."""
+
+import json
+import math
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deploy.monitoring import dashboards
+from deploy.monitoring.dashboards import DASHBOARDS, grafana, promql
+from deploy.monitoring.dashboards.grafana import Dashboard, Panel, metrics_in
+from deploy.monitoring.dashboards.overview import OVERVIEW
+from falcon.telemetry.buckets import maximum_name
+from falcon.telemetry.instruments import REGISTRY
+from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from tests.monitoring.prometheus import Prometheus
+from tests.support.falcon import Falcon
+
+ROOT: Final = Path(__file__).parents[2]
+EACH = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=[dashboard.uid for dashboard in DASHBOARDS])
+
+# Labels that Prometheus adds, or that are those of its own metrics.
+FOREIGN_LABELS: Final = {"job", "instance", "le", "alertstate", "alertname", "severity"}
+
+
+def exposed() -> dict[str, set[str]]:
+    """The labels of each metric, by the names under which Prometheus has it."""
+    found = {name: {"process"} for name in PROCESS_GAUGES} | {INFO[0]: set(INFO[2])}
+    for metric in REGISTRY.values():
+        labels = {*metric.label_names, *(["process"] if metric.across == "process" else [])}
+        if metric.kind == "counter":
+            names = [f"{metric.name}_total"]
+        elif metric.kind == "gauge":
+            names = [metric.name]
+        else:
+            parts = [f"{metric.name}{part}" for part in ("", "_bucket", "_count", "_sum")]
+            names = [*parts, maximum_name(metric.name)]
+        found |= dict.fromkeys(names, labels)
+    return found
+
+
+def written(dashboard: Dashboard) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(grafana.text(dashboard))
+    return loaded
+
+
+def panels(dashboard: Dashboard) -> list[dict[str, Any]]:
+    """But for headings."""
+    return [panel for panel in written(dashboard)["panels"] if panel["type"] != "row"]
+
+
+# --- what Grafana takes -----------------------------------------------------------------------------------------------
+
+
+def test_uids_and_titles_are_unique_and_uids_short_enough() -> None:
+    assert len({dashboard.uid for dashboard in DASHBOARDS}) == len(DASHBOARDS)
+    assert len({dashboard.title for dashboard in DASHBOARDS}) == len(DASHBOARDS)
+    assert all(re.fullmatch(r"[a-z-]{1,40}", dashboard.uid) for dashboard in DASHBOARDS)
+
+
+@EACH
+def test_a_dashboard_has_what_grafana_needs(dashboard: Dashboard) -> None:
+    loaded = written(dashboard)
+    for key in ("uid", "title", "description", "tags", "schemaVersion", "time", "templating", "annotations", "panels"):
+        assert loaded[key], key
+    assert "id" not in loaded, "Grafana gives it; one that is written would be another dashboard's elsewhere"
+    assert 36 <= loaded["schemaVersion"] <= 41
+
+
+@EACH
+def test_panels_have_ids_of_their_own_and_places_that_do_not_overlap(dashboard: Dashboard) -> None:
+    placed = written(dashboard)["panels"]
+    assert len({panel["id"] for panel in placed}) == len(placed)
+    places = [panel["gridPos"] for panel in placed]
+    for place in places:
+        assert place["x"] >= 0
+        assert place["w"] > 0
+        assert place["x"] + place["w"] <= grafana.WIDTH
+    for one, other in combinations(places, 2):
+        beside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        below = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert beside or below, (one, other)
+
+
+@EACH
+def test_rows_of_panels_are_as_wide_as_the_screen(dashboard: Dashboard) -> None:
+    widths: dict[int, int] = {}
+    for panel in written(dashboard)["panels"]:
+        widths[panel["gridPos"]["y"]] = widths.get(panel["gridPos"]["y"], 0) + panel["gridPos"]["w"]
+    assert set(widths.values()) == {grafana.WIDTH}
+
+
+def test_the_overview_is_one_screen() -> None:
+    """24 units of 38 pixels: what a browser shows of 1080."""
+    bottom = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in written(OVERVIEW)["panels"])
+    assert bottom <= 24
+
+
+@EACH
+def test_a_panel_says_its_question_its_unit_and_asks_the_chosen_source(dashboard: Dashboard) -> None:
+    for panel in panels(dashboard):
+        assert panel["title"]
+        assert "?" in panel["description"], panel["title"]
+        assert panel["fieldConfig"]["defaults"]["unit"] in grafana.UNITS
+        assert panel["type"] in ("timeseries", "stat", "table")
+        assert panel["options"]
+        assert panel["targets"]
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
+        for part in (panel, *panel["targets"]):
+            assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        for target in panel["targets"]:
+            assert target["expr"]
+            assert target["legendFormat"] or panel["type"] == "table"
+
+
+@EACH
+def test_titles_are_unique_within_a_section(dashboard: Dashboard) -> None:
+    for section in dashboard.sections:
+        shown = [(panel.title, panel.kind) for panel in section.panels]
+        assert len(set(shown)) == len(shown)
+
+
+@EACH
+def test_every_variable_is_used_and_every_used_one_is_there(dashboard: Dashboard) -> None:
+    loaded = written(dashboard)
+    variables = {variable["name"]: variable for variable in loaded["templating"]["list"]}
+    assert list(variables) == ["datasource", "job", "instance"]
+    for name in ("job", "instance"):
+        assert variables[name]["multi"]
+        assert variables[name]["includeAll"]
+    text = json.dumps([loaded["panels"], loaded["templating"]])
+    used = set(re.findall(r"\$\{?([a-z]\w*)", text))
+    assert used == set(variables)
+    for panel in dashboard.panels:
+        for query in panel.queries:
+            selected = re.findall(r"(\w+)\{", query.expr)
+            assert query.expr.count('job=~"$job",instance=~"$instance"') == len(selected) - selected.count("ALERTS")
+
+
+@EACH
+def test_dashboards_lead_to_one_another(dashboard: Dashboard) -> None:
+    (link,) = written(dashboard)["links"]
+    assert link["type"] == "dashboards"
+    assert link["includeVars"]
+    assert link["keepTime"]
+    assert set(link["tags"]) <= set(written(dashboard)["tags"])
+    for panel in dashboard.panels:
+        assert panel.more in ("", *(other.uid for other in DASHBOARDS if other != dashboard))
+
+
+# --- what there is ----------------------------------------------------------------------------------------------------
+
+
+@EACH
+def test_queries_name_metrics_that_there_are_and_labels_that_these_have(dashboard: Dashboard) -> None:
+    labels = exposed()
+    for panel in dashboard.panels:
+        for query in panel.queries:
+            named = metrics_in(query.expr)
+            assert named <= labels.keys(), panel.title
+            grouped = re.findall(r"\b(?:by|on) \(([^)]*)\)", query.expr)
+            matched = re.findall(r'(\w+)(?:=~|!~|!=|=)"', query.expr)
+            asked = {label.strip() for each in grouped for label in each.split(",")} | set(matched)
+            there = FOREIGN_LABELS.union(*(labels[name] for name in named))
+            assert asked <= there, (panel.title, asked - there)
+            in_legend = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
+            assert in_legend <= {label.strip() for each in grouped for label in each.split(",")}, panel.title
+
+
+def test_every_metric_is_shown_somewhere() -> None:
+    shown: set[str] = set()
+    for panel in every_panel():
+        shown = shown.union(*(metrics_in(query.expr) for query in panel.queries))
+    without_parts = {re.sub(r"_(total|bucket|count|sum)$", "", name) for name in shown}
+    assert {*REGISTRY, *PROCESS_GAUGES, INFO[0]} <= shown | without_parts
+    maxima = {maximum_name(metric.name) for metric in REGISTRY.values() if metric.kind == "histogram"}
+    assert maxima <= shown
+
+
+def every_panel() -> list[Panel]:
+    return [panel for dashboard in DASHBOARDS for panel in dashboard.panels]
+
+
+def test_the_files_are_as_the_code_makes_them() -> None:
+    made = dashboards.files()
+    for name, text in made.items():
+        assert (ROOT / name).read_text() == text, f"{name}: run python -m deploy.monitoring.generate"
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / dashboards.FOLDER).glob("*.json")}
+    assert there == set(made), "a dashboard that is not made any more"
+
+
+# --- a real Prometheus ------------------------------------------------------------------------------------------------
+
+# What may have no value here, and why. All other queries must have one.
+QUIET: Final = {
+    "falcon_checkpoints_total": "a ratio, and there is a checkpoint each ten seconds only",
+}
+RULES: Final = """
+groups:
+  - name: tests
+    rules:
+      - {alert: FalconIsThere, expr: count(falcon_build_info), labels: {severity: ticket}}
+"""
+SETTINGS: Final = {
+    "system_base": "multiprocTCPBase",
+    "shards": 2,
+    "http_workers": 2,
+    "projection": "process",
+    "log_level": "info",
+}
+SECONDS: Final = 8
+AFTERWARDS_SECONDS: Final = 3
+
+
+@pytest.fixture(scope="module")
+def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
+    falcon = Falcon(tmp_path_factory.mktemp("falcon"), dict(SETTINGS)).start()
+    yield falcon
+    falcon.stop(signal.SIGTERM)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("native", [False, True], ids=["classic", "native"])
+def test_every_query_is_taken_and_shows_what_happened(
+    falcon: Falcon, prometheus: Prometheus, native: bool, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    prometheus.start([falcon.info["ops_url"].removeprefix("http://")], [rules], native=native)
+    keep_busy(falcon, SECONDS)
+    for counter in ("falcon_actor_restarts_total", "falcon_process_restarts_total"):
+        (restarts,) = prometheus.query(substituted(promql.increase(counter)))
+        assert restarts.value > 0, "also the first one shows"
+    silent: list[str] = []
+    for panel in every_panel():
+        for query in panel.queries:
+            values = prometheus.query(substituted(query.expr))
+            if all(math.isnan(each.value) for each in values) and not any(word in query.expr for word in QUIET):
+                silent.append(f"{panel.title}: {query.expr}")
+    assert silent == []
+
+
+def keep_busy(falcon: Falcon, seconds: float) -> None:
+    """Messages and reads of all kinds, and somebody who listens; a refusal; then a shard and a server die, and are
+    started again; in the end he is sent away."""
+    headers = {"Authorization": f"Bearer {falcon.info['token']}"}
+    with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
+        with listening(falcon, client):
+            chat(client, seconds)
+            falcon.kill("shard")
+            falcon.kill("serve")
+            chat(client, seconds - AFTERWARDS_SECONDS)
+        chat(client, AFTERWARDS_SECONDS)
+
+
+@contextmanager
+def listening(falcon: Falcon, client: httpx.Client) -> Iterator[None]:
+    """With a token of his own, which is revoked at the end, so that Falcon ends the stream. Till then he comes back."""
+    path = f"/v1/accounts/{falcon.info['account_id']}/tokens"
+    issued = client.post(path, json={}).raise_for_status().json()
+    ending = threading.Event()
+
+    def listen() -> None:
+        headers = {"Authorization": f"Bearer {issued['token']}"}
+        while not ending.is_set():
+            try:
+                with httpx.stream("GET", f"{falcon.info['url']}/v1/stream", headers=headers, timeout=20) as stream:
+                    for _ in stream.iter_lines():
+                        pass
+            except httpx.TransportError:
+                pass  # the server was killed
+            ending.wait(0.2)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+        while client.delete(f"{path}/{issued['token_id']}").status_code == 503:
+            time.sleep(0.1)
+    finally:
+        ending.set()
+    thread.join(20)
+    assert not thread.is_alive(), "whose token is revoked listens no more"
+
+
+def chat(client: httpx.Client, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        try:
+            say_something(client)
+        except httpx.TransportError:
+            time.sleep(0.1)  # the server that was killed had this connection
+
+
+def say_something(client: httpx.Client) -> None:
+    made = client.post("/v1/rooms", json={"name": "Tea kitchen"})
+    room = made.json().get("room_id", 0)  # none while a shard is away
+    client.post(f"/v1/rooms/{room}/messages", json={"text": "Tea is ready"})
+    for path in ("/v1/me", "/v1/rooms", f"/v1/rooms/{room}", f"/v1/rooms/{room}/messages", "/v1/rooms/1/members"):
+        client.get(path)
+    client.delete(f"/v1/rooms/{room}/members/{2**40}")
+    time.sleep(0.1)
+
+
+def substituted(expr: str) -> str:
+    """As Grafana does it, with everything chosen."""
+    return expr.replace("$__rate_interval", f"{2 * SECONDS}s").replace("$job", ".*").replace("$instance", ".*")

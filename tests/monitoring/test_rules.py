@@ -1,0 +1,249 @@
+"""The alerts fire when they should, and each has all that somebody needs who is woken by it."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # comes with what tests the API
+
+from deploy.monitoring import generate, rules
+from deploy.monitoring.rules import Alert
+from deploy.monitoring.thresholds import Thresholds, promql
+from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
+from falcon.telemetry.buckets import classic_buckets, maximum_name
+from falcon.telemetry.instruments import BUCKETS_AT, REGISTRY, SECONDS
+from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+
+ROOT: Final = Path(__file__).parents[2]
+FOLDER: Final = ROOT / "deploy" / "monitoring"
+RUNBOOKS: Final = ROOT / "docs" / "runbooks"
+ALERTS: Final = rules.alerts(Thresholds())
+_OF_TARGETS: Final = {"job", "instance"}
+
+every_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
+
+
+def _tool(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is missing: install {package}")
+    if found is None:
+        pytest.skip(f"{name} is not installed (package {package})")
+    return found
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    return _tool("promtool", "prometheus")
+
+
+def _run(*command: str, folder: Path = FOLDER) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- with Prometheus' own tool ----------------------------------------------------------------------------------------
+
+
+def test_prometheus_takes_the_rules(promtool: str) -> None:
+    _run(promtool, "check", "rules", "--lint=all", "--lint-fatal", "rules.yaml")
+
+
+@pytest.mark.parametrize("factor", [60, 1_440])
+def test_prometheus_takes_faster_ones(promtool: str, tmp_path: Path, factor: int) -> None:
+    (tmp_path / "faster.yaml").write_text(rules.text(Thresholds().faster(factor)))
+    _run(promtool, "check", "rules", "--lint=all", "--lint-fatal", "faster.yaml", folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["rules_test.yaml", "rules_slow_test.yaml"])
+def test_each_alert_fires_when_it_should_and_then_only(promtool: str, name: str) -> None:
+    _run(promtool, "test", "rules", name)
+
+
+def test_prometheus_takes_the_example(promtool: str) -> None:
+    _run(promtool, "check", "config", "prometheus.example.yaml")
+
+
+def test_alertmanager_takes_the_example() -> None:
+    amtool = shutil.which("amtool")
+    if amtool is None:
+        pytest.skip("amtool is not installed (package prometheus-alertmanager)")
+    _run(amtool, "check-config", "alertmanager.example.yaml")
+
+
+# --- the cases --------------------------------------------------------------------------------------------------------
+
+
+def _cases() -> list[dict[str, Any]]:
+    loaded = [yaml.safe_load((FOLDER / name).read_text()) for name in ("rules_test.yaml", "rules_slow_test.yaml")]
+    return [case for file in loaded for case in file["tests"]]
+
+
+def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
+    firing, silent = set(), set()
+    for case in _cases():
+        for tested in case.get("alert_rule_test", []):
+            assert tested["exp_alerts"], case["name"]
+            firing.add(tested["alertname"])
+        for tested in case.get("promql_expr_test", []):
+            assert tested["exp_samples"] == [], case["name"]
+            silent |= set(re.findall(r'ALERTS\{alertname="(\w+)",alertstate="firing"\}', tested["expr"]))
+    names = {alert.name for alert in ALERTS}
+    assert firing == names
+    assert silent == names
+
+
+def test_nothing_fires_in_an_idle_system_that_shows_every_metric_of_the_rules() -> None:
+    (idle,) = (case for case in _cases() if case["name"].startswith("an idle system"))
+    assert idle["promql_expr_test"][0]["expr"].startswith('count_over_time(ALERTS{alertstate="firing"}')
+    shown = {re.split(r"[{ ]", each["series"])[0] for each in idle["input_series"]}
+    # A series that there is only once something has happened is none of an idle system's.
+    happenings = {"falcon_streams_ended_total"}
+    asked = {name for name in _used() if not re.match("falcon_(http|command)", name)}
+    assert asked - shown == happenings
+
+
+# --- what a rule says -------------------------------------------------------------------------------------------------
+
+
+def _expressions() -> Iterator[str]:
+    for group in rules.groups(Thresholds()):
+        for rule in group["rules"]:
+            yield rule["expr"]
+
+
+def _used() -> set[str]:
+    return {name for expr in _expressions() for name in re.findall(r"(?<![\w:])(?:falcon_\w+|up)\b(?!:)", expr)}
+
+
+def _exposed() -> dict[str, set[str]]:
+    """The labels of everything that /metrics can show, by its name there."""
+    exposed: dict[str, set[str]] = {"up": set(), INFO[0]: set(INFO[2])}
+    exposed |= {name: {"process"} for name in PROCESS_GAUGES}
+    for name, metric in REGISTRY.items():
+        labels = {*metric.label_names, *(["process"] if metric.across == "process" else [])}
+        if metric.kind == "counter":
+            exposed[f"{name}_total"] = labels
+        elif metric.kind == "gauge":
+            exposed[name] = labels
+        else:
+            exposed |= {f"{name}_{part}": labels for part in ("sum", "count")}
+            exposed |= {f"{name}_bucket": labels | {"le"}, maximum_name(name): labels}
+    return exposed
+
+
+def test_rules_use_only_metrics_and_labels_that_there_are() -> None:
+    exposed = _exposed()
+    assert _used() <= exposed.keys()
+    for expr in _expressions():
+        for name, selector in re.findall(r"(falcon_\w+)\{([^}]*)\}", expr):
+            assert set(re.findall(r'(\w+)(?:=|!=|=~|!~)"', selector)) <= exposed[name], expr
+        for labels in re.findall(r"(?:by|without|on) \(([^)]*)\)", expr):
+            known = _OF_TARGETS.union(*(exposed[name] for name in _used() if name in expr))
+            assert {label.strip() for label in labels.split(",")} <= known, expr
+
+
+def test_rules_use_only_series_that_are_recorded() -> None:
+    recorded = {rule["record"] for group in rules.groups(Thresholds()) for rule in group["rules"] if "record" in rule}
+    used = {name for alert in ALERTS for name in re.findall(r"job:falcon_\w+:\w+", alert.expr)}
+    assert used == recorded
+
+
+def test_objectives_are_bounds_of_buckets() -> None:
+    bounds = {bound for bound, _ in classic_buckets(SECONDS, [0.0] * (BUCKETS_AT + SECONDS.buckets))}
+    asked = {bound for expr in _expressions() for bound in re.findall(r'le="([^"]*)"', expr)}
+    assert asked == {"0.25", "1.0"}
+    assert asked <= bounds
+
+
+@every_alert
+def test_an_alert_has_all_that_somebody_needs(alert: Alert) -> None:
+    rule = alert.rule()
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert re.fullmatch(r"Falcon[A-Z]\w+", alert.name)
+    assert alert.summary.endswith(".")
+    assert "{{" not in alert.summary
+    assert "$value" in alert.description
+    runbook = ROOT / alert.runbook_url.removeprefix(rules.BASE_URL)
+    assert runbook.is_relative_to(RUNBOOKS)
+    assert f"`{alert.name}`" in runbook.read_text()
+
+
+def test_alerts_have_names_of_their_own() -> None:
+    names = [alert.name for alert in ALERTS]
+    assert len(names) == len(set(names))
+
+
+def test_every_runbook_is_in_the_index_and_some_alerts() -> None:
+    pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
+    assert pages == {alert.runbook for alert in ALERTS}
+    index = (RUNBOOKS / "README.md").read_text()
+    assert set(re.findall(r"\]\((\S+)\.md\)", index)) == pages
+    for page in pages:
+        told = set(re.findall(r"^`Falcon\w+`.*$", (RUNBOOKS / f"{page}.md").read_text(), re.MULTILINE))
+        assert told, page
+
+
+def test_runbooks_name_only_alerts_metrics_and_pages_that_there_are() -> None:
+    names, exposed = {alert.name for alert in ALERTS}, _exposed().keys() | REGISTRY.keys()
+    ops = (ROOT / "falcon/http/ops.py").read_text()
+    for path in RUNBOOKS.glob("*.md"):
+        text = path.read_text()
+        assert set(re.findall(r"`(Falcon[A-Z]\w+)`", text)) <= names, path
+        assert set(re.findall(r"`(falcon_\w+)[`{]", text)) <= exposed, path
+        assert all(f'"{page}"' in ops for page in re.findall(r"`(/debug/\w+)", text)), path
+        assert all((RUNBOOKS / link).is_file() for link in re.findall(r"\]\((\S+\.md)\)", text)), path
+
+
+# --- files and thresholds ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_generated_is_current(capsys: pytest.CaptureFixture[str]) -> None:
+    assert generate.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_a_file_that_differs_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(generate, "ROOT", tmp_path)
+    monkeypatch.setattr(generate, "files", lambda: {"some/rules.yaml": "groups: []\n"})
+    assert generate.main(["--check"]) == 1
+    assert "some/rules.yaml" in capsys.readouterr().err
+    assert not (tmp_path / "some").exists()
+    assert generate.main([]) == 0
+    assert generate.main(["--check"]) == 0
+
+
+def test_faster_thresholds_have_shorter_times_and_the_same_limits() -> None:
+    usual, faster = Thresholds(), Thresholds().faster(60)
+    for field in fields(usual):
+        before, after = getattr(usual, field.name), getattr(faster, field.name)
+        if isinstance(before, timedelta):
+            assert after == max(before / 60, timedelta(seconds=3))
+        elif field.name != "burn_rates":
+            assert after == before
+    assert [(promql(burn.long), promql(burn.short)) for burn in faster.burn_rates] == [
+        ("1m", "5s"),
+        ("6m", "30s"),
+        ("72m", "6m"),
+    ]
+    assert [burn.times for burn in faster.burn_rates] == [14.4, 6, 1]
+
+
+def test_alertmanager_and_datadog_know_the_alerts_and_the_port() -> None:
+    alertmanager = yaml.safe_load((FOLDER / "alertmanager.example.yaml").read_text())
+    names = {alert.name for alert in ALERTS}
+    for rule in alertmanager["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            found = re.fullmatch(r'alertname=~?"(.*)"', matcher)
+            if found is not None:
+                assert any(re.fullmatch(found[1], name) for name in names), matcher
+    (instance,) = yaml.safe_load((FOLDER / "datadog.example.yaml").read_text())["instances"]
+    assert instance["openmetrics_endpoint"].endswith(":8081/metrics")
