@@ -70,10 +70,6 @@ export class Room {
     return this.first > 1;
   }
 
-  get hasAfter() {
-    return this.loaded && this.last < this.lastSeq;
-  }
-
   message(seq) {
     return this.messages.length && seq >= this.first ? this.messages[seq - this.first] : undefined;
   }

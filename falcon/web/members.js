@@ -52,7 +52,7 @@ export class Members {
           avatar(member.account_id, member.name),
           h("span", { class: "name", dir: "auto" }, member.name, mine ? h("small", { class: "quiet" }, ` (${t("members.you")})`) : null),
           h("small", { class: "quiet id" }, `#${member.account_id} · `, admin && !mine ? this.#roles(member) : t(`role.${member.role}`)),
-          mine ? null : iconButton("person", t("direct.with", { name: member.name }), () => void this.#direct(member)),
+          mine ? null : iconButton("chat", t("direct.with", { name: member.name }), () => void this.#direct(member)),
           admin && !mine ? iconButton("close", t("members.remove", { name: member.name }), () => void this.#remove(member), { class: "icon-button danger" }) : null,
         );
       }),

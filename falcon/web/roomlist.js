@@ -8,6 +8,7 @@ export class RoomList {
   #items = new Map();
   #list = h("ul", { class: "room-list" });
   #note = h("p", { class: "quiet note" });
+  #orphans = h("div", { class: "note orphans", hidden: true });
   #find = h("input", { type: "search", autocomplete: "off" });
 
   constructor(app) {
@@ -25,11 +26,11 @@ export class RoomList {
         {},
         h("img", { src: "/web/icon.svg", alt: "", width: "28", height: "28" }),
         h("h1", {}, t("app.name")),
-        iconButton("person", t("direct.title"), () => newDirect(app.chat, go)),
+        iconButton("chat", t("direct.title"), () => newDirect(app.chat, go)),
         iconButton("plus", t("rooms.new"), () => newRoom(app.chat, go)),
       ),
       h("div", { class: "find" }, this.#find),
-      h("div", { class: "scroll" }, this.#note, this.#list),
+      h("div", { class: "scroll" }, this.#orphans, this.#note, this.#list),
     );
   }
 
@@ -44,8 +45,23 @@ export class RoomList {
     }
   }
 
+  /** Messages to rooms that are no more cannot be shown there. */
+  #renderOrphans() {
+    const { chat, outbox } = this.#app;
+    const orphans = chat.ready ? outbox.all().filter((entry) => entry.state === "failed" && !chat.rooms.has(entry.room_id)) : [];
+    if (String(orphans.length) === this.#orphans.dataset.n) return;
+    this.#orphans.dataset.n = orphans.length;
+    this.#orphans.hidden = !orphans.length;
+    this.#orphans.replaceChildren(
+      h("p", { class: "error" }, t("rooms.orphans", { n: orphans.length })),
+      h("ul", {}, orphans.map(({ text }) => h("li", { class: "quiet", dir: "auto" }, text.slice(0, 300)))),
+      h("button", { type: "button", on: { click: () => orphans.forEach(({ id }) => outbox.discard(id)) } }, t("message.discard")),
+    );
+  }
+
   render() {
     const { chat, outbox, roomId } = this.#app;
+    this.#renderOrphans();
     const wanted = this.#find.value.trim().toLocaleLowerCase();
     const rooms = chat.sorted().filter((room) => room.name.toLocaleLowerCase().includes(wanted));
     const failed = new Set(outbox.all().filter((entry) => entry.state === "failed").map((entry) => entry.room_id));

@@ -4,7 +4,7 @@ import { backoff, parsed, problemOf } from "./api.js";
 
 const SILENT_MS = 25_000; // the server is never silent for more than fifteen seconds
 const STEADY_MS = 5_000;
-const DOUBT_MS = 3_000;
+const DOUBT_MS = 2_000;
 
 export class Stream {
   #api;
@@ -16,6 +16,7 @@ export class Stream {
   #failures = 0;
   #heardAt = 0;
   #connectedAt = Infinity;
+  #doubting = null;
   #wake = () => {};
   #whyAborted = null;
 
@@ -46,7 +47,13 @@ export class Stream {
 
   /** Something else did not get through: see whether this does, rather than wait for silence. Nothing is lost by it. */
   doubt() {
-    if (this.#abort && Date.now() - this.#connectedAt > DOUBT_MS) this.#end(navigator.onLine ? "unreachable" : "network");
+    const doubted = this.#abort;
+    if (!doubted || this.#connectedAt === Infinity) return; // it is being seen just now
+    clearTimeout(this.#doubting);
+    this.#doubting = setTimeout(
+      () => doubted === this.#abort && this.#end(navigator.onLine ? "unreachable" : "network"),
+      Math.max(0, this.#connectedAt + DOUBT_MS - Date.now()),
+    );
   }
 
   async #run() {

@@ -109,7 +109,7 @@ export class Timeline {
   async toLatest() {
     const room = this.#room;
     try {
-      if (room.hasAfter) await this.#app.chat.open(room);
+      if (!room.atTail) await this.#app.chat.open(room);
       this.#stuck = true;
       this.render();
       this.#toBottom();
@@ -141,7 +141,7 @@ export class Timeline {
   #scrolled() {
     if (!this.#ready) return;
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
-    this.#stuck = scrollHeight - scrollTop - clientHeight < BOTTOM && !this.#room.hasAfter;
+    this.#stuck = scrollHeight - scrollTop - clientHeight < BOTTOM && this.#room.atTail;
     if (scrollTop < NEAR && this.#room.hasBefore) void this.#more("before");
     if (scrollHeight - scrollTop - clientHeight < NEAR && !this.#room.atTail) void this.#more("after");
     this.#showLatest();
@@ -188,7 +188,7 @@ export class Timeline {
 
   #showLatest() {
     const room = this.#room;
-    const away = !this.#stuck && (room.hasAfter || this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight > 300);
+    const away = !this.#stuck && (!room.atTail || this.scroller.scrollHeight - this.scroller.scrollTop - this.scroller.clientHeight > 300);
     this.#latest.hidden = !away;
     if (away) this.#latest.replaceChildren(icon("down"), room.unread ? t("room.latest.n", { n: room.unread }) : t("room.latest"));
   }
@@ -310,7 +310,7 @@ export class Timeline {
       });
       before = message;
     }
-    if (!room.hasAfter) {
+    if (room.atTail) {
       for (const entry of outbox.shown(room.roomId)) {
         const away = this.#app.connection.state !== "connected";
         wanted.push({ key: entry.id, state: JSON.stringify([entry.state, entry.code, away]), make: () => this.#unsent(entry, away) });
