@@ -145,6 +145,6 @@ def _cell(value: Any) -> str:
 
 _STYLE = (
     "body{font:14px system-ui,sans-serif;margin:1.5em}table{border-collapse:collapse}"
-    "th,td{padding:.25em .75em;text-align:left;border-bottom:1px solid #ddd}"
+    "th,td{padding:.25em .75em;text-align:left;border-bottom:1px solid #ddd;white-space:nowrap}"
     "td.n{text-align:right;font-variant:tabular-nums}"
 )

@@ -150,6 +150,8 @@ class _Looking:
         for process, answer in said.items():
             if isinstance(answer, list):
                 tables["partitions"] += [{"process": process, **row} for row in answer]
+        # What does not serve first, then what has the most to do.
+        tables["partitions"].sort(key=lambda row: (row["state"] == "serving", -row["commands_per_second"]))
         return self._page(request, "Shards", tables)
 
     def stacks(self, request: Request) -> Response | Answer:

@@ -33,12 +33,14 @@ class BusyRooms:
             self._since = now
             self._before, self._counts = self._counts, Counter()
 
-    def busiest(self) -> dict[Partition, str]:
-        """By partition: its busiest rooms and how many commands each had a second. It may be asked from elsewhere."""
-        seconds = self._monotonic() - self._since + (_SECONDS if self._before else 0.0)
+    def busiest(self) -> dict[Partition, tuple[float, str]]:
+        """By partition: commands a second, and its busiest rooms with theirs. It may be asked from elsewhere."""
+        seconds = max(1.0, self._monotonic() - self._since + (_SECONDS if self._before else 0.0))
+        rates: Counter[Partition] = Counter()
         rooms: dict[Partition, list[str]] = {}
         for (partition, room_id), count in (self._counts.copy() + self._before.copy()).most_common():
+            rates[partition] += count
             shown = rooms.setdefault(partition, [])
             if len(shown) < _SHOWN:
-                shown.append(f"room {room_id}: {count / max(seconds, 1.0):.1f}/s")
-        return {partition: ", ".join(shown) for partition, shown in rooms.items()}
+                shown.append(f"room {room_id}: {count / seconds:.1f}/s")
+        return {partition: (rates[partition] / seconds, ", ".join(shown)) for partition, shown in rooms.items()}

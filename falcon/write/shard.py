@@ -184,7 +184,11 @@ class Shard:
         """A row for each partition that is, or should be, owned here. It may be asked from another thread."""
         now = self._clock.monotonic()
         busiest = self._busy.busiest()
-        return [{**_row(owned, now), "busiest": busiest.get(owned.number, "")} for owned in list(self._owned.values())]
+        rows = []
+        for owned in list(self._owned.values()):
+            rate, rooms = busiest.get(owned.number, (0.0, ""))
+            rows.append({**_row(owned, now), "commands_per_second": round(rate, 1), "busiest": rooms})
+        return rows
 
     @property
     def owns_nothing(self) -> bool:

@@ -376,7 +376,7 @@ def test_a_shard_tells_which_rooms_are_busy() -> None:
             busy.count(CommandEnvelope(room % 2, 1, PostMessage(1, room, "Tea!"), 5.0))
     clock.advance(10)
     busy.turn()
-    assert busy.busiest() == {1: "room 7: 3.0/s, room 9: 0.1/s", 0: "room 8: 1.0/s"}
+    assert busy.busiest() == {1: (3.1, "room 7: 3.0/s, room 9: 0.1/s"), 0: (1.0, "room 8: 1.0/s")}
     clock.advance(10)
     busy.turn()
     clock.advance(10)
