@@ -377,13 +377,22 @@ class Launcher:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
             print(json.dumps({**line, **shown}), flush=True)
         elif self._plan.command == "up":
-            print(_WELCOME.format(**line, data=self._settings.data_dir, **ready), flush=True)
+            print(
+                _WELCOME.format(**line, data=self._settings.data_dir, browser=self._page(line, ready), **ready),
+                flush=True,
+            )
         else:
             where = f"at {line['url']}" if "url" in line else "running"
             print(
                 f"falcon {self._plan.command} is {where} (operations: {line['ops_url'] or 'none'}). Ctrl-C stops it.",
                 flush=True,
             )
+
+    def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
+        """With the token only where nobody else can come to."""
+        if self._settings.host in ("127.0.0.1", "::1", "localhost"):
+            return f"{line['url']}/#token={ready['token']}"
+        return f"{line['url']}, and sign in with the token below"
 
     def _url(self, listening: socket.socket) -> str:
         host, port = listening.getsockname()[:2]
@@ -399,6 +408,8 @@ class Launcher:
 
 _WELCOME = """
 Falcon is up at {url}   (documentation: {url}/docs, operations: {ops_url}, data: {data})
+
+  in a browser: {browser}
 
   account {account_id}   token {token}
   an admin's token, for making accounts: {admin_token}
@@ -421,6 +432,8 @@ def _actor_environment(settings: Settings) -> dict[str, str]:
     return {
         "THESPIAN_BASE_IPADDR": "127.0.0.1",
         "THESPIAN_MAX_PENDING_TRANSMITS": "500",
+        # A message to a shard that has just died would otherwise be tried again for 35 s, in the lane's only thread.
+        "THESPIAN_TRANSMIT_TIMEOUT_PERIOD": "0:2",
         "THESPLOG_FILE": str(settings.data_dir.absolute() / "actors.log"),
         "THESPLOG_FILE_MAXSIZE": str(1 << 20),
     }

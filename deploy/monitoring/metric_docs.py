@@ -65,6 +65,9 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "streams": {
         "falcon_streams": "How many listen, and how?",
+        "falcon_streams_max": "How many may listen to a process at once?",
+        "falcon_streams_refused": "Is somebody turned away, since too many listen already?",
+        "falcon_streams_stalled_seconds": "Is the log still read for those who listen?",
         "falcon_streams_opened": "Do many come at once, and do they get what they missed or have to catch up by page?",
         "falcon_streams_ended": "Are listeners sent away, since they read too slowly, or because a process ends?",
         "falcon_streams_queued_bytes": "Are there listeners who do not read what they are sent?",

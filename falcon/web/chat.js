@@ -295,9 +295,8 @@ export class Chat extends EventTarget {
     if (message.author_id === this.me.account_id) {
       // The author's mark moves on by itself when nothing before was unread; no event says so.
       if (room.readSeq === message.seq - 1) room.readSeq = message.seq;
-    } else if (message.mentions.includes(this.me.account_id)) {
-      room.mentionedAt.add(message.seq);
     }
+    if (message.mentions.includes(this.me.account_id)) room.mentionedAt.add(message.seq);
     this.#tell("posted", { room, message, fresh });
   }
 

@@ -21,6 +21,7 @@ export class Composer {
   #draft = "";
   #chosen = new Set();
   #found = [];
+  #offered = null;
   #at = 0;
 
   constructor(app, room) {
@@ -77,6 +78,9 @@ export class Composer {
     this.#send.disabled = readonly;
     this.#text.placeholder = readonly ? t("compose.readonly") : t("compose.hint", { room: this.#room.name });
     this.#text.setAttribute("aria-label", t("compose.label", { room: this.#room.name }));
+    if (this.#offered === this.#room.members) return;
+    this.#offered = this.#room.members; // they have come while somebody's name was being written
+    if (document.activeElement === this.#text) this.#complete();
   }
 
   focus() {

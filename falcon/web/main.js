@@ -183,7 +183,7 @@ class App {
     this.roomId = roomId;
     this.chat.openId = roomId;
     this.frame.dataset.pane = roomId === null ? "rooms" : "room";
-    if (roomId === null) this.main.replaceChildren(h("p", { class: "choose quiet" }, t("room.choose")));
+    if (roomId === null) this.main.replaceChildren(h("p", { class: "choose quiet" }, h("img", { src: "/web/icon.svg", alt: "", width: "56", height: "56" }), t("room.choose")));
     else this.#enter(seq);
     this.schedule();
     return undefined;

@@ -1,6 +1,7 @@
 // Whose token it is, and how long it is kept: for this tab, or on this device.
 
 const KEPT = "falcon.token";
+const OFFER = "#token=";
 
 export function keptToken() {
   return sessionStorage.getItem(KEPT) ?? localStorage.getItem(KEPT);
@@ -19,10 +20,10 @@ export function forgetToken() {
 /** A token in the address, which goes from there at once. It signs nobody in by itself: a link must not decide who one
  * is. */
 export function offeredToken() {
-  const match = /^#token=(.+)$/.exec(location.hash);
-  if (!match) return null;
+  if (!location.hash.startsWith(OFFER)) return null;
+  const token = location.hash.slice(OFFER.length);
   history.replaceState(null, "", location.pathname + location.search);
-  return decodeURIComponent(match[1]);
+  return token;
 }
 
 /** Told when another tab signs out. */

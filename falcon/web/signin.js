@@ -25,6 +25,7 @@ export function signIn(root, { offered = null, note = null, done }) {
     button.disabled = true;
     error.textContent = "";
     try {
+      if (!/^[\w-]+$/.test(value)) throw new Problem(401, {}, 0); // what is no header's value cannot be sent
       const api = new Api(value);
       const me = await api.get("/v1/me");
       keepToken(value, stay.checked);

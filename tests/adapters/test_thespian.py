@@ -12,9 +12,19 @@ from pathlib import Path
 import pytest
 
 from falcon.adapters.sqlite import database
+from falcon.adapters.thespian.actors import RoomShardActor
 from falcon.bootstrap import embedded, start_gateway
+from falcon.domain.commands import PostMessage
 from falcon.settings import Settings
 from falcon.write.gateway import CommandGateway
+from falcon.write.protocol import (
+    BatchReply,
+    CommandBatch,
+    CommandEnvelope,
+    Unavailable,
+    decode_replies,
+    encode_batch,
+)
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
 
 
@@ -75,3 +85,13 @@ class TestActorsInProcess(CommandGatewayContract):
 class TestActorsOverTcp(CommandGatewayContract):
     def gateway(self, data_dir: Path) -> AbstractAsyncContextManager[CommandGateway]:
         return over_tcp(data_dir)
+
+
+def test_a_batch_that_overtakes_the_start_of_its_shard_is_refused_at_once() -> None:
+    actor = RoomShardActor()
+    sent: list[bytes] = []
+    actor.send = lambda to, message: sent.append(message)
+    commands = [CommandEnvelope(0, 1, PostMessage(1, 64, text), 5.0) for text in ("Hi", "Ho")]
+    actor.receiveMessage(encode_batch(CommandBatch(7, commands)), "a lane")
+    (reply,) = decode_replies(sent[0])
+    assert reply == BatchReply(7, [(0, Unavailable("unavailable")), (1, Unavailable("unavailable"))])

@@ -4,7 +4,7 @@ from typing import Final
 
 from deploy.monitoring.dashboards import grafana
 from deploy.monitoring.dashboards.grafana import Dashboard, Panel, Query, Section, times
-from deploy.monitoring.dashboards.promql import increase, quantile, rate, ratio, total
+from deploy.monitoring.dashboards.promql import increase, largest, quantile, rate, ratio, total
 
 _PUSHED: Final = 'stage="pushed"'
 
@@ -23,7 +23,11 @@ _LISTENERS: Final = Section(
             title="Connections by instance",
             description="Do the instances share them evenly? Each process takes FALCON_STREAMS_MAX of them.",
             unit=grafana.COUNT,
-            queries=(Query(total("falcon_streams", "instance"), "{{instance}}"),),
+            queries=(
+                Query(total("falcon_streams", "instance"), "{{instance}}"),
+                Query(total("falcon_streams_max", "instance"), "{{instance}} at most"),
+                Query(increase("falcon_streams_refused_total", "instance"), "{{instance}} refused"),
+            ),
             width=6,
         ),
         Panel(
@@ -53,18 +57,28 @@ _SOON: Final = Section(
             description="How long after its shard decided it is an event handed to a listener's connection?",
             unit=grafana.SECONDS,
             queries=times("falcon_message_seconds", _PUSHED),
+            width=6,
         ),
         Panel(
             title="From decided to pushed, by instance, p99",
             description="Is it one instance that is late, or all of them? One: its event loop; all: the log.",
             unit=grafana.SECONDS,
             queries=(Query(quantile(0.99, "falcon_message_seconds", "instance", _PUSHED), "{{instance}}"),),
+            width=6,
+        ),
+        Panel(
+            title="Not read for",
+            description="Does a process still read the log for its listeners? If this grows they are told nothing.",
+            unit=grafana.SECONDS,
+            queries=(Query(largest("falcon_streams_stalled_seconds", "instance"), "{{instance}}"),),
+            width=6,
         ),
         Panel(
             title="Waiting for slow readers",
             description="How much waits for connections that do not take it? It grows until they are ended as slow.",
             unit=grafana.BYTES,
             queries=(Query(total("falcon_streams_queued_bytes", "instance"), "{{instance}}"),),
+            width=6,
         ),
     ),
 )

@@ -26,7 +26,7 @@ from thespian.actors import (
 
 from falcon.journal.ports import Wake
 from falcon.telemetry import metrics, probes
-from falcon.write.protocol import BatchReply, CommandBatch, decode_batch, encode_replies
+from falcon.write.protocol import BatchReply, CommandBatch, Reply, Unavailable, decode_batch, encode_replies
 from falcon.write.shard import Shard
 
 log = logging.getLogger("falcon.actors")
@@ -170,7 +170,10 @@ class RoomShardActor(Actor):  # type: ignore[misc]
 
     def _execute(self, batch: CommandBatch, sender: Any) -> None:
         if self._shard is None or self._closed:
-            return  # nobody waits past the deadline, and nothing was done
+            # It has overtaken the message that starts the shard, or comes behind its end: nothing was done.
+            refused: list[tuple[int, Reply]] = [(i, Unavailable("unavailable")) for i in range(len(batch.commands))]
+            self.send(sender, encode_replies([BatchReply(batch.number, refused)]))
+            return
         name = str(sender)
         self._senders[name] = sender
         self._shard.execute(batch, name)

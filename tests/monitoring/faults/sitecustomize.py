@@ -1,0 +1,123 @@
+"""Faults of the code, for a Falcon that has this folder on its PYTHONPATH; see ``tests.monitoring.provoking``.
+
+Python imports a module of this name when it starts. Without the variable it does nothing; with it, each fault is there
+for as long as a file of its name stands in the folder that the variable names.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import ModuleType
+from typing import Any, Final
+
+FOLDER: Final = os.environ.get("PROVOKED_FAULTS", "")
+_SLOW_SECONDS: Final = 1.2
+_SLOW_EVERY_SECONDS: Final = 4.0
+_LEAKED_BYTES: Final = 512 << 10  # with each request
+_LEAKED_MAX: Final = 400  # a test must not take all of the machine's memory
+_GARBAGE: Final = 40_000  # objects with each request
+
+
+def _is_there(fault: str) -> bool:
+    return os.access(f"{FOLDER}/{fault}", os.F_OK)
+
+
+class _Handlers:
+    """What may go wrong where a room is read."""
+
+    def __init__(self) -> None:
+        self._leaked: list[bytearray] = []
+        self._kept: list[list[Any]] = []
+        self._previews: Any = None
+
+    def spoil(self, edge: ModuleType) -> None:
+        access = edge.Edge.access
+
+        async def spoiled(*arguments: Any) -> Any:
+            self._meet()
+            return await access(*arguments)
+
+        edge.Edge.access = spoiled
+
+    def _meet(self) -> None:
+        if _is_there("handler-raises"):
+            raise LookupError("a handler has a fault")
+        while _is_there("handler-blocks"):
+            time.sleep(0.05)
+        if _is_there("memory-leaks"):
+            if len(self._leaked) < _LEAKED_MAX:
+                self._leaked.append(bytearray(b"x" * _LEAKED_BYTES))
+        else:
+            self._leaked.clear()
+        if _is_there("garbage"):
+            self._litter()
+        if _is_there("dispatcher-hangs"):
+            self._hang()
+
+    def _litter(self) -> None:
+        """Objects that only the collector can free, beside many that it looks at in vain."""
+        if not self._kept:
+            self._kept = [[i] for i in range(_GARBAGE)]
+        for _ in range(_GARBAGE):
+            circle: list[Any] = []
+            circle.append(circle)
+
+    def _hang(self) -> None:
+        """A request wants something made on another thread, and whatever makes it does not come back."""
+        from falcon.telemetry.dispatchers import Dispatcher, Saturated
+
+        def make() -> None:
+            while _is_there("dispatcher-hangs"):
+                time.sleep(0.05)
+
+        if self._previews is None:
+            self._previews = Dispatcher("previews", threads=2, queue=4)
+        try:
+            self._previews.submit(make)
+        except Saturated:
+            return  # the request is answered without it
+
+
+class _Actors:
+    """An actor that works long on a message now and then."""
+
+    def __init__(self) -> None:
+        self._slow_at = 0.0
+
+    def spoil(self, actors: ModuleType) -> None:
+        execute = actors.RoomShardActor._execute
+
+        def spoiled(*arguments: Any) -> None:
+            if _is_there("actor-is-slow") and time.monotonic() > self._slow_at:
+                time.sleep(_SLOW_SECONDS)
+                self._slow_at = time.monotonic() + _SLOW_EVERY_SECONDS
+            execute(*arguments)
+
+        actors.RoomShardActor._execute = spoiled
+
+
+_SPOILED: Final[dict[str, Callable[[ModuleType], None]]] = {
+    "falcon.http.edge": _Handlers().spoil,
+    "falcon.adapters.thespian.actors": _Actors().spoil,
+}
+
+
+class _Loader(SourceFileLoader):
+    def exec_module(self, module: ModuleType) -> None:
+        super().exec_module(module)
+        _SPOILED[module.__name__](module)
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path) if name in _SPOILED else None
+        if spec is not None and spec.origin is not None:
+            spec.loader = _Loader(name, spec.origin)
+        return spec
+
+
+if FOLDER:
+    sys.meta_path.insert(0, _Finder())

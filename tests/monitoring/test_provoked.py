@@ -1,0 +1,257 @@
+"""Each alert fires when what it is for goes wrong for real, and clears when that is over.
+
+A real ``falcon up`` in which somebody chats is scraped each second by a real Prometheus, with the rules as they are
+shipped, only with all times in them shortened. The cases wait most of the time, so some of them run side by side.
+"""
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from deploy.monitoring import rules
+from deploy.monitoring.thresholds import Thresholds
+from tests.monitoring import provoking
+from tests.monitoring.prometheus import prometheus_or_skip
+from tests.monitoring.provoking import Cause, Seen, Stage, fault, killed
+
+log = logging.getLogger("tests.provoked")
+
+_AT_ONCE: Final = 4
+# All windows are as short as may be, and the longest of all, of three days, is a minute and twelve seconds.
+_FASTEST: Final = Thresholds().faster(3_600)
+
+
+def _faster(factor: float) -> Thresholds:
+    """Windows that are long enough for a process to end some times. Those of objectives would be hours still."""
+    return dataclasses.replace(Thresholds().faster(factor), burn_rates=_FASTEST.burn_rates)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Causes that are provoked in one Falcon, one after the other."""
+
+    name: str
+    thresholds: Thresholds
+    causes: tuple[Cause, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    people: int = 4
+
+
+# Those that take the longest come first.
+CASES: Final = (
+    Case(
+        "the log is slow or cannot be written",
+        _FASTEST,
+        (
+            Cause(
+                "another process writes into the file most of the time",
+                provoking.locked_for_moments,
+                (
+                    "FalconRouteSlow",
+                    "FalconCommandSlow",
+                    "FalconCommandsBurnFast",
+                    "FalconCommandsBurnSteady",
+                    "FalconCommandsBurnSlow",
+                ),
+            ),
+            Cause(
+                "another process holds the file, and many want to write",
+                provoking.locked_under_a_crowd,
+                (
+                    "FalconMailboxFull",
+                    "FalconMailboxOld",
+                    "FalconMailboxRejections",
+                    "FalconAppendOld",
+                    "FalconRouteMaximum",
+                    "FalconCommandMaximum",
+                ),
+            ),
+            Cause(
+                "the disk is full",
+                provoking.disk_full,
+                (
+                    "FalconAppendsUnknown",
+                    "FalconPartitionWithoutOwner",
+                    "FalconPartitionNotServed",
+                    "FalconCommandErrors",
+                    "FalconErrorLines",
+                ),
+            ),
+        ),
+        {"mailbox_bound": 8, "command_seconds": 10},
+    ),
+    Case(
+        "processes end or stand still",
+        _faster(45),
+        (
+            Cause("a handler does not let the event loop go on", fault("handler-blocks"), ("FalconEventLoopStuck",)),
+            Cause("the process that serves is stopped", provoking.standing_still, ("FalconProcessHung",)),
+            Cause("few files may be opened any more", provoking.few_files, ("FalconFileDescriptors",)),
+            Cause("the process that serves is killed again and again", killed("serve"), ("FalconProcessRestarts",)),
+            Cause("falcon up does not run", provoking.not_running, ("FalconTargetDown",)),
+            Cause(
+                "falcon up is started again and again", provoking.started_anew, ("FalconPodRestarts",), seconds=120.0
+            ),
+        ),
+    ),
+    Case(
+        "the code has a fault",
+        _FASTEST,
+        (
+            Cause(
+                "an actor is busy with one message for long",
+                fault("actor-is-slow"),
+                ("FalconActorMaximum", "FalconEventLoopLate"),
+            ),
+            Cause("requests leave circles of objects", fault("garbage"), ("FalconGarbageCollection",)),
+            Cause(
+                "a handler raises",
+                fault("handler-raises"),
+                (
+                    "FalconRouteErrors",
+                    "FalconRequestsBurnFast",
+                    "FalconRequestsBurnSteady",
+                    "FalconRequestsBurnSlow",
+                ),
+            ),
+        ),
+    ),
+    Case(
+        "blocking calls do not come back",
+        # That all threads are at work is added up once a second, which is much of three seconds but little of thirty.
+        dataclasses.replace(_FASTEST, window=timedelta(seconds=30)),
+        (
+            Cause(
+                "the threads of a dispatcher hang",
+                fault("dispatcher-hangs"),
+                (
+                    "FalconDispatcherSaturated",
+                    "FalconDispatcherFull",
+                    "FalconDispatcherOld",
+                    "FalconDispatcherRejections",
+                ),
+            ),
+        ),
+    ),
+    Case(
+        "shards end",
+        _faster(40),
+        (
+            Cause(
+                "another owner takes the partitions again and again",
+                provoking.taken_over,
+                ("FalconAppendsFenced", "FalconActorRestarts"),
+                seconds=120.0,
+            ),
+            Cause("the shard is killed in the midst of its work", killed("shard"), ("FalconDeadLetters",)),
+        ),
+        {"system_base": "multiprocTCPBase"},
+    ),
+    Case(
+        "streams are late or slow",
+        _faster(30),
+        (
+            Cause("what is sent is written late", provoking.late_for_listeners, ("FalconPushedLate",)),
+            Cause("clients do not read what they are sent", provoking.slow_listeners, ("FalconStreamsSlow",)),
+        ),
+        {"stream_buffer": 16 << 10},
+    ),
+    Case(
+        "memory leaks",
+        # A Falcon of a test is small; how much memory a process must have at least to be looked at is no time.
+        dataclasses.replace(Thresholds().faster(2_400), memory_bytes_min=32 << 20),
+        (Cause("requests leave something behind", fault("memory-leaks"), ("FalconMemoryGrowth",), seconds=180.0),),
+    ),
+    Case(
+        "a projection stops",
+        _FASTEST,
+        (
+            Cause(
+                "the table of messages is gone",
+                provoking.table_away,
+                (
+                    "FalconProjectionStopped",
+                    "FalconProjectionNoProgress",
+                    "FalconProjectionBehind",
+                    "FalconProjectionLate",
+                    "FalconReadStoreFailures",
+                ),
+                ("FalconMessagesBurnFast", "FalconMessagesBurnSteady", "FalconMessagesBurnSlow"),
+                seconds=120.0,
+            ),
+        ),
+    ),
+)
+
+
+class Plays:
+    """The cases that were asked for, some at once."""
+
+    def __init__(self, folder: Path, cases: list[Case]) -> None:
+        self._folder = folder
+        self._ending = threading.Event()
+        self._pool = ThreadPoolExecutor(_AT_ONCE)
+        self._running: dict[str, Future[list[Seen]]] = {
+            case.name: self._pool.submit(self._play, number, case) for number, case in enumerate(cases)
+        }
+
+    def _play(self, number: int, case: Case) -> list[Seen]:
+        with Stage(self._folder / str(number), case.thresholds, case.settings, self._ending) as stage:
+            with stage.chat(case.people):
+                for cause in case.causes:
+                    stage.undergo(cause)
+                stage.until_clear()
+            return stage.seen()
+
+    def seen(self, case: Case) -> list[Seen]:
+        """Waits for its end; raises what it raised."""
+        return self._running[case.name].result()
+
+    def end(self) -> None:
+        self._ending.set()
+        self._pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="module")
+def plays(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plays]:
+    """They begin with the first test that asks for one; those that were not chosen are left out."""
+    prometheus_or_skip()
+    chosen = [item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec")]
+    running = Plays(tmp_path_factory.mktemp("provoked"), [case for case in CASES if case in chosen])
+    yield running
+    running.end()
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(180)
+def test_nothing_fires_while_nothing_is_wrong(tmp_path: Path) -> None:
+    prometheus_or_skip()
+    # A moment in which this machine has other things to do is in a maximum for a minute, and one alone is nothing.
+    thresholds = dataclasses.replace(_FASTEST, max_for=timedelta(seconds=70))
+    began = time.time()
+    with Stage(tmp_path, thresholds, {}, threading.Event()) as stage:
+        looked_at = "count_over_time(falcon_build_info[10m]) >= 25"
+        stage.until(lambda: bool(stage.prometheus.query(looked_at)), 90, lambda: "25 looks at it")
+        assert stage.fired(began) == set()
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_it_is_said_when_and_for_as_long_as(case: Case, plays: Plays) -> None:
+    for seen in plays.seen(case):
+        log.info("%-28s %5.1f s %6.1f s  %s", seen.alert, seen.fired, seen.cleared, seen.cause)
+
+
+def test_every_alert_has_been_provoked() -> None:
+    provoked = {alert for case in CASES for cause in case.causes for alert in (*cause.alerts, *cause.afterwards)}
+    assert provoked == {alert.name for alert in rules.alerts(Thresholds())}

@@ -1,0 +1,522 @@
+"""The web client, in a real browser, against real processes."""
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Route, expect
+
+from tests.support.falcon import Falcon
+from tests.web.conftest import Open, Person, Screen
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
+
+
+def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.05)
+
+
+# --- two who talk -----------------------------------------------------------------------------------------------------
+
+
+def test_two_browsers_chat(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    his = screen().signs_in(ben).opens(room)
+    hers.says("Who wants tea?")
+    his.sees("Who wants tea?")
+
+    his.page.locator("article", has_text="Who wants tea?").hover()
+    his.page.get_by_role("button", name="Reply").click()
+    his.says("I do")
+    hers.sees("I do")
+    expect(hers.page.locator("article", has_text="I do").locator(".quote")).to_contain_text("Who wants tea?")
+
+    his.page.locator("#composer").press("ArrowUp")  # edits the last of one's own
+    expect(his.page.locator("#composer")).to_have_value("I do")
+    his.says("I do, please")
+    hers.sees("I do, please")
+    expect(hers.page.locator("article", has_text="I do, please")).to_contain_text("edited")
+
+    his.page.locator("article", has_text="I do, please").hover()
+    his.page.get_by_role("button", name="Delete").click()
+    his.page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(hers.page.locator("article.deleted")).to_have_text(re.compile("This message was deleted"))
+    assert anna.log_of(room) == ["Who wants tea?", ""]
+
+
+def test_counts_of_unread_and_mentions_go_up_and_down(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    other = anna.makes_room("Elsewhere", ben)
+    hers = screen().signs_in(anna).opens(other)
+    link = hers.page.locator(f'.room-list a[href="#/rooms/{room}"]')
+    ben.says(room, "One")
+    ben.says(room, f"Two, @{anna.name}", mentions=[anna.account_id])
+    expect(link.locator(".badge:not(.mention)")).to_contain_text("2 unread messages")
+    expect(link.locator(".badge.mention")).to_contain_text("1 mention")
+    expect(hers.page.locator(".room-list li a").first).to_have_attribute("href", f"#/rooms/{room}")
+    assert anna.summary(room)["unread"] == 2
+
+    link.click()
+    hers.sees("Two")
+    expect(link.locator(".badge")).to_have_count(0)
+    until(lambda: anna.summary(room)["unread"] == 0)
+    expect(hers.page.locator("article.mentions-me .at.me")).to_have_text(f"@{anna.name}")
+
+
+def test_what_is_not_looked_at_is_not_read(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    for n in range(60):
+        ben.says(room, f"Line {n}")
+    hers = screen(viewport={"width": 900, "height": 500}).signs_in(anna).opens(room)
+    hers.sees("Line 0")
+    until(lambda: anna.summary(room)["read_seq"] > 0)
+    time.sleep(0.6)
+    assert 0 < anna.summary(room)["read_seq"] < 20
+    hers.page.locator(".latest").click()
+    until(lambda: anna.summary(room)["unread"] == 0)
+
+
+# --- the network and the server ---------------------------------------------------------------------------------------
+
+
+def test_a_cut_network_loses_nothing_and_doubles_nothing(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    his = screen().signs_in(ben).opens(room)
+    hers.says("Before")
+    his.sees("Before")
+
+    his.network.set_offline(True)
+    expect(his.page.locator(".state")).to_have_attribute("data-state", "offline")
+    expect(his.page.locator(".state")).to_contain_text("offline")
+    his.says("From the tunnel, one")
+    his.says("From the tunnel, two")
+    hers.says("Meanwhile")
+    expect(his.page.locator("article.unsent.pending")).to_have_count(2)
+    expect(his.page.locator("article.unsent").first).to_contain_text("waiting for the connection")
+
+    his.network.set_offline(False)
+    his.is_connected()
+    log = ["Before", "Meanwhile", "From the tunnel, one", "From the tunnel, two"]
+    his.shows(log)
+    hers.shows(log)
+    assert anna.log_of(room) == log
+
+
+def test_what_is_not_sent_yet_outlives_a_reload(screen: Open, anna: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    hers.page.route("**/messages", lambda route: route.abort())
+    hers.says("Kept")
+    expect(hers.page.locator("article.unsent")).to_contain_text("Kept")
+    hers.page.reload()
+    expect(hers.page.locator("article.unsent")).to_contain_text("Kept")
+    hers.page.unroute("**/messages")
+    hers.shows(["Kept"])
+    assert anna.log_of(room) == ["Kept"]
+
+
+def test_an_answer_that_is_lost_makes_no_second_message(screen: Open, anna: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    lost = loses_answers(hers, then_cut=False)
+    hers.says("Once")
+    hers.shows(["Once"])
+    assert lost and anna.log_of(room) == ["Once"]
+
+
+def test_nor_does_one_that_was_lost_longer_ago_than_keys_are_known(screen: Open, anna: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    anna.says(room, "Once")  # the same as it happens, but not that one
+    hers.shows(["Once"])
+    lost = loses_answers(hers, then_cut=True)
+    hers.says("Once")
+    while not lost:
+        hers.page.wait_for_timeout(50)  # routes are only served while the page is waited for
+    hers.page.evaluate("""() => {
+        const key = Object.keys(localStorage).find(each => each.startsWith('falcon.outbox.'));
+        const entry = JSON.parse(localStorage[key]);
+        localStorage[key] = JSON.stringify({...entry, since: entry.since - 3_600_000});
+    }""")
+    hers.page.unroute("**/messages")
+    tries: list[str] = []
+    hers.page.on("request", lambda request: tries.append(request.url) if request.method == "POST" else None)
+    hers.page.reload()
+    hers.shows(["Once", "Once"])
+    assert lost and tries == []
+    assert anna.log_of(room) == ["Once", "Once"]
+
+
+def test_a_long_absence_is_read_by_page(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    for n in range(3):
+        ben.says(room, f"Line {n}")
+    hers = screen().signs_in(anna).opens(room)
+    elsewhere = ben.makes_room("New meanwhile", anna)
+    hers.shows(["Line 0", "Line 1", "Line 2"])
+    hers.network.set_offline(True)
+    expect(hers.page.locator(".state")).to_have_attribute("data-state", "offline")
+    for n in range(3, 130):
+        ben.says(room, f"Line {n}")
+    ben.call("DELETE", f"/v1/rooms/{room}/messages/1")
+    ben.call("PATCH", f"/v1/rooms/{room}/messages/2", {"text": "Line one"})
+    ben.says(elsewhere, f"@{anna.name}", mentions=[anna.account_id])
+    hers.network.set_offline(False)
+    hers.is_connected()
+    hers.shows(["This message was deleted.", "Line one", *(f"Line {n}" for n in range(2, 130))])
+    link = hers.page.locator(f'.room-list a[href="#/rooms/{elsewhere}"]')
+    expect(link.locator(".badge.mention")).to_contain_text("1 mention")
+
+
+EVENTS_OUT_OF_ORDER = """async ([mine, theirs]) => {
+  const { Chat } = await import('/web/chat.js');
+  const since = '2026-11-25T09:00:00.000Z';
+  const message = (seq, more = {}) => ({
+    room_id: 1, seq, author_id: theirs, text: `m${seq}`, posted_at: `2026-11-25T09:30:00.${100 + seq}Z`,
+    edited_at: null, deleted: false, reply_to: null, mentions: [], ...more,
+  });
+  const room = {
+    room_id: 1, kind: 'group', name: 'R', description: '', role: 'member', last_seq: 0, created_at: since,
+    read_seq: 0, unread: 0, mentions: 0, last_message: null, updated_at: since,
+  };
+  const asked = [];
+  const get = async path => {
+    asked.push(path);
+    return { messages: [3, 4, 5].map(seq => message(seq)), has_after: false };
+  };
+  const chat = new Chat({ get }, { account_id: mine, name: 'Me' });
+  chat.take('hello', { rooms: [room], truncated: false });
+  const here = chat.rooms.get(1);
+  here.loaded = true;
+  chat.take('message.posted', message(1));
+  chat.take('message.posted', message(2));
+  chat.take('message.edited', message(2, { text: 'edited', edited_at: '2026-11-25T09:31:00.000Z' }));
+  chat.take('message.posted', message(2)); // again, as it was
+  chat.take('message.deleted', message(1, { deleted: true, text: '' }));
+  chat.take('message.edited', message(1, { text: 'late', edited_at: '2026-11-25T09:32:00.000Z' }));
+  chat.take('message.posted', message(5)); // 3 and 4 are missing
+  const during = here.messages.map(m => m.seq);
+  await new Promise(done => setTimeout(done, 1200));
+  return [during, here.messages.map(m => [m.seq, m.text]), asked];
+}"""
+
+
+def test_events_twice_late_or_missing_make_one_history(screen: Open, anna: Person, ben: Person) -> None:
+    page = screen().signs_in(anna).page
+    during, after, asked = page.evaluate(EVENTS_OUT_OF_ORDER, [anna.account_id, ben.account_id])
+    assert during == [1, 2]  # nothing is shown behind a gap
+    assert after == [[1, ""], [2, "edited"], [3, "m3"], [4, "m4"], [5, "m5"]]
+    assert len(asked) == 1 and asked[0].endswith("after=2")
+
+
+IN_PIECES = """async text => {
+  const { EventParser } = await import('/web/stream.js');
+  const ways = new Set();
+  for (let size = 1; size <= text.length; size++) {
+    const parser = new EventParser();
+    const found = [];
+    for (let at = 0; at < text.length; at += size) found.push(...parser.feed(text.slice(at, at + size)));
+    ways.add(JSON.stringify(found.map(({ id, name, data }) => [id, name, data])));
+  }
+  return [...ways].map(each => JSON.parse(each));
+}"""
+
+
+def test_events_are_read_however_their_text_is_cut(screen: Open, anna: Person) -> None:
+    page = screen().signs_in(anna).page
+    text = ':\n\nid: a\nevent: x\ndata: {"n":"é"}\n\n: beat\n\nid: b\r\nevent: y\r\ndata: 2\r\n\r\nid: c\nevent: z\n'
+    assert page.evaluate(IN_PIECES, text) == [[["a", "x", '{"n":"é"}'], ["b", "y", "2"]]]
+
+
+def loses_answers(screen: Screen, *, then_cut: bool) -> list[str]:
+    """The next message is sent and nobody hears of it; ``then_cut``: what follows does not get out. What was lost."""
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if route.request.method != "POST" or (lost and not then_cut):
+            route.continue_()
+        elif lost:
+            route.abort()
+        else:
+            lost.append(route.fetch().text())
+            route.abort()
+
+    screen.page.route("**/messages", lose)
+    return lost
+
+
+def test_a_refusal_shows_with_what_can_be_done(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    his = screen().signs_in(ben).opens(room)
+    his.network.set_offline(True)
+    his.says("Too late")
+    anna.call("PUT", f"/v1/rooms/{room}/members/{ben.account_id}", {"role": "readonly"})
+    his.network.set_offline(False)
+    failed = his.page.locator("article.unsent.failed")
+    expect(failed).to_contain_text("You may read here, but not write")
+    expect(his.page.locator("#composer")).to_be_disabled()
+    anna.call("PUT", f"/v1/rooms/{room}/members/{ben.account_id}", {"role": "member"})
+    failed.get_by_role("button", name="Send again").click()
+    his.shows(["Too late"])
+
+
+def test_a_server_that_is_killed_takes_nothing_with_it(
+    screen: Open, falcon: Falcon, anna: Person, ben: Person, room: int
+) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    his = screen().signs_in(ben).opens(room)
+    for n in range(12):
+        if n == 4:
+            falcon.kill("serve")
+        (hers if n % 2 else his).says(f"Message {n}")
+    until(lambda: len(anna.log_of(room)) == 12, seconds=40)
+    log = anna.log_of(room)
+    assert sorted(log) == sorted(f"Message {n}" for n in range(12))
+    for who in (0, 1):  # each one's own in the order in which they were written
+        assert [text for text in log if int(text.split()[1]) % 2 == who] == [f"Message {n}" for n in range(who, 12, 2)]
+    hers.is_connected()
+    his.is_connected()
+    hers.shows(log)
+    his.shows(log)
+
+
+def test_a_token_that_is_revoked_ends_it(screen: Open, anna: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    (token,) = anna.call("GET", f"/v1/accounts/{anna.account_id}/tokens")["tokens"]
+    anna.call("DELETE", f"/v1/accounts/{anna.account_id}/tokens/{token['token_id']}")
+    expect(hers.page.get_by_role("alert")).to_contain_text("not valid any more")
+    assert hers.page.evaluate("sessionStorage.getItem('falcon.token')") is None
+
+
+# --- history ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def long_room(anna: Person, ben: Person, room: int) -> int:
+    """150 messages, of one line and of several, all read by Anna."""
+    for n in range(1, 151):
+        ben.says(room, f"Line {n}" + "\nand more" * (n % 4))
+    anna.call("PUT", f"/v1/rooms/{room}/read", {"seq": 150})
+    return room
+
+
+FIRST_IN_SIGHT = """() => {
+  const box = document.querySelector('.scroller').getBoundingClientRect();
+  const first = [...document.querySelectorAll('article')].find(a => a.getBoundingClientRect().bottom > box.top + 1);
+  return [Number(first.dataset.seq), first.getBoundingClientRect().top];
+}"""
+
+
+def test_older_history_comes_without_a_jump(screen: Open, anna: Person, ben: Person, long_room: int) -> None:
+    hers = screen().signs_in(anna).opens(long_room)
+    hers.sees("Line 150")
+    before = hers.page.locator("article").first.get_attribute("data-seq")
+    # In one go: where it was, the scroll that asks for more, and a new message at the other end.
+    hers.page.evaluate("document.querySelector('.scroller').scrollTop = 300")
+    where = hers.page.evaluate(FIRST_IN_SIGHT)
+    ben.says(long_room, "Something new")
+    hers.page.wait_for_function(
+        "n => Number(document.querySelector('article').dataset.seq) < n", arg=int(before or 0), timeout=15_000
+    )
+    hers.page.locator(".latest", has_text="1 new message").wait_for()
+    after = hers.page.evaluate(FIRST_IN_SIGHT)
+    assert after[0] == where[0] and abs(after[1] - where[1]) <= 1.5, (where, after)
+    assert anna.summary(long_room)["unread"] == 1  # it is there, but nobody has seen it
+
+    for _ in range(30):  # up to the beginning
+        hers.page.evaluate("document.querySelector('.scroller').scrollTop = 0")
+        if hers.page.locator(".beginning").count():
+            break
+        time.sleep(0.1)
+    hers.page.locator(".beginning").wait_for()
+    assert len(hers.texts()) == 151
+
+
+def test_a_message_has_an_address(screen: Open, anna: Person, long_room: int) -> None:
+    hers = screen().signs_in(anna).opens(long_room, 20)
+    found = hers.page.locator('article[data-seq="20"]')
+    expect(found).to_be_in_viewport()
+    expect(found).to_be_focused()
+    assert not any(text.startswith("Line 150") for text in hers.texts())
+    hers.page.locator(".latest").click()
+    hers.sees("Line 150")
+    hers.page.locator('article[data-seq="150"] a.time').click(force=True)
+    expect(hers.page).to_have_url(re.compile(rf"#/rooms/{long_room}/150$"))
+
+
+# --- rooms and members ------------------------------------------------------------------------------------------------
+
+
+def test_a_room_from_its_making_to_leaving_it(screen: Open, anna: Person, ben: Person) -> None:
+    hers = screen().signs_in(anna)
+    his = screen().signs_in(ben)
+    hers.page.get_by_role("button", name="New room").click()
+    hers.page.get_by_label("Name", exact=True).fill("Book club")
+    hers.page.get_by_role("button", name="Make the room").click()
+    expect(hers.page.get_by_role("heading", name="Book club")).to_be_visible()
+
+    hers.page.get_by_role("button", name="Members").click()
+    hers.page.get_by_role("button", name="Add a member").click()
+    hers.page.get_by_label("Account number").fill("999999999")
+    hers.page.get_by_role("dialog").get_by_role("button", name="Add a member").click()
+    expect(hers.page.get_by_role("dialog").get_by_role("alert")).to_have_text("There is no such account.")
+    hers.page.get_by_label("Account number").fill(str(ben.account_id))
+    hers.page.get_by_role("dialog").get_by_role("button", name="Add a member").click()
+    expect(hers.page.locator(".member-list")).to_contain_text(ben.name)
+
+    his.page.get_by_role("link", name="Book club").click()
+    hers.says("Chapter one?")
+    his.sees("Chapter one?")
+    his.page.get_by_role("button", name="Members").click()
+    his.page.get_by_role("button", name=f"Write to {anna.name}").click()
+    expect(his.page.get_by_role("heading", name=anna.name)).to_be_visible()
+    his.says("Just between us")
+    expect(hers.page.get_by_role("link", name=ben.name)).to_contain_text("Just between us")
+
+    his.page.get_by_role("link", name="Book club").click()
+    his.page.get_by_role("button", name="Members").click()
+    his.page.get_by_role("button", name="Leave the room").click()
+    his.page.get_by_role("dialog").get_by_role("button", name="Leave the room").click()
+    expect(his.page.get_by_role("link", name="Book club")).to_have_count(0)
+    expect(hers.page.locator(".member-list")).not_to_contain_text(ben.name)
+
+
+# --- hands and eyes ---------------------------------------------------------------------------------------------------
+
+
+def test_the_keyboard_is_enough(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    ben.says(room, "Hello")
+    page = screen().page
+    page.goto(f"{anna.url}/")
+    expect(page.get_by_label("Token", exact=True)).to_be_focused()
+    page.keyboard.type(anna.token)
+    page.keyboard.press("Enter")
+    link = page.locator(f'.room-list a[href="#/rooms/{room}"]')
+    link.wait_for()
+
+    def tab_to(css: str, key: str = "Tab") -> None:
+        for _ in range(20):
+            if page.evaluate("css => document.activeElement.matches(css)", css):
+                return
+            page.keyboard.press(key)
+        raise AssertionError(f"{css} cannot be reached")
+
+    tab_to(".room-list a")
+    page.keyboard.press("Enter")
+    expect(page.locator("#composer")).to_be_focused()
+    page.keyboard.type(f"@{ben.name[:3]}")
+    expect(page.get_by_role("option", name=ben.name)).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Enter")
+    page.keyboard.type("hello")
+    page.keyboard.press("Enter")
+    page.locator("article[data-seq]", has_text=f"@{ben.name} hello").wait_for()
+    assert ben.summary(room)["mentions"] == 1
+
+    tab_to("article", "Shift+Tab")
+    page.keyboard.press("Home")
+    expect(page.locator("article").first).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("e")
+    expect(page.locator("#composer")).to_be_focused()
+    page.keyboard.press("End")
+    page.keyboard.type("!")
+    page.keyboard.press("Enter")
+    page.locator("article", has_text="hello!").wait_for()
+    tab_to("article", "Shift+Tab")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Enter")  # the question's answer has the focus
+    page.locator("article.deleted").wait_for()
+
+
+def test_text_is_never_html(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    text = (
+        "<img src=x onerror=\"document.title='gone'\"><b>bold</b> &amp; <script>alert(1)</script> javascript:alert(1)"
+    )
+    ben.says(room, text)
+    named = ben.makes_room("<i>Room</i>", anna)
+    hers = screen().signs_in(anna).opens(room)
+    hers.sees("<b>bold</b>")
+    assert hers.texts() == [text]
+    assert hers.page.locator("article .text *").count() == 0
+    expect(hers.page.locator(f'.room-list a[href="#/rooms/{named}"] .name')).to_have_text("<i>Room</i>")
+
+
+def test_new_messages_are_said_to_those_who_listen(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    expect(hers.page.locator("h2", has_text="Tea kitchen")).to_be_visible()
+    ben.says(room, "Ding")
+    expect(hers.page.locator("#announcer[aria-live=polite]")).to_contain_text(f"{ben.name}: Ding")
+
+
+def test_it_speaks_japanese(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    ben.says(room, "お茶にしませんか")
+    hers = screen(locale="ja-JP").signs_in(anna).opens(room)
+    page = hers.page
+    assert page.evaluate("document.documentElement.lang") == "ja"
+    hers.sees("お茶にしませんか")
+    expect(page.locator(".state")).to_contain_text("接続中")
+    # The Enter that ends a conversion is not the one that sends.
+    composer = page.locator("#composer")
+    composer.fill("はい")
+    composer.dispatch_event("keydown", {"key": "Enter", "keyCode": 229, "isComposing": True})
+    expect(composer).to_have_value("はい")
+    composer.press("Enter")
+    hers.sees("はい")
+
+    page.get_by_label("言語").select_option("en")
+    expect(page.locator(".state")).to_contain_text("Connected")
+    hers.sees("はい")
+    page.reload()
+    hers.is_connected()
+    assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_a_phone_shows_one_thing_at_a_time(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    ben.says(room, "A " * 300 + "https://example.org/" + "long" * 60)
+    phone = screen(viewport={"width": 360, "height": 640}, is_mobile=True, has_touch=True).signs_in(anna)
+    page = phone.page
+
+    def shows_only(part: str) -> None:
+        for css in ("nav.rooms", "main", "aside.members"):
+            expect(page.locator(css)).to_be_visible(visible=css == part)
+        assert page.evaluate("document.documentElement.scrollWidth <= 360")
+
+    shows_only("nav.rooms")
+    page.get_by_role("link", name="Tea kitchen").tap()
+    phone.sees("https://example.org")
+    shows_only("main")
+    page.get_by_role("button", name="Members").tap()
+    shows_only("aside.members")
+    page.get_by_role("button", name="Close").tap()
+    page.get_by_role("link", name="Rooms").tap()
+    shows_only("nav.rooms")
+
+
+# --- signing in, and the files ----------------------------------------------------------------------------------------
+
+
+def test_a_token_in_the_address_goes_from_there_and_signs_nobody_in(screen: Open, anna: Person, ben: Person) -> None:
+    hers = screen()
+    page = hers.page
+    page.goto(f"{anna.url}/#token={anna.token}")
+    page.get_by_role("button", name=f"Continue as {anna.name}").wait_for()
+    assert anna.token not in page.url
+    assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
+    page.get_by_label("Stay signed in").check()
+    page.get_by_role("button", name=f"Continue as {anna.name}").click()
+    hers.is_connected()
+    assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 1]
+    # A link with somebody else's token asks first, and changes nothing until it is answered.
+    page.goto(f"{anna.url}/#token={ben.token}")
+    page.get_by_role("button", name=f"Continue as {ben.name}").wait_for()
+    page.reload()
+    hers.is_connected()
+    expect(page.locator(".account")).to_contain_text(anna.name)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token", exact=True)).to_be_visible()
+    assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
+
+
+def test_a_wrong_token_is_said_to_be_wrong(screen: Open, anna: Person) -> None:
+    page = screen().page
+    page.goto(f"{anna.url}/")
+    page.get_by_label("Token", exact=True).fill("falcon_1_nothing")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("not valid")
