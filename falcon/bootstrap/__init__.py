@@ -6,13 +6,13 @@ What is the same wherever Falcon runs is here; ``embedded`` puts it together on 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Protocol
 
 import msgspec
 
 from falcon.domain.commands import CreateAccount
-from falcon.http import rooms, tokens
+from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
 from falcon.http.streaming import StoreLookups, Streams
 from falcon.journal.ports import Wake
@@ -90,7 +90,7 @@ async def start_gateway(
 
 def start_streams(settings: Settings, edge: Edge, tail: Tail) -> Streams:
     """The edge's, on the running event loop; to be stopped with it."""
-    lookups = StoreLookups(edge.store, partial(rooms.name_for, edge))
+    lookups = StoreLookups(edge)
     feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
     edge.streams = Streams(edge, feed, lookups, settings.streams_max, settings.stream_buffer)
     edge.nudge = feed.nudge

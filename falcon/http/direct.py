@@ -6,6 +6,7 @@ to be had, the caller takes ASGI's way, which waits.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.types import Send
@@ -26,9 +27,16 @@ class DirectWriter:
         return not self._paused(self._owner)
 
 
+def owner_of(send: Send) -> Any:
+    """Of a ``send`` of the server's, also behind a layer that only wraps it; None for any other."""
+    while isinstance(send, partial) and "send" in send.keywords:
+        send = send.keywords["send"]
+    return getattr(send, "__self__", None)
+
+
 def under_http(send: Send) -> DirectWriter | None:
     """Of an answer that has begun, and is chunked."""
-    owner = getattr(send, "__self__", None)
+    owner = owner_of(send)
     if all(hasattr(owner, name) for name in ("transport", "flow", "disconnected", "chunked_encoding")):
         return DirectWriter(owner, _http_is_paused)
     return None
@@ -36,7 +44,7 @@ def under_http(send: Send) -> DirectWriter | None:
 
 def under_websocket(send: Send) -> DirectWriter | None:
     """Of one that was accepted."""
-    owner = getattr(send, "__self__", None)
+    owner = owner_of(send)
     if all(hasattr(owner, name) for name in ("transport", "writable", "close_sent", "conn")):
         return DirectWriter(owner, _websocket_is_paused)
     return None

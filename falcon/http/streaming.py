@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -11,23 +13,26 @@ import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive, Scope, Send
 
-from falcon.domain.ids import AccountId, RoomId, Seq, partition_of
+from falcon.domain.commands import Role
+from falcon.domain.events import ReadMoved
+from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.http import tokens
-from falcon.http.direct import DirectWriter, chunk, text_message, under_http, under_websocket
+from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid, room_not_found
 from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
+from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
-from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import tokens as resume_tokens
 from falcon.streams.delivery import RoomInfo
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Bye, Frame, ReadMark, Reason, Room, encode
 from falcon.streams.opening import Beginning, NotReached, Standing
 from falcon.streams.subscription import Subscription
-from falcon.streams.tail import WrongPlace
+from falcon.streams.tail import Raw, WrongPlace
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -40,6 +45,8 @@ _ROOMS_OF_MAX: Final = 10_000
 _PAGE: Final = 500
 _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
+_APPLIED_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.02
 _LOST_SECONDS: Final = 0.05
 _SPREAD_MILLIS: Final = 5_000  # over which those who are sent away come back
 _RETRY_MILLIS: Final = 1_000
@@ -120,8 +127,12 @@ class Streams:
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
         only = None if query.rooms is None else _room_ids(query.rooms)
         token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
+        hold = ExitStack()
+        hold.enter_context(self._feed.held())
         try:
-            return await self._prepare(account_id, token_hash, only, token)
+            opening = await self._prepare(account_id, token_hash, only, token)
+            opening.release = hold.pop_all().close
+            return opening
         except resume_tokens.WrongToken as error:
             raise Problem(400, "malformed", f"{_MALFORMED} ({error})") from error
         except WrongPlace as error:
@@ -129,6 +140,8 @@ class Streams:
         except (JournalUnavailable, NotReached) as error:
             log.warning("a stream cannot begin: %s", error)
             raise Problem(503, "unavailable", "The log cannot be read now.", retry_after=1) from error
+        finally:
+            hold.close()
 
     async def _caller(self, headers: dict[bytes, bytes], ticket: str | None) -> tuple[AccountId, str]:
         if ticket is None or b"authorization" in headers:
@@ -144,7 +157,9 @@ class Streams:
     ) -> "_Opening":
         edge, feed = self._edge, self._feed
         offsets = None if token is None else resume_tokens.decode(feed.log_name, token)
-        applied = await edge.store.applied_everywhere(feed.partitions)
+        applied = await self._applied(offsets or {})
+        if await edge.store.bearer(account_id, token_hash) is None:  # behind which a revocation would be heard of
+            raise Problem(401, "unauthenticated", "The token has been revoked.")
         rows = await self._rows(account_id, only, all_of_them=offsets is None)
         partitions = set(range(feed.partitions))
         if only is not None:
@@ -154,8 +169,7 @@ class Streams:
         standings = [Standing(_info(row.room), row.role) for row in rows]
         if offsets is not None:
             # A lane that the token does not name had nothing in it for the account then.
-            since = {lane: min(offsets.get(lane, offset), offset) for lane, offset in now.items()}
-            positions = {**positions, **await feed.positions({n: o for n, o in since.items() if o < now[n]})}
+            since = {lane: offsets.get(lane, offset) for lane, offset in now.items()}
             beginning = Beginning(feed, self._lookups, since, standings)
             if sum(now[lane] - since[lane] for lane in now) <= feed.remembered:
                 await beginning.prepare(positions)
@@ -163,10 +177,10 @@ class Streams:
                 for room_id in (only or frozenset()) - beginning.rooms.keys() - beginning.seen_since:
                     raise room_not_found(room_id)
                 return _Opening(self, account_id, token_hash, only, beginning, "replay")
-            positions = {feed.lane_of(partition): applied[partition] for partition in partitions}
             rows = await self._rows(account_id, only, all_of_them=True)
         beginning = Beginning(feed, self._lookups, now, standings)
         await beginning.prepare(positions)
+        await beginning.look_back(account_id)
         if offsets is not None:
             last = [{"room_id": row.room.room_id, "last_seq": row.room.last_seq} for row in rows]
             return _Opening(self, account_id, token_hash, only, beginning, "catch_up", encode({"rooms": last}))
@@ -177,6 +191,23 @@ class Streams:
             "truncated": len(rows) > len(shown),
         }
         return _Opening(self, account_id, token_hash, only, beginning, "hello", encode(hello))
+
+    async def _applied(self, offsets: Mapping[int, int]) -> Mapping[Partition, Position]:
+        """Where the tables stand, once they show what the token has shown. Raises Problem 503."""
+        until = time.monotonic() + _APPLIED_SECONDS
+        while True:
+            applied = await self._edge.store.applied_everywhere(self._feed.partitions)
+            behind = [p for p, at in applied.items() if at.offset < offsets.get(self._feed.lane_of(p), 0)]
+            if not behind or await self._are_beyond(offsets):
+                return applied
+            if time.monotonic() > until:
+                raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _are_beyond(self, offsets: Mapping[int, int]) -> bool:
+        """The log does not go as far as these: it will be refused where that is found out."""
+        ends = await self._feed.ends(offsets)
+        return any(offset > ends[lane] for lane, offset in offsets.items())
 
     async def _rows(
         self, account_id: AccountId, only: frozenset[RoomId] | None, *, all_of_them: bool
@@ -191,13 +222,19 @@ class Streams:
                         raise room_not_found(room_id)
             return [row for row in found if row is not None]
         rows: list[RoomSummaryRow] = []
+        known: set[RoomId] = set()
         cursor: RoomCursor | None = None
         while len(rows) < _ROOMS_OF_MAX:
             page = await store.rooms_of(account_id, cursor, _PAGE)
-            rows += page
-            if len(page) < _PAGE:
+            new = [row for row in page if row.room.room_id not in known]
+            known |= {row.room.room_id for row in new}
+            rows += new
+            if len(page) == _PAGE:
+                cursor = RoomCursor(page[-1].room.updated_at, page[-1].room.room_id)
+            elif cursor is None or not new:
                 break
-            cursor = RoomCursor(page[-1].room.updated_at, page[-1].room.room_id)
+            else:  # a room may have moved up meanwhile, past where it was looked for
+                cursor = None
         return rows
 
     async def _row(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
@@ -217,6 +254,7 @@ class Streams:
     ) -> None:
         """Until the connection is gone, or has been ended."""
         subscription = Subscription(opening.account_id, opening.token_hash, opening.only, sink, self._buffer_bytes)
+        subscription.id = opening.id
         self._open[transport] += 1
         self._serving.add(subscription)
         if self._draining:  # it was opened in time, but it began too late
@@ -244,8 +282,14 @@ class Streams:
             await sink.say_bye(*sink.ended.result())
 
 
+def _nothing() -> None:
+    """Nothing is held."""
+
+
 class _Opening:
-    """A stream that may begin. ``start``: replay, or the name of its first event with its ``data``."""
+    """A stream that may begin, which must be released in the end.
+
+    ``start``: replay, or the name of its first event with its ``data``."""
 
     def __init__(
         self,
@@ -262,13 +306,15 @@ class _Opening:
         self.token_hash = token_hash
         self.only = only
         self.start = start
+        self.id = beginning.id
+        self.release: Callable[[], None] = _nothing
         self._beginning = beginning
         self._data = data
 
     async def begin(self, subscription: Subscription) -> None:
+        """Show what it begins with, and what came behind that, until the feed goes on with it."""
         rooms = self._beginning.rooms
         subscription.rooms = {room_id: role for room_id, role in rooms.items() if subscription.wants(room_id)}
-        subscription.id = self._beginning.id
         if self.start != "replay":
             self._beginning.show_state(subscription, self.start, self._data)
         await self._beginning.run(subscription, replay=self.start == "replay")
@@ -287,34 +333,44 @@ def _room_ids(text: str) -> frozenset[RoomId]:
 
 
 def _info(row: RoomRow) -> RoomInfo:
-    return RoomInfo(row.room_id, row.kind, row.name, row.description, row.created_at, row.last_seq)
+    peers = row.peers or ()
+    return RoomInfo(row.room_id, row.kind, row.name, row.description, row.created_at, row.last_seq, peers)
 
 
 class StoreLookups:
     """From the read tables, which may be a little behind the stream, or ahead of it."""
 
-    def __init__(self, store: ReadStore, name_for: "Callable[[AccountId, RoomRow], Awaitable[str]]") -> None:
-        self._store = store
-        self._name_for = name_for
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._store = edge.store
 
-    async def room(self, room_id: RoomId, account_id: AccountId) -> bytes | None:
-        access = await self._store.access(room_id, account_id)
-        row = await self._store.room(room_id)
-        if access is None or row is None:
+    async def shown(self, room: RoomInfo | None, raw: Raw, account_id: AccountId, role: Role) -> bytes | None:
+        if room is None:
+            try:
+                await self._edge.readable(raw.partition, raw.at.offset, _APPLIED_SECONDS)
+            except Problem as error:
+                raise ReadStoreUnavailable(error.detail) from error
+            room = await self.info(raw.key)
+        if room is None:
             return None
-        name = await self._name_for(account_id, row)
-        return encode(Room(room_id, row.kind, name, row.description, access.role, row.last_seq, row.created_at))
+        name = room.name
+        if room.peers:
+            peer = await self._store.account(next(peer for peer in room.peers if peer != account_id))
+            name = "" if peer is None else peer.name
+        return encode(Room(room.room_id, room.kind, name, room.description, role, room.last_seq, room.created_at))
 
     async def info(self, room_id: RoomId) -> RoomInfo | None:
         row = await self._store.room(room_id)
         return None if row is None else _info(row)
 
-    async def read_mark(self, room_id: RoomId, account_id: AccountId, read_seq: Seq) -> bytes | None:
-        access = await self._store.access(room_id, account_id)
-        if access is None:
-            return None
-        mentions = await self._store.mentions(account_id, room_id, read_seq, access.last_seq)
-        return encode(ReadMark(room_id, read_seq, max(0, access.last_seq - read_seq), mentions))
+    async def read_mark(self, room: RoomInfo | None, moved: ReadMoved) -> bytes | None:
+        """Its mentions are as the tables have them, which may be a moment behind."""
+        room_id, account_id, read_seq = moved.room_id, moved.account_id, moved.read_seq
+        if room is None:
+            room = await self.info(room_id)
+        last_seq = read_seq if room is None else room.last_seq
+        mentions = await self._store.mentions(account_id, room_id, read_seq, last_seq)
+        return encode(ReadMark(room_id, read_seq, max(0, last_seq - read_seq), mentions))
 
 
 # --- connections ------------------------------------------------------------------------------------------------------
@@ -384,6 +440,9 @@ class _Sink:
             awaited = sending.send(None)
         except StopIteration:
             return True
+        except Exception as error:  # it is gone, and whoever serves it hears of that; nobody else may suffer from it
+            log.debug("a connection is lost: %r", error)
+            return False
         self._waiting = asyncio.get_running_loop().create_task(_finish(sending, awaited))
         self._waiting.add_done_callback(lambda done: self._finished(done, sent))
         return False
@@ -423,7 +482,7 @@ class _Begun:
 
 def _abort(send: Send) -> None:
     """ASGI has no way to cut a connection whose other end reads nothing."""
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    transport = getattr(owner_of(send), "transport", None)
     if transport is not None:
         transport.abort()
 
@@ -481,8 +540,12 @@ class SseAnswer:
         self._opening = opening
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
-        await self._opening.serve("sse", _SseSink(send, under_http(send)), _disconnected(receive, "http.disconnect"))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": _EVENT_STREAM})
+            sink = _SseSink(send, under_http(send))
+            await self._opening.serve("sse", sink, _disconnected(receive, "http.disconnect"))
+        finally:
+            self._opening.release()
 
 
 async def stream(edge: Edge, request: Request) -> SseAnswer:
@@ -502,10 +565,12 @@ async def stream_websocket(edge: Edge, scope: Scope, receive: Receive, send: Sen
             Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1), scope, receive, send
         )
         return
-    await send({"type": "websocket.accept"})
-    await opening.serve(
-        "websocket", _WebSocketSink(send, under_websocket(send)), _disconnected(receive, "websocket.disconnect")
-    )
+    try:
+        await send({"type": "websocket.accept"})
+        sink = _WebSocketSink(send, under_websocket(send))
+        await opening.serve("websocket", sink, _disconnected(receive, "websocket.disconnect"))
+    finally:
+        opening.release()
 
 
 async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) -> None:

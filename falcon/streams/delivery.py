@@ -1,11 +1,12 @@
 """Who sees what of an event. It follows the log alone: one who is removed sees that, and nothing after it."""
 
 from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from typing import Final, Protocol
 
 import msgspec
 
-from falcon.domain.commands import RoomKind
+from falcon.domain.commands import Role, RoomKind
 from falcon.domain.events import (
     Event,
     MemberChanged,
@@ -24,6 +25,7 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.streams.frames import Frame, Member, Room, encode
 from falcon.streams.subscription import Subscription
+from falcon.streams.tail import Raw
 
 # A message whose text is not to be shown again, since it has been deleted meanwhile.
 Withheld = Collection[tuple[RoomId, Seq]]
@@ -45,6 +47,7 @@ class RoomInfo(msgspec.Struct):
     description: str
     created_at: str
     last_seq: Seq = 0
+    peers: tuple[AccountId, ...] = ()
 
     def follow(self, event: Event) -> None:
         if isinstance(event, MessagePosted):
@@ -56,13 +59,17 @@ class RoomInfo(msgspec.Struct):
 class Lookups(Protocol):
     """What has to be asked for; it may take a moment."""
 
-    async def room(self, room_id: RoomId, account_id: AccountId) -> bytes | None:
-        """As the account sees it; None for one who is no member any more."""
+    async def shown(self, room: RoomInfo | None, raw: Raw, account_id: AccountId, role: Role) -> bytes | None:
+        """The room as the account sees it, behind the record; None where nobody knows any more what it was like.
+
+        Without ``room`` it is looked up. Raises ReadStoreUnavailable where the tables have not got so far.
+        """
 
     async def info(self, room_id: RoomId) -> RoomInfo | None:
         """Raises ReadStoreUnavailable."""
 
-    async def read_mark(self, room_id: RoomId, account_id: AccountId, read_seq: Seq) -> bytes | None: ...
+    async def read_mark(self, room: RoomInfo | None, moved: ReadMoved) -> bytes | None:
+        """With what is left to read behind it."""
 
 
 class Index(Protocol):
@@ -79,6 +86,7 @@ class Delivery:
     def __init__(
         self,
         id: Callable[[], str],
+        raw: Raw,
         event: Event,
         info: RoomInfo | None,
         lookups: Lookups,
@@ -87,6 +95,7 @@ class Delivery:
     ) -> None:
         self._make_id = id
         self._id: str | None = None
+        self._raw = raw
         self._event = event
         self._info = info
         self._lookups = lookups
@@ -105,11 +114,10 @@ class Delivery:
         match self._event:
             case MessagePosted() | MessageEdited() | MessageDeleted():
                 self._message(subscription, self._event)
-            case ReadMoved(room_id=room_id, account_id=account_id, read_seq=read_seq):
+            case ReadMoved(room_id=room_id, account_id=account_id) as moved:
                 if account_id == subscription.account_id and room_id in subscription.rooms:
-                    subscription.push_later(
-                        self.id, "read.moved", lambda: self._lookups.read_mark(room_id, account_id, read_seq)
-                    )
+                    info = None if self._info is None else copy(self._info)
+                    subscription.push_later(self.id, "read.moved", lambda: self._lookups.read_mark(info, moved))
             case RoomCreated():
                 self._created(subscription, self._event)
             case RoomChanged():
@@ -176,8 +184,8 @@ class Delivery:
         if name == "room.deleted" and info is None:
             info = RoomInfo(room_id, "group", "", "", _LONG_AGO)  # it cannot be looked up any more
         if info is None or (info.kind == "direct" and name != "room.deleted"):
-            account_id = subscription.account_id
-            subscription.push_later(self.id, name, lambda: self._lookups.room(room_id, account_id))
+            known, account_id = None if info is None else copy(info), subscription.account_id
+            subscription.push_later(self.id, name, lambda: self._lookups.shown(known, self._raw, account_id, role))
             return
         room = Room(room_id, info.kind, info.name, info.description, role, info.last_seq, info.created_at)
         subscription.push(self._frame(role, name, lambda: encode(room)))

@@ -6,7 +6,8 @@ import logging
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
@@ -37,6 +38,10 @@ log = logging.getLogger("falcon.streams")
 
 _READ: Final = 1_000
 _RETRY_SECONDS: Final = 0.2
+_TURN_BYTES: Final = 8 << 10
+_TURNS_MAX: Final = 20
+_KEPT_BYTES_MAX: Final = 128 << 20  # of all lanes together
+_RAW_BYTES: Final = 300  # about, beside its data
 # What concerns accounts rather than a room that somebody listens to: it is decoded whoever is here.
 _CONCERNS_ACCOUNTS: Final = re.compile(rb'\{"type":"(?:room-created|member-joined|token-revoked)"')
 
@@ -61,6 +66,7 @@ class Feed:
         self._rooms: dict[RoomId, set[Subscription]] = {}
         self._accounts: dict[AccountId, set[Subscription]] = {}
         self._infos: dict[RoomId, RoomInfo] = {}
+        self._beginnings = 0
         self._learning: set[asyncio.Task[None]] = set()
         self._moved = asyncio.Condition()
         self._followed = asyncio.Event()
@@ -86,6 +92,16 @@ class Feed:
     def lane_of(self, partition: Partition) -> int:
         return self._tail.lane(partition)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The lanes that are read stay so within the block, whoever leaves meanwhile: somebody is about to come."""
+        self._beginnings += 1
+        try:
+            yield
+        finally:
+            self._beginnings -= 1
+            self._stop_if_alone()
+
     def follow(self, starts: Mapping[int, Position]) -> None:
         """Read these lanes from now on, those that are not read yet from these positions."""
         for lane, position in starts.items():
@@ -96,10 +112,6 @@ class Feed:
             self._read_at = time.monotonic()
         self._followed.set()
         self._tail.nudge()
-
-    async def positions(self, offsets: Mapping[int, int]) -> dict[int, Position]:
-        """Where a reader stands at what a token says. Raises WrongPlace, JournalUnavailable."""
-        return {lane: await self._tail.position(lane, offset) for lane, offset in offsets.items()}
 
     async def reach(self, ends: Mapping[int, int]) -> None:
         """Until every one of these lanes has been read that far."""
@@ -120,11 +132,13 @@ class Feed:
         known = self._lanes[lane]
         return known.since(offset, limit) if offset >= known.begins else None
 
-    async def read_again(self, lane: int, offset: int, limit: int) -> tuple[list[Raw], int]:
-        """What is not remembered any more; and where it ends. Raises WrongPlace, JournalUnavailable."""
-        position = await self._tail.position(lane, offset)
-        found, after = await self._tail.read_again(lane, position, self._lanes[lane].begins, limit)
-        return found, after.offset
+    async def again(self, lane: int, offset: int) -> Position:
+        """Where to begin to read what is not remembered any more. Raises WrongPlace, JournalUnavailable."""
+        return await self._tail.position(lane, offset)
+
+    async def read_again(self, lane: int, position: Position, limit: int) -> tuple[list[Raw], Position]:
+        """From there to what is remembered. Raises JournalUnavailable."""
+        return await self._tail.read_again(lane, position, self._lanes[lane].begins, limit)
 
     # --- those who listen ---------------------------------------------------------------------------------------------
 
@@ -143,8 +157,7 @@ class Feed:
         here.discard(subscription)
         if not here:
             self._accounts.pop(subscription.account_id, None)
-        if not self._accounts:
-            self._stop_following()
+        self._stop_if_alone()
 
     def everybody(self) -> list[Subscription]:
         return [subscription for here in self._accounts.values() for subscription in here]
@@ -177,8 +190,10 @@ class Feed:
         """Where everything that has been read ends."""
         return self._token.text()
 
-    def _stop_following(self) -> None:
+    def _stop_if_alone(self) -> None:
         """Nobody listens, so nothing needs to be read."""
+        if self._accounts or self._beginnings:
+            return
         self._lanes.clear()
         self._token = tokens.Token(self.log_name, {})
         self._followed.clear()
@@ -205,28 +220,36 @@ class Feed:
         lanes = dict(self._lanes)
         if not lanes:
             return
+        passed_on = 0
         raws, after = await self._tail.read({lane: known.position for lane, known in lanes.items()}, _READ)
         for raw in raws:
             known = lanes[raw.lane]
-            if self._lanes.get(raw.lane) is known:  # else nobody has wanted it since, or somebody began anew meanwhile
-                self._token.move(raw.lane, raw.at.offset + 1)
-                self._pass_on(raw)
-                known.keep(raw, self.remembered)
+            if self._lanes.get(raw.lane) is not known:
+                continue  # nobody has wanted it since, or somebody began anew meanwhile
+            # First: whatever happens to whom it is passed on to, it is not passed on again.
+            known.keep(raw, self.remembered, _KEPT_BYTES_MAX // len(lanes))
+            self._token.move(raw.lane, raw.at.offset + 1)
+            passed_on += self._pass_on(raw)
+            audience = self._rooms.get(raw.key, ())
+            if passed_on > _TURN_BYTES or _is_crowded(audience):
+                passed_on = 0
+                await _take_turns(audience)
         for lane, position in after.items():
             lanes[lane].position = position
         async with self._moved:
             self._moved.notify_all()
 
-    def _pass_on(self, raw: Raw) -> None:
+    def _pass_on(self, raw: Raw) -> int:
+        """To whom it may concern; how many bytes of it each of them was sent."""
         here = self._rooms.get(raw.key)
         if here is None and raw.key not in self._accounts and _CONCERNS_ACCOUNTS.match(raw.data) is None:
             _unwanted.inc()
-            return
+            return 0
         try:
             envelope = decoded(raw)
         except Undecodable as error:
             log.error("streams pass over an event: %s", error)
-            return
+            return 0
         event = envelope.event
         info = self._infos.get(raw.key)
         if info is None and isinstance(event, RoomCreated):
@@ -236,18 +259,19 @@ class Feed:
         audience = self._audience(event, here)
         if not audience:
             _unwanted.inc()
-            return
-        if info is not None and raw.key not in self._infos:
-            self._infos[raw.key] = info
+            return 0
         _wanted.inc()
-        delivery = Delivery(self.token, event, info, self._lookups, self)
+        delivery = Delivery(self.token, raw, event, info, self._lookups, self)
         if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
             delivery.to_everybody(audience, event.message)
         else:
             for subscription in audience:
                 delivery.to(subscription)
         metrics.stream_deliveries.inc(len(audience))
+        if info is not None and raw.key in self._rooms:
+            self._infos.setdefault(raw.key, info)
         _pushed.observe(max(0.0, time.time() - envelope.at / 1000), len(audience))
+        return len(raw.data)
 
     def _audience(self, event: Event, here: set[Subscription] | None) -> list[Subscription]:
         """Those in the room, and those whose account it is about."""
@@ -273,12 +297,14 @@ class _Lane:
         self.position = position
         self.begins = position.offset
         self._kept: deque[Raw] = deque()
+        self._bytes = 0
 
-    def keep(self, raw: Raw, most: int) -> None:
+    def keep(self, raw: Raw, most: int, most_bytes: int) -> None:
         self.position = Position(raw.at.offset + 1, raw.at.epoch, raw.at.n + 1)
         self._kept.append(raw)
-        if len(self._kept) > most:
-            self._kept.popleft()
+        self._bytes += len(raw.data) + _RAW_BYTES
+        while len(self._kept) > 1 and (len(self._kept) > most or self._bytes > most_bytes):
+            self._bytes -= len(self._kept.popleft().data) + _RAW_BYTES
             self.begins = self._kept[0].at.offset
 
     def since(self, offset: int, limit: int) -> list[Raw]:
@@ -292,10 +318,26 @@ class _Lane:
         return list(islice(self._kept, first, first + limit))
 
 
+async def _take_turns(audience: Collection[Subscription]) -> None:
+    """So that connections can take what they were given: who has had no time is not slow.
+
+    A few turns of the loop and no more, since the others must not wait for one that is.
+    """
+    for _ in range(_TURNS_MAX):
+        await asyncio.sleep(0)
+        if not _is_crowded(audience):
+            return
+
+
+def _is_crowded(audience: Collection[Subscription]) -> bool:
+    return any(subscription.queued * 2 > subscription.bound for subscription in audience)
+
+
 def decoded(raw: Raw) -> Envelope:
     """Raises Undecodable."""
     return codec.decode(raw.data, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n).envelope
 
 
 def info_of(event: RoomCreated) -> RoomInfo:
-    return RoomInfo(event.room_id, event.kind, event.name, event.description, event.created_at)
+    peers = tuple(member.account_id for member in event.members) if event.kind == "direct" else ()
+    return RoomInfo(event.room_id, event.kind, event.name, event.description, event.created_at, 0, peers)

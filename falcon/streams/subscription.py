@@ -11,6 +11,7 @@ from falcon.streams.frames import Frame, Reason
 from falcon.telemetry import metrics
 
 _BOUND_BYTES: Final = 256 << 10
+_LATER_BYTES: Final = 500  # about as many as what is looked up will have
 
 
 class Sink(Protocol):
@@ -88,9 +89,7 @@ class Subscription:
             self._busy = not self._sink.send(frame, self._sent)
         else:
             self._queue.append(frame)
-            self._queued += len(frame)
-            if self._queued > self.bound:
-                self.end("slow")
+            self._count(len(frame))
 
     def push_later(self, id: str, name: str, make: Callable[[], Awaitable[bytes | None]]) -> None:
         """A frame whose data has yet to be looked up; what comes after it waits. None for nothing to tell."""
@@ -99,6 +98,7 @@ class Subscription:
         later = _Later(id, name, make)
         if self._busy:
             self._queue.append(later)
+            self._count(len(later))
         else:
             self._look_up(later)
 
@@ -125,9 +125,14 @@ class Subscription:
         """The connection has gone."""
         self.open = False
         self._queue.clear()
+        self._queued = 0
         if self._later is not None:
             self._later.cancel()
         self._wake()
+
+    @property
+    def busy(self) -> bool:
+        return self._busy
 
     @property
     def queued(self) -> int:
@@ -138,13 +143,18 @@ class Subscription:
         self._busy = False
         while self._queue and not self._busy:
             following = self._queue.popleft()
+            self._queued -= len(following)
             if isinstance(following, _Later):
                 self._look_up(following)
             else:
-                self._queued -= len(following)
                 self.push(following)
         if not self._busy:
             self._wake()
+
+    def _count(self, size: int) -> None:
+        self._queued += size
+        if self._queued > self.bound:
+            self.end("slow")
 
     def _look_up(self, later: "_Later") -> None:
         self._busy = True
@@ -175,3 +185,6 @@ class _Later:
         self.id = id
         self.name = name
         self.make = make
+
+    def __len__(self) -> int:
+        return _LATER_BYTES

@@ -4,7 +4,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import pytest
 from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
@@ -170,9 +169,6 @@ def test_what_is_told_again_is_what_was_told_live(
     compared(falcon, history, cut, at, looked_up=False)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="in a replay rooms and read marks are as the tables have them now, or passed over"
-)
 @RELAXED
 @given(histories, st.integers(0, 14), st.integers(0, 50))
 @example([*TALKED, ("leave", 0, 2), ("rename", 0, 0), ("rename", 0, 0)], 2, 0)

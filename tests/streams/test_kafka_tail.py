@@ -10,6 +10,8 @@ from aiokafka import AIOKafkaConsumer
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.tail import KafkaTail
+from falcon.domain.commands import Role
+from falcon.domain.events import ReadMoved
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Outcome
 from falcon.streams.delivery import RoomInfo
@@ -41,9 +43,6 @@ class TestKafkaTail(TailContract):
         yield made
         made.close()
 
-    @pytest.mark.xfail(
-        strict=True, reason="a void record's own claim is believed: what the epoch really is it cannot say"
-    )
     def test_from_behind_a_void_record_the_rest_is_read_or_nothing(
         self, log: TailedLog, ann: Writer, follow: Any
     ) -> None:
@@ -61,7 +60,6 @@ class TestKafkaTail(TailContract):
 
         follow(reading)
 
-    @pytest.mark.xfail(strict=True, reason="whoever asks first has a client started, and so has whoever asks meanwhile")
     def test_many_who_come_at_once_share_a_client(
         self, log: TailedLog, ann: Writer, follow: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -91,17 +89,16 @@ class TestKafkaTail(TailContract):
 class Unasked:
     """Nothing is looked up here."""
 
-    async def room(self, room_id: int, account_id: int) -> bytes | None:
+    async def shown(self, room: RoomInfo | None, raw: Raw, account_id: int, role: Role) -> bytes | None:
         raise AssertionError
 
     async def info(self, room_id: int) -> RoomInfo | None:
         raise AssertionError
 
-    async def read_mark(self, room_id: int, account_id: int, read_seq: int) -> bytes | None:
+    async def read_mark(self, room: RoomInfo | None, moved: ReadMoved) -> bytes | None:
         raise AssertionError
 
 
-@pytest.mark.xfail(strict=True, reason="a part that ends with a void record is gone on from with what that claims")
 def test_a_long_replay_that_is_read_in_parts_leaves_nothing_out(log: _Log) -> None:
     ann = Writer(log)
     ann.takeover(ONE)
@@ -127,8 +124,8 @@ def test_a_long_replay_that_is_read_in_parts_leaves_nothing_out(log: _Log) -> No
 
 async def in_parts(feed: Feed, limit: int) -> list[Raw]:
     found: list[Raw] = []
-    at = 0
-    while at < feed.reached(ONE):
+    at = Position()
+    while at.offset < feed.reached(ONE):
         raws, at = await feed.read_again(ONE, at, limit)
         found += raws
     return found

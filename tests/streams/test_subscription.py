@@ -186,7 +186,6 @@ def test_nothing_is_sent_behind_its_end(subscription: Subscription, sink: FakeSi
     assert sink.closed == [("unauthenticated", "1")]
 
 
-@pytest.mark.xfail(strict=True, reason="what has to be looked up counts nothing, however much of it waits")
 def test_what_has_to_be_looked_up_is_bounded_too(subscription: Subscription, sink: FakeSink) -> None:
     sink.full = True
     subscription.push(frame("1"))
@@ -199,7 +198,6 @@ def test_what_has_to_be_looked_up_is_bounded_too(subscription: Subscription, sin
     assert not subscription.open
 
 
-@pytest.mark.xfail(strict=True, reason="losing it clears what waits, but not its count")
 def test_what_is_dropped_does_not_count_as_waiting(subscription: Subscription, sink: FakeSink) -> None:
     sink.full = True
     subscription.push(frame("1"))

@@ -11,6 +11,7 @@ for ever. No clock, lease, group or broker's deduplication is relied on.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from falcon.journal.envelope import Position
@@ -52,15 +53,24 @@ def key(aggregate_id: int) -> bytes:
     return _KEY.pack(aggregate_id)
 
 
-def claimed(offset: int, value: bytes) -> Position | None:
-    """Where a reader stands behind the record at ``offset``, if it is a marker or a valid event; None for what is
-    neither."""
-    if len(value) < _HEAD.size:
-        return None
-    epoch, n = _HEAD.unpack_from(value)
-    if epoch == _NO_EPOCH:
-        return opened_by(offset)
-    return Position(offset + 1, epoch, n + 1) if 0 < epoch <= offset and n >= 0 else None
+def standing_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
+    """Where a reader stands behind the last of these records, which follow one another; None where none of them tells.
+
+    A marker among them tells it exactly. Without one they are all of one epoch's time, which is the highest that any of
+    them names, since who was deposed has a lower one; and where its events stand, the numbers say.
+    """
+    position = Position() if records and records[0][0] == 0 else None
+    epochs = [_HEAD.unpack_from(value)[0] for _, value in records if len(value) >= _HEAD.size]
+    highest = max(epochs, default=_NO_EPOCH)
+    for offset, value in records:
+        epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
+        if epoch == _NO_EPOCH:
+            position = opened_by(offset)
+        elif position is not None:
+            position, _ = judge(Position(offset, position.epoch, position.n), value)
+        elif epoch == highest and _NO_EPOCH not in epochs[: epochs.index(highest)]:
+            position = Position(offset + 1, epoch, n + 1)
+    return position
 
 
 def aggregate_of_key(key: bytes | None) -> int:

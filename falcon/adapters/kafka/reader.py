@@ -33,6 +33,7 @@ class Reader:
         self._cluster = cluster
         self._topic = topic
         self._consumer: AIOKafkaConsumer | None = None
+        self._starting = asyncio.Lock()
         self._at: dict[Partition, int] = {}  # the next record's offset, by partition assigned
 
     async def records(
@@ -98,16 +99,17 @@ class Reader:
             await consumer.stop()
 
     async def _started(self) -> AIOKafkaConsumer:
-        if self._consumer is None:
-            consumer = self._cluster.consumer()
-            try:
-                async with asyncio.timeout(_START_SECONDS):
-                    await consumer.start()
-            except BaseException:
-                await consumer.stop()
-                raise
-            self._consumer = consumer
-        return self._consumer
+        async with self._starting:  # whoever comes meanwhile shares it
+            if self._consumer is None:
+                consumer = self._cluster.consumer()
+                try:
+                    async with asyncio.timeout(_START_SECONDS):
+                        await consumer.start()
+                except BaseException:
+                    await consumer.stop()
+                    raise
+                self._consumer = consumer
+            return self._consumer
 
     def _seek(self, consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]) -> None:
         """Only where it does not stand already: what it has fetched ahead is thrown away by that."""

@@ -18,6 +18,7 @@ _WAIT_SECONDS: Final = 0.2
 _AGAIN_SECONDS: Final = 5.0
 # Those who were away for long, and so many of them at a time, have the log read for them alone.
 _READERS: Final = 4
+_LOOKED_BACK_AT: Final = 200
 
 
 class KafkaTail:
@@ -37,7 +38,7 @@ class KafkaTail:
         return await self._ends.ends(list(lanes))
 
     async def position(self, lane: int, offset: int) -> Position:
-        """The record before it says which epoch it is of, and how many of that came before it."""
+        """The records before it say which epoch is open there, and how many events of it came before."""
         if not 0 <= lane < self._cluster.partitions:
             raise WrongPlace(f"there is no partition {lane}")
         if offset == 0:
@@ -45,11 +46,16 @@ class KafkaTail:
         end = (await self.ends({lane: None}))[lane]
         if offset > end:
             raise WrongPlace(f"there is no offset {offset} in partition {lane}")
-        (record,) = await self._again(lane, offset - 1, 1)
-        before = fence.claimed(record.offset, record.value or b"")
-        if before is None:
+        start = max(0, offset - _LOOKED_BACK_AT)
+        before: list[tuple[int, bytes]] = []
+        while start < offset:
+            records = await self._again(lane, start, offset - start)
+            before += [(record.offset, record.value or b"") for record in records]
+            start = records[-1].offset + 1
+        position = fence.standing_behind(before)
+        if position is None:
             raise WrongPlace(f"nothing can be read from offset {offset} of partition {lane} on")
-        return before
+        return position
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
         offsets = {lane: position.offset for lane, position in cursor.items()}
