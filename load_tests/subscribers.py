@@ -165,6 +165,8 @@ async def measure(plan: Plan, measured: Callable[[str], None]) -> Found:
     reader, writer = await asyncio.open_connection("127.0.0.1", plan.port)
     draining = asyncio.create_task(_drain(reader))
     measured("begin")
+    for each in listeners:
+        each.delays.clear()  # a hello shows the room's last message, which is of an earlier run
     cpu = time.process_time()
     sent = await Speaker(plan, writer).run()
     expected = sent * plan.subscribers

@@ -234,8 +234,8 @@ class _Past:
                 self.before.setdefault(room_id, role or "member")
             case MemberChanged(room_id=room_id, account_id=who, role=role) if who == me:
                 self.before.setdefault(room_id, role)  # what it was before is not said; it is told in a moment
-            case RoomDeleted(room_id=room_id, members=members) if me in members:
-                self.before.setdefault(room_id, "member")
+            case RoomDeleted(room_id=room_id, members=members, by=by) if me in members:
+                self.before.setdefault(room_id, "admin" if by == me else "member")  # the event does not say it
 
 
 class _Nobody:

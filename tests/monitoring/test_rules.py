@@ -62,6 +62,7 @@ def test_prometheus_takes_faster_ones(promtool: str, tmp_path: Path, factor: int
     _run(promtool, "check", "rules", "--lint=all", "--lint-fatal", "faster.yaml", folder=tmp_path)
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", ["rules_test.yaml", "rules_slow_test.yaml"])
 def test_each_alert_fires_when_it_should_and_then_only(promtool: str, name: str) -> None:
     _run(promtool, "test", "rules", name)

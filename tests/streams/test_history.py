@@ -89,6 +89,8 @@ def told(events: list[Event], deleted: set[tuple[int, int]], *, looked_up: bool)
 
 def withheld(event: Event, deleted: set[tuple[int, int]]) -> Json:
     data: Json = event.data
+    if event.name == "room.deleted":  # what it was like cannot be looked up any more
+        return {"room_id": data["room_id"]}
     if event.name.startswith("message.") and (data["room_id"], data["seq"]) in deleted:
         return {**data, "text": "", "deleted": True, "mentions": []}
     return data
