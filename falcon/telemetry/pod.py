@@ -13,7 +13,7 @@ from prometheus_client.metrics_core import Metric as Family
 
 from falcon import __version__
 from falcon.process import descendants
-from falcon.telemetry import exposition, probes
+from falcon.telemetry import exposition, instruments, probes
 from falcon.telemetry.exposition import Measured
 from falcon.telemetry.slots import SlotView, start_ticks, views
 
@@ -46,6 +46,8 @@ class Pod:
     # --- metrics ------------------------------------------------------------------------------------------------------
 
     def measured(self) -> list[Measured]:
+        """As of the last second; of this process as of now."""
+        instruments.settle()
         return exposition.collect(self.slots())
 
     def metrics(self, content_type: str) -> bytes:

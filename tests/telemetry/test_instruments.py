@@ -29,6 +29,7 @@ def declared() -> Iterator[None]:
 
 
 def cells(histogram: Histogram) -> list[float]:
+    histogram.settle()
     return list(histogram._cells[histogram._at : histogram._at + histogram.length])
 
 
@@ -86,6 +87,7 @@ def test_a_maximum_is_shown_for_a_minute_and_not_much_longer(clock: Clock) -> No
     histogram = Histogram(SECONDS)
     histogram.observe(3.0)
     histogram.observe(1.0)
+    histogram.settle()
     clock.now += 60.0
     histogram.observe(0.1)
     assert maximum(cells(histogram), clock.now) == 3.0
@@ -106,6 +108,7 @@ def test_a_maximum_is_never_less_than_any_value_of_the_last_minute(steps: list[t
         for pause, value in steps:
             clock.now += pause
             histogram.observe(value)
+            histogram.settle()
             seen.append((clock.now, value))
             recent = max(v for at, v in seen if at >= clock.now - 60)
             older = max(v for at, v in seen if at >= clock.now - WINDOWS * WINDOW_SECONDS)
@@ -137,6 +140,7 @@ def test_processes_are_added_up_and_their_maxima_are_not(tmp_path: Path, declare
         sizes.set(value)
         each.set(value)
         times.observe(value)
+        instruments.sample()
     shown = render(collect(views(tmp_path)), [], TEXT).decode().splitlines()
     assert "falcon_test_total 5.0" in shown
     assert "falcon_test_oldest 3.0" in shown
