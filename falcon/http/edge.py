@@ -84,6 +84,18 @@ class Told(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...]
 
 
+class _Figures:
+    """Of a kind of command, looked up once. Failures are there from the beginning: no rate shows the first of a
+    counter that appears with it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seconds = metrics.command_seconds.labels(name)
+        self.accepted = metrics.commands.labels(name, "accepted")
+        self.rejected = metrics.commands.labels(name, "rejected")
+        metrics.commands.begin(*((name, reason) for reason in metrics.FAILURES))
+
+
 def _nothing_to_nudge() -> None:
     """Nobody waits for news here."""
 
@@ -112,7 +124,7 @@ class Edge:
         self._callers: dict[bytes, _Caller] = {}
         self._store_away = False
         self._looking: asyncio.Task[None] | None = None
-        self._asked: set[str] = set()
+        self._figures: dict[type, _Figures] = {}
         self._keys: OrderedDict[tuple[int, str], tuple[int, float]] = OrderedDict()
 
     # --- who asks -----------------------------------------------------------------------------------------------------
@@ -238,26 +250,25 @@ class Edge:
 
     async def _ask(self, call: Call, command: Command) -> Accepted:
         envelope = self._envelope(call, command)
-        name = type(command).__name__
-        if name not in self._asked:
-            self._asked.add(name)
-            metrics.commands.begin(*((name, outcome) for outcome in metrics.FAILURES))
+        figures = self._figures.get(type(command))
+        if figures is None:
+            figures = self._figures[type(command)] = _Figures(type(command).__name__)
         began = time.monotonic()
         reply = await self.gateway.ask(envelope)
-        metrics.command_seconds.labels(name).observe(time.monotonic() - began)
+        figures.seconds.observe(time.monotonic() - began)
         if isinstance(reply, Accepted):
-            metrics.commands.labels(name, "accepted").inc()
+            figures.accepted.inc()
             self.nudge()
             return reply
         if isinstance(reply, Rejected):
-            metrics.commands.labels(name, "rejected").inc()
+            figures.rejected.inc()
             if isinstance(reply.rejection, NotYetReadable):
                 raise NotReadableYet(reply.partition, reply.offset)
             problem = from_rejection(reply.rejection)
             if reply.replayed:
                 problem.headers = (_REPLAYED,)
             raise problem
-        metrics.commands.labels(name, reply.reason).inc()
+        metrics.commands.labels(figures.name, reply.reason).inc()
         raise from_unavailable(reply)
 
     def _envelope(self, call: Call, command: Command) -> CommandEnvelope:
