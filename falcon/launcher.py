@@ -28,6 +28,7 @@ from falcon.telemetry import instruments, metrics, slots
 _STOP_SECONDS: Final = 4.5  # all is over within five
 _READY_SECONDS: Final = 60.0
 _RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 1.0)  # a role that keeps dying is started less and less often
+_REFUSED_SECONDS: Final = 2.0
 _STEADY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
 
@@ -136,6 +137,7 @@ class Launcher:
             signal.signal(number, self._on_signal)
         self._selector.register(self._waking, selectors.EVENT_READ)
         announced = False
+        refused_until = time.monotonic() + self._settings.start_seconds
         while not self._stopping:
             ready = self._start_group(public, ops)
             if ready is not None and not announced:
@@ -145,9 +147,9 @@ class Launcher:
                 self._supervise()
             self._stop_group(_STOP_SECONDS if self._stopping else 0.0)  # without its actors, nothing is left to drain
             if ready is None and not self._stopping:
-                if not announced:
+                if not announced and time.monotonic() >= refused_until:
                     return 1  # what is wrong has been said by whoever met it
-                select.select([self._waking], [], [], _RESTART_SECONDS[-1])
+                select.select([self._waking], [], [], _REFUSED_SECONDS)
         self._forget_address()
         return 0
 

@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -62,6 +63,16 @@ def _tether(pid: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="falcon-tether", daemon=True).start()
+
+
+@contextlib.contextmanager
+def short_path(folder: Path, name: str) -> Iterator[Path]:
+    """A socket's path may have 107 bytes, a folder's many more: through an open handle it is short."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Path(f"/proc/self/fd/{handle}") / name
+    finally:
+        os.close(handle)
 
 
 def descendants(pid: int) -> list[int]:

@@ -46,6 +46,7 @@ class Settings:
     log_format: str = "auto"
     telemetry: str = "on"
     telemetry_dir: str = ""
+    start_seconds: float = 0.0
     # A cluster's
     kafka: tuple[str, ...] = ()
     kafka_prefix: str = "falcon."
@@ -129,6 +130,7 @@ class Settings:
             (1 <= self.blocking_threads <= 256, "FALCON_BLOCKING_THREADS: must be 1 to 256"),
             (1 <= self.ops_threads <= 64, "FALCON_OPS_THREADS: must be 1 to 64"),
             (self.log_format in ("auto", "json", "text"), "FALCON_LOG_FORMAT: must be auto, json or text"),
+            (0 <= self.start_seconds <= 3_600, "FALCON_START_SECONDS: must be 0 to 3600"),
             (self.telemetry in ("on", "off"), "FALCON_TELEMETRY: must be on or off"),
             (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
             (_are_addresses(self.hbase), "FALCON_HBASE: must be host:port[,host:port...], HBase's Thrift gateways"),

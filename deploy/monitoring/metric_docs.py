@@ -72,6 +72,8 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_streams_ended": "Are listeners sent away, since they read too slowly, or because a process ends?",
         "falcon_streams_queued_bytes": "Are there listeners who do not read what they are sent?",
         "falcon_stream_deliveries": "How much is sent, each event to each of its listeners?",
+        "falcon_signals": "How much is said of who types and who is there?",
+        "falcon_signals_lost": "Do signals get lost, since too many are said at once?",
         "falcon_stream_events": "Do the streams follow the log, and how much of it do they read for nobody?",
     },
     "dispatchers": {
@@ -121,6 +123,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
         "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`",
         "written in the code (`falcon/write/protocol.py`, `falcon/journal/ports.py`)",
     ),
+    "kind": ("of a signal: `typing`, `presence`", "written in the code (`falcon/streams/signals.py`)"),
     "stage": ("`durable`, `readable`, `pushed`", "written in the code"),
     "shard": (
         "the number of a shard in its process tree; for the mailboxes of `falcon api`, `owner-` and a number that is "

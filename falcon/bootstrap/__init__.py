@@ -18,6 +18,7 @@ from falcon.http.streaming import StoreLookups, Streams
 from falcon.journal.ports import Wake
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
+from falcon.streams.signals import Signals, Wire
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.gateway import CommandGateway, partition_for
@@ -88,11 +89,12 @@ async def start_gateway(
     return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
 
 
-def start_streams(settings: Settings, edge: Edge, tail: Tail) -> Streams:
+def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Streams:
     """The edge's, on the running event loop; to be stopped with it."""
     lookups = StoreLookups(edge)
     feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
-    edge.streams = Streams(edge, feed, lookups, settings.streams_max, settings.stream_buffer)
+    signals = Signals(wire, feed, lookups)
+    edge.streams = Streams(edge, feed, signals, lookups, settings.streams_max, settings.stream_buffer)
     edge.nudge = feed.nudge
     edge.streams.start()
     return edge.streams

@@ -31,6 +31,7 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
+from falcon.adapters.kafka.wire import KafkaWire
 from falcon.adapters.pods.gateway import PodGateway
 from falcon.adapters.sqlite.cold import ColdFile
 from falcon.bootstrap import (
@@ -185,7 +186,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         stack.callback(store.close)
         secret = _read(settings.secret_file).encode()
         edge = Edge(gateway, store, settings.partitions, instance, secret, edge_limits(settings))
-        streams = start_streams(settings, edge, KafkaTail(cluster))
+        streams = start_streams(settings, edge, KafkaTail(cluster), KafkaWire(cluster))
         stack.push_async_callback(streams.stop)
         yield edge
 

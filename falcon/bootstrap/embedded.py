@@ -7,10 +7,13 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import apsw
 import msgspec
 
+from falcon.adapters.memory.wire import LoneWire
+from falcon.adapters.sockets.wire import SocketWire
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.journal import SqliteJournal, Within
 from falcon.adapters.sqlite.read_store import SqliteReadStore
@@ -32,6 +35,7 @@ from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
 from falcon.settings import Settings
 from falcon.startup import begin
+from falcon.streams.signals import Wire
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.health import Health
@@ -153,7 +157,7 @@ async def serving(
         edge_limits(settings),
     )
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
-    streams = start_streams(settings, edge, tail)
+    streams = start_streams(settings, edge, tail, _wire(settings))
     try:
         yield edge
         await streams.stop()
@@ -162,6 +166,11 @@ async def serving(
         gateway.close()
     finally:
         read_connection.close()
+
+
+def _wire(settings: Settings) -> Wire:
+    """To the other HTTP processes, where there may be some."""
+    return SocketWire(Path(settings.telemetry_dir), str(os.getpid())) if settings.telemetry_dir else LoneWire()
 
 
 def _poll_seconds(settings: Settings) -> float:

@@ -25,11 +25,13 @@ from falcon.client.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    Presence,
     ReadMoved,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
     RoomReach,
+    Typing,
 )
 from falcon.client.exporting import resume_token
 from falcon.client.models import (
@@ -83,6 +85,7 @@ __all__ = [
     "NewAccount",
     "NewToken",
     "Page",
+    "Presence",
     "Problem",
     "ReadMark",
     "ReadMoved",
@@ -97,6 +100,7 @@ __all__ = [
     "RoomSummary",
     "Stream",
     "Token",
+    "Typing",
     "Unreachable",
     "resume_token",
 ]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 import msgspec
@@ -198,7 +198,17 @@ class FalconClient:
 
     # What happens
 
-    def stream(self, rooms: Iterable[int] | None = None, resume: str | None = None) -> Stream:
+    async def say_typing(self, room_id: int) -> None:
+        """Again every few seconds, while it is so. More than once a second is held back."""
+        await self._connection.command("POST", f"/v1/rooms/{room_id}/typing")
+
+    def stream(
+        self,
+        rooms: Iterable[int] | None = None,
+        resume: str | None = None,
+        *,
+        signals: Iterable[Literal["typing", "presence"]] = (),
+    ) -> Stream:
         """What happens in these rooms, or in all rooms of the account, those that it joins later included.
 
         >>> async for event in falcon.stream():
@@ -215,8 +225,10 @@ class FalconClient:
         ``f"answer-{message.room_id}-{message.seq}"``, and the same text; the server remembers keys for ten minutes.
         After too long an absence CatchUp comes instead of the events: read the history by page. Whoever was removed
         from one of ``rooms`` meanwhile is refused (404) and not told what came before.
+
+        ``signals``: who types (Typing) and who of a small room comes and goes (Presence), which nobody is promised.
         """
-        return Stream(self._connection, rooms, resume)
+        return Stream(self._connection, rooms, resume, signals)
 
     # Bringing in and carrying away
 

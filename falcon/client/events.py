@@ -8,7 +8,9 @@ import msgspec
 from falcon.client.models import Message, ReadMark, Role, Room, RoomSummary
 
 _Itself = TypeVar(
-    "_Itself", bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Bye"
+    "_Itself",
+    bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Typing | Presence"
+    " | Bye",
 )
 _OfMessage = TypeVar("_OfMessage", bound="MessagePosted | MessageEdited | MessageDeleted")
 _OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
@@ -102,6 +104,22 @@ class ReadMoved(ReadMark, frozen=True):
     id: str = ""
 
 
+class Typing(msgspec.Struct, frozen=True):
+    """Somebody types, as of now: it is said again every few seconds for as long as it is so, and may be lost."""
+
+    room_id: int
+    account_id: int
+    id: str = ""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """Somebody has come or gone who shares a small room with the account; it may be late, or be lost."""
+
+    account_id: int
+    online: bool
+    id: str = ""
+
+
 class Bye(msgspec.Struct, frozen=True):
     """The server ends the connection. Nothing is to be done: the stream goes on elsewhere, or there a moment later."""
 
@@ -124,6 +142,8 @@ Event: TypeAlias = (
     | MemberChanged
     | MemberLeft
     | ReadMoved
+    | Typing
+    | Presence
     | Bye
 )
 
@@ -166,5 +186,7 @@ _READERS: Final[dict[str, _Reader]] = {
     "member.changed": _itself(MemberChanged),
     "member.left": _itself(MemberLeft),
     "read.moved": _itself(ReadMoved),
+    "typing": _itself(Typing),
+    "presence": _itself(Presence),
     "bye": _itself(Bye),
 }

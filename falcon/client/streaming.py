@@ -27,8 +27,11 @@ class Stream:
     A wait for the next event may be cancelled, by a timeout for example: that costs the connection and no event.
     """
 
-    def __init__(self, connection: Connection, rooms: Iterable[int] | None, resume: str | None) -> None:
+    def __init__(
+        self, connection: Connection, rooms: Iterable[int] | None, resume: str | None, signals: Iterable[str] = ()
+    ) -> None:
         self._connection = connection
+        self._signals = ",".join(signals) or None
         self._rooms = None if rooms is None else ",".join(str(room_id) for room_id in rooms)
         self._resume = resume
         self._patience = connection.endless_patience()
@@ -78,7 +81,7 @@ class Stream:
 
     async def _connect(self) -> AsyncGenerator[Event, None]:
         """What comes over one connection, behind what came over those before. It ends with an exception."""
-        params = {"rooms": self._rooms, "resume": self._resume}
+        params = {"rooms": self._rooms, "resume": self._resume, "signals": self._signals}
         given = {name: value for name, value in params.items() if value is not None}
         async with self._connection.stream(_PATH, given, headers=_HEADERS, silence=_SILENCE_SECONDS) as response:
             async for block in _blocks(response):

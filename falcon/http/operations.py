@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from falcon.domain.message import Message
-from falcon.http import accounts, exporting, importing, messages, rooms, shapes, streaming
+from falcon.http import accounts, exporting, importing, messages, rooms, shapes, signals, streaming
 from falcon.http.edge import Call, Edge
 
 Handler: TypeAlias = Callable[[Edge, Call], Awaitable[ASGIApp]]
@@ -107,6 +107,14 @@ OPERATIONS: Final = (
         "A ticket for a stream, good for a minute, where no Authorization can be set",
         {201: streaming.Ticket},
         shapes.Nothing,
+    ),
+    Operation(
+        "POST",
+        "/v1/rooms/{room_id}/typing",
+        signals.say_typing,
+        "Say that one is typing, every few seconds while it is so; nobody is promised to hear of it",
+        {204: None},
+        problems=(403, 404, 429),
     ),
     Operation("GET", "/v1/me", accounts.me, "Whose token this is", {200: shapes.Me}),
     Operation(

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from falcon.http import inside
+from falcon.http import inside, web
 from falcon.http.problems import Problem
 from falcon.http.wire import Answer, decode_query, json_value, problem_answer
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
@@ -67,6 +67,7 @@ def create_ops_app(pod: Pod, dispatcher: Dispatcher) -> Starlette:
         "/startupz": looking.started,
         "/readyz": looking.ready,
         "/metrics": looking.metrics,
+        **web.picture(),
         "/debug": looking.index,
         "/debug/dispatchers": looking.dispatchers,
         "/debug/mailboxes": looking.mailboxes,

@@ -31,6 +31,7 @@ from falcon.streams.delivery import RoomInfo
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Bye, Frame, ReadMark, Reason, Room, encode
 from falcon.streams.opening import Beginning, NotReached, Standing
+from falcon.streams.signals import SIGNALS, Signals
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw, WrongPlace
 from falcon.telemetry import metrics
@@ -55,9 +56,11 @@ _MALFORMED: Final = "The resume token is not one that this Falcon gave."
 
 
 class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``rooms``: ids with commas between. ``resume``: a token. ``ticket``: instead of Authorization."""
+    """``rooms``: ids with commas between. ``resume``: a token. ``ticket``: instead of Authorization. ``signals``: what
+    one wants to be told beside the log, typing or presence, or both with a comma between."""
 
     rooms: str | None = None
+    signals: str | None = None
     resume: str | None = None
     ticket: str | None = None
 
@@ -77,9 +80,12 @@ async def issue_ticket(edge: Edge, call: Call) -> Answer:
 class Streams:
     """Of one event loop: the feed, who listens, and what goes on around it."""
 
-    def __init__(self, edge: Edge, feed: Feed, lookups: "StoreLookups", most: int, buffer_bytes: int) -> None:
+    def __init__(
+        self, edge: Edge, feed: Feed, signals: Signals, lookups: "StoreLookups", most: int, buffer_bytes: int
+    ) -> None:
         self._edge = edge
         self._feed = feed
+        self.signals = signals
         self._lookups = lookups
         self._most = most
         self._buffer_bytes = buffer_bytes
@@ -95,11 +101,13 @@ class Streams:
 
     def start(self) -> None:
         self._feed.start()
+        self.signals.start()
         self._beating = asyncio.get_running_loop().create_task(self._beat())
 
     async def stop(self) -> None:
         if self._beating is not None:
             self._beating.cancel()
+        await self.signals.stop()
         await self._feed.stop()
 
     def drain(self) -> None:
@@ -126,11 +134,13 @@ class Streams:
             metrics.streams_refused.inc()
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
         only = None if query.rooms is None else _room_ids(query.rooms)
+        signals = frozenset[str]() if query.signals is None else _signals(query.signals)
         token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
         hold = ExitStack()
         hold.enter_context(self._feed.held())
         try:
             opening = await self._prepare(account_id, token_hash, only, token)
+            opening.signals = signals
             opening.release = hold.pop_all().close
             return opening
         except resume_tokens.WrongToken as error:
@@ -253,7 +263,9 @@ class Streams:
         self, opening: "_Opening", transport: Transport, sink: "_Sink", gone: Coroutine[Any, Any, None]
     ) -> None:
         """Until the connection is gone, or has been ended."""
-        subscription = Subscription(opening.account_id, opening.token_hash, opening.only, sink, self._buffer_bytes)
+        subscription = Subscription(
+            opening.account_id, opening.token_hash, opening.only, sink, self._buffer_bytes, opening.signals
+        )
         subscription.id = opening.id
         self._open[transport] += 1
         self._serving.add(subscription)
@@ -267,6 +279,7 @@ class Streams:
             await asyncio.wait({listening, *ends}, return_when=asyncio.FIRST_COMPLETED)
             if listening.done():
                 listening.result()
+                self.signals.came(subscription)
                 await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         except (JournalUnavailable, ReadStoreUnavailable, WrongPlace) as error:
             log.warning("a stream could not begin: %s", error)
@@ -276,6 +289,7 @@ class Streams:
             self._serving.discard(subscription)
             listening.cancel()
             leaving.cancel()
+            self.signals.went(subscription)
             self._feed.remove(subscription)
             subscription.lose()
         if sink.ended.done():
@@ -306,6 +320,7 @@ class _Opening:
         self.token_hash = token_hash
         self.only = only
         self.start = start
+        self.signals = frozenset[str]()
         self.id = beginning.id
         self.release: Callable[[], None] = _nothing
         self._beginning = beginning
@@ -330,6 +345,13 @@ def _room_ids(text: str) -> frozenset[RoomId]:
     if len(parts) > _ROOMS_MAX:
         raise invalid("rooms", f"must be at most {_ROOMS_MAX}")
     return frozenset(identity(part.strip(), room_not_found) for part in parts)
+
+
+def _signals(text: str) -> frozenset[str]:
+    asked = frozenset(part.strip() for part in text.split(","))
+    if not asked <= set(SIGNALS):
+        raise invalid("signals", f"must be of {', '.join(SIGNALS)}, with a comma between")
+    return asked
 
 
 def _info(row: RoomRow) -> RoomInfo:
@@ -362,6 +384,9 @@ class StoreLookups:
     async def info(self, room_id: RoomId) -> RoomInfo | None:
         row = await self._store.room(room_id)
         return None if row is None else _info(row)
+
+    async def has_at_most(self, room_id: RoomId, members: int) -> bool:
+        return len(await self._store.members(room_id, 0, members + 1)) <= members
 
     async def read_mark(self, room: RoomInfo | None, moved: ReadMoved) -> bytes | None:
         """Its mentions are as the tables have them, which may be a moment behind."""

@@ -1,4 +1,5 @@
-"""The web client: the files of ``falcon/web`` as they are, and at ``/`` its page for browsers."""
+"""The web client: the files of ``falcon/web`` as they are, and at ``/`` its page for browsers; and, for the operations
+port, the picture of what runs in ``falcon/web/ops``."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from falcon.http.wire import matches
 
 _FOLDER: Final = Path(__file__).parent.parent / "web"
+_OPS: Final = _FOLDER / "ops"
 _PAGE: Final = "index.html"
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
@@ -29,7 +31,7 @@ Render = Callable[[Request], Response]
 
 def documents() -> dict[str, Render]:
     """What to answer with, by path. The files are read now: what is served is of one piece for a process's life."""
-    files = {path.name: _File(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _TYPES}
+    files = _files(_FOLDER)
     page = files.pop(_PAGE)
 
     def index(request: Request) -> Response:
@@ -41,6 +43,16 @@ def documents() -> dict[str, Render]:
         return answer
 
     return {"/": index, **{f"/web/{name}": file for name, file in files.items()}}
+
+
+def picture() -> dict[str, Render]:
+    """The same for the operations port."""
+    files = _files(_OPS)
+    return {"/ops": files.pop(_PAGE), **{f"/ops/{name}": file for name, file in files.items()}}
+
+
+def _files(folder: Path) -> "dict[str, Render]":
+    return {path.name: _File(path) for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
 
 
 class _File:

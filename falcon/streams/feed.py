@@ -159,6 +159,9 @@ class Feed:
             self._accounts.pop(subscription.account_id, None)
         self._stop_if_alone()
 
+    def in_room(self, room_id: RoomId) -> Collection[Subscription]:
+        return self._rooms.get(room_id, ())
+
     def everybody(self) -> list[Subscription]:
         return [subscription for here in self._accounts.values() for subscription in here]
 

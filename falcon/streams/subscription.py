@@ -32,6 +32,7 @@ class Subscription:
     """``only``: the rooms that were asked for; None for all, also those that are joined later.
 
     ``rooms``: those of them that the account is in, as of the last event that it was shown, with its role in each.
+    ``signals``: what it wants to be told beside the log.
     A frame goes straight to the connection. What comes while that is busy waits, within bounds: whoever reads too
     slowly is ended, and goes on from there.
     """
@@ -50,6 +51,7 @@ class Subscription:
         "open",
         "quiet",
         "rooms",
+        "signals",
         "token_hash",
     )
 
@@ -60,11 +62,13 @@ class Subscription:
         only: frozenset[RoomId] | None,
         sink: Sink,
         bound: int = _BOUND_BYTES,
+        signals: frozenset[str] = frozenset(),
     ) -> None:
         self.account_id = account_id
         self.token_hash = token_hash
         self.only = only
         self.rooms: dict[RoomId, Role] = {}
+        self.signals = signals
         self.open = True
         self.bound = bound
         self.id = ""

@@ -5,7 +5,6 @@ import asyncio
 import gc
 import json
 import logging
-import os
 import select
 import socket
 import sys
@@ -13,10 +12,10 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+from falcon.process import short_path
 from falcon.telemetry import heap, instruments, metrics
 from falcon.telemetry.dispatchers import start_thread
 
@@ -44,7 +43,7 @@ def start(folder: Path, name: str) -> None:
     gc.callbacks[:] = [each for each in gc.callbacks if not isinstance(each, _GarbageCollection)]  # a fork has them too
     gc.callbacks.append(_GarbageCollection())
     _answerers.update(stacks=_stacks, heap=heap.count)
-    with _short_path(folder, f"{name}.sock") as path:
+    with short_path(folder, f"{name}.sock") as path:
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listening.bind(str(path))
@@ -76,7 +75,7 @@ def ask(folder: Path, name: str, what: str, arguments: Mapping[str, str], second
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
             asking.settimeout(seconds)
-            with _short_path(folder, f"{name}.sock") as path:
+            with short_path(folder, f"{name}.sock") as path:
                 asking.connect(str(path))
             asking.sendall(json.dumps({"what": what, "arguments": dict(arguments)}).encode() + b"\n")
             asking.shutdown(socket.SHUT_WR)
@@ -87,16 +86,6 @@ def ask(folder: Path, name: str, what: str, arguments: Mapping[str, str], second
     if "error" in said:
         raise NoAnswer(f"{name}: {said['error']}")
     return said["answer"]
-
-
-@contextmanager
-def _short_path(folder: Path, name: str) -> Any:
-    """A socket's path may have 107 bytes, a folder's many more: through an open handle it is short."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield Path(f"/proc/self/fd/{handle}") / name
-    finally:
-        os.close(handle)
 
 
 class _Thread:

@@ -74,7 +74,7 @@ export class Api {
   }
 
   async commandOnce(method, path, body, key) {
-    const answer = await this.#send(method, path, body, { "Idempotency-Key": key });
+    const answer = await this.#send(method, path, body, key === undefined ? {} : { "Idempotency-Key": key });
     const position = answer.headers.get("Falcon-Position");
     for (const each of position?.split(",") ?? []) {
       const [partition, offset] = each.split(":");

@@ -120,6 +120,7 @@ export class Chat extends EventTarget {
     this.me = me;
     this.rooms = new Map();
     this.people = new Map([[me.account_id, me.name]]);
+    this.online = new Set();
     this.ready = false;
     this.openId = null;
   }
@@ -146,9 +147,15 @@ export class Chat extends EventTarget {
   // --- events -------------------------------------------------------------------------------------------------------
 
   take(name, data) {
+    if (["hello", "caught_up", "catch_up"].includes(name)) this.online.clear(); // behind these it is told anew who is there
     switch (name) {
       case "hello":
         return this.#hello(data);
+      case "typing":
+        return this.#tell("typing", data);
+      case "presence":
+        this.online[data.online ? "add" : "delete"](data.account_id);
+        return this.#tell("members");
       case "catch_up":
         for (const { room_id, last_seq } of data.rooms) {
           const room = this.rooms.get(room_id);

@@ -142,6 +142,7 @@ export class Composer {
     this.#grow();
     this.#complete();
     this.#complain(null);
+    if (this.#text.value) this.#app.typing?.mine();
     if (!this.#editing) sessionStorage.setItem(this.#draftKey, this.#text.value);
   }
 

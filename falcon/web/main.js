@@ -13,6 +13,7 @@ import { signIn } from "./signin.js";
 import { Stream } from "./stream.js";
 import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 import { Timeline } from "./timeline.js";
+import { Typing } from "./typing.js";
 
 const root = document.getElementById("app");
 const PATIENCE_MS = 1_500; // a connection that is back by then was hardly away
@@ -21,6 +22,7 @@ class App {
   roomId = null;
   timeline = null;
   composer = null;
+  typing = null;
   members = null;
   connection = { state: "connecting" };
   #scheduled = false;
@@ -40,7 +42,9 @@ class App {
     const soon = () => this.schedule();
     for (const type of ["rooms", "room", "members"]) this.chat.addEventListener(type, soon);
     this.chat.addEventListener("gone", (event) => this.#gone(event.detail));
+    this.chat.addEventListener("typing", ({ detail }) => this.typing?.said(detail));
     this.chat.addEventListener("posted", ({ detail }) => {
+      if (detail.room.roomId === this.roomId) this.typing?.ended(detail.message.author_id);
       if (detail.fresh && detail.room.roomId === this.roomId) this.timeline?.announce(detail.message);
     });
     this.outbox.addEventListener("change", soon);
@@ -178,7 +182,7 @@ class App {
       return undefined;
     }
     this.timeline?.close();
-    this.timeline = this.composer = this.banner = null;
+    this.timeline = this.composer = this.typing = this.banner = null;
     this.showMembers(false, false);
     this.roomId = roomId;
     this.chat.openId = roomId;
@@ -204,11 +208,13 @@ class App {
     this.membersButton = iconButton("people", t("room.members"), () => this.showMembers(!this.members), { "aria-expanded": "false" });
     this.banner = h("p", { class: "banner", hidden: true });
     this.timeline = new Timeline(this, room);
+    this.typing = new Typing(this, room);
     this.composer = new Composer(this, room);
     this.main.replaceChildren(
       h("header", {}, this.#back(), avatar(room.roomId, room.name, room.kind), h("div", { class: "titles" }, this.title, this.count), this.membersButton),
       this.banner,
       this.timeline.element,
+      this.typing.element,
       this.composer.element,
     );
     this.#showBanner();

@@ -36,7 +36,7 @@ export class Members {
     const { me } = this.#app.chat;
     const admin = room.role === "admin" && room.kind === "group";
     const members = [...(room.members?.values() ?? [])].sort((a, b) => a.name.localeCompare(b.name) || a.account_id - b.account_id);
-    const state = JSON.stringify([admin, room.kind, members.map(({ account_id, name, role }) => [account_id, name, role])]);
+    const state = JSON.stringify([admin, room.kind, members.map(({ account_id, name, role }) => [account_id, name, role, this.#app.chat.online.has(account_id)])]);
     if (state === this.#state) return;
     this.#state = state;
     this.#add.hidden = !admin;
@@ -50,7 +50,7 @@ export class Members {
           "li",
           { data: { account: member.account_id } },
           avatar(member.account_id, member.name),
-          h("span", { class: "name", dir: "auto" }, member.name, mine ? h("small", { class: "quiet" }, ` (${t("members.you")})`) : null),
+          h("span", { class: "name", dir: "auto" }, member.name, this.#app.chat.online.has(member.account_id) ? h("small", { class: "online" }, t("members.online")) : null, mine ? h("small", { class: "quiet" }, ` (${t("members.you")})`) : null),
           h("small", { class: "quiet id" }, `#${member.account_id} · `, admin && !mine ? this.#roles(member) : t(`role.${member.role}`)),
           mine ? null : iconButton("chat", t("direct.with", { name: member.name }), () => void this.#direct(member)),
           admin && !mine ? iconButton("close", t("members.remove", { name: member.name }), () => void this.#remove(member), { class: "icon-button danger" }) : null,

@@ -94,7 +94,7 @@ export class Stream {
     };
     try {
       heard();
-      const response = await fetch("/v1/stream", {
+      const response = await fetch("/v1/stream?signals=typing,presence", {
         headers: {
           Authorization: this.#api.authorization,
           Accept: "text/event-stream",

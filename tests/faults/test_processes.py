@@ -158,3 +158,34 @@ def test_files_that_hold_secrets_are_the_owners_alone(tmp_path: Path) -> None:
     falcon.stop()
     for name in ("credentials.json", "secret"):
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+# --- a start that is refused ------------------------------------------------------------------------------------------
+
+
+def starting(tmp_path: Path, **settings: Any) -> "subprocess.Popen[str]":
+    """``falcon write``, whose secret is nowhere."""
+    falcon = Falcon(tmp_path, {"kafka": "127.0.0.1:1", "internal_port": 0, "ops_port": -1, **settings})
+    environment = {**falcon.environment(), "FALCON_INTERNAL_TOKEN_FILE": str(tmp_path / "none")}
+    command = [sys.executable, "-m", "falcon", "write"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_start_that_is_refused_is_said_and_ends(tmp_path: Path) -> None:
+    process = starting(tmp_path)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert said.count("must hold a secret") == 1
+
+
+def test_a_start_that_is_refused_is_tried_again_for_as_long_as_is_set(tmp_path: Path) -> None:
+    process = starting(tmp_path, start_seconds=60)
+    assert process.stderr is not None
+    for _ in range(2):
+        assert "must hold a secret" in process.stderr.readline()
+    (tmp_path / "none").write_text("a secret that came late")
+    while "no Kafka answers" not in (line := process.stderr.readline()):
+        assert line, "it goes on until it has what it needs"
+    process.terminate()
+    assert process.wait(10) == 0
+    process.stderr.close()

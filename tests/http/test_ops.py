@@ -100,7 +100,19 @@ def test_what_is_not_there_makes_no_series_of_its_own(ops: Api, anna: Person) ->
 def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> None:
     anna.says(room, "Hi")
     names = {name for _, labels in samples(ops) for name, _ in labels}
-    allowed = {"actor", "call", "change", "command", "dispatcher", "generation", "le", "level", "method", "outcome"}
+    allowed = {
+        "actor",
+        "call",
+        "change",
+        "command",
+        "dispatcher",
+        "generation",
+        "kind",
+        "le",
+        "level",
+        "method",
+        "outcome",
+    }
     allowed |= {"process", "projection", "python", "role", "route", "shard", "stage", "start", "status"}
     allowed |= {"reason", "transport", "version", "wanted"}
     assert names <= allowed

@@ -82,8 +82,10 @@ class Chat:
 
 
 def told(events: list[Event], deleted: set[tuple[int, int]], *, looked_up: bool) -> list[tuple[str, str, Json]]:
-    """As a replay tells it: without the text of what has been deleted, wherever in it that was."""
+    """As a replay tells it: without the text of what has been deleted, wherever in it that was, and without what
+    rooms that have been deleted were like."""
     shown = [event for event in events if looked_up or event.name not in LOOKED_UP]
+    shown = [event for event in shown if not (event.name in LOOKED_UP[:2] and (event.data["room_id"], 0) in deleted)]
     return [(event.id, event.name, withheld(event, deleted)) for event in shown]
 
 
@@ -97,7 +99,9 @@ def withheld(event: Event, deleted: set[tuple[int, int]]) -> Json:
 
 
 def deletions(events: list[Event]) -> set[tuple[int, int]]:
-    return {(event.data["room_id"], event.data["seq"]) for event in events if event.name == "message.deleted"}
+    """Messages as room and seq; rooms as room and 0."""
+    told = [event for event in events if event.name in ("message.deleted", "room.deleted")]
+    return {(event.data["room_id"], event.data.get("seq", 0)) for event in told}
 
 
 def in_order(events: list[Event]) -> None:
@@ -174,6 +178,7 @@ def test_what_is_told_again_is_what_was_told_live(
 @RELAXED
 @given(histories, st.integers(0, 14), st.integers(0, 50))
 @example([*TALKED, ("leave", 0, 2), ("rename", 0, 0), ("rename", 0, 0)], 2, 0)
+@example([("make", 0, set()), ("rename", 0, 0), ("remove", 0)], 0, 1)
 def test_what_is_told_again_is_what_was_told_live_of_rooms_and_read_marks_too(
     falcon: Falcon, history: list[tuple[Any, ...]], cut: int, at: int
 ) -> None:

@@ -11,7 +11,7 @@ from falcon.http.web import POLICY
 from tests.support.http import Falcon, problem
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon" / "web"
-FILES: Final = sorted(path.name for path in FOLDER.iterdir() if path.name != "index.html")
+FILES: Final = sorted(path.name for path in FOLDER.iterdir() if path.is_file() and path.name != "index.html")
 BROWSER: Final = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 

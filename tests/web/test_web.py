@@ -520,3 +520,27 @@ def test_a_wrong_token_is_said_to_be_wrong(screen: Open, anna: Person) -> None:
     page.get_by_label("Token", exact=True).fill("falcon_1_nothing")
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("alert")).to_contain_text("not valid")
+
+
+# --- beside the log ---------------------------------------------------------------------------------------------------
+
+
+def test_who_types_is_seen_until_the_message_comes(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    hers, his = screen().signs_in(anna).opens(room), screen().signs_in(ben).opens(room)
+    his.page.locator("#composer").press_sequentially("Tea")
+    typing = hers.page.locator(".typing")
+    expect(typing).to_have_text(f"{ben.name} is typing …")
+    expect(his.page.locator(".typing")).to_have_text("")
+    his.says("Tea?")
+    hers.sees("Tea?")
+    expect(typing).to_have_text("")
+
+
+def test_who_is_there_is_seen_among_the_members(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    hers = screen().signs_in(anna).opens(room)
+    hers.page.get_by_role("button", name="Members").click()
+    his = hers.page.locator(f'.member-list li[data-account="{ben.account_id}"]')
+    expect(his).to_be_visible()
+    expect(his.locator(".online")).to_have_count(0)
+    screen().signs_in(ben)
+    expect(his.locator(".online")).to_have_text("online")

@@ -55,6 +55,10 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     def owners(self) -> str:
         return self.prefix + "owners"
 
+    @property
+    def signals(self) -> str:
+        return self.prefix + "signals"
+
     def producer(self) -> AIOKafkaProducer:
         return AIOKafkaProducer(
             bootstrap_servers=list(self.brokers),

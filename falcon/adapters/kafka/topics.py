@@ -26,6 +26,8 @@ _CHECK_PAUSE_SECONDS: Final = 0.5
 
 # Whoever reads a compacted topic reads it within this time; newer records hide no older ones from it.
 _COMPACTION_LAG_MILLIS: Final = 3_600_000
+# Who types is not remembered: each signal is read at once, or not at all.
+_SIGNALS_MILLIS: Final = 600_000
 
 
 class WrongTopics(Exception):
@@ -53,6 +55,7 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
         Topic(cluster.snapshots, cluster.partitions, compacted),
         # The brokers' time in it is what an owner compares its own with.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}),
+        Topic(cluster.signals, 1, {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)}),
     ]
 
 

@@ -1,0 +1,19 @@
+"""What is said beside the log: that one is typing."""
+
+from falcon.http.edge import Call, Edge
+from falcon.http.problems import Problem, room_not_found
+from falcon.http.wire import Answer, identity
+from falcon.streams.signals import TYPING_SECONDS
+
+
+async def say_typing(edge: Edge, call: Call) -> Answer:
+    room_id = identity(call.path["room_id"], room_not_found)
+    await edge.no_body(call)
+    account_id = call.account.account_id
+    access = await edge.access(room_id, account_id)
+    if access.role == "readonly":
+        raise Problem(403, "read_only", "Your role in this room is readonly.")
+    if not edge.streams.signals.typing(room_id, account_id):
+        rule = f"Saying so every few seconds is enough; at most every {TYPING_SECONDS:g} s."
+        raise Problem(429, "rate_limited", rule, retry_after=TYPING_SECONDS)
+    return Answer(204, b"")

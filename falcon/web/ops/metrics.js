@@ -1,0 +1,65 @@
+// Prometheus' text, and what can be asked of two of them some seconds apart.
+
+const LINE = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^ ]+)/;
+const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g;
+
+/** By name, a list of ``{labels, value}``. Comments, and lines that are not understood, are passed over. */
+export function parse(text) {
+  const found = new Map();
+  for (const line of text.split("\n")) {
+    const match = line.startsWith("#") ? null : LINE.exec(line);
+    if (!match) continue;
+    const labels = {};
+    for (const [, name, value] of (match[2] ?? "").matchAll(LABEL)) labels[name] = value;
+    const series = found.get(match[1]) ?? [];
+    series.push({ labels, value: Number(match[3]) });
+    found.set(match[1], series);
+  }
+  return found;
+}
+
+/** ``seconds``: between the two; ``before`` is null the first time. */
+export class Measured {
+  constructor(before, now, seconds) {
+    this.before = before;
+    this.now = now;
+    this.seconds = seconds;
+  }
+
+  /** The values of a metric, of those series whose labels are such. */
+  values(name, where = {}, of = this.now) {
+    const fits = ({ labels }) => Object.entries(where).every(([label, wanted]) => wanted(labels[label]));
+    return (of?.get(name) ?? []).filter(fits).map(({ value }) => value);
+  }
+
+  has(name) {
+    return this.now.has(name);
+  }
+
+  sum(name, where = {}) {
+    return total(this.values(name, where));
+  }
+
+  largest(name, where = {}) {
+    return Math.max(0, ...this.values(name, where));
+  }
+
+  /** A counter's, a second. A counter that went back has begun anew. */
+  rate(name, where = {}) {
+    if (!this.before) return 0;
+    return Math.max(0, total(this.values(name, where)) - total(this.values(name, where, this.before))) / this.seconds;
+  }
+
+  /** Of a histogram, over the time between the two; null when there was nothing. */
+  mean(name, where = {}) {
+    const count = this.rate(`${name}_count`, where);
+    return count > 0 ? this.rate(`${name}_sum`, where) / count : null;
+  }
+}
+
+export const is = (wanted) => (value) => value === wanted;
+export const isNot = (unwanted) => (value) => value !== unwanted;
+
+function total(values) {
+  return values.reduce((sum, value) => sum + value, 0);
+}

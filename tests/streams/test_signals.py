@@ -1,0 +1,196 @@
+"""Who types, and who is there: told to those who want to know, and to nobody's disadvantage."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from falcon.streams import signals
+from tests.contracts.wire import Other
+from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
+from tests.support.http import Falcon, Person, Room
+
+Start = Callable[..., Falcon]
+BOTH = pytest.mark.parametrize("transport", ["sse", "websocket"])
+
+
+def begun(listener: Listener) -> Listener:
+    assert listener.next().name == "hello"
+    return listener
+
+
+def types(person: Person, room: Room) -> None:
+    said = person.post(f"{room}/typing")
+    assert (said.status_code, said.content) == (204, b""), said.text
+
+
+def told(event: Event) -> tuple[str, Any]:
+    return event.name, event.data
+
+
+# --- typing -----------------------------------------------------------------------------------------------------------
+
+
+@BOTH
+def test_who_types_is_told_to_the_others_in_the_room_who_want_to_know(
+    anna: Person, ben: Person, cleo: Person, room: Room, listen: Listen, transport: Transport
+) -> None:
+    wants = begun(listen(ben, transport=transport, signals="typing"))
+    herself = begun(listen(anna, transport=transport, signals="typing"))
+    did_not_ask = begun(listen(ben, transport=transport))
+    elsewhere = begun(listen(cleo, transport=transport, signals="typing"))
+    types(anna, room)
+    assert told(wants.next()) == ("typing", {"room_id": room.room_id, "account_id": anna.account_id})
+    anna.says(room, "Tea?")
+    for stream in (herself, did_not_ask):
+        assert stream.next().name == "message.posted"
+    assert elsewhere.unread() == []
+
+
+def test_a_signal_moves_nobodys_place(anna: Person, ben: Person, room: Room, listen: Listen) -> None:
+    stream = begun(listen(ben, signals="typing,presence"))
+    anna.says(room, "One")
+    before = stream.next("message.posted")
+    types(anna, room)
+    typing = stream.next("typing")
+    assert typing.id == before.id
+    stream.close()
+    anna.says(room, "Two")
+    again = listen.resume(ben, typing)
+    assert [event.data["text"] for event in again.until("caught_up")] == ["Two"]
+
+
+def test_nobody_types_more_than_once_a_second(anna: Person, room: Room) -> None:
+    types(anna, room)
+    refused = anna.post(f"{room}/typing")
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert float(refused.headers["Retry-After"]) >= 1
+
+
+def test_only_members_who_may_write_can_type(anna: Person, ben: Person, cleo: Person) -> None:
+    room = anna.makes_room("Tea", readonly=ben)
+    assert cleo.post(f"{room}/typing").json()["code"] == "room_not_found"
+    assert ben.post(f"{room}/typing").json()["code"] == "read_only"
+    assert anna.post(f"{room}/typing", {"text": "Hello"}).status_code == 422
+
+
+def test_in_a_room_that_is_too_full_nobody_is_told(
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "AUDIENCE_MAX", 1)
+    falcon = start()
+    anna, ben, cleo = (falcon.account(name) for name in ("Anna", "Ben", "Cleo"))
+    full, other = anna.makes_room("Full", ben, cleo), ben.makes_room("Other", cleo)
+    first, _ = begun(listen(cleo, signals="typing")), begun(listen(ben, rooms=str(full.room_id), signals="typing"))
+    types(anna, full)
+    types(ben, other)
+    assert first.next().data == {"room_id": other.room_id, "account_id": ben.account_id}
+
+
+def test_who_reads_slowly_does_without(anna: Person, ben: Person, room: Room, listen: Listen) -> None:
+    stream = begun(listen(ben, signals="typing"))
+    stream.fill()
+    anna.says(room, "One")
+    soon(anna.falcon, lambda: any(each.busy for each in anna.falcon.edge.streams._serving))
+    types(anna, room)
+    anna.says(room, "Two")
+    stream.drain()
+    assert [stream.next().name for _ in range(2)] == ["message.posted", "message.posted"]
+
+
+def test_a_signal_that_nobody_knows_is_refused(anna: Person, listen: Listen) -> None:
+    problem = problem_of(listen(anna, signals="typing,smell"), 422, "invalid")
+    assert problem["errors"] == [{"field": "signals", "rule": "must be of typing, presence, with a comma between"}]
+
+
+# --- presence ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(start: Start, monkeypatch: pytest.MonkeyPatch) -> Falcon:
+    """One in which those who leave are missed at once."""
+    monkeypatch.setattr(signals, "_TURN_SECONDS", 0.01)
+    monkeypatch.setattr(signals, "_LINGER_SECONDS", 0.05)
+    return start()
+
+
+def presence(person: Person, *, online: bool) -> tuple[str, Any]:
+    return "presence", {"account_id": person.account_id, "online": online}
+
+
+def test_who_comes_and_goes_is_told_to_those_who_share_a_room(quick: Falcon, listen: Listen) -> None:
+    anna, ben, cleo = (quick.account(name) for name in ("Anna", "Ben", "Cleo"))
+    anna.makes_room("Tea", ben)
+    watching, elsewhere = begun(listen(anna, signals="presence")), begun(listen(cleo, signals="presence"))
+    desk = begun(listen(ben))
+    assert told(watching.next()) == presence(ben, online=True)
+    phone = begun(listen(ben))
+    desk.close()
+    phone.close()
+    assert told(watching.next()) == presence(ben, online=False)
+    assert elsewhere.unread() == []
+
+
+def test_who_is_there_already_is_told_at_the_beginning(quick: Falcon, listen: Listen) -> None:
+    anna, ben = quick.account("Anna"), quick.account("Ben")
+    anna.makes_room("Tea", ben)
+    early = begun(listen(anna, signals="presence"))
+    begun(listen(ben))
+    assert told(early.next()) == presence(ben, online=True)
+    late = begun(listen(anna, signals="presence"))
+    assert told(late.next()) == presence(ben, online=True)
+
+
+def test_in_a_large_room_nobody_is_told_who_is_there(
+    quick: Falcon, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "ROOM_MEMBERS_MAX", 2)
+    anna, ben, cleo = (quick.account(name) for name in ("Anna", "Ben", "Cleo"))
+    anna.makes_room("Large", ben, cleo)
+    anna.makes_room("Small", cleo)
+    watching = begun(listen(anna, signals="presence"))
+    begun(listen(ben))
+    begun(listen(cleo))
+    assert told(watching.next()) == presence(cleo, online=True)
+
+
+def test_who_comes_back_at_once_was_never_away(start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signals, "_TURN_SECONDS", 0.01)
+    falcon = start()
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = anna.makes_room("Tea", ben)
+    watching = begun(listen(anna, signals="presence"))
+    first = begun(listen(ben))
+    assert told(watching.next()) == presence(ben, online=True)
+    first.close()
+    begun(listen(ben))
+    ben.says(room, "Back")
+    assert watching.next().name == "message.posted"
+
+
+# --- between processes ------------------------------------------------------------------------------------------------
+
+
+def test_two_processes_of_a_machine_hear_of_one_another(
+    tmp_path: Path, start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "_TURN_SECONDS", 0.01)
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    falcon = start(telemetry_dir=str(folder))
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = anna.makes_room("Tea", ben)
+    watching = begun(listen(anna, signals="typing,presence"))
+    other = Other(falcon, folder)
+    other.says({"type": "here", "process": "another", "accounts": [[ben.account_id, [room.room_id]]]})
+    assert told(watching.next()) == presence(ben, online=True)
+    other.says({"type": "typing", "room_id": room.room_id, "account_id": ben.account_id})
+    assert watching.next().name == "typing"
+    other.says({"type": "nonsense"})
+    other.says({"type": "gone", "process": "another", "accounts": [ben.account_id]})
+    assert told(watching.next()) == presence(ben, online=False)
+    other.says({"type": "asking"})
+    heard = other.hears("here")
+    assert [anna.account_id, [room.room_id]] in heard["accounts"]
+    other.close()
