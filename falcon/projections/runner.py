@@ -2,10 +2,10 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from falcon.journal.envelope import Cursor, Recorded
+from falcon.journal.envelope import Cursor, Envelope, Recorded
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.lag import TIMELINE, Lag, readable
 from falcon.projections.projection import Project
@@ -22,37 +22,64 @@ class ProjectionFailed(Exception):
     """A projection met an event that it cannot apply. It stops there; it does not skip."""
 
 
+class InlineTables(ProjectionTables, Protocol):
+    """Tables that a projection can be applied to within the commit of its events."""
+
+    def standing(self, cursor: Cursor) -> Collection[str]:
+        """The projections that have been applied up to there."""
+
+    def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+        """As ``apply``; the caller undoes it when this raises."""
+
+
 class InlineProjector:
     """Applies appends within the commit that makes them durable: readable as soon as acknowledged.
 
     A projection that does not stand where the append begins (rebuilding, stopped, new) is left to the CatchUp runner.
-    A failure here never takes the append with it: ``savepoint`` undoes the one projection's writes.
+    A failure here never takes the append with it: ``savepoint`` undoes the one projection's writes. One savepoint is
+    for all of them, since a message alone would pay for each; only where one of them fails, each has its own.
     """
 
     def __init__(
-        self, projections: Mapping[str, Project], tables: ProjectionTables, savepoint: Callable[[], "Savepoint"]
+        self, projections: Mapping[str, Project], tables: InlineTables, savepoint: Callable[[], "Savepoint"]
     ) -> None:
         self._projections = projections
         self._tables = tables
         self._savepoint = savepoint
-        self._applied: set[str] = set()
+        self._applied: Collection[str] = ()
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
-        self._applied.clear()
-        for name, project in self._projections.items():
-            savepoint = self._savepoint()
-            try:
-                if self._tables.cursor(name) == before:
-                    writes = [write for envelope in envelopes for write in project(envelope)]
-                    self._tables.apply(name, before, after, writes)
-                    metrics.projected_events.labels(name).inc(len(envelopes))
-                    self._applied.add(name)
-                savepoint.release()
-            except Exception as error:  # the projection's own fault, whatever it is, must not lose the message
-                savepoint.rollback()
-                self._applied.discard(name)
-                _stop(self._tables, name, error)
+        standing = self._tables.standing(before)
+        names = [name for name in self._projections if name in standing]
+        if self._try(names, envelopes, before, after) is None:
+            self._applied = names
+        else:
+            self._applied = [name for name in names if self._apply_alone(name, envelopes, before, after)]
+        for name in self._applied:
+            metrics.projected_events.labels(name).inc(len(envelopes))
+
+    def _apply_alone(self, name: str, envelopes: Sequence[Envelope], before: Cursor, after: Cursor) -> bool:
+        error = self._try([name], envelopes, before, after)
+        if error is not None:
+            _stop(self._tables, name, error)
+        return error is None
+
+    def _try(
+        self, names: Sequence[str], envelopes: Sequence[Envelope], before: Cursor, after: Cursor
+    ) -> Exception | None:
+        """Apply these, or none of them; gives why not."""
+        savepoint = self._savepoint()
+        try:
+            for name in names:
+                project = self._projections[name]
+                writes = [write for envelope in envelopes for write in project(envelope)]
+                self._tables.write(name, before, after, writes)
+            savepoint.release()
+        except Exception as error:  # the projection's own fault, whatever it is, must not lose the message
+            savepoint.rollback()
+            return error
+        return None
 
     def committed(self, appends: Sequence[Append]) -> None:
         """What was applied last is durable."""

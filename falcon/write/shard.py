@@ -143,6 +143,7 @@ class Shard:
         self._busy = BusyRooms(clock.monotonic)
         metrics.append_failures.begin((Outcome.FENCED.value,), (Outcome.UNKNOWN.value,))
         metrics.ownership_changes.begin(("taken over",), ("lost",), ("left",))
+        self._settled = False  # every partition that is owned is served, and stays
         self._recovering = False
         self._recovered: deque[Recovered] = deque()
         self._assigned: Collection[int] = ()
@@ -233,14 +234,11 @@ class Shard:
             else:
                 self._confirm(owned, submission, submissions)
         self._submit(submissions)
-        self._adopt_recovered()
-        self._follow_assignment()
-        self._take_over_what_is_down()
+        self._look_after_partitions()
 
     def tick(self) -> None:
         """Call it some times a second: assignments, checkpoints, passivation, and another try at what is down."""
         monotonic = self._clock.monotonic()
-        self._follow_assignment()
         checkpoints: list[Submission] = []
         for owned in self._owned.values():
             if owned.partition is not None and monotonic - owned.captured_at >= self._limits.checkpoint_seconds:
@@ -251,8 +249,7 @@ class Shard:
             metrics.passivations.inc(sum(partition.passivate() for partition in self._serving))
         self._measure(monotonic)
         self._busy.turn()
-        self._adopt_recovered()
-        self._take_over_what_is_down()
+        self._look_after_partitions()
 
     def _measure(self, monotonic: float) -> None:
         in_flight = [each for owned in self._owned.values() for each in owned.in_flight]
@@ -376,6 +373,7 @@ class Shard:
         metrics.append_failures.labels(outcome.value if outcome else "none").inc()
         owned.partition = None
         owned.captured_behind = None
+        self._settled = False
         answer = Unavailable("outcome_unknown")
         if outcome is Outcome.FENCED:
             owned.lost, owned.lost_at = True, self._ownership.assignments
@@ -391,11 +389,23 @@ class Shard:
 
     # --- ownership ----------------------------------------------------------------------------------------------------
 
+    def _look_after_partitions(self) -> None:
+        """It comes with every message to the shard, so it looks at each partition only while one of them needs it."""
+        self._follow_assignment()
+        if self._settled:
+            return
+        self._adopt_recovered()
+        self._let_go()
+        self._take_over_what_is_down()
+        self._settled = not self._recovering and all(
+            owned.partition is not None and not owned.leaving for owned in self._owned.values()
+        )
+
     def _follow_assignment(self) -> None:
         """Partitions that stay are not touched."""
         assigned = self._ownership.assigned()
         if assigned is not self._assigned:
-            self._assigned = assigned
+            self._assigned, self._settled = assigned, False
             for number, owned in self._owned.items():
                 owned.leaving = number not in assigned
             for number in assigned:
@@ -404,6 +414,8 @@ class Shard:
         if self._assignments != self._ownership.assignments:
             self._assignments = self._ownership.assignments
             self._prove_what_stays()
+
+    def _let_go(self) -> None:
         gone = [n for n, owned in self._owned.items() if owned.leaving and not owned.in_flight and not owned.unproven]
         for number in gone:
             del self._owned[number]

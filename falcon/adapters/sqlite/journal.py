@@ -59,6 +59,7 @@ class SqliteJournal:
         self._group: list[Submission] = []  # the one under way
         self._begun = False
         self._collected: list[Submission] = []
+        self._collecting = False
         self._takeovers = -1
         self._epochs: dict[Partition, int] = {}
         self._failed: dict[Partition, int] = {}  # the epoch in which a submission failed
@@ -90,7 +91,9 @@ class SqliteJournal:
 
     def collect(self) -> list[Submission]:
         if self._group and self._stepped.is_set():
+            self._collecting = True
             self._continue_group()
+            self._collecting = False
         collected, self._collected = self._collected, []
         return collected
 
@@ -158,7 +161,7 @@ class SqliteJournal:
                 events += len(submission.data)
         del self._waiting[:taken]
         if self._collected:
-            self._wake()
+            self._tell()
         return group
 
     def _insert_group(self) -> None:
@@ -228,8 +231,13 @@ class SqliteJournal:
                 self._failed[submission.partition] = submission.epoch
         metrics.commit_seconds.observe(time.monotonic() - self._started)
         self._collected += group
-        self._wake()
+        self._tell()
         self._start_group()
+
+    def _tell(self) -> None:
+        """That there is something to collect; whoever is collecting takes it anyhow."""
+        if not self._collecting:
+            self._wake()
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 

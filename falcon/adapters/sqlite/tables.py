@@ -18,6 +18,8 @@ _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOErro
 _REBUILDING: Final = "_rebuilding"
 _DROP_ROWS: Final = 20_000
 
+_STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
+_MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ? AND applied = ?"
 # The statements of each kind of write. ?1, ?2 ... are its fields in their order; "{}" is the tables' suffix.
 _STATEMENTS: Final[dict[type[Any], tuple[str, ...]]] = {
     store.PutMessage: (
@@ -60,22 +62,28 @@ class SqliteTables:
         return Everywhere(self._applied(projection))
 
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+        try:
+            with transaction(self._connection):
+                self.write(projection, expected, after, writes)
+        except _PASSING as error:
+            raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
+
+    def standing(self, cursor: Cursor) -> set[str]:
+        """The projections that have been applied up to there."""
+        assert isinstance(cursor, Everywhere), "cursors of these tables are those that they gave"
+        return {name for (name,) in self._connection.execute(_STANDING, (cursor.offset,))}
+
+    def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+        """As ``apply``, within a transaction of the caller's, who undoes it when this raises."""
         assert isinstance(expected, Everywhere), "cursors of these tables are those that they gave"
         assert isinstance(after, Everywhere), "and those of the log that stands beside them"
         suffix = _REBUILDING if projection.endswith(_REBUILDING) else ""
-        try:
-            with transaction(self._connection) as connection:
-                connection.execute(
-                    "UPDATE projections SET applied = ? WHERE name = ? AND applied = ?",
-                    (after.offset, projection, expected.offset),
-                )
-                if not connection.changes():
-                    raise StaleProjector(f"projection {projection} does not stand at {expected.offset} any more")
-                for kind, run in _runs(writes):
-                    for sql in _STATEMENTS[kind]:
-                        connection.executemany(sql.format(suffix), run)
-        except _PASSING as error:
-            raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
+        self._connection.execute(_MOVE, (after.offset, projection, expected.offset))
+        if not self._connection.changes():
+            raise StaleProjector(f"projection {projection} does not stand at {expected.offset} any more")
+        for kind, run in _runs(writes):
+            for sql in _STATEMENTS[kind]:
+                self._connection.executemany(sql.format(suffix), run)
 
     def begin_rebuild(self, projection: str) -> str:
         shadow = projection + _REBUILDING
@@ -154,7 +162,7 @@ def _runs(writes: Sequence[Write]) -> Iterable[tuple[type[Any], Iterable[Write]]
 
 
 class SqliteSavepoint:
-    """Undoes one projection's writes within a commit."""
+    """Undoes what projections have written within a commit."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection

@@ -26,6 +26,7 @@ class SqliteTail:
         self._connection = connection
         self._poll_seconds = poll_seconds
         self._news = asyncio.Event()
+        self._end = -1
 
     def lane(self, partition: Partition) -> int:
         return _LANE
@@ -41,11 +42,18 @@ class SqliteTail:
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
         start = cursor[_LANE].offset
-        raws = self._raws("offset >= ?", (start, limit))
+        # Where the last look ended nothing stood then: there is no need to look before it is said that some has come.
+        raws = self._look(start, limit) if start != self._end else []
         if not raws:
             await self._wait()
-            raws = self._raws("offset >= ?", (start, limit))
+            raws = self._look(start, limit)
         return raws, {_LANE: Position(raws[-1].at.offset + 1 if raws else start)}
+
+    def _look(self, start: int, limit: int) -> list[Raw]:
+        raws = self._raws("offset >= ?", (start, limit))
+        if len(raws) < limit:
+            self._end = raws[-1].at.offset + 1 if raws else start
+        return raws
 
     async def read_again(self, lane: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
         raws = self._raws("offset >= ? AND offset < ?", (start.offset, stop, limit))
