@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.http import docs, streaming, web
+from falcon.http.direct import is_gone
 from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
@@ -86,6 +87,9 @@ class _Faults:
         try:
             await self._app(scope, receive, send)
         except Exception:
+            if is_gone(send):
+                log.debug("%s %s: nobody is there to be answered", scope["method"], scope["path"], exc_info=True)
+                return
             log.exception("%s %s failed", scope["method"], scope["path"])
             scope[STATUS] = 500
             problem = Problem(500, "internal", "This is a fault of Falcon's; it has been logged.")

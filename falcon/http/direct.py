@@ -34,6 +34,12 @@ def owner_of(send: Send) -> Any:
     return getattr(send, "__self__", None)
 
 
+def is_gone(send: Send) -> bool:
+    """The connection is closed already, though the server has not been told yet: writing to it raises."""
+    transport = getattr(owner_of(send), "transport", None)
+    return transport is not None and transport.is_closing()
+
+
 def under_http(send: Send) -> DirectWriter | None:
     """Of an answer that has begun, and is chunked."""
     owner = owner_of(send)
@@ -51,7 +57,13 @@ def under_websocket(send: Send) -> DirectWriter | None:
 
 
 def _http_is_paused(cycle: Any) -> bool:
-    return bool(cycle.flow.write_paused or cycle.disconnected or cycle.response_complete or not cycle.chunked_encoding)
+    return bool(
+        cycle.flow.write_paused
+        or cycle.disconnected
+        or cycle.response_complete
+        or not cycle.chunked_encoding
+        or cycle.transport.is_closing()
+    )
 
 
 def _websocket_is_paused(protocol: Any) -> bool:
