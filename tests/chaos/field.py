@@ -48,7 +48,8 @@ class Field(Cluster):
             folder,
             ports=(base, base + 100, base + 200),
             partitions=PARTITIONS,
-            settings={"FALCON_LOG_LEVEL": "info", **(settings or {})},
+            # As under Kubernetes: what is started while Kafka is away waits for it.
+            settings={"FALCON_LOG_LEVEL": "info", "FALCON_START_SECONDS": f"{_HEAL_SECONDS:.0f}", **(settings or {})},
         )
         self.kafka = Kafka(self.folder / "kafka", base, heap_mib=_KAFKA_HEAP_MIB)
         self.hbase = HBase(self.folder / "hbase", base + 100, region_servers=2, gateways=2, heap_mib=_HBASE_HEAP_MIB)
