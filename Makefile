@@ -4,19 +4,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
+LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
+	$(if $(WORKERS),--workers "$(WORKERS)")
+# Where a test that misses a program fails instead of being skipped.
+CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done)
 
-.PHONY: run test check bench bench-cluster faults chaos cluster cluster-down cluster-status cluster-wipe lock clean help
+.PHONY: run test check bench bench-peers bench-cluster load overload faults chaos cluster cluster-down cluster-status cluster-wipe \
+	image k8s-up k8s-test k8s-down checkers lock clean help
 
 help:            ## this list
-	@sed -n 's/^\([a-z-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
+	@sed -n 's/^\([a-z0-9-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
 
 run: $(VENV)/.run            ## start Falcon on this machine (ARGS="--json" passes arguments on)
 	@exec $(BIN)/falcon up $(ARGS)
 
-test: $(VENV)/.dev           ## every test, real processes and faults included
+test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	$(BIN)/python -m pytest tests
 
-check: $(VENV)/.dev          ## format, lint, types, import rules, unit tests
+check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
@@ -26,8 +31,17 @@ check: $(VENV)/.dev          ## format, lint, types, import rules, unit tests
 bench: $(VENV)/.dev          ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)
 	$(BIN)/python -m load_tests.bench $(ARGS)
 
+bench-peers: $(VENV)/.dev    ## the same beside Synapse and Prosody, which it installs into a cache; written to docs/benchmarks-peers.md
+	$(BIN)/python -m load_tests.peers_bench $(ARGS)
+
 bench-cluster: $(VENV)/.dev  ## the same for a cluster, beside bare clients of Kafka and HBase; written to docs/benchmarks-cluster.md
 	$(BIN)/python -m load_tests.cluster_bench $(ARGS)
+
+load: $(VENV)/.load          ## people by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own
+	@$(BIN)/python -m load_tests.load $(LOAD) $(ARGS)
+
+overload: $(VENV)/.load      ## three times as many sends as Falcon can carry, SECONDS=60, and what becomes of them
+	@$(BIN)/python -m load_tests.overload $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
 faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SEED=1
 	$(BIN)/python -m tests.faults --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
@@ -47,10 +61,26 @@ cluster-status:              ## what of it runs
 cluster-wipe:                ## end it and delete its data
 	@$(BIN)/python -m deploy.local.cluster wipe
 
+image:           ## the container image localhost/falcon:dev, with buildah or docker
+	@$(PYTHON) -m deploy.node image
+
+k8s-up:          ## a real Kubernetes node on this machine and Falcon on it, OVERLAY=local|single (needs root and Go; deploy/node/README.md)
+	@$(PYTHON) -m deploy.node deploy $(or $(OVERLAY),local)
+
+k8s-test: $(VENV)/.dev       ## proofs on that node, under load; written to docs/kubernetes-proof.md
+	$(BIN)/python -m tests.kubernetes $(ARGS)
+
+k8s-down:        ## end the node and delete it, with all its data
+	@$(PYTHON) -m deploy.node down
+
+checkers: build/checkers/.done  ## programs that judge manifests and Dockerfiles, for their tests
+
 lock: $(VENV)/.dev           ## resolve the dependencies anew (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/run.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group build -o requirements/build.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group checkers -o requirements/checkers.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group load -c requirements/dev.lock -o requirements/load.lock
 
 clean:           ## remove the virtual environment and caches; data stays
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -66,7 +96,19 @@ $(VENV)/.run: $(VENV)/bin/python requirements/run.lock requirements/build.lock p
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Apart from Falcon's own: each of these has many dependencies, in versions of its own.
+build/checkers/.done: requirements/checkers.lock
+	@echo "Installing what judges manifests ..."
+	@$(PYTHON) -m venv --clear build/checkers
+	@build/checkers/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	@echo "Installing the tools for tests ..."
 	@$(PIP) install --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(VENV)/.load: $(VENV)/.dev requirements/load.lock
+	@echo "Installing the tools for load ..."
+	@$(PIP) install --require-hashes -r requirements/load.lock
 	@touch $@

@@ -378,7 +378,7 @@ class Launcher:
         if self._as_json:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
             print(json.dumps({**line, **shown}), flush=True)
-        elif self._plan.command == "up":
+        elif self._plan.command == "up" and self._settings.log_format != "json":
             print(
                 _WELCOME.format(**line, data=self._settings.data_dir, browser=self._page(line, ready), **ready),
                 flush=True,
@@ -389,6 +389,8 @@ class Launcher:
                 f"falcon {self._plan.command} is {where} (operations: {line['ops_url'] or 'none'}). Ctrl-C stops it.",
                 flush=True,
             )
+            if self._plan.command == "up":  # where lines are collected, a token must not be among them
+                print(f"The first accounts' tokens are in {self._settings.data_dir}/credentials.json.", flush=True)
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
         """With the token only where nobody else can come to."""

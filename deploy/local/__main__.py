@@ -1,18 +1,20 @@
-"""``python -m deploy.local kafka|hbase|jars …``: start, stop and hurt the servers by hand."""
+"""``python -m deploy.local kafka|hbase|jars …``: start, stop and hurt the servers by hand, or serve in a container."""
 
 import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from deploy.local import hbase, kafka
-from deploy.local.daemon import ServerFault, Status
+from deploy.local.daemon import HOST, ServerFault, Status
 from deploy.local.hbase import HBase
 from deploy.local.kafka import Kafka
+from deploy.local.serve import serve
 
 _WHOLE: Final = {
     "start": "start what does not run, and wait until it serves",
+    "serve": "the same in the foreground, until SIGTERM or until a process of it ends by itself",
     "stop": "end it; the data stay",
     "status": "what runs; exit code 3 when something does not",
     "wipe": "end it and delete its data",
@@ -23,6 +25,8 @@ _ONE: Final = {
     "resume": "let it go on (SIGCONT)",
     "up": "start it again",
 }
+
+_Word = TypeVar("_Word", int, str)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,16 +44,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description="Kafka and HBase on this machine.")
     servers = parser.add_subparsers(dest="server", required=True)
     one = servers.add_parser("kafka", help=f"Kafka {kafka.VERSION}")
-    start = _actions(one, kafka.default_folder(), _on_kafka, "node", int, _ONE)
-    start.add_argument("--port", type=int, help=f"of the first broker; {kafka.PORT} the first time")
-    start.add_argument("--nodes", type=int, choices=(1, 3), help="3 the first time")
+    for start in _actions(one, kafka.default_folder(), _on_kafka, "node", int, _ONE):
+        start.add_argument("--port", type=int, help=f"of the first broker; {kafka.PORT} the first time")
+        start.add_argument("--nodes", type=int, choices=(1, 3), help="3 the first time")
+        start.add_argument("--listen", metavar="ADDRESS", help=f"for clients; {HOST} the first time")
+        start.add_argument("--advertise", metavar="NAME", help="by which clients reach it, if not at that address")
     other = servers.add_parser("hbase", help=f"HBase {hbase.VERSION}")
-    start = _actions(
-        other, hbase.default_folder(), _on_hbase, "role", str, {**_ONE, "restart": "end it, start it again"}
-    )
-    start.add_argument("--port", type=int, help=f"of the first gateway; {hbase.PORT} the first time")
-    start.add_argument("--region-servers", type=int, help="0, all in one process but the gateways, the first time")
-    start.add_argument("--gateways", type=int, help="1 the first time")
+    on_one = {**_ONE, "restart": "end it, start it again"}
+    for start in _actions(other, hbase.default_folder(), _on_hbase, "role", str, on_one):
+        start.add_argument("--port", type=int, help=f"of the first gateway; {hbase.PORT} the first time")
+        start.add_argument("--region-servers", type=int, help="0, all in one process but the gateways, the first time")
+        start.add_argument("--gateways", type=int, help="1 the first time")
+        start.add_argument("--listen", metavar="ADDRESS", help=f"of the gateways; {HOST} the first time")
     servers.add_parser("jars", help="fetch the jars of both, start nothing").set_defaults(run=_fetch)
     return parser
 
@@ -61,8 +67,8 @@ def _actions(
     part: str,
     kind: type,
     on_one: dict[str, str],
-) -> argparse.ArgumentParser:
-    """The parser of ``start``."""
+) -> list[argparse.ArgumentParser]:
+    """The parsers of what starts it."""
     actions = server.add_subparsers(dest="action", required=True)
     for name, words in {**_WHOLE, **on_one}.items():
         action = actions.add_parser(name, help=words, description=words)
@@ -70,7 +76,7 @@ def _actions(
         action.set_defaults(run=run)
         if name in on_one:
             action.add_argument("part", metavar=part.upper(), type=kind)
-    return actions.choices["start"]
+    return [actions.choices["start"], actions.choices["serve"]]
 
 
 def _on_kafka(chosen: argparse.Namespace) -> int:
@@ -79,8 +85,9 @@ def _on_kafka(chosen: argparse.Namespace) -> int:
         print(f"Kafka: {cluster.start(_say)}")
         print(cluster.bootstrap)
         return 0
-    cluster = Kafka.open(chosen.folder)
-    return _show(cluster.status()) if chosen.action == "status" else _do(cluster, chosen)
+    if chosen.action == "serve":
+        return serve(_kafka(chosen), _say)
+    return _on_either(Kafka.open(chosen.folder), chosen)
 
 
 def _on_hbase(chosen: argparse.Namespace) -> int:
@@ -89,7 +96,12 @@ def _on_hbase(chosen: argparse.Namespace) -> int:
         print(f"HBase: {cluster.start(_say)}")
         print(cluster.addresses)
         return 0
-    cluster = HBase.open(chosen.folder)
+    if chosen.action == "serve":
+        return serve(_hbase(chosen), _say)
+    return _on_either(HBase.open(chosen.folder), chosen)
+
+
+def _on_either(cluster: Kafka | HBase, chosen: argparse.Namespace) -> int:
     if chosen.action != "status":
         return _do(cluster, chosen)
     code = _show(cluster.status())
@@ -104,7 +116,14 @@ def _kafka(chosen: argparse.Namespace) -> Kafka:
         before = Kafka.open(chosen.folder)
     except ServerFault:
         before = Kafka(chosen.folder)
-    return Kafka(chosen.folder, _either(chosen.port, before.port), _either(chosen.nodes, before.nodes), before.heap_mib)
+    return Kafka(
+        chosen.folder,
+        _either(chosen.port, before.port),
+        _either(chosen.nodes, before.nodes),
+        before.heap_mib,
+        _either(chosen.listen, before.listen),
+        _either(chosen.advertise, before.advertise),
+    )
 
 
 def _hbase(chosen: argparse.Namespace) -> HBase:
@@ -118,10 +137,11 @@ def _hbase(chosen: argparse.Namespace) -> HBase:
         _either(chosen.region_servers, before.region_servers),
         _either(chosen.gateways, before.gateways),
         before.heap_mib,
+        _either(chosen.listen, before.listen),
     )
 
 
-def _either(said: int | None, before: int) -> int:
+def _either(said: _Word | None, before: _Word) -> _Word:
     return before if said is None else said
 
 

@@ -89,7 +89,7 @@ class Daemon:
         if self._child is not None:
             self._child.poll()  # one that has ended is not to stay a zombie
         pid = self._noted()[0]
-        return pid if pid and self.mark in _arguments(pid) else None
+        return pid if pid and self._is_marked(pid) else None
 
     def running(self) -> bool:
         return self.pid() is not None
@@ -111,7 +111,7 @@ class Daemon:
             begin = log.tell()
             # Descriptors but 0 to 2 are closed: a lock or a pipe of the caller would be held for as long as this lives.
             self._child = subprocess.Popen(
-                [program, self.mark, *options],
+                self._command(program, options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -121,8 +121,14 @@ class Daemon:
             )
         self._pid_file.write_text(f"{self._child.pid}\n{begin}\n")
         # A process that has just become another program has no arguments for a moment.
-        while self._child.poll() is None and self.mark not in _arguments(self._child.pid):
+        while self._child.poll() is None and not self._is_marked(self._child.pid):
             time.sleep(0.001)
+
+    def _command(self, program: str, options: Sequence[str]) -> list[str]:
+        return [program, self.mark, *options]
+
+    def _is_marked(self, pid: int) -> bool:
+        return self.mark in _arguments(pid)
 
     def said(self) -> str:
         """Its log since it was started."""

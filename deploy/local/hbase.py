@@ -95,11 +95,18 @@ class HBase:
     """A cluster in ``folder``; gateway K listens on ``port`` + K - 1.
 
     Its roles are ``zk``, ``master``, ``rs1`` …, ``thrift1`` …. Without ``region_servers``, the master's process is
-    ZooKeeper and region server too. ``heap_mib``: of the master's process, and of each region server.
+    ZooKeeper and region server too. ``heap_mib``: of the master's process, and of each region server. ``listen``: the
+    address of the gateways; everything else stays on loopback.
     """
 
     def __init__(
-        self, folder: Path, port: int = PORT, region_servers: int = 0, gateways: int = 1, heap_mib: int = 384
+        self,
+        folder: Path,
+        port: int = PORT,
+        region_servers: int = 0,
+        gateways: int = 1,
+        heap_mib: int = 384,
+        listen: str = HOST,
     ) -> None:
         if not 0 <= region_servers <= _REGION_SERVERS_MAX:
             raise ServerFault(f"HBase runs with 0 to {_REGION_SERVERS_MAX} region servers here, not {region_servers}")
@@ -110,6 +117,7 @@ class HBase:
         self.region_servers = region_servers
         self.gateways = gateways
         self.heap_mib = heap_mib
+        self.listen = listen
         ports = {
             **({"zk": port + _ZOOKEEPER} if region_servers else {}),
             "master": port + _MASTER,
@@ -260,7 +268,7 @@ class HBase:
     def _note_shape(self) -> None:
         """Raises ServerFault when it runs in another shape."""
         noted = self.folder / "hbase.json"
-        shape = {name: getattr(self, name) for name in ("port", "region_servers", "gateways", "heap_mib")}
+        shape = {name: getattr(self, name) for name in ("port", "region_servers", "gateways", "heap_mib", "listen")}
         if noted.exists() and json.loads(noted.read_text()) != shape:
             before = HBase.open(self.folder)
             if any(status.pid for status in before.status()):
@@ -347,7 +355,7 @@ class HBase:
         if role.startswith("rs"):
             own = ["-D", f"hbase.regionserver.port={port}"]
             return self.heap_mib, ["org.apache.hadoop.hbase.regionserver.HRegionServer", *own, "start"]
-        bind = ["-b", HOST, "-p", port, "--infoport", "-1", "-threadpool"]
+        bind = ["-b", self.listen, "-p", port, "--infoport", "-1", "-threadpool"]
         return 192, ["org.apache.hadoop.hbase.thrift.ThriftServer", "start", *bind]
 
     def _wait_for_zookeeper(self, role: str) -> None:

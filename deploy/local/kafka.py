@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 from typing import Final
 
-from deploy.local.daemon import HOST, Daemon, Say, ServerFault, Start, Status, end_all, locked
+from deploy.local.daemon import HOST, Daemon, Say, ServerFault, Start, Status, answers, end_all, locked
 from deploy.local.jars import JAVA, jars, java
 
 VERSION: Final = "4.1.2"
 PORT: Final = 19092
 _START_SECONDS: Final = 90.0  # a machine full of other work takes its time
 _CONTROLLERS: Final = 10  # how far above a broker's port its controller listens
+_NODES: Final = 20  # and where the other nodes reach it, if clients do so by a name
 _BATCH_MAX: Final = 8 << 20  # bytes; what the largest command can become, in one batch
 _LOG_CONFIGURATION: Final = f"-Dlog4j2.configurationFile=file:{JAVA / 'log4j2.properties'}"
 _JVM: Final = (
@@ -76,16 +77,29 @@ def settings(nodes: int) -> dict[str, str]:
 class Kafka:
     """A cluster in ``folder``; broker I listens on ``port`` + I - 1. Nodes are counted from 1.
 
-    The number of nodes is fixed by the first start. ``heap_mib``: of each node.
+    The number of nodes is fixed by the first start. ``heap_mib``: of each node. ``listen``: the address that clients
+    reach, and ``advertise`` the name by which they do; its nodes talk to one another on loopback all the same.
     """
 
-    def __init__(self, folder: Path, port: int = PORT, nodes: int = 3, heap_mib: int = 384) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = PORT,
+        nodes: int = 3,
+        heap_mib: int = 384,
+        listen: str = HOST,
+        advertise: str = "",
+    ) -> None:
         if nodes not in (1, 3):
             raise ServerFault(f"Kafka runs with 1 node or 3, not {nodes}")
+        if listen != HOST and not advertise:
+            raise ServerFault(f"Kafka tells its clients where to find it: say by which name they reach {listen}")
         self.folder = folder.resolve()
         self.port = port
         self.nodes = nodes
         self.heap_mib = heap_mib
+        self.listen = listen
+        self.advertise = advertise
         self._daemons = {i: Daemon(f"kafka{i}", port + i - 1, self.folder) for i in range(1, nodes + 1)}
 
     @classmethod
@@ -93,19 +107,20 @@ class Kafka:
         """The cluster that was started in this folder. Raises ServerFault when there is none."""
         try:
             shape = json.loads((folder / "kafka.json").read_text())
-            return cls(folder, shape["port"], shape["nodes"], shape["heap_mib"])
+            listen, advertise = shape.get("listen", HOST), shape.get("advertise", "")
+            return cls(folder, shape["port"], shape["nodes"], shape["heap_mib"], listen, advertise)
         except (OSError, ValueError, KeyError) as error:
             raise ServerFault(f"no Kafka has been started in {folder}") from error
 
     @property
     def bootstrap(self) -> str:
         """``host:port,host:port,…``: what clients are given."""
-        return ",".join(f"{HOST}:{daemon.port}" for daemon in self._daemons.values())
+        return ",".join(f"{self.advertise or HOST}:{daemon.port}" for daemon in self._daemons.values())
 
     def ports(self) -> list[int]:
         """Every port that it listens on."""
-        brokers = [daemon.port for daemon in self._daemons.values()]
-        return brokers + [port + _CONTROLLERS for port in brokers]
+        above = (0, _CONTROLLERS, _NODES) if self.advertise else (0, _CONTROLLERS)
+        return [daemon.port + more for more in above for daemon in self._daemons.values()]
 
     def start(self, say: Say = lambda line: None) -> Start:
         """Start what does not run and wait until every node serves. Raises ServerFault."""
@@ -139,6 +154,12 @@ class Kafka:
 
     def status(self) -> list[Status]:
         return [daemon.status() for daemon in self._daemons.values()]
+
+    def check(self) -> None:
+        """Raises ServerFault unless every node accepts connections right now."""
+        for daemon in self._daemons.values():
+            if not answers(daemon.port):
+                raise ServerFault(f"{daemon.name} does not answer at port {daemon.port}")
 
     def pid(self, node: int) -> int | None:
         return self._node(node).pid()
@@ -187,32 +208,46 @@ class Kafka:
             raise ServerFault(
                 f"the data in {self.folder} are of {before.nodes} node(s); wipe them, or use another folder"
             )
-        if before.port != self.port and any(status.pid for status in before.status()):
-            raise ServerFault(f"the Kafka in {self.folder} runs at port {before.port}; stop it first")
+        same = (before.port, before.listen, before.advertise) == (self.port, self.listen, self.advertise)
+        if not same and any(status.pid for status in before.status()):
+            raise ServerFault(f"the Kafka in {self.folder} runs at {before.bootstrap}; stop it first")
         self._note_shape(shape["cluster"])
 
     def _note_shape(self, cluster: str) -> None:
         # Kafka wants 16 bytes in base64url for a cluster's id, not beginning with a hyphen.
         cluster = cluster or base64.urlsafe_b64encode(b"falcon" + secrets.token_bytes(10)).decode().rstrip("=")
         shape = {"port": self.port, "nodes": self.nodes, "heap_mib": self.heap_mib, "cluster": cluster}
+        shape |= {"listen": self.listen, "advertise": self.advertise}
         noted = self.folder / "kafka.json"
         beside = noted.with_suffix(".new")
         beside.write_text(json.dumps(shape) + "\n")
         beside.rename(noted)
 
     def _configure(self, node: int) -> Path:
-        broker = self._daemons[node].port
         voters = (f"{i}@{HOST}:{daemon.port + _CONTROLLERS}" for i, daemon in self._daemons.items())
         own = {
             "node.id": str(node),
             "controller.quorum.voters": ",".join(voters),
-            "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{broker + _CONTROLLERS}",
             "log.dirs": str(self.folder / "data" / str(node)),
         }
         path = self.folder / "conf" / f"{node}.properties"
         path.parent.mkdir(exist_ok=True)
-        path.write_text("".join(f"{name}={value}\n" for name, value in (own | settings(self.nodes)).items()))
+        values = own | settings(self.nodes) | self._listeners(self._daemons[node].port)
+        path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
         return path
+
+    def _listeners(self, port: int) -> dict[str, str]:
+        clients, controller = f"PLAINTEXT://{self.listen}:{port}", f"CONTROLLER://{HOST}:{port + _CONTROLLERS}"
+        if not self.advertise:
+            return {"listeners": f"{clients},{controller}"}
+        # The name may lead here only once all of it serves, so the nodes must not need it to find one another.
+        nodes = f"NODES://{HOST}:{port + _NODES}"
+        return {
+            "listeners": f"{clients},{nodes},{controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.advertise}:{port},{nodes}",
+            "inter.broker.listener.name": "NODES",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,NODES:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        }
 
     # --- processes ----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from deploy.monitoring import dashboards, metric_docs, rule_cases, rules
+from deploy.monitoring import dashboards, kubernetes, metric_docs, rule_cases, rules
 from deploy.monitoring.thresholds import Thresholds
 
 ROOT: Final = Path(__file__).parents[2]
@@ -21,6 +21,7 @@ def files() -> dict[str, str]:
         "deploy/monitoring/rules.yaml": rules.text(thresholds),
         **{f"deploy/monitoring/{name}": text for name, text in rule_cases.files(thresholds).items()},
         **dashboards.files(),
+        **kubernetes.files(thresholds),
         **metric_docs.files(),
     }
 

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from falcon import __version__
-from falcon.cli import accounts, chat, cluster, health, smoke, transfer, upkeep
+from falcon.cli import accounts, chat, cluster, health, transfer, upkeep
 from falcon.cli.faults import FaultTellingGroup
+from falcon.cli.smoke import command as smoke_command
 from falcon.cli.top import command as top_command
 
 
@@ -72,5 +73,5 @@ app.command()(cluster.write)
 app.command()(cluster.project)
 app.command()(top_command.top)
 app.command()(upkeep.doctor)
-app.command()(smoke.smoke)
+app.command()(smoke_command.smoke)
 app.command()(health.health)

@@ -115,7 +115,7 @@ class Running(msgspec.Struct, frozen=True):
         return True
 
 
-class _Credentials(msgspec.Struct, frozen=True):
+class Credentials(msgspec.Struct, frozen=True):
     """credentials.json: what `falcon up` made when it made the data directory."""
 
     token: str
@@ -125,6 +125,11 @@ class _Credentials(msgspec.Struct, frozen=True):
 def find_running(data_dir: Path) -> Running | None:
     """Raises Fault when up.json can't be read."""
     return _read(data_dir / "up.json", Running)
+
+
+def find_credentials(data_dir: Path) -> Credentials | None:
+    """Raises Fault when credentials.json can't be read."""
+    return _read(data_dir / "credentials.json", Credentials)
 
 
 def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bool) -> tuple[list[str], str]:
@@ -143,7 +148,7 @@ def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bo
     # A token goes only to the server that it was made by.
     if running is None or [url.rstrip("/") for url in urls] != [running.url.rstrip("/")]:
         raise Fault(f"no token for {urls[0]}: give one with --token or {name}")
-    credentials = _read(data_dir / "credentials.json", _Credentials)
+    credentials = find_credentials(data_dir)
     if credentials is None:
         raise Fault(f"no credentials.json in {data_dir}/: give a token with --token or {name}")
     return urls, credentials.admin_token if admin else credentials.token

@@ -11,6 +11,7 @@ from falcon.cli.display import counted
 from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
+    from falcon.bootstrap import Credentials
     from falcon.settings import Settings
 
 PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
@@ -74,12 +75,16 @@ def credentials() -> None:
     """
     import msgspec
 
+    typer.echo(msgspec.json.encode(first_credentials()).decode())
+
+
+def first_credentials() -> "Credentials":
+    """Those of the cluster that the settings name. Raises Fault."""
     from falcon.bootstrap import cluster
 
     settings = _settings()
     with telling_faults():
-        made = asyncio.run(cluster.first_credentials(settings))
-    typer.echo(msgspec.json.encode(made).decode())
+        return asyncio.run(cluster.first_credentials(settings))
 
 
 def verify(

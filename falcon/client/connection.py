@@ -125,12 +125,19 @@ class Connection:
                 continue
             if response.is_success:
                 if position := response.headers.get("Falcon-Position"):
-                    self.positions.remember(position)
+                    self._remember(position, response)
                 return response
             refusal = _refusal(response)
             if isinstance(refusal, Problem):
                 raise refusal
             await patience.wait(refusal.problem, refusal.retry_after)
+
+    def _remember(self, position: str, response: httpx.Response) -> None:
+        try:
+            self.positions.remember(position)
+        except ValueError as fault:
+            detail = f"{response.url.copy_with(query=None)} answers with a Falcon-Position that is none: {position!r}"
+            raise Problem(response.status_code, "not_falcon", detail) from fault
 
 
 class Positions:
@@ -140,7 +147,7 @@ class Positions:
         self._offsets: dict[int, int] = {}
 
     def remember(self, header: str) -> None:
-        """``header``: ``PARTITION:OFFSET[,PARTITION:OFFSET…]``."""
+        """``header``: ``PARTITION:OFFSET[,PARTITION:OFFSET…]``. Raises ValueError for another."""
         for entry in header.split(","):
             partition, offset = (int(number) for number in entry.split(":"))
             self._offsets[partition] = max(offset, self._offsets.get(partition, offset))

@@ -1,0 +1,50 @@
+"""The node's processes: each is one of the programs, in the node's network namespace."""
+
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.local.daemon import Daemon
+from deploy.node.network import INSIDE
+
+_MARK: Final = "FALCON_NODE_PROCESS"
+
+
+@dataclass(slots=True)
+class Process(Daemon):
+    """Known by a variable, since these programs take no argument that they do not know."""
+
+    def run(self, program: str | Path, *options: str) -> None:
+        """In the background. What a proxy is set for on this machine is not in the node."""
+        no_proxy = dict.fromkeys((name for name in os.environ if name.lower().endswith("_proxy")), "")
+        self.launch(str(program), options, {**no_proxy, _MARK: f"{self.folder}/{self.name}"})
+
+    def _command(self, program: str, options: Sequence[str]) -> list[str]:
+        return [*INSIDE, program, *options]
+
+    def _is_marked(self, pid: int) -> bool:
+        return _mark(pid) == f"{self.folder}/{self.name}"
+
+
+def marked(folder: Path) -> set[int]:
+    """Every process of the node in this folder, and what those have started in their turn; pods are not among them."""
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    return {pid for pid in pids if _mark(pid).startswith(f"{folder}/")}
+
+
+def kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _mark(pid: int) -> str:
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape").split("\0")
+    except OSError:
+        return ""
+    return next((each.partition("=")[2] for each in variables if each.startswith(f"{_MARK}=")), "")

@@ -1,0 +1,1 @@
+"""Trying out a Falcon that was just deployed, as a client would."""

@@ -1,0 +1,123 @@
+"""Whether the stream tells what happens, once, and goes on where it was left."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from falcon.cli.smoke.trial import Trial, Wrong
+from falcon.client import (
+    CatchUp,
+    CaughtUp,
+    Event,
+    FalconClient,
+    Hello,
+    Message,
+    MessageDeleted,
+    MessagePosted,
+    Stream,
+)
+
+_LOOK_AT: Final = "docs/runbooks/streams.md, and at proxies on the way, which may hold answers back or end long ones"
+
+
+class Listening:
+    """``room_id``: of a room in which nobody else is. ``said``: what the client has said of its connection."""
+
+    def __init__(self, falcon: FalconClient, run: str, said: list[str]) -> None:
+        self.room_id = 0
+        self._falcon = falcon
+        self._run = run
+        self._said = said
+        self._awaited = ""
+        self._last_id = ""
+
+    def trials(self) -> Iterator[Trial]:
+        told = "to be told of a new message, once, and then of its deletion"
+        yield Trial("stream", self._listen, told, _LOOK_AT, self._awaits)
+        missed = "to be told of what was missed while nobody listened, in order, once"
+        yield Trial("resume", self._go_on, missed, _LOOK_AT, self._awaits)
+
+    def _awaits(self) -> str:
+        return self._awaited + (f" ({self._said[-1]})" if self._said else "")
+
+    async def _listen(self) -> str:
+        self._awaited = "the first event of the stream"
+        async with self._falcon.stream([self.room_id]) as stream:
+            while not isinstance(await anext(stream), Hello):
+                pass
+            posted = await self._post("streamed")
+            acknowledged = time.monotonic()
+            self._awaited = f"message {posted.seq}, which was acknowledged,"
+            times = await self._until_told(stream, posted)
+            late = max(0.0, time.monotonic() - acknowledged)
+            await self._falcon.delete_message(self.room_id, posted.seq)
+            self._awaited = f"the deletion of message {posted.seq}"
+            async for event in _about(stream, posted):
+                times += isinstance(event, MessagePosted)
+                self._last_id = event.id
+        if times != 1:
+            raise Wrong(f"message {posted.seq} was sent once and told {times} times")
+        return f"message {posted.seq} told once, {late * 1000:,.0f} ms after it was acknowledged"
+
+    async def _until_told(self, stream: Stream, posted: Message) -> int:
+        async for event in _about(stream, posted):
+            return int(isinstance(event, MessagePosted))
+        return 0
+
+    async def _go_on(self) -> str:
+        """The connection has gone, and what happens meanwhile is told by a new one: on a cluster, maybe elsewhere."""
+        missed = [(await self._post(f"missed {number}")).seq for number in (1, 2)]
+        self._awaited = f"what was missed, messages {_listed(missed)},"
+        told: list[int] = []
+        async with self._falcon.stream([self.room_id], resume=self._last_id) as stream:
+            async for event in stream:
+                if isinstance(event, CatchUp):
+                    raise Wrong("the stream does not go on: it asks for the history to be read by page")
+                if isinstance(event, CaughtUp):
+                    break
+                if isinstance(event, MessagePosted):
+                    told.append(event.message.seq)
+        if told != missed:
+            raise Wrong(f"messages {_listed(missed)} were missed, and it tells {_listed(told) or 'none'}")
+        return f"messages {_listed(missed)} told, which were missed"
+
+    async def _post(self, what: str) -> Message:
+        return await self._falcon.post(self.room_id, f"{self._run}: {what}")
+
+
+async def _about(stream: AsyncIterator[Event], posted: Message) -> AsyncIterator[MessagePosted | MessageDeleted]:
+    """What is told of one message, up to its deletion."""
+    async for event in stream:
+        if isinstance(event, MessagePosted | MessageDeleted) and event.message.seq == posted.seq:
+            yield event
+            if isinstance(event, MessageDeleted):
+                return
+
+
+def _listed(places: list[int]) -> str:
+    return " and ".join(map(str, places))
+
+
+@contextmanager
+def what_the_client_says() -> Iterator[list[str]]:
+    """Of connections that it loses; in the log it would stand between the steps."""
+    said = _Keeping(logging.WARNING)
+    log = logging.getLogger("falcon.client")
+    propagated, log.propagate = log.propagate, False
+    log.addHandler(said)
+    try:
+        yield said.lines
+    finally:
+        log.removeHandler(said)
+        log.propagate = propagated
+
+
+class _Keeping(logging.Handler):
+    def __init__(self, level: int) -> None:
+        super().__init__(level)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())

@@ -1,0 +1,151 @@
+"""One step after the other, up to the first that finds something wrong."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx
+import msgspec
+
+from falcon.cli.calling import Outside
+from falcon.cli.faults import Fault
+from falcon.cli.smoke.listening import Listening, what_the_client_says
+from falcon.cli.smoke.reaching import Reaching
+from falcon.cli.smoke.talking import Talking
+from falcon.cli.smoke.trial import Trial, Wrong
+from falcon.client import FalconClient, Problem, Unreachable
+from falcon.client.addresses import Addresses
+
+_STEP_SECONDS: Final = 20.0
+_CALL_SECONDS: Final = 10.0
+_CLEANING_SECONDS: Final = 5.0
+_ERROR_LINES: Final = "the log of what answered (docs/runbooks/error-lines.md)"
+_NOT_FALCON: Final = "what it is that answers at that address"
+
+
+class Step(msgspec.Struct, frozen=True):
+    """``found``: what was seen; of the step that failed, what was wrong."""
+
+    step: str
+    ok: bool
+    seconds: float
+    found: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """``left``: the room that could not be deleted, if there is one."""
+
+    step: str
+    wrong: str
+    expected: str
+    look_at: str
+    left: int | None = None
+
+    def __str__(self) -> str:
+        left = "" if self.left is None else f"; room {self.left} could not be deleted"
+        return f"{self.step}: {self.wrong}; expected {self.expected}; look at {self.look_at}{left}"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """The steps up to the first that failed."""
+
+    ok: bool
+    seconds: float
+    steps: tuple[Step, ...]
+    failure: Failure | None = None
+
+
+async def try_out(
+    urls: Sequence[str], token: str, timeout: float, outside: Outside, on_step: Callable[[Step], None]
+) -> Outcome:
+    """``on_step`` is told of each step as it ends. Raises Fault for an address or a token that cannot be one."""
+    began = time.monotonic()
+    done: list[Step] = []
+    failure: Failure | None = None
+    async with _clients(urls, token, timeout, outside) as (falcon, http):
+        with what_the_client_says() as said:
+            run = secrets.token_hex(6)
+            reaching = Reaching(urls, http, falcon, min(_CALL_SECONDS, timeout / 2))
+            talking = Talking(falcon, run)
+            try:
+                for trial in _trials(reaching, talking, Listening(falcon, run, said)):
+                    step_began = time.monotonic()
+                    found, failure = await _carry_out(trial, timeout - (step_began - began))
+                    done.append(Step(trial.name, failure is None, time.monotonic() - step_began, found))
+                    on_step(done[-1])
+                    if failure is not None:
+                        break
+            finally:
+                left = await _clean_up(falcon, talking.room_id)
+    if failure is not None and left is not None:
+        failure = msgspec.structs.replace(failure, left=left)
+    return Outcome(failure is None, time.monotonic() - began, tuple(done), failure)
+
+
+@asynccontextmanager
+async def _clients(
+    urls: Sequence[str], token: str, timeout: float, outside: Outside
+) -> AsyncIterator[tuple[FalconClient, httpx.AsyncClient]]:
+    """Falcon's own, and one for what needs no token. Raises Fault."""
+    seconds = min(_CALL_SECONDS, timeout)
+    try:
+        addresses = Addresses(urls)
+        falcon = FalconClient(urls, token, timeout=seconds, transport=outside.transport, clock=outside.clock)
+    except ValueError as fault:
+        raise Fault(str(fault)) from fault
+    http = httpx.AsyncClient(
+        timeout=seconds / 3,
+        verify=any(url.startswith("https:") for url in addresses.urls),  # reading the certificate store takes a while
+        trust_env=not addresses.only_local,
+        transport=outside.transport,
+    )
+    async with falcon, http:
+        yield falcon, http
+
+
+def _trials(reaching: Reaching, talking: Talking, listening: Listening) -> Iterator[Trial]:
+    """In order. A step may be carried out once those before it have found nothing wrong."""
+    yield from reaching.trials()
+    yield from talking.trials()
+    assert talking.room_id is not None
+    listening.room_id = talking.room_id
+    yield from listening.trials()
+    yield from talking.last_trials()
+
+
+async def _carry_out(trial: Trial, left: float) -> tuple[str, Failure | None]:
+    """What was found, and what is wrong with it."""
+    seconds = max(0.0, min(left, _STEP_SECONDS))
+    expected, look_at = trial.expected, trial.look_at
+    try:
+        async with asyncio.timeout(seconds):
+            return await trial.work(), None
+    except Wrong as fault:
+        wrong, expected, look_at = str(fault), fault.expected or expected, fault.look_at or look_at
+    except Problem as problem:
+        wrong = str(problem)
+        if problem.code == "not_falcon":
+            look_at = _NOT_FALCON
+        elif problem.status >= 500:
+            look_at = _ERROR_LINES
+    except Unreachable as fault:
+        wrong = str(fault)
+    except TimeoutError:
+        why = ", which is what --timeout has left of it" if left < _STEP_SECONDS else ""
+        wrong = f"{trial.awaits()} did not come within {seconds:.1f} s{why}"
+    return wrong, Failure(trial.name, wrong, expected, look_at)
+
+
+async def _clean_up(falcon: FalconClient, room_id: int | None) -> int | None:
+    """The room, where it could not be deleted. What has failed before is what matters."""
+    if room_id is None:
+        return None
+    try:
+        async with asyncio.timeout(_CLEANING_SECONDS):
+            await falcon.delete_room(room_id)
+    except (Problem, Unreachable, TimeoutError):
+        return room_id
+    return None

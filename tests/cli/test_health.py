@@ -1,0 +1,70 @@
+"""`falcon health` asks the operations port, as a container engine without curl would."""
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from falcon.cli import app
+
+
+class _Ops(BaseHTTPRequestHandler):
+    """It lives; whether it can serve is up to the server's ``ready``."""
+
+    def do_GET(self) -> None:
+        ready = self.path == "/livez" or bool(vars(self.server).get("ready"))
+        said = b"ok" if ready else b"Kafka does not answer"
+        self.send_response(200 if ready else 503)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing: what it was asked is seen in what is answered."""
+
+
+@pytest.fixture
+def ops(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+    server = HTTPServer(("127.0.0.1", 0), _Ops)
+    monkeypatch.setenv("FALCON_HOST", "0.0.0.0")  # as in a container: asked on loopback all the same
+    monkeypatch.setenv("FALCON_OPS_PORT", str(server.server_port))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _health(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["health", *arguments])
+
+
+def test_a_falcon_that_lives_is_well(ops: HTTPServer) -> None:
+    found = _health()
+    assert (found.exit_code, found.stdout) == (0, "Falcon is live.\n")
+
+
+def test_one_that_cannot_serve_says_why(ops: HTTPServer) -> None:
+    found = _health("--ready")
+    assert found.exit_code == 1
+    assert found.stderr == "Falcon is not ready: Kafka does not answer\n"
+    vars(ops)["ready"] = True
+    assert _health("--ready").stdout == "Falcon is ready.\n"
+
+
+def test_where_no_falcon_runs_it_says_so(ops: HTTPServer) -> None:
+    ops.server_close()
+    found = _health()
+    assert found.exit_code == 1
+    assert found.stderr.startswith("nothing answers on port ")
+    assert found.stderr.endswith("; does Falcon run?\n")
+
+
+def test_without_an_operations_port_there_is_nothing_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALCON_OPS_PORT", "-1")
+    found = _health()
+    assert found.exit_code == 1
+    assert found.stderr == "FALCON_OPS_PORT=-1: no port to ask on; set it to that of the Falcon that runs\n"

@@ -1,0 +1,269 @@
+"""What the overlays apply, and what must be true of all of it. That it works is shown on a node: tests/kubernetes."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml  # type: ignore[import-untyped]  # comes with what tests the API
+
+from falcon.settings import Settings
+
+ROOT: Final = Path(__file__).parents[2]
+MANIFESTS: Final = ROOT / "deploy" / "k8s"
+_CHECKERS: Final = ROOT / "build" / "checkers" / "bin"
+_DRAIN_SECONDS: Final = 5  # after SIGTERM everything has ended: falcon/launcher.py
+_VERSION: Final = "1.36"  # of Kubernetes, that of the node
+
+EXPECTED: Final = {
+    "single": """
+        ConfigMap falcon-settings-HASH
+        CronJob falcon-backup
+        NetworkPolicy default-deny dns falcon-clients falcon-http
+        PersistentVolumeClaim falcon-backups
+        Service falcon-api
+        ServiceAccount falcon falcon-backup
+        StatefulSet falcon
+    """,
+    "local": """
+        ConfigMap falcon-settings-HASH
+        Deployment falcon-api falcon-project falcon-write
+        Job falcon-prepare
+        NetworkPolicy default-deny dns falcon-clients falcon-commands-from-api falcon-commands-to-write falcon-http \
+            hbase kafka to-hbase to-kafka
+        PodDisruptionBudget falcon-api falcon-project falcon-write
+        Service falcon-api hbase-thrift kafka
+        ServiceAccount falcon-api falcon-prepare falcon-project falcon-write
+        StatefulSet hbase kafka
+    """,
+    "production": """
+        Certificate falcon
+        ConfigMap falcon-dashboard-actors falcon-dashboard-overview falcon-dashboard-process falcon-dashboard-read \
+            falcon-dashboard-streams falcon-dashboard-write falcon-settings-HASH
+        CronJob falcon-backup
+        Deployment falcon-api falcon-project falcon-write
+        HorizontalPodAutoscaler falcon-api falcon-write
+        Ingress falcon
+        Job falcon-prepare
+        NetworkPolicy default-deny dns falcon-clients falcon-commands-from-api falcon-commands-to-write falcon-http \
+            falcon-operations falcon-to-hbase falcon-to-kafka
+        PersistentVolumeClaim falcon-backups
+        PodDisruptionBudget falcon-api falcon-project falcon-write
+        PodMonitor falcon
+        PrometheusRule falcon
+        Service falcon-api
+        ServiceAccount falcon-api falcon-backup falcon-prepare falcon-project falcon-write
+    """,
+}
+
+every_overlay = pytest.mark.parametrize("overlay", EXPECTED)
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name, path=f"{_CHECKERS}:{os.environ.get('PATH', os.defpath)}")
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is missing: run make checkers")
+    if found is None:
+        pytest.skip(f"{name} is not installed (make checkers)")
+    return found
+
+
+def _run(*command: str | Path) -> str:
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+_shown: dict[Path, str] = {}
+
+
+def show(folder: Path) -> str:
+    if folder not in _shown:
+        _shown[folder] = _run(_tool("kubectl"), "kustomize", folder)
+    return _shown[folder]
+
+
+def objects(overlay: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all(show(MANIFESTS / "overlays" / overlay)))
+
+
+def pods(overlay: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of whatever makes some: its name and its template."""
+    for each in objects(overlay):
+        spec = each["spec"]["jobTemplate"]["spec"] if each["kind"] == "CronJob" else each.get("spec", {})
+        if "template" in spec:
+            yield f"{each['kind']}/{each['metadata']['name']}", spec["template"]
+
+
+# --- what there is ----------------------------------------------------------------------------------------------------
+
+
+def test_every_overlay_is_known_here() -> None:
+    assert {path.name for path in (MANIFESTS / "overlays").iterdir()} == EXPECTED.keys()
+
+
+@every_overlay
+def test_an_overlay_applies_these_objects_and_no_others(overlay: str) -> None:
+    found: dict[str, list[str]] = {}
+    for each in objects(overlay):
+        name = re.sub(r"^(falcon-settings)-[a-z0-9]{10}$", r"\1-HASH", each["metadata"]["name"])
+        found.setdefault(each["kind"], []).append(name)
+    shown = [" ".join([kind, *sorted(names)]) for kind, names in sorted(found.items())]
+    assert shown == [" ".join(line.split()) for line in EXPECTED[overlay].strip().splitlines()]
+
+
+@every_overlay
+def test_all_of_it_is_in_one_namespace_and_says_what_it_belongs_to(overlay: str) -> None:
+    for each in objects(overlay):
+        assert each["metadata"]["namespace"] == "falcon", each["metadata"]
+        assert each["metadata"]["labels"]["app.kubernetes.io/part-of"] == "falcon", each["metadata"]
+
+
+def test_the_namespace_lets_in_none_but_restricted_pods() -> None:
+    namespace = yaml.safe_load((MANIFESTS / "namespace.yaml").read_text())
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+
+
+@every_overlay
+def test_secrets_are_referred_to_and_never_contained(overlay: str) -> None:
+    assert not [each for each in objects(overlay) if each["kind"] == "Secret"]
+
+
+# --- pods -------------------------------------------------------------------------------------------------------------
+
+
+@every_overlay
+def test_no_pod_has_more_rights_than_it_needs(overlay: str) -> None:
+    for name, template in pods(overlay):
+        spec = template["spec"]
+        assert not spec["automountServiceAccountToken"], name
+        assert not spec["enableServiceLinks"], name  # FALCON_API_PORT=tcp://... would be taken for a setting
+        assert spec["securityContext"]["runAsNonRoot"], name
+        assert spec["securityContext"]["runAsUser"] == 10001, name
+        for container in spec["containers"]:
+            context = container["securityContext"]
+            assert context == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }, name
+
+
+@every_overlay
+def test_every_container_has_bounds_and_last_words(overlay: str) -> None:
+    for name, template in pods(overlay):
+        for container in template["spec"]["containers"]:
+            assert container["resources"]["requests"].keys() == {"cpu", "memory"}, name
+            assert "memory" in container["resources"]["limits"], name
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError", name
+            assert container["imagePullPolicy"] == "IfNotPresent", name
+            assert re.search(r":[\w.-]+$", container["image"]), f"{name}: no tag on {container['image']}"
+        for volume in template["spec"].get("volumes", ()):
+            assert "emptyDir" not in volume or volume["emptyDir"].get("sizeLimit"), f"{name}: {volume['name']}"
+
+
+@every_overlay
+def test_every_role_has_time_to_drain(overlay: str) -> None:
+    roles = [(name, template["spec"]) for name, template in pods(overlay) if "startupProbe" in str(template)]
+    assert roles
+    for name, spec in roles:
+        for container in spec["containers"]:
+            before = container.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+            assert spec["terminationGracePeriodSeconds"] >= before + 2 * _DRAIN_SECONDS, name
+
+
+@every_overlay
+def test_liveness_asks_only_whether_it_lives(overlay: str) -> None:
+    for name, template in pods(overlay):
+        for container in template["spec"]["containers"]:
+            if container["name"] == "falcon" and "livenessProbe" in container:
+                assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "ops"}, name
+                assert container["livenessProbe"]["terminationGracePeriodSeconds"] == _DRAIN_SECONDS, name
+                assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ops"}, name
+                assert container["startupProbe"]["httpGet"] == {"path": "/startupz", "port": "ops"}, name
+
+
+@every_overlay
+def test_a_start_that_is_refused_is_tried_again_for_less_time_than_the_probe_waits(overlay: str) -> None:
+    patience = float(_settings(overlay).get("FALCON_START_SECONDS", "0"))
+    for name, template in pods(overlay):
+        for container in template["spec"]["containers"]:
+            if container["name"] == "falcon" and "startupProbe" in container:
+                probe = container["startupProbe"]
+                assert probe["periodSeconds"] * probe["failureThreshold"] >= patience + 60, name
+
+
+# --- what belongs together --------------------------------------------------------------------------------------------
+
+
+def _settings(overlay: str) -> dict[str, str]:
+    maps = [each for each in objects(overlay) if each["metadata"]["name"].startswith("falcon-settings-")]
+    (settings,) = maps
+    data: dict[str, str] = settings["data"]
+    return data
+
+
+@every_overlay
+def test_falcon_understands_the_settings(overlay: str) -> None:
+    settings = _settings(overlay)
+    assert settings.keys() <= {f"FALCON_{each.name.upper()}" for each in fields(Settings)}
+    found = Settings.from_env(settings)
+    if overlay != "single":
+        found.require("kafka", "hbase", "secret_file", "internal_token_file")
+
+
+@every_overlay
+def test_what_selects_pods_finds_some_and_no_service_has_the_operations_port(overlay: str) -> None:
+    labels = [template["metadata"]["labels"] for _, template in pods(overlay)]
+    for each in objects(overlay):
+        if each["kind"] == "Service":
+            chosen = each["spec"]["selector"]
+            assert all(port["targetPort"] not in ("ops", 8081) for port in each["spec"]["ports"])
+        elif each["kind"] == "PodDisruptionBudget":
+            chosen = each["spec"]["selector"]["matchLabels"]
+        else:
+            continue
+        assert [one for one in labels if chosen.items() <= one.items()], each["metadata"]["name"]
+
+
+@every_overlay
+def test_what_an_autoscaler_owns_has_no_number_of_its_own(overlay: str) -> None:
+    owned = [each["spec"]["scaleTargetRef"]["name"] for each in objects(overlay) if "Autoscaler" in each["kind"]]
+    for each in objects(overlay):
+        if each["kind"] == "Deployment" and each["metadata"]["name"] in owned:
+            assert "replicas" not in each["spec"], each["metadata"]["name"]
+
+
+# --- with others' tools -----------------------------------------------------------------------------------------------
+
+
+@every_overlay
+def test_kubernetes_own_schemas_take_it(overlay: str, tmp_path: Path) -> None:
+    shown = tmp_path / f"{overlay}.yaml"
+    known = [each for each in objects(overlay) if not _is_custom(each)]
+    shown.write_text(yaml.safe_dump_all(known))
+    _run(_tool("kubernetes-validate"), "--kubernetes-version", _VERSION, "--strict", shown)
+
+
+def _is_custom(found: dict[str, Any]) -> bool:
+    return "." in found["apiVersion"].partition("/")[0] and not found["apiVersion"].partition("/")[0].endswith(
+        ".k8s.io"
+    )
+
+
+def test_checkov_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
+    """What it is told to leave out is told why in .checkov.yaml, and where there is an annotation."""
+    for overlay in EXPECTED:
+        (tmp_path / f"{overlay}.yaml").write_text(show(MANIFESTS / "overlays" / overlay))
+    said = _run(_tool("checkov"), "--config-file", MANIFESTS / ".checkov.yaml", "--directory", tmp_path)
+    assert "Failed checks: 0" in said, said
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "deploy/k8s/servers/Dockerfile"])
+def test_hadolint_finds_nothing_in(dockerfile: str) -> None:
+    _run(_tool("hadolint"), dockerfile)
