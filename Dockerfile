@@ -1,12 +1,14 @@
-# The image of Falcon, for every role: `make image`. Layers come out the same for the same sources, so that a version
-# whose dependencies are those of the last one is a few megabytes to fetch.
+# The image of Falcon, for every role: `make image`. A layer is the same whenever what is in it is: files have fixed times.
+# So a version whose dependencies are those of the last one is a few megabytes to fetch.
 #
 # For releases name the base by its digest: --build-arg BASE=python:3.13-slim-trixie@sha256:…
 ARG BASE=python:3.13-slim-trixie
 
 # --- dependencies, as the lock has them -------------------------------------------------------------------------------
 FROM ${BASE} AS dependencies
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# The first time that an archive can have.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
+    SOURCE_DATE_EPOCH=315532800 PYTHONHASHSEED=0
 WORKDIR /build
 
 # For `strip`, below. Whichever version Debian has: nothing of it is in the image.
@@ -16,12 +18,10 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 COPY requirements/build.lock requirements/run.lock ./
-# Wheels are built, where there are none, with the tools of a lock as well, instead of what pip would fetch for it. Their
-# files bear the time of 1980, the first that an archive can have.
+# Wheels are built, where there are none, with the tools of a lock as well, instead of what pip would fetch for it.
 RUN python -m venv tools \
     && tools/bin/pip install --quiet --require-hashes --requirement build.lock \
-    && SOURCE_DATE_EPOCH=315532800 \
-        tools/bin/pip wheel --quiet --no-build-isolation --require-hashes --requirement run.lock --wheel-dir wheels
+    && tools/bin/pip wheel --quiet --no-build-isolation --require-hashes --requirement run.lock --wheel-dir wheels
 
 # Only what runs: no pip, no tests, no sources of C, no lexers for all the languages that Pygments colours, and no symbols,
 # which are more than half of all machine code.
@@ -34,7 +34,6 @@ RUN python -m venv --without-pip /opt/falcon \
     && strip --strip-all /opt/falcon/bin/py-spy
 
 # Compiled here, as the root file system is read-only; but for what Falcon does not import. The times of files are no news.
-ENV PYTHONHASHSEED=0
 RUN /opt/falcon/bin/python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(apsw|pygments|pydantic/v1|websockets/(legacy|sync|trio))/' /opt/falcon/lib \
     && find /opt/falcon -exec touch --no-dereference --date=@0 {} +
@@ -43,7 +42,6 @@ RUN /opt/falcon/bin/python -m compileall -q --invalidation-mode unchecked-hash \
 FROM dependencies AS falcon
 COPY LICENSE README.md pyproject.toml ./
 COPY falcon falcon
-ARG SOURCE_DATE_EPOCH=0
 RUN tools/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir own . \
     && tools/bin/pip --python /opt/falcon install --quiet --no-index --no-deps --no-compile --prefix /own own/*.whl \
     && /opt/falcon/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /own -p /opt/falcon /own/lib \
@@ -78,8 +76,10 @@ CMD ["up"]
 
 ARG VERSION=0
 ARG REVISION=unknown
+ARG CREATED=1980-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="Falcon" \
       org.opencontainers.image.description="A chat messaging backend built on actors" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"

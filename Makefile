@@ -6,8 +6,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
-# Where a test that misses a program fails instead of being skipped.
-CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done)
+# Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns people.
+CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
 .PHONY: run test check bench bench-peers bench-cluster load overload faults chaos cluster cluster-down cluster-status cluster-wipe \
 	image k8s-up k8s-test k8s-down checkers lock clean help

@@ -5,7 +5,6 @@ Measures Falcon beside a bare route and a hand-written chat on PostgreSQL, print
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import os
 import shutil
@@ -13,17 +12,25 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
-from load_tests import journals, memory, readable, report, start, streams, throughput
+from load_tests import growth, journals, memory, pictures, readable, report, start, streams, throughput, walks
+from load_tests.bench_options import SECTIONS, Options, parse
 from load_tests.calls import CallRefused
 from load_tests.figures import Recovery, RecoveryRun, Results
-from load_tests.machine import Cores, MachineUnfit, choose_cores, describe, require_wrk, work_folder_parent
+from load_tests.machine import (
+    Cores,
+    MachineUnfit,
+    choose_cores,
+    describe,
+    raise_open_files,
+    require_wrk,
+    work_folder_parent,
+)
 from load_tests.peers.postgres import PostgresMissing
 from load_tests.processes import adopt_orphans, kill_everything
 from load_tests.progress import say
@@ -32,9 +39,7 @@ from load_tests.servers import BareServer, CrudServer, FalconServer, Server, Ser
 from load_tests.targets import FALCON, FALCON_TCP, FALCON_UNMEASURED
 from load_tests.wrk import LoadFailed
 
-ROOT = Path(__file__).resolve().parent.parent
-SECTIONS = ("send", "read", "streams", "readable", "import", "rebuild", "recovery", "memory", "start")
-SERVERS = ("bare", "crud", FALCON, FALCON_TCP, FALCON_UNMEASURED)
+LISTED_ROOMS = 1_000
 FAILURES = (
     ServerFailed,
     LoadFailed,
@@ -46,68 +51,6 @@ FAILURES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    only: tuple[str, ...]
-    servers: tuple[str, ...]
-    runs: int
-    seconds: int
-    chat_rooms: int
-    messages: int
-    journal_rooms: int
-    rooms: int
-    used_rooms: int
-    folder: Path | None
-    out: Path | None
-    quick: bool
-
-
-def parse(arguments: list[str]) -> Options:
-    parser = argparse.ArgumentParser(prog="python -m load_tests.bench", description=__doc__)
-    parser.add_argument("--only", metavar="NAME,..", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
-    parser.add_argument("--servers", metavar="NAME,..", default=",".join(SERVERS), help=f"of {', '.join(SERVERS)}")
-    parser.add_argument("--runs", type=int, help="runs of which the median counts (5)")
-    parser.add_argument("--seconds", type=int, help="length of a run (6)")
-    parser.add_argument("--chat-rooms", type=int, default=100, help="rooms that sends and reads are spread over (100)")
-    parser.add_argument("--messages", type=int, help="in the large journal (1,000,000); the small one has a tenth")
-    parser.add_argument("--journal-rooms", type=int, help="that these messages are in (10,000)")
-    parser.add_argument("--rooms", type=int, help="of the memory measurement (1,000,000)")
-    parser.add_argument("--used-rooms", type=int, help="of these, how many are in use (10,000)")
-    parser.add_argument("--folder", type=Path, help="where the servers' data may lie (/var/tmp); must be on a disk")
-    parser.add_argument("--out", type=Path, help="the page to write (docs/benchmarks.md; with --quick none)")
-    parser.add_argument("--quick", action="store_true", help="a short smoke of everything; the figures mean little")
-    given = parser.parse_args(arguments)
-    quick: bool = given.quick
-
-    def names(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
-        chosen = tuple(name.strip() for name in text.split(",") if name.strip())
-        unknown = [name for name in chosen if name not in known]
-        if unknown or not chosen:
-            parser.error(f"{option}: {', '.join(unknown) or 'nothing'} is not one of {', '.join(known)}")
-        return tuple(name for name in known if name in chosen)
-
-    def number(value: int | None, usual: int, short: int, option: str) -> int:
-        chosen = value if value is not None else (short if quick else usual)
-        if chosen < 1:
-            parser.error(f"{option}: must be at least 1")
-        return chosen
-
-    return Options(
-        only=names(given.only, SECTIONS, "--only"),
-        servers=names(given.servers, SERVERS, "--servers"),
-        runs=number(given.runs, 5, 1, "--runs"),
-        seconds=number(given.seconds, 6, 2, "--seconds"),
-        chat_rooms=number(given.chat_rooms, 100, 100, "--chat-rooms"),
-        messages=number(given.messages, 1_000_000, 20_000, "--messages"),
-        journal_rooms=number(given.journal_rooms, 10_000, 200, "--journal-rooms"),
-        rooms=number(given.rooms, 1_000_000, 20_000, "--rooms"),
-        used_rooms=number(given.used_rooms, 10_000, 500, "--used-rooms"),
-        folder=given.folder,
-        out=given.out or (None if quick else ROOT / "docs" / "benchmarks.md"),
-        quick=quick,
-    )
-
-
 class Bench:
     """One invocation: its options, its cores, its folder of data, and what has been found so far."""
 
@@ -116,6 +59,7 @@ class Bench:
         self.cores = cores
         self.folder = folder
         self.results = results
+        self.open_files = raise_open_files()
         self.postgres_version: str | None = None
         self.failures: list[str] = []
 
@@ -126,18 +70,20 @@ class Bench:
             self._section("sends and reads", self._throughput)
         if FALCON not in self.options.servers and FALCON_TCP not in self.options.servers:
             return
-        if "streams" in only:
-            self._section("streams", self._streams)
-        if "readable" in only:
-            self._section("accepted → readable", self._readable)
-        if "start" in only:
-            self._section("start", self._start)
-        if "import" in only:
-            self._section("import", self._import)
-        if only & {"rebuild", "recovery"}:
-            self._section("large journals", self._journals)
-        if "memory" in only:
-            self._section("memory", self._memory)
+        sections: tuple[tuple[set[str], str, Callable[[], None]], ...] = (
+            ({"walks"}, "walks", self._walks),
+            ({"streams"}, "streams", self._streams),
+            ({"idle"}, "idle subscribers", self._idle),
+            ({"readable"}, "accepted → readable", self._readable),
+            ({"start"}, "start", self._start),
+            ({"import"}, "import", self._import),
+            ({"rebuild", "recovery"}, "large journals", self._journals),
+            ({"growth"}, "growth", self._growth),
+            ({"memory"}, "memory", self._memory),
+        )
+        for names, title, measure in sections:
+            if only & names:
+                self._section(title, measure)
 
     def _section(self, name: str, measure: Callable[[], None]) -> None:
         say(f"== {name}")
@@ -180,10 +126,45 @@ class Bench:
         earlier = self.results.throughput
         self.results.throughput = found.with_earlier(earlier) if earlier is not None else found
 
+    def _walks(self) -> None:
+        servers: list[FalconServer | CrudServer] = [self._falcon(FALCON, self.folder / "walks")]
+        if "crud" in self.options.servers:
+            folder = self.folder / "walks-crud"
+            folder.mkdir(mode=0o711)
+            servers.append(CrudServer(self.cores.server, folder))
+        self.results.walks = walks.measure(
+            servers,
+            self.options.walk_messages,
+            LISTED_ROOMS,
+            self.options.runs,
+            self.options.seconds,
+            self.cores,
+            self.folder,
+        )
+
+    def _idle(self) -> None:
+        # One connection each on both sides, and what a server has open besides.
+        count = min(self.options.subscribers, self.open_files - 500)
+        if count < self.options.subscribers:
+            say(f"{count:,} idle subscribers and not {self.options.subscribers:,}: ulimit -n is {self.open_files:,}")
+        server = self._falcon(FALCON, self.folder / "idle")
+        self.results.idle = streams.measure_idle(server, count, self.cores, self.folder)
+
+    def _growth(self) -> None:
+        servers = [
+            (size, self._falcon(f"{FALCON}-{size.messages}-{size.rooms}", self.folder / f"growth-{number}"))
+            for number, size in enumerate(growth.sizes(self.options.messages, self.options.growth_rooms))
+        ]
+        self.results.growth = growth.measure(
+            servers, self.options.runs, max(1, self.options.seconds // 3), self.cores, self.folder
+        )
+        for _, server in servers:
+            shutil.rmtree(server.data, ignore_errors=True)
+
     def _streams(self) -> None:
         server = self._falcon(FALCON, self.folder / "streams")
         self.results.streams = streams.measure(
-            server, min(self.options.runs, 3), self.options.seconds, self.cores, self.folder
+            server, min(self.options.runs, 2), self.options.seconds, self.cores, self.folder
         )
 
     def _readable(self) -> None:
@@ -257,7 +238,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
-    kept = ROOT / "build" / "bench" / "results.json"
+    kept = options.kept
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
@@ -300,7 +281,8 @@ def _tell(bench: Bench, kept: Path) -> None:
         say(f"did not write {bench.options.out}: {', '.join(bench.failures)} failed")
     elif bench.options.out is not None:
         bench.options.out.parent.mkdir(parents=True, exist_ok=True)
-        bench.options.out.write_text(report.markdown(bench.results, bench.options.runs))
+        drawn = pictures.draw(bench.results, bench.options.out.parent / "images")
+        bench.options.out.write_text(report.markdown(bench.results, bench.options.runs, drawn))
         say(f"wrote {bench.options.out}")
 
 

@@ -27,11 +27,11 @@ class Answer:
 
 
 class Caller:
-    """One kept connection with one token. Not for several threads."""
+    """One kept connection with one token, or with none. Not for several threads."""
 
-    def __init__(self, address: Address, token: str) -> None:
+    def __init__(self, address: Address, token: str | None) -> None:
         self._connection = http.client.HTTPConnection(address.host, address.port, timeout=60)
-        self._authorization = f"Bearer {token}"
+        self._authorization = {"Authorization": f"Bearer {token}"} if token is not None else {}
 
     def call(
         self,
@@ -44,7 +44,7 @@ class Caller:
     ) -> Answer:
         """Ask once. Raises OSError or http.client.HTTPException when the connection fails."""
         content = msgspec.json.encode(body) if isinstance(body, dict) else body
-        sent = {"Authorization": self._authorization, **(headers or {})}
+        sent = {**self._authorization, **(headers or {})}
         if content is not None:
             sent["Content-Type"] = content_type
         try:

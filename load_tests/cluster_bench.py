@@ -34,8 +34,8 @@ from load_tests.cluster.site import ROOT, Site, free_ports
 from load_tests.machine import Cores, MachineUnfit, choose_cores, describe, require_wrk
 from load_tests.processes import adopt_orphans, kill_everything
 from load_tests.progress import say
-from load_tests.report import Table, show_table, table_markdown
 from load_tests.servers import ServerFailed
+from load_tests.tables import Table, show_table, table_markdown
 from load_tests.wrk import LoadFailed
 
 SECTIONS: Final = ("send", "read", "project", "readable", "recovery", "scale")

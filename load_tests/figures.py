@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
+from typing import Final
 
 import msgspec
 
@@ -118,6 +119,7 @@ class MemoryUse(msgspec.Struct, frozen=True):
     at_rest: dict[str, list[ProcessMemory]]
     in_use: dict[str, list[ProcessMemory]]
     fill_seconds: float
+    empty: dict[str, list[ProcessMemory]] = {}  # after a start on no rooms at all
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -139,6 +141,63 @@ class FanOut(msgspec.Struct, frozen=True):
     most: float
 
 
+class IdleSubscribers(msgspec.Struct, frozen=True):
+    """What connections that listen, and hear nothing, take of a server."""
+
+    subscribers: int
+    before: float  # MiB of PSS, of all the server's processes, without them
+    during: float  # and with them
+    share: float  # of the server's core, while nothing happens
+
+    @property
+    def kib_each(self) -> float:
+        return (self.during - self.before) * 1024 / self.subscribers
+
+
+class Walks(msgspec.Struct, frozen=True):
+    """Everything read, page after page, one request at a time; a sample's rate is in pages."""
+
+    messages: int  # of the room that is read back to its first
+    rooms: int  # in the list
+    page: int  # at most so many of them an answer
+    samples: dict[str, dict[str, list[Sample]]]  # by server and walk
+
+    @property
+    def names(self) -> list[str]:
+        return list(dict.fromkeys(name for each in self.samples.values() for name in each))
+
+    def pages(self, name: str) -> int:
+        """Requests that it takes to read all of it."""
+        return -(-(self.rooms if name.startswith("list") else self.messages) // self.page)
+
+
+# What is measured while messages or rooms grow: sends to the rooms in use, pages of these, sends to all others in turn.
+SEND: Final = "send"
+PAGE: Final = "page"
+SPREAD: Final = "send, all rooms in turn"
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """One size, and what work costs there; runs of the same place in the lists were made in the same round."""
+
+    messages: int  # in the rooms that are asked for, before those that are sent to measure it
+    rooms: int  # with those that nobody asks for
+    samples: dict[str, list[Sample]]  # by workload
+
+
+class Growth(msgspec.Struct, frozen=True):
+    used_rooms: int
+    points: list[Grown]  # the smallest first
+
+    @property
+    def by_messages(self) -> list[Grown]:
+        return [point for point in self.points if point.rooms == self.points[0].rooms]
+
+    @property
+    def by_rooms(self) -> list[Grown]:
+        return [point for point in self.points if point.messages == self.points[0].messages]
+
+
 class Results(msgspec.Struct):
     """Everything that is known so far; a section that was not run is None."""
 
@@ -152,6 +211,19 @@ class Results(msgspec.Struct):
     memory: MemoryUse | None = None
     start: Start | None = None
     streams: dict[str, list[FanOut]] | None = None
+    idle: dict[str, IdleSubscribers] | None = None
+    walks: Walks | None = None
+    growth: Growth | None = None
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Round by round, so that a machine that gets slower does so for both."""
+    return [a / b for a, b in zip(ours, theirs, strict=False) if b > 0]
+
+
+def total_pss(memory: Iterable[ProcessMemory]) -> float:
+    """MiB."""
+    return sum(each.pss for each in memory)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

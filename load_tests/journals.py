@@ -36,8 +36,11 @@ class Filled:
     seconds: float
 
 
-def fill(server: FalconServer, rooms: int, messages: int) -> Filled:
-    """Import rooms with two members and, spread over them evenly, messages. Raises CallRefused."""
+def fill(server: FalconServer, rooms: int, messages: int, source: str = "benchmark") -> Filled:
+    """Import rooms with two members and, spread over them evenly, messages; other rooms for each source.
+
+    Raises CallRefused.
+    """
     start = time.perf_counter()
     admin = Caller(server.address, server.announcement.admin_token)
     author = server.announcement.account_id
@@ -45,7 +48,7 @@ def fill(server: FalconServer, rooms: int, messages: int) -> Filled:
     members = [{"account_id": author, "role": "admin"}, {"account_id": other, "role": "member"}]
     room_ids: list[int] = []
     for numbers in _parts(range(rooms), LINES_PER_REQUEST):
-        lines = b"\n".join(_encode(_room_line(number, members)) for number in numbers)
+        lines = b"\n".join(_encode(_room_line(source, number, members)) for number in numbers)
         made: dict[str, int] = _import(admin, lines)["rooms"]
         room_ids += [made[f"room-{number}"] for number in numbers]
     say(f"{server.name}: {rooms:,} rooms imported in {time.perf_counter() - start:.0f} s")
@@ -58,10 +61,10 @@ def fill(server: FalconServer, rooms: int, messages: int) -> Filled:
     return Filled(room_ids=room_ids, messages=imported, seconds=time.perf_counter() - start)
 
 
-def _room_line(number: int, members: list[dict[str, Any]]) -> dict[str, Any]:
+def _room_line(source: str, number: int, members: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "type": "room",
-        "source": "benchmark",
+        "source": source,
         "ref": f"room-{number}",
         "kind": "group",
         "name": f"room {number}",

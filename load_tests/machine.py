@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import time
@@ -115,6 +116,13 @@ class Disk:
             if (int(fields[0]), int(fields[1])) == (self.major, self.minor):
                 return int(fields[18]) if len(fields) > 18 else None
         return None
+
+
+def raise_open_files() -> int:
+    """Let this process and what it starts have as many files open as the system permits; gives that number."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def require_wrk() -> None:

@@ -14,21 +14,26 @@ from load_tests.servers import FalconServer
 
 def measure(servers: list[FalconServer], rooms: int, used: int, cores: Cores) -> MemoryUse:
     """Fill the first server's data, which all of them share, then start each and use some rooms. Raises CallRefused."""
+    empty: dict[str, list[ProcessMemory]] = {}
     at_rest: dict[str, list[ProcessMemory]] = {}
     in_use: dict[str, list[ProcessMemory]] = {}
     with running(servers[:1], cores):
+        wait_until_quiet(servers[0], 30)
+        empty[servers[0].name] = memory_of(servers[0].tree)
         filled = fill(servers[0], rooms, 0)
         wait_until_quiet(servers[0], 60)
     chosen = filled.room_ids[:: max(1, rooms // used)][:used]
     for server in servers:
         with running([server], cores):
             wait_until_quiet(server, 30)
-            at_rest[server.name] = _memory(server.tree)
+            at_rest[server.name] = memory_of(server.tree)
             _use(server, chosen)
-            in_use[server.name] = _memory(server.tree)
+            in_use[server.name] = memory_of(server.tree)
             largest = in_use[server.name][0]
             say(f"{server.name}: {rooms:,} rooms, {len(chosen):,} in use: {largest.title} {largest.pss:.0f} MiB PSS")
-    return MemoryUse(rooms=rooms, used=len(chosen), at_rest=at_rest, in_use=in_use, fill_seconds=filled.seconds)
+    return MemoryUse(
+        rooms=rooms, used=len(chosen), at_rest=at_rest, in_use=in_use, fill_seconds=filled.seconds, empty=empty
+    )
 
 
 def _use(server: FalconServer, room_ids: list[int]) -> None:
@@ -40,7 +45,7 @@ def _use(server: FalconServer, room_ids: list[int]) -> None:
     caller.close()
 
 
-def _memory(tree: Tree) -> list[ProcessMemory]:
+def memory_of(tree: Tree) -> list[ProcessMemory]:
     return [ProcessMemory(title=_short(memory.title), rss=memory.rss, pss=memory.pss) for memory in tree.memory()]
 
 

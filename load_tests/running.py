@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from load_tests.machine import Cores
-from load_tests.servers import Server, ServerFailed
+from load_tests.servers import ServerFailed, Service
 
 
 @contextmanager
-def running(servers: Sequence[Server], cores: Cores) -> Iterator[None]:
+def running(servers: Sequence[Service], cores: Cores) -> Iterator[None]:
     """Start them one after another and stop them all at the end. Raises ServerFailed when one left its core."""
     with ExitStack() as stack:
         for number, server in enumerate(servers):
@@ -25,7 +25,7 @@ def running(servers: Sequence[Server], cores: Cores) -> Iterator[None]:
         yield
 
 
-def wait_until_quiet(server: Server, seconds: float = 3.0) -> None:
+def wait_until_quiet(server: Service, seconds: float = 3.0) -> None:
     """Let work that was put off be done and counted: wait until the tree uses less than a twentieth of a core."""
     deadline = time.monotonic() + seconds
     before = server.tree.cpu_seconds()

@@ -33,8 +33,8 @@ class ServerFailed(Exception):
     """A server did not start, or answers wrongly; the text says which and how."""
 
 
-class Server(Protocol):
-    """A server that can be started and stopped again and again on the same data."""
+class Service(Protocol):
+    """What can be started and stopped again and again, on the same data where it has any."""
 
     name: str
     tree: Tree
@@ -50,6 +50,10 @@ class Server(Protocol):
 
     def last_words(self) -> str:
         """The end of what it wrote to its log, for when it fails."""
+
+
+class Server(Service, Protocol):
+    """A chat that speaks as Falcon does."""
 
     def fill(self, rooms: int, accounts: int) -> Targets:
         """Make accounts and rooms with all of them as members; gives the rooms with tokens to send to them."""
@@ -134,6 +138,10 @@ class CrudServer:
     @property
     def postgres_version(self) -> str:
         return self._postgres.version
+
+    @property
+    def dsn(self) -> str:
+        return self._postgres.dsn
 
     def start(self) -> None:
         database = self._postgres.start()

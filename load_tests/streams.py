@@ -1,15 +1,18 @@
-"""Fan-out: one room, many who listen, and what a delivery costs, beside Centrifugo."""
+"""One room and many who listen: what a delivery costs, and what somebody who only waits for one; beside Centrifugo."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from load_tests.calls import Caller
-from load_tests.figures import FanOut
+from load_tests.figures import FanOut, IdleSubscribers
 from load_tests.machine import Cores
 from load_tests.peers.centrifugo import CHANNEL, CentrifugoMissing, CentrifugoServer, build
 from load_tests.processes import Tree, spawn
@@ -21,6 +24,8 @@ from load_tests.subscribers import Found, Kind, Plan
 # So many that one core of each has something to do, and is not full.
 _DELIVERIES = 20_000.0
 SUBSCRIBERS = (200, 1000)
+_SETTLE_SECONDS = 2.0
+_IDLE_SECONDS = 3.0
 
 
 def measure(server: FalconServer, runs: int, seconds: int, cores: Cores, folder: Path) -> dict[str, list[FanOut]]:
@@ -64,20 +69,54 @@ def _centrifugo(cores: Cores, folder: Path) -> CentrifugoServer | None:
     return CentrifugoServer(cores.server, folder)
 
 
+def measure_idle(server: FalconServer, count: int, cores: Cores, folder: Path) -> dict[str, IdleSubscribers]:
+    """By kind: so many connections to one room in which nothing is said. Raises ServerFailed.
+
+    Each is measured on a server of its own, since memory that was used once is used again and not given back.
+    """
+    found: dict[str, IdleSubscribers] = {}
+    falcon_kinds: tuple[Kind, ...] = ("falcon-sse", "falcon-websocket")
+    for kind in falcon_kinds:
+        with running([server], cores):
+            caller = Caller(server.address, server.announcement.token)
+            room: int = caller.must("POST", "/v1/rooms", {"name": "Waiting room"}).json()["room_id"]
+            caller.close()
+            plan = Plan(kind, server.address.port, count, 0.0, 1.0, server.announcement.token, room)
+            found[kind] = _measure_idle_once(plan, server.tree, cores)
+    centrifugo = _centrifugo(cores, folder)
+    centrifugo_kinds: tuple[Kind, ...] = ("centrifugo-sse", "centrifugo-websocket")
+    for kind in centrifugo_kinds if centrifugo is not None else ():
+        assert centrifugo is not None
+        with running([centrifugo], cores):
+            plan = Plan(kind, centrifugo.address.port, count, 0.0, 1.0, channel=CHANNEL)
+            found[kind] = _measure_idle_once(plan, centrifugo.tree, cores)
+    return found
+
+
+def _measure_idle_once(plan: Plan, tree: Tree, cores: Cores) -> IdleSubscribers:
+    before = sum(each.pss for each in tree.memory())
+    with _subscribers(plan, cores) as process:
+        _expect(process, plan, b"begin\n")
+        time.sleep(_SETTLE_SECONDS)
+        during, cpu = sum(each.pss for each in tree.memory()), tree.cpu_seconds()
+        time.sleep(_IDLE_SECONDS)
+        share = (tree.cpu_seconds() - cpu) / _IDLE_SECONDS
+        _go_on(process)
+        _expect(process, plan, b"end\n")
+        _go_on(process)
+    idle = IdleSubscribers(subscribers=plan.subscribers, before=before, during=during, share=share)
+    say(f"{plan.kind}, {plan.subscribers:,} idle: {idle.kib_each:.1f} KiB each, {share * 100:.1f} % of a core")
+    return idle
+
+
 def _measure_once(plan: Plan, tree: Tree, cores: Cores) -> FanOut:
-    command = [sys.executable, "-m", "load_tests.subscribers"]
-    with spawn(command, cores.generator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(msgspec.json.encode(plan) + b"\n")
-        process.stdin.flush()
+    with _subscribers(plan, cores) as process:
         cpu = [0.0, 0.0]
         for at, word in enumerate((b"begin\n", b"end\n")):
-            line = process.stdout.readline()
-            if line != word:
-                raise ServerFailed(f"{plan.kind}: the subscribers ended: {line!r}")
+            _expect(process, plan, word)
             cpu[at] = tree.cpu_seconds()
-            process.stdin.write(b"\n")
-            process.stdin.flush()
+            _go_on(process)
+        assert process.stdout is not None
         found = msgspec.json.decode(process.stdout.readline(), type=Found)
     return FanOut(
         subscribers=plan.subscribers,
@@ -88,6 +127,29 @@ def _measure_once(plan: Plan, tree: Tree, cores: Cores) -> FanOut:
         p99=found.p99,
         most=found.most,
     )
+
+
+@contextmanager
+def _subscribers(plan: Plan, cores: Cores) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "load_tests.subscribers"]
+    with spawn(command, cores.generator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(plan))
+        _go_on(process)
+        yield process
+
+
+def _expect(process: subprocess.Popen[bytes], plan: Plan, word: bytes) -> None:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if line != word:
+        raise ServerFailed(f"{plan.kind}: the subscribers ended: {line!r}")
+
+
+def _go_on(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
 
 
 def _in_words(run: FanOut) -> str:

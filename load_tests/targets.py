@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 
-from load_tests.figures import Results, Sample, Spread
+from load_tests.figures import PAGE, SEND, Grown, Growth, Results, Sample, Spread, ratios
 
 FALCON = "falcon"
 FALCON_TCP = "falcon-tcp"
@@ -17,7 +17,11 @@ NAMES = {
     FALCON: "Falcon",
     FALCON_TCP: "Falcon, actors over TCP",
     FALCON_UNMEASURED: "Falcon, measuring nothing",
+    "centrifugo": "Centrifugo",
 }
+
+
+_FLAT = 1.25  # what the largest size may cost of the smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,12 @@ def p99(sample: Sample) -> float:
 
 
 def verdicts(results: Results) -> list[Verdict]:
-    return [*_against_neighbours(results), *_of_streams(results), *_on_its_own(results)]
+    return [
+        *_against_neighbours(results),
+        *_of_streams(results),
+        *_of_growth(results.growth),
+        *_on_its_own(results),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +164,35 @@ def _of_streams(results: Results) -> list[Verdict]:
                 lost = sum(run.lost for run in ours)
                 found.append(Verdict(f"lost by {kind}, {count} listen", "0", str(lost), lost == 0, "–"))
     return found
+
+
+def _of_growth(growth: Growth | None) -> list[Verdict]:
+    """Whether it stays flat: the largest size beside the smallest."""
+    if growth is None or not growth.points:
+        return []
+    first, found = growth.points[0], []
+    for point, size in (
+        (growth.by_messages[-1], f"{growth.by_messages[-1].messages:,} messages"),
+        (growth.by_rooms[-1], f"{growth.by_rooms[-1].rooms:,} rooms"),
+    ):
+        for workload in (SEND, PAGE):
+            times = ratios(*(list(map(cpu, each.samples.get(workload, []))) for each in (point, first)))
+            if times and point is not first:
+                spread = Spread.of(times)
+                found.append(
+                    Verdict(
+                        f"CPU a {workload} with {size}, of that with {_least(first, point)}",
+                        f"≤ {_FLAT:.2f}×",
+                        f"{spread.middle:.2f}× ({spread.least:.2f}×–{spread.most:.2f}×)",
+                        spread.middle <= _FLAT,
+                        "–",
+                    )
+                )
+    return found
+
+
+def _least(first: Grown, point: Grown) -> str:
+    return f"{first.rooms:,}" if point.rooms > first.rooms else f"{first.messages:,}"
 
 
 def _per_flush(results: Results, server: str) -> float | None:

@@ -78,6 +78,19 @@ def read(core: int, address: Address, targets: Path, connections: int, seconds: 
     return _finish(_start(core, address, "read.lua", [str(targets)], connections, seconds), seconds, before)
 
 
+def write_paths(file: Path, paths: Iterable[tuple[str, str]]) -> Path:
+    """One line for each (path, token) that `get` asks for."""
+    file.write_text("".join(f"{path} {token}\n" for path, token in paths))
+    return file
+
+
+def get(core: int, address: Address, paths: Path, connections: int, seconds: int, first: int = 0) -> Load:
+    """Ask for the paths one after another, beginning with the ``first``, again and again. Raises LoadFailed."""
+    before = _cpu_of_children()
+    arguments = [str(paths), str(first)]
+    return _finish(_start(core, address, "get.lua", arguments, connections, seconds), seconds, before)
+
+
 def finish(process: subprocess.Popen[bytes], seconds: int) -> Load:
     """Wait for a load that was started. Raises LoadFailed."""
     return _finish(process, seconds, _cpu_of_children())

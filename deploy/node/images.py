@@ -7,6 +7,7 @@ import shutil
 import time
 import tomllib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -51,9 +52,10 @@ def _engine() -> str:
 
 
 def _what_it_is() -> dict[str, str]:
-    """Arguments of the Dockerfile: version, revision, and the time of the last change to what is in it."""
+    """Arguments of the Dockerfile, for labels: version, revision, and when what is in it was last changed."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    return {"VERSION": version, "REVISION": _revision(), "SOURCE_DATE_EPOCH": _changed_at()}
+    created = datetime.fromtimestamp(int(_changed_at()), UTC).isoformat()
+    return {"VERSION": version, "REVISION": _revision(), "CREATED": created}
 
 
 def _revision() -> str:
@@ -66,7 +68,7 @@ def _revision() -> str:
 
 
 def _changed_at() -> str:
-    """Seconds since 1970, as in SOURCE_DATE_EPOCH if that is set; 0 where there is no history."""
+    """Seconds since 1970: SOURCE_DATE_EPOCH if that is set; 0 where there is no history."""
     if set_so := os.environ.get("SOURCE_DATE_EPOCH"):
         return set_so
     if not succeeds("git", "-C", ROOT, "rev-parse", "HEAD"):
@@ -94,7 +96,7 @@ def _build(
         # In docker's format, since OCI's knows no HEALTHCHECK.
         command += ["--layers", "--isolation=chroot", "--quiet", "--pull-never", "--format=docker"]
         command += [f"--volume={path}:{path}:ro" for path in _MACHINE if path.exists()]
-        command += [f"--timestamp={arguments['SOURCE_DATE_EPOCH']}"] if "SOURCE_DATE_EPOCH" in arguments else []
+        command += ["--timestamp=0"]  # of layers and files, so that the same content is the same layer
     say(f"building {tag} with {engine} ...")
     began = time.monotonic()
     run(*command, str(context))

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from deploy.local.daemon import Daemon
 from deploy.node.network import INSIDE
 
 _MARK: Final = "FALCON_NODE_PROCESS"
+_EXEC_SECONDS: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -27,7 +29,10 @@ class Process(Daemon):
         return [*INSIDE, program, *options]
 
     def _is_marked(self, pid: int) -> bool:
-        return _mark(pid) == f"{self.folder}/{self.name}"
+        until = time.monotonic() + _EXEC_SECONDS
+        while not (found := _variables(pid)) and _lives(pid) and time.monotonic() < until:
+            time.sleep(0.001)  # it becomes another program just now, and has no environment for a moment
+        return f"{_MARK}={self.folder}/{self.name}" in found
 
 
 def marked(folder: Path) -> set[int]:
@@ -43,8 +48,20 @@ def kill(pids: Iterable[int]) -> None:
 
 
 def _mark(pid: int) -> str:
+    return next((each.partition("=")[2] for each in _variables(pid) if each.startswith(f"{_MARK}=")), "")
+
+
+def _variables(pid: int) -> list[str]:
     try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape").split("\0")
+        text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape")
     except OSError:
-        return ""
-    return next((each.partition("=")[2] for each in variables if each.startswith(f"{_MARK}=")), "")
+        return []
+    return [each for each in text.split("\0") if each]
+
+
+def _lives(pid: int) -> bool:
+    """Whether it is there, and not only waited for by nobody."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

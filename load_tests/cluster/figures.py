@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from load_tests.figures import Spread
-from load_tests.report import Table
+from load_tests.tables import Table
 
 FALCON: Final = ("api", "write", "project")
 SERVERS: Final = ("Kafka", "HBase")

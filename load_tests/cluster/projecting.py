@@ -13,8 +13,8 @@ from load_tests.cluster.past import Past
 from load_tests.cluster.plan import Plan
 from load_tests.cluster.site import PROJECTIONS, Site
 from load_tests.progress import say
-from load_tests.report import Table, numbers
 from load_tests.servers import ServerFailed
+from load_tests.tables import Table, numbers
 
 RATE_BOUND = 10_000
 SHARE_BOUND = 0.7

@@ -13,7 +13,7 @@ from load_tests.cluster.past import Past
 from load_tests.cluster.plan import Plan
 from load_tests.cluster.site import Site
 from load_tests.progress import say
-from load_tests.report import Table, numbers
+from load_tests.tables import Table, numbers
 
 CONNECTIONS: Final = (1, 8, 16)
 SHARE_BOUND: Final = 0.7

@@ -16,8 +16,8 @@ from load_tests.cluster.metrics import scrape
 from load_tests.cluster.plan import Plan
 from load_tests.cluster.site import Site, on_core, port_of, wait_for
 from load_tests.progress import say
-from load_tests.report import Table, numbers
 from load_tests.servers import ServerFailed
+from load_tests.tables import Table, numbers
 from load_tests.wrk import Address
 
 PREFIX = "recovery."

@@ -12,7 +12,7 @@ from load_tests.cluster.sending import ACCOUNTS
 from load_tests.cluster.site import Site
 from load_tests.figures import ProcessMemory
 from load_tests.progress import say
-from load_tests.report import Table, numbers
+from load_tests.tables import Table, numbers
 
 COUNTS: Final = (1, 2, 3)
 _IDLE_SECONDS: Final = 2.0

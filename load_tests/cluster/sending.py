@@ -19,9 +19,9 @@ from load_tests.cluster.site import Site
 from load_tests.figures import Spread
 from load_tests.machine import busy_seconds
 from load_tests.progress import say
-from load_tests.report import Table, numbers
 from load_tests.running import wait_until_quiet
 from load_tests.servers import FalconServer
+from load_tests.tables import Table, numbers
 
 ACCOUNTS: Final = 20
 FLIGHTS: Final = (1, 16, 64, 256)

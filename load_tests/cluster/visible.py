@@ -9,7 +9,7 @@ from load_tests.cluster.sending import ACCOUNTS
 from load_tests.cluster.site import Site
 from load_tests.figures import ReadableRun
 from load_tests.progress import say
-from load_tests.report import Table, numbers
+from load_tests.tables import Table, numbers
 
 
 def measure(site: Site, plan: Plan) -> Section:

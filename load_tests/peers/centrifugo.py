@@ -13,7 +13,7 @@ import msgspec
 
 from load_tests.peers.postgres import free_port
 from load_tests.processes import Tree, spawn, terminate
-from load_tests.servers import ServerFailed, Targets
+from load_tests.servers import ServerFailed
 from load_tests.wrk import Address
 
 VERSION = "v6.9.1"
@@ -106,10 +106,6 @@ class CentrifugoServer:
         )
         with urllib.request.urlopen(request, timeout=5) as answer:
             answer.read()
-
-    def fill(self, rooms: int, accounts: int) -> Targets:
-        """It has no rooms, and keeps nothing."""
-        return []
 
     def stop(self) -> None:
         if self._process is not None:

@@ -47,7 +47,7 @@ class Postgres:
         self._prefix = prefix
         self._drop, owner = _as_unprivileged()
         self._folder = folder
-        self._port = port
+        self.port = port
         self._server: subprocess.Popen[bytes] | None = None
         folder.mkdir(mode=0o700)
         if owner is not None:
@@ -63,7 +63,7 @@ class Postgres:
 
     @property
     def dsn(self) -> str:
-        return f"postgresql://chat@127.0.0.1:{self._port}/postgres"
+        return f"postgresql://chat@127.0.0.1:{self.port}/postgres"
 
     @property
     def version(self) -> str:
@@ -77,7 +77,7 @@ class Postgres:
                 *self._prefix,
                 *self._drop,
                 self._bin / "postgres",
-                *("-D", self._data, "-h", "127.0.0.1", "-p", str(self._port), "-k", self._folder),
+                *("-D", self._data, "-h", "127.0.0.1", "-p", str(self.port), "-k", self._folder),
             ],
             cwd="/",
             stdout=subprocess.DEVNULL,
@@ -87,7 +87,7 @@ class Postgres:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self._server.poll() is None:
             ready = subprocess.run(
-                [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._port)], check=False
+                [self._bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False
             )
             if ready.returncode == 0:
                 return self._server.pid

@@ -117,6 +117,23 @@ def test_an_overlay_applies_these_objects_and_no_others(overlay: str) -> None:
     assert shown == [" ".join(line.split()) for line in EXPECTED[overlay].strip().splitlines()]
 
 
+def _names(kustomization: str) -> set[str]:
+    """The components that it names."""
+    return set(re.findall(r"^  - \S*components/(\w[\w-]*)", (MANIFESTS / kustomization).read_text(), re.MULTILINE))
+
+
+_OPTIONAL: Final = {path.name for path in (MANIFESTS / "components").iterdir()} - _names("base/kustomization.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(_OPTIONAL))
+def test_a_component_adds_to_an_overlay_that_has_it_not(name: str, tmp_path: Path) -> None:
+    overlay = "local" if name in _names("overlays/production/kustomization.yaml") else "production"
+    up = os.path.relpath(MANIFESTS, tmp_path)
+    lines = ["namespace: falcon", f"resources: [{up}/overlays/{overlay}]", f"components: [{up}/components/{name}]"]
+    (tmp_path / "kustomization.yaml").write_text("\n".join(lines) + "\n")
+    assert len(show(tmp_path)) > len(show(MANIFESTS / "overlays" / overlay))
+
+
 @every_overlay
 def test_all_of_it_is_in_one_namespace_and_says_what_it_belongs_to(overlay: str) -> None:
     for each in objects(overlay):

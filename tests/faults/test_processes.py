@@ -1,5 +1,6 @@
 """``falcon up`` as its user sees it: it starts, stops, refuses, and leaves nothing behind."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -158,6 +159,20 @@ def test_files_that_hold_secrets_are_the_owners_alone(tmp_path: Path) -> None:
     falcon.stop()
     for name in ("credentials.json", "secret"):
         assert (tmp_path / name).stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("format", ["text", "json"])
+def test_tokens_are_told_to_people_and_not_to_whoever_collects_lines(format: str, tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path, {"log_format": format})
+    command = [sys.executable, "-m", "falcon", "up"]
+    process = subprocess.Popen(command, env=falcon.environment(), stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert wait_until(lambda: (tmp_path / "up.json").exists(), 30)
+    process.terminate()
+    said, _ = process.communicate(timeout=30)
+    token = json.loads((tmp_path / "credentials.json").read_text())["token"]
+    assert (token in said) == (format == "text")
+    assert f"{tmp_path}/credentials.json" in said or format == "text"
 
 
 # --- a start that is refused ------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from load_tests.cluster.metrics import Scraped, mean_since
 from load_tests.cluster.recovering import longest_gap
 from load_tests.cluster.site import port_of
 from load_tests.cluster_bench import SECTIONS, Page, markdown, parse
-from load_tests.report import Table
+from load_tests.tables import Table
 
 COMMITS = """# TYPE falcon_journal_commit_events histogram
 falcon_journal_commit_events_bucket{{le="+Inf"}} {count}

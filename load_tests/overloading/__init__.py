@@ -1,0 +1,1 @@
+"""What Falcon does when more is asked of it than it can do."""

@@ -1,0 +1,1 @@
+"""What is made of an overload; nothing here overloads anything."""

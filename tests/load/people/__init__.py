@@ -1,0 +1,1 @@
+"""What the load test holds Falcon to, and how it counts; nothing here loads anything."""
