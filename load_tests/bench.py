@@ -164,7 +164,7 @@ class Bench:
     def _streams(self) -> None:
         server = self._falcon(FALCON, self.folder / "streams")
         self.results.streams = streams.measure(
-            server, min(self.options.runs, 2), self.options.seconds, self.cores, self.folder
+            server, self.options.fewer_runs, self.options.seconds, self.cores, self.folder
         )
 
     def _readable(self) -> None:
@@ -172,7 +172,7 @@ class Bench:
         self.results.readable = {
             name: readable.measure(
                 self._falcon(name, self.folder / f"readable-{name}"),
-                options.runs,
+                options.fewer_runs,
                 options.seconds,
                 options.chat_rooms,
                 self.cores,
@@ -192,7 +192,7 @@ class Bench:
         server = self._falcon(FALCON, self.folder / "import")
         messages = max(self.options.messages // 5, 1)
         rooms = max(1, min(self.options.journal_rooms // 10, messages))
-        runs = min(self.options.runs, 3)
+        runs = self.options.fewer_runs
         self.results.imported = journals.measure_import(server, rooms, messages, runs, self.cores, self.folder)
 
     def _journals(self) -> None:
@@ -211,7 +211,7 @@ class Bench:
                         server, filled, options.runs, self.cores, self.folder
                     )
                 if is_large and "rebuild" in options.only:
-                    self.results.rebuild = journals.measure_rebuild(server, filled.messages, min(options.runs, 3))
+                    self.results.rebuild = journals.measure_rebuild(server, filled.messages, options.fewer_runs)
             shutil.rmtree(server.data, ignore_errors=True)
         if runs:
             self.results.recovery = Recovery(rooms=options.journal_rooms, runs=runs)

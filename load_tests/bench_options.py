@@ -36,6 +36,11 @@ class Options:
     quick: bool
 
     @property
+    def fewer_runs(self) -> int:
+        """Of what takes long and differs little."""
+        return max(1, self.runs * 2 // 3)
+
+    @property
     def kept(self) -> Path:
         """Where the figures are kept, for when a part is measured anew: those of a page elsewhere lie beside it."""
         return kept_beside(self.out, PAGE, ROOT / "build" / "bench" / "results.json")
@@ -58,8 +63,8 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--messages", type=int, help="in the largest journal (1,000,000); others have a tenth or less")
     parser.add_argument("--journal-rooms", type=int, help="that these messages are in (10,000)")
     parser.add_argument("--growth-rooms", type=int, help="the most rooms while growing (100,000)")
-    parser.add_argument("--rooms", type=int, help="of the memory measurement (200,000)")
-    parser.add_argument("--used-rooms", type=int, help="of these, how many are in use (10,000)")
+    parser.add_argument("--rooms", type=int, help="of the memory measurement (100,000)")
+    parser.add_argument("--used-rooms", type=int, help="of these, how many are in use (5,000)")
     parser.add_argument("--folder", type=Path, help="where the servers' data may lie (/var/tmp); must be on a disk")
     parser.add_argument("--out", type=Path, help="the page to write (docs/benchmarks.md; with --quick none)")
     parser.add_argument("--quick", action="store_true", help="a short smoke of everything; the figures mean little")
@@ -91,8 +96,8 @@ def parse(arguments: list[str]) -> Options:
         messages=number("messages", 1_000_000, 20_000, least=1_000),
         journal_rooms=number("journal_rooms", 10_000, 200),
         growth_rooms=number("growth_rooms", 100_000, 1_000, least=1_000),
-        rooms=number("rooms", 200_000, 20_000),
-        used_rooms=number("used_rooms", 10_000, 500),
+        rooms=number("rooms", 100_000, 20_000),
+        used_rooms=number("used_rooms", 5_000, 500),
         folder=given.folder,
         out=given.out or (None if quick else PAGE),
         quick=quick,

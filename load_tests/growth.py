@@ -69,7 +69,13 @@ def measure(servers: list[tuple[Size, FalconServer]], runs: int, seconds: int, c
                     if ask is None:
                         continue
                     run = measure_once(
-                        site.server, ask, seconds, cores, folder, sends=workload != PAGE, warm=workload == SPREAD
+                        site.server,
+                        ask,
+                        seconds,
+                        cores,
+                        folder,
+                        sends=workload != PAGE,
+                        warm=workload == SPREAD and not turn,
                     )
                     samples[site.size].setdefault(workload, []).append(run)
                     say(f"{turn + 1}/{runs} {site.name}, {workload}: {in_words(run)}")

@@ -72,10 +72,10 @@ def _method(results: Results, runs: int) -> str:
     idle = ", ".join(f"{NAMES.get(name, name)} {share * 100:.1f} %" for name, share in throughput.idle.items())
     rounds = _runs_of(throughput, runs)
     lines = [
-        f"- **Rounds.** Runs of {throughput.seconds} s, {rounds} of each; the tables show medians, with the least and",
-        "  the most in brackets. Within a round all servers run and are asked in turn, each workload at one server",
-        "  after the other, so that a machine that gets faster or slower does so for all. Ratios are formed within a",
-        "  round.",
+        f"- **Rounds.** Runs of {throughput.seconds} s, twice as long with 256 in flight, {rounds} of each, fewer of",
+        "  what takes long; the tables show medians, with the least and the most in brackets. Within a round all",
+        "  servers run and are asked in turn, each workload at one server after the other, so that a machine that gets",
+        "  faster or slower does so for all. Ratios are formed within a round.",
         f"- **Size.** {throughput.rooms} rooms, {throughput.accounts} members in each,",
         f"  {throughput.text_bytes} bytes of text. A page of 50: {sizes}.",
         f"- **Idle**, of a core, while nobody asks: {idle}.",

@@ -32,6 +32,11 @@ class Workload:
     sends: bool
     connections: int
 
+    def seconds(self, usual: int) -> int:
+        """Longer with very many connections: all connect at once, and their first answers, which come late, would else
+        be more than one in a hundred and make the 99th percentile."""
+        return usual * 2 if self.connections > 100 else usual
+
 
 SENDS = tuple(Workload(f"send, {count} in flight", True, count) for count in (1, 16, 64, 256))
 READS = (Workload("latest 50, 64 in flight", False, 64),)
@@ -58,11 +63,12 @@ def measure(servers: Sequence[Server], plan: Plan, cores: Cores, folder: Path) -
             if turn == 0:
                 idle = _idle_shares(servers)
             for server in servers:
-                wrk.send(cores.generator, server.address, targets[server.name], 64, 2)
+                wrk.send(cores.generator, server.address, targets[server.name], 64, 1)
             for number, workload in enumerate(plan.workloads):
                 for server in in_turn([each for each in servers if _takes_part(each, workload)], turn + number):
                     ask = _ask(server, workload, cores, targets[server.name])
-                    sample = measure_once(server, ask, plan.seconds, cores, folder, sends=workload.sends, warm=False)
+                    seconds = workload.seconds(plan.seconds)
+                    sample = measure_once(server, ask, seconds, cores, folder, sends=workload.sends, warm=False)
                     samples[server.name][workload.name].append(sample)
                     say(f"{turn + 1}/{plan.runs} {workload.name}, {server.name}: {in_words(sample)}")
     return Throughput(

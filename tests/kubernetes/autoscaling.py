@@ -20,7 +20,7 @@ from tests.kubernetes.results import Proof
 from tests.kubernetes.traffic import Target
 
 ROOMS: Final = 16
-_QUIET_RATE, _BUSY_RATE = 5.0, 80.0  # requests a second: a message, or a page of 50
+_QUIET_RATE, _BUSY_RATE = 5.0, 130.0  # requests a second: a message, or a page of 50
 _QUIET_SECONDS, _BUSY_SECONDS = 30.0, 90.0
 _SAMPLE_SECONDS: Final = 2.0
 _ENDED_SECONDS: Final = 300.0  # by then there are as few pods as in the beginning

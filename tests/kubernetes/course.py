@@ -61,7 +61,7 @@ def draw(course: Course) -> None:
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "falcon"  # so that the same course makes the same file
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, (pods, cpu, load, latency) = pyplot.subplots(4, sharex=True, figsize=(9, 8.5), layout="constrained")
     at = [sample.at for sample in course.samples]
@@ -70,20 +70,24 @@ def draw(course: Course) -> None:
         known = [(sample.at, sample.cpu[role]) for sample in course.samples if role in sample.cpu]
         cpu.plot(*zip(*known, strict=True), label=role)
     windows = _windows(course)
-    load.step(windows, [len(times) / _WINDOW_SECONDS for times in windows.values()], where="post", color="tab:gray")
+    load.step(
+        list(windows), [len(times) / _WINDOW_SECONDS for times in windows.values()], where="post", color="tab:gray"
+    )
     for share, label in ((0.5, "median"), (0.99, "99th percentile")):
         latency.plot(
             [begin + _WINDOW_SECONDS / 2 for begin in windows],
             [1000 * _share(times, share) for times in windows.values()],
             label=label,
         )
+    pods.set_ylim(0, max(max(sample.ready.values()) for sample in course.samples) + 0.5)
+    pods.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     latency.set_yscale("log")
     for axes, label in ((pods, "pods ready"), (cpu, "CPU, % of request"), (load, "requests/s"), (latency, "ms")):
         axes.set_ylabel(label)
         axes.axvspan(*course.busy, color="tab:orange", alpha=0.12)
         axes.grid(alpha=0.3)
     for axes in (pods, cpu, latency):
-        axes.legend(loc="upper right")
+        axes.legend(loc="lower right")
     latency.set_xlabel("seconds")
     for picture in PICTURES:
         figure.savefig(picture, dpi=110, metadata={"Date": None} if picture.suffix == ".svg" else None)

@@ -16,7 +16,7 @@ _BASE: Final = "chat.falcon.base"  # a label: what it was made of
 def load() -> None:
     """Make them with buildah out of the deployed one, and bring them to the node. Raises CalledProcessError."""
     _derive(NEXT, "--label", "org.opencontainers.image.version=next")
-    _derive(BROKEN, "--entrypoint", _FAILING)
+    _derive(BROKEN, "--entrypoint", _FAILING, "--cmd", "")
     subprocess.run([sys.executable, "-m", "deploy.node", "load", NEXT, BROKEN], check=True)
 
 

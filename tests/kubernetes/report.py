@@ -55,6 +55,9 @@ missing; each key has one answer; each listener was told of every message once a
 acknowledgements in one of the rooms that are written steadily; where nothing is done, that is
 {PACE_SECONDS:g} s and an answer. There are two pods of each role unless it says otherwise.
 
+`--grace-period=0 --force` makes Kubernetes forget a pod at once; its node still sends SIGTERM, and SIGKILL two seconds
+later. The end without any warning is the one for want of memory.
+
 | what was done | messages | lost | doubled | failed | retries | not written for, s | told to listeners |
 |---|---:|---:|---:|---:|---:|---:|---:|"""
 _NOT_SHOWN: Final = """## What one node cannot show

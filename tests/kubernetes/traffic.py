@@ -18,6 +18,7 @@ from falcon.write.gateway import partition_for
 from tests.chaos.audit import Audit, _logged
 from tests.chaos.history import History, Operation
 from tests.chaos.sessions import Account
+from tests.kubernetes.connections import Connections
 from tests.kubernetes.figures import Figures, reckon
 from tests.kubernetes.journal import Journal
 from tests.kubernetes.kubectl import until
@@ -75,7 +76,7 @@ class Traffic:
         await until(lambda: all(each.listening for each in self._listeners), "everybody listens", SERVED_SECONDS)
         self._load = Load([self._target.url], self.history, self._accounts, [])
         await self._load.http.aclose()
-        self._load.http = httpx.AsyncClient(timeout=_ATTEMPT, limits=_LIMITS, trust_env=False)
+        self._load.http = httpx.AsyncClient(timeout=_ATTEMPT, transport=Connections())
         self._load.halls = self._halls
         self._sessions = [asyncio.create_task(each) for each in self._who_write(self._load)]
         await self.served(self.history.now())
@@ -189,9 +190,6 @@ class _Audit(Audit):
             self._notes.note(noted)
             if noted.name == "MessagePosted":
                 self.said.setdefault(noted.room, {})[noted.seq] = noted.token.partition("/")[0]
-
-
-_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=2.0)
 
 
 async def _known(url: str, account: Account) -> None:
