@@ -93,6 +93,7 @@ _WORK: Final = Section(
             unit=grafana.PER_SECOND,
             queries=(Query(rate("falcon_stream_events_total", "wanted"), "wanted: {{wanted}}"),),
             stacked=True,
+            width=6,
         ),
         Panel(
             title="Deliveries",
@@ -100,6 +101,7 @@ _WORK: Final = Section(
             unit=grafana.PER_SECOND,
             queries=(Query(rate("falcon_stream_deliveries_total", "instance"), "{{instance}}"),),
             stacked=True,
+            width=6,
         ),
         Panel(
             title="Listeners an event",
@@ -115,6 +117,18 @@ _WORK: Final = Section(
                     "listeners",
                 ),
             ),
+            width=6,
+        ),
+        Panel(
+            title="Signals beside the log",
+            description="Who types, and who comes or goes: how many are passed on to every process? lost: they could "
+            "not be passed on at once, and nobody was promised them.",
+            unit=grafana.PER_SECOND,
+            queries=(
+                Query(rate("falcon_signals_total", "kind"), "{{kind}}"),
+                Query(rate("falcon_signals_lost_total"), "lost"),
+            ),
+            width=6,
         ),
     ),
 )
