@@ -31,7 +31,7 @@ check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 bench: $(VENV)/.dev          ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)
 	$(BIN)/python -m load_tests.bench $(ARGS)
 
-bench-peers: $(VENV)/.dev    ## the same beside Synapse and Prosody, which it installs into a cache; written to docs/benchmarks-peers.md
+bench-peers: $(VENV)/.load   ## the same beside Synapse and Prosody, which it installs into a cache; written to docs/benchmarks-peers.md
 	$(BIN)/python -m load_tests.peers_bench $(ARGS)
 
 bench-cluster: $(VENV)/.dev  ## the same for a cluster, beside bare clients of Kafka and HBase; written to docs/benchmarks-cluster.md

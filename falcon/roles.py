@@ -94,7 +94,7 @@ def api(settings: Settings, arguments: argparse.Namespace) -> None:
     async def edge() -> AsyncIterator[Edge]:
         async with contextlib.AsyncExitStack() as stack:
             with _refusing("api", cluster.REFUSALS):
-                edge = await stack.enter_async_context(cluster.serving(settings))
+                edge = await stack.enter_async_context(cluster.serving(settings, health))
             _started(health, arguments.ready, {})
             yield edge
 

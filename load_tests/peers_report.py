@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 
 from load_tests.figures import ProcessMemory, Sample, Spread, ratios, total_pss
-from load_tests.pictures import Drawn, Picture, bars, render
+from load_tests.pictures import Drawn, Picture, bars, legend, render
 from load_tests.tables import Table, numbers, show_table, table_markdown
 from load_tests.targets import FALCON, cpu, p50, p99, rate
 
@@ -175,6 +175,7 @@ def _bars(figure: Any, results: PeerResults) -> None:
         bars(axes, groups, series, unit, NAMES)
         axes.set_yscale("log")
         axes.tick_params(axis="x", labelsize=7)
+    legend(figure, left)
 
 
 def markdown(results: PeerResults, drawn: Drawn) -> str:

@@ -103,7 +103,11 @@ def bars(
         _whiskers(axes, places, known)
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(unit)
-    axes.legend(frameon=False)
+
+
+def legend(figure: Any, axes: Any) -> None:
+    """One for all of the figure, above it."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=5, frameon=False)
 
 
 def name_of(server: str) -> str:
@@ -150,7 +154,7 @@ def _sends(figure: Any, throughput: Throughput) -> None:
         axes.set_xticks(flights, [str(flight) for flight in flights])
         axes.set_xlabel("requests in flight")
         axes.set_ylabel(unit)
-    left.legend(frameon=False)
+    legend(figure, left)
 
 
 def _growth(figure: Any, growth: Growth) -> None:
@@ -188,3 +192,4 @@ def _streams(figure: Any, streams: dict[str, list[FanOut]]) -> None:
             for server in servers
         }
         bars(axes, groups, series, unit)
+    legend(figure, left)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from statistics import median
 
-from load_tests.figures import SEND, SPREAD, Results, Sample, Spread, Walks, ratios
+from load_tests.figures import PAGE, SEND, SPREAD, Results, Sample, Spread, Walks, ratios
 from load_tests.targets import FALCON, FALCON_TCP, cpu, p50, p99, rate, ratio, verdicts
 
 # What is compared: its unit, the figure, whether more is better, how it is shown.
@@ -25,6 +25,7 @@ def paragraphs(results: Results) -> list[str]:
         _over_tcp(results),
         _beside_centrifugo(results),
         _in_cold_rooms(results),
+        _far_back(results),
         _missed(results),
     ]
     return [text for text in found if text] or ["In nothing that was measured here."]
@@ -152,6 +153,20 @@ def _in_cold_rooms(results: Results) -> str:
         f"A send to a room that nobody has used lately costs {times.middle:.1f}× the CPU of one to a room in use "
         f"({median(map(cpu, spread)):.0f} µs to {median(map(cpu, sends)):.0f}, with {largest.rooms:,} rooms): the room "
         "has to be brought into memory from its snapshot or its events, and another one has to leave."
+    )
+
+
+def _far_back(results: Results) -> str:
+    growth = results.growth
+    if growth is None or len(growth.by_messages) < 2:
+        return ""
+    least, most = growth.by_messages[0], growth.by_messages[-1]
+    times = ratios(*(list(map(cpu, point.samples.get(PAGE, []))) for point in (most, least)))
+    if not times or median(times) <= 1.1:
+        return ""
+    return (
+        f"A page from anywhere in {most.messages:,} messages costs {median(times):.2f}× the CPU of one from anywhere "
+        f"in {least.messages:,}: the look-ups are the same, but less of what they touch is in a cache."
     )
 
 

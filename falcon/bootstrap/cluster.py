@@ -61,6 +61,7 @@ from falcon.write.shard import Shard
 
 # Why a process of a cluster does not start. The message of each says in a line what to do.
 REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, WrongTopics, WrongTables)
+AWAY = (JournalUnavailable, ReadStoreUnavailable)  # those of them that time may mend
 
 log = logging.getLogger("falcon")
 
@@ -165,7 +166,11 @@ def handing_over(gateway: HostedGateway) -> Callable[[], Awaitable[None]]:
 
 @asynccontextmanager
 async def serving(settings: Settings, health: Health | None = None) -> AsyncIterator[Edge]:
-    """An edge that passes commands on and answers queries; what it started has ended when the block is left."""
+    """An edge that passes commands on and answers queries; what it started has ended when the block is left.
+
+    It is not ready before it has reached the log once, so that one that looks for it in the wrong place takes nobody's
+    place. When the log goes away later it stays ready: reads are served.
+    """
     cluster = kafka_cluster(settings)
     log_name: str | None = None
     try:
@@ -178,6 +183,8 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         owners = Owners(cluster)
         owners.start()
         stack.push_async_callback(owners.stop)
+        if health is not None:
+            health.ready = lambda: owners.reached
         gateway = PodGateway(owners, internal_token(settings), settings.mailbox_bound)
         stack.push_async_callback(gateway.close)
         store = HBaseReadStore(

@@ -1,6 +1,7 @@
 """Running a cluster: its roles, and looking after its log and tables."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -8,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from falcon.cli.display import counted
-from falcon.cli.faults import Fault
+from falcon.cli.faults import Fault, tell
 
 if TYPE_CHECKING:
     from falcon.bootstrap import Credentials
     from falcon.settings import Settings
+
+_AGAIN_SECONDS = 2.0  # between two looks for servers that do not answer yet
 
 PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
 
@@ -54,7 +57,7 @@ def _launch(command: str, as_json: bool) -> None:
 def prepare() -> None:
     """Make the topics and tables that a cluster needs, where they are missing.
 
-    What is there is checked, and never changed: a wrong number of partitions, or a topic that would forget, is refused with what to do about it. Doing it again is always safe.
+    What is there is checked, and never changed: a wrong number of partitions, or a topic that would forget, is refused with what to do about it. Doing it again is always safe. Servers that do not answer yet are waited for, for FALCON_START_SECONDS.
 
     \b
     Example:
@@ -63,8 +66,17 @@ def prepare() -> None:
     from falcon.bootstrap import cluster
 
     settings = _settings()
-    with telling_faults():
-        instance = asyncio.run(cluster.prepare(settings))
+    until = time.monotonic() + settings.start_seconds
+    while True:
+        try:
+            with telling_faults():
+                instance = asyncio.run(cluster.prepare(settings))
+            break
+        except Fault as fault:
+            if not isinstance(fault.__cause__, cluster.AWAY) or time.monotonic() >= until:
+                raise
+            tell(str(fault))
+            time.sleep(_AGAIN_SECONDS)
     typer.echo(f"The log {instance} and its tables are ready: {settings.partitions} partitions.")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
 from load_tests.overloading.limit import Limit
 from load_tests.overloading.push import TALLY_SECONDS, Tally
-from load_tests.overloading.stages import Stage, between, broken, stage
+from load_tests.overloading.stages import Stage, between, stage
 from load_tests.people.objectives import Verdict
 from load_tests.watching import Look
 
@@ -85,13 +86,19 @@ def memory(at_limit: Sequence[Look], under: Sequence[Look]) -> Verdict:
 
 
 def well_after(after: Sequence[Tally], p99_max: float) -> float | None:
-    """How long it took until everything was carried again, from then on to the end, in s; None when it never was."""
+    """How long it took until nothing was refused or lost and p99 was as it should be, from then on to the end, in s;
+    None when it never was."""
     width = round(_WELL_WINDOW / TALLY_SECONDS)
     windows = [after[begin : begin + width] for begin in range(0, len(after) - width + 1, width)]
-    ill = [number for number, window in enumerate(windows) if broken(stage(window), p99_max) is not None]
+    ill = [number for number, window in enumerate(windows) if not _is_well(stage(window), p99_max)]
     if not windows or (ill and ill[-1] == len(windows) - 1):
         return None
     return (ill[-1] + 1) * _WELL_WINDOW if ill else 0.0
+
+
+def _is_well(found: Stage, p99_max: float) -> bool:
+    """In half a second as many are answered as were sent only by chance, so that is not asked for."""
+    return not found.refused and not found.lost and not found.others and (found.p99 or math.inf) <= p99_max
 
 
 def _well(after: Sequence[Tally], p99_max: float) -> Verdict:

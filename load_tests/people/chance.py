@@ -54,21 +54,6 @@ class Zipf:
         at = chance.random() * self._cumulative[-1]
         return min(bisect(self._cumulative, at), len(self.weights) - 1)
 
-    def several(self, count: int, chance: Random) -> list[int]:
-        """Different ones, in the order in which they were drawn; all there are when there are not more."""
-        found: dict[int, None] = {}
-        wanted = min(count, len(self.weights))
-        # Near the end almost each draw is one that is there already: then the rest goes by rank.
-        for _ in range(20 * wanted):
-            if len(found) == wanted:
-                break
-            found[self.draw(chance)] = None
-        for rank in range(len(self.weights)):
-            if len(found) == wanted:
-                break
-            found[rank] = None
-        return list(found)
-
 
 class Pace:
     """When one person means to act next.

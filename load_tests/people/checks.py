@@ -223,10 +223,6 @@ class Follower:
     def reach(self, room_id: int) -> int:
         return self._next.get(room_id, 1) - 1
 
-    @property
-    def rooms(self) -> list[int]:
-        return list(self._next)
-
 
 def _forget_oldest(known: dict[K, V], kept: int) -> None:
     while len(known) > kept:

@@ -41,12 +41,6 @@ class Histogram:
                 return min(math.pow(10.0, bucket / _PER_DECADE), self.longest)
         return None
 
-    def share_beyond(self, seconds: float) -> float:
-        """What share took longer."""
-        bound = _PER_DECADE * math.log10(max(seconds, _SHORTEST))
-        beyond = sum(count for bucket, count in self.buckets.items() if bucket > bound)
-        return beyond / self.count if self.count else 0.0
-
     def packed(self) -> tuple[float, list[int]]:
         """The longest; then bucket, count, bucket, count and so on."""
         return self.longest, [number for pair in sorted(self.buckets.items()) for number in pair]

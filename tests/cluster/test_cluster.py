@@ -1,6 +1,10 @@
 """What people do with a cluster, and what it does when its parts move or are away."""
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -238,6 +242,23 @@ def test_a_wrong_setting_is_said_in_a_line_and_nothing_runs(
 @pytest.mark.parametrize("role", ["write", "project"])
 def test_brokers_that_do_not_answer_are_said_in_a_line(cluster: Cluster, role: str) -> None:
     assert "no Kafka answers at 127.0.0.1:1" in refusal(cluster, role, {"FALCON_KAFKA": "127.0.0.1:1"})
+
+
+def test_an_edge_that_looks_for_the_log_in_the_wrong_place_serves_reads_and_takes_nobodys_place(
+    cluster: Cluster, described: dict[str, Any]
+) -> None:
+    wrong = {"FALCON_KAFKA": "127.0.0.1:1", "FALCON_HTTP_PORT": "0", "FALCON_OPS_PORT": "0"}
+    command = [sys.executable, "-m", "falcon", "api", "--json"]
+    environment = {**os.environ, **cluster.environment(), **wrong, "FALCON_DATA_DIR": str(cluster.folder / "wrong")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as edge:
+        assert edge.stdout is not None
+        try:
+            where = json.loads(edge.stdout.readline())
+            read = httpx.get(f"{where['url']}/v1/rooms", headers={"Authorization": f"Bearer {described['token']}"})
+            probes = [httpx.get(f"{where['ops_url']}/{probe}").status_code for probe in ("startupz", "livez", "readyz")]
+        finally:
+            edge.terminate()
+    assert (read.status_code, probes) == (200, [200, 200, 503])
 
 
 @pytest.mark.parametrize("role", ["project", "api"])

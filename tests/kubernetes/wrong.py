@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from falcon.domain.events import CommandAnswered
+from falcon.journal.envelope import Recorded
 from tests.kubernetes.kubectl import ROLES, Json, Kubectl, NotSettled, Pod, until
 from tests.kubernetes.objects import MANIFESTS
 from tests.kubernetes.results import Proof
@@ -72,6 +74,12 @@ MISTAKES: Final = (
         settings={"FALCON_KAFKA": "nowhere:19092"},
     ),
     Mistake(
+        "the brokers' address is wrong (api)",
+        "falcon-api",
+        "no Kafka answers at nowhere:19092",
+        settings={"FALCON_KAFKA": "nowhere:19092"},
+    ),
+    Mistake(
         "the brokers' address is wrong, and nobody mends it",
         "falcon-project",
         "no Kafka answers at nowhere:19092",
@@ -81,6 +89,12 @@ MISTAKES: Final = (
     Mistake(
         "the gateways' address is wrong",
         "falcon-project",
+        "nowhere:9090",
+        settings={"FALCON_HBASE": "nowhere:9090"},
+    ),
+    Mistake(
+        "the gateways' address is wrong (api)",
+        "falcon-api",
         "nowhere:9090",
         settings={"FALCON_HBASE": "nowhere:9090"},
     ),
@@ -147,9 +161,14 @@ async def _state(kubectl: Kubectl, target: Target) -> dict[str, Any]:
         await admin.close()
     return {
         "topics": {each["topic"]: len(each["partitions"]) for each in topics if each["topic"][:2] != "__"},
-        "new events": await asyncio.to_thread(lambda: sum(1 for _ in target.journal.news())),
+        "new events": await asyncio.to_thread(lambda: sum(map(_changes_something, target.journal.news()))),
         "pods": {pod.name: pod.restarts for role in ROLES for pod in await kubectl.serving(role)},
     }
+
+
+def _changes_something(recorded: Recorded) -> bool:
+    """What an owner that takes over writes to be sure that it is one does not."""
+    return not isinstance(recorded.envelope.event, CommandAnswered)
 
 
 async def _templates(kubectl: Kubectl) -> dict[str, Json]:

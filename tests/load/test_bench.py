@@ -132,6 +132,11 @@ def test_what_a_room_costs_that_nobody_used_lately_is_said() -> None:
     assert "costs 4.0× the CPU" in text and "100,000 rooms" in text
 
 
+def test_a_page_that_costs_more_in_a_long_history_is_named() -> None:
+    growth = Growth(100, [grown(10_000, 100, page=200.0), grown(1_000_000, 100, page=260.0)])
+    assert "anywhere in 1,000,000 messages costs 1.30× the CPU" in " ".join(slower.paragraphs(Results(growth=growth)))
+
+
 # --- memory -----------------------------------------------------------------------------------------------------------
 
 

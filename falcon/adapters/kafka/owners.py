@@ -89,10 +89,11 @@ class GroupOwnership:
 
 
 class Owners:
-    """What the owners have told, kept up to date. For one event loop."""
+    """What the owners have told, kept up to date. For one event loop. ``reached``: Kafka has answered once."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster
+        self.reached = False
         self._known: dict[Partition, Owner] = {}
         self._following: asyncio.Task[None] | None = None
 
@@ -119,6 +120,7 @@ class Owners:
             consumer = self._cluster.consumer(auto_offset_reset="earliest")
             try:
                 await consumer.start()
+                self.reached = True
                 await self._read(consumer)
             except CLIENT_ERRORS as error:
                 log.warning("the owners cannot be read: %r", error)

@@ -72,7 +72,7 @@ def test_memory_may_grow_as_it_does_for_as_many_messages_and_not_by_what_is_refu
 
 
 def test_it_is_well_again_when_nothing_goes_wrong_any_more() -> None:
-    ill, well = [tenth(420, 400)], [tenth(420, 420)]
+    ill, well = [tenth(420, 419)], [tenth(420, 420)]
     assert judge.well_after(well * 100, P99_MAX) == 0.0
     assert judge.well_after(ill * 12 + well * 88, P99_MAX) == 1.5
     assert judge.well_after(well * 50 + ill * 5 + well * 45, P99_MAX) == 5.5

@@ -17,12 +17,6 @@ def test_the_second_room_is_drawn_half_as_often_as_the_first_and_the_tenth_a_ten
     assert min(counts) > 0
 
 
-def test_several_rooms_are_different_ones_and_all_of_them_when_there_are_not_more() -> None:
-    chance = Random(2)
-    assert len(set(Zipf(50, 2.0).several(20, chance))) == 20
-    assert sorted(Zipf(5, 3.0).several(9, chance)) == [0, 1, 2, 3, 4]
-
-
 def test_starts_by_chance_come_at_the_rate_and_know_nothing_of_one_another() -> None:
     starts = list(islice(poisson(50.0, Random(3)), 50_000))
     gaps = [later - earlier for earlier, later in pairwise(starts)]

@@ -46,8 +46,3 @@ def test_it_crosses_from_a_worker_and_is_the_same() -> None:
 
 def test_nothing_has_no_quantile() -> None:
     assert Histogram().quantile(0.5) is None
-    assert Histogram().share_beyond(0.1) == 0.0
-
-
-def test_the_share_that_took_longer() -> None:
-    assert of(0.01, 0.01, 0.5, 0.9).share_beyond(0.1) == 0.5
