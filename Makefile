@@ -28,7 +28,7 @@ check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	$(BIN)/lint-imports --no-logo >/dev/null
 	$(BIN)/python -m pytest tests -m "not processes and not faults"
 
-bench: $(VENV)/.dev          ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)
+bench: $(VENV)/.load         ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)
 	$(BIN)/python -m load_tests.bench $(ARGS)
 
 bench-peers: $(VENV)/.load   ## the same beside Synapse and Prosody, which it installs into a cache; written to docs/benchmarks-peers.md

@@ -97,7 +97,7 @@ def plots(run: Run) -> list[Panel]:
         Panel("Memory of Falcon, MiB", [line("memory", "memory")]),
         Panel("Listeners, and events pushed a second", [line("listeners", "streams"), line("pushed", "delivered")]),
         Panel(
-            "An event loop was late by, ms",
+            "An event loop was late by, ms (Falcon's: the most of a minute)",
             [line("Falcon's", "loop_delay"), line("the load generator's", "generator_late", dashed=True)],
         ),
     ]
