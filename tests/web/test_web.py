@@ -93,6 +93,7 @@ def test_a_cut_network_loses_nothing_and_doubles_nothing(screen: Open, anna: Per
     his.says("From the tunnel, one")
     his.says("From the tunnel, two")
     hers.says("Meanwhile")
+    hers.sees("Meanwhile")
     expect(his.page.locator("article.unsent.pending")).to_have_count(2)
     expect(his.page.locator("article.unsent").first).to_contain_text("waiting for the connection")
 
