@@ -171,7 +171,7 @@ def _growth(figure: Any, growth: Growth) -> None:
             _line(axes, FALCON, found, label=label, linestyle=stroke)
         axes.set_xscale("log")
         axes.set_xlabel(unit)
-        axes.set_ylim(bottom=0)
+    left.set_ylim(bottom=0)  # behind both, which share it
     left.set_ylabel("CPU, µs each")
     right.legend(frameon=False)
 
