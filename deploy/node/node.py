@@ -28,7 +28,7 @@ _THEN: Final = (
 )
 _START_SECONDS: Final = 90.0
 _END_SECONDS: Final = 10.0
-_CTR: Final = ("ctr", "--address", str(CONTAINERD), "--namespace", "k8s.io")
+_CTR: Final = ("ctr", "--address", str(CONTAINERD), "--connect-timeout=30s", "--namespace", "k8s.io")
 
 
 class Node:
