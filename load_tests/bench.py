@@ -18,7 +18,19 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from load_tests import growth, journals, memory, pictures, readable, report, start, streams, throughput, walks
+from load_tests import (
+    growth,
+    journals,
+    measuring,
+    memory,
+    pictures,
+    readable,
+    report,
+    start,
+    streams,
+    throughput,
+    walks,
+)
 from load_tests.bench_options import SECTIONS, Options, parse
 from load_tests.calls import CallRefused
 from load_tests.figures import Recovery, RecoveryRun, Results
@@ -36,7 +48,7 @@ from load_tests.processes import adopt_orphans, kill_everything
 from load_tests.progress import say
 from load_tests.running import running
 from load_tests.servers import BareServer, CrudServer, FalconServer, Server, ServerFailed
-from load_tests.targets import FALCON, FALCON_TCP, FALCON_UNMEASURED
+from load_tests.targets import FALCON, FALCON_TCP
 from load_tests.wrk import LoadFailed
 
 LISTED_ROOMS = 1_000
@@ -71,6 +83,7 @@ class Bench:
         if FALCON not in self.options.servers and FALCON_TCP not in self.options.servers:
             return
         sections: tuple[tuple[set[str], str, Callable[[], None]], ...] = (
+            ({"measuring"}, "what measuring costs", self._measuring),
             ({"walks"}, "walks", self._walks),
             ({"streams"}, "streams", self._streams),
             ({"idle"}, "idle subscribers", self._idle),
@@ -97,10 +110,7 @@ class Bench:
             self.results.dates[name] = datetime.now(UTC).strftime("%Y-%m-%d")
 
     def _falcon(self, name: str, data: Path) -> FalconServer:
-        settings = {
-            FALCON_TCP: {"FALCON_SYSTEM_BASE": "multiprocTCPBase"},
-            FALCON_UNMEASURED: {"FALCON_TELEMETRY": "off"},
-        }
+        settings = {FALCON_TCP: {"FALCON_SYSTEM_BASE": "multiprocTCPBase"}}
         return FalconServer(name, self.cores.server, data, settings.get(name))
 
     def _falcons(self) -> list[str]:
@@ -125,6 +135,17 @@ class Bench:
         found = throughput.measure(servers, plan, self.cores, self.folder)
         earlier = self.results.throughput
         self.results.throughput = found.with_earlier(earlier) if earlier is not None else found
+
+    def _measuring(self) -> None:
+        off = {"FALCON_TELEMETRY": "off"}
+        self.results.measuring = measuring.measure(
+            self._falcon(FALCON, self.folder / "measuring"),
+            FalconServer(f"{FALCON}-unmeasured", self.cores.server, self.folder / "measuring-nothing", off),
+            self.options.runs * 2,
+            self.options.chat_rooms,
+            self.cores,
+            self.folder,
+        )
 
     def _walks(self) -> None:
         servers: list[FalconServer | CrudServer] = [self._falcon(FALCON, self.folder / "walks")]

@@ -6,15 +6,15 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from load_tests.targets import FALCON, FALCON_TCP, FALCON_UNMEASURED
+from load_tests.targets import FALCON, FALCON_TCP
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (
-    *("send", "read", "walks", "streams", "idle", "readable", "start"),
+    *("send", "read", "measuring", "walks", "streams", "idle", "readable", "start"),
     *("import", "rebuild", "recovery", "growth", "memory"),
 )
-SERVERS = ("bare", "crud", FALCON, FALCON_TCP, FALCON_UNMEASURED)
+SERVERS = ("bare", "crud", FALCON, FALCON_TCP)
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,7 @@ class Results(msgspec.Struct):
     idle: dict[str, IdleSubscribers] | None = None
     walks: Walks | None = None
     growth: Growth | None = None
+    measuring: dict[str, list[list[float]]] | None = None  # of what it does with telemetry off, pair by pair
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:

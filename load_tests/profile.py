@@ -1,7 +1,8 @@
 """``python -m load_tests.profile``: where a message's time goes in each of Falcon's processes, at the limit.
 
 py-spy looks at the processes a hundred times a second while wrk sends, or reads, as fast as it is answered; each look
-counts for the part of the program that is innermost in its stack. The tables are written to docs/profile.md.
+counts for the part of the program that is innermost in its stack. The tables are written to docs/profile.md. With
+``--before FOLDER``, an older version of the repository, both are asked in turn and compared.
 """
 
 from __future__ import annotations
@@ -15,19 +16,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 from falcon.telemetry.profile import NoProfile, record
 from load_tests import wrk
 from load_tests.cluster.site import Site, free_ports
-from load_tests.machine import Cores, MachineUnfit, choose_cores
+from load_tests.figures import Sample
+from load_tests.machine import Cores, MachineUnfit, choose_cores, work_folder_parent
 from load_tests.processes import Proc, adopt_orphans, descendants, kill_everything, scan
 from load_tests.progress import say
 from load_tests.running import running
 from load_tests.servers import FalconServer, ServerFailed
+from load_tests.throughput import in_turn, in_words, measure_once
 
 ROOT: Final = Path(__file__).parents[1]
 _ROOMS, _ACCOUNTS, _IN_FLIGHT = 200, 20, 64
+_ROUNDS, _ROUND_SECONDS = 5, 3
 _PORT: Final = 23_000
 _WORTH_A_LOOK: Final = 0.03  # of a core; the rest of the tree sleeps
 
@@ -81,6 +86,32 @@ class Profile:
     rate: float
     micros: float
     parts: Sequence[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    name: str
+    ask: Callable[[int, wrk.Address, Path, int, int], wrk.Load]
+    in_flight: int
+
+    def runs(self, cores: Cores, address: wrk.Address, targets: Path) -> Callable[[int], wrk.Load]:
+        return lambda seconds: self.ask(cores.generator, address, targets, self.in_flight, seconds)
+
+
+LOADS: Final = (
+    Load(f"send, {_IN_FLIGHT} in flight", wrk.send, _IN_FLIGHT),
+    Load("send, 1 in flight", wrk.send, 1),
+    Load(f"latest 50, {_IN_FLIGHT} in flight", wrk.read, _IN_FLIGHT),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Of a load: what two versions took, round by round."""
+
+    load: str
+    before: list[Sample]
+    now: list[Sample]
 
 
 def part_of(stack: Sequence[str]) -> str:
@@ -155,10 +186,10 @@ def embedded(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
     found: list[Profile] = []
     with running([server], cores):
         targets = wrk.write_targets(folder / "embedded.targets", server.fill(_ROOMS, _ACCOUNTS))
-        for load, ask in (("send", wrk.send), ("latest 50", wrk.read)):
-            say(f"embedded: {load}")
-            run = _runs(cores, server.address, targets, ask)
-            found += profiles(f"embedded, {load}", sorted(server.tree.pids()), seconds, run)
+        for load in LOADS:
+            say(f"embedded: {load.name}")
+            run = load.runs(cores, server.address, targets)
+            found += profiles(f"embedded, {load.name}", sorted(server.tree.pids()), seconds, run)
     return found
 
 
@@ -171,31 +202,70 @@ def cluster(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
         roots = [
             pid for role in ("api", "write", "project") for each in site.cluster.processes(role) if (pid := each.pid())
         ]
-        for load, ask in (("send", wrk.send), ("latest 50", wrk.read)):
-            say(f"cluster: {load}")
-            found += profiles(f"cluster, {load}", roots, seconds, _runs(cores, site.address, targets, ask))
+        for load in LOADS:
+            say(f"cluster: {load.name}")
+            found += profiles(f"cluster, {load.name}", roots, seconds, load.runs(cores, site.address, targets))
             site.settle()
     finally:
         site.end()
     return found
 
 
-def _runs(
-    cores: Cores, address: wrk.Address, targets: Path, ask: Callable[[int, wrk.Address, Path, int, int], wrk.Load]
-) -> Callable[[int], wrk.Load]:
-    return lambda seconds: ask(cores.generator, address, targets, _IN_FLIGHT, seconds)
+def compare(cores: Cores, folder: Path, before: Path) -> list[Comparison]:
+    """The same work for ``before`` and for what stands here, in turn, in one run."""
+    settings = {"FALCON_LOG_LEVEL": "warning"}
+    servers = (
+        FalconServer("before", cores.server, folder / "before", {**settings, "PYTHONPATH": str(before)}),
+        FalconServer("now", cores.server, folder / "now", settings),
+    )
+    comparisons = [Comparison(load.name, [], []) for load in LOADS]
+    with running(servers, cores):
+        targets = {
+            server.name: wrk.write_targets(folder / f"{server.name}.targets", server.fill(_ROOMS, _ACCOUNTS))
+            for server in servers
+        }
+        for turn in range(_ROUNDS):
+            for load, comparison in zip(LOADS, comparisons, strict=True):
+                for server in in_turn(servers, turn):
+                    ask = load.runs(cores, server.address, targets[server.name])
+                    sample = measure_once(server, ask, _ROUND_SECONDS, cores, folder, sends=False)
+                    (comparison.before if server.name == "before" else comparison.now).append(sample)
+                    say(f"{turn + 1}/{_ROUNDS} {load.name}, {server.name}: {in_words(sample)}")
+    return comparisons
 
 
-def document(found: Sequence[Profile], most: int = 8) -> str:
-    """Markdown: for each process and load the largest parts."""
+def compared(comparisons: Sequence[Comparison]) -> list[str]:
+    """Markdown: medians, and the median of the rounds' ratios with the least and the most."""
+    lines = [
+        "| Load | CPU before, µs | now, µs | now of before | answers/s, now of before |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for each in comparisons:
+        cpu = [now.cpu / before.cpu for before, now in zip(each.before, each.now, strict=True)]
+        rate = [now.rate / before.rate for before, now in zip(each.before, each.now, strict=True)]
+        before, now = (median(sample.cpu for sample in samples) for samples in (each.before, each.now))
+        lines.append(f"| {each.load} | {before:.0f} | {now:.0f} | {_spread(cpu)} | {_spread(rate)} |")
+    return lines
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{median(ratios):.2f}× ({min(ratios):.2f}×–{max(ratios):.2f}×)"
+
+
+def document(found: Sequence[Profile], comparisons: Sequence[Comparison], most: int = 8) -> str:
+    """Markdown: for each process and load the largest parts, and what has changed."""
     lines = [
         "# Where the time goes",
         "",
         "Made by `python -m load_tests.profile`: py-spy looks at each process a hundred times a second while wrk keeps",
-        f"{_IN_FLIGHT} requests in flight ({_ROOMS} rooms, {_ACCOUNTS} members each), all of Falcon on one core. Each",
-        "look counts for the part that is innermost in its stack, which includes what it has libraries do in C. CPU",
-        "is that of the whole process for each request that was answered.",
+        f"requests in flight ({_ROOMS} rooms, {_ACCOUNTS} members each), all of Falcon on one core. Each look counts",
+        "for the part that is innermost in its stack, which includes what it has libraries do in C. CPU is that of the",
+        "whole process for each request that was answered; py-spy's looks make it more than in the benchmarks.",
     ]
+    if comparisons:
+        lines += ["", "## Before and after", ""]
+        lines += [f"Both at once on one core, asked in turn, {_ROUNDS} rounds of {_ROUND_SECONDS} s.", ""]
+        lines += compared(comparisons)
     for profile in found:
         lines += ["", f"## {profile.load}: {profile.process}", ""]
         lines += [f"{profile.rate:,.0f} requests/s, {profile.micros:.0f} µs of CPU each.", ""]
@@ -212,23 +282,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m load_tests.profile", description=__doc__)
     parser.add_argument("--seconds", type=int, default=10, help="of each profile")
     parser.add_argument("--only", choices=("embedded", "cluster"), help="one of the two")
+    parser.add_argument("--before", type=Path, metavar="FOLDER", help="an older version to compare with")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "profile.md")
     chosen = parser.parse_args()
     adopt_orphans()
     found: list[Profile] = []
+    comparisons: list[Comparison] = []
     try:
         cores = choose_cores()
-        with tempfile.TemporaryDirectory(prefix="falcon-profiled-") as folder:
+        with tempfile.TemporaryDirectory(prefix="falcon-profiled-", dir=work_folder_parent(None)) as folder:
+            if chosen.before is not None:
+                comparisons = compare(cores, Path(folder), chosen.before.resolve(strict=True))
             if chosen.only != "cluster":
                 found += embedded(cores, Path(folder), chosen.seconds)
             if chosen.only != "embedded":
                 found += cluster(cores, Path(folder), chosen.seconds)
-    except (MachineUnfit, ServerFailed, wrk.LoadFailed) as error:
+    except (MachineUnfit, ServerFailed, wrk.LoadFailed, OSError) as error:
         print(f"profile: {error}", file=sys.stderr)
         return 1
     finally:
         kill_everything()
-    chosen.out.write_text(document(found))
+    chosen.out.write_text(document(found, comparisons))
     say(f"written to {chosen.out}")
     return 0
 

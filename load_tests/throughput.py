@@ -19,7 +19,6 @@ from load_tests.machine import Cores, Disk, busy_seconds, speed
 from load_tests.progress import say
 from load_tests.running import running, wait_until_quiet
 from load_tests.servers import BareServer, Server, ServerFailed, Service, prove
-from load_tests.targets import FALCON_UNMEASURED
 
 ACCOUNTS = 20
 Ask: TypeAlias = Callable[[int], wrk.Load]  # for that many seconds
@@ -65,7 +64,7 @@ def measure(servers: Sequence[Server], plan: Plan, cores: Cores, folder: Path) -
             for server in servers:
                 wrk.send(cores.generator, server.address, targets[server.name], 64, 1)
             for number, workload in enumerate(plan.workloads):
-                for server in in_turn([each for each in servers if _takes_part(each, workload)], turn + number):
+                for server in in_turn(servers, turn + number):
                     ask = _ask(server, workload, cores, targets[server.name])
                     seconds = workload.seconds(plan.seconds)
                     sample = measure_once(server, ask, seconds, cores, folder, sends=workload.sends, warm=False)
@@ -86,11 +85,6 @@ def in_turn(servers: Sequence[Item], number: int) -> list[Item]:
     """Another one begins each time, so that none always follows the same one."""
     first = number % max(1, len(servers))
     return [*servers[first:], *servers[:first]]
-
-
-def _takes_part(server: Server, workload: Workload) -> bool:
-    """What measuring costs is asked at one load only: it would take too long to ask at all of them."""
-    return server.name != FALCON_UNMEASURED or workload.connections == 64
 
 
 def _ask(server: Server, workload: Workload, cores: Cores, targets: Path) -> Ask:

@@ -47,6 +47,7 @@ class InlineProjector:
         self._tables = tables
         self._savepoint = savepoint
         self._applied: Collection[str] = ()
+        self._projected = {name: metrics.projected_events.labels(name) for name in projections}
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
@@ -57,7 +58,7 @@ class InlineProjector:
         else:
             self._applied = [name for name in names if self._apply_alone(name, envelopes, before, after)]
         for name in self._applied:
-            metrics.projected_events.labels(name).inc(len(envelopes))
+            self._projected[name].inc(len(envelopes))
 
     def _apply_alone(self, name: str, envelopes: Sequence[Envelope], before: Cursor, after: Cursor) -> bool:
         error = self._try([name], envelopes, before, after)

@@ -12,8 +12,11 @@ import threading
 import time
 from array import array
 from bisect import bisect_left
+from collections import Counter as Tally
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import repeat
 from pathlib import Path
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -22,10 +25,8 @@ from falcon.telemetry.slots import Slot
 # A native bucket's bound is 2^(1/8) times that of the one before it: Prometheus' schema 3.
 SCHEMA: Final = 3
 PER_DOUBLING: Final = 1 << SCHEMA
-_BOUNDS: Final = [2 ** (i / PER_DOUBLING - 1) for i in range(PER_DOUBLING)]
 
 _ASIDE_MAX: Final = 64
-_frexp: Final = math.frexp
 
 # A maximum is that of the window under way and the twelve before it: of the last minute, and of a little more.
 WINDOW_SECONDS: Final = 5.0
@@ -48,6 +49,14 @@ class Range(NamedTuple):
     def buckets(self) -> int:
         """The native ones between two outer ones, for what is below and above."""
         return (self.high - self.low) * PER_DOUBLING + 2
+
+
+@lru_cache
+def _bounds(range_: Range) -> list[float]:
+    """Upper bounds of all buckets but the last; a doubling's are those of another times a power of two, exactly."""
+    fractions = [2 ** (i / PER_DOUBLING - 1) for i in range(PER_DOUBLING)]
+    doublings = range(range_.low + 1, range_.high + 1)
+    return [*(math.ldexp(each, doubling) for doubling in doublings for each in fractions), 2.0**range_.high]
 
 
 SECONDS: Final = Range(-17, 6, -13)  # 7.6 µs to 64 s; classic from 0.12 ms to 8 s
@@ -143,10 +152,8 @@ class Histogram(_Child):
     def __init__(self, range_: Range) -> None:
         self.range = range_
         self.length = BUCKETS_AT + range_.buckets
-        self._low = 2.0**range_.low
-        self._last = range_.buckets - 1
+        self._bounds = _bounds(range_)
         self._aside: deque[float] = deque()
-        self._first = -(range_.low + 1) * PER_DOUBLING
         super().__init__()
 
     def observe(self, value: float, count: int = 1) -> None:
@@ -165,24 +172,21 @@ class Histogram(_Child):
         aside = self._aside
         if not aside:
             return
-        largest = 0.0
         with self._lock:
-            while aside:
-                value = aside.popleft()
-                self._count(value, 1)
-                if value > largest:
-                    largest = value
-            self._note_largest(largest)
+            values = [aside.popleft() for _ in range(len(aside))]
+            if not values:  # somebody else has just done it
+                return
+            cells, at = self._cells, self._at
+            cells[at] += sum(values)
+            at += BUCKETS_AT
+            for bucket, count in Tally(map(bisect_left, repeat(self._bounds), values)).items():
+                cells[at + bucket] += count
+            self._note_largest(max(values))
 
     def _count(self, value: float, count: int) -> None:
-        bucket = BUCKETS_AT
-        if value > self._low:
-            fraction, exponent = _frexp(value)
-            index = bisect_left(_BOUNDS, fraction) + exponent * PER_DOUBLING + self._first
-            bucket += index if index < self._last else self._last
         cells, at = self._cells, self._at
         cells[at] += value * count
-        cells[at + bucket] += count
+        cells[at + BUCKETS_AT + bisect_left(self._bounds, value)] += count
 
     def _note_largest(self, value: float) -> None:
         window = time.monotonic() // WINDOW_SECONDS

@@ -29,12 +29,18 @@ _BATCH_BYTES_MAX = 512 << 10
 _MAILBOX_BYTES_MAX = 64 << 20
 _SWEEP_SECONDS = 0.1
 
+# A near shard's mailbox that was full is so until no more commands wait in it than this.
+_NEARLY_EMPTY = 32
+
 
 class CommandGateway(Protocol):
     """Sends commands to the owners of their partitions."""
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
         """The owner's reply, by the envelope's deadline at the latest. Raises nothing: what fails is Unavailable."""
+
+    def lane(self, partition: Partition) -> "Lane | None":
+        """Where a command for the partition would wait; None while nobody has been found who owns it."""
 
 
 def partition_for(command: Command, account_id: AccountId, key: str | None, partitions: int) -> Partition:
@@ -82,12 +88,27 @@ class Lane:
     commands queued or away, past which a command is refused at once. With ``batches_away`` 2 the shard decides one
     while the other becomes durable; more would only make them smaller. One that is away for long does not count: some
     partition of it is slow, and the others must not wait for that.
+
+    ``near``: the shard decides on this loop's thread, and nothing is read or refused meanwhile. Once such a mailbox was
+    full it takes no more than a batch until it is nearly empty: a burst finds all the room there is, while where more
+    comes than can be carried nobody waits at the end of a long queue, which carries no more than a short one.
     """
 
-    def __init__(self, name: str, send: Callable[[CommandBatch], None], bound: int, batches_away: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[CommandBatch], None],
+        bound: int,
+        batches_away: int,
+        *,
+        near: bool = False,
+    ) -> None:
         self._send = send
         self._bound = bound
         self._batches_away = batches_away
+        self._near = near
+        self._was_full = False
+        self._expected = 0
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Pending] = deque()
         self._away: dict[int, _Away] = {}
@@ -98,14 +119,14 @@ class Lane:
         self._flush_scheduled = False
         self._sweep_scheduled = False
         metrics.mailbox_size.labels(name).set_function(lambda: self._size)
-        metrics.mailbox_bound.labels(name).set(bound)
+        metrics.mailbox_bound.labels(name).set_function(self._bound_now)
         metrics.mailbox_oldest.labels(name).set_function(self._oldest)
         self._rejections = metrics.mailbox_rejections.labels(name)
 
     def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        if self._size >= self._bound or self._bytes >= _MAILBOX_BYTES_MAX:
-            self._rejections.inc()
+        if not self._has_room(0):
+            self.rejected()
             reply.set_result(Unavailable("overloaded"))
             return reply
         self._size += 1
@@ -117,10 +138,37 @@ class Lane:
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         return reply
 
+    def expects(self) -> bool:
+        """Whether there is room for a command that is on its way in. It is then counted on, since all that has come in
+        this turn of the loop is looked at before any of it asks."""
+        if not self._has_room(self._expected):
+            return False
+        if not self._expected:
+            self._loop.call_soon(self._expect_none)
+        self._expected += 1
+        return True
+
+    def rejected(self) -> None:
+        """Count one that found no room."""
+        self._rejections.inc()
+
+    def _expect_none(self) -> None:
+        self._expected = 0
+
+    def _has_room(self, expected: int) -> bool:
+        if self._size + expected >= self._bound or self._bytes >= _MAILBOX_BYTES_MAX:
+            self._was_full = self._near
+            return False
+        return not self._was_full or len(self._queue) + expected < _BATCH_COMMANDS_MAX
+
     @property
     def busy(self) -> bool:
         """Something is queued or away."""
         return self._size > 0
+
+    def _bound_now(self) -> float:
+        """What may be queued, and what may be away."""
+        return min(self._bound, 2 * _BATCH_COMMANDS_MAX) if self._was_full else self._bound
 
     def _oldest(self) -> float:
         """Age of the oldest command without a reply. Asked from another thread, so things may change meanwhile."""
@@ -166,6 +214,8 @@ class Lane:
 
     def _flush(self) -> None:
         self._flush_scheduled = False
+        if len(self._queue) <= _NEARLY_EMPTY:
+            self._was_full = False
         commands: list[CommandEnvelope] = []
         waiting: dict[int, _Pending] = {}
         size = 0

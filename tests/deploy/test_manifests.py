@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import fields
@@ -13,10 +12,10 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # comes with what tests the API
 
 from falcon.settings import Settings
+from tests.support.checkers import checker
 
 ROOT: Final = Path(__file__).parents[2]
 MANIFESTS: Final = ROOT / "deploy" / "k8s"
-_CHECKERS: Final = ROOT / "build" / "checkers" / "bin"
 _DRAIN_SECONDS: Final = 5  # after SIGTERM everything has ended: falcon/launcher.py
 _VERSION: Final = "1.36"  # of Kubernetes, that of the node
 
@@ -64,15 +63,6 @@ EXPECTED: Final = {
 every_overlay = pytest.mark.parametrize("overlay", EXPECTED)
 
 
-def _tool(name: str) -> str:
-    found = shutil.which(name, path=f"{_CHECKERS}:{os.environ.get('PATH', os.defpath)}")
-    if found is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is missing: run make checkers")
-    if found is None:
-        pytest.skip(f"{name} is not installed (make checkers)")
-    return found
-
-
 def _run(*command: str | Path) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -84,7 +74,7 @@ _shown: dict[Path, str] = {}
 
 def show(folder: Path) -> str:
     if folder not in _shown:
-        _shown[folder] = _run(_tool("kubectl"), "kustomize", folder)
+        _shown[folder] = _run(checker("kubectl"), "kustomize", folder)
     return _shown[folder]
 
 
@@ -264,7 +254,7 @@ def test_kubernetes_own_schemas_take_it(overlay: str, tmp_path: Path) -> None:
     shown = tmp_path / f"{overlay}.yaml"
     known = [each for each in objects(overlay) if not _is_custom(each)]
     shown.write_text(yaml.safe_dump_all(known))
-    _run(_tool("kubernetes-validate"), "--kubernetes-version", _VERSION, "--strict", shown)
+    _run(checker("kubernetes-validate"), "--kubernetes-version", _VERSION, "--strict", shown)
 
 
 def _is_custom(found: dict[str, Any]) -> bool:
@@ -277,10 +267,10 @@ def test_checkov_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
     """What it is told to leave out is told why in .checkov.yaml, and where there is an annotation."""
     for overlay in EXPECTED:
         (tmp_path / f"{overlay}.yaml").write_text(show(MANIFESTS / "overlays" / overlay))
-    said = _run(_tool("checkov"), "--config-file", MANIFESTS / ".checkov.yaml", "--directory", tmp_path)
+    said = _run(checker("checkov"), "--config-file", MANIFESTS / ".checkov.yaml", "--directory", tmp_path)
     assert "Failed checks: 0" in said, said
 
 
 @pytest.mark.parametrize("dockerfile", ["Dockerfile", "deploy/k8s/servers/Dockerfile"])
 def test_hadolint_finds_nothing_in(dockerfile: str) -> None:
-    _run(_tool("hadolint"), dockerfile)
+    _run(checker("hadolint"), dockerfile)

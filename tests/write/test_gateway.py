@@ -34,9 +34,9 @@ def answer(batch: CommandBatch) -> BatchReply:
 class Shard:
     """Takes batches, and answers when the test says so."""
 
-    def __init__(self, bound: int = 100, batches_away: int = 1) -> None:
+    def __init__(self, bound: int = 100, batches_away: int = 1, *, near: bool = False) -> None:
         self.batches: list[CommandBatch] = []
-        self.lane = Lane("test", self.batches.append, bound, batches_away)
+        self.lane = Lane("test", self.batches.append, bound, batches_away, near=near)
 
     def answer(self) -> None:
         self.lane.replied(answer(self.batches[-1]))
@@ -90,6 +90,43 @@ async def test_past_the_bound_a_command_is_refused_at_once() -> None:
     await turn()
     shard.answer()
     assert not shard.lane.ask(envelope()).done()
+
+
+@in_loop
+async def test_what_has_come_in_one_turn_is_expected_before_it_asks() -> None:
+    shard = Shard(bound=3)
+    shard.lane.ask(envelope())
+    assert [shard.lane.expects() for _ in range(3)] == [True, True, False]
+    await turn()  # none of them asked: they were no commands after all
+    assert shard.lane.expects()
+
+
+@in_loop
+async def test_a_burst_finds_all_the_room_there_is() -> None:
+    shard = Shard(bound=2_000, near=True)
+    assert not any(shard.lane.ask(envelope()).done() for _ in range(2_000))
+
+
+@in_loop
+async def test_a_near_mailbox_that_was_full_takes_no_more_than_a_batch_until_it_is_nearly_empty() -> None:
+    shard = Shard(bound=600, near=True)
+    for _ in range(601):
+        shard.lane.ask(envelope())
+    await turn()
+    shard.answer()
+    await turn()  # a batch is done, a batch is away, and some wait
+    assert [len(batch.commands) for batch in shard.batches] == [256, 256]
+    shard.answer()
+    taken = 0
+    while not shard.lane.ask(envelope()).done():
+        taken += 1
+    assert taken < 256 + 1
+    while shard.lane.busy:
+        await turn()
+        shard.answer()
+    shard.lane.ask(envelope())
+    await turn()
+    assert not any(shard.lane.ask(envelope()).done() for _ in range(500))
 
 
 @in_loop

@@ -61,7 +61,7 @@ class PodGateway:
             address = self._directory.address(envelope.partition)
             reply: Reply = Unavailable("unavailable")
             if address is not None:
-                reply = await self._lane(address).ask(envelope)
+                reply = await self._owner(address).lane.ask(envelope)
             if not isinstance(reply, Unavailable):
                 return reply
             # Once it may have been done, no later refusal says that it was not.
@@ -76,10 +76,14 @@ class PodGateway:
             await asyncio.sleep(pause)
             tries += 1
 
+    def lane(self, partition: Partition) -> Lane | None:
+        owner = self._owners.get(self._directory.address(partition) or "")
+        return None if owner is None else owner.lane
+
     async def close(self) -> None:
         await self._session.close()
 
-    def _lane(self, address: str) -> Lane:
+    def _owner(self, address: str) -> "_OwnerLane":
         owner = self._owners.get(address)
         if owner is None:
             self._forget_idle_owners()
@@ -87,7 +91,7 @@ class PodGateway:
             number = next(free for free in itertools.count() if free not in used)
             owner = _OwnerLane(self._session, address, number, self._mailbox_bound)
             self._owners[address] = owner
-        return owner.lane
+        return owner
 
     def _forget_idle_owners(self) -> None:
         """Addresses come and go; those with nothing on its way need not be remembered."""

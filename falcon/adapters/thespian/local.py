@@ -15,6 +15,7 @@ from falcon.adapters.thespian.actors import (
     StartShard,
     Tick,
 )
+from falcon.domain.ids import Partition
 from falcon.journal.ports import Wake
 from falcon.write.gateway import Lane
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
@@ -50,7 +51,10 @@ class LocalGateway:
         return cls(hosted, close)
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
-        return await self._shards[envelope.partition % len(self._shards)].lane.ask(envelope)
+        return await self.lane(envelope.partition).ask(envelope)
+
+    def lane(self, partition: Partition) -> Lane:
+        return self._shards[partition % len(self._shards)].lane
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """To the shard that is known to own the partition. Raises IndexError."""
@@ -77,7 +81,7 @@ class _HostedShard:
         self._woken = False
         self._address = system.createActor(RoomShardActor)
         # Deciding shares the thread with all that makes the next batch, so that a second one away would gain nothing.
-        self.lane = Lane(name, self._send, mailbox_bound, batches_away=1)
+        self.lane = Lane(name, self._send, mailbox_bound, batches_away=1, near=True)
 
         def wake() -> None:
             """Once for all that is to be collected: a message to an actor costs as much as several decisions."""

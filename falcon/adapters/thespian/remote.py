@@ -15,6 +15,7 @@ from thespian.actors import ActorSystem
 
 from falcon.adapters.thespian.actors import Shards, Supervisor, WhereAreShards
 from falcon.adapters.thespian.system import BASE, SUPERVISOR
+from falcon.domain.ids import Partition
 from falcon.telemetry.dispatchers import start_thread
 from falcon.write.gateway import Lane
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply, decode_replies, encode_batch
@@ -50,7 +51,10 @@ class RemoteGateway:
         return cls(lanes, endpoints)
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
-        return await self._lanes[envelope.partition % len(self._lanes)].ask(envelope)
+        return await self.lane(envelope.partition).ask(envelope)
+
+    def lane(self, partition: Partition) -> Lane:
+        return self._lanes[partition % len(self._lanes)]
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """To the shard that is known to own the partition. Raises IndexError."""
