@@ -26,6 +26,7 @@ from load_tests import (
     pictures,
     readable,
     report,
+    returning,
     start,
     streams,
     throughput,
@@ -86,6 +87,7 @@ class Bench:
             ({"measuring"}, "what measuring costs", self._measuring),
             ({"walks"}, "walks", self._walks),
             ({"streams"}, "streams", self._streams),
+            ({"returning"}, "coming back", self._returning),
             ({"idle"}, "idle subscribers", self._idle),
             ({"readable"}, "accepted → readable", self._readable),
             ({"start"}, "start", self._start),
@@ -162,6 +164,11 @@ class Bench:
             self.cores,
             self.folder,
         )
+
+    def _returning(self) -> None:
+        server = self._falcon(FALCON, self.folder / "returning")
+        count = min(returning.COUNT, self.options.subscribers)
+        self.results.returned = returning.measure(server, count, self.options.runs, self.cores)
 
     def _idle(self) -> None:
         # One connection each on both sides, and what a server has open besides.

@@ -11,7 +11,7 @@ from load_tests.targets import FALCON, FALCON_TCP
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
 SECTIONS = (
-    *("send", "read", "measuring", "walks", "streams", "idle", "readable", "start"),
+    *("send", "read", "measuring", "walks", "streams", "returning", "idle", "readable", "start"),
     *("import", "rebuild", "recovery", "growth", "memory"),
 )
 SERVERS = ("bare", "crud", FALCON, FALCON_TCP)

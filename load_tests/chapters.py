@@ -15,7 +15,14 @@ def tables(results: Results) -> list[Table]:
     found = [_targets(results)]
     if results.throughput is not None:
         found += _throughput(results.throughput)
-    found += [_walks(results), _streams(results), _readable(results), _growth(results), _journals(results)]
+    found += [
+        _walks(results),
+        _streams(results),
+        _returned(results),
+        _readable(results),
+        _growth(results),
+        _journals(results),
+    ]
     found += [_start(results), *_memory(results), _each(results)]
     return [table for table in found if table is not None and table.rows]
 
@@ -266,6 +273,24 @@ def _memory(results: Results) -> list[Table]:
 
 def _mebibytes(memory: ProcessMemory | None) -> tuple[str, str]:
     return (f"{memory.rss:,.0f}", f"{memory.pss:,.0f}") if memory else ("–", "–")
+
+
+def _returned(results: Results) -> Table | None:
+    runs = results.returned
+    if not runs:
+        return None
+    columns = ("seconds", "the first", "half of them", "99 of 100", "all")
+    row = (
+        numbers((run.first for run in runs), "{:.2f}"),
+        numbers((run.p50 for run in runs), "{:.2f}"),
+        numbers((run.p99 for run in runs), "{:.2f}"),
+        numbers((run.last for run in runs), "{:.2f}"),
+    )
+    note = (
+        "From `kill -9` of the process that serves; it is started again within that time. Each goes on from the last "
+    )
+    note += "event that it was shown, and tries again every 25 to 75 ms."
+    return Table("Coming back", columns, [(f"{runs[0].clients:,} who listened", *row)], note)
 
 
 def _each(results: Results) -> Table | None:

@@ -154,6 +154,16 @@ class IdleSubscribers(msgspec.Struct, frozen=True):
         return (self.during - self.before) * 1024 / self.subscribers
 
 
+class Returned(msgspec.Struct, frozen=True):
+    """Clients that listened to a process that was killed: seconds from then until they were live again."""
+
+    clients: int
+    first: float
+    p50: float
+    p99: float
+    last: float
+
+
 class Walks(msgspec.Struct, frozen=True):
     """Everything read, page after page, one request at a time; a sample's rate is in pages."""
 
@@ -212,6 +222,7 @@ class Results(msgspec.Struct):
     start: Start | None = None
     streams: dict[str, list[FanOut]] | None = None
     idle: dict[str, IdleSubscribers] | None = None
+    returned: list[Returned] | None = None
     walks: Walks | None = None
     growth: Growth | None = None
     measuring: dict[str, list[list[float]]] | None = None  # of what it does with telemetry off, pair by pair

@@ -19,6 +19,7 @@ from load_tests.figures import (
     MemoryUse,
     ProcessMemory,
     Results,
+    Returned,
     Sample,
     Throughput,
     Walks,
@@ -52,6 +53,8 @@ def everything() -> Results:
             "falcon-sse, 200": [FanOut(200, 100, 0, cpu=6.0, p50=2.0, p99=5.0, most=9.0)],
             "centrifugo-sse, 200": [FanOut(200, 100, 0, cpu=10.0, p50=2.0, p99=4.0, most=9.0)],
         },
+        returned=[Returned(1_000, first=0.5, p50=0.9, p99=1.2, last=1.3)],
+        measuring={"sends/s": [[0.99, 0.97], [1.0, 0.99]]},
         idle={
             "falcon-sse": IdleSubscribers(10_000, before=60.0, during=160.0, share=0.01),
             "centrifugo-sse": IdleSubscribers(10_000, before=60.0, during=360.0, share=0.01),
@@ -246,3 +249,13 @@ def test_figures_of_before_there_was_growth_can_still_be_read() -> None:
 def test_a_page_written_elsewhere_leaves_the_kept_figures_alone(tmp_path: Path) -> None:
     assert parse(["--out", str(tmp_path / "page.md")]).kept == tmp_path / "page.json"
     assert parse([]).kept == parse(["--quick"]).kept != tmp_path / "page.json"
+
+
+def test_what_measuring_costs_is_the_median_of_all_pairs() -> None:
+    (verdict,) = [each for each in verdicts(everything()) if "FALCON_TELEMETRY" in each.what]
+    assert verdict.found == "99.0 % (98.0 %–99.5 %)" and verdict.met
+
+
+def test_who_comes_back_is_told_of() -> None:
+    (table,) = [each for each in tables(everything()) if each.title == "Coming back"]
+    assert table.rows == [("1,000 who listened", "0.50", "0.90", "1.20", "1.30")]

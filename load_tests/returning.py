@@ -1,0 +1,151 @@
+"""How soon those who listened are live again when the process that they listened to is killed, all of them at once.
+
+Run as ``python -m load_tests.returning`` it is these clients, on the load generator's core: it takes what it is to do
+as JSON on standard input, says when all listen, hears when the process was killed, and tells how long they took.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import uvloop
+
+from load_tests.calls import Caller
+from load_tests.figures import Returned
+from load_tests.machine import Cores
+from load_tests.processes import spawn
+from load_tests.progress import say
+from load_tests.running import running
+from load_tests.servers import FalconServer, ServerFailed
+
+COUNT: Final = 1_000
+_ID: Final = re.compile(rb"(?:^|\n)id: ([^\n]+)\n")
+_OPEN_AT_ONCE: Final = 50
+_AGAIN_SECONDS: Final = 0.05  # while nobody takes connections; each with a spread, as clients should
+_WAIT_SECONDS: Final = 60.0
+
+
+class Plan(msgspec.Struct, frozen=True):
+    port: int
+    token: str
+    room: int
+    count: int
+
+
+class _Heard(msgspec.Struct, frozen=True):
+    """By the monotonic clock, which all processes share."""
+
+    killed: float
+
+
+class Client:
+    """Listens to one room by SSE, and goes on from the last event that it was shown wherever it can."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._last = b""
+        self.live = asyncio.Event()
+        self.live_at = 0.0
+
+    async def listen(self) -> None:
+        """For as long as it is let."""
+        while True:
+            with contextlib.suppress(OSError):  # nobody takes connections
+                await self._listen_once()
+            await asyncio.sleep(_AGAIN_SECONDS * (0.5 + random.random()))
+
+    async def _listen_once(self) -> None:
+        plan = self._plan
+        reader, writer = await asyncio.open_connection("127.0.0.1", plan.port)
+        resume = b"Last-Event-ID: %b\r\n" % self._last if self._last else b""
+        writer.write(
+            b"GET /v1/stream?rooms=%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: Bearer %b\r\n%b\r\n"
+            % (plan.room, plan.port, plan.token.encode(), resume)
+        )
+        try:
+            while data := await reader.read(1 << 16):
+                if ids := _ID.findall(data):
+                    self._last = ids[-1]
+                if not self.live.is_set() and data.startswith(b"HTTP/1.1 200"):
+                    self.live_at = time.monotonic()
+                    self.live.set()
+        finally:
+            self.live.clear()
+            writer.close()
+
+
+async def _run(plan: Plan) -> None:
+    clients = [Client(plan) for _ in range(plan.count)]
+    tasks: list[asyncio.Task[None]] = []
+    for start in range(0, plan.count, _OPEN_AT_ONCE):
+        some = clients[start : start + _OPEN_AT_ONCE]
+        tasks += [asyncio.create_task(each.listen()) for each in some]
+        await asyncio.wait_for(asyncio.gather(*(each.live.wait() for each in some)), _WAIT_SECONDS)
+    print("listening", flush=True)
+    heard = msgspec.json.decode(await asyncio.to_thread(sys.stdin.buffer.readline), type=_Heard)
+    async with asyncio.timeout(_WAIT_SECONDS):
+        while not all(each.live.is_set() and each.live_at > heard.killed for each in clients):
+            await asyncio.sleep(0.01)
+    took = sorted(each.live_at - heard.killed for each in clients)
+    returned = Returned(plan.count, took[0], took[len(took) // 2], took[int(len(took) * 0.99)], took[-1])
+    print(msgspec.json.encode(returned).decode(), flush=True)
+    for task in tasks:
+        task.cancel()
+
+
+def measure(server: FalconServer, count: int, runs: int, cores: Cores) -> list[Returned]:
+    """Raises ServerFailed."""
+    found: list[Returned] = []
+    for turn in range(runs):
+        with running([server], cores):
+            caller = Caller(server.address, server.announcement.token)
+            room: int = caller.must("POST", "/v1/rooms", {"name": "Hall"}).json()["room_id"]
+            caller.close()
+            plan = Plan(server.address.port, server.announcement.token, room, count)
+            returned = _measure_once(server, plan, cores)
+        found.append(returned)
+        say(f"{turn + 1}/{runs} {count:,} come back: the first after {returned.first:.2f} s, all {returned.last:.2f} s")
+    return found
+
+
+def _measure_once(server: FalconServer, plan: Plan, cores: Cores) -> Returned:
+    command = [sys.executable, "-m", "load_tests.returning"]
+    with spawn(command, cores.generator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(msgspec.json.encode(plan) + b"\n")
+        process.stdin.flush()
+        if process.stdout.readline() != b"listening\n":
+            raise ServerFailed("those who should listen have ended")
+        os.kill(_serving(server), signal.SIGKILL)
+        process.stdin.write(msgspec.json.encode(_Heard(time.monotonic())) + b"\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            raise ServerFailed(f"not all came back within {_WAIT_SECONDS:g} s\n{server.last_words()}")
+        return msgspec.json.decode(line, type=Returned)
+
+
+def _serving(server: FalconServer) -> int:
+    for pid in server.tree.pids():
+        if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"falcon: serve"):
+            return pid
+    raise ServerFailed("no process of it serves")
+
+
+def main() -> None:
+    uvloop.run(_run(msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)))
+
+
+if __name__ == "__main__":
+    main()
