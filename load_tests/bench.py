@@ -139,15 +139,9 @@ class Bench:
         self.results.throughput = found.with_earlier(earlier) if earlier is not None else found
 
     def _measuring(self) -> None:
-        off = {"FALCON_TELEMETRY": "off"}
-        self.results.measuring = measuring.measure(
-            self._falcon(FALCON, self.folder / "measuring"),
-            FalconServer(f"{FALCON}-unmeasured", self.cores.server, self.folder / "measuring-nothing", off),
-            self.options.runs * 2,
-            self.options.chat_rooms,
-            self.cores,
-            self.folder,
-        )
+        folders = (self.folder / "measuring-a", self.folder / "measuring-b")
+        rounds = self.options.runs * 4  # each on each folder and in each place as often
+        self.results.measuring = measuring.measure(folders, rounds, self.options.chat_rooms, self.cores)
 
     def _walks(self) -> None:
         servers: list[FalconServer | CrudServer] = [self._falcon(FALCON, self.folder / "walks")]

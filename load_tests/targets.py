@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from statistics import geometric_mean, median
 
 from load_tests.figures import PAGE, SEND, Grown, Growth, Results, Sample, Spread, ratios
 
@@ -144,11 +144,11 @@ def _against_neighbours(results: Results) -> list[Verdict]:
 
 
 def _of_measuring(results: Results) -> list[Verdict]:
-    """The median of all pairs; in brackets the least and the most of a round's."""
+    """The mean of the rounds, in which each of the two was in each place as often; with the least and the most."""
     found: list[Verdict] = []
     for what, rounds in (results.measuring or {}).items():
-        value = median(share for each in rounds for share in each)
-        spread = Spread.of([median(each) for each in rounds])
+        middles = [median(each) for each in rounds]
+        value, spread = geometric_mean(middles), Spread.of(middles)
         found.append(
             Verdict(
                 f"{what}, 64 in flight, of its own with FALCON_TELEMETRY=off",

@@ -57,4 +57,4 @@ def readable(envelopes: Iterable[Envelope]) -> None:
     """They can be read from now on: how long that took. Most of a batch were decided at the same time."""
     now = time.time() * 1000
     for at, count in Counter(envelope.at for envelope in envelopes).items():
-        _readable.observe(max(0.0, (now - at) / 1000), count)
+        _readable.observe_many(max(0.0, (now - at) / 1000), count)

@@ -273,7 +273,7 @@ class Feed:
         metrics.stream_deliveries.inc(len(audience))
         if info is not None and raw.key in self._rooms:
             self._infos.setdefault(raw.key, info)
-        _pushed.observe(max(0.0, time.time() - envelope.at / 1000), len(audience))
+        _pushed.observe_many(max(0.0, time.time() - envelope.at / 1000), len(audience))
         return len(raw.data)
 
     def _audience(self, event: Event, here: set[Subscription] | None) -> list[Subscription]:

@@ -26,7 +26,8 @@ from falcon.telemetry.slots import Slot
 SCHEMA: Final = 3
 PER_DOUBLING: Final = 1 << SCHEMA
 
-_ASIDE_MAX: Final = 64
+_ASIDE_MAX: Final = 1 << 16  # of a histogram: more than a process observes in a second
+_AT_ONCE: Final = 512
 
 # A maximum is that of the window under way and the twelve before it: of the last minute, and of a little more.
 WINDOW_SECONDS: Final = 5.0
@@ -145,48 +146,47 @@ class Gauge(_Child):
 
 
 class Histogram(_Child):
-    """How large what happened was, in native buckets, and the largest of the last minute."""
+    """How large what happened was, in native buckets, and the largest of the last minute.
+
+    ``observe`` puts a value aside, and is but one call of the interpreter's own, since it stands in the way of every
+    message. They are counted by :meth:`settle`; where nobody calls that, the last ones are kept.
+    """
 
     kind: Kind = "histogram"
+    observe: Callable[[float], object]
 
     def __init__(self, range_: Range) -> None:
         self.range = range_
         self.length = BUCKETS_AT + range_.buckets
         self._bounds = _bounds(range_)
-        self._aside: deque[float] = deque()
+        self._aside: deque[float] = deque(maxlen=_ASIDE_MAX)
+        self.observe = self._aside.append if _is_on else _nothing
         super().__init__()
 
-    def observe(self, value: float, count: int = 1) -> None:
-        """``count`` times. Single ones are put aside, since many together cost a quarter of what each alone does."""
-        if count == 1:
-            self._aside.append(value)
-            if len(self._aside) >= _ASIDE_MAX:
-                self.settle()
-        else:
-            with self._lock:
-                self._count(value, count)
-                self._note_largest(value)
+    def observe_many(self, value: float, count: int) -> None:
+        with self._lock:
+            cells, at = self._cells, self._at
+            cells[at] += value * count
+            cells[at + BUCKETS_AT + bisect_left(self._bounds, value)] += count
+            self._note_largest(value)
 
     def settle(self) -> None:
-        """Count what was put aside; about once a second it is done for all. Who is killed loses no more than that."""
-        aside = self._aside
-        if not aside:
-            return
-        with self._lock:
-            values = [aside.popleft() for _ in range(len(aside))]
-            if not values:  # somebody else has just done it
-                return
-            cells, at = self._cells, self._at
-            cells[at] += sum(values)
-            at += BUCKETS_AT
-            for bucket, count in Tally(map(bisect_left, repeat(self._bounds), values)).items():
-                cells[at + bucket] += count
-            self._note_largest(max(values))
+        """Count what was put aside, some at a time, so that nobody waits for all of it."""
+        while self._aside:
+            with self._lock:
+                self._settle_some()
 
-    def _count(self, value: float, count: int) -> None:
+    def _settle_some(self) -> None:
+        aside = self._aside
+        values = [aside.popleft() for _ in range(min(len(aside), _AT_ONCE))]
+        if not values:  # somebody else has just done it
+            return
         cells, at = self._cells, self._at
-        cells[at] += value * count
-        cells[at + BUCKETS_AT + bisect_left(self._bounds, value)] += count
+        cells[at] += sum(values)
+        at += BUCKETS_AT
+        for bucket, count in Tally(map(bisect_left, repeat(self._bounds), values)).items():
+            cells[at + bucket] += count
+        self._note_largest(max(values))
 
     def _note_largest(self, value: float) -> None:
         window = time.monotonic() // WINDOW_SECONDS
@@ -305,6 +305,7 @@ class Metric(Generic[C]):
 
 REGISTRY: "dict[str, Metric[Counter] | Metric[Gauge] | Metric[Histogram]]" = {}
 _slot: Slot | None = None
+_is_on = True
 
 
 def counter(name: str, help: str, labels: tuple[str, ...] = (), across: Across = "sum") -> Metric[Counter]:
@@ -332,7 +333,8 @@ def attach(folder: Path, name: str) -> None:
 
 
 def sample() -> None:
-    """Ask every gauge that has somebody to ask, and count what was put aside."""
+    """Ask every gauge that has somebody to ask, and count what was put aside. About once a second in each process that
+    is measured; of what a histogram observed since, whoever is killed takes the count along."""
     settle()
     if _slot is not None:
         _slot.sampled()
@@ -353,11 +355,17 @@ def settle() -> None:
 
 def switch_off() -> None:
     """Measure nothing, for the whole life of the process: what it costs is the difference."""
-    for kind, method in ((Counter, "inc"), (Gauge, "set"), (Histogram, "observe")):
+    global _is_on
+    _is_on = False
+    for kind, method in ((Counter, "inc"), (Gauge, "set"), (Histogram, "observe_many")):
         setattr(kind, method, _nothing)
+    for metric in list(REGISTRY.values()):
+        for child in metric.children():
+            if isinstance(child, Histogram):
+                child.observe = _nothing
 
 
-def _nothing(self: _Child, *args: float) -> None:
+def _nothing(*anything: object) -> None:
     pass
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_a_classic_bucket_has_all_that_is_not_larger_than_its_bound(values: list
 @given(st.floats(min_value=2.0**-16, max_value=60))
 def test_a_native_bucket_is_nine_percent_wide_and_holds_the_value(value: float) -> None:
     histogram = Histogram(SECONDS)
-    histogram.observe(value, 3)
+    histogram.observe_many(value, 3)
     native = native_buckets(SECONDS, cells(histogram))
     ((index, length),) = native.spans
     assert (length, native.deltas, native.count) == (1, [3], 3)
@@ -57,7 +58,7 @@ def test_a_native_bucket_is_nine_percent_wide_and_holds_the_value(value: float) 
 def test_native_buckets_come_as_spans_and_differences() -> None:
     histogram = Histogram(SECONDS)
     for value, count in ((0.5, 2), (0.55, 5), (4.0, 1), (1e-9, 4)):
-        histogram.observe(value, count)
+        histogram.observe_many(value, count)
     native = native_buckets(SECONDS, cells(histogram))
     assert native.spans == [(-8, 1), (1, 1), (21, 1)]  # buckets -8, -6 and 16
     assert native.deltas == [2, 3, -4]
@@ -161,6 +162,22 @@ def test_a_forked_child_counts_for_itself(declared: None) -> None:
     assert counter.value == 5
 
 
+def test_nothing_is_lost_between_threads_that_observe_and_one_that_counts(declared: None) -> None:
+    times = instruments.histogram("falcon_test_seconds", "Test.").labels()
+
+    def work() -> None:
+        for _ in range(10_000):
+            times.observe(0.001)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        instruments.settle()
+    assert times.count == 40_000
+    assert times.total == pytest.approx(40.0)
+
+
 def test_every_format_tells_the_same(tmp_path: Path, declared: None) -> None:
     instruments.attach(tmp_path, "serve-0")
     instruments.counter("falcon_test", "Test.", ("what",)).labels("x").inc(2)
@@ -177,11 +194,17 @@ def test_a_maximum_has_a_name_of_its_own() -> None:
 
 
 def test_switched_off_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind, method in ((Counter, "inc"), (instruments.Gauge, "set"), (Histogram, "observe")):
+    monkeypatch.setattr(instruments, "REGISTRY", {})
+    monkeypatch.setattr(instruments, "_is_on", True)
+    for kind, method in ((Counter, "inc"), (instruments.Gauge, "set"), (Histogram, "observe_many")):
         monkeypatch.setattr(kind, method, getattr(kind, method))  # put back after the test
-    counter, gauge, histogram = Counter(), instruments.Gauge(), Histogram(SECONDS)
+    early = instruments.histogram("falcon_test_seconds", "Test.").labels()
     instruments.switch_off()
+    counter, gauge, histogram = Counter(), instruments.Gauge(), Histogram(SECONDS)
+    early.observe(1)
     counter.inc()
     gauge.set(1)
-    histogram.observe(1, 2)
+    histogram.observe(1)
+    histogram.observe_many(1, 2)
+    assert early.count == 0
     assert (counter.value, histogram.count) == (0, 0) and math.isnan(gauge.value)
