@@ -10,7 +10,7 @@ from deploy.local.daemon import ServerFault
 from deploy.node import bases, deployment, images, needs, programs
 from deploy.node.node import Node
 
-_BUILDS: Final = {"falcon": images.build_falcon, "servers": images.build_servers}
+_BUILDS: Final = {"falcon": images.build_falcon, "servers": images.build_servers, "load": images.build_load}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     inside.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND")
     base = add("base-image", _base_image, "a stand-in for python:X-slim, of Debian's packages")
     base.add_argument("version", nargs="?", choices=bases.PYTHONS, default="3.13")
-    image = add("image", _image, f"build {images.FALCON}, or {images.SERVERS}")
+    image = add("image", _image, f"build {images.FALCON}, {images.SERVERS} or {images.LOAD}")
     image.add_argument("which", nargs="?", choices=_BUILDS, default="falcon")
     deploy = add("deploy", _deploy, "the whole of Falcon on the node, from nothing")
     deploy.add_argument("overlay", nargs="?", choices=deployment.OVERLAYS, default="local")

@@ -20,6 +20,7 @@ from deploy.node.commands import run, succeeds
 ROOT: Final = Path(__file__).parents[2]
 FALCON: Final = "localhost/falcon:dev"
 SERVERS: Final = "localhost/falcon-servers:dev"
+LOAD: Final = "localhost/falcon-load:dev"
 
 # How this machine reaches the package registries; for RUN steps, and in no layer.
 _MACHINE: Final = (Path("/etc/pip.conf"), Path("/etc/ssl/certs/ca-certificates.crt"))
@@ -37,6 +38,12 @@ def build_servers(say: Say) -> None:
     names = {f"{name.upper()}_JARS": folder.name for name, folder in jars.items()}
     dockerfile = ROOT / "deploy" / "k8s" / "servers" / "Dockerfile"
     _build(_engine(), SERVERS, dockerfile, ROOT / "deploy", say, names, jars)
+
+
+def build_load(say: Say) -> None:
+    """The load test's, upon Falcon's own, which must be there. Raises ToolMissing, ServerFault."""
+    dockerfile = ROOT / "deploy" / "k8s" / "components" / "load" / "Dockerfile"
+    _build(_engine(), LOAD, dockerfile, ROOT / "load_tests", say, {}, {"requirements": ROOT / "requirements"})
 
 
 def _engine() -> str:
