@@ -263,6 +263,8 @@ def _is_custom(found: dict[str, Any]) -> bool:
     )
 
 
+@pytest.mark.processes  # it takes minutes
+@pytest.mark.timeout(900)
 def test_checkov_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
     """What it is told to leave out is told why in .checkov.yaml, and where there is an annotation."""
     for overlay in EXPECTED:
