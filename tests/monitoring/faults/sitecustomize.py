@@ -58,12 +58,13 @@ class _Handlers:
             self._hang()
 
     def _litter(self) -> None:
-        """Objects that only the collector can free, beside many that it looks at in vain."""
-        if not self._kept:
-            self._kept = [[i] for i in range(_GARBAGE)]
-        for _ in range(_GARBAGE):
+        """Objects that only the collector can free, beside many that are new and that it looks at in vain."""
+        kept: list[list[Any]] = []
+        for i in range(_GARBAGE):
+            kept.append([[i], [[i]]])
             circle: list[Any] = []
             circle.append(circle)
+        self._kept = kept
 
     def _hang(self) -> None:
         """A request wants something made on another thread, and whatever makes it does not come back."""
