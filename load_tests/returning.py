@@ -22,7 +22,7 @@ import msgspec
 import uvloop
 
 from load_tests.calls import Caller
-from load_tests.figures import Returned
+from load_tests.figures import Returned, percentile
 from load_tests.machine import Cores
 from load_tests.processes import spawn
 from load_tests.progress import say
@@ -97,8 +97,8 @@ async def _run(plan: Plan) -> None:
     async with asyncio.timeout(_WAIT_SECONDS):
         while not all(each.live.is_set() and each.live_at > heard.killed for each in clients):
             await asyncio.sleep(0.01)
-    took = sorted(each.live_at - heard.killed for each in clients)
-    returned = Returned(plan.count, took[0], took[len(took) // 2], took[int(len(took) * 0.99)], took[-1])
+    took = [each.live_at - heard.killed for each in clients]
+    returned = Returned(plan.count, min(took), percentile(took, 0.5), percentile(took, 0.99), max(took))
     print(msgspec.json.encode(returned).decode(), flush=True)
     for task in tasks:
         task.cancel()
