@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -171,13 +171,24 @@ class Daemon:
 
     def ask_to_end(self) -> None:
         """Does not wait."""
-        self._send(signal.SIGTERM)
-        self._send(signal.SIGCONT)  # one that is paused would not hear
+        with self._process() as process:
+            _ask_to_end(process)
 
     def end(self) -> None:
         """Ask it to end, and make it end when it does not. It is gone when this returns."""
-        self.ask_to_end()
+        with self.ending():
+            pass
+
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """It is asked when this begins, and gone when this is left.
+
+        Its handle is kept from the one to the other: a process on its way out has no arguments any more by which it
+        could be found again, and holds its port and its files for a moment yet.
+        """
         with self._process() as process:
+            _ask_to_end(process)
+            yield
             if process is not None and not _ended(process, _END_SECONDS):
                 _send(process, signal.SIGKILL)
                 _ended(process, _END_SECONDS)
@@ -217,11 +228,9 @@ class Daemon:
 
 def end_all(daemons: Iterable[Daemon]) -> None:
     """All are asked before the first is waited for."""
-    chosen = list(daemons)
-    for daemon in chosen:
-        daemon.ask_to_end()
-    for daemon in chosen:
-        daemon.end()
+    with ExitStack() as asked:
+        for daemon in daemons:
+            asked.enter_context(daemon.ending())
 
 
 def is_free(port: int) -> bool:
@@ -272,6 +281,12 @@ def _memory(pid: int) -> tuple[str, int]:
         return "", 0
     values = {name: value.split() for name, _, value in (line.partition(":") for line in lines)}
     return values["State"][0], int(values.get("VmRSS", ["0"])[0]) >> 10
+
+
+def _ask_to_end(process: int | None) -> None:
+    if process is not None:
+        _send(process, signal.SIGTERM)
+        _send(process, signal.SIGCONT)  # one that is paused would not hear
 
 
 def _send(process: int, number: signal.Signals) -> None:

@@ -157,6 +157,10 @@ def test_tables_need_an_hbase(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 # --- a server's process -----------------------------------------------------------------------------------------------
 
 _PAUSE = "signal.pause()"
+_SLOW_TO_END = (
+    "import sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit())); "
+    "print('up', flush=True); signal.pause()"
+)
 _DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
 
 
@@ -201,6 +205,18 @@ def test_a_server_is_found_by_another_process_and_ended_by_it(daemon: Daemon) ->
     other = Daemon(daemon.name, daemon.port, daemon.folder)
     assert other.pid() == pid
     other.end()
+    assert daemon.pid() is None
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_server_on_its_way_out_is_waited_for(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = _launch(daemon, _SLOW_TO_END)
+    daemon.wait_for(lambda: "up" in daemon.said(), "said so", 10)
+    other = Daemon(daemon.name, daemon.port, daemon.folder)
+    with other.ending():
+        # What the system does to a process that ends, before its files are closed and its parent is told.
+        monkeypatch.setattr("deploy.local.daemon._arguments", lambda pid: [])
+        assert other.pid() is None
     assert daemon.pid() is None
     assert not Path(f"/proc/{pid}").exists()
 
