@@ -49,7 +49,9 @@ def measure(server: FalconServer, runs: int, seconds: int, cores: Cores, folder:
                 ]
             for plan in sorted(plans, key=lambda plan: (plan.subscribers, plan.kind.rpartition("-")[2])):
                 tree = server.tree if plan.kind.startswith("falcon") or centrifugo is None else centrifugo.tree
-                run = _measure_once(plan, tree, cores)
+                lone, _ = _listen(msgspec.structs.replace(plan, subscribers=1), tree, cores)
+                wait_until_quiet(server)
+                run = _measure_once(plan, tree, cores, lone)
                 found.setdefault(name_of(plan.kind, plan.subscribers), []).append(run)
                 say(f"{turn + 1}/{runs} {plan.kind}, {plan.subscribers}: {_in_words(run)}")
                 wait_until_quiet(server)
@@ -109,7 +111,22 @@ def _measure_idle_once(plan: Plan, tree: Tree, cores: Cores) -> IdleSubscribers:
     return idle
 
 
-def _measure_once(plan: Plan, tree: Tree, cores: Cores) -> FanOut:
+def _measure_once(plan: Plan, tree: Tree, cores: Cores, lone_cpu: float) -> FanOut:
+    cpu, found = _listen(plan, tree, cores)
+    return FanOut(
+        subscribers=plan.subscribers,
+        sent=found.sent,
+        lost=found.expected - found.delivered,
+        cpu=cpu,
+        lone_cpu=lone_cpu,
+        p50=found.p50,
+        p99=found.p99,
+        most=found.most,
+    )
+
+
+def _listen(plan: Plan, tree: Tree, cores: Cores) -> tuple[float, Found]:
+    """What a delivery cost the server in µs of CPU, and what those who listened found."""
     with _subscribers(plan, cores) as process:
         cpu = [0.0, 0.0]
         for at, word in enumerate((b"begin\n", b"end\n")):
@@ -118,15 +135,7 @@ def _measure_once(plan: Plan, tree: Tree, cores: Cores) -> FanOut:
             _go_on(process)
         assert process.stdout is not None
         found = msgspec.json.decode(process.stdout.readline(), type=Found)
-    return FanOut(
-        subscribers=plan.subscribers,
-        sent=found.sent,
-        lost=found.expected - found.delivered,
-        cpu=(cpu[1] - cpu[0]) / max(found.delivered, 1) * 1e6,
-        p50=found.p50,
-        p99=found.p99,
-        most=found.most,
-    )
+    return (cpu[1] - cpu[0]) / max(found.delivered, 1) * 1e6, found
 
 
 @contextmanager
@@ -153,5 +162,6 @@ def _go_on(process: subprocess.Popen[bytes]) -> None:
 
 
 def _in_words(run: FanOut) -> str:
-    words = f"{run.cpu:.1f} µs CPU a delivery, p50 {run.p50:.1f} p99 {run.p99:.1f} ms"
+    words = f"{run.cpu:.1f} µs CPU a delivery, {run.further_cpu:.1f} each but the first"
+    words += f", p50 {run.p50:.1f} p99 {run.p99:.1f} ms"
     return words + (f", {run.lost} lost" if run.lost else "")

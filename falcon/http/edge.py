@@ -17,6 +17,7 @@ from falcon.domain.answers import Answer as CommandAnswer
 from falcon.domain.commands import Command
 from falcon.domain.rejections import KeyReused, NotYetReadable
 from falcon.http import tokens
+from falcon.http.metering import PerTurn
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
 from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
@@ -91,7 +92,7 @@ class _Figures:
     def __init__(self, name: str) -> None:
         self.name = name
         self.seconds = metrics.command_seconds.labels(name)
-        self.accepted = metrics.commands.labels(name, "accepted")
+        self.accepted = PerTurn(metrics.commands.labels(name, "accepted"))
         self.rejected = metrics.commands.labels(name, "rejected")
         metrics.commands.begin(*((name, reason) for reason in metrics.FAILURES))
 

@@ -11,10 +11,9 @@ import os
 import threading
 import time
 from array import array
-from bisect import bisect_left
-from collections import Counter as Tally
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -28,6 +27,7 @@ PER_DOUBLING: Final = 1 << SCHEMA
 
 _ASIDE_MAX: Final = 1 << 16  # of a histogram: more than a process observes in a second
 _AT_ONCE: Final = 512
+_SOME: Final = 16  # of the same value, up to which it is cheaper to put each aside
 
 # A maximum is that of the window under way and the twelve before it: of the last minute, and of a little more.
 WINDOW_SECONDS: Final = 5.0
@@ -164,6 +164,9 @@ class Histogram(_Child):
         super().__init__()
 
     def observe_many(self, value: float, count: int) -> None:
+        if count <= _SOME:
+            self._aside.extend(repeat(value, count))
+            return
         with self._lock:
             cells, at = self._cells, self._at
             cells[at] += value * count
@@ -178,15 +181,14 @@ class Histogram(_Child):
 
     def _settle_some(self) -> None:
         aside = self._aside
-        values = [aside.popleft() for _ in range(min(len(aside), _AT_ONCE))]
+        values = sorted([aside.popleft() for _ in range(min(len(aside), _AT_ONCE))])
         if not values:  # somebody else has just done it
             return
         cells, at = self._cells, self._at
         cells[at] += sum(values)
-        at += BUCKETS_AT
-        for bucket, count in Tally(map(bisect_left, repeat(self._bounds), values)).items():
-            cells[at + bucket] += count
-        self._note_largest(max(values))
+        for bucket, count in _tally(values, self._bounds):
+            cells[at + BUCKETS_AT + bucket] += count
+        self._note_largest(values[-1])
 
     def _note_largest(self, value: float) -> None:
         window = time.monotonic() // WINDOW_SECONDS
@@ -222,6 +224,16 @@ class Histogram(_Child):
             cells[at + i] = self._cells[self._at + i]
         for i in range(BUCKETS_AT, self.length):
             cells[at + i] += self._cells[self._at + i]
+
+
+def _tally(values: list[float], bounds: list[float]) -> Iterator[tuple[int, int]]:
+    """How many of the values, which are sorted, fall into a bucket: each bucket is looked for once, not each value."""
+    start = 0
+    while start < len(values):
+        bucket = bisect_left(bounds, values[start])
+        end = bisect_right(values, bounds[bucket], start) if bucket < len(bounds) else len(values)
+        yield bucket, end - start
+        start = end
 
 
 def maximum(cells: list[float], now: float) -> float:

@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 from thespian.actors import (
@@ -51,15 +51,25 @@ probes.answer("shards", _describe_shards)
 BuildShard: TypeAlias = Callable[[Wake], Shard]
 
 
+class Host(Protocol):
+    """Who has a shard in its own process."""
+
+    def wake(self) -> None:
+        """Have a Drain sent to the actor soon; called from any thread."""
+
+    def replied(self, reply: BatchReply) -> None:
+        """Takes replies, from the thread that the actor's messages come from."""
+
+
 class StartShard(msgspec.Struct, frozen=True):
     """``build`` makes the shard, with its journal; it must pickle where an actor is a process.
 
-    ``wake``: how to have a Drain sent to the actor, from any thread. None where the actor watches a socket itself.
+    ``host``: None where it is; the actor watches a socket then, and replies by messages.
     """
 
     name: str
     build: BuildShard
-    wake: Wake | None = None
+    host: Host | None = None
 
 
 class Drain(msgspec.Struct, frozen=True):
@@ -103,7 +113,7 @@ class RoomShardActor(Actor):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._shard: Shard | None = None
-        self._in_process = False
+        self._host: Host | None = None
         self._closed = False
         self._watched: socket.socket | None = None
         self._senders: dict[str, Any] = {}
@@ -142,18 +152,16 @@ class RoomShardActor(Actor):  # type: ignore[misc]
                 self._shard.leave()
             case CloseShard() | ActorExitRequest():
                 self._close()
-        if self._in_process:
-            self.send(sender, self._replies())
-        elif self._shard is not None:
-            self._send_replies()
+        if self._shard is not None:
+            self._send_replies(self._shard)
 
     def _start(self, message: StartShard) -> None:
-        self._in_process = message.wake is not None
-        self._shard = message.build(message.wake or self._watch())
+        self._host = message.host
+        self._shard = message.build(self._watch() if message.host is None else message.host.wake)
         _hosted[message.name] = self._shard
         metrics.actor_errors.begin(("RoomShard",))
         self._shard.start()
-        if not self._in_process:
+        if self._host is None:
             self.wakeupAfter(timedelta(seconds=TICK_SECONDS))
 
     def _watch(self) -> Wake:
@@ -200,16 +208,14 @@ class RoomShardActor(Actor):  # type: ignore[misc]
             self._closed = True
             self._shard.close()
 
-    def _replies(self) -> list[BatchReply]:
-        if self._shard is None:
-            return []
-        return [reply for _, reply in self._shard.take_replies()]
-
-    def _send_replies(self) -> None:
-        if self._shard is None:
+    def _send_replies(self, shard: Shard) -> None:
+        replied = shard.take_replies()
+        if self._host is not None:
+            for _, reply in replied:
+                self._host.replied(reply)
             return
         by_sender: dict[str, list[BatchReply]] = {}
-        for name, reply in self._shard.take_replies():
+        for name, reply in replied:
             by_sender.setdefault(name, []).append(reply)
         for name, replies in by_sender.items():
             self.send(self._senders[name], encode_replies(replies))

@@ -18,7 +18,7 @@ from falcon.adapters.thespian.actors import (
 from falcon.domain.ids import Partition
 from falcon.journal.ports import Wake
 from falcon.write.gateway import Lane
-from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
+from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply
 from falcon.write.shard import Shard
 
 
@@ -39,7 +39,7 @@ class LocalGateway:
         def tick() -> None:
             ticks[:] = [loop.call_later(TICK_SECONDS, tick)]
             for shard in hosted:
-                shard.ask(Tick())
+                shard.tell(Tick())
 
         def close() -> None:
             ticks.pop().cancel()
@@ -63,7 +63,7 @@ class LocalGateway:
     def leave(self) -> None:
         """Begin to hand over what is owned; it is served until somebody has taken it."""
         for shard in self._shards:
-            shard.ask(LeaveShard())
+            shard.tell(LeaveShard())
 
     def ready(self) -> bool:
         """Every partition has an owner that serves."""
@@ -71,45 +71,45 @@ class LocalGateway:
 
 
 class _HostedShard:
-    """One actor of the in-process system. Each message to it is answered with the replies that are ready."""
+    """One actor of the in-process system, and what it replies to. A message has been dealt with when it is told."""
 
     def __init__(
         self, system: ActorSystem, loop: asyncio.AbstractEventLoop, name: str, build: BuildShard, mailbox_bound: int
     ) -> None:
         self._system = system
+        self._loop = loop
         self._closed = False
         self._woken = False
         self._address = system.createActor(RoomShardActor)
         # Deciding shares the thread with all that makes the next batch, so that a second one away would gain nothing.
-        self.lane = Lane(name, self._send, mailbox_bound, batches_away=1, near=True)
-
-        def wake() -> None:
-            """Once for all that is to be collected: a message to an actor costs as much as several decisions."""
-            if not self._woken:
-                self._woken = True
-                loop.call_soon_threadsafe(self._drain)
+        self.lane = Lane(name, self.tell, mailbox_bound, batches_away=1, near=True)
 
         def build_and_keep(wake: Wake) -> Shard:
             self._shard = build(wake)
             return self._shard
 
-        self.ask(StartShard(name, build_and_keep, wake))
+        self.tell(StartShard(name, build_and_keep, self))
+
+    def wake(self) -> None:
+        """Once for all that is to be collected: a message to an actor costs as much as several decisions."""
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def replied(self, reply: BatchReply) -> None:
+        self.lane.replied(reply)
 
     def serving(self) -> bool:
         return self._shard.serving
 
     def close(self) -> None:
-        self.ask(CloseShard())
+        self.tell(CloseShard())
         self._closed = True  # completions that are still on their way find nobody
 
-    def ask(self, message: Drain | Tick | LeaveShard | CloseShard | StartShard | CommandBatch) -> None:
+    def tell(self, message: Drain | Tick | LeaveShard | CloseShard | StartShard | CommandBatch) -> None:
         if not self._closed:
-            for reply in self._system.ask(self._address, message) or ():
-                self.lane.replied(reply)
+            self._system.tell(self._address, message)
 
     def _drain(self) -> None:
         self._woken = False  # before what is collected is taken: what comes behind it wakes again
-        self.ask(Drain())
-
-    def _send(self, batch: CommandBatch) -> None:
-        self.ask(batch)
+        self.tell(Drain())
