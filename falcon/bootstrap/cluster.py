@@ -48,6 +48,7 @@ from falcon.http.edge import Edge
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
+from falcon.projections.sharing import SharedSource
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
 from falcon.read.store import Comparison, ReadStoreUnavailable
@@ -244,25 +245,30 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     instance = loop.call(topics.check(cluster))
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
-        streams = [_Projecting(settings, name, hbase, loop) for name in PROJECTIONS]
+        shared = SharedSource(_projected_log(settings, loop))
+        streams = [_Projecting(settings, name, hbase, loop, shared) for name in PROJECTIONS]
         threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
         started()
         for thread in threads:
             thread.join()
         for stream in streams:
             stream.close()
+        shared.close()
     loop.close()
+
+
+def _projected_log(settings: Settings, loop: LoopThread) -> KafkaSource:
+    return KafkaSource(kafka_cluster(settings), loop, _IDLE_SECONDS, rests=True)
 
 
 class _Projecting:
     """A projection's stream with what it reads, writes, and is assigned."""
 
-    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread) -> None:
+    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedSource) -> None:
         self.name = name
         self._loop = loop
-        cluster = kafka_cluster(settings)
-        self._member = GroupMember(cluster, f"projection-{name}", settings.session_seconds)
-        self._source = KafkaSource(cluster, loop, _IDLE_SECONDS)
+        self._member = GroupMember(kafka_cluster(settings), f"projection-{name}", settings.session_seconds)
+        self._source = shared.stream(partial(_projected_log, settings, loop))
         self._tables = _tables(settings, hbase, f"hbase-{name}")
         self._stream = Stream(
             name,

@@ -15,6 +15,8 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 
 _START_SECONDS: Final = 10.0
+_AT_ONCE_SECONDS: Final = 0.003  # what came within this had been there before it was asked for
+_ALL_SECONDS: Final = 0.01  # in which all brokers have said what they have
 
 Take: TypeAlias = Callable[[Partition, bytes, bytes | None], None]  # partition, key, value
 
@@ -37,16 +39,21 @@ class Reader:
         self._at: dict[Partition, int] = {}  # the next record's offset, by partition assigned
 
     async def records(
-        self, offsets: Mapping[Partition, int], limit: int, seconds: float
+        self, offsets: Mapping[Partition, int], limit: int, seconds: float, *, rests: bool = False
     ) -> dict[Partition, list[ConsumerRecord]]:
         """The next records, at most ``limit``; what has been there by then, and none after ``seconds``.
 
+        ``rests``: the caller lets time pass before it asks again, unless there were as many as ``limit``. So nothing is
+        fetched ahead meanwhile, which would be old by then; and it is given what all of the brokers have.
         Raises JournalUnavailable: also where a record is asked for that the topic does not have any more.
         """
         try:
             consumer = await self._started()
             self._seek(consumer, offsets)
-            fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
+            if rests:
+                fetched = await _newest(consumer, limit, seconds)
+            else:
+                fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
         except OffsetOutOfRangeError as error:
             raise JournalUnavailable(
                 f"{self._topic} does not hold {_where(error)} any more (or not yet): it was trimmed, made anew, or has "
@@ -120,6 +127,26 @@ class Reader:
             if self._at[partition] != offset:
                 consumer.seek(TopicPartition(self._topic, partition), offset)
                 self._at[partition] = offset
+
+
+async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dict[TopicPartition, list[ConsumerRecord]]:
+    """Where one broker had something at once, the others may have too, and each may have had something put by that it
+    had sent before. News is not held up by that."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    consumer.resume(*consumer.assignment())
+    fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
+    found = {partition: list(records) for partition, records in fetched.items()}
+    left = limit - sum(map(len, found.values()))
+    if loop.time() - began < _AT_ONCE_SECONDS:
+        until = began + _ALL_SECONDS
+        while 0 < left < limit and (wait := until - loop.time()) > 0:
+            for partition, records in (await consumer.getmany(timeout_ms=round(wait * 1000), max_records=left)).items():
+                found.setdefault(partition, []).extend(records)
+                left -= len(records)
+    if 0 < left < limit:
+        consumer.pause(*consumer.assignment())
+    return found
 
 
 def judge_all(

@@ -10,17 +10,22 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 
 _WAIT_SECONDS: Final = 0.1
+_ANSWER_SECONDS: Final = 0.02
 
 
 class KafkaSource:
     """EventSource over one consumer, for one thread. ``close`` it when done.
 
     ``wait_seconds``: how long a read waits where there is nothing new; the brokers answer as soon as there is.
+    ``rests``: its reader does between two reads, but for those that gave as much as was asked for.
     """
 
-    def __init__(self, cluster: KafkaCluster, loop: LoopThread, wait_seconds: float = _WAIT_SECONDS) -> None:
+    def __init__(
+        self, cluster: KafkaCluster, loop: LoopThread, wait_seconds: float = _WAIT_SECONDS, *, rests: bool = False
+    ) -> None:
         self._cluster = cluster
         self._wait_seconds = wait_seconds
+        self._rests = rests
         self._loop = loop
         self._reader = Reader(cluster, cluster.journal)
 
@@ -28,10 +33,11 @@ class KafkaSource:
     def partitions(self) -> int:
         return self._cluster.partitions
 
-    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
-        """Waits a moment where there is nothing."""
+    def read(self, cursor: Cursor, limit: int, *, wait: bool = True) -> tuple[list[Recorded], Cursor]:
+        """Waits a moment where there is nothing; only for the brokers' answers without ``wait``."""
         offsets = {partition: position.offset for partition, position in cursor.items()}
-        fetched = self._loop.call(self._reader.records(offsets, limit, self._wait_seconds))
+        seconds = self._wait_seconds if wait else _ANSWER_SECONDS
+        fetched = self._loop.call(self._reader.records(offsets, limit, seconds, rests=self._rests))
         events: list[Recorded] = []
         after = dict(cursor)
         for partition, records in fetched.items():

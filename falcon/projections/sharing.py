@@ -1,0 +1,220 @@
+"""One reading of the log for several streams of a process, which mostly stand at about the same place.
+
+What one of them reads is kept for a while, and the others take it from there: so the brokers are asked once, and an
+event is decoded once, however many projections there are. A stream that is further back than what is kept, since its
+tables are slow or it has just come, reads by itself until it has got there. Each has its own cursor, its own pace and
+its own faults, as if it read alone.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, NamedTuple, Protocol
+
+from falcon.domain.ids import Partition
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import Cursor, Position, Recorded
+from falcon.journal.ports import EventSource
+
+_KEPT_EVENTS: Final = 4_000  # of a partition; what others have not taken by then they read by themselves
+_FRESH_SECONDS: Final = 0.03
+_WAIT_SECONDS: Final = 1.0
+
+
+class Source(EventSource, Protocol):
+    def read(self, cursor: Cursor, limit: int, *, wait: bool = True) -> tuple[list[Recorded], Cursor]:
+        """As EventSource's. Without ``wait``: what is there now."""
+
+    def close(self) -> None: ...
+
+
+class _Chunk(NamedTuple):
+    """What one read gave of a partition: events between two positions."""
+
+    before: Position
+    events: list[Recorded]
+    after: Position
+
+
+class _Window:
+    """What is kept of a partition. ``begin``, ``end``: positions at which it begins, and behind all of it."""
+
+    def __init__(self, begin: Position) -> None:
+        self.begin = begin
+        self.end = begin
+        self._chunks: deque[_Chunk] = deque()
+        self._events = 0
+
+    def add(self, events: list[Recorded], after: Position) -> None:
+        self._chunks.append(_Chunk(self.end, events, after))
+        self._events += len(events)
+        self.end = after
+        while self._events > _KEPT_EVENTS and len(self._chunks) > 1:
+            self._events -= len(self._chunks.popleft().events)
+            self.begin = self._chunks[0].before
+
+    def take(self, position: Position) -> tuple[list[Recorded], Position]:
+        """What follows a position within it, to the end of the chunk."""
+        for chunk in self._chunks:
+            if chunk.after.offset > position.offset:
+                return [event for event in chunk.events if event.offset >= position.offset], chunk.after
+        return [], position
+
+
+class SharedSource:
+    """``read_on``: by whom the log is read for all. Any thread may call anything."""
+
+    def __init__(self, read_on: Source, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._source = read_on
+        self._monotonic = monotonic
+        self._changed = threading.Condition()
+        self._windows: dict[Partition, _Window] = {}
+        self._undecodable: set[Partition] = set()  # whose next event is, behind what is kept
+        self._wanted: dict[object, Collection[Partition]] = {}  # by whom
+        self._reading = False
+        self._read_at = -_FRESH_SECONDS
+
+    def stream(self, make: Callable[[], Source]) -> "StreamSource":
+        """The source of one stream. ``make``: what it reads by where it is further back."""
+        return StreamSource(self, make)
+
+    def close(self) -> None:
+        self._source.close()
+
+    # --- for a stream's source ----------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> Source:
+        return self._source
+
+    def further_back(self, stream: object, cursor: Cursor) -> dict[Partition, Position | None]:
+        """The partitions that the stream has to read by itself, each with where it can stop doing that: None where what
+        follows cannot be decoded, which it has to find for itself."""
+        with self._changed:
+            self._wanted[stream] = cursor.keys()
+            wanted = {partition for partitions in self._wanted.values() for partition in partitions}
+            for partition in self._windows.keys() - wanted:
+                del self._windows[partition]
+                self._undecodable.discard(partition)
+            alone: dict[Partition, Position | None] = {}
+            for partition, position in cursor.items():
+                window = self._windows.get(partition)
+                if window is None or position.offset > window.end.offset:  # who is in front is followed
+                    self._windows[partition] = _Window(position)
+                    self._undecodable.discard(partition)
+                elif position.offset < window.begin.offset:
+                    alone[partition] = window.begin
+                elif partition in self._undecodable and position.offset >= window.end.offset:
+                    alone[partition] = None
+            return alone
+
+    def forget(self, stream: object) -> None:
+        """It reads no more."""
+        with self._changed:
+            self._wanted.pop(stream, None)
+
+    def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
+        """What is kept behind the cursor, of each partition in its turn, so that none waits for another's backlog."""
+        events: list[Recorded] = []
+        after = dict(cursor)
+        with self._changed:
+            going = [partition for partition in cursor if partition in self._windows]
+            while going and len(events) < limit:
+                for partition in going:
+                    found, after[partition] = self._windows[partition].take(after[partition])
+                    events += found
+                going = [p for p in going if after[p].offset < self._windows[p].end.offset]
+        return events, after
+
+    def read_on(self, cursor: Cursor, limit: int, *, wait: bool) -> None:
+        """Have more kept, unless somebody has just read, or is waiting for news: that is waited for, if ``wait``.
+
+        Raises JournalUnavailable.
+        """
+        with self._changed:
+            has_more = any(self._windows[p].end.offset > at.offset for p, at in cursor.items() if p in self._windows)
+            wait = wait and not has_more
+            if self._reading:
+                if wait:
+                    self._changed.wait(_WAIT_SECONDS)
+                return
+            if has_more and self._monotonic() - self._read_at < _FRESH_SECONDS:
+                return
+            self._reading = True
+            ends = {p: window.end for p, window in self._windows.items() if p not in self._undecodable}
+        try:
+            events, after = self._source.read(ends, limit, wait=wait)
+        except Undecodable as error:
+            with self._changed:
+                self._undecodable.add(error.partition)
+        else:
+            self._keep(ends, events, after)
+        finally:
+            with self._changed:
+                self._reading = False
+                self._read_at = self._monotonic()
+                self._changed.notify_all()
+
+    def _keep(self, before: Mapping[Partition, Position], events: list[Recorded], after: Cursor) -> None:
+        by_partition: dict[Partition, list[Recorded]] = {}
+        for event in events:
+            by_partition.setdefault(event.envelope.partition, []).append(event)
+        with self._changed:
+            for partition, end in after.items():
+                window = self._windows.get(partition)
+                # Meanwhile it may have gone, or have been begun anew by somebody who is further on.
+                if window is not None and window.end == before[partition] != end:
+                    window.add(by_partition.get(partition, []), end)
+
+
+class StreamSource:
+    """An EventSource for one stream, and one thread."""
+
+    def __init__(self, shared: SharedSource, make: Callable[[], Source]) -> None:
+        self._shared = shared
+        self._make = make
+        self._own: Source | None = None
+
+    @property
+    def partitions(self) -> int:
+        return self._shared.log.partitions
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        alone = self._shared.further_back(self, cursor)
+        together = {partition: position for partition, position in cursor.items() if partition not in alone}
+        if together:
+            self._shared.read_on(together, limit, wait=not alone)
+        events, after = self._shared.take(together, limit)
+        if alone:
+            caught_up, reached = self._catch_up({partition: cursor[partition] for partition in alone}, alone, limit)
+            events += caught_up
+            after |= reached
+        return events, after
+
+    def _catch_up(
+        self, cursor: Cursor, stops: Mapping[Partition, Position | None], limit: int
+    ) -> tuple[list[Recorded], dict[Partition, Position]]:
+        """What follows, up to what is kept."""
+        if self._own is None:
+            self._own = self._make()
+        events, after = self._own.read(cursor, limit, wait=False)
+        reached: dict[Partition, Position] = {}
+        for partition, stop in stops.items():
+            beyond = stop is not None and after[partition].offset >= stop.offset
+            reached[partition] = stop if stop is not None and beyond else after[partition]
+        return [event for event in events if event.offset < reached[event.envelope.partition].offset], reached
+
+    def end(self) -> Cursor:
+        return self._shared.log.end()
+
+    def behind(self, cursor: Cursor) -> int:
+        return self._shared.log.behind(cursor)
+
+    def wait(self, seconds: float) -> None:
+        """Nothing to do here: a read waits."""
+
+    def close(self) -> None:
+        self._shared.forget(self)
+        if self._own is not None:
+            self._own.close()
