@@ -26,9 +26,10 @@ T = TypeVar("T", KafkaJournal, KafkaSource)
 
 
 class KafkaLog:
-    """Topics of their own on the brokers that the session shares."""
+    """Topics of their own on the brokers that the session shares. ``rests``: so does whoever reads from it."""
 
-    def __init__(self, brokers: str, folder: Path, partitions: int = PARTITIONS) -> None:
+    def __init__(self, brokers: str, folder: Path, partitions: int = PARTITIONS, *, rests: bool = False) -> None:
+        self.rests = rests
         self.cluster = KafkaCluster(tuple(brokers.split(",")), partitions, f"test{next(_names)}.")
         self.folder = folder
         self.loop = LoopThread()
@@ -40,7 +41,7 @@ class KafkaLog:
         return self._keep(KafkaJournal(self.cluster, self.loop, producer, self._snapshots(producer), wake))
 
     def source(self) -> KafkaSource:
-        return self._keep(KafkaSource(self.cluster, self.loop))
+        return self._keep(KafkaSource(self.cluster, self.loop, rests=self.rests))
 
     def snapshots(self) -> KafkaSnapshots:
         """As the next owner finds them."""
@@ -68,5 +69,13 @@ class TestKafka(JournalContract):
     @pytest.fixture
     def log(self, kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
         made = KafkaLog(kafka_servers, tmp_path)
+        yield made
+        made.close()
+
+
+class TestKafkaWithReadersThatRest(JournalContract):
+    @pytest.fixture
+    def log(self, kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
+        made = KafkaLog(kafka_servers, tmp_path, rests=True)
         yield made
         made.close()
