@@ -55,9 +55,10 @@ class _Window:
             self.begin = self._chunks[0].before
 
     def take(self, position: Position) -> tuple[list[Recorded], Position]:
-        """What follows a position within it, to the end of the chunk."""
+        """What follows a position to the end of its chunk. Nothing where that is not kept, or not any more: others may
+        have gone on since it was looked for."""
         for chunk in self._chunks:
-            if chunk.after.offset > position.offset:
+            if chunk.before.offset <= position.offset < chunk.after.offset:
                 return [event for event in chunk.events if event.offset >= position.offset], chunk.after
         return [], position
 
@@ -119,12 +120,14 @@ class SharedSource:
         events: list[Recorded] = []
         after = dict(cursor)
         with self._changed:
-            going = [partition for partition in cursor if partition in self._windows]
+            going = {partition for partition in cursor if partition in self._windows}
             while going and len(events) < limit:
-                for partition in going:
-                    found, after[partition] = self._windows[partition].take(after[partition])
+                for partition in list(going):
+                    found, reached = self._windows[partition].take(after[partition])
+                    if reached == after[partition]:
+                        going.remove(partition)
                     events += found
-                going = [p for p in going if after[p].offset < self._windows[p].end.offset]
+                    after[partition] = reached
         return events, after
 
     def read_on(self, cursor: Cursor, limit: int, *, wait: bool) -> None:

@@ -27,6 +27,7 @@ ACCOUNTS: Final = 20
 FLIGHTS: Final = (1, 16, 64, 256)
 COMPARED: Final = (64, 256)  # in which the ways to run ``falcon write`` are compared
 EMBEDDED: Final = "falcon up"
+PACED: Final = "falcon up, as many a second"
 CPU_BOUND: Final = 2.0
 P50_BOUND: Final = 6.0  # ms more than the bare producer
 _COMMIT: Final = "falcon_journal_commit_events"
@@ -70,7 +71,7 @@ class Sample:
 
     @property
     def falcon(self) -> float:
-        return sum(self.micros.get(role, 0.0) for role in (*FALCON, EMBEDDED))
+        return sum(self.micros.get(role, 0.0) for role in (*FALCON, EMBEDDED, PACED))
 
     def __str__(self) -> str:
         parts = ", ".join(f"{role} {each:.0f}" for role, each in self.micros.items())
@@ -118,7 +119,7 @@ def measure(site: Site, plan: Plan) -> Section:
                     found.add(way.name, flight, sample)
                     if way is usual and sample.batch is not None:
                         found.bare.setdefault(flight, []).append(_produce(site, plan, flight, sample.batch))
-            embedded.measure(found)
+            embedded.measure(found, {flight: found.samples[usual.name, flight][-1].load.rate for flight in COMPARED})
     finally:
         site.write_with({})
     return Section("send", plan.date, _tables(found, usual), _judge(found, usual), _notes(found, usual))
@@ -163,7 +164,8 @@ class _Embedded:
         self._server = FalconServer(EMBEDDED, site.cores.server, plan.folder / "embedded", settings)
         self._filled = False
 
-    def measure(self, found: Sends) -> None:
+    def measure(self, found: Sends, paces: Mapping[int, float]) -> None:
+        """``paces``: by connections, a rate with which it is asked as well: few messages a second share less."""
         # No strays to claim: all of its processes descend from its launcher.
         cores, server = self._site.cores, self._server
         server.start()
@@ -173,16 +175,32 @@ class _Embedded:
                 self._filled = True
             for flight in FLIGHTS:
                 wrk.send(cores.generator, server.address, self._targets, flight, 1)
-                wait_until_quiet(server)
-                cpu, busy = server.tree.cpu_seconds(), _busy(self._site)
-                load = wrk.send(cores.generator, server.address, self._targets, flight, self._plan.seconds)
-                busy = tuple(now - then for now, then in zip(_busy(self._site), busy, strict=True))
-                wait_until_quiet(server)
-                used = (server.tree.cpu_seconds() - cpu) / max(1, load.requests - load.refused) * 1e6
-                shares = (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6)
-                found.add(EMBEDDED, flight, Sample(load, {EMBEDDED: used}, None, shares))
+                found.add(EMBEDDED, flight, self._sample(EMBEDDED, flight))
+            for flight, rate in paces.items():
+                found.add(PACED, flight, self._sample(PACED, flight, self._pause(flight, rate)))
         finally:
             server.stop()
+
+    def _sample(self, name: str, flight: int, pause_ms: float = 0.0) -> Sample:
+        server = self._server
+        wait_until_quiet(server)
+        cpu, busy = server.tree.cpu_seconds(), _busy(self._site)
+        load = self._send(flight, self._plan.seconds, pause_ms)
+        busy = tuple(now - then for now, then in zip(_busy(self._site), busy, strict=True))
+        wait_until_quiet(server)
+        used = (server.tree.cpu_seconds() - cpu) / max(1, load.requests - load.refused) * 1e6
+        return Sample(load, {name: used}, None, (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6))
+
+    def _pause(self, flight: int, rate: float) -> float:
+        """Before each send of a connection, in ms, so that all of them make that rate."""
+        pause = flight / rate * 1000
+        for _ in range(2):
+            tried = self._send(flight, 1, pause).rate
+            pause = max(1.0, pause + flight * 1000 * (1 / rate - 1 / max(tried, 1.0)))
+        return pause
+
+    def _send(self, flight: int, seconds: int, pause_ms: float) -> wrk.Load:
+        return wrk.send(self._site.cores.generator, self._server.address, self._targets, flight, seconds, pause_ms)
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
@@ -193,10 +211,14 @@ def _tables(found: Sends, usual: Way) -> list[Table]:
     rows = [
         _row(found, way.name + (" (default)" if way is usual else ""), found.samples[way.name, flight], flight)
         for flight in FLIGHTS
-        for way in (*WAYS, Way(EMBEDDED, "", 1))
+        for way in (*WAYS, Way(EMBEDDED, "", 1), Way(PACED, "", 1))
         if (way.name, flight) in found.samples
     ]
-    note = "CPU in µs a message, of all processes of a role, what is projected after the answer included."
+    note = (
+        "CPU in µs a message, of all processes of a role, what is projected after the answer included. The fewer "
+        "messages come in a second, the fewer share a wake-up, a batch and a flush: so embedded Falcon is asked at the "
+        "cluster's rate, too."
+    )
     beside = [
         (
             f"{flight} in flight",
@@ -243,11 +265,11 @@ def _judge(found: Sends, usual: Way) -> list[Target]:
     judged: list[Target] = []
     for flight in FLIGHTS:
         ours = [sample.falcon for sample in found.samples.get((usual.name, flight), [])]
-        times = ratios(ours, [sample.falcon for sample in found.samples.get((EMBEDDED, flight), [])])
-        if times and flight in COMPARED:
-            judged.append(
-                at_most(f"Falcon's CPU a message, {flight} in flight, of `falcon up`'s", times, CPU_BOUND, "×")
-            )
+        for name, way in ((EMBEDDED, ""), (PACED, " at the same rate")) if flight in COMPARED else ():
+            times = ratios(ours, [sample.falcon for sample in found.samples.get((name, flight), [])])
+            what = f"Falcon's CPU a message, {flight} in flight, of `falcon up`'s{way}"
+            if times:
+                judged.append(at_most(what, times, CPU_BOUND, "×"))
     if 64 in found.bare:
         more = _more_than_bare(found, usual, 64)
         judged.append(at_most("p50 of a send, 64 in flight, above a bare producer's batch", more, P50_BOUND, " ms"))

@@ -113,6 +113,28 @@ def test_one_that_is_further_back_reads_by_itself_until_it_has_got_there(
     assert shared.ahead.events_read == 7
 
 
+def test_what_is_dropped_while_one_waits_for_its_turn_it_reads_by_itself(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_KEPT_EVENTS", 1)
+    ann, bob = shared.stream(0), shared.stream(0)
+    shared.world.post(0, "a")
+    ann.read()
+    read_on = shared.source.read_on
+
+    def others_go_on(cursor: Cursor, limit: int, *, wait: bool) -> None:
+        monkeypatch.setattr(shared.source, "read_on", read_on)
+        for text in "bcd":
+            shared.world.post(0, text)
+            shared.world.clock.advance(1)
+            ann.read()
+
+    monkeypatch.setattr(shared.source, "read_on", others_go_on)
+    bob.read_all()
+    bob.read_all()
+    assert bob.seen[0] == ann.seen[0] == [0, 1, 2, 3]
+
+
 def test_one_that_is_in_front_is_followed(shared: Shared) -> None:
     ann, bob = shared.stream(0), shared.stream(0)
     shared.world.post(0, "a", "b", "c")
@@ -220,7 +242,11 @@ def test_each_stream_sees_every_event_once_and_in_order(taken: list[tuple[int, i
             assert stream.seen[partition] == list(range(shared.world.n[partition]))
 
 
-def test_threads_that_read_at_once_each_see_everything(shared: Shared) -> None:
+@pytest.mark.parametrize("kept", [1, 100, 10_000])
+def test_threads_that_read_at_once_each_see_everything(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch, kept: int
+) -> None:
+    monkeypatch.setattr(sharing, "_KEPT_EVENTS", kept)
     posted = 2_000
     done = threading.Event()
     streams = [shared.stream(0, 1, 2) for _ in range(4)]
