@@ -177,8 +177,8 @@ this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which e
   port makes of the processes' values: their *sum*, the *largest*, or one series for *each*, with the label `process`.
 - **Restarts.** A slot is named for a role and a place, not for a pid. A process that is started again in place of one
   that was killed goes on counting where that one stopped, so counters and histograms do not fall back. What counters
-  have counted is not lost by `kill -9`; of histograms the last second is. They start anew with the tree. Gauges count
-  only for processes that live.
+  have counted is not lost by `kill -9`, but for the requests and commands of the event loop's turn under way; of
+  histograms the last second is. They start anew with the tree. Gauges count only for processes that live.
 - **Across instances** a sum is added up and the largest is taken again: `sum(falcon_partitions_owned)`,
   `max(falcon_partitions)`.
 - **Histograms** have classic buckets, one for each power of two (seconds: from 0.12 ms to 8 s; sizes: from 1), in every

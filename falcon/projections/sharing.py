@@ -12,12 +12,14 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, NamedTuple, Protocol
 
+from falcon.domain.events import MessageEdited, MessagePosted
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import EventSource
 
-_KEPT_EVENTS: Final = 4_000  # of a partition; what others have not taken by then they read by themselves
+_KEPT_BYTES: Final = 16 << 20  # of all partitions; what others have not taken by then they read by themselves
+_EVENT_BYTES: Final = 1_000  # about, beside its text
 _FRESH_SECONDS: Final = 0.03
 _WAIT_SECONDS: Final = 1.0
 
@@ -35,6 +37,7 @@ class _Chunk(NamedTuple):
     before: Position
     events: list[Recorded]
     after: Position
+    bytes: int
 
 
 class _Window:
@@ -44,14 +47,15 @@ class _Window:
         self.begin = begin
         self.end = begin
         self._chunks: deque[_Chunk] = deque()
-        self._events = 0
+        self._bytes = 0
 
-    def add(self, events: list[Recorded], after: Position) -> None:
-        self._chunks.append(_Chunk(self.end, events, after))
-        self._events += len(events)
+    def add(self, events: list[Recorded], after: Position, most_bytes: int) -> None:
+        """The last chunk is kept however large it is."""
+        self._chunks.append(_Chunk(self.end, events, after, sum(map(_size, events))))
+        self._bytes += self._chunks[-1].bytes
         self.end = after
-        while self._events > _KEPT_EVENTS and len(self._chunks) > 1:
-            self._events -= len(self._chunks.popleft().events)
+        while self._bytes > most_bytes and len(self._chunks) > 1:
+            self._bytes -= self._chunks.popleft().bytes
             self.begin = self._chunks[0].before
 
     def take(self, position: Position) -> tuple[list[Recorded], Position]:
@@ -168,7 +172,13 @@ class SharedSource:
                 window = self._windows.get(partition)
                 # Meanwhile it may have gone, or have been begun anew by somebody who is further on.
                 if window is not None and window.end == before[partition] != end:
-                    window.add(by_partition.get(partition, []), end)
+                    window.add(by_partition.get(partition, []), end, _KEPT_BYTES // len(self._windows))
+
+
+def _size(recorded: Recorded) -> int:
+    """About what it takes in memory."""
+    event = recorded.envelope.event
+    return _EVENT_BYTES + (len(event.message.text) if isinstance(event, MessagePosted | MessageEdited) else 0)
 
 
 class StreamSource:
