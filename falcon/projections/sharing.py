@@ -146,10 +146,10 @@ class SharedSource:
                 if wait:
                     self._changed.wait(_WAIT_SECONDS)
                 return
-            if has_more and self._monotonic() - self._read_at < _FRESH_SECONDS:
+            ends = {p: window.end for p, window in self._windows.items() if p not in self._undecodable}
+            if not ends or (has_more and self._monotonic() - self._read_at < _FRESH_SECONDS):
                 return
             self._reading = True
-            ends = {p: window.end for p, window in self._windows.items() if p not in self._undecodable}
         try:
             events, after = self._source.read(ends, limit, wait=wait)
         except Undecodable as error:

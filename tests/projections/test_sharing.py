@@ -27,6 +27,7 @@ class Log:
         self._log = world.log
 
     def read(self, cursor: Cursor, limit: int, *, wait: bool = True) -> tuple[list[Recorded], Cursor]:
+        assert cursor  # a consumer of nothing is an error
         if self.away:
             raise JournalUnavailable("away")
         events, after = self._log.read(cursor, limit)
@@ -191,6 +192,19 @@ def test_what_cannot_be_decoded_is_told_to_each_stream_and_the_other_partitions_
         world.clock.advance(1)
         stream.read_all()
         assert stream.seen == {0: [0, 2], 1: [0], 2: []}
+
+
+def test_what_is_kept_before_what_cannot_be_decoded_is_handed_out(shared: Shared) -> None:
+    ann, bob = shared.stream(0), shared.stream(0)
+    shared.world.post(0, "a")
+    ann.read_all()
+    shared.world.append(0, MessagePosted(Message(room_in(0), 2, 9, "x", NOON)), b"no event")
+    for stream in (ann, bob):
+        shared.world.clock.advance(1)
+        with pytest.raises(Undecodable):
+            stream.read_all()
+            stream.read_all()
+        assert stream.seen[0] == [0]
 
 
 def test_a_log_that_is_away_is_told_and_nothing_is_lost(shared: Shared) -> None:

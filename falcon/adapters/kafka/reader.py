@@ -141,7 +141,11 @@ async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dic
     if loop.time() - began < _AT_ONCE_SECONDS:
         until = began + _ALL_SECONDS
         while 0 < left < limit and (wait := until - loop.time()) > 0:
-            for partition, records in (await consumer.getmany(timeout_ms=round(wait * 1000), max_records=left)).items():
+            try:
+                more = await consumer.getmany(timeout_ms=round(wait * 1000), max_records=left)
+            except CLIENT_ERRORS:  # what has been taken out must be handed over first; the next call meets it again
+                break
+            for partition, records in more.items():
                 found.setdefault(partition, []).extend(records)
                 left -= len(records)
     if 0 < left < limit:
