@@ -13,18 +13,14 @@ from starlette.types import Send
 
 
 class DirectWriter:
-    """``write`` takes bytes for as long as ``is_free`` says so."""
+    """``write`` takes bytes for as long as ``is_paused`` does not say so."""
 
-    __slots__ = ("_owner", "_paused", "transport", "write")
+    __slots__ = ("is_paused", "transport", "write")
 
-    def __init__(self, owner: Any, paused: Callable[[Any], bool]) -> None:
-        self._owner = owner
-        self._paused = paused
+    def __init__(self, owner: Any, is_paused: Callable[[Any], bool]) -> None:
+        self.is_paused = partial(is_paused, owner)
         self.transport = owner.transport
         self.write: Callable[[bytes], None] = owner.transport.write
-
-    def is_free(self) -> bool:
-        return not self._paused(self._owner)
 
 
 def owner_of(send: Send) -> Any:

@@ -415,7 +415,7 @@ class _Sink:
 
     def send(self, frame: Frame, sent: Callable[[], None]) -> bool:
         writer = self._writer
-        if writer is not None and writer.is_free():
+        if writer is not None and not writer.is_paused():
             wire = frame.wire.get(self.kind)
             if wire is None:
                 wire = frame.wire[self.kind] = self.framed(frame)

@@ -33,6 +33,7 @@ class Subscription:
 
     ``rooms``: those of them that the account is in, as of the last event that it was shown, with its role in each.
     ``signals``: what it wants to be told beside the log.
+    ``queued``: bytes that wait.
     A frame goes straight to the connection. What comes while that is busy waits, within bounds: whoever reads too
     slowly is ended, and goes on from there.
     """
@@ -42,13 +43,14 @@ class Subscription:
         "_drained",
         "_later",
         "_queue",
-        "_queued",
+        "_send",
         "_sink",
         "account_id",
         "bound",
         "id",
         "only",
         "open",
+        "queued",
         "quiet",
         "rooms",
         "signals",
@@ -74,9 +76,10 @@ class Subscription:
         self.id = ""
         self.quiet = True
         self._sink = sink
+        self._send = sink.send  # looked up once: a message to many comes by here once for each of them
         self._busy = False
         self._queue: deque[Frame | _Later] = deque()
-        self._queued = 0
+        self.queued = 0
         self._later: asyncio.Task[None] | None = None
         self._drained: asyncio.Future[None] | None = None
 
@@ -90,7 +93,7 @@ class Subscription:
         if not self._busy:
             self.id = frame.id
             self.quiet = False
-            self._busy = not self._sink.send(frame, self._sent)
+            self._busy = not self._send(frame, self._sent)
         else:
             self._queue.append(frame)
             self._count(len(frame))
@@ -129,7 +132,7 @@ class Subscription:
         """The connection has gone."""
         self.open = False
         self._queue.clear()
-        self._queued = 0
+        self.queued = 0
         if self._later is not None:
             self._later.cancel()
         self._wake()
@@ -138,16 +141,11 @@ class Subscription:
     def busy(self) -> bool:
         return self._busy
 
-    @property
-    def queued(self) -> int:
-        """Bytes that wait."""
-        return self._queued
-
     def _sent(self) -> None:
         self._busy = False
         while self._queue and not self._busy:
             following = self._queue.popleft()
-            self._queued -= len(following)
+            self.queued -= len(following)
             if isinstance(following, _Later):
                 self._look_up(following)
             else:
@@ -156,8 +154,8 @@ class Subscription:
             self._wake()
 
     def _count(self, size: int) -> None:
-        self._queued += size
-        if self._queued > self.bound:
+        self.queued += size
+        if self.queued > self.bound:
             self.end("slow")
 
     def _look_up(self, later: "_Later") -> None:
