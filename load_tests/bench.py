@@ -30,6 +30,7 @@ from load_tests import (
     start,
     streams,
     throughput,
+    unwanted,
     walks,
 )
 from load_tests.bench_options import SECTIONS, Options, parse
@@ -188,6 +189,7 @@ class Bench:
         self.results.streams = streams.measure(
             server, self.options.fewer_runs, self.options.seconds, self.cores, self.folder
         )
+        self.results.unwanted = unwanted.measure(self.options.runs, self.cores, self.folder)
 
     def _readable(self) -> None:
         options = self.options

@@ -155,8 +155,16 @@ def _streams(results: Results) -> Table | None:
         rows,
         "From the request that sends a message to its arrival. Falcon's CPU is that of taking the messages in, making "
         "them durable and reading them from the log, too; Centrifugo keeps none. So a message that only one listens "
-        "to, as many of them a second, is measured as well: what is left for each of the others is fan-out alone.",
+        "to, as many of them a second, is measured as well: what is left for each of the others is fan-out alone."
+        + _unwanted(results),
     )
+
+
+def _unwanted(results: Results) -> str:
+    if not results.unwanted:
+        return ""
+    micros = numbers(results.unwanted, "{:.1f}")
+    return f" An event of a room that nobody here listens to takes {micros} µs of CPU to be read and passed over."
 
 
 def _readable(results: Results) -> Table | None:

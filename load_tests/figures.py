@@ -227,6 +227,7 @@ class Results(msgspec.Struct):
     memory: MemoryUse | None = None
     start: Start | None = None
     streams: dict[str, list[FanOut]] | None = None
+    unwanted: list[float] | None = None  # µs of CPU for an event that nobody here wants
     idle: dict[str, IdleSubscribers] | None = None
     returned: list[Returned] | None = None
     walks: Walks | None = None

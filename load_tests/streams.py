@@ -49,7 +49,7 @@ def measure(server: FalconServer, runs: int, seconds: int, cores: Cores, folder:
                 ]
             for plan in sorted(plans, key=lambda plan: (plan.subscribers, plan.kind.rpartition("-")[2])):
                 tree = server.tree if plan.kind.startswith("falcon") or centrifugo is None else centrifugo.tree
-                lone, _ = _listen(msgspec.structs.replace(plan, subscribers=1), tree, cores)
+                lone, _ = listen(msgspec.structs.replace(plan, subscribers=1), tree, cores)
                 wait_until_quiet(server)
                 run = _measure_once(plan, tree, cores, lone)
                 found.setdefault(name_of(plan.kind, plan.subscribers), []).append(run)
@@ -112,7 +112,7 @@ def _measure_idle_once(plan: Plan, tree: Tree, cores: Cores) -> IdleSubscribers:
 
 
 def _measure_once(plan: Plan, tree: Tree, cores: Cores, lone_cpu: float) -> FanOut:
-    cpu, found = _listen(plan, tree, cores)
+    cpu, found = listen(plan, tree, cores)
     return FanOut(
         subscribers=plan.subscribers,
         sent=found.sent,
@@ -125,7 +125,7 @@ def _measure_once(plan: Plan, tree: Tree, cores: Cores, lone_cpu: float) -> FanO
     )
 
 
-def _listen(plan: Plan, tree: Tree, cores: Cores) -> tuple[float, Found]:
+def listen(plan: Plan, tree: Tree, cores: Cores) -> tuple[float, Found]:
     """What a delivery cost the server in µs of CPU, and what those who listened found."""
     with _subscribers(plan, cores) as process:
         cpu = [0.0, 0.0]

@@ -21,6 +21,8 @@ NAMES = {
 
 _MEASURED_SHARE = 0.98
 _FLAT = 1.25  # what the largest size may cost of the smallest
+_PUSHED_MS = 10.0
+_UNWANTED_MICROS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,13 @@ def _of_streams(results: Results) -> list[Verdict]:
             if ours:
                 lost = sum(run.lost for run in ours)
                 found.append(Verdict(f"lost by {kind}, {count} listen", "0", str(lost), lost == 0, "–"))
+                pushed = median(run.p50 for run in ours)
+                name = f"request → pushed by {kind}, p50, {count} listen"
+                found.append(Verdict(name, f"≤ {_PUSHED_MS:g} ms", f"{pushed:.1f} ms", pushed <= _PUSHED_MS, "–"))
+    if results.unwanted:
+        micros = median(results.unwanted)
+        name = "CPU of an event that nobody here wants"
+        found.append(Verdict(name, f"≤ {_UNWANTED_MICROS:g} µs", f"{micros:.1f} µs", micros <= _UNWANTED_MICROS, "–"))
     return found
 
 

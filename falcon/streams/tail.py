@@ -1,13 +1,15 @@
 """The log as streams follow it: records that are not decoded before somebody wants them."""
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+import msgspec
 
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 
 
-class Raw(NamedTuple):
+class Raw(msgspec.Struct, frozen=True, gc=False):
     """A record where it stands. ``key``: the room or account that it is about, 0 for none. ``data``: as encoded."""
 
     lane: int

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from load_tests import readable, wrk
-from load_tests.cluster.figures import Section
+from typing import Final
+
+from load_tests import readable, subscribers, wrk
+from load_tests.cluster.figures import Section, at_most
 from load_tests.cluster.plan import Plan
 from load_tests.cluster.sending import ACCOUNTS
 from load_tests.cluster.site import Site
 from load_tests.figures import ReadableRun
+from load_tests.processes import Tree
 from load_tests.progress import say
+from load_tests.streams import listen
 from load_tests.tables import Table, numbers
+
+_LISTENERS: Final = 20
+_PUSHES: Final = 20.0  # a second
+_PUSHED_MS: Final = 20.0
 
 
 def measure(site: Site, plan: Plan) -> Section:
@@ -22,6 +30,7 @@ def measure(site: Site, plan: Plan) -> Section:
         site.settle()
         runs.append(readable.probe_under_load(site, pace, chosen[0], plan.seconds, site.cores, targets))
         say(f"{turn + 1}/{plan.runs} readable {readable.in_words(runs[-1])}")
+    pushed = [_pushed(site, chosen[0], plan.seconds) for _ in range(plan.runs)]
     rows = [
         (
             "read until it is there",
@@ -38,6 +47,11 @@ def measure(site: Site, plan: Plan) -> Section:
             numbers((run.accepted_p50 for run in runs), "{:.1f}"),
             numbers((run.accepted_p99 for run in runs), "{:.1f}"),
         ),
+        (
+            f"request → pushed to {_LISTENERS} who listen, at {_PUSHES:.0f} a second and no other load",
+            numbers((each.p50 for each in pushed), "{:.1f}"),
+            numbers((each.p99 for each in pushed), "{:.1f}"),
+        ),
     ]
     load = numbers((run.half_rate for run in runs), "{:,.0f}")
     full = numbers((run.full_rate for run in runs), "{:,.0f}")
@@ -46,6 +60,19 @@ def measure(site: Site, plan: Plan) -> Section:
         "send to the answer of the read that shows it, so a read's round trip is part of each. Reads with a position "
         f"that did not show its message: {sum(run.unseen for run in runs)}."
     )
-    return Section(
-        "readable", plan.date, [Table("Accepted → readable at half load", ("", "p50, ms", "p99, ms"), rows, note)]
-    )
+    lost = sum(each.expected - each.delivered for each in pushed)
+    judged = [
+        at_most("request → pushed, p50", [each.p50 for each in pushed], _PUSHED_MS, " ms"),
+        at_most("lost of what was pushed", [float(lost)], 0.0, ""),
+    ]
+    table = Table("Accepted → readable at half load, and pushed", ("", "p50, ms", "p99, ms"), rows, note)
+    return Section("readable", plan.date, [table], judged)
+
+
+def _pushed(site: Site, target: tuple[int, str], seconds: int) -> subscribers.Found:
+    """From a request that sends to its arrival at those who listen at the same ``falcon api``."""
+    room, token = target
+    plan = subscribers.Plan("falcon-sse", site.address.port, _LISTENERS, float(seconds), _PUSHES, token, room)
+    _, found = listen(plan, Tree(), site.cores)
+    say(f"pushed: p50 {found.p50:.1f} p99 {found.p99:.1f} ms, {found.expected - found.delivered} lost")
+    return found

@@ -76,7 +76,7 @@ class SqliteTail:
             f"SELECT offset, partition, epoch, n, data FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings
         )
         return [
-            Raw(_LANE, partition, Position(offset, epoch, n), _key(data), data)
+            Raw(_LANE, partition, Position(offset, epoch, n), int(key[1]) if (key := _KEY.search(data)) else 0, data)
             for offset, partition, epoch, n, data in rows
         ]
 
@@ -85,8 +85,3 @@ class SqliteTail:
             return self._connection.execute(sql, bindings).fetchall()
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot read the journal: {error}") from error
-
-
-def _key(data: bytes) -> int:
-    match = _KEY.search(data)
-    return int(match[1]) if match is not None else 0
