@@ -99,7 +99,9 @@ def probe_under_load(
         polled.append((time.perf_counter() - accepted_at) * 1000)
         time.sleep(0.003)
         seq, accepted_at, position = _post(caller, path)
-        answer = caller.must("GET", f"{path}?limit=1", headers={"Falcon-Position": position, "Falcon-Wait": "10"})
+        # Its own place and not the newest one: others speak there too, and their messages may be on their way yet.
+        headers = {"Falcon-Position": position, "Falcon-Wait": "10"}
+        answer = caller.must("GET", f"{path}?after={seq - 1}&limit=1", headers=headers)
         positioned.append((time.perf_counter() - accepted_at) * 1000)
         unseen += _newest(answer) < seq
         time.sleep(0.003)
