@@ -7,6 +7,7 @@ again until it is the posted one, or reads once with the answer's `Falcon-Positi
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,12 +71,21 @@ def in_words(run: ReadableRun) -> str:
 
 def find_pace(server: Asked, cores: Cores, targets: Path, seconds: int) -> Pace:
     full = wrk.send(cores.generator, server.address, targets, CONNECTIONS, min(seconds, 3)).rate
-    wanted = full / 2
-    pause = CONNECTIONS / wanted * 1000
+    pause_ms = pause_for(
+        full / 2,
+        CONNECTIONS,
+        lambda pause: wrk.send(cores.generator, server.address, targets, CONNECTIONS, 1, pause).rate,
+    )
+    return Pace(full=full, pause_ms=pause_ms)
+
+
+def pause_for(rate: float, connections: int, send: Callable[[float], float]) -> float:
+    """Before each send of a connection, in ms, so that all of them make that rate. ``send``: with such a pause; gives
+    the rate that came of it."""
+    pause = connections / rate * 1000
     for _ in range(2):
-        tried = wrk.send(cores.generator, server.address, targets, CONNECTIONS, 1, pause).rate
-        pause = max(1.0, pause + CONNECTIONS * 1000 * (1 / wanted - 1 / max(tried, 1.0)))
-    return Pace(full=full, pause_ms=pause)
+        pause = max(1.0, pause + connections * 1000 * (1 / rate - 1 / max(send(pause), 1.0)))
+    return pause
 
 
 def probe_under_load(

@@ -68,10 +68,10 @@ class _Window:
 
 
 class SharedSource:
-    """``read_on``: by whom the log is read for all. Any thread may call anything."""
+    """``source``: by which the log is read for all. Any thread may call anything."""
 
-    def __init__(self, read_on: Source, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._source = read_on
+    def __init__(self, source: Source, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._source = source
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._windows: dict[Partition, _Window] = {}

@@ -308,8 +308,7 @@ class _Lane:
     """How far a lane has been read, and the last of it. ``begins``: the offset from which on it is remembered."""
 
     def __init__(self, position: Position) -> None:
-        self._position: Position | None = position
-        self._last: Raw | None = None
+        self._position: Position | None = position  # None: behind what is kept
         self.begins = position.offset
         self._kept: deque[Raw] = deque()
         self._bytes = 0
@@ -318,8 +317,7 @@ class _Lane:
     def position(self) -> Position:
         """Behind what was read last."""
         if self._position is None:
-            assert self._last is not None
-            offset, epoch, n = self._last.at
+            offset, epoch, n = self._kept[-1].at
             self._position = Position(offset + 1, epoch, n + 1)
         return self._position
 
@@ -328,7 +326,7 @@ class _Lane:
         self._position = position
 
     def keep(self, raw: Raw, most: int, most_bytes: int) -> None:
-        self._last, self._position = raw, None
+        self._position = None
         self._kept.append(raw)
         self._bytes += len(raw.data) + _RAW_BYTES
         while len(self._kept) > 1 and (len(self._kept) > most or self._bytes > most_bytes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from load_tests.cluster.site import Site
 from load_tests.figures import Spread
 from load_tests.machine import busy_seconds
 from load_tests.progress import say
+from load_tests.readable import pause_for
 from load_tests.running import wait_until_quiet
 from load_tests.servers import FalconServer
 from load_tests.tables import Table, numbers
@@ -177,7 +179,8 @@ class _Embedded:
                 wrk.send(cores.generator, server.address, self._targets, flight, 1)
                 found.add(EMBEDDED, flight, self._sample(EMBEDDED, flight))
             for flight, rate in paces.items():
-                found.add(PACED, flight, self._sample(PACED, flight, self._pause(flight, rate)))
+                pause_ms = pause_for(rate, flight, partial(self._rate, flight))
+                found.add(PACED, flight, self._sample(PACED, flight, pause_ms))
         finally:
             server.stop()
 
@@ -191,13 +194,8 @@ class _Embedded:
         used = (server.tree.cpu_seconds() - cpu) / max(1, load.requests - load.refused) * 1e6
         return Sample(load, {name: used}, None, (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6))
 
-    def _pause(self, flight: int, rate: float) -> float:
-        """Before each send of a connection, in ms, so that all of them make that rate."""
-        pause = flight / rate * 1000
-        for _ in range(2):
-            tried = self._send(flight, 1, pause).rate
-            pause = max(1.0, pause + flight * 1000 * (1 / rate - 1 / max(tried, 1.0)))
-        return pause
+    def _rate(self, flight: int, pause_ms: float) -> float:
+        return self._send(flight, 1, pause_ms).rate
 
     def _send(self, flight: int, seconds: int, pause_ms: float) -> wrk.Load:
         return wrk.send(self._site.cores.generator, self._server.address, self._targets, flight, seconds, pause_ms)
