@@ -69,9 +69,10 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--only", metavar="NAME,..", default=",".join(SECTIONS), help=f"of {', '.join(SECTIONS)}")
     parser.add_argument("--runs", type=int, help="runs of which the median counts (3)")
     parser.add_argument("--seconds", type=int, help="length of a run (4)")
+    parser.add_argument("--warm-seconds", type=int, help="the most that the servers are given to warm up (180)")
     parser.add_argument("--partitions", type=int, default=8, help="of the log (8)")
     parser.add_argument("--chat-rooms", type=int, help="rooms that sends are spread over (100)")
-    parser.add_argument("--history-rooms", type=int, help="rooms that are read (4,000), of 102 messages each")
+    parser.add_argument("--history-rooms", type=int, help="rooms that are read (4,000), of 204 messages each")
     parser.add_argument("--messages", type=int, help="in the partition that is recovered (1,000,000)")
     parser.add_argument("--message-rooms", type=int, help="that these messages are in (10,000)")
     parser.add_argument("--port", type=int, default=27_500, help="where to look for free ports (27500)")
@@ -102,9 +103,10 @@ def parse(arguments: list[str]) -> Options:
         plan=Plan(
             runs=number("runs", 3, 1),
             seconds=number("seconds", 4, 1),
+            warm_seconds=number("warm_seconds", 180, 2),
             rooms=number("chat_rooms", 100, 20),
             history_rooms=number("history_rooms", 4_000, 200),
-            history_messages=102,
+            history_messages=204,
             partition_messages=number("messages", 1_000_000, 10_000),
             partition_rooms=number("message_rooms", 10_000, 100),
             folder=folder / "work",

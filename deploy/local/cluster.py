@@ -35,7 +35,7 @@ class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
     ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
-    and ``wipe`` leave them alone.
+    and ``wipe`` leave them alone. ``optimizing``: whether Kafka is (see there).
     """
 
     def __init__(
@@ -47,12 +47,13 @@ class Cluster:
         region_servers: int = 2,
         settings: Mapping[str, str] | None = None,
         servers: tuple[Kafka, HBase] | None = None,
+        optimizing: bool = False,
     ) -> None:
         self.folder = folder.resolve()
         kafka, hbase, self._port = ports or (19092, 20090, _FALCON_PORT)
         self._owns_servers = servers is None
         self.kafka, self.hbase = servers or (
-            Kafka(self.folder / "kafka", kafka),
+            Kafka(self.folder / "kafka", kafka, optimizing=optimizing),
             HBase(self.folder / "hbase", hbase, region_servers, gateways=2),
         )
         self.partitions = partitions

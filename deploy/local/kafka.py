@@ -19,9 +19,9 @@ _CONTROLLERS: Final = 10  # how far above a broker's port its controller listens
 _NODES: Final = 20  # and where the other nodes reach it, if clients do so by a name
 _BATCH_MAX: Final = 8 << 20  # bytes; what the largest command can become, in one batch
 _LOG_CONFIGURATION: Final = f"-Dlog4j2.configurationFile=file:{JAVA / 'log4j2.properties'}"
+_NOT_OPTIMIZING: Final = "-XX:TieredStopAtLevel=1"
 _JVM: Final = (
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",  # an optimizing compiler costs a small machine more than it gives
     "-XX:-UsePerfData",  # it would leave a file behind after a kill -9
     "-XX:+ExitOnOutOfMemoryError",
     "-Djava.awt.headless=true",
@@ -79,6 +79,8 @@ class Kafka:
 
     The number of nodes is fixed by the first start. ``heap_mib``: of each node. ``listen``: the address that clients
     reach, and ``advertise`` the name by which they do; its nodes talk to one another on loopback all the same.
+    ``optimizing``: as in production its JVMs compile what runs often a second time, which takes the better part of a
+    small machine for minutes, and half of the CPU that it takes from then on.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Kafka:
         heap_mib: int = 384,
         listen: str = HOST,
         advertise: str = "",
+        *,
+        optimizing: bool = False,
     ) -> None:
         if nodes not in (1, 3):
             raise ServerFault(f"Kafka runs with 1 node or 3, not {nodes}")
@@ -100,6 +104,7 @@ class Kafka:
         self.heap_mib = heap_mib
         self.listen = listen
         self.advertise = advertise
+        self._jvm = _JVM if optimizing else (*_JVM, _NOT_OPTIMIZING)
         self._daemons = {i: Daemon(f"kafka{i}", port + i - 1, self.folder) for i in range(1, nodes + 1)}
 
     @classmethod
@@ -254,7 +259,7 @@ class Kafka:
     def _format(self, program: str, library: Path) -> None:
         """Nodes without data get theirs, side by side."""
         cluster = json.loads((self.folder / "kafka.json").read_text())["cluster"]
-        tool = [program, "-Xmx128m", *_JVM, "-cp", f"{library}/*", "kafka.tools.StorageTool"]
+        tool = [program, "-Xmx128m", *_JVM, _NOT_OPTIMIZING, "-cp", f"{library}/*", "kafka.tools.StorageTool"]
         running = {
             node: subprocess.Popen(
                 [*tool, "format", "--cluster-id", cluster, "--config", str(self._configure(node))],
@@ -273,7 +278,7 @@ class Kafka:
 
     def _launch(self, node: int, program: str, library: Path) -> None:
         heap = (f"-Xmx{self.heap_mib}m", f"-Xms{min(self.heap_mib, 64)}m", "-XX:MaxDirectMemorySize=128m")
-        options = [*heap, *_JVM, "-cp", f"{library}/*", "kafka.Kafka", str(self._configure(node))]
+        options = [*heap, *self._jvm, "-cp", f"{library}/*", "kafka.Kafka", str(self._configure(node))]
         self._daemons[node].launch(program, options, {"MALLOC_ARENA_MAX": "4"})
 
 

@@ -9,7 +9,7 @@ its own faults, as if it read alone.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
 
 from falcon.domain.events import MessageEdited, MessagePosted
@@ -22,6 +22,7 @@ _KEPT_BYTES: Final = 16 << 20  # of all partitions; what others have not taken b
 _EVENT_BYTES: Final = 1_000  # about, beside its text
 _FRESH_SECONDS: Final = 0.03
 _WAIT_SECONDS: Final = 1.0
+_COMES_AGAIN_SECONDS: Final = 1.0  # a stream that has not for so long is not waited for
 
 
 class Source(EventSource, Protocol):
@@ -58,6 +59,12 @@ class _Window:
             self._bytes -= self._chunks.popleft().bytes
             self.begin = self._chunks[0].before
 
+    def bytes_behind(self, position: Position) -> float:
+        """About how much of what is kept follows a position; nothing for one before all that is kept."""
+        if not self.begin.offset <= position.offset < self.end.offset:
+            return 0.0
+        return self._bytes * (self.end.offset - position.offset) / (self.end.offset - self.begin.offset)
+
     def take(self, position: Position) -> tuple[list[Recorded], Position]:
         """What follows a position to the end of its chunk. Nothing where that is not kept, or not any more: others may
         have gone on since it was looked for."""
@@ -65,6 +72,13 @@ class _Window:
             if chunk.before.offset <= position.offset < chunk.after.offset:
                 return [event for event in chunk.events if event.offset >= position.offset], chunk.after
         return [], position
+
+
+class _Standing(NamedTuple):
+    """Where a stream stood when it last came."""
+
+    cursor: Cursor
+    at: float
 
 
 class SharedSource:
@@ -76,7 +90,7 @@ class SharedSource:
         self._changed = threading.Condition()
         self._windows: dict[Partition, _Window] = {}
         self._undecodable: set[Partition] = set()  # whose next event is, behind what is kept
-        self._wanted: dict[object, Collection[Partition]] = {}  # by whom
+        self._standing: dict[object, _Standing] = {}
         self._reading = False
         self._read_at = -_FRESH_SECONDS
 
@@ -97,8 +111,10 @@ class SharedSource:
         """The partitions that the stream has to read by itself, each with where it can stop doing that: None where what
         follows cannot be decoded, which it has to find for itself."""
         with self._changed:
-            self._wanted[stream] = cursor.keys()
-            wanted = {partition for partitions in self._wanted.values() for partition in partitions}
+            self._standing[stream] = _Standing(cursor, self._monotonic())
+            if not self._leaves_somebody_behind():
+                self._changed.notify_all()
+            wanted = {partition for standing in self._standing.values() for partition in standing.cursor}
             for partition in self._windows.keys() - wanted:
                 del self._windows[partition]
                 self._undecodable.discard(partition)
@@ -117,7 +133,7 @@ class SharedSource:
     def forget(self, stream: object) -> None:
         """It reads no more."""
         with self._changed:
-            self._wanted.pop(stream, None)
+            self._standing.pop(stream, None)
 
     def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
         """What is kept behind the cursor, of each partition in its turn, so that none waits for another's backlog."""
@@ -135,16 +151,17 @@ class SharedSource:
         return events, after
 
     def read_on(self, cursor: Cursor, limit: int, *, wait: bool) -> None:
-        """Have more kept, unless somebody has just read, or is waiting for news: that is waited for, if ``wait``.
+        """Have more kept, unless somebody has just read, or is waiting for news, or others would be left behind: that
+        is waited for, if ``wait``.
 
         Raises JournalUnavailable.
         """
         with self._changed:
-            has_more = any(self._windows[p].end.offset > at.offset for p, at in cursor.items() if p in self._windows)
+            has_more = self._has_more(cursor)
             wait = wait and not has_more
-            if self._reading:
+            if self._must_wait():
                 if wait:
-                    self._changed.wait(_WAIT_SECONDS)
+                    self._changed.wait_for(lambda: self._has_more(cursor) or not self._must_wait(), _WAIT_SECONDS)
                 return
             ends = {p: window.end for p, window in self._windows.items() if p not in self._undecodable}
             if not ends or (has_more and self._monotonic() - self._read_at < _FRESH_SECONDS):
@@ -162,6 +179,25 @@ class SharedSource:
                 self._reading = False
                 self._read_at = self._monotonic()
                 self._changed.notify_all()
+
+    def _has_more(self, cursor: Cursor) -> bool:
+        return any(self._windows[p].end.offset > at.offset for p, at in cursor.items() if p in self._windows)
+
+    def _must_wait(self) -> bool:
+        return self._reading or self._leaves_somebody_behind()
+
+    def _leaves_somebody_behind(self) -> bool:
+        """Whether a stream that is coming along would soon lose what it has not taken yet. So with a backlog all go as
+        fast as the slowest, which alone would have everything fetched and decoded once more."""
+        since = self._monotonic() - _COMES_AGAIN_SECONDS
+        most = _KEPT_BYTES // max(1, len(self._windows)) // 2
+        return any(
+            self._windows[partition].bytes_behind(position) > most
+            for standing in self._standing.values()
+            if standing.at > since
+            for partition, position in standing.cursor.items()
+            if partition in self._windows
+        )
 
     def _keep(self, before: Mapping[Partition, Position], events: list[Recorded], after: Cursor) -> None:
         by_partition: dict[Partition, list[Recorded]] = {}

@@ -34,7 +34,7 @@ class Stream:
     """For one thread. ``assigned``: the partitions that are this stream's now.
 
     ``events``: the most in a batch. ``pace_seconds``: the least between two batches, so that many events share one;
-    it is more where the tables are busy, and nothing behind a batch that was full.
+    it is more where the tables are busy, and nothing where much is known to follow.
     """
 
     def __init__(
@@ -55,9 +55,11 @@ class Stream:
         self._tables = tables
         self._assigned = assigned
         self._events = events
+        self._much = max(1, events // 4)
         self._pace_seconds = pace_seconds
         self._monotonic = monotonic
         self._wrote_seconds = 0.0
+        self._behind = 0  # events that are known to follow
         self._cursor: dict[Partition, Position] = {}
         self._stopped: dict[Partition, float] = {}  # since when
         self._look_again_at = 0.0
@@ -69,12 +71,12 @@ class Stream:
         while not ending.is_set():
             began = self._monotonic()
             try:
-                count = self.step()
+                self.step()
             except (ReadStoreUnavailable, JournalUnavailable) as error:
                 log.warning("projection %s waits: %s", self._name, error)
                 ending.wait(_PAUSE_SECONDS)
                 continue
-            if count < self._events:
+            if self._behind < self._much:
                 ending.wait(max(0.0, began + self._pace() - self._monotonic()))
 
     def _pace(self) -> float:
@@ -90,9 +92,10 @@ class Stream:
             return 0
 
     def _step(self) -> int:
+        self._behind = 0
         self._follow_assignment()
         self._look_at_stopped()
-        going = {p: position for p, position in self._cursor.items() if p not in self._stopped}
+        going = self._going()
         if not going:
             time.sleep(_PAUSE_SECONDS / 10)
             return 0
@@ -106,8 +109,12 @@ class Stream:
         count = self._apply(events, {p: at for p, at in after.items() if at != going[p]})
         self._wrote_seconds = self._monotonic() - began
         self._lag.applied(events, (p for p in after if p not in self._stopped), self._wrote_seconds)
-        self._lag.behind(self._source.behind(self._cursor))
+        self._behind = self._source.behind(self._going())
+        self._lag.behind(self._source.behind(self._cursor) if self._stopped else self._behind)
         return count
+
+    def _going(self) -> dict[Partition, Position]:
+        return {p: position for p, position in self._cursor.items() if p not in self._stopped}
 
     def _follow_assignment(self) -> None:
         """A partition that has come goes on where it was left, by whomever."""

@@ -28,6 +28,11 @@ _BATCH_COMMANDS_MAX = 256
 _BATCH_BYTES_MAX = 512 << 10
 _MAILBOX_BYTES_MAX = 64 << 20
 _SWEEP_SECONDS = 0.1
+# A batch of so many gains little by becoming larger.
+_LARGE_BATCH = 32
+# Of a batch's replies, so many may still be missing when the next one goes. Commands that wait for most of the batch
+# before them share the way there, and an append, with each other; what is missing then is a slow partition's.
+_STRAGGLERS = 0.25
 
 # A near shard's mailbox that was full is so until no more commands wait in it than this.
 _NEARLY_EMPTY = 32
@@ -73,21 +78,26 @@ _Pending: TypeAlias = "tuple[CommandEnvelope, asyncio.Future[Reply], float]"
 
 
 class _Away(msgspec.Struct, eq=False):
-    """A batch that has been sent, with those of its replies that are still to come."""
+    """A batch that has been sent, with those of its replies that are still to come.
+
+    ``holds``: the next one waits for it.
+    """
 
     waiting: dict[int, "_Pending"]
+    size: int
     deadline: float
     since: float
-    overdue: bool = False
+    holds: bool = True
 
 
 class Lane:
     """The mailbox in front of one shard. Everything queued while its batches are away goes out as the next batch.
 
     ``send`` hands a batch over without blocking; the replies come to :meth:`replied`. ``bound`` is the number of
-    commands queued or away, past which a command is refused at once. With ``batches_away`` 2 the shard decides one
-    while the other becomes durable; more would only make them smaller. One that is away for long does not count: some
-    partition of it is slow, and the others must not wait for that.
+    commands queued or away, past which a command is refused at once. The next batch waits for the one that is away,
+    since half as many at once cost nearly as much, on the way and in the log; a large one does not, up to
+    ``batches_away`` of them. For one of which most is back, or which is away for long, none waits: some partition of it
+    is slow, and the others must not wait for that.
 
     ``near``: the shard decides on this loop's thread, and nothing is read or refused meanwhile. Once such a mailbox was
     full it takes no more than a batch until it is nearly empty: a burst finds all the room there is, while where more
@@ -99,7 +109,7 @@ class Lane:
         name: str,
         send: Callable[[CommandBatch], None],
         bound: int,
-        batches_away: int,
+        batches_away: int = 1,
         *,
         near: bool = False,
     ) -> None:
@@ -112,7 +122,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Pending] = deque()
         self._away: dict[int, _Away] = {}
-        self._overdue = 0
+        self._holding = 0
         self._size = 0
         self._bytes = 0
         self._number = 0
@@ -186,6 +196,8 @@ class Lane:
             self._resolve(away.waiting.pop(index), reply)
         if not away.waiting:
             self._came_back(batch_reply.number)
+        elif len(away.waiting) <= away.size * _STRAGGLERS:
+            self._pass_over(away)
 
     def give_up(self, number: int) -> None:
         """No reply will come any more: what became of the batch, only a retry can tell."""
@@ -196,8 +208,14 @@ class Lane:
             self._came_back(number)
 
     def _came_back(self, number: int) -> None:
-        self._overdue -= self._away.pop(number).overdue
-        self._schedule_flush()
+        self._pass_over(self._away.pop(number))
+
+    def _pass_over(self, away: _Away) -> None:
+        """The next batch does not wait for this one any more."""
+        if away.holds:
+            away.holds = False
+            self._holding -= 1
+            self._schedule_flush()
 
     def _resolve(self, pending: _Pending, value: Reply) -> None:
         envelope, reply, _ = pending
@@ -208,9 +226,14 @@ class Lane:
 
     def _schedule_flush(self) -> None:
         # Not at once: what else is ready in this turn of the loop goes with the same batch.
-        if self._queue and not self._flush_scheduled and len(self._away) - self._overdue < self._batches_away:
+        if self._queue and not self._flush_scheduled and self._may_go():
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
+
+    def _may_go(self) -> bool:
+        if not self._holding:
+            return True
+        return self._holding < self._batches_away and len(self._queue) >= _LARGE_BATCH
 
     def _flush(self) -> None:
         self._flush_scheduled = False
@@ -233,7 +256,8 @@ class Lane:
             self._number += 1
             since = waiting[0][2]
             deadline = max(command.deadline for command in commands)
-            self._away[self._number] = _Away(waiting, deadline, time.monotonic())
+            self._away[self._number] = _Away(waiting, len(commands), deadline, time.monotonic())
+            self._holding += 1
             metrics.batch_commands.observe(len(commands))
             self._send(CommandBatch(self._number, commands, since))
         self._schedule_flush()
@@ -244,16 +268,11 @@ class Lane:
         now = time.monotonic()
         for number in [number for number, away in self._away.items() if away.deadline < now]:
             self.give_up(number)
-        self._pass_over_slow_batches(now)
+        for away in self._away.values():
+            if now - away.since > _SWEEP_SECONDS:
+                self._pass_over(away)
         while self._queue and self._queue[0][0].deadline < now:
             self._resolve(self._queue.popleft(), Unavailable("expired"))
         if self._size:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
-
-    def _pass_over_slow_batches(self, now: float) -> None:
-        for away in self._away.values():
-            if not away.overdue and now - away.since > _SWEEP_SECONDS:
-                away.overdue = True
-                self._overdue += 1
-        self._schedule_flush()

@@ -28,20 +28,25 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
     bare: list[float] = []
     works: list[dict[str, float]] = []
     done: dict[str, list[float]] = {name: [] for name in PROJECTIONS}
-    step = max(1, plan.history_messages // plan.runs)
-    for turn in range(plan.runs):
+    step = max(1, plan.history_messages // (plan.runs + 1))
+    for turn in range(plan.runs + 1):
         site.settle()
         site.stop("project")
-        to = plan.history_messages if turn + 1 == plan.runs else past.filled + step
-        events = past.grow(to).events
-        starts.append(site.start_role("project"))
+        events = past.grow(plan.history_messages if turn == plan.runs else past.filled + step).events
+        started = site.start_role("project")
         before, begun = site.work(), time.perf_counter()
-        for name, seconds in _applied(site, events, begun).items():
+        applied = _applied(site, events, begun)
+        elapsed, work = time.perf_counter() - begun, site.work().since(before)
+        beside = _bare(site, turn, min(events, 160_000)).rate
+        say(f"{turn}/{plan.runs} project: {events / elapsed:,.0f} events/s, bare {beside:,.0f} rows/s")
+        if turn == 0:
+            continue  # it has warmed the servers up
+        for name, seconds in applied.items():
             done[name].append(events / seconds)
-        rates.append(events / (time.perf_counter() - begun))
-        works.append(site.work().since(before).micros_each(events))
-        bare.append(_bare(site, turn, min(events, 60_000)).rate)
-        say(f"{turn + 1}/{plan.runs} project: {rates[-1]:,.0f} events/s, bare {bare[-1]:,.0f} rows/s")
+        starts.append(started)
+        rates.append(events / elapsed)
+        works.append(work.micros_each(events))
+        bare.append(beside)
     total = plan.history_rooms * plan.history_messages
     rebuilds = [total / site.falcon("rebuild", "timeline") for _ in range(max(1, plan.runs - 1))]
     say(f"rebuild: {', '.join(f'{rate:,.0f}' for rate in rebuilds)} messages/s")
@@ -78,7 +83,7 @@ def _applied(site: Site, events: int, begun: float) -> dict[str, float]:
         for name, count in site.projected().items():
             if count >= events:
                 done.setdefault(name, now)
-        time.sleep(0.2)
+        time.sleep(0.1)
     return done
 
 

@@ -26,6 +26,8 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
     sets = {f"{len(rooms):,} rooms in turn": rooms, f"{min(_HOT_ROOMS, len(rooms))} popular rooms": rooms[:_HOT_ROOMS]}
     ours: dict[tuple[str, int], list[wrk.Load]] = {}
     bare: dict[tuple[str, int], list[Measured]] = {}
+    every = wrk.write_targets(plan.folder / "read.targets", [(room, site.token) for room in rooms])
+    site.warm(lambda: wrk.read(site.cores.generator, site.address, every, max(CONNECTIONS), 4), plan.warm_seconds)
     for _ in range(plan.runs):
         for name, chosen in sets.items():
             targets = wrk.write_targets(plan.folder / "read.targets", [(room, site.token) for room in chosen])

@@ -1,14 +1,17 @@
-"""The same offered load on one, two and three ``falcon write``: what it costs, and what memory they take."""
+"""One, two and three ``falcon write``: what a message costs, and what memory they take."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from load_tests import readable, wrk
 from load_tests.cluster.figures import FALCON, SERVERS, Section, Target, at_most, medians, ratios
 from load_tests.cluster.plan import Plan
-from load_tests.cluster.sending import ACCOUNTS
+from load_tests.cluster.sending import ACCOUNTS, warm
 from load_tests.cluster.site import Site
 from load_tests.figures import ProcessMemory
 from load_tests.progress import say
@@ -19,73 +22,108 @@ _IDLE_SECONDS: Final = 2.0
 GROWTH_BOUND: Final = 1.05  # what may be noise
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """``micros``: CPU by role, each message. ``idle``: what Falcon takes of a core while nobody asks it anything."""
+
+    load: wrk.Load
+    micros: dict[str, float]
+    idle: float
+
+    @property
+    def falcon(self) -> float:
+        return sum(self.micros[role] for role in FALCON)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A load for each number of ``falcon write``: the rate that is offered to so many."""
+
+    name: str
+    note: str
+    rates: Mapping[int, float]
+
+
 def measure(site: Site, plan: Plan) -> Section:
     targets = wrk.write_targets(plan.folder / "scale.targets", site.fill(plan.rooms, ACCOUNTS))
-    cores = site.cores
-    micros: dict[int, list[dict[str, float]]] = {count: [] for count in COUNTS}
-    loads: dict[int, list[wrk.Load]] = {count: [] for count in COUNTS}
-    idle: dict[int, list[float]] = {count: [] for count in COUNTS}
+    warm(site, plan, targets)
+    half = _send(site, targets, min(plan.seconds, 3)).rate / 2
+    offers = (
+        Offer(
+            "the load grows with them",
+            "Each `falcon write` is offered as much as every other: three of them together, half of what one can do.",
+            {count: half * count / max(COUNTS) for count in COUNTS},
+        ),
+        Offer(
+            "the load stays the same",
+            "Half of what one `falcon write` can do. The more of them share it, the fewer messages share a wake-up, a "
+            "batch and a flush.",
+            dict.fromkeys(COUNTS, half),
+        ),
+    )
+    found: dict[str, dict[int, list[Sample]]] = {offer.name: {count: [] for count in COUNTS} for offer in offers}
     memory: dict[int, list[ProcessMemory]] = {}
-    wrk.send(cores.generator, site.address, targets, readable.CONNECTIONS, 1)
-    pause = readable.find_pace(site, cores, targets, plan.seconds).pause_ms
     try:
         for _ in range(plan.runs):
             for count in COUNTS:
                 site.scale_write(count)
-                wrk.send(cores.generator, site.address, targets, readable.CONNECTIONS, 1, pause)
-                site.settle()
-                idle[count].append(_idle_share(site))
-                before = site.work()
-                load = wrk.send(cores.generator, site.address, targets, readable.CONNECTIONS, plan.seconds, pause)
-                site.settle()
-                work = site.work().since(before)
-                micros[count].append(work.micros_each(load.requests - load.refused))
-                loads[count].append(load)
+                for offer in offers:
+                    sample = _sample(site, plan, targets, offer.rates[count])
+                    found[offer.name][count].append(sample)
+                    say(f"scale, {count}, {offer.name}: {sample.load.rate:,.0f}/s, {sample.falcon:.0f} µs a message")
                 memory[count] = site.memory()
-                say(f"scale, {count} falcon write: {load.rate:,.0f}/s, {_falcon(micros[count][-1]):.0f} µs a message")
     finally:
         site.scale_write(1)
-    return Section("scale", plan.date, [_costs(micros, loads, idle), _memory(memory)], [_target(micros)])
+    tables = [_costs(offer, found[offer.name]) for offer in offers]
+    return Section("scale", plan.date, [*tables, _memory(memory)], [_target(n, each) for n, each in found.items()])
+
+
+def _sample(site: Site, plan: Plan, targets: Path, rate: float) -> Sample:
+    pause = readable.pause_for(rate, readable.CONNECTIONS, lambda pause: _send(site, targets, 1, pause).rate)
+    site.settle()
+    idle = _idle_share(site)
+    before = site.work()
+    load = _send(site, targets, plan.seconds, pause)
+    site.settle()
+    return Sample(load, site.work().since(before).micros_each(load.requests - load.refused), idle)
+
+
+def _send(site: Site, targets: Path, seconds: int, pause_ms: float = 0.0) -> wrk.Load:
+    return wrk.send(site.cores.generator, site.address, targets, readable.CONNECTIONS, seconds, pause_ms)
 
 
 def _idle_share(site: Site) -> float:
-    """What Falcon's processes take of a core while nobody asks them anything."""
     before = site.work()
     time.sleep(_IDLE_SECONDS)
     return site.work().since(before).falcon / _IDLE_SECONDS
 
 
-def _falcon(micros: dict[str, float]) -> float:
-    return sum(micros[role] for role in FALCON)
+def _target(name: str, samples: Mapping[int, Sequence[Sample]]) -> Target:
+    one, most = min(samples), max(samples)
+    growth = ratios([each.falcon for each in samples[most]], [each.falcon for each in samples[one]])
+    what = f"Falcon's CPU a message with {most} `falcon write`, of that with one; {name}"
+    return at_most(what, growth, GROWTH_BOUND, "×")
 
 
-def _target(micros: dict[int, list[dict[str, float]]]) -> Target:
-    one, most = min(micros), max(micros)
-    growth = ratios([_falcon(each) for each in micros[most]], [_falcon(each) for each in micros[one]])
-    return at_most(f"Falcon's CPU a message with {most} `falcon write`, of that with one", growth, GROWTH_BOUND, "×")
-
-
-def _costs(
-    micros: dict[int, list[dict[str, float]]], loads: dict[int, list[wrk.Load]], idle: dict[int, list[float]]
-) -> Table:
+def _costs(offer: Offer, samples: Mapping[int, Sequence[Sample]]) -> Table:
     rows = [
         (
             f"{count} `falcon write`",
-            numbers((load.rate for load in loads[count]), "{:,.0f}"),
-            numbers((load.p50 / 1000 for load in loads[count]), "{:.2f}"),
-            numbers((load.p99 / 1000 for load in loads[count]), "{:.2f}"),
-            numbers((_falcon(each) / 1000 for each in works), "{:.3f}"),
-            *(medians(works, role) for role in (*FALCON, *SERVERS)),
-            numbers((share * 100 for share in idle[count]), "{:.1f}"),
+            numbers((each.load.rate for each in of_count), "{:,.0f}"),
+            numbers((each.load.p50 / 1000 for each in of_count), "{:.2f}"),
+            numbers((each.load.p99 / 1000 for each in of_count), "{:.2f}"),
+            numbers((each.falcon / 1000 for each in of_count), "{:.3f}"),
+            *(medians([each.micros for each in of_count], role) for role in (*FALCON, *SERVERS)),
+            numbers((each.idle * 100 for each in of_count), "{:.1f}"),
         )
-        for count, works in micros.items()
+        for count, of_count in samples.items()
     ]
-    columns = ("", "a second", "p50, ms", "p99, ms", "CPU s, 1,000 messages", *FALCON, *SERVERS)
+    columns = ("", "a second", "p50, ms", "p99, ms", "CPU s, 1,000 messages", *FALCON, *SERVERS, "idle, % of a core")
     note = (
-        "The same pauses between sends for all, chosen so that one `falcon write` is at half of its rate. By role: µs. "
-        "What Falcon's processes take of a core when idle is in these figures too; it stands in the last column."
+        f"{offer.note} By role: µs. What Falcon's processes take of a core when idle is in these figures too; it "
+        "stands in the last column."
     )
-    return Table("One, two and three `falcon write`, the same load offered", columns, rows, note)
+    return Table(f"One, two and three `falcon write`: {offer.name}", columns, rows, note)
 
 
 def _memory(memory: dict[int, list[ProcessMemory]]) -> Table:

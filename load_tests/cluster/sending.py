@@ -110,6 +110,7 @@ def measure(site: Site, plan: Plan) -> Section:
     targets = wrk.write_targets(plan.folder / "send.targets", site.fill(plan.rooms, ACCOUNTS))
     embedded = _Embedded(site, plan)
     found = Sends()
+    warm(site, plan, targets)
     usual = next((way for way in WAYS if way.is_default), WAYS[0])
     try:
         for _ in range(plan.runs):
@@ -125,6 +126,16 @@ def measure(site: Site, plan: Plan) -> Section:
     finally:
         site.write_with({})
     return Section("send", plan.date, _tables(found, usual), _judge(found, usual), _notes(found, usual))
+
+
+def warm(site: Site, plan: Plan, targets: Path) -> None:
+    """For sends."""
+
+    def load() -> None:
+        for flight in COMPARED:
+            wrk.send(site.cores.generator, site.address, targets, flight, 4)
+
+    site.warm(load, plan.warm_seconds)
 
 
 def _sample(site: Site, plan: Plan, targets: Path, flight: int) -> Sample:

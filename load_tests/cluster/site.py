@@ -25,7 +25,7 @@ from load_tests.cluster.figures import FALCON, SERVERS, Work
 from load_tests.cluster.metrics import Scraped, scrape
 from load_tests.figures import ProcessMemory
 from load_tests.machine import Cores
-from load_tests.processes import Tree, descendants, scan, spawn
+from load_tests.processes import Tree, descendants, scan, spawn, thread_seconds
 from load_tests.progress import say
 from load_tests.servers import ServerFailed, Targets, pick_targets
 from load_tests.wrk import Address
@@ -34,6 +34,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 _TICK: Final = os.sysconf("SC_CLK_TCK")
 _SPAN: Final = 600  # ports that a cluster takes, with gaps: Kafka's, HBase's, Falcon's by role
 _PROJECTED: Final = "falcon_projected_events_total"
+_COMPILER: Final = "Compiler"  # in the name of a JVM's thread that compiles
+_COMPILED: Final = 0.1  # of a core: what compiling may still take when a server is warm
 PROJECTIONS: Final = ("timeline", "rooms", "memberships", "accounts")
 
 
@@ -80,6 +82,7 @@ class Site:
             partitions=partitions or self.partitions,
             region_servers=1,
             settings={"FALCON_LOG_LEVEL": "warning", **settings},
+            optimizing=True,
         )
 
     # --- beginning and end --------------------------------------------------------------------------------------------
@@ -265,6 +268,19 @@ class Site:
         """Events that the projector has applied since it was started."""
         scraped = self.scrape("project")
         return {name: scraped.total(_PROJECTED, projection=name) for name in PROJECTIONS}
+
+    def warm(self, load: Callable[[], object], seconds: float) -> None:
+        """Have the servers work, until their JVMs have compiled what that takes, or for so long."""
+        begun = time.monotonic()
+        share = 1.0
+        while share > _COMPILED and time.monotonic() - begun < seconds:
+            compiled, since = self._compiling(), time.monotonic()
+            load()
+            share = (self._compiling() - compiled) / (time.monotonic() - since)
+        say(f"warm after {time.monotonic() - begun:.0f} s: compilers take {share * 100:.0f} % of a core")
+
+    def _compiling(self) -> float:
+        return thread_seconds((pid for name in SERVERS for pid in self._roots()[name]), _COMPILER)
 
     def settle(self, seconds: float = 60.0) -> None:
         """Wait until the projections have nothing more to apply, so that work done after the answers counts."""

@@ -7,7 +7,7 @@ from typing import Final
 from load_tests import readable, subscribers, wrk
 from load_tests.cluster.figures import Section, at_most
 from load_tests.cluster.plan import Plan
-from load_tests.cluster.sending import ACCOUNTS
+from load_tests.cluster.sending import ACCOUNTS, warm
 from load_tests.cluster.site import Site
 from load_tests.figures import ReadableRun
 from load_tests.processes import Tree
@@ -23,7 +23,7 @@ _PUSHED_MS: Final = 20.0
 def measure(site: Site, plan: Plan) -> Section:
     chosen = site.fill(plan.rooms, ACCOUNTS)
     targets = wrk.write_targets(plan.folder / "readable.targets", chosen)
-    wrk.send(site.cores.generator, site.address, targets, readable.CONNECTIONS, 1)
+    warm(site, plan, targets)
     runs: list[ReadableRun] = []
     for turn in range(plan.runs):
         pace = readable.find_pace(site, site.cores, targets, plan.seconds)

@@ -101,6 +101,7 @@ def test_one_that_is_further_back_reads_by_itself_until_it_has_got_there(
     monkeypatch.setattr(sharing, "_KEPT_BYTES", 2_100)
     ann, bob = shared.stream(0), shared.stream(0)
     bob.read()
+    shared.world.clock.advance(10)
     for text in "abcdef":
         shared.world.post(0, text)
         ann.read()
@@ -112,6 +113,40 @@ def test_one_that_is_further_back_reads_by_itself_until_it_has_got_there(
     assert ann.seen[0] == bob.seen[0] == list(range(7))
     assert shared.alone.events_read <= 6
     assert shared.ahead.events_read == 7
+
+
+def test_with_a_backlog_nobody_runs_away_from_those_who_come_along(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_KEPT_BYTES", 8_000)
+    monkeypatch.setattr(sharing, "_WAIT_SECONDS", 0.0)
+    shared.world.post(0, *(f"{n}" for n in range(40)))
+    ann, bob = shared.stream(0), shared.stream(0)
+    bob.read(1)
+    while len(bob.seen[0]) < 40:
+        while ann.read(1):
+            continue
+        bob.read(1)
+        shared.world.clock.advance(0.1)
+    assert ann.seen[0] == bob.seen[0] == list(range(40))
+    assert (shared.ahead.events_read, shared.alone.events_read) == (40, 0)
+
+
+def test_one_who_does_not_come_any_more_is_not_waited_for(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_KEPT_BYTES", 8_000)
+    monkeypatch.setattr(sharing, "_WAIT_SECONDS", 0.0)
+    shared.world.post(0, *(f"{n}" for n in range(40)))
+    ann, bob = shared.stream(0), shared.stream(0)
+    bob.read(1)
+    while ann.read(1):
+        continue
+    assert len(ann.seen[0]) < 40
+    shared.world.clock.advance(2)
+    while ann.read(1):
+        continue
+    assert len(ann.seen[0]) == 40
+    bob.read_all()
+    assert bob.seen[0] == list(range(40))
 
 
 def test_what_is_dropped_while_one_waits_for_its_turn_it_reads_by_itself(

@@ -237,6 +237,28 @@ def test_behind_a_full_batch_the_next_one_is_not_waited_for(world: World) -> Non
     assert world.texts(0) == ["a", "b", "c"]
 
 
+def test_with_a_backlog_the_next_batch_is_not_waited_for_though_the_last_was_not_full(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post(0, *"abcdefghi")
+    read = world.log.read
+    monkeypatch.setattr(world.log, "read", lambda cursor, limit: read(cursor, min(limit, 3)))
+    world.stream(0, events=8, pace_seconds=0.1).stream.run(Ending())
+    assert world.texts(0) == [*"abcdefghi"]
+
+
+def test_what_waits_behind_a_poison_event_does_not_hurry_the_stream(world: World) -> None:
+    world.post(0, "boom", *"abcdefghi")
+    world.post(1, "c")
+    running = world.stream(0, 1, events=8, pace_seconds=0.1)
+    running.settle()
+    world.post(1, "d")
+    ending = Ending()
+    running.stream.run(ending)
+    assert ending.waited > 0
+    assert world.texts(1) == ["c", "d"]
+
+
 def test_verifying_finds_what_the_tables_have_lost_and_mends_it(world: World) -> None:
     world.post(0, *(f"{i}" for i in range(50)))
     world.stream(0, 1, 2).settle()

@@ -81,6 +81,53 @@ async def test_what_queues_up_while_a_batch_is_away_is_the_next_batch() -> None:
 
 
 @in_loop
+async def test_the_next_batch_goes_once_most_of_the_last_is_back() -> None:
+    shard = Shard()
+    replies = [shard.lane.ask(envelope(str(n))) for n in range(8)]
+    await turn()
+    replies.append(shard.lane.ask(envelope("next")))
+    shard.lane.replied(BatchReply(1, [(index, DONE) for index in range(5)]))
+    await turn()
+    assert len(shard.batches) == 1
+    shard.lane.replied(BatchReply(1, [(5, DONE)]))
+    await turn()
+    assert [command.command.text for command in shard.batches[1].commands] == ["next"]  # type: ignore[union-attr]
+    shard.answer()
+    shard.lane.replied(BatchReply(1, [(6, DONE), (7, DONE)]))
+    assert await asyncio.gather(*replies) == [DONE] * 9
+    assert not shard.lane.busy
+
+
+@in_loop
+async def test_a_large_batch_does_not_wait_for_another() -> None:
+    shard = Shard(batches_away=2)
+    shard.lane.ask(envelope("first"))
+    await turn()
+    for n in range(31):
+        shard.lane.ask(envelope(f"{n}"))
+    await turn()
+    assert len(shard.batches) == 1
+    shard.lane.ask(envelope("32nd"))
+    await turn()
+    assert [len(batch.commands) for batch in shard.batches] == [1, 32]
+    for n in range(64):
+        shard.lane.ask(envelope(f"{n}"))
+    await turn()
+    assert len(shard.batches) == 2
+
+
+@in_loop
+async def test_a_batch_that_is_away_for_long_does_not_hold_up_the_next() -> None:
+    shard = Shard()
+    shard.lane.ask(envelope("slow"))
+    await turn()
+    shard.lane.ask(envelope("next"))
+    async with asyncio.timeout(5):
+        while len(shard.batches) < 2:
+            await asyncio.sleep(0.01)
+
+
+@in_loop
 async def test_past_the_bound_a_command_is_refused_at_once() -> None:
     shard = Shard(bound=3)
     for _ in range(3):

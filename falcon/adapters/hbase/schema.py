@@ -138,6 +138,7 @@ PAIR_ROOM: Final = b"d:r"
 INDEXED: Final = b"d:i"
 
 
+@lru_cache(_PREFIXES_KEPT)
 def room_key(room_id: RoomId) -> bytes:
     return _hashed(_U64(room_id), _ROW)
 

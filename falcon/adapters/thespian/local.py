@@ -81,8 +81,7 @@ class _HostedShard:
         self._closed = False
         self._woken = False
         self._address = system.createActor(RoomShardActor)
-        # Deciding shares the thread with all that makes the next batch, so that a second one away would gain nothing.
-        self.lane = Lane(name, self.tell, mailbox_bound, batches_away=1, near=True)
+        self.lane = Lane(name, self.tell, mailbox_bound, near=True)
 
         def build_and_keep(wake: Wake) -> Shard:
             self._shard = build(wake)
