@@ -50,14 +50,20 @@ class _Window:
         self._chunks: deque[_Chunk] = deque()
         self._bytes = 0
 
-    def add(self, events: list[Recorded], after: Position, most_bytes: int) -> None:
-        """The last chunk is kept however large it is."""
-        self._chunks.append(_Chunk(self.end, events, after, sum(map(_size, events))))
-        self._bytes += self._chunks[-1].bytes
+    def add(self, events: list[Recorded], after: Position) -> int:
+        """One more chunk; how many bytes it takes."""
+        chunk = _Chunk(self.end, events, after, sum(map(_size, events)))
+        self._chunks.append(chunk)
+        self._bytes += chunk.bytes
         self.end = after
-        while self._bytes > most_bytes and len(self._chunks) > 1:
-            self._bytes -= self._chunks.popleft().bytes
-            self.begin = self._chunks[0].before
+        return chunk.bytes
+
+    def drop_oldest(self) -> int:
+        """The oldest chunk is not kept any more; how many bytes it took."""
+        chunk = self._chunks.popleft()
+        self._bytes -= chunk.bytes
+        self.begin = chunk.after
+        return chunk.bytes
 
     def bytes_behind(self, position: Position) -> float:
         """About how much of what is kept follows a position; nothing for one before all that is kept."""
@@ -68,9 +74,10 @@ class _Window:
     def take(self, position: Position) -> tuple[list[Recorded], Position]:
         """What follows a position to the end of its chunk. Nothing where that is not kept, or not any more: others may
         have gone on since it was looked for."""
-        for chunk in self._chunks:
-            if chunk.before.offset <= position.offset < chunk.after.offset:
-                return [event for event in chunk.events if event.offset >= position.offset], chunk.after
+        if position.offset < self.end.offset:
+            for chunk in reversed(self._chunks):  # most ask for what came last
+                if chunk.before.offset <= position.offset:
+                    return [event for event in chunk.events if event.offset >= position.offset], chunk.after
         return [], position
 
 
@@ -89,6 +96,8 @@ class SharedSource:
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._windows: dict[Partition, _Window] = {}
+        self._order: deque[_Window] = deque()  # of each chunk that is kept, the window that it is in
+        self._bytes = 0
         self._undecodable: set[Partition] = set()  # whose next event is, behind what is kept
         self._standing: dict[object, _Standing] = {}
         self._reading = False
@@ -111,7 +120,7 @@ class SharedSource:
         """The partitions that the stream has to read by itself, each with where it can stop doing that: None where what
         follows cannot be decoded, which it has to find for itself."""
         with self._changed:
-            self._standing[stream] = _Standing(cursor, self._monotonic())
+            self._standing[stream] = _Standing(dict(cursor), self._monotonic())
             if not self._leaves_somebody_behind():
                 self._changed.notify_all()
             wanted = {partition for standing in self._standing.values() for partition in standing.cursor}
@@ -190,13 +199,11 @@ class SharedSource:
         """Whether a stream that is coming along would soon lose what it has not taken yet. So with a backlog all go as
         fast as the slowest, which alone would have everything fetched and decoded once more."""
         since = self._monotonic() - _COMES_AGAIN_SECONDS
-        most = _KEPT_BYTES // max(1, len(self._windows)) // 2
         return any(
-            self._windows[partition].bytes_behind(position) > most
-            for standing in self._standing.values()
-            if standing.at > since
-            for partition, position in standing.cursor.items()
-            if partition in self._windows
+            sum(self._windows[p].bytes_behind(position) for p, position in cursor.items() if p in self._windows)
+            > _KEPT_BYTES // 2
+            for cursor, at in self._standing.values()
+            if at > since
         )
 
     def _keep(self, before: Mapping[Partition, Position], events: list[Recorded], after: Cursor) -> None:
@@ -204,11 +211,16 @@ class SharedSource:
         for event in events:
             by_partition.setdefault(event.envelope.partition, []).append(event)
         with self._changed:
+            kept = len(self._order)
             for partition, end in after.items():
                 window = self._windows.get(partition)
                 # Meanwhile it may have gone, or have been begun anew by somebody who is further on.
                 if window is not None and window.end == before[partition] != end:
-                    window.add(by_partition.get(partition, []), end, _KEPT_BYTES // len(self._windows))
+                    self._bytes += window.add(by_partition.get(partition, []), end)
+                    self._order.append(window)
+            while self._bytes > _KEPT_BYTES and kept:  # what has just come is kept however much it is
+                self._bytes -= self._order.popleft().drop_oldest()
+                kept -= 1
 
 
 def _size(recorded: Recorded) -> int:

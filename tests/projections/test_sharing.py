@@ -132,6 +132,25 @@ def test_with_a_backlog_nobody_runs_away_from_those_who_come_along(
     assert (shared.ahead.events_read, shared.alone.events_read) == (40, 0)
 
 
+def test_what_all_have_taken_makes_room_for_a_partition_with_much(
+    shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_KEPT_BYTES", 8_000)
+    ann, bob = shared.stream(0, 1), shared.stream(0, 1)
+    for n in range(6):
+        shared.world.post(1, f"{n}")
+        shared.world.clock.advance(1)
+        ann.read()
+        bob.read()
+    for n in range(6):
+        shared.world.post(0, f"{n}")
+        shared.world.clock.advance(1)
+        ann.read()
+    bob.read_all()
+    assert bob.seen == ann.seen == {0: list(range(6)), 1: list(range(6)), 2: []}
+    assert shared.alone.events_read == 0
+
+
 def test_one_who_does_not_come_any_more_is_not_waited_for(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "_KEPT_BYTES", 8_000)
     monkeypatch.setattr(sharing, "_WAIT_SECONDS", 0.0)
@@ -153,6 +172,7 @@ def test_what_is_dropped_while_one_waits_for_its_turn_it_reads_by_itself(
     shared: Shared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "_KEPT_BYTES", 1)
+    monkeypatch.setattr(sharing, "_WAIT_SECONDS", 0.0)
     ann, bob = shared.stream(0), shared.stream(0)
     shared.world.post(0, "a")
     ann.read()
