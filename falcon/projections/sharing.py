@@ -22,7 +22,7 @@ _KEPT_BYTES: Final = 16 << 20  # of all partitions; what others have not taken b
 _EVENT_BYTES: Final = 1_000  # about, beside its text
 _FRESH_SECONDS: Final = 0.03
 _WAIT_SECONDS: Final = 1.0
-_COMES_AGAIN_SECONDS: Final = 1.0  # a stream that has not for so long is not waited for
+_STUCK_SECONDS: Final = 1.0  # a stream that has not moved on for so long is not waited for
 
 
 class Source(EventSource, Protocol):
@@ -82,10 +82,10 @@ class _Window:
 
 
 class _Standing(NamedTuple):
-    """Where a stream stood when it last came."""
+    """Where a stream stands. ``since``: when it was last seen to move on, or had nothing to take."""
 
     cursor: Cursor
-    at: float
+    since: float
 
 
 class SharedSource:
@@ -120,7 +120,7 @@ class SharedSource:
         """The partitions that the stream has to read by itself, each with where it can stop doing that: None where what
         follows cannot be decoded, which it has to find for itself."""
         with self._changed:
-            self._standing[stream] = _Standing(dict(cursor), self._monotonic())
+            self._stands(stream, cursor)
             if not self._leaves_somebody_behind():
                 self._changed.notify_all()
             wanted = {partition for standing in self._standing.values() for partition in standing.cursor}
@@ -138,6 +138,11 @@ class SharedSource:
                 elif partition in self._undecodable and position.offset >= window.end.offset:
                     alone[partition] = None
             return alone
+
+    def _stands(self, stream: object, cursor: Cursor) -> None:
+        before = self._standing.get(stream)
+        if before is None or before.cursor != cursor or not self._has_more(cursor):
+            self._standing[stream] = _Standing(dict(cursor), self._monotonic())
 
     def forget(self, stream: object) -> None:
         """It reads no more."""
@@ -196,14 +201,15 @@ class SharedSource:
         return self._reading or self._leaves_somebody_behind()
 
     def _leaves_somebody_behind(self) -> bool:
-        """Whether a stream that is coming along would soon lose what it has not taken yet. So with a backlog all go as
-        fast as the slowest, which alone would have everything fetched and decoded once more."""
-        since = self._monotonic() - _COMES_AGAIN_SECONDS
+        """Whether a stream that moves on would soon lose what it has not taken yet. So with a backlog all go as fast as
+        the slowest, which alone would have everything fetched and decoded once more. One whose tables are away, say,
+        holds nobody up."""
+        stuck = self._monotonic() - _STUCK_SECONDS
         return any(
             sum(self._windows[p].bytes_behind(position) for p, position in cursor.items() if p in self._windows)
             > _KEPT_BYTES // 2
-            for cursor, at in self._standing.values()
-            if at > since
+            for cursor, since in self._standing.values()
+            if since > stuck
         )
 
     def _keep(self, before: Mapping[Partition, Position], events: list[Recorded], after: Cursor) -> None:

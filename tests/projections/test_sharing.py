@@ -151,6 +151,21 @@ def test_what_all_have_taken_makes_room_for_a_partition_with_much(
     assert shared.alone.events_read == 0
 
 
+def test_one_whose_tables_are_away_is_not_waited_for(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_KEPT_BYTES", 8_000)
+    monkeypatch.setattr(sharing, "_WAIT_SECONDS", 0.0)
+    shared.world.post(0, *(f"{n}" for n in range(40)))
+    ann, bob = shared.stream(0), shared.stream(0)
+    for _ in range(20):
+        bob.source.read(dict(bob.cursor), 1)  # what it is given cannot be written
+        while ann.read(1):
+            continue
+        shared.world.clock.advance(0.5)
+    assert ann.seen[0] == list(range(40))
+    bob.read_all()
+    assert bob.seen[0] == list(range(40))
+
+
 def test_one_who_does_not_come_any_more_is_not_waited_for(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing, "_KEPT_BYTES", 8_000)
     monkeypatch.setattr(sharing, "_WAIT_SECONDS", 0.0)
