@@ -83,7 +83,7 @@ def pause_for(rate: float, connections: int, send: Callable[[float], float]) -> 
     """Before each send of a connection, in ms, so that all of them make that rate. ``send``: with such a pause; gives
     the rate that came of it."""
     pause = connections / rate * 1000
-    for _ in range(2):
+    for _ in range(3):
         pause = max(1.0, pause + connections * 1000 * (1 / rate - 1 / max(send(pause), 1.0)))
     return pause
 

@@ -8,6 +8,7 @@ its own faults, as if it read alone.
 
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, Protocol
@@ -22,7 +23,7 @@ _KEPT_BYTES: Final = 16 << 20  # of all partitions; what others have not taken b
 _EVENT_BYTES: Final = 1_000  # about, beside its text
 _FRESH_SECONDS: Final = 0.03
 _WAIT_SECONDS: Final = 1.0
-_STUCK_SECONDS: Final = 1.0  # a stream that has not moved on for so long is not waited for
+_HOLD_SECONDS: Final = 0.25  # for which a read may wait for others: who is that slow goes its own way
 
 
 class Source(EventSource, Protocol):
@@ -74,18 +75,10 @@ class _Window:
     def take(self, position: Position) -> tuple[list[Recorded], Position]:
         """What follows a position to the end of its chunk. Nothing where that is not kept, or not any more: others may
         have gone on since it was looked for."""
-        if position.offset < self.end.offset:
-            for chunk in reversed(self._chunks):  # most ask for what came last
-                if chunk.before.offset <= position.offset:
-                    return [event for event in chunk.events if event.offset >= position.offset], chunk.after
-        return [], position
-
-
-class _Standing(NamedTuple):
-    """Where a stream stands. ``since``: when it was last seen to move on, or had nothing to take."""
-
-    cursor: Cursor
-    since: float
+        if not self.begin.offset <= position.offset < self.end.offset:
+            return [], position
+        chunk = self._chunks[bisect_right(self._chunks, position.offset, key=lambda each: each.before.offset) - 1]
+        return [event for event in chunk.events if event.offset >= position.offset], chunk.after
 
 
 class SharedSource:
@@ -99,7 +92,7 @@ class SharedSource:
         self._order: deque[_Window] = deque()  # of each chunk that is kept, the window that it is in
         self._bytes = 0
         self._undecodable: set[Partition] = set()  # whose next event is, behind what is kept
-        self._standing: dict[object, _Standing] = {}
+        self._standing: dict[object, Cursor] = {}  # where each stream stood when it last came
         self._reading = False
         self._read_at = -_FRESH_SECONDS
 
@@ -120,10 +113,10 @@ class SharedSource:
         """The partitions that the stream has to read by itself, each with where it can stop doing that: None where what
         follows cannot be decoded, which it has to find for itself."""
         with self._changed:
-            self._stands(stream, cursor)
+            self._standing[stream] = dict(cursor)
             if not self._leaves_somebody_behind():
                 self._changed.notify_all()
-            wanted = {partition for standing in self._standing.values() for partition in standing.cursor}
+            wanted = {partition for standing in self._standing.values() for partition in standing}
             for partition in self._windows.keys() - wanted:
                 del self._windows[partition]
                 self._undecodable.discard(partition)
@@ -138,11 +131,6 @@ class SharedSource:
                 elif partition in self._undecodable and position.offset >= window.end.offset:
                     alone[partition] = None
             return alone
-
-    def _stands(self, stream: object, cursor: Cursor) -> None:
-        before = self._standing.get(stream)
-        if before is None or before.cursor != cursor or not self._has_more(cursor):
-            self._standing[stream] = _Standing(dict(cursor), self._monotonic())
 
     def forget(self, stream: object) -> None:
         """It reads no more."""
@@ -175,7 +163,8 @@ class SharedSource:
             wait = wait and not has_more
             if self._must_wait():
                 if wait:
-                    self._changed.wait_for(lambda: self._has_more(cursor) or not self._must_wait(), _WAIT_SECONDS)
+                    seconds = _WAIT_SECONDS if self._reading else _HOLD_SECONDS
+                    self._changed.wait_for(lambda: self._has_more(cursor) or not self._must_wait(), seconds)
                 return
             ends = {p: window.end for p, window in self._windows.items() if p not in self._undecodable}
             if not ends or (has_more and self._monotonic() - self._read_at < _FRESH_SECONDS):
@@ -201,15 +190,15 @@ class SharedSource:
         return self._reading or self._leaves_somebody_behind()
 
     def _leaves_somebody_behind(self) -> bool:
-        """Whether a stream that moves on would soon lose what it has not taken yet. So with a backlog all go as fast as
-        the slowest, which alone would have everything fetched and decoded once more. One whose tables are away, say,
-        holds nobody up."""
-        stuck = self._monotonic() - _STUCK_SECONDS
+        """Whether a stream would soon lose what it has not taken yet, and may still take it in time. So with a backlog
+        all go as fast as the slowest, which alone would have everything fetched and decoded once more; but nobody waits
+        for long, since its tables may be slow, or away."""
+        if self._monotonic() - self._read_at > _HOLD_SECONDS:
+            return False
         return any(
             sum(self._windows[p].bytes_behind(position) for p, position in cursor.items() if p in self._windows)
             > _KEPT_BYTES // 2
-            for cursor, since in self._standing.values()
-            if since > stuck
+            for cursor in self._standing.values()
         )
 
     def _keep(self, before: Mapping[Partition, Position], events: list[Recorded], after: Cursor) -> None:

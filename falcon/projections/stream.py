@@ -71,12 +71,12 @@ class Stream:
         while not ending.is_set():
             began = self._monotonic()
             try:
-                self.step()
+                count = self.step()
             except (ReadStoreUnavailable, JournalUnavailable) as error:
                 log.warning("projection %s waits: %s", self._name, error)
                 ending.wait(_PAUSE_SECONDS)
                 continue
-            if self._behind < self._much:
+            if count < self._events and self._behind < self._much:
                 ending.wait(max(0.0, began + self._pace() - self._monotonic()))
 
     def _pace(self) -> float:

@@ -28,11 +28,15 @@ _BATCH_COMMANDS_MAX = 256
 _BATCH_BYTES_MAX = 512 << 10
 _MAILBOX_BYTES_MAX = 64 << 20
 _SWEEP_SECONDS = 0.1
+_SLOW_SECONDS = 0.05
 # A batch of so many gains little by becoming larger.
 _LARGE_BATCH = 32
 # Of a batch's replies, so many may still be missing when the next one goes. Commands that wait for most of the batch
 # before them share the way there, and an append, with each other; what is missing then is a slow partition's.
 _STRAGGLERS = 0.25
+# With more batches away than this, only time lets the next one go: each is a request, and a partition may be slow for
+# seconds.
+_AWAY_MAX = 16
 
 # A near shard's mailbox that was full is so until no more commands wait in it than this.
 _NEARLY_EMPTY = 32
@@ -86,7 +90,6 @@ class _Away(msgspec.Struct, eq=False):
     waiting: dict[int, "_Pending"]
     size: int
     deadline: float
-    since: float
     holds: bool = True
 
 
@@ -196,7 +199,7 @@ class Lane:
             self._resolve(away.waiting.pop(index), reply)
         if not away.waiting:
             self._came_back(batch_reply.number)
-        elif len(away.waiting) <= away.size * _STRAGGLERS:
+        elif len(away.waiting) <= away.size * _STRAGGLERS and len(self._away) <= _AWAY_MAX:
             self._pass_over(away)
 
     def give_up(self, number: int) -> None:
@@ -242,12 +245,16 @@ class Lane:
         commands: list[CommandEnvelope] = []
         waiting: dict[int, _Pending] = {}
         size = 0
+        now = time.monotonic()
         while self._queue and len(commands) < _BATCH_COMMANDS_MAX and size < _BATCH_BYTES_MAX:
             pending = self._queue.popleft()
             envelope, reply, _ = pending
             if reply.cancelled():
                 self._size -= 1
                 self._bytes -= envelope.size
+                continue
+            if envelope.deadline < now:
+                self._resolve(pending, Unavailable("expired"))
                 continue
             waiting[len(commands)] = pending
             commands.append(envelope)
@@ -256,8 +263,9 @@ class Lane:
             self._number += 1
             since = waiting[0][2]
             deadline = max(command.deadline for command in commands)
-            self._away[self._number] = _Away(waiting, len(commands), deadline, time.monotonic())
+            away = self._away[self._number] = _Away(waiting, len(commands), deadline)
             self._holding += 1
+            self._loop.call_later(_SLOW_SECONDS, self._pass_over, away)
             metrics.batch_commands.observe(len(commands))
             self._send(CommandBatch(self._number, commands, since))
         self._schedule_flush()
@@ -268,9 +276,6 @@ class Lane:
         now = time.monotonic()
         for number in [number for number, away in self._away.items() if away.deadline < now]:
             self.give_up(number)
-        for away in self._away.values():
-            if now - away.since > _SWEEP_SECONDS:
-                self._pass_over(away)
         while self._queue and self._queue[0][0].deadline < now:
             self._resolve(self._queue.popleft(), Unavailable("expired"))
         if self._size:

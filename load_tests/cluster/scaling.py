@@ -75,7 +75,7 @@ def measure(site: Site, plan: Plan) -> Section:
     finally:
         site.scale_write(1)
     tables = [_costs(offer, found[offer.name]) for offer in offers]
-    return Section("scale", plan.date, [*tables, _memory(memory)], [_target(n, each) for n, each in found.items()])
+    return Section("scale", plan.date, [*tables, _memory(memory)], [_target(found[offers[-1].name])])
 
 
 def _sample(site: Site, plan: Plan, targets: Path, rate: float) -> Sample:
@@ -98,10 +98,10 @@ def _idle_share(site: Site) -> float:
     return site.work().since(before).falcon / _IDLE_SECONDS
 
 
-def _target(name: str, samples: Mapping[int, Sequence[Sample]]) -> Target:
+def _target(samples: Mapping[int, Sequence[Sample]]) -> Target:
     one, most = min(samples), max(samples)
     growth = ratios([each.falcon for each in samples[most]], [each.falcon for each in samples[one]])
-    what = f"Falcon's CPU a message with {most} `falcon write`, of that with one; {name}"
+    what = f"Falcon's CPU a message with {most} `falcon write`, of that with one at the same load"
     return at_most(what, growth, GROWTH_BOUND, "×")
 
 

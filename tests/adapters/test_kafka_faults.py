@@ -784,3 +784,18 @@ def test_who_dies_is_missed_when_its_session_is_over(join: Callable[[], Member])
     bob.fall_silent()
     wait_until(lambda: ann.assigned == ALL)
     assert time.monotonic() - began < SESSION_SECONDS + 1
+
+
+def test_where_a_partition_ended_may_be_asked_while_the_reader_is_given_others(log: KafkaLog) -> None:
+    reader = Reader(log.cluster, log.cluster.journal)
+
+    async def ask_in_between() -> int:
+        await reader.records({0: 0}, 10, 0.01)
+        assert reader._consumer is not None
+        reader._consumer.assign([TopicPartition(log.cluster.journal, 1)])  # the first half of being given partition 1
+        try:
+            return reader.end_seen(0)
+        finally:
+            await reader.close()
+
+    assert log.loop.call(ask_in_between()) == 0

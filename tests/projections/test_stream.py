@@ -237,6 +237,15 @@ def test_behind_a_full_batch_the_next_one_is_not_waited_for(world: World) -> Non
     assert world.texts(0) == ["a", "b", "c"]
 
 
+def test_behind_a_full_batch_the_next_one_is_not_waited_for_though_nobody_knows_of_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post(0, "a", "b", "c")
+    monkeypatch.setattr(world.log, "behind", lambda cursor: 0)
+    world.stream(0, events=1, pace_seconds=0.1).stream.run(Ending())
+    assert world.texts(0) == ["a", "b", "c"]
+
+
 def test_with_a_backlog_the_next_batch_is_not_waited_for_though_the_last_was_not_full(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

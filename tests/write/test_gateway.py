@@ -99,6 +99,22 @@ async def test_the_next_batch_goes_once_most_of_the_last_is_back() -> None:
 
 
 @in_loop
+async def test_with_many_batches_away_only_time_lets_the_next_one_go() -> None:
+    shard = Shard()
+    while len(shard.batches) < 17:
+        for n in range(4):
+            shard.lane.ask(envelope(f"{n}"))
+        await turn()
+        shard.lane.replied(BatchReply(len(shard.batches), [(index, DONE) for index in range(3)]))
+    shard.lane.ask(envelope("next"))
+    await turn()
+    assert len(shard.batches) == 17
+    async with asyncio.timeout(5):
+        while len(shard.batches) < 18:
+            await asyncio.sleep(0.01)
+
+
+@in_loop
 async def test_a_large_batch_does_not_wait_for_another() -> None:
     shard = Shard(batches_away=2)
     shard.lane.ask(envelope("first"))
@@ -200,7 +216,7 @@ async def test_nobody_waits_past_the_deadline() -> None:
     shard = Shard()
     away, queued = shard.lane.ask(envelope(seconds=0.05)), None
     await turn()
-    queued = shard.lane.ask(envelope(seconds=0.05))
+    queued = shard.lane.ask(envelope(seconds=0.02))
     replies = await asyncio.wait_for(asyncio.gather(away, queued), 5)
     assert [reply.reason for reply in replies if isinstance(reply, Unavailable)] == ["outcome_unknown", "expired"]
 

@@ -97,7 +97,10 @@ class Reader:
         consumer = self._consumer
         if consumer is None or partition not in self._at:
             return 0
-        return consumer.highwater(at) or 0
+        try:
+            return consumer.highwater(at) or 0
+        except AssertionError:  # it has just been assigned other partitions, on its loop's thread
+            return 0
 
     async def close(self) -> None:
         consumer, self._consumer = self._consumer, None
