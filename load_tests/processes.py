@@ -78,7 +78,7 @@ def thread_seconds(pids: Iterable[int], name: str) -> float:
             continue
         if name in thread:
             ticks += sum(map(int, text.split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+    return ticks / _TICK
 
 
 def descendants(roots: Iterable[int], processes: Mapping[int, Proc]) -> set[int]:

@@ -249,11 +249,7 @@ class Lane:
         while self._queue and len(commands) < _BATCH_COMMANDS_MAX and size < _BATCH_BYTES_MAX:
             pending = self._queue.popleft()
             envelope, reply, _ = pending
-            if reply.cancelled():
-                self._size -= 1
-                self._bytes -= envelope.size
-                continue
-            if envelope.deadline < now:
+            if reply.cancelled() or envelope.deadline < now:
                 self._resolve(pending, Unavailable("expired"))
                 continue
             waiting[len(commands)] = pending

@@ -41,6 +41,12 @@ class Shard:
     def answer(self) -> None:
         self.lane.replied(answer(self.batches[-1]))
 
+    async def sent(self, batches: int) -> None:
+        """Wait until so many have come."""
+        async with asyncio.timeout(5):
+            while len(self.batches) < batches:
+                await asyncio.sleep(0.01)
+
 
 async def turn() -> None:
     """Let what is ready run."""
@@ -109,9 +115,7 @@ async def test_with_many_batches_away_only_time_lets_the_next_one_go() -> None:
     shard.lane.ask(envelope("next"))
     await turn()
     assert len(shard.batches) == 17
-    async with asyncio.timeout(5):
-        while len(shard.batches) < 18:
-            await asyncio.sleep(0.01)
+    await shard.sent(18)
 
 
 @in_loop
@@ -138,9 +142,7 @@ async def test_a_batch_that_is_away_for_long_does_not_hold_up_the_next() -> None
     shard.lane.ask(envelope("slow"))
     await turn()
     shard.lane.ask(envelope("next"))
-    async with asyncio.timeout(5):
-        while len(shard.batches) < 2:
-            await asyncio.sleep(0.01)
+    await shard.sent(2)
 
 
 @in_loop
