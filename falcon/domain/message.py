@@ -1,8 +1,13 @@
 """A chat message as it now stands: the shape that goes out to clients, is stored, and travels in events."""
 
+from typing import Final
+
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId, Seq
+
+NOBODY: Final[AccountId] = 0  # no account has this id
+UNKNOWN_TIME: Final = "1970-01-01T00:00:00.000Z"
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -17,3 +22,21 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     deleted: bool = False
     reply_to: Seq | None = None
     mentions: tuple[AccountId, ...] = ()
+
+
+class MissingMessage(Message, frozen=True, gc=False):
+    """Stands in the place of a message that the log gave a ``seq`` and the read tables cannot show.
+
+    It decodes as a Message that is deleted and that ``NOBODY`` wrote, so that a client which does not know ``missing``
+    shows a deleted message.
+    """
+
+    missing: bool = True
+
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def missing_message(room_id: RoomId, seq: Seq, posted_at: str = UNKNOWN_TIME) -> bytes:
+    """The JSON of a message that cannot be shown; ``posted_at`` where its event still tells the time."""
+    return _encode(MissingMessage(room_id, seq, NOBODY, "", posted_at, deleted=True))

@@ -1,0 +1,37 @@
+"""A message that the read tables cannot show keeps its place, and every client can read what stands there."""
+
+import msgspec
+
+from falcon.client.models import Message as ClientMessage
+from falcon.domain.message import NOBODY, UNKNOWN_TIME, Message, missing_message
+
+NOON = "2026-11-25T12:00:00.000Z"
+
+
+def test_a_missing_message_says_so_in_the_shape_of_a_message() -> None:
+    assert msgspec.json.decode(missing_message(64, 7)) == {
+        "room_id": 64,
+        "seq": 7,
+        "author_id": 0,
+        "text": "",
+        "posted_at": "1970-01-01T00:00:00.000Z",
+        "edited_at": None,
+        "deleted": True,
+        "reply_to": None,
+        "mentions": [],
+        "missing": True,
+    }
+
+
+def test_a_missing_message_reads_as_a_deleted_one_where_nobody_knows_of_missing_ones() -> None:
+    shown = msgspec.json.decode(missing_message(64, 7), type=Message)
+    assert shown == Message(64, 7, NOBODY, "", UNKNOWN_TIME, deleted=True)
+    assert msgspec.json.decode(missing_message(64, 7), type=ClientMessage).deleted
+
+
+def test_a_missing_message_tells_its_time_where_that_is_known() -> None:
+    assert msgspec.json.decode(missing_message(64, 7, NOON), type=Message).posted_at == NOON
+
+
+def test_a_message_that_is_there_says_nothing_of_missing() -> None:
+    assert b"missing" not in msgspec.json.encode(Message(64, 7, 65, "Tea?", NOON))
