@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 from starlette.requests import HTTPConnection
 
@@ -23,7 +24,7 @@ from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from tests.http.commands import COMMANDS, Scene
-from tests.support.http import Falcon, Person, Room, problem, texts
+from tests.support.http import Falcon, Json, Person, Room, problem, texts
 
 UNKNOWN_ACCOUNT = 999_999
 
@@ -153,6 +154,27 @@ def test_one_who_was_just_removed_does_not_say_that_he_types(anna: Person, ben: 
     problem(ben.post(f"{room}/typing"), 403, "read_only")
     anna.delete(f"{room}/members/{ben.account_id}")
     problem(ben.post(f"{room}/typing"), 404, "room_not_found")
+
+
+def imports(admin: Person, *lines: Json) -> httpx.Response:
+    content = b"\n".join(msgspec.json.encode(line) for line in lines)
+    return admin.post("/v1/import", content=content, headers={"Content-Type": "application/x-ndjson"}, wait="10")
+
+
+def test_an_import_finds_the_accounts_and_rooms_that_were_just_made(falcon: Falcon, behind: Tables) -> None:
+    admin, dora = falcon.admin, falcon.account("Dora")
+    time = "2026-11-25T09:30:00.123Z"
+    member = {"account_id": dora.account_id, "role": "admin"}
+    line = {"type": "room", "source": "elsewhere", "ref": "1", "kind": "group", "name": "Tea", "description": ""}
+    made = imports(admin, {**line, "created_at": time, "members": [member]})
+    assert made.status_code == 200, made.text
+    room = Room(falcon, made.json()["rooms"]["1"])
+    message = {"type": "message", "room_id": room.room_id, "posted_at": time, "text": "Hi"}
+    for seq in (2, 4):
+        assert dora.says(room, "Go on") == seq - 1
+        emil = falcon.account("Emil")
+        imported = imports(admin, {**message, "seq": seq, "author_id": emil.account_id})
+        assert imported.status_code == 200, imported.text
 
 
 def test_the_tokens_of_an_account_that_was_just_made_are_listed(falcon: Falcon, behind: Tables) -> None:
