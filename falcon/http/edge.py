@@ -24,6 +24,7 @@ from falcon.http.wire import Headers, decode_body, read_body
 from falcon.read.models import Access, AccountRow
 from falcon.read.pages import Pages
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.streams.tail import Tail
 from falcon.telemetry import metrics, tracing
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
@@ -121,6 +122,7 @@ class Edge:
         self.secret = secret
         self.bounds = bounds
         self.streams: Streams
+        self.tail: Tail  # to read the log with, beside the streams
         self.nudge: Callable[[], None] = _nothing_to_nudge
         self._callers: dict[bytes, _Caller] = {}
         self._store_away = False

@@ -14,7 +14,7 @@ import msgspec
 from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, ImportMessages, ImportRoom, Invitation
 from falcon.domain.ids import RoomId
-from falcon.domain.message import Message
+from falcon.domain.message import NOBODY, Message
 from falcon.domain.times import parse_rfc3339, rfc3339
 from falcon.http.accounts import require_admin
 from falcon.http.edge import Call, Edge, Told
@@ -77,6 +77,8 @@ def _parse(lines: Sequence[bytes], edge: Edge) -> list[ImportLine]:
             check_text(line.text, edge.bounds.text_max, f"line {number}: text")
             if not line.deleted and not line.text:
                 raise invalid(f"line {number}: text", "must be at least 1 byte")
+            if not line.deleted and line.author_id == NOBODY:
+                raise invalid(f"line {number}: author_id", "must be at least 1")
         parsed.append(line)
     return parsed
 
@@ -132,7 +134,8 @@ class _Check:
         if line.seq > last_seq + 1:
             raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
         self._last_seqs[line.room_id] = max(last_seq, line.seq)
-        await self._account(line.author_id, f"{at}author_id")
+        if line.author_id != NOBODY:
+            await self._account(line.author_id, f"{at}author_id")
         for account_id in line.mentions:
             await self._account(account_id, f"{at}mentions")
         if line.reply_to is not None and line.reply_to >= line.seq:
