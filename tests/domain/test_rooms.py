@@ -14,7 +14,6 @@ from tests.support.builders import (
     a_conversation,
     a_direct_room,
     a_group,
-    gone,
     invited,
 )
 from tests.support.given import given
@@ -67,13 +66,13 @@ def test_a_room_is_not_made_with_an_account_that_is_not_there() -> None:
 
 def test_an_admin_renames_the_room_and_its_description_stays() -> None:
     given(a_group(description="All about it"), a_conversation(3)).when(ChangeRoom(ANN, ROOM, name="Coffee")).then(
-        RoomChanged(ROOM, "Coffee", "All about it", ANN)
+        RoomChanged(ROOM, "Coffee", "All about it", ANN, NOW_TEXT, last_seq=3)
     ).answered(RoomAnswer(ROOM, "group", "Coffee", "All about it", "admin", 3, NOW_TEXT))
 
 
 def test_an_admin_clears_the_description() -> None:
     given(a_group(description="All about it")).when(ChangeRoom(ANN, ROOM, description="")).then(
-        RoomChanged(ROOM, "Tea", "", ANN)
+        RoomChanged(ROOM, "Tea", "", ANN, NOW_TEXT, last_seq=0)
     )
 
 
@@ -101,7 +100,10 @@ def test_a_direct_room_has_no_name_to_change() -> None:
 
 
 def test_an_admin_deletes_the_room_for_everybody_in_it() -> None:
-    given(a_group(members=[BOB])).when(DeleteRoom(ANN, ROOM)).answered(Done()).then(gone(ANN, BOB))
+    room = given(a_group(members=[BOB], description="All about it"), a_conversation(3))
+    room.when(DeleteRoom(ANN, ROOM)).answered(Done()).then(
+        RoomDeleted(ROOM, ANN, (ANN, BOB), ("admin", "member"), "Tea", "All about it", NOW_TEXT, last_seq=3)
+    )
 
 
 def test_a_deletion_names_each_member_once() -> None:
