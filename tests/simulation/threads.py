@@ -14,6 +14,7 @@ import itertools
 import os
 import queue
 import random
+import sys
 import threading
 import time
 from asyncio import events
@@ -33,6 +34,8 @@ T = TypeVar("T")
 _BEGINNING: Final = 1_767_225_600.0
 _STEP_SECONDS: Final = 20e-6  # at most, that a thread takes from one place where it may be interrupted to the next
 _REAL_GET_IDENT: Final = threading.get_ident
+_WALL: Final = time.time
+_MONOTONIC: Final = time.monotonic
 _IDENTS: Final = 1_000_000
 
 
@@ -407,6 +410,18 @@ class _Policy(asyncio.DefaultEventLoopPolicy):
         self._loops[self._simulation.current] = loop
 
 
+def _bound_to_clocks() -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Falcon's functions that have a clock for a default, which they took when they were defined."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("falcon."):
+            for each in list(vars(module).values()):
+                functions = vars(each).values() if isinstance(each, type) else [each]
+                for function in functions:
+                    defaults = getattr(function, "__defaults__", None)
+                    if defaults and any(default is _WALL or default is _MONOTONIC for default in defaults):
+                        yield function, defaults
+
+
 @contextmanager
 def _patched(simulation: Simulation) -> Iterator[None]:
     chance = random.Random(simulation.random.random())
@@ -448,6 +463,11 @@ def _patched(simulation: Simulation) -> Iterator[None]:
         (os, "urandom", chance.randbytes),
         (random, "_urandom", chance.randbytes),
         (uvloop, "new_event_loop", lambda: Loop(simulation)),
+    ]
+    clocks = {_WALL: simulation.wall, _MONOTONIC: now}
+    changed += [
+        (function, "__defaults__", tuple(clocks.get(each, each) if callable(each) else each for each in defaults))
+        for function, defaults in _bound_to_clocks()
     ]
     policy, state = asyncio.get_event_loop_policy(), random.getstate()
     collects = gc.isenabled()

@@ -65,7 +65,7 @@ class _Topic:
 class Brokers:
     """All of a cluster's servers, on one event loop: its time is theirs, and whatever is not told otherwise runs there.
 
-    ``wall``: seconds since 1970. ``session_seconds``: a node may be silent so long before others lead where it led.
+    ``session_seconds``: a node may be silent so long before others lead where it led.
     ``replication_max``: seconds that a follower may take to fetch what is new.
     """
 
@@ -75,7 +75,6 @@ class Brokers:
         *,
         nodes: int = 3,
         seed: int = 0,
-        wall: Callable[[], float] = time.time,
         session_seconds: float = 6.0,
         replication_max: float = 0.0,
         group_delay_seconds: float = 0.0,
@@ -83,7 +82,6 @@ class Brokers:
         self.loop = loop
         self.random = random.Random(seed)
         self.network = Network(loop, self.random)
-        self._wall = wall
         self._session_seconds = session_seconds
         self._replication_max = replication_max
         self._group_delay_seconds = group_delay_seconds
@@ -353,13 +351,20 @@ class Brokers:
         self.loop.call_later(self._catch_up_seconds(), self._catch_up, node)
 
     def _catch_up(self, node: _Node) -> None:
-        """What it missed; from then on it is in sync."""
+        """What it missed; from then on it is in sync. Where there is no leader to fetch it from, that is waited for."""
+        waits = False
         for partition in self._partitions():
-            if node.works and node.number in partition.replicas and partition.leader >= 0:
-                if partition.leader != node.number:
-                    partition.fetched_by(node.number)
-                partition.in_sync.add(node.number)
-                partition.wake()
+            if not node.works or node.number not in partition.replicas:
+                continue
+            if partition.leader < 0 or not self._nodes[partition.leader].works:
+                waits = True
+                continue
+            if partition.leader != node.number:
+                partition.fetched_by(node.number)
+            partition.in_sync.add(node.number)
+            partition.wake()
+        if waits:
+            self.loop.call_later(_CATCH_UP_SECONDS, self._catch_up, node)
 
     def _catch_up_seconds(self) -> float:
         return self.random.uniform(0, _CATCH_UP_SECONDS) if self._replication_max else 0.0
@@ -374,7 +379,7 @@ class Brokers:
 
     @property
     def _now(self) -> int:
-        return round(self._wall() * 1000)
+        return round(time.time() * 1000)
 
     def _led(self, node: int, at: TopicPartition) -> Partition:
         """Raises NotLeaderForPartitionError, UnknownTopicOrPartitionError."""

@@ -1,7 +1,5 @@
 """In the place of KafkaCluster: the same names and settings, with clients of simulated brokers."""
 
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -18,15 +16,14 @@ _ADMIN_SECONDS: Final = 10.0
 
 
 class SimulatedCluster(KafkaCluster, frozen=True, kw_only=True):
-    """``servers``: the brokers. ``client``: the process that speaks to them; its own clock is ``wall``."""
+    """``servers``: the brokers. ``client``: the process that speaks to them."""
 
     servers: Any
     client: str = "client"
-    wall: Callable[[], float] = time.time
     sticky: dict[str, type] = msgspec.field(default_factory=dict)
 
     def producer(self) -> SimulatedProducer:
-        return SimulatedProducer(self._client(), self.wall)
+        return SimulatedProducer(self._client())
 
     def consumer(self, **settings: Any) -> SimulatedConsumer:
         """aiokafka keeps what a sticky assignor remembers in its class, and so one of it for each process."""

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Final
 
@@ -21,15 +20,14 @@ _EXPIRED_SECONDS: Final = 5.0
 class Batch:
     """What ``create_batch`` gives."""
 
-    def __init__(self, wall: Callable[[], float], bytes_max: int = MESSAGE_BYTES_MAX) -> None:
+    def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self.entries: list[Entry] = []
-        self._wall = wall
         self._bytes_max = bytes_max
         self._closed = False
 
     def append(self, *, key: bytes | None, value: bytes | None, timestamp: int | None) -> Entry | None:
         """None where it does not fit in; the first one always does."""
-        entry = Entry(key, value, round(self._wall() * 1000) if timestamp is None else timestamp)
+        entry = Entry(key, value, round(time.time() * 1000) if timestamp is None else timestamp)
         if self._closed or (self.entries and size_of([*self.entries, entry]) > self._bytes_max):
             self._closed = True
             return None
@@ -51,9 +49,8 @@ class _Pending:
 class SimulatedProducer:
     """``_sender`` and ``_message_accumulator`` are there for who ends a producer that would never end by itself."""
 
-    def __init__(self, client: Client, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
-        self._wall = wall
         self._id = 0
         self._sequences: dict[TopicPartition, int] = {}
         self._some = asyncio.Event()
@@ -82,7 +79,7 @@ class SimulatedProducer:
         await asyncio.wait([sender])
 
     def create_batch(self) -> Batch:
-        return Batch(self._wall)
+        return Batch()
 
     async def send_batch(self, batch: Batch, topic: str, *, partition: int) -> "asyncio.Future[RecordMetadata]":
         """Raises ProducerClosed, UnknownTopicOrPartitionError, KafkaConnectionError."""
