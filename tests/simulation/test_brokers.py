@@ -176,12 +176,14 @@ COMPACTED: Final = {
 
 
 async def compacted(cluster: KafkaCluster) -> list[tuple[int, bytes, bytes | None]]:
-    found: list[tuple[int, bytes, bytes | None]] = []
     reader = Reader(cluster, TOPIC)
-    end = (await reader.ends([0]))[0]
-    await reader.close()
-    await read_compacted(cluster, TOPIC, {0: end - 1}, lambda *each: found.append(each))
-    return found
+    try:
+        end = (await reader.ends([0]))[0]
+        return [
+            (0, record.key, record.value) async for records in read_compacted(reader, 0, end - 1) for record in records
+        ]
+    finally:
+        await reader.close()
 
 
 def test_of_a_key_the_newest_is_left_once_its_segment_is_closed_and_old_enough() -> None:

@@ -12,6 +12,7 @@ from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.wire import KafkaWire
 from falcon.streams.signals import Wire
+from falcon.write.clock import SystemClock
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, JournalContract
 from tests.contracts.tail import TailContract, TailedLog
@@ -41,6 +42,7 @@ class SimulatedLog(KafkaLog):
         self.cluster = SimulatedCluster(("simulated:1",), PARTITIONS, f"test{next(_prefixes)}.", servers=brokers)
         self.folder = folder
         self.loop = LoopThread()
+        self.clock = SystemClock()
         self._open = []
         self.loop.call(topics.prepare(self.cluster, 3))
 
