@@ -24,6 +24,7 @@ from falcon.http.wire import Answer, check_text, from_validation, json_value, re
 
 _line: Final = msgspec.json.Decoder(ImportLine)
 _encode: Final = msgspec.json.Encoder().encode
+_pack: Final = msgspec.msgpack.Encoder().encode
 _LINES_MAX: Final = 2_000
 _CHUNK_MESSAGES: Final = 250  # of one room in one command, so that an append stays small
 _CHUNK_BYTES: Final = 200_000
@@ -216,10 +217,11 @@ class _Import:
 
     async def _tell(self, command: Command) -> Told:
         """A full mailbox is waited for, within bounds: an import is in no hurry."""
+        size = len(_pack(command))  # one request makes many commands
         while True:
             try:
                 async with self._free:
-                    told = await self._edge.tell(self._call, command)
+                    told = await self._edge.tell(self._call, command, size)
             except Problem as problem:
                 if problem.code != "overloaded" or time.monotonic() > self._until:
                     raise

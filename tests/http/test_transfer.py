@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from falcon.domain.commands import ImportMessages
+from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene
 from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts
 
@@ -330,6 +332,24 @@ def test_two_imports_of_the_same_at_once_make_one(falcon: Falcon, anna: Person, 
     assert sum(answer["skipped"] for answer in answers) == 600
     assert len({json.dumps(answer["accounts"]) for answer in answers}) == 1
     assert seqs(anna.reads(there, after=0, limit=200)) == list(range(1, 201))
+
+
+def test_a_command_of_an_import_weighs_what_it_brings(
+    anna: Person, there: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a batch of imports would be larger than an owner takes, and everybody's commands in it would be lost."""
+    edge, sizes = anna.falcon.edge, list[tuple[int, int]]()
+    ask = edge.gateway.ask
+
+    def weigh(envelope: CommandEnvelope) -> Any:
+        if isinstance(envelope.command, ImportMessages):
+            sizes.append((envelope.size, sum(len(message.text) for message in envelope.command.messages)))
+        return ask(envelope)
+
+    monkeypatch.setattr(edge.gateway, "ask", weigh)
+    imported(anna.falcon, *(message_line(there, seq, anna, text="x" * 10_000) for seq in range(1, 61)))
+    assert [text for _, text in sizes] == [200_000] * 3
+    assert all(text <= size < text * 1.1 for size, text in sizes)
 
 
 # --- what is imported -------------------------------------------------------------------------------------------------
