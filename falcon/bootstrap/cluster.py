@@ -108,6 +108,7 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     cluster = kafka_cluster(settings)
     loop = LoopThread()
     producer = Producer(cluster)
+    clock = SystemClock()
     copy = ColdFile(settings.data_dir / f"cold-{index}.db", pack, unpack)
     snapshots = KafkaSnapshots(cluster, producer, copy)
     member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake)
@@ -115,10 +116,10 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     limits = shard_limits(settings, settings.refusal_age_seconds)
     shard = Shard(
         GroupOwnership(cluster, loop, producer, member, f"{host}:{settings.internal_port}/{index}"),
-        KafkaJournal(cluster, loop, producer, snapshots, wake),
+        KafkaJournal(cluster, loop, producer, snapshots, clock, wake),
         KafkaSource(cluster, loop),
         snapshots,
-        SystemClock(),
+        clock,
         limits,
         owner=f"{host}:{settings.internal_port}/{index}, process {os.getpid()}",
         recovery_source=KafkaSource(cluster, loop),

@@ -229,8 +229,8 @@ def move_read(room: Room, command: MoveRead, at: Millis) -> Decision:
         return Invalid("seq", f"must be at most {room.last_seq}, the room's newest message")
     if command.seq == reader.read_seq or (command.seq < reader.read_seq and not command.force):
         return Decided((), _read_answer(room, reader.read_seq, command))
-    event = ReadMoved(room.room_id, command.by, command.seq)
-    return Decided((event,), _read_answer(room, command.seq, command))
+    answer = _read_answer(room, command.seq, command)
+    return Decided((ReadMoved(room.room_id, command.by, command.seq, answer.unread, answer.mentions),), answer)
 
 
 def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
@@ -241,13 +241,24 @@ def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
     answer = msgspec.structs.replace(_room_answer(room, command.by), name=name, description=description)
     if (name, description) == (room.name, room.description):
         return Decided((), answer)
-    return Decided((RoomChanged(room.room_id, name, description, command.by),), answer)
+    changed = RoomChanged(room.room_id, name, description, command.by, room.created_at, room.last_seq)
+    return Decided((changed,), answer)
 
 
 def delete_room(room: Room, command: DeleteRoom, at: Millis) -> Decision:
     if (refusal := _refuse_unless_admin(room, command.by, "delete the room")) is not None:
         return refusal
-    return Decided((RoomDeleted(room.room_id, command.by, tuple(room.members)),), Done())
+    deleted = RoomDeleted(
+        room.room_id,
+        command.by,
+        tuple(room.members),
+        tuple(member.role for member in room.members.values()),
+        room.name,
+        room.description,
+        room.created_at,
+        room.last_seq,
+    )
+    return Decided((deleted,), Done())
 
 
 def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
@@ -266,7 +277,8 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
         return Decided((), answer)
     if _is_last_admin(room, member):
         return LastAdmin(room.room_id)
-    return Decided((MemberChanged(room.room_id, command.account_id, command.role, command.by),), answer)
+    changed = MemberChanged(room.room_id, command.account_id, command.role, command.by, member.role)
+    return Decided((changed,), answer)
 
 
 def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:

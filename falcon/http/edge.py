@@ -27,6 +27,7 @@ from falcon.journal.ports import ConfirmedPositions
 from falcon.read.models import Access, AccountRow
 from falcon.read.pages import Pages
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.streams.tail import Tail
 from falcon.telemetry import metrics, tracing
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
@@ -41,6 +42,7 @@ _TOKEN_USABLE_SECONDS: Final = 600.0
 _TOKEN_CACHE_MAX: Final = 50_000
 _AUTHORIZATION_MAX: Final = 200
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
+_ENVELOPE_BYTES: Final = 200  # around a command, about
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 P = ParamSpec("P")
@@ -137,6 +139,7 @@ class Edge:
         self.secret = secret
         self.bounds = bounds
         self.streams: Streams
+        self.tail: Tail  # to read the log with, beside the streams
         self.nudge: Callable[[], None] = _nothing_to_nudge
         self._callers: dict[bytes, _Caller] = {}
         self._store_away = False
@@ -300,16 +303,19 @@ class Edge:
         text = b"%s %s\n%s" % (scope["method"].encode(), scope["path"].encode(), call.body)
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
 
-    async def tell(self, call: Call, command: Command) -> Told:
-        """Have the command decided. Raises Problem for a refusal, and 503 where it cannot be decided in time."""
-        accepted = await self._ask(call, command)
+    async def tell(self, call: Call, command: Command, size: int | None = None) -> Told:
+        """Have the command decided. Raises Problem for a refusal, and 503 where it cannot be decided in time.
+
+        ``size``: the command's in bytes, where the request's body does not tell.
+        """
+        accepted = await self._ask(call, command, len(call.body) if size is None else size)
         partition, offset = accepted.partition, max(accepted.offset, 0)
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if accepted.replayed else (position,)
         return Told(accepted.answer, partition, offset, headers)
 
-    async def _ask(self, call: Call, command: Command) -> Accepted:
-        envelope = self._envelope(call, command)
+    async def _ask(self, call: Call, command: Command, size: int) -> Accepted:
+        envelope = self._envelope(call, command, size)
         figures = self._figures.get(type(command))
         if figures is None:
             figures = self._figures[type(command)] = _Figures(type(command).__name__)
@@ -331,7 +337,7 @@ class Edge:
         metrics.commands.labels(figures.name, reply.reason).inc()
         raise from_unavailable(reply)
 
-    def _envelope(self, call: Call, command: Command) -> CommandEnvelope:
+    def _envelope(self, call: Call, command: Command, size: int) -> CommandEnvelope:
         key = self.key(call)
         account_id = call.account.account_id
         fingerprint = 0
@@ -346,7 +352,7 @@ class Edge:
             now + self.bounds.command_seconds,
             key,
             fingerprint,
-            len(call.body) + 200,
+            size + _ENVELOPE_BYTES,
             tracing.traceparent(),
         )
 

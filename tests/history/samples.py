@@ -93,11 +93,16 @@ SAMPLES: Final[dict[str, Envelope]] = {
         KEYED,
         answers.RoomAnswer(ROOM, "group", "Coffee", "", "admin", 42, AT_TEXT),
     ),
+    "room-changed.v1.with-the-room": _record(RoomChanged(ROOM, "Coffee", "", ANN, AT_TEXT, 42)),
     "room-deleted.v1": _record(RoomDeleted(ROOM, ANN, (ANN, BOB)), KEYED, answers.Done()),
+    "room-deleted.v1.with-the-room": _record(
+        RoomDeleted(ROOM, ANN, (ANN, BOB), ("admin", "readonly"), "Tea", "All about it", AT_TEXT, 42)
+    ),
     "member-joined.v1": _record(
         MemberJoined(ROOM, BOB, "readonly", 42, ANN), KEYED, answers.MemberAnswer(BOB, "readonly", 42)
     ),
     "member-changed.v1": _record(MemberChanged(ROOM, BOB, "admin", ANN)),
+    "member-changed.v1.with-the-role-before": _record(MemberChanged(ROOM, BOB, "admin", ANN, "readonly")),
     "member-left.v1": _record(MemberLeft(ROOM, BOB, ANN), KEYED, answers.Done()),
     "member-left.v1.with-a-role": _record(MemberLeft(ROOM, BOB, ANN, "member"), KEYED, answers.Done()),
     "message-posted.v1": _record(MessagePosted(MESSAGE, 42), KEYED),
@@ -108,6 +113,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "message-edited.v1": _record(MessageEdited(EDITED, 5, (BOB,)), KEYED),
     "message-deleted.v1": _record(MessageDeleted(DELETED, 6, (ANN,)), KEYED, answers.Done()),
     "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41), KEYED, answers.ReadAnswer(ROOM, 41, 3, 2)),
+    "read-moved.v1.with-what-is-left": _record(ReadMoved(ROOM, BOB, 41, 3, 2)),
     "account-created.v1": _record(
         AccountCreated(ANN, "Ann", True, AT_TEXT), KEYED, answers.AccountAnswer(ANN, "Ann", SEALED)
     ),
