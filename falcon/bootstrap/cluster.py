@@ -1,8 +1,6 @@
 """Falcon on a cluster: the log on Kafka, the read tables in HBase, and a process a role."""
 
 import asyncio
-import base64
-import hmac
 import logging
 import os
 import shlex
@@ -45,6 +43,7 @@ from falcon.bootstrap import (
     start_streams,
 )
 from falcon.http.edge import Edge
+from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
@@ -58,6 +57,7 @@ from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
+from falcon.write.positions import OwnersPositions
 from falcon.write.recovery import Background
 from falcon.write.shard import Shard
 
@@ -199,7 +199,8 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         )
         stack.callback(store.close)
         secret = _read(settings.secret_file).encode()
-        edge = Edge(gateway, store, settings.partitions, instance, secret, edge_limits(settings))
+        positions = OwnersPositions(gateway)
+        edge = Edge(gateway, store, positions, settings.partitions, instance, secret, edge_limits(settings))
         streams = start_streams(settings, edge, KafkaTail(cluster), KafkaWire(cluster))
         stack.push_async_callback(streams.stop)
         yield edge
@@ -209,10 +210,18 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
     """The first two accounts. They and their tokens follow from the secret, so that everybody finds the same ones."""
     secret = _read(settings.secret_file).encode()
     admin_id, admin_token = await create_account(
-        edge, "Admin", is_admin=True, secret=_derived(secret, "admin"), reference="falcon:first-admin"
+        edge,
+        "Admin",
+        is_admin=True,
+        secret=derived_secret(secret, "first admin's token"),
+        reference="falcon:first-admin",
     )
     account_id, token = await create_account(
-        edge, "First account", is_admin=False, secret=_derived(secret, "account"), reference="falcon:first-account"
+        edge,
+        "First account",
+        is_admin=False,
+        secret=derived_secret(secret, "first account's token"),
+        reference="falcon:first-account",
     )
     return Credentials(account_id, token, admin_id, admin_token)
 
@@ -221,11 +230,6 @@ async def first_credentials(settings: Settings) -> Credentials:
     """``credentials`` for whoever has no edge. Raises as the checks of topics and tables do, and RuntimeError."""
     async with serving(settings) as edge:
         return await credentials(settings, edge)
-
-
-def _derived(secret: bytes, name: str) -> str:
-    digest = hmac.digest(secret, f"first {name}'s token".encode(), "sha256")
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _read(path: Path) -> str:

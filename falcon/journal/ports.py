@@ -157,3 +157,13 @@ class SnapshotStore(Protocol):
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
         """The answers of every checkpoint whose newest is not older than ``since``, oldest first."""
+
+
+class ConfirmedPositions(Protocol):
+    """How far the log is known to have been acknowledged."""
+
+    async def confirmed(self, partition: Partition) -> int:
+        """An offset; everything that was acknowledged in the partition before the call stands there or below.
+
+        -1 for an empty log. Raises JournalUnavailable where nobody can say so for now.
+        """
