@@ -1,0 +1,119 @@
+"""What the connections of a server may take: the size of a request, the time for each part of it, and their number."""
+
+import asyncio
+import logging
+import resource
+import socket
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.http")
+
+# Of a process, for health checks, files, the database and connections to its peers.
+_DESCRIPTORS_KEPT: Final = 128
+_BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
+_LOG_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes. A head is the request line and the fields; a body has ``body_seconds`` and one more for each
+    ``body_bytes_a_second`` that have come."""
+
+    head_bytes: int = 32 << 10
+    target_bytes: int = 8 << 10
+    fields: int = 100
+    idle_seconds: float = 10.0
+    head_seconds: float = 10.0
+    body_seconds: float = 20.0
+    body_bytes_a_second: int = 64 << 10
+    stalled_seconds: float = 20.0
+    linger_seconds: float = 2.0
+    sweep_seconds: float = 1.0
+
+
+def descriptors_for_connections() -> int:
+    """Connections for which this process has descriptors, besides those that it needs itself."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(limit - _DESCRIPTORS_KEPT, limit // 2)
+
+
+class _Waiting(NamedTuple):
+    """``size``: bytes that wait for the client. ``acknowledged``: bytes that it has taken so far."""
+
+    size: int
+    acknowledged: bytes
+    since: float
+
+
+class Sweep:
+    """Looks at every connection of one server once a second. A timer for each request would cost more.
+
+    It cuts a client that takes nothing of what waits for it. All other times depend on what a connection is in the
+    midst of, so it checks them itself: uvicorn's WebSockets have pings instead.
+    """
+
+    def __init__(self, server: str, limits: Limits | None = None, connections_max: int | None = None) -> None:
+        self.limits = limits or Limits()
+        self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
+        self._connections: Collection[Any] = ()
+        self._waiting: dict[Any, _Waiting] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._logged_at = -_LOG_SECONDS
+        metrics.connections.labels(server).set_function(lambda: len(self._connections))
+        metrics.connections_max.labels(server).set(self.connections_max)
+        metrics.connections_cut.begin(*((reason,) for reason in metrics.CUTS))
+
+    def admits(self, connections: Collection[Any], loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is room for the newest of the connections."""
+        self._connections = connections
+        if self._loop is None:
+            self._loop = loop
+            loop.call_later(self.limits.sweep_seconds, self._run)
+        if len(connections) <= self.connections_max:
+            return True
+        if loop.time() - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = loop.time()
+            log.warning("all %d connections are taken; more are refused", self.connections_max)
+        return False
+
+    def _run(self) -> None:
+        assert self._loop is not None
+        now = self._loop.time()
+        waiting: dict[Any, _Waiting] = {}
+        for connection in list(self._connections):
+            size = connection.transport.get_write_buffer_size()
+            if size:
+                waiting[connection] = self._waits(connection, size, now)
+            check_time = getattr(connection, "check_time", None)
+            if check_time is not None:
+                check_time(now)
+        for connection, waits in waiting.items():
+            if now - waits.since > self.limits.stalled_seconds:
+                metrics.connections_cut.labels("stalled").inc()
+                connection.transport.abort()
+        self._waiting = waiting
+        if self._connections:
+            self._loop.call_later(self.limits.sweep_seconds, self._run)
+        else:
+            self._loop = None
+
+    def _waits(self, connection: Any, size: int, now: float) -> _Waiting:
+        """More may be written while the client takes some, so the size alone does not tell."""
+        acknowledged = _acknowledged(connection.transport)
+        before = self._waiting.get(connection)
+        if before is None or size < before.size or acknowledged != before.acknowledged:
+            return _Waiting(size, acknowledged, now)
+        return before._replace(size=size)
+
+
+def _acknowledged(transport: asyncio.Transport) -> bytes:
+    """Bytes that the other end has acknowledged; nothing where the kernel does not count them."""
+    try:
+        info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    except OSError:
+        return b""
+    return info[_BYTES_ACKED]
