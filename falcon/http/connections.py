@@ -4,6 +4,7 @@ import asyncio
 import logging
 import resource
 import socket
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -38,6 +39,8 @@ class Limits:
 def descriptors_for_connections() -> int:
     """Connections for which this process has descriptors, besides those that it needs itself."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
     return max(limit - _DESCRIPTORS_KEPT, limit // 2)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import resource
+import sys
 import time
 
 import pytest
@@ -398,7 +399,7 @@ def test_streams_count_among_connections() -> None:
 
 
 def test_a_process_keeps_descriptors_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit, left in ((65_536, 65_408), (300, 172), (100, 50)):
+    for limit, left in ((65_536, 65_408), (300, 172), (100, 50), (resource.RLIM_INFINITY, sys.maxsize)):
         monkeypatch.setattr(resource, "getrlimit", lambda kind, limit=limit: (limit, limit))
         assert descriptors_for_connections() == left
 
