@@ -17,6 +17,8 @@ log = logging.getLogger("falcon.http")
 _DESCRIPTORS_KEPT: Final = 128
 _BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
 _LOG_SECONDS: Final = 60.0
+_AT_ONCE: Final = 500
+_PAUSE_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ class Sweep:
         self.limits = limits or Limits()
         self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
         self._connections: Collection[Any] = ()
+        self._round: list[Any] = []  # those that have yet to be looked at
         self._waiting: dict[Any, _Waiting] = {}
+        self._waited: dict[Any, _Waiting] = {}  # of the round before
         self._loop: asyncio.AbstractEventLoop | None = None
         self._logged_at = -_LOG_SECONDS
         metrics.connections.labels(server).set_function(lambda: len(self._connections))
@@ -75,7 +79,7 @@ class Sweep:
         self._connections = connections
         if self._loop is None:
             self._loop = loop
-            loop.call_later(self.limits.sweep_seconds, self._run)
+            loop.call_later(self.limits.sweep_seconds, self._begin_round)
         if len(connections) <= self.connections_max:
             return True
         if loop.time() - self._logged_at >= _LOG_SECONDS:
@@ -83,31 +87,44 @@ class Sweep:
             log.warning("all %d connections are taken; more are refused", self.connections_max)
         return False
 
-    def _run(self) -> None:
+    def _begin_round(self) -> None:
+        assert self._loop is not None
+        if not self._connections:
+            self._loop = None
+            return
+        self._round = list(self._connections)
+        self._waiting, self._waited = {}, self._waiting
+        self._look_at_some()
+
+    def _look_at_some(self) -> None:
+        """So many at once that nobody has to wait for it."""
         assert self._loop is not None
         now = self._loop.time()
-        waiting: dict[Any, _Waiting] = {}
-        for connection in list(self._connections):
-            size = connection.transport.get_write_buffer_size()
-            if size:
-                waiting[connection] = self._waits(connection, size, now)
-            check_time = getattr(connection, "check_time", None)
-            if check_time is not None:
-                check_time(now)
-        for connection, waits in waiting.items():
+        for connection in self._round[-_AT_ONCE:]:
+            if connection in self._connections:
+                self._look_at(connection, now)
+        del self._round[-_AT_ONCE:]
+        if self._round:
+            self._loop.call_later(_PAUSE_SECONDS, self._look_at_some)
+        else:
+            self._loop.call_later(self.limits.sweep_seconds, self._begin_round)
+
+    def _look_at(self, connection: Any, now: float) -> None:
+        size = connection.transport.get_write_buffer_size()
+        if size:
+            waits = self._waiting[connection] = self._waits(connection, size, now)
             if now - waits.since > self.limits.stalled_seconds:
                 metrics.connections_cut.labels("stalled").inc()
                 connection.transport.abort()
-        self._waiting = waiting
-        if self._connections:
-            self._loop.call_later(self.limits.sweep_seconds, self._run)
-        else:
-            self._loop = None
+                return
+        check_time = getattr(connection, "check_time", None)
+        if check_time is not None:
+            check_time(now)
 
     def _waits(self, connection: Any, size: int, now: float) -> _Waiting:
         """More may be written while the client takes some, so the size alone does not tell."""
         acknowledged = _acknowledged(connection.transport)
-        before = self._waiting.get(connection)
+        before = self._waited.get(connection)
         if before is None or size < before.size or acknowledged != before.acknowledged:
             return _Waiting(size, acknowledged, now)
         return before._replace(size=size)

@@ -266,12 +266,14 @@ class Protocol(HttpToolsProtocol):
 
     def check_time(self, now: float) -> None:
         """Called about once a second."""
+        if self._reading == _NOTHING and not self._is_answered():
+            return
         limits = self._limits
         seconds = now - self._since
         if self.transport.is_closing():
             return
         if self._reading == _NOTHING:
-            if seconds > limits.idle_seconds and self._is_answered():
+            if seconds > limits.idle_seconds:
                 self.transport.close()
         elif self._reading == _LEAVING:
             if seconds > limits.linger_seconds and self._is_answered():
