@@ -404,6 +404,19 @@ def test_a_process_keeps_descriptors_for_itself(monkeypatch: pytest.MonkeyPatch)
         assert descriptors_for_connections() == left
 
 
+# --- what every answer bears ------------------------------------------------------------------------------------------
+
+
+def test_no_browser_guesses_what_an_answer_is_or_frames_it() -> None:
+    async def ask(server: Server) -> None:
+        for request in (GET, post(b"tea"), GET.replace(b"/v1/me", b"/broken"), with_fields(101), b"{}\r\n\r\n"):
+            answer = await (await server.connect()).asks(request)
+            assert answer.head.count(b"\r\nx-content-type-options: nosniff\r\n") == 1
+            assert answer.head.count(b"\r\nx-frame-options: DENY\r\n") == 1
+
+    at_a_server(ask)
+
+
 # --- and all else goes on ---------------------------------------------------------------------------------------------
 
 

@@ -118,7 +118,7 @@ async def _read(receive: Any) -> bytes | None:
 @asynccontextmanager
 async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator[Server]:
     """It answers 201 with the body's size. /early does not wait for the body; /stream begins an answer, and adds to it
-    when it is told to; /large has an answer of 16 MB; a WebSocket is accepted, and sent as much."""
+    when it is told to; /large has an answer of 16 MB, /broken raises; a WebSocket is accepted, and sent as much."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -129,6 +129,8 @@ async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator
                 pass
             server.gone += 1
             return
+        if scope["path"] == "/broken":
+            raise RuntimeError("a fault")
         if scope["path"] == "/stream":
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"event", "more_body": True})
@@ -152,7 +154,7 @@ async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator
         ws="websockets-sansio",
         lifespan="off",
         port=0,
-        log_level="error",
+        log_level="critical",
         timeout_graceful_shutdown=1,
     )
     running = uvicorn.Server(config)
