@@ -219,11 +219,8 @@ def test_a_page_that_is_whole_is_one_call(talk: _Store) -> None:
     assert talk.calls_of(talk.reads.page(ROOM, 101, 100)) == []
 
 
-def test_a_page_at_the_end_of_the_timeline_is_one_call_too(talk: _Store) -> None:
-    assert talk.calls_of(talk.reads.page(ROOM, 55, 104)) == ["timeline"]
-
-
-def test_a_page_of_what_is_still_to_come_is_a_look_at_the_newest_row_more(talk: _Store) -> None:
+def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.page(ROOM, 55, 104)) == ["timeline", "timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 101, 103)) == ["timeline", "timeline"]
 
 
