@@ -94,9 +94,8 @@ class Streams:
         self._draining = False
         self._beginning = 0
         self._turns = asyncio.Semaphore(_TURNS)
-        store, partitions = edge.store, feed.partitions
-        self._all_applied = Shared(lambda: store.applied_everywhere(partitions))
-        self._members_applied = Shared(lambda: store.applied_everywhere(partitions, _MEMBERS))
+        self._all_applied = Shared(lambda: edge.store.applied_everywhere(feed.partitions))
+        self._members_applied = Shared(lambda: edge.store.applied_everywhere(feed.partitions, _MEMBERS))
         self._serving: set[Subscription] = set()
         self._open = {"sse": 0, "websocket": 0}
         self._beating: asyncio.Task[None] | None = None
