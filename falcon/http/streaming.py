@@ -47,7 +47,7 @@ _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
 _KNOWN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02
-_TURNS: Final = 8  # streams that begin at the same time: half of what the tables are asked at once
+_TURNS: Final = 8  # streams that begin at the same time, each with two questions to the tables at the most
 _TURN_SECONDS: Final = 10.0
 _MEMBERS: Final = ("memberships", "accounts")  # the projections that a replay looks at
 _LOST_SECONDS: Final = 0.05
@@ -207,8 +207,8 @@ class Streams:
     ) -> "_Opening | None":
         """By the log, and the account's memberships; None where too much has happened since ``offsets``."""
         applied = await self._members_applied.get()
-        known = await self._is_known(caller)
-        roles = await self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
+        roles_of = self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
+        known, roles = await asyncio.gather(self._is_known(caller), roles_of)
         tables = self._in_lanes(applied, caller.account_id, only)
         # A lane that the token does not name had nothing in it for the account then.
         since = {lane: offsets.get(lane, position.offset) for lane, position in tables.items()}
