@@ -30,6 +30,7 @@ from falcon.bootstrap import (
     start_streams,
 )
 from falcon.http.edge import Edge
+from falcon.http.tokens import new_secret
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
@@ -151,6 +152,7 @@ async def serving(
     edge = Edge(
         gateway,
         SqliteReadStore(read_connection),
+        source,
         settings.partitions,
         source.instance,
         server_secret(settings),
@@ -191,8 +193,8 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
     path = settings.data_dir / "credentials.json"
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=Credentials)
-    admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=secrets.token_urlsafe(32))
-    account_id, token = await create_account(edge, "First account", is_admin=False, secret=secrets.token_urlsafe(32))
+    admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=new_secret(edge.secret))
+    account_id, token = await create_account(edge, "First account", is_admin=False, secret=new_secret(edge.secret))
     made = Credentials(account_id, token, admin_id, admin_token)
     _write_private(settings, "credentials.json", msgspec.json.encode(made))
     return made

@@ -76,6 +76,7 @@ from falcon.domain.rejections import (
     Rejection,
     RoomNotFound,
     TokenNotFound,
+    UnknownAccount,
 )
 from falcon.domain.room import Member, Room
 from falcon.domain.times import rfc3339
@@ -96,9 +97,6 @@ Decision: TypeAlias = Decided | Rejection
 
 def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
     """The caller becomes an admin, whatever role the invitations gave it."""
-    if command.unknown is not None:
-        unknown = command.members[command.unknown].account_id
-        return Invalid(f"members[{command.unknown}].account_id", f"there is no account {unknown}")
     members = _memberships([*command.members, Invitation(command.by, "admin")])
     created_at = rfc3339(at)
     event = RoomCreated(room_id, "group", command.name, command.description, created_at, members)
@@ -111,7 +109,7 @@ def open_direct(
 ) -> Decision:
     """``account`` has the smaller id of the pair; ``room`` is the pair's room, if there is one."""
     smaller, larger = sorted((command.by, command.peer))
-    if account is None or not command.peer_exists:
+    if account is None:
         return AccountNotFound(command.peer)
     if smaller == larger:
         return Invalid("account_id", "must be another account than one's own")
@@ -269,7 +267,7 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
     member = room.members.get(command.account_id)
     if member is None:
         if not command.account_exists:
-            return AccountNotFound(command.account_id)
+            return UnknownAccount(command.account_id)
         if len(room.members) >= limits.MEMBERS_MAX:
             return NotAllowed(f"a room has at most {limits.MEMBERS_MAX} members")
         joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq, command.by)

@@ -23,7 +23,7 @@ from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.models import RoomCursor, RoomSummaryRow
+from falcon.read.models import RoomCursor, RoomSummaryRow, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.streams import tokens as resume_tokens
 from falcon.streams.feed import Feed
@@ -259,14 +259,10 @@ class Streams:
         role = beginning.rooms[room.room_id]
         if seq >= room.last_seq:
             return msgspec.structs.replace(row, role=role)
-        store = self._edge.store
-        return RoomSummaryRow(
-            msgspec.structs.replace(room, last_seq=seq),
-            role,
-            row.read_seq,
-            await store.mentions(caller.account_id, room.room_id, row.read_seq, seq),
-            await store.message(room.room_id, seq) if seq else None,
-        )
+        store, account_id, room_id = self._edge.store, caller.account_id, room.room_id
+        mentions = await store.mentions(account_id, room_id, row.read_seq, seq)
+        message = await store.message(room_id, seq) if seq else None
+        return room_summary(room, role, row.read_seq, mentions, None if message is None else (seq, message))
 
     async def _is_known(self, caller: "_Caller") -> bool:
         return await self._edge.store.bearer(caller.account_id, caller.token_hash) is not None
@@ -295,7 +291,7 @@ class Streams:
         """As far as the tables know them."""
         store = self._edge.store
         if only is not None:
-            found = [await self._row(account_id, room_id) for room_id in sorted(only)]
+            found = [await store.room_of(account_id, room_id) for room_id in sorted(only)]
             return [row for row in found if row is not None]
         rows: list[RoomSummaryRow] = []
         known: set[RoomId] = set()
@@ -312,16 +308,6 @@ class Streams:
             else:  # a room may have moved up meanwhile, past where it was looked for
                 cursor = None
         return rows
-
-    async def _row(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        store = self._edge.store
-        access = await store.access(room_id, account_id)
-        room = await store.room(room_id)
-        if access is None or room is None:
-            return None
-        mentions = await store.mentions(account_id, room_id, access.read_seq, access.last_seq)
-        last = await store.message(room_id, access.last_seq) if access.last_seq else None
-        return RoomSummaryRow(room, access.role, access.read_seq, mentions, last)
 
     # --- and goes on --------------------------------------------------------------------------------------------------
 

@@ -5,13 +5,13 @@ from falcon.domain.commands import PostMessage, PutMember, RemoveMember, Role
 from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import (
-    AccountNotFound,
     LastAdmin,
     MemberNotFound,
     NotAllowed,
     NotAMember,
     ReadOnly,
     RoomNotFound,
+    UnknownAccount,
 )
 from falcon.domain.room import Member
 from tests.support.builders import (
@@ -74,7 +74,7 @@ def test_nobody_comes_into_a_room_that_is_not_there() -> None:
 
 
 def test_an_account_that_is_not_there_does_not_come_in() -> None:
-    given(a_group()).when(PutMember(ANN, ROOM, DAN, "member", account_exists=False)).then_rejected(AccountNotFound(DAN))
+    given(a_group()).when(PutMember(ANN, ROOM, DAN, "member", account_exists=False)).then_rejected(UnknownAccount(DAN))
 
 
 def test_who_may_not_bring_anybody_in_does_not_learn_which_accounts_there_are() -> None:

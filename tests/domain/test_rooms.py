@@ -1,7 +1,7 @@
 from falcon.domain.answers import Done, RoomAnswer
 from falcon.domain.commands import ChangeRoom, CreateRoom, DeleteRoom, Invitation
 from falcon.domain.events import Membership, RoomChanged, RoomCreated, RoomDeleted
-from falcon.domain.rejections import Invalid, NotAllowed, NotAMember, RoomNotFound
+from falcon.domain.rejections import NotAllowed, NotAMember, RoomNotFound
 from tests.support.builders import (
     ANN,
     BOB,
@@ -52,12 +52,6 @@ def test_who_makes_a_room_is_its_admin_also_when_invited_as_less() -> None:
 def test_of_two_invitations_of_one_account_the_last_counts() -> None:
     given().when(CreateRoom(ANN, "Tea", members=(Invitation(BOB, "admin"), Invitation(BOB, "readonly")))).then(
         RoomCreated(NEW, "group", "Tea", "", NOW_TEXT, (Membership(BOB, "readonly"), Membership(ANN, "admin")))
-    )
-
-
-def test_a_room_is_not_made_with_an_account_that_is_not_there() -> None:
-    given().when(CreateRoom(ANN, "Tea", members=invited(BOB, DAN, CAT), unknown=1)).then_rejected(
-        Invalid("members[1].account_id", f"there is no account {DAN}")
     )
 
 

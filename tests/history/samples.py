@@ -145,10 +145,12 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.not-allowed": _answered(rejections.NotAllowed("only an admin of the room may do that")),
     "command-answered.v1.last-admin": _answered(rejections.LastAdmin(ROOM)),
     "command-answered.v1.invalid": _answered(rejections.Invalid("seq", "must be at most 42")),
-    # These two are values of the same kind, but nobody keeps them: the key is another request's, or the sender's view
-    # was too old. A log that has one decodes all the same.
+    # These are values of the same kind, but nobody keeps them: the key is another request's, or the sender's view was
+    # too old, or the next answer is another. A log that has one decodes all the same.
     "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
     "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
+    "command-answered.v1.unknown-account": _answered(rejections.UnknownAccount(BOB)),
+    "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),
 }
 
 

@@ -19,14 +19,17 @@ from tests.support.http import Falcon, Person
 
 # By projection, the queries that look at its tables and at no other's.
 TABLES: Final = {
-    "timeline": ("page", "message", "message_at"),
+    "timeline": ("page", "message", "message_at", "newest"),
     "rooms": ("room", "direct_room", "all_rooms"),
     "memberships": ("roles_of", "mentions"),
     "accounts": ("account", "accounts", "bearer", "tokens"),
 }
 ALL: Final = tuple(TABLES)
 # What looks at several, and is as old as the oldest of them here.
-MIXED: Final = {"rooms": ("rooms_of", "access"), "memberships": ("rooms_of", "access", "members")}
+MIXED: Final = {
+    "rooms": ("rooms_of", "room_of", "access"),
+    "memberships": ("rooms_of", "room_of", "access", "members"),
+}
 
 
 @pytest.fixture

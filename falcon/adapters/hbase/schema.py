@@ -115,8 +115,18 @@ def bucket_keys(room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     return [bucket_key(room_id, seq) for seq in range((first - 1) // BUCKET * BUCKET + 1, last + 1, BUCKET)]
 
 
+def messages_range(room_id: RoomId, through: Seq) -> tuple[bytes, bytes]:
+    """Where the rows with the messages up to ``through`` begin, newest first, and where they end."""
+    return bucket_key(room_id, through), _behind(head_key(room_id))
+
+
 def message_column(seq: Seq) -> bytes:
     return MESSAGE_COLUMNS[(seq - 1) % BUCKET]
+
+
+def message_seq(row: bytes, column: bytes) -> Seq:
+    """The inverse of ``bucket_key`` and ``message_column``."""
+    return (_LAST_BUCKET - int.from_bytes(row[-4:], "big")) * BUCKET + column[-1] + 1
 
 
 def message_columns(first: Seq, last: Seq) -> tuple[bytes, ...]:
@@ -134,6 +144,7 @@ ROOM_NAME: Final = b"d:n"  # name, description
 ROOM_LAST_SEQ: Final = b"d:s"
 ROOM_UPDATED_AT: Final = b"d:u"
 ROOM_GONE: Final = b"d:g"
+ROOM_CELLS: Final = frozenset((ROOM_MADE, ROOM_NAME, ROOM_LAST_SEQ, ROOM_UPDATED_AT, ROOM_GONE))  # a room has all
 PAIR_ROOM: Final = b"d:r"
 INDEXED: Final = b"d:i"
 
@@ -153,6 +164,7 @@ def pair_key(smaller: AccountId, larger: AccountId) -> bytes:
 MEMBER: Final = b"d:i"  # 1 while the account is a member
 MEMBER_ROLE: Final = b"d:r"
 MEMBER_READ_SEQ: Final = b"d:m"
+MEMBER_CELLS: Final = frozenset((MEMBER, MEMBER_ROLE, MEMBER_READ_SEQ))  # a member has all
 
 
 def member_key(room_id: RoomId, account_id: AccountId) -> bytes:
