@@ -47,7 +47,7 @@ _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
 _KNOWN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02
-_TURNS: Final = 8  # streams that begin at the same time, each with two questions to the tables at the most
+_TURNS: Final = 8  # streams that ask the tables at the same time, two questions each at the most
 _TURN_SECONDS: Final = 10.0
 _MEMBERS: Final = ("memberships", "accounts")  # the projections that a replay looks at
 _LOST_SECONDS: Final = 0.05
@@ -141,31 +141,31 @@ class Streams:
         only = None if query.rooms is None else _room_ids(query.rooms)
         signals = frozenset[str]() if query.signals is None else _signals(query.signals)
         token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
-        async with self._turn():
-            caller = await self._caller(headers, query.ticket)
+        self._beginning += 1
+        try:
+            async with self._turn():
+                caller = await self._caller(headers, query.ticket)
             opening = await self._held(caller, only, token)
+        finally:
+            self._beginning -= 1
         opening.signals = signals
         return opening
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """Where very many come at once, as after a server has gone, they begin one after the other, a few at a time:
-        the tables have others to serve, and refuse what is too much for them. Raises Problem 503."""
-        self._beginning += 1
+        """To ask the tables. Where very many streams begin at once, as after a server has gone, they ask a few at a
+        time: the tables have others to serve, and refuse what is too much for them. Raises Problem 503."""
         try:
-            try:
-                async with asyncio.timeout(_TURN_SECONDS):
-                    await self._turns.acquire()
-            except TimeoutError:
-                metrics.streams_refused.inc()
-                detail = "More streams begin than this server can begin in time."
-                raise Problem(503, "overloaded", detail, retry_after=1) from None
-            try:
-                yield
-            finally:
-                self._turns.release()
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            metrics.streams_refused.inc()
+            detail = "More streams begin than this server can begin in time."
+            raise Problem(503, "overloaded", detail, retry_after=1) from None
+        try:
+            yield
         finally:
-            self._beginning -= 1
+            self._turns.release()
 
     async def _held(self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None) -> "_Opening":
         hold = ExitStack()
@@ -206,9 +206,10 @@ class Streams:
         self, caller: "_Caller", only: frozenset[RoomId] | None, offsets: Mapping[int, int]
     ) -> "_Opening | None":
         """By the log, and the account's memberships; None where too much has happened since ``offsets``."""
-        applied = await self._members_applied.get()
-        roles_of = self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
-        known, roles = await asyncio.gather(self._is_known(caller), roles_of)
+        async with self._turn():
+            applied = await self._members_applied.get()
+            roles_of = self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
+            known, roles = await asyncio.gather(self._is_known(caller), roles_of)
         tables = self._in_lanes(applied, caller.account_id, only)
         # A lane that the token does not name had nothing in it for the account then.
         since = {lane: offsets.get(lane, position.offset) for lane, position in tables.items()}
@@ -224,9 +225,10 @@ class Streams:
     ) -> "_Opening":
         """As of where all the tables stand: what has happened since is told by the log, also where some of them show it
         already and others do not."""
-        applied = await self._all_applied.get()
-        known = await self._is_known(caller)
-        rows = await self._rows(caller.account_id, only)
+        async with self._turn():
+            applied = await self._all_applied.get()
+            known = await self._is_known(caller)
+            rows = await self._rows(caller.account_id, only)
         tables = self._in_lanes(applied, caller.account_id, only)
         offsets = {lane: position.offset for lane, position in tables.items()}
         roles = {row.room.room_id: row.role for row in rows}
@@ -240,14 +242,12 @@ class Streams:
             last = [{"room_id": room_id, "last_seq": newest.get(room_id, seq)} for room_id, seq in seqs.items()]
             return _Opening(self, caller, only, beginning, "catch_up", encode({"rooms": last}))
         shown = rows[:_HELLO_ROOMS_MAX]
-        hello = {
-            "account_id": caller.account_id,
-            "rooms": [
+        async with self._turn():
+            rooms = [
                 await summary(self._edge, caller.account_id, await self._as_of(beginning, newest, caller, row))
                 for row in shown
-            ],
-            "truncated": len(rows) > len(shown),
-        }
+            ]
+        hello = {"account_id": caller.account_id, "rooms": rooms, "truncated": len(rows) > len(shown)}
         return _Opening(self, caller, only, beginning, "hello", encode(hello))
 
     async def _as_of(

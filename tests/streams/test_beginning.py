@@ -464,6 +464,8 @@ def test_a_log_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, caplo
         await eventually(lambda: "streams wait: away" in caplog.text)
         with pytest.raises(JournalUnavailable):
             await scene.hello(0)
+        stalled = scene.feed._stalled()
+        await eventually(lambda: scene.feed._stalled() > stalled > 0)
         scene.tail.away = None
         await scene.goes_on(posted(1))
         assert ear.heard == ["hello", "room.created Tea", "message.posted 1"]
