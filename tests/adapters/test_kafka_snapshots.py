@@ -56,7 +56,7 @@ class Pod:
         await self.snapshots.restore(0, "a test")
         end = self._log.take(0)
         self.snapshots.open(0, end.epoch)
-        self.partition = Partition(0, self._log, self.snapshots, answer_window=600_000, hot_aggregates=1_000)
+        self.partition = Partition(0, 1, self.snapshots, answer_window=600_000, hot_aggregates=1_000)
         start = self.partition.restore()
         for recorded in self._log.read({0: start}, 1_000)[0]:
             self.partition.replay(recorded)
