@@ -204,6 +204,14 @@ class ReadStoreContract(ABC):
         assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, None, 1))] == [OTHER]
         assert asyncio.run(store.reads.rooms_of(BOB, None, 10)) == []
 
+    def test_the_rooms_of_an_account_are_known_by_its_memberships_alone(self, store: Store) -> None:
+        self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0), PutMember(OTHER, ANN, "member", 1))
+        self.put(store, "memberships", PutMember(ROOM, BOB, "readonly", 0), SetRole(OTHER, ANN, "readonly"))
+        assert asyncio.run(store.reads.roles_of(ANN, 10)) == {ROOM: "admin", OTHER: "readonly"}
+        assert len(asyncio.run(store.reads.roles_of(ANN, 1))) == 1
+        self.put(store, "memberships", DropMember(ROOM, ANN))
+        assert asyncio.run(store.reads.roles_of(ANN, 10)) == {OTHER: "readonly"}
+
     @pytest.mark.parametrize("behind", [1, 2, 24, 25, 26, 60, 99])
     def test_a_room_is_listed_as_far_as_its_messages_can_be_read(self, store: Store, behind: int) -> None:
         readable = 100 - behind
@@ -297,6 +305,13 @@ class ReadStoreContract(ABC):
             before = store.tables.cursor(projection)
             store.tables.apply(projection, before, store.cursor(5), [])
         assert asyncio.run(store.reads.applied(0)) == 5
+
+    def test_how_far_some_projections_have_got_is_known_without_the_others(self, store: Store) -> None:
+        for projection, offset in (("timeline", 1), ("memberships", 3), ("accounts", 4), ("rooms", 2)):
+            store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
+        for projections, offset in ((None, 1), (["accounts", "memberships"], 3), (["accounts"], 4)):
+            applied = asyncio.run(store.reads.applied_everywhere(2, projections))
+            assert {partition: at.offset for partition, at in applied.items()} == {0: offset, 1: offset}
 
     def test_a_rebuild_is_seen_only_when_it_is_finished(self, store: Store) -> None:
         self.put(store, "timeline", PutMessage(ROOM, 1, b"old"), PutMessage(ROOM, 2, b"stray"))

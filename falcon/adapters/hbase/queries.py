@@ -79,9 +79,11 @@ def applied(view: View, partition: Partition) -> int:
     return min((applied_of(found.get(key)).position.offset for key in keys), default=0)
 
 
-def applied_everywhere(view: View, partitions: int) -> dict[Partition, Position]:
-    """Where the projection that is the furthest behind stands."""
-    live = view.live.items()
+def applied_everywhere(
+    view: View, partitions: int, projections: Sequence[str] | None = None
+) -> dict[Partition, Position]:
+    """Where the projection stands that is the furthest behind, of these."""
+    live = [(name, each) for name, each in view.live.items() if projections is None or name in projections]
     keys = {
         (name, partition): applied_key(name, generations.live, partition)
         for name, generations in live
@@ -279,6 +281,12 @@ def _summaries(
         )
         for row in rooms
     ]
+
+
+def roles_of(view: View, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+    start, stop = schema.memberships_range(account_id)
+    scanned = view.calls.scan(view.memberships(), start, stop, limit, _MEMBERS_ONLY)
+    return {schema.id_at_end(key): _role(row) for key, row in scanned}
 
 
 def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
