@@ -150,7 +150,7 @@ class KafkaSnapshots:
         for batch in _batches(rows):
             try:
                 await self._producer.write(self._cluster.snapshots, partition, batch)
-            except NotWritten:
+            except BaseException:  # also where it is told to end: it may be written all the same
                 opened.generation += 1
                 raise
             if self._open.get(partition) is not opened:
