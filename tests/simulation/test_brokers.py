@@ -180,7 +180,9 @@ async def compacted(cluster: KafkaCluster) -> list[tuple[int, bytes, bytes | Non
     try:
         end = (await reader.ends([0]))[0]
         return [
-            (0, record.key, record.value) async for records in read_compacted(reader, 0, end - 1) for record in records
+            (record.offset, record.key, record.value)
+            async for records in read_compacted(reader, 0, end - 1)
+            for record in records
         ]
     finally:
         await reader.close()

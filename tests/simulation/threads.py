@@ -450,6 +450,7 @@ def _patched(simulation: Simulation) -> Iterator[None]:
         (time, "monotonic", now),
         (time, "monotonic_ns", lambda: round(simulation.now * 1e9)),
         (time, "perf_counter", now),
+        (time, "clock_gettime_ns", lambda _: round(simulation.now * 1e9)),
         (time, "sleep", sleep),
         (threading, "_time", now),
         (queue, "time", now),
