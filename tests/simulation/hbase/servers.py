@@ -310,4 +310,5 @@ def _passes(cells: Mapping[bytes, Cell], filter: tuple[bytes, bytes] | None) -> 
 
 
 def _asked_for(column: bytes, columns: Sequence[bytes]) -> bool:
-    return column in columns or column.partition(b":")[0] in columns or column.partition(b":")[0] + b":" in columns
+    """By its name, or by its family's without a colon; with one it is the column without a name."""
+    return column in columns or column.partition(b":")[0] in columns
