@@ -171,6 +171,7 @@ class Servers:
         with self._lock:
             self._table(table)
             number = next(self._numbers)
+            stop = start + b"\0" if start and start == stop else stop  # HBase takes that for the row itself
             wanted = None if found is None else (f"{found[1]}:{found[2]}".encode(), found[3].encode())
             self._scanners[number] = _Scanner(table, [start], stop, wanted)
             return number
