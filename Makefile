@@ -49,9 +49,9 @@ faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SE
 chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load, SECONDS=1800 SEED=1
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
 
-simulate: $(VENV)/.dev       ## a cluster on simulated servers, thousands of faults a minute, SECONDS=60; SEED=1 SCHEDULES=1 repeats one
+simulate: $(VENV)/.dev       ## a cluster on simulated servers, thousands of faults a minute, SECONDS=60; SEED=1 SCHEDULES=1 repeats one; MUTANTS=1
 	$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
-		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(ARGS)
+		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
 	@$(BIN)/python -m deploy.local.cluster up

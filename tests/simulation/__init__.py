@@ -7,6 +7,7 @@
 - ``http``: what processes say to each other, without sockets.
 - ``cluster``: the processes of a cluster, put together as ``falcon.bootstrap.cluster`` does, on all of that.
 - ``course``: people chat there while things fail; what they were told is held against the log.
+- ``mutants``: mistakes that the schedules must find (``make simulate MUTANTS=1 SECONDS=600``).
 
 ``make simulate SECONDS=60`` searches and prints the seed of a schedule that went wrong; with ``SEED=`` and
 ``SCHEDULES=1`` the same schedule comes again, step by step, as long as the code is the same. ``ARGS=--log`` shows what

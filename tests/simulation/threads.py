@@ -116,6 +116,9 @@ class Simulation:
         return result[0]
 
     def _step(self) -> None:
+        """One thread, from where it waits to where it waits again."""
+        while self._timers and self._timers[0][0] <= self.now:
+            self._next_timer()
         able = [strand for strand in self._ready if not strand.process.stopped]
         if not able:
             self._pass_time()
@@ -136,13 +139,14 @@ class Simulation:
 
     def _pass_time(self) -> None:
         """To the next timer."""
-        while self._timers:
-            when, _, strand, number = heapq.heappop(self._timers)
-            if strand.waiting == number and not strand.process.dead:
-                self.now = max(self.now, when)
-                self._resume(strand, woken=False)
-                return
-        raise Deadlock(f"all wait for ever: {[each for each in self._strands if not each.ended]}")
+        if not self._timers:
+            raise Deadlock(f"all wait for ever: {[each for each in self._strands if not each.ended]}")
+        self.now = max(self.now, self._timers[0][0])
+
+    def _next_timer(self) -> None:
+        _, _, strand, number = heapq.heappop(self._timers)
+        if strand.waiting == number and not strand.process.dead:
+            self._resume(strand, woken=False)
 
     def _end(self) -> None:
         """What still runs is ended where it stands, without a word to anybody."""
