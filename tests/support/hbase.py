@@ -1,0 +1,133 @@
+"""An HBase in memory, behind the calls of its Thrift gateway, for tests in which no real server is the point.
+
+It keeps what the adapter relies on: rows in the order of their keys; one version of a cell, of which the higher
+timestamp wins, and the later write where they are equal; a row is written whole; the server stamps the cells that
+``checkAndPut`` puts. It has no regions, no delays and no faults of its own.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from falcon.adapters.hbase.calls import Calls
+from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.thrift import AlreadyExists, ColumnDescriptor, TCell, TRowResult
+
+T = TypeVar("T")
+_Row = dict[bytes, TCell]
+
+_FILTER = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
+
+
+class FakeHBase:
+    """``asked``: the name of every call to the gateway, in turn. ``before``: called with that name before each, and may
+    raise, as a gateway that goes away does."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[bytes, _Row]] = {}
+        self.asked: list[str] = []
+        self.before: Callable[[str], None] = lambda name: None
+        self.client = _Client(self)
+        self._lock = threading.RLock()
+
+    def within(self, seconds: float, attempt_seconds: float | None = None) -> Calls:
+        return Calls(self, seconds, attempt_seconds or seconds)
+
+    def call(self, ask: Callable[[Any], T], until: float, attempt_seconds: float) -> T:
+        """``ask`` finds the gateway's client on this object as it would on a connection."""
+        with self._lock:
+            return ask(self)
+
+    def table(self, name: str) -> dict[bytes, _Row]:
+        if name not in self.rows:
+            raise TableMissing(name)
+        return self.rows[name]
+
+
+class _Client:
+    def __init__(self, hbase: FakeHBase) -> None:
+        self._hbase = hbase
+        self._scanners: dict[int, list[TRowResult]] = {}
+        self._clock = 1_000_000_000_000
+
+    def getRowWithColumns(self, table: str, row: bytes, columns: Sequence[bytes] | None, attributes: object) -> Any:
+        return self._rows("getRow", table, [row], columns)
+
+    def getRowsWithColumns(
+        self, table: str, rows: Sequence[bytes], columns: Sequence[bytes] | None, attributes: object
+    ) -> Any:
+        return self._rows("getRows", table, rows, columns)
+
+    def mutateRowsTs(self, table: str, batches: Sequence[Any], timestamp: int, attributes: object) -> None:
+        self._asked("mutateRows")
+        for batch in batches:
+            for mutation in batch.mutations:
+                self._put(table, batch.row, mutation.column, mutation.value, timestamp)
+
+    def checkAndPut(
+        self, table: str, row: bytes, column: bytes, value: bytes | None, mput: Any, attributes: object
+    ) -> bool:
+        self._asked("checkAndPut")
+        cell = self._hbase.table(table).get(row, {}).get(column)
+        if (None if cell is None else cell.value) != value:
+            return False
+        self._clock += 1
+        self._put(table, row, mput.column, mput.value, self._clock)
+        return True
+
+    def scannerOpenWithScan(self, table: str, scan: Any, attributes: object) -> int:
+        self._asked("scan")
+        assert scan.filterString in (None, _FILTER), "this HBase knows one filter"
+        rows = self._hbase.table(table)
+        self._scanners[id(scan)] = [
+            _result(key, row, None)
+            for key, row in sorted(rows.items())
+            if scan.startRow <= key < scan.stopRow
+            and (scan.filterString is None or (b"d:i" in row and row[b"d:i"].value == b"1"))
+        ]
+        return id(scan)
+
+    def scannerGetList(self, scanner: int, rows: int) -> list[TRowResult]:
+        found, self._scanners[scanner] = self._scanners[scanner][:rows], self._scanners[scanner][rows:]
+        return found
+
+    def scannerClose(self, scanner: int) -> None:
+        del self._scanners[scanner]
+
+    def getTableNames(self) -> list[bytes]:
+        return [name.encode() for name in self._hbase.rows]
+
+    def getColumnDescriptors(self, table: str) -> dict[bytes, Any]:
+        self._hbase.table(table)
+        return {b"d:": ColumnDescriptor(name=b"d:", maxVersions=1, timeToLive=-1)}
+
+    def createTable(self, table: str, families: Sequence[Any]) -> None:
+        if table in self._hbase.rows:
+            raise AlreadyExists
+        self._hbase.rows[table] = {}
+
+    def disableTable(self, table: str) -> None:
+        self._hbase.table(table)
+
+    def deleteTable(self, table: str) -> None:
+        self._hbase.table(table)
+        del self._hbase.rows[table]
+
+    def _rows(self, name: str, table: str, keys: Sequence[bytes], columns: Sequence[bytes] | None) -> list[TRowResult]:
+        self._asked(name)
+        rows = self._hbase.table(table)
+        found = [_result(key, rows[key], columns) for key in keys if key in rows]
+        return [result for result in found if result.columns]
+
+    def _put(self, table: str, row: bytes, column: bytes, value: bytes, stamp: int) -> None:
+        cells = self._hbase.table(table).setdefault(row, {})
+        if column not in cells or cells[column].timestamp <= stamp:
+            cells[column] = TCell(value=value, timestamp=stamp)
+
+    def _asked(self, name: str) -> None:
+        self._hbase.before(name)
+        self._hbase.asked.append(name)
+
+
+def _result(key: bytes, row: _Row, columns: Sequence[bytes] | None) -> TRowResult:
+    return TRowResult(row=key, columns={name: cell for name, cell in row.items() if columns is None or name in columns})
