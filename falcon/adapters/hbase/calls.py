@@ -88,7 +88,7 @@ class Calls:
         return self._call(ask)
 
     def put(self, table: str, cells: Iterable[Cell], stamp: int) -> None:
-        """All cells with this timestamp, in calls of bounded size."""
+        """All cells with this timestamp, in calls of bounded size, each with whole rows."""
         for mutations in _parts(cells):
             self._call(_put(table, mutations, stamp))
 
@@ -180,19 +180,26 @@ def _value(line: Line, table: str, row: bytes, column: bytes) -> bytes | None:
 
 
 def _parts(cells: Iterable[Cell]) -> Iterator[list[Any]]:
-    """What goes out together, as HBase takes it: by row."""
+    """What goes out together, rows in the order in which they first come.
+
+    A row is never divided: HBase writes it whole, and so a reader finds all of what a batch says of it, or nothing. A
+    part may therefore be larger than its bounds by a row.
+    """
     rows: dict[bytes, list[Any]] = {}
-    count = size = 0
     for row, column, value in cells:
         mutation = Mutation(column=column, value=value)
         if (mutations := rows.get(row)) is None:
             rows[row] = [mutation]
         else:
             mutations.append(mutation)
-        count += 1
-        size += len(value)
-        if count == _PUT_CELLS or size >= _PUT_BYTES:
-            yield [BatchMutation(*each) for each in rows.items()]
-            rows, count, size = {}, 0, 0
-    if rows:
-        yield [BatchMutation(*each) for each in rows.items()]
+    part: list[Any] = []
+    count = size = 0
+    for row, mutations in rows.items():
+        part.append(BatchMutation(row, mutations))
+        count += len(mutations)
+        size += sum(len(mutation.value) for mutation in mutations)
+        if count >= _PUT_CELLS or size >= _PUT_BYTES:
+            yield part
+            part, count, size = [], 0, 0
+    if part:
+        yield part

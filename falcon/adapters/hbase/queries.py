@@ -158,7 +158,7 @@ def rooms_of(view: View, account_id: AccountId, cursor: RoomCursor | None, limit
     """Reads all memberships of the account and their rooms, and of those picked the last messages and the mentions."""
     start, stop = schema.memberships_range(account_id)
     scanned = view.calls.scan(view.memberships(), start, stop, _ALL, _MEMBERS_ONLY)
-    members = {schema.id_at_end(key): row for key, row in scanned}
+    members = {schema.id_at_end(key): row for key, row in scanned if _is_member(row)}
     rooms = sorted(_rooms(view, members), key=_newest, reverse=True)
     if cursor is not None:
         rooms = [row for row in rooms if _newest(row) < (cursor.updated_at, cursor.room_id)]
@@ -181,7 +181,7 @@ def rooms_of(view: View, account_id: AccountId, cursor: RoomCursor | None, limit
 def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     start, stop = schema.members_range(room_id, after)
     scanned = view.calls.scan(view.memberships(), start, stop, limit, _MEMBERS_ONLY) if limit > 0 else []
-    rows = {schema.id_at_end(key): row for key, row in scanned}
+    rows = {schema.id_at_end(key): row for key, row in scanned if _is_member(row)}
     names = {account.account_id: account.name for account in _accounts(view, rows)}
     return [MemberRow(each, names.get(each, ""), _role(row), _read_seq(row)) for each, row in rows.items()]
 
@@ -211,7 +211,7 @@ def _rooms(view: View, room_ids: Iterable[RoomId]) -> list[RoomRow]:
 
 
 def _room(room_id: RoomId, row: Row) -> RoomRow | None:
-    if schema.ROOM_MADE not in row or row.get(schema.ROOM_GONE) == _YES:
+    if not row.keys() >= schema.ROOM_CELLS or row[schema.ROOM_GONE] == _YES:
         return None
     kind, created_at, imported, smaller, larger = _decode_made(row[schema.ROOM_MADE])
     name, description = _decode_name(row[schema.ROOM_NAME])
@@ -233,7 +233,7 @@ def _newest(row: RoomRow) -> tuple[str, RoomId]:
 
 
 def _is_member(row: Row) -> bool:
-    return row.get(schema.MEMBER) == _YES
+    return row.keys() >= schema.MEMBER_CELLS and row[schema.MEMBER] == _YES
 
 
 def _role(row: Row) -> Role:

@@ -134,6 +134,7 @@ ROOM_NAME: Final = b"d:n"  # name, description
 ROOM_LAST_SEQ: Final = b"d:s"
 ROOM_UPDATED_AT: Final = b"d:u"
 ROOM_GONE: Final = b"d:g"
+ROOM_CELLS: Final = frozenset((ROOM_MADE, ROOM_NAME, ROOM_LAST_SEQ, ROOM_UPDATED_AT, ROOM_GONE))  # a room has all
 PAIR_ROOM: Final = b"d:r"
 INDEXED: Final = b"d:i"
 
@@ -153,6 +154,7 @@ def pair_key(smaller: AccountId, larger: AccountId) -> bytes:
 MEMBER: Final = b"d:i"  # 1 while the account is a member
 MEMBER_ROLE: Final = b"d:r"
 MEMBER_READ_SEQ: Final = b"d:m"
+MEMBER_CELLS: Final = frozenset((MEMBER, MEMBER_ROLE, MEMBER_READ_SEQ))  # a member has all
 
 
 def member_key(room_id: RoomId, account_id: AccountId) -> bytes:
