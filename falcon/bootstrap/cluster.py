@@ -49,6 +49,7 @@ from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.sharing import SharedSource
+from falcon.projections.skipping import skip_event
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
 from falcon.read.store import Comparison, ReadStoreUnavailable
@@ -352,7 +353,15 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     WrongTables."""
     with _looking_after(settings, whole=False) as (source, tables):
         total = sum(position.offset for position in source.end().values())
-        return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
+        source.check(tables.cursor(name))
+        return Rebuild(
+            name,
+            PROJECTIONS[name],
+            source,
+            tables,
+            lambda done: progress(done, max(done, total)),
+            skips=tables.skips(name),
+        ).run()
 
 
 def verify(
@@ -372,18 +381,11 @@ def verify(
         ).run()
 
 
-def skip(settings: Settings, name: str, partition: int, offset: int, reason: str) -> None:
-    """Record that the projection may pass over an event at which it has stopped.
+def skip(settings: Settings, name: str, partition: int, offset: int, reason: str, *, force: bool = False) -> str:
+    """Record that the projection may pass over an event at which it has stopped, or over any with ``force``; gives what
+    that event is, and what is lost.
 
-    Raises NotStoppedThere, and as the checks of topics and tables do.
+    Raises NotStoppedThere, NoSuchEvent, and as the checks of topics and tables do.
     """
-    with _looking_after(settings) as (_, tables):
-        stops = tables.stops(name)
-        if stops.get(partition, (None, ""))[0] != offset:
-            where = ", ".join(f"partition {p} at offset {at} ({why})" for p, (at, why) in stops.items()) or "nowhere"
-            raise NotStoppedThere(f"{name} has not stopped there; it has stopped {where}")
-        tables.skip(name, partition, offset, reason)
-
-
-class NotStoppedThere(Exception):
-    """Only an event at which a projection has stopped can be passed over; the message says where those are."""
+    with _looking_after(settings) as (source, tables):
+        return skip_event(source, tables, name, partition, offset, reason, force=force)

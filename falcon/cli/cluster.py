@@ -139,23 +139,24 @@ def skip(
     name: ProjectionArgument,
     partition: Annotated[int, typer.Argument(min=0)],
     offset: Annotated[int, typer.Argument(min=0)],
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the tables for ever.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the tables.")],
+    force: Annotated[bool, typer.Option("--force", help="Also where the projection has not stopped.")] = False,
 ) -> None:
-    """Let a projection that has stopped at an event pass over it: what the event said will be missing from its table.
+    """Let a projection that has stopped at an event pass over it, now and in every rebuild.
 
-    Only what it has stopped at can be passed over. Mending the cause and waiting is better; see the page on operations.
+    It says which event that is, and what will be missing from the tables. Removing the cause and waiting is better; see the page on operations.
 
     \b
     Example:
       falcon skip timeline 17 52341 --reason "written by a broken version, checked by Ann"
-    """
+    """  # noqa: E501
     from falcon.bootstrap import cluster
 
     _check_name(name)
     settings = _settings()
     with telling_faults():
-        cluster.skip(settings, name, partition, offset, reason)
-    typer.echo(f"{name} will pass over offset {offset} of partition {partition} within seconds.")
+        skipped = cluster.skip(settings, name, partition, offset, reason, force=force)
+    typer.echo(f"{name} passes over offset {offset} of partition {partition}: {skipped}.")
 
 
 def _check_name(name: str) -> None:
@@ -182,10 +183,11 @@ def telling_faults() -> Iterator[None]:
     """What may be expected to go wrong with a cluster becomes a Fault."""
     from falcon.bootstrap import cluster
     from falcon.journal.codec import Undecodable
-    from falcon.projections.runner import ProjectionFailed
+    from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, ProjectionFailed
     from falcon.read.store import StaleProjector
 
+    expected = (ProjectionFailed, StaleProjector, Undecodable, NoSuchEvent, NotStoppedThere)
     try:
         yield
-    except (*cluster.REFUSALS, ProjectionFailed, StaleProjector, Undecodable, cluster.NotStoppedThere) as fault:
+    except (*cluster.REFUSALS, *expected) as fault:
         raise Fault("; ".join(str(fault).splitlines())) from fault

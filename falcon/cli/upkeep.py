@@ -102,7 +102,7 @@ def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], Non
     from falcon.bootstrap import embedded
     from falcon.journal.codec import Undecodable
     from falcon.journal.ports import JournalUnavailable
-    from falcon.projections.runner import ProjectionFailed
+    from falcon.projections.skipping import ProjectionFailed
     from falcon.read.store import ReadStoreUnavailable, StaleProjector
 
     try:

@@ -6,9 +6,9 @@ from typing import Final
 
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import EventSource
+from falcon.journal.ports import CheckingSource
 from falcon.projections.projection import Project
-from falcon.projections.runner import project_all
+from falcon.projections.skipping import SkippingProjection
 from falcon.read.store import Comparison, StreamTables
 
 _WINDOW_EVENTS: Final = 2_000
@@ -25,7 +25,7 @@ class Verify:
         self,
         name: str,
         project: Project,
-        source: EventSource,
+        source: CheckingSource,
         tables: StreamTables,
         *,
         mend: bool,
@@ -43,22 +43,26 @@ class Verify:
 
     def run(self) -> Comparison:
         """Up to where the projection has been applied. Raises ProjectionFailed, Undecodable, JournalUnavailable,
-        ReadStoreUnavailable."""
+        LogWentBack, ReadStoreUnavailable."""
+        applied = self._tables.cursor(self._name)
+        self._source.check(applied)
+        projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
         total = Comparison()
-        for partition, applied in sorted(self._tables.cursor(self._name).items()):
-            total = total.plus(self._partition(partition, applied.offset))
+        for partition, position in sorted(applied.items()):
+            total = total.plus(self._partition(projection, partition, position.offset))
         return total
 
-    def _partition(self, partition: Partition, end: int) -> Comparison:
+    def _partition(self, projection: SkippingProjection, partition: Partition, end: int) -> Comparison:
         total = Comparison()
         position = Position()
         while position.offset < end:
             began = time.monotonic()
-            events, cursor = self._source.read({partition: position}, min(_WINDOW_EVENTS, end - position.offset))
+            limit = min(_WINDOW_EVENTS, end - position.offset)
+            events, cursor = projection.read(self._source, {partition: position}, limit)
             after = cursor[partition]
             if after == position:
                 continue
-            writes = project_all(self._name, self._project, events)
+            writes = projection.all_writes(events)
             total = total.plus(self._tables.compare(self._name, partition, after.offset, writes, self._mend))
             self._done += after.offset - position.offset
             position = after

@@ -179,20 +179,45 @@ class Comparison(NamedTuple):
         return Comparison(self.cells + other.cells, self.missing + other.missing, self.wrong + other.wrong)
 
 
+class Stop(NamedTuple):
+    """Where a partition of a projection has stopped, before which event, and why."""
+
+    at: Position
+    why: str
+
+
+class Skip(NamedTuple):
+    """An event that is to be passed over: the one at this very position, and no other that may stand at its offset in
+    another history of the log. ``at.epoch`` 0: recorded by a version that kept the offset alone."""
+
+    partition: Partition
+    at: Position
+    reason: str
+
+
 class StreamTables(ProjectionTables, Protocol):
     """Tables that several projectors keep up to date, each some of the partitions, and each partition by itself."""
 
-    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
+    def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         """Record that the partition has stopped before an event."""
 
     def go_on(self, projection: str, partition: Partition) -> None:
         """Record that it has not, any more."""
 
-    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
-        """The partitions that have stopped: before which offset, and why."""
+    def stops(self, projection: str) -> dict[Partition, Stop]:
+        """The partitions that have stopped."""
 
-    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
-        """Record, for ever, that somebody wants an event passed over."""
+    def skip(self, projection: str, skip: Skip) -> None:
+        """Record that an event is to be passed over, now and in every rebuild."""
+
+    def skips(self, projection: str) -> list[Skip]:
+        """Everything that is to be passed over."""
+
+    def went_back(self, why: str | None) -> None:
+        """Record that the log has lost what these tables were made from, or that they were made again since."""
+
+    def why_went_back(self) -> str | None:
+        """While this is said nothing may be applied, though the log may have grown over the place since."""
 
     def compare(
         self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
@@ -201,9 +226,6 @@ class StreamTables(ProjectionTables, Protocol):
 
         What was written by later events is not judged. With ``mend`` the tables are given what they lack.
         """
-
-    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
-        """Events to be passed over, with the reasons given."""
 
 
 class ReadStore(Protocol):

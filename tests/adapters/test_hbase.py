@@ -45,7 +45,9 @@ from falcon.read.store import (
     SetRole,
     SetRoomActivity,
     SetRoomName,
+    Skip,
     StaleProjector,
+    Stop,
     Write,
 )
 from tests.contracts.journal import PARTITIONS
@@ -552,14 +554,15 @@ def test_a_rebuild_gives_every_page_another_version(store: _SpaceStore) -> None:
 
 @pytest.mark.processes
 def test_partitions_stop_and_go_on_one_by_one(store: _SpaceStore) -> None:
-    store.tables.stop("rooms", 1, 40, "cannot: \u2603")
-    store.tables.stop("rooms", 3, 7, "no")
-    store.tables.stop("rooms", 3, 8, "still not")
-    assert store.tables.stops("rooms") == {1: (40, "cannot: \u2603"), 3: (8, "still not")}
+    first, second = Stop(Position(40, 9, 2), "cannot: \u2603"), Stop(Position(8, 1, 7), "still not")
+    store.tables.stop("rooms", 1, first)
+    store.tables.stop("rooms", 3, Stop(Position(7, 1, 6), "no"))
+    store.tables.stop("rooms", 3, second)
+    assert store.tables.stops("rooms") == {1: first, 3: second}
     assert store.tables.stops("timeline") == {}
     store.tables.go_on("rooms", 1)
     store.tables.go_on("rooms", 0)
-    assert store.tables.stops("rooms") == {3: (8, "still not")}
+    assert store.tables.stops("rooms") == {3: second}
     shadow = store.tables.begin_rebuild("rooms")
     assert store.tables.stops(shadow) == {}
     store.tables.finish_rebuild("rooms", lambda: None)
@@ -568,15 +571,15 @@ def test_partitions_stop_and_go_on_one_by_one(store: _SpaceStore) -> None:
 
 @pytest.mark.processes
 def test_what_was_passed_over_is_recorded_for_ever(store: _SpaceStore) -> None:
-    store.tables.skip("timeline", 2, 11, "a test of ours, see the ticket")
-    store.tables.skip("timeline", 0, 3, "another")
-    skipped = {(2, 11): "a test of ours, see the ticket", (0, 3): "another"}
+    skipped = [Skip(0, Position(3, 1, 2), "another"), Skip(2, Position(11, 4, 0), "a test of ours, see the ticket")]
+    for skip in skipped:
+        store.tables.skip("timeline", skip)
     assert store.tables.skips("timeline") == skipped
     shadow = store.tables.begin_rebuild("timeline")
     assert store.tables.skips(shadow) == skipped
     store.tables.finish_rebuild("timeline", lambda: None)
     assert store.tables.skips("timeline") == skipped
-    assert store.tables.skips("rooms") == {}
+    assert store.tables.skips("rooms") == []
 
 
 # --- comparing with the log -------------------------------------------------------------------------------------------

@@ -34,6 +34,9 @@ class Log:
         self.events_read += len(events)
         return events, after
 
+    def check(self, cursor: Cursor) -> None:
+        self._log.check(cursor)
+
     def end(self) -> Cursor:
         return self._log.end()
 

@@ -6,17 +6,29 @@ from concurrent.futures import wait
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
-
 from falcon.adapters.hbase.calls import Calls, HBase
 from falcon.adapters.hbase.cells import by_partition, fold
 from falcon.adapters.hbase.lines import TableMissing
-from falcon.adapters.hbase.meta import Applied, Meta, applied_key, applied_of, skip_key, stop_key, stopped_key
+from falcon.adapters.hbase.meta import (
+    Applied,
+    Meta,
+    applied_key,
+    applied_of,
+    encode_skip,
+    encode_stop,
+    skip_key,
+    skip_of,
+    skips_key,
+    stop_key,
+    stop_of,
+    stopped_key,
+    went_back_key,
+)
 from falcon.adapters.hbase.schema import Cell, table_name
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import Comparison, ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, StaleProjector, Stop, Write
 from falcon.telemetry.dispatchers import Dispatcher
 
 _LOOKS: Final = 3
@@ -130,29 +142,36 @@ class HBaseTables:
 
     # --- one partition at a time --------------------------------------------------------------------------------------
 
-    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
-        """Record that the partition has stopped before the event at ``offset``."""
+    def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
+        """Record that the partition has stopped before an event."""
         key = stop_key(_base(projection), self._generation(projection), partition)
-        self._meta().say(key, msgspec.json.encode((offset, error)))
+        self._meta().say(key, encode_stop(stop))
 
     def go_on(self, projection: str, partition: Partition) -> None:
         """It has stopped no longer."""
         self._meta().say(stop_key(_base(projection), self._generation(projection), partition), None)
 
-    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
-        """The partitions that have stopped, each with the offset and the error."""
+    def stops(self, projection: str) -> dict[Partition, Stop]:
+        """The partitions that have stopped."""
         found = self._meta().below(stop_key(_base(projection), self._generation(projection), ""))
-        return {int(rest): msgspec.json.decode(value, type=tuple[int, str]) for rest, value in found.items()}
+        return {int(partition): stop_of(value) for partition, value in found.items()}
 
-    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
-        """Let the event at ``offset`` be passed over, now and in rebuilds. The record of it stays for ever."""
-        self._meta().say(skip_key(_base(projection), partition, offset), reason.encode())
+    def skip(self, projection: str, skip: Skip) -> None:
+        """Let an event be passed over, now and in rebuilds."""
+        self._meta().say(skip_key(_base(projection), skip.partition, skip.at.offset), encode_skip(skip))
 
-    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
-        """All that is passed over, by partition and offset, with the reasons."""
-        found = self._meta().below(skip_key(_base(projection), "", "").rstrip(b"/") + b"/")
+    def skips(self, projection: str) -> list[Skip]:
+        """All that is passed over."""
+        found = self._meta().below(skips_key(_base(projection)))
         places = {rest: rest.split(b"/") for rest in found}
-        return {(int(p), int(offset)): found[rest].decode() for rest, (p, offset) in places.items()}
+        return [skip_of(int(p), int(offset), found[rest]) for rest, (p, offset) in places.items()]
+
+    def went_back(self, why: str | None) -> None:
+        self._meta().say(went_back_key(), None if why is None else why.encode())
+
+    def why_went_back(self) -> str | None:
+        said = self._meta().said(went_back_key())
+        return None if said is None else said.decode()
 
     def compare(
         self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool

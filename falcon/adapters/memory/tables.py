@@ -8,7 +8,7 @@ from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import store
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
-from falcon.read.store import Comparison, StaleProjector, Write
+from falcon.read.store import Comparison, Skip, StaleProjector, Stop, Write
 
 
 @dataclass
@@ -30,8 +30,9 @@ class MemoryTables:
         self._partitions = partitions
         self._projections = {name: self._empty() for name in projections}
         self._stopped: dict[str, str] = {}
-        self._stops: dict[tuple[str, Partition], tuple[int, str]] = {}
-        self._skips: dict[tuple[str, Partition, int], str] = {}
+        self._stops: dict[tuple[str, Partition], Stop] = {}
+        self._skips: dict[tuple[str, Partition, int], Skip] = {}
+        self._went_back: str | None = None
         self._rebuilds = 0
 
     def _empty(self) -> _Tables:
@@ -70,20 +71,26 @@ class MemoryTables:
 
     # --- of streams ---------------------------------------------------------------------------------------------------
 
-    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
-        self._stops[projection, partition] = (offset, error)
+    def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
+        self._stops[projection, partition] = stop
 
     def go_on(self, projection: str, partition: Partition) -> None:
         self._stops.pop((projection, partition), None)
 
-    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
+    def stops(self, projection: str) -> dict[Partition, Stop]:
         return {partition: stop for (name, partition), stop in self._stops.items() if name == projection}
 
-    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
-        self._skips[projection, partition, offset] = reason
+    def skip(self, projection: str, skip: Skip) -> None:
+        self._skips[projection, skip.partition, skip.at.offset] = skip
 
-    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
-        return {(p, offset): reason for (name, p, offset), reason in self._skips.items() if name == projection}
+    def skips(self, projection: str) -> list[Skip]:
+        return [skip for (name, _, _), skip in self._skips.items() if name == projection]
+
+    def went_back(self, why: str | None) -> None:
+        self._went_back = why
+
+    def why_went_back(self) -> str | None:
+        return self._went_back
 
     def compare(
         self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
