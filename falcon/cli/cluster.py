@@ -80,6 +80,27 @@ def prepare() -> None:
     typer.echo(f"The log {instance} and its tables are ready: {settings.partitions} partitions.")
 
 
+def restored(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """After the log was restored from an older copy: begin again with empty read tables, which the projections fill.
+
+    Stop every falcon api, write and project before. The log gets another name, so that tables, streams and tokens of the history that is lost are told from it.
+
+    \b
+    Example:
+      falcon restored --yes
+    """  # noqa: E501
+    from falcon.bootstrap import cluster
+
+    settings = _settings()
+    if not yes:
+        typer.confirm("Was the log restored from an older copy, and are the read tables to be made again?", abort=True)
+    with telling_faults():
+        name = asyncio.run(cluster.restored(settings))
+    typer.echo(f"The log is called {name} now, and its tables are empty: start falcon project, write and api.")
+
+
 def credentials() -> None:
     """Print the first accounts of a cluster and their tokens as a line of JSON, making them the first time.
 
@@ -186,7 +207,7 @@ def telling_faults() -> Iterator[None]:
     from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, ProjectionFailed
     from falcon.read.store import StaleProjector
 
-    expected = (ProjectionFailed, StaleProjector, Undecodable, NoSuchEvent, NotStoppedThere)
+    expected = (cluster.StillRunning, ProjectionFailed, StaleProjector, Undecodable, NoSuchEvent, NotStoppedThere)
     try:
         yield
     except (*cluster.REFUSALS, *expected) as fault:

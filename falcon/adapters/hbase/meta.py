@@ -93,7 +93,7 @@ def skips_key(projection: str) -> bytes:
 
 
 def skip_key(projection: str, partition: Partition, offset: int) -> bytes:
-    """Of every generation: a rebuild passes over the same events."""
+    """Of every generation, since a rebuild passes over the same events; not of the next history of the log."""
     return b"%b%d/%d" % (skips_key(projection), partition, offset)
 
 
@@ -173,6 +173,10 @@ class Meta:
     def log(self) -> Log | None:
         value = self.get(log_key())
         return None if value is None else msgspec.json.decode(value, type=Log)
+
+    def swap_log(self, expected: Log | None, new: Log) -> bool:
+        before = None if expected is None else msgspec.json.encode(expected)
+        return self.swap(log_key(), before, msgspec.json.encode(new))
 
     def generations(self, projection: str) -> Generations | None:
         return _generations(self.get(generations_key(projection)))

@@ -85,8 +85,8 @@ def belongs(position: Position, before: Sequence[tuple[int, bytes]]) -> bool | N
         epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
         if epoch == _NO_EPOCH:
             return position == Position(position.offset, *opened_by(offset)[1:])
-        if (epoch, n) == (position.epoch, position.n - 1):
-            return True
+        if epoch == position.epoch and n in (position.n - 1, position.n):
+            return n == position.n - 1  # the next event would have followed it
     return None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -11,12 +11,14 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.domain.ids import Partition
+from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
 _FOR_EVER_MILLIS: Final = 2**31 - 1
 _POLL_MILLIS: Final = 500
 _PAUSE_SECONDS: Final = 0.5
+_WITHOUT_MEMBERS: Final = ("Empty", "Dead")
 
 
 class GroupMember:
@@ -118,3 +120,17 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._take(assigned)
+
+
+async def active(cluster: KafkaCluster, groups: Sequence[str]) -> list[str]:
+    """Those of the groups that somebody is a member of. Raises JournalUnavailable."""
+    admin = cluster.admin()
+    try:
+        await admin.start()
+        described = await admin.describe_consumer_groups([cluster.prefix + group for group in groups])
+    except CLIENT_ERRORS as error:
+        raise JournalUnavailable(f"cannot see who runs: {error!r}") from error
+    finally:
+        await admin.close()
+    states = {group: state for response in described for _, group, state, *_ in response.groups}
+    return [group for group in groups if states.get(cluster.prefix + group) not in _WITHOUT_MEMBERS]

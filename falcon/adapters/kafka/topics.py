@@ -1,7 +1,6 @@
 """The topics: made by ``prepare``, and refused where they could lose or reorder what they were given."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -14,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError, for_code
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
+from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 
 _INSTANCE: Final = b"instance"
@@ -71,7 +71,12 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         if missing:
             await _create(admin, missing, replicas)
             await _await_leaders(admin, topics(cluster))
-    return await instance(cluster) or await _name(cluster)
+    return await instance(cluster) or await _name(cluster, naming.new_name())
+
+
+async def rename(cluster: KafkaCluster) -> str:
+    """Another name for a log that was restored from an older copy. Raises WrongTopics, JournalUnavailable."""
+    return await _name(cluster, naming.renamed(await check(cluster)))
 
 
 async def check(cluster: KafkaCluster) -> str:
@@ -122,8 +127,7 @@ async def instance(cluster: KafkaCluster) -> str | None:
     return names[-1].decode() if names and names[-1] else None
 
 
-async def _name(cluster: KafkaCluster) -> str:
-    name = secrets.token_hex(8)
+async def _name(cluster: KafkaCluster, name: str) -> str:
     producer = Producer(cluster)
     try:
         await producer.write(cluster.owners, 0, [(_INSTANCE, name.encode())])
