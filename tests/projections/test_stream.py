@@ -13,7 +13,7 @@ from falcon.domain.events import Event, MessageEdited, MessagePosted
 from falcon.domain.message import NOBODY, Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
-from falcon.journal.ports import Append, LogWentBack
+from falcon.journal.ports import Append, JournalUnavailable, LogWentBack
 from falcon.projections import timeline
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
@@ -267,6 +267,24 @@ def test_a_table_that_is_away_for_a_while_loses_nothing(world: World, monkeypatc
     assert world.texts(0) == ["a", "b"]
 
 
+def test_a_stream_runs_on_when_the_tables_or_the_log_were_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.post(0, "a")
+    stream = world.stream(0).stream
+    step, faults = stream.step, [ReadStoreUnavailable("no tables"), JournalUnavailable("no log")]
+    ending = threading.Event()
+
+    def faulty() -> int:
+        if faults:
+            raise faults.pop(0)
+        ending.set()
+        return step()
+
+    monkeypatch.setattr(stream, "step", faulty)
+    monkeypatch.setattr("falcon.projections.stream._PAUSE_SECONDS", 0.001)
+    stream.run(ending)
+    assert world.texts(0) == ["a"]
+
+
 class Choosy:
     """Tables that refuse messages with the text "huge"; what other partitions wrote in the same batch, they keep."""
 
@@ -315,6 +333,19 @@ def test_what_the_tables_refuse_stops_no_other_partition(world: World, monkeypat
     running.settle()
     assert world.tables.stops("timeline").keys() == {0}
     assert [world.texts(partition) for partition in (0, 1, 2)] == [["a"], ["a", "b", "c"], ["a", "b", "c"]]
+
+
+def test_a_fault_is_found_though_other_partitions_always_have_news(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Choosy(world, monkeypatch)
+    world.post(2, "a", "huge", "b")
+    running = world.stream(0, 2)
+    for _ in range(4):
+        world.post(0, "news")
+        running.stream.step()
+    assert world.tables.stops("timeline")[2].at.offset == 1
+    assert world.texts(0) == ["news"] * 4
 
 
 def test_a_fault_of_the_projection_behind_one_of_the_tables_stops_at_the_first(
@@ -512,6 +543,18 @@ def test_verifying_finds_what_the_tables_have_lost_and_mends_it(world: World) ->
     assert verify(mend=True) == Comparison(50, 1, 1)
     assert verify(mend=False) == Comparison(50, 0, 0)
     assert world.texts(0) == [f"{i}" for i in range(50)]
+
+
+def test_what_several_partitions_lack_is_counted_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("falcon.projections.verify._WINDOW_EVENTS", 2)
+    for partition in range(PARTITIONS):
+        world.post(partition, *"abcd")
+    world.stream(0, 1, 2).settle()
+    messages = world.tables._projections["timeline"].messages
+    del messages[room_in(0), 1], messages[room_in(2), 1], messages[room_in(2), 2]
+    messages[room_in(0), 3] = messages[room_in(1), 3] = b"{}"
+    verify = Verify("timeline", timeline.project, world.log, world.tables, mend=False, events_a_second=1e9)
+    assert verify.run() == Comparison(12, 3, 2)
 
 
 def test_verifying_looks_no_further_than_the_projection_has_got(world: World) -> None:

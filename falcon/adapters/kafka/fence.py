@@ -86,7 +86,7 @@ def belongs(position: Position, before: Sequence[tuple[int, bytes]]) -> bool | N
         if epoch == _NO_EPOCH:
             return position == Position(position.offset, *opened_by(offset)[1:])
         if epoch == position.epoch and n in (position.n - 1, position.n):
-            return n == position.n - 1  # the next event would have followed it
+            return bool(n < position.n)  # else a reader would stand behind that event
     return None
 
 
