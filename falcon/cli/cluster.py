@@ -129,13 +129,13 @@ def verify(
 ) -> None:
     """Compare a cluster's read tables with its log, while both are in use, and mend what differs.
 
-    The exit code is 1 when something differed and was not mended.
+    The exit code is 1 when something differed and was not mended. What nothing in the log has written is not removed: a rebuild makes tables without it.
 
     \b
     Examples:
       falcon verify
       falcon verify timeline --mend --rate 5000
-    """
+    """  # noqa: E501
     from falcon.bootstrap import cluster
     from falcon.cli.progress import progress_bar
 
@@ -146,13 +146,14 @@ def verify(
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
             found = cluster.verify(settings, name, mend=mend, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong
-        differed = differed or faults > 0
-        mended = ", mended" if faults and mend else ""
+        differed = differed or found.unexplained > 0 or (faults > 0 and not mend)
+        mended = " (mended)" if faults and mend else ""
+        rebuild = f": falcon rebuild {name} makes tables without them" if found.unexplained else ""
         typer.echo(
-            f"{name}: {counted(found.cells, 'cell')} compared, {found.missing:,} missing, "
-            f"{found.wrong:,} wrong{mended}."
+            f"{name}: {counted(found.cells, 'cell')} compared, {found.missing:,} missing, {found.wrong:,} wrong"
+            f"{mended}, {found.unexplained:,} that the log does not explain{rebuild}."
         )
-    if differed and not mend:
+    if differed:
         raise typer.Exit(1)
 
 

@@ -1,6 +1,6 @@
 """The ports of the read side: tables to query, and tables to keep up to date."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.commands import Role, RoomKind
@@ -169,14 +169,27 @@ class ProjectionTables(Protocol):
 
 
 class Comparison(NamedTuple):
-    """Of cells: how many were compared, and how many of them the tables did not have, or had otherwise."""
+    """Of cells: how many were compared, how many of them the tables did not have, or had otherwise; and how many the
+    tables have that nothing in the log has written."""
 
     cells: int = 0
     missing: int = 0
     wrong: int = 0
+    unexplained: int = 0
 
     def plus(self, other: "Comparison") -> "Comparison":
-        return Comparison(self.cells + other.cells, self.missing + other.missing, self.wrong + other.wrong)
+        return Comparison(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Comparing(Protocol):
+    """A comparison of a projection's tables with the log, while both are in use: what was written since it began is not
+    judged. Raises ReadStoreUnavailable, also where other tables have taken their place meanwhile."""
+
+    def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
+        """The writes of a partition's next events, up to offset ``through`` (excluded), with what the tables hold."""
+
+    def rest(self) -> Iterator[Comparison]:
+        """At last, what the tables hold beside all that, part by part."""
 
 
 class Stop(NamedTuple):
@@ -219,13 +232,9 @@ class StreamTables(ProjectionTables, Protocol):
     def why_went_back(self) -> str | None:
         """While this is said nothing may be applied, though the log may have grown over the place since."""
 
-    def compare(
-        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
-    ) -> Comparison:
-        """What the events of a partition up to offset ``through`` (excluded) wrote, with what the tables hold of it.
-
-        What was written by later events is not judged. With ``mend`` the tables are given what they lack.
-        """
+    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> Comparing:
+        """``ends``: where the projection stands, of all partitions. With ``mend`` the tables are given what they lack,
+        or have otherwise."""
 
 
 class ReadStore(Protocol):

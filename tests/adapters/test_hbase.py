@@ -10,7 +10,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -585,6 +585,12 @@ def test_what_was_passed_over_is_recorded_for_ever(store: _SpaceStore) -> None:
 # --- comparing with the log -------------------------------------------------------------------------------------------
 
 
+def compared(
+    store: _SpaceStore, projection: str, through: int, writes: Sequence[Write], *, mend: bool = False
+) -> Comparison:
+    return store.tables.comparing(projection, everywhere(through), mend=mend).compare(0, through, writes)
+
+
 @pytest.mark.processes
 def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> None:
     messages = [PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)]
@@ -595,11 +601,11 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
     newer = schema.Cell(schema.bucket_key(ROOM, 7), schema.message_column(7), b"edited since")
     calls.put("falcon_timeline_1", [newer], 70)
     writes: list[Write] = [*messages, SetRevision(ROOM, 3)]
-    assert store.tables.compare("timeline", 0, 60, writes, mend=False) == Comparison(60, 10, 2)
-    assert store.tables.compare("timeline", 0, 60, writes, mend=True) == Comparison(60, 10, 2)
-    assert store.tables.compare("timeline", 0, 60, writes, mend=False) == Comparison(60, 0, 0)
+    assert compared(store, "timeline", 60, writes) == Comparison(60, 10, 2)
+    assert compared(store, "timeline", 60, writes, mend=True) == Comparison(60, 10, 2)
+    assert compared(store, "timeline", 60, writes) == Comparison(60, 0, 0)
     with pytest.raises(ValueError, match="not of 1"):
-        store.tables.compare("timeline", 1, 60, writes, mend=True)
+        store.tables.comparing("timeline", everywhere(60), mend=True).compare(1, 60, writes)
     expected = [b"edited since" if seq == 7 else b"%d" % seq for seq in range(1, 61)]
     assert asyncio.run(store.reads.page(ROOM, 1, 60)) == expected
 
@@ -613,9 +619,9 @@ def test_every_kind_of_write_can_be_compared(store: _SpaceStore) -> None:
         write for write in writes if isinstance(write, PutMember | DropMember | SetReadMark | SetRole | SetMention)
     ]
     for projection, of_projection in (("rooms", rooms), ("memberships", members)):
-        found = store.tables.compare(projection, 0, 12, of_projection, mend=False)
+        found = compared(store, projection, 12, of_projection)
         assert found.cells >= 3
-        assert found[1:] == (0, 0)
+        assert found[1:] == (0, 0, 0)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
 import msgspec
 import pytest
 
 from falcon.adapters.hbase import schema
+from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.prepare import WrongTables, check, check_family_of_log, prepare, start_over, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.events import MessagePosted
+from falcon.domain.events import Event, MessageEdited, MessagePosted
 from falcon.domain.message import Message
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position
@@ -21,13 +23,49 @@ from falcon.journal.ports import Append
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
+from falcon.read.store import (
+    Comparison,
+    DropMember,
+    DropRoom,
+    DropToken,
+    PutAccount,
+    PutMember,
+    PutMessage,
+    PutRoom,
+    PutToken,
+    ReadStoreUnavailable,
+    SetMention,
+    SetReadMark,
+    SetRevision,
+    SetRole,
+    SetRoomActivity,
+    SetRoomName,
+    Skip,
+    Stop,
+    Write,
+)
 from tests.support.hbase import FakeHBase
 
 PARTITIONS = 2
-ROOM = 2  # of partition 0
+ROOM, OTHER_ROOM = 2, 4  # of partition 0
 NOON = "2026-11-26T12:00:00.000Z"
 LOG = "5ee0d1"
+EVERY_WRITE: tuple[Write, ...] = (
+    PutMessage(256, 30, b"hi"),
+    SetRevision(256, 3),
+    PutRoom(256, "direct", "", "", NOON, 5, 9),
+    SetRoomName(256, "Tea", "", NOON),
+    SetRoomActivity(256, 7, NOON),
+    DropRoom(256),
+    PutMember(256, 77, "member", 0),
+    SetRole(256, 77, "admin"),
+    SetReadMark(256, 77, 3),
+    DropMember(256, 77),
+    SetMention(77, 256, 1_001, True),
+    PutAccount(77, "Ann", False, NOON),
+    PutToken(77, 1, "hash", NOON),
+    DropToken(77, 1),
+)
 
 
 class World:
@@ -41,20 +79,29 @@ class World:
         prepare(self.hbase, "falcon", LOG, PARTITIONS, self.create)
         self.tables = HBaseTables(self.hbase, "falcon", PARTITIONS, self.create, grace_seconds=0)
         self.reads = HBaseReadStore(self.hbase, "falcon", threads=1)
-        self.last = 0
+        self.last = self.revision = 0
+        self.messages: dict[int, bytes] = {}
         self.take_over()
 
     def take_over(self) -> None:
         self.epoch = self.journal.takeover([0, 1], "an owner")[0].epoch
         self.n = 0
 
-    def post(self, *texts: str) -> None:
+    def post(self, *texts: str, room: int = ROOM) -> None:
         for text in texts:
             self.last += 1
-            event = MessagePosted(Message(ROOM, self.last, 9, text, NOON))
-            envelope = Envelope(0, self.epoch, self.n, 1_000, event)
-            self.journal.submit([Append(0, self.epoch, [envelope], [codec.encode(envelope)])])
-            self.n += 1
+            message = Message(room, self.last, 9, text, NOON)
+            self.messages[self.last] = msgspec.json.encode(message)
+            self.append(MessagePosted(message))
+
+    def edit(self, seq: int, text: str) -> None:
+        self.revision += 1
+        self.append(MessageEdited(Message(ROOM, seq, 9, text, NOON), self.revision))
+
+    def append(self, event: Event) -> None:
+        envelope = Envelope(0, self.epoch, self.n, 1_000, event)
+        self.journal.submit([Append(0, self.epoch, [envelope], [codec.encode(envelope)])])
+        self.n += 1
 
     def restore_log(self, messages: int) -> None:
         """From a copy with so many messages; an owner takes over."""
@@ -67,9 +114,9 @@ class World:
         for _ in range(5):
             stream.step()
 
-    def verify(self) -> Comparison:
+    def verify(self, *, mend: bool = False) -> Comparison:
         project = PROJECTIONS["timeline"]
-        return Verify("timeline", project, self.log, self.tables, mend=False, events_a_second=1e9).run()
+        return Verify("timeline", project, self.log, self.tables, mend=mend, events_a_second=1e9).run()
 
     def texts(self) -> list[str]:
         page = asyncio.run(self.reads.page(ROOM, 1, 99))
@@ -175,3 +222,72 @@ def test_tables_of_which_a_part_is_older_than_their_positions_are_found_by_verif
     world.hbase.rows[timeline] = copy  # the table of positions was not restored
     world.project()
     assert world.verify() == Comparison(4, 2, 0)
+
+
+# --- what verify finds ------------------------------------------------------------------------------------------------
+
+
+def test_what_nothing_in_the_log_has_written_is_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.post("a", "b", "lost", "lost too", "and this")
+    world.project()
+    world.restore_log(2)
+    monkeypatch.setattr(world.log, "check", lambda cursor: None)  # as if its places looked like the lost ones
+    world.post("new", room=OTHER_ROOM)
+    world.post("new 2", "new 3", "new 4", room=OTHER_ROOM)
+    world.project()
+    assert world.verify() == Comparison(cells=6, missing=3, wrong=0, unexplained=3)
+
+
+def test_what_was_written_otherwise_is_wrong_wherever_batches_and_windows_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falcon.projections.verify._WINDOW_EVENTS", 2)
+    world.post(*"abcdefg")
+    world.project()  # one batch, so that no cell bears an offset within any window but the last
+    assert world.verify() == Comparison(7, 0, 0, 0)
+    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][schema.bucket_key(ROOM, 1)]
+    row[schema.message_column(1)].value = b"{}"
+    del row[schema.message_column(4)]
+    assert world.verify() == Comparison(7, 1, 1, 0)
+    assert world.verify(mend=True) == Comparison(7, 1, 1, 0)
+    assert world.verify() == Comparison(7, 0, 0, 0)
+    assert world.texts() == [*"abcdefg"]
+
+
+def test_an_edit_counts_when_it_is_judged(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("falcon.projections.verify._WINDOW_EVENTS", 2)
+    for text in "abc":
+        world.post(text)
+        world.project()
+    world.edit(1, "A")
+    world.post("d")
+    world.project()
+    world.edit(1, "AA")
+    world.project()
+    assert world.verify() == Comparison(cells=5, missing=0, wrong=0, unexplained=0)  # four messages and the revision
+    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][schema.bucket_key(ROOM, 1)]
+    row[schema.message_column(1)].value = b"{}"
+    assert world.verify() == Comparison(cells=5, missing=0, wrong=1, unexplained=0)
+
+
+def test_what_is_written_during_a_comparison_is_not_judged(world: World) -> None:
+    world.post("a", "b")
+    world.project()
+    ends = world.tables.cursor("timeline")
+    world.edit(1, "A")
+    world.post("c")
+    world.project()
+    comparing = world.tables.comparing("timeline", ends, mend=True)
+    writes = [PutMessage(ROOM, seq, world.messages[seq]) for seq in (1, 2)]
+    assert comparing.compare(0, 2, writes) == Comparison(1, 0, 0)
+    assert [*comparing.rest()] == [Comparison()]
+    assert world.texts() == ["A", "b", "c"]
+
+
+@pytest.mark.parametrize("write", EVERY_WRITE, ids=lambda write: type(write).__name__)
+def test_of_every_row_it_is_known_whose_partition_writes_it(write: Write) -> None:
+    owner = write.account_id if isinstance(write, PutAccount | PutToken | DropToken) else write.room_id
+    for table, cells in fold([write]):
+        for cell in cells:
+            assert schema.owner_of_row(table, cell.row, {cell.column: cell.value}) == owner
+    assert {type(each) for each in EVERY_WRITE} == set(get_args(Write))

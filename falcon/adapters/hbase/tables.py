@@ -6,8 +6,9 @@ from concurrent.futures import wait
 from types import MappingProxyType
 from typing import Final
 
-from falcon.adapters.hbase.calls import Calls, HBase
+from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.cells import by_partition, fold
+from falcon.adapters.hbase.comparing import HBaseComparing
 from falcon.adapters.hbase.lines import TableMissing
 from falcon.adapters.hbase.meta import (
     Applied,
@@ -24,11 +25,11 @@ from falcon.adapters.hbase.meta import (
     stopped_key,
     went_back_key,
 )
-from falcon.adapters.hbase.schema import Cell, table_name
+from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, StaleProjector, Stop, Write
+from falcon.read.store import ReadStoreUnavailable, Skip, StaleProjector, Stop, Write
 from falcon.telemetry.dispatchers import Dispatcher
 
 _LOOKS: Final = 3
@@ -173,21 +174,16 @@ class HBaseTables:
         said = self._meta().said(went_back_key())
         return None if said is None else said.decode()
 
-    def compare(
-        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
-    ) -> Comparison:
-        """Whether the cells of these writes are as the writes left them.
-
-        ``writes``: all to certain keys that come from the partition's events below ``through``. A cell that was
-        written by later events is not judged, nor one that was written in a batch that goes on behind ``through``:
-        take it from where the partition stands. ``mend``: put what is missing or wrong again.
-        """
-        if strangers := by_partition(writes, self._partitions).keys() - {partition}:
-            raise ValueError(f"writes of partitions {sorted(strangers)}, not of {partition}")
-        try:
-            return self._compare(projection, through, writes, mend)
-        except TableMissing as error:
-            raise ReadStoreUnavailable(f"the tables of {projection} have just been replaced: compare again") from error
+    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> HBaseComparing:
+        return HBaseComparing(
+            self._hbase,
+            self._prefix,
+            projection,
+            self._generation(projection),
+            ends,
+            mend=mend,
+            seconds=self._seconds,
+        )
 
     def _check(self, projection: str, generation: int, expected: Cursor) -> None:
         """Turn away, before it writes anything, one who has already been overtaken.
@@ -223,18 +219,6 @@ class HBaseTables:
             raise _stale(projection, partition, expected)
         self._moved[projection, generation, partition] = after, time.monotonic()
 
-    def _compare(self, projection: str, through: int, writes: Sequence[Write], mend: bool) -> Comparison:
-        generation = self._generation(projection)
-        calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
-        total = Comparison()
-        for table, cells in fold(writes):
-            name = table_name(self._prefix, table, generation)
-            judged, missing, wrong = _judge(calls, name, cells, through)
-            if mend:
-                calls.put(name, missing + wrong, through)
-            total = total.plus(Comparison(judged, len(missing), len(wrong)))
-        return total
-
     def _generation(self, projection: str) -> int:
         """Raises ReadStoreUnavailable for a rebuild that another one has taken away."""
         base, _, generation = projection.partition("@")
@@ -267,21 +251,3 @@ def _each(threads: Dispatcher, do: Callable[[Partition], None], partitions: Sequ
     wait(done)
     for each in done:
         each.result()
-
-
-def _judge(calls: Calls, table: str, cells: Sequence[Cell], through: int) -> tuple[int, list[Cell], list[Cell]]:
-    """How many of the cells are old enough to be judged; those that are missing; those that are wrong."""
-    found = calls.stamped(table, (cell.row for cell in cells))
-    judged = 0
-    missing: list[Cell] = []
-    wrong: list[Cell] = []
-    for cell in cells:
-        there = found.get(cell.row, {}).get(cell.column)
-        if there is None:
-            missing.append(cell)
-        elif there.stamp > through:
-            continue
-        elif there.value != cell.value:
-            wrong.append(cell)
-        judged += 1
-    return judged, missing, wrong

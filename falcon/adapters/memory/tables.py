@@ -1,6 +1,6 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,27 @@ class _Tables:
     mentions: set[tuple[AccountId, RoomId, Seq]] = field(default_factory=set)
     accounts: dict[AccountId, AccountRow] = field(default_factory=dict)
     tokens: dict[tuple[AccountId, int], tuple[str, str]] = field(default_factory=dict)
+
+
+class _Comparing:
+    """Of messages only."""
+
+    def __init__(self, messages: dict[tuple[RoomId, Seq], bytes], mend: bool) -> None:
+        self._messages = messages
+        self._mend = mend
+        self._written: set[tuple[RoomId, Seq]] = set()
+
+    def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
+        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, store.PutMessage)}
+        self._written |= wanted.keys()
+        missing = [place for place in wanted if place not in self._messages]
+        wrong = [place for place, message in wanted.items() if self._messages.get(place, message) != message]
+        if self._mend:
+            self._messages.update(wanted)
+        return Comparison(len(wanted), len(missing), len(wrong))
+
+    def rest(self) -> Iterator[Comparison]:
+        yield Comparison(unexplained=len(self._messages.keys() - self._written))
 
 
 class MemoryTables:
@@ -92,17 +113,8 @@ class MemoryTables:
     def why_went_back(self) -> str | None:
         return self._went_back
 
-    def compare(
-        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
-    ) -> Comparison:
-        """Of messages only."""
-        messages = self._projections[projection].messages
-        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, store.PutMessage)}
-        missing = [place for place in wanted if place not in messages]
-        wrong = [place for place, message in wanted.items() if messages.get(place, message) != message]
-        if mend:
-            messages.update(wanted)
-        return Comparison(len(wanted), len(missing), len(wrong))
+    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> "_Comparing":
+        return _Comparing(self._projections[projection].messages, mend)
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
