@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import secrets
 import select
 import selectors
 import shutil
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.process import adopt_orphans, descendants
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import instruments, metrics, slots
@@ -121,6 +123,7 @@ class Launcher:
         self._roles: list[_Role] = []
         self._telemetry = Path(settings.telemetry_dir) if settings.telemetry_dir else None
         self._cpu_counted = 0.0
+        self._actors_key = secrets.token_hex(KEY_BYTES)
 
     def run(self) -> int:
         adopt_orphans()
@@ -286,6 +289,8 @@ class Launcher:
             command += ["--ready", str(ready)]
             handles.append(ready)
         environment = {**os.environ, **_actor_environment(self._settings), "FALCON_TELEMETRY_DIR": str(self._telemetry)}
+        if self._hosts_actors_apart():
+            environment[KEY_VARIABLE] = self._actors_key  # not on the command line, which every user can read
         # Their standard output is ours alone: what follows the first line must not be mixed with it.
         role.process = subprocess.Popen(
             command, pass_fds=handles, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
@@ -434,7 +439,6 @@ Ctrl-C stops it.
 def _actor_environment(settings: Settings) -> dict[str, str]:
     """What Thespian reads when it is imported, which is before anybody could tell it otherwise."""
     return {
-        "THESPIAN_BASE_IPADDR": "127.0.0.1",
         "THESPIAN_MAX_PENDING_TRANSMITS": "500",
         # A message to a shard that has just died would otherwise be tried again for 35 s, in the lane's only thread.
         "THESPIAN_TRANSMIT_TIMEOUT_PERIOD": "0:2",

@@ -15,6 +15,9 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_http_request_seconds": "How long do clients wait, on which route?",
         "falcon_http_requests": "How much is asked, and what share of it fails?",
         "falcon_http_requests_in_flight": "Do requests pile up, since they come faster than they are answered?",
+        "falcon_connections": "How many clients hold a connection, and how near is that to all that there may be?",
+        "falcon_connections_max": "How many may there be?",
+        "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",
@@ -31,6 +34,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_actor_processing_seconds": "Is it spent at work there, and how busy are the actors?",
         "falcon_actor_errors": "Do actors fail, which a fault of Falcon's would make them do?",
         "falcon_actor_restarts": "Do actors end and come back, whatever the cause?",
+        "falcon_forged_messages": "Does somebody on this machine try to speak to the actors?",
         "falcon_dead_letters": "Is something sent to actors that have ended?",
     },
     "the journal": {
@@ -140,10 +144,13 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
         "written in the code",
     ),
     "reason": (
-        "`draining` (the process ends, or cannot go on; the client is to come back), `slow` (too much waited for it), "
-        "`unauthenticated` (its token was revoked)",
-        "written in the code (`falcon/streams/frames.py`)",
+        "of a stream that was ended: `draining` (the process ends, or cannot go on; the client is to come back), "
+        "`slow` (too much waited for it), `unauthenticated` (its token was revoked); of a connection: `full` (there "
+        "were too many), `malformed`, `too_large` (a request broke a limit), `timeout` (it came too slowly), `stalled` "
+        "(the client took nothing of its answer)",
+        "written in the code (`falcon/streams/frames.py`, `falcon/telemetry/metrics.py`)",
     ),
+    "server": ("`public`, `internal`, `operations`", "written in the code"),
     "wanted": ("`yes` where somebody of the process listened to it, else `no`", "two"),
     "call": ("a call of the read store, such as `page`", "the methods of the port in `falcon/read/store.py`"),
     "dispatcher": (

@@ -95,6 +95,7 @@ def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Str
     feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
     signals = Signals(wire, feed, lookups)
     edge.streams = Streams(edge, feed, signals, lookups, settings.streams_max, settings.stream_buffer)
+    edge.tail = tail
     edge.nudge = feed.nudge
     edge.streams.start()
     return edge.streams

@@ -1,8 +1,6 @@
 """Falcon on a cluster: the log on Kafka, the read tables in HBase, and a process a role."""
 
 import asyncio
-import base64
-import hmac
 import logging
 import os
 import shlex
@@ -52,6 +50,7 @@ from falcon.bootstrap import (
     start_streams,
 )
 from falcon.http.edge import Edge
+from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
@@ -66,6 +65,7 @@ from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
+from falcon.write.positions import OwnersPositions
 from falcon.write.shard import Shard
 
 # Why a process of a cluster does not start. The message of each says in a line what to do.
@@ -139,6 +139,7 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     cluster = kafka_cluster(settings)
     loop = LoopThread()
     producer = Producer(cluster)
+    clock = SystemClock()
     copy = ColdFile(settings.data_dir / f"cold-{index}.db", pack, unpack)
     snapshots = KafkaSnapshots(cluster, producer, copy)
     member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake)
@@ -146,10 +147,10 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     limits = shard_limits(settings, settings.refusal_age_seconds)
     shard = Shard(
         GroupOwnership(cluster, loop, producer, member, f"{host}:{settings.internal_port}/{index}"),
-        KafkaJournal(cluster, loop, producer, snapshots, wake),
+        KafkaJournal(cluster, loop, producer, snapshots, clock, wake),
         KafkaSource(cluster, loop),
         snapshots,
-        SystemClock(),
+        clock,
         limits,
         owner=f"{host}:{settings.internal_port}/{index}, process {os.getpid()}",
         recovery_source=KafkaSource(cluster, loop),
@@ -224,7 +225,8 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         )
         stack.callback(store.close)
         secret = _read(settings.secret_file).encode()
-        edge = Edge(gateway, store, settings.partitions, instance, secret, edge_limits(settings))
+        positions = OwnersPositions(gateway)
+        edge = Edge(gateway, store, positions, settings.partitions, instance, secret, edge_limits(settings))
         streams = start_streams(settings, edge, KafkaTail(cluster), KafkaWire(cluster))
         stack.push_async_callback(streams.stop)
         yield edge
@@ -234,10 +236,18 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
     """The first two accounts. They and their tokens follow from the secret, so that everybody finds the same ones."""
     secret = _read(settings.secret_file).encode()
     admin_id, admin_token = await create_account(
-        edge, "Admin", is_admin=True, secret=_derived(secret, "admin"), reference="falcon:first-admin"
+        edge,
+        "Admin",
+        is_admin=True,
+        secret=derived_secret(secret, "first admin's token"),
+        reference="falcon:first-admin",
     )
     account_id, token = await create_account(
-        edge, "First account", is_admin=False, secret=_derived(secret, "account"), reference="falcon:first-account"
+        edge,
+        "First account",
+        is_admin=False,
+        secret=derived_secret(secret, "first account's token"),
+        reference="falcon:first-account",
     )
     return Credentials(account_id, token, admin_id, admin_token)
 
@@ -246,11 +256,6 @@ async def first_credentials(settings: Settings) -> Credentials:
     """``credentials`` for whoever has no edge. Raises as the checks of topics and tables do, and RuntimeError."""
     async with serving(settings) as edge:
         return await credentials(settings, edge)
-
-
-def _derived(secret: bytes, name: str) -> str:
-    digest = hmac.digest(secret, f"first {name}'s token".encode(), "sha256")
-    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 def _read(path: Path) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ from falcon.bootstrap import (
     start_streams,
 )
 from falcon.http.edge import Edge
+from falcon.http.tokens import new_secret
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
@@ -133,6 +135,24 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
 
 
+def copy(settings: Settings, folder: Path) -> None:
+    """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
+
+    Raises FileExistsError, OSError, JournalUnavailable.
+    """
+    folder.mkdir(mode=0o700, parents=True)
+    database_file = folder / settings.database.name
+    os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
+    database.copy(settings.database, database_file)
+    for name in ("secret", "credentials.json"):
+        if (settings.data_dir / name).exists():
+            shutil.copy2(settings.data_dir / name, folder / name)
+    for path in (*folder.iterdir(), folder):
+        opened = os.open(path, os.O_RDONLY)
+        os.fsync(opened)
+        os.close(opened)
+
+
 # --- the edge ---------------------------------------------------------------------------------------------------------
 
 
@@ -151,6 +171,7 @@ async def serving(
     edge = Edge(
         gateway,
         SqliteReadStore(read_connection),
+        source,
         settings.partitions,
         source.instance,
         server_secret(settings),
@@ -191,8 +212,8 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
     path = settings.data_dir / "credentials.json"
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=Credentials)
-    admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=secrets.token_urlsafe(32))
-    account_id, token = await create_account(edge, "First account", is_admin=False, secret=secrets.token_urlsafe(32))
+    admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=new_secret(edge.secret))
+    account_id, token = await create_account(edge, "First account", is_admin=False, secret=new_secret(edge.secret))
     made = Credentials(account_id, token, admin_id, admin_token)
     _write_private(settings, "credentials.json", msgspec.json.encode(made))
     return made

@@ -57,7 +57,7 @@ def _launch(command: str, as_json: bool) -> None:
 def prepare() -> None:
     """Make the topics and tables that a cluster needs, where they are missing.
 
-    What is there is checked, and never changed: a wrong number of partitions, or a topic that would forget, is refused with what to do about it. Doing it again is always safe. Servers that do not answer yet are waited for, for FALCON_START_SECONDS.
+    What is there is checked and kept; only settings of topics that make takeovers slow are lowered. A wrong number of partitions, or a topic that would forget, is refused with what to do about it. Doing it again is always safe. Servers that do not answer yet are waited for, for FALCON_START_SECONDS.
 
     \b
     Example:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from falcon.cli.faults import Fault
-from falcon.client import ExportHeader, FalconClient, resume_token
+from falcon.client import ExportFailed, ExportHeader, FalconClient, is_end, resume_token
 
 _CHUNK = 1 << 20
 _HEADER_BEGINS = b'{"type":"falcon-export"'
@@ -18,11 +18,15 @@ _HEADER_BEGINS = b'{"type":"falcon-export"'
 
 @dataclass(frozen=True)
 class Partial:
-    """What is there already: whole ``lines``, the last of which ``resume`` stands for. None: start anew."""
+    """Whole ``lines`` that are there already, the last of which ``resume`` stands for. None: begin.
+
+    ``ended``: nothing is missing.
+    """
 
     header: ExportHeader | None = None
     resume: str | None = None
     lines: int = 0
+    ended: bool = False
 
 
 def open_export(path: Path) -> BinaryIO:
@@ -42,9 +46,14 @@ def mend(file: BinaryIO, name: str) -> Partial:
         header = msgspec.json.decode(first, type=ExportHeader)
     except msgspec.DecodeError as fault:
         raise _no_export(name) from fault
+    if header.position is None:
+        raise Fault(f"{name} is an export of the first version, which nothing is added to any more; give another name")
     end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
+    last = _read(file, _end_of_last_line(file, end - 1), end)
+    if is_end(last):
+        return Partial(header, lines=_count_lines(file), ended=True)
     try:
-        resume = resume_token(_read(file, _end_of_last_line(file, end - 1), end))
+        resume = resume_token(last)
     except (msgspec.DecodeError, ValueError) as fault:
         raise Fault(f"{name}: its last line is not an export's ({fault}); give another name") from fault
     if resume is None:
@@ -63,17 +72,22 @@ async def write_export(
     """
     header = partial.header
     done = partial.lines
-    if partial.header:
-        header = await falcon.export_header()
-        if header.source != partial.header.source:
-            raise Fault(f"{name} is an export of another Falcon ({partial.header.source}); give another name")
-    async with aclosing(falcon.export(partial.resume)) as blocks:
-        async for block in blocks:
-            if header is None:
-                header = msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
-            out.write(block)
-            done += block.count(b"\n")
-            report(done, 1 + header.accounts + header.rooms + header.messages)
+    if header is not None:
+        there = await falcon.export_header()
+        if there.source != header.source:
+            raise Fault(f"{name} is an export of another Falcon ({header.source}); give another name")
+    if partial.ended:
+        return done
+    try:
+        async with aclosing(falcon.export(header, partial.resume)) as blocks:
+            async for block in blocks:
+                if header is None:
+                    header = msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
+                out.write(block)
+                done += block.count(b"\n")
+                report(done, 1 + header.accounts + header.rooms + header.messages)
+    except ExportFailed as failed:
+        raise Fault(f"the export is not whole: {failed}") from failed
     return done
 
 

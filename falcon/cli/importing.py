@@ -15,9 +15,10 @@ import msgspec
 from falcon.cli.faults import Fault
 from falcon.client import Imported, Problem, Role, RoomKind
 
+NOBODY = 0  # wrote a message that is missing
 BATCH_LINES = 1000
 BATCH_BYTES = 512 * 1024
-FORMAT_VERSION = 1
+FORMAT_VERSIONS = (1, 2)
 
 Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
 Seq: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
@@ -31,11 +32,15 @@ class HeaderLine(msgspec.Struct, frozen=True, tag="falcon-export"):
     accounts: int = 0
     rooms: int = 0
     messages: int = 0
+    position: str = ""
 
 
 class AccountLine(msgspec.Struct, frozen=True, tag="account", forbid_unknown_fields=True):
+    """``at``, here and below: where the change stood in the other Falcon's log."""
+
     ref: str
     name: str
+    at: str | None = None
 
 
 class MemberRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,6 +55,7 @@ class RoomLine(msgspec.Struct, frozen=True, tag="room", forbid_unknown_fields=Tr
     kind: RoomKind = "group"
     description: str = ""
     members: tuple[MemberRef, ...] = ()
+    at: str | None = None
 
 
 class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fields=True):
@@ -62,6 +68,8 @@ class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fie
     deleted: bool = False
     reply_to: Seq | None = None
     mentions: tuple[str, ...] = ()
+    missing: bool = False
+    at: str | None = None
 
 
 Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine
@@ -98,7 +106,7 @@ class Refs:
                     "type": "message",
                     "room_id": _id_of(line.room, self.rooms, "room"),
                     "seq": line.seq,
-                    "author_id": _id_of(line.author, self.accounts, "author"),
+                    "author_id": NOBODY if line.missing else _id_of(line.author, self.accounts, "author"),
                     "text": line.text,
                     "posted_at": _utc(line.posted_at),
                     "edited_at": _utc(line.edited_at) if line.edited_at else None,
@@ -161,12 +169,12 @@ class Outcome:
 
 
 async def import_lines(
-    lines: Iterable[bytes],
+    lines: Iterable[tuple[int, bytes]],
     name: str,
     send: Callable[[bytes], Awaitable[Imported]],
     advance: Callable[[int], None] = lambda _: None,
 ) -> Outcome:
-    """Send the lines of the file called ``name``; ``advance`` hears how many more are done.
+    """Send the lines of the file called ``name``, each with its number; ``advance`` hears how many more are done.
 
     Doing it again is safe: the server passes over what it has. Raises Fault with file, line and rule at the first
     line that is not in order, after sending those before it; and whatever ``send`` raises.
@@ -190,7 +198,7 @@ async def import_lines(
         outcome.skipped += answer.skipped
         advance(len(full.lines))
 
-    for number, raw in enumerate(lines, 1):
+    for number, raw in lines:
         if raw.isspace():
             continue
         try:
@@ -225,8 +233,8 @@ def _parsed(raw: bytes) -> Line:
 def _header(line: Line) -> HeaderLine:
     if not isinstance(line, HeaderLine):
         raise BadLine('the first line must be the header, {"type": "falcon-export", "version": 1, "source": …}')
-    if line.version != FORMAT_VERSION:
-        raise BadLine(f"version {line.version} of the format; this Falcon reads version {FORMAT_VERSION}")
+    if line.version not in FORMAT_VERSIONS:
+        raise BadLine(f"version {line.version} of the format; this Falcon reads versions 1 and 2")
     return line
 
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -42,20 +43,18 @@ def import_file(
       zstdcat backup.jsonl.zst | falcon import -
     """  # noqa: E501
     from falcon.cli.importing import import_lines
+    from falcon.cli.merging import numbered
     from falcon.cli.progress import progress_bar
 
     caller = Caller(ctx, url, token, data_dir, admin=True)
-    if file == "-":
-        with progress_bar("Importing") as bar:
-            outcome = caller.run(
-                lambda falcon: import_lines(sys.stdin.buffer, "standard input", falcon.import_lines, bar.advance),
-                _PATIENT_SECONDS,
-            )
-    else:
-        with Path(file).open("rb", buffering=1 << 20) as lines, progress_bar("Importing", _count(lines)) as bar:
-            outcome = caller.run(
-                lambda falcon: import_lines(lines, file, falcon.import_lines, bar.advance), _PATIENT_SECONDS
-            )
+    name = "standard input" if file == "-" else file
+    with ExitStack() as stack:
+        opened = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb", buffering=1 << 20))
+        bar = stack.enter_context(progress_bar("Importing", None if file == "-" else _count(opened)))
+        lines = numbered(opened, name)
+        outcome = caller.run(
+            lambda falcon: import_lines(lines, name, falcon.import_lines, bar.advance), _PATIENT_SECONDS
+        )
     typer.echo(
         f"{counted(outcome.lines, 'line')}: {counted(outcome.imported, 'message')} imported, "
         f"{outcome.skipped:,} there already."
@@ -71,7 +70,7 @@ def export_file(
 ) -> None:
     """Write all accounts, rooms and messages to a file.
 
-    One JSON object a line, which `falcon import` reads. When it was broken off, the same command goes on behind the last whole line of FILE. A finished FILE is not brought up to date by it: give a new name for a new export.
+    One JSON object a line, which `falcon import` reads: everything as it stood at one place in the log, which the last line names. When it was broken off, the same command goes on behind the last whole line of FILE. A finished FILE is not brought up to date by it: give a new name for a new export.
 
     \b
     Examples:

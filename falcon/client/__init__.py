@@ -12,7 +12,7 @@ A call ends with an answer, with :class:`Problem` (refused, and asking again wou
 """
 
 from falcon.client.client import FalconClient
-from falcon.client.errors import FieldError, Problem, Unreachable
+from falcon.client.errors import ExportFailed, FieldError, Problem, Unreachable
 from falcon.client.events import (
     Bye,
     CatchUp,
@@ -33,7 +33,7 @@ from falcon.client.events import (
     RoomReach,
     Typing,
 )
-from falcon.client.exporting import resume_token
+from falcon.client.exporting import is_end, resume_token
 from falcon.client.models import (
     Account,
     AccountPage,
@@ -66,6 +66,7 @@ __all__ = [
     "CaughtUp",
     "Clock",
     "Event",
+    "ExportFailed",
     "ExportHeader",
     "FalconClient",
     "FieldError",
@@ -102,5 +103,6 @@ __all__ = [
     "Token",
     "Typing",
     "Unreachable",
+    "is_end",
     "resume_token",
 ]

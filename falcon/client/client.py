@@ -238,16 +238,18 @@ class FalconClient:
         response = await self._connection.command("POST", "/v1/import", lines, key=key, content_type=content_type)
         return _decoded(response, Imported)
 
-    def export(self, resume: str | None = None) -> AsyncGenerator[bytes, None]:
-        """For admins. Blocks of whole lines, from the header on or from where ``resume`` stands (`resume_token`).
+    def export(self, header: ExportHeader | None = None, resume: str | None = None) -> AsyncGenerator[bytes, None]:
+        """For admins. Blocks of whole lines, from the header on, or from where ``resume`` stands (`resume_token`) in an
+        export that began with ``header``. The last line is one that `is_end` knows.
 
-        A broken connection is taken up again where it broke; ``timeout`` bounds the time without progress.
+        A broken connection is taken up again where it broke; ``timeout`` bounds the time without progress. Raises
+        ExportFailed where the server cannot make the export whole.
         """
-        return export_blocks(self._connection, resume)
+        return export_blocks(self._connection, header, resume)
 
     async def export_header(self) -> ExportHeader:
         """For admins. What an export would begin with now."""
-        async with aclosing(export_blocks(self._connection, None)) as blocks:
+        async with aclosing(export_blocks(self._connection, None, None)) as blocks:
             async for block in blocks:
                 return msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
         raise Problem(200, "not_falcon", "the export is empty")

@@ -34,3 +34,7 @@ class Unreachable(Exception):
         super().__init__(detail)
         self.last = last
         self.key = key
+
+
+class ExportFailed(Exception):
+    """The server cannot make the export whole. The message says what is in the way."""

@@ -141,7 +141,10 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 class ExportHeader(msgspec.Struct, frozen=True):
-    """The first line of an export. ``source`` names where it comes from; the counts are of when it began, or 0."""
+    """The first line of an export. ``source`` names where it comes from; the counts are of when it began, or 0.
+
+    ``position``: what came later stands as changes at the export's end. The first version had no such thing.
+    """
 
     type: Literal["falcon-export"]
     version: int
@@ -149,3 +152,4 @@ class ExportHeader(msgspec.Struct, frozen=True):
     accounts: int = 0
     rooms: int = 0
     messages: int = 0
+    position: str | None = None

@@ -69,6 +69,23 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """It is so now; there is nothing to show."""
 
 
+class PositionAnswer(msgspec.Struct, frozen=True, tag="position-answer"):
+    """``offset``: everything acknowledged in the partition before the command came stands there or below.
+
+    -1 for an empty log. Never kept: the next one who asks is told another.
+    """
+
+    offset: int
+
+
 Answer: TypeAlias = (
-    MessageAnswer | RoomAnswer | MemberAnswer | ReadAnswer | AccountAnswer | TokenAnswer | ImportAnswer | Done
+    MessageAnswer
+    | RoomAnswer
+    | MemberAnswer
+    | ReadAnswer
+    | AccountAnswer
+    | TokenAnswer
+    | ImportAnswer
+    | Done
+    | PositionAnswer
 )

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.domain.message import Message
 
 Role: TypeAlias = Literal["admin", "member", "readonly"]
@@ -19,21 +19,22 @@ class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CreateRoom(msgspec.Struct, frozen=True, tag=True):
-    """``unknown``: which of the members, counted from 0, is an account that the read side does not know."""
+    """The sender has made sure that the members are accounts: those live in other partitions."""
 
     by: AccountId
     name: str
     description: str = ""
     members: tuple[Invitation, ...] = ()
-    unknown: int | None = None
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
-    """The room of a pair of accounts; decided where the smaller id of the pair lives, so there is one for ever."""
+    """The room of a pair of accounts; decided where the smaller id of the pair lives, so there is one for ever.
+
+    The sender has made sure that the peer is an account.
+    """
 
     by: AccountId
     peer: AccountId
-    peer_exists: bool = True
 
 
 class ChangeRoom(msgspec.Struct, frozen=True, tag=True):
@@ -49,7 +50,10 @@ class DeleteRoom(msgspec.Struct, frozen=True, tag=True):
 
 
 class PutMember(msgspec.Struct, frozen=True, tag=True):
-    """Bring an account in, or change its role. ``account_exists``: as the read side knows."""
+    """Bring an account in, or change its role. ``account_exists``: as the sender has read.
+
+    The sender does not refuse by itself: only members of the room may learn which accounts there are.
+    """
 
     by: AccountId
     room_id: RoomId
@@ -148,6 +152,15 @@ class ImportMessages(msgspec.Struct, frozen=True, tag=True):
     messages: tuple[Message, ...]
 
 
+class ReadPosition(msgspec.Struct, frozen=True, tag=True):
+    """How far has the partition's log been acknowledged? Changes nothing, and has no key.
+
+    The owner proves with a record that it still is the owner, as Raft's read index does with a round of heartbeats.
+    """
+
+    partition: Partition
+
+
 RoomCommand: TypeAlias = (
     ChangeRoom
     | DeleteRoom
@@ -160,4 +173,4 @@ RoomCommand: TypeAlias = (
     | ImportMessages
 )
 AccountCommand: TypeAlias = IssueToken | RevokeToken
-Command: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | RoomCommand | AccountCommand
+Command: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | RoomCommand | AccountCommand

@@ -76,6 +76,7 @@ from falcon.domain.rejections import (
     Rejection,
     RoomNotFound,
     TokenNotFound,
+    UnknownAccount,
 )
 from falcon.domain.room import Member, Room
 from falcon.domain.times import rfc3339
@@ -96,9 +97,6 @@ Decision: TypeAlias = Decided | Rejection
 
 def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
     """The caller becomes an admin, whatever role the invitations gave it."""
-    if command.unknown is not None:
-        unknown = command.members[command.unknown].account_id
-        return Invalid(f"members[{command.unknown}].account_id", f"there is no account {unknown}")
     members = _memberships([*command.members, Invitation(command.by, "admin")])
     created_at = rfc3339(at)
     event = RoomCreated(room_id, "group", command.name, command.description, created_at, members)
@@ -111,7 +109,7 @@ def open_direct(
 ) -> Decision:
     """``account`` has the smaller id of the pair; ``room`` is the pair's room, if there is one."""
     smaller, larger = sorted((command.by, command.peer))
-    if account is None or not command.peer_exists:
+    if account is None:
         return AccountNotFound(command.peer)
     if smaller == larger:
         return Invalid("account_id", "must be another account than one's own")
@@ -231,8 +229,8 @@ def move_read(room: Room, command: MoveRead, at: Millis) -> Decision:
         return Invalid("seq", f"must be at most {room.last_seq}, the room's newest message")
     if command.seq == reader.read_seq or (command.seq < reader.read_seq and not command.force):
         return Decided((), _read_answer(room, reader.read_seq, command))
-    event = ReadMoved(room.room_id, command.by, command.seq)
-    return Decided((event,), _read_answer(room, command.seq, command))
+    answer = _read_answer(room, command.seq, command)
+    return Decided((ReadMoved(room.room_id, command.by, command.seq, answer.unread, answer.mentions),), answer)
 
 
 def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
@@ -243,13 +241,24 @@ def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
     answer = msgspec.structs.replace(_room_answer(room, command.by), name=name, description=description)
     if (name, description) == (room.name, room.description):
         return Decided((), answer)
-    return Decided((RoomChanged(room.room_id, name, description, command.by),), answer)
+    changed = RoomChanged(room.room_id, name, description, command.by, room.created_at, room.last_seq)
+    return Decided((changed,), answer)
 
 
 def delete_room(room: Room, command: DeleteRoom, at: Millis) -> Decision:
     if (refusal := _refuse_unless_admin(room, command.by, "delete the room")) is not None:
         return refusal
-    return Decided((RoomDeleted(room.room_id, command.by, tuple(room.members)),), Done())
+    deleted = RoomDeleted(
+        room.room_id,
+        command.by,
+        tuple(room.members),
+        tuple(member.role for member in room.members.values()),
+        room.name,
+        room.description,
+        room.created_at,
+        room.last_seq,
+    )
+    return Decided((deleted,), Done())
 
 
 def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
@@ -258,7 +267,7 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
     member = room.members.get(command.account_id)
     if member is None:
         if not command.account_exists:
-            return AccountNotFound(command.account_id)
+            return UnknownAccount(command.account_id)
         if len(room.members) >= limits.MEMBERS_MAX:
             return NotAllowed(f"a room has at most {limits.MEMBERS_MAX} members")
         joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq, command.by)
@@ -268,7 +277,8 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
         return Decided((), answer)
     if _is_last_admin(room, member):
         return LastAdmin(room.room_id)
-    return Decided((MemberChanged(room.room_id, command.account_id, command.role, command.by),), answer)
+    changed = MemberChanged(room.room_id, command.account_id, command.role, command.by, member.role)
+    return Decided((changed,), answer)
 
 
 def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:

@@ -28,21 +28,33 @@ class RoomCreated(msgspec.Struct, frozen=True):
     imported_as: str | None = None
 
 
-class RoomChanged(msgspec.Struct, frozen=True):
-    """Name and description as they now stand."""
+class RoomChanged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Name and description as they now stand. ``created_at``, ``last_seq``: the room's, so that streams look nothing
+    up; events of the first versions do not say them."""
 
     room_id: RoomId
     name: str
     description: str
     by: AccountId
+    created_at: str | None = None
+    last_seq: Seq | None = None
 
 
-class RoomDeleted(msgspec.Struct, frozen=True):
-    """``members`` are those who are in it no longer, so that nobody has to look them up."""
+class RoomDeleted(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``members`` are those who are in it no longer, so that nobody has to look them up.
+
+    ``roles``: what each of them was, in the same order. The rest is the room as it was last. Events of the first
+    versions say neither.
+    """
 
     room_id: RoomId
     by: AccountId
     members: tuple[AccountId, ...]
+    roles: tuple[Role, ...] = ()
+    name: str = ""
+    description: str = ""
+    created_at: str | None = None
+    last_seq: Seq | None = None
 
 
 class MemberJoined(msgspec.Struct, frozen=True):
@@ -55,11 +67,14 @@ class MemberJoined(msgspec.Struct, frozen=True):
     by: AccountId
 
 
-class MemberChanged(msgspec.Struct, frozen=True):
+class MemberChanged(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``was``: the role before it; events of the first versions do not say it."""
+
     room_id: RoomId
     account_id: AccountId
     role: Role
     by: AccountId
+    was: Role | None = None
 
 
 class MemberLeft(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -97,10 +112,15 @@ class MessageDeleted(msgspec.Struct, frozen=True):
     unmentioned: tuple[AccountId, ...] = ()
 
 
-class ReadMoved(msgspec.Struct, frozen=True):
+class ReadMoved(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``unread``, ``mentions``: what is left to read, as the account was told; events of the first versions do not say
+    them."""
+
     room_id: RoomId
     account_id: AccountId
     read_seq: Seq
+    unread: int | None = None
+    mentions: int | None = None
 
 
 class AccountCreated(msgspec.Struct, frozen=True):

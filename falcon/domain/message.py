@@ -8,6 +8,7 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 
 NOBODY: Final[AccountId] = 0  # no account has this id
 UNKNOWN_TIME: Final = "1970-01-01T00:00:00.000Z"
+MISSING: Final = b'"missing":true'  # in the JSON of a missing message, and of no other: a text has its quotes escaped
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):

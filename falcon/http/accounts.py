@@ -24,7 +24,7 @@ async def me(edge: Edge, call: Call) -> Answer:
 async def create_account(edge: Edge, call: Call) -> Answer:
     require_admin(call)
     new: NewAccount = await edge.body(call, _new_account)
-    secret = tokens.new_secret()
+    secret = tokens.new_secret(edge.secret)
     sealed = tokens.seal(edge.secret, secret)
     told = await edge.tell(call, CreateAccount(new.name, token_hash=tokens.hash_of(secret), sealed=sealed))
     assert isinstance(told.answer, AccountAnswer)
@@ -50,7 +50,7 @@ async def list_accounts(edge: Edge, call: Call) -> Answer:
 async def issue_token(edge: Edge, call: Call) -> Answer:
     account_id = _own_or_admins(call)
     await edge.body(call, _nothing)
-    secret = tokens.new_secret()
+    secret = tokens.new_secret(edge.secret)
     told = await edge.tell(call, IssueToken(account_id, tokens.hash_of(secret), tokens.seal(edge.secret, secret)))
     assert isinstance(told.answer, TokenAnswer)
     token = tokens.token(account_id, tokens.unseal(edge.secret, told.answer.sealed))
@@ -60,7 +60,7 @@ async def issue_token(edge: Edge, call: Call) -> Answer:
 
 async def list_tokens(edge: Edge, call: Call) -> Answer:
     account_id = _own_or_admins(call)
-    if await edge.store.account(account_id) is None:
+    if await edge.account(call, account_id) is None:
         raise account_not_found(account_id)
     rows = await edge.store.tokens(account_id)
     return json_value(200, shapes.Tokens([shapes.Token(row.token_id, row.created_at) for row in rows]))
@@ -76,7 +76,7 @@ async def revoke_token(edge: Edge, call: Call) -> Answer:
 
 
 def require_admin(call: Call) -> None:
-    """Raises Problem 403."""
+    """Raises Problem 403. An account is made an admin or not, once for all: the tables are never behind with that."""
     if not call.account.is_admin:
         raise Problem(403, "not_allowed", "This needs an admin's token.")
 

@@ -6,8 +6,8 @@ import hashlib
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -15,15 +15,19 @@ from starlette.requests import Request
 from falcon.domain import limits
 from falcon.domain.answers import Answer as CommandAnswer
 from falcon.domain.commands import Command
+from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.domain.rejections import KeyReused, NotYetReadable
 from falcon.http import tokens
+from falcon.http.freshness import Freshness
 from falcon.http.metering import PerTurn
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
 from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
+from falcon.journal.ports import ConfirmedPositions
 from falcon.read.models import Access, AccountRow
 from falcon.read.pages import Pages
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.streams.tail import Tail
 from falcon.telemetry import metrics, tracing
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
@@ -33,17 +37,23 @@ if TYPE_CHECKING:
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
-_POLL_SECONDS: Final = 0.005
 _TOKEN_CACHE_SECONDS: Final = 1.0
 _TOKEN_USABLE_SECONDS: Final = 600.0
 _TOKEN_CACHE_MAX: Final = 50_000
 _AUTHORIZATION_MAX: Final = 200
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
+_ENVELOPE_BYTES: Final = 200  # around a command, about
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class EdgeLimits(msgspec.Struct, frozen=True):
-    """``command_seconds``: by then a command is decided or refused. Sizes in bytes."""
+    """``command_seconds``: by then a command is decided or refused. Sizes in bytes.
+
+    ``wait_seconds``: how long a request waits for the read tables, unless its Falcon-Wait says otherwise.
+    """
 
     command_seconds: float = 5.0
     body_max: int = 512 << 10
@@ -56,12 +66,18 @@ class EdgeLimits(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct):
-    """A request whose sender is known."""
+    """A request whose sender is known.
+
+    ``positions``: its Falcon-Position, for as long as nobody has waited for it. ``until``: how long it may wait for the
+    read tables, on CLOCK_MONOTONIC; 0 before it has had to.
+    """
 
     request: Request
     headers: Headers
     account: AccountRow
     body: bytes = b""
+    positions: tuple[tuple[Partition, int], ...] = ()
+    until: float = 0.0
 
     @property
     def path(self) -> Mapping[str, str]:
@@ -108,6 +124,7 @@ class Edge:
         self,
         gateway: CommandGateway,
         store: ReadStore,
+        positions: ConfirmedPositions,
         partitions: int,
         instance: str,
         secret: bytes,
@@ -116,11 +133,13 @@ class Edge:
         self.gateway = gateway
         self.store = store
         self.pages = Pages(store)
+        self.freshness = Freshness(store, positions)
         self.partitions = partitions
         self.instance = instance
         self.secret = secret
         self.bounds = bounds
         self.streams: Streams
+        self.tail: Tail  # to read the log with, beside the streams
         self.nudge: Callable[[], None] = _nothing_to_nudge
         self._callers: dict[bytes, _Caller] = {}
         self._store_away = False
@@ -131,47 +150,50 @@ class Edge:
     # --- who asks -----------------------------------------------------------------------------------------------------
 
     async def call(self, request: Request) -> Call:
-        """Raises Problem 401, 503; and waits for the position that the request asks for."""
+        """Raises Problem 400, 401, 503. A query waits here for its Falcon-Position; a command that reads the tables
+        waits before that, since others do not depend on the tables (:meth:`reach_positions`)."""
         headers: Headers = dict(request.scope["headers"])
         scope = request.scope
         name = f"{scope['method']} {scope['endpoint'].path}"
         tracing.enter(name, headers.get(b"traceparent"), headers.get(b"idempotency-key"))
-        account = await self._caller(headers.get(b"authorization", b""))
+        account = await self.caller(headers)
         call = Call(request, headers, account)
         position = headers.get(b"falcon-position")
-        if position is not None and request.method in ("GET", "HEAD"):
-            await self._wait_for(position, headers)
+        if position is not None:
+            call.positions = self._parse_positions(position)
+            if request.method in ("GET", "HEAD"):
+                await self.reach_positions(call)
         return call
 
-    async def _caller(self, authorization: bytes) -> AccountRow:
-        """Remembered for a second, which bounds how long a revoked token lives on in another process.
+    async def caller(self, headers: Headers) -> AccountRow:
+        """The account whose token it is, remembered for a second: so long a revoked token lives on in another process.
 
-        While the read tables are away who is remembered from before may go on, so that sending does not depend on them;
-        that somebody's token was revoked meanwhile could not be read either.
+        While the read tables are away, callers who are remembered from before may go on, so that sending does not
+        depend on the tables; that a token was revoked meanwhile could not be read either.
+
+        Raises Problem 401, 503, ReadStoreUnavailable.
         """
+        authorization = headers.get(b"authorization", b"")
         now = time.monotonic()
         known = self._callers.get(authorization)
         if known is not None and known.fresh_until > now:
             return known.account
         if known is not None and known.usable_until > now and self._store_away:
-            self._look_whether_back(authorization)
+            self._look_whether_back(authorization, headers)
             return known.account
         try:
-            return await self._look_up_caller(authorization)
+            return await self._look_up_caller(authorization, headers)
         except ReadStoreUnavailable:
             self._store_away = True
+            known = self._callers.get(authorization)  # not one that was found revoked before the tables went away
             if known is not None and known.usable_until > now:
                 return known.account
             raise
 
-    async def _look_up_caller(self, authorization: bytes) -> AccountRow:
-        """Raises Problem 401, ReadStoreUnavailable."""
-        scheme, _, credentials = authorization.partition(b" ")
-        parsed = tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
-        account = await self.store.bearer(parsed[0], tokens.hash_of(parsed[1])) if parsed is not None else None
-        self._store_away = False
+    async def _look_up_caller(self, authorization: bytes, headers: Headers) -> AccountRow:
+        """Raises Problem 401, 503, ReadStoreUnavailable."""
+        account = await self._bearer(authorization, headers)
         if account is None:
-            self._callers.pop(authorization, None)
             raise Problem(
                 401,
                 "unauthenticated",
@@ -185,12 +207,35 @@ class Edge:
             self._callers[authorization] = _Caller(account, now + _TOKEN_CACHE_SECONDS, now + _TOKEN_USABLE_SECONDS)
         return account
 
-    def _look_whether_back(self, authorization: bytes) -> None:
+    async def _bearer(self, authorization: bytes, headers: Headers) -> AccountRow | None:
+        """A token that the tables do not show is refused at once, unless this deployment has issued it: then it may
+        be newer than the tables. So refusing a forged one costs less than accepting a good one."""
+        scheme, _, credentials = authorization.partition(b" ")
+        parsed = tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
+        if parsed is None:
+            return None
+        account_id, secret = parsed
+        token_hash = tokens.hash_of(secret)
+        account = await self.store.bearer(account_id, token_hash)
+        self._store_away = False
+        if account is None:
+            self._callers.pop(authorization, None)
+            if tokens.is_issued(self.secret, secret):
+                account = await self.newest_bearer(account_id, token_hash, headers)
+        return account
+
+    async def newest_bearer(self, account_id: AccountId, token_hash: str, headers: Headers) -> AccountRow | None:
+        """Whose token has this hash, as of the newest that has been acknowledged. Raises Problem 422, 503."""
+        seconds = self._wait_seconds(headers.get(b"falcon-wait"))
+        await self.freshness.catch_up(partition_of(account_id, self.partitions), seconds)
+        return await self.store.bearer(account_id, token_hash)
+
+    def _look_whether_back(self, authorization: bytes, headers: Headers) -> None:
         """One asks for all: a table that is away takes its time to say so."""
 
         async def look() -> None:
             with contextlib.suppress(Problem, ReadStoreUnavailable):  # either says all that is asked here
-                await self._look_up_caller(authorization)
+                await self._look_up_caller(authorization, headers)
 
         if self._looking is None or self._looking.done():
             self._looking = asyncio.get_running_loop().create_task(look())
@@ -199,23 +244,40 @@ class Edge:
         """A token was revoked here: look at each again."""
         self._callers.clear()
 
-    async def caller(self, headers: Headers) -> AccountRow:
-        """Whose token it is. Raises Problem 401, ReadStoreUnavailable."""
-        return await self._caller(headers.get(b"authorization", b""))
-
     def token_hash(self, headers: Headers) -> str:
-        """Of the token that the caller, who is known, has shown."""
+        """Hash of the caller's token, which has been found good."""
         _, _, credentials = headers[b"authorization"].partition(b" ")
         parsed = tokens.parse(credentials.strip().decode("latin-1"))
         assert parsed is not None
         return tokens.hash_of(parsed[1])
 
-    async def access(self, room_id: int, account_id: int) -> Access:
-        """Raises Problem 404 for who is no member."""
-        access = await self.store.access(room_id, account_id)
+    # --- what the tables say, where a "no" counts ---------------------------------------------------------------------
+
+    async def access(self, call: Call, room_id: RoomId) -> Access:
+        """The caller's standing in the room. Raises Problem 404 where the caller is no member, 503."""
+        access = await self.store.access(room_id, call.account.account_id)
+        if access is None:
+            access = await self.newest(call, room_id, self.store.access, room_id, call.account.account_id)
         if access is None:
             raise room_not_found(room_id)
         return access
+
+    async def account(self, call: Call, account_id: AccountId) -> AccountRow | None:
+        """None only where there is no such account. Raises Problem 503."""
+        account = await self.store.account(account_id)
+        return account or await self.newest(call, account_id, self.store.account, account_id)
+
+    async def newest(
+        self, call: Call, identity: int, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What the tables say once they show all that has been acknowledged, up to this call, of the partition in
+        which the room or account ``identity`` lives.
+
+        A refusal must rest on this: an older answer of the tables may deny what the caller was told is done.
+        Raises Problem 503 where the tables do not get there within the request's wait, or the log cannot be asked.
+        """
+        await self.freshness.catch_up(partition_of(identity, self.partitions), self._seconds_left(call))
+        return await query(*args, **kwargs)
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -241,16 +303,19 @@ class Edge:
         text = b"%s %s\n%s" % (scope["method"].encode(), scope["path"].encode(), call.body)
         return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1
 
-    async def tell(self, call: Call, command: Command) -> Told:
-        """Have the command decided. Raises Problem for a refusal, and 503 where it cannot be decided in time."""
-        accepted = await self._ask(call, command)
+    async def tell(self, call: Call, command: Command, size: int | None = None) -> Told:
+        """Have the command decided. Raises Problem for a refusal, and 503 where it cannot be decided in time.
+
+        ``size``: the command's in bytes, where the request's body does not tell.
+        """
+        accepted = await self._ask(call, command, len(call.body) if size is None else size)
         partition, offset = accepted.partition, max(accepted.offset, 0)
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if accepted.replayed else (position,)
         return Told(accepted.answer, partition, offset, headers)
 
-    async def _ask(self, call: Call, command: Command) -> Accepted:
-        envelope = self._envelope(call, command)
+    async def _ask(self, call: Call, command: Command, size: int) -> Accepted:
+        envelope = self._envelope(call, command, size)
         figures = self._figures.get(type(command))
         if figures is None:
             figures = self._figures[type(command)] = _Figures(type(command).__name__)
@@ -272,7 +337,7 @@ class Edge:
         metrics.commands.labels(figures.name, reply.reason).inc()
         raise from_unavailable(reply)
 
-    def _envelope(self, call: Call, command: Command) -> CommandEnvelope:
+    def _envelope(self, call: Call, command: Command, size: int) -> CommandEnvelope:
         key = self.key(call)
         account_id = call.account.account_id
         fingerprint = 0
@@ -287,7 +352,7 @@ class Edge:
             now + self.bounds.command_seconds,
             key,
             fingerprint,
-            len(call.body) + 200,
+            size + _ENVELOPE_BYTES,
             tracing.traceparent(),
         )
 
@@ -306,31 +371,33 @@ class Edge:
 
     async def readable(self, partition: int, offset: int, seconds: float) -> None:
         """Until reads show what stands at ``offset``. Raises Problem 503 when that takes too long."""
-        until = time.monotonic() + seconds
-        while await self.store.applied(partition) <= offset:
-            if time.monotonic() >= until:
-                raise Problem(
-                    503,
-                    "unavailable",
-                    f"Position {partition}:{offset} could not be read within {seconds:g} s.",
-                    retry_after=1,
-                )
-            await asyncio.sleep(_POLL_SECONDS)
+        await self.freshness.reach(partition, offset, seconds)
 
-    async def _wait_for(self, text: bytes, headers: Headers) -> None:
-        seconds = self._wait_seconds(headers.get(b"falcon-wait"))
-        until = time.monotonic() + seconds
+    async def reach_positions(self, call: Call) -> None:
+        """Wait for the request's Falcon-Position. Raises Problem 422, 503, ReadStoreUnavailable."""
+        positions, call.positions = call.positions, ()
+        for partition, offset in positions:
+            await self.freshness.reach(partition, offset, self._seconds_left(call))
+
+    def _parse_positions(self, text: bytes) -> tuple[tuple[Partition, int], ...]:
         items = text.split(b",")
-        for item in items:
-            match = _POSITION.fullmatch(item.strip())
-            if match is None or int(match[1]) >= self.partitions or len(items) > _POSITIONS_MAX:
-                raise Problem(
-                    400,
-                    "malformed",
-                    "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
-                    (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
-                )
-            await self.readable(int(match[1]), int(match[2]), max(0.0, until - time.monotonic()))
+        matches = [_POSITION.fullmatch(item.strip()) for item in items[:_POSITIONS_MAX]]
+        positions = tuple((int(match[1]), int(match[2])) for match in matches if match is not None)
+        if len(positions) < len(items) or any(partition >= self.partitions for partition, _ in positions):
+            raise Problem(
+                400,
+                "malformed",
+                "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
+                (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
+            )
+        return positions
+
+    def _seconds_left(self, call: Call) -> float:
+        """Of the request's wait, which begins with the first time that it has to."""
+        now = time.monotonic()
+        if not call.until:
+            call.until = now + self._wait_seconds(call.headers.get(b"falcon-wait"))
+        return max(0.0, call.until - now)
 
     def _wait_seconds(self, text: bytes | None) -> float:
         if text is None:

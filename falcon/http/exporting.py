@@ -1,36 +1,84 @@
-"""Everything there is, a JSON object a line: accounts, rooms, messages."""
+"""Everything there is, a JSON object a line, as it stood at one place in the log.
+
+The tables change while they are read, so an export has two parts: first each row as it was read, then every event that
+came meanwhile, in the log's order. A later line about a thing replaces an earlier one. Events set and never add, so the
+two parts together say what stood at the position that the last line names, and nothing that came behind it.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Final
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 from starlette.responses import StreamingResponse
 
-from falcon.domain.message import Message
+from falcon.domain.events import (
+    AccountCreated,
+    Event,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+)
+from falcon.domain.ids import Partition
+from falcon.domain.message import NOBODY, Message
 from falcon.http.accounts import require_admin
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid
 from falcon.http.shapes import ExportQuery
 from falcon.http.wire import decode_query, identity
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
 from falcon.read.models import AccountRow, RoomRow
+from falcon.read.store import ReadStoreUnavailable
+from falcon.streams.feed import decoded
+from falcon.streams.tail import Raw, WrongPlace
+
+_VERSION: Final = 2
+_ROWS: Final = 200
+_EVENTS: Final = 1_000
+_SHORT_SECONDS: Final = 10.0  # how long the timeline may stay behind the list of rooms
+_SHORT_PAUSE_SECONDS: Final = 0.1
+_PLACE: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,18})")
 
 _message: Final = msgspec.json.Decoder(Message)
 _encode: Final = msgspec.json.Encoder().encode
-_ROWS: Final = 200
+
+P = TypeVar("P", int, Position)
+
+
+class ExportFailed(Exception):
+    """The export cannot be whole. Its last line says so, and the connection breaks off behind it."""
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
 
 
 class _HeaderLine(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-export"):
+    """``position``: the changes begin there, and the rows are not older. The counts are of when it began."""
+
     version: int
     source: str
     accounts: int
     rooms: int
     messages: int
+    position: str
 
 
-class _AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account"):
+class _AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account", omit_defaults=True):
+    """Here as below ``at`` says of a change where in the log it stands, PARTITION:OFFSET. A row has none."""
+
     ref: str
     name: str
+    at: str | None = None
 
 
 class _MemberOut(msgspec.Struct, frozen=True):
@@ -38,16 +86,19 @@ class _MemberOut(msgspec.Struct, frozen=True):
     role: str
 
 
-class _RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room"):
+class _RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room", omit_defaults=True):
     ref: str
     kind: str
     name: str
     description: str
     created_at: str
     members: list[_MemberOut]
+    at: str | None = None
 
 
-class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message"):
+class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True):
+    """``missing``: the read tables do not have it. It has no author then."""
+
     room: str
     seq: int
     author: str
@@ -57,10 +108,57 @@ class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message"):
     deleted: bool
     reply_to: int | None
     mentions: list[str]
+    missing: bool = False
+    at: str | None = None
+
+
+class _ChangesLine(msgspec.Struct, frozen=True, tag_field="type", tag="changes"):
+    """What follows came after ``position``, up to ``through``."""
+
+    position: str
+    through: str
+
+
+class _RoomChangedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-changed"):
+    room: str
+    name: str
+    description: str
+    at: str
+
+
+class _RoomDeletedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-deleted"):
+    room: str
+    at: str
+
+
+class _MemberLine(msgspec.Struct, frozen=True, tag_field="type", tag="member"):
+    room: str
+    account: str
+    role: str
+    at: str
+
+
+class _MemberLeftOut(msgspec.Struct, frozen=True, tag_field="type", tag="member-left"):
+    room: str
+    account: str
+    at: str
+
+
+class _EndLine(msgspec.Struct, frozen=True, tag_field="type", tag="end"):
+    """Nothing is missing. An export without this line is not whole."""
+
+    position: str
+
+
+class _FailedLine(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
+    detail: str
+
+
+# --- the request ------------------------------------------------------------------------------------------------------
 
 
 class _From(msgspec.Struct, frozen=True):
-    """Behind which account, room, or message an export goes on; ``section`` 0 to 2."""
+    """Behind which account, room or message an export goes on; in section 3 come the changes."""
 
     section: int = 0
     identity: int = 0
@@ -68,15 +166,23 @@ class _From(msgspec.Struct, frozen=True):
 
 
 async def export_lines(edge: Edge, call: Call) -> StreamingResponse:
-    """Accounts, then rooms with their members, then messages, each by id; as they stand when they are read."""
+    """Accounts, rooms with their members, and messages, each by id; then what changed while these were written."""
     require_admin(call)
     query = decode_query(call.request, ExportQuery)
-    start = None if query.resume is None else _resume(query.resume)
-    return StreamingResponse(_lines(edge, start), media_type="application/x-ndjson")
+    if (query.resume is None) != (query.since is None):
+        raise invalid("since", "must be the position of the first line, and come together with resume")
+    if query.resume is None:
+        export, start = Export(edge, await edge.store.applied_everywhere(edge.partitions)), None
+    else:
+        start = _resume(query.resume)
+        export = Export(edge, await _located(edge, _since(query.since or "", edge.partitions)))
+    return StreamingResponse(export.lines(start), media_type="application/x-ndjson")
 
 
 def _resume(text: str) -> _From:
     section, *numbers = text.split(":")
+    if text == "changes":
+        return _From(3)
     values = [identity(number, _wrong_resume) for number in numbers]
     match section, values:
         case "account", [account_id]:
@@ -89,28 +195,156 @@ def _resume(text: str) -> _From:
 
 
 def _wrong_resume(text: str) -> Problem:
-    return invalid("resume", "must be account:REF, room:REF or message:ROOM:SEQ, from the last line that is there")
+    return invalid("resume", "must be account:REF, room:REF, message:ROOM:SEQ or changes, from the last line")
 
 
-async def _lines(edge: Edge, start: _From | None) -> AsyncIterator[bytes]:
-    if start is None:
-        start = _From()
-        accounts, rooms, messages = await edge.store.totals()
-        yield _encode(_HeaderLine(1, edge.instance, accounts, rooms, messages)) + b"\n"
-    if start.section == 0:
-        async for account in _all_accounts(edge, start.identity):
-            yield _encode(_AccountOut(str(account.account_id), account.name)) + b"\n"
-    if start.section <= 1:
-        async for room in _all_rooms(edge, start.identity if start.section == 1 else 0):
-            yield _encode(await _room_out(edge, room)) + b"\n"
-    if start.section == 2:
-        room_row = await edge.store.room(start.identity)
-        if room_row is not None:
-            async for chunk in _message_lines(edge, room_row, start.seq):
+def _since(text: str, partitions: int) -> dict[Partition, int]:
+    places = [_PLACE.fullmatch(item) for item in text.split(",")]
+    found = {int(place[1]): int(place[2]) for place in places if place is not None}
+    if len(found) != len(places) or found.keys() != set(range(partitions)):
+        raise invalid("since", "must be the position of the first line: PARTITION:OFFSET of every partition")
+    return found
+
+
+async def _located(edge: Edge, since: Mapping[Partition, int]) -> dict[Partition, Position]:
+    try:
+        return {partition: await edge.tail.position(edge.tail.lane(partition), at) for partition, at in since.items()}
+    except WrongPlace as error:
+        raise invalid("since", f"must be the position of the first line ({error})") from error
+    except JournalUnavailable as error:
+        raise Problem(503, "unavailable", "The log cannot be read now.", retry_after=1) from error
+
+
+# --- the export -------------------------------------------------------------------------------------------------------
+
+
+class Export:
+    """``since``: where the tables stood before the first row was read."""
+
+    def __init__(self, edge: Edge, since: Mapping[Partition, Position]) -> None:
+        self._edge = edge
+        self._positions = since
+        self._since = {partition: at.offset for partition, at in since.items()}
+
+    async def lines(self, start: _From | None) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._rows(start):
                 yield chunk
-    async for room in _all_rooms(edge, start.identity if start.section == 2 else 0):
-        async for chunk in _message_lines(edge, room, 0):
-            yield chunk
+            async for chunk in self._changes():
+                yield chunk
+        except (ExportFailed, ReadStoreUnavailable, JournalUnavailable, WrongPlace) as error:
+            yield _encode(_FailedLine(str(error))) + b"\n"
+            raise
+
+    async def _rows(self, start: _From | None) -> AsyncIterator[bytes]:
+        if start is None:
+            start = _From()
+            accounts, rooms, messages = await self._edge.store.totals()
+            position = _text(self._since)
+            yield _line(_HeaderLine(_VERSION, self._edge.instance, accounts, rooms, messages, position))
+        if start.section == 0:
+            async for account in _all_accounts(self._edge, start.identity):
+                yield _line(_AccountOut(str(account.account_id), account.name))
+        if start.section <= 1:
+            async for room in _all_rooms(self._edge, start.identity if start.section == 1 else 0):
+                yield _line(await _room_out(self._edge, room))
+        if start.section == 2:
+            room_row = await self._edge.store.room(start.identity)
+            if room_row is not None:
+                async for chunk in _message_lines(self._edge, room_row, start.seq):
+                    yield chunk
+        if start.section <= 2:
+            async for room in _all_rooms(self._edge, start.identity if start.section == 2 else 0):
+                async for chunk in _message_lines(self._edge, room, 0):
+                    yield chunk
+
+    async def _changes(self) -> AsyncIterator[bytes]:
+        """Everything from ``since`` to where the log ended after the last row was read.
+
+        An account is made before anything of it happens, but in another partition, whose end may have been read
+        earlier. So the ends are read twice, and accounts are taken up to the second ones: nothing in the export speaks
+        of an account that it lacks.
+        """
+        through = await self._ends()
+        accounts_through = await self._ends()
+        yield _line(_ChangesLine(_text(self._since), _text(through)))
+        stops = self._by_lane(accounts_through, max)
+        for lane, start in self._by_lane(self._positions, min).items():
+            async for raws in self._read(lane, start, stops[lane]):
+                yield b"".join(self._change_lines(raws, through))
+        yield _line(_EndLine(_text(through)))
+
+    async def _ends(self) -> dict[Partition, int]:
+        """What the brokers call the end may be stale; the tables may know better."""
+        tail, partitions = self._edge.tail, range(self._edge.partitions)
+        applied = await self._edge.store.applied_everywhere(self._edge.partitions)
+        ends = await tail.ends(dict.fromkeys(tail.lane(partition) for partition in partitions))
+        return {p: max(ends[tail.lane(p)], applied[p].offset) for p in partitions}
+
+    def _by_lane(self, places: Mapping[Partition, P], pick: Callable[[P, P], P]) -> dict[int, P]:
+        lanes: dict[int, P] = {}
+        for partition, place in places.items():
+            lane = self._edge.tail.lane(partition)
+            lanes[lane] = pick(lanes.get(lane, place), place)
+        return lanes
+
+    async def _read(self, lane: int, position: Position, stop: int) -> AsyncIterator[list[Raw]]:
+        while position.offset < stop:
+            raws, position = await self._edge.tail.read_again(lane, position, stop, _EVENTS)
+            yield raws
+            await asyncio.sleep(0)  # others get their turn
+
+    def _change_lines(self, raws: list[Raw], through: Mapping[Partition, int]) -> Iterator[bytes]:
+        for raw in raws:
+            if raw.at.offset < self._since[raw.partition]:
+                continue  # of another partition in the same lane
+            event = _event(raw)
+            if isinstance(event, AccountCreated) or raw.at.offset < through[raw.partition]:
+                line = _change(event, f"{raw.partition}:{raw.at.offset}")
+                if line is not None:
+                    yield _line(line)
+
+
+def _event(raw: Raw) -> Event:
+    try:
+        return decoded(raw).event
+    except Undecodable as error:
+        raise ExportFailed(f"partition {raw.partition}, offset {raw.at.offset}: {error}") from error
+
+
+def _change(event: Event, at: str) -> msgspec.Struct | None:
+    match event:
+        case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
+            return _message_out(message, at)
+        case AccountCreated():
+            return _AccountOut(str(event.account_id), event.name, at)
+        case RoomCreated():
+            members = [_MemberOut(str(member.account_id), member.role) for member in event.members]
+            return _RoomOut(
+                str(event.room_id), event.kind, event.name, event.description, event.created_at, members, at
+            )
+        case RoomChanged():
+            return _RoomChangedOut(str(event.room_id), event.name, event.description, at)
+        case RoomDeleted():
+            return _RoomDeletedOut(str(event.room_id), at)
+        case MemberJoined() | MemberChanged():
+            return _MemberLine(str(event.room_id), str(event.account_id), event.role, at)
+        case MemberLeft():
+            return _MemberLeftOut(str(event.room_id), str(event.account_id), at)
+        case _:
+            return None  # read marks and tokens are not exported
+
+
+def _text(offsets: Mapping[Partition, int]) -> str:
+    """As in the header Falcon-Position, but with the offset behind the last event rather than its own."""
+    return ",".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
+
+
+def _line(line: msgspec.Struct) -> bytes:
+    return _encode(line) + b"\n"
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------
 
 
 async def _all_accounts(edge: Edge, after: int) -> AsyncIterator[AccountRow]:
@@ -139,21 +373,38 @@ async def _room_out(edge: Edge, room: RoomRow) -> _RoomOut:
 
 
 async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator[bytes]:
-    while rows := await edge.store.page(room.room_id, after + 1, after + _ROWS):
-        yield b"".join(_encode(_message_out(_message.decode(row))) + b"\n" for row in rows)
-        after += len(rows)
-        await asyncio.sleep(0)
+    """At least up to the room's last message as the list of rooms has it. Raises ExportFailed where the timeline does
+    not get that far."""
+    until = time.monotonic() + _SHORT_SECONDS
+    while True:
+        rows = await edge.store.page(room.room_id, after + 1, after + _ROWS)
+        if rows:
+            yield b"".join(_line(_message_out(_message.decode(row))) for row in rows)
+            after += len(rows)
+            until = time.monotonic() + _SHORT_SECONDS
+        elif after >= room.last_seq or await edge.store.room(room.room_id) is None:
+            return
+        elif time.monotonic() > until:
+            raise ExportFailed(
+                f"room {room.room_id} has {room.last_seq} messages, but the timeline ends at {after}: "
+                "see whether its projection has stopped, and run falcon verify"
+            )
+        else:
+            await asyncio.sleep(_SHORT_PAUSE_SECONDS)
 
 
-def _message_out(message: Message) -> _MessageOut:
+def _message_out(message: Message, at: str | None = None) -> _MessageOut:
+    missing = message.author_id == NOBODY
     return _MessageOut(
         str(message.room_id),
         message.seq,
-        str(message.author_id),
+        "" if missing else str(message.author_id),
         message.text,
         message.posted_at,
         message.edited_at,
         message.deleted,
         message.reply_to,
         [str(account_id) for account_id in message.mentions],
+        missing,
+        at,
     )

@@ -14,7 +14,7 @@ import msgspec
 from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, ImportMessages, ImportRoom, Invitation
 from falcon.domain.ids import RoomId
-from falcon.domain.message import Message
+from falcon.domain.message import NOBODY, Message
 from falcon.domain.times import parse_rfc3339, rfc3339
 from falcon.http.accounts import require_admin
 from falcon.http.edge import Call, Edge, Told
@@ -24,6 +24,7 @@ from falcon.http.wire import Answer, check_text, from_validation, json_value, re
 
 _line: Final = msgspec.json.Decoder(ImportLine)
 _encode: Final = msgspec.json.Encoder().encode
+_pack: Final = msgspec.msgpack.Encoder().encode
 _LINES_MAX: Final = 2_000
 _CHUNK_MESSAGES: Final = 250  # of one room in one command, so that an append stays small
 _CHUNK_BYTES: Final = 200_000
@@ -77,6 +78,8 @@ def _parse(lines: Sequence[bytes], edge: Edge) -> list[ImportLine]:
             check_text(line.text, edge.bounds.text_max, f"line {number}: text")
             if not line.deleted and not line.text:
                 raise invalid(f"line {number}: text", "must be at least 1 byte")
+            if not line.deleted and line.author_id == NOBODY:
+                raise invalid(f"line {number}: author_id", "must be at least 1")
         parsed.append(line)
     return parsed
 
@@ -132,7 +135,8 @@ class _Check:
         if line.seq > last_seq + 1:
             raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
         self._last_seqs[line.room_id] = max(last_seq, line.seq)
-        await self._account(line.author_id, f"{at}author_id")
+        if line.author_id != NOBODY:
+            await self._account(line.author_id, f"{at}author_id")
         for account_id in line.mentions:
             await self._account(account_id, f"{at}mentions")
         if line.reply_to is not None and line.reply_to >= line.seq:
@@ -213,10 +217,11 @@ class _Import:
 
     async def _tell(self, command: Command) -> Told:
         """A full mailbox is waited for, within bounds: an import is in no hurry."""
+        size = len(_pack(command))  # one request makes many commands
         while True:
             try:
                 async with self._free:
-                    told = await self._edge.tell(self._call, command)
+                    told = await self._edge.tell(self._call, command, size)
             except Problem as problem:
                 if problem.code != "overloaded" or time.monotonic() > self._until:
                     raise

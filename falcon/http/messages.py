@@ -36,7 +36,7 @@ async def read_page(edge: Edge, call: Call) -> Answer:
     """The page's ETag says how far the room's messages and changes go, so an unchanged one is not read at all."""
     room_id = _room_id(call)
     query = decode_query(call.request, PageQuery)
-    access = await edge.access(room_id, call.account.account_id)
+    access = await edge.access(call, room_id)
     first, last = _bounds(query, access.last_seq)
     etag = (b"etag", b'"%d.%d.%d.%d-%d"' % (room_id, access.last_seq, access.version, first, last))
     if matches(call.headers.get(b"if-none-match"), etag[1]):
@@ -52,12 +52,14 @@ async def read_page(edge: Edge, call: Call) -> Answer:
 
 async def read_message(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
-    access = await edge.access(room_id, call.account.account_id)
+    access = await edge.access(call, room_id)
     seq = _seq(call)
     etag = (b"etag", b'"%d.%d.%d"' % (room_id, seq, access.version))
     if seq <= access.last_seq and matches(call.headers.get(b"if-none-match"), etag[1]):
         return Answer(304, b"", etag)
     message = await edge.store.message(room_id, seq) if seq <= access.last_seq else None
+    if message is None:
+        message = await edge.newest(call, room_id, edge.store.message, room_id, seq)
     if message is None:
         raise message_not_found(seq)
     return json_bytes(200, message, etag)

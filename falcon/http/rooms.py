@@ -36,19 +36,25 @@ _encode: Final = msgspec.json.Encoder().encode
 
 async def create_room(edge: Edge, call: Call) -> Answer:
     new: NewRoom = await edge.body(call, _new_room)
-    unknown = await _first_unknown(edge, new)
+    await edge.reach_positions(call)
+    for index, member in enumerate(new.members):
+        if await edge.account(call, member.account_id) is None:
+            raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
-    told = await edge.tell(call, CreateRoom(call.account.account_id, new.name, new.description, members, unknown))
-    return await _room_answer(edge, 201, told)
+    told = await edge.tell(call, CreateRoom(call.account.account_id, new.name, new.description, members))
+    return _room_answer(201, told)
 
 
 async def open_direct(edge: Edge, call: Call) -> Answer:
     peer_id = identity(call.path["account_id"], account_not_found)
     await edge.no_body(call)
-    exists = await edge.store.account(peer_id) is not None
-    told = await edge.tell(call, OpenDirect(call.account.account_id, peer_id, exists))
+    await edge.reach_positions(call)
+    peer = await edge.account(call, peer_id)
+    if peer is None:
+        raise account_not_found(peer_id)
+    told = await edge.tell(call, OpenDirect(call.account.account_id, peer_id))
     assert isinstance(told.answer, RoomAnswer)
-    return await _room_answer(edge, 201 if told.answer.created else 200, told)
+    return _room_answer(201 if told.answer.created else 200, told, peer.name)
 
 
 async def list_rooms(edge: Edge, call: Call) -> Answer:
@@ -63,8 +69,8 @@ async def list_rooms(edge: Edge, call: Call) -> Answer:
 
 async def read_room(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
-    access = await edge.access(room_id, call.account.account_id)
-    row = await edge.store.room(room_id)
+    access = await edge.access(call, room_id)
+    row = await edge.store.room(room_id) or await edge.newest(call, room_id, edge.store.room, room_id)
     if row is None:
         raise room_not_found(room_id)
     name = await name_for(edge, call.account.account_id, row)
@@ -80,7 +86,7 @@ async def change_room(edge: Edge, call: Call) -> Answer:
     name = None if isinstance(change.name, msgspec.UnsetType) else change.name
     description = None if isinstance(change.description, msgspec.UnsetType) else change.description
     told = await edge.tell(call, ChangeRoom(call.account.account_id, room_id, name, description))
-    return await _room_answer(edge, 200, told)
+    return _room_answer(200, told)
 
 
 async def delete_room(edge: Edge, call: Call) -> Answer:
@@ -96,7 +102,7 @@ async def delete_room(edge: Edge, call: Call) -> Answer:
 async def list_members(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     query = decode_query(call.request, ListQuery)
-    await edge.access(room_id, call.account.account_id)
+    await edge.access(call, room_id)
     after = 0
     if query.cursor is not None:
         after = identity(query.cursor, wrong_cursor)
@@ -111,8 +117,9 @@ async def put_member(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     change: MemberRole = await edge.body(call, _member_role)
     account_id = identity(call.path["account_id"], account_not_found)
-    account = await edge.store.account(account_id)
-    # Decided with the rest, so that who may not know of the room does not learn here which accounts there are.
+    await edge.reach_positions(call)
+    account = await edge.account(call, account_id)
+    # Refused with the rest, so that a caller who may not know of the room does not learn which accounts there are.
     exists = account is not None
     told = await edge.tell(call, PutMember(call.account.account_id, room_id, account_id, change.role, exists))
     assert isinstance(told.answer, MemberAnswer)
@@ -132,6 +139,7 @@ async def remove_member(edge: Edge, call: Call) -> Answer:
 async def move_read(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     mark: ReadMark = await edge.body(call, _read_mark)
+    await edge.reach_positions(call)
     mentions = await _mentions_behind(edge, call.account.account_id, room_id, mark)
     told = await edge.tell(call, MoveRead(call.account.account_id, room_id, mark.seq, mark.force, mentions))
     assert isinstance(told.answer, ReadAnswer)
@@ -142,15 +150,19 @@ async def move_read(edge: Edge, call: Call) -> Answer:
 # --- shared -----------------------------------------------------------------------------------------------------------
 
 
-async def _room_answer(edge: Edge, status: int, told: Told) -> Answer:
+def _room_answer(status: int, told: Told, name: str | None = None) -> Answer:
+    """``name``: of a direct room, which bears the other account's. It was read before the room was opened: a read that
+    fails afterwards would refuse what has been done."""
     answer = told.answer
     assert isinstance(answer, RoomAnswer)
-    name = answer.name
-    if answer.peer_id is not None:
-        peer = await edge.store.account(answer.peer_id)
-        name = "" if peer is None else peer.name
     room = shapes.Room(
-        answer.room_id, answer.kind, name, answer.description, answer.role, answer.last_seq, answer.created_at
+        answer.room_id,
+        answer.kind,
+        answer.name if name is None else name,
+        answer.description,
+        answer.role,
+        answer.last_seq,
+        answer.created_at,
     )
     return json_value(status, room, *told.headers)
 
@@ -180,13 +192,6 @@ async def name_for(edge: Edge, account_id: int, room: RoomRow) -> str:
     smaller, larger = room.peers
     peer = await edge.store.account(larger if account_id == smaller else smaller)
     return "" if peer is None else peer.name
-
-
-async def _first_unknown(edge: Edge, new: NewRoom) -> int | None:
-    for index, member in enumerate(new.members):
-        if await edge.store.account(member.account_id) is None:
-            return index
-    return None
 
 
 async def _mentions_behind(edge: Edge, account_id: int, room_id: int, mark: ReadMark) -> int:

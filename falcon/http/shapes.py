@@ -90,7 +90,10 @@ class ListQuery(_Request, frozen=True):
 
 
 class ExportQuery(_Request, frozen=True):
+    """``resume``: the last line that is there. ``since``: the position in the first one."""
+
     resume: str | None = None
+    since: str | None = None
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -232,9 +235,11 @@ class RoomLine(_Request, frozen=True, tag_field="type", tag="room"):
 
 
 class MessageLine(_Request, frozen=True, tag_field="type", tag="message"):
+    """``author_id``: 0 where nobody knows who wrote a deleted message."""
+
     room_id: Id
     seq: SeqFrom1
-    author_id: Id
+    author_id: Annotated[int, Meta(ge=0, le=ID_MAX)]
     text: str
     posted_at: Time
     edited_at: Time | None = None

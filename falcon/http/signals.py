@@ -3,6 +3,7 @@
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, room_not_found
 from falcon.http.wire import Answer, identity
+from falcon.read.models import Access
 from falcon.streams.signals import TYPING_SECONDS
 
 
@@ -10,7 +11,11 @@ async def say_typing(edge: Edge, call: Call) -> Answer:
     room_id = identity(call.path["room_id"], room_not_found)
     await edge.no_body(call)
     account_id = call.account.account_id
-    access = await edge.access(room_id, account_id)
+    access: Access | None = await edge.access(call, room_id)
+    if access is not None and access.role == "readonly":
+        access = await edge.newest(call, room_id, edge.store.access, room_id, account_id)
+    if access is None:
+        raise room_not_found(room_id)
     if access.role == "readonly":
         raise Problem(403, "read_only", "Your role in this room is readonly.")
     if not edge.streams.signals.typing(room_id, account_id):

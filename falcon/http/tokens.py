@@ -1,7 +1,14 @@
 """Bearer tokens: ``falcon_ACCOUNT_SECRET``. Only the SHA-256 of the secret is stored.
 
+The tables alone say whether a token is good. Its secret shows besides whether this deployment has issued it: half of it
+is a signature of the other half, which is random. A token that was issued and is not in the tables may be newer than
+they are, which is worth finding out; any other one is refused at once.
+
 The retry of a keyed command must show the same token, so that the command's answer in the log keeps the secret sealed:
 a random nonce, and the secret under a pad made from the nonce and the server's own secret, which is not in the log.
+
+Should the server's secret change, tokens stay good, since the tables have their hashes. But those issued before are not
+known as issued any more: in the moment before the tables show one it is refused. Nor can a retry be shown its token.
 """
 
 import base64
@@ -15,15 +22,29 @@ from typing import Final
 
 _FORM: Final = re.compile(r"falcon_([1-9][0-9]{0,15})_([A-Za-z0-9_-]{43})")
 _BYTES: Final = 32
+_RANDOM_BYTES: Final = 16
 _TICKET: Final = struct.Struct(">QQ")
 _TICKET_SECONDS: Final = 60
 _TICKET_TEXT_MAX: Final = 200
 _SIGNATURE_BYTES: Final = 16
 
 
-def new_secret() -> str:
-    """43 characters of base64url, 256 bits."""
-    return _text(secrets.token_bytes(_BYTES))
+def new_secret(server_secret: bytes) -> str:
+    """43 characters of base64url: 128 random bits and their signature."""
+    return _signed(server_secret, secrets.token_bytes(_RANDOM_BYTES))
+
+
+def derived_secret(server_secret: bytes, purpose: str) -> str:
+    """The same for a purpose whenever it is asked for, so that each process finds the same one."""
+    return _signed(server_secret, hmac.digest(server_secret, purpose.encode(), "sha256")[:_RANDOM_BYTES])
+
+
+def is_issued(server_secret: bytes, secret: str) -> bool:
+    """Whether :func:`new_secret` or :func:`derived_secret` of this deployment has made it.
+
+    For which account is not signed: that one gets its id only when its first token is there already.
+    """
+    return hmac.compare_digest(_signed(server_secret, _bytes(secret)[:_RANDOM_BYTES]), secret)
 
 
 def hash_of(secret: str) -> str:
@@ -66,6 +87,8 @@ def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> tu
         data = _bytes(text)
     except ValueError:
         return None
+    if _text(data) != text:  # other characters may mean the same bytes
+        return None
     body, signature = data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:]
     if len(body) != _TICKET.size + _BYTES or not hmac.compare_digest(_sign(server_secret, body), signature):
         return None
@@ -77,6 +100,10 @@ def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> tu
 
 def _sign(server_secret: bytes, body: bytes) -> bytes:
     return hmac.digest(server_secret, b"ticket" + body, "sha256")[:_SIGNATURE_BYTES]
+
+
+def _signed(server_secret: bytes, random: bytes) -> str:
+    return _text(random + hmac.digest(server_secret, b"issued" + random, "sha256")[: _BYTES - _RANDOM_BYTES])
 
 
 def _under_pad(server_secret: bytes, nonce: bytes, data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -22,6 +22,7 @@ _PROBLEM = (b"content-type", b"application/problem+json")
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`]*)`")
 
+_INTEGER = re.compile(r"[0-9]{1,19}")
 _QUOTED_MAX = 200  # of what a client sent, in a problem
 _DIGITS_MAX = 15  # of a length; a number of thousands of digits would be dear to read
 
@@ -120,11 +121,26 @@ def decode_query(request: HTTPConnection, query_type: type[T]) -> T:
 @lru_cache(maxsize=1024)
 def _decode_query(query: bytes, query_type: Any) -> Any:
     """Most requests ask with the same few; the values are frozen, so one serves for all of them."""
-    parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    parameters: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    for name in _integers(query_type) & parameters.keys():
+        if _INTEGER.fullmatch(parameters[name]) is None:
+            raise invalid(name, "must be an integer, in decimal digits")
+        parameters[name] = int(parameters[name])
     try:
-        return msgspec.convert(parameters, query_type, strict=False)
+        return msgspec.convert(parameters, query_type)
     except msgspec.ValidationError as error:
         raise from_validation(error) from None
+
+
+@lru_cache
+def _integers(query_type: Any) -> frozenset[str]:
+    """The parameters that are numbers. msgspec would also read ``1e2`` and ``null`` as such from a text."""
+    return frozenset(field.name for field in msgspec.structs.fields(query_type) if _is_integer(field.type))
+
+
+def _is_integer(kind: Any) -> bool:
+    """Also ``Annotated[int, ...]``, or one of these or None."""
+    return kind is int or any(_is_integer(part) for part in get_args(kind))
 
 
 def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem:

@@ -11,7 +11,14 @@ from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 
 
 class JournalUnavailable(Exception):
-    """Nothing was written and nothing can be, for now. Try again later; the message says what is wrong."""
+    """Nothing was written and nothing can be, for now. Try again later; the message says what is wrong.
+
+    ``partition``: the only one that is concerned, if it is only one.
+    """
+
+    def __init__(self, message: str, partition: Partition | None = None) -> None:
+        super().__init__(message)
+        self.partition = partition
 
 
 class LogWentBack(JournalUnavailable):
@@ -84,9 +91,10 @@ class Journal(Protocol):
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
         """Become the owner: a new epoch each, in which earlier owners' appends fail. Blocks.
 
-        Returns where the log ends of each partition that could be taken; what stands before that has happened, and
-        what of an earlier epoch is not there by now never will be. Raises JournalUnavailable where none could; an
-        earlier owner may be deposed all the same.
+        Returns where the log ends of each partition that could be taken by now; what stands before that has happened,
+        and what of an earlier epoch is not there by now never will be. One that takes longer holds no other up: it is
+        left out, and a later call finds it further on. Raises JournalUnavailable where none can be taken; an earlier
+        owner may be deposed all the same.
         """
 
     def submit(self, submissions: Sequence[Submission]) -> None:
@@ -165,3 +173,13 @@ class SnapshotStore(Protocol):
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
         """The answers of every checkpoint whose newest is not older than ``since``, oldest first."""
+
+
+class ConfirmedPositions(Protocol):
+    """How far the log is known to have been acknowledged."""
+
+    async def confirmed(self, partition: Partition) -> int:
+        """An offset; everything that was acknowledged in the partition before the call stands there or below.
+
+        -1 for an empty log. Raises JournalUnavailable where nobody can say so for now.
+        """

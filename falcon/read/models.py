@@ -42,13 +42,36 @@ class MemberRow(msgspec.Struct, frozen=True):
 
 
 class RoomSummaryRow(msgspec.Struct, frozen=True):
-    """A room as one of its members lists it. ``last_message`` is the JSON of the newest message, if there is one."""
+    """A room as one of its members lists it; ``room_summary`` makes it and says what holds of its numbers.
+
+    ``last_message`` is the JSON of message ``room.last_seq``, None in a room without messages.
+    """
 
     room: RoomRow
     role: Role
     read_seq: Seq
     mentions: int
     last_message: bytes | None
+
+    @property
+    def unread(self) -> int:
+        return self.room.last_seq - self.read_seq
+
+
+def room_summary(
+    room: RoomRow, role: Role, read_seq: Seq, mentions: int, newest: tuple[Seq, bytes] | None
+) -> RoomSummaryRow:
+    """A summary whose numbers belong to one place in the log, though the tables they come from stand at several.
+
+    ``newest``: the newest message that the timeline has up to ``room.last_seq``. ``mentions``: counted from
+    ``read_seq`` (excluded) to it. What is ahead of the timeline, or of the room, is not told yet, so that of every
+    summary: ``read_seq <= last_seq``, ``unread == last_seq - read_seq``, ``last_message`` is message ``last_seq``, and
+    pages have every message up to ``last_seq``.
+    """
+    last_seq, last_message = newest or (0, None)
+    if last_seq != room.last_seq:
+        room = msgspec.structs.replace(room, last_seq=last_seq)
+    return RoomSummaryRow(room, role, min(read_seq, last_seq), mentions, last_message)
 
 
 class AccountRow(msgspec.Struct, frozen=True):

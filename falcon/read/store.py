@@ -250,14 +250,26 @@ class ReadStore(Protocol):
         """None for one who is no member, or a room that is not there."""
 
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        """The messages ``first`` to ``last``, both included, ascending, each as JSON."""
+        """The messages ``first`` to ``last``, both included, ascending, each as JSON; up to the first that is not there
+        yet.
 
-    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None: ...
+        A message is not there yet while nothing behind it has been applied. Where something has, the message was
+        passed over or its row was lost, and ``missing_message`` stands in its place.
+        """
+
+    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
+        """As a page of one; None where it is not there yet."""
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         """The message, and a revision of the room that it is not older than."""
 
+    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
+        """The newest message up to ``through`` that the timeline has; 0 where it has none."""
+
     async def room(self, room_id: RoomId) -> RoomRow | None: ...
+
+    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+        """A room as :meth:`rooms_of` gives it; None for one who is no member, or a room that is not there."""
 
     async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
         """The room of a pair."""

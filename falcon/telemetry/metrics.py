@@ -16,6 +16,14 @@ http_seconds = histogram(
 http_requests = counter("falcon_http_requests", "Requests answered, by class of status.", ("route", "method", "status"))
 http_in_flight = gauge("falcon_http_requests_in_flight", "Requests that are being answered.").labels()
 
+connections = gauge("falcon_connections", "Connections that are open.", ("server",))
+connections_max = gauge(
+    "falcon_connections_max", "Connections that a process has descriptors for; more are refused.", ("server",)
+)
+connections_cut = counter("falcon_connections_cut", "Connections that Falcon has refused or cut, by why.", ("reason",))
+
+CUTS = ("full", "malformed", "stalled", "timeout", "too_large")
+
 # --- commands and messages --------------------------------------------------------------------------------------------
 
 commands = counter("falcon_commands", "Commands answered to whoever sent them, by outcome.", ("command", "outcome"))
@@ -45,6 +53,9 @@ mailbox_seconds = histogram(
 actor_seconds = histogram("falcon_actor_processing_seconds", "An actor's work on one message.", ("actor",))
 actor_errors = counter("falcon_actor_errors", "Messages at which an actor failed; its process ends then.", ("actor",))
 actor_restarts = counter("falcon_actor_restarts", "Actors started again after they had ended.", ("actor",))
+forged_messages = counter(
+    "falcon_forged_messages", "Messages to actors that did not bear the actor system's key, dropped unread."
+).labels()
 dead_letters = counter("falcon_dead_letters", "Messages to actors that were not there any more.").labels()
 
 # --- the journal ------------------------------------------------------------------------------------------------------

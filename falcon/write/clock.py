@@ -15,13 +15,17 @@ class Clock(Protocol):
     def now(self) -> Millis:
         """Wall clock, milliseconds since 1970."""
 
+    def ahead_of(self, reference: Millis) -> Millis:
+        """How far ``now`` is ahead of a time that comes from elsewhere."""
+
     def monotonic(self) -> float:
         """Seconds of a clock that never goes back and is the same in every process of the machine."""
 
 
 class SystemClock:
     """The machine's, as long as it goes on as clocks do. A jump is not followed: every event of the log would bear the
-    wrong time, and those behind it too, since an owner's time never goes back."""
+    wrong time, and those behind it too, since an owner's time never goes back. Unless the jump was a correction: one
+    after which the machine agrees with others is followed."""
 
     def __init__(self) -> None:
         self._ahead = _wall() - _since_boot()
@@ -42,6 +46,16 @@ class SystemClock:
                 jump // 1_000,
             )
         return steady
+
+    def ahead_of(self, reference: Millis) -> Millis:
+        ahead = self.now() - reference
+        if abs(ahead) >= _JUMP_MILLIS and abs(_wall() - reference) < _JUMP_MILLIS:
+            log.warning(
+                "the machine's clock was wrong by %+d s when this process started; it is right now", ahead // 1_000
+            )
+            self._ahead = _wall() - _since_boot()
+            ahead = self.now() - reference
+        return ahead
 
     def monotonic(self) -> float:
         return time.monotonic()

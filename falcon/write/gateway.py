@@ -18,6 +18,7 @@ from falcon.domain.commands import (
     IssueToken,
     OpenDirect,
     PostMessage,
+    ReadPosition,
     RevokeToken,
 )
 from falcon.domain.ids import AccountId, Partition, partition_of
@@ -67,6 +68,8 @@ def partition_for(command: Command, account_id: AccountId, key: str | None, part
             return _hashed(reference, partitions)
         case OpenDirect(by=by, peer=peer):
             return partition_of(min(by, peer), partitions)
+        case ReadPosition(partition=partition):
+            return partition
         case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
             return partition_of(owner, partitions)
         case _:

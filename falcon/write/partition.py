@@ -12,7 +12,7 @@ from falcon.domain import account as accounts
 from falcon.domain import decider
 from falcon.domain import room as rooms
 from falcon.domain.account import Account
-from falcon.domain.answers import AccountAnswer, Answer, MessageAnswer, RoomAnswer
+from falcon.domain.answers import AccountAnswer, Answer, MessageAnswer, PositionAnswer, RoomAnswer
 from falcon.domain.commands import (
     Command,
     CreateAccount,
@@ -21,6 +21,7 @@ from falcon.domain.commands import (
     IssueToken,
     OpenDirect,
     PostMessage,
+    ReadPosition,
     RevokeToken,
 )
 from falcon.domain.decider import Decided, Decision
@@ -34,7 +35,7 @@ from falcon.domain.events import (
     TokenRevoked,
 )
 from falcon.domain.ids import AccountId, Millis, RoomId, counter_of, id_of
-from falcon.domain.rejections import KeyReused, NotYetReadable, Rejection
+from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
@@ -153,7 +154,7 @@ class Partition:
         if isinstance(decision, Decided):
             self._happen(decision.events, at, reference, decision.answer, envelope.trace)
             return Accepted(decision.answer, self.number, self.confirmed)
-        if not isinstance(decision, NotYetReadable):
+        if not isinstance(decision, RestsOnView):
             self._happen((), at, reference, decision, envelope.trace)
         return Rejected(decision, self.number, self.confirmed)
 
@@ -227,6 +228,9 @@ class Partition:
                 return decider.create_account(command, self._next_id(), at)
             case ImportRoom():
                 return self._decide_import(command, at)
+            case ReadPosition():
+                # Without its own record, which says only that this is still the owner: nobody need wait to read that.
+                return Decided((CommandAnswered(),), PositionAnswer(self.confirmed))
             case IssueToken() | RevokeToken():
                 return decider.decide_account(self._account(command.account_id), command, at)
             case _:

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -23,15 +24,16 @@ Background: TypeAlias = Callable[[Callable[[], None]], None]
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What became of a recovery: partitions ready to serve, and those that are down still.
+    """What became of some partitions: ready to serve, or down still; ``left`` of the others are not done yet.
 
     ``undecodable``: down until somebody runs a version that knows their events.
     """
 
-    ready: list[Partition]
-    down: list[int]
-    undecodable: list[int]
     began: float
+    left: int
+    ready: Sequence[Partition] = ()
+    down: Sequence[int] = ()
+    undecodable: Sequence[int] = ()
 
 
 class Recovery:
@@ -51,54 +53,70 @@ class Recovery:
         self._owner = owner
         self._monotonic = monotonic
 
-    def run(self, numbers: Sequence[int]) -> Recovered:
-        """Raises nothing: what cannot be taken over now is said, and is down."""
+    def run(self, numbers: Sequence[int]) -> Iterator[Recovered]:
+        """Each partition as soon as it is known what becomes of it. Raises nothing: what cannot be taken over now is
+        said, and is down."""
         began = self._monotonic()
-        ready: list[Partition] = []
-        undecodable: list[int] = []
+        left = len(numbers)
+        for recovered in self._recover(numbers):
+            left -= len(recovered.ready) + len(recovered.down) + len(recovered.undecodable)
+            yield msgspec.structs.replace(recovered, began=began, left=left)
+        metrics.recovery_seconds.observe(self._monotonic() - began)
+
+    def _recover(self, numbers: Sequence[int]) -> Iterator[Recovered]:
         try:
-            ends = self._journal.takeover(numbers, self._owner)  # not all of them, perhaps
-            try:
-                ready = self._recover(ends)
-            except Undecodable:
-                for number, end in ends.items():  # all but the one that has the record
-                    try:
-                        ready += self._recover({number: end})
-                    except Undecodable as error:
-                        log.error("partition %s is down: %s", number, error)
-                        undecodable.append(number)
+            ends = self._journal.takeover(numbers, self._owner)
         except JournalUnavailable as error:
             # One line for each try; what is down answers 503 until a try succeeds.
             log.error("partitions %s..%s are down: %s", numbers[0], numbers[-1], error)
-        metrics.recovery_seconds.observe(self._monotonic() - began)
-        recovered = {partition.number for partition in ready}
-        down = [number for number in numbers if number not in recovered and number not in undecodable]
-        return Recovered(ready, down, undecodable, began)
+            ends = {}
+        if down := [number for number in numbers if number not in ends]:
+            yield _some(down=down)
+        yield from self._read_up_to(ends)
 
-    def _recover(self, ends: dict[int, Position]) -> list[Partition]:
+    def _read_up_to(self, ends: dict[int, Position]) -> Iterator[Recovered]:
         """Checkpoints, then one pass through the log from the oldest of them."""
         partitions = {number: self._make_partition(number) for number in ends}
-        starts = {number: partition.restore() for number, partition in partitions.items()}
-        cursor: Cursor = {number: start for number, start in starts.items() if start.offset < ends[number].offset}
-        tail = 0
+        cursor: Cursor = {number: partition.restore() for number, partition in partitions.items()}
         moved_at = time.monotonic()
-        while cursor:
-            events, after = self._source.read(cursor, _READ_EVENTS)
+        while True:
+            ready = [number for number, position in cursor.items() if position.offset >= ends[number].offset]
+            cursor = {number: position for number, position in cursor.items() if number not in ready}
+            if ready:
+                yield _some(ready=[self._begun(partitions[number], ends[number]) for number in ready])
+            if not cursor:
+                return
+            try:
+                events, after = self._source.read(cursor, _READ_EVENTS)
+                if after != cursor:
+                    moved_at = time.monotonic()
+                elif time.monotonic() - moved_at > _PROGRESS_SECONDS:
+                    raise JournalUnavailable(f"the log could not be read up to its end within {_PROGRESS_SECONDS:g} s")
+            except Undecodable as error:
+                log.error("partition %s is down: %s", error.partition, error)
+                yield _some(undecodable=[error.partition])
+                cursor = {number: position for number, position in cursor.items() if number != error.partition}
+                continue
+            except JournalUnavailable as error:
+                down = list(cursor) if error.partition is None else [error.partition]
+                log.error("partitions %s are down: %s", down, error)
+                yield _some(down=down)
+                cursor = {number: position for number, position in cursor.items() if number not in down}
+                continue
             for recorded in events:
                 # What stands behind our own marker is a newer owner's: a state that held it would pass for ours.
                 if recorded.offset < ends[recorded.envelope.partition].offset:
                     partitions[recorded.envelope.partition].replay(recorded)
-                    tail += 1
-            if after != cursor:
-                moved_at = time.monotonic()
-            elif time.monotonic() - moved_at > _PROGRESS_SECONDS:
-                raise JournalUnavailable(f"the log could not be read up to its end within {_PROGRESS_SECONDS:g} s")
-            cursor = {number: position for number, position in after.items() if position.offset < ends[number].offset}
-        for number, end in ends.items():
-            partitions[number].begin(end)
-        metrics.recoveries.inc(len(ends))
-        metrics.recovery_events.inc(tail)
-        return list(partitions.values())
+                    metrics.recovery_events.inc()
+            cursor = dict(after)
+
+    def _begun(self, partition: Partition, end: Position) -> Partition:
+        partition.begin(end)
+        metrics.recoveries.inc()
+        return partition
+
+
+_some = partial(Recovered, 0.0, 0)
 
 
 def at_once(recovery: Callable[[], None]) -> None:

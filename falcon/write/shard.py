@@ -47,7 +47,8 @@ class ShardLimits(msgspec.Struct, frozen=True):
     ``passivate_seconds``: an aggregate leaves memory when unused for one to two of these. ``hot_aggregates``: per
     partition, more of them in use than this and the turn comes early. ``refusal_age_seconds``: an answer that no event
     stands behind, a refusal say, rests on a state that was the log's at most so long ago; None where the owner cannot
-    have been deposed without its knowledge.
+    have been deposed without its knowledge. ``recovery_retry_seconds``: the first pause of a partition that cannot be
+    taken over, each is twice the last.
     """
 
     answer_window_ms: Millis = 600_000
@@ -56,6 +57,7 @@ class ShardLimits(msgspec.Struct, frozen=True):
     passivate_seconds: float = 60.0
     hot_aggregates: int = 2_000
     recovery_retry_seconds: float = 0.25
+    recovery_retry_seconds_max: float = 5.0
     undecodable_retry_seconds: float = 30.0
     stall_seconds: float = 5.0
     refusal_age_seconds: float | None = None
@@ -84,6 +86,7 @@ class _Owned(msgspec.Struct, eq=False):
     ``lost_at``: how often partitions had been assigned when it was lost.
     ``leaving``: it is assigned elsewhere now, and forgotten here once nothing of it is in flight.
     ``captured_behind``: the state was captured when this append was the last; once it is durable, that is a checkpoint.
+    ``retry_at``: not taken over before. ``tries``: how often that has failed since it last served.
     ``proven_at``: when the log was last known to have been ours. ``unproven``: replies that wait for newer proof.
     """
 
@@ -98,6 +101,7 @@ class _Owned(msgspec.Struct, eq=False):
     proven_at: float = 0.0
     unproven: list[_Waiter] = msgspec.field(default_factory=list)
     retry_at: float = 0.0
+    tries: int = 0
 
 
 class Shard:
@@ -151,7 +155,6 @@ class Shard:
         self._owned: dict[int, _Owned] = {}
         self._outbox: dict[tuple[Sender, int], list[tuple[int, Reply]]] = {}
         self._closing = False
-        self._retry_at = 0.0
         self._passivate_at = clock.monotonic() + limits.passivate_seconds
 
     # --- what the host calls ------------------------------------------------------------------------------------------
@@ -436,7 +439,7 @@ class Shard:
 
     def _take_over_what_is_down(self) -> None:
         now = self._clock.monotonic()
-        if self._closing or self._recovering or now < self._retry_at:
+        if self._closing or self._recovering:
             return
         down = [owned.number for owned in self._owned.values() if self._is_down(owned, now)]
         self._doubt_what_was_lost(now)
@@ -461,25 +464,33 @@ class Shard:
 
     def _recover(self, numbers: list[int]) -> None:
         """Perhaps on another thread: what it hands over is taken up by the owner's (``_adopt_recovered``)."""
-        self._recovered.append(self._recovery.run(numbers))
+        for recovered in self._recovery.run(numbers):
+            self._recovered.append(recovered)
 
     def _adopt_recovered(self) -> None:
         while self._recovered:
             recovered = self._recovered.popleft()
-            self._recovering = False
+            self._recovering = recovered.left > 0
             now = self._clock.monotonic()
             for partition in recovered.ready:
                 owned = self._owned.get(partition.number)
                 if owned is not None:  # else it is assigned elsewhere by now
-                    owned.partition, owned.lost = partition, False
+                    owned.partition, owned.lost, owned.tries = partition, False, 0
                     metrics.ownership_changes.labels("taken over").inc()
                     owned.captured_at, owned.proven_at = now, recovered.began
-            if recovered.down:
-                self._retry_at = now + self._limits.recovery_retry_seconds
+            for number in recovered.down:
+                if number in self._owned:
+                    self._try_later(self._owned[number], now)
             for number in recovered.undecodable:
                 if number in self._owned:
                     self._owned[number].retry_at = now + self._limits.undecodable_retry_seconds
             self._ownership.opened({p.number: p.epoch for p in recovered.ready if p.number in self._owned})
+
+    def _try_later(self, owned: _Owned, now: float) -> None:
+        """Each try may depose an owner that serves."""
+        pause = self._limits.recovery_retry_seconds * 2**owned.tries
+        owned.retry_at = now + min(pause, self._limits.recovery_retry_seconds_max)
+        owned.tries = min(owned.tries + 1, 30)
 
     def _checkpoint(self, owned: _Owned, partition: Partition, checkpoints: list[Submission]) -> None:
         """Capture the state; with nothing in flight it is a checkpoint already."""

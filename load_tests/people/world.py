@@ -58,7 +58,7 @@ async def make(urls: Sequence[str], admin_token: str, past: Past, seed: int, pac
                 known.rooms.update(answer.rooms)
                 return answer
 
-            await import_lines(past.lines(), "the generated past", send)
+            await import_lines(enumerate(past.lines(), 1), "the generated past", send)
             account_ids = [known.accounts[account_ref(number)] for number in range(past.accounts)]
             tokens = await _tokens(admin, account_ids)
     except (Problem, Unreachable) as fault:

@@ -28,6 +28,7 @@ from falcon.adapters.hbase.schema import Cell, TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import ID_MAX
+from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.models import Access
 from falcon.read.store import (
@@ -376,12 +377,18 @@ def test_a_message_is_never_older_than_the_revision_it_comes_with(store: _SpaceS
 
 
 @pytest.mark.processes
-def test_what_stands_behind_a_hole_is_not_shown(store: _SpaceStore) -> None:
-    seqs = [seq for seq in range(1, 1_200) if seq not in (30, 1_100)]
-    advance(store.tables, "timeline", 1, *(PutMessage(ROOM, seq, b"%d" % seq) for seq in seqs))
+def test_a_hole_ends_a_page_until_all_before_what_stands_behind_it_has_been_applied(store: _SpaceStore) -> None:
+    """The missing ones of the batch are passed over, or their rows get lost."""
+    batch = [PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 1_200) if seq not in (30, 1_100)]
+    for table, cells in fold(batch):
+        store.space.within(30).put(f"falcon_{table}_1", cells, 1)
     assert asyncio.run(store.reads.page(ROOM, 20, 69)) == [b"%d" % seq for seq in range(20, 30)]
     assert asyncio.run(store.reads.page(ROOM, 30, 69)) == []
-    assert asyncio.run(store.reads.page(ROOM, 31, 2_000)) == [b"%d" % seq for seq in range(31, 1_100)]
+    advance(store.tables, "timeline", 1)
+    shown = [missing_message(ROOM, seq) if seq in (30, 1_100) else b"%d" % seq for seq in range(1, 1_200)]
+    assert asyncio.run(store.reads.page(ROOM, 20, 69)) == shown[19:69]
+    assert asyncio.run(store.reads.page(ROOM, 30, 69)) == shown[29:69]
+    assert asyncio.run(store.reads.page(ROOM, 1, 2_000)) == shown
 
 
 @pytest.mark.processes

@@ -1,16 +1,18 @@
 """How the HBase adapter reads, on an HBase in memory: the contract, and what a reader meets between two writes."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import pytest
 
 from falcon.adapters.hbase import schema
+from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
+from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import PutMember, PutMessage, PutRoom, ReadStoreUnavailable, Write
+from falcon.read.store import PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, ReadStoreContract, Store
 from tests.support.hbase import FakeHBase
@@ -32,9 +34,20 @@ class _Store:
         before = self.tables.cursor(projection)
         self.tables.apply(projection, before, self.cursor(before[0].offset + 1), writes)
 
+    def calls_of(self, query: Awaitable[object]) -> list[str]:
+        """The tables that a query reads, a call each, but for the look which tables are live, once a second."""
+        before = len(self.hbase.asked)
+        asyncio.run(_awaited(query))
+        asked = [each for each in self.hbase.asked[before:] if each != ("getRows", "falcon_meta")]
+        return [table.removeprefix("falcon_").removesuffix("_1") for _, table in asked]
+
     def close(self) -> None:
         self.reads.close()
         self.tables.close()
+
+
+async def _awaited(query: Awaitable[object]) -> None:
+    await query
 
 
 @pytest.fixture
@@ -55,12 +68,16 @@ class TestFakeHBaseReadStore(ReadStoreContract):
 # --- batches that were written in part --------------------------------------------------------------------------------
 
 
-def dies_at_put(hbase: FakeHBase, nth: int) -> Callable[[str], None]:
-    def before(name: str) -> None:
-        if name == "mutateRows" and hbase.asked.count(name) == puts + nth:
+def puts(hbase: FakeHBase) -> int:
+    return sum(name == "mutateRows" for name, _ in hbase.asked)
+
+
+def dies_at_put(hbase: FakeHBase, nth: int) -> Callable[[str, str], None]:
+    def before(name: str, table: str) -> None:
+        if name == "mutateRows" and puts(hbase) == last:
             raise ReadStoreUnavailable("the projector has died")
 
-    puts = hbase.asked.count("mutateRows")
+    last = puts(hbase) + nth
     return before
 
 
@@ -105,6 +122,120 @@ def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(stor
 
 def test_a_part_of_a_batch_is_bounded_in_bytes_too(store: _Store) -> None:
     text = b"x" * 30_000
-    store.hbase.asked.clear()
+    before = puts(store.hbase)
     store.apply("timeline", *(PutMessage(ROOM, seq, text) for seq in range(1, 101)))
-    assert store.hbase.asked.count("mutateRows") == 2  # of four rows of 25 messages, two to a call
+    assert puts(store.hbase) == before + 2  # of four rows of 25 messages, two to a call
+
+
+# --- holes ------------------------------------------------------------------------------------------------------------
+
+
+def messages(seqs: Iterable[int]) -> list[PutMessage]:
+    return [PutMessage(ROOM, seq, b"%d" % seq) for seq in seqs]
+
+
+def missing(*seqs: int) -> list[bytes]:
+    return [missing_message(ROOM, seq) for seq in seqs]
+
+
+def being_written(store: _Store, offset: int, seqs: Iterable[int]) -> None:
+    """A part of the timeline's batch up to ``offset``, which is not applied yet."""
+    for table, cells in fold(messages(seqs)):
+        store.hbase.within(1).put(f"falcon_{table}_1", cells, offset)
+
+
+def page(store: _Store, first: int, last: int) -> list[bytes]:
+    return asyncio.run(store.reads.page(ROOM, first, last))
+
+
+def test_what_stands_behind_a_hole_is_shown_only_when_all_before_it_has_been_applied(store: _Store) -> None:
+    store.apply("timeline", *messages(range(1, 20)))
+    being_written(store, 2, range(30, 60))
+    assert page(store, 10, 59) == [b"%d" % seq for seq in range(10, 20)]
+    assert page(store, 20, 59) == []
+    assert page(store, 25, 29) == []
+    assert asyncio.run(store.reads.message(ROOM, 20)) is None
+    store.apply("timeline", *messages(range(20, 60)))
+    assert page(store, 10, 59) == [b"%d" % seq for seq in range(10, 60)]
+
+
+def test_a_batch_that_lacks_what_was_passed_over_shows_it_as_missing_once_it_is_applied(store: _Store) -> None:
+    store.apply("timeline", *messages(range(1, 20)))
+    being_written(store, 2, range(21, 60))
+    assert page(store, 19, 21) == [b"19"]
+    store.apply("timeline", *messages(range(21, 60)))
+    assert page(store, 19, 21) == [b"19", *missing(20), b"21"]
+
+
+def test_a_hole_that_will_not_be_filled_does_not_end_a_page_while_more_is_being_written(store: _Store) -> None:
+    store.apply("timeline", *messages((*range(1, 20), *range(21, 51))))
+    being_written(store, 2, [52])
+    assert page(store, 18, 60) == [b"18", b"19", *missing(20), *(b"%d" % seq for seq in range(21, 51))]
+    assert page(store, 51, 60) == []
+    store.apply("timeline", *messages([52]))
+    assert page(store, 51, 60) == [*missing(51), b"52"]
+
+
+def test_a_message_that_comes_while_a_hole_is_looked_at_is_shown(store: _Store) -> None:
+    store.apply("timeline", *messages(range(1, 20)))
+    being_written(store, 2, [21])
+
+    def before(name: str, table: str) -> None:
+        if name == "scan":
+            store.hbase.before = lambda name, table: None
+            store.apply("timeline", *messages([20, 21]))
+
+    store.hbase.before = before
+    assert page(store, 20, 21) == [b"20", b"21"]
+
+
+def test_pages_of_a_rebuild_go_by_the_rebuilds_own_position(store: _Store) -> None:
+    store.apply("timeline", *messages((1, 3)))
+    shadow = store.tables.begin_rebuild("timeline")
+    store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(7), messages((1, 3, 4)))
+    store.tables.finish_rebuild("timeline", lambda: None)
+    assert page(store, 1, 9) == [b"1", *missing(2), b"3", b"4"]
+
+
+# --- what reading costs -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def talk(store: _Store) -> _Store:
+    """A room of Ann's with a hundred messages."""
+    store.apply("rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 100, NOON))
+    store.apply("memberships", PutMember(ROOM, ANN, "member", 0))
+    store.apply("timeline", *messages(range(1, 101)))
+    asyncio.run(store.reads.access(ROOM, ANN))  # it knows the generations now
+    return store
+
+
+LIST = ["memberships", "rooms", "timeline", "mentions"]
+
+
+def test_a_page_that_is_whole_is_one_call(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.page(ROOM, 51, 100)) == ["timeline"]
+    assert talk.calls_of(talk.reads.page(ROOM, 30, 79)) == ["timeline"]
+    assert talk.calls_of(talk.reads.page(ROOM, 101, 100)) == []
+
+
+def test_a_page_at_the_end_of_the_timeline_is_one_call_too(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.page(ROOM, 55, 104)) == ["timeline"]
+
+
+def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
+    rooms = [ROOM * n for n in range(2, 40)]
+    talk.apply("rooms", *(PutRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
+    talk.apply("memberships", *(PutMember(each, ANN, "member", 0) for each in rooms))
+    assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
+
+
+def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behind(talk: _Store) -> None:
+    talk.apply("rooms", SetRoomActivity(ROOM, 103, NOON))
+    assert sorted(talk.calls_of(talk.reads.rooms_of(ANN, None, 50))) == sorted([*LIST, "timeline"])
+    assert talk.calls_of(talk.reads.newest(ROOM, 102)) == ["timeline"]
+
+
+def test_one_room_costs_as_many_calls_as_a_list(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.room_of(ANN, ROOM)) == LIST

@@ -16,6 +16,7 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.sqlite.cold import ColdFile
 from falcon.journal.ports import Wake
+from falcon.write.clock import Clock, SystemClock
 from tests.contracts.journal import PARTITIONS, JournalContract
 
 pytestmark = pytest.mark.processes
@@ -33,12 +34,13 @@ class KafkaLog:
         self.cluster = KafkaCluster(tuple(brokers.split(",")), partitions, f"test{next(_names)}.")
         self.folder = folder
         self.loop = LoopThread()
+        self.clock: Clock = SystemClock()
         self._open: list[KafkaJournal | KafkaSource] = []
         self.loop.call(topics.prepare(self.cluster, 3))
 
     def journal(self, wake: Wake) -> KafkaJournal:
         producer = Producer(self.cluster)
-        return self._keep(KafkaJournal(self.cluster, self.loop, producer, self._snapshots(producer), wake))
+        return self._keep(KafkaJournal(self.cluster, self.loop, producer, self._snapshots(producer), self.clock, wake))
 
     def source(self) -> KafkaSource:
         return self._keep(KafkaSource(self.cluster, self.loop, rests=self.rests))
@@ -47,7 +49,8 @@ class KafkaLog:
         """As the next owner finds them."""
         producer = Producer(self.cluster)
         snapshots = self._snapshots(producer)
-        self.loop.call(snapshots.restore(dict.fromkeys(range(self.cluster.partitions), 10_000), "a test"))
+        for partition in range(self.cluster.partitions):
+            self.loop.call(snapshots.restore(partition, "a test"))
         self.loop.call(producer.close())
         return snapshots
 

@@ -242,7 +242,7 @@ class _ShortLived:
     def journal(self, wake: Wake) -> KafkaJournal:
         producer = Producer(self._log.cluster, records_max=10)
         log = self._log
-        return log._keep(KafkaJournal(log.cluster, log.loop, producer, log._snapshots(producer), wake))
+        return log._keep(KafkaJournal(log.cluster, log.loop, producer, log._snapshots(producer), log.clock, wake))
 
 
 # --- brokers that do not answer ---------------------------------------------------------------------------------------
@@ -397,20 +397,19 @@ def test_a_record_that_does_not_decode_is_named_and_other_partitions_can_be_read
 
 
 @pytest.mark.parametrize("off", [-11, 11])
-def test_an_owner_whose_clock_is_off_does_not_take_over(
-    off: int, log: KafkaLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_owner_whose_clock_is_off_does_not_take_over(off: int, log: KafkaLog) -> None:
+    log.clock = clock = FakeClock(round((time.time() + off) * 1000))
     ann = Writer(log)
-    with monkeypatch.context() as patch:
-        patch.setattr(journals.compare_clocks, "__defaults__", (lambda: time.time() + off,))
-        with pytest.raises(JournalUnavailable, match=re.escape(f"clock is {off:+d} s off")):
-            ann.takeover(0)
+    with pytest.raises(JournalUnavailable, match=re.escape(f"clock is {off:+d} s off")):
+        ann.takeover(0)
+    clock.advance(-off)
     goes_on(log, ann, 0)
 
 
 @pytest.mark.parametrize("off", [-9.9, 0, 9.9])
 def test_a_clock_that_is_a_little_off_is_good_enough(off: float) -> None:
-    journals.compare_clocks(1_000_000, lambda: 1_000 + off)
+    clock = FakeClock()
+    journals.check_clock(clock, clock.now() + round(off * 1_000))
 
 
 # --- snapshots --------------------------------------------------------------------------------------------------------
@@ -421,15 +420,12 @@ def kept(log: KafkaLog, partition: int) -> list[tuple[str, bytes | None]]:
     found: list[tuple[str, bytes | None]] = []
 
     async def read() -> None:
-        producer = Producer(log.cluster)
+        producer, reader = Producer(log.cluster), Reader(log.cluster, log.cluster.snapshots)
         end = await producer.write(log.cluster.snapshots, partition, [(b"0/end", None)])
         await producer.close()
-        await read_compacted(
-            log.cluster,
-            log.cluster.snapshots,
-            {partition: end.offset},
-            lambda _, key, value: found.append((key.decode(), value)),
-        )
+        async for records in read_compacted(reader, partition, end.offset):
+            found.extend((record.key.decode(), record.value) for record in records)
+        await reader.close()
 
     log.loop.call(read())
     return [(key, value) for key, value in found if key != "0/end"]
@@ -459,7 +455,7 @@ def test_what_an_older_epoch_kept_is_deleted_once_a_newer_one_has_replaced_it(lo
     bob.checkpoint(0, second, snapshots=[("aggregate:1", b"bob's")], answers=b"")
     old, new = first.epoch, second.epoch
     wait_until(lambda: f"{old}/checkpoint" not in left(log, 0))
-    assert left(log, 0) == {f"{old}/aggregate:2", f"{new}/aggregate:1", f"{new}/checkpoint", f"{new}/opened"}
+    assert left(log, 0) == {f"{old}/aggregate:2", f"{new}/aggregate:1", f"{new}/checkpoint", "0/opened"}
     assert load(log.snapshots(), 0, "aggregate:2") == b"ann's"
 
 
@@ -522,7 +518,8 @@ class Host:
         self.clock = FakeClock()
         self.producer = producer or Producer(log.cluster)
         self.snapshots = log._snapshots(self.producer)
-        self.journal = log._keep(KafkaJournal(log.cluster, log.loop, self.producer, self.snapshots, lambda: None))
+        journal = KafkaJournal(log.cluster, log.loop, self.producer, self.snapshots, log.clock, lambda: None)
+        self.journal = log._keep(journal)
         self.source = log.source()
         self.shard = Shard(
             FixedOwnership([0]), self.journal, self.source, self.snapshots, self.clock, ShardLimits(), "a test"
@@ -664,6 +661,22 @@ def test_topics_that_could_lose_messages_are_refused_and_left_as_they_are(
         (line,) = str(raised.value).splitlines()
         assert line.startswith(f"topic {topic} has {setting}={value}")
     assert settings_of(log) == before
+
+
+def test_topics_of_an_earlier_version_may_be_used_and_are_made_to_compact_in_time(
+    log: KafkaLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = log.cluster.snapshots
+    alter(log, topic, segment_ms="604800000", delete_retention_ms="1000", retention_ms="123456789")
+    name = log.loop.call(topics.check(log.cluster))
+    assert f"topic {topic} has segment.ms=604800000" in caplog.text
+    assert "run falcon prepare" in caplog.text
+    assert log.loop.call(topics.prepare(log.cluster, 3)) == name
+    wait_until(lambda: settings_of(log)[topic]["segment.ms"] == "600000")
+    lowered = settings_of(log)[topic]
+    assert lowered["segment.bytes"] == str(64 << 20)
+    assert lowered["delete.retention.ms"] == "1000", "lower is as good"
+    assert (lowered["retention.ms"], lowered["min.insync.replicas"]) == ("123456789", "2"), "nothing else was changed"
 
 
 def test_another_number_of_partitions_is_refused(log: KafkaLog) -> None:

@@ -1,6 +1,7 @@
 """The actor systems keep the gateway's contract: shards in this process, and shards that are processes."""
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from falcon.adapters.sqlite import database
+from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.adapters.thespian.actors import RoomShardActor
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.commands import PostMessage
@@ -47,6 +49,7 @@ async def over_tcp(data_dir: Path) -> AsyncIterator[CommandGateway]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    os.environ[KEY_VARIABLE] = secrets.token_hex(KEY_BYTES)
     process = _start_actors(made, port)
     gateway = await start_gateway(made, embedded.shard_builds(made), port)
     yield gateway
@@ -63,7 +66,6 @@ def _start_actors(made: Settings, port: int) -> "subprocess.Popen[bytes]":
         "FALCON_SYSTEM_BASE": made.system_base,
         "FALCON_SHARDS": str(made.shards),
         "FALCON_LOG_LEVEL": made.log_level,
-        "THESPIAN_BASE_IPADDR": "127.0.0.1",
         "THESPLOG_FILE": str(made.data_dir / "actors.log"),
     }
     command = [sys.executable, "-m", "falcon.roles", "actors", "--actors-port", str(port), "--ready", str(writing)]

@@ -21,7 +21,8 @@ _SETTLING_SECONDS: Final = 5.0
 class Counts:
     """What the operations came to. ``were_done``: unknown at first, and found done by a retry, or in the log.
 
-    ``refused_though_done``: a 503 said that nothing was done, and the next attempt with the key found it done.
+    ``refused_though_done``: a 503 said that nothing was done, and the next attempt with the key found it done. An edge
+    asks again by itself, so that a first attempt may be told of a replay too; that is none of these.
     """
 
     operations: int = 0
@@ -85,6 +86,7 @@ class Checker:
         self._logged_at: dict[str, str] = {}  # name: position
         self._unkeyed: set[str] = set()
         self._refused: set[str] = set()  # names of messages without a key that were refused
+        self._refused_keys: set[str] = set()
         self._late: list[Operation] = []
         self._edge_away: list[tuple[float, float]] = []
 
@@ -162,12 +164,14 @@ class Checker:
         first = self._answers.get(op.key)
         if op.outcome == "unknown" and first is None:
             self._open.setdefault(op.key, op)
+        if op.outcome == "refused":
+            self._refused_keys.add(op.key)
         if op.outcome not in ("acknowledged", "rejected"):
             return
         if first is None:
             self._answers[op.key] = op
             if self._open.pop(op.key, None) is None:
-                self.counts.refused_though_done += op.replayed
+                self.counts.refused_though_done += op.replayed and op.key in self._refused_keys
             else:
                 self.counts.were_done += op.replayed
                 self.counts.were_not += not op.replayed

@@ -96,6 +96,22 @@ def test_a_retry_that_finds_the_message_sent_is_well(outcome: Any) -> None:
     assert violations(tried, post(FIRST, 1, replayed=True), found([(1, FIRST)])) == []
 
 
+@pytest.mark.parametrize(
+    ("attempts", "count"),
+    [
+        ([{"outcome": "refused", "status": 503}, {"replayed": True}], 1),
+        ([{"outcome": "refused", "status": 503}, {}], 0),
+        ([{"replayed": True}], 0),  # the edge asked twice, and the client once
+        ([{"outcome": "unknown", "status": 503}, {"replayed": True}], 0),
+    ],
+)
+def test_refused_though_done_is_what_was_refused_before(attempts: list[dict[str, Any]], count: int) -> None:
+    checker = Checker()
+    for attempt in attempts:
+        checker.take(post(FIRST, 1, **attempt))
+    assert checker.counts.refused_though_done == count
+
+
 def test_an_unkeyed_message_of_unknown_outcome_may_be_there_or_not() -> None:
     sent = post(FIRST, 0, key="", outcome="unknown", status=0, position="")
     assert violations(sent, logged(FIRST, 1, key=" "), shown([(1, FIRST)])) == []

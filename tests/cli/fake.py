@@ -224,7 +224,9 @@ class FakeFalcon:
     def _export(self, request: httpx.Request) -> httpx.Response:
         start = 0
         if resume := request.url.params.get("resume"):
-            start = 1 + next(place for place, line in enumerate(self.export) if _token_of(line) == resume)
+            assert request.url.params["since"] == msgspec.json.decode(self.export[0])["position"]
+            tokens = [_token_of(line) for line in self.export]
+            start = tokens.index(resume) + (resume != "changes")
         content = b"".join(self.export[start:])
         return httpx.Response(200, content=self._pieces(content))
 
@@ -239,6 +241,8 @@ class FakeFalcon:
 def _token_of(line: bytes) -> str | None:
     entry = msgspec.json.decode(line)
     match entry["type"]:
+        case "changes":
+            return "changes"
         case "message":
             return f"message:{entry['room']}:{entry['seq']}"
         case "account" | "room":

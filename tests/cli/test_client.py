@@ -4,9 +4,10 @@ from contextlib import aclosing
 from typing import Any, TypeVar
 
 import httpx
+import msgspec
 import pytest
 
-from falcon.client import FalconClient, FieldError, Problem, Unreachable
+from falcon.client import ExportFailed, ExportHeader, FalconClient, FieldError, Problem, Unreachable
 from tests.cli.fake import FakeClock, FakeFalcon, Script, busy, message, problem, room, unanswered
 
 T = TypeVar("T")
@@ -32,8 +33,8 @@ def talk(
     return asyncio.run(session())
 
 
-async def export_of(falcon: FalconClient, resume: str | None = None) -> bytes:
-    async with aclosing(falcon.export(resume)) as blocks:
+async def export_of(falcon: FalconClient, header: ExportHeader | None = None, resume: str | None = None) -> bytes:
+    async with aclosing(falcon.export(header, resume)) as blocks:
         return b"".join([block async for block in blocks])
 
 
@@ -193,25 +194,54 @@ def test_what_is_no_token_is_refused_at_once() -> None:
         FalconClient(ONE, "two words")
 
 
-EXPORT = [
-    b'{"type":"falcon-export","version":1,"source":"here","accounts":1,"rooms":1,"messages":3}\n',
+ROWS = [
+    b'{"type":"falcon-export","version":2,"source":"here","accounts":1,"rooms":1,"messages":3,"position":"0:9"}\n',
     b'{"type":"account","ref":"130","name":"Alice"}\n',
     b'{"type":"room","ref":"64","kind":"group","name":"Tea"}\n',
     *(b'{"type":"message","room":"64","seq":%d,"author":"130","text":"Hi"}\n' % seq for seq in (1, 2, 3)),
 ]
+CHANGES = [
+    b'{"type":"changes","position":"0:9","through":"0:11"}\n',
+    b'{"type":"message","room":"64","seq":2,"author":"130","text":"Ho","at":"0:9"}\n',
+    b'{"type":"member-left","room":"64","account":"130","at":"0:10"}\n',
+    b'{"type":"end","position":"0:11"}\n',
+]
+EXPORT = [*ROWS, *CHANGES]
+HEADER = msgspec.json.decode(ROWS[0], type=ExportHeader)
 
 
 @pytest.mark.parametrize("pieces_of", [1, 50, 1000])
 def test_an_export_that_breaks_anywhere_goes_on_where_it_broke(pieces_of: int) -> None:
-    whole = b"".join(EXPORT)
-    for broken_after in range(len(whole)):
+    """Rows come once; changes from their beginning, since a part of them that comes twice harms nothing."""
+    for broken_after in range(len(b"".join(EXPORT))):
         server = FakeFalcon(export=EXPORT, breaks_after=[broken_after, 60, 95], pieces_of=pieces_of)
-        assert talk(server, export_of) == whole
+        lines = talk(server, export_of).splitlines(keepends=True)
+        assert lines[: len(ROWS)] == ROWS
+        assert lines[-len(CHANGES) :] == CHANGES
+        assert set(lines[len(ROWS) : -len(CHANGES)]) <= set(CHANGES[:-1])
 
 
-def test_an_export_that_was_begun_earlier_goes_on_after_its_last_line() -> None:
+@pytest.mark.parametrize(("resume", "rest"), [("message:64:1", EXPORT[4:]), ("changes", CHANGES)])
+def test_an_export_that_was_begun_earlier_goes_on_after_its_last_line(resume: str, rest: list[bytes]) -> None:
     server = FakeFalcon(export=EXPORT)
-    assert talk(server, lambda falcon: export_of(falcon, "message:64:1")) == b"".join(EXPORT[4:])
+    assert talk(server, lambda falcon: export_of(falcon, HEADER, resume)) == b"".join(rest)
+
+
+def test_an_export_without_its_last_line_is_not_taken_for_whole() -> None:
+    server = Script(httpx.Response(200, content=b"".join(ROWS)), httpx.Response(200, content=b"".join(CHANGES)))
+    assert talk(server, export_of) == b"".join(EXPORT)
+    assert server.requests[1].url.params["resume"] == "message:64:3"
+
+
+def test_an_export_of_a_falcon_that_knows_no_changes_ends_with_its_rows() -> None:
+    rows = [ROWS[0].replace(b',"position":"0:9"', b"").replace(b'"version":2', b'"version":1'), *ROWS[1:]]
+    assert talk(Script(httpx.Response(200, content=b"".join(rows))), export_of) == b"".join(rows)
+
+
+def test_an_export_that_the_server_cannot_make_whole_fails_with_the_servers_words() -> None:
+    failed = b'{"type":"failed","detail":"room 64 has 3 messages, but the timeline ends at 2"}\n'
+    with pytest.raises(ExportFailed, match="the timeline ends at 2"):
+        talk(Script(httpx.Response(200, content=b"".join(ROWS) + failed)), export_of)
 
 
 def test_an_export_that_ends_within_a_line_is_taken_up_again() -> None:

@@ -2,6 +2,7 @@ import io
 import stat
 from pathlib import Path
 
+import httpx
 import pytest
 
 from falcon.cli.exporting import mend
@@ -9,11 +10,14 @@ from tests.cli.conftest import Run
 from tests.cli.fake import FakeFalcon, Script, unanswered
 
 LINES = [
-    b'{"type":"falcon-export","version":1,"source":"here","accounts":1,"rooms":1,"messages":3}\n',
+    b'{"type":"falcon-export","version":2,"source":"here","accounts":1,"rooms":1,"messages":3,"position":"0:9"}\n',
     b'{"type":"account","ref":"130","name":"Alice"}\n',
     b'{"type":"room","ref":"64","kind":"group","name":"Tea","members":[{"account":"130","role":"admin"}]}\n',
     *(b'{"type":"message","room":"64","seq":%d,"author":"130","text":"Hi"}\n' % seq for seq in (1, 2, 3)),
+    b'{"type":"changes","position":"0:9","through":"0:9"}\n',
+    b'{"type":"end","position":"0:9"}\n',
 ]
+ROWS = b"".join(LINES[:-2])
 WHOLE = b"".join(LINES)
 
 
@@ -29,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_an_export_is_written_for_its_owner_only(run: Run, server: FakeFalcon, file: Path) -> None:
     result = run(server, "export", "backup.jsonl")
-    assert (result.exit_code, result.stdout) == (0, "6 lines in backup.jsonl.\n")
+    assert (result.exit_code, result.stdout) == (0, "8 lines in backup.jsonl.\n")
     assert file.read_bytes() == WHOLE
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
@@ -37,7 +41,7 @@ def test_an_export_is_written_for_its_owner_only(run: Run, server: FakeFalcon, f
 def test_an_export_goes_to_standard_output_as_it_comes(run: Run, server: FakeFalcon) -> None:
     result = run(server, "export", "-")
     assert result.stdout_bytes == WHOLE
-    assert result.stderr.splitlines()[-1] == "6 lines written."
+    assert result.stderr.splitlines()[-1] == "8 lines written."
 
 
 def test_a_file_torn_anywhere_is_mended_to_its_last_whole_line() -> None:
@@ -52,16 +56,46 @@ def test_a_file_torn_anywhere_is_mended_to_its_last_whole_line() -> None:
         assert partial.lines == len(begun)
 
 
-@pytest.mark.parametrize("torn_at", [0, 10, len(LINES[0]), len(LINES[0]) + 10, len(WHOLE) - 10, len(WHOLE)])
+@pytest.mark.parametrize("torn_at", [0, 10, len(LINES[0]), len(LINES[0]) + 10, len(ROWS) - 10, len(ROWS), len(WHOLE)])
 def test_an_export_to_a_torn_file_makes_it_whole(run: Run, server: FakeFalcon, file: Path, torn_at: int) -> None:
     file.write_bytes(WHOLE[:torn_at])
     assert run(server, "export", "backup.jsonl").exit_code == 0
     assert file.read_bytes() == WHOLE
 
 
+def test_an_export_that_was_torn_among_its_changes_has_them_again(run: Run, server: FakeFalcon, file: Path) -> None:
+    file.write_bytes(WHOLE[:-10])
+    assert run(server, "export", "backup.jsonl").exit_code == 0
+    assert file.read_bytes() == b"".join([*LINES[:-1], *LINES[-2:]])
+
+
+def test_an_export_that_is_whole_is_left_alone(run: Run, server: FakeFalcon, file: Path) -> None:
+    file.write_bytes(WHOLE)
+    assert run(server, "export", "backup.jsonl").stdout == "8 lines in backup.jsonl.\n"
+    assert file.read_bytes() == WHOLE
+
+
+def test_an_export_of_the_first_version_is_not_gone_on_with(run: Run, server: FakeFalcon, file: Path) -> None:
+    old = LINES[0].replace(b',"position":"0:9"', b"").replace(b'"version":2', b'"version":1') + LINES[1]
+    file.write_bytes(old)
+    result = run(server, "export", "backup.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("backup.jsonl is an export of the first version")
+    assert file.read_bytes() == old
+
+
+def test_an_export_that_cannot_be_whole_says_why(run: Run, file: Path) -> None:
+    failed = b'{"type":"failed","detail":"room 64 has 3 messages, but the timeline ends at 2"}\n'
+    result = run(Script(httpx.Response(200, content=ROWS + failed)), "export", "backup.jsonl")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "the export is not whole: room 64 has 3 messages, but the timeline ends at 2"
+    )
+
+
 def test_an_export_goes_on_behind_the_last_whole_line(run: Run, server: FakeFalcon, file: Path) -> None:
     file.write_bytes(b"".join(LINES[:4]) + LINES[4][:-5])
-    assert run(server, "export", "backup.jsonl").stdout == "6 lines in backup.jsonl.\n"
+    assert run(server, "export", "backup.jsonl").stdout == "8 lines in backup.jsonl.\n"
     assert server.requests[-1].url.params["resume"] == "message:64:1"
 
 

@@ -166,7 +166,7 @@ def test_a_token_that_is_not_valid_is_not_the_files_fault(run: Run, file: Path) 
     ("lines", "told"),
     [
         ([ALICE], 'old.jsonl:1: the first line must be the header, {"type": "falcon-export", "version": 1'),
-        ([HEADER | {"version": 2, "new": 1}], "old.jsonl:1: version 2 of the format; this Falcon reads version 1"),
+        ([HEADER | {"version": 3, "new": 1}], "old.jsonl:1: version 3 of the format; this Falcon reads versions 1 and"),
         ([], "old.jsonl: empty; an import begins with a header line"),
     ],
 )

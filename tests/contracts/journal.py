@@ -46,7 +46,10 @@ class Writer:
         self.n: dict[int, int] = {}
 
     def takeover(self, *partitions: int) -> dict[int, Position]:
-        ends = self.journal.takeover(partitions, self.name)
+        """All of them, however long it takes."""
+        ends: dict[int, Position] = {}
+        while missing := [partition for partition in partitions if partition not in ends]:
+            ends.update(self.journal.takeover(missing, self.name))
         self.ends.update(ends)
         self.n.update({partition: end.n for partition, end in ends.items()})
         return ends

@@ -7,8 +7,9 @@ from typing import Protocol
 
 import pytest
 
+from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor
-from falcon.read.models import Access, AccountRow, RoomCursor
+from falcon.read.models import Access, AccountRow, RoomCursor, RoomSummaryRow
 from falcon.read.store import (
     DropMember,
     DropRoom,
@@ -63,6 +64,39 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.page(ROOM, 60, 99)) == [b"60"]
         assert asyncio.run(store.reads.page(ROOM, 61, 99)) == []
         assert len(asyncio.run(store.reads.page(ROOM, 1, 60))) == 60
+
+    def test_a_message_that_will_never_be_there_is_seen_to_be_missing(self, store: Store) -> None:
+        self.messages(store, 1, 2, 4, 5, 60)
+        shown = [b"1", b"2", missing_message(ROOM, 3), b"4", b"5"]
+        assert asyncio.run(store.reads.page(ROOM, 1, 5)) == shown
+        assert asyncio.run(store.reads.page(ROOM, 2, 4)) == shown[1:4]
+        assert asyncio.run(store.reads.page(ROOM, 3, 3)) == [missing_message(ROOM, 3)]
+        assert asyncio.run(store.reads.message(ROOM, 3)) == missing_message(ROOM, 3)
+        assert asyncio.run(store.reads.message_at(ROOM, 3)) == (missing_message(ROOM, 3), 0)
+
+    def test_however_many_are_missing_pages_go_on(self, store: Store) -> None:
+        self.messages(store, 1, 2, 90, 91)
+        walked: list[bytes] = []
+        while page := asyncio.run(store.reads.page(ROOM, len(walked) + 1, len(walked) + 7)):
+            walked += page
+        assert walked == [b"1", b"2", *(missing_message(ROOM, seq) for seq in range(3, 90)), b"90", b"91"]
+
+    def test_a_message_that_is_still_to_come_is_not_missing(self, store: Store) -> None:
+        self.messages(store, 1, 2, 4)
+        assert asyncio.run(store.reads.page(ROOM, 4, 9)) == [b"4"]
+        assert asyncio.run(store.reads.page(ROOM, 5, 9)) == []
+        assert asyncio.run(store.reads.message(ROOM, 5)) is None
+        assert asyncio.run(store.reads.message_at(ROOM, 5)) == (None, 0)
+        assert asyncio.run(store.reads.page(OTHER, 1, 9)) == []
+        assert asyncio.run(store.reads.message(OTHER, 1)) is None
+
+    def test_the_newest_message_up_to_another_is_found_however_far_back(self, store: Store) -> None:
+        self.messages(store, 1, 2, 30, 200)
+        for through, newest in [(0, 0), (1, 1), (29, 2), (30, 30), (199, 30), (200, 200), (2**40, 200)]:
+            assert asyncio.run(store.reads.newest(ROOM, through)) == newest
+        self.put(store, "timeline", PutMessage(OTHER, 7, b"7"))
+        assert asyncio.run(store.reads.newest(OTHER, 6)) == 0
+        assert asyncio.run(store.reads.newest(OTHER, 100)) == 7
 
     def test_a_message_put_again_is_as_it_was_put_last(self, store: Store) -> None:
         self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
@@ -169,6 +203,44 @@ class ReadStoreContract(ABC):
         assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, None, 1))] == [OTHER]
         assert asyncio.run(store.reads.rooms_of(BOB, None, 10)) == []
 
+    @pytest.mark.parametrize("behind", [1, 2, 24, 25, 26, 60, 99])
+    def test_a_room_is_listed_as_far_as_its_messages_can_be_read(self, store: Store, behind: int) -> None:
+        readable = 100 - behind
+        self.room(store)
+        self.put(store, "rooms", SetRoomActivity(ROOM, 100, LATER))
+        self.messages(store, *range(1, readable + 1))
+        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 0))
+        self.put(store, "memberships", SetMention(ANN, ROOM, 1, True), SetMention(ANN, ROOM, 100, True))
+        row = self.summary(store)
+        assert (row.room.last_seq, row.last_message) == (readable, b"%d" % readable)
+        assert (row.read_seq, row.unread, row.mentions) == (0, readable, 1)
+
+    def test_a_room_whose_messages_cannot_be_read_yet_is_listed_as_an_empty_one(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "rooms", SetRoomActivity(ROOM, 30, LATER))
+        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 30), SetMention(ANN, ROOM, 30, True))
+        row = self.summary(store)
+        assert (row.room.last_seq, row.last_message) == (0, None)
+        assert (row.read_seq, row.unread, row.mentions) == (0, 0, 0)
+
+    def test_nobody_has_read_further_than_a_room_goes(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "rooms", SetRoomActivity(ROOM, 1, NOON))
+        self.messages(store, 1, 2, 3, 4)
+        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 4), SetMention(ANN, ROOM, 3, True))
+        row = self.summary(store)
+        assert (row.room.last_seq, row.last_message) == (1, b"1")
+        assert (row.read_seq, row.unread, row.mentions) == (1, 0, 0)
+
+    def test_only_a_member_has_a_room_in_the_list(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 0))
+        assert self.summary(store).unread == 0
+        assert asyncio.run(store.reads.room_of(BOB, ROOM)) is None
+        assert asyncio.run(store.reads.room_of(ANN, OTHER)) is None
+        self.put(store, "rooms", DropRoom(ROOM))
+        assert asyncio.run(store.reads.room_of(ANN, ROOM)) is None
+
     def test_mentions_are_counted_between_two_places(self, store: Store) -> None:
         self.put(store, "memberships", *(SetMention(ANN, ROOM, seq, True) for seq in (1, 3, 5)))
         self.put(store, "memberships", SetMention(ANN, ROOM, 3, False), SetMention(ANN, ROOM, 5, True))
@@ -180,7 +252,15 @@ class ReadStoreContract(ABC):
         seqs = (999, 1_000, 1_001, 4_500, 70_000, 1_000_000)
         self.put(store, "memberships", *(SetMention(ANN, ROOM, seq, True) for seq in seqs))
         self.put(store, "memberships", SetMention(ANN, OTHER, 1_000, True))
-        for after, through in [(0, 998), (998, 1_000), (1_000, 4_500), (0, 70_000), (999, 2_000_000), (70_000, 70_000)]:
+        for after, through in [
+            (0, 998),
+            (998, 1_000),
+            (1_000, 4_500),
+            (0, 70_000),
+            (998, 70_000),
+            (999, 2_000_000),
+            (70_000, 70_000),
+        ]:
             counted = asyncio.run(store.reads.mentions(ANN, ROOM, after, through))
             assert counted == sum(after < seq <= through for seq in seqs)
 
@@ -240,6 +320,16 @@ class ReadStoreContract(ABC):
         assert store.tables.why_stopped("timeline") == "cannot apply offset 7"
         store.tables.stopped("timeline", None)
         assert store.tables.why_stopped("timeline") is None
+
+    def messages(self, store: Store, *seqs: int) -> None:
+        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq) for seq in seqs))
+
+    def summary(self, store: Store) -> RoomSummaryRow:
+        """Ann's one room, as the list of rooms has it, and as it is asked for by itself."""
+        row = asyncio.run(store.reads.room_of(ANN, ROOM))
+        assert row is not None
+        assert asyncio.run(store.reads.rooms_of(ANN, None, 10)) == [row]
+        return row
 
     def room(self, store: Store) -> None:
         self.put(store, "rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON))

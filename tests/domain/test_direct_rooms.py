@@ -52,11 +52,6 @@ def test_nobody_opens_a_room_with_an_account_that_is_not_there() -> None:
     given(an_account(BOB, "Bob")).when(OpenDirect(BOB, ANN)).then_rejected(AccountNotFound(ANN))
 
 
-@pytest.mark.parametrize(("by", "peer"), [(ANN, BOB), (BOB, ANN)])
-def test_nobody_opens_a_room_with_an_account_that_the_read_side_does_not_know(by: int, peer: int) -> None:
-    given(*BOTH).when(OpenDirect(by, peer, peer_exists=False)).then_rejected(AccountNotFound(peer))
-
-
 def test_nobody_opens_a_room_with_themselves() -> None:
     given(*BOTH).when(OpenDirect(ANN, ANN)).then_rejected(
         Invalid("account_id", "must be another account than one's own")

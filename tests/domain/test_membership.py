@@ -5,13 +5,13 @@ from falcon.domain.commands import PostMessage, PutMember, RemoveMember, Role
 from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import (
-    AccountNotFound,
     LastAdmin,
     MemberNotFound,
     NotAllowed,
     NotAMember,
     ReadOnly,
     RoomNotFound,
+    UnknownAccount,
 )
 from falcon.domain.room import Member
 from tests.support.builders import (
@@ -74,7 +74,7 @@ def test_nobody_comes_into_a_room_that_is_not_there() -> None:
 
 
 def test_an_account_that_is_not_there_does_not_come_in() -> None:
-    given(a_group()).when(PutMember(ANN, ROOM, DAN, "member", account_exists=False)).then_rejected(AccountNotFound(DAN))
+    given(a_group()).when(PutMember(ANN, ROOM, DAN, "member", account_exists=False)).then_rejected(UnknownAccount(DAN))
 
 
 def test_who_may_not_bring_anybody_in_does_not_learn_which_accounts_there_are() -> None:
@@ -95,7 +95,7 @@ def test_a_full_room_takes_nobody_more_but_roles_can_still_change() -> None:
     full.when(PutMember(ANN, ROOM, BOB, "member")).then_rejected(
         NotAllowed(f"a room has at most {MEMBERS_MAX} members")
     )
-    full.when(PutMember(ANN, ROOM, 1_000, "readonly")).then(MemberChanged(ROOM, 1_000, "readonly", ANN))
+    full.when(PutMember(ANN, ROOM, 1_000, "readonly")).then(MemberChanged(ROOM, 1_000, "readonly", ANN, was="member"))
 
 
 def test_the_last_place_of_a_room_can_be_taken() -> None:
@@ -110,7 +110,7 @@ def test_an_admin_changes_a_role_and_the_read_mark_stays() -> None:
     outcome = given(a_group(members=[BOB]), a_conversation(4), has_read(BOB, 3)).when(
         PutMember(ANN, ROOM, BOB, "admin")
     )
-    outcome.then(MemberChanged(ROOM, BOB, "admin", ANN)).answered(MemberAnswer(BOB, "admin", 3))
+    outcome.then(MemberChanged(ROOM, BOB, "admin", ANN, was="member")).answered(MemberAnswer(BOB, "admin", 3))
     assert outcome.world.rooms[ROOM].members[BOB] == Member("admin", 3)
 
 
@@ -122,7 +122,7 @@ def test_who_has_the_role_already_keeps_it() -> None:
 
 def test_one_of_two_admins_steps_down() -> None:
     given(a_group(admins=[ANN, BOB])).when(PutMember(ANN, ROOM, ANN, "member")).then(
-        MemberChanged(ROOM, ANN, "member", ANN)
+        MemberChanged(ROOM, ANN, "member", ANN, was="admin")
     )
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from falcon.client.models import Message as ClientMessage
-from falcon.domain.message import NOBODY, UNKNOWN_TIME, Message, missing_message
+from falcon.domain.message import MISSING, NOBODY, UNKNOWN_TIME, Message, missing_message
 
 NOON = "2026-11-25T12:00:00.000Z"
 
@@ -33,5 +33,7 @@ def test_a_missing_message_tells_its_time_where_that_is_known() -> None:
     assert msgspec.json.decode(missing_message(64, 7, NOON), type=Message).posted_at == NOON
 
 
-def test_a_message_that_is_there_says_nothing_of_missing() -> None:
-    assert b"missing" not in msgspec.json.encode(Message(64, 7, 65, "Tea?", NOON))
+def test_no_text_makes_a_message_look_missing() -> None:
+    assert MISSING in missing_message(64, 7)
+    for text in ('"missing":true', '","missing":true', '\\","missing":true', "missing"):
+        assert MISSING not in msgspec.json.encode(Message(64, 7, 65, text, NOON))

@@ -12,6 +12,7 @@ from falcon.domain.commands import (
     MoveRead,
     OpenDirect,
     PostMessage,
+    PutMember,
     RemoveMember,
     RevokeToken,
 )
@@ -32,6 +33,7 @@ from falcon.domain.rejections import (
     Rejection,
     RoomNotFound,
     TokenNotFound,
+    UnknownAccount,
 )
 from tests.support.builders import (
     ANN,
@@ -73,6 +75,7 @@ EXAMPLES: Final[list[tuple[Sequence[Event], Command, Rejection]]] = [
     ([ROOM_OF_THREE], RemoveMember(ANN, ROOM, ANN), LastAdmin(ROOM)),
     ([ROOM_OF_THREE], MoveRead(ANN, ROOM, 1), Invalid("seq", "must be at most 0, the room's newest message")),
     ([ROOM_OF_THREE, posted(1)], EditMessage(ANN, ROOM, 1, "Hi"), NotYetReadable(ROOM, 1)),
+    ([ROOM_OF_THREE], PutMember(ANN, ROOM, DAN, "member", account_exists=False), UnknownAccount(DAN)),
 ]
 
 

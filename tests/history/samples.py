@@ -93,11 +93,16 @@ SAMPLES: Final[dict[str, Envelope]] = {
         KEYED,
         answers.RoomAnswer(ROOM, "group", "Coffee", "", "admin", 42, AT_TEXT),
     ),
+    "room-changed.v1.with-the-room": _record(RoomChanged(ROOM, "Coffee", "", ANN, AT_TEXT, 42)),
     "room-deleted.v1": _record(RoomDeleted(ROOM, ANN, (ANN, BOB)), KEYED, answers.Done()),
+    "room-deleted.v1.with-the-room": _record(
+        RoomDeleted(ROOM, ANN, (ANN, BOB), ("admin", "readonly"), "Tea", "All about it", AT_TEXT, 42)
+    ),
     "member-joined.v1": _record(
         MemberJoined(ROOM, BOB, "readonly", 42, ANN), KEYED, answers.MemberAnswer(BOB, "readonly", 42)
     ),
     "member-changed.v1": _record(MemberChanged(ROOM, BOB, "admin", ANN)),
+    "member-changed.v1.with-the-role-before": _record(MemberChanged(ROOM, BOB, "admin", ANN, "readonly")),
     "member-left.v1": _record(MemberLeft(ROOM, BOB, ANN), KEYED, answers.Done()),
     "member-left.v1.with-a-role": _record(MemberLeft(ROOM, BOB, ANN, "member"), KEYED, answers.Done()),
     "message-posted.v1": _record(MessagePosted(MESSAGE, 42), KEYED),
@@ -108,6 +113,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "message-edited.v1": _record(MessageEdited(EDITED, 5, (BOB,)), KEYED),
     "message-deleted.v1": _record(MessageDeleted(DELETED, 6, (ANN,)), KEYED, answers.Done()),
     "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41), KEYED, answers.ReadAnswer(ROOM, 41, 3, 2)),
+    "read-moved.v1.with-what-is-left": _record(ReadMoved(ROOM, BOB, 41, 3, 2)),
     "account-created.v1": _record(
         AccountCreated(ANN, "Ann", True, AT_TEXT), KEYED, answers.AccountAnswer(ANN, "Ann", SEALED)
     ),
@@ -139,10 +145,12 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.not-allowed": _answered(rejections.NotAllowed("only an admin of the room may do that")),
     "command-answered.v1.last-admin": _answered(rejections.LastAdmin(ROOM)),
     "command-answered.v1.invalid": _answered(rejections.Invalid("seq", "must be at most 42")),
-    # These two are values of the same kind, but nobody keeps them: the key is another request's, or the sender's view
-    # was too old. A log that has one decodes all the same.
+    # These are values of the same kind, but nobody keeps them: the key is another request's, or the sender's view was
+    # too old, or the next answer is another. A log that has one decodes all the same.
     "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
     "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
+    "command-answered.v1.unknown-account": _answered(rejections.UnknownAccount(BOB)),
+    "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from tests.http.commands import COMMANDS, Command, Scene, set_scene
@@ -313,3 +314,20 @@ def test_after_the_window_a_token_is_another_token(forgetful: Falcon) -> None:
     second = anna.post(path, key="t").json()
     assert second["token_id"] != first["token_id"]
     assert second["token"] != first["token"]
+
+
+def test_an_edge_remembers_only_so_many_keys(tmp_path: Path) -> None:
+    with Falcon(tmp_path) as falcon:
+        falcon.edge.bounds = msgspec.structs.replace(falcon.edge.bounds, keys_remembered=3)
+        anna = falcon.account("Anna")
+        rooms = [anna.makes_room(str(i)) for i in range(6)]  # in as many partitions, or nearly
+        assert len({room.room_id % falcon.settings.partitions for room in rooms}) > 1
+        first, *others = rooms
+        there = next(room for room in others if room.room_id % 64 != first.room_id % 64)
+        assert anna.post(f"{first}/messages", {"text": "Hi"}, key="k").status_code == 201
+        problem(anna.post(f"{there}/messages", {"text": "Hi"}, key="k"), 422, "idempotency_key_reused")
+        for other in ("a", "b", "c"):
+            assert anna.post(f"{there}/messages", {"text": "Hi"}, key=other).status_code == 201
+        assert anna.post(f"{there}/messages", {"text": "Hi"}, key="k").status_code == 201, "it has been forgotten here"
+        the_same(*(anna.post(f"{first}/messages", {"text": "Hi"}, key=key) for key in ("d", "d")))
+        assert len(falcon.edge._keys) == 3

@@ -1,12 +1,18 @@
 """What the edge does while the read tables are away: who was known may go on sending, nobody else may do anything."""
 
+import asyncio
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from falcon.domain.commands import RevokeToken
 from falcon.http import edge as edges
 from falcon.read.store import ReadStoreUnavailable
+from falcon.write.gateway import partition_for
+from falcon.write.protocol import Accepted, CommandEnvelope
 from tests.support.http import Falcon, Person
 
 
@@ -18,21 +24,33 @@ def falcon(tmp_path: Path) -> Iterator[Falcon]:
 
 
 class Tables:
-    """Lets the bearer of a token be looked up, or not, and counts."""
+    """Lets the bearer of a token be looked up, or not, and counts. ``hanging``: not answered at once either."""
 
     def __init__(self, falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
         self.away = False
+        self.hanging = False
         self.asked = 0
         look_up = falcon.edge.store.bearer
 
         async def bearer(account_id: int, token_hash: str) -> object:
             self.asked += 1
+            if self.hanging:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.Event().wait(), 1)
             if self.away:
                 raise ReadStoreUnavailable("a test has taken the tables away")
             return await look_up(account_id, token_hash)
 
         monkeypatch.setattr(falcon.edge.store, "bearer", bearer)
         monkeypatch.setattr(edges, "_TOKEN_CACHE_SECONDS", 0.0)  # each request looks again
+
+
+def revoked_elsewhere(falcon: Falcon, person: Person) -> None:
+    """The person's first token, through another process."""
+    command = RevokeToken(person.account_id, 1)
+    partition = partition_for(command, person.account_id, None, falcon.settings.partitions)
+    envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 5)
+    assert isinstance(falcon.run(falcon.edge.gateway.ask(envelope)), Accepted)
 
 
 @pytest.fixture
@@ -85,3 +103,57 @@ def test_when_the_tables_are_back_a_token_that_was_revoked_is_refused(falcon: Fa
     (token,) = falcon.admin.get(f"/v1/accounts/{anna.account_id}/tokens").json()["tokens"]
     assert falcon.admin.delete(f"/v1/accounts/{anna.account_id}/tokens/{token['token_id']}").status_code == 204
     assert send(anna, room) == 401
+
+
+def test_while_the_tables_hang_nobody_who_was_known_waits_for_them(falcon: Falcon, tables: Tables) -> None:
+    anna = falcon.account("Anna")
+    room = room_of(anna)
+    tables.away = True
+    assert send(anna, room) == 201
+    tables.hanging, tables.asked = True, 0
+    assert [send(anna, room) for _ in range(5)] == [201] * 5
+    assert tables.asked == 1, "one looks for all whether they are back"
+
+
+def test_after_an_outage_a_token_that_was_revoked_elsewhere_is_refused_at_once(falcon: Falcon, tables: Tables) -> None:
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = room_of(anna)
+    tables.away = True
+    assert send(anna, room) == 201
+    tables.away = False
+    assert ben.get("/v1/me").status_code == 200  # by which it is known that they are back
+    revoked_elsewhere(falcon, anna)
+    assert send(anna, room) == 401
+
+
+def test_a_token_that_was_found_revoked_is_not_good_again_when_the_tables_go_away(
+    falcon: Falcon, tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = falcon.account("Anna")
+    room = room_of(anna)
+    revoked_elsewhere(falcon, anna)
+
+    async def away(partition: int) -> int:
+        raise ReadStoreUnavailable("the tables went away while it was made sure")
+
+    monkeypatch.setattr(falcon.edge.store, "applied", away)
+    assert [send(anna, room) for _ in range(2)] == [503, 503]
+
+
+def test_a_forged_token_does_not_say_that_the_tables_are_back(falcon: Falcon, tables: Tables) -> None:
+    anna = falcon.account("Anna")
+    room = room_of(anna)
+    tables.away = True
+    assert send(anna, room) == 201
+    assert Person(falcon, anna.account_id, "Anna", "x").get("/v1/me").status_code == 401
+    tables.hanging, tables.asked = True, 0
+    assert [send(anna, room) for _ in range(3)] == [201] * 3
+    assert tables.asked == 1
+
+
+def test_only_so_many_callers_are_remembered(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edges, "_TOKEN_CACHE_MAX", 2)
+    people = [falcon.account(name) for name in ("Anna", "Ben", "Cleo", "Dora", "Emil")]
+    for _ in range(2):
+        assert [person.get("/v1/me").json()["name"] for person in people] == [person.name for person in people]
+        assert len(falcon.edge._callers) <= 2

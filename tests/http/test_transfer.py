@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from falcon.domain.commands import ImportMessages
+from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene
 from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts
 
@@ -29,11 +31,26 @@ def imported(falcon: Falcon, *lines: Json) -> Json:
     return body
 
 
-def exported(falcon: Falcon, resume: str | None = None) -> list[Json]:
-    answer = falcon.admin.get("/v1/export", params={} if resume is None else {"resume": resume})
+def whole_export(falcon: Falcon, **params: str) -> list[Json]:
+    answer = falcon.admin.get("/v1/export", params=params)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/x-ndjson")
-    assert answer.content == b"" or answer.content.endswith(b"\n")
-    return [json.loads(line) for line in answer.content.splitlines()]
+    assert answer.content.endswith(b"\n")
+    lines = [json.loads(line) for line in answer.content.splitlines()]
+    assert lines[-1]["type"] == "end"
+    return lines
+
+
+def position_now(falcon: Falcon) -> str:
+    position: str = whole_export(falcon)[0]["position"]
+    return position
+
+
+def exported(falcon: Falcon, resume: str | None = None) -> list[Json]:
+    """The rows, while nothing happens."""
+    params = {} if resume is None else {"resume": resume, "since": position_now(falcon)}
+    *rows, changes, end = whole_export(falcon, **params)
+    assert (changes["type"], changes["through"]) == ("changes", end["position"])
+    return rows
 
 
 def account_line(ref: object = "1", **changed: Any) -> Json:
@@ -106,11 +123,12 @@ def test_an_export_has_accounts_then_rooms_then_messages(rich: Falcon) -> None:
     header, *lines = exported(rich)
     assert header == {
         "type": "falcon-export",
-        "version": 1,
+        "version": 2,
         "source": rich.edge.instance,
         "accounts": 5,
         "rooms": 4,
         "messages": 5,
+        "position": position_now(rich),
     }
     kinds = [line["type"] for line in lines]
     assert kinds == ["account"] * 5 + ["room"] * 4 + ["message"] * 5
@@ -191,7 +209,25 @@ def test_an_export_with_more_than_fits_in_one_read(tmp_path: Path) -> None:
     ],
 )
 def test_an_export_goes_on_from_what_it_gave(admin: Person, resume: str) -> None:
-    problem(admin.get("/v1/export", params={"resume": resume}), 422, "invalid", "resume")
+    since = position_now(admin.falcon)
+    problem(admin.get("/v1/export", params={"resume": resume, "since": since}), 422, "invalid", "resume")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"resume": "account:1"},
+        {"since": "0:1"},
+        *({"resume": "account:1", "since": since} for since in ("", "x", "0:1", "0:1,0:1", "0:-1", "99999:1")),
+    ],
+)
+def test_an_export_goes_on_with_the_position_of_its_first_line(admin: Person, params: Json) -> None:
+    problem(admin.get("/v1/export", params=params), 422, "invalid", "since")
+
+
+def test_an_export_does_not_go_on_from_beyond_the_log(admin: Person) -> None:
+    since = ",".join(f"{partition}:{10**15}" for partition in range(admin.falcon.settings.partitions))
+    problem(admin.get("/v1/export", params={"resume": "account:1", "since": since}), 422, "invalid", "since")
 
 
 @pytest.mark.parametrize("resume", ["account:9007199254740991", "message:9007199254740991:9007199254740991"])
@@ -296,6 +332,24 @@ def test_two_imports_of_the_same_at_once_make_one(falcon: Falcon, anna: Person, 
     assert sum(answer["skipped"] for answer in answers) == 600
     assert len({json.dumps(answer["accounts"]) for answer in answers}) == 1
     assert seqs(anna.reads(there, after=0, limit=200)) == list(range(1, 201))
+
+
+def test_a_command_of_an_import_weighs_what_it_brings(
+    anna: Person, there: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a batch of imports would be larger than an owner takes, and everybody's commands in it would be lost."""
+    edge, sizes = anna.falcon.edge, list[tuple[int, int]]()
+    ask = edge.gateway.ask
+
+    def weigh(envelope: CommandEnvelope) -> Any:
+        if isinstance(envelope.command, ImportMessages):
+            sizes.append((envelope.size, sum(len(message.text) for message in envelope.command.messages)))
+        return ask(envelope)
+
+    monkeypatch.setattr(edge.gateway, "ask", weigh)
+    imported(anna.falcon, *(message_line(there, seq, anna, text="x" * 10_000) for seq in range(1, 61)))
+    assert [text for _, text in sizes] == [200_000] * 3
+    assert all(text <= size < text * 1.1 for size, text in sizes)
 
 
 # --- what is imported -------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ ANSWERS = [
     "token-answer",
     "import-answer",
     "done",
+    "position-answer",
 ]
 
 REFUSALS = [
@@ -51,6 +52,7 @@ REFUSALS = [
     "invalid",
     "key-reused",
     "not-yet-readable",
+    "unknown-account",
 ]
 
 

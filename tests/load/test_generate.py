@@ -60,7 +60,7 @@ def test_the_command_line_takes_every_line() -> None:
             0,
         )
 
-    outcome = asyncio.run(import_lines(PAST.lines(), "generated", send))
+    outcome = asyncio.run(import_lines(enumerate(PAST.lines(), 1), "generated", send))
     assert (outcome.lines, outcome.imported) == (3_070, 3_000)
     assert any(line["mentions"] for line in taken if line["type"] == "message")
 

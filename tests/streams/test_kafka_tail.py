@@ -43,12 +43,16 @@ class TestKafkaTail(TailContract):
         yield made
         made.close()
 
-    def test_from_behind_a_void_record_the_rest_is_read_or_nothing(
-        self, log: TailedLog, ann: Writer, follow: Any
+    @pytest.mark.parametrize("late", [1, 250])
+    def test_from_behind_void_records_the_rest_is_read(
+        self, log: TailedLog, ann: Writer, follow: Any, late: int
     ) -> None:
-        """Tables, and so a hello's token, stand behind such a record wherever it is the last one; and so does whoever
-        has read a part of the log again, which ended with it."""
-        bob = replaced(log, ann)
+        """Tables, and so a hello's token, stand behind such records wherever they are the last ones; and so does a
+        reader that has read a part of the log again, which ended with them."""
+        ann.append(ONE, "ann's")
+        bob = Writer(log, "bob")
+        bob.takeover(ONE)
+        assert ann.append(ONE, *(f"too late {i}" for i in range(late))).outcome is Outcome.FENCED
 
         async def reading(tail: Tail) -> None:
             lane = tail.lane(ONE)

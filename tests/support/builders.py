@@ -146,8 +146,11 @@ def left(account_id: AccountId, *, role: Role = "member", room_id: RoomId = ROOM
     return MemberLeft(room_id, account_id, account_id, role)
 
 
-def has_read(account_id: AccountId, seq: Seq, *, room_id: RoomId = ROOM) -> ReadMoved:
-    return ReadMoved(room_id, account_id, seq)
+def has_read(
+    account_id: AccountId, seq: Seq, *, unread: int | None = None, mentions: int = 0, room_id: RoomId = ROOM
+) -> ReadMoved:
+    """As events of the first versions say it, without ``unread``."""
+    return ReadMoved(room_id, account_id, seq, unread, None if unread is None else mentions)
 
 
 def gone(*members: AccountId, room_id: RoomId = ROOM, by: AccountId = ANN) -> RoomDeleted:

@@ -17,6 +17,7 @@ from falcon.domain.commands import (
     ImportRoom,
     IssueToken,
     OpenDirect,
+    ReadPosition,
     RevokeToken,
 )
 from falcon.domain.decider import Decided, Decision
@@ -72,6 +73,8 @@ class World:
                 return decider.import_room(command, self.accounts.get(smaller), new_id, at)
             case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
                 return decider.decide_account(self.accounts.get(owner), command, at)
+            case ReadPosition():
+                raise AssertionError("where a log stands is no question to a room or an account")
             case _:
                 return decider.decide_room(self.rooms.get(command.room_id), command, at)
 

@@ -20,23 +20,21 @@ _FILTER = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 
 class FakeHBase:
-    """``asked``: the name of every call to the gateway, in turn. ``before``: called with that name before each, and may
-    raise, as a gateway that goes away does."""
+    """``asked``: every call for cells in turn, its name and the table's. ``before`` is called with these before each,
+    and may raise, as a gateway that goes away does."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[bytes, _Row]] = {}
-        self.asked: list[str] = []
-        self.before: Callable[[str], None] = lambda name: None
+        self.asked: list[tuple[str, str]] = []
+        self.before: Callable[[str, str], None] = lambda name, table: None
         self.client = _Client(self)
-        self._lock = threading.RLock()
 
     def within(self, seconds: float, attempt_seconds: float | None = None) -> Calls:
         return Calls(self, seconds, attempt_seconds or seconds)
 
     def call(self, ask: Callable[[Any], T], until: float, attempt_seconds: float) -> T:
         """``ask`` finds the gateway's client on this object as it would on a connection."""
-        with self._lock:
-            return ask(self)
+        return ask(self)
 
     def table(self, name: str) -> dict[bytes, _Row]:
         if name not in self.rows:
@@ -49,6 +47,7 @@ class _Client:
         self._hbase = hbase
         self._scanners: dict[int, list[TRowResult]] = {}
         self._clock = 1_000_000_000_000
+        self._lock = threading.Lock()
 
     def getRowWithColumns(self, table: str, row: bytes, columns: Sequence[bytes] | None, attributes: object) -> Any:
         return self._rows("getRow", table, [row], columns)
@@ -59,32 +58,35 @@ class _Client:
         return self._rows("getRows", table, rows, columns)
 
     def mutateRowsTs(self, table: str, batches: Sequence[Any], timestamp: int, attributes: object) -> None:
-        self._asked("mutateRows")
-        for batch in batches:
-            for mutation in batch.mutations:
-                self._put(table, batch.row, mutation.column, mutation.value, timestamp)
+        self._asked("mutateRows", table)
+        with self._lock:
+            for batch in batches:
+                for mutation in batch.mutations:
+                    self._put(table, batch.row, mutation.column, mutation.value, timestamp)
 
     def checkAndPut(
         self, table: str, row: bytes, column: bytes, value: bytes | None, mput: Any, attributes: object
     ) -> bool:
-        self._asked("checkAndPut")
-        cell = self._hbase.table(table).get(row, {}).get(column)
-        if (None if cell is None else cell.value) != value:
-            return False
-        self._clock += 1
-        self._put(table, row, mput.column, mput.value, self._clock)
-        return True
+        self._asked("checkAndPut", table)
+        with self._lock:
+            cell = self._hbase.table(table).get(row, {}).get(column)
+            if (None if cell is None else cell.value) != value:
+                return False
+            self._clock += 1
+            self._put(table, row, mput.column, mput.value, self._clock)
+            return True
 
     def scannerOpenWithScan(self, table: str, scan: Any, attributes: object) -> int:
-        self._asked("scan")
+        self._asked("scan", table)
         assert scan.filterString in (None, _FILTER), "this HBase knows one filter"
-        rows = self._hbase.table(table)
-        self._scanners[id(scan)] = [
-            _result(key, row, None)
-            for key, row in sorted(rows.items())
-            if scan.startRow <= key < scan.stopRow
-            and (scan.filterString is None or (b"d:i" in row and row[b"d:i"].value == b"1"))
-        ]
+        with self._lock:
+            rows = sorted(self._hbase.table(table).items())
+            self._scanners[id(scan)] = [
+                _result(key, row, None)
+                for key, row in rows
+                if scan.startRow <= key < scan.stopRow
+                and (scan.filterString is None or (b"d:i" in row and row[b"d:i"].value == b"1"))
+            ]
         return id(scan)
 
     def scannerGetList(self, scanner: int, rows: int) -> list[TRowResult]:
@@ -114,9 +116,10 @@ class _Client:
         del self._hbase.rows[table]
 
     def _rows(self, name: str, table: str, keys: Sequence[bytes], columns: Sequence[bytes] | None) -> list[TRowResult]:
-        self._asked(name)
-        rows = self._hbase.table(table)
-        found = [_result(key, rows[key], columns) for key in keys if key in rows]
+        self._asked(name, table)
+        with self._lock:
+            rows = self._hbase.table(table)
+            found = [_result(key, rows[key], columns) for key in keys if key in rows]
         return [result for result in found if result.columns]
 
     def _put(self, table: str, row: bytes, column: bytes, value: bytes, stamp: int) -> None:
@@ -124,9 +127,9 @@ class _Client:
         if column not in cells or cells[column].timestamp <= stamp:
             cells[column] = TCell(value=value, timestamp=stamp)
 
-    def _asked(self, name: str) -> None:
-        self._hbase.before(name)
-        self._hbase.asked.append(name)
+    def _asked(self, name: str, table: str) -> None:
+        self._hbase.before(name, table)
+        self._hbase.asked.append((name, table))
 
 
 def _result(key: bytes, row: _Row, columns: Sequence[bytes] | None) -> TRowResult:

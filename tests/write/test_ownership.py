@@ -6,8 +6,8 @@ import pytest
 
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
+from falcon.domain.commands import Command, CreateRoom, PostMessage, ReadPosition
 from falcon.domain.rejections import NotAMember
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
@@ -100,7 +100,7 @@ class Owner:
 
 
 def _partition(command: Command) -> int:
-    return 0 if isinstance(command, CreateRoom) else command.room_id % PARTITIONS  # type: ignore[union-attr]
+    return 0 if isinstance(command, CreateRoom | ReadPosition) else command.room_id % PARTITIONS  # type: ignore[union-attr]
 
 
 def seq(reply: Reply) -> int:
@@ -215,6 +215,45 @@ def test_an_owners_refusal_proves_first_that_it_still_is_one(log: MemoryLog, clo
     assert len(log.events[0]) == before + 1
     ann.ask(PostMessage(BOB, room, "may I now?"), by=BOB)
     assert len(log.events[0]) == before + 1, "once a second is enough"
+
+
+def position(reply: Reply) -> int:
+    assert isinstance(reply, Accepted), reply
+    assert isinstance(reply.answer, PositionAnswer)
+    return reply.answer.offset
+
+
+def test_an_owner_says_where_its_log_stands(log: MemoryLog, clock: FakeClock) -> None:
+    ann = Owner(log, clock, 0)
+    room = ann.room()
+    posted = ann.ask(PostMessage(ANN, room, "hello"))
+    assert isinstance(posted, Accepted)
+    assert position(ann.ask(ReadPosition(0))) == posted.offset
+
+
+def test_what_is_not_acknowledged_yet_does_not_count(log: MemoryLog, clock: FakeClock) -> None:
+    ann = Owner(log, clock, 0)
+    room = ann.room()
+    stood = position(ann.ask(ReadPosition(0)))
+    ann.journal._held = True
+    ann.send(PostMessage(ANN, room, "on its way"))
+    ann.send(ReadPosition(0))
+    assert ann.replies() == [], "nor is anything said before it is durable"
+    ann.journal.settle(Fate.WRITTEN)
+    ann.journal.settle(Fate.WRITTEN)
+    posted, said = ann.replies()
+    assert isinstance(posted, Accepted)
+    assert stood < position(said) < posted.offset
+
+
+def test_a_deposed_owner_does_not_say_where_the_log_stands(log: MemoryLog, clock: FakeClock) -> None:
+    ann, bob = Owner(log, clock, 0), Owner(log, clock)
+    room = ann.room()
+    bob.assign(0)
+    posted = bob.ask(PostMessage(ANN, room, "of which ann's process knows nothing"))
+    assert isinstance(posted, Accepted)
+    assert reason(ann.ask(ReadPosition(0))) == "not_mine", "not even within the age of a refusal"
+    assert position(bob.ask(ReadPosition(0))) >= posted.offset
 
 
 def test_an_answer_that_the_log_has_needs_no_proof(log: MemoryLog, clock: FakeClock) -> None:

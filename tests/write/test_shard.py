@@ -5,8 +5,8 @@ import pytest
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage
-from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable
+from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage, PutMember
+from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable, UnknownAccount
 from falcon.write import snapshots
 from falcon.write.busy import BusyRooms
 from falcon.write.ownership import FixedOwnership
@@ -108,6 +108,17 @@ def test_a_retry_gets_the_first_answer_and_changes_nothing(log: MemoryLog) -> No
     assert isinstance(again, Accepted)
     assert (again.answer, again.offset, again.replayed) == (first.answer, first.offset, True)
     assert _seq(host.ask(PostMessage(ANN, room, "next"))) == 2
+
+
+def test_a_key_does_not_remember_a_refusal_that_rests_on_what_the_sender_had_read(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    refused = host.ask(PutMember(ANN, room, BOB, "member", account_exists=False), key="k")
+    assert isinstance(refused, Rejected)
+    assert refused.rejection == UnknownAccount(BOB)
+    brought_in = host.ask(PutMember(ANN, room, BOB, "member"), key="k")
+    assert isinstance(brought_in, Accepted)
+    assert not brought_in.replayed
 
 
 def test_a_retry_that_overtakes_the_answer_waits_for_it(log: MemoryLog) -> None:

@@ -55,9 +55,13 @@ _ACTORS: Final = Section(
         ),
         Panel(
             title="Dead letters",
-            description="Are messages sent to actors that have ended? A few at each restart are to be expected.",
+            description="Are messages sent to actors that have ended? A few at each restart are to be expected. A "
+            "forged one did not bear the actor system's key, and comes from somebody else on this machine.",
             unit=grafana.COUNT,
-            queries=(Query(increase("falcon_dead_letters_total"), "dead letters"),),
+            queries=(
+                Query(increase("falcon_dead_letters_total"), "dead letters"),
+                Query(increase("falcon_forged_messages_total"), "forged"),
+            ),
         ),
     ),
 )

@@ -7,6 +7,7 @@ from deploy.monitoring.dashboards.grafana import Dashboard, Panel, Query, Sectio
 from deploy.monitoring.dashboards.promql import (
     ANSWERED,
     failed,
+    increase,
     largest,
     maximum,
     observed,
@@ -140,6 +141,7 @@ _HTTP: Final = Section(
             unit=grafana.REQUESTS,
             queries=(Query(rate("falcon_http_requests_total", "route", _READS), "{{route}}"),),
             stacked=True,
+            width=6,
         ),
         Panel(
             title="Requests failed",
@@ -160,6 +162,7 @@ _HTTP: Final = Section(
                     "all",
                 ),
             ),
+            width=6,
         ),
         Panel(
             title="Requests in flight",
@@ -173,6 +176,20 @@ _HTTP: Final = Section(
                     "{{instance}}",
                 ),
             ),
+            width=6,
+        ),
+        Panel(
+            title="Connections",
+            description="How many connections are open, how many may be, and how many are refused or cut off? full: "
+            "there were too many; too_large, malformed: a request broke a limit; timeout: it came too slowly; stalled: "
+            "the client took nothing of its answer.",
+            unit=grafana.COUNT,
+            queries=(
+                Query(total("falcon_connections", "instance, server"), "{{instance}} {{server}}"),
+                Query(total("falcon_connections_max", "instance, server"), "{{instance}} {{server}} at most"),
+                Query(increase("falcon_connections_cut_total", "instance, reason"), "{{instance}} {{reason}}"),
+            ),
+            width=6,
         ),
         Panel(
             title="Time of a request, p50",

@@ -10,13 +10,22 @@ from falcon.adapters.hbase.calls import Calls, Row
 from falcon.adapters.hbase.cells import NO_TOKEN
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.domain.commands import Role, RoomKind
-from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId, Seq
+from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId, Seq, partition_of
+from falcon.domain.message import missing_message
 from falcon.journal.envelope import Position
-from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.models import (
+    Access,
+    AccountRow,
+    MemberRow,
+    RoomCursor,
+    RoomRow,
+    RoomSummaryRow,
+    TokenRow,
+    room_summary,
+)
 from falcon.read.store import ReadStoreUnavailable
 
 _REVISION_BITS: Final = 40
-_BUCKETS: Final = 40  # rows of messages a call: a thousand messages
 _MENTION_KEYS: Final = 4  # more rows than these are scanned for
 _ALL: Final = 2**31 - 1
 _SAMPLE: Final = 5_000
@@ -86,20 +95,21 @@ def applied_everywhere(view: View, partitions: int) -> dict[Partition, Position]
 
 
 def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-    """Up to the first message that is not there: a batch is not written at once, and what stands behind a hole may not
-    be shown as if there were none."""
+    """One call where all of it is there."""
     first, last = max(first, 1), min(last, schema.SEQ_MAX)
-    messages: list[bytes] = []
     keys = schema.bucket_keys(room_id, first, last) if first <= last else []
-    for start in range(0, len(keys), _BUCKETS):
-        part = keys[start : start + _BUCKETS]
-        rows = view.calls.rows(view.timeline(), part)
-        for key in part:
-            columns = schema.message_columns(first + len(messages), last)
-            found = _up_to_a_hole(rows.get(key, {}), columns)
-            messages += found
-            if len(found) < len(columns):
-                return messages
+    rows = view.calls.rows(view.timeline(), keys)
+    messages: list[bytes] = []
+    for key in keys:
+        columns = schema.message_columns(first + len(messages), last)
+        found = _up_to_a_hole(rows.get(key, {}), columns)
+        messages += found
+        if len(found) < len(columns):
+            hole = first + len(messages)
+            # A page that has something may end before a hole with nothing behind it: the next one begins there.
+            if not messages or _newest_in(rows.items()) > hole:
+                messages += _from_a_hole_on(view, room_id, hole, last)
+            break
     return messages
 
 
@@ -113,11 +123,99 @@ def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
     return found
 
 
+def _from_a_hole_on(view: View, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
+    """What a page shows from message ``hole`` on, which was not found.
+
+    A batch is not written at once, so a reader may find a part of it, and may not show what stands behind a hole there
+    as if there were none. But once the timeline has been applied as far as what stands behind, all before it has been
+    applied too, and the hole will not be filled by what is still to come.
+    """
+    newest_row = view.calls.scan(view.timeline(), *schema.messages_range(room_id, schema.SEQ_MAX), 1)
+    if _newest_in(newest_row) < hole:
+        return []
+    applied = _timeline_applied(view, room_id)  # before the rows, which are then at least as new
+    keys = [*schema.bucket_keys(room_id, hole, last), *(key for key, _ in newest_row)]
+    rows = view.calls.stamped(view.timeline(), keys)
+    stamps = {schema.message_seq(key, column): cell.stamp for key, row in rows.items() for column, cell in row.items()}
+    through = max((seq for seq, stamp in stamps.items() if stamp <= applied), default=0)
+    messages: list[bytes] = []
+    for seq in range(hole, last + 1):
+        cell = rows.get(schema.bucket_key(room_id, seq), {}).get(schema.message_column(seq))
+        if cell is None and seq > through:
+            break
+        messages.append(missing_message(room_id, seq) if cell is None else cell.value)
+    return messages
+
+
+def _timeline_applied(view: View, room_id: RoomId) -> int:
+    """The offset up to which the timeline has been applied in the room's partition."""
+    meta = Meta(view.calls, view.prefix)
+    log = meta.log()
+    if log is None:
+        raise ReadStoreUnavailable(f"the tables {view.prefix}_* name no log: prepare them first")
+    partition = partition_of(room_id, log.partitions)
+    return applied_of(meta.get(applied_key("timeline", view.generation("timeline"), partition))).position.offset
+
+
+def newest(view: View, room_id: RoomId, through: Seq) -> Seq:
+    seq, _ = _walk_back(view, {room_id: min(through, schema.SEQ_MAX)}).get(room_id, (0, b""))
+    return seq
+
+
+def _newest_messages(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
+    """The newest message of each room up to a seq, with its own; by one call where those very messages are there. It
+    brings some of the messages beside them too, which is dearer than a call a room only for few."""
+    places = {
+        room_id: (schema.bucket_key(room_id, seq), schema.message_column(seq)) for room_id, seq in through.items()
+    }
+    columns = {column for _, column in places.values()}
+    rows = view.calls.rows(view.timeline(), (key for key, _ in places.values()), columns)
+    found = {
+        room_id: (through[room_id], message)
+        for room_id, (key, column) in places.items()
+        if (message := rows.get(key, {}).get(column)) is not None
+    }
+    behind = {room_id: seq for room_id, seq in through.items() if room_id not in found}
+    return found | _walk_back(view, behind) if behind else found
+
+
+def _walk_back(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
+    """The same where the timeline is behind: mostly by little, so that it is found within two rows of each room, which
+    are one call. The rest are looked for one by one, newest first."""
+    keys = {
+        room_id: schema.bucket_keys(room_id, max(seq - schema.BUCKET, 1), seq)
+        for room_id, seq in through.items()
+        if seq >= 1
+    }
+    near = view.calls.rows(view.timeline(), (key for of_room in keys.values() for key in of_room))
+    found: dict[RoomId, tuple[Seq, bytes]] = {}
+    for room_id, of_room in keys.items():
+        rows = [(key, near[key]) for key in of_room if key in near]
+        seq = _newest_in(rows, through[room_id])
+        if not seq and schema.message_seq(of_room[0], schema.MESSAGE_COLUMNS[0]) > 1:
+            # The first row may have newer messages only.
+            start, stop = schema.messages_range(room_id, through[room_id])
+            rows = view.calls.scan(view.timeline(), start, stop, 2)
+            seq = _newest_in(rows, through[room_id])
+        if seq:
+            found[room_id] = (seq, dict(rows)[schema.bucket_key(room_id, seq)][schema.message_column(seq)])
+    return found
+
+
+def _newest_in(rows: Iterable[tuple[bytes, Row]], through: Seq = schema.SEQ_MAX) -> Seq:
+    """The newest message of these rows up to ``through``; 0 where there is none."""
+    seqs = (schema.message_seq(key, column) for key, row in rows for column in row)
+    return max((seq for seq in seqs if seq <= through), default=0)
+
+
 def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
     if not 1 <= seq <= schema.SEQ_MAX:
         return None
     column = schema.message_column(seq)
-    return view.calls.row(view.timeline(), schema.bucket_key(room_id, seq), [column]).get(column)
+    found = view.calls.row(view.timeline(), schema.bucket_key(room_id, seq), [column]).get(column)
+    if found is None:
+        found = next(iter(_from_a_hole_on(view, room_id, seq, seq)), None)
+    return found
 
 
 def message_at(view: View, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
@@ -162,19 +260,28 @@ def rooms_of(view: View, account_id: AccountId, cursor: RoomCursor | None, limit
     rooms = sorted(_rooms(view, members), key=_newest, reverse=True)
     if cursor is not None:
         rooms = [row for row in rooms if _newest(row) < (cursor.updated_at, cursor.room_id)]
-    picked = rooms[:limit]
-    last_messages = _last_messages(view, picked)
-    unread = {row.room_id: (_read_seq(members[row.room_id]), row.last_seq) for row in picked}
+    return _summaries(view, account_id, rooms[:limit], members)
+
+
+def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+    member = view.calls.row(view.memberships(), schema.member_key(room_id, account_id))
+    found = room(view, room_id) if _is_member(member) else None
+    return None if found is None else _summaries(view, account_id, [found], {room_id: member})[0]
+
+
+def _summaries(
+    view: View, account_id: AccountId, rooms: Sequence[RoomRow], members: Mapping[RoomId, Row]
+) -> list[RoomSummaryRow]:
+    """``members``: the account's rows by room."""
+    newest = _newest_messages(view, {row.room_id: row.last_seq for row in rooms if row.last_seq})
+    read = {row.room_id: _read_seq(members[row.room_id]) for row in rooms}
+    unread = {room_id: (read[room_id], seq) for room_id, (seq, _) in newest.items()}
     mentioned = _mentions(view, account_id, unread)
     return [
-        RoomSummaryRow(
-            row,
-            _role(members[row.room_id]),
-            _read_seq(members[row.room_id]),
-            mentioned[row.room_id],
-            last_messages.get(row.room_id),
+        room_summary(
+            row, _role(members[row.room_id]), read[row.room_id], mentioned.get(row.room_id, 0), newest.get(row.room_id)
         )
-        for row in picked
+        for row in rooms
     ]
 
 
@@ -242,18 +349,6 @@ def _role(row: Row) -> Role:
 
 def _read_seq(row: Row) -> Seq:
     return int(row[schema.MEMBER_READ_SEQ])
-
-
-def _last_messages(view: View, rooms: Sequence[RoomRow]) -> Mapping[RoomId, bytes | None]:
-    """By one call. It brings some of the messages beside them too, which is dearer than a call a room only for few."""
-    places = {
-        each.room_id: (schema.bucket_key(each.room_id, each.last_seq), schema.message_column(each.last_seq))
-        for each in rooms
-        if each.last_seq
-    }
-    columns = {column for _, column in places.values()}
-    found = view.calls.rows(view.timeline(), (key for key, _ in places.values()), columns)
-    return {room_id: found.get(key, {}).get(column) for room_id, (key, column) in places.items()}
 
 
 def _mentions(view: View, account_id: AccountId, ranges: dict[RoomId, tuple[Seq, Seq]]) -> dict[RoomId, int]:

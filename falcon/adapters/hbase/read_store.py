@@ -66,8 +66,14 @@ class HBaseReadStore:
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         return await self._ask(queries.message_at, room_id, seq)
 
+    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
+        return await self._ask(queries.newest, room_id, through)
+
     async def room(self, room_id: RoomId) -> RoomRow | None:
         return await self._ask(queries.room, room_id)
+
+    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+        return await self._ask(queries.room_of, account_id, room_id)
 
     async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
         return await self._ask(queries.direct_room, smaller, larger)

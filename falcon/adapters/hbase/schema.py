@@ -115,8 +115,18 @@ def bucket_keys(room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     return [bucket_key(room_id, seq) for seq in range((first - 1) // BUCKET * BUCKET + 1, last + 1, BUCKET)]
 
 
+def messages_range(room_id: RoomId, through: Seq) -> tuple[bytes, bytes]:
+    """Where the rows with the messages up to ``through`` begin, newest first, and where they end."""
+    return bucket_key(room_id, through), _behind(head_key(room_id))
+
+
 def message_column(seq: Seq) -> bytes:
     return MESSAGE_COLUMNS[(seq - 1) % BUCKET]
+
+
+def message_seq(row: bytes, column: bytes) -> Seq:
+    """The inverse of ``bucket_key`` and ``message_column``."""
+    return (_LAST_BUCKET - int.from_bytes(row[-4:], "big")) * BUCKET + column[-1] + 1
 
 
 def message_columns(first: Seq, last: Seq) -> tuple[bytes, ...]:

@@ -11,8 +11,8 @@ for ever. No clock, lease, group or broker's deduplication is relied on.
 """
 
 import struct
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
 
 from falcon.journal.envelope import Position
 
@@ -53,24 +53,109 @@ def key(aggregate_id: int) -> bytes:
     return _KEY.pack(aggregate_id)
 
 
-def standing_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
-    """Where a reader stands behind the last of these records, which follow one another; None where none of them tells.
+class Witness(NamedTuple):
+    """An event that says where a reader stands, if it is valid: epoch ``epoch`` has ``n`` events before ``offset``."""
 
-    A marker among them tells it exactly. Without one they are all of one epoch's time, which is the highest that any of
-    them names, since who was deposed has a lower one; and where its events stand, the numbers say.
+    offset: int
+    epoch: int
+    n: int
+
+    @property
+    def void(self) -> int:
+        """How many records between the epoch's marker and this event must be void."""
+        return self.offset - self.epoch - self.n
+
+
+def standing_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
+    """Where a reader stands behind the last of these records, which follow one another.
+
+    None where they do not prove it: without the partition's first record or a marker among them.
     """
     position = Position() if records and records[0][0] == 0 else None
-    epochs = [_HEAD.unpack_from(value)[0] for _, value in records if len(value) >= _HEAD.size]
-    highest = max(epochs, default=_NO_EPOCH)
     for offset, value in records:
-        epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
-        if epoch == _NO_EPOCH:
+        if _head(value)[0] == _NO_EPOCH:
             position = opened_by(offset)
         elif position is not None:
-            position, _ = judge(Position(offset, position.epoch, position.n), value)
-        elif epoch == highest and _NO_EPOCH not in epochs[: epochs.index(highest)]:
-            position = Position(offset + 1, epoch, n + 1)
+            position, _ = judge(position, value)
     return position
+
+
+def witness_among(records: Sequence[tuple[int, bytes]]) -> Witness | None:
+    """The event to examine where the records themselves prove nothing: of the highest epoch, since the owner of a lower
+    one has been deposed, and with the fewest void records before it, since a second copy has more than the first."""
+    events = [Witness(offset, *_head(value)) for offset, value in records]
+    possible = [each for each in events if each.epoch > _NO_EPOCH and each.n >= 0 and each.void >= 0]
+    return max(possible, key=lambda each: (each.epoch, -each.void, each.offset), default=None)
+
+
+class Examination:
+    """Whether a witness is valid, by what stands at the beginning of its epoch: few records, however long that is.
+
+    A writer sends a batch only once it knows the one before to be written. So the first copies of an epoch's events
+    stand in the log in order and without a hole, and those before an event number n are n. Of the records between the
+    marker and the witness n are these, and the others are void, or another marker. Once so many others have been found
+    from the marker on, and no marker among them, each of the records that are left is a first copy: none of them can
+    be a marker, and the witness is the next one. A second copy of an event never passes: its first copy takes a place
+    among the records before it, so that there are fewer void ones than it would need.
+    """
+
+    def __init__(self, witness: Witness, begun: Position | None = None) -> None:
+        """``begun``: a position that an earlier examination in this epoch has reached."""
+        self._witness = witness
+        self._at: Position | None = None
+        if begun is not None and begun.epoch == witness.epoch and self._is_before(begun):
+            self._at = begun
+
+    @property
+    def next(self) -> int:
+        """The offset of the record to :meth:`look_at`; at first that of the marker."""
+        return self._witness.epoch - 1 if self._at is None else self._at.offset
+
+    @property
+    def reached(self) -> Position:
+        """A position of the epoch that a later examination may begin from, where this one has said yes."""
+        assert self._at is not None
+        return self._at
+
+    @property
+    def verdict(self) -> bool | None:
+        """None until enough has been looked at."""
+        if self._at is None:
+            return None
+        if self._at.epoch != self._witness.epoch or not self._is_before(self._at):
+            return False
+        return True if _void(self._at) == self._witness.void else None
+
+    def look_at(self, value: bytes) -> None:
+        if self._at is not None:
+            self._at, _ = judge(self._at, value)
+        elif _head(value)[0] == _NO_EPOCH:
+            self._at = opened_by(self.next)
+        else:  # no epoch begins there
+            self._at = Position(self.next + 1)
+
+    def _is_before(self, position: Position) -> bool:
+        return position.offset <= self._witness.offset and _void(position) <= self._witness.void
+
+
+def behind(witness: Witness, records: Iterable[tuple[int, bytes]]) -> Position:
+    """Where a reader stands behind the last of the records, among which is a witness that is valid."""
+    position = Position(witness.offset + 1, witness.epoch, witness.n + 1)
+    for offset, value in records:
+        if offset > witness.offset:
+            position, _ = judge(position, value)
+    return position
+
+
+def _head(value: bytes) -> tuple[int, int]:
+    """Epoch and n; of what is no record of Falcon's, an epoch that there is not."""
+    epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
+    return epoch, n
+
+
+def _void(position: Position) -> int:
+    """How many records of its epoch before it were void."""
+    return position.offset - position.epoch - position.n
 
 
 def aggregate_of_key(key: bytes | None) -> int:

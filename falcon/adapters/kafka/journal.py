@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -15,10 +16,11 @@ from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record, TooLarge
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
-from falcon.domain.ids import Partition
+from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position, aggregate_of
 from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
 from falcon.telemetry import metrics
+from falcon.write.clock import Clock
 
 log = logging.getLogger("falcon.journal")
 
@@ -26,6 +28,12 @@ log = logging.getLogger("falcon.journal")
 _GROUP_BYTES_MAX: Final = 1 << 20
 _CLOCK_SECONDS_MAX: Final = 10.0
 _CHECKPOINT_PAUSE_SECONDS: Final = 1.0
+_CHECKPOINT_PAUSE_SECONDS_MAX: Final = 30.0
+# A takeover returns what is ready by then; what is not goes on, and is kept for so long for the next call.
+_SOON_SECONDS: Final = 1.0
+_CLAIMED_SECONDS: Final = 60.0
+
+T = TypeVar("T")
 
 
 class _Fenced(Exception):
@@ -50,6 +58,55 @@ class _Writing(msgspec.Struct, eq=False):
         return not self.away and not self.waiting
 
 
+class _Underway(Generic[T]):
+    """What is begun once for a partition, and may take longer than the call that wants it: a later one finds it."""
+
+    def __init__(self, begin: Callable[[Partition, str], Coroutine[Any, Any, T]]) -> None:
+        self._begin = begin
+        self._tasks: dict[Partition, asyncio.Task[T]] = {}
+
+    def __contains__(self, partition: Partition) -> bool:
+        return partition in self._tasks
+
+    async def by_now(self, partitions: Iterable[Partition], owner: str) -> tuple[dict[Partition, T], list[Exception]]:
+        """What has come of it for those that are done soon, and the failures."""
+        tasks = {partition: self._tasks.get(partition) or self._start(partition, owner) for partition in partitions}
+        if tasks:
+            await asyncio.wait(tasks.values(), timeout=_SOON_SECONDS)
+        done: dict[Partition, T] = {}
+        failed: list[Exception] = []
+        for partition, task in tasks.items():
+            if not task.done():
+                continue
+            self._tasks.pop(partition, None)
+            try:
+                done[partition] = task.result()
+            except (NotWritten, TooLarge, JournalUnavailable) as error:
+                log.warning("partition %s cannot be taken over: %s", partition, error)
+                failed.append(error)
+        return done, failed
+
+    def cancel(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+
+    def _start(self, partition: Partition, owner: str) -> "asyncio.Task[T]":
+        task = asyncio.get_running_loop().create_task(self._begin(partition, owner))
+        self._tasks[partition] = task
+        task.add_done_callback(partial(self._ended, partition))
+        return task
+
+    def _ended(self, partition: Partition, task: "asyncio.Task[T]") -> None:
+        """By the time that somebody wants it again it would be of long ago."""
+        asyncio.get_running_loop().call_later(_CLAIMED_SECONDS, self._forget, partition, task)
+
+    def _forget(self, partition: Partition, task: "asyncio.Task[T]") -> None:
+        if self._tasks.get(partition) is task:
+            del self._tasks[partition]
+            if not task.cancelled():
+                task.exception()  # it has been looked at, as asyncio wants it
+
+
 class KafkaJournal:
     """Everything of a partition that is submitted while a batch of it is away is its next batch.
 
@@ -57,13 +114,23 @@ class KafkaJournal:
     """
 
     def __init__(
-        self, cluster: KafkaCluster, loop: LoopThread, producer: Producer, snapshots: KafkaSnapshots, wake: Wake
+        self,
+        cluster: KafkaCluster,
+        loop: LoopThread,
+        producer: Producer,
+        snapshots: KafkaSnapshots,
+        clock: Clock,
+        wake: Wake,
     ) -> None:
+        """``clock``: the one that gives the events their times."""
         self._cluster = cluster
         self._loop = loop
         self._producer = producer
         self._snapshots = snapshots
+        self._clock = clock
         self._wake = wake
+        self._restoring = _Underway(snapshots.restore)
+        self._opening = _Underway(self._depose)
         self._writing: dict[Partition, _Writing] = {}
         self._over: dict[Partition, int] = {}  # the newest epoch of which it is known that another one followed
         self._collected: deque[Submission] = deque()
@@ -92,24 +159,32 @@ class KafkaJournal:
         if not self._closed:
             self._closed = True
             self.flush()
-            self._loop.call(self._producer.close())
+            self._loop.call(self._end())
 
     # --- takeover -----------------------------------------------------------------------------------------------------
 
     async def _take_over(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
+        """First what can fail without harm, the snapshots; then the markers, which depose whoever owns them.
+
+        Each partition by itself. Snapshots that the old owner still writes meanwhile are missed, and not needed: what
+        they hold stands in the log behind the checkpoint that was found.
+        """
         await self._settled([self._writing[partition] for partition in partitions if partition in self._writing])
         await self._check_clock(owner)
-        opened = await self._open_all(partitions, owner)
-        try:
-            await self._snapshots.restore({writing.partition: writing.epoch for writing in opened}, owner)
-        except (NotWritten, TooLarge) as error:
-            raise JournalUnavailable(f"cannot take over partitions: {error}") from error
-        for writing in opened:
-            before = self._writing.get(writing.partition)
+        opening = [partition for partition in partitions if partition in self._opening]
+        restored, unrestored = await self._restoring.by_now(
+            [partition for partition in partitions if partition not in self._opening], owner
+        )
+        opened, unopened = await self._opening.by_now([*opening, *restored], owner)
+        if (failed := [*unrestored, *unopened]) and not opened:
+            raise JournalUnavailable(f"cannot take over partitions: {failed[0]}") from failed[0]
+        for partition, position in opened.items():
+            before = self._writing.get(partition)
             if before is not None:
-                self._over[writing.partition] = before.epoch
-            self._writing[writing.partition] = writing
-        return {writing.partition: writing.position for writing in opened}
+                self._over[partition] = before.epoch
+            self._snapshots.open(partition, position.epoch)
+            self._writing[partition] = _Writing(partition, position)
+        return opened
 
     async def _check_clock(self, owner: str) -> None:
         """Before anybody is deposed: an owner with the wrong time writes nothing to the log."""
@@ -118,25 +193,13 @@ class KafkaJournal:
             written = await self._producer.write(self._cluster.owners, 0, [probe])
         except NotWritten as error:
             raise JournalUnavailable(f"cannot take over partitions: {error}") from error
-        compare_clocks(written.timestamp)
+        if written.timestamp is not None:
+            check_clock(self._clock, written.timestamp)
 
-    async def _open_all(self, partitions: Sequence[Partition], owner: str) -> list[_Writing]:
-        """Those that could be opened. Raises JournalUnavailable where none could."""
-        opening = [self._open(partition, owner) for partition in partitions]
-        results = await asyncio.gather(*opening, return_exceptions=True)
-        failed = [result for result in results if isinstance(result, BaseException)]
-        for error in failed:
-            if not isinstance(error, NotWritten):
-                raise error
-            log.warning("cannot take over: %s", error)
-        opened = [result for result in results if isinstance(result, _Writing)]
-        if not opened:
-            raise JournalUnavailable(f"cannot take over partitions: {failed[0]}")
-        return opened
-
-    async def _open(self, partition: Partition, owner: str) -> _Writing:
+    async def _depose(self, partition: Partition, owner: str) -> Position:
         metadata = await self._producer.write(self._cluster.journal, partition, [(None, fence.marker(owner))])
-        return _Writing(partition, fence.opened_by(metadata.offset))
+        await self._snapshots.drop_lost(partition, metadata.offset)
+        return fence.opened_by(metadata.offset)
 
     # --- appends ------------------------------------------------------------------------------------------------------
 
@@ -242,14 +305,17 @@ class KafkaJournal:
     async def _checkpoint(self, checkpoint: Checkpoint) -> None:
         """Tried until it is written, or its epoch has ended: the log does not depend on it."""
         checkpoint.outcome = Outcome.UNKNOWN
+        pause = _CHECKPOINT_PAUSE_SECONDS
         try:
-            while self._open_here(checkpoint) and checkpoint.outcome is Outcome.UNKNOWN:
+            while self._open_here(checkpoint):
                 try:
-                    await self._snapshots.save(checkpoint)
-                    checkpoint.outcome = Outcome.DURABLE
+                    if await self._snapshots.save(checkpoint):
+                        checkpoint.outcome = Outcome.DURABLE
+                    return
                 except (NotWritten, TooLarge) as error:
                     log.warning("partition %s: a checkpoint waits: %s", checkpoint.partition, error)
-                    await asyncio.sleep(_CHECKPOINT_PAUSE_SECONDS)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _CHECKPOINT_PAUSE_SECONDS_MAX)
         finally:
             self._collected.append(checkpoint)
             self._wake()
@@ -268,6 +334,11 @@ class KafkaJournal:
             _, late = await asyncio.wait(checkpoints, timeout=self._cluster.append_seconds)
             for task in late:
                 task.cancel()
+
+    async def _end(self) -> None:
+        self._restoring.cancel()
+        self._opening.cancel()
+        await self._producer.close()
 
     async def _settled(self, partitions: Sequence[_Writing]) -> None:
         while not all(writing.idle for writing in partitions):
@@ -291,11 +362,9 @@ def _size(append: Append) -> int:
     return sum(map(len, append.data)) + fence.RECORD_OVERHEAD * len(append.data)
 
 
-def compare_clocks(broker_millis: int | None, now: Callable[[], float] = time.time) -> None:
+def check_clock(clock: Clock, broker_millis: Millis) -> None:
     """Raises JournalUnavailable: events would bear times that their order contradicts."""
-    if broker_millis is None:
-        return
-    off = now() - broker_millis / 1000
+    off = clock.ahead_of(broker_millis) / 1000
     if abs(off) > _CLOCK_SECONDS_MAX:
         raise JournalUnavailable(
             f"this machine's clock is {off:+.0f} s off the brokers'; set it (NTP), and the partitions are taken over"

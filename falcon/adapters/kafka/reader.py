@@ -1,8 +1,8 @@
 """Reading partitions from known positions: records as they stand, judged by the fence."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
@@ -17,8 +17,8 @@ from falcon.journal.ports import JournalUnavailable, LogWentBack
 _START_SECONDS: Final = 10.0
 _AT_ONCE_SECONDS: Final = 0.003  # what came within this had been there before it was asked for
 _ALL_SECONDS: Final = 0.01  # in which all brokers have said what they have
-
-Take: TypeAlias = Callable[[Partition, bytes, bytes | None], None]  # partition, key, value
+_PROGRESS_SECONDS: Final = 15.0
+_COMPACTED_RECORDS: Final = 500  # at a time, since other things happen on the same loop
 
 
 class Valid(NamedTuple):
@@ -33,7 +33,7 @@ class Reader:
 
     def __init__(self, cluster: KafkaCluster, topic: str) -> None:
         self._cluster = cluster
-        self._topic = topic
+        self.topic = topic
         self._consumer: AIOKafkaConsumer | None = None
         self._starting = asyncio.Lock()
         self._at: dict[Partition, int] = {}  # the next record's offset, by partition assigned
@@ -56,11 +56,12 @@ class Reader:
                 fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
         except OffsetOutOfRangeError as error:
             raise LogWentBack(
-                f"{self._topic} does not hold {_where(error)} (any more): it was restored from an older copy, trimmed "
-                "or made anew, or has lost what it had acknowledged; see docs/operations.md, Back up and restore"
+                f"{self.topic} does not hold {_where(error)} (any more): it was restored from an older copy, trimmed "
+                "or made anew, or has lost what it had acknowledged; see docs/operations.md, Back up and restore",
+                _only(error),
             ) from error
         except CLIENT_ERRORS as error:
-            raise JournalUnavailable(f"cannot read {self._topic}: {error!r}") from error
+            raise JournalUnavailable(f"cannot read {self.topic}: {error!r}") from error
         found = {partition.partition: records for partition, records in fetched.items() if records}
         for partition, records in found.items():
             self._at[partition] = records[-1].offset + 1
@@ -74,11 +75,11 @@ class Reader:
             async with asyncio.timeout(seconds):
                 while position.offset < stop:
                     records = (await self.records({partition: position.offset}, 5_000, 0.2)).get(partition, [])
-                    events, position = judge_all(self._topic, partition, position, records)
+                    events, position = judge_all(self.topic, partition, position, records)
                     found += [event.position for event in events]
         except TimeoutError as error:
             raise JournalUnavailable(
-                f"{self._topic}, partition {partition}: offset {stop} could not be read within {seconds:g} s"
+                f"{self.topic}, partition {partition}: offset {stop} could not be read within {seconds:g} s"
             ) from error
         return [at for at in found if at.offset < stop]
 
@@ -86,14 +87,14 @@ class Reader:
         """As the brokers say, which may be stale after a change of leader: to measure by. Raises JournalUnavailable."""
         try:
             consumer = await self._started()
-            ends = await consumer.end_offsets([TopicPartition(self._topic, p) for p in partitions])
+            ends = await consumer.end_offsets([TopicPartition(self.topic, p) for p in partitions])
         except CLIENT_ERRORS as error:
-            raise JournalUnavailable(f"cannot read the ends of {self._topic}: {error!r}") from error
+            raise JournalUnavailable(f"cannot read the ends of {self.topic}: {error!r}") from error
         return {partition.partition: end for partition, end in ends.items()}
 
     def end_seen(self, partition: Partition) -> int:
         """Where it ended at the last fetch; 0 before. It asks nobody, so any thread may."""
-        at = TopicPartition(self._topic, partition)
+        at = TopicPartition(self.topic, partition)
         consumer = self._consumer
         if consumer is None or partition not in self._at:
             return 0
@@ -124,11 +125,11 @@ class Reader:
     def _seek(self, consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]) -> None:
         """Only where it does not stand already: what it has fetched ahead is thrown away by that."""
         if offsets.keys() != self._at.keys():
-            consumer.assign([TopicPartition(self._topic, partition) for partition in offsets])
+            consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
             self._at = dict.fromkeys(offsets, -1)
         for partition, offset in offsets.items():
             if self._at[partition] != offset:
-                consumer.seek(TopicPartition(self._topic, partition), offset)
+                consumer.seek(TopicPartition(self.topic, partition), offset)
                 self._at[partition] = offset
 
 
@@ -169,7 +170,8 @@ def judge_all(
         if record.offset != position.offset:
             raise JournalUnavailable(
                 f"{topic}, partition {partition}: offset {position.offset} should follow, but {record.offset} does; "
-                "the topic was compacted, trimmed, or written by a transactional producer, and cannot be trusted"
+                "the topic was compacted, trimmed, or written by a transactional producer, and cannot be trusted",
+                partition,
             )
         at = position
         position, body = fence.judge(at, record.value or b"")
@@ -179,34 +181,37 @@ def judge_all(
 
 
 def _where(error: OffsetOutOfRangeError) -> str:
-    offsets: dict[TopicPartition, int] = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-    return ", ".join(f"offset {offset} of partition {p.partition}" for p, offset in offsets.items()) or "an offset"
+    return (
+        ", ".join(f"offset {offset} of partition {p.partition}" for p, offset in _asked(error).items()) or "an offset"
+    )
+
+
+def _only(error: OffsetOutOfRangeError) -> Partition | None:
+    """The one partition that it is about, if it is one."""
+    partitions = [at.partition for at in _asked(error)]
+    return partitions[0] if len(partitions) == 1 else None
+
+
+def _asked(error: OffsetOutOfRangeError) -> dict[TopicPartition, int]:
+    return error.args[0] if error.args and isinstance(error.args[0], dict) else {}
 
 
 async def read_compacted(
-    cluster: KafkaCluster, topic: str, stops: Mapping[Partition, int], take: Take, seconds: float = 60.0
-) -> None:
-    """Every record of a compacted topic's partitions, from the first up to and with the one at the offset given.
+    reader: Reader, partition: Partition, stop: int, seconds: float = _PROGRESS_SECONDS
+) -> AsyncIterator[list[ConsumerRecord]]:
+    """Every record of a compacted topic's partition, from the first up to and with the one at the offset ``stop``.
 
-    Raises JournalUnavailable, also after ``seconds``.
+    However many there are: raises JournalUnavailable where none comes for ``seconds``.
     """
-    consumer = cluster.consumer(auto_offset_reset="earliest")
-    missing = dict(stops)
-    try:
-        async with asyncio.timeout(seconds):
-            await consumer.start()
-            consumer.assign([TopicPartition(topic, partition) for partition in stops])
-            await consumer.seek_to_beginning()
-            while missing:
-                fetched = await consumer.getmany(timeout_ms=200, max_records=5_000)
-                for at, records in fetched.items():
-                    for record in records:
-                        if record.offset <= stops[at.partition]:
-                            take(at.partition, record.key, record.value)
-                    if records and records[-1].offset >= stops[at.partition]:
-                        missing.pop(at.partition, None)
-                        consumer.pause(at)
-    except CLIENT_ERRORS as error:
-        raise JournalUnavailable(f"cannot read {topic}: {error!r}") from error
-    finally:
-        await consumer.stop()
+    loop = asyncio.get_running_loop()
+    offset, moved_at = 0, loop.time()
+    while offset <= stop:
+        records = (await reader.records({partition: offset}, _COMPACTED_RECORDS, 0.2)).get(partition, [])
+        if records:
+            offset, moved_at = records[-1].offset + 1, loop.time()
+            yield [record for record in records if record.offset <= stop]
+        elif loop.time() - moved_at > seconds:
+            raise JournalUnavailable(
+                f"{reader.topic}, partition {partition}: nothing came from offset {offset} on within {seconds:g} s",
+                partition,
+            )

@@ -3,27 +3,37 @@
 A record's key is the owner's epoch and what the record is about. With the epoch in it, neither the late snapshot of a
 deposed owner nor compaction can hide a newer one: of all epochs' records about a thing, the highest (epoch, offset)
 counts. A state says at which offset it stands, since between two checkpoints there may be newer states already.
+
+The same holds within an epoch. A write of unknown outcome may get in at any time, and would stand behind newer records:
+so the epoch's keys are of a new generation from then on, and the late one can hide only its own generation's.
 """
 
 import asyncio
+import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
+from aiokafka.structs import ConsumerRecord
 
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.kafka.producer import Producer, Record
-from falcon.adapters.kafka.reader import read_compacted
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record
+from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Checkpoint, Checkpointed, JournalUnavailable, Snapshot
 
+log = logging.getLogger("falcon.journal")
+
 _CHECKPOINT: Final = "checkpoint"
-_OPENED: Final = "opened"
+_OPENING: Final = "opened"
 _ANSWERS: Final = "answers:"
 _BATCH_BYTES_MAX: Final = 512 << 10
 _TOMBSTONES_MAX: Final = 5_000
+# So many partitions are read at once, each by itself.
+_READERS: Final = 4
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -33,9 +43,16 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     offset: int
     version: int
     data: bytes
+    generation: int = 0
 
     def newer_than(self, other: "Kept | None") -> bool:
-        return other is None or (self.epoch, self.offset) >= (other.epoch, other.offset)
+        if other is None:
+            return True
+        return (self.epoch, self.offset, self.generation) >= (other.epoch, other.offset, other.generation)
+
+    def key(self, name: str) -> bytes:
+        """The generation is as many zeros before the epoch: to versions of Falcon that know none it is the epoch."""
+        return f"{'0' * self.generation}{self.epoch}/{name}".encode()
 
 
 class LocalCopy(Protocol):
@@ -53,6 +70,9 @@ class LocalCopy(Protocol):
     def drop(self, partition: Partition, names: Sequence[str]) -> None: ...
 
 
+_Record: TypeAlias = "tuple[bytes, str, Kept | None]"  # key, what it is about, None where it is deleted
+
+
 class _CheckpointData(msgspec.Struct, frozen=True, array_like=True):
     position: Position
     state: bytes
@@ -65,10 +85,19 @@ unpack: Final[Callable[[bytes], Kept]] = _kept.decode
 _checkpoint_data = msgspec.msgpack.Decoder(_CheckpointData)
 
 
-class KafkaSnapshots:
-    """SnapshotStore. ``restore`` and ``save`` are the journal's, on its loop; the rest is the owner's.
+class _Open(msgspec.Struct, eq=False):
+    """A partition whose copy belongs to ``epoch``. ``garbage``: keys of records that newer ones have replaced."""
 
-    The local copy holds, for each partition restored, the newest of everything.
+    epoch: int
+    garbage: list[bytes]
+    generation: int = 0
+
+
+class KafkaSnapshots:
+    """SnapshotStore. ``restore``, ``open`` and ``save`` are the journal's, on its loop; the rest is the owner's.
+
+    The local copy holds the newest of everything, of each partition that was restored, and belongs to the epoch that
+    was opened then. An older epoch's checkpoint that ends late touches neither the copy nor the garbage.
     """
 
     def __init__(self, cluster: KafkaCluster, producer: Producer, copy: LocalCopy) -> None:
@@ -76,7 +105,11 @@ class KafkaSnapshots:
         self._producer = producer
         self._copy = copy
         self._lock = threading.Lock()
-        self._garbage: dict[Partition, list[bytes]] = {}  # keys of older epochs that a newer one's records replace
+        self._open: dict[Partition, _Open] = {}
+        self._restored: dict[Partition, _Found] = {}
+        self._idle: list[Reader] = []
+        self._restoring = 0
+        self._readers = asyncio.Semaphore(_READERS)
 
     # --- the port -----------------------------------------------------------------------------------------------------
 
@@ -103,26 +136,33 @@ class KafkaSnapshots:
 
     # --- saving -------------------------------------------------------------------------------------------------------
 
-    async def save(self, checkpoint: Checkpoint) -> None:
-        """The states first, and then the checkpoint that counts on them. Raises NotWritten, TooLarge."""
-        rows = _rows(checkpoint)
-        names, batch, size = [name for name, _ in rows], list[Record](), 0
+    async def save(self, checkpoint: Checkpoint) -> bool:
+        """The states first, and then the checkpoint that counts on them. Raises NotWritten, TooLarge.
+
+        False where its epoch is over: part of it may have been written, which nobody will count on.
+        """
+        partition = checkpoint.partition
+        opened = self._open.get(partition)
+        if opened is None or opened.epoch != checkpoint.epoch:
+            return False
+        rows = _rows(checkpoint, opened.generation)
+        for batch in _batches(rows):
+            try:
+                await self._producer.write(self._cluster.snapshots, partition, batch)
+            except NotWritten:
+                opened.generation += 1
+                raise
+            if self._open.get(partition) is not opened:
+                return False
         with self._lock:
-            before = {name: self._copy.get(checkpoint.partition, name) for name in names}
+            replaced = [(name, self._copy.get(partition, name)) for name, _ in rows]
             expired = self._expired(checkpoint)
-        for name, kept in rows:
-            record = (_key(kept.epoch, name), _encode(kept))
-            if batch and size + len(record[1]) > _BATCH_BYTES_MAX:
-                await self._producer.write(self._cluster.snapshots, checkpoint.partition, batch)
-                batch, size = [], 0
-            batch.append(record)
-            size += len(record[1])
-        await self._producer.write(self._cluster.snapshots, checkpoint.partition, batch)
-        with self._lock:
-            self._copy.put(checkpoint.partition, rows)
-            self._copy.drop(checkpoint.partition, [name for name, _ in expired])
-        old = [_key(kept.epoch, name) for name, kept in before.items() if kept and kept.epoch < checkpoint.epoch]
-        await self._forget(checkpoint.partition, [*old, *(_key(kept.epoch, name) for name, kept in expired)])
+            self._copy.put(partition, rows)
+            self._copy.drop(partition, [name for name, _ in expired])
+        opened.garbage += [kept.key(name) for name, kept in replaced if kept and kept.epoch < checkpoint.epoch]
+        opened.garbage += [kept.key(name) for name, kept in expired]
+        await self._forget(partition, opened)
+        return True
 
     def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, Kept]]:
         return [
@@ -131,70 +171,144 @@ class KafkaSnapshots:
             if _answered_at(name) < checkpoint.answers_expired
         ]
 
-    async def _forget(self, partition: Partition, keys: list[bytes]) -> None:
-        """Delete records that newer ones replace, those found at the takeover included."""
-        keys = [*self._garbage.pop(partition, ()), *keys]
-        for start in range(0, len(keys), _TOMBSTONES_MAX):
-            tombstones: list[Record] = [(key, None) for key in keys[start : start + _TOMBSTONES_MAX]]
-            await self._producer.write(self._cluster.snapshots, partition, tombstones)
+    async def _forget(self, partition: Partition, opened: _Open) -> None:
+        """Delete the garbage, that found at the takeover included. What cannot be deleted now is with the next one."""
+        while opened.garbage and self._open.get(partition) is opened:
+            keys = opened.garbage[:_TOMBSTONES_MAX]
+            try:
+                await self._producer.write(self._cluster.snapshots, partition, [(key, None) for key in keys])
+            except NotWritten as error:
+                log.warning("partition %s: old snapshots are deleted later: %s", partition, error)
+                return
+            del opened.garbage[: len(keys)]
 
     # --- restoring ----------------------------------------------------------------------------------------------------
 
-    async def restore(self, epochs: Mapping[Partition, int], owner: str) -> None:
-        """Make the local copy of these partitions anew. Raises NotWritten, TooLarge, JournalUnavailable.
+    async def restore(self, partition: Partition, owner: str) -> None:
+        """Make the local copy of the partition anew; whoever owns it is not disturbed. Raises NotWritten, TooLarge,
+        JournalUnavailable.
 
         A record of one's own, read up to, is the only proof of having read what was there: what the brokers call the
-        end may be stale, and the states that a missed checkpoint replaces may have been compacted away.
+        end may be stale, and the states that a missed checkpoint replaces may have been compacted away. It also proves
+        that the partition can be written, before its owner is deposed for one who could not go on.
         """
-        written = await asyncio.gather(*(self._say_opened(p, epoch, owner) for p, epoch in epochs.items()))
-        newest: dict[Partition, dict[str, Kept]] = {partition: {} for partition in epochs}
-        self._garbage.update({partition: [] for partition in epochs})
-        await read_compacted(
-            self._cluster,
-            self._cluster.snapshots,
-            dict(zip(epochs, written, strict=True)),
-            lambda partition, key, value: self._take(newest[partition], partition, key, value),
+        self._open.pop(partition, None)
+        stop = await self._say_opening(partition, owner)
+        async with self._reader() as reader:
+            with self._lock:
+                self._copy.clear(partition)
+            found = _Found()
+            async for records in read_compacted(reader, partition, stop):
+                changed = found.take([self._parse(partition, record) for record in records])
+                with self._lock:
+                    self._copy.put(partition, [(name, kept) for name, kept in changed.items() if kept is not None])
+                    self._copy.drop(partition, [name for name, kept in changed.items() if kept is None])
+        self._restored[partition] = found
+
+    async def drop_lost(self, partition: Partition, end: int) -> None:
+        """Snapshots that hold more than the log did at its end were made of a history that it has lost: it was restored
+        from an older copy, and they were not. None of them counts then, since any of them may have replaced one that
+        would; and they are deleted before the log grows over them. Raises NotWritten, TooLarge."""
+        found = self._restored[partition]
+        if found.reaches <= end:
+            return
+        log.error(
+            "partition %s: snapshots hold what stood below offset %s, and the log ended at %s: they are of a history "
+            "that is lost, and dropped; the log is read from its start",
+            partition,
+            found.reaches,
+            end,
         )
         with self._lock:
-            for partition, rows in newest.items():
-                self._copy.clear(partition)
-                self._copy.put(partition, rows.items())
+            self._copy.clear(partition)
+        keys = found.keys()
+        for start in range(0, len(keys), _TOMBSTONES_MAX):
+            dropped: list[Record] = [(key, None) for key in keys[start : start + _TOMBSTONES_MAX]]
+            await self._producer.write(self._cluster.snapshots, partition, dropped)
+        self._restored[partition] = _Found()
 
-    async def _say_opened(self, partition: Partition, epoch: int, owner: str) -> int:
-        record = (_key(epoch, _OPENED), _encode(Kept(epoch, 0, 0, owner.encode())))
-        written = await self._producer.write(self._cluster.snapshots, partition, [record])
+    def open(self, partition: Partition, epoch: int) -> None:
+        """What was restored is the new epoch's from now on."""
+        self._open[partition] = _Open(epoch, list(self._restored.pop(partition).garbage))
+
+    async def _say_opening(self, partition: Partition, owner: str) -> int:
+        said = Kept(0, 0, 0, owner.encode())
+        written = await self._producer.write(self._cluster.snapshots, partition, [(said.key(_OPENING), _encode(said))])
         return int(written.offset)
 
-    def _take(self, rows: dict[str, Kept], partition: Partition, key: bytes, value: bytes | None) -> None:
-        epoch, name, kept = self._parse(partition, key, value)
-        known = rows.get(name)
-        if kept is None:
-            if known is not None and known.epoch == epoch:
-                del rows[name]
-            return
-        if kept.newer_than(known):
-            rows[name] = kept
-            older = known
-        else:
-            older = kept
-        if older is not None and older.epoch != rows[name].epoch:
-            self._garbage[partition].append(_key(older.epoch, name))
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[Reader]:
+        """One of a few, kept only while somebody restores: a reader's start may meet a broker that does not answer."""
+        self._restoring += 1
+        try:
+            async with self._readers:
+                reader = self._idle.pop() if self._idle else Reader(self._cluster, self._cluster.snapshots)
+                try:
+                    yield reader
+                except BaseException:
+                    await reader.close()
+                    raise
+                self._idle.append(reader)
+        finally:
+            self._restoring -= 1
+            while self._idle and not self._restoring:
+                await self._idle.pop().close()
 
-    def _parse(self, partition: Partition, key: bytes | None, value: bytes | None) -> tuple[int, str, Kept | None]:
+    def _parse(self, partition: Partition, record: ConsumerRecord) -> _Record:
         """Raises JournalUnavailable: a checkpoint may count on a state that cannot be read, so none may be left out."""
         try:
-            epoch, _, name = (key or b"").decode().partition("/")
-            return int(epoch), name, None if value is None else _kept.decode(value)
+            digits, _, name = (record.key or b"").decode().partition("/")
+            int(digits)
+            return record.key, name, None if record.value is None else _kept.decode(record.value)
         except (ValueError, msgspec.DecodeError) as error:
             raise JournalUnavailable(
-                f"{self._cluster.snapshots}, partition {partition}: the record {key!r} does not decode ({error}); "
-                "something else than Falcon wrote to the topic"
+                f"{self._cluster.snapshots}, partition {partition}: the record {record.key!r} does not decode "
+                f"({error}); something else than Falcon wrote to the topic",
+                partition,
             ) from error
 
 
-def _rows(checkpoint: Checkpoint) -> list[tuple[str, Kept]]:
+class _Found:
+    """Which record about each thing is the newest of those read so far; of the others, the keys are ``garbage``."""
+
+    def __init__(self) -> None:
+        self.garbage: set[bytes] = set()
+        self._newest: dict[str, Kept] = {}  # without their data
+
+    @property
+    def reaches(self) -> int:
+        """The log must go so far, if all of this was made from it."""
+        return max((kept.offset for kept in self._newest.values()), default=0)
+
+    def keys(self) -> list[bytes]:
+        """Of all the records there are."""
+        return [*self.garbage, *(kept.key(name) for name, kept in self._newest.items())]
+
+    def take(self, records: Iterable[_Record]) -> dict[str, Kept | None]:
+        """The next records; gives what is the newest of a thing now, or None where that was deleted."""
+        changed: dict[str, Kept | None] = {}
+        for key, name, kept in records:
+            known = self._newest.get(name)
+            if kept is None:
+                self.garbage.discard(key)
+                if known is not None and known.key(name) == key:
+                    del self._newest[name]
+                    changed[name] = None
+                continue
+            older: bytes | None = key
+            if kept.newer_than(known):
+                self._newest[name] = Kept(kept.epoch, kept.offset, kept.version, b"", kept.generation)
+                changed[name] = kept
+                older = known.key(name) if known is not None else None
+            if older is not None and older != self._newest[name].key(name):
+                self.garbage.add(older)
+            self.garbage.discard(self._newest[name].key(name))
+        return changed
+
+
+def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, Kept]]:
     def kept(data: bytes) -> Kept:
-        return Kept(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data)
+        return Kept(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data, generation)
 
     rows = [(key, kept(data)) for key, data in checkpoint.snapshots]
     if checkpoint.answers:
@@ -206,9 +320,18 @@ def _rows(checkpoint: Checkpoint) -> list[tuple[str, Kept]]:
     return rows
 
 
+def _batches(rows: Iterable[tuple[str, Kept]]) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    size = 0
+    for name, kept in rows:
+        value = _encode(kept)
+        if batch and size + len(value) > _BATCH_BYTES_MAX:
+            yield batch
+            batch, size = [], 0
+        batch.append((kept.key(name), value))
+        size += len(value)
+    yield batch
+
+
 def _answered_at(name: str) -> Millis:
     return int(name.removeprefix(_ANSWERS).partition(":")[0])
-
-
-def _key(epoch: int, name: str) -> bytes:
-    return f"{epoch}/{name}".encode()

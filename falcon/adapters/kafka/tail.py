@@ -30,6 +30,7 @@ class KafkaTail:
         self._ends = Reader(cluster, cluster.journal)
         self._idle: list[Reader] = []
         self._readers = asyncio.Semaphore(_READERS)
+        self._examined: dict[int, Position] = {}  # by lane, how far the beginning of its epoch is known
 
     def lane(self, partition: Partition) -> int:
         return partition
@@ -38,7 +39,7 @@ class KafkaTail:
         return await self._ends.ends(list(lanes))
 
     async def position(self, lane: int, offset: int) -> Position:
-        """The records before it say which epoch is open there, and how many events of it came before."""
+        """Looks back for a proof (``fence``): a marker, the partition's start, or an event that is certainly valid."""
         if not 0 <= lane < self._cluster.partitions:
             raise WrongPlace(f"there is no partition {lane}")
         if offset == 0:
@@ -46,16 +47,41 @@ class KafkaTail:
         end = (await self.ends({lane: None}))[lane]
         if offset > end:
             raise WrongPlace(f"there is no offset {offset} in partition {lane}")
-        start = max(0, offset - _LOOKED_BACK_AT)
         before: list[tuple[int, bytes]] = []
-        while start < offset:
-            records = await self._again(lane, start, offset - start)
-            before += [(record.offset, record.value or b"") for record in records]
+        start, back = offset, _LOOKED_BACK_AT
+        while True:
+            stop, start = start, max(0, start - back)
+            before = await self._values(lane, start, stop) + before
+            position = fence.standing_behind(before)
+            if position is not None:
+                return position
+            witness = fence.witness_among(before)
+            if witness is not None and await self._is_valid(lane, witness, back):
+                return fence.behind(witness, before)
+            back *= 2  # all of these may be void: what a deposed owner had still to write, which ends some time
+
+    async def _is_valid(self, lane: int, witness: fence.Witness, most: int) -> bool:
+        """Whether that is found out by looking at so many records of its epoch's beginning."""
+        examination = fence.Examination(witness, self._examined.get(lane))
+        first = examination.next
+        for offset, value in await self._values(lane, first, min(first + most, witness.offset + 1)):
+            if examination.verdict is not None:
+                break
+            assert offset == examination.next
+            examination.look_at(value)
+        if not examination.verdict:
+            return False
+        self._examined[lane] = examination.reached
+        return True
+
+    async def _values(self, lane: int, start: int, stop: int) -> list[tuple[int, bytes]]:
+        """The records from ``start`` to ``stop`` (excluded), with their offsets. Raises JournalUnavailable."""
+        found: list[tuple[int, bytes]] = []
+        while start < stop:
+            records = await self._again(lane, start, stop - start)
+            found += [(record.offset, record.value or b"") for record in records]
             start = records[-1].offset + 1
-        position = fence.standing_behind(before)
-        if position is None:
-            raise WrongPlace(f"nothing can be read from offset {offset} of partition {lane} on")
-        return position
+        return found
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
         offsets = {lane: position.offset for lane, position in cursor.items()}

@@ -1,8 +1,9 @@
 """The topics: made by ``prepare``, and refused where they could lose or reorder what they were given."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,9 +17,12 @@ from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 
+log = logging.getLogger("falcon.kafka")
+
 _INSTANCE: Final = b"instance"
 _TOPIC_EXISTS: Final = 36
 _UNKNOWN_TOPIC: Final = 3
+_SET_FOR_THE_TOPIC: Final = 1  # where a setting's value comes from
 _LEADERS_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.1
 _CHECK_SECONDS: Final = 15.0
@@ -26,6 +30,14 @@ _CHECK_PAUSE_SECONDS: Final = 0.5
 
 # Whoever reads a compacted topic reads it within this time; newer records hide no older ones from it.
 _COMPACTION_LAG_MILLIS: Final = 3_600_000
+# Kafka compacts no segment that is written to, and waits until half of the rest is new: so a takeover reads about twice
+# what is alive, and what was written in the time of a segment and the lag.
+_COMPACTED_IN_TIME: Final = {
+    "segment.ms": 600_000,
+    "segment.bytes": 64 << 20,
+    "max.compaction.lag.ms": 2 * _COMPACTION_LAG_MILLIS,
+    "delete.retention.ms": _COMPACTION_LAG_MILLIS,
+}
 # Who types is not remembered: each signal is read at once, or not at all.
 _SIGNALS_MILLIS: Final = 600_000
 
@@ -35,9 +47,12 @@ class WrongTopics(Exception):
 
 
 class Topic(msgspec.Struct, frozen=True):
+    """``settings``: as they must be. ``bounds``: settings that may be lower, and cost time where they are higher."""
+
     name: str
     partitions: int
     settings: dict[str, str]
+    bounds: dict[str, int] = {}
 
 
 def topics(cluster: KafkaCluster) -> list[Topic]:
@@ -52,9 +67,9 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
     }
     return [
         Topic(cluster.journal, cluster.partitions, journal),
-        Topic(cluster.snapshots, cluster.partitions, compacted),
+        Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # The brokers' time in it is what an owner compares its own with.
-        Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}),
+        Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
         Topic(cluster.signals, 1, {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)}),
     ]
 
@@ -62,12 +77,16 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
 async def prepare(cluster: KafkaCluster, replicas: int) -> str:
     """Make the topics that are missing, ``replicas`` copies each; gives the log's name, made with it.
 
-    Doing it again changes nothing. Raises WrongTopics for those that are there and are otherwise, JournalUnavailable.
+    Those that are there are lowered to their bounds, and otherwise left as they are. Raises WrongTopics where they are
+    not as they must be, JournalUnavailable.
     """
     async with _Admin(cluster) as admin:
         described = await _describe(admin, topics(cluster))
         missing = [topic for topic in topics(cluster) if topic.name not in described]
-        _refuse(_faults(topics(cluster), described, await _settings(admin, described)))
+        found = await _settings(admin, described)
+        _refuse(_faults(topics(cluster), described, found))
+        for topic, over in _over_bounds(topics(cluster), found):
+            await _lower(admin, topic, over, ",".join(cluster.brokers))
         if missing:
             await _create(admin, missing, replicas)
             await _await_leaders(admin, topics(cluster))
@@ -102,7 +121,12 @@ async def _check(cluster: KafkaCluster) -> str:
             for topic in topics(cluster)
             if topic.name not in described
         ]
-        _refuse([*faults, *_faults(topics(cluster), described, await _settings(admin, described))])
+        found = await _settings(admin, described)
+        _refuse([*faults, *_faults(topics(cluster), described, found)])
+        for topic, over in _over_bounds(topics(cluster), found):
+            log.warning(
+                "topic %s has %s: takeovers take longer by the day; run falcon prepare", topic.name, _listed(over)
+            )
     name = await instance(cluster)
     if name is None:
         raise WrongTopics(f"topic {cluster.owners} does not name the log: run falcon prepare")
@@ -112,19 +136,15 @@ async def _check(cluster: KafkaCluster) -> str:
 async def instance(cluster: KafkaCluster) -> str | None:
     """The log's name; None where it has none yet. Raises JournalUnavailable."""
     reader = Reader(cluster, cluster.owners)
+    name: bytes | None = None
     try:
         end = (await reader.ends([0]))[0]
+        async for records in read_compacted(reader, 0, end - 1):
+            for record in records:
+                name = record.value if record.key == _INSTANCE else name
     finally:
         await reader.close()
-    names: list[bytes | None] = []
-
-    def take(partition: int, key: bytes, value: bytes | None) -> None:
-        if key == _INSTANCE:
-            names.append(value)
-
-    if end:
-        await read_compacted(cluster, cluster.owners, {0: end - 1}, take)
-    return names[-1].decode() if names and names[-1] else None
+    return name.decode() if name else None
 
 
 async def _name(cluster: KafkaCluster, name: str) -> str:
@@ -176,6 +196,21 @@ def _setting_faults(topic: Topic, found: Mapping[str, str], partitions: list[dic
             "or the loss of one broker loses acknowledged messages"
         )
     return faults
+
+
+def _over_bounds(
+    wanted: Iterable[Topic], found: Mapping[str, Mapping[str, str]]
+) -> Iterator[tuple[Topic, dict[str, str]]]:
+    """The topics with settings that are higher than they need be, and those."""
+    for topic in wanted:
+        settings = found.get(topic.name, {})
+        over = {name: settings[name] for name, bound in topic.bounds.items() if int(settings.get(name, 0)) > bound}
+        if over:
+            yield topic, over
+
+
+def _listed(settings: Mapping[str, object]) -> str:
+    return ",".join(f"{name}={value}" for name, value in settings.items())
 
 
 def _refuse(faults: list[str]) -> None:
@@ -234,13 +269,44 @@ async def _create(admin: AIOKafkaAdminClient, missing: Iterable[Topic], replicas
     in_sync = {"min.insync.replicas": str(min(2, replicas))}
     response = await admin.create_topics(
         [
-            NewTopic(topic.name, topic.partitions, replicas, topic_configs={**topic.settings, **in_sync})
+            NewTopic(topic.name, topic.partitions, replicas, topic_configs={**_as_made(topic), **in_sync})
             for topic in missing
         ]
     )
     for name, code, *message in response.topic_errors:
         if code not in (0, _TOPIC_EXISTS):  # somebody else may be preparing as well
             raise WrongTopics(f"topic {name} could not be made: {message[0] if message else for_code(code).__name__}")
+
+
+def _as_made(topic: Topic) -> dict[str, str]:
+    return {**topic.settings, **{name: str(bound) for name, bound in topic.bounds.items()}}
+
+
+async def _lower(admin: AIOKafkaAdminClient, topic: Topic, over: Mapping[str, str], brokers: str) -> None:
+    """The request sets a topic's settings as a whole, so those of its own go with it as they are.
+
+    Who may not do it is told what to do: takeovers are slow without, and nothing else.
+    """
+    bounds = {name: str(topic.bounds[name]) for name in over}
+    own = await _own_settings(admin, topic.name)
+    resource = ConfigResource(ConfigResourceType.TOPIC, topic.name, {**own, **bounds})
+    (response,) = await admin.alter_configs([resource])
+    code, message, *_ = response.resources[0]
+    if not code:
+        log.info("topic %s had %s and has %s now", topic.name, _listed(over), _listed(bounds))
+        return
+    command = f"kafka-configs.sh --bootstrap-server {brokers} --alter --entity-type topics --entity-name {topic.name}"
+    reason = message or for_code(code).__name__
+    log.warning("lower the settings of %s (%s): %s --add-config %s", topic.name, reason, command, _listed(bounds))
+
+
+async def _own_settings(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
+    """Those that were set for the topic itself."""
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+    ((code, message, _, _, entries),) = response.resources
+    if code:
+        raise for_code(code)(message)
+    return {entry[0]: entry[1] for entry in entries if entry[3] == _SET_FOR_THE_TOPIC and entry[1] is not None}
 
 
 async def _await_leaders(admin: AIOKafkaAdminClient, wanted: list[Topic]) -> None:

@@ -5,9 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import store
-from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.models import (
+    Access,
+    AccountRow,
+    MemberRow,
+    RoomCursor,
+    RoomRow,
+    RoomSummaryRow,
+    TokenRow,
+    room_summary,
+)
 from falcon.read.store import Comparison, Skip, StaleProjector, Stop, Write
 
 
@@ -137,14 +147,18 @@ class MemoryTables:
         )
 
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        places = sorted(seq for room, seq in self._messages if room == room_id and first <= seq <= last)
-        return [self._messages[room_id, seq] for seq in places]
+        newest = max((seq for room, seq in self._messages if room == room_id), default=0)
+        places = [(room_id, seq) for seq in range(max(first, 1), min(last, newest) + 1)]
+        return [self._messages[place] if place in self._messages else missing_message(*place) for place in places]
 
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        return self._messages.get((room_id, seq))
+        return next(iter(await self.page(room_id, seq, seq)), None)
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        return self._messages.get((room_id, seq)), self._revisions.get(room_id, 0)
+        return await self.message(room_id, seq), self._revisions.get(room_id, 0)
+
+    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
+        return self._newest(room_id, through)
 
     async def room(self, room_id: RoomId) -> RoomRow | None:
         room = self._rooms.get(room_id)
@@ -160,6 +174,11 @@ class MemoryTables:
         if cursor is not None:
             rooms = [r for r in rooms if (r.updated_at, r.room_id) < (cursor.updated_at, cursor.room_id)]
         return [self._summary(account_id, room) for room in rooms[:limit]]
+
+    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+        if (room_id, account_id) not in self._members or room_id not in self._rooms:
+            return None
+        return self._summary(account_id, RoomRow(room_id, **self._rooms[room_id]))
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         accounts = sorted(a for r, a in self._members if r == room_id and a > after)[:limit]
@@ -212,16 +231,22 @@ class MemoryTables:
     def _accounts(self) -> dict[AccountId, AccountRow]:
         return self._projections["accounts"].accounts
 
+    def _newest(self, room_id: RoomId, through: Seq) -> Seq:
+        return max((seq for room, seq in self._messages if room == room_id and seq <= through), default=0)
+
     def _member(self, room_id: RoomId, account_id: AccountId) -> MemberRow:
         member, account = self._members[room_id, account_id], self._accounts.get(account_id)
         return MemberRow(account_id, "" if account is None else account.name, member["role"], member["read_seq"])
 
     def _summary(self, account_id: AccountId, room: RoomRow) -> RoomSummaryRow:
         member = self._members[room.room_id, account_id]
-        mentions = self._projections["memberships"].mentions
-        unread = sum(a == account_id and r == room.room_id and seq > member["read_seq"] for a, r, seq in mentions)
-        last = self._messages.get((room.room_id, room.last_seq))
-        return RoomSummaryRow(room, member["role"], member["read_seq"], unread, last)
+        newest = self._newest(room.room_id, room.last_seq)
+        mentions = sum(
+            a == account_id and r == room.room_id and member["read_seq"] < seq <= newest
+            for a, r, seq in self._projections["memberships"].mentions
+        )
+        message = (newest, self._messages[room.room_id, newest]) if newest else None
+        return room_summary(room, member["role"], member["read_seq"], mentions, message)
 
 
 def _put_room(tables: _Tables, write: store.PutRoom) -> None:

@@ -12,8 +12,18 @@ from typing import Any, Final, ParamSpec, TypeVar
 import apsw
 
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.domain.message import missing_message
 from falcon.journal.envelope import Position
-from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.models import (
+    Access,
+    AccountRow,
+    MemberRow,
+    RoomCursor,
+    RoomRow,
+    RoomSummaryRow,
+    TokenRow,
+    room_summary,
+)
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
 
@@ -88,14 +98,15 @@ class SqliteReadStore:
 
     @_query
     async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        last = min(last, _SEQ_MAX)
+        first, last = max(first, 1), min(last, _SEQ_MAX)
         if first > last:
             return []
         rows: Any = self._execute(
             "SELECT message FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place",
             (room_id, first, last),
         )
-        return [message for (message,) in rows]
+        messages = [message for (message,) in rows]
+        return messages if len(messages) == last - first + 1 else self._with_missing(room_id, first, last)
 
     @_query
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
@@ -106,6 +117,10 @@ class SqliteReadStore:
         # The revision first: what is read after it is at least as new.
         row: Any = self._execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
         return self._message(room_id, seq), 0 if row is None else row[0]
+
+    @_query
+    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
+        return self._newest(room_id, through)
 
     @_query
     async def room(self, room_id: RoomId) -> RoomRow | None:
@@ -121,23 +136,15 @@ class SqliteReadStore:
 
     @_query
     async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
-        before = "" if cursor is None else "AND (r.updated_at, r.room_id) < (?, ?)"
-        bindings = (account_id,) if cursor is None else (account_id, cursor.updated_at, cursor.room_id)
-        # The inner query picks the rooms, the outer one looks up what only the picked ones need.
-        rows: Any = self._execute(
-            "SELECT r.*, (SELECT count(*) FROM mentions x WHERE x.account_id = r.account_id"
-            "   AND x.room_id = r.room_id AND x.seq > r.read_seq),"
-            " (SELECT message FROM timeline t WHERE t.place = r.room_id << 32 | r.last_seq) FROM ("
-            f" SELECT {_ROOM}, m.account_id, m.role, m.read_seq FROM memberships m"
-            "  JOIN rooms r USING (room_id)"
-            f"  WHERE m.account_id = ? {before} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) r"
-            " ORDER BY r.updated_at DESC, r.room_id DESC",
-            (*bindings, limit),
-        )
-        return [
-            RoomSummaryRow(_room(room), role, read_seq, mentions, message)
-            for *room, _, role, read_seq, mentions, message in rows
-        ]
+        if cursor is None:
+            return self._summaries("WHERE m.account_id = ?", (account_id,), limit)
+        where = "WHERE m.account_id = ? AND (r.updated_at, r.room_id) < (?, ?)"
+        return self._summaries(where, (account_id, cursor.updated_at, cursor.room_id), limit)
+
+    @_query
+    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+        found = self._summaries("WHERE m.room_id = ? AND m.account_id = ?", (room_id, account_id), 1)
+        return found[0] if found else None
 
     @_query
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
@@ -211,10 +218,46 @@ class SqliteReadStore:
         return self._known_generation
 
     def _message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        if seq > _SEQ_MAX:  # its upper bits would name a place in another room
+        if not 1 <= seq <= _SEQ_MAX:  # its upper bits would name a place in another room
             return None
         row: Any = self._execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
-        return None if row is None else row[0]
+        return row[0] if row is not None else next(iter(self._with_missing(room_id, seq, seq)), None)
+
+    def _newest(self, room_id: RoomId, through: Seq) -> Seq:
+        row: Any = self._execute(
+            "SELECT coalesce(max(place), 0) & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 AND ?1 << 32 | ?2",
+            (room_id, min(through, _SEQ_MAX)),
+        ).fetchone()
+        return int(row[0])
+
+    def _with_missing(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+        """A page with a hole in it. The timeline is written in the order of the log, a transaction a batch, so a hole
+        before its newest message will not be filled by what is still to come."""
+        last = min(last, self._newest(room_id, _SEQ_MAX))
+        rows: Any = self._execute(
+            "SELECT place & 0xffffffff, message FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3",
+            (room_id, first, last),
+        )
+        found = dict(rows)
+        return [found[seq] if seq in found else missing_message(room_id, seq) for seq in range(first, last + 1)]
+
+    def _summaries(self, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:
+        """The newest activity first. One statement, so that all of it is of one moment: the inner query picks the
+        rooms, the outer one looks up what only the picked ones need."""
+        rows: Any = self._execute(
+            "SELECT p.*, (SELECT count(*) FROM mentions x WHERE x.account_id = p.account_id AND x.room_id = p.room_id"
+            "   AND x.seq > p.read_seq AND x.seq <= t.place & 0xffffffff), t.place & 0xffffffff, t.message FROM ("
+            f" SELECT {_ROOM}, m.account_id, m.role, m.read_seq FROM memberships m JOIN rooms r USING (room_id)"
+            f"  {where} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) p"
+            " LEFT JOIN timeline t ON t.place = (SELECT max(place) FROM timeline"
+            "   WHERE place BETWEEN p.room_id << 32 AND p.room_id << 32 | p.last_seq)"
+            " ORDER BY p.updated_at DESC, p.room_id DESC",
+            (*bindings, limit),
+        )
+        return [
+            room_summary(_room(room), role, read_seq, mentions, None if message is None else (seq, message))
+            for *room, _, role, read_seq, mentions, seq, message in rows
+        ]
 
 
 def _account(row: Any) -> AccountRow:

@@ -80,6 +80,10 @@ class SqliteSource:
     def end(self) -> Cursor:
         return Everywhere(self._next())
 
+    async def confirmed(self, partition: Partition) -> int:
+        """ConfirmedPositions: nothing is acknowledged before it is committed to this file."""
+        return self._next() - 1
+
     def behind(self, cursor: Cursor) -> int:
         """One row is soon read here. Of several partitions, what stands between the first of them and the end."""
         start = cursor.offset if isinstance(cursor, Everywhere) else min(at.offset for at in cursor.values())

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from thespian.actors import ActorSystem
 
+from falcon.adapters.thespian import transport
 from falcon.adapters.thespian.actors import Shards, Supervisor, WhereAreShards
 from falcon.adapters.thespian.system import BASE, SUPERVISOR
 from falcon.domain.ids import Partition
@@ -36,7 +37,8 @@ class RemoteGateway:
 
     @classmethod
     async def attach(cls, port: int, shards: int, endpoints_a_lane: int, mailbox_bound: int) -> "RemoteGateway":
-        """To a system that runs, and must: otherwise Thespian would start one here."""
+        """To a system that runs, and must: otherwise Thespian would start one here. Raises OSError, NoKey."""
+        transport.secure()
         with socket.create_connection(("127.0.0.1", port), _ATTACH_SECONDS):
             pass  # somebody listens
         loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from thespian.actors import ActorSystem
 
+from falcon.adapters.thespian import transport
 from falcon.adapters.thespian.actors import Shards, StartShard, StartShards, Supervisor
 
 BASE = "multiprocTCPBase"
@@ -16,7 +17,8 @@ class ActorSystemFailed(Exception):
 
 
 def start(port: int, shards: Sequence[StartShard], begin: Callable[[], None]) -> tuple[ActorSystem, Shards]:
-    """Start the admin, the Supervisor (which does ``begin`` first) and the shards. Raises ActorSystemFailed."""
+    """Start the admin, the Supervisor (which does ``begin`` first) and the shards. Raises ActorSystemFailed, NoKey."""
+    transport.secure()
     system = ActorSystem(BASE, {"Admin Port": port, "Process Startup Method": "fork"})
     supervisor = system.createActor(Supervisor, globalName=SUPERVISOR)
     described = system.ask(supervisor, StartShards(list(shards), begin), _START_SECONDS)

@@ -1,0 +1,205 @@
+"""The lines of an export in the order in which an import takes them, each thing once and as the export leaves it.
+
+An export of the second version has rows, and then the changes that came while the rows were written. Here the changes
+are read first. What they replace is small: what was posted meanwhile stays in the file until its turn comes.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import BinaryIO, Final, TypeAlias, cast
+
+import msgspec
+
+from falcon.cli.faults import Fault
+from falcon.cli.importing import AccountLine, MemberRef, MessageLine, RoomLine
+
+_CHANGES: Final = b'{"type":"changes"'
+_END: Final = b'{"type":"end"'
+_BUFFER: Final = 1 << 20
+
+
+class _ChangesLine(msgspec.Struct, tag="changes"):
+    position: str
+    through: str
+
+
+class _RoomChangedLine(msgspec.Struct, tag="room-changed"):
+    room: str
+    name: str
+    description: str
+    at: str
+
+
+class _RoomDeletedLine(msgspec.Struct, tag="room-deleted"):
+    room: str
+    at: str
+
+
+class _MemberLine(msgspec.Struct, tag="member"):
+    room: str
+    account: str
+    role: str
+    at: str
+
+
+class _MemberLeftLine(msgspec.Struct, tag="member-left"):
+    room: str
+    account: str
+    at: str
+
+
+class _EndLine(msgspec.Struct, tag="end"):
+    position: str
+
+
+_RoomChange: TypeAlias = RoomLine | _RoomChangedLine | _MemberLine | _MemberLeftLine
+_Change: TypeAlias = AccountLine | MessageLine | _RoomChange | _RoomDeletedLine | _ChangesLine | _EndLine
+_Row: TypeAlias = AccountLine | RoomLine | MessageLine
+Numbered: TypeAlias = tuple[int, bytes]
+
+_change: Final[msgspec.json.Decoder[_Change]] = msgspec.json.Decoder(_Change)
+_row: Final[msgspec.json.Decoder[_Row]] = msgspec.json.Decoder(_Row)
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class _Version(msgspec.Struct):
+    version: int = 0
+
+
+def numbered(file: BinaryIO, name: str) -> Iterable[Numbered]:
+    """Lines with their numbers in the file, which stands at its start. Raises Fault for an export that is not whole."""
+    header = file.readline()
+    if not _has_changes(header):
+        return chain([(1, header)] if header else [], enumerate(file, 2))
+    if not file.seekable():
+        file = _spooled(header, file)
+    return _merged(file, _read_changes(file, name))
+
+
+def _has_changes(header: bytes) -> bool:
+    try:
+        return msgspec.json.decode(header, type=_Version).version == 2
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False  # the import will say which rule it breaks
+
+
+def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
+    """The changes stand at the end, and are needed first."""
+    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=_BUFFER))  # noqa: SIM115  # it goes with the process
+    file.write(header)
+    shutil.copyfileobj(rest, file, _BUFFER)
+    return file
+
+
+@dataclass
+class _Changes:
+    """``start``: of the first, in bytes; ``line``: its number. Of messages those that were edited or deleted."""
+
+    start: int = 0
+    line: int = 0
+    accounts: dict[str, Numbered] = field(default_factory=dict)
+    rooms: dict[str, tuple[int, RoomLine]] = field(default_factory=dict)
+    of_room: dict[str, list[_RoomChange]] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    messages: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def take(self, change: _Change, number: int, raw: bytes) -> None:
+        match change:
+            case AccountLine():
+                self.accounts[change.ref] = (number, raw)
+            case RoomLine():
+                self.rooms[change.ref] = (number, change)
+                self.of_room.setdefault(change.ref, []).append(change)
+            case MessageLine():
+                if change.edited_at is not None or change.deleted:
+                    self.messages[change.room, change.seq] = raw
+            case _RoomDeletedLine():
+                self.deleted.add(change.room)
+            case _RoomChangedLine() | _MemberLine() | _MemberLeftLine():
+                self.of_room.setdefault(change.room, []).append(change)
+
+    def applied_to(self, room: RoomLine) -> RoomLine:
+        """As the events would have it, which set and never add."""
+        members = {member.account: member for member in room.members}
+        for change in self.of_room.get(room.ref, ()):
+            match change:
+                case RoomLine() | _RoomChangedLine():
+                    room = msgspec.structs.replace(room, name=change.name, description=change.description)
+                    if isinstance(change, RoomLine):
+                        members |= {member.account: member for member in change.members}
+                case _MemberLine():
+                    members[change.account] = MemberRef(change.account, change.role)  # type: ignore[arg-type]
+                case _MemberLeftLine():
+                    members.pop(change.account, None)
+        return msgspec.structs.replace(room, members=tuple(members.values()))
+
+
+def _read_changes(file: BinaryIO, name: str) -> _Changes:
+    """Of several parts of changes, the later ones of an export that was taken up again, all count."""
+    changes = _Changes()
+    file.seek(0)
+    place, number, ended = 0, 0, False
+    for number, raw in enumerate(file, 1):
+        if changes.line or raw.startswith(_CHANGES):
+            if not changes.line:
+                changes.start, changes.line = place, number
+            changes.take(_decoded(raw, number, name), number, raw)
+        ended = raw.startswith(_END)
+        place += len(raw)
+    if not ended:
+        raise Fault(f"{name}: it ends at line {number}, before its last line; let `falcon export` finish it first")
+    return changes
+
+
+def _decoded(raw: bytes, number: int, name: str) -> _Change:
+    try:
+        return _change.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise Fault(f"{name}:{number}: {fault}") from fault
+
+
+def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
+    file.seek(0)
+    yield 1, file.readline()
+    yield from changes.accounts.values()
+    rooms_due = True
+    last_seqs: dict[str, int] = {}
+    for number, raw in enumerate(file, 2):
+        line = _decoded_row(raw)
+        if line is None:
+            if number < changes.line:
+                yield number, raw  # the import says which rule it breaks
+            continue
+        if rooms_due and not (isinstance(line, AccountLine) and number < changes.line):
+            rooms_due = False
+            yield from _rooms_made(changes)
+        match line:
+            case AccountLine():
+                if line.ref not in changes.accounts:
+                    yield number, raw
+            case RoomLine():
+                if line.ref not in changes.rooms and line.ref not in changes.deleted:
+                    yield number, _encode(changes.applied_to(line)) if line.ref in changes.of_room else raw
+            case MessageLine():
+                if line.room not in changes.deleted and line.seq > last_seqs.get(line.room, 0):
+                    last_seqs[line.room] = line.seq
+                    yield number, changes.messages.get((line.room, line.seq), raw)
+    if rooms_due:
+        yield from _rooms_made(changes)
+
+
+def _rooms_made(changes: _Changes) -> Iterator[Numbered]:
+    """While the export was written: all that ever happened to them is among the changes."""
+    for number, room in changes.rooms.values():
+        if room.ref not in changes.deleted:
+            yield number, _encode(changes.applied_to(room))
+
+
+def _decoded_row(raw: bytes) -> _Row | None:
+    try:
+        return _row.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,128 @@
+"""The brokers as lists of records, for tests of what Falcon makes of them; time and faults are the test's."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.producer import NotWritten, Producer, Record
+from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.snapshots import Kept, LocalCopy
+
+CLUSTER = KafkaCluster(("nowhere:1",), 8)
+
+
+class Stored(NamedTuple):
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Written(NamedTuple):
+    offset: int
+    timestamp: int
+
+
+class Brokers:
+    """``refused``: partitions that take nothing in. ``silent``: those that give nothing out.
+
+    ``held``: the next write to a topic waits for it. ``lost``: so many of the next writes are not acknowledged, and get
+    in when the test says so (``late``).
+    """
+
+    def __init__(self) -> None:
+        self.topics: dict[tuple[str, int], list[Stored]] = defaultdict(list)
+        self.refused: set[tuple[str, int]] = set()
+        self.silent: set[tuple[str, int]] = set()
+        self.held: dict[str, asyncio.Event] = {}
+        self.lost = 0
+        self.late: list[tuple[str, int, Sequence[Record]]] = []
+        self.ahead = 0.0
+
+    def append(self, topic: str, partition: int, records: Iterable[Record]) -> int:
+        stored = self.topics[topic, partition]
+        first = stored[-1].offset + 1 if stored else 0
+        stored += [Stored(first + i, key, value) for i, (key, value) in enumerate(records)]
+        return first
+
+    def compact(self, topic: str, partition: int) -> None:
+        """Of each key the last record is left, and none that was deleted."""
+        stored = self.topics[topic, partition]
+        last = {record.key: record for record in stored}
+        stored[:] = [r for r in stored if last[r.key] is r and (r.value is not None or r is stored[-1])]
+
+    def producer(self) -> Producer:
+        return cast("Producer", _Producer(self))
+
+    def reader(self, cluster: KafkaCluster, topic: str) -> Reader:
+        return cast("Reader", _Reader(self, topic))
+
+
+class _Producer:
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
+
+    async def write(self, topic: str, partition: int, records: Sequence[Record]) -> Written:
+        brokers = self._brokers
+        if (topic, partition) in brokers.refused:
+            raise NotWritten(f"{topic}, partition {partition}: too few replicas")
+        held = brokers.held.pop(topic, None)
+        if brokers.lost:
+            brokers.lost -= 1
+            brokers.late.append((topic, partition, records))
+            raise NotWritten(f"{topic}, partition {partition}: no answer")
+        offset = brokers.append(topic, partition, records)
+        if held is not None:
+            await held.wait()
+        return Written(offset, round((time.time() + brokers.ahead) * 1000))
+
+    async def close(self) -> None:
+        pass
+
+
+class _Reader:
+    def __init__(self, brokers: Brokers, topic: str) -> None:
+        self._brokers = brokers
+        self.topic = topic
+
+    async def records(self, offsets: Mapping[int, int], limit: int, seconds: float) -> dict[int, list[Stored]]:
+        await asyncio.sleep(0)
+        found: dict[int, list[Stored]] = {}
+        for partition, offset in offsets.items():
+            if (self.topic, partition) in self._brokers.silent:
+                await asyncio.sleep(0.01)
+                continue
+            behind = [r for r in self._brokers.topics[self.topic, partition] if r.offset >= offset]
+            found[partition] = behind[:limit]
+        return found
+
+    async def close(self) -> None:
+        pass
+
+
+class Copy(LocalCopy):
+    """The local copy as a dict."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[int, str], Kept] = {}
+
+    def clear(self, partition: int) -> None:
+        self.rows = {key: kept for key, kept in self.rows.items() if key[0] != partition}
+
+    def put(self, partition: int, rows: Iterable[tuple[str, Kept]]) -> None:
+        self.rows.update({(partition, name): kept for name, kept in rows})
+
+    def get(self, partition: int, name: str) -> Kept | None:
+        return self.rows.get((partition, name))
+
+    def under(self, partition: int, prefix: str) -> list[tuple[str, Kept]]:
+        return sorted(self._under(partition, prefix))
+
+    def drop(self, partition: int, names: Sequence[str]) -> None:
+        for name in names:
+            self.rows.pop((partition, name), None)
+
+    def _under(self, partition: int, prefix: str) -> Iterator[tuple[str, Kept]]:
+        return ((name, kept) for (p, name), kept in self.rows.items() if p == partition and name.startswith(prefix))

@@ -1,0 +1,301 @@
+"""Snapshots on a model of their topic: late writes, compaction, and what a takeover makes of them."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, cast
+
+import pytest
+
+from falcon.adapters.kafka import snapshots as module
+from falcon.adapters.kafka.producer import NotWritten
+from falcon.adapters.kafka.reader import Reader, read_compacted
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept
+from falcon.adapters.memory.log import MemoryLog
+from falcon.domain.answers import MessageAnswer, RoomAnswer
+from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
+from falcon.write.partition import Partition
+from falcon.write.protocol import Accepted, CommandEnvelope
+from falcon.write.snapshots import VERSION
+from tests.adapters.kafka_model import CLUSTER, Brokers, Copy, Stored
+
+ANN = 1_000
+TOPIC = CLUSTER.snapshots
+
+
+@pytest.fixture
+def brokers(monkeypatch: pytest.MonkeyPatch) -> Brokers:
+    made = Brokers()
+    monkeypatch.setattr(module, "Reader", made.reader)
+    return made
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    return MemoryLog(1)
+
+
+def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    def run(brokers: Brokers, log: MemoryLog) -> None:
+        asyncio.run(test(brokers, log))
+
+    run.__name__ = test.__name__
+    return run
+
+
+class Pod:
+    """One that may own partition 0: its snapshots, with a copy of its own, and the state in its memory."""
+
+    def __init__(self, brokers: Brokers, log: MemoryLog) -> None:
+        self._log = log
+        self.copy = Copy()
+        self.snapshots = KafkaSnapshots(CLUSTER, brokers.producer(), self.copy)
+        self.partition: Partition
+
+    async def take_over(self) -> "Pod":
+        await self.snapshots.restore(0, "a test")
+        end = self._log.take(0)
+        await self.snapshots.drop_lost(0, end.offset)
+        self.snapshots.open(0, end.epoch)
+        self.partition = Partition(0, self._log, self.snapshots, answer_window=600_000, hot_aggregates=1_000)
+        start = self.partition.restore()
+        for recorded in self._log.read({0: start}, 1_000)[0]:
+            self.partition.replay(recorded)
+        self.partition.begin(end)
+        return self
+
+    def ask(self, command: Command) -> Accepted:
+        reply = self.partition.execute(CommandEnvelope(0, ANN, command, 1e18), 1_000)
+        append = self.partition.take()
+        assert append is not None
+        assert self._log.write(append)
+        self.partition.confirm(append)
+        assert isinstance(reply, Accepted)
+        return reply
+
+    def room(self) -> int:
+        answer = self.ask(CreateRoom(ANN, "Tea kitchen")).answer
+        assert isinstance(answer, RoomAnswer)
+        return answer.room_id
+
+    def post(self, room: int, text: str) -> int:
+        answer = self.ask(PostMessage(ANN, room, text)).answer
+        assert isinstance(answer, MessageAnswer)
+        return answer.message.seq
+
+    def save(self) -> "Coroutine[Any, Any, bool]":
+        assert self.partition.capture()
+        return self.snapshots.save(self.partition.checkpoint())
+
+    async def checkpoint(self) -> None:
+        assert await self.save()
+        self.partition.checkpointed()
+
+
+@in_loop
+async def test_a_checkpoint_that_ends_late_does_not_bring_old_rooms_back(brokers: Brokers, log: MemoryLog) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    ann.post(room, "ann's")
+    answered = brokers.held[TOPIC] = asyncio.Event()
+    late = asyncio.ensure_future(ann.save())
+    await asyncio.sleep(0)
+    bob = await Pod(brokers, log).take_over()
+    bob.post(room, "bob's")
+    await bob.checkpoint()
+    await ann.take_over()
+    answered.set()
+    assert not await late
+    assert ann.post(room, "ann's again") == 3
+
+
+@in_loop
+async def test_a_checkpoint_whose_epoch_ends_meanwhile_deletes_nothing(brokers: Brokers, log: MemoryLog) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    await ann.checkpoint()
+    await ann.take_over()
+    ann.post(room, "hello")
+    answered = brokers.held[TOPIC] = asyncio.Event()
+    late = asyncio.ensure_future(ann.save())
+    await asyncio.sleep(0)
+    await ann.snapshots.restore(0, "a test")  # another takeover has begun
+    answered.set()
+    before = list(brokers.topics[TOPIC, 0])
+    assert not await late
+    assert brokers.topics[TOPIC, 0] == before
+
+
+@in_loop
+async def test_a_snapshot_that_gets_in_long_after_it_was_given_up_hides_no_newer_one(
+    brokers: Brokers, log: MemoryLog
+) -> None:
+    ann = await Pod(brokers, log).take_over()
+    one, two = ann.room(), ann.room()
+    ann.post(one, "1")
+    assert ann.partition.capture()
+    checkpoint = ann.partition.checkpoint()
+    brokers.lost = 1
+    with pytest.raises(NotWritten):
+        await ann.snapshots.save(checkpoint)
+    assert await ann.snapshots.save(checkpoint)
+    ann.partition.checkpointed()
+    ann.post(one, "2")
+    await ann.checkpoint()
+    brokers.append(*brokers.late.pop())
+    ann.post(two, "elsewhere")
+    await ann.checkpoint()
+    brokers.compact(TOPIC, 0)
+    bob = await Pod(brokers, log).take_over()
+    assert bob.post(one, "3") == 3
+
+
+@in_loop
+async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_generation(
+    brokers: Brokers, log: MemoryLog
+) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    await ann.checkpoint()
+    ann.post(room, "1")
+    brokers.lost = 1
+    assert ann.partition.capture()
+    checkpoint = ann.partition.checkpoint()
+    with pytest.raises(NotWritten):
+        await ann.snapshots.save(checkpoint)
+    await ann.snapshots.save(checkpoint)
+    brokers.append(*brokers.late.pop())
+    bob = await Pod(brokers, log).take_over()
+    bob.post(room, "2")
+    await bob.checkpoint()
+    epoch = bob.partition.epoch
+    left = {f"{epoch}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode()}
+    cat = await Pod(brokers, log).take_over()
+    cat.post(room, "3")
+    before = len(brokers.topics[TOPIC, 0])
+    await cat.checkpoint()
+    tombstones = {record.key for record in brokers.topics[TOPIC, 0][before:] if record.value is None}
+    assert tombstones == left, "what bob deleted is not deleted again"
+    brokers.compact(TOPIC, 0)
+    kept = {record.key for record in brokers.topics[TOPIC, 0] if record.value is not None}
+    epoch = cat.partition.epoch
+    assert kept == {f"{epoch}/aggregate:{room}".encode(), f"{epoch}/checkpoint".encode(), b"0/opened"}
+
+
+def test_what_is_the_newest_again_is_no_garbage() -> None:
+    found = module._Found()
+    old, new = Kept(1, 5, 1, b"old"), Kept(2, 9, 1, b"new")
+    found.take([(old.key("a"), "a", old), (new.key("a"), "a", new)])
+    assert found.garbage == {old.key("a")}
+    assert found.take([(new.key("a"), "a", None), (old.key("a"), "a", old)]) == {"a": old}
+    assert found.garbage == set()
+
+
+@in_loop
+async def test_garbage_that_cannot_be_deleted_now_is_deleted_with_the_next_checkpoint(
+    brokers: Brokers, log: MemoryLog
+) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    await ann.checkpoint()
+    old = f"{ann.partition.epoch}/aggregate:{room}".encode()
+    bob = await Pod(brokers, log).take_over()
+    bob.post(room, "1")
+    saving = asyncio.ensure_future(bob.save())
+    answered = brokers.held[TOPIC] = asyncio.Event()
+    await asyncio.sleep(0)
+    brokers.lost = 1  # the write behind the states
+    answered.set()
+    assert await saving, "the checkpoint itself is written"
+    assert (old, None) not in [(record.key, record.value) for record in brokers.topics[TOPIC, 0]]
+    bob.partition.checkpointed()
+    brokers.late.clear()
+    bob.post(room, "2")
+    await bob.checkpoint()
+    assert (old, None) in [(record.key, record.value) for record in brokers.topics[TOPIC, 0]]
+
+
+def test_versions_that_know_no_generations_read_the_same_epoch() -> None:
+    keys = [Kept(7_001, 5, 1, b"", generation).key("aggregate:1") for generation in range(3)]
+    assert len(set(keys)) == 3
+    assert [int(key.partition(b"/")[0]) for key in keys] == [7_001] * 3
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+class Trickle:
+    """A topic that gives a record at a time, and not at once."""
+
+    topic = TOPIC
+
+    def __init__(self, records: int) -> None:
+        self._records = records
+
+    async def records(self, offsets: dict[int, int], limit: int, seconds: float) -> dict[int, list[Stored]]:
+        await asyncio.sleep(0.005)
+        offset = offsets[0]
+        return {0: [Stored(offset, b"key", b"value")]} if offset < self._records else {}
+
+
+async def read(records: int, stop: int, seconds: float) -> int:
+    reader = cast("Reader", Trickle(records))
+    return sum([len(chunk) async for chunk in read_compacted(reader, 0, stop, seconds)])
+
+
+def test_a_partition_is_read_however_long_it_takes_while_something_comes() -> None:
+    assert asyncio.run(read(100, 99, 0.1)) == 100
+
+
+def test_a_partition_of_which_nothing_comes_any_more_is_given_up() -> None:
+    with pytest.raises(JournalUnavailable, match="partition 0: nothing came from offset 10 on") as raised:
+        asyncio.run(read(10, 99, 0.02))
+    assert raised.value.partition == 0
+
+
+def test_positions_of_a_restored_checkpoint_are_those_that_were_saved(brokers: Brokers, log: MemoryLog) -> None:
+    async def run() -> None:
+        ann = await Pod(brokers, log).take_over()
+        ann.room()
+        await ann.checkpoint()
+        bob = await Pod(brokers, log).take_over()
+        found = bob.snapshots.checkpoint(0, 2)
+        assert found is not None
+        assert found.position == Position(1, ann.partition.epoch, 1)
+
+    asyncio.run(run())
+
+
+# --- a log that was restored from an older copy, beneath snapshots that were not --------------------------------------
+
+
+@in_loop
+async def test_snapshots_of_what_the_log_has_lost_do_not_count(brokers: Brokers, log: MemoryLog) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    ann.post(room, "before the copy")
+    await ann.checkpoint()
+    copied = len(log.events[0])
+    assert [ann.post(room, text) for text in ("lost", "lost too")] == [2, 3]
+    await ann.checkpoint()
+    del log.events[0][copied:]
+    bob = await Pod(brokers, log).take_over()
+    assert [bob.post(room, f"new {n}") for n in range(2, 9)] == [*range(2, 9)]
+    cat = await Pod(brokers, log).take_over()  # before any checkpoint, and the log has grown over the lost ones' place
+    assert cat.post(room, "new 9") == 9
+    await cat.checkpoint()
+    brokers.compact(TOPIC, 0)
+    assert (await Pod(brokers, log).take_over()).post(room, "new 10") == 10
+
+
+@in_loop
+async def test_snapshots_that_the_log_reaches_stay(brokers: Brokers, log: MemoryLog) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    await ann.checkpoint()
+    written = len(brokers.topics[TOPIC, 0])
+    bob = await Pod(brokers, log).take_over()
+    assert bob.snapshots.checkpoint(0, VERSION) is not None
+    assert len(brokers.topics[TOPIC, 0]) == written + 1, "its own, and nothing was deleted"
+    assert bob.post(room, "hello") == 1

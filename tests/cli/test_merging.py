@@ -1,0 +1,145 @@
+"""An export with changes, as an import takes it: each thing once, and as the export leaves it."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.cli.conftest import Run
+from tests.cli.fake import TIME, FakeFalcon, Json
+from tests.cli.test_importing import ALICE, BOB, TEA, said, written
+
+HEADER: Json = {"type": "falcon-export", "version": 2, "source": "old-chat", "position": "0:9"}
+CHANGES: Json = {"type": "changes", "position": "0:9", "through": "0:20"}
+END: Json = {"type": "end", "position": "0:20"}
+CLEO: Json = {"type": "account", "ref": "cl", "name": "Cleo", "at": "0:9"}
+DEN: Json = TEA | {"ref": "den", "name": "Den", "members": [{"account": "cl", "role": "admin"}], "at": "0:9"}
+
+
+def merged(run: Run, server: FakeFalcon, tmp_path: Path, *changes: Json, rows: tuple[Json, ...] = ()) -> list[Json]:
+    """What the server is sent of an export with these rows and changes, account and room ids translated back."""
+    rows = rows or (ALICE, BOB, TEA, said(1), said(2))
+    name = written(tmp_path / "old.jsonl", [HEADER, *rows, CHANGES, *changes, END])
+    result = run(server, "import", name)
+    assert result.exit_code == 0, result.stderr
+    return [line for batch in server.imports for line in batch]
+
+
+def texts(lines: list[Json]) -> list[str]:
+    return [line["text"] for line in lines if line["type"] == "message"]
+
+
+def test_without_changes_the_rows_are_all_there_is(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    lines = merged(run, server, tmp_path)
+    assert [line["type"] for line in lines] == ["account", "account", "room", "message", "message"]
+
+
+def test_a_message_that_was_posted_meanwhile_follows_the_others(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    lines = merged(run, server, tmp_path, said(2, at="0:9"), said(3, "Ho", at="0:10"))
+    assert texts(lines) == ["Hi", "Hi", "Ho"]
+
+
+def test_a_message_that_was_edited_meanwhile_says_what_it_said_last(
+    run: Run, server: FakeFalcon, tmp_path: Path
+) -> None:
+    lines = merged(
+        run,
+        server,
+        tmp_path,
+        said(1, "Ho", edited_at=TIME, at="0:9"),
+        said(3, at="0:10"),
+        said(3, "Hey", edited_at=TIME, at="0:11"),
+        said(1, "Hum", edited_at=TIME, at="0:12"),
+    )
+    assert texts(lines) == ["Hum", "Hi", "Hey"]
+
+
+def test_a_message_that_was_deleted_meanwhile_says_nothing(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    lines = merged(run, server, tmp_path, said(2, "", deleted=True, at="0:9"))
+    assert texts(lines) == ["Hi", ""]
+
+
+def test_who_and_what_was_made_meanwhile_comes_before_what_speaks_of_it(
+    run: Run, server: FakeFalcon, tmp_path: Path
+) -> None:
+    """An author whose line comes last of all, and a room of which messages were read before its line was written."""
+    early = said(1, "In the den", room="den", author="cl")
+    lines = merged(run, server, tmp_path, DEN, early | {"at": "0:10"}, CLEO, rows=(ALICE, BOB, TEA, said(1), early))
+    assert [line["type"] for line in lines] == ["account"] * 3 + ["room"] * 2 + ["message"] * 2
+    assert texts(lines) == ["Hi", "In the den"]
+
+
+def test_a_room_is_as_its_changes_left_it(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    lines = merged(
+        run,
+        server,
+        tmp_path,
+        {"type": "room-changed", "room": "tea", "name": "Coffee", "description": "Hot", "at": "0:9"},
+        CLEO,
+        {"type": "member", "room": "tea", "account": "cl", "role": "member", "at": "0:11"},
+        {"type": "member", "room": "tea", "account": "cl", "role": "readonly", "at": "0:12"},
+        {"type": "member-left", "room": "tea", "account": "bo", "at": "0:13"},
+    )
+    (room,) = (line for line in lines if line["type"] == "room")
+    alice, cleo = server.ids["account old-chat al"], server.ids["account old-chat cl"]
+    assert (room["name"], room["description"]) == ("Coffee", "Hot")
+    assert room["members"] == [{"account_id": alice, "role": "admin"}, {"account_id": cleo, "role": "readonly"}]
+
+
+def test_a_room_that_was_made_meanwhile_is_as_its_changes_left_it(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    """It may stand among the rows, too, with some of the changes in it already."""
+    changed = {"type": "room-changed", "room": "den", "name": "Lair", "description": "", "at": "0:10"}
+    for rows in ((ALICE, BOB, TEA), (ALICE, BOB, TEA, DEN | {"name": "Lair"})):
+        server.imports.clear()
+        lines = merged(run, server, tmp_path, CLEO, DEN, changed, rows=rows)
+        assert {line["name"] for line in lines if line["type"] == "room"} == {"Tea", "Lair"}
+
+
+def test_a_room_that_was_deleted_meanwhile_is_left_out_with_its_messages(
+    run: Run, server: FakeFalcon, tmp_path: Path
+) -> None:
+    gone = {"type": "room-deleted", "room": "tea", "at": "0:11"}
+    lines = merged(run, server, tmp_path, said(2, at="0:9"), said(3, at="0:10"), gone)
+    assert [line["type"] for line in lines] == ["account", "account"]
+
+
+def test_a_message_that_is_missing_there_is_missing_here(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    hole = said(1, "", author="", deleted=True, missing=True)
+    lines = merged(run, server, tmp_path, rows=(ALICE, BOB, TEA, hole, said(2)))
+    assert next(line["author_id"] for line in lines if line["type"] == "message") == 0
+    assert texts(lines) == ["", "Hi"]
+
+
+def test_changes_that_come_twice_count_once(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    """An export that broke off among its changes begins them again."""
+    once = (said(3, "Ho", at="0:9"), said(1, "Hum", edited_at=TIME, at="0:10"))
+    assert texts(merged(run, server, tmp_path, *once, CHANGES, *once)) == ["Hum", "Hi", "Ho"]
+
+
+def test_standard_input_may_have_changes_too(run: Run, server: FakeFalcon) -> None:
+    lines = [HEADER, ALICE, BOB, TEA, said(1), CHANGES, said(1, "Ho", edited_at=TIME, at="0:9"), END]
+    result = run(server, "import", "-", input=b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    assert (result.exit_code, texts(server.imports[-1])) == (0, ["Ho"])
+
+
+@pytest.mark.parametrize("lines", [[HEADER, ALICE, BOB, TEA], [HEADER, ALICE, CHANGES, CLEO]])
+def test_an_export_that_is_not_whole_is_refused_before_anything_is_sent(
+    run: Run, server: FakeFalcon, tmp_path: Path, lines: list[Json]
+) -> None:
+    result = run(server, "import", written(tmp_path / "old.jsonl", lines))
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "old.jsonl: it ends at line 4, before its last line; let `falcon export` finish it first"
+    )
+    assert server.imports == []
+
+
+def test_a_bad_line_among_the_changes_is_named(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    result = run(server, "import", written(tmp_path / "old.jsonl", [HEADER, ALICE, CHANGES, {"type": "poll"}, END]))
+    assert result.stderr.splitlines()[-1] == "old.jsonl:4: Invalid value 'poll' - at `$.type`"
+    assert server.imports == []
+
+
+def test_a_bad_row_is_named(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    result = run(server, "import", written(tmp_path / "old.jsonl", [HEADER, ALICE, {"type": "poll"}, CHANGES, END]))
+    assert result.stderr.splitlines()[-1] == "old.jsonl:3: Invalid value 'poll' - at `$.type`"

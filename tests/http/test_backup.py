@@ -1,0 +1,276 @@
+"""A backup is exact: it holds what stood at the position that it names, whatever happened while it was written."""
+
+import asyncio
+import io
+import itertools
+import random
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+import pytest
+
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.source import SqliteSource
+from falcon.cli.importing import import_lines
+from falcon.cli.merging import numbered
+from falcon.client import Imported
+from falcon.domain.events import (
+    AccountCreated,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+)
+from falcon.domain.times import parse_rfc3339, rfc3339
+from falcon.http import exporting
+from falcon.journal.envelope import Position
+from tests.http.test_transfer import NDJSON, Ids, exported, translated
+from tests.support.http import Falcon, Json, Person
+
+_ROOMS: Final = 220  # more than one read of them
+
+
+def everything_at(falcon: Falcon, position: str) -> list[Json]:
+    """What the log says, event by event, up to a position: the rows that a backup should have."""
+    through = {int(partition): int(offset) for partition, offset in (p.split(":") for p in position.split(","))}
+    connection = database.connect(falcon.settings.database, writable=False)
+    source = SqliteSource(connection)
+    accounts: dict[str, Json] = {}
+    rooms: dict[str, Json] = {}
+    members: dict[str, dict[str, str]] = {}
+    messages: dict[tuple[str, int], Json] = {}
+    cursor = dict.fromkeys(range(source.partitions), Position())
+    while True:
+        events, after = source.read(cursor, 10_000)
+        for recorded in events:
+            envelope = recorded.envelope
+            if recorded.offset >= through[envelope.partition]:
+                continue
+            match envelope.event:
+                case AccountCreated(account_id=account_id, name=name):
+                    accounts[str(account_id)] = {"type": "account", "ref": str(account_id), "name": name}
+                case RoomCreated() as made:
+                    rooms[str(made.room_id)] = {
+                        "type": "room",
+                        "ref": str(made.room_id),
+                        "kind": made.kind,
+                        "name": made.name,
+                        "description": made.description,
+                        "created_at": made.created_at,
+                    }
+                    members[str(made.room_id)] = {str(m.account_id): m.role for m in made.members}
+                case RoomChanged(room_id=room_id, name=name, description=description):
+                    rooms[str(room_id)] |= {"name": name, "description": description}
+                case RoomDeleted(room_id=room_id):
+                    del rooms[str(room_id)]
+                    messages = {place: line for place, line in messages.items() if place[0] != str(room_id)}
+                case MemberJoined(room_id=room_id, account_id=who, role=role):
+                    members[str(room_id)][str(who)] = role
+                case MemberChanged(room_id=room_id, account_id=who, role=role):
+                    members[str(room_id)][str(who)] = role
+                case MemberLeft(room_id=room_id, account_id=who):
+                    del members[str(room_id)][str(who)]
+                case MessagePosted(message=said) | MessageEdited(message=said) | MessageDeleted(message=said):
+                    line = msgspec.to_builtins(said)
+                    line |= {"room": str(line.pop("room_id")), "author": str(line.pop("author_id"))}
+                    line["mentions"] = [str(account_id) for account_id in said.mentions]
+                    messages[line["room"], said.seq] = {"type": "message", **line}
+        if not events:
+            break
+        cursor = dict(after)
+    connection.close()
+    for ref, room in rooms.items():
+        room["members"] = [{"account": who, "role": role} for who, role in members[ref].items()]
+    return [*accounts.values(), *rooms.values(), *messages.values()]
+
+
+def comparable(lines: list[Json]) -> list[str]:
+    """Rows in one order, whatever theirs was and whatever says only where they came from."""
+    rows = []
+    for line in lines:
+        row = {name: value for name, value in line.items() if name not in ("at", "missing")}
+        if row["type"] == "room":
+            row["created_at"] = rfc3339(parse_rfc3339(row["created_at"]))
+            row["members"] = sorted(row["members"], key=lambda member: int(member["account"]))
+        rows.append(msgspec.json.encode(row, order="sorted").decode())
+    return sorted(rows)
+
+
+def merged(export: bytes) -> list[Json]:
+    return [msgspec.json.decode(raw) for _, raw in numbered(io.BytesIO(export), "the backup")]
+
+
+class Busy:
+    """People who do all that a backup holds, as long as it is written."""
+
+    def __init__(self, falcon: Falcon, people: list[Person], rooms: list[int], seed: int) -> None:
+        self._falcon = falcon
+        self._people = people
+        self._rooms = rooms
+        self._random = random.Random(seed)
+        self.ended = False
+        self.done = 0
+
+    async def go_on(self) -> None:
+        while not self.ended:
+            method, path, body = self._act()
+            who = self._falcon.admin if path == "/v1/accounts" else self._people[0]
+            answer = await self._falcon._client.send(who.request(method, path, body))
+            assert answer.status_code < 500, answer.text
+            if path == "/v1/rooms" and answer.status_code == 201:
+                self._rooms.append(answer.json()["room_id"])
+            if path == "/v1/accounts":
+                made = answer.json()
+                self._people.append(Person(self._falcon, made["account_id"], made["name"], made["token"]))
+            self.done += answer.status_code < 300
+
+    def _act(self) -> tuple[str, str, Json | None]:
+        room = f"/v1/rooms/{self._random.choice(self._rooms)}"
+        other = self._random.choice(self._people[1:]).account_id
+        message = f"{room}/messages/{self._random.randint(1, 3)}"
+        acts: list[tuple[int, tuple[str, str, Json | None]]] = [
+            (8, ("POST", f"{room}/messages", {"text": "Hi", "mentions": [other]})),
+            (4, ("PATCH", message, {"text": "Ho"})),
+            (2, ("DELETE", message, None)),
+            (3, ("PUT", f"{room}/members/{other}", {"role": self._random.choice(["member", "readonly", "admin"])})),
+            (2, ("DELETE", f"{room}/members/{other}", None)),
+            (2, ("PATCH", room, {"name": f"Name {self._random.random()}"})),
+            (1, ("DELETE", room, None)),
+            (3, ("POST", "/v1/rooms", {"name": "New", "members": [{"account_id": other, "role": "member"}]})),
+            (1, ("POST", "/v1/accounts", {"name": "Newcomer"})),
+            (1, ("PUT", f"/v1/direct/{other}", None)),
+        ]
+        weights = [weight for weight, _ in acts]
+        return self._random.choices([act for _, act in acts], weights)[0]
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Any:
+    with Falcon(tmp_path / "crowded") as falcon:
+        people = [falcon.account(name) for name in ("Anna", "Ben", "Cleo")]
+        made = falcon.together(
+            *(people[0].request("POST", "/v1/rooms", {"name": f"Room {number}"}) for number in range(_ROOMS))
+        )
+        rooms = [answer.json()["room_id"] for answer in made]
+        falcon.together(*(people[0].request("POST", f"/v1/rooms/{room}/messages", {"text": "First"}) for room in rooms))
+        yield falcon, people, rooms
+
+
+def let_others_act(store: Any, busy: list[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each tenth room is read after somebody has done something more."""
+    page, read = store.page, itertools.count()
+
+    async def later(*place: int) -> Any:
+        if next(read) % 10 == 0:
+            before = sum(each.done for each in busy)
+            while sum(each.done for each in busy) == before:
+                await asyncio.sleep(0)
+        return await page(*place)
+
+    monkeypatch.setattr(store, "page", later)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_backup_made_under_load_is_what_the_log_says_at_its_position(
+    crowded: tuple[Falcon, list[Person], list[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    falcon, people, rooms = crowded
+
+    async def backup() -> httpx.Response:
+        busy = [Busy(falcon, people, rooms, seed * 10 + number) for number in range(4)]
+        let_others_act(falcon.edge.store, busy, monkeypatch)
+        tasks = [asyncio.create_task(each.go_on()) for each in busy]
+        answer = await falcon._client.send(falcon.admin.request("GET", "/v1/export"))
+        for each in busy:
+            each.ended = True
+        await asyncio.gather(*tasks)
+        return answer
+
+    export = falcon.run(backup()).content
+    lines = [msgspec.json.decode(line) for line in export.splitlines()]
+    assert sum("at" in line for line in lines) > 20, "nothing happened while it was written"
+    _, *rows = merged(export)
+    assert comparable(rows) == comparable(everything_at(falcon, lines[-1]["position"]))
+
+    with Falcon(tmp_path / "other") as other:
+        own = exported(other)[1:]
+        ids = restored(export, other)
+        arrived = [line for line in exported(other)[1:] if line not in own]
+        assert comparable(arrived) == comparable([translated(row, ids) for row in rows])
+
+
+def restored(export: bytes, to: Falcon) -> Ids:
+    """As ``falcon import`` does it."""
+    ids = Ids()
+
+    async def send(lines: bytes) -> Imported:
+        answer = await to._client.send(to.admin.request("POST", "/v1/import", content=lines, headers=NDJSON))
+        assert answer.status_code == 200, answer.text
+        done = msgspec.json.decode(answer.content, type=Imported)
+        ids.accounts |= done.accounts
+        ids.rooms |= done.rooms
+        return done
+
+    to.run(import_lines(numbered(io.BytesIO(export), "the backup"), "the backup", send))
+    return ids
+
+
+def test_a_backup_that_was_broken_off_is_exact_however_much_happened_since(tmp_path: Path) -> None:
+    """At each line: the rest comes after messages, rooms and people that the first part does not know."""
+    with Falcon(tmp_path / "here") as falcon:
+        anna, ben = falcon.account("Anna"), falcon.account("Ben")
+        tea, den = anna.makes_room("Tea", ben), anna.makes_room("Den", ben)
+        for room in (tea, den):
+            anna.says(room, "One")
+            ben.says(room, "Two")
+        lines = falcon.admin.get("/v1/export").content.splitlines(keepends=True)
+        since = msgspec.json.decode(lines[0])["position"]
+        for cut in range(2, len(lines) - 1):
+            row = msgspec.json.decode(lines[cut - 1])
+            resume = (
+                f"message:{row['room']}:{row['seq']}" if row["type"] == "message" else f"{row['type']}:{row['ref']}"
+            )
+            newcomer = falcon.account(f"Newcomer {cut}")
+            lair = newcomer.makes_room(f"Lair {cut}", anna)
+            newcomer.says(lair, "Hello")
+            anna.says(tea, f"More {cut}")
+            anna.patch(f"{den}/messages/1", {"text": f"Edited {cut}"})
+            anna.put(f"{den}/members/{newcomer.account_id}", {"role": "readonly"})
+            rest = falcon.admin.get("/v1/export", params={"resume": resume, "since": since}).content
+            _, *rows = merged(b"".join(lines[:cut]) + rest)
+            position = msgspec.json.decode(rest.splitlines()[-1])["position"]
+            assert comparable(rows) == comparable(everything_at(falcon, position)), resume
+
+
+def test_an_export_fails_where_the_timeline_stops_short_of_the_list_of_rooms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message is in the list of rooms and not in the timeline, and stays so."""
+    monkeypatch.setattr(exporting, "_SHORT_SECONDS", 0.0)
+    with Falcon(tmp_path) as falcon:
+        anna = falcon.account("Anna")
+        tea = anna.makes_room("Tea")
+        for number in range(3):
+            anna.says(tea, str(number))
+        connection = database.connect(falcon.settings.database)
+        connection.execute("DELETE FROM timeline WHERE place >= (? << 32 | 2)", (tea.room_id,))
+        connection.close()
+        lines: list[bytes] = []
+
+        async def export() -> None:
+            applied = await falcon.edge.store.applied_everywhere(falcon.edge.partitions)
+            async for chunk in exporting.Export(falcon.edge, applied).lines(None):
+                lines.extend(chunk.splitlines())
+
+        with pytest.raises(exporting.ExportFailed):
+            falcon.run(export())
+        failed = msgspec.json.decode(lines[-1])
+        assert failed["type"] == "failed"
+        assert failed["detail"].startswith(f"room {tea.room_id} has 3 messages, but the timeline ends at 1")

@@ -1,0 +1,404 @@
+"""What was acknowledged is never denied, though the read tables are behind the log."""
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.read_store import SqliteReadStore
+from falcon.adapters.sqlite.source import SqliteSource
+from falcon.adapters.sqlite.tables import SqliteTables
+from falcon.http.freshness import Freshness
+from falcon.journal.ports import JournalUnavailable
+from falcon.projections.projection import PROJECTIONS
+from falcon.projections.runner import CatchUp
+from falcon.read.store import ReadStoreUnavailable
+from falcon.settings import Settings
+from falcon.write.positions import OwnersPositions
+from tests.http.commands import COMMANDS, Scene
+from tests.support.http import Falcon, Person, Room, problem, texts
+
+UNKNOWN_ACCOUNT = 999_999
+
+
+class Tables:
+    """Read tables that are behind: they catch up when somebody has looked for the third time how far they are."""
+
+    def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stuck = False
+        self.looks = 0
+        source = SqliteSource(database.connect(settings.database, writable=False))
+        self._catch_up = CatchUp(PROJECTIONS, source, SqliteTables(database.connect(settings.database)))
+        applied = SqliteReadStore.applied
+
+        async def look(store: SqliteReadStore, partition: int) -> int:
+            self.looks += 1
+            if self.looks % 3 == 0 and not self.stuck:
+                self.catch_up()
+            return await applied(store, partition)
+
+        monkeypatch.setattr(SqliteReadStore, "applied", look)
+
+    def catch_up(self) -> None:
+        while self._catch_up.step():
+            pass
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, projection="process")
+
+
+@pytest.fixture
+def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Tables:
+    database.prepare(settings.database, settings.partitions)
+    return Tables(settings, monkeypatch)
+
+
+@pytest.fixture(params=["the log itself says where it stands", "the owners say where it stands"])
+def falcon(settings: Settings, tables: Tables, request: pytest.FixtureRequest) -> Iterator[Falcon]:
+    with Falcon(settings.data_dir, projection="process") as started:
+        if "owners" in request.param:
+            started.edge.freshness = Freshness(started.edge.store, OwnersPositions(started.edge.gateway))
+        yield started
+
+
+@pytest.fixture
+def behind(falcon: Falcon, tables: Tables) -> Tables:
+    """From now on nothing is readable before it has been waited for."""
+    tables.catch_up()
+    tables.looks = 0
+    return tables
+
+
+# --- what was just made is there --------------------------------------------------------------------------------------
+
+
+def test_an_account_that_was_just_made_is_let_in(falcon: Falcon, behind: Tables) -> None:
+    made = falcon.admin.post("/v1/accounts", {"name": "Anna"})
+    anna = Person(falcon, made.json()["account_id"], "Anna", made.json()["token"])
+    assert anna.get("/v1/me").json()["account_id"] == anna.account_id
+
+
+def test_an_account_that_was_just_made_is_let_in_with_the_position_that_it_got(falcon: Falcon, behind: Tables) -> None:
+    made = falcon.admin.post("/v1/accounts", {"name": "Anna"})
+    anna = Person(falcon, made.json()["account_id"], "Anna", made.json()["token"])
+    assert anna.get("/v1/me", position=made.headers["falcon-position"], wait="5").status_code == 200
+
+
+def test_a_token_that_was_just_issued_is_good(falcon: Falcon, anna: Person, behind: Tables) -> None:
+    issued = anna.post(f"/v1/accounts/{anna.account_id}/tokens").json()
+    again = Person(falcon, anna.account_id, "Anna", issued["token"])
+    assert again.post("/v1/rooms", {"name": "Tea kitchen"}).status_code == 201
+
+
+def test_a_room_is_made_with_accounts_that_were_just_made(falcon: Falcon, behind: Tables) -> None:
+    guests = [falcon.account(name) for name in ("Anna", "Ben", "Cleo")]
+    invited = [{"account_id": guest.account_id} for guest in guests]
+    assert falcon.admin.post("/v1/rooms", {"name": "Tea kitchen", "members": invited}).status_code == 201
+
+
+def test_an_account_that_was_just_made_is_brought_in(falcon: Falcon, anna: Person, behind: Tables) -> None:
+    room = anna.makes_room()
+    dora = falcon.account("Dora")
+    brought_in = anna.put(f"{room}/members/{dora.account_id}", {"role": "member"}, key="dora")
+    assert (brought_in.status_code, brought_in.json()["name"]) == (200, "Dora")
+    assert texts(dora.reads(room)) == []
+
+
+def test_two_who_were_just_made_open_their_direct_room_from_both_sides(falcon: Falcon, behind: Tables) -> None:
+    dora, emil = falcon.account("Dora"), falcon.account("Emil")
+    opened = dora.put(f"/v1/direct/{emil.account_id}")
+    assert (opened.status_code, opened.json()["name"]) == (201, "Emil")
+    found = emil.put(f"/v1/direct/{dora.account_id}")
+    assert (found.status_code, found.json()["room_id"]) == (200, opened.json()["room_id"])
+
+
+@pytest.mark.parametrize("path", ["{room}", "{room}/members", "{room}/messages"])
+def test_a_room_that_was_just_made_is_read(anna: Person, behind: Tables, path: str) -> None:
+    room = anna.makes_room()
+    read = anna.get(path.format(room=room))
+    assert read.status_code == 200, read.text
+
+
+def test_one_who_was_just_brought_in_reads(anna: Person, ben: Person, behind: Tables) -> None:
+    room = anna.makes_room()
+    anna.reads(room)  # which is readable now
+    anna.put(f"{room}/members/{ben.account_id}", {"role": "member"})
+    ben.reads(room)
+
+
+def test_a_message_that_was_just_sent_is_read(anna: Person, behind: Tables) -> None:
+    room = anna.makes_room()
+    anna.reads(room)
+    assert anna.message(room, anna.says(room, "Tea?"))["text"] == "Tea?"
+
+
+def test_one_who_may_write_by_now_may_say_that_he_types(anna: Person, ben: Person, behind: Tables) -> None:
+    room = anna.makes_room(readonly=ben)
+    problem(ben.post(f"{room}/typing"), 403, "read_only")
+    anna.put(f"{room}/members/{ben.account_id}", {"role": "member"})
+    assert ben.post(f"{room}/typing").status_code == 204
+
+
+def test_one_who_was_just_removed_does_not_say_that_he_types(anna: Person, ben: Person, behind: Tables) -> None:
+    room = anna.makes_room(readonly=ben)
+    problem(ben.post(f"{room}/typing"), 403, "read_only")
+    anna.delete(f"{room}/members/{ben.account_id}")
+    problem(ben.post(f"{room}/typing"), 404, "room_not_found")
+
+
+def test_the_tokens_of_an_account_that_was_just_made_are_listed(falcon: Falcon, behind: Tables) -> None:
+    dora = falcon.account("Dora")
+    assert len(falcon.admin.get(f"/v1/accounts/{dora.account_id}/tokens").json()["tokens"]) == 1
+
+
+def test_an_edit_needs_no_look_at_the_room_before(anna: Person, behind: Tables) -> None:
+    room = anna.makes_room()
+    seq = anna.says(room, "Tee?")
+    assert anna.patch(f"{room}/messages/{seq}", {"text": "Tea?"}).json()["text"] == "Tea?"
+
+
+def test_what_is_readable_is_shown_without_asking_the_log(anna: Person, room: Room, behind: Tables) -> None:
+    behind.catch_up()
+    anna.reads(room)
+    anna.get(f"{room}/members")
+    assert behind.looks == 0
+
+
+# --- what is not there ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_there_is_refused_as_ever(falcon: Falcon, anna: Person, ben: Person, behind: Tables) -> None:
+    room = anna.makes_room()
+    anna.reads(room)
+    problem(ben.get(f"{room}/messages"), 404, "room_not_found")
+    problem(anna.get(f"{room}/messages/1"), 404, "message_not_found")
+    problem(anna.get("/v1/rooms/999999"), 404, "room_not_found")
+    problem(anna.put(f"/v1/direct/{UNKNOWN_ACCOUNT}"), 404, "account_not_found")
+    problem(anna.put(f"{room}/members/{UNKNOWN_ACCOUNT}", {"role": "member"}), 404, "account_not_found")
+    unknown = {"name": "Tea", "members": [{"account_id": ben.account_id}, {"account_id": UNKNOWN_ACCOUNT}]}
+    problem(anna.post("/v1/rooms", unknown), 422, "invalid", "members[1].account_id")
+    problem(falcon.admin.get(f"/v1/accounts/{UNKNOWN_ACCOUNT}/tokens"), 404, "account_not_found")
+
+
+def test_a_stranger_does_not_learn_which_accounts_there_are(anna: Person, ben: Person, behind: Tables) -> None:
+    room = anna.makes_room()
+    for account_id in (anna.account_id, UNKNOWN_ACCOUNT):
+        problem(ben.put(f"{room}/members/{account_id}", {"role": "member"}), 404, "room_not_found")
+
+
+def test_a_revoked_token_is_refused(falcon: Falcon, anna: Person, behind: Tables) -> None:
+    token = anna.post(f"/v1/accounts/{anna.account_id}/tokens").json()
+    again = Person(falcon, anna.account_id, "Anna", token["token"])
+    again.get("/v1/me")
+    anna.delete(f"/v1/accounts/{anna.account_id}/tokens/{token['token_id']}")
+    behind.catch_up()
+    problem(again.get("/v1/me"), 401, "unauthenticated")
+
+
+@pytest.mark.parametrize("secret", ["A" * 43, secrets.token_urlsafe(32)])
+def test_a_token_that_was_never_issued_is_refused_without_asking_the_log(
+    falcon: Falcon, anna: Person, behind: Tables, secret: str
+) -> None:
+    forger = Person(falcon, anna.account_id, "Anna", f"falcon_{anna.account_id}_{secret}")
+    problem(forger.get("/v1/me", position="0:999999999999999999"), 401, "unauthenticated")
+    assert behind.looks == 0
+
+
+# --- what nobody can tell ---------------------------------------------------------------------------------------------
+
+
+def refusals(scene: Scene) -> list[httpx.Response]:
+    """Of what might be newer than the tables: in each of the partitions something is."""
+    anna, room, token = scene.anna, scene.room, scene.cleo
+    anna.says(room, "Yes")
+    partitions = anna.falcon.settings.partitions
+    unknown_room = anna.makes_room().room_id + 10_000 * partitions
+    unknown = anna.falcon.account("Dora").account_id + 10_000 * partitions
+    return [
+        anna.get(f"/v1/rooms/{unknown_room}", wait="0"),
+        anna.get(f"{room}/messages/9", wait="0"),
+        anna.put(f"/v1/direct/{unknown}", wait="0"),
+        anna.put(f"{room}/members/{unknown}", {"role": "member"}, wait="0"),
+        anna.post("/v1/rooms", {"name": "Tea", "members": [{"account_id": unknown}]}, wait="0"),
+        token.get("/v1/me", wait="0"),
+    ]
+
+
+@pytest.fixture
+def scene(falcon: Falcon, tables: Tables) -> Scene:
+    """All of it readable, and a token of Cleo's that is not."""
+    anna, ben, cleo = (falcon.account(name) for name in ("Anna", "Ben", "Cleo"))
+    room = anna.makes_room("Tea kitchen", ben)
+    anna.says(room, "Tea?", mentions=[ben.account_id])
+    tables.catch_up()
+    issued = falcon.admin.post(f"/v1/accounts/{cleo.account_id}/tokens").json()["token"]
+    return Scene(falcon.admin, anna, ben, Person(falcon, cleo.account_id, "Cleo", issued), room)
+
+
+def test_while_the_tables_stand_still_nothing_is_denied_and_what_they_show_is_given(
+    scene: Scene, tables: Tables
+) -> None:
+    tables.stuck = True
+    for refused in refusals(scene):
+        problem(refused, 503, "unavailable")
+    assert texts(scene.anna.reads(scene.room)) == ["Tea?"]
+    assert scene.anna.says(scene.room, "Milk?") == 3
+
+
+def test_while_the_log_is_away_nothing_is_denied_and_what_the_tables_show_is_given(
+    falcon: Falcon, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Away:
+        async def confirmed(self, partition: int) -> int:
+            raise JournalUnavailable("a test has taken the log away")
+
+    falcon.edge.freshness = Freshness(falcon.edge.store, Away())
+    for refused in refusals(scene):
+        problem(refused, 503, "unavailable")
+    assert texts(scene.anna.reads(scene.room)) == ["Tea?"]
+    forger = Person(falcon, scene.anna.account_id, "Anna", f"falcon_{scene.anna.account_id}_{'A' * 43}")
+    problem(forger.get("/v1/me"), 401, "unauthenticated")
+
+
+def test_a_key_does_not_remember_that_an_account_could_not_be_read(
+    falcon: Falcon, scene: Scene, tables: Tables
+) -> None:
+    tables.stuck = True
+    dora = falcon.account("Dora")
+    inviting = scene.anna.request("PUT", f"{scene.room}/members/{dora.account_id}", {"role": "member"}, key="k")
+    making = scene.anna.request(
+        "POST", "/v1/rooms", {"name": "T", "members": [{"account_id": dora.account_id}]}, key="r"
+    )
+    opening = scene.anna.request("PUT", f"/v1/direct/{dora.account_id}", key="d")
+    for request in (inviting, making, opening):
+        request.headers["Falcon-Wait"] = "0"
+        problem(falcon.together(request)[0], 503, "unavailable")
+    tables.catch_up()
+    for request in (inviting, making, opening):
+        (answer,) = falcon.together(request)
+        assert answer.is_success and "idempotency-replayed" not in answer.headers, answer.text
+
+
+# --- commands and positions -------------------------------------------------------------------------------------------
+
+READING_COMMANDS = ("move the read mark", "open a direct room", "bring somebody in", "change a role")
+
+
+@pytest.mark.parametrize("name", READING_COMMANDS)
+def test_a_command_that_reads_waits_for_its_position(scene: Scene, tables: Tables, name: str) -> None:
+    position = scene.anna.post("/v1/rooms", {"name": "Another"}).headers["falcon-position"]
+    tables.looks = 0
+    assert COMMANDS[name](scene).send(position=position).is_success
+    assert tables.looks >= 3
+
+
+@pytest.mark.parametrize("name", READING_COMMANDS)
+def test_a_command_whose_position_is_not_reached_is_not_done(scene: Scene, tables: Tables, name: str) -> None:
+    tables.stuck = True
+    position = scene.anna.post("/v1/rooms", {"name": "Another"}).headers["falcon-position"]
+    before = scene.anna.falcon.log_length()
+    problem(COMMANDS[name](scene).send(position=position, wait="0"), 503, "unavailable")
+    assert scene.anna.falcon.log_length() == before
+
+
+# --- after the decision nothing is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_done_is_acknowledged_though_the_tables_go_away_meanwhile(
+    falcon: Falcon, scene: Scene, tables: Tables, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    tables.catch_up()
+    command = COMMANDS[name](scene)
+    ask = falcon.edge.gateway.ask
+
+    async def away(*_: object) -> object:
+        raise ReadStoreUnavailable("a test has taken the tables away")
+
+    async def ask_and_take_the_tables_away(envelope: object) -> object:
+        reply = await ask(envelope)  # type: ignore[arg-type]
+        for query in ("applied", "access", "account", "room", "members", "mentions", "message", "message_at", "tokens"):
+            monkeypatch.setattr(falcon.edge.store, query, away)
+        return reply
+
+    monkeypatch.setattr(falcon.edge.gateway, "ask", ask_and_take_the_tables_away)
+    done = command.send()
+    assert done.is_success, done.text
+
+
+# --- waiting together -------------------------------------------------------------------------------------------------
+
+
+class Store:
+    """A partition that is applied further with each look."""
+
+    def __init__(self, *, applied: int, looks: int) -> None:
+        self._applied = applied
+        self._late = looks
+        self.looks = 0
+
+    async def applied(self, partition: int) -> int:
+        self.looks += 1
+        await asyncio.sleep(0)
+        return self._applied if self.looks > self._late else 0
+
+
+class Log:
+    def __init__(self, confirmed: int) -> None:
+        self._confirmed = confirmed
+
+    async def confirmed(self, partition: int) -> int:
+        return self._confirmed
+
+
+def test_a_thousand_who_wait_for_one_partition_are_one_who_looks() -> None:
+    async def run() -> int:
+        store = Store(applied=8, looks=1_003)
+        freshness = Freshness(store, Log(7))  # type: ignore[arg-type]
+        await asyncio.gather(*(freshness.catch_up(3, 5.0) for _ in range(1_000)))
+        return store.looks
+
+    assert asyncio.run(run()) <= 1_005, "each looks once, and then one for all"
+
+
+def test_one_who_gives_up_leaves_the_others_waiting() -> None:
+    async def run() -> None:
+        freshness = Freshness(Store(applied=8, looks=6), Log(7))  # type: ignore[arg-type]
+        patient = asyncio.create_task(freshness.reach(3, 7, 5.0))
+        impatient = asyncio.create_task(freshness.reach(3, 7, 5.0))
+        await asyncio.sleep(0)
+        impatient.cancel()
+        await patient
+        assert impatient.cancelled()
+
+    asyncio.run(run())
+
+
+def test_tables_that_go_away_are_said_to_all_who_wait() -> None:
+    class Away(Store):
+        async def applied(self, partition: int) -> int:
+            applied = await super().applied(partition)
+            if self.looks > 5:
+                raise ReadStoreUnavailable("a test has taken the tables away")
+            return applied
+
+    async def run() -> list[BaseException | None]:
+        freshness = Freshness(Away(applied=8, looks=99), Log(7))  # type: ignore[arg-type]
+        return await asyncio.gather(*(freshness.reach(3, 7, 5.0) for _ in range(3)), return_exceptions=True)
+
+    assert [type(error) for error in asyncio.run(run())] == [ReadStoreUnavailable] * 3
+
+
+# --- tokens -----------------------------------------------------------------------------------------------------------
+
+
+def test_no_two_tokens_are_alike_and_each_shows_that_it_was_issued(falcon: Falcon, anna: Person) -> None:
+    issued = [anna.post(f"/v1/accounts/{anna.account_id}/tokens").json()["token"] for _ in range(5)]
+    assert len({hashlib.sha256(token.encode()).digest() for token in (*issued, anna.token, falcon.admin.token)}) == 7

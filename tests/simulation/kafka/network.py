@@ -1,0 +1,118 @@
+"""What lies between clients and brokers: delays, answers that are lost, requests that arrive after nobody waits."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+
+from aiokafka.errors import KafkaConnectionError
+
+T = TypeVar("T")
+
+Request: TypeAlias = Callable[[], Awaitable[Any]]
+
+
+class Fate(NamedTuple):
+    """Of one request. ``there``, ``back``: seconds on the way. ``unanswered``: it is carried out, and the connection
+    breaks before its answer has come."""
+
+    there: float = 0.0
+    back: float = 0.0
+    unanswered: bool = False
+
+
+@dataclass(eq=False)
+class Connection:
+    """From one client to one node: what is sent over it arrives in its order, also after the client has given it up."""
+
+    arrived: float = 0.0
+
+
+class Reply(Generic[T]):
+    """Where an answer goes: a future of a loop that may have been closed by then."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]") -> None:
+        self._loop = loop
+        self._future = future
+
+    def give(self, answer: T) -> None:
+        self._send(lambda: self._future.set_result(answer))
+
+    def fail(self, error: Exception) -> None:
+        self._send(lambda: self._future.set_exception(error))
+
+    def _send(self, settle: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(lambda: None if self._future.done() else settle())
+        except RuntimeError:  # the client's loop has been closed, and with it all that waited there
+            return
+
+
+@dataclass
+class Network:
+    """Of one loop, the brokers'. Without faults everything arrives at once.
+
+    ``delay_max``: seconds, each way. ``unanswered``: the share of requests whose connection breaks before the answer.
+    ``late``: the share of requests that linger on the way for up to ``late_seconds``, as where packets are lost.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    random: random.Random
+    delay_max: float = 0.0
+    unanswered: float = 0.0
+    late: float = 0.0
+    late_seconds: float = 15.0
+    _cut: set[tuple[str, int]] = field(default_factory=set)
+    _held: list[tuple[str, int, Callable[[], None]]] = field(default_factory=list)
+
+    def heal(self) -> None:
+        """From now on everything arrives; also what was held back."""
+        self.delay_max = self.unanswered = self.late = 0.0
+        for client, node in list(self._cut):
+            self.join(client, node)
+
+    def cut(self, client: str, node: int) -> None:
+        """Nothing passes between them; what is sent is held back, and passes once they are joined again."""
+        self._cut.add((client, node))
+
+    def join(self, client: str, node: int) -> None:
+        self._cut.discard((client, node))
+        passing = [each for each in self._held if each[:2] == (client, node)]
+        self._held = [each for each in self._held if each[:2] != (client, node)]
+        for _, _, arrive in passing:
+            arrive()
+
+    def pass_on(self, client: str, node: int, connection: Connection, arrive: Callable[[Fate], None]) -> None:
+        fate = self._fate()
+        if (client, node) in self._cut:
+            self._held.append((client, node, lambda: arrive(fate)))
+        elif not fate.there and connection.arrived <= self.loop.time():
+            arrive(fate)
+        else:
+            connection.arrived = max(connection.arrived, self.loop.time() + fate.there)
+            self.loop.call_at(connection.arrived, self._arrive, client, node, arrive, fate)
+
+    def _arrive(self, client: str, node: int, arrive: Callable[[Fate], None], fate: Fate) -> None:
+        if (client, node) in self._cut:
+            self._held.append((client, node, lambda: arrive(fate)))
+        else:
+            arrive(fate)
+
+    def give_back(self, client: str, node: int, fate: Fate, give: Callable[[], None], reply: Reply[Any]) -> None:
+        if fate.unanswered:
+            reply.fail(KafkaConnectionError(f"node {node} closed the connection"))
+        elif (client, node) in self._cut:
+            self._held.append((client, node, give))
+        elif fate.back:
+            self.loop.call_later(fate.back, give)
+        else:
+            give()
+
+    def _fate(self) -> Fate:
+        if not (self.delay_max or self.unanswered or self.late):
+            return Fate()
+        there = self.random.uniform(0, self.delay_max)
+        if self.late and self.random.random() < self.late:
+            there += self.random.uniform(0, self.late_seconds)
+        return Fate(there, self.random.uniform(0, self.delay_max), self.random.random() < self.unanswered)

@@ -1,0 +1,75 @@
+"""The log on the simulated Kafka keeps every contract that it keeps on a real one, in a second."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from falcon.adapters.kafka import topics
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.tail import KafkaTail
+from falcon.adapters.kafka.wire import KafkaWire
+from falcon.streams.signals import Wire
+from falcon.write.clock import SystemClock
+from tests.adapters.test_kafka import KafkaLog
+from tests.contracts.journal import PARTITIONS, JournalContract
+from tests.contracts.tail import TailContract, TailedLog
+from tests.contracts.wire import WireContract
+from tests.simulation.kafka.brokers import Brokers
+from tests.simulation.kafka.cluster import SimulatedCluster
+
+_prefixes = itertools.count()
+
+
+pytestmark = pytest.mark.simulated
+
+
+@pytest.fixture
+def brokers() -> Iterator[Brokers]:
+    """On a loop of their own."""
+    thread = LoopThread("brokers")
+    running = Brokers(thread._loop)
+    yield running
+    thread.call(running.close())
+    thread.close()
+
+
+class SimulatedLog(KafkaLog):
+    def __init__(self, brokers: Brokers, folder: Path, *, rests: bool = False) -> None:
+        self.rests = rests
+        self.cluster = SimulatedCluster(("simulated:1",), PARTITIONS, f"test{next(_prefixes)}.", servers=brokers)
+        self.folder = folder
+        self.loop = LoopThread()
+        self.clock = SystemClock()
+        self._open = []
+        self.loop.call(topics.prepare(self.cluster, 3))
+
+    def tail(self) -> KafkaTail:
+        return KafkaTail(self.cluster)
+
+
+@pytest.mark.parametrize("rests", [False, True], ids=["", "readers that rest"])
+class TestJournal(JournalContract):
+    @pytest.fixture
+    def log(self, brokers: Brokers, tmp_path: Path, rests: bool) -> Iterator[SimulatedLog]:
+        made = SimulatedLog(brokers, tmp_path, rests=rests)
+        yield made
+        made.close()
+
+
+class TestTail(TailContract):
+    @pytest.fixture
+    def log(self, brokers: Brokers, tmp_path: Path) -> Iterator[TailedLog]:
+        made = SimulatedLog(brokers, tmp_path)
+        yield made
+        made.close()
+
+
+class TestWire(WireContract):
+    @pytest.fixture
+    def make(self, brokers: Brokers) -> Callable[[], Wire]:
+        cluster = SimulatedCluster(("simulated:1",), PARTITIONS, f"test{next(_prefixes)}.", servers=brokers)
+        asyncio.run(topics.prepare(cluster, 3))
+        return lambda: KafkaWire(cluster)

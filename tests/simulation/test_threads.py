@@ -1,0 +1,144 @@
+"""A simulation schedules threads by its seed: the same seed is the same course of things, and time costs nothing."""
+
+import asyncio
+import queue
+import secrets
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.simulation.threads import Deadlock, Process, Simulation
+
+
+def course(seed: int) -> tuple[list[str], int]:
+    """What some threads, a pool and two loops do together."""
+    seen: list[str] = []
+    simulation = Simulation(seed)
+
+    def count(name: str) -> None:
+        for i in range(5):
+            time.sleep(0.001)
+            seen.append(f"{name}{i} at {time.monotonic():.6f} {secrets.token_hex(2)}")
+
+    async def tasks(name: str) -> None:
+        await asyncio.gather(*(asyncio.to_thread(count, f"{name}{i}") for i in range(3)))
+
+    def work() -> None:
+        threads = [threading.Thread(target=count, args=(name,)) for name in "ab"]
+        threads += [threading.Thread(target=lambda name=name: asyncio.run(tasks(name))) for name in "cd"]
+        for thread in threads:
+            thread.start()
+        with ThreadPoolExecutor(2) as pool:
+            seen.extend(map(str, pool.map(lambda i: i * i, range(4))))
+        for thread in threads:
+            thread.join()
+
+    simulation.run(work)
+    return seen, simulation.trace
+
+
+def test_the_same_seed_is_the_same_course_and_another_one_is_another() -> None:
+    assert course(1) == course(1)
+    assert course(1) != course(2)
+
+
+def test_a_day_takes_no_time() -> None:
+    began, simulation = time.monotonic(), Simulation()
+    simulation.run(lambda: time.sleep(86_400))
+    assert simulation.now > 86_400
+    assert time.monotonic() - began < 5
+
+
+def test_who_waits_for_a_lock_gets_it_or_gives_up_in_time() -> None:
+    def work() -> list[object]:
+        lock, found = threading.Lock(), list[object]()
+        lock.acquire()
+
+        def waits() -> None:
+            found.append(lock.acquire(timeout=1))
+            found.append(lock.acquire(timeout=10))
+            found.append(round(time.monotonic()))
+
+        thread = threading.Thread(target=waits)
+        thread.start()
+        time.sleep(5)
+        lock.release()
+        thread.join()
+        return found
+
+    assert Simulation().run(work) == [False, True, 1_005]
+
+
+def test_what_is_handed_over_between_threads_arrives_in_its_order() -> None:
+    def work() -> list[int]:
+        some: queue.Queue[int] = queue.Queue(2)
+
+        def put() -> None:
+            for i in range(10):
+                some.put(i)
+
+        thread = threading.Thread(target=put)
+        thread.start()
+        return [some.get() for _ in range(10)]
+
+    for seed in range(10):
+        assert Simulation(seed).run(work) == list(range(10))
+
+
+def test_threads_that_wait_for_each_other_are_found_out() -> None:
+    with pytest.raises(Deadlock, match="all wait for ever"):
+        Simulation().run(threading.Event().wait)
+
+
+def test_what_a_thread_raises_ends_the_simulation_with_it() -> None:
+    def work() -> None:
+        threading.Thread(target=lambda: 1 / 0).start()
+        time.sleep(1)
+
+    with pytest.raises(ZeroDivisionError):
+        Simulation().run(work)
+
+
+def test_a_process_that_is_stopped_goes_on_where_it_stood_and_one_that_is_killed_does_not() -> None:
+    simulation = Simulation()
+    ticks: dict[str, list[float]] = {"stopped": [], "killed": []}
+    processes = {name: Process(name) for name in ticks}
+
+    def tick(name: str) -> None:
+        try:
+            while True:
+                time.sleep(1)
+                ticks[name].append(simulation.now)
+        finally:
+            if not processes[name].dead:
+                ticks[name].append(-1)
+
+    def work() -> None:
+        for name, process in processes.items():
+            simulation.spawn(lambda name=name: tick(name), name, process)  # type: ignore[misc]
+        time.sleep(3.5)
+        processes["stopped"].stopped = True
+        simulation.kill(processes["killed"])
+        time.sleep(10)
+        processes["stopped"].stopped = False
+        time.sleep(2.2)
+
+    simulation.run(work)
+    assert [int(each - 1_000) for each in ticks["stopped"]] == [1, 2, 3, 13, 14, 15]
+    assert [int(each - 1_000) for each in ticks["killed"]] == [1, 2, 3]
+
+
+def test_each_process_has_its_own_wall_clock() -> None:
+    simulation = Simulation()
+    found: list[float] = []
+
+    def work() -> None:
+        ahead = Process("ahead", skew=60)
+        simulation.spawn(lambda: found.append(time.time()), "look", ahead)
+        time.sleep(0.1)
+        found.append(time.time())
+
+    simulation.run(work)
+    assert found[0] - found[1] == pytest.approx(60, abs=0.2)

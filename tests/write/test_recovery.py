@@ -1,0 +1,181 @@
+"""Partitions come back each by itself, as soon as their part of the log has been read."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from falcon.adapters.memory.journal import MemoryJournal
+from falcon.adapters.memory.log import MemoryLog
+from falcon.domain.commands import CreateRoom
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import Cursor, Position, Recorded
+from falcon.journal.ports import JournalUnavailable
+from falcon.write import recovery as module
+from falcon.write.ownership import FixedOwnership
+from falcon.write.partition import Partition
+from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
+from falcon.write.recovery import Recovered, Recovery
+from falcon.write.shard import Shard, ShardLimits
+from tests.support.clock import FakeClock
+
+ANN = 1_000
+PARTITIONS = 4
+BAD = 2
+
+
+class Source:
+    """The log, of which one partition makes trouble."""
+
+    def __init__(self, log: MemoryLog, trouble: Exception | None = None) -> None:
+        self._log = log
+        self.trouble = trouble
+        self.partitions = log.partitions
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        if BAD in cursor and self.trouble is not None:
+            raise self.trouble
+        events, after = self._log.read({p: at for p, at in cursor.items() if p != BAD}, limit)
+        return events, {**cursor, **after}
+
+    def end(self) -> Cursor:
+        return self._log.end()
+
+    def behind(self, cursor: Cursor) -> int:
+        return self._log.behind(cursor)
+
+    def wait(self, seconds: float) -> None: ...
+
+
+@pytest.fixture
+def log() -> MemoryLog:
+    made = MemoryLog(PARTITIONS)
+    clock = FakeClock()
+    shard = Shard(
+        FixedOwnership(range(PARTITIONS)), MemoryJournal(made, lambda: None), made, made, clock, ShardLimits(), "ann"
+    )
+    shard.start()
+    commands = [CommandEnvelope(p, ANN, CreateRoom(ANN, "Tea"), clock.monotonic() + 5) for p in range(PARTITIONS)]
+    shard.execute(CommandBatch(1, commands), "ann's process")
+    return made
+
+
+def recover(log: MemoryLog, source: Source, numbers: Sequence[int] = range(PARTITIONS)) -> list[Recovered]:
+    def make(number: int) -> Partition:
+        return Partition(number, source, log, answer_window=1, hot_aggregates=1)
+
+    return list(Recovery(MemoryJournal(log, lambda: None), source, make, "bob", lambda: 7.0).run(numbers))
+
+
+def ready(recovered: list[Recovered]) -> set[int]:
+    return {partition.number for each in recovered for partition in each.ready}
+
+
+def test_a_partition_whose_log_stands_still_is_given_up_and_the_others_are_served_before(
+    log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_PROGRESS_SECONDS", 0.01)
+    first, last = recover(log, Source(log))
+    assert (ready([first]), first.left) == ({0, 1, 3}, 1)
+    assert (last.down, last.left, last.began) == ([BAD], 0, 7.0)
+
+
+@pytest.mark.parametrize("trouble", [JournalUnavailable("trimmed", BAD), Undecodable("of tomorrow", BAD, Position())])
+def test_a_partition_that_cannot_be_read_takes_none_with_it(log: MemoryLog, trouble: Exception) -> None:
+    recovered = recover(log, Source(log, trouble))
+    assert ready(recovered) == {0, 1, 3}
+    assert [(*each.down, *each.undecodable) for each in recovered if not each.ready] == [(BAD,)]
+    assert recovered[-1].left == 0
+
+
+def test_with_all_of_the_log_away_all_of_them_are_down(log: MemoryLog) -> None:
+    (recovered,) = recover(log, Source(log, JournalUnavailable("no broker answers")))
+    assert (list(recovered.down), recovered.left) == ([0, 1, 2, 3], 0)
+
+
+class Host:
+    """A shard whose recoveries run when the test says so."""
+
+    def __init__(self, log: MemoryLog, **limits: float) -> None:
+        self.clock = FakeClock()
+        self.source = Source(log, JournalUnavailable("trimmed", BAD))
+        self.journal = MemoryJournal(log, lambda: None)
+        self.recoveries: list[object] = []
+        self.shard = Shard(
+            FixedOwnership(range(PARTITIONS)),
+            self.journal,
+            log,
+            log,
+            self.clock,
+            ShardLimits(**limits),  # type: ignore[arg-type]
+            "bob",
+            recovery_source=self.source,
+            background=self.recoveries.append,
+        )
+        self.tries = 0
+
+    def recover(self) -> None:
+        self.recoveries.pop()()  # type: ignore[operator]
+        self.shard.drain()
+
+    def seconds_until_the_next_try(self) -> float:
+        seconds = 0.0
+        while not self.recoveries:
+            self.clock.advance(0.05)
+            seconds += 0.05
+            self.shard.tick()
+        return seconds
+
+
+def test_what_cannot_be_taken_over_is_tried_again_less_and_less_often(log: MemoryLog) -> None:
+    host = Host(log, recovery_retry_seconds=0.25, recovery_retry_seconds_max=2.0)
+    host.shard.start()
+    host.recover()
+    pauses = []
+    for _ in range(6):
+        pauses.append(host.seconds_until_the_next_try())
+        host.recover()
+    assert pauses == pytest.approx([0.25, 0.5, 1, 2, 2, 2], abs=0.06)
+
+
+def test_partitions_that_serve_are_not_taken_over_again_with_the_one_that_is_down(log: MemoryLog) -> None:
+    host = Host(log)
+    host.shard.start()
+    host.recover()
+    epochs = list(log.epochs)
+    for _ in range(3):
+        host.seconds_until_the_next_try()
+        host.recover()
+    assert [after - before for before, after in zip(epochs, log.epochs, strict=True)] == [0, 0, 3, 0]
+
+
+def test_one_recovery_is_under_way_at_a_time(log: MemoryLog) -> None:
+    host = Host(log)
+    host.shard.start()
+    for _ in range(20):
+        host.clock.advance(1)
+        host.shard.tick()
+    assert len(host.recoveries) == 1
+
+
+def test_who_leaves_takes_nothing_over_any_more(log: MemoryLog) -> None:
+    host = Host(log)
+    host.shard.start()
+    host.recover()
+    host.shard.leave()
+    for _ in range(20):
+        host.clock.advance(1)
+        host.shard.tick()
+    assert host.recoveries == []
+
+
+def test_a_shard_tells_of_partitions_that_are_down(log: MemoryLog) -> None:
+    host = Host(log)
+    host.shard.start()
+    host.recover()
+    rows = {row["partition"]: row for row in host.shard.describe()}
+    assert (rows[BAD]["state"], rows[BAD]["aggregates"], rows[BAD]["epoch"]) == ("down", 0, None)
+    assert (rows[0]["state"], rows[0]["aggregates"]) == ("serving", 1)
+    envelope = CommandEnvelope(BAD, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
+    host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
+    ((_, reply),) = host.shard.take_replies()
+    assert reply.replies == [(0, Unavailable("unavailable"))]
