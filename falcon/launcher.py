@@ -127,6 +127,7 @@ class Launcher:
 
     def run(self) -> int:
         adopt_orphans()
+        os.umask(0o077)  # what this and the processes below it write is for their user alone
         if self._plan.stores:
             self._lock_data_dir()
         public, ops = self._listen()
@@ -162,7 +163,7 @@ class Launcher:
         folder = self._settings.data_dir
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise CannotStart(f"the data folder {folder} cannot be written ({error}); set FALCON_DATA_DIR") from error
         try:
@@ -173,6 +174,9 @@ class Launcher:
                 f"another falcon (process {owner}) runs on the data folder {folder}; "
                 "stop that one, or set FALCON_DATA_DIR to another folder"
             ) from None
+        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # as an earlier version may have left them
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                (folder / name).chmod(0o600)
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)  # held, and the handle open, for the process's life
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import resource
 import select
 import signal
 import threading
@@ -36,6 +37,12 @@ def allow_profiling() -> None:
     """
     with contextlib.suppress(OSError):
         _prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY)
+
+
+def raise_descriptors() -> None:
+    """Let this process, and those that it starts, open as many files and connections as the system lets them."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def adopt_orphans() -> None:

@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
     from falcon.adapters.thespian.actors import BuildShard
     from falcon.http.app import Serving
+    from falcon.http.connections import Sweep
     from falcon.http.door import Door
     from falcon.telemetry.health import Health
 
 _DRAIN_SECONDS: Final = 3
 _OPS_NICENESS: Final = 10
+_PEERS_IDLE_SECONDS: Final = 60.0  # longer than a peer keeps a connection that it does not use
 _WEBSOCKET_BYTES_MAX: Final = 16_384  # nobody has anything to say there
 _PING_SECONDS: Final = 10.0
 
@@ -108,6 +110,8 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     import uvloop
 
     from falcon.bootstrap import cluster
+    from falcon.http.connections import Limits, Sweep
+    from falcon.http.door import Door
     from falcon.http.internal import InternalCommands
     from falcon.telemetry.health import Health
 
@@ -122,7 +126,9 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
             internal.shards = shards
             _started(health, arguments.ready, {})
-            await _Server(arguments, internal, "off", health, cluster.handing_over(shards)).run()
+            sweep = Sweep("internal", Limits(idle_seconds=_PEERS_IDLE_SECONDS))
+            server = _server(internal, "off", Door(), sweep)
+            await _Server(arguments, server, health, cluster.handing_over(shards)).run()
 
     uvloop.run(serve_commands())
 
@@ -153,6 +159,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
     import uvloop
 
     from falcon.http.app import create_app
+    from falcon.http.connections import Sweep
     from falcon.http.door import Door
     from falcon.http.edge import Edge
 
@@ -174,7 +181,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
 
     async def serve_requests() -> None:
         _tell(health)
-        await _Server(arguments, app, "on", health, drain, door).run()
+        await _Server(arguments, _server(app, "on", door, Sweep("public")), health, drain).run()
 
     uvloop.run(serve_requests())
     if not health.started:
@@ -189,10 +196,6 @@ def _tell(health: "Health") -> None:
     health.tell(asyncio.get_running_loop())
 
 
-async def _nothing() -> None:
-    """There is nothing to wait for before the servers close."""
-
-
 class _Server:
     """The public server, or the internal one.
 
@@ -202,15 +205,13 @@ class _Server:
     def __init__(
         self,
         arguments: argparse.Namespace,
-        app: object,
-        lifespan: str,
+        server: "uvicorn.Server",
         health: "Health",
-        before_closing: Callable[[], Awaitable[None]] = _nothing,
-        door: "Door | None" = None,
+        before_closing: Callable[[], Awaitable[None]],
     ) -> None:
         self._health = health
         self._before_closing = before_closing
-        self._server = _server(app, lifespan, door)
+        self._server = server
         self._handle = arguments.public_socket
 
     async def run(self) -> None:
@@ -226,7 +227,7 @@ class _Server:
         self._server.should_exit = True
 
 
-def _server(app: object, lifespan: str, door: "Door | None" = None) -> "uvicorn.Server":
+def _server(app: object, lifespan: str, door: "Door", sweep: "Sweep") -> "uvicorn.Server":
     import uvicorn
 
     from falcon.http.door import Protocol
@@ -245,7 +246,7 @@ def _server(app: object, lifespan: str, door: "Door | None" = None) -> "uvicorn.
             access_log=False,
             lifespan=lifespan,  # type: ignore[arg-type]
             loop="none",
-            http="httptools" if door is None else functools.partial(Protocol, door),  # type: ignore[arg-type]
+            http=functools.partial(Protocol, door, sweep),  # type: ignore[arg-type]
             ws="websockets-sansio",
             ws_max_size=_WEBSOCKET_BYTES_MAX,
             ws_ping_interval=_PING_SECONDS,
@@ -340,13 +341,16 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     os.nice(_OPS_NICENESS)
     import uvloop
 
+    from falcon.http.connections import Sweep
+    from falcon.http.door import Door
     from falcon.http.ops import create_ops_app
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
     from falcon.telemetry.pod import Pod
 
     pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
-    server = _server(create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32)), "off")
+    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32))
+    server = _server(app, "off", Door(), Sweep("operations"))
 
     async def serve_operations() -> None:
         probes.watch_loop()

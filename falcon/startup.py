@@ -1,14 +1,15 @@
-"""What every process does first: it says where its log lines go, and is measured from then on."""
+"""What every process does first: it takes the descriptors it may have, says where its log lines go, and is measured."""
 
 from pathlib import Path
 
-from falcon.process import allow_profiling
+from falcon.process import allow_profiling, raise_descriptors
 from falcon.settings import Settings
 from falcon.telemetry import instruments, logs, otel, probes
 
 
 def begin(settings: Settings, name: str) -> None:
     """``name``: of the process in its tree, such as serve-0. Once a process, after it was forked."""
+    raise_descriptors()
     logs.configure(name, settings.log_level, settings.log_format)  # type: ignore[arg-type]
     otel.configure(name)
     if settings.telemetry == "off":

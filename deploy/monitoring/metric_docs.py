@@ -66,6 +66,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_projection_lag_seconds": "How old is what readers see?",
         "falcon_read_seconds": "Are the read tables what a request waits for, and which call of them?",
         "falcon_read_failures": "Can the read tables be read?",
+        "falcon_refusals_checked": "Can Falcon tell what is not there from what the tables do not show yet?",
     },
     "streams": {
         "falcon_streams": "How many listen, and how?",
@@ -124,7 +125,8 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "command": ("the type of a command, such as `PostMessage`", "the classes in `falcon/domain/commands.py`"),
     "outcome": (
         "of a command: `accepted`, `rejected` (by the rules), `overloaded`, `expired`, `unavailable`, "
-        "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`",
+        "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`; "
+        "of a refusal that was checked: `current`, `unavailable`",
         "written in the code (`falcon/write/protocol.py`, `falcon/journal/ports.py`)",
     ),
     "kind": ("of a signal: `typing`, `presence`", "written in the code (`falcon/streams/signals.py`)"),

@@ -66,6 +66,7 @@ from falcon.telemetry.dispatchers import Dispatcher, start_thread
 from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
 from falcon.write.positions import OwnersPositions
+from falcon.write.recovery import Background
 from falcon.write.shard import Shard
 
 # Why a process of a cluster does not start. The message of each says in a line what to do.
@@ -154,23 +155,27 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
         limits,
         owner=f"{host}:{settings.internal_port}/{index}, process {os.getpid()}",
         recovery_source=KafkaSource(cluster, loop),
-        background=partial(_on_dispatcher, Dispatcher(f"recovery-{index}", threads=1, queue=1), wake),
+        background=_on_dispatcher(f"recovery-{index}", wake),
+        reading=_on_dispatcher(f"retries-{index}", wake),
         name=str(index),
     )
     loop.call(member.join())
     return shard
 
 
-def _on_dispatcher(dispatcher: Dispatcher, wake: Wake, recovery: Callable[[], None]) -> None:
-    def run() -> None:
+def _on_dispatcher(name: str, wake: Wake) -> Background:
+    """A thread for what a shard has one of at a time, and is woken for when it is done."""
+    dispatcher = Dispatcher(name, threads=1, queue=1)
+
+    def run(job: Callable[[], None]) -> None:
         try:
-            recovery()
+            job()
         except BaseException:
-            log.exception("a recovery failed as none may; the process ends, to be started again")
+            log.exception("%s failed as nothing may; the process ends, to be started again", name)
             os._exit(70)
         wake()
 
-    dispatcher.submit(run)  # a shard has one at a time
+    return lambda job: dispatcher.submit(partial(run, job))
 
 
 @asynccontextmanager

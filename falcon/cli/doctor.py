@@ -98,14 +98,15 @@ def _taken(check: str, name: str, number: int, running: Running | None) -> Findi
     return Finding(check, State.FAIL, "taken by another program", mend)
 
 
-def open_files(soft: int | None = None) -> Finding:
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0] if soft is None else soft
-    if soft in (resource.RLIM_INFINITY, -1):
+def open_files(hard: int | None = None) -> Finding:
+    """Falcon raises its own soft limit to the hard one."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if hard is None else hard
+    if hard in (resource.RLIM_INFINITY, -1):
         return Finding("Open files", State.OK, "no limit")
-    if soft >= OPEN_FILES_MIN:
-        return Finding("Open files", State.OK, f"{soft:,}")
-    mend = f"each connection is one: ulimit -n {OPEN_FILES_MIN * 4}"
-    return Finding("Open files", State.WARN, f"{soft:,}", mend)
+    if hard >= OPEN_FILES_MIN:
+        return Finding("Open files", State.OK, f"{hard:,}")
+    mend = f"each connection is one: ulimit -Hn {OPEN_FILES_MIN * 4}"
+    return Finding("Open files", State.WARN, f"{hard:,}", mend)
 
 
 def clock(data_dir: Path, now: float | None = None) -> Finding:

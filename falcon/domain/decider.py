@@ -60,7 +60,7 @@ from falcon.domain.events import (
     TokenRevoked,
 )
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.message import Message
+from falcon.domain.message import NOBODY, Message
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,
@@ -365,12 +365,19 @@ def _read_answer(room: Room, read_seq: Seq, command: MoveRead) -> ReadAnswer:
     return ReadAnswer(room.room_id, read_seq, room.last_seq - read_seq, command.mentions)
 
 
-def _current(room: Room, command: EditMessage | DeleteMessage) -> Message | MessageNotFound | NotYetReadable:
-    """The message as it now stands, if the sender's view of it is no older than its last change."""
+def _current(
+    room: Room, command: EditMessage | DeleteMessage
+) -> Message | MessageNotFound | NotYetReadable | MessageIsDeleted:
+    """The message as it now stands, if the sender's view of it is no older than its last change.
+
+    A missing one is taken for a deleted one, as readers see it, whoever its author was.
+    """
     if not 1 <= command.seq <= room.last_seq:
         return MessageNotFound(room.room_id, command.seq)
     if command.known is None or command.known_revision < room.changed_at(command.seq):
         return NotYetReadable(room.room_id, command.seq)
+    if command.known.author_id == NOBODY:
+        return MessageIsDeleted(room.room_id, command.seq)
     return command.known
 
 

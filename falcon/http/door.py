@@ -5,16 +5,23 @@ half of what an accepted message does, so that at three times the limit nothing 
 a look at the bytes and a write of ready ones: a tenth.
 """
 
+import asyncio
+import logging
 import re
 from typing import Any, Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from websockets.exceptions import SecurityError
 
 from falcon.domain.ids import partition_of
-from falcon.http.problems import from_unavailable
+from falcon.http.connections import Limits, Sweep
+from falcon.http.problems import Problem, from_unavailable
 from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Unavailable
+
+log = logging.getLogger("falcon.http")
 
 _ROUTE: Final = "/v1/rooms/{room_id}/messages"
 _SEND: Final = re.compile(rb"POST /v1/rooms/([0-9]{1,16})/messages HTTP/1\.1\r\n")
@@ -24,6 +31,21 @@ _UNUSUAL: Final = re.compile(
     rb"\r\n(?:transfer-encoding:|expect:|origin:|connection:(?! ?keep-alive\r))", re.IGNORECASE
 )
 
+# What a connection is reading.
+_NOTHING: Final = 0  # it is between two requests
+_HEAD: Final = 1
+_BODY: Final = 2
+_LEAVING: Final = 3  # what comes is passed over, until the client has gone
+_LINGER_BYTES_MAX: Final = 256 << 10
+# The bit by which a field is known to have come: none twice, but for Expect, which is only looked at.
+_ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
+
+# No browser guesses what an answer is, or shows it within another page.
+_GUARDS: Final = b"x-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
+# Every answer of uvicorn's begins with one of these. It would look at fields that are handed over at each answer, which
+# costs a microsecond each.
+STATUS_LINE.update({status: line + _GUARDS for status, line in STATUS_LINE.items()})
+
 
 class Door:
     """Of one event loop. It lets everything in until it stands before a gateway."""
@@ -31,7 +53,7 @@ class Door:
     def __init__(self) -> None:
         self._gateway: CommandGateway | None = None
         self._partitions = 1
-        self._refusal = _refusal()
+        self._refusal = _answer(from_unavailable(Unavailable("overloaded")), closes=False)
         self._refused = metrics.commands.labels("PostMessage", "overloaded")
         self._answered = metrics.http_requests.labels(_ROUTE, "POST", "5xx")
 
@@ -53,63 +75,241 @@ class Door:
         return self._refusal
 
 
-class Protocol(HttpToolsProtocol):
-    """uvicorn's, with a door before it; and once a request is answered, nothing of it is kept.
+class _Refused(Exception):
+    """Raised within the parser, which passes it on as the context of its own error."""
 
-    A connection that waits for its next request would else hold some twenty objects of the last one: thousands of them
-    are what the garbage collector looks at again and again, for tens of milliseconds each time.
+    def __init__(self, refusal: "_Refusal") -> None:
+        super().__init__(refusal.reason)
+        self.refusal = refusal
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, with a door before it and limits to what a client may send, and how slowly.
+
+    uvicorn has no limits of its own: a head without end is collected for ever, and concatenated anew with each piece.
+    ``check_time`` is called once a second, and nothing else keeps the time.
+
+    Once a request is answered, nothing of it is kept. A connection that waits for its next request would else hold some
+    twenty objects of the last one: thousands of them are what the garbage collector looks at again and again, for tens
+    of milliseconds each time.
     """
 
-    def __init__(self, door: Door, **uvicorns: Any) -> None:
+    def __init__(self, door: Door, sweep: Sweep, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self._door = door
-        self._within = False
-        self._refused_at = 0.0
+        self._sweep = sweep
+        self._limits = sweep.limits
+        self._reading = _NOTHING
+        self._since = 0.0  # when it began with what it is reading, or the last answer ended
+        self._taken = 0  # of the head, in whole pieces; or of the body
+        self._unseen = 0  # of these, what came since the last piece of a body: fields behind it
+        self._must_measure = False  # the head may be longer than what was counted of it
+        self._once = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        if not self._sweep.admits(self.connections, self.loop):
+            metrics.connections_cut.labels("full").inc()
+            self._reading = _LEAVING
+            transport.write(_FULL)
+            transport.close()  # at once: the descriptor is one of those that are kept
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        # Behind a request that is still being read or answered everything has to wait for its turn, and so has whoever
-        # does not read the answers.
-        if not (self._within or self.flow.write_paused) and (self.cycle is None or self.cycle.response_complete):
-            refusal = self._door.refusal(data)
-            if refusal is not None:
-                self._stay_alive()
-                self.transport.write(refusal)
-                return
-        super().data_received(data)
+        reading = self._reading
+        if reading == _NOTHING:
+            # Behind a request that is still being answered everything has to wait for its turn, and so has a client
+            # that does not read the answers.
+            if not self.flow.write_paused and self._is_answered():
+                refusal = self._door.refusal(data)
+                if refusal is not None:
+                    self._since = self.loop.time()
+                    self.transport.write(refusal)
+                    return
+            self._taken = len(data)
+            self._must_measure = self._taken > self._limits.head_bytes
+        elif reading == _LEAVING:
+            self._pass_over(data)
+            return
+        else:
+            self._taken += len(data)
+            self._unseen += len(data)
+            self._must_measure = True
+        if self._taken > self._limits.head_bytes and reading != _BODY:
+            self._take_long_head(data)
+        else:
+            self._take(data)
+            if self._unseen > self._limits.head_bytes and self._reading == _BODY:
+                self._refuse(_HEAD_TOO_LARGE)
+
+    def _take(self, data: bytes) -> bool:
+        """Whether this protocol goes on reading."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return False
+            log.debug("a client asked for an upgrade that there is not")
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.refusal if isinstance(cause, _Refused) else _MALFORMED)
+            return False
+        return True
+
+    def handle_websocket_upgrade(self) -> None:
+        """As uvicorn's, which leaves a connection open, and unanswered, where its WebSocket library does not take the
+        request: that one has limits of its own, such as 8 KiB for a field."""
+        if not self._is_answered():
+            self._refuse(_MALFORMED)
+            return
+        upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
+        lines += [b"%b: %b\r\n" % field for field in self.headers]
+        upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
+        error = upgraded.conn.handshake_exc
+        if error is not None:
+            self._refuse(_HEAD_TOO_LARGE if isinstance(error, SecurityError) else _MALFORMED)
+            return
+        self.connections.discard(self)
+        upgraded.connection_made(self.transport)
+        upgraded.handle_events()
+        self.transport.set_protocol(upgraded)
+
+    def _take_long_head(self, data: bytes) -> None:
+        """So much of it as a head may have, and the rest if the head ends there."""
+        allowed = len(data) - (self._taken - self._limits.head_bytes)
+        self._taken = self._limits.head_bytes
+        goes_on = self._take(data[:allowed])
+        if self._reading == _HEAD and self._taken:  # it is not another request's, behind one that is complete
+            self._refuse(_HEAD_TOO_LARGE)
+        elif goes_on:
+            self.data_received(data[allowed:])
+
+    def _pass_over(self, data: bytes) -> None:
+        """The client has been refused. To close at once would be a reset, and lose it the answer."""
+        self._taken += len(data)
+        if self._taken > _LINGER_BYTES_MAX:
+            self.transport.abort()
+
+    # --- the parser's callbacks ---------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._within = True
+        self._reading = _HEAD
+        self._since = self.loop.time()
+        self._once = 0
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self._limits.target_bytes:
+            raise _Refused(_TARGET_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Also for the fields behind a body."""
+        name = name.lower()
+        once = _ONCE.get(name)
+        if once is not None:
+            if self._once & once:
+                raise _Refused(_TWICE)
+            self._once |= once
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        headers = self.headers
+        if len(headers) >= self._limits.fields:
+            raise _Refused(_TOO_MANY_FIELDS)
+        headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._must_measure and self._head_size() > self._limits.head_bytes:
+            raise _Refused(_HEAD_TOO_LARGE)
+        super().on_headers_complete()
+        self._reading = _BODY
+        self._unseen = 0
+        self._since = self.loop.time()
+
+    def _head_size(self) -> int:
+        """At least so much has come: "METHOD TARGET HTTP/1.1", "NAME:VALUE" for each field, and an empty line."""
+        fields = sum(len(name) + len(value) + 3 for name, value in self.headers)
+        return len(self.parser.get_method()) + len(self.url) + 14 + fields
+
+    def on_body(self, body: bytes) -> None:
+        self._unseen = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._within = False
+        self._reading = _NOTHING
+        self._taken = 0
         super().on_message_complete()
-        self._forget_answered()
+        self._rest()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._forget_answered()
+        """As uvicorn's, without its timer for the next request."""
+        self.server_state.total_requests += 1
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                cycle, app = self.pipeline.pop()
+                self._start_asgi_task(cycle, app)
+        self._rest()
 
-    def _forget_answered(self) -> None:
-        if not self._within and self.cycle is not None and self.cycle.response_complete:
+    def _rest(self) -> None:
+        """Nothing of a request that was answered is kept."""
+        if self._reading == _NOTHING and self.cycle is not None and self.cycle.response_complete:
+            self._since = self.loop.time()
             self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
-    def _stay_alive(self) -> None:
-        """The connection is in use. A timer for each refusal would cost as much as the refusal, so it is the one that
-        runs already that finds out."""
-        self._refused_at = self.loop.time()
-        if self.timeout_keep_alive_task is None:
-            self._close_when_idle(self.timeout_keep_alive)
+    def _is_answered(self) -> bool:
+        """No answer is under way."""
+        return self.cycle is None or self.cycle.response_complete
 
-    def timeout_keep_alive_handler(self) -> None:
-        idle = self.loop.time() - self._refused_at
-        if idle < self.timeout_keep_alive:
-            self._close_when_idle(self.timeout_keep_alive - idle)
-        else:
-            super().timeout_keep_alive_handler()
+    # --- time, and ends -----------------------------------------------------------------------------------------------
 
-    def _close_when_idle(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+    def check_time(self, now: float) -> None:
+        """Called about once a second."""
+        if self._reading == _NOTHING and not self._is_answered():
+            return
+        limits = self._limits
+        seconds = now - self._since
+        if self.transport.is_closing():
+            return
+        if self._reading == _NOTHING:
+            if seconds > limits.idle_seconds:
+                self.transport.close()
+        elif self._reading == _LEAVING:
+            if seconds > limits.linger_seconds and self._is_answered():
+                self.transport.abort()
+        elif self.flow.read_paused:  # it is we who take no more
+            self._since = now
+        elif self._reading == _HEAD:
+            if seconds > limits.head_seconds:
+                self._refuse(_HEAD_TOO_SLOW)
+        elif seconds > limits.body_seconds + self._taken / limits.body_bytes_a_second:
+            self._refuse(_BODY_TOO_SLOW)
+
+    def _refuse(self, refusal: "_Refusal") -> None:
+        """Answer if it is this answer's turn, and read nothing more of the connection."""
+        metrics.connections_cut.labels(refusal.reason).inc()
+        in_body, self._reading = self._reading == _BODY, _LEAVING
+        self._since, self._taken = self.loop.time(), 0
+        if in_body and self.cycle is not None:
+            if self.cycle.response_complete or self.cycle.response_started or self.pipeline:
+                self.transport.abort()  # it has its answer, or some of one, or waits for its turn with half a body
+                return
+            self.cycle.disconnected = True  # the application finds the client gone
+            self.cycle.message_event.set()
+            self.cycle = None  # type: ignore[assignment]
+        if not self._is_answered():
+            self.cycle.keep_alive = False  # the connection ends with the answers that are under way
+            return
+        metrics.http_requests.labels("none", "other", refusal.status).inc()
+        self.transport.write(refusal.answer)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
 
 def _is_whole(data: bytes) -> bool:
@@ -119,10 +319,36 @@ def _is_whole(data: bytes) -> bool:
     return length is not None and len(data) == end + 4 + int(length[1]) and _UNUSUAL.search(data, 0, end + 2) is None
 
 
-def _refusal() -> bytes:
-    problem = from_unavailable(Unavailable("overloaded"))
+def _answer(problem: Problem, *, closes: bool) -> bytes:
+    """All of it, as it goes over the wire."""
     body = problem.body()
-    return (
-        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: %d\r\ncontent-type: application/problem+json\r\n"
-        b"retry-after: %d\r\n\r\n%b" % (len(body), max(1, round(problem.retry_after or 1)), body)
-    )
+    retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, round(problem.retry_after))
+    connection = b"connection: close\r\n" if closes else b""
+    content = b"content-length: %d\r\ncontent-type: application/problem+json\r\n" % len(body)
+    return b"%b%b%b%b\r\n%b" % (STATUS_LINE[problem.status], content, retry, connection, body)
+
+
+class _Refusal:
+    """The last answer of a connection; ``reason``: one of metrics.CUTS."""
+
+    def __init__(self, reason: str, problem: Problem) -> None:
+        self.reason = reason
+        self.status = f"{problem.status // 100}xx"
+        self.answer = _answer(problem, closes=True)
+
+
+_LIMITS: Final = Limits()
+_MALFORMED: Final = _Refusal("malformed", Problem(400, "malformed", "This is no HTTP request."))
+_TWICE: Final = _Refusal("malformed", Problem(400, "malformed", "A request has one Host and one Authorization."))
+_HEAD_TOO_SLOW: Final = _Refusal("timeout", Problem(408, "timeout", "The request's head did not come in time."))
+_BODY_TOO_SLOW: Final = _Refusal("timeout", Problem(408, "timeout", "The request's body did not come in time."))
+_TARGET_TOO_LONG: Final = _Refusal(
+    "too_large", Problem(414, "too_large", f"The request's target is longer than {_LIMITS.target_bytes} bytes.")
+)
+_HEAD_TOO_LARGE: Final = _Refusal(
+    "too_large", Problem(431, "too_large", f"The request's head is larger than {_LIMITS.head_bytes} bytes.")
+)
+_TOO_MANY_FIELDS: Final = _Refusal(
+    "too_large", Problem(431, "too_large", f"The request's head has more than {_LIMITS.fields} fields.")
+)
+_FULL: Final = _answer(Problem(503, "overloaded", "There are too many connections.", retry_after=1), closes=True)

@@ -7,7 +7,8 @@ from typing import Final
 from falcon.domain.ids import Partition
 from falcon.http.problems import Problem
 from falcon.journal.ports import ConfirmedPositions, JournalUnavailable
-from falcon.read.store import ReadStore
+from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.telemetry import metrics
 
 _PAUSE_SECONDS: Final = 0.005
 _PAUSE_SECONDS_MAX: Final = 0.04
@@ -22,6 +23,9 @@ class Freshness:
         self._positions = positions
         self._waiting: dict[Partition, dict[asyncio.Future[None], int]] = {}
         self._looking: set[asyncio.Task[None]] = set()
+        metrics.refusals_checked.begin(("current",), ("unavailable",))
+        self._current = metrics.refusals_checked.labels("current")
+        self._unavailable = metrics.refusals_checked.labels("unavailable")
 
     async def reach(self, partition: Partition, offset: int, seconds: float) -> None:
         """Until reads show what stands at ``offset``. With 0 seconds it only looks.
@@ -45,12 +49,20 @@ class Freshness:
         """
         until = time.monotonic() + seconds
         try:
-            async with asyncio.timeout(max(seconds, _ASK_SECONDS)):
-                confirmed = await self._positions.confirmed(partition)
+            confirmed = await self._confirmed(partition, max(seconds, _ASK_SECONDS))
+            await self.reach(partition, confirmed, max(0.0, until - time.monotonic()))
+        except (Problem, ReadStoreUnavailable):
+            self._unavailable.inc()
+            raise
+        self._current.inc()
+
+    async def _confirmed(self, partition: Partition, seconds: float) -> int:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._positions.confirmed(partition)
         except (TimeoutError, JournalUnavailable) as error:
             detail = "The tables do not show it, and the log could not be asked whether it is newer than they are."
             raise Problem(503, "unavailable", detail, retry_after=1) from error
-        await self.reach(partition, confirmed, max(0.0, until - time.monotonic()))
 
     async def _wait(self, partition: Partition, offset: int) -> None:
         waiting = self._waiting.get(partition)

@@ -40,7 +40,8 @@ async def import_lines(edge: Edge, call: Call) -> Answer:
     require_admin(call)
     call.headers.pop(b"idempotency-key", None)  # not needed, and one key would stand for many commands
     lines = _parse(await _ndjson(edge, call), edge)
-    await _Check(edge).check(lines)
+    await edge.reach_positions(call)
+    await _Check(edge, call).check(lines)
     importing = _Import(edge, call)
     accounts = await importing.accounts([line for line in lines if isinstance(line, AccountLine)])
     rooms = await importing.rooms([line for line in lines if isinstance(line, RoomLine)])
@@ -95,7 +96,9 @@ def _check_time(text: str | None, field: str) -> None:
 class _Check:
     """The rules that need the tables: who and what is named exists, and messages go on without a gap."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, call: Call) -> None:
+        self._edge = edge
+        self._call = call
         self._store = edge.store
         self._accounts: dict[int, bool] = {}
         self._last_seqs: dict[RoomId, int] = {}
@@ -126,6 +129,8 @@ class _Check:
     async def _message(self, line: MessageLine, at: str) -> None:
         if line.room_id not in self._last_seqs:
             room = await self._store.room(line.room_id)
+            if room is None or line.seq > room.last_seq + 1:
+                room = await self._edge.newest(self._call, line.room_id, self._store.room, line.room_id)
             if room is None:
                 raise Problem(404, "room_not_found", f"{at}there is no room {line.room_id}")
             if not room.imported:
@@ -144,7 +149,7 @@ class _Check:
 
     async def _account(self, account_id: int, field: str) -> None:
         if account_id not in self._accounts:
-            self._accounts[account_id] = await self._store.account(account_id) is not None
+            self._accounts[account_id] = await self._edge.account(self._call, account_id) is not None
         if not self._accounts[account_id]:
             raise invalid(field, f"there is no account {account_id}")
 

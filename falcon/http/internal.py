@@ -5,6 +5,7 @@ Not for the public: it trusts whoever bears the internal token to have checked w
 
 import asyncio
 import hmac
+import re
 import time
 from functools import partial
 from typing import Final, Protocol, cast
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from falcon.write.protocol import CommandEnvelope, Reply, decode_sent_batch, encode_reply_frame
 
 PATH: Final = "/internal/commands/"
+_SHARD: Final = re.compile("[0-9]{1,9}")
 _BODY_MAX: Final = 8 << 20
 _START: Final = {
     "type": "http.response.start",
@@ -58,7 +60,7 @@ class InternalCommands:
         await _Answer(replies, send).run()
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
-        if not scope["path"].removeprefix(PATH).isdigit() or scope["method"] != "POST":
+        if _SHARD.fullmatch(scope["path"].removeprefix(PATH)) is None or scope["method"] != "POST":
             return PlainTextResponse("not found", 404)
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         if not hmac.compare_digest(given, self._authorization):

@@ -7,11 +7,13 @@ import msgspec
 from falcon.domain.answers import MessageAnswer
 from falcon.domain.commands import DeleteMessage, EditMessage, PostMessage
 from falcon.domain.ids import RoomId, Seq
-from falcon.domain.message import Message
+from falcon.domain.message import MISSING, Message
 from falcon.http.edge import Call, Edge, NotReadableYet, Told
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
+from falcon.read.models import Access
+from falcon.read.pages import Page
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
@@ -37,17 +39,37 @@ async def read_page(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     query = decode_query(call.request, PageQuery)
     access = await edge.access(call, room_id)
-    first, last = _bounds(query, access.last_seq)
-    etag = (b"etag", b'"%d.%d.%d.%d-%d"' % (room_id, access.last_seq, access.version, first, last))
+    etag = _page_etag(room_id, access.version, access.last_seq, *_bounds(query, access.last_seq))
     if matches(call.headers.get(b"if-none-match"), etag[1]):
         return Answer(304, b"", etag)
-    page = await edge.pages.page(room_id, access.version, first, last)
-    has_before = b"true" if first > 1 and access.last_seq else b"false"
-    # What is there to the end of the room but was not given comes with the next page, whatever the reason.
-    has_after = b"true" if first + page.count - 1 < access.last_seq else b"false"
+    page, first, last_seq = await _page(edge, room_id, access, query)
+    has_before = b"true" if first > 1 and last_seq else b"false"
+    has_after = b"true" if first + page.count - 1 < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
-    # An ETag stands for a whole page only: one that the tables could not give yet would be taken for it later.
-    return json_bytes(200, body, etag) if page.count == last - first + 1 else json_bytes(200, body)
+    if not page.lasting:
+        return json_bytes(200, body)
+    return json_bytes(200, body, _page_etag(room_id, access.version, last_seq, first, first + page.count - 1))
+
+
+async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[Page, Seq, Seq]:
+    """The page, its first seq, and how far the room's messages go as of it.
+
+    That is how far the room's row says, or less: the timeline's table may be behind. The page is then one of a room
+    that goes no further yet than the timeline does, so that it has as many messages as there are to be had.
+    """
+    last_seq = access.last_seq
+    while True:
+        first, last = _bounds(query, last_seq)
+        page = await edge.pages.page(room_id, access.version, first, last)
+        if first + page.count > last:
+            return page, first, last_seq
+        last_seq = first + page.count - 1 if page.count else await edge.store.newest(room_id, first - 1)
+        if _bounds(query, last_seq) == (first, last_seq):
+            return page, first, last_seq
+
+
+def _page_etag(room_id: RoomId, version: int, last_seq: Seq, first: Seq, last: Seq) -> tuple[bytes, bytes]:
+    return b"etag", b'"%d.%d.%d.%d-%d"' % (room_id, last_seq, version, first, last)
 
 
 async def read_message(edge: Edge, call: Call) -> Answer:
@@ -62,7 +84,7 @@ async def read_message(edge: Edge, call: Call) -> Answer:
         message = await edge.newest(call, room_id, edge.store.message, room_id, seq)
     if message is None:
         raise message_not_found(seq)
-    return json_bytes(200, message, etag)
+    return json_bytes(200, message) if MISSING in message else json_bytes(200, message, etag)
 
 
 async def edit_message(edge: Edge, call: Call) -> Answer:
@@ -105,9 +127,9 @@ def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
         first = min(query.after, last_seq) + 1
         return first, min(first + query.limit - 1, last_seq)
     if query.around is not None:
-        first = max(1, min(query.around, last_seq) - query.limit // 2)
-        return first, min(first + query.limit - 1, last_seq)
-    last = last_seq if query.before is None else min(query.before - 1, last_seq)
+        last = min(max(query.around - query.limit // 2, 1) + query.limit - 1, last_seq)
+        return max(1, last - query.limit + 1), last
+    last = last_seq if query.before is None else min(max(query.before, 1) - 1, last_seq)
     return max(1, last - query.limit + 1), last
 
 

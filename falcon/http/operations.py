@@ -58,7 +58,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}",
         messages.read_message,
         "Read one message",
-        {200: Message},
+        {200: shapes.ShownMessage},
         problems=(404,),
     ),
     Operation(

@@ -69,13 +69,16 @@ async def list_rooms(edge: Edge, call: Call) -> Answer:
 
 async def read_room(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
-    access = await edge.access(call, room_id)
-    row = await edge.store.room(room_id) or await edge.newest(call, room_id, edge.store.room, room_id)
+    account_id = call.account.account_id
+    row = await edge.store.room_of(account_id, room_id)
+    if row is None:
+        row = await edge.newest(call, room_id, edge.store.room_of, account_id, room_id)
     if row is None:
         raise room_not_found(room_id)
-    name = await name_for(edge, call.account.account_id, row)
-    room = shapes.Room(row.room_id, row.kind, name, row.description, access.role, row.last_seq, row.created_at)
-    return json_value(200, room)
+    room = row.room
+    name = await name_for(edge, account_id, room)
+    answer = shapes.Room(room_id, room.kind, name, room.description, row.role, room.last_seq, room.created_at)
+    return json_value(200, answer)
 
 
 async def change_room(edge: Edge, call: Call) -> Answer:
@@ -178,7 +181,7 @@ async def summary(edge: Edge, account_id: int, row: RoomSummaryRow) -> shapes.Ro
         last_seq=room.last_seq,
         created_at=room.created_at,
         read_seq=row.read_seq,
-        unread=max(0, room.last_seq - row.read_seq),
+        unread=row.unread,
         mentions=row.mentions,
         last_message=None if row.last_message is None else msgspec.Raw(row.last_message),
         updated_at=room.updated_at,

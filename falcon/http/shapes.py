@@ -152,6 +152,13 @@ class Room(msgspec.Struct, frozen=True):
     created_at: Time
 
 
+class ShownMessage(Message, frozen=True):
+    """A message as it is read. One that is ``missing`` is in the log, but not to be had from the read tables: it keeps
+    its place, and is otherwise like a deleted one, with an author_id of 0."""
+
+    missing: bool = False
+
+
 class RoomSummary(msgspec.Struct, frozen=True):
     room_id: Id
     kind: RoomKind
@@ -163,7 +170,7 @@ class RoomSummary(msgspec.Struct, frozen=True):
     read_seq: SeqFrom0
     unread: SeqFrom0
     mentions: SeqFrom0
-    last_message: Message | msgspec.Raw | None
+    last_message: ShownMessage | msgspec.Raw | None
     updated_at: Time
 
 
@@ -187,7 +194,7 @@ class Members(msgspec.Struct, frozen=True):
 class Messages(msgspec.Struct, frozen=True):
     """Ascending by ``seq``."""
 
-    messages: list[Message]
+    messages: list[ShownMessage]
     has_before: bool
     has_after: bool
 

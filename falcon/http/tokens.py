@@ -35,12 +35,15 @@ def new_secret(server_secret: bytes) -> str:
 
 
 def derived_secret(server_secret: bytes, purpose: str) -> str:
-    """The same for a purpose whenever it is asked for, so that each process finds the same one."""
-    return _signed(server_secret, hmac.digest(server_secret, purpose.encode(), "sha256")[:_RANDOM_BYTES])
+    """The same for a purpose whenever it is asked for, so that each process finds the same one.
+
+    Without a signature, as deployments know it from the beginning: show such a token only when the tables have it.
+    """
+    return _text(hmac.digest(server_secret, purpose.encode(), "sha256"))
 
 
 def is_issued(server_secret: bytes, secret: str) -> bool:
-    """Whether :func:`new_secret` or :func:`derived_secret` of this deployment has made it.
+    """Whether :func:`new_secret` of this deployment has made it.
 
     For which account is not signed: that one gets its id only when its first token is there already.
     """

@@ -67,7 +67,6 @@ class _File:
             # Asked for each time, and mostly answered with 304: the parts of the page must fit together.
             "cache-control": "no-cache",
             "content-security-policy": POLICY,
-            "x-content-type-options": "nosniff",
             "referrer-policy": "no-referrer",
             "cross-origin-opener-policy": "same-origin",
         }

@@ -24,6 +24,7 @@ _FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
 _QUOTED_MAX = 200  # of what a client sent, in a problem
+_KEPT_QUERY_MAX = 128  # bytes
 _DIGITS_MAX = 15  # of a length; a number of thousands of digits would be dear to read
 
 _encode = msgspec.json.Encoder().encode
@@ -114,13 +115,11 @@ def decode_query(request: HTTPConnection, query_type: type[T]) -> T:
     if not query:
         return query_type()
     kind: Any = query_type  # hashable, though its type does not say so
-    decoded: T = _decode_query(query, kind)
+    decoded: T = (_kept_query if len(query) <= _KEPT_QUERY_MAX else _decode_query)(query, kind)
     return decoded
 
 
-@lru_cache(maxsize=1024)
 def _decode_query(query: bytes, query_type: Any) -> Any:
-    """Most requests ask with the same few; the values are frozen, so one serves for all of them."""
     parameters: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     for name in _integers(query_type) & parameters.keys():
         if _INTEGER.fullmatch(parameters[name]) is None:
@@ -141,6 +140,11 @@ def _integers(query_type: Any) -> frozenset[str]:
 def _is_integer(kind: Any) -> bool:
     """Also ``Annotated[int, ...]``, or one of these or None."""
     return kind is int or any(_is_integer(part) for part in get_args(kind))
+
+
+# Most requests ask with the same few; the values are frozen, so one serves for all of them. Clients without a token ask
+# too, so only short ones are kept.
+_kept_query = lru_cache(maxsize=1024)(_decode_query)
 
 
 def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem:

@@ -23,7 +23,7 @@ def configure(process: str, level: str, format: LogFormat) -> None:
     logger.setLevel(level.upper())
     readable = format == "text" or (format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(_TEXT) if readable else _Json(process))
+    handler.setFormatter(_Text(_TEXT) if readable else _Json(process))
     handler.addFilter(_count)
     server = logging.getLogger("uvicorn")
     server.setLevel(logging.WARNING)
@@ -38,6 +38,21 @@ def configure(process: str, level: str, format: LogFormat) -> None:
 def _count(record: logging.LogRecord) -> bool:
     metrics.log_lines.labels(record.levelname.lower()).inc()
     return True
+
+
+class _Text(logging.Formatter):
+    """One line a record, and the indented ones of its exception. What a client sent may stand in either, so it can
+    neither begin a line that looks like a record of ours nor tell the terminal what to do."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return _escape(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return "\n".join(f"    {_escape(line)}" for line in super().formatException(ei).splitlines())
+
+
+def _escape(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class _Json(logging.Formatter):

@@ -102,6 +102,11 @@ projection_lag_seconds = gauge(
 )
 read_seconds = histogram("falcon_read_seconds", "A call of the read store.", ("call",))
 read_failures = counter("falcon_read_failures", "Calls of the read store that failed.", ("call",))
+refusals_checked = counter(
+    "falcon_refusals_checked",
+    "What the read tables did not show, and the log was asked about, by outcome.",
+    ("outcome",),
+)
 
 # --- streams ----------------------------------------------------------------------------------------------------------
 

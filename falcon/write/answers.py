@@ -1,6 +1,7 @@
 """The answers given to keyed commands within the retry window: where in the log each one stands."""
 
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -13,7 +14,8 @@ _SLICES = 10
 class Remembered(msgspec.Struct, frozen=True, gc=False):
     """The command's fingerprint, and where the event stands that carries its answer.
 
-    There may be millions of these, and each holds numbers only: the garbage collector need not look at them.
+    ``at``: when it was given, by the partition's WindowTime. There may be millions of these, and each holds numbers
+    only: the garbage collector need not look at them.
     """
 
     fingerprint: int
@@ -25,6 +27,38 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
     @property
     def position(self) -> Position:
         return Position(self.offset, self.epoch, self.n)
+
+
+class WindowTime:
+    """The time by which answers grow old, in milliseconds: that of the events, which goes on where theirs stands still.
+
+    Theirs does where it is ahead of the clock, as it is when the clock was set back before a restart; answers would be
+    kept for as long. So it is the steady clock's, with the greatest lead that the events' time has had over it.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._reached: Millis = 0
+        self._lead: Millis | None = None
+
+    def reach(self, at: Millis) -> Millis:
+        """It was this, or later, when the event was written that is being read; gives the latest of these."""
+        self._reached = max(self._reached, at)
+        return self._reached
+
+    def start(self) -> None:
+        """All of the log has been read: from here on time goes by."""
+        self._lead = self._reached - self._steady()
+
+    def now(self, at: Millis) -> Millis:
+        """While the events' time is ``at``. Behind ``start``."""
+        steady = self._steady()
+        if self._lead is None or at - steady > self._lead:
+            self._lead = at - steady
+        return steady + self._lead
+
+    def _steady(self) -> Millis:
+        return round(self._monotonic() * 1_000)
 
 
 class AnswerWindow:

@@ -4,6 +4,7 @@ It decides; it does not write. What it has decided waits in ``take()`` for the s
 """
 
 import time
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
@@ -39,11 +40,11 @@ from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
-from falcon.journal.ports import Append, Checkpoint, EventSource, JournalUnavailable, SnapshotStore
+from falcon.journal.ports import Append, Checkpoint, SnapshotStore
 from falcon.telemetry import metrics
 from falcon.write import snapshots
-from falcon.write.answers import AnswerWindow, Remembered
-from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.answers import AnswerWindow, Remembered, WindowTime
+from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
 
 
@@ -75,13 +76,21 @@ class Partition:
     """
 
     def __init__(
-        self, number: int, source: EventSource, store: SnapshotStore, *, answer_window: Millis, hot_aggregates: int
+        self,
+        number: int,
+        partitions: int,
+        store: SnapshotStore,
+        *,
+        answer_window: Millis,
+        hot_aggregates: int,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.number = number
-        self._source = source
+        self._partitions = partitions
         self._store = store
         self._answer_window = answer_window
         self._hot_max = hot_aggregates
+        self._monotonic = monotonic
         self._reset()
 
     def _reset(self) -> None:
@@ -97,6 +106,7 @@ class Partition:
         self._ahead: dict[int, int] = {}
         self._saving = _NOTHING
         self._answers = AnswerWindow(self._answer_window)
+        self._window_time = WindowTime(self._monotonic)
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
         self._new_answers: list[AnswerRow] = []
         self._envelopes: list[Envelope] = []
@@ -114,7 +124,8 @@ class Partition:
         state = snapshots.decode_state(checkpoint.state)
         self._counter, self.at = state.counter, state.at
         self.confirmed = checkpoint.position.offset - 1
-        for data in self._store.answers(self.number, snapshots.VERSION, self.at - self._answer_window):
+        window_at = self._window_time.reach(max(state.at, state.window_at))
+        for data in self._store.answers(self.number, snapshots.VERSION, window_at - self._answer_window):
             for account_id, key, *remembered in snapshots.decode_answers(data):
                 self._answers.add(account_id, key, Remembered(*remembered))
         return checkpoint.position
@@ -125,8 +136,8 @@ class Partition:
         self._count(event)
         if not self._holds(event, recorded.offset):
             self._apply(event)
-        self._remember(recorded.offset, recorded.envelope)
         self.at = recorded.envelope.at
+        self._remember(recorded.offset, recorded.envelope, self._window_time.reach(self.at))
         self.confirmed = recorded.offset
         self.uncheckpointed += 1
 
@@ -136,6 +147,7 @@ class Partition:
         self._ahead.clear()
         self.epoch = end.epoch
         self.n = self._confirmed_n = end.n
+        self._window_time.start()
 
     # --- commands -----------------------------------------------------------------------------------------------------
 
@@ -144,7 +156,7 @@ class Partition:
         at = self.at = max(self.at, now)
         reference = None
         if envelope.key is not None:
-            fingerprint = self._answered(envelope.account_id, envelope.key, at)
+            fingerprint = self._answered(envelope.account_id, envelope.key)
             if fingerprint is not None:
                 if fingerprint != envelope.fingerprint:
                     return Rejected(KeyReused(), self.number, self.confirmed)
@@ -158,31 +170,29 @@ class Partition:
             self._happen((), at, reference, decision, envelope.trace)
         return Rejected(decision, self.number, self.confirmed)
 
-    def replayed(self, replay: Replay) -> Reply:
-        """The answer that the log has for a Replay. Everything decided before it must be durable.
+    def answered_at(self, replay: Replay) -> Position | None:
+        """Where the log has the answer of a command that was asked again; None where its time ran out meanwhile.
 
-        Raises JournalUnavailable.
+        Everything decided before it must be durable.
         """
-        remembered = self._answers.find(replay.account_id, replay.key, self.at)
-        if remembered is None:  # its time ran out while it waited
-            return Unavailable("expired")
-        found, _ = self._source.read({self.number: remembered.position}, 1)
-        if not found:
-            raise JournalUnavailable(f"partition {self.number}: offset {remembered.offset} cannot be read now")
-        recorded = found[0]
-        answer = recorded.envelope.answer
-        if answer is None:
-            answer = MessageAnswer(recorded.envelope.event.message)  # type: ignore[union-attr]  # see _happen
-        if isinstance(answer, Answer):
-            return Accepted(answer, self.number, recorded.offset, replayed=True)
-        return Rejected(answer, self.number, recorded.offset, replayed=True)
+        remembered = self._answers.find(replay.account_id, replay.key, self._window_time.now(self.at))
+        return None if remembered is None else remembered.position
 
-    def _answered(self, account_id: AccountId, key: str, at: Millis) -> int | None:
+    def knows(self, account_id: AccountId, key: str | None) -> bool:
+        """Whether a command with this key was decided here within the window."""
+        return key is not None and self._answered(account_id, key) is not None
+
+    @property
+    def keys_in_flight(self) -> frozenset[tuple[AccountId, str]]:
+        """Those of commands that were decided and are not known to be durable."""
+        return frozenset(self._answers_in_flight)
+
+    def _answered(self, account_id: AccountId, key: str) -> int | None:
         """The fingerprint of the request that this key was used for, within the window."""
         in_flight = self._answers_in_flight.get((account_id, key))
         if in_flight is not None:
             return in_flight
-        remembered = self._answers.find(account_id, key, at)
+        remembered = self._answers.find(account_id, key, self._window_time.now(self.at))
         return None if remembered is None else remembered.fingerprint
 
     def prove(self) -> None:
@@ -204,9 +214,10 @@ class Partition:
 
     def confirm(self, append: Append) -> None:
         """What ``take`` gave is durable."""
+        window_at = self._window_time.now(self.at)
         for offset, envelope in enumerate(append.envelopes, append.first):
             if envelope.command is not None:
-                self._remember(offset, envelope)
+                self._remember(offset, envelope, window_at)
                 del self._answers_in_flight[envelope.command.account_id, envelope.command.key]
         self.confirmed = append.last
         self._confirmed_n += len(append.envelopes)
@@ -286,15 +297,15 @@ class Partition:
             self.n += 1
         self.uncheckpointed += len(events)
 
-    def _remember(self, offset: int, envelope: Envelope) -> None:
+    def _remember(self, offset: int, envelope: Envelope, at: Millis) -> None:
         command = envelope.command
         if command is not None:
-            remembered = Remembered(command.fingerprint, offset, envelope.epoch, envelope.n, envelope.at)
+            remembered = Remembered(command.fingerprint, offset, envelope.epoch, envelope.n, at)
             self._answers.add(command.account_id, command.key, remembered)
             self._new_answers.append((command.account_id, command.key, *msgspec.structs.astuple(remembered)))
 
     def _next_id(self) -> int:
-        return id_of(self._counter + 1, self.number, self._source.partitions)
+        return id_of(self._counter + 1, self.number, self._partitions)
 
     # --- aggregates ---------------------------------------------------------------------------------------------------
 
@@ -309,7 +320,7 @@ class Partition:
     def _count(self, event: Event) -> None:
         if isinstance(event, RoomCreated | AccountCreated):
             identity = aggregate_of(event)
-            self._counter = max(self._counter, counter_of(identity, self._source.partitions))
+            self._counter = max(self._counter, counter_of(identity, self._partitions))
             if event.imported_as is not None:
                 self._imports[event.imported_as] = identity
 
@@ -341,7 +352,7 @@ class Partition:
         return found
 
     def _load(self, identity: int) -> Aggregate | None:
-        if counter_of(identity, self._source.partitions) > self._counter:
+        if counter_of(identity, self._partitions) > self._counter:
             return None
         began = time.perf_counter()
         aggregate = self._read(identity)
@@ -382,7 +393,8 @@ class Partition:
             return False
         assert not self._envelopes, "append what was decided before it is captured"
         aggregates = {i: self._hot.get(i) or self._idle[i] for i in self._dirty}
-        self._saving = _Captured(PartitionState(self._counter, self.at), aggregates, self._imports)
+        state = PartitionState(self._counter, self.at, self._window_time.now(self.at))
+        self._saving = _Captured(state, aggregates, self._imports)
         self._dirty, self._imports = set(), {}
         self.uncheckpointed = 0
         return True
@@ -390,7 +402,7 @@ class Partition:
     def checkpoint(self) -> Checkpoint:
         """What was captured, now that exactly what was decided before is durable."""
         captured = self._saving
-        expired = captured.state.at - self._answer_window
+        expired = captured.state.window_at - self._answer_window
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]
         self._new_answers = []
         saved = [(f"aggregate:{i}", snapshots.encode_aggregate(state)) for i, state in captured.aggregates.items()]
@@ -403,7 +415,7 @@ class Partition:
             state=snapshots.encode_state(captured.state),
             snapshots=saved,
             answers=snapshots.encode_answers(answers) if answers else b"",
-            answers_at=captured.state.at,
+            answers_at=max((answer[-1] for answer in answers[-1:]), default=captured.state.window_at),
             answers_expired=expired,
         )
 

@@ -20,7 +20,7 @@ _READ_EVENTS = 5_000
 _PROGRESS_SECONDS = 15.0
 
 # Runs a recovery: at once, or on a thread, so that partitions that serve are not held up by those that come.
-Background: TypeAlias = Callable[[Callable[[], None]], None]
+Background: TypeAlias = Callable[[Callable[[], None]], object]
 
 
 class Recovered(msgspec.Struct, frozen=True):

@@ -14,13 +14,13 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from falcon.domain.ids import Millis
+from falcon.domain.ids import AccountId, Millis
+from falcon.journal.envelope import Position
 from falcon.journal.ports import (
     Append,
     Checkpoint,
     EventSource,
     Journal,
-    JournalUnavailable,
     Outcome,
     SnapshotStore,
     Submission,
@@ -30,8 +30,9 @@ from falcon.write.busy import BusyRooms
 from falcon.write.clock import Clock
 from falcon.write.ownership import Ownership
 from falcon.write.partition import Executed, Partition, Replay
-from falcon.write.protocol import BatchReply, CommandBatch, Reply, Unavailable
+from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reason, Reply, Unavailable
 from falcon.write.recovery import Background, Recovered, Recovery, at_once
+from falcon.write.retries import Retries
 
 log = logging.getLogger("falcon.shard")
 
@@ -86,6 +87,7 @@ class _Owned(msgspec.Struct, eq=False):
     ``lost_at``: how often partitions had been assigned when it was lost.
     ``leaving``: it is assigned elsewhere now, and forgotten here once nothing of it is in flight.
     ``captured_behind``: the state was captured when this append was the last; once it is durable, that is a checkpoint.
+    ``doubtful``: the keys of those commands of which only the log knows whether they were done, while it is down.
     ``retry_at``: not taken over before. ``tries``: how often that has failed since it last served.
     ``proven_at``: when the log was last known to have been ours. ``unproven``: replies that wait for newer proof.
     """
@@ -102,6 +104,13 @@ class _Owned(msgspec.Struct, eq=False):
     unproven: list[_Waiter] = msgspec.field(default_factory=list)
     retry_at: float = 0.0
     tries: int = 0
+    doubtful: frozenset[tuple[AccountId, str]] = frozenset()
+
+    def knows(self, account_id: AccountId, key: str) -> bool:
+        """Whether the command with this key was decided here, and may have been done."""
+        if self.partition is None:
+            return (account_id, key) in self.doubtful
+        return self.partition.knows(account_id, key)
 
 
 class Shard:
@@ -119,11 +128,13 @@ class Shard:
         *,
         recovery_source: EventSource | None = None,
         background: Background = at_once,
+        reading: Background = at_once,
         name: str = "0",
     ) -> None:
         """``name``: by which it is told from the others of its pod.
 
-        ``recovery_source``: where recoveries read, if they run on a thread of their own (``background``).
+        ``recovery_source``: where recoveries read, if they run on a thread of their own (``background``). ``source`` is
+        where the answers of retries are read, perhaps on another one (``reading``).
         """
         self._ownership = ownership
         self._journal = journal
@@ -135,14 +146,16 @@ class Shard:
             recovery_source or source,
             lambda number: Partition(
                 number,
-                source,
+                source.partitions,
                 store,
                 answer_window=limits.answer_window_ms,
                 hot_aggregates=limits.hot_aggregates,
+                monotonic=clock.monotonic,
             ),
             owner,
             clock.monotonic,
         )
+        self._retries: Retries[_Waiter] = Retries(source, reading)
         self._figures = _Figures(name)
         self._busy = BusyRooms(clock.monotonic)
         metrics.append_failures.begin((Outcome.FENCED.value,), (Outcome.UNKNOWN.value,))
@@ -204,24 +217,28 @@ class Shard:
         touched: dict[int, list[_Waiter]] = {}
         for index, envelope in enumerate(batch.commands):
             owned = self._owned.get(envelope.partition)
+            reason: Reason
             if owned is None or owned.lost or owned.leaving:
-                self._reply(sender, batch.number, index, Unavailable("not_mine", 0.1))
+                reason = "not_mine"
             elif owned.partition is None:
-                self._reply(sender, batch.number, index, Unavailable("unavailable"))
+                reason = "unavailable"
             elif envelope.deadline < monotonic:
-                self._reply(sender, batch.number, index, Unavailable("expired"))
+                reason = "expired"
             elif owned.in_flight and monotonic - owned.in_flight[0].since > self._limits.stall_seconds:
-                self._reply(sender, batch.number, index, Unavailable("overloaded"))
+                reason = "overloaded"
             else:
                 before = owned.partition.decided
                 executed = owned.partition.execute(envelope, now)
                 self._busy.count(envelope)
                 waiter = _Waiter(sender, batch.number, index, executed, owned.partition.decided > before)
                 touched.setdefault(envelope.partition, []).append(waiter)
+                continue
+            self._reply(sender, batch.number, index, _refusal(owned, envelope, reason))
         appends: list[Submission] = []
         for number, waiters in touched.items():
             self._hold(self._owned[number], waiters, appends)
         self._submit(appends)
+        self._answer_retries()
 
     def drain(self) -> None:
         """The journal has something to collect, or a recovery has come to its end."""
@@ -237,6 +254,7 @@ class Shard:
             else:
                 self._confirm(owned, submission, submissions)
         self._submit(submissions)
+        self._answer_retries()
         self._look_after_partitions()
 
     def tick(self) -> None:
@@ -287,6 +305,8 @@ class Shard:
         self._ownership.close()
         self._journal.close()
         self.drain()
+        for waiter, reply in self._retries.give_up():
+            self._reply(waiter.sender, waiter.batch, waiter.index, reply)
 
     # --- replies held back until they hold ----------------------------------------------------------------------------
 
@@ -313,8 +333,13 @@ class Shard:
         fresh = self._proven(owned)
         waiting, owned.unproven = owned.unproven, []
         for waiter in (*waiting, *waiters):
-            if fresh or waiter.recorded or isinstance(waiter.executed, Replay):
-                self._reply(waiter.sender, waiter.batch, waiter.index, self._answer(owned, waiter.executed))
+            if isinstance(waiter.executed, Replay):
+                self._retry(owned.number, owned.partition.answered_at(waiter.executed), waiter)
+            elif fresh or waiter.recorded:
+                if not isinstance(waiter.executed, Unavailable):
+                    # The newest position is all that a reader has to wait for.
+                    waiter.executed.offset = owned.partition.confirmed
+                self._reply(waiter.sender, waiter.batch, waiter.index, waiter.executed)
             else:
                 owned.unproven.append(waiter)
         if owned.unproven and not owned.in_flight:
@@ -326,17 +351,18 @@ class Shard:
         age = self._limits.refusal_age_seconds
         return age is None or self._clock.monotonic() - owned.proven_at <= age
 
-    def _answer(self, owned: _Owned, executed: Executed) -> Reply:
-        """It names the newest position, which is all that a reader has to wait for."""
-        assert owned.partition is not None
-        if isinstance(executed, Replay):
-            try:
-                return owned.partition.replayed(executed)
-            except JournalUnavailable:
-                return Unavailable("unavailable")
-        if not isinstance(executed, Unavailable):
-            executed.offset = owned.partition.confirmed
-        return executed
+    def _retry(self, partition: int, position: Position | None, waiter: _Waiter) -> None:
+        """Answered as the log has it; that the command was done, or refused, is known in any case."""
+        reply: Reply | None = Unavailable("outcome_unknown")
+        if position is not None:
+            reply = self._retries.ask(partition, position, waiter)
+        if reply is not None:
+            self._reply(waiter.sender, waiter.batch, waiter.index, reply)
+
+    def _answer_retries(self) -> None:
+        if self._retries.busy:
+            for waiter, reply in self._retries.turn():
+                self._reply(waiter.sender, waiter.batch, waiter.index, reply)
 
     def _reply(self, sender: Sender, batch: int, index: int, reply: Reply) -> None:
         self._outbox.setdefault((sender, batch), []).append((index, reply))
@@ -374,6 +400,8 @@ class Shard:
         """The state in memory went ahead of the log: nothing of this epoch may be answered, or decided on, any more."""
         log.warning("partition %s: append %s", owned.number, outcome)
         metrics.append_failures.labels(outcome.value if outcome else "none").inc()
+        assert owned.partition is not None
+        owned.doubtful = frozenset() if outcome is Outcome.FENCED else owned.partition.keys_in_flight
         owned.partition = None
         owned.captured_behind = None
         self._settled = False
@@ -388,7 +416,8 @@ class Shard:
         while owned.in_flight:
             waiters += owned.in_flight.popleft().waiters
         for waiter in waiters:
-            self._reply(waiter.sender, waiter.batch, waiter.index, answer)
+            known = isinstance(waiter.executed, Replay)
+            self._reply(waiter.sender, waiter.batch, waiter.index, Unavailable("outcome_unknown") if known else answer)
 
     # --- ownership ----------------------------------------------------------------------------------------------------
 
@@ -501,6 +530,13 @@ class Shard:
             owned.captured_behind = owned.in_flight[-1].append
         else:
             checkpoints.append(partition.checkpoint())
+
+
+def _refusal(owned: _Owned | None, envelope: CommandEnvelope, reason: Reason) -> Unavailable:
+    """It says that nothing was done: of a command that was asked before, that may not be so."""
+    if owned is not None and envelope.key is not None and owned.knows(envelope.account_id, envelope.key):
+        return Unavailable("outcome_unknown")
+    return Unavailable(reason, 0.1) if reason == "not_mine" else Unavailable(reason)
 
 
 class _Figures:

@@ -18,10 +18,14 @@ AnswerRow: TypeAlias = tuple[AccountId, str, int, int, int, int, Millis]  # acco
 
 
 class PartitionState(msgspec.Struct, frozen=True):
-    """What a partition keeps beside its aggregates: the last number given to a thing, and its clock."""
+    """What a partition keeps beside its aggregates: the last number given to a thing, and its clock.
+
+    ``window_at``: its WindowTime; 0 in what was written before there was one.
+    """
 
     counter: int = 0
     at: Millis = 0
+    window_at: Millis = 0
 
 
 class _RoomState(msgspec.Struct, frozen=True, tag="room", array_like=True):

@@ -225,6 +225,18 @@ def test_each_message_has_a_place_of_its_own(room_id: int, seq: int, other_room:
     other = (schema.bucket_key(other_room, other_seq), schema.message_column(other_seq))
     assert (place == other) == ((room_id, seq) == (other_room, other_seq))
     assert schema.head_key(other_room) != place[0]
+    assert schema.message_seq(*place) == seq
+
+
+@given(IDS, SEQS, IDS, SEQS)
+def test_what_is_no_newer_than_a_message_is_found_from_its_row_on(
+    room_id: int, through: int, other_room: int, seq: int
+) -> None:
+    start, stop = schema.messages_range(room_id, through)
+    older = (seq - 1) // schema.BUCKET <= (through - 1) // schema.BUCKET
+    assert (start <= schema.bucket_key(room_id, seq) < stop) == older
+    assert not start <= schema.head_key(room_id) < stop
+    assert (start <= schema.bucket_key(other_room, seq) < stop) == (other_room == room_id and older)
 
 
 @given(IDS, SEQS, st.integers(0, 500))

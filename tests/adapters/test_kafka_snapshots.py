@@ -58,7 +58,7 @@ class Pod:
         end = self._log.take(0)
         await self.snapshots.drop_lost(0, end.offset)
         self.snapshots.open(0, end.epoch)
-        self.partition = Partition(0, self._log, self.snapshots, answer_window=600_000, hot_aggregates=1_000)
+        self.partition = Partition(0, 1, self.snapshots, answer_window=600_000, hot_aggregates=1_000)
         start = self.partition.restore()
         for recorded in self._log.read({0: start}, 1_000)[0]:
             self.partition.replay(recorded)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from falcon.adapters.kafka import fence
@@ -95,6 +95,7 @@ def history(log: Log, steps: list[tuple[object, ...]]) -> Log:
     return log
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=30))
 def test_every_place_in_a_log_is_known_as_one(steps: list[tuple[object, ...]]) -> None:
     log = Log()
@@ -105,6 +106,7 @@ def test_every_place_in_a_log_is_known_as_one(steps: list[tuple[object, ...]]) -
         source.check({0: position})
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=20), st.lists(STEPS, min_size=1, max_size=20), st.lists(STEPS, max_size=20), st.data())
 def test_places_that_a_restored_log_has_lost_are_none(
     shared: list[tuple[object, ...]],

@@ -217,6 +217,8 @@ def test_a_slow_partition_does_not_keep_the_replies_of_the_others() -> None:
         ("/internal/commands/0", TOKEN, b"nonsense", 400),
         ("/internal/commands/7", TOKEN, None, 400),
         ("/internal/commands/", TOKEN, b"", 404),
+        ("/internal/commands/²", TOKEN, b"", 404),
+        ("/internal/commands/" + "9" * 5_000, TOKEN, b"", 404),
         ("/v1/rooms", TOKEN, b"", 404),
     ],
 )

@@ -1,9 +1,11 @@
 """The embedded stores keep the contracts, and what a file adds to them."""
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import apsw
 import pytest
@@ -16,6 +18,7 @@ from falcon.adapters.sqlite.source import Everywhere, SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.journal.envelope import Cursor
 from falcon.journal.ports import Journal, JournalUnavailable, Outcome, Wake
+from falcon.read.store import PutMessage, ReadStoreUnavailable
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
 
@@ -144,3 +147,71 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_the_sqlite_inside_is_one_that_may_be_trusted_with_a_log() -> None:
     assert tuple(map(int, apsw.sqlite_lib_version().split("."))) >= database.SQLITE_VERSION_MIN
+
+
+# --- read tables that are away ----------------------------------------------------------------------------------------
+
+OPERATIONS: Final[dict[str, Callable[[SqliteTables], object]]] = {
+    "cursor": lambda tables: tables.cursor("timeline"),
+    "apply": lambda tables: tables.apply("timeline", Everywhere(0), Everywhere(1), [PutMessage(64, 1, b"hello")]),
+    "begin_rebuild": lambda tables: tables.begin_rebuild("timeline"),
+    "finish_rebuild": lambda tables: tables.finish_rebuild("timeline", lambda: None),
+    "stopped": lambda tables: tables.stopped("timeline", "no"),
+    "why_stopped": lambda tables: tables.why_stopped("timeline"),
+}
+READING: Final = ("cursor", "why_stopped")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    database.prepare(tmp_path / "falcon.db", PARTITIONS)
+    return tmp_path / "falcon.db"
+
+
+@pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - set(READING)))
+def test_tables_that_another_process_holds_are_away_until_it_lets_go(path: Path, operation: str) -> None:
+    holding, connection = database.connect(path), database.connect(path)
+    connection.set_busy_timeout(0)
+    tables = SqliteTables(connection)
+    if operation == "finish_rebuild":
+        tables.begin_rebuild("timeline")
+    holding.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ReadStoreUnavailable, match="locked"):
+        OPERATIONS[operation](tables)
+    assert all(OPERATIONS[reading](tables) in (Everywhere(0), None) for reading in READING)
+    holding.execute("ROLLBACK")
+    OPERATIONS[operation](tables)
+
+
+@pytest.mark.parametrize("operation", READING)
+def test_tables_that_cannot_be_read_are_away(path: Path, operation: str) -> None:
+    connection = database.connect(path)
+    connection.execute("ALTER TABLE projections RENAME TO lost")
+    with pytest.raises(ReadStoreUnavailable, match="no such table"):
+        OPERATIONS[operation](SqliteTables(connection))
+
+
+def test_a_write_that_the_tables_will_never_take_is_no_outage(path: Path) -> None:
+    """It would be tried again for ever: the projection must stop and say so."""
+    tables = SqliteTables(database.connect(path))
+    with pytest.raises(apsw.ConstraintError):
+        tables.apply("timeline", Everywhere(0), Everywhere(1), [PutMessage(64, 1, None)])  # type: ignore[arg-type]
+    assert tables.cursor("timeline") == Everywhere(0)
+
+
+def test_a_rebuild_that_another_one_has_taken_away_goes_no_further(path: Path) -> None:
+    tables = SqliteTables(database.connect(path))
+    shadow = tables.begin_rebuild("timeline")
+    tables.finish_rebuild("timeline", lambda: None)
+    with pytest.raises(ReadStoreUnavailable, match="taken away"):
+        tables.cursor(shadow)
+
+
+def test_queries_of_tables_that_cannot_be_read_say_so(path: Path) -> None:
+    connection = database.connect(path)
+    connection.execute("ALTER TABLE timeline RENAME TO lost")
+    reads = SqliteReadStore(database.connect(path, writable=False))
+    with pytest.raises(ReadStoreUnavailable, match="no such table"):
+        asyncio.run(reads.page(64, 1, 9))
+    connection.execute("ALTER TABLE lost RENAME TO timeline")
+    assert asyncio.run(reads.page(64, 1, 9)) == []

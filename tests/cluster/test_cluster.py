@@ -16,6 +16,7 @@ from deploy.local.cluster import Cluster
 from deploy.local.daemon import ServerFault
 from deploy.local.hbase import HBase
 from deploy.local.kafka import Kafka
+from tests.cluster.conftest import PARTITIONS
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 
@@ -28,6 +29,18 @@ class Caller:
     def __init__(self, urls: list[str], token: str) -> None:
         headers = {"Authorization": f"Bearer {token}"}
         self.edges = [httpx.AsyncClient(base_url=url, headers=headers, timeout=20) for url in urls]
+        self.account_id = 0
+
+    async def close(self) -> None:
+        for edge in self.edges:
+            await edge.aclose()
+
+    async def done(self, edge: int, method: str, path: str, **request: Any) -> Any:
+        """What is answered. It may not be possible for a moment; it is never denied."""
+        while (answer := await self.edges[edge].request(method, path, **request)).status_code == 503:
+            await asyncio.sleep(0.05)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()
 
     async def room(self) -> int:
         answer = await self.edges[0].post("/v1/rooms", json={"name": "Tea kitchen"})
@@ -63,6 +76,13 @@ class Caller:
                 return texts
 
 
+async def newcomer(admin: Caller, urls: list[str], edge: int) -> Caller:
+    made = await admin.done(edge, "POST", "/v1/accounts", json={"name": "New"})
+    caller = Caller(urls, made["token"])
+    caller.account_id = made["account_id"]
+    return caller
+
+
 @pytest.fixture
 def run(described: dict[str, Any]) -> Run:
     async def running(scenario: Callable[[Caller], Awaitable[None]]) -> None:
@@ -70,8 +90,7 @@ def run(described: dict[str, Any]) -> Run:
         try:
             await scenario(caller)
         finally:
-            for edge in caller.edges:
-                await edge.aclose()
+            await caller.close()
 
     return lambda scenario: asyncio.run(running(scenario))
 
@@ -97,6 +116,48 @@ def test_a_retry_through_the_other_edge_is_told_the_same_and_does_nothing(run: R
         assert again.headers["Idempotency-Replayed"] == "true"
         other = await ann.post(room, "something else", "a retry", edge=1)
         assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+    run(scenario)
+
+
+def test_what_one_edge_has_acknowledged_the_other_one_never_denies(described: dict[str, Any]) -> None:
+    async def newcomers(admin: Caller, number: int) -> None:
+        """Two come, and are met at once at the edge that has not made them."""
+        here, there = number % 2, 1 - number % 2
+        ann, bob = [await newcomer(admin, described["urls"], here) for _ in range(2)]
+        for who in (ann, bob):
+            assert (await who.done(there, "GET", "/v1/me"))["account_id"] == who.account_id
+        members = [{"account_id": bob.account_id}]
+        room = await ann.done(there, "POST", "/v1/rooms", json={"name": "Tea kitchen", "members": members})
+        path = f"/v1/rooms/{room['room_id']}"
+        assert (await bob.done(here, "GET", path))["role"] == "member"
+        one, other = await asyncio.gather(
+            ann.done(here, "PUT", f"/v1/direct/{bob.account_id}"),
+            bob.done(there, "PUT", f"/v1/direct/{ann.account_id}"),
+        )
+        assert one["room_id"] == other["room_id"]
+        said = await bob.done(there, "POST", f"{path}/messages", json={"text": "hello"})
+        assert await ann.done(here, "GET", f"{path}/messages/{said['seq']}") == said
+        await ann.close()
+        await bob.close()
+
+    async def scenario() -> None:
+        admin = Caller(described["urls"], described["admin_token"])
+        await asyncio.gather(*(newcomers(admin, number) for number in range(30)))
+        await admin.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_is_nowhere_is_not_found_in_every_partition(run: Run) -> None:
+    async def scenario(ann: Caller) -> None:
+        for partition in range(PARTITIONS):
+            nowhere = 1_000_000 * PARTITIONS + partition
+            for path in (f"/v1/rooms/{nowhere}", f"/v1/rooms/{nowhere}/messages"):
+                answer = await ann.edges[partition % 2].get(path)
+                assert (answer.status_code, answer.json()["code"]) == (404, "room_not_found")
+            answer = await ann.edges[0].put(f"/v1/direct/{nowhere}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found")
 
     run(scenario)
 

@@ -5,7 +5,7 @@ from falcon.domain.answers import Done, MessageAnswer
 from falcon.domain.commands import DeleteMessage, EditMessage
 from falcon.domain.events import MessageDeleted, MessageEdited
 from falcon.domain.limits import CHANGES_REMEMBERED
-from falcon.domain.message import Message
+from falcon.domain.message import Message, missing_message
 from falcon.domain.rejections import (
     Invalid,
     MessageIsDeleted,
@@ -50,6 +50,10 @@ def edit(by: int, known: Message | None = BOBS, revision: int = 0, text: str = "
 
 def delete(by: int, known: Message | None = BOBS, revision: int = 0) -> DeleteMessage:
     return DeleteMessage(by, ROOM, 1, known, revision)
+
+
+# A view of it where its row was lost.
+MISSING = msgspec.json.decode(missing_message(ROOM, 1), type=Message)
 
 
 # --- editing ----------------------------------------------------------------------------------------------------------
@@ -206,3 +210,9 @@ def test_what_the_room_has_forgotten_may_have_changed_so_an_old_view_does_not_do
     room = (*TEA, a_conversation(last, first=2), changed)
     given(*room).when(edit(BOB, revision=0)).then_rejected(NotYetReadable(ROOM, 1))
     given(*room).when(edit(BOB, revision=1), at=LATER).then(edited(BOBS, last + 1, "Coffee?"))
+
+
+def test_a_missing_message_can_be_neither_edited_nor_deleted() -> None:
+    given(*TEA).when(edit(BOB, MISSING)).then_rejected(MessageIsDeleted(ROOM, 1))
+    given(*TEA).when(delete(BOB, MISSING)).then_rejected(MessageIsDeleted(ROOM, 1))
+    given(*TEA).when(edit(DAN, MISSING)).then_rejected(NotAMember(ROOM, DAN))

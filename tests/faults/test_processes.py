@@ -49,6 +49,21 @@ def test_a_first_message_is_there_after_a_restart(settings: dict[str, Any], tmp_
 
 
 @BOTH
+def test_what_it_keeps_is_for_its_user_alone(settings: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    falcon = Falcon(folder, dict(settings))
+    falcon.start()
+    falcon.stop()
+    (folder / "falcon.db").chmod(0o644)  # as an earlier version made it
+    falcon.start()
+    assert call(falcon, "POST", "/v1/rooms", json={"name": "Tea kitchen"}).status_code == 201
+    own = [path for path in folder.rglob("*") if path.name != "up.log"]  # which this test has made
+    assert {path.name for path in own} >= {"falcon.db", "falcon.db-wal", "lock", "credentials.json"}
+    assert [str(path) for path in own if path.stat().st_mode & 0o077] == []
+    falcon.stop()
+
+
+@BOTH
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_in_order_within_five_seconds_and_leaves_nothing(
     settings: dict[str, Any], number: int, tmp_path: Path

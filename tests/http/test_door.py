@@ -13,6 +13,7 @@ import uvicorn
 
 from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
+from falcon.http.connections import Sweep
 from falcon.http.door import Door, Protocol
 from falcon.write.gateway import Lane
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
@@ -76,7 +77,7 @@ async def behind_a_door(door: Door, ask: Callable[[Client], Awaitable[None]]) ->
             arrived.append(data)
             super().data_received(data)
 
-    protocol: Any = partial(Watched, door)
+    protocol: Any = partial(Watched, door, Sweep("test"))
     server = uvicorn.Server(uvicorn.Config(app, http=protocol, lifespan="off", port=0, log_level="error"))
     serving = asyncio.create_task(server.serve())
     while not server.started:

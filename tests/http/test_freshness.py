@@ -1,19 +1,22 @@
 """What was acknowledged is never denied, though the read tables are behind the log."""
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
+from starlette.requests import HTTPConnection
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
+from falcon.http import tokens
 from falcon.http.freshness import Freshness
+from falcon.http.problems import Problem
 from falcon.journal.ports import JournalUnavailable
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp
@@ -21,7 +24,7 @@ from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from tests.http.commands import COMMANDS, Scene
-from tests.support.http import Falcon, Person, Room, problem, texts
+from tests.support.http import Falcon, Json, Person, Room, problem, texts
 
 UNKNOWN_ACCOUNT = 999_999
 
@@ -153,6 +156,27 @@ def test_one_who_was_just_removed_does_not_say_that_he_types(anna: Person, ben: 
     problem(ben.post(f"{room}/typing"), 404, "room_not_found")
 
 
+def imports(admin: Person, *lines: Json) -> httpx.Response:
+    content = b"\n".join(msgspec.json.encode(line) for line in lines)
+    return admin.post("/v1/import", content=content, headers={"Content-Type": "application/x-ndjson"}, wait="10")
+
+
+def test_an_import_finds_the_accounts_and_rooms_that_were_just_made(falcon: Falcon, behind: Tables) -> None:
+    admin, dora = falcon.admin, falcon.account("Dora")
+    time = "2026-11-25T09:30:00.123Z"
+    member = {"account_id": dora.account_id, "role": "admin"}
+    line = {"type": "room", "source": "elsewhere", "ref": "1", "kind": "group", "name": "Tea", "description": ""}
+    made = imports(admin, {**line, "created_at": time, "members": [member]})
+    assert made.status_code == 200, made.text
+    room = Room(falcon, made.json()["rooms"]["1"])
+    message = {"type": "message", "room_id": room.room_id, "posted_at": time, "text": "Hi"}
+    for seq in (2, 4):
+        assert dora.says(room, "Go on") == seq - 1
+        emil = falcon.account("Emil")
+        imported = imports(admin, {**message, "seq": seq, "author_id": emil.account_id})
+        assert imported.status_code == 200, imported.text
+
+
 def test_the_tokens_of_an_account_that_was_just_made_are_listed(falcon: Falcon, behind: Tables) -> None:
     dora = falcon.account("Dora")
     assert len(falcon.admin.get(f"/v1/accounts/{dora.account_id}/tokens").json()["tokens"]) == 1
@@ -169,6 +193,34 @@ def test_what_is_readable_is_shown_without_asking_the_log(anna: Person, room: Ro
     anna.reads(room)
     anna.get(f"{room}/members")
     assert behind.looks == 0
+
+
+def opens_a_stream(falcon: Falcon, query: str, token: str | None = None) -> None:
+    """Raises Problem where it is refused."""
+    headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
+
+    async def opened() -> None:
+        scope = {"type": "http", "method": "GET", "path": "/v1/stream", "query_string": query.encode()}
+        opening = await falcon.edge.streams.open(HTTPConnection({**scope, "headers": headers}))
+        opening.release()
+
+    falcon.run(opened())
+
+
+def test_a_ticket_for_a_token_that_was_just_issued_is_good(falcon: Falcon, behind: Tables) -> None:
+    made = falcon.admin.post("/v1/accounts", {"name": "Anna"}).json()
+    token_hash = tokens.hash_of(tokens.parse(made["token"])[1])  # type: ignore[index]
+    opens_a_stream(falcon, f"ticket={tokens.ticket(falcon.edge.secret, made['account_id'], token_hash)}")
+
+
+def test_a_stream_of_a_room_that_was_just_made_begins(falcon: Falcon, anna: Person, behind: Tables) -> None:
+    anna.get("/v1/me")
+    opens_a_stream(falcon, f"rooms={anna.makes_room().room_id}", anna.token)
+
+
+def test_a_stream_of_a_room_that_is_not_there_is_refused(falcon: Falcon, anna: Person, behind: Tables) -> None:
+    with pytest.raises(Problem, match="room_not_found"):
+        opens_a_stream(falcon, "rooms=999999", anna.token)
 
 
 # --- what is not there ------------------------------------------------------------------------------------------------
@@ -399,6 +451,21 @@ def test_tables_that_go_away_are_said_to_all_who_wait() -> None:
 # --- tokens -----------------------------------------------------------------------------------------------------------
 
 
-def test_no_two_tokens_are_alike_and_each_shows_that_it_was_issued(falcon: Falcon, anna: Person) -> None:
+def test_each_token_is_another_one_and_shows_that_it_was_issued(falcon: Falcon, anna: Person) -> None:
     issued = [anna.post(f"/v1/accounts/{anna.account_id}/tokens").json()["token"] for _ in range(5)]
-    assert len({hashlib.sha256(token.encode()).digest() for token in (*issued, anna.token, falcon.admin.token)}) == 7
+    parsed = [tokens.parse(token) for token in (*issued, anna.token, falcon.admin.token)]
+    found = {secret for _, secret in filter(None, parsed) if tokens.is_issued(falcon.edge.secret, secret)}
+    assert len(found) == 7
+    assert not any(tokens.is_issued(b"another deployment's", secret) for secret in found)
+
+
+def test_the_first_tokens_of_a_cluster_are_the_same_for_ever() -> None:
+    admins, firsts = (tokens.derived_secret(b"s" * 16, f"first {name}'s token") for name in ("admin", "account"))
+    assert admins == "XJNwK5QHo81HFi6IphrELshr--UcTeEL53hfOWv5Hsc" != firsts
+
+
+def test_a_token_whose_random_half_was_changed_was_not_issued() -> None:
+    secret = tokens.new_secret(b"s" * 16)
+    for index in (0, 10, 30, 41):
+        changed = secret[:index] + ("A" if secret[index] != "A" else "B") + secret[index + 1 :]
+        assert not tokens.is_issued(b"s" * 16, changed)

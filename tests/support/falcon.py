@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -28,10 +29,12 @@ TITLES: Final = {
 
 @dataclass
 class Falcon:
-    """``settings``: names of Settings' fields, as in FALCON_ variables."""
+    """``settings``: names of Settings' fields, as in FALCON_ variables. ``descriptors``: the system's limit, 0 for its
+    own."""
 
     data_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
+    descriptors: int = 0
     process: "subprocess.Popen[str] | None" = None
     info: dict[str, Any] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -51,6 +54,7 @@ class Falcon:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                preexec_fn=self._limit_descriptors if self.descriptors else None,
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
@@ -60,6 +64,9 @@ class Falcon:
         self.settings["ops_port"] = int(self.info["ops_url"].rpartition(":")[2] or -1)
         self.pids()
         return self
+
+    def _limit_descriptors(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
     def pids(self, role: str | None = None) -> list[int]:
         """The processes below the launcher, or those of one role."""

@@ -45,6 +45,11 @@ class Owners:
             await asyncio.sleep(0)
 
 
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "_APART_SECONDS", 0.0)
+
+
 def run(scenario: Callable[[Owners, OwnersPositions], Awaitable[None]]) -> None:
     async def running() -> None:
         owners = Owners()

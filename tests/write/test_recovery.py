@@ -61,7 +61,7 @@ def log() -> MemoryLog:
 
 def recover(log: MemoryLog, source: Source, numbers: Sequence[int] = range(PARTITIONS)) -> list[Recovered]:
     def make(number: int) -> Partition:
-        return Partition(number, source, log, answer_window=1, hot_aggregates=1)
+        return Partition(number, log.partitions, log, answer_window=1, hot_aggregates=1)
 
     return list(Recovery(MemoryJournal(log, lambda: None), source, make, "bob", lambda: 7.0).run(numbers))
 

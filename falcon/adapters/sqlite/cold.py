@@ -2,17 +2,21 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import apsw
 
 R = TypeVar("R")
 
+_CACHE_KIB: Final = 16 << 10
+
 
 class ColdFile(Generic[R]):
     """Names and records by partition, in a file that is made anew at each start.
 
-    ``pack`` and ``unpack`` turn a record into bytes and back. For several threads, one at a time.
+    All of it is one transaction that never ends: nobody needs the file after a crash, so pages are written only when
+    memory for them runs out. ``pack`` and ``unpack`` turn a record into bytes and back. For several threads, one at a
+    time.
     """
 
     def __init__(self, path: Path, pack: Callable[[R], bytes], unpack: Callable[[bytes], R]) -> None:
@@ -21,9 +25,11 @@ class ColdFile(Generic[R]):
             name.unlink(missing_ok=True)
         self._connection = apsw.Connection(str(path))
         self._connection.execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE")
+        self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._connection.execute(
             "CREATE TABLE kept (partition INTEGER, name TEXT, record BLOB, PRIMARY KEY (partition, name)) WITHOUT ROWID"
         )
+        self._connection.execute("BEGIN EXCLUSIVE")
         self._pack = pack
         self._unpack = unpack
 
@@ -31,11 +37,9 @@ class ColdFile(Generic[R]):
         self._connection.execute("DELETE FROM kept WHERE partition = ?", (partition,))
 
     def put(self, partition: int, rows: Iterable[tuple[str, R]]) -> None:
-        self._connection.execute("BEGIN")
         self._connection.executemany(
             "INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", [(partition, name, self._pack(row)) for name, row in rows]
         )
-        self._connection.execute("COMMIT")
 
     def get(self, partition: int, name: str) -> R | None:
         row: Any = self._connection.execute(

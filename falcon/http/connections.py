@@ -1,0 +1,139 @@
+"""What the connections of a server may take: the size of a request, the time for each part of it, and their number."""
+
+import asyncio
+import logging
+import resource
+import socket
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.http")
+
+# Of a process, for health checks, files, the database and connections to its peers.
+_DESCRIPTORS_KEPT: Final = 128
+_BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
+_LOG_SECONDS: Final = 60.0
+_AT_ONCE: Final = 500
+_PAUSE_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Sizes in bytes. A head is the request line and the fields; a body has ``body_seconds`` and one more for each
+    ``body_bytes_a_second`` that have come."""
+
+    head_bytes: int = 32 << 10
+    target_bytes: int = 8 << 10
+    fields: int = 100
+    idle_seconds: float = 10.0
+    head_seconds: float = 10.0
+    body_seconds: float = 20.0
+    body_bytes_a_second: int = 64 << 10
+    stalled_seconds: float = 20.0
+    linger_seconds: float = 2.0
+    sweep_seconds: float = 1.0
+
+
+def descriptors_for_connections() -> int:
+    """Connections for which this process has descriptors, besides those that it needs itself."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(limit - _DESCRIPTORS_KEPT, limit // 2)
+
+
+class _Waiting(NamedTuple):
+    """``size``: bytes that wait for the client. ``acknowledged``: bytes that it has taken so far."""
+
+    size: int
+    acknowledged: bytes
+    since: float
+
+
+class Sweep:
+    """Looks at every connection of one server once a second. A timer for each request would cost more.
+
+    It cuts a client that takes nothing of what waits for it. All other times depend on what a connection is in the
+    midst of, so it checks them itself: uvicorn's WebSockets have pings instead.
+    """
+
+    def __init__(self, server: str, limits: Limits | None = None, connections_max: int | None = None) -> None:
+        self.limits = limits or Limits()
+        self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
+        self._connections: Collection[Any] = ()
+        self._round: list[Any] = []  # those that have yet to be looked at
+        self._waiting: dict[Any, _Waiting] = {}
+        self._waited: dict[Any, _Waiting] = {}  # of the round before
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._logged_at = -_LOG_SECONDS
+        metrics.connections.labels(server).set_function(lambda: len(self._connections))
+        metrics.connections_max.labels(server).set(self.connections_max)
+        metrics.connections_cut.begin(*((reason,) for reason in metrics.CUTS))
+
+    def admits(self, connections: Collection[Any], loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is room for the newest of the connections."""
+        self._connections = connections
+        if self._loop is None:
+            self._loop = loop
+            loop.call_later(self.limits.sweep_seconds, self._begin_round)
+        if len(connections) <= self.connections_max:
+            return True
+        if loop.time() - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = loop.time()
+            log.warning("all %d connections are taken; more are refused", self.connections_max)
+        return False
+
+    def _begin_round(self) -> None:
+        assert self._loop is not None
+        if not self._connections:
+            self._loop = None
+            return
+        self._round = list(self._connections)
+        self._waiting, self._waited = {}, self._waiting
+        self._look_at_some()
+
+    def _look_at_some(self) -> None:
+        """So many at once that nobody has to wait for it."""
+        assert self._loop is not None
+        now = self._loop.time()
+        for connection in self._round[-_AT_ONCE:]:
+            if connection in self._connections:
+                self._look_at(connection, now)
+        del self._round[-_AT_ONCE:]
+        if self._round:
+            self._loop.call_later(_PAUSE_SECONDS, self._look_at_some)
+        else:
+            self._loop.call_later(self.limits.sweep_seconds, self._begin_round)
+
+    def _look_at(self, connection: Any, now: float) -> None:
+        size = connection.transport.get_write_buffer_size()
+        if size:
+            waits = self._waiting[connection] = self._waits(connection, size, now)
+            if now - waits.since > self.limits.stalled_seconds:
+                metrics.connections_cut.labels("stalled").inc()
+                connection.transport.abort()
+                return
+        check_time = getattr(connection, "check_time", None)
+        if check_time is not None:
+            check_time(now)
+
+    def _waits(self, connection: Any, size: int, now: float) -> _Waiting:
+        """More may be written while the client takes some, so the size alone does not tell."""
+        acknowledged = _acknowledged(connection.transport)
+        before = self._waited.get(connection)
+        if before is None or size < before.size or acknowledged != before.acknowledged:
+            return _Waiting(size, acknowledged, now)
+        return before._replace(size=size)
+
+
+def _acknowledged(transport: asyncio.Transport) -> bytes:
+    """Bytes that the other end has acknowledged; nothing where the kernel does not count them."""
+    try:
+        info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    except OSError:
+        return b""
+    return info[_BYTES_ACKED]

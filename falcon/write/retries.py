@@ -1,0 +1,141 @@
+"""The answers of commands that were asked again, as the log has them."""
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Iterable
+from functools import partial
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from falcon.domain.answers import Answer, MessageAnswer
+from falcon.domain.ids import Partition
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import Position, Recorded
+from falcon.journal.ports import EventSource, JournalUnavailable
+from falcon.write.protocol import Accepted, Rejected, Reply, Unavailable
+from falcon.write.recovery import Background
+
+log = logging.getLogger("falcon.shard")
+
+W = TypeVar("W")
+_Place: TypeAlias = tuple[Partition, Position]
+
+_WAITING_MAX: Final = 1_000
+_REMEMBERED_MAX: Final = 256
+# Answers that stand so close to each other are read at once.
+_NEAR: Final = 100
+_EMPTY_READS_MAX: Final = 20
+# The command was done, or refused, and may be asked for again.
+_UNREADABLE: Final = Unavailable("outcome_unknown")
+
+
+class Retries(Generic[W]):
+    """Reads answers, one batch at a time, and each once for all who wait for it; those read last are remembered.
+
+    ``source`` is used by what runs in the ``background`` only, all else by the shard's thread.
+    """
+
+    def __init__(self, source: EventSource, background: Background) -> None:
+        self._source = source
+        self._background = background
+        self._waiting: dict[_Place, list[W]] = {}
+        self._reading: dict[_Place, list[W]] = {}
+        self._read: deque[dict[_Place, Reply]] = deque()
+        self._remembered: dict[_Place, Reply] = {}
+        self._size = 0
+
+    @property
+    def busy(self) -> bool:
+        return self._size > 0
+
+    def ask(self, partition: Partition, position: Position, waiter: W) -> Reply | None:
+        """The reply, where it is at hand or too many wait; else ``turn`` will give it."""
+        place = (partition, position)
+        if (remembered := self._remembered.get(place)) is not None:
+            return remembered
+        if self._size >= _WAITING_MAX:
+            return _UNREADABLE
+        self._size += 1
+        (self._reading if place in self._reading else self._waiting).setdefault(place, []).append(waiter)
+        return None
+
+    def turn(self) -> list[tuple[W, Reply]]:
+        """The replies that have come, and the next batch is on its way."""
+        answered = self._collect()
+        if self._waiting and not self._reading:
+            self._reading, self._waiting = self._waiting, {}
+            self._background(partial(self._read_all, list(self._reading)))
+            answered += self._collect()
+        return answered
+
+    def give_up(self) -> list[tuple[W, Reply]]:
+        """Whoever still waits is told that it is not known here."""
+        waiters = [
+            waiter for asked in (self._reading, self._waiting) for waiters in asked.values() for waiter in waiters
+        ]
+        self._reading, self._waiting, self._size = {}, {}, 0
+        return [(waiter, _UNREADABLE) for waiter in waiters]
+
+    def _collect(self) -> list[tuple[W, Reply]]:
+        answered: list[tuple[W, Reply]] = []
+        while self._read:
+            found = self._read.popleft()
+            asked, self._reading = self._reading, {}
+            answered += [
+                (waiter, found.get(place, _UNREADABLE)) for place, waiters in asked.items() for waiter in waiters
+            ]
+            self._remember(found)
+        self._size -= len(answered)
+        return answered
+
+    def _remember(self, found: dict[_Place, Reply]) -> None:
+        self._remembered.update(found)
+        while len(self._remembered) > _REMEMBERED_MAX:
+            del self._remembered[next(iter(self._remembered))]
+
+    def _read_all(self, places: Iterable[_Place]) -> None:
+        wanted: dict[Partition, list[Position]] = defaultdict(list)
+        for partition, position in sorted(places):
+            wanted[partition].append(position)
+        found: dict[_Place, Reply] = {}
+        empty = 0
+        while wanted and empty < _EMPTY_READS_MAX:
+            cursor = {partition: positions[0] for partition, positions in wanted.items()}
+            try:
+                events, _ = self._source.read(cursor, sum(map(_span, wanted.values())))
+            except (JournalUnavailable, Undecodable) as error:
+                log.warning("answers of retries cannot be read: %s", error)
+                for partition in list(wanted) if error.partition is None else [error.partition]:
+                    del wanted[partition]
+                continue
+            empty = 0 if events else empty + 1
+            for recorded in events:
+                _take(recorded, wanted, found)
+        self._read.append(found)
+
+
+def _take(recorded: Recorded, wanted: dict[Partition, list[Position]], found: dict[_Place, Reply]) -> None:
+    partition = recorded.envelope.partition
+    positions = wanted.get(partition)
+    while positions and positions[0].offset <= recorded.offset:
+        position = positions.pop(0)
+        if position.offset == recorded.offset:
+            found[partition, position] = answer_of(recorded)
+    if not positions:
+        wanted.pop(partition, None)
+
+
+def _span(positions: list[Position]) -> int:
+    """How many events there may be from the first position to the last that is near it."""
+    near = [position.offset for position in positions if position.offset - positions[0].offset < _NEAR]
+    return near[-1] - near[0] + 1
+
+
+def answer_of(recorded: Recorded) -> Reply:
+    """What the sender of the command was told."""
+    envelope = recorded.envelope
+    answer = envelope.answer
+    if answer is None:
+        answer = MessageAnswer(envelope.event.message)  # type: ignore[union-attr]  # see Partition._happen
+    if isinstance(answer, Answer):
+        return Accepted(answer, envelope.partition, recorded.offset, replayed=True)
+    return Rejected(answer, envelope.partition, recorded.offset, replayed=True)

@@ -1,0 +1,471 @@
+"""What a connection may take: each limit at its edge, each time, and what all of it leaves alone."""
+
+import asyncio
+import base64
+import resource
+import sys
+import time
+
+import pytest
+
+from falcon.http.connections import descriptors_for_connections
+from falcon.telemetry import metrics
+from tests.support.door import PATIENT, QUICK, Answer, Server, at_a_server
+
+KIB = 1024
+GET = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"
+UPGRADE = (
+    b"GET /v1/stream HTTP/1.1\r\nHost: falcon\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + base64.b64encode(bytes(16)) + b"\r\n\r\n"
+)
+
+
+def post(body: bytes, declared: int | None = None) -> bytes:
+    length = len(body) if declared is None else declared
+    return b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\nContent-Length: %d\r\n\r\n%b" % (length, body)
+
+
+def head_of(size: int, start: bytes = GET) -> bytes:
+    """A request without a body whose head has this size."""
+    filled = start[:-2]
+    while size - len(filled) > 8 * KIB:  # a WebSocket's fields may not have more
+        filled += b"X-Fill: " + b"x" * (4 * KIB) + b"\r\n"
+    filled += b"X-Fill: "
+    return filled + b"x" * (size - len(filled) - 4) + b"\r\n\r\n"
+
+
+def with_fields(count: int) -> bytes:
+    return GET[:-2] + b"".join(b"X-%d: x\r\n" % number for number in range(count - 1)) + b"\r\n"
+
+
+def with_target(size: int) -> bytes:
+    return GET.replace(b"/v1/me", b"/" + b"x" * (size - 1))
+
+
+def cut(reason: str) -> float:
+    return metrics.connections_cut.labels(reason).value
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [head_of(32 * KIB), with_fields(100), with_target(8 * KIB), head_of(32 * KIB, UPGRADE)],
+    ids=["head", "fields", "target", "upgrade"],
+)
+@pytest.mark.parametrize("piece", [1 << 20, 1000, 7])
+def test_a_request_at_a_limit_is_answered(request_: bytes, piece: int) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        for start in range(0, len(request_), piece):
+            await client.send(request_[start : start + piece])
+        assert (await client.answer()).status == (101 if b"Upgrade" in request_ else 201)
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (head_of(32 * KIB + 1), 431),
+        (with_fields(101), 431),
+        (with_target(8 * KIB + 1), 414),
+        (head_of(32 * KIB + 1, UPGRADE), 431),
+        (UPGRADE.replace(b"/v1/stream", b"/" + b"x" * 8 * KIB), 414),
+    ],
+    ids=["head", "fields", "target", "upgrade", "upgrade's target"],
+)
+@pytest.mark.parametrize("piece", [1 << 20, 1000, 7])
+def test_a_request_past_a_limit_is_refused_and_the_connection_ends(request_: bytes, status: int, piece: int) -> None:
+    before = cut("too_large")
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        for start in range(0, len(request_), piece):
+            await client.send(request_[start : start + piece])
+        answer = await client.answer()
+        assert (answer.status, answer.code, answer.closes) == (status, "too_large", True)
+        assert await client.is_closed()
+        assert server.bodies == []
+
+    at_a_server(ask)
+    assert cut("too_large") == before + 1
+
+
+@pytest.mark.parametrize("piece", [1, 100_000], ids=["byte by byte", "at once"])
+@pytest.mark.parametrize("begun", [b"GET /", GET[:-2] + b"X-", GET[:-2] + b"X: "], ids=["target", "name", "value"])
+def test_a_head_without_end_costs_its_limit_and_no_more(begun: bytes, piece: int) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(begun)
+        sent = 0
+        began = time.process_time()
+        try:
+            while sent < 64 << 20 and not client.reader.at_eof():
+                await client.send(b"x" * piece)
+                sent += piece
+                if piece == 1:
+                    await asyncio.sleep(0)
+        except ConnectionError:
+            pass
+        assert sent < 16 << 20, "more than what the kernel keeps"
+        assert time.process_time() - began < 10
+
+    at_a_server(ask)
+
+
+def test_small_fields_without_end_are_refused_at_the_hundredth() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        answer = await client.asks(GET[:-2] + b"a: b\r\n" * 200)
+        assert (answer.status, answer.code) == (431, "too_large")
+
+    at_a_server(ask)
+
+
+def test_fields_behind_a_body_are_counted_too() -> None:
+    chunked = post(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"3\r\ntea\r\n0\r\n"
+
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        answer = await client.asks(chunked + b"a: b\r\n" * 200)
+        assert (answer.status, answer.code) == (431, "too_large")
+        client = await server.connect()
+        await client.send(chunked + b"a: ")
+        for _ in range(100):  # some of it may come with the body, and is not counted
+            await client.send(b"x" * KIB)
+        answer = await client.answer()
+        assert (answer.status, answer.code) == (431, "too_large")
+        client = await server.connect()
+        assert (await client.asks(chunked + b"a: b\r\n\r\n")).body == b"3"
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize("field", [b"Host: falcon", b"host: other", b"AUTHORIZATION: Bearer a"])
+def test_a_second_host_or_authorization_is_refused(field: bytes) -> None:
+    request = GET[:-2] + b"Authorization: Bearer b\r\n" + field + b"\r\n\r\n"
+
+    async def ask(server: Server) -> None:
+        answer = await (await server.connect()).asks(request)
+        assert (answer.status, answer.code, answer.closes) == (400, "malformed", True)
+        client = await server.connect()
+        for _ in range(2):  # one for each request
+            assert (await client.asks(GET[:-2] + b"Authorization: Bearer b\r\n\r\n")).status == 201
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize("junk", [b"\x16\x03\x01\x02\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"{}\r\n\r\n"])
+def test_what_is_no_request_is_refused(junk: bytes) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        answer = await client.asks(junk)
+        assert (answer.status, answer.code, answer.closes) == (400, "malformed", True)
+        assert await client.is_closed()
+
+    at_a_server(ask)
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "status"),
+    [
+        (UPGRADE[:-2] + b"X: " + b"x" * 9 * KIB + b"\r\n\r\n", 431),
+        (UPGRADE.replace(b"GET", b"POST"), 405),
+        (GET + UPGRADE, 201),
+    ],
+    ids=["a long field", "no GET", "behind a request that is being answered"],
+)
+def test_an_upgrade_that_cannot_be_is_refused_and_not_left_open(upgrade: bytes, status: int) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        assert (await client.asks(upgrade)).status == status
+        await asyncio.wait_for(client.reader.read(), 10)  # to its end
+        while server.state.connections:
+            await asyncio.sleep(0.01)
+
+    at_a_server(ask)
+
+
+def test_a_client_that_sends_on_is_still_told_why_it_was_refused() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(GET[:-2] + b"X: " + b"x" * 33 * KIB)
+        await client.send(b"x" * 100 * KIB)
+        assert (await client.answer()).code == "too_large"
+
+    at_a_server(ask)
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+async def seconds_until_closed(server: Server, sent: bytes, *, drip: bytes = b"") -> tuple[float, Answer]:
+    """``drip`` is sent again and again."""
+    client = await server.connect()
+    await client.send(sent)
+    began = time.monotonic()
+
+    async def dripping() -> None:
+        while drip:
+            await client.send(drip)
+            await asyncio.sleep(0.02)
+
+    task = asyncio.create_task(dripping())
+    answer = await client.answer()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert await client.is_closed()
+    return time.monotonic() - began, answer
+
+
+@pytest.mark.parametrize("drip", [b"", b"x"], ids=["silent", "byte by byte"])
+def test_a_head_has_to_be_complete_in_time(drip: bytes) -> None:
+    async def ask(server: Server) -> None:
+        seconds, answer = await seconds_until_closed(server, GET[:-2] + b"X: ", drip=drip)
+        assert (answer.status, answer.code, answer.closes) == (408, "timeout", True)
+        assert 0.3 < seconds < 3
+
+    at_a_server(ask, QUICK)
+
+
+def test_a_connection_without_a_request_is_closed_without_a_word() -> None:
+    async def ask(server: Server) -> None:
+        seconds, answer = await seconds_until_closed(server, b"")
+        assert answer.status == 0
+        assert 0.3 < seconds < 3
+        client = await server.connect()
+        assert (await client.asks(GET)).status == 201
+        began = time.monotonic()
+        assert await client.is_closed()
+        assert 0.3 < time.monotonic() - began < 3
+
+    at_a_server(ask, QUICK)
+
+
+def test_empty_lines_are_no_request() -> None:
+    async def ask(server: Server) -> None:
+        seconds, answer = await seconds_until_closed(server, b"\r\n", drip=b"\r\n")
+        assert answer.status == 0
+        assert seconds < 3
+
+    at_a_server(ask, QUICK)
+
+
+@pytest.mark.parametrize("drip", [b"", b"x"], ids=["silent", "byte by byte"])
+def test_a_body_has_to_be_complete_in_time_and_the_application_hears_that_it_is_not(drip: bytes) -> None:
+    async def ask(server: Server) -> None:
+        seconds, answer = await seconds_until_closed(server, post(b"tea", 10_000), drip=drip)
+        assert (answer.status, answer.code, answer.closes) == (408, "timeout", True)
+        assert 0.3 < seconds < 3
+        assert (server.gone, server.bodies) == (1, [])
+
+    at_a_server(ask, QUICK)
+
+
+def test_a_large_body_that_comes_steadily_has_more_time() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(post(b"", 256 * KIB))
+        began = time.monotonic()
+        for _ in range(16):
+            await asyncio.sleep(0.05)
+            await client.send(b"x" * 16 * KIB)
+        assert (await client.answer()).body == b"%d" % (256 * KIB)
+        assert time.monotonic() - began > 0.8
+
+    at_a_server(ask, QUICK)
+
+
+def test_a_body_that_nobody_waits_for_has_to_end_too() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        answer = await client.asks(post(b"tea", 10_000).replace(b"/v1/rooms", b"/early"))
+        assert answer.status == 201
+        assert await client.is_closed()
+
+    at_a_server(ask, QUICK)
+
+
+def test_a_client_that_takes_nothing_of_its_answer_is_cut() -> None:
+    before = cut("stalled")
+
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(GET.replace(b"/v1/me", b"/large"))
+        while not server.bodies:
+            await asyncio.sleep(0.01)
+        while server.state.connections:
+            await asyncio.sleep(0.01)
+
+    at_a_server(ask, QUICK)
+    assert cut("stalled") == before + 1
+
+
+def test_so_is_one_on_a_websocket() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(UPGRADE.replace(b"/v1/stream", b"/large"))
+        while not server.gone:
+            await asyncio.sleep(0.01)
+        assert not server.state.connections
+
+    at_a_server(ask, QUICK)
+
+
+def test_a_client_that_takes_its_answer_slowly_gets_all_of_it() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        await client.send(GET.replace(b"/v1/me", b"/large"))
+        await client.reader.readuntil(b"\r\n\r\n")
+        began = time.monotonic()
+        taken = 0
+        while taken < 16 << 20:
+            piece = await client.reader.read(64 * KIB)
+            assert piece
+            taken += len(piece)
+            if time.monotonic() - began < 1.5:
+                await asyncio.sleep(0.1)
+        assert time.monotonic() - began > 1.5
+
+    at_a_server(ask, QUICK)
+
+
+@pytest.mark.parametrize("sent", [b"", b"G"], ids=["silent", "with a byte more"])
+def test_a_stream_that_has_nothing_to_say_is_left_alone(sent: bytes) -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(GET.replace(b"/v1/me", b"/stream"))
+        await client.reader.readuntil(b"event")
+        await client.send(sent)
+        assert await client.reader.readexactly(2) == b"\r\n"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.reader.read(1), 1.0)
+        assert server.gone == 0
+        assert len(server.state.connections) == 1
+
+    at_a_server(ask, QUICK)
+
+
+def test_a_quiet_websocket_is_left_alone() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        assert (await client.asks(UPGRADE)).status == 101
+        assert await client.reader.readexactly(3) == b"\x82\x01\x00"
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.reader.read(1), 1.0)
+        assert len(server.state.connections) == 1
+
+    at_a_server(ask, QUICK)
+
+
+# --- how many ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_connection_too_many_is_refused_and_there_is_room_again_when_one_ends() -> None:
+    before = cut("full")
+
+    async def ask(server: Server) -> None:
+        clients = [await server.connect() for _ in range(3)]
+        answers = [await client.asks(GET) for client in clients]
+        assert [answer.status for answer in answers] == [201, 201, 201]
+        refused = await server.connect()
+        answer = await refused.answer()
+        assert (answer.status, answer.code, answer.closes) == (503, "overloaded", True)
+        assert b"\r\nretry-after: 1\r\n" in answer.head
+        assert await refused.is_closed()
+        assert (await clients[0].asks(GET)).status == 201, "those that were there are served on"
+        clients[1].writer.close()
+        while len(server.state.connections) > 2:
+            await asyncio.sleep(0.01)
+        assert (await (await server.connect()).asks(GET)).status == 201
+
+    at_a_server(ask, PATIENT, connections_max=3)
+    assert cut("full") == before + 1
+
+
+def test_streams_count_among_connections() -> None:
+    async def ask(server: Server) -> None:
+        assert (await (await server.connect()).asks(UPGRADE)).status == 101
+        client = await server.connect()
+        await client.send(GET.replace(b"/v1/me", b"/stream"))
+        await client.reader.readuntil(b"event")
+        assert (await (await server.connect()).answer()).status == 503
+
+    at_a_server(ask, PATIENT, connections_max=2)
+
+
+def test_a_process_keeps_descriptors_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, left in ((65_536, 65_408), (300, 172), (100, 50), (resource.RLIM_INFINITY, sys.maxsize)):
+        monkeypatch.setattr(resource, "getrlimit", lambda kind, limit=limit: (limit, limit))
+        assert descriptors_for_connections() == left
+
+
+# --- what every answer bears ------------------------------------------------------------------------------------------
+
+
+def test_no_browser_guesses_what_an_answer_is_or_frames_it() -> None:
+    async def ask(server: Server) -> None:
+        for request in (GET, post(b"tea"), GET.replace(b"/v1/me", b"/broken"), with_fields(101), b"{}\r\n\r\n"):
+            answer = await (await server.connect()).asks(request)
+            assert answer.head.count(b"\r\nx-content-type-options: nosniff\r\n") == 1
+            assert answer.head.count(b"\r\nx-frame-options: DENY\r\n") == 1
+
+    at_a_server(ask)
+
+
+# --- and all else goes on ---------------------------------------------------------------------------------------------
+
+
+def test_pipelined_requests_are_answered_in_their_order_however_many_fill_a_piece() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(b"".join(post(b"x" * number) for number in range(1000)))
+        assert [(await client.answer()).body for _ in range(1000)] == [b"%d" % number for number in range(1000)]
+        assert (await client.asks(GET)).status == 201
+
+    at_a_server(ask)
+
+
+def test_a_pipelined_head_past_the_limit_ends_the_connection_behind_the_answers_before_it() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(GET * 3 + head_of(33 * KIB) + GET)
+        statuses = [(await client.answer()).status for _ in range(4)]
+        assert statuses[:3] == [201, 201, 201] and statuses[3] in (0, 431)
+        assert await client.is_closed()
+        assert len(server.bodies) == 3
+
+    at_a_server(ask)
+
+
+def test_a_large_body_in_one_piece_with_its_head_is_taken() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        for size in (40 * KIB, 400 * KIB, 10):
+            assert (await client.asks(post(b"x" * size))).body == b"%d" % size
+
+    at_a_server(ask)
+
+
+def test_a_client_that_asks_before_it_sends_its_body_is_told_to_go_on() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(post(b"", 3).replace(b"Host", b"Expect: 100-continue\r\nHost"))
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert (await client.asks(b"tea")).body == b"3"
+
+    at_a_server(ask)
+
+
+def test_nothing_of_an_answered_request_is_kept() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        assert (await client.asks(post(b"tea"))).status == 201
+        (protocol,) = server.state.connections
+        assert (protocol.cycle, protocol.scope, protocol.headers) == (None, None, None)
+
+    at_a_server(ask)

@@ -1,0 +1,339 @@
+"""Retries are answered from the log, beside what the shard's thread does."""
+
+from collections.abc import Callable
+
+import pytest
+
+from falcon.adapters.memory.journal import Fate, MemoryJournal
+from falcon.adapters.memory.log import MemoryLog
+from falcon.domain.answers import MessageAnswer, RoomAnswer
+from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.domain.rejections import NotAMember
+from falcon.http.problems import from_unavailable
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import Cursor, Position, Recorded
+from falcon.journal.ports import JournalUnavailable
+from falcon.write import retries as module
+from falcon.write import snapshots
+from falcon.write.ownership import FixedOwnership
+from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.shard import Shard, ShardLimits
+from tests.support.clock import FakeClock
+
+ANN, BOB = 1_000, 1_001
+PARTITIONS = 2
+UNKNOWN = Unavailable("outcome_unknown")
+
+
+class Source:
+    """The log as it is read: each read is counted, and meets the next of the faults."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        self.partitions = log.partitions
+        self.faults: list[Exception] = []
+        self.empty_reads = 0
+        self.reads: list[tuple[Cursor, int]] = []
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        self.reads.append((cursor, limit))
+        if self.faults:
+            raise self.faults.pop(0)
+        if self.empty_reads:
+            self.empty_reads -= 1
+            return [], cursor
+        return self._log.read(cursor, limit)
+
+    def end(self) -> Cursor:
+        return self._log.end()
+
+    def behind(self, cursor: Cursor) -> int:
+        return self._log.behind(cursor)
+
+    def wait(self, seconds: float) -> None: ...
+
+
+class Host:
+    """A shard that reads answers when the test says so."""
+
+    def __init__(self, log: MemoryLog, clock: FakeClock | None = None) -> None:
+        self.clock = clock or FakeClock()
+        self.source = Source(log)
+        self.journal = MemoryJournal(log, lambda: None)
+        self.readings: list[Callable[[], None]] = []
+        ownership = FixedOwnership(range(PARTITIONS))
+        self.shard = Shard(
+            ownership, self.journal, self.source, log, self.clock, ShardLimits(), "a test", recovery_source=log,
+            reading=self.readings.append,
+        )  # fmt: skip
+        self.shard.start()
+        self._number = 0
+
+    def send(self, *commands: Command, key: str | None = None, by: int = ANN, seconds: float = 5.0) -> None:
+        self._number += 1
+        deadline = self.clock.monotonic() + seconds
+        envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, 1) for c in commands]
+        self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
+
+    def replies(self) -> list[Reply]:
+        self.shard.drain()
+        return [
+            reply for _, batch in self.shard.take_replies() for _, reply in sorted(batch.replies, key=lambda r: r[0])
+        ]
+
+    def read(self) -> list[Reply]:
+        """What the answers are that are being read."""
+        self.readings.pop(0)()
+        return self.replies()
+
+    def ask(self, command: Command, key: str | None = None, by: int = ANN) -> Reply:
+        self.send(command, key=key, by=by)
+        (reply,) = self.replies()
+        return reply
+
+    def room(self, partition: int = 0) -> int:
+        envelope = CommandEnvelope(partition, ANN, CreateRoom(ANN, "Tea"), self.clock.monotonic() + 5)
+        self._number += 1
+        self.shard.execute(CommandBatch(self._number, [envelope]), "ann's process")
+        (reply,) = self.replies()
+        assert isinstance(reply, Accepted)
+        assert isinstance(reply.answer, RoomAnswer)
+        return reply.answer.room_id
+
+
+def _partition(command: Command) -> int:
+    return getattr(command, "room_id", 0) % PARTITIONS
+
+
+def seq(reply: Reply) -> int:
+    assert isinstance(reply, Accepted), reply
+    assert isinstance(reply.answer, MessageAnswer)
+    return reply.answer.message.seq
+
+
+@pytest.fixture
+def host() -> Host:
+    return Host(MemoryLog(PARTITIONS))
+
+
+def test_while_an_answer_is_read_other_commands_are_decided(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert host.replies() == []
+    assert seq(host.ask(PostMessage(ANN, room, "meanwhile"))) == 2
+    (reply,) = host.read()
+    assert (seq(reply), reply.replayed) == (1, True)  # type: ignore[union-attr]
+
+
+def test_one_answer_is_read_once_for_all_who_ask_for_it(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    for _ in range(100):
+        host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert [seq(reply) for reply in host.read()] == [1] * 100
+    assert len(host.source.reads) == 1
+    for _ in range(100):
+        assert seq(host.ask(PostMessage(ANN, room, "hello"), key="k")) == 1
+    assert len(host.source.reads) == 1, "what was read last is remembered"
+
+
+def test_answers_of_many_partitions_are_read_together_and_those_that_are_near_each_other_at_once(host: Host) -> None:
+    rooms = [host.room(partition) for partition in range(PARTITIONS)]
+    commands = [PostMessage(ANN, room, f"{i}") for i in range(20) for room in rooms]
+    for i, command in enumerate(commands):
+        host.ask(command, key=f"{i}")
+    host.send(commands[0], key="0")  # it is away while the others come
+    for i, command in enumerate(commands[1:], 1):
+        host.send(command, key=f"{i}")
+    assert [seq(reply) for reply in host.read()] == [1]
+    assert sorted(map(seq, host.read())) == sorted([*range(1, 21), *range(2, 21)])
+    assert len(host.source.reads) == 2
+
+
+def test_answers_far_from_each_other_are_all_found(host: Host) -> None:
+    room = host.room()
+    for i in range(300):
+        host.ask(PostMessage(ANN, room, f"{i}"), key=f"{i}")
+    asked = (299, 0, 150, 151)
+    host.send(PostMessage(ANN, room, "5"), key="5")
+    for i in asked:
+        host.send(PostMessage(ANN, room, f"{i}"), key=f"{i}")
+    host.read()
+    assert sorted(map(seq, host.read())) == [1, 151, 152, 300]
+    assert max(limit for _, limit in host.source.reads) < 100
+
+
+def test_no_more_than_so_many_wait_for_an_answer_and_what_is_read_is_forgotten_in_time(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_WAITING_MAX", 3)
+    monkeypatch.setattr(module, "_REMEMBERED_MAX", 2)
+    room = host.room()
+    for i in range(5):
+        host.ask(PostMessage(ANN, room, f"{i}"), key=f"{i}")
+    for i in range(3):
+        host.send(PostMessage(ANN, room, f"{i}"), key=f"{i}")
+    assert host.ask(PostMessage(ANN, room, "3"), key="3") == UNKNOWN
+    assert [seq(reply) for reply in [*host.read(), *host.read()]] == [1, 2, 3]
+    host.send(PostMessage(ANN, room, "0"), key="0")
+    assert [seq(reply) for reply in host.read()] == [1], "there is room again"
+    assert len(host.shard._retries._remembered) == 2
+
+
+def test_a_replay_waits_for_what_was_decided_before_it(host: Host) -> None:
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert (host.replies(), host.readings) == ([], [])
+    host.journal.settle(Fate.WRITTEN)
+    assert [seq(reply) for reply in host.replies()] == [1]
+    assert [seq(reply) for reply in host.read()] == [1]
+
+
+def test_a_refusal_is_read_like_an_answer(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(BOB, room, "let me in"), key="k", by=BOB)
+    host.send(PostMessage(BOB, room, "let me in"), key="k", by=BOB)
+    (reply,) = host.read()
+    assert isinstance(reply, Rejected)
+    assert (reply.rejection, reply.replayed) == (NotAMember(room, BOB), True)
+
+
+# --- nothing was done is said only when it is true --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", [JournalUnavailable("away"), JournalUnavailable("trimmed", 0), Undecodable("of tomorrow", 0, Position())]
+)
+def test_an_answer_that_cannot_be_read_does_not_make_the_command_undone(host: Host, fault: Exception) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.source.faults.append(fault)
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    (reply,) = host.read()
+    assert reply == UNKNOWN
+    assert "Nothing was done" not in from_unavailable(UNKNOWN).detail
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert [seq(reply) for reply in host.read()] == [1]
+
+
+def test_a_partition_that_cannot_be_read_keeps_no_other_from_its_answers(host: Host) -> None:
+    rooms = [host.room(partition) for partition in range(PARTITIONS)]
+    for room in rooms:
+        host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.source.faults.append(JournalUnavailable("trimmed", 0))
+    host.send(*(PostMessage(ANN, room, "hello") for room in rooms), key="k")
+    unread, read = host.read()
+    assert (unread, seq(read)) == (UNKNOWN, 1)
+
+
+def test_a_log_that_shows_nothing_is_not_asked_for_ever(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.source.empty_reads = 1_000
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert host.read() == [UNKNOWN]
+
+
+def test_a_log_that_is_slow_is_waited_for(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.source.empty_reads = 10
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert [seq(reply) for reply in host.read()] == [1]
+
+
+def test_an_answer_whose_time_ran_out_while_it_waited_was_given_all_the_same(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.clock.advance(599)
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "slow"))
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    host.clock.advance(4)
+    host.journal.settle(Fate.WRITTEN)
+    slow, late = host.replies()
+    assert (seq(slow), late) == (2, UNKNOWN)
+
+
+def test_a_retry_of_what_is_under_way_for_long_is_not_told_that_nothing_was_done(host: Host) -> None:
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "slow"), key="k")
+    host.clock.advance(6)
+    assert host.ask(PostMessage(ANN, room, "slow"), key="k") == UNKNOWN
+    assert host.ask(PostMessage(ANN, room, "another"), key="l") == Unavailable("overloaded")
+
+
+def test_a_retry_that_comes_too_late_is_not_told_that_nothing_was_done(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.send(PostMessage(ANN, room, "hello"), key="k", seconds=-1)
+    host.send(PostMessage(ANN, room, "never decided"), key="l", seconds=-1)
+    assert host.replies() == [UNKNOWN, Unavailable("expired")]
+
+
+def test_a_retry_is_not_told_that_nothing_was_done_while_its_partition_is_down(host: Host) -> None:
+    room = host.room()
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "perhaps"), key="k")
+    host.journal.unavailable = True
+    host.journal.settle(Fate.UNANSWERED)
+    assert host.replies() == [UNKNOWN]
+    assert host.ask(PostMessage(ANN, room, "perhaps"), key="k") == UNKNOWN
+    assert host.ask(PostMessage(ANN, room, "another"), key="l") == Unavailable("unavailable")
+    host.journal.unavailable = host.journal._held = False
+    host.clock.advance(1)
+    host.shard.tick()
+    host.send(PostMessage(ANN, room, "perhaps"), key="k")
+    assert [seq(reply) for reply in host.read()] == [1]
+
+
+def test_a_retry_that_waits_is_not_told_that_nothing_was_done_when_the_partition_is_lost() -> None:
+    log = MemoryLog(PARTITIONS)
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "too late"))
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    Host(log, host.clock)
+    host.journal.settle(Fate.WRITTEN)
+    assert host.replies() == [Unavailable("not_mine", 0.1), UNKNOWN]
+
+
+def test_closing_tells_those_who_wait_for_an_answer(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    host.shard.close()
+    assert host.replies() == [UNKNOWN]
+
+
+# --- the window -------------------------------------------------------------------------------------------------------
+
+
+def test_while_the_events_time_stands_still_old_answers_are_forgotten_and_none_too_soon() -> None:
+    """As it does when the clock was set back, and another owner goes on."""
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    clock.set_back(3_600)
+    for minute in range(60):
+        host.ask(PostMessage(ANN, room, f"{minute}"), key=f"{minute}")
+        if minute % 7 == 6:
+            host.clock.advance(20)
+            host.shard.tick()  # a checkpoint
+            host = Host(log, clock)
+        host.clock.advance(60)
+        host.shard.tick()
+        partition = host.shard._owned[0].partition
+        assert partition is not None
+        assert partition.answers_in_memory <= 20
+    assert len(log.answers(0, snapshots.VERSION, 0)) <= 20, "and from the store"
+    for minute in (51, 55, 59):
+        host.send(PostMessage(ANN, room, f"{minute}"), key=f"{minute}")
+        assert [seq(reply) for reply in host.read()] == [minute + 1]
+    assert seq(host.ask(PostMessage(ANN, room, "long ago"), key="30")) == 61
