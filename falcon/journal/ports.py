@@ -179,7 +179,7 @@ class ConfirmedPositions(Protocol):
     """How far the log is known to have been acknowledged."""
 
     async def confirmed(self, partition: Partition) -> int:
-        """An offset; everything that was acknowledged in the partition before the call stands there or below.
+        """An offset; every change that was acknowledged in the partition before the call stands there or below.
 
-        -1 for an empty log. Raises JournalUnavailable where nobody can say so for now.
+        -1 where there was none. Raises JournalUnavailable where nobody can say so for now.
         """

@@ -243,8 +243,13 @@ class ReadStore(Protocol):
     async def applied(self, partition: Partition) -> int:
         """The offset up to which every projection has been applied: reads show everything below it."""
 
-    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
-        """Of every partition, as :meth:`applied`; and the position there, from which a reader can go on."""
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        """Of every partition, as :meth:`applied`; and the position there, from which a reader can go on.
+
+        ``projections``: those that are to have been applied, if not every one.
+        """
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         """None for one who is no member, or a room that is not there."""
@@ -276,6 +281,9 @@ class ReadStore(Protocol):
 
     async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
         """The newest activity first."""
+
+    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+        """The rooms that the account is in, and as what: the memberships alone, which is cheap."""
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         """By account id, from ``after`` on, excluded."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
@@ -132,8 +133,12 @@ class MemoryTables:
         live = (tables for name, tables in self._projections.items() if not name.endswith("_rebuilding"))
         return min(tables.cursor[partition].offset for tables in live)
 
-    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
-        return {partition: Position(await self.applied(partition)) for partition in range(partitions)}
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        names = projections or [name for name in self._projections if not name.endswith("_rebuilding")]
+        tables = [self._projections[name] for name in names]
+        return {p: Position(min(each.cursor[p].offset for each in tables)) for p in range(partitions)}
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
@@ -174,6 +179,10 @@ class MemoryTables:
         if cursor is not None:
             rooms = [r for r in rooms if (r.updated_at, r.room_id) < (cursor.updated_at, cursor.room_id)]
         return [self._summary(account_id, room) for room in rooms[:limit]]
+
+    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+        roles = {r: member["role"] for (r, a), member in self._members.items() if a == account_id}
+        return dict(list(roles.items())[:limit])
 
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         if (room_id, account_id) not in self._members or room_id not in self._rooms:
