@@ -140,12 +140,12 @@ class CheckingContract(ABC):
             owner.takeover(0, 1)
             owner.append(0, f"{name} one", f"{name} two")
             owner.append(1, f"{name} three")
-        cursor: Cursor = {0: Position(), 1: Position()}
+        cursors: list[Cursor] = [{0: Position(), 1: Position()}]
         end = source.end()
-        while any(cursor[partition].offset < end[partition].offset for partition in cursor):
+        while any(cursors[-1][partition].offset < end[partition].offset for partition in (0, 1)):
+            cursors.append(source.read(cursors[-1], 1)[1])
+        for cursor in cursors:
             source.check(cursor)
-            cursor = source.read(cursor, 1)[1]
-        source.check(cursor)
         assert cursor[0].offset > cursor[1].offset > 0
 
     def test_a_place_of_another_history_is_none(self, log: Log, source: CheckingSource) -> None:
