@@ -56,8 +56,8 @@ class Reader:
                 fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
         except OffsetOutOfRangeError as error:
             raise LogWentBack(
-                f"{self.topic} does not hold {_where(error)} (any more): it was restored from an older copy, trimmed "
-                "or made anew, or has lost what it had acknowledged; see docs/operations.md, Back up and restore",
+                f"{self.topic} does not hold {_where(error)} any more: it was restored from an older copy, trimmed "
+                "or made again, or has lost what it had acknowledged; see docs/operations.md, Back up and restore",
                 _only(error),
             ) from error
         except CLIENT_ERRORS as error:

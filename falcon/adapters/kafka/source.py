@@ -99,6 +99,8 @@ class KafkaSource:
                 places = ", ".join(f"offset {offset} of partition {p}" for p, offset in missing.items())
                 raise JournalUnavailable(f"{self._cluster.journal} does not show {places}; it may be so for a moment")
             fetched = self._loop.call(self._reader.records(missing, _LOOKED_BACK_AT, self._wait_seconds))
+            if fetched:
+                until = time.monotonic() + _CHECK_SECONDS
             for partition, records in fetched.items():
                 wanted = [record for record in records if record.offset < stops[partition]]
                 found[partition] += [(record.offset, record.value or b"") for record in wanted]
@@ -109,7 +111,7 @@ class KafkaSource:
     def _went_back(self, partition: Partition, position: Position) -> LogWentBack:
         return LogWentBack(
             f"{self._cluster.journal}, partition {partition}: offset {position.offset} of epoch {position.epoch} is no "
-            "place in this log: it was restored from an older copy, or made anew; see docs/operations.md, Back up and "
+            "place in this log: it was restored from an older copy, or made again; see docs/operations.md, Back up and "
             "restore"
         )
 
