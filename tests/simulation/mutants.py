@@ -13,6 +13,7 @@ from falcon.http.edge import Edge
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Outcome
 from falcon.write.answers import AnswerWindow
+from falcon.write.partition import Replay
 from falcon.write.protocol import CommandEnvelope, Reason, Unavailable
 from falcon.write.shard import Shard
 
@@ -72,9 +73,11 @@ _hold = Shard._hold
 
 def _hasty(self: Shard, owned: Any, waiters: list[Any], submissions: list[Any]) -> None:
     """Replies leave before what they say is durable."""
+    retries = [waiter for waiter in waiters if isinstance(waiter.executed, Replay)]
     for waiter in waiters:
-        self._reply(waiter.sender, waiter.batch, waiter.index, self._answer(owned, waiter.executed))
-    _hold(self, owned, [], submissions)
+        if waiter not in retries:
+            self._reply(waiter.sender, waiter.batch, waiter.index, waiter.executed)
+    _hold(self, owned, retries, submissions)
 
 
 def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
