@@ -152,6 +152,24 @@ async def test_a_snapshot_that_gets_in_long_after_it_was_given_up_hides_no_newer
 
 
 @in_loop
+async def test_a_snapshot_that_is_told_to_end_while_it_is_written_hides_no_newer_one(
+    brokers: Brokers, log: MemoryLog
+) -> None:
+    ann = await Pod(brokers, log).take_over()
+    ann.room()
+    assert ann.partition.capture()
+    checkpoint = ann.partition.checkpoint()
+    brokers.held[TOPIC] = asyncio.Event()
+    saving = asyncio.ensure_future(ann.snapshots.save(checkpoint))
+    await asyncio.sleep(0)
+    saving.cancel()
+    await asyncio.wait([saving])
+    assert await ann.snapshots.save(checkpoint)
+    keys = [record.key for record in brokers.topics[TOPIC, 0] if b"aggregate" in (record.key or b"")]
+    assert len(set(keys)) == 2
+
+
+@in_loop
 async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_generation(
     brokers: Brokers, log: MemoryLog
 ) -> None:

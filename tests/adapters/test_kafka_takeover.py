@@ -103,6 +103,28 @@ def test_what_was_read_for_a_partition_that_nobody_wants_any_more_is_forgotten(
     assert owner.deposed(BAD) == 1
 
 
+def test_a_journal_that_is_closed_ends_the_takeover_that_is_under_way(
+    owner: Owner, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_SOON_SECONDS", 60.0)
+    brokers.silent.add((CLUSTER.snapshots, BAD))
+    failed: list[Exception] = []
+
+    def take_over() -> None:
+        try:
+            owner.take_over(BAD)
+        except JournalUnavailable as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=take_over)
+    thread.start()
+    until(lambda: BAD in owner.journal._restoring)
+    owner.journal.close()
+    thread.join(10)
+    assert ["this journal is closed" in str(error) for error in failed] == [True]
+    assert owner.deposed(BAD) == 0
+
+
 def test_the_clock_that_stamps_events_is_the_one_that_is_compared_with_the_brokers(owner: Owner) -> None:
     owner.clock.advance(3_600)
     with pytest.raises(JournalUnavailable, match=r"clock is \+3600 s off"):

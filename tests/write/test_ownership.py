@@ -334,3 +334,12 @@ def test_one_that_an_assignment_has_passed_by_finds_out_though_nobody_sends_to_i
     ann.shard.tick()
     assert ann.group.told[0] == log.epochs[0], "whoever sends is told to come back"
     assert seq(ann.ask(PostMessage(ANN, room, "hello"))) == 1
+
+
+def test_a_takeover_proves_nothing_of_the_time_behind_it(log: MemoryLog, clock: FakeClock) -> None:
+    ann, bob = Owner(log, clock, 0), Owner(log, clock)
+    room = ann.room()
+    bob.assign(0)
+    before = len(log.events[0])
+    assert isinstance(bob.ask(PostMessage(BOB, room, "may I?"), by=BOB), Rejected)
+    assert len(log.events[0]) == before + 1

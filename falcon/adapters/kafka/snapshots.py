@@ -108,6 +108,7 @@ class KafkaSnapshots:
         self._open: dict[Partition, _Open] = {}
         self._restored: dict[Partition, _Found] = {}
         self._idle: list[Reader] = []
+        self._closing: set[asyncio.Task[None]] = set()  # which may take long, and nobody waits for it
         self._restoring = 0
         self._readers = asyncio.Semaphore(_READERS)
 
@@ -149,7 +150,7 @@ class KafkaSnapshots:
         for batch in _batches(rows):
             try:
                 await self._producer.write(self._cluster.snapshots, partition, batch)
-            except NotWritten:
+            except BaseException:  # also where it is told to end: it may be written all the same
                 opened.generation += 1
                 raise
             if self._open.get(partition) is not opened:
@@ -252,7 +253,8 @@ class KafkaSnapshots:
         finally:
             self._restoring -= 1
             while self._idle and not self._restoring:
-                await self._idle.pop().close()
+                self._closing.add(task := asyncio.ensure_future(self._idle.pop().close()))
+                task.add_done_callback(self._closing.discard)
 
     def _parse(self, partition: Partition, record: ConsumerRecord) -> _Record:
         """Raises JournalUnavailable: a checkpoint may count on a state that cannot be read, so none may be left out."""
