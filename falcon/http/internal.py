@@ -6,7 +6,6 @@ Not for the public: it trusts whoever bears the internal token to have checked w
 import asyncio
 import hmac
 import re
-import time
 from functools import partial
 from typing import Final, Protocol, cast
 
@@ -14,7 +13,8 @@ import msgspec
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.write.protocol import CommandEnvelope, Reply, decode_sent_batch, encode_reply_frame
+from falcon.write.protocol import CommandEnvelope, Reply, encode_reply_frame
+from falcon.write.transit import Arrivals
 
 PATH: Final = "/internal/commands/"
 _SHARD: Final = re.compile("[0-9]{1,9}")
@@ -39,6 +39,7 @@ class InternalCommands:
     def __init__(self, token: str) -> None:
         self._authorization = f"Bearer {token}".encode()
         self.shards: Shards | None = None
+        self._arrivals = Arrivals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +50,7 @@ class InternalCommands:
             return
         shard = int(scope["path"].removeprefix(PATH))
         try:
-            commands = decode_sent_batch(await _body(receive), time.monotonic())
+            commands = self._arrivals.received(await _body(receive))
             replies = [self.shards.submit(shard, command) for command in commands]  # type: ignore[union-attr]
         except (msgspec.DecodeError, ValueError, IndexError) as error:
             await PlainTextResponse(f"no batch of commands for a shard of this process: {error}", 400)(

@@ -7,7 +7,7 @@ import msgspec
 
 from falcon.domain.answers import Answer
 from falcon.domain.commands import Command
-from falcon.domain.ids import AccountId, Partition
+from falcon.domain.ids import AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
 
 
@@ -75,17 +75,22 @@ class BatchReply(msgspec.Struct, frozen=True):
     replies: list[tuple[int, Reply]]
 
 
-class _SentBatch(msgspec.Struct, frozen=True, array_like=True):
-    """A batch for another machine. ``sent_at``: the sender's clock, on which its deadlines are."""
+class SentBatch(msgspec.Struct, frozen=True, array_like=True):
+    """A batch for another machine. ``sent_at``: the sender's clock, on which its deadlines are.
+
+    ``sender``: a name for that clock; 0 where the sender's version gives none. ``sent_wall``: its time of day.
+    """
 
     sent_at: float
     commands: list[CommandEnvelope]
+    sender: int = 0
+    sent_wall: Millis = 0
 
 
 _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(CommandBatch)
 _replies = msgspec.msgpack.Decoder(list[BatchReply])
-_sent_batches = msgspec.msgpack.Decoder(_SentBatch)
+_sent_batches = msgspec.msgpack.Decoder(SentBatch)
 _frames = msgspec.msgpack.Decoder(list[tuple[int, Reply]])
 _LENGTH = struct.Struct(">I")
 
@@ -98,20 +103,14 @@ def decode_batch(data: bytes) -> CommandBatch:
     return _batches.decode(data)
 
 
-def encode_sent_batch(batch: CommandBatch, now: float) -> bytes:
+def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis = 0, sender: int = 0) -> bytes:
     """``now``: CLOCK_MONOTONIC here."""
-    return _encoder.encode(_SentBatch(now, batch.commands))
+    return _encoder.encode(SentBatch(now, batch.commands, sender, wall))
 
 
-def decode_sent_batch(data: bytes, now: float) -> list[CommandEnvelope]:
-    """With the deadlines on the receiver's clock, ``now``; the time on the way is not counted.
-
-    Raises msgspec.DecodeError.
-    """
-    sent = _sent_batches.decode(data)
-    return [
-        msgspec.structs.replace(envelope, deadline=envelope.deadline - sent.sent_at + now) for envelope in sent.commands
-    ]
+def decode_sent_batch(data: bytes) -> SentBatch:
+    """With the deadlines on the sender's clock: see ``transit``. Raises msgspec.DecodeError."""
+    return _sent_batches.decode(data)
 
 
 def encode_reply_frame(replies: list[tuple[int, Reply]]) -> bytes:

@@ -29,7 +29,6 @@ class Recovered(msgspec.Struct, frozen=True):
     ``undecodable``: down until somebody runs a version that knows their events.
     """
 
-    began: float
     left: int
     ready: Sequence[Partition] = ()
     down: Sequence[int] = ()
@@ -60,7 +59,7 @@ class Recovery:
         left = len(numbers)
         for recovered in self._recover(numbers):
             left -= len(recovered.ready) + len(recovered.down) + len(recovered.undecodable)
-            yield msgspec.structs.replace(recovered, began=began, left=left)
+            yield msgspec.structs.replace(recovered, left=left)
         metrics.recovery_seconds.observe(self._monotonic() - began)
 
     def _recover(self, numbers: Sequence[int]) -> Iterator[Recovered]:
@@ -116,7 +115,7 @@ class Recovery:
         return partition
 
 
-_some = partial(Recovered, 0.0, 0)
+_some = partial(Recovered, 0)
 
 
 def at_once(recovery: Callable[[], None]) -> None:

@@ -6,6 +6,7 @@ since a refusal may rest on an event that is not durable yet.
 """
 
 import logging
+import math
 import random
 from collections import deque
 from collections.abc import Collection
@@ -89,7 +90,8 @@ class _Owned(msgspec.Struct, eq=False):
     ``captured_behind``: the state was captured when this append was the last; once it is durable, that is a checkpoint.
     ``doubtful``: the keys of those commands of which only the log knows whether they were done, while it is down.
     ``retry_at``: not taken over before. ``tries``: how often that has failed since it last served.
-    ``proven_at``: when the log was last known to have been ours. ``unproven``: replies that wait for newer proof.
+    ``proven_at``: when an append was sent that shows that the log was ours. ``unproven``: replies that wait for newer
+    proof.
     """
 
     number: int
@@ -506,7 +508,7 @@ class Shard:
                 if owned is not None:  # else it is assigned elsewhere by now
                     owned.partition, owned.lost, owned.tries = partition, False, 0
                     metrics.ownership_changes.labels("taken over").inc()
-                    owned.captured_at, owned.proven_at = now, recovered.began
+                    owned.captured_at, owned.proven_at = now, -math.inf
             for number in recovered.down:
                 if number in self._owned:
                     self._try_later(self._owned[number], now)

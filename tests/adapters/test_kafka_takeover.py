@@ -10,7 +10,7 @@ from falcon.adapters.kafka import journal as journals
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.snapshots import KafkaSnapshots
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept
 from falcon.journal.ports import JournalUnavailable
 from tests.adapters.kafka_model import CLUSTER, Brokers, Copy
 from tests.support.clock import FakeClock
@@ -103,8 +103,39 @@ def test_what_was_read_for_a_partition_that_nobody_wants_any_more_is_forgotten(
     assert owner.deposed(BAD) == 1
 
 
+def test_a_journal_that_is_closed_ends_the_takeover_that_is_under_way(
+    owner: Owner, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "_SOON_SECONDS", 60.0)
+    brokers.silent.add((CLUSTER.snapshots, BAD))
+    failed: list[Exception] = []
+
+    def take_over() -> None:
+        try:
+            owner.take_over(BAD)
+        except JournalUnavailable as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=take_over)
+    thread.start()
+    until(lambda: BAD in owner.journal._restoring)
+    owner.journal.close()
+    thread.join(10)
+    assert ["this journal is closed" in str(error) for error in failed] == [True]
+    assert owner.deposed(BAD) == 0
+
+
 def test_the_clock_that_stamps_events_is_the_one_that_is_compared_with_the_brokers(owner: Owner) -> None:
     owner.clock.advance(3_600)
     with pytest.raises(JournalUnavailable, match=r"clock is \+3600 s off"):
         owner.take_over(0)
     assert owner.deposed(0) == 0
+
+
+def test_snapshots_that_hold_more_than_the_log_are_dropped_before_the_partition_is_served(
+    owner: Owner, brokers: Brokers
+) -> None:
+    lost = Kept(5, 77, 1, b"state")
+    brokers.append(CLUSTER.snapshots, 0, [(lost.key("aggregate:64"), module.pack(lost))])
+    assert owner.take_over(0) == {0}
+    assert (lost.key("aggregate:64"), None) in [record[1:] for record in brokers.topics[CLUSTER.snapshots, 0]]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 import uvicorn
 
@@ -27,10 +28,10 @@ from falcon.write.protocol import (
     Reply,
     Unavailable,
     decode_reply_frames,
-    decode_sent_batch,
     encode_reply_frame,
     encode_sent_batch,
 )
+from falcon.write.transit import Arrivals, depart
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
 
 TOKEN = "an internal token of a test"
@@ -238,9 +239,26 @@ def test_strangers_and_nonsense_are_refused(path: str, token: str, body: bytes |
 
 def test_deadlines_are_moved_to_the_receivers_clock() -> None:
     sent = CommandBatch(1, [CommandEnvelope(0, 65, PostMessage(65, 64, "hello", None, ()), 105.0)])
-    (received,) = decode_sent_batch(encode_sent_batch(sent, 100.0), 7_000.0)
+    (received,) = Arrivals(lambda: 7_000.0).received(depart(sent, 100.0))
     assert received.deadline == 7_005.0
     assert received.command == sent.commands[0].command
+
+
+def test_what_lay_in_the_socket_of_an_owner_is_refused_once_its_caller_has_given_up() -> None:
+    async def scenario() -> None:
+        pod = Pod(lambda envelope: DONE)
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with serving(pod) as address, aiohttp.ClientSession(headers=headers) as session:
+            for late in (0, 60):
+                now = time.monotonic() - late
+                data = depart(CommandBatch(1, [msgspec.structs.replace(command(), deadline=now + 5)]), now)
+                async with session.post(f"http://{address}/internal/commands/0", data=data) as response:
+                    assert response.status == 200
+        in_time, late_one = pod.asked
+        assert in_time.deadline > time.monotonic()
+        assert late_one.deadline < time.monotonic() - 50
+
+    run(scenario)
 
 
 def test_frames_are_put_together_from_whatever_pieces_come() -> None:

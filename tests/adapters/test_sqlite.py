@@ -11,13 +11,14 @@ import apsw
 import pytest
 
 from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite import journal as journals
 from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import Everywhere, SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
-from falcon.journal.envelope import Cursor
-from falcon.journal.ports import Journal, JournalUnavailable, Outcome, Wake
+from falcon.journal.envelope import Cursor, Position
+from falcon.journal.ports import Append, Journal, JournalUnavailable, Outcome, Wake
 from falcon.read.store import PutMessage, ReadStoreUnavailable
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
@@ -147,6 +148,110 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_the_sqlite_inside_is_one_that_may_be_trusted_with_a_log() -> None:
     assert tuple(map(int, apsw.sqlite_lib_version().split("."))) >= database.SQLITE_VERSION_MIN
+
+
+def test_what_is_committed_while_a_reader_looks_is_read_once(log: _Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    ann = Writer(log)
+    ann.takeover(0, 1)
+    ann.append(0, "one")
+    source = log.source()
+    end = source._next
+
+    def then_somebody_writes() -> int:
+        seen = end()
+        if len(read) == 0:
+            ann.append(0, "two")
+        return seen
+
+    read: list[str] = []
+    monkeypatch.setattr(source, "_next", then_somebody_writes)
+    cursor: Cursor = dict.fromkeys((0, 1), Position())
+    for _ in range(3):
+        events, cursor = source.read(cursor, 10)
+        read += texts(events)
+    assert read == ["one", "two"]
+
+
+# --- a commit that fails or waits, and others' appends behind it ------------------------------------------------------
+
+
+def appended(log: _Log, *partitions: int) -> tuple[Writer, list[Append]]:
+    ann = Writer(log)
+    ann.takeover(0, 1)
+    return ann, [ann.prepare(partition, f"{i}") for i, partition in enumerate(partitions)]
+
+
+def test_a_file_that_is_held_for_longer_than_the_patience_is_waited_for_all_the_same(
+    log: _Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "BUSY_MILLISECONDS", 5)
+    ann, (append,) = appended(log, 0)
+    other = database.connect(log.path)
+    other.execute("BEGIN IMMEDIATE")
+    ann.journal.submit([append])
+    for _ in range(5):  # the thread gives up, and begins again
+        assert ann.woken.wait(10)
+        ann.woken.clear()
+        assert ann.journal.collect() == []
+    other.execute("COMMIT")
+    ann.wait_for(append)
+    assert append.outcome is Outcome.DURABLE
+
+
+def test_appends_behind_one_of_a_failed_epoch_do_not_wait_for_the_next_call(log: _Log) -> None:
+    ann, (lost, late, other) = appended(log, 0, 0, 1)
+    breaking = database.connect(log.path)
+    breaking.execute("CREATE TRIGGER broken BEFORE INSERT ON journal BEGIN SELECT raise(ABORT, 'broken'); END")
+    ann.settle(lost)
+    breaking.execute("DROP TRIGGER broken")
+    ann.journal.submit([late, other])
+    ann.wait_for(late, other)
+    assert (late.outcome, other.outcome) == (Outcome.UNKNOWN, Outcome.DURABLE)
+
+
+def test_what_waits_behind_a_commit_that_fails_is_written_by_itself(log: _Log) -> None:
+    ann, (first, broken, other, last) = appended(log, 1, 0, 1, 1)
+    breaking = database.connect(log.path)
+    breaking.execute(
+        "CREATE TRIGGER broken BEFORE INSERT ON journal WHEN new.partition = 0 BEGIN SELECT raise(ABORT, 'broken'); END"
+    )
+    ann.journal.submit([first])
+    ann.journal.submit([broken])  # the next group, alone: those behind it are submitted when it is under way
+    ann.wait_for(first, broken)
+    ann.journal.submit([other])
+    ann.journal.submit([last])
+    ann.wait_for(other, last)
+    outcomes = [append.outcome for append in (first, broken, other, last)]
+    assert outcomes == [Outcome.DURABLE, Outcome.UNKNOWN, Outcome.DURABLE, Outcome.DURABLE]
+    assert texts(read_all(log.source(), 1)) == ["0", "2", "3"]
+
+
+def test_a_group_that_fails_takes_its_own_with_it_and_not_the_next_one(log: _Log) -> None:
+    """The next group begins within the failure of the one before."""
+    ann = Writer(log)
+    connection = database.connect(log.path)
+    ann.journal = journal = SqliteJournal(connection, ann.woken.set)
+    ann.takeover(0, 1)
+    first, broken, behind = ann.prepare(1, "first"), ann.prepare(0, "x" * 100_000), ann.prepare(1, "behind")
+    connection.pragma("max_page_count", connection.pragma("page_count") + 3)
+    journal.submit([first])
+    journal._waiting += [broken]  # one group
+    settle = journal._settle
+
+    def then_more_comes(error: apsw.Error | None) -> None:
+        if error is not None:
+            connection.pragma("max_page_count", 1_000_000)
+            journal._waiting.append(behind)
+        settle(error)
+
+    journal._settle = then_more_comes  # type: ignore[method-assign]
+    ann.wait_for(first, broken, behind)
+    assert [append.outcome for append in (first, broken, behind)] == [
+        Outcome.DURABLE, Outcome.UNKNOWN, Outcome.DURABLE
+    ]  # fmt: skip
+    ann.settle(more := ann.prepare(1, "more"))
+    assert more.outcome is Outcome.DURABLE
+    assert texts(read_all(log.source(), 1)) == ["first", "behind", "more"]
 
 
 # --- read tables that are away ----------------------------------------------------------------------------------------

@@ -74,12 +74,13 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.message(ROOM, 3)) == missing_message(ROOM, 3)
         assert asyncio.run(store.reads.message_at(ROOM, 3)) == (missing_message(ROOM, 3), 0)
 
-    def test_however_many_are_missing_pages_go_on(self, store: Store) -> None:
-        self.messages(store, 1, 2, 90, 91)
-        walked: list[bytes] = []
-        while page := asyncio.run(store.reads.page(ROOM, len(walked) + 1, len(walked) + 7)):
-            walked += page
-        assert walked == [b"1", b"2", *(missing_message(ROOM, seq) for seq in range(3, 90)), b"90", b"91"]
+    @pytest.mark.parametrize("limit", [7, 50, 100])
+    def test_however_many_are_missing_a_page_is_full_while_there_is_more(self, store: Store, limit: int) -> None:
+        self.messages(store, *range(1, 20), 140, 141)
+        shown = [b"%d" % seq if seq < 20 or seq > 139 else missing_message(ROOM, seq) for seq in range(1, 142)]
+        for first in range(1, 142, 9):
+            page = asyncio.run(store.reads.page(ROOM, first, first + limit - 1))
+            assert page == shown[first - 1 : first + limit - 1]
 
     def test_a_message_that_is_still_to_come_is_not_missing(self, store: Store) -> None:
         self.messages(store, 1, 2, 4)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from falcon.domain.commands import Command, CreateRoom, OpenDirect, PostMessage
+from falcon.telemetry import metrics
 from falcon.write.gateway import Lane, partition_for
 from falcon.write.protocol import (
     BatchReply,
@@ -46,6 +47,11 @@ class Shard:
         async with asyncio.timeout(5):
             while len(self.batches) < batches:
                 await asyncio.sleep(0.01)
+
+
+def bound() -> float:
+    """As it is measured."""
+    return metrics.mailbox_bound.labels("test").value
 
 
 async def turn() -> None:
@@ -167,6 +173,14 @@ async def test_what_has_come_in_one_turn_is_expected_before_it_asks() -> None:
 
 
 @in_loop
+async def test_what_was_expected_in_an_earlier_turn_does_not_count_any_more() -> None:
+    shard = Shard(bound=3)
+    for _ in range(5):
+        assert [shard.lane.expects() for _ in range(2)] == [True, True]
+        await turn()
+
+
+@in_loop
 async def test_a_burst_finds_all_the_room_there_is() -> None:
     shard = Shard(bound=2_000, near=True)
     assert not any(shard.lane.ask(envelope()).done() for _ in range(2_000))
@@ -175,6 +189,7 @@ async def test_a_burst_finds_all_the_room_there_is() -> None:
 @in_loop
 async def test_a_near_mailbox_that_was_full_takes_no_more_than_a_batch_until_it_is_nearly_empty() -> None:
     shard = Shard(bound=600, near=True)
+    assert bound() == 600
     for _ in range(601):
         shard.lane.ask(envelope())
     await turn()
@@ -186,6 +201,7 @@ async def test_a_near_mailbox_that_was_full_takes_no_more_than_a_batch_until_it_
     while not shard.lane.ask(envelope()).done():
         taken += 1
     assert taken < 256 + 1
+    assert bound() == 512, "what may be queued, and what may be away"
     while shard.lane.busy:
         await turn()
         shard.answer()
@@ -221,6 +237,19 @@ async def test_nobody_waits_past_the_deadline() -> None:
     queued = shard.lane.ask(envelope(seconds=0.02))
     replies = await asyncio.wait_for(asyncio.gather(away, queued), 5)
     assert [reply.reason for reply in replies if isinstance(reply, Unavailable)] == ["outcome_unknown", "expired"]
+
+
+@in_loop
+async def test_nobody_waits_past_the_deadline_in_a_queue_that_does_not_move() -> None:
+    shard = Shard()
+    shard.lane.ask(envelope(seconds=60))
+    await turn()
+    shard.lane._may_go = lambda: False  # type: ignore[method-assign]  # whatever comes back
+    queued = [shard.lane.ask(envelope(seconds=seconds)) for seconds in (0.01, 0.02, 60)]
+    replies = await asyncio.wait_for(asyncio.gather(*queued[:2]), 5)
+    assert replies == [Unavailable("expired")] * 2
+    assert not queued[2].done()
+    assert len(shard.batches) == 1
 
 
 @in_loop

@@ -273,6 +273,40 @@ def test_recovery_reads_checkpoints_and_a_bounded_tail(log: MemoryLog) -> None:
     assert _seq(Host(log, host.clock).ask(PostMessage(ANN, room, "next"))) == 96
 
 
+def test_after_a_checkpoint_of_unknown_outcome_the_partition_comes_back_and_makes_the_next(log: MemoryLog) -> None:
+    host = Host(log, checkpoint_seconds=1)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"))
+    host.journal._held = True
+    host.clock.advance(2)
+    host.shard.tick()
+    host.journal.settle(Fate.LOST)
+    host.shard.drain()
+    assert host.journal.waiting == 0
+    host.journal._held = False
+    assert _seq(host.ask(PostMessage(ANN, room, "on"))) == 2
+    host.clock.advance(2)
+    host.shard.tick()
+    checkpoint = log.checkpoint(room % PARTITIONS, snapshots.VERSION)
+    assert checkpoint is not None
+    assert checkpoint.position.offset == len(log.events[room % PARTITIONS])
+
+
+def test_a_checkpoint_of_one_that_was_deposed_tells_it_so(log: MemoryLog) -> None:
+    old = Host(log, checkpoint_seconds=1)
+    room = old.room()
+    old.journal._held = True
+    old.clock.advance(2)
+    old.shard.tick()
+    new = Host(log, old.clock)
+    while old.journal.waiting:
+        old.journal.settle(Fate.WRITTEN)
+    old.journal._held = False
+    assert old.ask(PostMessage(ANN, room, "still mine?")) == Unavailable("not_mine", 0.1)
+    assert old.shard.lost
+    assert _seq(new.ask(PostMessage(ANN, room, "hello"))) == 1
+
+
 def test_closing_in_order_leaves_no_tail(log: MemoryLog) -> None:
     host = Host(log)
     room = host.room()

@@ -97,7 +97,7 @@ def applied_everywhere(
 
 
 def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-    """One call where all of it is there."""
+    """One call where all of it is there, one more where the timeline ends."""
     first, last = max(first, 1), min(last, schema.SEQ_MAX)
     keys = schema.bucket_keys(room_id, first, last) if first <= last else []
     rows = view.calls.rows(view.timeline(), keys)
@@ -107,11 +107,7 @@ def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
         found = _up_to_a_hole(rows.get(key, {}), columns)
         messages += found
         if len(found) < len(columns):
-            hole = first + len(messages)
-            # A page that has something may end before a hole with nothing behind it: the next one begins there.
-            if not messages or _newest_in(rows.items()) > hole:
-                messages += _from_a_hole_on(view, room_id, hole, last)
-            break
+            return messages + _from_a_hole_on(view, room_id, first + len(messages), last)
     return messages
 
 

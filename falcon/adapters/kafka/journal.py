@@ -79,6 +79,9 @@ class _Underway(Generic[T]):
             if not task.done():
                 continue
             self._tasks.pop(partition, None)
+            if task.cancelled():
+                failed.append(JournalUnavailable(f"partition {partition}: this journal is closed", partition))
+                continue
             try:
                 done[partition] = task.result()
             except (NotWritten, TooLarge, JournalUnavailable) as error:
@@ -140,7 +143,7 @@ class KafkaJournal:
     # --- the port -----------------------------------------------------------------------------------------------------
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
-        """The markers first; what the old owners still got in is before them, for whoever reads up to them.
+        """Markers are written before the log is read: what the old owners still got in is before them.
 
         It may be called from another thread than the rest.
         """
@@ -198,6 +201,7 @@ class KafkaJournal:
 
     async def _depose(self, partition: Partition, owner: str) -> Position:
         metadata = await self._producer.write(self._cluster.journal, partition, [(None, fence.marker(owner))])
+        await self._snapshots.drop_lost(partition, metadata.offset)
         return fence.opened_by(metadata.offset)
 
     # --- appends ------------------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from falcon.write.protocol import (
     Reply,
     Unavailable,
     decode_reply_frames,
-    encode_sent_batch,
 )
+from falcon.write.transit import depart
 
 log = logging.getLogger("falcon.gateway")
 
@@ -139,7 +139,7 @@ class _OwnerLane:
         now = time.monotonic()
         seconds = max(envelope.deadline for envelope in batch.commands) - now
         timeout = aiohttp.ClientTimeout(total=max(seconds, 0.001), sock_connect=_CONNECT_SECONDS)
-        async with self._session.post(self._url, data=encode_sent_batch(batch, now), timeout=timeout) as response:
+        async with self._session.post(self._url, data=depart(batch, now), timeout=timeout) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}: {(await response.text())[:200]}")
             rest = b""

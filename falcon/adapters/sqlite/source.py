@@ -73,7 +73,8 @@ class SqliteSource:
             where += f" AND partition IN ({','.join('?' * len(cursor))})"
             bindings += tuple(cursor)
         rows = self._rows(where, bindings, limit)
-        reached = rows[-1][0] + 1 if len(rows) == limit else end
+        behind = rows[-1][0] + 1 if rows else end  # what came in meanwhile may be among them
+        reached = behind if len(rows) == limit else max(end, behind)
         wanted = [row for row in rows if row[0] >= cursor[row[1]].offset]
         return _decode(wanted), {p: Position(max(reached, at.offset)) for p, at in cursor.items()}
 
