@@ -9,7 +9,7 @@ LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)")
 # Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns people.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
-.PHONY: run test check bench bench-peers bench-cluster load overload faults chaos cluster cluster-down cluster-status cluster-wipe \
+.PHONY: run test check bench bench-peers bench-cluster load overload faults chaos simulate cluster cluster-down cluster-status cluster-wipe \
 	image k8s-up k8s-test k8s-down checkers lock clean help
 
 help:            ## this list
@@ -48,6 +48,10 @@ faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SE
 
 chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load, SECONDS=1800 SEED=1
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
+
+simulate: $(VENV)/.dev       ## a cluster on simulated servers, thousands of faults a minute, SECONDS=60; SEED=1 SCHEDULES=1 repeats one; MUTANTS=1
+	$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
+		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
 	@$(BIN)/python -m deploy.local.cluster up

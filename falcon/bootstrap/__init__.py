@@ -91,7 +91,7 @@ async def start_gateway(
 
 def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Streams:
     """The edge's, on the running event loop; to be stopped with it."""
-    lookups = StoreLookups(edge)
+    lookups = StoreLookups(edge.store)
     feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
     signals = Signals(wire, feed, lookups)
     edge.streams = Streams(edge, feed, signals, lookups, settings.streams_max, settings.stream_buffer)

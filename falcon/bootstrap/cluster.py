@@ -12,7 +12,14 @@ from pathlib import Path
 
 from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.prepare import WrongTables, by_command, check_log, through_gateway
+from falcon.adapters.hbase.prepare import (
+    WrongTables,
+    by_command,
+    check_family_of_log,
+    check_log,
+    start_over,
+    through_gateway,
+)
 from falcon.adapters.hbase.prepare import check as check_tables
 from falcon.adapters.hbase.prepare import prepare as prepare_tables
 from falcon.adapters.hbase.read_store import HBaseReadStore
@@ -20,7 +27,7 @@ from falcon.adapters.hbase.switching import Create
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.kafka.group import GroupMember
+from falcon.adapters.kafka.group import GroupMember, active
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.owners import GroupOwnership, Owners
@@ -48,6 +55,7 @@ from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.sharing import SharedSource
+from falcon.projections.skipping import skip_event
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
 from falcon.read.store import Comparison, ReadStoreUnavailable
@@ -87,6 +95,29 @@ async def prepare(settings: Settings) -> str:
             prepare_tables, hbase, settings.hbase_prefix, instance, settings.partitions, _creator(settings, hbase)
         )
     return instance
+
+
+async def restored(settings: Settings) -> str:
+    """For a log that was restored from an older copy: gives it another name, and empty tables in place of those that
+    show what is lost. Returns the name.
+
+    Raises StillRunning, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
+    """
+    cluster = kafka_cluster(settings)
+    before = await topics.check(cluster)
+    if running := await active(cluster, [_SHARDS, *map(_group, PROJECTIONS)]):
+        raise StillRunning(f"stop every falcon api, write and project first: {', '.join(running)} have members")
+    prefix, partitions = settings.hbase_prefix, settings.partitions
+    with _hbase(settings) as hbase:
+        await blocking(settings).run(check_family_of_log, hbase, prefix, before, partitions)
+        name = await topics.rename(cluster)
+        create = _creator(settings, hbase)
+        await blocking(settings).run(start_over, hbase, prefix, name, partitions, create)
+    return name
+
+
+class StillRunning(Exception):
+    """Processes that know the lost history must have ended."""
 
 
 def internal_token(settings: Settings) -> str:
@@ -267,6 +298,10 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     loop.close()
 
 
+def _group(projection: str) -> str:
+    return f"projection-{projection}"
+
+
 def _projected_log(settings: Settings, loop: LoopThread) -> KafkaSource:
     return KafkaSource(kafka_cluster(settings), loop, _IDLE_SECONDS, rests=True)
 
@@ -277,7 +312,7 @@ class _Projecting:
     def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedSource) -> None:
         self.name = name
         self._loop = loop
-        self._member = GroupMember(kafka_cluster(settings), f"projection-{name}", settings.session_seconds)
+        self._member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
         self._source = shared.stream(partial(_projected_log, settings, loop))
         self._tables = _tables(settings, hbase, f"hbase-{name}")
         self._stream = Stream(
@@ -362,7 +397,15 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     WrongTables."""
     with _looking_after(settings, whole=False) as (source, tables):
         total = sum(position.offset for position in source.end().values())
-        return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
+        source.check(tables.cursor(name))
+        return Rebuild(
+            name,
+            PROJECTIONS[name],
+            source,
+            tables,
+            lambda done: progress(done, max(done, total)),
+            skips=tables.skips(name),
+        ).run()
 
 
 def verify(
@@ -382,18 +425,11 @@ def verify(
         ).run()
 
 
-def skip(settings: Settings, name: str, partition: int, offset: int, reason: str) -> None:
-    """Record that the projection may pass over an event at which it has stopped.
+def skip(settings: Settings, name: str, partition: int, offset: int, reason: str, *, force: bool = False) -> str:
+    """Record that the projection may pass over an event at which it has stopped, or over any with ``force``; gives what
+    that event is, and what is lost.
 
-    Raises NotStoppedThere, and as the checks of topics and tables do.
+    Raises NotStoppedThere, NoSuchEvent, and as the checks of topics and tables do.
     """
-    with _looking_after(settings) as (_, tables):
-        stops = tables.stops(name)
-        if stops.get(partition, (None, ""))[0] != offset:
-            where = ", ".join(f"partition {p} at offset {at} ({why})" for p, (at, why) in stops.items()) or "nowhere"
-            raise NotStoppedThere(f"{name} has not stopped there; it has stopped {where}")
-        tables.skip(name, partition, offset, reason)
-
-
-class NotStoppedThere(Exception):
-    """Only an event at which a projection has stopped can be passed over; the message says where those are."""
+    with _looking_after(settings) as (source, tables):
+        return skip_event(source, tables, name, partition, offset, reason, force=force)

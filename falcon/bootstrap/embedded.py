@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -132,6 +133,24 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
     total = source.end()[0].offset
     return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
+
+
+def copy(settings: Settings, folder: Path) -> None:
+    """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
+
+    Raises FileExistsError, OSError, JournalUnavailable.
+    """
+    folder.mkdir(mode=0o700, parents=True)
+    database_file = folder / settings.database.name
+    os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
+    database.copy(settings.database, database_file)
+    for name in ("secret", "credentials.json"):
+        if (settings.data_dir / name).exists():
+            shutil.copy2(settings.data_dir / name, folder / name)
+    for path in (*folder.iterdir(), folder):
+        opened = os.open(path, os.O_RDONLY)
+        os.fsync(opened)
+        os.close(opened)
 
 
 # --- the edge ---------------------------------------------------------------------------------------------------------

@@ -80,6 +80,27 @@ def prepare() -> None:
     typer.echo(f"The log {instance} and its tables are ready: {settings.partitions} partitions.")
 
 
+def restored(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """After the log was restored from an older copy: begin again with empty read tables, which the projections fill.
+
+    Stop every falcon api, write and project before. The log gets another name, so that tables, streams and tokens of the history that is lost are told from it.
+
+    \b
+    Example:
+      falcon restored --yes
+    """  # noqa: E501
+    from falcon.bootstrap import cluster
+
+    settings = _settings()
+    if not yes:
+        typer.confirm("Was the log restored from an older copy, and are the read tables to be made again?", abort=True)
+    with telling_faults():
+        name = asyncio.run(cluster.restored(settings))
+    typer.echo(f"The log is called {name} now, and its tables are empty: start falcon project, write and api.")
+
+
 def credentials() -> None:
     """Print the first accounts of a cluster and their tokens as a line of JSON, making them the first time.
 
@@ -108,13 +129,13 @@ def verify(
 ) -> None:
     """Compare a cluster's read tables with its log, while both are in use, and mend what differs.
 
-    The exit code is 1 when something differed and was not mended.
+    The exit code is 1 when something differed and was not mended. What nothing in the log has written is not removed: a rebuild makes tables without it.
 
     \b
     Examples:
       falcon verify
       falcon verify timeline --mend --rate 5000
-    """
+    """  # noqa: E501
     from falcon.bootstrap import cluster
     from falcon.cli.progress import progress_bar
 
@@ -125,13 +146,14 @@ def verify(
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
             found = cluster.verify(settings, name, mend=mend, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong
-        differed = differed or faults > 0
-        mended = ", mended" if faults and mend else ""
+        differed = differed or found.unexplained > 0 or (faults > 0 and not mend)
+        mended = " (mended)" if faults and mend else ""
+        rebuild = f": falcon rebuild {name} makes tables without them" if found.unexplained else ""
         typer.echo(
-            f"{name}: {counted(found.cells, 'cell')} compared, {found.missing:,} missing, "
-            f"{found.wrong:,} wrong{mended}."
+            f"{name}: {counted(found.cells, 'cell')} compared, {found.missing:,} missing, {found.wrong:,} wrong"
+            f"{mended}, {found.unexplained:,} that the log does not explain{rebuild}."
         )
-    if differed and not mend:
+    if differed:
         raise typer.Exit(1)
 
 
@@ -139,23 +161,24 @@ def skip(
     name: ProjectionArgument,
     partition: Annotated[int, typer.Argument(min=0)],
     offset: Annotated[int, typer.Argument(min=0)],
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the tables for ever.")],
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the tables.")],
+    force: Annotated[bool, typer.Option("--force", help="Also where the projection has not stopped.")] = False,
 ) -> None:
-    """Let a projection that has stopped at an event pass over it: what the event said will be missing from its table.
+    """Let a projection that has stopped at an event pass over it, now and in every rebuild.
 
-    Only what it has stopped at can be passed over. Mending the cause and waiting is better; see the page on operations.
+    It says which event that is, and what will be missing from the tables. Removing the cause and waiting is better; see the page on operations.
 
     \b
     Example:
       falcon skip timeline 17 52341 --reason "written by a broken version, checked by Ann"
-    """
+    """  # noqa: E501
     from falcon.bootstrap import cluster
 
     _check_name(name)
     settings = _settings()
     with telling_faults():
-        cluster.skip(settings, name, partition, offset, reason)
-    typer.echo(f"{name} will pass over offset {offset} of partition {partition} within seconds.")
+        skipped = cluster.skip(settings, name, partition, offset, reason, force=force)
+    typer.echo(f"{name} passes over offset {offset} of partition {partition}: {skipped}.")
 
 
 def _check_name(name: str) -> None:
@@ -182,10 +205,11 @@ def telling_faults() -> Iterator[None]:
     """What may be expected to go wrong with a cluster becomes a Fault."""
     from falcon.bootstrap import cluster
     from falcon.journal.codec import Undecodable
-    from falcon.projections.runner import ProjectionFailed
+    from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, ProjectionFailed
     from falcon.read.store import StaleProjector
 
+    expected = (cluster.StillRunning, ProjectionFailed, StaleProjector, Undecodable, NoSuchEvent, NotStoppedThere)
     try:
         yield
-    except (*cluster.REFUSALS, ProjectionFailed, StaleProjector, Undecodable, cluster.NotStoppedThere) as fault:
+    except (*cluster.REFUSALS, *expected) as fault:
         raise Fault("; ".join(str(fault).splitlines())) from fault

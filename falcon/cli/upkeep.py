@@ -68,6 +68,33 @@ def rebuild(
     typer.echo(f"Rebuilt {name}: {counted(events, 'event')} in {bar.seconds:,.1f} s, {rate:,.0f} a second.")
 
 
+def copy(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that is not there yet.")],
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Copy the data folder of this machine while Falcon runs on it.
+
+    To restore it, put the copy in the data folder's place while Falcon does not run. What was sent since the copy is lost then, and streams begin again.
+
+    \b
+    Example:
+      falcon copy /backup/falcon-2026-11-26
+    """  # noqa: E501
+    from falcon.bootstrap import embedded
+    from falcon.journal.ports import JournalUnavailable
+
+    settings = _settings(data_dir)
+    if not settings.database.exists():
+        raise Fault(f"no data in {data_dir}/: nothing to copy; see --data-dir")
+    try:
+        embedded.copy(settings, folder)
+    except FileExistsError as fault:
+        raise Fault(f"{folder} is there already; give another name") from fault
+    except (OSError, JournalUnavailable) as fault:
+        raise Fault(str(fault)) from fault
+    typer.echo(f"Copied {data_dir}/ to {folder}/.")
+
+
 def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
     """Look whether all is in order on this machine, and say what to mend.
 
@@ -102,7 +129,7 @@ def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], Non
     from falcon.bootstrap import embedded
     from falcon.journal.codec import Undecodable
     from falcon.journal.ports import JournalUnavailable
-    from falcon.projections.runner import ProjectionFailed
+    from falcon.projections.skipping import ProjectionFailed
     from falcon.read.store import ReadStoreUnavailable, StaleProjector
 
     try:

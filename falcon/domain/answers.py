@@ -70,9 +70,9 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class PositionAnswer(msgspec.Struct, frozen=True, tag="position-answer"):
-    """``offset``: everything acknowledged in the partition before the command came stands there or below.
+    """``offset``: every change acknowledged in the partition before the command came stands there or below.
 
-    -1 for an empty log. Never kept: the next one who asks is told another.
+    -1 where there was none. Never kept: the next one who asks is told another.
     """
 
     offset: int

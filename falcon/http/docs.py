@@ -18,7 +18,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-a
 _INTRODUCTION = """
 <p>Send <code>Authorization: Bearer TOKEN</code> with every request, and an <code>Idempotency-Key</code> of your own
 with every command: if no answer comes, send the same again, and it is done once. A command's answer carries
-<code>Falcon-Position</code>; send it back with a read and the read waits until it can see what you did.
+<code>Falcon-Position</code>; send it back with a read and the read waits until it can see what you did. What an
+answer said is done is never denied: where it can't be read yet, the answer is 503 and not 404.
 Errors are <code>application/problem+json</code> with a <code>code</code> to switch on; 503 comes with
 <code>Retry-After</code> and is safe to retry with the same key.</p>
 <pre>curl -X POST {url}/v1/rooms -H "Authorization: Bearer $TOKEN" \\

@@ -64,8 +64,6 @@ async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -
         if first + page.count > last:
             return page, first, last_seq
         last_seq = first + page.count - 1 if page.count else await edge.store.newest(room_id, first - 1)
-        if _bounds(query, last_seq) == (first, last_seq):
-            return page, first, last_seq
 
 
 def _page_etag(room_id: RoomId, version: int, last_seq: Seq, first: Seq, last: Seq) -> tuple[bytes, bytes]:

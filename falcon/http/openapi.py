@@ -20,6 +20,37 @@ _POSITION: Final = {
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
+_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key within ten minutes gives the same answer, and is executed once.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
+}
+_LAST_EVENT_ID: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that was received; it counts before resume.",
+    "schema": {"type": "string"},
+}
+_WAITING: Final[list[dict[str, Any]]] = [
+    {
+        "name": "Falcon-Position",
+        "in": "header",
+        "required": False,
+        "description": "Wait until this position, from a command's answer, can be read. A command that reads nothing "
+        "does not wait.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,5}:[0-9]{1,18}(,[0-9]{1,5}:[0-9]{1,18})*$"},
+    },
+    {
+        "name": "Falcon-Wait",
+        "in": "header",
+        "required": False,
+        "description": "How long to wait for what can't be read yet, in seconds; then the answer is 503.",
+        "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
+    },
+]
 _PARAMETERS: Final = {
     "room_id": "The room",
     "account_id": "The account",
@@ -116,44 +147,11 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
-    if operation.command:
-        return [
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": False,
-                "description": "The same key within ten minutes gives the same answer, and is executed once.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
-            }
-        ]
     if operation.path == STREAM:
-        return [
-            {
-                "name": "Last-Event-ID",
-                "in": "header",
-                "required": False,
-                "description": "The id of the last event that was received; it counts before resume.",
-                "schema": {"type": "string"},
-            }
-        ]
-    if operation.method != "GET":
-        return []
-    return [
-        {
-            "name": "Falcon-Position",
-            "in": "header",
-            "required": False,
-            "description": "Wait until this position, from a command's answer, can be read.",
-            "schema": {"type": "string", "pattern": "^[0-9]{1,5}:[0-9]{1,18}(,[0-9]{1,5}:[0-9]{1,18})*$"},
-        },
-        {
-            "name": "Falcon-Wait",
-            "in": "header",
-            "required": False,
-            "description": "How long to wait for the position, in seconds.",
-            "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
-        },
-    ]
+        return [_LAST_EVENT_ID]
+    if operation.command:
+        return [_KEY, *_WAITING]
+    return _WAITING if operation.method == "GET" else []
 
 
 def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:

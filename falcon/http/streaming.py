@@ -4,8 +4,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -13,9 +13,8 @@ import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive, Scope, Send
 
-from falcon.domain.commands import Role
 from falcon.domain.events import ReadMoved
-from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
+from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.http import tokens
 from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
 from falcon.http.edge import Call, Edge
@@ -24,16 +23,16 @@ from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.models import RoomCursor, RoomSummaryRow, room_summary
+from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.streams import tokens as resume_tokens
-from falcon.streams.delivery import RoomInfo
 from falcon.streams.feed import Feed
-from falcon.streams.frames import Bye, Frame, ReadMark, Reason, Room, encode
-from falcon.streams.opening import Beginning, NotReached, Standing
+from falcon.streams.frames import Bye, Frame, Reason, encode
+from falcon.streams.opening import Beginning, NotReached
+from falcon.streams.shared import Shared
 from falcon.streams.signals import SIGNALS, Signals
 from falcon.streams.subscription import Subscription
-from falcon.streams.tail import Raw, WrongPlace
+from falcon.streams.tail import WrongPlace
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -46,8 +45,11 @@ _ROOMS_OF_MAX: Final = 10_000
 _PAGE: Final = 500
 _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
-_APPLIED_SECONDS: Final = 5.0
+_KNOWN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02
+_TURNS: Final = 8  # streams that ask the tables at the same time, two questions each at the most
+_TURN_SECONDS: Final = 10.0
+_MEMBERS: Final = ("memberships", "accounts")  # the projections that a replay looks at
 _LOST_SECONDS: Final = 0.05
 _SPREAD_MILLIS: Final = 5_000  # over which those who are sent away come back
 _RETRY_MILLIS: Final = 1_000
@@ -90,6 +92,10 @@ class Streams:
         self._most = most
         self._buffer_bytes = buffer_bytes
         self._draining = False
+        self._beginning = 0
+        self._turns = asyncio.Semaphore(_TURNS)
+        self._all_applied = Shared(lambda: edge.store.applied_everywhere(feed.partitions))
+        self._members_applied = Shared(lambda: edge.store.applied_everywhere(feed.partitions, _MEMBERS))
         self._serving: set[Subscription] = set()
         self._open = {"sse": 0, "websocket": 0}
         self._beating: asyncio.Task[None] | None = None
@@ -129,18 +135,43 @@ class Streams:
         """Everything that may be refused. Raises Problem, ReadStoreUnavailable."""
         query = decode_query(connection, StreamQuery)
         headers = dict(connection.scope["headers"])
-        account_id, token_hash = await self._caller(headers, query.ticket)
-        if self._draining or sum(self._open.values()) >= self._most:
+        if self._draining or sum(self._open.values()) + self._beginning >= self._most:
             metrics.streams_refused.inc()
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
         only = None if query.rooms is None else _room_ids(query.rooms)
         signals = frozenset[str]() if query.signals is None else _signals(query.signals)
         token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
+        self._beginning += 1
+        try:
+            async with self._turn():
+                caller = await self._caller(headers, query.ticket)
+            opening = await self._held(caller, only, token)
+        finally:
+            self._beginning -= 1
+        opening.signals = signals
+        return opening
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """To ask the tables. Where very many streams begin at once, as after a server has gone, they ask a few at a
+        time: the tables have others to serve, and refuse what is too much for them. Raises Problem 503."""
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turns.acquire()
+        except TimeoutError:
+            metrics.streams_refused.inc()
+            detail = "More streams begin than this server can begin in time."
+            raise Problem(503, "overloaded", detail, retry_after=1) from None
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+    async def _held(self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None) -> "_Opening":
         hold = ExitStack()
         hold.enter_context(self._feed.held())
         try:
-            opening = await self._prepare(account_id, token_hash, only, token)
-            opening.signals = signals
+            opening = await self._prepare(caller, only, token)
             opening.release = hold.pop_all().close
             return opening
         except resume_tokens.WrongToken as error:
@@ -153,85 +184,114 @@ class Streams:
         finally:
             hold.close()
 
-    async def _caller(self, headers: dict[bytes, bytes], ticket: str | None) -> tuple[AccountId, str]:
+    async def _caller(self, headers: dict[bytes, bytes], ticket: str | None) -> "_Caller":
+        """Who asks, as far as what is remembered says: whether the token is still good is found out later."""
         if ticket is None or b"authorization" in headers:
             account = await self._edge.caller(headers)
-            return account.account_id, self._edge.token_hash(headers)
+            return _Caller(account.account_id, self._edge.token_hash(headers))
         found = tokens.read_ticket(self._edge.secret, ticket)
-        if found is None or not (
-            await self._edge.store.bearer(*found) or await self._edge.newest_bearer(*found, headers)
-        ):
-            raise Problem(401, "unauthenticated", "The ticket is not one that is good now: they are for a minute.")
-        return found
+        if found is None:
+            raise _wrong_ticket()
+        return _Caller(*found, by_ticket=True)
 
-    async def _prepare(
-        self, account_id: AccountId, token_hash: str, only: frozenset[RoomId] | None, token: str | None
+    async def _prepare(self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None) -> "_Opening":
+        if token is not None:
+            offsets = resume_tokens.decode(self._feed.log_name, token)
+            opening = await self._replay(caller, only, offsets)
+            if opening is not None:
+                return opening
+        return await self._state(caller, only, "hello" if token is None else "catch_up")
+
+    async def _replay(
+        self, caller: "_Caller", only: frozenset[RoomId] | None, offsets: Mapping[int, int]
+    ) -> "_Opening | None":
+        """By the log, and the account's memberships; None where too much has happened since ``offsets``."""
+        async with self._turn():
+            applied = await self._members_applied.get()
+            roles_of = self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
+            known, roles = await asyncio.gather(self._is_known(caller), roles_of)
+        tables = self._in_lanes(applied, caller.account_id, only)
+        # A lane that the token does not name had nothing in it for the account then.
+        since = {lane: offsets.get(lane, position.offset) for lane, position in tables.items()}
+        beginning = Beginning(self._feed, self._lookups, since, tables, roles)
+        await beginning.prepare()
+        if beginning.length > self._feed.remembered:
+            return None
+        await self._look_back(beginning, caller, only, known)
+        return _Opening(self, caller, only, beginning, "replay")
+
+    async def _state(
+        self, caller: "_Caller", only: frozenset[RoomId] | None, name: Literal["hello", "catch_up"]
     ) -> "_Opening":
-        edge, feed = self._edge, self._feed
-        offsets = None if token is None else resume_tokens.decode(feed.log_name, token)
-        applied = await self._applied(offsets or {})
-        if await edge.store.bearer(account_id, token_hash) is None:  # behind which a revocation would be heard of
-            raise Problem(401, "unauthenticated", "The token has been revoked.")
-        rows = await self._rows(account_id, only, all_of_them=offsets is None)
+        """As of where all the tables stand: what has happened since is told by the log, also where some of them show it
+        already and others do not."""
+        async with self._turn():
+            applied = await self._all_applied.get()
+            known = await self._is_known(caller)
+            rows = await self._rows(caller.account_id, only)
+        tables = self._in_lanes(applied, caller.account_id, only)
+        offsets = {lane: position.offset for lane, position in tables.items()}
+        roles = {row.room.room_id: row.role for row in rows}
+        beginning = Beginning(self._feed, self._lookups, offsets, tables, roles)
+        await beginning.prepare()
+        await self._look_back(beginning, caller, only, known)
+        newest = await beginning.newest_before()
+        rows = [row for row in rows if row.room.room_id in beginning.rooms]
+        if name == "catch_up":
+            seqs = {row.room.room_id: row.room.last_seq for row in rows}
+            last = [{"room_id": room_id, "last_seq": newest.get(room_id, seq)} for room_id, seq in seqs.items()]
+            return _Opening(self, caller, only, beginning, "catch_up", encode({"rooms": last}))
+        shown = rows[:_HELLO_ROOMS_MAX]
+        async with self._turn():
+            rooms = [
+                await summary(self._edge, caller.account_id, await self._as_of(beginning, newest, caller, row))
+                for row in shown
+            ]
+        hello = {"account_id": caller.account_id, "rooms": rooms, "truncated": len(rows) > len(shown)}
+        return _Opening(self, caller, only, beginning, "hello", encode(hello))
+
+    async def _as_of(
+        self, beginning: Beginning, newest: Mapping[RoomId, Seq], caller: "_Caller", row: RoomSummaryRow
+    ) -> RoomSummaryRow:
+        """A room's row as it was where the stream begins: its table may be ahead of that."""
+        room = row.room
+        seq = newest.get(room.room_id, room.last_seq)
+        role = beginning.rooms[room.room_id]
+        if seq >= room.last_seq:
+            return msgspec.structs.replace(row, role=role)
+        store, account_id, room_id = self._edge.store, caller.account_id, room.room_id
+        mentions = await store.mentions(account_id, room_id, row.read_seq, seq)
+        message = await store.message(room_id, seq) if seq else None
+        return room_summary(room, role, row.read_seq, mentions, None if message is None else (seq, message))
+
+    async def _is_known(self, caller: "_Caller") -> bool:
+        return await self._edge.store.bearer(caller.account_id, caller.token_hash) is not None
+
+    def _in_lanes(
+        self, applied: Mapping[Partition, Position], account_id: AccountId, only: frozenset[RoomId] | None
+    ) -> dict[int, Position]:
+        """Of those lanes only that the stream is about."""
+        feed = self._feed
         partitions = set(range(feed.partitions))
         if only is not None:
             partitions = {partition_of(each, feed.partitions) for each in (account_id, *only)}
-        positions = {feed.lane_of(partition): applied[partition] for partition in partitions}
-        now = {lane: position.offset for lane, position in positions.items()}
-        standings = [Standing(_info(row.room), row.role) for row in rows]
-        if offsets is not None:
-            # A lane that the token does not name had nothing in it for the account then.
-            since = {lane: offsets.get(lane, offset) for lane, offset in now.items()}
-            beginning = Beginning(feed, self._lookups, since, standings)
-            if sum(now[lane] - since[lane] for lane in now) <= feed.remembered:
-                await beginning.prepare(positions)
-                await beginning.look_back(account_id)
-                for room_id in (only or frozenset()) - beginning.rooms.keys() - beginning.seen_since:
-                    raise room_not_found(room_id)
-                return _Opening(self, account_id, token_hash, only, beginning, "replay")
-            rows = await self._rows(account_id, only, all_of_them=True)
-        beginning = Beginning(feed, self._lookups, now, standings)
-        await beginning.prepare(positions)
-        await beginning.look_back(account_id)
-        if offsets is not None:
-            last = [{"room_id": row.room.room_id, "last_seq": row.room.last_seq} for row in rows]
-            return _Opening(self, account_id, token_hash, only, beginning, "catch_up", encode({"rooms": last}))
-        shown = rows[:_HELLO_ROOMS_MAX]
-        hello = {
-            "account_id": account_id,
-            "rooms": [await summary(edge, account_id, row) for row in shown],
-            "truncated": len(rows) > len(shown),
-        }
-        return _Opening(self, account_id, token_hash, only, beginning, "hello", encode(hello))
+        return {feed.lane_of(partition): applied[partition] for partition in partitions}
 
-    async def _applied(self, offsets: Mapping[int, int]) -> Mapping[Partition, Position]:
-        """Where the tables stand, once they show what the token has shown. Raises Problem 503."""
-        until = time.monotonic() + _APPLIED_SECONDS
-        while True:
-            applied = await self._edge.store.applied_everywhere(self._feed.partitions)
-            behind = [p for p, at in applied.items() if at.offset < offsets.get(self._feed.lane_of(p), 0)]
-            if not behind or await self._are_beyond(offsets):
-                return applied
-            if time.monotonic() > until:
-                raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
-            await asyncio.sleep(_POLL_SECONDS)
+    async def _look_back(
+        self, beginning: Beginning, caller: "_Caller", only: frozenset[RoomId] | None, known: bool
+    ) -> None:
+        """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
+        await beginning.look_back(caller.account_id)
+        if not beginning.is_good(caller.token_hash, known=known):
+            raise _wrong_ticket() if caller.by_ticket else Problem(401, "unauthenticated", "The token is revoked.")
+        for room_id in (only or frozenset()) - beginning.rooms.keys() - beginning.seen_since:
+            raise room_not_found(room_id)
 
-    async def _are_beyond(self, offsets: Mapping[int, int]) -> bool:
-        """The log does not go as far as these: it will be refused where that is found out."""
-        ends = await self._feed.ends(offsets)
-        return any(offset > ends[lane] for lane, offset in offsets.items())
-
-    async def _rows(
-        self, account_id: AccountId, only: frozenset[RoomId] | None, *, all_of_them: bool
-    ) -> list[RoomSummaryRow]:
-        """Raises Problem 404 for a room that was asked for by one who is not in it, unless he may have been."""
+    async def _rows(self, account_id: AccountId, only: frozenset[RoomId] | None) -> list[RoomSummaryRow]:
+        """As far as the tables know them."""
         store = self._edge.store
         if only is not None:
-            found = [await self._row(account_id, room_id) for room_id in sorted(only)]
-            if all_of_them:
-                for index, room_id in enumerate(sorted(only)):
-                    if found[index] is None:
-                        found[index] = await self._newest_row(account_id, room_id)
+            found = [await store.room_of(account_id, room_id) for room_id in sorted(only)]
             return [row for row in found if row is not None]
         rows: list[RoomSummaryRow] = []
         known: set[RoomId] = set()
@@ -249,33 +309,15 @@ class Streams:
                 cursor = None
         return rows
 
-    async def _newest_row(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow:
-        """Raises Problem 404, and 503 where the tables may be behind what has been acknowledged."""
-        partition = partition_of(room_id, self._edge.partitions)
-        await self._edge.freshness.catch_up(partition, self._edge.bounds.wait_seconds)
-        row = await self._row(account_id, room_id)
-        if row is None:
-            raise room_not_found(room_id)
-        return row
-
-    async def _row(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        store = self._edge.store
-        access = await store.access(room_id, account_id)
-        room = await store.room(room_id)
-        if access is None or room is None:
-            return None
-        mentions = await store.mentions(account_id, room_id, access.read_seq, access.last_seq)
-        last = await store.message(room_id, access.last_seq) if access.last_seq else None
-        return RoomSummaryRow(room, access.role, access.read_seq, mentions, last)
-
     # --- and goes on --------------------------------------------------------------------------------------------------
 
     async def serve(
         self, opening: "_Opening", transport: Transport, sink: "_Sink", gone: Coroutine[Any, Any, None]
     ) -> None:
         """Until the connection is gone, or has been ended."""
+        caller = opening.caller
         subscription = Subscription(
-            opening.account_id, opening.token_hash, opening.only, sink, self._buffer_bytes, opening.signals
+            caller.account_id, caller.token_hash, opening.only, sink, self._buffer_bytes, opening.signals
         )
         subscription.id = opening.id
         self._open[transport] += 1
@@ -311,6 +353,16 @@ def _nothing() -> None:
     """Nothing is held."""
 
 
+class _Caller(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    token_hash: str
+    by_ticket: bool = False
+
+
+def _wrong_ticket() -> Problem:
+    return Problem(401, "unauthenticated", "The ticket is not one that is good now: they are for a minute.")
+
+
 class _Opening:
     """A stream that may begin, which must be released in the end.
 
@@ -319,16 +371,14 @@ class _Opening:
     def __init__(
         self,
         streams: Streams,
-        account_id: AccountId,
-        token_hash: str,
+        caller: _Caller,
         only: frozenset[RoomId] | None,
         beginning: Beginning,
         start: Literal["hello", "catch_up", "replay"],
         data: bytes = b"",
     ) -> None:
         self._streams = streams
-        self.account_id = account_id
-        self.token_hash = token_hash
+        self.caller = caller
         self.only = only
         self.start = start
         self.signals = frozenset[str]()
@@ -365,48 +415,32 @@ def _signals(text: str) -> frozenset[str]:
     return asked
 
 
-def _info(row: RoomRow) -> RoomInfo:
-    peers = row.peers or ()
-    return RoomInfo(row.room_id, row.kind, row.name, row.description, row.created_at, row.last_seq, peers)
-
-
 class StoreLookups:
     """From the read tables, which may be a little behind the stream, or ahead of it."""
 
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-        self._store = edge.store
+    def __init__(self, store: ReadStore) -> None:
+        self._store = store
 
-    async def shown(self, room: RoomInfo | None, raw: Raw, account_id: AccountId, role: Role) -> bytes | None:
-        if room is None:
-            try:
-                await self._edge.readable(raw.partition, raw.at.offset, _APPLIED_SECONDS)
-            except Problem as error:
-                raise ReadStoreUnavailable(error.detail) from error
-            room = await self.info(raw.key)
-        if room is None:
-            return None
-        name = room.name
-        if room.peers:
-            peer = await self._store.account(next(peer for peer in room.peers if peer != account_id))
-            name = "" if peer is None else peer.name
-        return encode(Room(room.room_id, room.kind, name, room.description, role, room.last_seq, room.created_at))
+    async def name_of(self, account_id: AccountId) -> str:
+        until = time.monotonic() + _KNOWN_SECONDS
+        while (account := await self._store.account(account_id)) is None:
+            if time.monotonic() > until:
+                raise ReadStoreUnavailable(f"the tables do not know account {account_id} yet")
+            await asyncio.sleep(_POLL_SECONDS)
+        return account.name
 
-    async def info(self, room_id: RoomId) -> RoomInfo | None:
+    async def room(self, room_id: RoomId) -> tuple[str, Seq] | None:
         row = await self._store.room(room_id)
-        return None if row is None else _info(row)
+        return None if row is None else (row.created_at, row.last_seq)
 
     async def has_at_most(self, room_id: RoomId, members: int) -> bool:
         return len(await self._store.members(room_id, 0, members + 1)) <= members
 
-    async def read_mark(self, room: RoomInfo | None, moved: ReadMoved) -> bytes | None:
-        """Its mentions are as the tables have them, which may be a moment behind."""
-        room_id, account_id, read_seq = moved.room_id, moved.account_id, moved.read_seq
-        if room is None:
-            room = await self.info(room_id)
-        last_seq = read_seq if room is None else room.last_seq
-        mentions = await self._store.mentions(account_id, room_id, read_seq, last_seq)
-        return encode(ReadMark(room_id, read_seq, max(0, last_seq - read_seq), mentions))
+    async def left_to_read(self, moved: ReadMoved) -> tuple[int, int]:
+        row = await self._store.room(moved.room_id)
+        last_seq = moved.read_seq if row is None else row.last_seq
+        mentions = await self._store.mentions(moved.account_id, moved.room_id, moved.read_seq, last_seq)
+        return max(0, last_seq - moved.read_seq), mentions
 
 
 # --- connections ------------------------------------------------------------------------------------------------------

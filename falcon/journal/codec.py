@@ -21,13 +21,15 @@ from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded
 class Undecodable(Exception):
     """The bytes are no event that this version of Falcon knows; the message says which and what to do.
 
-    ``at``: where a reader stands before it.
+    ``at``: where a reader stands before it. ``aggregate_id``: what it is about, as far as the log tells it beside the
+    bytes; 0 where it does not.
     """
 
     def __init__(self, message: str, partition: Partition, at: Position) -> None:
         super().__init__(f"partition {partition}, offset {at.offset}: {message}")
         self.partition = partition
         self.at = at
+        self.aggregate_id = 0
 
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,6 +93,11 @@ def decode(data: bytes, partition: Partition, offset: int, epoch: int, n: int) -
     return Recorded(
         offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer, record.trace)
     )
+
+
+def name_of(event: Event) -> str:
+    """The event's name on the wire."""
+    return _NAMES[type(event)][0]
 
 
 def names() -> dict[str, int]:

@@ -21,6 +21,11 @@ class JournalUnavailable(Exception):
         self.partition = partition
 
 
+class LogWentBack(JournalUnavailable):
+    """The log does not have a place that a reader stands at: it was restored from an older copy, trimmed, or made anew.
+    Whatever was made from it shows a history that is gone, and time does not mend that."""
+
+
 class Outcome(Enum):
     """What became of a submission.
 
@@ -120,7 +125,8 @@ class EventSource(Protocol):
         """The next events of the cursor's partitions, at most ``limit``, each partition's in order; and the cursor
         behind them. None, and the same cursor or one further on, at the end.
 
-        Raises JournalUnavailable, or Undecodable for a record that this version does not know.
+        Raises JournalUnavailable, or Undecodable for a record that this version does not know. A source of which each
+        partition is read by itself gives what stands before such a record first.
         """
 
     def end(self) -> Cursor:
@@ -131,6 +137,16 @@ class EventSource(Protocol):
 
     def wait(self, seconds: float) -> None:
         """Until there may be something new, or the time is over."""
+
+
+class CheckingSource(EventSource, Protocol):
+    """One that knows its own places."""
+
+    def check(self, cursor: Cursor) -> None:
+        """For positions that were kept elsewhere, before anything is read from there on.
+
+        Raises LogWentBack where one of them is no place in this log, JournalUnavailable.
+        """
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -163,7 +179,7 @@ class ConfirmedPositions(Protocol):
     """How far the log is known to have been acknowledged."""
 
     async def confirmed(self, partition: Partition) -> int:
-        """An offset; everything that was acknowledged in the partition before the call stands there or below.
+        """An offset; every change that was acknowledged in the partition before the call stands there or below.
 
-        -1 for an empty log. Raises JournalUnavailable where nobody can say so for now.
+        -1 where there was none. Raises JournalUnavailable where nobody can say so for now.
         """

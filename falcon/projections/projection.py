@@ -15,3 +15,6 @@ PROJECTIONS: Final[dict[str, Project]] = {
     "memberships": memberships.project,
     "accounts": accounts.project,
 }
+
+# What some of them write instead for an event that is skipped. The others write nothing.
+PASSED_OVER: Final[dict[str, Project]] = {"timeline": timeline.passed_over}

@@ -2,24 +2,21 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
-from falcon.journal.envelope import Cursor, Envelope, Recorded
+from falcon.journal.envelope import Cursor, Envelope
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.lag import TIMELINE, Lag, readable
 from falcon.projections.projection import Project
-from falcon.read.store import ProjectionTables, ReadStoreUnavailable, StaleProjector, Write
+from falcon.projections.skipping import SkippingProjection
+from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Skip, StaleProjector, Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
 
 _BATCH_EVENTS = 1_000
 _REBUILD_EVENTS = 4_000
-
-
-class ProjectionFailed(Exception):
-    """A projection met an event that it cannot apply. It stops there; it does not skip."""
 
 
 class InlineTables(ProjectionTables, Protocol):
@@ -122,7 +119,7 @@ class CatchUp:
                 return 0
             lag.read(events)
             began = time.monotonic()
-            self._tables.apply(name, cursor, after, project_all(name, project, events))
+            self._tables.apply(name, cursor, after, SkippingProjection(name, project).all_writes(events))
             seconds = time.monotonic() - began
             lag.applied(events, {recorded.envelope.partition for recorded in events}, seconds)
             lag.behind(self._source.behind(after))
@@ -142,9 +139,9 @@ class CatchUp:
 
 
 class Rebuild:
-    """Builds a projection anew beside the live one, then switches over. Reads go on all the while.
+    """Builds a projection's tables again beside the live ones, then switches over. Reads go on all the while.
 
-    ``progress`` gets the number of events done.
+    ``skips``: events to be passed over. ``progress`` gets the number of events done.
     """
 
     def __init__(
@@ -154,9 +151,10 @@ class Rebuild:
         source: EventSource,
         tables: ProjectionTables,
         progress: Callable[[int], None] = lambda done: None,
+        skips: Iterable[Skip] = (),
     ) -> None:
         self._name = name
-        self._project = project
+        self._projection = SkippingProjection(name, project, skips)
         self._source = source
         self._tables = tables
         self._progress = progress
@@ -180,24 +178,11 @@ class Rebuild:
         """With what is in the log now."""
         cursor, end = self._tables.cursor(self._shadow), self._source.end()
         while any(cursor[partition].offset < end[partition].offset for partition in range(self._source.partitions)):
-            events, after = self._source.read(cursor, _REBUILD_EVENTS)
-            self._tables.apply(self._shadow, cursor, after, project_all(self._name, self._project, events))
+            events, after = self._projection.read(self._source, cursor, _REBUILD_EVENTS)
+            self._tables.apply(self._shadow, cursor, after, self._projection.all_writes(events))
             cursor = after
             self._done += len(events)
             self._progress(self._done)
-
-
-def project_all(name: str, project: Project, events: Sequence[Recorded]) -> list[Write]:
-    writes: list[Write] = []
-    for recorded in events:
-        try:
-            writes.extend(project(recorded.envelope))
-        except Exception as error:
-            partition, offset = recorded.envelope.partition, recorded.offset
-            raise ProjectionFailed(
-                f"projection {name} cannot apply partition {partition}, offset {offset}: {error!r}"
-            ) from error
-    return writes
 
 
 def _stop(tables: ProjectionTables, name: str, error: Exception) -> None:

@@ -17,7 +17,7 @@ from falcon.domain.events import MessageEdited, MessagePosted
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
-from falcon.journal.ports import EventSource
+from falcon.journal.ports import CheckingSource
 
 _KEPT_BYTES: Final = 16 << 20  # of all partitions; what others have not taken by then they read by themselves
 _EVENT_BYTES: Final = 1_000  # about, beside its text
@@ -26,7 +26,7 @@ _WAIT_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 0.25  # for which a read may wait for others: who is that slow goes its own way
 
 
-class Source(EventSource, Protocol):
+class Source(CheckingSource, Protocol):
     def read(self, cursor: Cursor, limit: int, *, wait: bool = True) -> tuple[list[Recorded], Cursor]:
         """As EventSource's. Without ``wait``: what is there now."""
 
@@ -225,7 +225,7 @@ def _size(recorded: Recorded) -> int:
 
 
 class StreamSource:
-    """An EventSource for one stream, and one thread."""
+    """A CheckingSource for one stream, and one thread."""
 
     def __init__(self, shared: SharedSource, make: Callable[[], Source]) -> None:
         self._shared = shared
@@ -252,14 +252,20 @@ class StreamSource:
         self, cursor: Cursor, stops: Mapping[Partition, Position | None], limit: int
     ) -> tuple[list[Recorded], dict[Partition, Position]]:
         """What follows, up to what is kept."""
-        if self._own is None:
-            self._own = self._make()
-        events, after = self._own.read(cursor, limit, wait=False)
+        events, after = self._alone().read(cursor, limit, wait=False)
         reached: dict[Partition, Position] = {}
         for partition, stop in stops.items():
             beyond = stop is not None and after[partition].offset >= stop.offset
             reached[partition] = stop if stop is not None and beyond else after[partition]
         return [event for event in events if event.offset < reached[event.envelope.partition].offset], reached
+
+    def _alone(self) -> Source:
+        if self._own is None:
+            self._own = self._make()
+        return self._own
+
+    def check(self, cursor: Cursor) -> None:
+        self._alone().check(cursor)
 
     def end(self) -> Cursor:
         return self._shared.log.end()

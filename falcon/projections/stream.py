@@ -1,7 +1,8 @@
 """A projection as a stream: the log's partitions that are assigned here, into the read tables, for as long as it runs.
 
 At least once, and idempotent: what has been applied is stored with the tables, and is where a partition goes on,
-whoever has it then. A slow table holds the reading up, since nothing is read before what was read is applied.
+whoever has it then, provided that the log still has that place. A slow table holds the reading up, since nothing is
+read before what was read is applied.
 """
 
 import logging
@@ -13,10 +14,11 @@ from typing import Final
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position, Recorded
-from falcon.journal.ports import EventSource, JournalUnavailable
+from falcon.journal.ports import CheckingSource, JournalUnavailable, LogWentBack
 from falcon.projections.lag import Lag
 from falcon.projections.projection import Project
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, StreamTables, Write
+from falcon.projections.skipping import SkippingProjection, position_of
+from falcon.read.store import ReadStoreUnavailable, StaleProjector, Stop, StreamTables, Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
@@ -41,7 +43,7 @@ class Stream:
         self,
         name: str,
         project: Project,
-        source: EventSource,
+        source: CheckingSource,
         tables: StreamTables,
         assigned: Callable[[], Collection[Partition]],
         *,
@@ -51,6 +53,7 @@ class Stream:
     ) -> None:
         self._name = name
         self._project = project
+        self._projection = SkippingProjection(name, project)
         self._source = source
         self._tables = tables
         self._assigned = assigned
@@ -63,6 +66,7 @@ class Stream:
         self._cursor: dict[Partition, Position] = {}
         self._stopped: dict[Partition, float] = {}  # since when
         self._look_again_at = 0.0
+        self._went_back = False
         self._applied = metrics.projected_events.labels(name)
         self._lag = Lag(name)
 
@@ -86,9 +90,9 @@ class Stream:
         """One batch; returns how many events were applied. Raises ReadStoreUnavailable, JournalUnavailable."""
         try:
             return self._step()
-        except StaleProjector as stale:
-            log.info("projection %s: %s", self._name, stale)
-            self._cursor.clear()  # to be read again from the tables
+        except (StaleProjector, LogWentBack) as error:
+            log.info("projection %s: %s", self._name, error)
+            self._cursor.clear()  # to be read again from the tables, and checked
             return 0
 
     def _step(self) -> int:
@@ -100,7 +104,7 @@ class Stream:
             time.sleep(_PAUSE_SECONDS / 10)
             return 0
         try:
-            events, after = self._source.read(going, self._events)
+            events, after = self._projection.read(self._source, going, self._events)
         except Undecodable as error:
             self._stop(error.partition, error.at, str(error))
             return 0
@@ -119,14 +123,35 @@ class Stream:
     def _follow_assignment(self) -> None:
         """A partition that has come goes on where it was left, by whomever."""
         assigned = self._assigned()
-        if assigned == self._cursor.keys():
+        if assigned == self._cursor.keys() or self._went_back:
             return
         come = [partition for partition in assigned if partition not in self._cursor]
         self._cursor = {p: position for p, position in self._cursor.items() if p in assigned}
         self._stopped = {p: since for p, since in self._stopped.items() if p in assigned}
         if come:
-            applied = self._tables.cursor(self._name)
-            self._cursor.update({partition: applied[partition] for partition in come})
+            self._resume(come)
+
+    def _resume(self, come: Collection[Partition]) -> None:
+        """Where the log has lost what the tables show, this and every later projector stops in all partitions, even if
+        the log has grown over the place: what follows there continues another history."""
+        why = self._tables.why_went_back()
+        applied = self._tables.cursor(self._name)
+        cursor = {partition: applied[partition] for partition in come}
+        if why is None:
+            try:
+                self._source.check(cursor)
+            except LogWentBack as error:
+                why = str(error)
+                self._tables.went_back(why)
+        if why is None:
+            self._projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
+            self._cursor.update(cursor)
+            return
+        log.error("projection %s has stopped: the log has lost what the tables show: %s", self._name, why)
+        metrics.projection_stopped.labels(self._name).set(1)
+        self._went_back = True  # until the process is started again: what it has read of the log may be lost history
+        self._cursor.clear()
+        self._stopped.clear()
 
     def _apply(self, events: Sequence[Recorded], after: dict[Partition, Position]) -> int:
         writes: dict[Partition, list[Write]] = {partition: [] for partition in after}
@@ -137,32 +162,55 @@ class Stream:
             if partition in poisoned:
                 continue
             try:
-                writes[partition].extend(self._project(recorded.envelope))
+                writes[partition].extend(self._projection.writes(recorded))
                 count += 1
             except Exception as error:  # whatever it is: it is this event's, and the other partitions must go on
-                at = Position(recorded.offset, recorded.envelope.epoch, recorded.envelope.n)
+                at = position_of(recorded)
                 poisoned[partition] = at, f"projection {self._name} cannot apply it: {error!r}"
                 after[partition] = at
-        self._write_or_find_the_fault(after, writes)
+        self._write_or_find_the_fault(events, after, writes)
         for partition, (at, why) in poisoned.items():
-            self._stop(partition, at, why)
+            if partition not in self._stopped:  # at an event before it, which the tables refuse
+                self._stop(partition, at, why)
         self._applied.inc(count)
         return count
 
-    def _write_or_find_the_fault(self, after: dict[Partition, Position], writes: dict[Partition, list[Write]]) -> None:
+    def _write_or_find_the_fault(
+        self, events: Sequence[Recorded], after: dict[Partition, Position], writes: dict[Partition, list[Write]]
+    ) -> None:
         """What the tables will never take stops the partition that it came from, not the others."""
         try:
             self._write(after, [write for of_partition in writes.values() for write in of_partition])
         except (ReadStoreUnavailable, StaleProjector):
             raise
         except Exception:
-            for partition, at in after.items():
+            moved: StaleProjector | None = None
+            for partition, end in after.items():
+                of_partition = [e for e in events if e.envelope.partition == partition and e.offset < end.offset]
                 try:
-                    self._write({partition: at}, writes[partition])
-                except (ReadStoreUnavailable, StaleProjector):
-                    raise
-                except Exception as error:
-                    self._stop(partition, self._cursor[partition], f"the tables refuse what follows: {error!r}")
+                    self._write_up_to_the_fault(partition, of_partition, end)
+                except StaleProjector as stale:  # it was written together with what was refused
+                    moved = stale
+            if moved is not None:
+                raise moved from None
+
+    def _write_up_to_the_fault(self, partition: Partition, events: Sequence[Recorded], end: Position) -> None:
+        """In smaller and smaller batches, so that the partition stops before the one event that the tables refuse."""
+        done, size = 0, max(1, len(events))
+        while self._cursor[partition] != end:
+            behind = done + size
+            at = position_of(events[behind]) if behind < len(events) else end
+            try:
+                self._write({partition: at}, self._projection.all_writes(events[done:behind]))
+                done = behind
+            except (ReadStoreUnavailable, StaleProjector):
+                raise
+            except Exception as error:
+                if size == 1:
+                    refused = position_of(events[done]) if events else self._cursor[partition]
+                    self._stop(partition, refused, f"the tables refuse it: {error!r}")
+                    return
+                size //= 2
 
     def _write(self, after: dict[Partition, Position], writes: Sequence[Write]) -> None:
         if after:
@@ -185,23 +233,26 @@ class Stream:
             )
         self._stopped[partition] = self._monotonic()
         metrics.projection_stopped.labels(self._name).set(1)
-        self._tables.stop(self._name, partition, at.offset, error)
+        self._tables.stop(self._name, partition, Stop(at, error))
 
     def _look_at_stopped(self) -> None:
         now = self._monotonic()
         if not self._stopped or now < self._look_again_at:
             return
         self._look_again_at = now + _LOOK_AGAIN_SECONDS
-        skips = self._tables.skips(self._name)
+        self._projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
         for partition, since in list(self._stopped.items()):
             at = self._cursor[partition]
-            reason = skips.get((partition, at.offset))
-            if reason is not None:
+            skip = self._projection.skip(partition, at)
+            if skip is not None:
                 log.warning(
-                    "projection %s passes over offset %s of partition %s: %s", self._name, at.offset, partition, reason
+                    "projection %s passes over offset %s of partition %s: %s",
+                    self._name,
+                    at.offset,
+                    partition,
+                    skip.reason,
                 )
-                self._write({partition: Position(at.offset + 1, at.epoch, at.n + 1)}, ())
-            if reason is not None or now - since > _TRY_AGAIN_SECONDS:
+            if skip is not None or now - since > _TRY_AGAIN_SECONDS:
                 self._go_on(partition)
 
     def _go_on(self, partition: Partition) -> None:

@@ -1,6 +1,6 @@
 """The ports of the read side: tables to query, and tables to keep up to date."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.commands import Role, RoomKind
@@ -169,41 +169,72 @@ class ProjectionTables(Protocol):
 
 
 class Comparison(NamedTuple):
-    """Of cells: how many were compared, and how many of them the tables did not have, or had otherwise."""
+    """Of cells: how many were compared, how many of them the tables did not have, or had otherwise; and how many the
+    tables have that nothing in the log has written."""
 
     cells: int = 0
     missing: int = 0
     wrong: int = 0
+    unexplained: int = 0
 
     def plus(self, other: "Comparison") -> "Comparison":
-        return Comparison(self.cells + other.cells, self.missing + other.missing, self.wrong + other.wrong)
+        return Comparison(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+
+class Comparing(Protocol):
+    """A comparison of a projection's tables with the log, while both are in use: what was written since it began is not
+    judged. Raises ReadStoreUnavailable, also where other tables have taken their place meanwhile."""
+
+    def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
+        """The writes of a partition's next events, up to offset ``through`` (excluded), with what the tables hold."""
+
+    def rest(self) -> Iterator[Comparison]:
+        """At last, what the tables hold beside all that, part by part."""
+
+
+class Stop(NamedTuple):
+    """Where a partition of a projection has stopped, before which event, and why."""
+
+    at: Position
+    why: str
+
+
+class Skip(NamedTuple):
+    """An event that is to be passed over: the one at this very position, and no other that may stand at its offset in
+    another history of the log. ``at.epoch`` 0: recorded by a version that kept the offset alone."""
+
+    partition: Partition
+    at: Position
+    reason: str
 
 
 class StreamTables(ProjectionTables, Protocol):
     """Tables that several projectors keep up to date, each some of the partitions, and each partition by itself."""
 
-    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
+    def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         """Record that the partition has stopped before an event."""
 
     def go_on(self, projection: str, partition: Partition) -> None:
         """Record that it has not, any more."""
 
-    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
-        """The partitions that have stopped: before which offset, and why."""
+    def stops(self, projection: str) -> dict[Partition, Stop]:
+        """The partitions that have stopped."""
 
-    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
-        """Record, for ever, that somebody wants an event passed over."""
+    def skip(self, projection: str, skip: Skip) -> None:
+        """Record that an event is to be passed over, now and in every rebuild."""
 
-    def compare(
-        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
-    ) -> Comparison:
-        """What the events of a partition up to offset ``through`` (excluded) wrote, with what the tables hold of it.
+    def skips(self, projection: str) -> list[Skip]:
+        """Everything that is to be passed over."""
 
-        What was written by later events is not judged. With ``mend`` the tables are given what they lack.
-        """
+    def went_back(self, why: str | None) -> None:
+        """Record that the log has lost what these tables were made from, or that they were made again since."""
 
-    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
-        """Events to be passed over, with the reasons given."""
+    def why_went_back(self) -> str | None:
+        """While this is said nothing may be applied, though the log may have grown over the place since."""
+
+    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> Comparing:
+        """``ends``: where the projection stands, of all partitions. With ``mend`` the tables are given what they lack,
+        or have otherwise."""
 
 
 class ReadStore(Protocol):
@@ -212,8 +243,13 @@ class ReadStore(Protocol):
     async def applied(self, partition: Partition) -> int:
         """The offset up to which every projection has been applied: reads show everything below it."""
 
-    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
-        """Of every partition, as :meth:`applied`; and the position there, from which a reader can go on."""
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        """Of every partition, as :meth:`applied`; and the position there, from which a reader can go on.
+
+        ``projections``: those that are to have been applied, if not every one.
+        """
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         """None for one who is no member, or a room that is not there."""
@@ -245,6 +281,9 @@ class ReadStore(Protocol):
 
     async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
         """The newest activity first."""
+
+    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+        """The rooms that the account is in, and as what: the memberships alone, which is cheap."""
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         """By account id, from ``after`` on, excluded."""

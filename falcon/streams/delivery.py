@@ -1,12 +1,12 @@
-"""Who sees what of an event. It follows the log alone: one who is removed sees that, and nothing after it."""
+"""Who sees what of an event, and as which bytes. Both follow the log alone, so that every process, at any time, gives
+the same (docs/decisions/0019). One who is removed sees that, and nothing after it."""
 
 from collections.abc import Callable, Collection, Iterable
-from copy import copy
 from typing import Final, Protocol
 
 import msgspec
 
-from falcon.domain.commands import Role, RoomKind
+from falcon.domain.commands import Role
 from falcon.domain.events import (
     Event,
     MemberChanged,
@@ -23,9 +23,8 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.message import Message
-from falcon.streams.frames import Frame, Member, Room, encode
+from falcon.streams.frames import Frame, Member, ReadMark, Room, encode
 from falcon.streams.subscription import Subscription
-from falcon.streams.tail import Raw
 
 # A message whose text is not to be shown again, since it has been deleted meanwhile.
 Withheld = Collection[tuple[RoomId, Seq]]
@@ -38,38 +37,17 @@ _MESSAGES: Final = {
 }
 
 
-class RoomInfo(msgspec.Struct):
-    """What an event of a room does not say itself, as of the events so far."""
-
-    room_id: RoomId
-    kind: RoomKind
-    name: str
-    description: str
-    created_at: str
-    last_seq: Seq = 0
-    peers: tuple[AccountId, ...] = ()
-
-    def follow(self, event: Event) -> None:
-        if isinstance(event, MessagePosted):
-            self.last_seq = max(self.last_seq, event.message.seq)
-        elif isinstance(event, RoomChanged):
-            self.name, self.description = event.name, event.description
-
-
 class Lookups(Protocol):
-    """What has to be asked for; it may take a moment."""
+    """What an event does not say itself; it may take a moment. Every method may raise ReadStoreUnavailable."""
 
-    async def shown(self, room: RoomInfo | None, raw: Raw, account_id: AccountId, role: Role) -> bytes | None:
-        """The room as the account sees it, behind the record; None where nobody knows any more what it was like.
+    async def name_of(self, account_id: AccountId) -> str:
+        """Waits until the tables know the account: a name is never left out because they are behind."""
 
-        Without ``room`` it is looked up. Raises ReadStoreUnavailable where the tables have not got so far.
-        """
+    async def room(self, room_id: RoomId) -> tuple[str, Seq] | None:
+        """When it was created, and its newest message: for an event of the first versions, as of now."""
 
-    async def info(self, room_id: RoomId) -> RoomInfo | None:
-        """Raises ReadStoreUnavailable."""
-
-    async def read_mark(self, room: RoomInfo | None, moved: ReadMoved) -> bytes | None:
-        """With what is left to read behind it."""
+    async def left_to_read(self, moved: ReadMoved) -> tuple[int, int]:
+        """Messages and mentions: for an event of the first versions, as of now."""
 
 
 class Index(Protocol):
@@ -86,18 +64,14 @@ class Delivery:
     def __init__(
         self,
         id: Callable[[], str],
-        raw: Raw,
         event: Event,
-        info: RoomInfo | None,
         lookups: Lookups,
         index: Index,
         withheld: Withheld = (),
     ) -> None:
         self._make_id = id
         self._id: str | None = None
-        self._raw = raw
         self._event = event
-        self._info = info
         self._lookups = lookups
         self._index = index
         self._withheld = withheld
@@ -116,15 +90,13 @@ class Delivery:
                 self._message(subscription, self._event)
             case ReadMoved(room_id=room_id, account_id=account_id) as moved:
                 if account_id == subscription.account_id and room_id in subscription.rooms:
-                    info = None if self._info is None else copy(self._info)
-                    subscription.push_later(self.id, "read.moved", lambda: self._lookups.read_mark(info, moved))
+                    self._read_moved(subscription, moved)
             case RoomCreated():
                 self._created(subscription, self._event)
-            case RoomChanged():
-                self._room(subscription, "room.changed", self._event.room_id)
-            case RoomDeleted(room_id=room_id):
-                self._room(subscription, "room.deleted", room_id)
-                self._leave(subscription, room_id)
+            case RoomChanged() as changed:
+                self._changed(subscription, changed)
+            case RoomDeleted() as deleted:
+                self._deleted(subscription, deleted)
             case MemberJoined(room_id=room_id, account_id=account_id, role=role):
                 if account_id == subscription.account_id and subscription.wants(room_id):
                     subscription.rooms[room_id] = role
@@ -173,22 +145,49 @@ class Delivery:
             return
         subscription.rooms[event.room_id] = role
         self._index.enter(subscription, event.room_id)
-        self._room(subscription, "room.created", event.room_id)
+        room = Room(event.room_id, event.kind, event.name, event.description, role, 0, event.created_at)
+        if event.kind == "group":
+            subscription.push(self._frame(role, "room.created", lambda: encode(room)))
+            return
+        me = subscription.account_id
+        peer = next((each.account_id for each in event.members if each.account_id != me), me)
+        subscription.push_later(self.id, "room.created", lambda: self._direct(room, peer))
 
-    def _room(self, subscription: Subscription, name: str, room_id: RoomId) -> None:
-        """A direct room bears the other one's name, which has to be looked up."""
-        role = subscription.rooms.get(room_id)
-        info = self._info
+    async def _direct(self, room: Room, peer: AccountId) -> bytes:
+        """A direct room bears the other one's name."""
+        return encode(msgspec.structs.replace(room, name=await self._lookups.name_of(peer)))
+
+    def _changed(self, subscription: Subscription, event: RoomChanged) -> None:
+        role = subscription.rooms.get(event.room_id)
         if role is None:
             return
-        if name == "room.deleted" and info is None:
-            info = RoomInfo(room_id, "group", "", "", _LONG_AGO)  # it cannot be looked up any more
-        if info is None or (info.kind == "direct" and name != "room.deleted"):
-            known, account_id = None if info is None else copy(info), subscription.account_id
-            subscription.push_later(self.id, name, lambda: self._lookups.shown(known, self._raw, account_id, role))
+        if event.created_at is None or event.last_seq is None:
+            subscription.push_later(self.id, "room.changed", lambda: self._looked_up(event, role))
             return
-        room = Room(room_id, info.kind, info.name, info.description, role, info.last_seq, info.created_at)
-        subscription.push(self._frame(role, name, lambda: encode(room)))
+        room = _group(event, role, event.created_at, event.last_seq)
+        subscription.push(self._frame(role, "room.changed", lambda: encode(room)))
+
+    async def _looked_up(self, event: RoomChanged, role: Role) -> bytes | None:
+        found = await self._lookups.room(event.room_id)
+        return None if found is None else encode(_group(event, role, *found))
+
+    def _deleted(self, subscription: Subscription, event: RoomDeleted) -> None:
+        role = subscription.rooms.get(event.room_id)
+        if role is None:
+            return
+        room = _group(event, role, event.created_at or _LONG_AGO, event.last_seq or 0)
+        subscription.push(self._frame(role, "room.deleted", lambda: encode(room)))
+        self._leave(subscription, event.room_id)
+
+    def _read_moved(self, subscription: Subscription, event: ReadMoved) -> None:
+        if event.unread is None or event.mentions is None:
+            subscription.push_later(self.id, "read.moved", lambda: self._counted(event))
+            return
+        mark = ReadMark(event.room_id, event.read_seq, event.unread, event.mentions)
+        subscription.push(self._frame("", "read.moved", lambda: encode(mark)))
+
+    async def _counted(self, event: ReadMoved) -> bytes:
+        return encode(ReadMark(event.room_id, event.read_seq, *await self._lookups.left_to_read(event)))
 
     def _member(self, subscription: Subscription, name: str, member: Member) -> None:
         if member.room_id in subscription.rooms:
@@ -197,3 +196,8 @@ class Delivery:
     def _leave(self, subscription: Subscription, room_id: RoomId) -> None:
         if subscription.rooms.pop(room_id, None) is not None:
             self._index.leave(subscription, room_id)
+
+
+def _group(event: RoomChanged | RoomDeleted, role: Role, created_at: str, last_seq: Seq) -> Room:
+    """A direct room does not change, and is not deleted."""
+    return Room(event.room_id, "group", event.name, event.description, role, last_seq, created_at)

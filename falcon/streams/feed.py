@@ -5,7 +5,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final
@@ -26,9 +26,9 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import tokens
-from falcon.streams.delivery import Delivery, Lookups, RoomInfo
+from falcon.streams.delivery import Delivery, Lookups
+from falcon.streams.shared import Shared
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw, Tail
 from falcon.telemetry import metrics
@@ -41,8 +41,19 @@ _TURN_BYTES: Final = 8 << 10
 _TURNS_MAX: Final = 20
 _KEPT_BYTES_MAX: Final = 128 << 20  # of all lanes together
 _RAW_BYTES: Final = 300  # about, beside its data
-# What concerns accounts rather than a room that somebody listens to: it is decoded whoever is here.
-_CONCERNS_ACCOUNTS: Final = (b'{"type":"room-created"', b'{"type":"member-joined"', b'{"type":"token-revoked"')
+_PAST_BYTES_MAX: Final = 32 << 20  # likewise
+_PAST_BYTES: Final = 1_000
+# What a stream that begins must know of the time before: who was in a room then, whose text is not to be shown again,
+# and which tokens are good. It is decoded even where nobody here listens to its room.
+OF_THE_PAST: Final = (
+    b'{"type":"room-created"',
+    b'{"type":"room-deleted"',
+    b'{"type":"member-',
+    b'{"type":"message-deleted"',
+    b'{"type":"token-',
+)
+# What may bring a subscription to a room it is not in, or end it.
+CONCERNS_ACCOUNTS: Final = (b'{"type":"room-created"', b'{"type":"member-joined"', b'{"type":"token-revoked"')
 
 _wanted = metrics.stream_events.labels("yes")
 _unwanted = metrics.stream_events.labels("no")
@@ -65,9 +76,9 @@ class Feed:
         self._read: dict[int, int] = {}  # by lane, how far it has been read since the token was last asked for
         self._rooms: dict[RoomId, set[Subscription]] = {}
         self._accounts: dict[AccountId, set[Subscription]] = {}
-        self._infos: dict[RoomId, RoomInfo] = {}
         self._beginnings = 0
-        self._learning: set[asyncio.Task[None]] = set()
+        self._every_lane = frozenset(tail.lane(partition) for partition in range(partitions))
+        self._ends = Shared(lambda: tail.ends(dict.fromkeys(self._every_lane)))
         self._moved = asyncio.Condition()
         self._followed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -120,7 +131,10 @@ class Feed:
                 lambda: all(self._lanes[lane].position.offset >= end for lane, end in ends.items())
             )
 
-    async def ends(self, lanes: Iterable[int]) -> dict[int, int]:
+    async def ends(self, lanes: Collection[int]) -> dict[int, int]:
+        """Of these lanes, behind what was there when it was called. Raises JournalUnavailable."""
+        if self._every_lane == frozenset(lanes):  # as for most streams
+            return await self._ends.get()
         return await self._tail.ends(dict.fromkeys(lanes))
 
     def reached(self, lane: int) -> int:
@@ -132,6 +146,12 @@ class Feed:
         known = self._lanes[lane]
         return known.since(offset, limit) if offset >= known.begins else None
 
+    def past_since(self, lane: int, offset: int) -> list[tuple[int, Event]] | None:
+        """What of OF_THE_PAST stands from ``offset`` on in a lane that is read, each with its offset; None where that
+        is too long ago."""
+        known = self._lanes[lane]
+        return known.past_since(offset) if offset >= known.past_begins else None
+
     async def again(self, lane: int, offset: int) -> Position:
         """Where to begin to read what is not remembered any more. Raises WrongPlace, JournalUnavailable."""
         return await self._tail.position(lane, offset)
@@ -142,11 +162,9 @@ class Feed:
 
     # --- those who listen ---------------------------------------------------------------------------------------------
 
-    def add(self, subscription: Subscription, infos: Iterable[RoomInfo]) -> None:
+    def add(self, subscription: Subscription) -> None:
         """It gets everything from where the lanes have been read to."""
         self._accounts.setdefault(subscription.account_id, set()).add(subscription)
-        for info in infos:
-            self._infos.setdefault(info.room_id, info)
         for room_id in subscription.rooms:
             self.enter(subscription, room_id)
 
@@ -167,27 +185,12 @@ class Feed:
 
     def enter(self, subscription: Subscription, room_id: RoomId) -> None:
         self._rooms.setdefault(room_id, set()).add(subscription)
-        if room_id not in self._infos:
-            task = asyncio.get_running_loop().create_task(self._learn(room_id))
-            self._learning.add(task)
-            task.add_done_callback(self._learning.discard)
-
-    async def _learn(self, room_id: RoomId) -> None:
-        """What a room is; where that cannot be read, it is asked for with each event that needs it."""
-        try:
-            info = await self._lookups.info(room_id)
-        except ReadStoreUnavailable as error:
-            log.warning("room %s is not known to the streams: %s", room_id, error)
-            return
-        if info is not None and room_id in self._rooms:
-            self._infos.setdefault(room_id, info)
 
     def leave(self, subscription: Subscription, room_id: RoomId) -> None:
         here = self._rooms.get(room_id, set())
         here.discard(subscription)
         if not here:
             self._rooms.pop(room_id, None)
-            self._infos.pop(room_id, None)
 
     def token(self) -> str:
         """Where everything that has been read ends."""
@@ -228,7 +231,7 @@ class Feed:
         if not lanes:
             return
         passed_on = unwanted = 0
-        most_bytes = _KEPT_BYTES_MAX // len(lanes)
+        most_bytes, most_past_bytes = _KEPT_BYTES_MAX // len(lanes), _PAST_BYTES_MAX // len(lanes)
         raws, after = await self._tail.read({lane: known.position for lane, known in lanes.items()}, _READ)
         for raw in raws:
             known = lanes[raw.lane]
@@ -237,10 +240,20 @@ class Feed:
             # First: whatever happens to whom it is passed on to, it is not passed on again.
             known.keep(raw, self.remembered, most_bytes)
             self._read[raw.lane] = raw.at.offset + 1
-            if not self._may_concern_somebody(raw):
+            # Looked at undecoded, since on a busy Falcon most of what is read is of rooms that nobody here listens to.
+            key = raw.key
+            of_the_past = raw.data.startswith(OF_THE_PAST)
+            if not (of_the_past or key in self._rooms or key in self._accounts):
                 unwanted += 1
                 continue
-            passed_on += self._pass_on(raw)
+            try:
+                envelope = decoded(raw)
+            except Undecodable as error:
+                log.error("streams pass over an event: %s", error)
+                continue
+            if of_the_past:
+                known.keep_past(raw, envelope.event, most_past_bytes)
+            passed_on += self._pass_on(raw, envelope)
             audience = self._rooms.get(raw.key, ())
             if passed_on > _TURN_BYTES or _is_crowded(audience):
                 passed_on = 0
@@ -251,39 +264,27 @@ class Feed:
         async with self._moved:
             self._moved.notify_all()
 
-    def _may_concern_somebody(self, raw: Raw) -> bool:
-        """Looked at undecoded, since on a busy Falcon most of what is read is of rooms that nobody here listens to."""
-        key = raw.key
-        return key in self._rooms or key in self._accounts or raw.data.startswith(_CONCERNS_ACCOUNTS)
-
-    def _pass_on(self, raw: Raw) -> int:
+    def _pass_on(self, raw: Raw, envelope: Envelope) -> int:
         """To whom it concerns; how many bytes of it each of them was sent."""
-        here = self._rooms.get(raw.key)
-        try:
-            envelope = decoded(raw)
-        except Undecodable as error:
-            log.error("streams pass over an event: %s", error)
-            return 0
         event = envelope.event
-        info = self._infos.get(raw.key)
-        if info is None and isinstance(event, RoomCreated):
-            info = info_of(event)
-        if info is not None:
-            info.follow(event)
+        here = self._rooms.get(raw.key)
         audience = self._audience(event, here)
         if not audience:
             _unwanted.inc()
             return 0
         _wanted.inc()
-        delivery = Delivery(self.token, raw, event, info, self._lookups, self)
-        if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
-            delivery.to_everybody(audience, event.message)
-        else:
+        delivery = Delivery(self.token, event, self._lookups, self)
+        try:
+            if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
+                delivery.to_everybody(audience, event.message)
+            else:
+                for subscription in audience:
+                    delivery.to(subscription)
+        except Exception:  # a fault of ours: some have got it and some have not, and each goes on from where it is
+            log.exception("streams could not pass on offset %s of lane %s", raw.at.offset, raw.lane)
             for subscription in audience:
-                delivery.to(subscription)
+                subscription.end("draining")
         metrics.stream_deliveries.inc(len(audience))
-        if info is not None and raw.key in self._rooms:
-            self._infos.setdefault(raw.key, info)
         _pushed.observe_many(max(0.0, time.time() - envelope.at / 1000), len(audience))
         return len(raw.data)
 
@@ -305,13 +306,19 @@ class Feed:
 
 
 class _Lane:
-    """How far a lane has been read, and the last of it. ``begins``: the offset from which on it is remembered."""
+    """How far a lane has been read, and the last of it. ``begins``: the offset from which on it is remembered.
+
+    ``past_begins``: likewise of the few events that are OF_THE_PAST, which reach back for longer.
+    """
 
     def __init__(self, position: Position) -> None:
         self._position: Position | None = position  # None: behind what is kept
         self.begins = position.offset
         self._kept: deque[Raw] = deque()
         self._bytes = 0
+        self.past_begins = position.offset
+        self._past: deque[tuple[int, int, Event]] = deque()  # offset, bytes, event
+        self._past_bytes = 0
 
     @property
     def position(self) -> Position:
@@ -343,6 +350,24 @@ class _Lane:
         first = len(self._kept) - behind
         return list(islice(self._kept, first, first + limit))
 
+    def keep_past(self, raw: Raw, event: Event, most_bytes: int) -> None:
+        size = len(raw.data) + _PAST_BYTES
+        self._past.append((raw.at.offset, size, event))
+        self._past_bytes += size
+        while self._past_bytes > most_bytes:
+            dropped, size, _ = self._past.popleft()
+            self._past_bytes -= size
+            self.past_begins = dropped + 1
+
+    def past_since(self, offset: int) -> list[tuple[int, Event]]:
+        found: list[tuple[int, Event]] = []
+        for at, _, event in reversed(self._past):
+            if at < offset:
+                break
+            found.append((at, event))
+        found.reverse()
+        return found
+
 
 async def _take_turns(audience: Collection[Subscription]) -> None:
     """So that connections can take what they were given: who has had no time is not slow.
@@ -362,8 +387,3 @@ def _is_crowded(audience: Collection[Subscription]) -> bool:
 def decoded(raw: Raw) -> Envelope:
     """Raises Undecodable."""
     return codec.decode(raw.data, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n).envelope
-
-
-def info_of(event: RoomCreated) -> RoomInfo:
-    peers = tuple(member.account_id for member in event.members) if event.kind == "direct" else ()
-    return RoomInfo(event.room_id, event.kind, event.name, event.description, event.created_at, 0, peers)

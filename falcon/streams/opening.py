@@ -1,12 +1,9 @@
 """How a stream begins: with the state of now, or with what has happened since a token, and then goes on live."""
 
 import asyncio
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
-
-import msgspec
 
 from falcon.domain.commands import Role
 from falcon.domain.events import (
@@ -18,13 +15,15 @@ from falcon.domain.events import (
     MessagePosted,
     RoomCreated,
     RoomDeleted,
+    TokenIssued,
+    TokenRevoked,
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.streams import tokens
-from falcon.streams.delivery import Delivery, Lookups, RoomInfo
-from falcon.streams.feed import Feed, decoded, info_of
+from falcon.streams.delivery import Delivery, Lookups
+from falcon.streams.feed import CONCERNS_ACCOUNTS, OF_THE_PAST, Feed, decoded
 from falcon.streams.frames import Frame
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
@@ -33,89 +32,128 @@ from falcon.telemetry import metrics
 _CHUNK: Final = 1_000
 _REACH_SECONDS: Final = 5.0
 _TURN_BYTES: Final = 32 << 10
-# What decides who was in a room, and whose text is not to be shown again.
-_OF_THE_PAST: Final = re.compile(
-    rb'\{"type":"(?:room-created|room-deleted|member-joined|member-changed|member-left|message-deleted)"'
-)
+_POSTED: Final = b'{"type":"message-posted"'
 
 
 class NotReached(Exception):
     """The log could not be read as far as it goes within a few seconds."""
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """A room that the account is in now."""
-
-    info: RoomInfo
-    role: Role
-
-
 class Beginning:
-    """A subscription that has yet to be added to the feed. ``offsets``: what it has been shown, lane by lane.
+    """A subscription that has yet to be added to the feed. The feed must be held meanwhile.
+
+    ``offsets``: what it has been shown, lane by lane. ``tables``: where the memberships in the tables stood in each of
+    these lanes before ``roles``, the account's, were read there. That may be before the offsets or behind them: the log
+    tells the difference, so that no stream waits for tables.
 
     First :meth:`prepare` and :meth:`look_back`, which may fail; then say what the stream begins with, and :meth:`run`.
-    The feed must be held meanwhile. ``rooms``: those that the account was in at ``offsets``, with its role.
+    ``rooms``: those that the account was in at ``offsets``, with its role; right once it has looked back.
     ``seen_since``: those that it came to or left behind that.
     """
 
-    def __init__(self, feed: Feed, lookups: Lookups, offsets: Mapping[int, int], standings: Sequence[Standing]) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        lookups: Lookups,
+        offsets: Mapping[int, int],
+        tables: Mapping[int, Position],
+        roles: Mapping[RoomId, Role],
+    ) -> None:
         self._feed = feed
         self._lookups = lookups
         self._offsets = dict(offsets)
         self._token = tokens.Token(feed.log_name, offsets)
-        self._standings = standings
-        self._infos = {standing.info.room_id: copy(standing.info) for standing in standings}
-        self._again: dict[int, Position] = {}
-        self._past = _Past(0)
+        self._tables = tables
+        self._again = dict(tables)
+        self._past = _Past(0, {})
         self._looked: dict[int, int] = {}
-        self._seen: dict[RoomId, Seq] = {}
-        self.rooms = {standing.info.room_id: standing.role for standing in standings}
+        self.rooms = dict(roles)
         self.seen_since: frozenset[RoomId] = frozenset()
 
     @property
     def id(self) -> str:
         return self._token.text()
 
-    async def prepare(self, positions: Mapping[int, Position]) -> None:
-        """See to it that the lanes are read, from these positions on if they are not yet, as far as they go now.
+    @property
+    def length(self) -> int:
+        """How many records stand behind the offsets, as far as the lanes have been read."""
+        return sum(self._feed.reached(lane) - offset for lane, offset in self._offsets.items())
+
+    async def prepare(self) -> None:
+        """See to it that the lanes are read as far as they go now.
 
         Raises NotReached, JournalUnavailable; WrongPlace for offsets that are beyond the log.
         """
-        self._feed.follow(positions)
-        ends = await self._feed.ends(self._offsets)
+        self._feed.follow(self._tables)
+        ends = await self._feed.ends(self._offsets.keys())
         for lane, offset in self._offsets.items():
             if offset > ends[lane]:  # which may be stale
                 await self._feed.again(lane, offset)
-        try:
-            async with asyncio.timeout(_REACH_SECONDS):
-                await self._feed.reach({lane: max(ends[lane], offset) for lane, offset in self._offsets.items()})
-        except TimeoutError as error:
-            raise NotReached from error
+        await self._reach({lane: max(ends[lane], offset) for lane, offset in self._offsets.items()})
+
+    async def _reach(self, ends: Mapping[int, int]) -> None:
+        """However long that takes, as long as it comes nearer: tables may be far behind, and the log begins there."""
+        left = self._left(ends)
+        while True:
+            try:
+                async with asyncio.timeout(_REACH_SECONDS):
+                    return await self._feed.reach(ends)
+            except TimeoutError as error:
+                before, left = left, self._left(ends)
+                if left >= before:
+                    raise NotReached from error
+
+    def _left(self, ends: Mapping[int, int]) -> int:
+        return sum(max(0, end - self._feed.reached(lane)) for lane, end in ends.items())
 
     async def look_back(self, account_id: AccountId) -> None:
         """Find out in which rooms the account was then, and what has been deleted since. Raises JournalUnavailable,
         WrongPlace."""
-        self._past = _Past(account_id)
-        self._looked = dict(self._offsets)
+        self._past = _Past(account_id, dict(self._offsets))
+        self._looked = {lane: min(offset, self._tables[lane].offset) for lane, offset in self._offsets.items()}
         await self._look_on()
-        for room_id, role in self._past.before.items():
+        for room_id, role in self._past.roles.items():
             self.rooms.pop(room_id, None)
             if role is not None:
                 self.rooms[room_id] = role
-        self.seen_since = frozenset(self._past.before)
-        self._again.clear()
+        self.seen_since = frozenset(self._past.seen_since)
+        self._again = dict(self._tables)
 
     async def _look_on(self) -> None:
         """As far as the lanes have been read by now: what is deleted while others are shown is not shown either."""
-        for lane, offset in self._looked.items():
+        for lane in self._looked:
+            while (offset := self._looked[lane]) < self._feed.reached(lane):
+                events = self._feed.past_since(lane, offset)
+                after = self._feed.reached(lane)
+                if events is None:
+                    raws, after = await self._next(lane, offset)
+                    events = list(_of_the_past(raws))
+                self._past.look_at(lane, events)
+                self._looked[lane] = after
+
+    def is_good(self, token_hash: str, *, known: bool) -> bool:
+        """Whether a token may be used, which the tables knew or did not: they may be behind in either."""
+        return token_hash not in self._past.revoked and (known or token_hash in self._past.issued)
+
+    async def newest_before(self) -> dict[RoomId, Seq]:
+        """The newest message at the offsets, of the rooms in which something has been posted behind them.
+
+        The tables may be ahead there, each as far as it likes; up to this message all of them show everything.
+        Raises JournalUnavailable.
+        """
+        newest: dict[RoomId, Seq] = {}
+        for lane, offset in self._offsets.items():
             while offset < self._feed.reached(lane):
                 raws, offset = await self._next(lane, offset)
-                self._past.look_at(raws)
-                self._looked[lane] = offset
+                for raw in raws:
+                    if raw.key in self.rooms and raw.key not in newest and raw.data.startswith(_POSTED):
+                        with suppress(Undecodable):  # the feed has said so
+                            newest[raw.key] = _seq_of(decoded(raw).event) - 1
+        self._again = dict(self._tables)
+        return newest
 
     def show_state(self, subscription: Subscription, name: str, data: bytes) -> None:
-        """What was read from the tables, which may be ahead of ``offsets``: what it shows is not told again."""
-        self._seen = {standing.info.room_id: standing.info.last_seq for standing in self._standings}
+        """The state at ``offsets``, which what is shown next goes on from."""
         subscription.push(Frame(self.id, name, data))
 
     async def run(self, subscription: Subscription, *, replay: bool) -> None:
@@ -131,7 +169,7 @@ class Beginning:
         if subscription.open:  # nothing has been waited for since the lanes were compared
             if replay:
                 subscription.push(Frame(self.id, "caught_up", b"{}"))
-            self._feed.add(subscription, (standing.info for standing in self._standings))
+            self._feed.add(subscription)
 
     async def _show_all(self, subscription: Subscription, lane: int, raws: Sequence[Raw]) -> None:
         """As fast as it is read, and with turns for others in between."""
@@ -167,75 +205,86 @@ class Beginning:
 
     def _show(self, subscription: Subscription, raw: Raw) -> None:
         concerned = raw.key in subscription.rooms or raw.key == subscription.account_id
-        if not concerned and not _OF_THE_PAST.match(raw.data):
+        if not concerned and not raw.data.startswith(CONCERNS_ACCOUNTS):
             return
         try:
             event = decoded(raw).event
         except Undecodable:
             return  # the feed has said so
-        if isinstance(event, RoomCreated):
-            self._infos[event.room_id] = info_of(event)
-        info = self._infos.get(raw.key)
-        if info is not None:
-            info.follow(event)
-        if not self._was_seen(event, subscription):
-            Delivery(self._token.text, raw, event, info, self._lookups, _NOBODY, self._past.deleted).to(subscription)
-            metrics.stream_deliveries.inc()
-
-    def _was_seen(self, event: Event, subscription: Subscription) -> bool:
-        """Whether the state that was shown at the beginning has it. What it has is the account's."""
-        match event:
-            case MessagePosted(message=message):
-                return message.seq <= self._seen.get(message.room_id, 0)
-            case RoomCreated(room_id=room_id, members=members) if room_id in self._seen:
-                roles = {member.account_id: member.role for member in members}
-                self._enter(subscription, room_id, roles.get(subscription.account_id))
-                return True
-            case MemberJoined(room_id=room_id, account_id=who, role=role) if who == subscription.account_id:
-                if room_id in self._seen:
-                    self._enter(subscription, room_id, role)
-                    return True
-            case MemberLeft(room_id=room_id, account_id=who) if who == subscription.account_id:
-                self._seen.pop(room_id, None)  # if he comes back that is news
-        return False
-
-    def _enter(self, subscription: Subscription, room_id: RoomId, role: Role | None) -> None:
-        if role is not None and subscription.wants(room_id):
-            subscription.rooms[room_id] = role
+        Delivery(self._token.text, event, self._lookups, _NOBODY, self._past.deleted).to(subscription)
+        metrics.stream_deliveries.inc()
 
 
 class _Past:
-    """What happened to an account's rooms within a part of the log. ``before``: its role in a room before the first of
-    it, None where it was no member. ``deleted``: messages."""
+    """What happened around some offsets, by lane. ``roles``: the account's in a room at these offsets, None where it
+    was no member; of rooms where anything is said about it. ``seen_since``: rooms where it is said behind the offsets.
+    ``deleted``: messages. ``issued``, ``revoked``: hashes of the account's tokens."""
 
-    def __init__(self, account_id: AccountId) -> None:
+    def __init__(self, account_id: AccountId, offsets: Mapping[int, int]) -> None:
         self._account_id = account_id
-        self.before: dict[RoomId, Role | None] = {}
+        self._offsets = offsets
+        self.roles: dict[RoomId, Role | None] = {}
+        self.seen_since: set[RoomId] = set()
         self.deleted: set[tuple[RoomId, Seq]] = set()
+        self.issued: set[str] = set()
+        self.revoked: set[str] = set()
 
-    def look_at(self, raws: Iterable[Raw]) -> None:
-        for raw in raws:
-            if _OF_THE_PAST.match(raw.data):
-                try:
-                    self._look_at(decoded(raw).event)
-                except Undecodable:
-                    continue  # the feed has said so
+    def look_at(self, lane: int, events: Iterable[tuple[int, Event]]) -> None:
+        """What follows what was looked at in this lane before, each with its offset."""
+        for offset, event in events:
+            match event:
+                case MessageDeleted(message=message):
+                    self.deleted.add((message.room_id, message.seq))
+                case TokenIssued(account_id=self._account_id, token_hash=token_hash):
+                    self.issued.add(token_hash)
+                case TokenRevoked(account_id=self._account_id, token_hash=token_hash):
+                    self.revoked.add(token_hash)
+                case _:
+                    self._change(event, is_past=offset < self._offsets[lane])
 
-    def _look_at(self, event: Event) -> None:
+    def _change(self, event: Event, *, is_past: bool) -> None:
+        """The last change before the offsets tells the role there; without one, the first behind them."""
+        change = self._roles_around(event)
+        if change is not None:
+            room_id, before, after = change
+            if is_past:
+                self.roles[room_id] = after
+            else:
+                self.roles.setdefault(room_id, before)
+                self.seen_since.add(room_id)
+
+    def _roles_around(self, event: Event) -> tuple[RoomId, Role | None, Role | None] | None:
+        """The room, and the account's role there before and after the event; None where it changes nothing for it.
+
+        Events of the first versions do not say the role before: then it is guessed.
+        """
         me = self._account_id
         match event:
-            case MessageDeleted(message=message):
-                self.deleted.add((message.room_id, message.seq))
-            case RoomCreated(room_id=room_id, members=members) if any(m.account_id == me for m in members):
-                self.before.setdefault(room_id, None)
-            case MemberJoined(room_id=room_id, account_id=who) if who == me:
-                self.before.setdefault(room_id, None)
-            case MemberLeft(room_id=room_id, account_id=who, role=role) if who == me:
-                self.before.setdefault(room_id, role or "member")
-            case MemberChanged(room_id=room_id, account_id=who, role=role) if who == me:
-                self.before.setdefault(room_id, role)  # what it was before is not said; it is told in a moment
-            case RoomDeleted(room_id=room_id, members=members, by=by) if me in members:
-                self.before.setdefault(room_id, "admin" if by == me else "member")  # the event does not say it
+            case RoomCreated(room_id=room_id, members=members):
+                role = next((each.role for each in members if each.account_id == me), None)
+                return None if role is None else (room_id, None, role)
+            case MemberJoined(room_id=room_id, account_id=who, role=role) if who == me:
+                return room_id, None, role
+            case MemberLeft(room_id=room_id, account_id=who, role=was) if who == me:
+                return room_id, was or "member", None
+            case MemberChanged(room_id=room_id, account_id=who, role=role, was=was) if who == me:
+                return room_id, was or role, role
+            case RoomDeleted(room_id=room_id, members=members, roles=roles, by=by) if me in members:
+                guessed: Role = "admin" if by == me else "member"
+                return room_id, roles[members.index(me)] if roles else guessed, None
+        return None
+
+
+def _of_the_past(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
+    for raw in raws:
+        if raw.data.startswith(OF_THE_PAST):
+            with suppress(Undecodable):  # the feed has said so
+                yield raw.at.offset, decoded(raw).event
+
+
+def _seq_of(event: Event) -> Seq:
+    assert isinstance(event, MessagePosted)
+    return event.message.seq
 
 
 class _Nobody:

@@ -29,7 +29,7 @@ class Tail(Protocol):
         """Behind everything that is there now. Raises JournalUnavailable."""
 
     async def position(self, lane: int, offset: int) -> Position:
-        """Where a reader stands at an offset that a token named: right behind a record that was valid, or 0.
+        """Where a reader from the lane's start stands at an offset that a token named.
 
         Raises WrongPlace where no reader can stand; JournalUnavailable.
         """

@@ -96,6 +96,7 @@ class Partition:
     def _reset(self) -> None:
         self.epoch = self.n = self._confirmed_n = 0
         self.confirmed = -1  # offset of the last event known to be durable
+        self._changed = -1  # of the last of these that changes anything: what stands behind it is nothing to read
         self.at: Millis = 0
         self.uncheckpointed = 0
         self._counter = 0
@@ -123,7 +124,7 @@ class Partition:
             return Position()
         state = snapshots.decode_state(checkpoint.state)
         self._counter, self.at = state.counter, state.at
-        self.confirmed = checkpoint.position.offset - 1
+        self.confirmed = self._changed = checkpoint.position.offset - 1
         window_at = self._window_time.reach(max(state.at, state.window_at))
         for data in self._store.answers(self.number, snapshots.VERSION, window_at - self._answer_window):
             for account_id, key, *remembered in snapshots.decode_answers(data):
@@ -139,6 +140,8 @@ class Partition:
         self.at = recorded.envelope.at
         self._remember(recorded.offset, recorded.envelope, self._window_time.reach(self.at))
         self.confirmed = recorded.offset
+        if not isinstance(event, CommandAnswered):
+            self._changed = recorded.offset
         self.uncheckpointed += 1
 
     def begin(self, end: Position) -> None:
@@ -219,6 +222,8 @@ class Partition:
             if envelope.command is not None:
                 self._remember(offset, envelope, window_at)
                 del self._answers_in_flight[envelope.command.account_id, envelope.command.key]
+            if not isinstance(envelope.event, CommandAnswered):
+                self._changed = offset
         self.confirmed = append.last
         self._confirmed_n += len(append.envelopes)
 
@@ -240,8 +245,8 @@ class Partition:
             case ImportRoom():
                 return self._decide_import(command, at)
             case ReadPosition():
-                # Without its own record, which says only that this is still the owner: nobody need wait to read that.
-                return Decided((CommandAnswered(),), PositionAnswer(self.confirmed))
+                # The record proves that this is still the owner. It changes nothing, so nobody waits to read it.
+                return Decided((CommandAnswered(),), PositionAnswer(self._changed))
             case IssueToken() | RevokeToken():
                 return decider.decide_account(self._account(command.account_id), command, at)
             case _:

@@ -10,7 +10,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,7 +46,9 @@ from falcon.read.store import (
     SetRole,
     SetRoomActivity,
     SetRoomName,
+    Skip,
     StaleProjector,
+    Stop,
     Write,
 )
 from tests.contracts.journal import PARTITIONS
@@ -571,14 +573,15 @@ def test_a_rebuild_gives_every_page_another_version(store: _SpaceStore) -> None:
 
 @pytest.mark.processes
 def test_partitions_stop_and_go_on_one_by_one(store: _SpaceStore) -> None:
-    store.tables.stop("rooms", 1, 40, "cannot: \u2603")
-    store.tables.stop("rooms", 3, 7, "no")
-    store.tables.stop("rooms", 3, 8, "still not")
-    assert store.tables.stops("rooms") == {1: (40, "cannot: \u2603"), 3: (8, "still not")}
+    first, second = Stop(Position(40, 9, 2), "cannot: \u2603"), Stop(Position(8, 1, 7), "still not")
+    store.tables.stop("rooms", 1, first)
+    store.tables.stop("rooms", 3, Stop(Position(7, 1, 6), "no"))
+    store.tables.stop("rooms", 3, second)
+    assert store.tables.stops("rooms") == {1: first, 3: second}
     assert store.tables.stops("timeline") == {}
     store.tables.go_on("rooms", 1)
     store.tables.go_on("rooms", 0)
-    assert store.tables.stops("rooms") == {3: (8, "still not")}
+    assert store.tables.stops("rooms") == {3: second}
     shadow = store.tables.begin_rebuild("rooms")
     assert store.tables.stops(shadow) == {}
     store.tables.finish_rebuild("rooms", lambda: None)
@@ -587,18 +590,24 @@ def test_partitions_stop_and_go_on_one_by_one(store: _SpaceStore) -> None:
 
 @pytest.mark.processes
 def test_what_was_passed_over_is_recorded_for_ever(store: _SpaceStore) -> None:
-    store.tables.skip("timeline", 2, 11, "a test of ours, see the ticket")
-    store.tables.skip("timeline", 0, 3, "another")
-    skipped = {(2, 11): "a test of ours, see the ticket", (0, 3): "another"}
+    skipped = [Skip(0, Position(3, 1, 2), "another"), Skip(2, Position(11, 4, 0), "a test of ours, see the ticket")]
+    for skip in skipped:
+        store.tables.skip("timeline", skip)
     assert store.tables.skips("timeline") == skipped
     shadow = store.tables.begin_rebuild("timeline")
     assert store.tables.skips(shadow) == skipped
     store.tables.finish_rebuild("timeline", lambda: None)
     assert store.tables.skips("timeline") == skipped
-    assert store.tables.skips("rooms") == {}
+    assert store.tables.skips("rooms") == []
 
 
 # --- comparing with the log -------------------------------------------------------------------------------------------
+
+
+def compared(
+    store: _SpaceStore, projection: str, through: int, writes: Sequence[Write], *, mend: bool = False
+) -> Comparison:
+    return store.tables.comparing(projection, everywhere(through), mend=mend).compare(0, through, writes)
 
 
 @pytest.mark.processes
@@ -611,11 +620,11 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
     newer = schema.Cell(schema.bucket_key(ROOM, 7), schema.message_column(7), b"edited since")
     calls.put("falcon_timeline_1", [newer], 70)
     writes: list[Write] = [*messages, SetRevision(ROOM, 3)]
-    assert store.tables.compare("timeline", 0, 60, writes, mend=False) == Comparison(60, 10, 2)
-    assert store.tables.compare("timeline", 0, 60, writes, mend=True) == Comparison(60, 10, 2)
-    assert store.tables.compare("timeline", 0, 60, writes, mend=False) == Comparison(60, 0, 0)
+    assert compared(store, "timeline", 60, writes) == Comparison(60, 10, 2)
+    assert compared(store, "timeline", 60, writes, mend=True) == Comparison(60, 10, 2)
+    assert compared(store, "timeline", 60, writes) == Comparison(60, 0, 0)
     with pytest.raises(ValueError, match="not of 1"):
-        store.tables.compare("timeline", 1, 60, writes, mend=True)
+        store.tables.comparing("timeline", everywhere(60), mend=True).compare(1, 60, writes)
     expected = [b"edited since" if seq == 7 else b"%d" % seq for seq in range(1, 61)]
     assert asyncio.run(store.reads.page(ROOM, 1, 60)) == expected
 
@@ -629,9 +638,9 @@ def test_every_kind_of_write_can_be_compared(store: _SpaceStore) -> None:
         write for write in writes if isinstance(write, PutMember | DropMember | SetReadMark | SetRole | SetMention)
     ]
     for projection, of_projection in (("rooms", rooms), ("memberships", members)):
-        found = store.tables.compare(projection, 0, 12, of_projection, mend=False)
+        found = compared(store, projection, 12, of_projection)
         assert found.cells >= 3
-        assert found[1:] == (0, 0)
+        assert found[1:] == (0, 0, 0)
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------

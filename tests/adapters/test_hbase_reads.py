@@ -219,8 +219,13 @@ def test_a_page_that_is_whole_is_one_call(talk: _Store) -> None:
     assert talk.calls_of(talk.reads.page(ROOM, 101, 100)) == []
 
 
-def test_a_page_at_the_end_of_the_timeline_is_one_call_too(talk: _Store) -> None:
-    assert talk.calls_of(talk.reads.page(ROOM, 55, 104)) == ["timeline"]
+def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.page(ROOM, 55, 104)) == ["timeline", "timeline"]
+    assert talk.calls_of(talk.reads.page(ROOM, 101, 103)) == ["timeline", "timeline"]
+
+
+def test_what_a_room_allows_and_how_far_it_goes_are_three_calls(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.access(ROOM, ANN)) == ["memberships", "rooms", "timeline"]
 
 
 def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk: _Store) -> None:

@@ -17,7 +17,7 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.sqlite.cold import ColdFile
 from falcon.journal.ports import Wake
 from falcon.write.clock import Clock, SystemClock
-from tests.contracts.journal import PARTITIONS, JournalContract
+from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
 
 pytestmark = pytest.mark.processes
 
@@ -80,5 +80,13 @@ class TestKafkaWithReadersThatRest(JournalContract):
     @pytest.fixture
     def log(self, kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
         made = KafkaLog(kafka_servers, tmp_path, rests=True)
+        yield made
+        made.close()
+
+
+class TestKafkaPlaces(CheckingContract):
+    @pytest.fixture
+    def log(self, kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
+        made = KafkaLog(kafka_servers, tmp_path)
         yield made
         made.close()

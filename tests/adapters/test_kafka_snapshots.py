@@ -17,6 +17,7 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.write.partition import Partition
 from falcon.write.protocol import Accepted, CommandEnvelope
+from falcon.write.snapshots import VERSION
 from tests.adapters.kafka_model import CLUSTER, Brokers, Copy, Stored
 
 ANN = 1_000
@@ -55,6 +56,7 @@ class Pod:
     async def take_over(self) -> "Pod":
         await self.snapshots.restore(0, "a test")
         end = self._log.take(0)
+        await self.snapshots.drop_lost(0, end.offset)
         self.snapshots.open(0, end.epoch)
         self.partition = Partition(0, 1, self.snapshots, answer_window=600_000, hot_aggregates=1_000)
         start = self.partition.restore()
@@ -281,3 +283,37 @@ def test_positions_of_a_restored_checkpoint_are_those_that_were_saved(brokers: B
         assert found.position == Position(1, ann.partition.epoch, 1)
 
     asyncio.run(run())
+
+
+# --- a log that was restored from an older copy, beneath snapshots that were not --------------------------------------
+
+
+@in_loop
+async def test_snapshots_of_what_the_log_has_lost_do_not_count(brokers: Brokers, log: MemoryLog) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    ann.post(room, "before the copy")
+    await ann.checkpoint()
+    copied = len(log.events[0])
+    assert [ann.post(room, text) for text in ("lost", "lost too")] == [2, 3]
+    await ann.checkpoint()
+    del log.events[0][copied:]
+    bob = await Pod(brokers, log).take_over()
+    assert [bob.post(room, f"new {n}") for n in range(2, 9)] == [*range(2, 9)]
+    cat = await Pod(brokers, log).take_over()  # before any checkpoint, and the log has grown over the lost ones' place
+    assert cat.post(room, "new 9") == 9
+    await cat.checkpoint()
+    brokers.compact(TOPIC, 0)
+    assert (await Pod(brokers, log).take_over()).post(room, "new 10") == 10
+
+
+@in_loop
+async def test_snapshots_that_the_log_reaches_stay(brokers: Brokers, log: MemoryLog) -> None:
+    ann = await Pod(brokers, log).take_over()
+    room = ann.room()
+    await ann.checkpoint()
+    written = len(brokers.topics[TOPIC, 0])
+    bob = await Pod(brokers, log).take_over()
+    assert bob.snapshots.checkpoint(0, VERSION) is not None
+    assert len(brokers.topics[TOPIC, 0]) == written + 1, "its own, and nothing was deleted"
+    assert bob.post(room, "hello") == 1

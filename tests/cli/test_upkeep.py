@@ -10,7 +10,7 @@ from falcon.cli import app, doctor, upkeep
 from falcon.cli.calling import Running
 from falcon.cli.doctor import State
 from falcon.projections import projection
-from falcon.projections.runner import ProjectionFailed
+from falcon.projections.skipping import ProjectionFailed
 from falcon.settings import Settings
 
 GONE = 2**22 + 1  # beyond the largest process id

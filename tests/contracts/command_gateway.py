@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import pytest
 
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
+from falcon.domain.commands import Command, CreateRoom, PostMessage, ReadPosition
 from falcon.domain.rejections import KeyReused, NotAMember
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
@@ -99,6 +99,18 @@ class CommandGatewayContract(ABC):
             reused = await falcon.ask(PostMessage(ANN, room, "other"), key="k", same=2)
             assert isinstance(reused, Rejected)
             assert reused.rejection == KeyReused()
+
+        run(scenario)
+
+    def test_a_partition_says_how_far_its_log_goes(self, run: Callable[..., object]) -> None:
+        async def scenario(falcon: Asking) -> None:
+            room = await falcon.room()
+            posted = await falcon.ask(PostMessage(ANN, room, "hello"))
+            assert isinstance(posted, Accepted)
+            said = await falcon.ask(ReadPosition(posted.partition))
+            assert isinstance(said, Accepted)
+            assert isinstance(said.answer, PositionAnswer)
+            assert said.answer.offset >= posted.offset
 
         run(scenario)
 

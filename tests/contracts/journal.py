@@ -3,19 +3,21 @@
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import pytest
 
 from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.journal import codec
-from falcon.journal.envelope import Envelope, Position, Recorded
+from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.journal.ports import (
     Append,
+    CheckingSource,
     Checkpoint,
     EventSource,
     Journal,
+    LogWentBack,
     Outcome,
     SnapshotStore,
     Submission,
@@ -117,6 +119,52 @@ def read_all(
             return recorded
         recorded += events
         cursor = dict(after)
+
+
+class CheckingContract(ABC):
+    """Of sources that know their own places."""
+
+    @pytest.fixture
+    @abstractmethod
+    def log(self) -> Iterator[Log]: ...
+
+    @pytest.fixture
+    def source(self, log: Log) -> CheckingSource:
+        source = log.source()
+        assert hasattr(source, "check")
+        return cast("CheckingSource", source)
+
+    def test_every_place_that_a_reader_stands_at_is_one(self, log: Log, source: CheckingSource) -> None:
+        for name in ("ann", "bob"):
+            owner = Writer(log, name)
+            owner.takeover(0, 1)
+            owner.append(0, f"{name} one", f"{name} two")
+            owner.append(1, f"{name} three")
+        cursors: list[Cursor] = [{0: Position(), 1: Position()}]
+        end = source.end()
+        while any(cursors[-1][partition].offset < end[partition].offset for partition in (0, 1)):
+            cursors.append(source.read(cursors[-1], 1)[1])
+        for cursor in cursors:
+            source.check(cursor)
+        assert cursor[0].offset > cursor[1].offset > 0
+
+    def test_a_place_of_another_history_is_none(self, log: Log, source: CheckingSource) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        ann.append(0, "one", "two", "three")
+        end = Position()
+        for recorded in read_all(source, 0):
+            end = Position(recorded.offset + 1, recorded.envelope.epoch, recorded.envelope.n + 1)
+        source.check({0: end})
+        lost = (
+            end._replace(n=end.n - 1),
+            end._replace(n=end.n + 1),
+            end._replace(epoch=end.epoch + 1),
+            end._replace(offset=end.offset + 3),
+        )
+        for position in lost:
+            with pytest.raises(LogWentBack):
+                source.check({0: position})
 
 
 class JournalContract(ABC):

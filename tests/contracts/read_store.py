@@ -74,12 +74,13 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.message(ROOM, 3)) == missing_message(ROOM, 3)
         assert asyncio.run(store.reads.message_at(ROOM, 3)) == (missing_message(ROOM, 3), 0)
 
-    def test_however_many_are_missing_pages_go_on(self, store: Store) -> None:
-        self.messages(store, 1, 2, 90, 91)
-        walked: list[bytes] = []
-        while page := asyncio.run(store.reads.page(ROOM, len(walked) + 1, len(walked) + 7)):
-            walked += page
-        assert walked == [b"1", b"2", *(missing_message(ROOM, seq) for seq in range(3, 90)), b"90", b"91"]
+    @pytest.mark.parametrize("limit", [7, 50, 100])
+    def test_however_many_are_missing_a_page_is_full_while_there_is_more(self, store: Store, limit: int) -> None:
+        self.messages(store, *range(1, 20), 140, 141)
+        shown = [b"%d" % seq if seq < 20 or seq > 139 else missing_message(ROOM, seq) for seq in range(1, 142)]
+        for first in range(1, 142, 9):
+            page = asyncio.run(store.reads.page(ROOM, first, first + limit - 1))
+            assert page == shown[first - 1 : first + limit - 1]
 
     def test_a_message_that_is_still_to_come_is_not_missing(self, store: Store) -> None:
         self.messages(store, 1, 2, 4)
@@ -203,6 +204,14 @@ class ReadStoreContract(ABC):
         assert [row.room.room_id for row in asyncio.run(store.reads.rooms_of(ANN, None, 1))] == [OTHER]
         assert asyncio.run(store.reads.rooms_of(BOB, None, 10)) == []
 
+    def test_the_rooms_of_an_account_are_known_by_its_memberships_alone(self, store: Store) -> None:
+        self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0), PutMember(OTHER, ANN, "member", 1))
+        self.put(store, "memberships", PutMember(ROOM, BOB, "readonly", 0), SetRole(OTHER, ANN, "readonly"))
+        assert asyncio.run(store.reads.roles_of(ANN, 10)) == {ROOM: "admin", OTHER: "readonly"}
+        assert len(asyncio.run(store.reads.roles_of(ANN, 1))) == 1
+        self.put(store, "memberships", DropMember(ROOM, ANN))
+        assert asyncio.run(store.reads.roles_of(ANN, 10)) == {OTHER: "readonly"}
+
     @pytest.mark.parametrize("behind", [1, 2, 24, 25, 26, 60, 99])
     def test_a_room_is_listed_as_far_as_its_messages_can_be_read(self, store: Store, behind: int) -> None:
         readable = 100 - behind
@@ -296,6 +305,13 @@ class ReadStoreContract(ABC):
             before = store.tables.cursor(projection)
             store.tables.apply(projection, before, store.cursor(5), [])
         assert asyncio.run(store.reads.applied(0)) == 5
+
+    def test_how_far_some_projections_have_got_is_known_without_the_others(self, store: Store) -> None:
+        for projection, offset in (("timeline", 1), ("memberships", 3), ("accounts", 4), ("rooms", 2)):
+            store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
+        for projections, offset in ((None, 1), (["accounts", "memberships"], 3), (["accounts"], 4)):
+            applied = asyncio.run(store.reads.applied_everywhere(2, projections))
+            assert {partition: at.offset for partition, at in applied.items()} == {0: offset, 1: offset}
 
     def test_a_rebuild_is_seen_only_when_it_is_finished(self, store: Store) -> None:
         self.put(store, "timeline", PutMessage(ROOM, 1, b"old"), PutMessage(ROOM, 2, b"stray"))

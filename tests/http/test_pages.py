@@ -201,6 +201,8 @@ def test_a_page_that_has_not_changed_is_not_sent_again(anna: Person, ben: Person
     assert again(anna, path, etag, limit=6) == 200
     assert again(anna, path, etag, limit=5, before=23) == 200
     assert anna.get(path, params={"limit": 5}, headers={"If-None-Match": '"another"'}).status_code == 200
+    nothing = anna.get(path, params={"before": 0}).headers["etag"]
+    assert again(anna, path, nothing, before=0) == 304
 
 
 def test_a_page_with_anything_new_is_sent_again(anna: Person, room: Room) -> None:

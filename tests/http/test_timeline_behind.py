@@ -155,6 +155,15 @@ def test_a_missing_message_does_not_hide_what_follows(anna: Person, long_room: R
     assert walked == list(range(1, 44))
 
 
+def test_a_reader_gets_past_however_many_are_missing(anna: Person, long_room: Room, timeline: Timeline) -> None:
+    timeline.lacks(range(12, 41))
+    page = anna.reads(long_room, after=5, limit=10)
+    assert (seqs(page), page["has_after"]) == ([*range(6, 16)], True)
+    assert [message.get("missing", False) for message in page["messages"]] == [False] * 6 + [True] * 4
+    page = anna.reads(long_room, limit=5)
+    assert (seqs(page), page["has_before"], page["has_after"]) == ([39, 40, 41, 42, 43], True, False)
+
+
 def test_what_is_missing_may_be_brought_back(anna: Person, long_room: Room, timeline: Timeline) -> None:
     """By ``falcon verify --mend``. Nobody keeps the page or the message without it: they have no ETag."""
     timeline.lacks([7])

@@ -13,7 +13,8 @@ from falcon.domain.events import Event
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Recorded
 from falcon.projections.projection import PROJECTIONS
-from falcon.projections.runner import ProjectionFailed, Rebuild
+from falcon.projections.runner import Rebuild
+from falcon.projections.skipping import ProjectionFailed
 from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
 from falcon.telemetry import metrics
 from tests.projections.busy import BusyFalcon

@@ -23,6 +23,7 @@ class Log:
     def __init__(self, world: World) -> None:
         self.partitions = PARTITIONS
         self.events_read = 0
+        self.waited: list[bool] = []  # whether each read was to wait for news
         self.away = False
         self._log = world.log
 
@@ -30,9 +31,13 @@ class Log:
         assert cursor  # a consumer of nothing is an error
         if self.away:
             raise JournalUnavailable("away")
+        self.waited.append(wait)
         events, after = self._log.read(cursor, limit)
         self.events_read += len(events)
         return events, after
+
+    def check(self, cursor: Cursor) -> None:
+        self._log.check(cursor)
 
     def end(self) -> Cursor:
         return self._log.end()
@@ -93,6 +98,19 @@ def test_what_one_stream_has_read_the_others_take_from_there(shared: Shared) -> 
         stream.read_all()
         assert stream.seen == {0: [0, 1], 1: [0], 2: []}
     assert (shared.ahead.events_read, shared.alone.events_read) == (3, 0)
+
+
+def test_only_one_who_has_taken_everything_waits_for_news(shared: Shared) -> None:
+    ann, bob = shared.stream(0), shared.stream(0)
+    ann.read()
+    bob.read()
+    assert shared.ahead.waited == [True, True]
+    shared.world.post(0, "a")
+    ann.read()
+    shared.world.clock.advance(1)
+    bob.read()  # who has something to take has more fetched, and what there is
+    assert shared.ahead.waited[2:] == [True, False]
+    assert (ann.seen[0], bob.seen[0]) == ([0], [0])
 
 
 def test_one_that_is_further_back_reads_by_itself_until_it_has_got_there(

@@ -9,16 +9,18 @@ import pytest
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
-from falcon.domain.events import Event, MessagePosted
-from falcon.domain.message import Message
+from falcon.domain.events import Event, MessageEdited, MessagePosted
+from falcon.domain.message import NOBODY, Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
-from falcon.journal.ports import Append
+from falcon.journal.ports import Append, JournalUnavailable, LogWentBack
 from falcon.projections import timeline
 from falcon.projections.projection import PROJECTIONS
+from falcon.projections.runner import Rebuild
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.store import Comparison, PutMessage, ReadStoreUnavailable, Write
+from falcon.read.store import Comparison, PutMessage, ReadStoreUnavailable, Skip, Write
+from falcon.telemetry import metrics
 from tests.support.clock import FakeClock
 
 PARTITIONS = 3
@@ -51,12 +53,28 @@ class World:
         self.journal.submit([Append(partition, epoch, [envelope], [data or codec.encode(envelope)])])
         self.n[partition] += 1
 
+    def garbage(self, partition: int) -> None:
+        self.append(partition, MessagePosted(Message(room_in(partition), 0, 9, "x", NOON)), b"not json")
+
+    def skip_where_stopped(self, partition: int) -> None:
+        """As an operator does, and some time passes."""
+        at = self.tables.stops("timeline")[partition].at
+        self.tables.skip("timeline", Skip(partition, at, "a test"))
+        self.clock.advance(6)
+
     def stream(self, *partitions: int, events: int = 100, pace_seconds: float = 0.0) -> "Running":
         return Running(self, set(partitions), events, pace_seconds)
 
     def texts(self, partition: int) -> list[str]:
+        return [message.text for message in self._page(partition)]
+
+    def messages(self, partition: int) -> list[str]:
+        """Texts, and where there is one that cannot be shown."""
+        return ["(missing)" if m.author_id == NOBODY else m.text for m in self._page(partition)]
+
+    def _page(self, partition: int) -> list[Message]:
         page = asyncio.run(self.tables.page(room_in(partition), 1, 200))
-        return [msgspec.json.decode(message, type=Message).text for message in page]
+        return [msgspec.json.decode(message, type=Message) for message in page]
 
 
 class Running:
@@ -79,7 +97,11 @@ class Running:
 
     def project(self, envelope: Envelope) -> tuple[Write, ...]:
         event = envelope.event
-        if isinstance(event, MessagePosted) and event.message.text == "boom" and not self.bears_everything:
+        if (
+            isinstance(event, MessagePosted | MessageEdited)
+            and event.message.text == "boom"
+            and not self.bears_everything
+        ):
             raise ZeroDivisionError("boom")
         return timeline.project(envelope)
 
@@ -126,22 +148,22 @@ def test_a_poison_event_stops_its_partition_and_no_other(world: World) -> None:
     world.post(1, "c", "d")
     world.stream(0, 1).settle()
     assert (world.texts(0), world.texts(1)) == (["a"], ["c", "d"])
-    offset, error = world.tables.stops("timeline")[0]
-    assert offset == 1
-    assert "ZeroDivisionError" in error
+    at, why = world.tables.stops("timeline")[0]
+    assert at == Position(1, world.ends[0].epoch, 1)
+    assert "ZeroDivisionError" in why
     assert world.tables.cursor("timeline")[0].offset == 1
 
 
 def test_a_record_that_does_not_decode_stops_its_partition(world: World) -> None:
     world.post(0, "a")
-    world.append(0, MessagePosted(Message(room_in(0), 2, 9, "x", NOON)), b"not json")
+    world.garbage(0)
     world.post(1, "c")
     running = world.stream(0, 1)
     running.settle()
     world.post(1, "d")
     running.settle()
-    assert world.tables.stops("timeline")[0][0] == 1
-    assert world.texts(1) == ["c", "d"]
+    assert world.tables.stops("timeline")[0].at.offset == 1
+    assert (world.texts(0), world.texts(1)) == (["a"], ["c", "d"])
 
 
 def test_a_stopped_partition_goes_on_when_the_fault_is_mended(world: World) -> None:
@@ -155,17 +177,79 @@ def test_a_stopped_partition_goes_on_when_the_fault_is_mended(world: World) -> N
     assert world.tables.stops("timeline") == {}
 
 
-def test_what_somebody_has_recorded_to_be_skipped_is_passed_over_and_nothing_else_is(world: World) -> None:
+def test_what_an_operator_skips_is_shown_as_missing_and_nothing_else_is_skipped(world: World) -> None:
     world.post(0, "a", "boom", "b", "boom", "c")
     running = world.stream(0)
     running.settle()
-    world.tables.skip("timeline", 0, 1, "a test")
-    world.clock.advance(6)
+    world.skip_where_stopped(0)
     running.settle()
-    assert world.tables.stops("timeline")[0][0] == 3
-    messages = asyncio.run(world.tables.page(room_in(0), 1, 10))
-    assert [msgspec.json.decode(message, type=Message).seq for message in messages] == [1, 3]
-    assert world.tables.skips("timeline") == {(0, 1): "a test"}
+    assert world.tables.stops("timeline")[0].at.offset == 3
+    assert world.messages(0) == ["a", "(missing)", "b"]
+    world.skip_where_stopped(0)
+    running.settle()
+    assert world.messages(0) == ["a", "(missing)", "b", "(missing)", "c"]
+    assert world.tables.stops("timeline") == {}
+
+
+def test_a_message_whose_edit_is_skipped_shows_no_text_of_before(world: World) -> None:
+    message = Message(room_in(0), 1, 9, "a secret", NOON)
+    world.post(0, "a secret")
+    world.append(0, MessageEdited(msgspec.structs.replace(message, text="boom"), revision=1))
+    running = world.stream(0)
+    running.settle()
+    assert world.messages(0) == ["a secret"]
+    world.skip_where_stopped(0)
+    running.settle()
+    assert world.messages(0) == ["(missing)"]
+    assert asyncio.run(world.tables.message_at(room_in(0), 1))[1] == 1
+
+
+def test_a_record_that_does_not_decode_can_be_skipped(world: World) -> None:
+    world.post(0, "a")
+    world.garbage(0)
+    world.post(0, "b")
+    running = world.stream(0)
+    running.settle()
+    world.skip_where_stopped(0)
+    running.settle()
+    assert world.messages(0) == ["a", "(missing)", "b"]
+
+
+def test_a_skip_of_another_history_is_no_skip(world: World) -> None:
+    world.post(0, "a", "boom", "b")
+    world.tables.skip("timeline", Skip(0, Position(1, world.ends[0].epoch + 1, 1), "of the log before it was restored"))
+    running = world.stream(0)
+    running.settle()
+    world.clock.advance(60)
+    running.settle()
+    assert world.messages(0) == ["a"]
+
+
+def test_an_older_versions_skip_still_counts(world: World) -> None:
+    world.post(0, "a", "boom", "b")
+    world.tables.skip("timeline", Skip(0, Position(1), "when only the offset was kept"))
+    world.stream(0).settle()
+    assert world.messages(0) == ["a", "(missing)", "b"]
+
+
+@pytest.mark.parametrize("operation", ["rebuild", "verify"])
+def test_what_was_skipped_is_passed_over_by_rebuild_and_verify(world: World, operation: str) -> None:
+    world.post(0, "a", "boom", "b")
+    world.garbage(0)
+    world.post(0, "c")
+    running = world.stream(0, 1, 2)
+    for _ in range(2):
+        running.settle()
+        world.skip_where_stopped(0)
+    running.settle()
+    shown = world.messages(0)
+    if operation == "verify":
+        verify = Verify("timeline", running.project, world.log, world.tables, mend=False, events_a_second=1e9)
+        assert verify.run() == Comparison(4, 0, 0)
+    else:
+        skips = world.tables.skips("timeline")
+        assert Rebuild("timeline", running.project, world.log, world.tables, skips=skips).run() == 4
+    assert world.messages(0) == shown == ["a", "(missing)", "b", "(missing)", "c"]
 
 
 def test_a_table_that_is_away_for_a_while_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,20 +267,197 @@ def test_a_table_that_is_away_for_a_while_loses_nothing(world: World, monkeypatc
     assert world.texts(0) == ["a", "b"]
 
 
-def test_what_the_tables_will_never_take_stops_its_partition(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_runs_on_when_the_tables_or_the_log_were_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.post(0, "a")
-    world.post(1, "b")
-    apply = world.tables.apply
+    stream = world.stream(0).stream
+    step, faults = stream.step, [ReadStoreUnavailable("no tables"), JournalUnavailable("no log")]
+    ending = threading.Event()
 
-    def choosy(projection: str, expected: Cursor, after: Cursor, writes: list[Write]) -> None:
-        if any(isinstance(write, PutMessage) and write.room_id == room_in(0) for write in writes):
+    def faulty() -> int:
+        if faults:
+            raise faults.pop(0)
+        ending.set()
+        return step()
+
+    monkeypatch.setattr(stream, "step", faulty)
+    monkeypatch.setattr("falcon.projections.stream._PAUSE_SECONDS", 0.001)
+    stream.run(ending)
+    assert world.texts(0) == ["a"]
+
+
+class Choosy:
+    """Tables that refuse messages with the text "huge"; what other partitions wrote in the same batch, they keep."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = world
+        self.batches = 0
+        self._apply = world.tables.apply
+        monkeypatch.setattr(world.tables, "apply", self.apply)
+
+    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: list[Write]) -> None:
+        self.batches += 1
+        refused = {w.room_id for w in writes if isinstance(w, PutMessage) and b'"huge"' in w.message}
+        for partition in after:
+            of_partition = [write for write in writes if write.room_id == room_in(partition)]  # type: ignore[union-attr]
+            if room_in(partition) not in refused:
+                self._apply(projection, {partition: expected[partition]}, {partition: after[partition]}, of_partition)
+        if refused:
             raise ValueError("too large a cell")
-        apply(projection, expected, after, writes)
 
-    monkeypatch.setattr(world.tables, "apply", choosy)
+
+@pytest.mark.parametrize("place", range(8))
+def test_a_write_that_the_tables_refuse_stops_its_partition_at_its_event(
+    world: World, monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    choosy = Choosy(world, monkeypatch)
+    texts = [*"abcdefgh"]
+    texts[place] = "huge"
+    world.post(0, *texts)
+    running = world.stream(0)
+    running.settle()
+    at, why = world.tables.stops("timeline")[0]
+    assert (at.offset, world.texts(0)) == (place, texts[:place])
+    assert "too large a cell" in why
+    assert choosy.batches < 12
+    world.skip_where_stopped(0)
+    running.settle()
+    texts[place] = "(missing)"
+    assert world.messages(0) == texts
+
+
+def test_what_the_tables_refuse_stops_no_other_partition(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    Choosy(world, monkeypatch)
+    for partition in (1, 0, 2):
+        world.post(partition, "a", "huge" if partition == 0 else "b", "c")
+    running = world.stream(0, 1, 2)
+    running.settle()
+    assert world.tables.stops("timeline").keys() == {0}
+    assert [world.texts(partition) for partition in (0, 1, 2)] == [["a"], ["a", "b", "c"], ["a", "b", "c"]]
+
+
+def test_a_fault_is_found_though_other_partitions_always_have_news(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Choosy(world, monkeypatch)
+    world.post(2, "a", "huge", "b")
+    running = world.stream(0, 2)
+    for _ in range(4):
+        world.post(0, "news")
+        running.stream.step()
+    assert world.tables.stops("timeline")[2].at.offset == 1
+    assert world.texts(0) == ["news"] * 4
+
+
+def test_a_fault_of_the_projection_behind_one_of_the_tables_stops_at_the_first(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Choosy(world, monkeypatch)
+    world.post(0, "a", "huge", "b", "boom", "c")
+    running = world.stream(0)
+    running.settle()
+    assert world.tables.stops("timeline")[0].at.offset == 1
+    world.skip_where_stopped(0)
+    running.settle()
+    assert world.tables.stops("timeline")[0].at.offset == 3
+
+
+# --- a log that went back ---------------------------------------------------------------------------------------------
+
+
+class Restored:
+    """A world whose log is restored from a copy of it that was made before the last messages."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.world.post(0, "a", "b", "c")
+        self.world.stream(0).settle()
+        del self.world.log.events[0][1:]
+        self.world.ends = self.world.journal.takeover(range(PARTITIONS), "another")
+        self.world.n[0] = 0
+
+    def write_on(self, count: int) -> None:
+        for seq in range(2, 2 + count):
+            message = Message(room_in(0), seq, 9, f"new {seq}", NOON)
+            self.world.append(0, MessagePosted(message))
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 7])
+def test_a_projection_that_stands_where_the_log_does_not_go_stops_and_says_so(
+    written: int, said: pytest.LogCaptureFixture
+) -> None:
+    restored = Restored()
+    restored.write_on(written)
+    restored.world.stream(0).settle()
+    assert restored.world.texts(0) == ["a", "b", "c"]
+    assert said.text.count("the log has lost what the tables show") == 1
+    assert metrics.projection_stopped.labels("timeline").value == 1
+    assert restored.world.tables.why_went_back()
+
+
+def test_it_stays_so_when_the_log_has_grown_over_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    restored = Restored()
+    running = restored.world.stream(0)
+    running.settle()
+    restored.write_on(7)
+    monkeypatch.setattr(restored.world.log, "check", lambda cursor: None)  # such a place may look as the lost one did
+    running.settle()
+    restored.world.stream(0).settle()
+    assert restored.world.texts(0) == ["a", "b", "c"]
+
+
+def test_no_other_partition_goes_on_either(world: World) -> None:
+    world.post(0, "a", "b")
+    world.post(1, "c")
     world.stream(0, 1).settle()
-    assert world.texts(1) == ["b"]
-    assert "too large a cell" in world.tables.stops("timeline")[0][1]
+    del world.log.events[0][1:]
+    world.post(1, "d")
+    world.stream(0, 1).settle()
+    assert world.texts(1) == ["c"]
+
+
+def test_a_log_that_goes_back_under_a_running_stream_stops_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.post(0, "a", "b", "c")
+    running = world.stream(0)
+    running.settle()
+    del world.log.events[0][1:]
+
+    def beyond(cursor: Cursor, limit: int) -> None:
+        raise LogWentBack("no offset 3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.log, "read", beyond)
+        running.stream.step()
+    world.post(0, *"defgh")
+    running.settle()
+    assert world.texts(0) == ["a", "b", "c"]
+    assert world.tables.why_went_back()
+
+
+def test_a_log_that_only_seems_to_have_gone_back_stops_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.post(0, "a", "b", "c")
+    running = world.stream(0)
+    running.settle()
+
+    def beyond(cursor: Cursor, limit: int) -> None:
+        raise LogWentBack("no offset 3")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.log, "read", beyond)
+        running.stream.step()
+    world.post(0, "d")
+    running.settle()
+    assert world.texts(0) == ["a", "b", "c", "d"]
+
+
+def test_tables_of_a_history_that_is_gone_are_not_verified() -> None:
+    restored = Restored()
+    restored.write_on(7)
+    tables, log = restored.world.tables, restored.world.log
+    with pytest.raises(LogWentBack):
+        Verify("timeline", timeline.project, log, tables, mend=True, events_a_second=1e9).run()
+
+
+# --- how much goes into a batch ---------------------------------------------------------------------------------------
 
 
 class Ending(threading.Event):
@@ -282,6 +543,18 @@ def test_verifying_finds_what_the_tables_have_lost_and_mends_it(world: World) ->
     assert verify(mend=True) == Comparison(50, 1, 1)
     assert verify(mend=False) == Comparison(50, 0, 0)
     assert world.texts(0) == [f"{i}" for i in range(50)]
+
+
+def test_what_several_partitions_lack_is_counted_together(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("falcon.projections.verify._WINDOW_EVENTS", 2)
+    for partition in range(PARTITIONS):
+        world.post(partition, *"abcd")
+    world.stream(0, 1, 2).settle()
+    messages = world.tables._projections["timeline"].messages
+    del messages[room_in(0), 1], messages[room_in(2), 1], messages[room_in(2), 2]
+    messages[room_in(0), 3] = messages[room_in(1), 3] = b"{}"
+    verify = Verify("timeline", timeline.project, world.log, world.tables, mend=False, events_a_second=1e9)
+    assert verify.run() == Comparison(12, 3, 2)
 
 
 def test_verifying_looks_no_further_than_the_projection_has_got(world: World) -> None:

@@ -180,7 +180,9 @@ async def compacted(cluster: KafkaCluster) -> list[tuple[int, bytes, bytes | Non
     try:
         end = (await reader.ends([0]))[0]
         return [
-            (0, record.key, record.value) async for records in read_compacted(reader, 0, end - 1) for record in records
+            (record.offset, record.key, record.value)
+            async for records in read_compacted(reader, 0, end - 1)
+            for record in records
         ]
     finally:
         await reader.close()
@@ -219,7 +221,7 @@ def test_a_deletion_is_seen_for_a_day_and_then_goes_too() -> None:
             await asyncio.sleep(HOUR)
             await world.write(world.bob, f"{hour}", key=b"bob")
             seen.append(sum(key == b"ann" for _, key, _ in await compacted(world.ann_cluster)))
-        assert seen[:2] == [2, 2]
+        assert seen[0] == 2
         assert set(seen[4:24]) == {1}
         assert seen[-1] == 0
 

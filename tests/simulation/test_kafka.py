@@ -14,7 +14,7 @@ from falcon.adapters.kafka.wire import KafkaWire
 from falcon.streams.signals import Wire
 from falcon.write.clock import SystemClock
 from tests.adapters.test_kafka import KafkaLog
-from tests.contracts.journal import PARTITIONS, JournalContract
+from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
 from tests.contracts.tail import TailContract, TailedLog
 from tests.contracts.wire import WireContract
 from tests.simulation.kafka.brokers import Brokers
@@ -55,6 +55,14 @@ class TestJournal(JournalContract):
     @pytest.fixture
     def log(self, brokers: Brokers, tmp_path: Path, rests: bool) -> Iterator[SimulatedLog]:
         made = SimulatedLog(brokers, tmp_path, rests=rests)
+        yield made
+        made.close()
+
+
+class TestPlaces(CheckingContract):
+    @pytest.fixture
+    def log(self, brokers: Brokers, tmp_path: Path) -> Iterator[SimulatedLog]:
+        made = SimulatedLog(brokers, tmp_path)
         yield made
         made.close()
 

@@ -19,7 +19,7 @@ import threading
 import time
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -33,6 +33,7 @@ T = TypeVar("T")
 # Before any real time, so that nobody takes what is on the disk for old.
 _BEGINNING: Final = 1_767_225_600.0
 _STEP_SECONDS: Final = 20e-6  # at most, that a thread takes from one place where it may be interrupted to the next
+_LOOK_SECONDS: Final = 1e-6
 _REAL_GET_IDENT: Final = threading.get_ident
 _WALL: Final = time.time
 _MONOTONIC: Final = time.monotonic
@@ -115,6 +116,9 @@ class Simulation:
         return result[0]
 
     def _step(self) -> None:
+        """One thread, from where it waits to where it waits again."""
+        while self._timers and self._timers[0][0] <= self.now:
+            self._next_timer()
         able = [strand for strand in self._ready if not strand.process.stopped]
         if not able:
             self._pass_time()
@@ -135,13 +139,14 @@ class Simulation:
 
     def _pass_time(self) -> None:
         """To the next timer."""
-        while self._timers:
-            when, _, strand, number = heapq.heappop(self._timers)
-            if strand.waiting == number and not strand.process.dead:
-                self.now = max(self.now, when)
-                self._resume(strand, woken=False)
-                return
-        raise Deadlock(f"all wait for ever: {[each for each in self._strands if not each.ended]}")
+        if not self._timers:
+            raise Deadlock(f"all wait for ever: {[each for each in self._strands if not each.ended]}")
+        self.now = max(self.now, self._timers[0][0])
+
+    def _next_timer(self) -> None:
+        _, _, strand, number = heapq.heappop(self._timers)
+        if strand.waiting == number and not strand.process.dead:
+            self._resume(strand, woken=False)
 
     def _end(self) -> None:
         """What still runs is ended where it stands, without a word to anybody."""
@@ -207,9 +212,14 @@ class Simulation:
         """One that no other has: objects that are kept in sets get their order from it, not from where they lie."""
         return next(self._numbers)
 
+    def read_clock(self) -> float:
+        """It takes a moment: who looks at the clock until it is time must come to an end."""
+        self.now += _LOOK_SECONDS
+        return self.now
+
     def wall(self) -> float:
         process = self._current.process if self._current is not None else self.main
-        return _BEGINNING + self.now + process.skew
+        return _BEGINNING + self.read_clock() + process.skew
 
     def kill(self, process: Process) -> None:
         """At once: nothing of it runs any more, and nothing in it is told."""
@@ -250,7 +260,8 @@ class Lock:
             if not blocking or (until is not None and simulation.now >= until):
                 return False
             self._waiting.append(simulation.current)
-            if not simulation.wait(until):
+            simulation.wait(until)
+            if simulation.current in self._waiting:
                 self._waiting.remove(simulation.current)
         self._held = True
         return True
@@ -331,14 +342,15 @@ class _Selector:
 
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
+        self.selecting = False  # and not waiting for something else, a lock say, in the middle of a callback
 
     def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            self._simulation.wait()
-        elif timeout > 0:
-            self._simulation.wait(self._simulation.now + timeout)
-        else:
+        if timeout is not None and timeout <= 0:
             self._simulation.yield_to_others()
+            return []
+        self.selecting = True
+        self._simulation.wait(None if timeout is None else self._simulation.now + timeout)
+        self.selecting = False
         return []
 
 
@@ -371,7 +383,7 @@ class Loop(asyncio.BaseEventLoop):
         self.set_task_factory(lambda loop, coroutine, **named: _Task(coroutine, loop=self, **named))
 
     def time(self) -> float:
-        return self.simulation.now
+        return self.simulation.read_clock()
 
     def create_future(self) -> asyncio.Future[Any]:
         return _Future(loop=self)
@@ -387,7 +399,7 @@ class Loop(asyncio.BaseEventLoop):
         """There are none."""
 
     def _write_to_self(self) -> None:
-        if self._strand is not None:
+        if self._strand is not None and self._selector.selecting:
             self.simulation.wake(self._strand)
 
 
@@ -410,24 +422,33 @@ class _Policy(asyncio.DefaultEventLoopPolicy):
         self._loops[self._simulation.current] = loop
 
 
-def _bound_to_clocks() -> Iterator[tuple[Any, tuple[Any, ...]]]:
-    """Falcon's functions that have a clock for a default, which they took when they were defined."""
+def _bound_to_clocks(clocks: Mapping[Any, Any]) -> Iterator[tuple[Any, str, Any]]:
+    """Falcon's functions that have a clock for a default, which they took when they were defined: with another one."""
     for name, module in list(sys.modules.items()):
         if name.startswith("falcon."):
             for each in list(vars(module).values()):
                 functions = vars(each).values() if isinstance(each, type) else [each]
                 for function in functions:
-                    defaults = getattr(function, "__defaults__", None)
-                    if defaults and any(default is _WALL or default is _MONOTONIC for default in defaults):
-                        yield function, defaults
+                    by_place = getattr(function, "__defaults__", None) or ()
+                    by_name = getattr(function, "__kwdefaults__", None) or {}
+                    if any(_is_clock(default) for default in by_place):
+                        yield function, "__defaults__", tuple(_in_place_of(each, clocks) for each in by_place)
+                    if any(_is_clock(default) for default in by_name.values()):
+                        changed = {name: _in_place_of(each, clocks) for name, each in by_name.items()}
+                        yield function, "__kwdefaults__", changed
+
+
+def _is_clock(default: object) -> bool:
+    return default is _WALL or default is _MONOTONIC
+
+
+def _in_place_of(default: Any, clocks: Mapping[Any, Any]) -> Any:
+    return clocks[default] if _is_clock(default) else default
 
 
 @contextmanager
 def _patched(simulation: Simulation) -> Iterator[None]:
     chance = random.Random(simulation.random.random())
-
-    def now() -> float:
-        return simulation.now
 
     def sleep(seconds: float) -> None:
         simulation.wait(simulation.now + seconds)
@@ -447,12 +468,13 @@ def _patched(simulation: Simulation) -> Iterator[None]:
     changed: list[tuple[Any, str, Any]] = [
         (time, "time", simulation.wall),
         (time, "time_ns", lambda: round(simulation.wall() * 1e9)),
-        (time, "monotonic", now),
-        (time, "monotonic_ns", lambda: round(simulation.now * 1e9)),
-        (time, "perf_counter", now),
+        (time, "monotonic", simulation.read_clock),
+        (time, "monotonic_ns", lambda: round(simulation.read_clock() * 1e9)),
+        (time, "perf_counter", simulation.read_clock),
+        (time, "clock_gettime_ns", lambda _: round(simulation.read_clock() * 1e9)),
         (time, "sleep", sleep),
-        (threading, "_time", now),
-        (queue, "time", now),
+        (threading, "_time", simulation.read_clock),
+        (queue, "time", simulation.read_clock),
         (threading, "Lock", lambda: Lock(simulation)),
         (threading, "_allocate_lock", lambda: Lock(simulation)),
         (threading, "RLock", threading._PyRLock),  # type: ignore[attr-defined]
@@ -464,11 +486,7 @@ def _patched(simulation: Simulation) -> Iterator[None]:
         (random, "_urandom", chance.randbytes),
         (uvloop, "new_event_loop", lambda: Loop(simulation)),
     ]
-    clocks = {_WALL: simulation.wall, _MONOTONIC: now}
-    changed += [
-        (function, "__defaults__", tuple(clocks.get(each, each) if callable(each) else each for each in defaults))
-        for function, defaults in _bound_to_clocks()
-    ]
+    changed += _bound_to_clocks({_WALL: simulation.wall, _MONOTONIC: simulation.read_clock})
     policy, state = asyncio.get_event_loop_policy(), random.getstate()
     collects = gc.isenabled()
     with ExitStack() as stack:

@@ -10,11 +10,9 @@ from aiokafka import AIOKafkaConsumer
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.domain.commands import Role
 from falcon.domain.events import ReadMoved
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Outcome
-from falcon.streams.delivery import RoomInfo
 from falcon.streams.feed import Feed
 from falcon.streams.tail import Raw, Tail
 from tests.adapters.test_kafka import KafkaLog
@@ -93,13 +91,13 @@ class TestKafkaTail(TailContract):
 class Unasked:
     """Nothing is looked up here."""
 
-    async def shown(self, room: RoomInfo | None, raw: Raw, account_id: int, role: Role) -> bytes | None:
+    async def name_of(self, account_id: int) -> str:
         raise AssertionError
 
-    async def info(self, room_id: int) -> RoomInfo | None:
+    async def room(self, room_id: int) -> tuple[str, int] | None:
         raise AssertionError
 
-    async def read_mark(self, room: RoomInfo | None, moved: ReadMoved) -> bytes | None:
+    async def left_to_read(self, moved: ReadMoved) -> tuple[int, int]:
         raise AssertionError
 
 

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import signals
+from falcon.streams.signals import Signals
 from tests.contracts.wire import Other
-from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
+from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
+from tests.streams.test_beginning import ANN, ROOM, Scene, play
 from tests.support.http import Falcon, Person, Room
 
 Start = Callable[..., Falcon]
@@ -194,3 +198,131 @@ def test_two_processes_of_a_machine_hear_of_one_another(
     heard = other.hears("here")
     assert [anna.account_id, [room.room_id]] in heard["accounts"]
     other.close()
+
+
+# --- from process to process ------------------------------------------------------------------------------------------
+
+
+class Heard:
+    """A wire that goes nowhere. ``sent``: the kinds of signal, in order."""
+
+    def __init__(self) -> None:
+        self.sent: list[str] = []
+        self.take: Callable[[bytes], None]
+
+    def open(self, take: Callable[[bytes], None]) -> None:
+        self.take = take
+
+    def send(self, data: bytes) -> None:
+        self.sent.append(msgspec.json.decode(data)["type"])
+
+    async def close(self) -> None: ...
+
+
+class Sizes:
+    """Every room is small, where it can be found out."""
+
+    def __init__(self) -> None:
+        self.fault: Exception | None = None
+
+    async def has_at_most(self, room_id: int, members: int) -> bool:
+        if self.fault is not None:
+            raise self.fault
+        return True
+
+
+class Process:
+    """One that has signals, and a clock that goes when it is told to. Account 65 is in room 321."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.wire, self.sizes = Heard(), Sizes()
+        scene = Scene([])
+        self.signals = Signals(self.wire, scene.feed, self.sizes, lambda: self.now)
+        self.listener, self.ear = scene.subscription()
+        self.listener.signals = frozenset({"presence"})
+        self.listener.rooms = {ROOM: "member"}
+        scene.feed.add(self.listener)
+        self.wire.open(self.signals._take)
+
+    def hears(self, **signal: Any) -> None:
+        self.wire.take(msgspec.json.encode({**signal, "process": "another"}))
+
+    async def passes(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now += 1.0
+            await self.signals._turn()
+
+    def told(self) -> list[tuple[str, Any]]:
+        return [(frame.name, msgspec.json.decode(frame.data)) for frame in self.ear.frames]
+
+
+def test_a_process_that_is_heard_of_is_asked_who_is_there_and_again_when_it_was_forgotten() -> None:
+    async def scenario() -> None:
+        here = Process()
+        for _ in range(3):
+            here.hears(type="alive")
+        assert here.wire.sent == ["asking"]
+        await here.passes(40)
+        assert "asking" not in here.wire.sent[1:]
+        here.hears(type="alive")
+        assert here.wire.sent.count("asking") == 2
+
+    play(scenario)
+
+
+def test_who_was_with_a_process_that_has_fallen_silent_is_gone() -> None:
+    async def scenario() -> None:
+        here = Process()
+        here.hears(type="here", accounts=[[ANN, [ROOM]]])
+        await here.passes(30)
+        assert here.told() == [("presence", {"account_id": ANN, "online": True})]
+        await here.passes(10)
+        assert here.told()[1:] == [("presence", {"account_id": ANN, "online": False})]
+
+    play(scenario)
+
+
+def test_who_is_here_is_said_when_he_comes_and_then_once_a_minute() -> None:
+    async def scenario() -> None:
+        here = Process()
+        here.signals.came(here.listener)
+        said = []
+        for _ in range(3):
+            await here.passes(60)
+            said.append(here.wire.sent.count("here"))
+        assert said == [1, 2, 3]
+
+    play(scenario)
+
+
+def test_who_is_here_is_said_later_where_it_cannot_be_found_out_who_may_know(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By tables that are away, or by a fault of ours."""
+    monkeypatch.setattr(signals, "_TURN_SECONDS", 0.005)
+
+    async def scenario() -> None:
+        here = Process()
+        here.sizes.fault = ReadStoreUnavailable("away")
+        here.signals.start()
+        here.signals.came(here.listener)
+        await eventually(lambda: "who is there is told later: away" in caplog.text)
+        here.sizes.fault = RuntimeError("broken")
+        await eventually(lambda: "signals met a fault of ours" in caplog.text)
+        assert "here" not in here.wire.sent
+        here.sizes.fault = None
+        await eventually(lambda: "here" in here.wire.sent)
+        await here.signals.stop()
+
+    play(scenario)
+
+
+def test_what_is_no_signal_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        here = Process()
+        here.wire.take(b"nonsense")
+        assert (here.wire.sent, here.told()) == ([], [])
+
+    play(scenario)
+    assert "a signal is not as Falcon's are" in caplog.text

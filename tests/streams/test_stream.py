@@ -1,5 +1,6 @@
 """The stream as those who listen to it see it, over Server-Sent Events and over WebSockets."""
 
+import asyncio
 import string
 import time
 from collections.abc import Callable
@@ -10,14 +11,16 @@ import pytest
 from falcon.domain.commands import RevokeToken
 from falcon.http import streaming, tokens
 from falcon.journal.envelope import Envelope
+from falcon.journal.ports import JournalUnavailable
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import feed, opening
 from falcon.streams import tokens as resume_tokens
+from falcon.streams.frames import Frame
 from falcon.streams.tail import Raw
 from falcon.telemetry import metrics
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
-from tests.streams.reader import Event, Listen, Listener, Transport, problem_of, soon
+from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
 from tests.support.http import Falcon, Json, Person, Room
 
 Start = Callable[..., Falcon]
@@ -318,7 +321,7 @@ def test_rooms_that_a_narrowed_stream_does_not_want_leave_nothing_behind(
     others = [anna.makes_room(f"{i}").room_id for i in range(5)]
     anna.says(room, "Hi")
     listen.opened[0].next("message.posted")
-    assert not set(others) & falcon.edge.streams._feed._infos.keys()
+    assert not set(others) & falcon.edge.streams._feed._rooms.keys()
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------
@@ -532,13 +535,8 @@ def test_nothing_comes_twice_while_the_tables_are_behind_the_log(
     anna.says(room, "Heard")
     heard = stream.next()
 
-    asked = 0
-    now = falcon.edge.store.applied_everywhere
-
-    async def applied_everywhere(partitions: int) -> Any:
-        nonlocal asked
-        asked += 1
-        return behind if asked < 4 else await now(partitions)
+    async def applied_everywhere(*which: Any) -> Any:
+        return behind
 
     monkeypatch.setattr(falcon.edge.store, "applied_everywhere", applied_everywhere)
     assert names(listen.resume(ben, heard).until("caught_up")) == []
@@ -812,7 +810,7 @@ def test_a_client_that_goes_away_is_forgotten(start: Start, listen: Listen, tran
     for stream in streams:
         stream.close()
     left = falcon.edge.streams._feed
-    assert (left._accounts, left._rooms, left._infos, left._lanes) == ({}, {}, {}, {})
+    assert (left._accounts, left._rooms, left._lanes) == ({}, {}, {})
     anna.says(room, "Hi")
     begun(listen(anna, transport=transport))
 
@@ -899,8 +897,9 @@ def test_what_is_deleted_during_a_replay_is_not_told_again(
     assert [message["text"] for message in posted if message["seq"] == secret] == [""]
 
 
+@BOTH
 def test_a_stream_that_could_not_begin_leaves_nothing_behind(
-    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch, transport: Transport
 ) -> None:
     falcon = start()
     anna = falcon.account("Anna")
@@ -910,5 +909,74 @@ def test_a_stream_that_could_not_begin_leaves_nothing_behind(
         raise ReadStoreUnavailable("away")
 
     monkeypatch.setattr(streaming, "summary", summary)
-    problem_of(listen(anna), 503, "unavailable")
+    problem_of(listen(anna, transport=transport), 503, "unavailable")
     assert falcon.edge.streams._feed._lanes == {}
+
+
+@BOTH
+@pytest.mark.parametrize("fault", [JournalUnavailable("away"), opening.NotReached()])
+def test_without_a_log_no_stream_begins(
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch, transport: Transport, fault: Exception
+) -> None:
+    falcon = start()
+    anna = falcon.account("Anna")
+    hello = listen(anna).next()
+
+    async def prepare(beginning: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(opening.Beginning, "prepare", prepare)
+    for query in ({}, {"resume": hello.id}):
+        refused = listen(anna, transport=transport, **query)
+        problem_of(refused, 503, "unavailable")
+        assert int(refused.answer_headers["retry-after"]) >= 1
+
+
+@BOTH
+def test_a_log_that_goes_away_while_a_stream_begins_ends_it_where_it_is(
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch, transport: Transport
+) -> None:
+    falcon = start()
+    anna = falcon.account("Anna")
+    room = anna.makes_room("Tea")
+    hello = listen(anna).next()
+    for i in range(3):
+        anna.says(room, f"{i}")
+    read, reads = opening.Beginning._next, 0
+
+    async def next_part(beginning: Any, lane: int, offset: int) -> Any:
+        nonlocal reads
+        reads += 1
+        if reads > 2:
+            raise JournalUnavailable("away")
+        return await read(beginning, lane, offset)
+
+    monkeypatch.setattr(opening, "_CHUNK", 1)
+    monkeypatch.setattr(opening.Beginning, "_next", next_part)
+    heard = listen(anna, transport=transport, resume=hello.id).rest()
+    assert seqs(heard) == [1, 2]
+    assert (heard[-1].name, heard[-1].data["reason"], heard[-1].id) == ("bye", "draining", heard[-2].id)
+    monkeypatch.undo()
+    assert seqs(listen.resume(anna, heard[-1]).until("caught_up")) == [3]
+
+
+def test_a_connection_that_was_lost_in_the_middle_of_a_frame_is_not_waited_for() -> None:
+    async def scenario() -> None:
+        lost = asyncio.Event()
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+            if len(sent) == 1:
+                await lost.wait()
+                raise ConnectionResetError("the client has gone")
+
+        sink = streaming._SseSink(send, None)
+        assert not sink.send(Frame("id", "message.posted", b"{}"), lambda: None)
+        lost.set()
+        await asyncio.sleep(0)
+        await eventually(lambda: sink._waiting is None)
+        await sink.say_bye("slow", "id")
+        assert b"event: bye" in sent[1]["body"]
+
+    asyncio.run(scenario())

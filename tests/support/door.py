@@ -24,6 +24,7 @@ QUICK: Final = Limits(
     linger_seconds=0.2,
     sweep_seconds=0.02,
 )
+_SECONDS: Final = 30  # by then a test has failed
 PATIENT: Final = Limits(sweep_seconds=0.02)
 
 
@@ -181,7 +182,7 @@ def at_a_server(
     """On the event loop that Falcon runs on."""
 
     async def run() -> None:
-        async with serving(limits, connections_max) as server:
+        async with serving(limits, connections_max) as server, asyncio.timeout(_SECONDS):
             await ask(server)
 
     work: Coroutine[Any, Any, None] = run()

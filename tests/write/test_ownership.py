@@ -241,9 +241,24 @@ def test_what_is_not_acknowledged_yet_does_not_count(log: MemoryLog, clock: Fake
     assert ann.replies() == [], "nor is anything said before it is durable"
     ann.journal.settle(Fate.WRITTEN)
     ann.journal.settle(Fate.WRITTEN)
-    posted, said = ann.replies()
+    _, said = ann.replies()
+    assert position(said) == stood
+
+
+def test_what_changes_nothing_is_nothing_to_wait_for(log: MemoryLog, clock: FakeClock) -> None:
+    ann = Owner(log, clock, 0)
+    posted = ann.ask(PostMessage(ANN, ann.room(), "hello"))
     assert isinstance(posted, Accepted)
-    assert stood < position(said) < posted.offset
+    assert [position(ann.ask(ReadPosition(0))) for _ in range(3)] == [posted.offset] * 3
+
+
+def test_a_new_owner_says_where_the_log_stood_before_it(log: MemoryLog, clock: FakeClock) -> None:
+    ann, bob = Owner(log, clock, 0), Owner(log, clock)
+    posted = ann.ask(PostMessage(ANN, ann.room(), "hello"))
+    assert isinstance(posted, Accepted)
+    ann.ask(ReadPosition(0))
+    bob.assign(0)
+    assert position(bob.ask(ReadPosition(0))) == posted.offset
 
 
 def test_a_deposed_owner_does_not_say_where_the_log_stands(log: MemoryLog, clock: FakeClock) -> None:

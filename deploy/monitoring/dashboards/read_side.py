@@ -101,7 +101,6 @@ _STORE: Final = Section(
             description="What is asked of the read tables?",
             unit=grafana.PER_SECOND,
             queries=(Query(observed("falcon_read_seconds", "call"), "{{call}}"),),
-            width=12,
             stacked=True,
         ),
         Panel(
@@ -109,7 +108,12 @@ _STORE: Final = Section(
             description="Which calls fail? Their requests were answered with 503.",
             unit=grafana.PER_SECOND,
             queries=(Query(rate("falcon_read_failures_total", "call"), "{{call}}"),),
-            width=12,
+        ),
+        Panel(
+            title="Refusals that were checked",
+            description="What the tables did not show: was it not there, or could nobody tell? Then it was 503.",
+            unit=grafana.PER_SECOND,
+            queries=(Query(rate("falcon_refusals_checked_total", "outcome"), "{{outcome}}"),),
         ),
         Panel(
             title="Time of a call, p50",

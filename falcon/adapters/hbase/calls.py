@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from falcon.adapters.hbase.lines import Line, TableMissing
-from falcon.adapters.hbase.schema import FAMILY, Cell, TableSpec
+from falcon.adapters.hbase.schema import BEHIND_ALL, FAMILY, Cell, TableSpec
 from falcon.adapters.hbase.thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Mutation, TScan
 
 _PUT_CELLS: Final = 500
@@ -84,6 +84,19 @@ class Calls:
                     break
             line.client.scannerClose(scanner)
             return found
+
+        return self._call(ask)
+
+    def stamped_scan(self, table: str, start: bytes, limit: int) -> dict[bytes, dict[bytes, Stamped]]:
+        """The rows from ``start`` on, in the order of their keys, with their cells' timestamps; at most ``limit``."""
+
+        def ask(line: Line) -> dict[bytes, dict[bytes, Stamped]]:
+            scanner = line.client.scannerOpenWithScan(
+                table, TScan(startRow=start, stopRow=BEHIND_ALL, caching=limit), {}
+            )
+            got = line.client.scannerGetList(scanner, limit)
+            line.client.scannerClose(scanner)
+            return {r.row: {c: Stamped(cell.value, cell.timestamp) for c, cell in r.columns.items()} for r in got}
 
         return self._call(ask)
 

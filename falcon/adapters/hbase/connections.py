@@ -52,14 +52,18 @@ class Gateways:
 
     ``addresses`` are HOST:PORT. ``connections``: at most so many calls at once, over all gateways; keep the sum over
     all processes below the gateway's ``hbase.thrift.maxWorkerThreads``, past which it accepts and never answers.
+    ``connect``: makes a connection to HOST and PORT.
     """
 
-    def __init__(self, addresses: Sequence[str], connections: int = 64) -> None:
+    def __init__(
+        self, addresses: Sequence[str], connections: int = 64, *, connect: Callable[[str, int], Line] = Line
+    ) -> None:
         if not addresses:
             raise ValueError("no gateway: give at least one HOST:PORT")
         self._gateways = [_Gateway(address) for address in addresses]
         self._free = threading.BoundedSemaphore(connections)
         self._connections = connections
+        self._connect = connect
         self._lock = threading.Lock()
         self._turn = 0
         self._closed = False
@@ -135,7 +139,7 @@ class Gateways:
                 old, gateway.idle = [line, *gateway.idle], []
         for each in old:
             each.close()
-        return Line(gateway.host, gateway.port) if line is None or old else line
+        return self._connect(gateway.host, gateway.port) if line is None or old else line
 
     def _give_back(self, gateway: _Gateway, line: Line) -> None:
         line.idle_since = time.monotonic()

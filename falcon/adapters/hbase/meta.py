@@ -13,6 +13,7 @@ from falcon.adapters.hbase.calls import Calls
 from falcon.adapters.hbase.schema import meta_name
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
+from falcon.read.store import Skip, Stop
 
 VALUE: Final = b"d:v"
 _NOTHING: Final = b"-"  # what was said and holds no more
@@ -64,6 +65,11 @@ def log_key() -> bytes:
     return b"log"
 
 
+def went_back_key() -> bytes:
+    """Of the tables as a whole: that the log has lost what they show."""
+    return b"went-back"
+
+
 def generations_key(projection: str) -> bytes:
     return f"projection/{projection}".encode()
 
@@ -81,9 +87,54 @@ def stop_key(projection: str, generation: int, partition: Partition | str) -> by
     return f"stop/{projection}/{generation}/{partition}".encode()
 
 
-def skip_key(projection: str, partition: Partition | str, offset: int | str) -> bytes:
-    """Of every generation: what was skipped once, a rebuild skips too."""
-    return f"skip/{projection}/{partition}/{offset}".encode()
+def skips_key(projection: str) -> bytes:
+    """The beginning of the keys of all of a projection's skips."""
+    return f"skip/{projection}/".encode()
+
+
+def skip_key(projection: str, partition: Partition, offset: int) -> bytes:
+    """Of every generation, since a rebuild passes over the same events; not of the next history of the log."""
+    return b"%b%d/%d" % (skips_key(projection), partition, offset)
+
+
+class _StopValue(NamedTuple):
+    """Older versions kept the first two."""
+
+    offset: int
+    why: str
+    epoch: int = 0
+    n: int = 0
+
+
+def encode_stop(stop: Stop) -> bytes:
+    return msgspec.json.encode(_StopValue(stop.at.offset, stop.why, stop.at.epoch, stop.at.n))
+
+
+def stop_of(value: bytes) -> Stop:
+    """The inverse of ``encode_stop``."""
+    offset, why, epoch, n = msgspec.json.decode(value, type=_StopValue)
+    return Stop(Position(offset, epoch, n), why)
+
+
+class _SkipValue(msgspec.Struct, frozen=True):
+    """Older versions kept the bare reason."""
+
+    epoch: int
+    n: int
+    reason: str
+
+
+def encode_skip(skip: Skip) -> bytes:
+    return msgspec.json.encode(_SkipValue(skip.at.epoch, skip.at.n, skip.reason))
+
+
+def skip_of(partition: Partition, offset: int, value: bytes) -> Skip:
+    """The inverse of ``encode_skip``."""
+    try:
+        kept = msgspec.json.decode(value, type=_SkipValue)
+    except msgspec.DecodeError:
+        return Skip(partition, Position(offset), value.decode())
+    return Skip(partition, Position(offset, kept.epoch, kept.n), kept.reason)
 
 
 class Meta:
@@ -122,6 +173,10 @@ class Meta:
     def log(self) -> Log | None:
         value = self.get(log_key())
         return None if value is None else msgspec.json.decode(value, type=Log)
+
+    def swap_log(self, expected: Log | None, new: Log) -> bool:
+        before = None if expected is None else msgspec.json.encode(expected)
+        return self.swap(log_key(), before, msgspec.json.encode(new))
 
     def generations(self, projection: str) -> Generations | None:
         return _generations(self.get(generations_key(projection)))

@@ -9,12 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
-
 from falcon.adapters.hbase.calls import Calls, HBase
-from falcon.adapters.hbase.meta import Generations, Log, Meta, log_key
+from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
 from falcon.adapters.hbase.schema import FORMAT, TABLES, TableSpec, meta_name, meta_spec, table_names, table_specs
-from falcon.adapters.hbase.switching import Create
+from falcon.adapters.hbase.switching import Create, Switching
+from falcon.journal import naming
 from falcon.read.store import ReadStoreUnavailable
 
 log = logging.getLogger("falcon.hbase")
@@ -55,10 +54,65 @@ def prepare(
     if missing := [spec for spec in (meta_spec(prefix), *specs) if spec.name not in there]:
         create(missing)
     meta = Meta(hbase.within(_SECONDS), prefix)
-    meta.swap(log_key(), None, msgspec.json.encode(wanted))
+    meta.swap_log(None, wanted)
     for projection in new:
         meta.swap_generations(projection, None, Generations(live=1, last=1))
     check(hbase, prefix, instance, partitions)
+
+
+def start_over(
+    hbase: HBase,
+    prefix: str,
+    instance: str,
+    partitions: int,
+    create: Create,
+    *,
+    regions: Mapping[str, int] = MappingProxyType({}),
+) -> None:
+    """Empty tables for a log that was restored from an older copy, and is called ``instance`` since.
+
+    What the old ones say is of no use any more: cells that the lost history wrote would outlive what the log writes in
+    their places, and events that were skipped are others now. Until all is done the tables show the log of before, so
+    that nothing else takes them for this one's. Doing it again is safe. Raises WrongTables, ReadStoreUnavailable.
+    """
+    check_family_of_log(hbase, prefix, instance, partitions)
+    calls = hbase.within(_SECONDS)
+    meta = Meta(calls, prefix)
+    found = meta.log() if meta_name(prefix) in calls.tables() else None
+    if found is not None:
+        switching = Switching(
+            hbase,
+            create,
+            prefix,
+            partitions,
+            regions,
+            seconds=_SECONDS,
+            admin_seconds=_ADMIN_SECONDS,
+            switch_seconds=0,
+            grace_seconds=0,
+        )
+        for projection in meta.all_generations(list(TABLES)):
+            switching.start_over(projection)
+        meta = Meta(hbase.within(_SECONDS), prefix)
+        for projection in TABLES:
+            for place in meta.below(skips_key(projection)):
+                meta.say(skips_key(projection) + place, None)
+        meta.say(went_back_key(), None)
+        if not meta.swap_log(found, Log(instance, partitions, FORMAT)):
+            raise ReadStoreUnavailable(f"somebody else changes the tables {prefix}_* as well: do it again")
+    prepare(hbase, prefix, instance, partitions, create, regions=regions)
+
+
+def check_family_of_log(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
+    """That the tables, if there are any, were made from the log, whatever its history was called. Raises WrongTables,
+    ReadStoreUnavailable."""
+    calls = hbase.within(_SECONDS)
+    if meta_name(prefix) not in calls.tables():
+        return
+    meta = Meta(calls, prefix)
+    found = meta.log()
+    same = found is not None and naming.family(found.instance) == naming.family(instance)
+    _check_log(meta, prefix, None if same else instance, partitions)
 
 
 def check_log(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
@@ -111,12 +165,17 @@ def _check_log(meta: Meta, prefix: str, instance: str | None, partitions: int) -
             f"the tables {prefix}_* are of a log with {found.partitions} partitions, the settings say "
             f"{partitions}: set FALCON_PARTITIONS={found.partitions}, or another prefix for another log"
         )
-    if instance is not None and found.instance != instance:
+    if instance is None or found.instance == instance:
+        return found
+    if naming.family(found.instance) == naming.family(instance):
         raise WrongTables(
-            f"the tables {prefix}_* show the log {found.instance}, this log is {instance}: correct the "
-            "addresses, or set another prefix and run falcon prepare"
+            f"the tables {prefix}_* show the log's history {found.instance}, and it has {instance}: one of them was "
+            "restored from an older copy; see docs/operations.md, Back up and restore, before you run falcon restored"
         )
-    return found
+    raise WrongTables(
+        f"the tables {prefix}_* show the log {found.instance}, this log is {instance}: correct the "
+        "addresses, or set another prefix and run falcon prepare"
+    )
 
 
 def _check_family(calls: Calls, name: str) -> None:

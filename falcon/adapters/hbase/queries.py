@@ -79,9 +79,11 @@ def applied(view: View, partition: Partition) -> int:
     return min((applied_of(found.get(key)).position.offset for key in keys), default=0)
 
 
-def applied_everywhere(view: View, partitions: int) -> dict[Partition, Position]:
-    """Where the projection that is the furthest behind stands."""
-    live = view.live.items()
+def applied_everywhere(
+    view: View, partitions: int, projections: Sequence[str] | None = None
+) -> dict[Partition, Position]:
+    """Where the projection stands that is the furthest behind, of these."""
+    live = [(name, each) for name, each in view.live.items() if projections is None or name in projections]
     keys = {
         (name, partition): applied_key(name, generations.live, partition)
         for name, generations in live
@@ -95,7 +97,7 @@ def applied_everywhere(view: View, partitions: int) -> dict[Partition, Position]
 
 
 def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-    """One call where all of it is there."""
+    """One call where all of it is there, one more where the timeline ends."""
     first, last = max(first, 1), min(last, schema.SEQ_MAX)
     keys = schema.bucket_keys(room_id, first, last) if first <= last else []
     rows = view.calls.rows(view.timeline(), keys)
@@ -105,11 +107,7 @@ def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
         found = _up_to_a_hole(rows.get(key, {}), columns)
         messages += found
         if len(found) < len(columns):
-            hole = first + len(messages)
-            # A page that has something may end before a hole with nothing behind it: the next one begins there.
-            if not messages or _newest_in(rows.items()) > hole:
-                messages += _from_a_hole_on(view, room_id, hole, last)
-            break
+            return messages + _from_a_hole_on(view, room_id, first + len(messages), last)
     return messages
 
 
@@ -283,6 +281,12 @@ def _summaries(
         )
         for row in rooms
     ]
+
+
+def roles_of(view: View, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+    start, stop = schema.memberships_range(account_id)
+    scanned = view.calls.scan(view.memberships(), start, stop, limit, _MEMBERS_ONLY)
+    return {schema.id_at_end(key): _role(row) for key, row in scanned}
 
 
 def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:

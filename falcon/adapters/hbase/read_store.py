@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
@@ -13,6 +13,7 @@ from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import View
 from falcon.adapters.hbase.schema import TABLES
 from falcon.adapters.hbase.timed import TimedCalls
+from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
@@ -51,8 +52,10 @@ class HBaseReadStore:
             asked.add_done_callback(lambda done: self._answered(partition, done))
         return await asyncio.shield(asked)
 
-    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
-        return await self._ask(queries.applied_everywhere, partitions)
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        return await self._ask(queries.applied_everywhere, partitions, projections)
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         return await self._ask(queries.access, room_id, account_id)
@@ -80,6 +83,9 @@ class HBaseReadStore:
 
     async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
         return await self._ask(queries.rooms_of, account_id, cursor, limit)
+
+    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+        return await self._ask(queries.roles_of, account_id, limit)
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         return await self._ask(queries.members, room_id, after, limit)

@@ -244,6 +244,7 @@ def token_column(token_id: int) -> bytes:
 
 # --- walking through --------------------------------------------------------------------------------------------------
 
+BEHIND_ALL: Final = b"\xff" * 32  # no key is so large
 INDEX_START: Final = b"\xff\xff" + _INDEX
 
 
@@ -264,6 +265,19 @@ def is_row(key: bytes) -> bool:
 def id_at_end(key: bytes) -> int:
     """The last id in a key of rooms, memberships, accounts or an index."""
     return int.from_bytes(key[-8:], "big")
+
+
+def owner_of_row(table: str, key: bytes, row: Mapping[bytes, bytes]) -> int:
+    """The id of the room or account in whose partition the row's cells are written."""
+    if table == "timeline":
+        return int.from_bytes(key[2:10], "big")
+    if table == "mentions":
+        return int.from_bytes(key[10:18], "big")
+    if table == "memberships" and key[2:3] == _OF_ROOM:
+        return int.from_bytes(key[3:11], "big")
+    if table == "rooms" and key[2:3] == _PAIR:
+        return int(row.get(PAIR_ROOM, b"0"))
+    return id_at_end(key)
 
 
 def share_of_keys(through: bytes) -> float:

@@ -85,6 +85,15 @@ class Switching:
         self._create(table_specs(self._prefix, projection, begun.rebuilding, self._regions))
         return begun.rebuilding
 
+    def start_over(self, projection: str) -> None:
+        """Empty tables of a new generation take the live ones' place at once."""
+        generation = self.begin(projection)
+        before = self.generations(projection)
+        after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live))
+        if before.rebuilding != generation or not self._meta().swap_generations(projection, before, after):
+            raise ReadStoreUnavailable(f"another rebuild of {projection} has just begun")
+        self._drop_old(projection)
+
     def finish(self, projection: str, generation: int, catch_up: Callable[[], None]) -> None:
         """Make ``generation`` the live one, once ``catch_up`` has brought it to where the live one stands.
 

@@ -6,17 +6,30 @@ from concurrent.futures import wait
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
-
-from falcon.adapters.hbase.calls import Calls, HBase
+from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.cells import by_partition, fold
+from falcon.adapters.hbase.comparing import HBaseComparing
 from falcon.adapters.hbase.lines import TableMissing
-from falcon.adapters.hbase.meta import Applied, Meta, applied_key, applied_of, skip_key, stop_key, stopped_key
-from falcon.adapters.hbase.schema import Cell, table_name
+from falcon.adapters.hbase.meta import (
+    Applied,
+    Meta,
+    applied_key,
+    applied_of,
+    encode_skip,
+    encode_stop,
+    skip_key,
+    skip_of,
+    skips_key,
+    stop_key,
+    stop_of,
+    stopped_key,
+    went_back_key,
+)
+from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import Comparison, ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.store import ReadStoreUnavailable, Skip, StaleProjector, Stop, Write
 from falcon.telemetry.dispatchers import Dispatcher
 
 _LOOKS: Final = 3
@@ -130,45 +143,47 @@ class HBaseTables:
 
     # --- one partition at a time --------------------------------------------------------------------------------------
 
-    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
-        """Record that the partition has stopped before the event at ``offset``."""
+    def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
+        """Record that the partition has stopped before an event."""
         key = stop_key(_base(projection), self._generation(projection), partition)
-        self._meta().say(key, msgspec.json.encode((offset, error)))
+        self._meta().say(key, encode_stop(stop))
 
     def go_on(self, projection: str, partition: Partition) -> None:
         """It has stopped no longer."""
         self._meta().say(stop_key(_base(projection), self._generation(projection), partition), None)
 
-    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
-        """The partitions that have stopped, each with the offset and the error."""
+    def stops(self, projection: str) -> dict[Partition, Stop]:
+        """The partitions that have stopped."""
         found = self._meta().below(stop_key(_base(projection), self._generation(projection), ""))
-        return {int(rest): msgspec.json.decode(value, type=tuple[int, str]) for rest, value in found.items()}
+        return {int(partition): stop_of(value) for partition, value in found.items()}
 
-    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
-        """Let the event at ``offset`` be passed over, now and in rebuilds. The record of it stays for ever."""
-        self._meta().say(skip_key(_base(projection), partition, offset), reason.encode())
+    def skip(self, projection: str, skip: Skip) -> None:
+        """Let an event be passed over, now and in rebuilds."""
+        self._meta().say(skip_key(_base(projection), skip.partition, skip.at.offset), encode_skip(skip))
 
-    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
-        """All that is passed over, by partition and offset, with the reasons."""
-        found = self._meta().below(skip_key(_base(projection), "", "").rstrip(b"/") + b"/")
+    def skips(self, projection: str) -> list[Skip]:
+        """All that is passed over."""
+        found = self._meta().below(skips_key(_base(projection)))
         places = {rest: rest.split(b"/") for rest in found}
-        return {(int(p), int(offset)): found[rest].decode() for rest, (p, offset) in places.items()}
+        return [skip_of(int(p), int(offset), found[rest]) for rest, (p, offset) in places.items()]
 
-    def compare(
-        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
-    ) -> Comparison:
-        """Whether the cells of these writes are as the writes left them.
+    def went_back(self, why: str | None) -> None:
+        self._meta().say(went_back_key(), None if why is None else why.encode())
 
-        ``writes``: all to certain keys that come from the partition's events below ``through``. A cell that was
-        written by later events is not judged, nor one that was written in a batch that goes on behind ``through``:
-        take it from where the partition stands. ``mend``: put what is missing or wrong again.
-        """
-        if strangers := by_partition(writes, self._partitions).keys() - {partition}:
-            raise ValueError(f"writes of partitions {sorted(strangers)}, not of {partition}")
-        try:
-            return self._compare(projection, through, writes, mend)
-        except TableMissing as error:
-            raise ReadStoreUnavailable(f"the tables of {projection} have just been replaced: compare again") from error
+    def why_went_back(self) -> str | None:
+        said = self._meta().said(went_back_key())
+        return None if said is None else said.decode()
+
+    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> HBaseComparing:
+        return HBaseComparing(
+            self._hbase,
+            self._prefix,
+            projection,
+            self._generation(projection),
+            ends,
+            mend=mend,
+            seconds=self._seconds,
+        )
 
     def _check(self, projection: str, generation: int, expected: Cursor) -> None:
         """Turn away, before it writes anything, one who has already been overtaken.
@@ -204,18 +219,6 @@ class HBaseTables:
             raise _stale(projection, partition, expected)
         self._moved[projection, generation, partition] = after, time.monotonic()
 
-    def _compare(self, projection: str, through: int, writes: Sequence[Write], mend: bool) -> Comparison:
-        generation = self._generation(projection)
-        calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
-        total = Comparison()
-        for table, cells in fold(writes):
-            name = table_name(self._prefix, table, generation)
-            judged, missing, wrong = _judge(calls, name, cells, through)
-            if mend:
-                calls.put(name, missing + wrong, through)
-            total = total.plus(Comparison(judged, len(missing), len(wrong)))
-        return total
-
     def _generation(self, projection: str) -> int:
         """Raises ReadStoreUnavailable for a rebuild that another one has taken away."""
         base, _, generation = projection.partition("@")
@@ -248,21 +251,3 @@ def _each(threads: Dispatcher, do: Callable[[Partition], None], partitions: Sequ
     wait(done)
     for each in done:
         each.result()
-
-
-def _judge(calls: Calls, table: str, cells: Sequence[Cell], through: int) -> tuple[int, list[Cell], list[Cell]]:
-    """How many of the cells are old enough to be judged; those that are missing; those that are wrong."""
-    found = calls.stamped(table, (cell.row for cell in cells))
-    judged = 0
-    missing: list[Cell] = []
-    wrong: list[Cell] = []
-    for cell in cells:
-        there = found.get(cell.row, {}).get(cell.column)
-        if there is None:
-            missing.append(cell)
-        elif there.stamp > through:
-            continue
-        elif there.value != cell.value:
-            wrong.append(cell)
-        judged += 1
-    return judged, missing, wrong

@@ -161,3 +161,19 @@ def _void(position: Position) -> int:
 def aggregate_of_key(key: bytes | None) -> int:
     """The inverse of ``key``; 0 for none."""
     return _KEY.unpack(key)[0] if key is not None and len(key) == _KEY.size else 0
+
+
+def belongs(position: Position, before: Sequence[tuple[int, bytes]]) -> bool | None:
+    """Whether a reader may stand at ``position`` behind these records, which end right before it; None where records
+    further back are needed to tell. Whether the epoch's marker stands where it must is to be looked at besides."""
+    for offset, value in reversed(before):
+        epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
+        if epoch == _NO_EPOCH:
+            return position == Position(position.offset, *opened_by(offset)[1:])
+        if epoch == position.epoch and n in (position.n - 1, position.n):
+            return bool(n < position.n)  # else a reader would stand behind that event
+    return None
+
+
+def is_marker(value: bytes) -> bool:
+    return len(value) >= _HEAD.size and _HEAD.unpack_from(value)[0] == _NO_EPOCH

@@ -2,21 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.protocol.admin import DescribeGroupsRequest_v2
+from aiokafka.protocol.api import Request
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.domain.ids import Partition
+from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
 _FOR_EVER_MILLIS: Final = 2**31 - 1
 _POLL_MILLIS: Final = 500
 _PAUSE_SECONDS: Final = 0.5
+_COORDINATOR_SECONDS: Final = 15.0
+_WITHOUT_MEMBERS: Final = ("Empty", "Dead")
 
 
 class GroupMember:
@@ -118,3 +126,44 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._take(assigned)
+
+
+async def _coordinator(admin: AIOKafkaAdminClient, group: str) -> int:
+    """Brokers that have just been started have none for a moment."""
+    until = time.monotonic() + _COORDINATOR_SECONDS
+    while True:
+        try:
+            return int(await admin.find_coordinator(group))
+        except GroupCoordinatorNotAvailableError:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+class _DescribeGroups(Request[DescribeGroupsRequest_v2]):  # type: ignore[misc]
+    """In this version, since aiokafka misreads what brokers answer in its newest one."""
+
+    API_KEY = DescribeGroupsRequest_v2.API_KEY
+
+    def __init__(self, groups: list[str]) -> None:
+        self._groups = groups
+
+    def build(self, request_struct_class: type[DescribeGroupsRequest_v2]) -> DescribeGroupsRequest_v2:
+        return request_struct_class(self._groups)
+
+
+async def active(cluster: KafkaCluster, groups: Sequence[str]) -> list[str]:
+    """Those of the groups that somebody is a member of. Raises JournalUnavailable."""
+    admin = cluster.admin()
+    states: dict[str, str] = {}
+    try:
+        await admin.start()
+        for group in (cluster.prefix + group for group in groups):
+            coordinator = await _coordinator(admin, group)
+            described = await admin._send_request(_DescribeGroups([group]), coordinator)
+            states |= {name: state for _, name, state, *_ in described.groups}
+    except CLIENT_ERRORS as error:
+        raise JournalUnavailable(f"cannot see who runs: {error!r}") from error
+    finally:
+        await admin.close()
+    return [group for group in groups if states.get(cluster.prefix + group) not in _WITHOUT_MEMBERS]

@@ -12,7 +12,7 @@ from falcon.adapters.kafka import fence
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import JournalUnavailable
+from falcon.journal.ports import JournalUnavailable, LogWentBack
 
 _START_SECONDS: Final = 10.0
 _AT_ONCE_SECONDS: Final = 0.003  # what came within this had been there before it was asked for
@@ -55,9 +55,9 @@ class Reader:
             else:
                 fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
         except OffsetOutOfRangeError as error:
-            raise JournalUnavailable(
-                f"{self.topic} does not hold {_where(error)} any more (or not yet): it was trimmed, made anew, or has "
-                "lost what it had acknowledged; see the page on operations before anything else is done",
+            raise LogWentBack(
+                f"{self.topic} does not hold {_where(error)} any more: it was restored from an older copy, trimmed "
+                "or made again, or has lost what it had acknowledged; see docs/operations.md, Back up and restore",
                 _only(error),
             ) from error
         except CLIENT_ERRORS as error:

@@ -106,7 +106,7 @@ class KafkaSnapshots:
         self._copy = copy
         self._lock = threading.Lock()
         self._open: dict[Partition, _Open] = {}
-        self._restored: dict[Partition, list[bytes]] = {}  # and the garbage that was found
+        self._restored: dict[Partition, _Found] = {}
         self._idle: list[Reader] = []
         self._closing: set[asyncio.Task[None]] = set()  # which may take long, and nobody waits for it
         self._restoring = 0
@@ -204,11 +204,33 @@ class KafkaSnapshots:
                 with self._lock:
                     self._copy.put(partition, [(name, kept) for name, kept in changed.items() if kept is not None])
                     self._copy.drop(partition, [name for name, kept in changed.items() if kept is None])
-        self._restored[partition] = list(found.garbage)
+        self._restored[partition] = found
+
+    async def drop_lost(self, partition: Partition, end: int) -> None:
+        """Snapshots that hold more than the log did at its end were made of a history that it has lost: it was restored
+        from an older copy, and they were not. None of them counts then, since any of them may have replaced one that
+        would; and they are deleted before the log grows over them. Raises NotWritten, TooLarge."""
+        found = self._restored[partition]
+        if found.reaches <= end:
+            return
+        log.error(
+            "partition %s: snapshots hold what stood below offset %s, and the log ended at %s: they are of a history "
+            "that is lost, and dropped; the log is read from its start",
+            partition,
+            found.reaches,
+            end,
+        )
+        with self._lock:
+            self._copy.clear(partition)
+        keys = found.keys()
+        for start in range(0, len(keys), _TOMBSTONES_MAX):
+            dropped: list[Record] = [(key, None) for key in keys[start : start + _TOMBSTONES_MAX]]
+            await self._producer.write(self._cluster.snapshots, partition, dropped)
+        self._restored[partition] = _Found()
 
     def open(self, partition: Partition, epoch: int) -> None:
         """What was restored is the new epoch's from now on."""
-        self._open[partition] = _Open(epoch, self._restored.pop(partition))
+        self._open[partition] = _Open(epoch, list(self._restored.pop(partition).garbage))
 
     async def _say_opening(self, partition: Partition, owner: str) -> int:
         said = Kept(0, 0, 0, owner.encode())
@@ -254,6 +276,15 @@ class _Found:
     def __init__(self) -> None:
         self.garbage: set[bytes] = set()
         self._newest: dict[str, Kept] = {}  # without their data
+
+    @property
+    def reaches(self) -> int:
+        """The log must go so far, if all of this was made from it."""
+        return max((kept.offset for kept in self._newest.values()), default=0)
+
+    def keys(self) -> list[bytes]:
+        """Of all the records there are."""
+        return [*self.garbage, *(kept.key(name) for name, kept in self._newest.items())]
 
     def take(self, records: Iterable[_Record]) -> dict[str, Kept | None]:
         """The next records; gives what is the newest of a thing now, or None where that was deleted."""

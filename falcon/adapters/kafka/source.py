@@ -1,20 +1,27 @@
 """Reading the log, for callers without an event loop."""
 
+import time
+from collections.abc import Mapping
 from typing import Final
 
+from falcon.adapters.kafka import fence
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.reader import Reader, judge_all
+from falcon.domain.ids import Partition
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
+from falcon.journal.ports import JournalUnavailable, LogWentBack
 
 _WAIT_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 0.02
+_CHECK_SECONDS: Final = 5.0
+_LOOKED_BACK_AT: Final = 500
 
 
 class KafkaSource:
-    """EventSource over one consumer, for one thread. ``close`` it when done.
+    """CheckingSource over one consumer, for one thread. ``close`` it when done.
 
     ``wait_seconds``: how long a read waits where there is nothing new; the brokers answer as soon as there is.
     ``rests``: its reader does between two reads, but for those that gave as much as was asked for.
@@ -47,10 +54,66 @@ class KafkaSource:
                     events.append(codec.decode(body, partition, at.offset, at.epoch, at.n))
             except Undecodable as error:
                 if error.at == valid[0].position:
+                    key = next(record.key for record in records if record.offset == error.at.offset)
+                    error.aggregate_id = fence.aggregate_of_key(key)
                     raise
                 position = error.at  # what is before it can be read
             after[partition] = position
         return events, after
+
+    def check(self, cursor: Cursor) -> None:
+        """An epoch's number says where its marker stands, and its events are numbered: so the record before a position
+        tells, mostly, and the marker."""
+        positions = {partition: position for partition, position in cursor.items() if position.offset}
+        undecided = {partition: position.offset for partition, position in positions.items()}
+        records = 1
+        while undecided:
+            starts = {p: max(stop - records, min(_marker(positions[p]), stop - 1)) for p, stop in undecided.items()}
+            for partition, before in self._between(starts, undecided).items():
+                position, start = positions[partition], starts[partition]
+                belongs = fence.belongs(position, before)
+                if belongs is None and start > _marker(position):
+                    undecided[partition] = start  # what is further back tells
+                elif belongs or not position.epoch:
+                    del undecided[partition]
+                else:
+                    raise self._went_back(partition, position)
+            records = _LOOKED_BACK_AT
+        self._check_markers({p: position for p, position in positions.items() if position.epoch})
+
+    def _check_markers(self, positions: Cursor) -> None:
+        starts = {partition: _marker(position) for partition, position in positions.items()}
+        for partition, records in self._between(starts, {p: offset + 1 for p, offset in starts.items()}).items():
+            if not fence.is_marker(records[0][1]):
+                raise self._went_back(partition, positions[partition])
+
+    def _between(
+        self, starts: Mapping[Partition, int], stops: Mapping[Partition, int]
+    ) -> dict[Partition, list[tuple[int, bytes]]]:
+        """The records from each start to before each stop. Raises JournalUnavailable, LogWentBack."""
+        found: dict[Partition, list[tuple[int, bytes]]] = {partition: [] for partition in starts}
+        missing = dict(starts)
+        until = time.monotonic() + _CHECK_SECONDS
+        while missing:
+            if time.monotonic() > until:
+                places = ", ".join(f"offset {offset} of partition {p}" for p, offset in missing.items())
+                raise JournalUnavailable(f"{self._cluster.journal} does not show {places}; it may be so for a moment")
+            fetched = self._loop.call(self._reader.records(missing, _LOOKED_BACK_AT, self._wait_seconds))
+            if fetched:
+                until = time.monotonic() + _CHECK_SECONDS
+            for partition, records in fetched.items():
+                wanted = [record for record in records if record.offset < stops[partition]]
+                found[partition] += [(record.offset, record.value or b"") for record in wanted]
+                missing[partition] = records[-1].offset + 1
+            missing = {partition: offset for partition, offset in missing.items() if offset < stops[partition]}
+        return found
+
+    def _went_back(self, partition: Partition, position: Position) -> LogWentBack:
+        return LogWentBack(
+            f"{self._cluster.journal}, partition {partition}: offset {position.offset} of epoch {position.epoch} is no "
+            "place in this log: it was restored from an older copy, or made again; see docs/operations.md, Back up and "
+            "restore"
+        )
 
     def end(self) -> Cursor:
         ends = self._loop.call(self._reader.ends(range(self._cluster.partitions)))
@@ -64,3 +127,8 @@ class KafkaSource:
 
     def close(self) -> None:
         self._loop.call(self._reader.close())
+
+
+def _marker(position: Position) -> int:
+    """The offset of its epoch's marker, or the log's start."""
+    return max(0, position.epoch - 1)

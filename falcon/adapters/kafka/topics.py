@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -15,6 +14,7 @@ from aiokafka.errors import KafkaConnectionError, for_code
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
+from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
@@ -90,7 +90,12 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         if missing:
             await _create(admin, missing, replicas)
             await _await_leaders(admin, topics(cluster))
-    return await instance(cluster) or await _name(cluster)
+    return await instance(cluster) or await _name(cluster, naming.new_name())
+
+
+async def rename(cluster: KafkaCluster) -> str:
+    """Another name for a log that was restored from an older copy. Raises WrongTopics, JournalUnavailable."""
+    return await _name(cluster, naming.renamed(await check(cluster)))
 
 
 async def check(cluster: KafkaCluster) -> str:
@@ -142,8 +147,7 @@ async def instance(cluster: KafkaCluster) -> str | None:
     return name.decode() if name else None
 
 
-async def _name(cluster: KafkaCluster) -> str:
-    name = secrets.token_hex(8)
+async def _name(cluster: KafkaCluster, name: str) -> str:
     producer = Producer(cluster)
     try:
         await producer.write(cluster.owners, 0, [(_INSTANCE, name.encode())])

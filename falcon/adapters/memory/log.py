@@ -2,8 +2,9 @@
 
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
+from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
-from falcon.journal.ports import Append, Checkpoint, Checkpointed, Snapshot
+from falcon.journal.ports import Append, Checkpoint, Checkpointed, LogWentBack, Snapshot
 
 
 class MemoryLog:
@@ -50,10 +51,20 @@ class MemoryLog:
         after = dict(cursor)
         for partition, position in cursor.items():
             rows = self.events[partition][position.offset : position.offset + limit - len(recorded)]
-            for offset, (epoch, n, data) in enumerate(rows, position.offset):
-                recorded.append(codec.decode(data, partition, offset, epoch, n))
-                after[partition] = Position(offset + 1, epoch, n + 1)
+            try:
+                for offset, (epoch, n, data) in enumerate(rows, position.offset):
+                    recorded.append(codec.decode(data, partition, offset, epoch, n))
+                    after[partition] = Position(offset + 1, epoch, n + 1)
+            except Undecodable:
+                if after == cursor:
+                    raise
         return recorded, after
+
+    def check(self, cursor: Cursor) -> None:
+        for partition, (offset, epoch, n) in cursor.items():
+            events = self.events[partition]
+            if offset > len(events) or (offset and events[offset - 1][:2] != (epoch, n - 1)):
+                raise LogWentBack(f"partition {partition}: this log has no offset {offset} of epoch {epoch}")
 
     def end(self) -> Cursor:
         return {partition: Position(len(events)) for partition, events in enumerate(self.events)}

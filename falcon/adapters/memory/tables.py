@@ -1,9 +1,10 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
@@ -18,7 +19,7 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.store import Comparison, StaleProjector, Write
+from falcon.read.store import Comparison, Skip, StaleProjector, Stop, Write
 
 
 @dataclass
@@ -35,13 +36,35 @@ class _Tables:
     tokens: dict[tuple[AccountId, int], tuple[str, str]] = field(default_factory=dict)
 
 
+class _Comparing:
+    """Of messages only."""
+
+    def __init__(self, messages: dict[tuple[RoomId, Seq], bytes], mend: bool) -> None:
+        self._messages = messages
+        self._mend = mend
+        self._written: set[tuple[RoomId, Seq]] = set()
+
+    def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
+        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, store.PutMessage)}
+        self._written |= wanted.keys()
+        missing = [place for place in wanted if place not in self._messages]
+        wrong = [place for place, message in wanted.items() if self._messages.get(place, message) != message]
+        if self._mend:
+            self._messages.update(wanted)
+        return Comparison(len(wanted), len(missing), len(wrong))
+
+    def rest(self) -> Iterator[Comparison]:
+        yield Comparison(unexplained=len(self._messages.keys() - self._written))
+
+
 class MemoryTables:
     def __init__(self, partitions: int, projections: Sequence[str]) -> None:
         self._partitions = partitions
         self._projections = {name: self._empty() for name in projections}
         self._stopped: dict[str, str] = {}
-        self._stops: dict[tuple[str, Partition], tuple[int, str]] = {}
-        self._skips: dict[tuple[str, Partition, int], str] = {}
+        self._stops: dict[tuple[str, Partition], Stop] = {}
+        self._skips: dict[tuple[str, Partition, int], Skip] = {}
+        self._went_back: str | None = None
         self._rebuilds = 0
 
     def _empty(self) -> _Tables:
@@ -80,32 +103,29 @@ class MemoryTables:
 
     # --- of streams ---------------------------------------------------------------------------------------------------
 
-    def stop(self, projection: str, partition: Partition, offset: int, error: str) -> None:
-        self._stops[projection, partition] = (offset, error)
+    def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
+        self._stops[projection, partition] = stop
 
     def go_on(self, projection: str, partition: Partition) -> None:
         self._stops.pop((projection, partition), None)
 
-    def stops(self, projection: str) -> dict[Partition, tuple[int, str]]:
+    def stops(self, projection: str) -> dict[Partition, Stop]:
         return {partition: stop for (name, partition), stop in self._stops.items() if name == projection}
 
-    def skip(self, projection: str, partition: Partition, offset: int, reason: str) -> None:
-        self._skips[projection, partition, offset] = reason
+    def skip(self, projection: str, skip: Skip) -> None:
+        self._skips[projection, skip.partition, skip.at.offset] = skip
 
-    def skips(self, projection: str) -> dict[tuple[Partition, int], str]:
-        return {(p, offset): reason for (name, p, offset), reason in self._skips.items() if name == projection}
+    def skips(self, projection: str) -> list[Skip]:
+        return [skip for (name, _, _), skip in self._skips.items() if name == projection]
 
-    def compare(
-        self, projection: str, partition: Partition, through: int, writes: Sequence[Write], mend: bool
-    ) -> Comparison:
-        """Of messages only."""
-        messages = self._projections[projection].messages
-        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, store.PutMessage)}
-        missing = [place for place in wanted if place not in messages]
-        wrong = [place for place, message in wanted.items() if messages.get(place, message) != message]
-        if mend:
-            messages.update(wanted)
-        return Comparison(len(wanted), len(missing), len(wrong))
+    def went_back(self, why: str | None) -> None:
+        self._went_back = why
+
+    def why_went_back(self) -> str | None:
+        return self._went_back
+
+    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> "_Comparing":
+        return _Comparing(self._projections[projection].messages, mend)
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
@@ -113,8 +133,12 @@ class MemoryTables:
         live = (tables for name, tables in self._projections.items() if not name.endswith("_rebuilding"))
         return min(tables.cursor[partition].offset for tables in live)
 
-    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
-        return {partition: Position(await self.applied(partition)) for partition in range(partitions)}
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        names = projections or [name for name in self._projections if not name.endswith("_rebuilding")]
+        tables = [self._projections[name] for name in names]
+        return {p: Position(min(each.cursor[p].offset for each in tables)) for p in range(partitions)}
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
@@ -155,6 +179,10 @@ class MemoryTables:
         if cursor is not None:
             rooms = [r for r in rooms if (r.updated_at, r.room_id) < (cursor.updated_at, cursor.room_id)]
         return [self._summary(account_id, room) for room in rooms[:limit]]
+
+    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+        roles = {r: member["role"] for (r, a), member in self._members.items() if a == account_id}
+        return dict(list(roles.items())[:limit])
 
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         if (room_id, account_id) not in self._members or room_id not in self._rooms:

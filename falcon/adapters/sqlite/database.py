@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import apsw
 
+from falcon.journal import naming
 from falcon.journal.ports import JournalUnavailable
 
 SCHEMA_VERSION: Final = 1
@@ -132,6 +133,24 @@ def prepare(path: Path, partitions: int) -> None:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error
 
 
+def copy(path: Path, to: Path) -> None:
+    """A file of its own with what is committed by now, while others write; ``to`` must not be there, or be empty.
+
+    It has another name as a log: whoever goes on from the copy writes another history. Raises JournalUnavailable.
+    """
+    try:
+        connection = connect(path, writable=False)
+        connection.execute("VACUUM INTO ?", (str(to),))
+        connection.close()
+        copied = apsw.Connection(str(to))
+        with transaction(copied):
+            ((name,),) = copied.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
+            copied.execute("UPDATE meta SET value = ? WHERE key = 'instance'", (naming.renamed(str(name)),))
+        copied.close()
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot copy {path} to {to}: {error}") from error
+
+
 def _create(connection: apsw.Connection, partitions: int) -> None:
     connection.execute(_SCHEMA)
     for projection, tables in READ_TABLES.items():
@@ -139,7 +158,7 @@ def _create(connection: apsw.Connection, partitions: int) -> None:
             connection.execute(ddl.format("", "", unique=secrets.token_hex(4)))
         connection.execute("INSERT INTO projections VALUES (?, 0, NULL, 0)", (projection,))
     connection.execute("INSERT INTO log VALUES (1, 0, 0, zeroblob(?))", (8 * partitions,))
-    rows = {"schema": SCHEMA_VERSION, "partitions": partitions, "instance": secrets.token_hex(8), "made": time.time()}
+    rows = {"schema": SCHEMA_VERSION, "partitions": partitions, "instance": naming.new_name(), "made": time.time()}
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
 
 

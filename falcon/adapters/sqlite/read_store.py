@@ -6,11 +6,12 @@ it to another thread and back. docs/decisions says when that is right.
 
 import functools
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
 
 import apsw
 
+from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.domain.message import missing_message
 from falcon.journal.envelope import Position
@@ -80,8 +81,16 @@ class SqliteReadStore:
         return int(row[0])
 
     @_query
-    async def applied_everywhere(self, partitions: int) -> dict[Partition, Position]:
-        return dict.fromkeys(range(partitions), Position(await self.applied(0)))
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        if projections is None:
+            return dict.fromkeys(range(partitions), Position(await self.applied(0)))
+        names = ", ".join("?" * len(projections))
+        row: Any = self._execute(
+            f"SELECT min(applied) FROM projections WHERE name IN ({names})", tuple(projections)
+        ).fetchone()
+        return dict.fromkeys(range(partitions), Position(int(row[0])))
 
     @_query
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
@@ -145,6 +154,13 @@ class SqliteReadStore:
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         found = self._summaries("WHERE m.room_id = ? AND m.account_id = ?", (room_id, account_id), 1)
         return found[0] if found else None
+
+    @_query
+    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+        rows: Any = self._execute(
+            "SELECT room_id, role FROM memberships WHERE account_id = ? LIMIT ?", (account_id, limit)
+        )
+        return dict(rows)
 
     @_query
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:

@@ -4,13 +4,16 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from aiokafka.errors import KafkaConnectionError
 
 T = TypeVar("T")
 
 Request: TypeAlias = Callable[[], Awaitable[Any]]
+
+
+_APART_SECONDS: Final = 1e-6  # between what arrives in order
 
 
 class Fate(NamedTuple):
@@ -90,7 +93,7 @@ class Network:
         elif not fate.there and connection.arrived <= self.loop.time():
             arrive(fate)
         else:
-            connection.arrived = max(connection.arrived, self.loop.time() + fate.there)
+            connection.arrived = max(connection.arrived + _APART_SECONDS, self.loop.time() + fate.there)
             self.loop.call_at(connection.arrived, self._arrive, client, node, arrive, fate)
 
     def _arrive(self, client: str, node: int, arrive: Callable[[Fate], None], fate: Fate) -> None:

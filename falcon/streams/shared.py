@@ -1,0 +1,39 @@
+"""One answer for all who want it at the same time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """Asks for something that many want, one question at a time. For one event loop.
+
+    A caller that comes while a question is under way waits for the next one, which all share who come until it is
+    asked. So each gets an answer to a question that was asked after he came.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+        self._ask = ask
+        self._asked: asyncio.Task[T] | None = None
+        self._next: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        """Raises what the question raises."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._ask_after(self._asked))
+            self._next.add_done_callback(_retrieved)
+        return await asyncio.shield(self._next)
+
+    async def _ask_after(self, before: "asyncio.Task[T] | None") -> T:
+        if before is not None:
+            await asyncio.wait([before])
+        self._asked, self._next = self._next, None
+        return await self._ask()
+
+
+def _retrieved(task: "asyncio.Task[T]") -> None:
+    """All who waited for it may have gone."""
+    if not task.cancelled():
+        task.exception()

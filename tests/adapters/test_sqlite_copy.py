@@ -1,0 +1,89 @@
+"""A data folder is copied while Falcon runs on it, and Falcon goes on from the copy."""
+
+import stat
+import threading
+from pathlib import Path
+
+import apsw
+import pytest
+from typer.testing import CliRunner, Result
+
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.source import SqliteSource
+from falcon.cli import app
+from falcon.journal import naming
+from tests.projections.embedded import Embedded, asked
+from tests.support.builders import PARTITIONS, ROOM, a_group, posted
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FALCON_PARTITIONS", str(PARTITIONS))
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "secret").write_bytes(b"a secret")
+    (folder / "credentials.json").write_bytes(b"{}")
+    return folder
+
+
+def copied(data: Path, to: Path) -> Result:
+    return CliRunner().invoke(app, ["copy", str(to), "--data-dir", str(data)])
+
+
+def test_a_copy_that_is_made_while_messages_are_sent_has_all_that_were_acknowledged(data: Path, tmp_path: Path) -> None:
+    with Embedded(data / "falcon.db") as falcon:
+        falcon.append(a_group())
+        acknowledged, copying, ending = 0, threading.Event(), threading.Event()
+
+        def chat() -> None:
+            nonlocal acknowledged
+            while not ending.is_set():
+                falcon.append(posted(acknowledged + 1))
+                acknowledged += 1
+                if acknowledged == 50:
+                    copying.set()
+
+        chatting = threading.Thread(target=chat)
+        chatting.start()
+        try:
+            assert copying.wait(30)
+            before = acknowledged
+            assert copied(data, tmp_path / "copy").exit_code == 0
+        finally:
+            ending.set()
+            chatting.join()
+    connection = apsw.Connection(str(tmp_path / "copy" / "falcon.db"))
+    assert connection.pragma("integrity_check") == "ok"
+    connection.close()
+    with Embedded(tmp_path / "copy" / "falcon.db") as again:
+        shown = len(asked(again.store.page(ROOM, 1, 100_000)))
+        assert before <= shown <= acknowledged
+        again.append(posted(shown + 1))
+        assert len(asked(again.store.page(ROOM, 1, 100_000))) == shown + 1
+
+
+def test_it_is_whole_private_and_another_history_of_the_log(data: Path, tmp_path: Path) -> None:
+    with Embedded(data / "falcon.db") as falcon:
+        falcon.append(a_group())
+        name = falcon.source.instance
+        assert copied(data, tmp_path / "copy").stdout == f"Copied {data}/ to {tmp_path / 'copy'}/.\n"
+    files = {path.name: path for path in (tmp_path / "copy").iterdir()}
+    assert files.keys() == {"falcon.db", "secret", "credentials.json"}
+    assert stat.S_IMODE(files["falcon.db"].stat().st_mode) == 0o600
+    assert files["secret"].read_bytes() == b"a secret"
+    renamed = SqliteSource(database.connect(files["falcon.db"], writable=False)).instance
+    assert renamed != name
+    assert naming.family(renamed) == naming.family(name)
+
+
+def test_nothing_is_copied_over(data: Path, tmp_path: Path) -> None:
+    database.prepare(data / "falcon.db", PARTITIONS)
+    (tmp_path / "copy").mkdir()
+    found = copied(data, tmp_path / "copy")
+    assert (found.exit_code, found.stderr) == (1, f"{tmp_path / 'copy'} is there already; give another name\n")
+
+
+def test_without_data_there_is_nothing_to_copy(tmp_path: Path) -> None:
+    found = copied(tmp_path / "none", tmp_path / "copy")
+    assert found.exit_code == 1
+    assert not (tmp_path / "copy").exists()

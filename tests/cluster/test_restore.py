@@ -1,0 +1,171 @@
+"""Restoring as docs/operations.md says it: copies of the stopped servers' data are put back, and Falcon goes on."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.local.cluster import ROLES, Cluster
+from deploy.local.daemon import ServerFault
+from deploy.local.hbase import HBase
+from deploy.local.kafka import Kafka
+from tests.cluster.conftest import free_port
+from tests.support.servers import start_hbase, start_kafka, start_or_skip
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+
+_SECONDS = 60.0
+
+
+class Deployment:
+    """A small cluster on servers of its own, which may be stopped and copied."""
+
+    def __init__(self, folder: Path, kafka: Kafka, hbase: HBase) -> None:
+        self.folder = folder
+        self.kafka = kafka
+        self.hbase = hbase
+        self.cluster = Cluster(
+            folder / "falcon",
+            ports=(0, 0, free_port()),
+            partitions=2,
+            settings={"FALCON_KAFKA_REPLICAS": "1", "FALCON_HBASE_CREATE_COMMAND": "", "FALCON_LOG_LEVEL": "info"},
+            servers=(kafka, hbase),
+        )
+        described = self.cluster.up(counts=dict.fromkeys(ROLES, 1))
+        headers = {"Authorization": f"Bearer {described['token']}"}
+        self.http = httpx.Client(base_url=described["urls"][0], headers=headers, timeout=20)
+
+    def start(self) -> None:
+        for role in ROLES:
+            self.cluster.scale(role, 1)
+        for role in ROLES:
+            self.cluster.await_ready(self.cluster.process(role, 1))
+
+    def stop(self) -> None:
+        self.cluster.down()
+
+    def copy(self, server: Kafka | HBase) -> None:
+        """Of its data; it is stopped for the while."""
+        server.stop()
+        shutil.copytree(server.folder / "data", self._copy_of(server))
+        server.start()
+
+    def put_back(self, server: Kafka | HBase) -> None:
+        server.stop()
+        shutil.rmtree(server.folder / "data")
+        shutil.copytree(self._copy_of(server), server.folder / "data")
+        server.start()
+
+    def _copy_of(self, server: Kafka | HBase) -> Path:
+        return self.folder / f"copy of {server.folder.name}"
+
+    def room(self) -> int:
+        answer = self.http.post("/v1/rooms", json={"name": "Tea kitchen"})
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["room_id"])
+
+    def post(self, room: int, *texts: str) -> list[int]:
+        """The seqs they were given; until they can be read."""
+        seqs = []
+        for text in texts:
+            until = time.monotonic() + _SECONDS
+            while (answer := self.http.post(f"/v1/rooms/{room}/messages", json={"text": text})).status_code != 201:
+                assert time.monotonic() < until, answer.text
+                time.sleep(0.2)
+            seqs.append(int(answer.json()["seq"]))
+        wait = {"Falcon-Position": answer.headers["Falcon-Position"], "Falcon-Wait": "10"}
+        assert self.http.get(f"/v1/rooms/{room}/messages", headers=wait).status_code == 200
+        return seqs
+
+    def texts(self, room: int) -> list[str]:
+        page = self.http.get(f"/v1/rooms/{room}/messages", params={"after": 0, "limit": 200})
+        assert page.status_code == 200, page.text
+        return [message["text"] for message in page.json()["messages"]]
+
+    def until_texts(self, room: int, *texts: str) -> None:
+        until = time.monotonic() + _SECONDS
+        while (page := self.http.get(f"/v1/rooms/{room}/messages", params={"after": 0})).status_code != 200 or [
+            message["text"] for message in page.json()["messages"]
+        ] != [*texts]:
+            assert time.monotonic() < until, page.text
+            time.sleep(0.2)
+
+    def resume_token(self) -> str:
+        with self.http.stream("GET", "/v1/stream") as stream:
+            return next(line for line in stream.iter_lines() if line.startswith("id:")).removeprefix("id:").strip()
+
+    def until_projector_says(self, words: str) -> None:
+        projector = self.cluster.process("project", 1)
+        projector.wait_for(lambda: words in projector.said(), f"said {words!r}", _SECONDS)
+
+    def verified(self) -> bool:
+        return self.cluster.falcon("verify").count("0 missing, 0 wrong") == 4
+
+
+@pytest.fixture(scope="module")
+def deployment(servers_folder: Path) -> Iterator[Deployment]:
+    folder = servers_folder / "restoring"
+    kafka = start_or_skip(lambda: start_kafka(folder / "kafka", nodes=1))
+    hbase = start_or_skip(lambda: start_hbase(folder / "hbase"))
+    before = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("FALCON_")}
+    deployment = Deployment(folder, kafka, hbase)
+    yield deployment
+    for role in reversed(ROLES):
+        for process in deployment.cluster.processes(role):
+            process.kill()
+    os.environ.update(before)
+    kafka.wipe()
+    hbase.wipe()
+
+
+def test_older_copies_of_the_tables_and_then_of_the_log_are_restored(deployment: Deployment) -> None:
+    falcon = deployment.cluster.falcon
+    room = deployment.room()
+    deployment.post(room, "before 1", "before 2")
+    deployment.stop()
+    deployment.copy(deployment.kafka)
+    deployment.copy(deployment.hbase)
+    deployment.start()
+    assert deployment.post(room, "after 3", "after 4", "after 5") == [3, 4, 5]
+    token = deployment.resume_token()
+
+    # Older tables, and the log as it is: they catch up by themselves.
+    deployment.stop()
+    deployment.put_back(deployment.hbase)
+    deployment.start()
+    deployment.until_texts(room, "before 1", "before 2", "after 3", "after 4", "after 5")
+    assert deployment.verified()
+
+    # An older log, and the tables as they are: nothing is made of that until the operator says that it was restored.
+    deployment.stop()
+    deployment.put_back(deployment.kafka)
+    deployment.cluster.scale("project", 1)
+    deployment.until_projector_says("the log has lost what the tables show")
+    for command in (["rebuild", "timeline"], ["verify", "timeline"]):
+        with pytest.raises(ServerFault, match="Back up and restore"):
+            falcon(*command)
+    with pytest.raises(ServerFault, match="stop every falcon api, write and project first"):
+        falcon("restored", "--yes")
+    deployment.stop()
+    assert "start falcon project, write and api" in falcon("restored", "--yes")
+    deployment.start()
+    deployment.until_texts(room, "before 1", "before 2")
+    assert deployment.post(room, "new 3", "new 4") == [3, 4]
+    assert deployment.texts(room) == ["before 1", "before 2", "new 3", "new 4"]
+    assert deployment.verified()
+    refused = deployment.http.get("/v1/stream", params={"resume": token})
+    assert (refused.status_code, refused.json()["code"]) == (400, "malformed")
+
+    # Both from older copies, of different times: the tables' copy shows what the log has lost since.
+    deployment.stop()
+    deployment.put_back(deployment.hbase)
+    with pytest.raises(ServerFault, match="one of them was restored from an older copy"):
+        falcon("verify", "timeline")
+    falcon("restored", "--yes")
+    deployment.start()
+    deployment.until_texts(room, "before 1", "before 2", "new 3", "new 4")
+    assert deployment.verified()

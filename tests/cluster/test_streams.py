@@ -1,0 +1,117 @@
+"""Streams of a cluster, whose tables are always behind a little: who moves to the other edge misses nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+
+import httpx
+import msgspec
+import pytest
+
+from tests.cluster.test_cluster import Caller, newcomer
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+
+
+class Event(NamedTuple):
+    id: str
+    name: str
+    data: Any
+
+
+@asynccontextmanager
+async def listening(caller: Caller, edge: int, since: str | None = None) -> AsyncIterator[AsyncIterator[Event]]:
+    """Neither refused, nor asked to come again."""
+    headers = {} if since is None else {"Last-Event-ID": since}
+    async with caller.edges[edge].stream("GET", "/v1/stream", headers=headers) as answer:
+        assert answer.status_code == 200, await answer.aread()
+        yield events(answer)
+
+
+async def events(answer: httpx.Response) -> AsyncIterator[Event]:
+    fields: dict[str, str] = {}
+    async for line in answer.aiter_lines():
+        name, _, value = line.partition(": ")
+        if line:
+            fields[name] = value
+        elif "data" in fields:
+            yield Event(fields["id"], fields["event"], msgspec.json.decode(fields["data"]))
+            fields = {}
+
+
+async def up_to(heard: AsyncIterator[Event], last: str) -> list[Event]:
+    found: list[Event] = []
+    async with asyncio.timeout(60):
+        async for event in heard:
+            found.append(event)
+            if event.name == last or event.data.get("text") == last:
+                return found
+    raise AssertionError(f"it ended before {last}: {found}")
+
+
+def shown(heard: list[Event]) -> list[tuple[str, Any]]:
+    return [(event.name, event.data) for event in heard]
+
+
+async def talk(ann: Caller, bob: Caller) -> None:
+    """Of everything that streams tell, something."""
+    room = (await ann.done(0, "POST", "/v1/rooms", json={"name": "Tea"}))["room_id"]
+    path, member = f"/v1/rooms/{room}", f"/v1/rooms/{room}/members/{bob.account_id}"
+    for turn in range(3):
+        await ann.done(turn % 2, "POST", f"{path}/messages", json={"text": f"before {turn}"})
+        await ann.done(turn % 2, "PUT", member, json={"role": ("member", "readonly", "admin")[turn]})
+        said = await ann.done(1, "POST", f"{path}/messages", json={"text": f"with him {turn}"})
+        await ann.done(0, "PATCH", path, json={"name": f"Tea {turn}"})
+        await ann.done(0, "PATCH", f"{path}/messages/{said['seq']}", json={"text": f"edited {turn}"})
+        await bob.done(turn % 2, "PUT", f"{path}/read", json={"seq": said["seq"], "force": True})
+        await ann.done(1, "PUT", member, json={"role": "member"})
+        if turn < 2:
+            answer = await ann.edges[0].delete(member)
+            assert answer.status_code == 204, answer.text
+    await ann.done(0, "PUT", f"/v1/direct/{bob.account_id}")
+    answer = await ann.edges[0].delete(path)
+    assert answer.status_code == 204, answer.text
+    last = (await ann.done(0, "POST", "/v1/rooms", json={"name": "Last", "members": [{"account_id": bob.account_id}]}))[
+        "room_id"
+    ]
+    await ann.done(0, "POST", f"/v1/rooms/{last}/messages", json={"text": "The end"})
+
+
+def test_whoever_moves_to_the_other_edge_with_the_token_of_a_moment_ago_goes_on_there(
+    described: dict[str, Any],
+) -> None:
+    """From each event, as soon as it has come, while the tables do not show it yet; and once more when they do."""
+
+    async def moves(bob: Caller, event: Event) -> list[Event]:
+        async with listening(bob, 1, event.id) as elsewhere:
+            return await up_to(elsewhere, "The end")
+
+    async def scenario() -> None:
+        admin = Caller(described["urls"], described["admin_token"])
+        ann, bob = [await newcomer(admin, described["urls"], edge) for edge in (0, 1)]
+        heard: list[Event] = []
+        moving: list[asyncio.Task[list[Event]]] = []
+        async with listening(bob, 0) as here:
+            talking = asyncio.create_task(talk(ann, bob))
+            async with asyncio.timeout(120):
+                async for event in here:
+                    heard.append(event)
+                    if event.data.get("text") == "The end":
+                        break
+                    moving.append(asyncio.create_task(moves(bob, event)))
+            await talking
+        names = {event.name for event in heard}
+        assert names >= {"hello", "member.joined", "member.left", "member.changed", "room.created", "room.changed"}
+        assert names >= {"message.posted", "message.edited", "read.moved", "room.deleted"}
+        for place, moved in enumerate(await asyncio.gather(*moving)):
+            told = [event for event in moved if event.name != "caught_up"]
+            assert shown(told) == shown(heard[place + 1 :]), f"from event {place}"
+        for place, event in enumerate(heard[:-1]):
+            assert shown([each for each in await moves(bob, event) if each.name != "caught_up"]) == shown(
+                heard[place + 1 :]
+            )
+        for caller in (admin, ann, bob):
+            await caller.close()
+
+    asyncio.run(scenario())

@@ -1,0 +1,335 @@
+"""A whole Falcon in one process: write pods, projectors and edges as they are, on simulated servers and networks.
+
+What is replaced: Kafka's clients, the connections to HBase, the HTTP between processes, and the end of a process.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import shutil
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+from unittest.mock import patch
+
+import aiohttp
+import httpx
+
+import falcon.bootstrap as composing
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.pods import gateway as pods
+from falcon.bootstrap import Credentials
+from falcon.bootstrap import cluster as roles
+from falcon.http.app import create_app
+from falcon.http.edge import Edge
+from falcon.http.internal import InternalCommands
+from falcon.settings import Settings
+from falcon.telemetry.health import Health
+from tests.simulation.hbase.lines import Road, SimulatedGateways
+from tests.simulation.hbase.servers import Later, Servers
+from tests.simulation.http import Broken, Exchange, Http, NotReached, lifespan, network_loop
+from tests.simulation.kafka.brokers import Brokers
+from tests.simulation.kafka.cluster import SimulatedCluster
+from tests.simulation.threads import Killed, Process, Simulation
+
+log = logging.getLogger("simulation")
+
+PARTITIONS: Final = 4
+_RESTART_SECONDS: Final = (0.2, 3.0)
+
+
+class SimulatedFalcon:
+    """``start`` it within the simulation; faults act on its parts. ``urls``: of the edges."""
+
+    def __init__(self, simulation: Simulation, folder: Path, *, writers: int = 2, projectors: int = 2, edges: int = 2):
+        self.simulation = simulation
+        self.random = random.Random(simulation.random.random())
+        self._folder = folder
+        self.writers = [f"write-{i}" for i in range(writers)]
+        self.projectors = [f"project-{i}" for i in range(projectors)]
+        self.edges = [f"api-{i}" for i in range(edges)]
+        self.urls = [f"http://{name}:8080" for name in self.edges]
+        self.processes: dict[str, Process] = {}
+        self.restarts = 0
+        self.ended: list[str] = []  # what processes died of by themselves
+        self._serving: dict[str, tuple[Edge, asyncio.AbstractEventLoop]] = {}
+        self._supervised = True
+
+    async def start(self) -> Credentials:
+        """Everything, until it serves."""
+        simulation = self.simulation
+        self.http = Http(simulation, network_loop(simulation, Process("network")), self._chance())
+        kafka = network_loop(simulation, Process("kafka"))
+        self.brokers = Brokers(kafka, seed=self.random.randrange(2**32), replication_max=0.01)
+        self.brokers.network.delay_max = 0.002
+        self.hbase = Servers(self.random.randrange(2**32))
+        self.road = Road(self.hbase, Later(), self._chance(), delay_max=0.002)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for secret in ("internal-token", "secret"):
+            (self._folder / secret).write_text("not a secret at all")
+        await roles.prepare(self._settings("prepare"))
+        for name in (*self.writers, *self.projectors, *self.edges):
+            self.launch(name)
+        while len(self._serving) < len(self.edges):
+            await asyncio.sleep(0.1)
+        edge, loop = self._serving[self.edges[0]]
+        making = asyncio.run_coroutine_threadsafe(roles.credentials(self._settings(self.edges[0]), edge), loop)
+        return await asyncio.wrap_future(making)
+
+    def journal(self) -> KafkaCluster:
+        return SimulatedCluster(("kafka:1",), PARTITIONS, servers=self.brokers, client="audit")
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def launch(self, name: str) -> None:
+        """A new process of that name; its clock is as wrong as the last one's was."""
+        before = self.processes.get(name)
+        process = self.processes[name] = Process(name, skew=0.0 if before is None else before.skew)
+        composing.blocking.cache_clear()
+        self.simulation.spawn(partial(self._run, process), name, process)
+
+    def kill(self, name: str) -> None:
+        """At once; it is started again after a while."""
+        process = self.processes[name]
+        if process.dead:
+            return
+        self._serving.pop(name, None)
+        self.http.forget(process)
+        if self._supervised:
+            self.http.later(self.random.uniform(*_RESTART_SECONDS), partial(self._relaunch, process))
+        self.simulation.kill(process)
+
+    def stop(self, name: str) -> None:
+        """As SIGSTOP does, or a machine that is suspended."""
+        self.processes[name].stopped = True
+
+    def go_on(self, name: str) -> None:
+        self.processes[name].stopped = False
+
+    def heal(self) -> None:
+        for process in self.processes.values():
+            process.stopped = False
+        self.http.heal()
+        self.http.delay_max = 0.002
+        self.brokers.loop.call_soon_threadsafe(self._heal_brokers)
+        self.road.heal()
+        self.road.delay_max = 0.002
+
+    def _heal_brokers(self) -> None:
+        self.brokers.heal()
+        self.brokers.network.delay_max = 0.002
+
+    def _relaunch(self, process: Process) -> None:
+        if self.processes[process.name] is process:
+            self.restarts += 1
+            self.launch(process.name)
+
+    def _run(self, process: Process) -> None:
+        """Whatever it dies of, it is dead as a whole."""
+        role = {"write": self._write, "project": self._project, "api": self._api}[process.name.partition("-")[0]]
+        try:
+            role(process.name)
+        except Killed:
+            raise
+        except Exception as error:
+            log.warning("%s has ended: %r", process.name, error)
+            self.ended.append(f"{process.name}: {error!r}")
+        self.kill(process.name)
+
+    def _exit(self, code: int) -> None:
+        """In the place of os._exit."""
+        name = self.simulation.current.process.name
+        self.ended.append(f"{name}: exit {code}")
+        self.kill(name)
+        raise Killed
+
+    def _write(self, name: str) -> None:
+        settings = self._settings(name)
+        shutil.rmtree(settings.data_dir, ignore_errors=True)
+
+        async def serve() -> None:
+            internal = InternalCommands(roles.internal_token(settings))
+            async with roles.owning(settings, None, Health()) as shards:
+                internal.shards = shards
+                self.http.serve(f"{name}:8082", internal)
+                await asyncio.Event().wait()
+
+        asyncio.run(serve())
+
+    def _project(self, name: str) -> None:
+        roles.project_until(self._settings(name), threading.Event(), lambda: None)
+
+    def _api(self, name: str) -> None:
+        settings = self._settings(name)
+
+        @asynccontextmanager
+        async def serving() -> AsyncIterator[Edge]:
+            async with roles.serving(settings, Health()) as edge:
+                self._serving[name] = edge, asyncio.get_running_loop()
+                yield edge
+
+        async def serve() -> None:
+            app = create_app(serving)
+            living = await lifespan(app)
+            self.http.serve(f"{name}:8080", app)
+            await living
+
+        asyncio.run(serve())
+
+    def _settings(self, name: str) -> Settings:
+        return Settings(
+            partitions=PARTITIONS,
+            data_dir=self._folder / name,
+            advertise_host=name,
+            internal_token_file=self._folder / "internal-token",
+            secret_file=self._folder / "secret",
+            kafka=("kafka:1",),
+            hbase=("hbase:1",),
+            append_seconds=8.0,
+            checkpoint_events=50,
+        )
+
+    def _chance(self) -> random.Random:
+        return random.Random(self.random.random())
+
+    # --- what is replaced ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """While it lasts, Falcon's processes find the simulated parts where they look for the real ones."""
+        with ExitStack() as stack:
+            for target, name, new in (
+                (roles, "kafka_cluster", self._kafka_cluster),
+                (roles, "_hbase", self._gateways),
+                (pods, "aiohttp", _Aiohttp(self.http_of)),
+                (httpx._client, "AsyncHTTPTransport", lambda **_: _Transport(self.http)),
+                (os, "_exit", self._exit),
+            ):
+                stack.enter_context(patch.object(target, name, new))
+            yield
+
+    def http_of(self) -> Http:
+        return self.http
+
+    def _kafka_cluster(self, settings: Settings) -> KafkaCluster:
+        return SimulatedCluster(
+            settings.kafka,
+            settings.partitions,
+            settings.kafka_prefix,
+            settings.append_seconds,
+            servers=self.brokers,
+            client=settings.advertise_host,
+        )
+
+    @contextmanager
+    def _gateways(self, settings: Settings) -> Iterator[SimulatedGateways]:
+        gateways = SimulatedGateways(self.road)
+        yield gateways
+        gateways.close()
+
+
+class _Aiohttp:
+    """In the place of the module aiohttp where edges speak to owners."""
+
+    def __init__(self, http: Callable[[], Http]) -> None:
+        self._http = http
+
+    def ClientSession(self, headers: dict[str, str], **_: object) -> "_Session":
+        return _Session(self._http(), headers)
+
+    def TCPConnector(self, **_: object) -> None:
+        """There is nothing to set."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(aiohttp, name)
+
+
+class _NotConnected(aiohttp.ClientConnectorError):
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def __str__(self) -> str:
+        return self._words
+
+
+class _Session:
+    def __init__(self, http: Http, headers: dict[str, str]) -> None:
+        self._http = http
+        self._headers = headers
+
+    def post(self, url: str, data: bytes = b"", timeout: Any = None) -> "_Response":
+        return _Response(self._http, "POST", url, self._headers, data, timeout)
+
+    def get(self, url: str, timeout: Any = None) -> "_Response":
+        return _Response(self._http, "GET", url, self._headers, b"", timeout)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+
+class _Response:
+    """A request with the time that all of it may take, and its answer."""
+
+    def __init__(self, http: Http, method: str, url: str, headers: dict[str, str], data: bytes, timeout: Any) -> None:
+        self._http = http
+        self._request = (method, url, headers, data)
+        self._seconds = getattr(timeout, "total", None)
+        self._exchange: Exchange | None = None
+        self.content = SimpleNamespace(iter_any=self._parts)
+
+    @property
+    def status(self) -> int:
+        assert self._exchange is not None
+        return self._exchange.status
+
+    async def __aenter__(self) -> "_Response":
+        self._until = None if self._seconds is None else asyncio.get_running_loop().time() + self._seconds
+        self._exchange = await self._in_time(self._http.request(*self._request))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._exchange is not None
+        self._http.drop(self._exchange)
+
+    async def read(self) -> bytes:
+        return b"".join([part async for part in self._parts()])
+
+    async def text(self) -> str:
+        return (await self.read()).decode()
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        assert self._exchange is not None
+        while (part := await self._in_time(self._exchange.part())) is not None:
+            yield part
+
+    async def _in_time(self, work: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout_at(self._until):
+                return await work
+        except NotReached as error:
+            raise _NotConnected(str(error)) from error
+        except Broken as error:
+            raise aiohttp.ServerDisconnectedError from error
+
+
+class _Transport(httpx.AsyncBaseTransport):
+    """Of clients, to the edges."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        headers = {name: value for name, value in request.headers.items() if name not in ("host", "accept-encoding")}
+        target = str(request.url)
+        try:
+            exchange = await self._http.request(request.method, target, headers, await request.aread())
+            return httpx.Response(exchange.status, headers=exchange.headers, content=await exchange.body())
+        except NotReached as error:
+            raise httpx.ConnectError(str(error)) from error
+        except Broken as error:
+            raise httpx.RemoteProtocolError(str(error)) from error

@@ -1,0 +1,247 @@
+"""A schedule from beginning to end: people chat, things fail, all heals, and what they were told is judged.
+
+The people, their history and its checker are those of ``tests/chaos``.
+"""
+
+import asyncio
+import random
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from falcon.client import FalconClient
+from tests.chaos.audit import Audit
+from tests.chaos.checker import Checker, Counts
+from tests.chaos.history import History, Operation, operations
+from tests.chaos.sessions import Account, Load, Session
+from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
+from tests.simulation.threads import Simulation
+
+SECONDS: Final = 40.0  # of faults
+_SESSIONS: Final = 4  # beside one for each partition, which only sends and reads there
+_GUESTS: Final = 2
+_SERVED_SECONDS: Final = 45.0  # after which all must be served again
+_QUIET_SECONDS: Final = (0.5, 4.0)
+_TOGETHER: Final = 0.4
+
+Fault = Callable[[SimulatedFalcon, random.Random], Awaitable[None]]
+
+
+@dataclass
+class Outcome:
+    """``trace``: the same for the same schedule."""
+
+    seed: int
+    trace: int = 0
+    steps: int = 0
+    faults: list[str] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    violations: list[str] = field(default_factory=list)
+    restarts: int = 0
+
+
+def run(seed: int, seconds: float = SECONDS) -> Outcome:
+    """Raises what is a fault of the simulation's own."""
+    outcome = Outcome(seed)
+    simulation = Simulation(seed)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        falcon = SimulatedFalcon(simulation, Path(folder))
+        with falcon.in_place():
+            simulation.run(lambda: asyncio.run(_Course(falcon, Path(folder), outcome).run(seconds)))
+    outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
+    return outcome
+
+
+class _Course:
+    def __init__(self, falcon: SimulatedFalcon, folder: Path, outcome: Outcome) -> None:
+        self._falcon = falcon
+        self._outcome = outcome
+        self._random = random.Random(f"course {outcome.seed}")
+        self._history = History(folder / "history.jsonl")
+
+    async def run(self, seconds: float) -> None:
+        credentials = await self._falcon.start()
+        await self._prepare(credentials.admin_token)
+        await self._hurt(seconds)
+        await self._reckon()
+
+    async def _prepare(self, admin_token: str) -> None:
+        async with FalconClient(self._falcon.urls, admin_token) as admin:
+            made = [await admin.create_account(f"s{i}") for i in range(_SESSIONS + PARTITIONS + _GUESTS)]
+        accounts = [Account(each.account_id, each.token) for each in made]
+        self._accounts, self._guests = accounts[:-_GUESTS], [each.account_id for each in accounts[-_GUESTS:]]
+        self._load = Load(self._falcon.urls, self._history, self._accounts, self._guests)
+        self._halls = await self._open_halls()
+        self._load.halls = list(self._halls.values())
+
+    async def _open_halls(self) -> dict[int, int]:
+        """By partition, rooms that all are in."""
+        halls: dict[int, int] = {}
+        first, *others = self._accounts
+        async with FalconClient(self._falcon.urls, first.token) as falcon:
+            while len(halls) < PARTITIONS:
+                room = await falcon.create_room("Hall", members={each.account_id: "member" for each in others})
+                halls.setdefault(room.room_id % PARTITIONS, room.room_id)
+            await falcon.rooms()  # waits until all of it can be read
+        return halls
+
+    async def _hurt(self, seconds: float) -> None:
+        sessions = [Session(self._load, number, self._outcome.seed) for number in range(len(self._accounts))]
+        probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
+        chatting = [session.run() for session in sessions[len(probing) :]]
+        tasks = [asyncio.create_task(each) for each in (*probing, *chatting)]
+        until = self._falcon.simulation.now + seconds
+        try:
+            await self._served(self._history.now())
+            while self._falcon.simulation.now < until:
+                await self._one()
+        finally:
+            self._load.end()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            await self._load.http.aclose()
+        self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
+
+    async def _one(self) -> None:
+        """One fault, or some together; then all heals, and everybody is served again in time."""
+        chosen = [self._random.choice(FAULTS)]
+        while self._random.random() < _TOGETHER:
+            chosen.append(self._random.choice(FAULTS))
+        started, name = self._history.now(), " + ".join(each.__name__ for each in chosen)
+        self._outcome.faults.append(f"{started:.1f} s: {name}")
+        await asyncio.gather(*(each(self._falcon, random.Random(self._random.random())) for each in chosen))
+        self._falcon.heal()
+        await self._served(self._history.now())
+        hurt = "api" if any(each in _OF_EDGES for each in chosen) else name
+        self._history.note(Operation(kind="fault", name=hurt, started=started, ended=self._history.now()))
+        await asyncio.sleep(self._random.uniform(*_QUIET_SECONDS))
+
+    async def _served(self, since: float) -> None:
+        """Until a send and a read that were begun after that were acknowledged in each partition."""
+        wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
+        until = self._falcon.simulation.now + _SERVED_SECONDS
+        while wanted:
+            wanted -= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
+            if self._falcon.simulation.now > until:
+                rooms = {room: partition for partition, room in self._halls.items()}
+                missing = sorted((kind, rooms[room]) for kind, room in wanted)
+                self._outcome.violations.append(
+                    f"not served within {_SERVED_SECONDS:g} s after {self._outcome.faults[-1:]}: {missing}"
+                )
+                return
+            await asyncio.sleep(0.05)
+
+    async def _reckon(self) -> None:
+        audit = Audit(self._falcon.urls, self._accounts, self._guests, self._history)
+        try:
+            await audit.run(self._falcon.journal())
+        except* Exception as failed:
+            self._outcome.violations += [f"not everything could be read back: {each!r}" for each in failed.exceptions]
+        self._history.close()
+        checker = Checker()
+        self._outcome.violations += checker.check(operations(self._history.path))
+        self._outcome.counts = checker.counts
+
+
+# --- what can happen --------------------------------------------------------------------------------------------------
+
+
+async def kill_an_owner(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    falcon.kill(chance.choice(falcon.writers))
+    await asyncio.sleep(chance.uniform(0, 10))
+
+
+async def kill_a_projector(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    falcon.kill(chance.choice(falcon.projectors))
+    await asyncio.sleep(chance.uniform(0, 10))
+
+
+async def kill_an_edge(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    falcon.kill(chance.choice(falcon.edges))
+    await asyncio.sleep(chance.uniform(0, 10))
+
+
+async def stop_a_process(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    name = chance.choice([*falcon.writers, *falcon.projectors])
+    falcon.stop(name)
+    await asyncio.sleep(chance.choice([chance.uniform(0, 2), chance.uniform(5, 20)]))
+    falcon.go_on(name)
+
+
+async def lose_a_broker(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    brokers = falcon.brokers
+    act = chance.choice([brokers.kill, brokers.pause, brokers.shut_down])
+    brokers.loop.call_soon_threadsafe(act, chance.choice(brokers.nodes))
+    await asyncio.sleep(chance.uniform(0, 15))
+
+
+async def lose_answers_of_brokers(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    network = falcon.brokers.network
+    network.unanswered, network.late, network.delay_max = chance.uniform(0, 0.2), chance.uniform(0, 0.1), 0.1
+    falcon.brokers._replication_max = 0.2
+    await asyncio.sleep(chance.uniform(1, 15))
+    falcon.brokers._replication_max = 0.01
+
+
+async def cut_a_process_off_from_brokers(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """What it sends meanwhile arrives later."""
+    name = chance.choice(list(falcon.processes))
+    nodes = chance.sample(falcon.brokers.nodes, chance.randint(1, 3))
+    for node in nodes:
+        falcon.brokers.loop.call_soon_threadsafe(falcon.brokers.network.cut, name, node)
+    await asyncio.sleep(chance.choice([chance.uniform(0, 5), chance.uniform(8, 20)]))
+
+
+async def trouble_hbase(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    road = falcon.road
+    for name in ("refused", "unanswered", "late", "cut", "twice"):
+        setattr(road, name, chance.choice([0.0, chance.uniform(0, 0.2)]))
+    road.delay_max = chance.choice([0.002, 0.3])
+    await asyncio.sleep(chance.uniform(1, 15))
+
+
+async def lose_a_region(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    seconds = chance.uniform(1, 12)
+    falcon.hbase.go_away(chance.randrange(4), seconds)
+    await asyncio.sleep(seconds)
+
+
+async def lose_the_gateways(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    falcon.road.down = True
+    await asyncio.sleep(chance.uniform(1, 10))
+
+
+async def trouble_http(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    falcon.http.delay_max, falcon.http.broken = chance.uniform(0, 0.3), chance.uniform(0, 0.2)
+    await asyncio.sleep(chance.uniform(1, 10))
+
+
+async def cut_an_edge_off_from_an_owner(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    falcon.http.cut(chance.choice(falcon.edges), chance.choice(falcon.writers))
+    await asyncio.sleep(chance.uniform(1, 10))
+
+
+async def step_a_clock(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """Of any process, and not by so much that owners refuse to take over."""
+    process = falcon.processes[chance.choice(list(falcon.processes))]
+    process.skew = chance.uniform(-4, 4)
+    await asyncio.sleep(chance.uniform(0, 3))
+
+
+FAULTS: Final[Sequence[Fault]] = (
+    kill_an_owner,
+    kill_a_projector,
+    kill_an_edge,
+    stop_a_process,
+    lose_a_broker,
+    lose_answers_of_brokers,
+    cut_a_process_off_from_brokers,
+    trouble_hbase,
+    lose_a_region,
+    lose_the_gateways,
+    trouble_http,
+    cut_an_edge_off_from_an_owner,
+    step_a_clock,
+)
+_OF_EDGES: Final[Sequence[Fault]] = (kill_an_edge, trouble_http, lose_the_gateways, trouble_hbase, lose_a_region)

@@ -1,0 +1,277 @@
+"""HTTP between simulated processes, without sockets: requests to ASGI applications, over a road that may fail.
+
+A server belongs to a process: one that is stopped accepts and does not answer, one that was killed breaks what it had
+in hand and refuses what comes. A pair of processes can be cut off from one another; then nothing arrives, and nobody is
+told.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tests.simulation.threads import Loop, Process, Simulation
+
+_APART_SECONDS: Final = 1e-6  # between what arrives in order
+
+
+class NotReached(Exception):
+    """Nobody listens there, or nothing gets there: the request was not carried out."""
+
+
+class Broken(Exception):
+    """The connection broke; the request may have been carried out."""
+
+
+@dataclass(eq=False)
+class _Server:
+    process: Process
+    loop: asyncio.AbstractEventLoop
+    app: Any
+
+
+@dataclass(eq=False)
+class Exchange:
+    """A request and its answer. On the client's loop: ``status`` and ``headers`` are set once ``begun`` is."""
+
+    client: Process
+    loop: asyncio.AbstractEventLoop
+    address: str
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    server: _Server | None = None
+    asked: "asyncio.Queue[dict[str, Any]] | None" = None  # on the server's loop
+    parts: "asyncio.Queue[bytes | Exception | None]" = field(default_factory=asyncio.Queue)
+    arrived: float = 0.0  # when the last part of the answer has come: they come in order
+    over: bool = False
+
+    async def part(self) -> bytes | None:
+        """The next part of the body; None at its end. Raises Broken."""
+        found = await self.parts.get()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def body(self) -> bytes:
+        """Raises Broken."""
+        parts: list[bytes] = []
+        while (part := await self.part()) is not None:
+            parts.append(part)
+        return b"".join(parts)
+
+
+class Http:
+    """``loop``: of the network itself, which no process's fate touches. ``delay_max``: seconds, each way.
+
+    ``broken``: the share of exchanges whose connection breaks at some point.
+    """
+
+    def __init__(self, simulation: Simulation, loop: asyncio.AbstractEventLoop, chance: random.Random) -> None:
+        self._simulation = simulation
+        self._loop = loop
+        self._random = chance
+        self._servers: dict[str, _Server] = {}
+        self._cut: set[frozenset[str]] = set()
+        self._exchanges: dict[Exchange, None] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self.delay_max = 0.0
+        self.broken = 0.0
+
+    # --- servers, and faults ------------------------------------------------------------------------------------------
+
+    def serve(self, address: str, app: Any) -> None:
+        """On the running loop, for as long as its process lives."""
+        self._servers[address] = _Server(self._simulation.current.process, asyncio.get_running_loop(), app)
+
+    def forget(self, process: Process) -> None:
+        """It has ended: whoever was connected to it is told, as the kernel does."""
+        self._servers = {address: each for address, each in self._servers.items() if each.process is not process}
+        for exchange in list(self._exchanges):
+            if exchange.client is process or (exchange.server is not None and exchange.server.process is process):
+                self._break(exchange)
+
+    def cut(self, one: str, other: str) -> None:
+        self._cut.add(frozenset((one, other)))
+
+    def heal(self) -> None:
+        """What was sent meanwhile has been given up: it never arrives."""
+        self._cut.clear()
+        self.delay_max = self.broken = 0.0
+
+    def later(self, seconds: float, do: Callable[[], object]) -> None:
+        """On the network's loop, which nobody stops."""
+        self._loop.call_soon_threadsafe(lambda: self._loop.call_later(seconds, do))
+
+    # --- exchanges ----------------------------------------------------------------------------------------------------
+
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_seconds: float = 1.0
+    ) -> Exchange:
+        """Once the answer has begun. Raises NotReached, Broken. Whoever does not want the rest calls ``drop``."""
+        parts = urlsplit(url)
+        exchange = Exchange(self._simulation.current.process, asyncio.get_running_loop(), parts.netloc)
+        self._exchanges[exchange] = None
+        scope = _scope(method, parts.netloc, parts.path, parts.query, headers)
+        self._loop.call_soon_threadsafe(self._send, exchange, scope, body)
+        try:
+            while not exchange.begun.is_set():
+                await exchange.begun.wait()
+        except asyncio.CancelledError:
+            self.drop(exchange)
+            raise
+        if not exchange.status:
+            await exchange.part()
+        return exchange
+
+    def drop(self, exchange: Exchange) -> None:
+        """The client hangs up."""
+        self._loop.call_soon_threadsafe(self._hang_up, exchange)
+
+    def _send(self, exchange: Exchange, scope: dict[str, Any], body: bytes) -> None:
+        server = self._servers.get(exchange.address)
+        if server is not None and self._is_cut(exchange.client, server.process):
+            self._loop.call_later(1.0, self._fail, exchange, NotReached(exchange.address))
+        elif server is None or server.process.dead:
+            self._fail(exchange, NotReached(exchange.address))
+        else:
+            exchange.server = server
+            self._loop.call_later(self._delay(), self._arrive, exchange, server, scope, body)
+            if self.broken and self._random.random() < self.broken:
+                self._loop.call_later(self._random.uniform(0, 1), self._break, exchange)
+
+    def _arrive(self, exchange: Exchange, server: _Server, scope: dict[str, Any], body: bytes) -> None:
+        if exchange.over or self._is_cut(exchange.client, server.process):
+            return
+
+        def run() -> None:
+            exchange.asked = asyncio.Queue()
+            exchange.asked.put_nowait({"type": "http.request", "body": body, "more_body": False})
+            task = server.loop.create_task(self._carry_out(exchange, server, scope))
+            self._tasks[task] = None
+            task.add_done_callback(lambda done: self._tasks.pop(done, None))
+
+        server.loop.call_soon_threadsafe(run)
+
+    async def _carry_out(self, exchange: Exchange, server: _Server, scope: dict[str, Any]) -> None:
+        async def receive() -> dict[str, Any]:
+            assert exchange.asked is not None
+            return await exchange.asked.get()
+
+        async def send(message: dict[str, Any]) -> None:
+            self._loop.call_soon_threadsafe(self._answer, exchange, server, message)
+
+        try:
+            await server.app(scope, receive, send)
+        except Exception:
+            self._loop.call_soon_threadsafe(self._break, exchange)
+            raise
+
+    def _answer(self, exchange: Exchange, server: _Server, message: dict[str, Any]) -> None:
+        if exchange.over or self._is_cut(exchange.client, server.process):
+            return
+        exchange.arrived = max(exchange.arrived + _APART_SECONDS, self._loop.time() + self._delay())
+        self._loop.call_at(exchange.arrived, self._give, exchange, message)
+
+    def _give(self, exchange: Exchange, message: dict[str, Any]) -> None:
+        if exchange.over:
+            return
+        ends = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if ends:
+            exchange.over = True
+            self._exchanges.pop(exchange, None)
+
+        def take() -> None:
+            if message["type"] == "http.response.start":
+                exchange.status, exchange.headers = message["status"], list(message["headers"])
+                exchange.begun.set()
+                return
+            if message.get("body"):
+                exchange.parts.put_nowait(message["body"])
+            if ends:
+                exchange.parts.put_nowait(None)
+
+        self._call(exchange.loop, take)
+
+    def _fail(self, exchange: Exchange, error: Exception) -> None:
+        if exchange.over:
+            return
+        exchange.over = True
+        self._exchanges.pop(exchange, None)
+
+        def take() -> None:
+            exchange.parts.put_nowait(error)
+            exchange.begun.set()
+
+        self._call(exchange.loop, take)
+
+    def _break(self, exchange: Exchange) -> None:
+        self._fail(exchange, Broken(exchange.address))
+        self._tell_server(exchange)
+
+    def _hang_up(self, exchange: Exchange) -> None:
+        exchange.over = True
+        self._exchanges.pop(exchange, None)
+        self._tell_server(exchange)
+
+    def _tell_server(self, exchange: Exchange) -> None:
+        server, asked = exchange.server, exchange.asked
+        if server is not None and asked is not None:
+            self._call(server.loop, lambda: asked.put_nowait({"type": "http.disconnect"}))
+
+    def _call(self, loop: asyncio.AbstractEventLoop, do: Callable[[], None]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(do)
+
+    def _is_cut(self, one: Process, other: Process) -> bool:
+        return bool(self._cut) and frozenset((one.name, other.name)) in self._cut
+
+    def _delay(self) -> float:
+        return self._random.uniform(0, self.delay_max) if self.delay_max else 0.0
+
+
+def _scope(method: str, netloc: str, path: str, query: str, headers: Mapping[str, str]) -> dict[str, Any]:
+    host, _, port = netloc.partition(":")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(b"host", netloc.encode())]
+        + [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("127.0.0.1", 1),
+        "server": (host, int(port or 80)),
+        "state": {},
+    }
+
+
+async def lifespan(app: Any) -> "asyncio.Task[None]":
+    """Start an application, which lives as long as the task that is given. Raises RuntimeError where it does not."""
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    told.put_nowait({"type": "lifespan.startup"})
+    started = asyncio.get_running_loop().create_future()
+
+    async def send(message: dict[str, Any]) -> None:
+        if not started.done():
+            started.set_result(message)
+
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    running = asyncio.get_running_loop().create_task(app(scope, told.get, send))
+    await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
+    if not started.done() or started.result()["type"] != "lifespan.startup.complete":
+        raise RuntimeError("the application did not start")
+    return running
+
+
+def network_loop(simulation: Simulation, process: Process) -> asyncio.AbstractEventLoop:
+    """A loop that runs in a process of the network's own."""
+    loop = Loop(simulation)
+    simulation.spawn(loop.run_forever, process.name, process)
+    return loop

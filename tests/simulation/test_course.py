@@ -1,0 +1,34 @@
+"""A simulated cluster keeps its promises while things fail, and the same seed is the same course of things."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def simulate(*arguments: str) -> str:
+    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.processes
+def test_the_same_seed_is_the_same_schedule() -> None:
+    """Also behind another schedule, which leaves nothing behind."""
+    behind_another = simulate("--seed", "1", "--schedules", "2", "--faults", "2", "--show")
+    alone = simulate("--seed", "2", "--schedules", "1", "--faults", "2", "--show")
+    seen = [re.search(r"seed 2: trace (-?\d+), (\d+) steps", said) for said in (behind_another, alone)]
+    assert seen[0] is not None
+    assert seen[1] is not None
+    assert seen[0].groups() == seen[1].groups()
+    assert int(seen[0][2]) > 1_000
+
+
+@pytest.mark.faults
+def test_whatever_fails_all_that_people_were_told_holds() -> None:
+    assert re.search(r"[1-9]\d* schedules, 0 violations", simulate("--seconds", "60"))
