@@ -103,8 +103,8 @@ def decode_batch(data: bytes) -> CommandBatch:
     return _batches.decode(data)
 
 
-def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis = 0, sender: int = 0) -> bytes:
-    """``now``: CLOCK_MONOTONIC here."""
+def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis, sender: int) -> bytes:
+    """``now``: CLOCK_MONOTONIC here; ``wall``: the time of day."""
     return _encoder.encode(SentBatch(now, batch.commands, sender, wall))
 
 

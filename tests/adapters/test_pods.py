@@ -29,7 +29,6 @@ from falcon.write.protocol import (
     Unavailable,
     decode_reply_frames,
     encode_reply_frame,
-    encode_sent_batch,
 )
 from falcon.write.transit import Arrivals, depart
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
@@ -225,7 +224,7 @@ def test_a_slow_partition_does_not_keep_the_replies_of_the_others() -> None:
 )
 def test_strangers_and_nonsense_are_refused(path: str, token: str, body: bytes | None, status: int) -> None:
     async def scenario() -> None:
-        data = encode_sent_batch(CommandBatch(1, [command()]), time.monotonic()) if body is None else body
+        data = depart(CommandBatch(1, [command()]), time.monotonic()) if body is None else body
         headers = {"Authorization": f"Bearer {token}"}
         async with (
             serving(Pod(lambda envelope: DONE)) as address,

@@ -144,10 +144,9 @@ class Contender:
         for room in rooms:
             room.lost = True
         try:
-            ends = self._journal.takeover([room.partition for room in rooms], self._name)
+            ends = _taken(self._journal, [room.partition for room in rooms], self._name)
             for room in rooms:
-                if room.partition in ends:
-                    self._recover(room, ends[room.partition], began)
+                self._recover(room, ends[room.partition], began)
         except JournalUnavailable as error:
             self._note("not taken over", str(error))
             return False
@@ -260,6 +259,14 @@ class Contender:
             if append.outcome is Outcome.UNKNOWN:
                 room.unknown.add(identity)
             self._note("fenced" if append.outcome is Outcome.FENCED else "unknown", room.partition, identity)
+
+
+def _taken(journal: KafkaJournal, partitions: Sequence[int], owner: str) -> dict[int, Position]:
+    """All of them, however long it takes. Raises JournalUnavailable."""
+    ends: dict[int, Position] = {}
+    while missing := [partition for partition in partitions if partition not in ends]:
+        ends.update(journal.takeover(missing, owner))
+    return ends
 
 
 def _said(recorded: Recorded) -> tuple[str, int]:
@@ -716,11 +723,8 @@ def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int
     producer = Producer(cluster)
     snapshots = KafkaSnapshots(cluster, producer, ColdFile(folder / "last.db", pack, unpack))
     journal = KafkaJournal(cluster, loop, producer, snapshots, SystemClock(), lambda: None)
-    ends: dict[int, Position] = {}
     try:
-        while missing := [partition for partition in range(cluster.partitions) if partition not in ends]:
-            ends.update(journal.takeover(missing, _LAST))
-        return ends
+        return _taken(journal, range(cluster.partitions), _LAST)
     finally:
         journal.close()
 
