@@ -13,6 +13,7 @@ from falcon.http.edge import Edge
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Outcome
 from falcon.write.answers import AnswerWindow
+from falcon.write.partition import Replay
 from falcon.write.protocol import CommandEnvelope, Reason, Unavailable
 from falcon.write.shard import Shard
 
@@ -71,10 +72,11 @@ _hold = Shard._hold
 
 
 def _hasty(self: Shard, owned: Any, waiters: list[Any], submissions: list[Any]) -> None:
-    """Replies leave before what they say is durable."""
+    """Replies leave before what they say is durable, but for those that have to look an answer up."""
     for waiter in waiters:
-        self._reply(waiter.sender, waiter.batch, waiter.index, self._answer(owned, waiter.executed))
-    _hold(self, owned, [], submissions)
+        if not isinstance(waiter.executed, Replay):
+            self._reply(waiter.sender, waiter.batch, waiter.index, waiter.executed)
+    _hold(self, owned, [waiter for waiter in waiters if isinstance(waiter.executed, Replay)], submissions)
 
 
 def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
