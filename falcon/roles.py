@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _DRAIN_SECONDS: Final = 3
 _OPS_NICENESS: Final = 10
-_PEERS_IDLE_SECONDS: Final = 60.0  # longer than a peer keeps a connection that it does not use
 _WEBSOCKET_BYTES_MAX: Final = 16_384  # nobody has anything to say there
 _PING_SECONDS: Final = 10.0
 
@@ -109,6 +108,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     """On a cluster: the actors, or the way to them, for commands from the edge."""
     import uvloop
 
+    from falcon.adapters.pods.gateway import SERVER_KEEP_ALIVE_SECONDS
     from falcon.bootstrap import cluster
     from falcon.http.connections import Limits, Sweep
     from falcon.http.door import Door
@@ -126,9 +126,14 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
             internal.shards = shards
             _started(health, arguments.ready, {})
-            sweep = Sweep("internal", Limits(idle_seconds=_PEERS_IDLE_SECONDS))
-            server = _server(internal, "off", Door(), sweep)
-            await _Server(arguments, server, health, cluster.handing_over(shards)).run()
+            hand_over = cluster.handing_over(shards)
+
+            async def close() -> None:
+                await hand_over()
+                internal.end_beats()
+
+            sweep = Sweep("internal", Limits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS))
+            await _Server(arguments, _server(internal, "off", Door(), sweep), health, close).run()
 
     uvloop.run(serve_commands())
 

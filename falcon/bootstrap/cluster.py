@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import shlex
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -32,12 +33,15 @@ from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.owners import GroupOwnership, Owners
 from falcon.adapters.kafka.producer import Producer
+from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
 from falcon.adapters.kafka.wire import KafkaWire
 from falcon.adapters.pods.gateway import PodGateway
+from falcon.adapters.pods.suspicion import name_of, precedes
+from falcon.adapters.pods.watch import Watch
 from falcon.adapters.sqlite.cold import ColdFile
 from falcon.bootstrap import (
     Credentials,
@@ -143,24 +147,42 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     clock = SystemClock()
     copy = ColdFile(settings.data_dir / f"cold-{index}.db", pack, unpack)
     snapshots = KafkaSnapshots(cluster, producer, copy)
-    member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake)
-    host = settings.advertise_host or settings.host
+    address = f"{_commands_address(settings)}/{index}"
+    name = name_of(address, secrets.token_hex(4))
+    member = GroupMember(cluster, _SHARDS, settings.session_seconds, wake, name)
     limits = shard_limits(settings, settings.refusal_age_seconds)
     shard = Shard(
-        GroupOwnership(cluster, loop, producer, member, f"{host}:{settings.internal_port}/{index}"),
+        GroupOwnership(cluster, loop, producer, member, address),
         KafkaJournal(cluster, loop, producer, snapshots, clock, wake),
         KafkaSource(cluster, loop),
         snapshots,
         clock,
         limits,
-        owner=f"{host}:{settings.internal_port}/{index}, process {os.getpid()}",
+        owner=f"{address}, process {os.getpid()}",
         recovery_source=KafkaSource(cluster, loop),
         background=_on_dispatcher(f"recovery-{index}", wake),
         reading=_on_dispatcher(f"retries-{index}", wake),
         name=str(index),
     )
+    loop.call(_succeed(cluster, name))
     loop.call(member.join())
     return shard
+
+
+def _commands_address(settings: Settings) -> str:
+    """host:port where others reach the shards of this process."""
+    return f"{settings.advertise_host or settings.host}:{settings.internal_port}"
+
+
+async def _succeed(cluster: KafkaCluster, name: str) -> None:
+    """A process that was killed at this address is in the group for a session yet, and would be waited for."""
+    roster = GroupRoster(cluster, _SHARDS)
+    try:
+        await roster.remove_predecessors(lambda other: precedes(other, name))
+    except JournalUnavailable as error:
+        log.warning("an earlier process's share comes when its session is over: %s", error)
+    finally:
+        await roster.close()
 
 
 def _on_dispatcher(name: str, wake: Wake) -> Background:
@@ -185,7 +207,11 @@ async def owning(settings: Settings, actors_port: int | None, health: Health) ->
     metrics.partitions.set(settings.partitions)
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     health.ready = gateway.ready
+    roster = GroupRoster(kafka_cluster(settings), _SHARDS)
+    watch = Watch(_commands_address(settings), internal_token(settings), roster, settings.session_seconds)
+    watch.start()
     yield gateway
+    await watch.stop()
     gateway.close()
 
 
@@ -219,12 +245,13 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         hbase = stack.enter_context(_hbase(settings))
         instance = await blocking(settings).run(_check_tables, settings, hbase, log_name)
         owners = Owners(cluster)
+        gateway = PodGateway(owners, internal_token(settings), settings.mailbox_bound)
+        stack.push_async_callback(gateway.close)
+        owners.moved = gateway.moved
         owners.start()
         stack.push_async_callback(owners.stop)
         if health is not None:
             health.ready = lambda: owners.reached
-        gateway = PodGateway(owners, internal_token(settings), settings.mailbox_bound)
-        stack.push_async_callback(gateway.close)
         store = HBaseReadStore(
             hbase, settings.hbase_prefix, threads=settings.read_threads, seconds=settings.read_seconds
         )

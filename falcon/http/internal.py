@@ -1,4 +1,5 @@
 """``/internal/commands/SHARD``: batches of commands from the edge, for the partitions that this process owns.
+``/internal/alive``: beats for the other owners, as long as the process lives.
 
 Not for the public: it trusts whoever bears the internal token to have checked who asks.
 """
@@ -18,7 +19,9 @@ from falcon.write.transit import Arrivals
 
 PATH: Final = "/internal/commands/"
 _SHARD: Final = re.compile("[0-9]{1,9}")
+ALIVE: Final = "/internal/alive"
 _BODY_MAX: Final = 8 << 20
+_BEAT_SECONDS: Final = 0.2
 _START: Final = {
     "type": "http.response.start",
     "status": 200,
@@ -40,6 +43,11 @@ class InternalCommands:
         self._authorization = f"Bearer {token}".encode()
         self.shards: Shards | None = None
         self._arrivals = Arrivals()
+        self._ending = asyncio.Event()
+
+    def end_beats(self) -> None:
+        """This process ends in order: its watchers are let go."""
+        self._ending.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -47,6 +55,9 @@ class InternalCommands:
         refusal = self._refusal(scope)
         if refusal is not None:
             await refusal(scope, receive, send)
+            return
+        if scope["path"] == ALIVE:
+            await self._beat(receive, send)
             return
         shard = int(scope["path"].removeprefix(PATH))
         try:
@@ -61,7 +72,7 @@ class InternalCommands:
         await _Answer(replies, send).run()
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
-        if _SHARD.fullmatch(scope["path"].removeprefix(PATH)) is None or scope["method"] != "POST":
+        if not _is_known(scope):
             return PlainTextResponse("not found", 404)
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         if not hmac.compare_digest(given, self._authorization):
@@ -69,6 +80,32 @@ class InternalCommands:
         if self.shards is None:
             return PlainTextResponse("starting", 503)
         return None
+
+    async def _beat(self, receive: Receive, send: Send) -> None:
+        """On the loop that serves the commands: while that hangs, nobody is told that the process lives."""
+        await send(_START)
+        over = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._ending.wait())]
+        try:
+            while not any(each.done() for each in over):
+                await send({"type": "http.response.body", "body": b".", "more_body": True})
+                await asyncio.wait(over, timeout=_BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            for each in over:
+                each.cancel()
+
+
+def _is_known(scope: Scope) -> bool:
+    path, method = str(scope["path"]), str(scope["method"])
+    if path == ALIVE:
+        return method == "GET"
+    return _SHARD.fullmatch(path.removeprefix(PATH)) is not None and method == "POST"
+
+
+async def _gone(receive: Receive) -> bool:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    return True
 
 
 async def _body(receive: Receive) -> bytes:

@@ -78,6 +78,9 @@ partitions_assigned = gauge("falcon_partitions_assigned", "Partitions that shoul
 ownership_changes = counter(
     "falcon_ownership_changes", "Partitions taken over, lost to another owner, or left.", ("change",)
 )
+owners_removed = counter(
+    "falcon_owners_removed", "Other processes that this one had removed as owners, since they had ended or were silent."
+).labels()
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
 aggregate_loads = histogram(
     "falcon_aggregate_load_seconds", "Reading a room or account that was not in memory, from snapshot and log."

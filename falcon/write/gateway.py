@@ -199,7 +199,9 @@ class Lane:
         if away is None:
             return
         for index, reply in batch_reply.replies:
-            self._resolve(away.waiting.pop(index), reply)
+            pending = away.waiting.pop(index, None)
+            if pending is not None:  # else it was disowned
+                self._resolve(pending, reply)
         if not away.waiting:
             self._came_back(batch_reply.number)
         elif len(away.waiting) <= away.size * _STRAGGLERS and len(self._away) <= _AWAY_MAX:
@@ -212,6 +214,21 @@ class Lane:
             for pending in away.waiting.values():
                 self._resolve(pending, Unavailable("outcome_unknown", 0.2))
             self._came_back(number)
+
+    def disown(self, partition: Partition, since: float) -> None:
+        """Another shard owns the partition, as was known at ``since``, so nobody waits for this one to answer what had
+        been asked before. What is queued was not sent; what became of the rest, only a retry can tell."""
+        queued, self._queue = self._queue, deque()
+        for pending in queued:
+            if _is_for(pending, partition, since):
+                self._resolve(pending, Unavailable("not_mine"))
+            else:
+                self._queue.append(pending)
+        for number, away in list(self._away.items()):
+            for index in [i for i, pending in away.waiting.items() if _is_for(pending, partition, since)]:
+                self._resolve(away.waiting.pop(index), Unavailable("outcome_unknown", 0.2))
+            if not away.waiting:
+                self._came_back(number)
 
     def _came_back(self, number: int) -> None:
         self._pass_over(self._away.pop(number))
@@ -280,3 +297,8 @@ class Lane:
         if self._size:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+def _is_for(pending: _Pending, partition: Partition, until: float) -> bool:
+    envelope, _, since = pending
+    return envelope.partition == partition and since < until

@@ -27,6 +27,7 @@ from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record
 from falcon.adapters.kafka.reader import Reader, read_compacted
+from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.topics import WrongTopics
 from falcon.domain.answers import RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, EditMessage, PostMessage
@@ -713,15 +714,16 @@ def test_brokers_that_are_not_there_are_named() -> None:
 class Member:
     """On a loop of its own, so that it can be stopped."""
 
-    def __init__(self, log: KafkaLog) -> None:
+    def __init__(self, log: KafkaLog, name: str = "") -> None:
         self.loop = LoopThread()
+        self.name = name
         self.history: list[frozenset[int]] = []
         self._left = False
         self._alive = threading.Event()
         self.member = self.loop.call(self._join(log.cluster))
 
     async def _join(self, cluster: KafkaCluster) -> GroupMember:
-        self.member = GroupMember(cluster, "test", SESSION_SECONDS, self._changed)
+        self.member = GroupMember(cluster, "test", SESSION_SECONDS, self._changed, self.name)
         await self.member.join()
         return self.member
 
@@ -745,11 +747,11 @@ class Member:
 
 
 @pytest.fixture
-def join(log: KafkaLog) -> Iterator[Callable[[], Member]]:
+def join(log: KafkaLog) -> Iterator[Callable[..., Member]]:
     members: list[Member] = []
 
-    def one() -> Member:
-        members.append(Member(log))
+    def one(name: str = "") -> Member:
+        members.append(Member(log, name))
         return members[-1]
 
     yield one
@@ -771,7 +773,7 @@ def share(*members: Member) -> None:
     wait_until(shared, 20)
 
 
-def test_members_share_the_partitions_and_those_that_stay_are_not_disturbed(join: Callable[[], Member]) -> None:
+def test_members_share_the_partitions_and_those_that_stay_are_not_disturbed(join: Callable[..., Member]) -> None:
     ann = join()
     wait_until(lambda: ann.assigned == ALL)
     bob = join()
@@ -781,7 +783,7 @@ def test_members_share_the_partitions_and_those_that_stay_are_not_disturbed(join
     assert all(stayed <= assigned for assigned in ann.history), "what stays was never taken away in between"
 
 
-def test_who_leaves_hands_over_at_once(join: Callable[[], Member]) -> None:
+def test_who_leaves_hands_over_at_once(join: Callable[..., Member]) -> None:
     ann, bob = join(), join()
     share(ann, bob)
     began = time.monotonic()
@@ -790,13 +792,75 @@ def test_who_leaves_hands_over_at_once(join: Callable[[], Member]) -> None:
     assert time.monotonic() - began < 1
 
 
-def test_who_dies_is_missed_when_its_session_is_over(join: Callable[[], Member]) -> None:
+def test_who_dies_is_missed_when_its_session_is_over(join: Callable[..., Member]) -> None:
     ann, bob = join(), join()
     share(ann, bob)
     began = time.monotonic()
     bob.fall_silent()
     wait_until(lambda: ann.assigned == ALL)
     assert time.monotonic() - began < SESSION_SECONDS + 1
+
+
+@pytest.fixture
+def roster(log: KafkaLog) -> Iterator[GroupRoster]:
+    made = GroupRoster(log.cluster, "test")
+    yield made
+    log.loop.call(made.close())
+
+
+def test_one_of_the_members_has_another_removed_that_died(
+    log: KafkaLog, roster: GroupRoster, join: Callable[..., Member]
+) -> None:
+    ann, bob = join("ann"), join("bob")
+    share(ann, bob)
+    bob.fall_silent()
+    members = log.loop.call(roster.members())
+    assert members.keys() == {"ann", "bob"}
+    began = time.monotonic()
+    log.loop.call(roster.remove(members["bob"]))
+    wait_until(lambda: ann.assigned == ALL)
+    assert time.monotonic() - began < SESSION_SECONDS / 2
+    log.loop.call(roster.remove(members["bob"]))  # as another watcher does
+
+
+def test_one_that_was_removed_though_it_lives_joins_again_as_another(
+    log: KafkaLog, roster: GroupRoster, join: Callable[..., Member]
+) -> None:
+    ann, bob = join("ann"), join("bob")
+    share(ann, bob)
+    before = log.loop.call(roster.members())
+    log.loop.call(roster.remove(before["bob"]))
+    wait_until(lambda: log.loop.call(roster.members()).get("bob", before["bob"]) != before["bob"])
+    share(ann, bob)
+
+
+def test_who_starts_again_does_not_wait_for_the_process_that_died_there(
+    log: KafkaLog, roster: GroupRoster, join: Callable[..., Member]
+) -> None:
+    dead = join("here~1")
+    wait_until(lambda: dead.assigned == ALL)
+    dead.fall_silent()
+    log.loop.call(roster.remove_predecessors(lambda name: name == "here~1"))
+    began = time.monotonic()
+    successor = join("here~2")
+    wait_until(lambda: successor.assigned == ALL)
+    assert time.monotonic() - began < SESSION_SECONDS / 2
+
+
+def test_a_group_of_which_nobody_has_heard_has_no_members_and_brokers_that_are_away_are_said(
+    log: KafkaLog, roster: GroupRoster
+) -> None:
+    assert log.loop.call(roster.members()) == {}
+
+    async def ask_nobody() -> None:
+        nobody = GroupRoster(KafkaCluster(("127.0.0.1:1",), 1), "test")
+        try:
+            await nobody.members()
+        finally:
+            await nobody.close()
+
+    with pytest.raises(JournalUnavailable, match=r"the group falcon\.test cannot be asked"):
+        log.loop.call(ask_nobody())
 
 
 def test_where_a_partition_ended_may_be_asked_while_the_reader_is_given_others(log: KafkaLog) -> None:

@@ -144,6 +144,15 @@ def test_what_could_be_no_place_in_any_log_is_none(position: Position) -> None:
     assert not is_a_place(log, position)
 
 
+def test_what_an_owner_of_the_lost_history_writes_late_makes_no_place_of_it() -> None:
+    log = Log()
+    log.take_over()
+    log.post(9)
+    log.post_of_deposed(epoch=7, n=4)
+    assert not is_a_place(log, Position(11, 7, 5))
+    assert is_a_place(log, Position(11, 1, 9))
+
+
 def test_two_records_tell_however_long_an_epoch_is() -> None:
     log = Log()
     log.take_over()

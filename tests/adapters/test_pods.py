@@ -13,12 +13,15 @@ import msgspec
 import pytest
 import uvicorn
 
-from falcon.adapters.pods.gateway import PodGateway
+from falcon.adapters.pods.gateway import KEEP_ALIVE_SECONDS, SERVER_KEEP_ALIVE_SECONDS, PodGateway
+from falcon.adapters.pods.suspicion import name_of
+from falcon.adapters.pods.watch import Watch
 from falcon.adapters.sqlite import database
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead, PostMessage
 from falcon.http.internal import InternalCommands
+from falcon.journal.ports import JournalUnavailable
 from falcon.settings import Settings
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import (
@@ -41,8 +44,10 @@ class Directory:
 
     def __init__(self, address: str | None = None) -> None:
         self.owner = address
+        self.asked = 0
 
     def address(self, partition: int) -> str | None:
+        self.asked += 1
         return self.owner
 
 
@@ -72,6 +77,12 @@ async def serving(shards: Any) -> AsyncIterator[str]:
     """host:port of a process that takes commands for these shards."""
     app = InternalCommands(TOKEN)
     app.shards = shards
+    async with serving_app(app) as address:
+        yield address
+
+
+@asynccontextmanager
+async def serving_app(app: InternalCommands) -> AsyncIterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, timeout_graceful_shutdown=1))
     server.capture_signals = _uncaught  # type: ignore[method-assign]
     listening = socket.socket()
@@ -210,6 +221,241 @@ def test_a_slow_partition_does_not_keep_the_replies_of_the_others() -> None:
     run(scenario)
 
 
+def test_a_command_does_not_wait_for_an_owner_that_fell_silent_once_another_has_the_partition() -> None:
+    async def scenario() -> None:
+        silent, new = Pod(lambda envelope: None), Pod(lambda envelope: DONE)
+        async with serving(silent) as here, serving(new) as there:
+            directory = Directory(f"{here}/0")
+            gateway = PodGateway(directory, TOKEN, 100)
+            keyed, unkeyed = (asyncio.create_task(gateway.ask(command(key))) for key in ("k", None))
+            while len(silent.asked) < 2:
+                await asyncio.sleep(0.001)
+            began = time.monotonic()
+            directory.owner = f"{there}/0"
+            gateway.moved(0, f"{here}/0")
+            assert await keyed == DONE
+            assert await unkeyed == Unavailable("outcome_unknown", 0.2)
+            assert time.monotonic() - began < 1
+            assert [envelope.key for envelope in new.asked] == ["k"]
+            await gateway.close()
+            for held in silent.held:
+                held.set_result(DONE)
+
+    run(scenario)
+
+
+def test_a_command_that_waits_for_an_owner_goes_to_it_as_soon_as_it_is_known() -> None:
+    async def scenario() -> None:
+        async with serving(Pod(lambda envelope: DONE)) as there:
+            directory = Directory(None)
+            gateway = PodGateway(directory, TOKEN, 100)
+            asking = [asyncio.create_task(gateway.ask(command())) for _ in range(20)]
+            await until(lambda: directory.asked >= 5 * 20)  # by now they try again five times a second
+            directory.owner = f"{there}/0"
+            began = time.monotonic()
+            gateway.moved(0, None)
+            assert await asyncio.gather(*asking) == [DONE] * 20
+            assert time.monotonic() - began < 0.1
+            await gateway.close()
+
+    run(scenario)
+
+
+# --- owners watch one another -----------------------------------------------------------------------------------------
+
+
+class Group:
+    """A roster, as the test says: process → member id."""
+
+    def __init__(self) -> None:
+        self.members_by_process: dict[str, str] = {}
+        self.removed: list[str] = []
+        self.reachable = True
+        self.asked = self.failed = 0
+
+    async def members(self) -> dict[str, str]:
+        self._check()
+        self.asked += 1
+        return {name_of(f"{process}/0", "1"): member for process, member in self.members_by_process.items()}
+
+    async def remove(self, member: str) -> None:
+        self._check()
+        self.removed.append(member)
+        self.members_by_process = {p: m for p, m in self.members_by_process.items() if m != member}
+
+    async def close(self) -> None: ...
+
+    def _check(self) -> None:
+        if not self.reachable:
+            self.failed += 1
+            raise JournalUnavailable("a test")
+
+
+@asynccontextmanager
+async def watching(group: Group) -> AsyncIterator[None]:
+    group.members_by_process["127.0.0.1:1"] = "the watcher"
+    watch = Watch("127.0.0.1:1", TOKEN, group, session_seconds=6.0)
+    watch.start()
+    yield
+    await watch.stop()
+
+
+class Beating:
+    """A process that beats, until it closes its connections or falls silent."""
+
+    def __init__(self) -> None:
+        self._writers: list[asyncio.StreamWriter] = []
+        self.silent = False
+        self.beats = 0
+
+    async def start(self) -> str:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"GET /internal/alive ")
+        assert f"Bearer {TOKEN}".encode() in head
+        if not self.silent:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while not writer.is_closing():
+            if not self.silent:
+                writer.write(b"1\r\n.\r\n")
+                self.beats += 1
+            await asyncio.sleep(0.05)
+
+    async def beaten(self) -> None:
+        while self.beats < 3:
+            await asyncio.sleep(0.01)
+
+    def break_connections(self) -> None:
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            writer.transport.abort()
+
+    def end(self) -> None:
+        """As kill -9 does."""
+        self._server.close()
+        self.break_connections()
+
+
+async def until(condition: Callable[[], bool]) -> float:
+    """Gives the seconds that it took."""
+    began = time.monotonic()
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+def test_an_owner_that_was_killed_is_removed_from_the_group_at_once() -> None:
+    async def scenario() -> None:
+        group, owner = Group(), Beating()
+        group.members_by_process[await owner.start()] = "the owner"
+        async with watching(group):
+            await owner.beaten()
+            owner.end()
+            assert await until(lambda: bool(group.removed)) < 1.0
+            asked = group.asked
+            await until(lambda: group.asked > asked + 1)
+        assert group.removed == ["the owner"]
+
+    run(scenario)
+
+
+def test_an_owner_that_is_frozen_is_removed_from_the_group() -> None:
+    async def scenario() -> None:
+        group, owner = Group(), Beating()
+        group.members_by_process[await owner.start()] = "the owner"
+        async with watching(group):
+            await owner.beaten()
+            owner.silent = True
+            assert 1.0 < await until(lambda: bool(group.removed)) < 2.5
+        assert group.removed == ["the owner"]
+        owner.end()
+
+    run(scenario)
+
+
+def test_an_owner_whose_connections_break_again_and_again_is_not_removed() -> None:
+    async def scenario() -> None:
+        group, owner = Group(), Beating()
+        group.members_by_process[await owner.start()] = "the owner"
+        async with watching(group):
+            await owner.beaten()
+            asked = group.asked
+            while group.asked < asked + 3:
+                owner.break_connections()
+                await asyncio.sleep(0.1)
+        assert group.removed == []
+        owner.end()
+
+    run(scenario)
+
+
+def test_nobody_is_removed_by_a_watcher_that_cannot_reach_the_brokers_nor_when_it_comes_back() -> None:
+    async def scenario() -> None:
+        group, owner = Group(), Beating()
+        group.members_by_process[await owner.start()] = "the owner"
+        async with watching(group):
+            await owner.beaten()
+            group.reachable = False
+            owner.silent = True  # to this watcher: its network is down
+            failed = group.failed
+            await until(lambda: group.failed >= failed + 3)
+            group.reachable = True
+            asked = group.asked
+            await until(lambda: group.asked > asked)  # the way to the brokers is there first
+            owner.silent = False
+            await until(lambda: group.asked > asked + 2)
+        assert group.removed == []
+        owner.end()
+
+    run(scenario)
+
+
+def test_an_owner_that_ended_while_the_brokers_were_away_is_removed_once_they_are_back() -> None:
+    async def scenario() -> None:
+        group, owner = Group(), Beating()
+        group.members_by_process[await owner.start()] = "the owner"
+        async with watching(group):
+            await owner.beaten()
+            group.reachable = False
+            await until(lambda: group.failed >= 1)
+            owner.end()
+            await until(lambda: group.failed >= 3)
+            group.reachable = True
+            await until(lambda: bool(group.removed))
+        assert group.removed == ["the owner"]
+
+    run(scenario)
+
+
+def test_a_process_beats_until_it_ends_in_order() -> None:
+    async def scenario() -> None:
+        app = InternalCommands(TOKEN)
+        app.shards = Pod(lambda envelope: DONE)
+        async with (
+            serving_app(app) as address,
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
+            session.get(f"http://{address}/internal/alive") as response,
+        ):
+            assert response.status == 200
+            assert await response.content.readexactly(3) == b"..."
+            app.end_beats()
+            assert await response.content.read() in (b"", b".")
+
+    run(scenario)
+
+
+def test_the_client_closes_an_idle_connection_before_the_server_does() -> None:
+    assert SERVER_KEEP_ALIVE_SECONDS >= KEEP_ALIVE_SECONDS + 5
+
+
+# --- the internal port ------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("path", "token", "body", "status"),
     [
@@ -220,6 +466,7 @@ def test_a_slow_partition_does_not_keep_the_replies_of_the_others() -> None:
         ("/internal/commands/²", TOKEN, b"", 404),
         ("/internal/commands/" + "9" * 5_000, TOKEN, b"", 404),
         ("/v1/rooms", TOKEN, b"", 404),
+        ("/internal/alive", TOKEN, b"", 404),
     ],
 )
 def test_strangers_and_nonsense_are_refused(path: str, token: str, body: bytes | None, status: int) -> None:

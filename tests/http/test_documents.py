@@ -99,7 +99,7 @@ def test_every_parameter_of_a_path_is_described(document: Json) -> None:
         assert described == set(re.findall(r"{(\w+)}", path))
 
 
-def test_commands_take_a_key_and_queries_a_position(document: Json) -> None:
+def test_commands_take_a_key_and_all_take_a_position(document: Json) -> None:
     for method, path, operation in operations(document):
         headers = {each["name"] for each in operation["parameters"] if each["in"] == "header"}
         if path.startswith("/v1/stream"):
@@ -107,7 +107,7 @@ def test_commands_take_a_key_and_queries_a_position(document: Json) -> None:
         elif method == "GET":
             assert headers == {"Falcon-Position", "Falcon-Wait"}
         elif path not in ("/v1/import", "/v1/rooms/{room_id}/typing"):
-            assert headers == {"Idempotency-Key"}
+            assert headers == {"Idempotency-Key", "Falcon-Position", "Falcon-Wait"}
             for status, response in operation["responses"].items():
                 if status.startswith("2"):
                     assert {"Falcon-Position", "Idempotency-Replayed"} <= set(response["headers"])

@@ -317,6 +317,31 @@ class _Response:
             raise aiohttp.ServerDisconnectedError from error
 
 
+class _Body(httpx.AsyncByteStream):
+    """``silence``: seconds without a part after which the connection is given up."""
+
+    def __init__(self, http: Http, exchange: Exchange, silence: float | None) -> None:
+        self._http = http
+        self._exchange = exchange
+        self._silence = silence
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            try:
+                async with asyncio.timeout(self._silence):
+                    part = await self._exchange.part()
+            except TimeoutError as error:
+                raise httpx.ReadTimeout("nothing is heard") from error
+            except Broken as error:
+                raise httpx.RemoteProtocolError(str(error)) from error
+            if part is None:
+                return
+            yield part
+
+    async def aclose(self) -> None:
+        self._http.drop(self._exchange)
+
+
 class _Transport(httpx.AsyncBaseTransport):
     """Of clients, to the edges."""
 
@@ -328,7 +353,9 @@ class _Transport(httpx.AsyncBaseTransport):
         target = str(request.url)
         try:
             exchange = await self._http.request(request.method, target, headers, await request.aread())
-            return httpx.Response(exchange.status, headers=exchange.headers, content=await exchange.body())
+            silence = request.extensions.get("timeout", {}).get("read")
+            body = _Body(self._http, exchange, silence)
+            return httpx.Response(exchange.status, headers=exchange.headers, stream=body)
         except NotReached as error:
             raise httpx.ConnectError(str(error)) from error
         except Broken as error:

@@ -6,15 +6,15 @@ The people, their history and its checker are those of ``tests/chaos``.
 import asyncio
 import random
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from falcon.client import FalconClient
+from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
 from tests.chaos.audit import Audit
 from tests.chaos.checker import Checker, Counts
-from tests.chaos.history import History, Operation, operations
+from tests.chaos.history import History, Operation, operations, token_of
 from tests.chaos.sessions import Account, Load, Session
 from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
 from tests.simulation.threads import Simulation
@@ -23,6 +23,7 @@ SECONDS: Final = 40.0  # of faults
 _SESSIONS: Final = 4  # beside one for each partition, which only sends and reads there
 _GUESTS: Final = 2
 _SERVED_SECONDS: Final = 45.0  # after which all must be served again
+_TOLD_SECONDS: Final = 30.0
 _QUIET_SECONDS: Final = (0.5, 4.0)
 _TOGETHER: Final = 0.4
 
@@ -54,18 +55,53 @@ def run(seed: int, seconds: float = SECONDS) -> Outcome:
     return outcome
 
 
+class _Listener:
+    """Somebody who follows the stream, over whatever breaks: each message of a hall comes once, and in order."""
+
+    def __init__(self, name: str, client: FalconClient, halls: Sequence[int]) -> None:
+        self.violations: list[str] = []
+        self.last: dict[int, int] = {}
+        self._name = name
+        self._client = client
+        self._halls = halls
+
+    async def run(self) -> None:
+        async for event in self._client.stream():
+            if isinstance(event, Hello | CatchUp):
+                self.last |= {each.room_id: each.last_seq for each in event.rooms if each.room_id in self._halls}
+            elif isinstance(event, MessagePosted) and event.message.room_id in self._halls:
+                self._take(event.message)
+
+    def lacks(self, posted: Mapping[int, int]) -> dict[int, int]:
+        """The halls whose last message has not come: up to where it is known."""
+        return {room: self.last.get(room, 0) for room in self._halls if self.last.get(room, 0) < posted.get(room, 0)}
+
+    def _take(self, message: Message) -> None:
+        room, last = message.room_id, self.last.get(message.room_id)
+        if last is None:
+            self.violations.append(f"{self._name}: room {room} has a message before its state was told")
+        elif message.seq != last + 1:
+            self.violations.append(f"{self._name}: room {room}: message {message.seq} follows {last} in the stream")
+        if not message.deleted and token_of(message.text).startswith("damaged"):
+            self.violations.append(f"{self._name}: room {room}: message {message.seq} is damaged")
+        self.last[room] = message.seq
+
+
 class _Course:
     def __init__(self, falcon: SimulatedFalcon, folder: Path, outcome: Outcome) -> None:
         self._falcon = falcon
         self._outcome = outcome
         self._random = random.Random(f"course {outcome.seed}")
         self._history = History(folder / "history.jsonl")
+        self._listeners: dict[asyncio.Task[None], _Listener] = {}
 
     async def run(self, seconds: float) -> None:
         credentials = await self._falcon.start()
         await self._prepare(credentials.admin_token)
+        self._listen()
         await self._hurt(seconds)
         await self._reckon()
+        await self._settle_listeners()
 
     async def _prepare(self, admin_token: str) -> None:
         async with FalconClient(self._falcon.urls, admin_token) as admin:
@@ -86,6 +122,31 @@ class _Course:
                 halls.setdefault(room.room_id % PARTITIONS, room.room_id)
             await falcon.rooms()  # waits until all of it can be read
         return halls
+
+    def _listen(self) -> None:
+        """Two, each at first at an edge of its own."""
+        for number, account in enumerate(self._accounts[:2]):
+            urls = self._falcon.urls[number:] + self._falcon.urls[:number]
+            listener = _Listener(f"listener {number}", FalconClient(urls, account.token), list(self._halls.values()))
+            self._listeners[asyncio.create_task(listener.run())] = listener
+
+    async def _settle_listeners(self) -> None:
+        """All that stands in the log is told to all, in time."""
+        posted: dict[int, int] = {}
+        for op in operations(self._history.path):
+            if op.kind == "logged" and op.name == "MessagePosted":
+                posted[op.room] = op.seq
+        until = self._falcon.simulation.now + _TOLD_SECONDS
+        for task, listener in self._listeners.items():
+            while listener.lacks(posted) and not task.done() and self._falcon.simulation.now < until:
+                await asyncio.sleep(0.1)
+            if lacking := listener.lacks(posted):
+                told = f"listener at {lacking} of {posted}"
+                why = f" ({task.exception()!r})" if task.done() and not task.cancelled() else ""
+                self._outcome.violations.append(f"the stream does not tell what the log has: {told}{why}")
+            self._outcome.violations += listener.violations
+            task.cancel()
+        await asyncio.wait(self._listeners)
 
     async def _hurt(self, seconds: float) -> None:
         sessions = [Session(self._load, number, self._outcome.seed) for number in range(len(self._accounts))]

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from falcon.domain.commands import Command, CreateRoom, OpenDirect, PostMessage
@@ -286,3 +287,24 @@ def test_both_of_a_pair_ask_the_same_owner() -> None:
 def test_new_rooms_are_spread_over_the_partitions() -> None:
     partitions = {partition_for(CreateRoom(1, "Tea"), 1, f"key {i}", 64) for i in range(1_000)}
     assert partitions == set(range(64))
+
+
+@in_loop
+async def test_what_waits_for_a_shard_that_lost_the_partition_is_let_go_and_what_came_later_is_not() -> None:
+    shard = Shard()
+    away = shard.lane.ask(envelope("away"))
+    await turn()
+    queued = shard.lane.ask(envelope("queued"))
+    elsewhere = shard.lane.ask(msgspec.structs.replace(envelope("of another partition"), partition=1))
+    since = time.monotonic()
+    later = shard.lane.ask(envelope("later"))
+    shard.lane.disown(0, since)
+    assert await away == Unavailable("outcome_unknown", 0.2)
+    assert await queued == Unavailable("not_mine")
+    await turn()
+    texts = [command.command.text for command in shard.batches[1].commands]  # type: ignore[union-attr]
+    assert texts == ["of another partition", "later"]
+    shard.lane.replied(answer(shard.batches[0]))  # it answers after all: nobody waits
+    shard.answer()
+    assert [await elsewhere, await later] == [DONE, DONE]
+    assert not shard.lane.busy

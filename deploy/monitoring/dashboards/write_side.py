@@ -172,10 +172,13 @@ _PARTITIONS: Final = Section(
         ),
         Panel(
             title="Changes of ownership",
-            description="Do partitions move, and were they handed over (left) or lost? Without a scaling or a restart "
-            "there should be none.",
+            description="Do partitions move, and were they handed over (left) or lost? Was an owner removed that had "
+            "ended or was silent? Without a scaling or a restart there should be none.",
             unit=grafana.COUNT,
-            queries=(Query(increase("falcon_ownership_changes_total", "change"), "{{change}}"),),
+            queries=(
+                Query(increase("falcon_ownership_changes_total", "change"), "{{change}}"),
+                Query(increase("falcon_owners_removed_total"), "owners removed"),
+            ),
         ),
         Panel(
             title="Partitions recovered",

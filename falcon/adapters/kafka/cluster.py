@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 # The largest record batch that the topics take, and so the largest append.
@@ -82,6 +83,16 @@ class KafkaCluster(msgspec.Struct, frozen=True):
                 **settings,
             },
         )
+
+    async def broker_client(self) -> AIOKafkaClient:
+        """One that has found the brokers. Raises as clients do."""
+        client = AIOKafkaClient(bootstrap_servers=list(self.brokers), **_PATIENCE)
+        try:
+            await client.bootstrap()
+        except BaseException:
+            await client.close()
+            raise
+        return client
 
     def admin(self) -> AIOKafkaAdminClient:
         return AIOKafkaAdminClient(bootstrap_servers=list(self.brokers), request_timeout_ms=10_000)

@@ -22,6 +22,7 @@ log = logging.getLogger("falcon.kafka")
 
 _FOR_EVER_MILLIS: Final = 2**31 - 1
 _POLL_MILLIS: Final = 500
+_HEARTBEAT_MILLIS: Final = 250
 _PAUSE_SECONDS: Final = 0.5
 _COORDINATOR_SECONDS: Final = 15.0
 _WITHOUT_MEMBERS: Final = ("Empty", "Dead")
@@ -42,11 +43,14 @@ class GroupMember:
         group: str,
         session_seconds: float,
         changed: Callable[[], None] = lambda: None,
+        name: str = "",
     ) -> None:
+        """``name``: by which the others find it in the group."""
         self._cluster = cluster
         self._group = group
         self._session_seconds = session_seconds
         self._changed = changed
+        self._own = {"client_id": name} if name else {}
         self._consumer: AIOKafkaConsumer | None = None
         self._staying: asyncio.Task[None] | None = None
         self.assigned: frozenset[Partition] = frozenset()
@@ -83,9 +87,10 @@ class GroupMember:
         consumer = self._cluster.consumer(
             group_id=self._cluster.prefix + self._group,
             session_timeout_ms=round(self._session_seconds * 1_000),
-            heartbeat_interval_ms=round(min(self._session_seconds / 6, 0.5) * 1_000),
+            heartbeat_interval_ms=_HEARTBEAT_MILLIS,  # how soon it learns that it is assigned something else
             max_poll_interval_ms=_FOR_EVER_MILLIS,
             partition_assignment_strategy=[StickyPartitionAssignor],
+            **self._own,
         )
         consumer.subscribe([self._cluster.journal], listener=_Listener(self._take))
         return consumer

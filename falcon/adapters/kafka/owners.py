@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Final
 
@@ -89,10 +89,14 @@ class GroupOwnership:
 
 
 class Owners:
-    """What the owners have told, kept up to date. For one event loop. ``reached``: Kafka has answered once."""
+    """What the owners have told, kept up to date. For one event loop. ``reached``: Kafka has answered once.
+
+    ``moved``: told of each partition that has another address now, and of the one before.
+    """
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster
+        self.moved: Callable[[Partition, str | None], None] = lambda partition, before: None
         self.reached = False
         self._known: dict[Partition, Owner] = {}
         self._following: asyncio.Task[None] | None = None
@@ -146,6 +150,10 @@ class Owners:
         except msgspec.DecodeError as error:
             log.warning("partition %s: what is said of its owner does not decode: %s", key.decode(), error)
             return
-        known = self._known.get(int(key))
+        partition = int(key)
+        known = self._known.get(partition)
         if known is None or owner.epoch >= known.epoch:
-            self._known[int(key)] = owner
+            self._known[partition] = owner
+            before = None if known is None else known.address
+            if owner.address != before:
+                self.moved(partition, before)

@@ -27,6 +27,11 @@ PATH: Final = "/internal/commands/"
 _PAUSES_SECONDS: Final = (0.02, 0.05, 0.1, 0.2)
 _BATCHES_AWAY: Final = 2
 _CONNECT_SECONDS: Final = 1.0
+# The client closes an idle connection, and never the server: a request that meets a close has an unknown outcome.
+KEEP_ALIVE_SECONDS: Final = 60.0
+SERVER_KEEP_ALIVE_SECONDS: Final = KEEP_ALIVE_SECONDS + 15.0
+# An owner that lost a partition and lives has answered by then; one that has gone never will.
+_LAST_WORD_SECONDS: Final = 0.25
 # Not executed: another owner, or the same one a little later, may do it.
 _TRY_AGAIN: Final[tuple[Reason, ...]] = ("not_mine", "unavailable")
 
@@ -48,9 +53,10 @@ class PodGateway:
         self._directory = directory
         self._mailbox_bound = mailbox_bound
         self._owners: dict[str, _OwnerLane] = {}
+        self._news: dict[Partition, asyncio.Future[None]] = {}
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {token}", "Content-Type": "application/msgpack"},
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=60),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
 
@@ -73,8 +79,24 @@ class PodGateway:
             pause = _PAUSES_SECONDS[min(tries, len(_PAUSES_SECONDS) - 1)]
             if time.monotonic() + pause >= envelope.deadline:
                 return answer
-            await asyncio.sleep(pause)
+            await self._until_moved(envelope.partition, pause)
             tries += 1
+
+    def moved(self, partition: Partition, before: str | None) -> None:
+        """The directory knows another owner now than ``before``. Commands that wait for one go there at once."""
+        news = self._news.pop(partition, None)
+        if news is not None:
+            news.set_result(None)
+        owner = self._owners.get(before or "")
+        if owner is not None:
+            loop, now = asyncio.get_running_loop(), time.monotonic()
+            loop.call_later(_LAST_WORD_SECONDS, owner.lane.disown, partition, now)
+
+    async def _until_moved(self, partition: Partition, seconds: float) -> None:
+        news = self._news.get(partition)
+        if news is None:
+            news = self._news[partition] = asyncio.get_running_loop().create_future()
+        await asyncio.wait([news], timeout=seconds)
 
     def lane(self, partition: Partition) -> Lane | None:
         owner = self._owners.get(self._directory.address(partition) or "")
