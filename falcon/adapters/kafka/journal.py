@@ -342,6 +342,7 @@ class KafkaJournal:
     async def _end(self) -> None:
         self._restoring.cancel()
         self._opening.cancel()
+        await self._snapshots.close()
         await self._producer.close()
 
     async def _settled(self, partitions: Sequence[_Writing]) -> None:

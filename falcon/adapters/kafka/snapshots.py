@@ -34,6 +34,7 @@ _BATCH_BYTES_MAX: Final = 512 << 10
 _TOMBSTONES_MAX: Final = 5_000
 # So many partitions are read at once, each by itself.
 _READERS: Final = 4
+_CLOSE_SECONDS: Final = 2.0
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
@@ -231,6 +232,11 @@ class KafkaSnapshots:
     def open(self, partition: Partition, epoch: int) -> None:
         """What was restored is the new epoch's from now on."""
         self._open[partition] = _Open(epoch, list(self._restored.pop(partition).garbage))
+
+    async def close(self) -> None:
+        """Wait for readers that are being closed, if not for long."""
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
 
     async def _say_opening(self, partition: Partition, owner: str) -> int:
         said = Kept(0, 0, 0, owner.encode())
