@@ -33,6 +33,7 @@ from aiokafka.structs import RecordMetadata
 
 from deploy.local.kafka import Kafka
 from falcon.adapters.kafka import fence, topics
+from falcon.adapters.kafka import journal as journals
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.journal import KafkaJournal, _Fenced, _Writing
 from falcon.adapters.kafka.loop import LoopThread
@@ -107,6 +108,8 @@ class Room:
 class Contender:
     def __init__(self, setting: Setting, name: str) -> None:
         self._setting = setting
+        # Snapshots are read by the takeover that wants them, so each must find what was saved before it began.
+        journals._SOON_SECONDS, journals._CLAIMED_SECONDS = 60.0, 0.0  # type: ignore[misc]
         self._random = random.Random(f"{name} {os.getpid()}")
         self._name = f"{name}.{os.getpid()}"
         self._notes = os.open(

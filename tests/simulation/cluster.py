@@ -23,6 +23,7 @@ import httpx
 import falcon.bootstrap as composing
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.pods import gateway as pods
+from falcon.adapters.pods import watch
 from falcon.bootstrap import Credentials
 from falcon.bootstrap import cluster as roles
 from falcon.http.app import create_app
@@ -207,6 +208,7 @@ class SimulatedFalcon:
                 (roles, "kafka_cluster", self._kafka_cluster),
                 (roles, "_hbase", self._gateways),
                 (pods, "aiohttp", _Aiohttp(self.http_of)),
+                (watch, "aiohttp", _Aiohttp(self.http_of)),
                 (httpx._client, "AsyncHTTPTransport", lambda **_: _Transport(self.http)),
                 (os, "_exit", self._exit),
             ):
@@ -239,8 +241,8 @@ class _Aiohttp:
     def __init__(self, http: Callable[[], Http]) -> None:
         self._http = http
 
-    def ClientSession(self, headers: dict[str, str], **_: object) -> "_Session":
-        return _Session(self._http(), headers)
+    def ClientSession(self, headers: dict[str, str], timeout: Any = None, **_: object) -> "_Session":
+        return _Session(self._http(), headers, timeout)
 
     def TCPConnector(self, **_: object) -> None:
         """There is nothing to set."""
@@ -258,15 +260,16 @@ class _NotConnected(aiohttp.ClientConnectorError):
 
 
 class _Session:
-    def __init__(self, http: Http, headers: dict[str, str]) -> None:
+    def __init__(self, http: Http, headers: dict[str, str], timeout: Any) -> None:
         self._http = http
         self._headers = headers
+        self._timeout = timeout
 
     def post(self, url: str, data: bytes = b"", timeout: Any = None) -> "_Response":
-        return _Response(self._http, "POST", url, self._headers, data, timeout)
+        return _Response(self._http, "POST", url, self._headers, data, timeout or self._timeout)
 
     def get(self, url: str, timeout: Any = None) -> "_Response":
-        return _Response(self._http, "GET", url, self._headers, b"", timeout)
+        return _Response(self._http, "GET", url, self._headers, b"", timeout or self._timeout)
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -279,6 +282,7 @@ class _Response:
         self._http = http
         self._request = (method, url, headers, data)
         self._seconds = getattr(timeout, "total", None)
+        self._silence = getattr(timeout, "sock_read", None)
         self._exchange: Exchange | None = None
         self.content = SimpleNamespace(iter_any=self._parts)
 
@@ -309,7 +313,7 @@ class _Response:
 
     async def _in_time(self, work: Awaitable[Any]) -> Any:
         try:
-            async with asyncio.timeout_at(self._until):
+            async with asyncio.timeout_at(self._until), asyncio.timeout(self._silence):
                 return await work
         except NotReached as error:
             raise _NotConnected(str(error)) from error

@@ -29,7 +29,8 @@ _GROUP_BYTES_MAX: Final = 1 << 20
 _CLOCK_SECONDS_MAX: Final = 10.0
 _CHECKPOINT_PAUSE_SECONDS: Final = 1.0
 _CHECKPOINT_PAUSE_SECONDS_MAX: Final = 30.0
-# A takeover returns what is ready by then; what is not goes on, and is kept for so long for the next call.
+# A takeover returns what is ready by then; what is not goes on, and is kept for so long for the next call. Snapshots
+# are as old by then, which only makes the log's tail behind them longer.
 _SOON_SECONDS: Final = 1.0
 _CLAIMED_SECONDS: Final = 60.0
 

@@ -10,6 +10,7 @@ from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.client import Client
 from tests.simulation.kafka.consumer import SimulatedConsumer
 from tests.simulation.kafka.producer import SimulatedProducer
+from tests.simulation.kafka.raw import SimulatedBrokerClient
 
 _FIXED: Final = ("enable_auto_commit", "metadata_max_age_ms", "retry_backoff_ms")
 _ADMIN_SECONDS: Final = 10.0
@@ -37,6 +38,11 @@ class SimulatedCluster(KafkaCluster, frozen=True, kw_only=True):
         return SimulatedConsumer(
             Client(self._brokers, self.client, seconds), **{"max_partition_fetch_bytes": 2 << 20, **settings}
         )
+
+    async def broker_client(self) -> SimulatedBrokerClient:
+        client = self._client()
+        await client.start()
+        return SimulatedBrokerClient(client)
 
     def admin(self) -> SimulatedAdmin:
         return SimulatedAdmin(Client(self._brokers, self.client, _ADMIN_SECONDS))

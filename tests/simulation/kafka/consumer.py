@@ -51,6 +51,7 @@ class SimulatedConsumer:
         auto_offset_reset: str = "none",
         max_partition_fetch_bytes: int = 1 << 20,
         group_id: str | None = None,
+        client_id: str = "",
         session_timeout_ms: int = 10_000,
         heartbeat_interval_ms: int = 3_000,
         rebalance_timeout_ms: int | None = None,
@@ -74,6 +75,7 @@ class SimulatedConsumer:
             self._coordinator = Membership(
                 client,
                 group_id,
+                client_id or client.name,
                 session_seconds=session,
                 rebalance_seconds=session if rebalance_timeout_ms is None else rebalance_timeout_ms / 1000,
                 heartbeat_seconds=heartbeat_interval_ms / 1000,

@@ -30,6 +30,7 @@ class _Member:
     """``joining``, ``syncing``: the answer that it waits for."""
 
     name: str
+    client: str
     session_seconds: float
     rebalance_seconds: float
     protocols: dict[str, Any]
@@ -72,7 +73,7 @@ class Group:
         if not member:
             self._names += 1
             member = f"{client}-{self._names}"
-            self._members[member] = _Member(member, session_seconds, rebalance_seconds, dict(protocols))
+            self._members[member] = _Member(member, client, session_seconds, rebalance_seconds, dict(protocols))
         joining = self._members[member]
         joining.protocols = dict(protocols)
         joining.session_seconds, joining.rebalance_seconds = session_seconds, rebalance_seconds
@@ -116,6 +117,10 @@ class Group:
         if member not in self._members:
             raise UnknownMemberIdError(member)
         self._remove(self._members[member])
+
+    def clients(self) -> dict[str, str]:
+        """By member, what it calls itself."""
+        return {name: member.client for name, member in self._members.items()}
 
     def coordinator_moved(self) -> None:
         """To another node, which knows what was stored and lets everybody's session begin again."""

@@ -34,6 +34,7 @@ class Membership:
         self,
         client: Client,
         group: str,
+        name: str,
         *,
         session_seconds: float,
         rebalance_seconds: float,
@@ -43,6 +44,7 @@ class Membership:
     ) -> None:
         self._client = client
         self._group = group
+        self._name = name
         self._session_seconds = session_seconds
         self._rebalance_seconds = rebalance_seconds
         self._heartbeat_seconds = heartbeat_seconds
@@ -115,9 +117,7 @@ class Membership:
         said = {name: assignor.metadata(self._topics) for name, assignor in self._assignors.items()}
         try:
             joined: Joined = await self._ask(
-                lambda group: group.join(
-                    self._member, self._client.name, self._session_seconds, self._rebalance_seconds, said
-                )
+                lambda group: group.join(self._member, self._name, self._session_seconds, self._rebalance_seconds, said)
             )
             self._member, self._generation = joined.member, joined.generation
             assignments = await self._assignments(joined) if joined.members else {}
