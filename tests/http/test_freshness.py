@@ -376,7 +376,18 @@ def test_what_is_done_is_acknowledged_though_the_tables_go_away_meanwhile(
 
     async def ask_and_take_the_tables_away(envelope: object) -> object:
         reply = await ask(envelope)  # type: ignore[arg-type]
-        for query in ("applied", "access", "account", "room", "members", "mentions", "message", "message_at", "tokens"):
+        for query in (
+            "applied",
+            "access",
+            "account",
+            "room",
+            "room_of",
+            "members",
+            "mentions",
+            "message",
+            "message_at",
+            "tokens",
+        ):
             monkeypatch.setattr(falcon.edge.store, query, away)
         return reply
 
