@@ -1,3 +1,4 @@
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,18 @@ def _nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_log() -> Iterator[None]:
+    """A command sends its log to the standard error of its own run, which is closed when the next test logs."""
+    loggers = [logging.getLogger(name) for name in ("falcon", "uvicorn", "aiokafka")]
+    before = [(each.handlers[:], each.propagate, each.level) for each in loggers]
+    yield
+    for each, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        each.handlers[:] = handlers
+        each.propagate = propagate
+        each.setLevel(level)
 
 
 @pytest.fixture
