@@ -33,7 +33,7 @@ def main() -> int:
         violated += bool(outcome.violations)
         operations += outcome.counts.operations
         if outcome.violations:
-            _show(outcome)
+            _show(outcome, arguments.faults)
         if arguments.show:
             print(f"seed {outcome.seed}: trace {outcome.trace}, {outcome.steps} steps; {'; '.join(outcome.faults)}")
         if schedules == arguments.schedules or (
@@ -118,8 +118,9 @@ def _all_of(reading: int) -> bytes | None:
             said += part
 
 
-def _show(outcome: Outcome) -> None:
-    print(f"seed {outcome.seed}: run it again with make simulate SEED={outcome.seed} SCHEDULES=1")
+def _show(outcome: Outcome, faults: float) -> None:
+    arguments = f"SEED={outcome.seed} SCHEDULES=1 ARGS='--faults {faults:g}'"
+    print(f"seed {outcome.seed}: run it again with make simulate {arguments}")
     for line in (*outcome.faults, *outcome.violations[:20]):
         print(f"  {line}")
 

@@ -24,6 +24,7 @@ _SESSIONS: Final = 4  # beside one for each partition, which only sends and read
 _GUESTS: Final = 2
 _SERVED_SECONDS: Final = 45.0  # after which all must be served again
 _TOLD_SECONDS: Final = 30.0
+_PAUSE_SECONDS: Final = (0.02, 0.2)
 _QUIET_SECONDS: Final = (0.5, 4.0)
 _TOGETHER: Final = 0.4
 
@@ -151,8 +152,9 @@ class _Course:
     async def _hurt(self, seconds: float) -> None:
         sessions = [Session(self._load, number, self._outcome.seed) for number in range(len(self._accounts))]
         probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
-        chatting = [session.run() for session in sessions[len(probing) :]]
-        tasks = [asyncio.create_task(each) for each in (*probing, *chatting)]
+        *chatting, last = sessions[len(probing) :]
+        talking = [*(session.run() for session in chatting), self._talk_without_keys(last)]
+        tasks = [asyncio.create_task(each) for each in (*probing, *talking)]
         until = self._falcon.simulation.now + seconds
         try:
             await self._served(self._history.now())
@@ -163,6 +165,12 @@ class _Course:
             ended = await asyncio.gather(*tasks, return_exceptions=True)
             await self._load.http.aclose()
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
+
+    async def _talk_without_keys(self, session: Session) -> None:
+        """Each message once, whatever becomes of it."""
+        while not self._load.ending:
+            await session.post_without_key()
+            await asyncio.sleep(self._random.uniform(*_PAUSE_SECONDS))
 
     async def _one(self) -> None:
         """One fault, or some together; then all heals, and everybody is served again in time."""

@@ -83,15 +83,11 @@ class Side:
         reader, partition = chance.choice(self._readers), self._partition(chance)
         end = (await reader.ends([partition]))[partition]
         offset, limit = chance.randint(0, end + 1), chance.randint(1, 20)
-        if offset > end:
-            await _until_it_fails(reader, partition, offset)
-        found: list[tuple[int, Any, Any]] = []
-        async with asyncio.timeout(10):
-            while offset < end:
-                for record in (await reader.records({partition: offset}, limit, 0.2)).get(partition, []):
-                    found.append((record.offset, record.key, _short(record.value)))
-                    offset = record.offset + 1
-        return found
+        try:
+            return await _read_up_to(reader, partition, offset, end, limit)
+        except JournalUnavailable:
+            await reader.close()  # aiokafka may raise the same once more when something else is read
+            raise
 
     async def _compacted(self, chance: random.Random) -> list[Any]:
         partition, topic = self._partition(chance), self._cluster.snapshots
@@ -143,10 +139,15 @@ def _short(value: bytes | None) -> int | None:
     return None if value is None else zlib.crc32(value)
 
 
-async def _until_it_fails(reader: Reader, partition: int, offset: int) -> None:
+async def _read_up_to(reader: Reader, partition: int, offset: int, end: int, limit: int) -> list[tuple[int, Any, Any]]:
+    """Behind the end until it fails."""
+    found: list[tuple[int, Any, Any]] = []
     async with asyncio.timeout(10):
-        while True:
-            await reader.records({partition: offset}, 1, 0.2)
+        while offset != end:
+            for record in (await reader.records({partition: offset}, limit, 0.2)).get(partition, []):
+                found.append((record.offset, record.key, _short(record.value)))
+                offset = record.offset + 1
+    return found
 
 
 def simulated(seed: int, prefix: str) -> list[Any]:
