@@ -29,6 +29,7 @@ class GroupRoster:
 
     async def members(self) -> dict[str, str]:
         """Ids by client names. Raises JournalUnavailable."""
+        # Of one group at a time: of several aiokafka misreads what brokers answer in the newest version that it knows.
         response = await self._ask(DescribeGroupsRequest([self._group]))
         code, _, _, _, _, members, *_ = response.groups[0]
         self._check(code)
