@@ -7,7 +7,8 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -47,6 +48,7 @@ _REPLAYED: Final = (b"idempotency-replayed", b"true")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
 
 
 class EdgeLimits(msgspec.Struct, frozen=True):
@@ -165,8 +167,10 @@ class Edge:
                 await self.reach_positions(call)
         return call
 
-    async def caller(self, headers: Headers) -> AccountRow:
+    async def caller(self, headers: Headers, turn: _Turn = nullcontext) -> AccountRow:
         """The account whose token it is, remembered for a second: so long a revoked token lives on in another process.
+
+        ``turn`` is held while the tables are asked, and not while they are waited for.
 
         While the read tables are away, callers who are remembered from before may go on, so that sending does not
         depend on the tables; that a token was revoked meanwhile could not be read either.
@@ -182,7 +186,7 @@ class Edge:
             self._look_whether_back(authorization, headers)
             return known.account
         try:
-            return await self._look_up_caller(authorization, headers)
+            return await self._look_up_caller(authorization, headers, turn)
         except ReadStoreUnavailable:
             self._store_away = True
             known = self._callers.get(authorization)  # not one that was found revoked before the tables went away
@@ -190,9 +194,9 @@ class Edge:
                 return known.account
             raise
 
-    async def _look_up_caller(self, authorization: bytes, headers: Headers) -> AccountRow:
+    async def _look_up_caller(self, authorization: bytes, headers: Headers, turn: _Turn = nullcontext) -> AccountRow:
         """Raises Problem 401, 503, ReadStoreUnavailable."""
-        account = await self._bearer(authorization, headers)
+        account = await self._bearer(authorization, headers, turn)
         if account is None:
             raise Problem(
                 401,
@@ -207,7 +211,7 @@ class Edge:
             self._callers[authorization] = _Caller(account, now + _TOKEN_CACHE_SECONDS, now + _TOKEN_USABLE_SECONDS)
         return account
 
-    async def _bearer(self, authorization: bytes, headers: Headers) -> AccountRow | None:
+    async def _bearer(self, authorization: bytes, headers: Headers, turn: _Turn) -> AccountRow | None:
         """A token that the tables do not show is refused at once, unless this deployment has issued it: then it may
         be newer than the tables. So refusing a forged one costs less than accepting a good one."""
         scheme, _, credentials = authorization.partition(b" ")
@@ -216,7 +220,8 @@ class Edge:
             return None
         account_id, secret = parsed
         token_hash = tokens.hash_of(secret)
-        account = await self.store.bearer(account_id, token_hash)
+        async with turn():
+            account = await self.store.bearer(account_id, token_hash)
         self._store_away = False
         if account is None:
             self._callers.pop(authorization, None)

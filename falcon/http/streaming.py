@@ -143,8 +143,7 @@ class Streams:
         token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
         self._beginning += 1
         try:
-            async with self._turn():
-                caller = await self._caller(headers, query.ticket)
+            caller = await self._caller(headers, query.ticket)
             opening = await self._held(caller, only, token)
         finally:
             self._beginning -= 1
@@ -187,7 +186,7 @@ class Streams:
     async def _caller(self, headers: dict[bytes, bytes], ticket: str | None) -> "_Caller":
         """Who asks, as far as what is remembered says: whether the token is still good is found out later."""
         if ticket is None or b"authorization" in headers:
-            account = await self._edge.caller(headers)
+            account = await self._edge.caller(headers, self._turn)
             return _Caller(account.account_id, self._edge.token_hash(headers))
         found = tokens.read_ticket(self._edge.secret, ticket)
         if found is None:

@@ -14,7 +14,7 @@ from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.http import streaming, tokens
 from falcon.read.store import ReadStoreUnavailable
 from tests.streams.reader import Event, Listen, Listener, problem_of
-from tests.streams.test_stream import begun, names, second_token, seqs, ticket_of
+from tests.streams.test_stream import begun, names, revoke, second_token, seqs, ticket_of
 from tests.support.http import Falcon, Person
 
 # By projection, the queries that look at its tables and at no other's.
@@ -347,6 +347,44 @@ def test_streams_that_cannot_begin_in_time_are_sent_elsewhere(
     turns.release()
     assert listen(anna).next().name == "hello"
     assert falcon.edge.streams._beginning == 0
+
+
+def test_nobody_waits_for_those_whose_revoked_tokens_are_checked_with_the_log(
+    start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a projection has stopped, say, each such check takes as long as a request may wait."""
+    monkeypatch.setattr(streaming, "_TURN_SECONDS", 0.5)
+    falcon = start()
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    phone = second_token(anna)
+    revoke(anna, phone)
+    checks, over = 0, asyncio.Event()
+
+    async def catch_up(partition: int, seconds: float) -> None:
+        nonlocal checks
+        checks += 1
+        await over.wait()
+
+    monkeypatch.setattr(falcon.edge.freshness, "catch_up", catch_up)
+    bearer = {"Authorization": f"Bearer {phone.token}"}
+    refused = [Listener(falcon, "sse", {}, bearer) for _ in range(2 * streaming._TURNS)]
+
+    async def ben_listens_while_they_wait() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for each in refused:
+                tasks.create_task(each._open())
+            while checks < streaming._TURNS:
+                await asyncio.sleep(0)
+            stream = Listener(falcon, "sse", {}, {"Authorization": f"Bearer {ben.token}"})
+            listen.opened.append(stream)
+            try:
+                await stream._open()
+            finally:
+                over.set()
+
+    falcon.run(ben_listens_while_they_wait())
+    assert listen.opened[0].status == 200
+    assert {each.status for each in refused} == {401}
 
 
 def test_those_who_are_about_to_begin_count_among_the_streams_of_a_server(
