@@ -1,6 +1,6 @@
 """The ports of the log. Adapters implement them; ``tests/contracts`` holds every adapter to what is said here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -19,6 +19,14 @@ class JournalUnavailable(Exception):
     def __init__(self, message: str, partition: Partition | None = None) -> None:
         super().__init__(message)
         self.partition = partition
+
+
+class NotShown(JournalUnavailable):
+    """Of some ``partitions`` the log does not show what it has, for now. The others can be read."""
+
+    def __init__(self, message: str, partitions: Collection[Partition]) -> None:
+        super().__init__(message)
+        self.partitions = frozenset(partitions)
 
 
 class LogWentBack(JournalUnavailable):
@@ -145,7 +153,8 @@ class CheckingSource(EventSource, Protocol):
     def check(self, cursor: Cursor) -> None:
         """For positions that were kept elsewhere, before anything is read from there on.
 
-        Raises LogWentBack where one of them is no place in this log, JournalUnavailable.
+        Raises LogWentBack where one of them is no place in this log; NotShown where only some cannot be looked at,
+        which says nothing of the others; JournalUnavailable.
         """
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position, Recorded
-from falcon.journal.ports import CheckingSource, JournalUnavailable, LogWentBack
+from falcon.journal.ports import CheckingSource, JournalUnavailable, LogWentBack, NotShown
 from falcon.projections.lag import Lag
 from falcon.projections.projection import Project
 from falcon.projections.skipping import SkippingProjection, position_of
@@ -25,6 +25,9 @@ log = logging.getLogger("falcon.projections")
 
 _PAUSE_SECONDS: Final = 0.5
 _LOOK_AGAIN_SECONDS: Final = 5.0  # at partitions that have stopped: a skip may have been recorded since
+# Before it looks again at partitions that could not be read when they came. The others wait for each look: it doubles.
+_LATE_SECONDS: Final = 2.0
+_LATE_SECONDS_MAX: Final = 30.0
 _TRY_AGAIN_SECONDS: Final = 30.0  # the event at which one has stopped: the fault may have been a passing one
 # The part of the time in which a stream writes. What a batch costs hardly depends on its size, so tables that are slow,
 # or have much to do, are given fewer and larger ones; but nobody who waits to read what he wrote waits longer for that.
@@ -65,6 +68,8 @@ class Stream:
         self._behind = 0  # events that are known to follow
         self._cursor: dict[Partition, Position] = {}
         self._stopped: dict[Partition, float] = {}  # since when
+        self._late: dict[Partition, float] = {}  # cannot be read yet; when to look again
+        self._late_seconds = _LATE_SECONDS
         self._look_again_at = 0.0
         self._went_back = False
         self._applied = metrics.projected_events.labels(name)
@@ -125,7 +130,9 @@ class Stream:
         assigned = self._assigned()
         if assigned == self._cursor.keys() or self._went_back:
             return
-        come = [partition for partition in assigned if partition not in self._cursor]
+        now = self._monotonic()
+        self._late = {p: again_at for p, again_at in self._late.items() if p in assigned and again_at > now}
+        come = [partition for partition in assigned if partition not in self._cursor and partition not in self._late]
         self._cursor = {p: position for p, position in self._cursor.items() if p in assigned}
         self._stopped = {p: since for p, since in self._stopped.items() if p in assigned}
         if come:
@@ -139,7 +146,7 @@ class Stream:
         cursor = {partition: applied[partition] for partition in come}
         if why is None:
             try:
-                self._source.check(cursor)
+                cursor = self._checked(cursor)
             except LogWentBack as error:
                 why = str(error)
                 self._tables.went_back(why)
@@ -152,6 +159,23 @@ class Stream:
         self._went_back = True  # until the process is started again: what it has read of the log may be lost history
         self._cursor.clear()
         self._stopped.clear()
+
+    def _checked(self, cursor: dict[Partition, Position]) -> dict[Partition, Position]:
+        """Without those that cannot be read for now, a partition without a leader say: no other waits for them.
+
+        Raises LogWentBack, JournalUnavailable.
+        """
+        try:
+            self._source.check(cursor)
+        except NotShown as error:
+            log.warning("projection %s goes on without partitions: %s", self._name, error)
+            self._late |= dict.fromkeys(error.partitions, self._monotonic() + self._late_seconds)
+            self._late_seconds = min(2 * self._late_seconds, _LATE_SECONDS_MAX)
+            rest = {p: position for p, position in cursor.items() if p not in error.partitions}
+            self._source.check(rest)
+            return rest
+        self._late_seconds = _LATE_SECONDS
+        return cursor
 
     def _apply(self, events: Sequence[Recorded], after: dict[Partition, Position]) -> int:
         writes: dict[Partition, list[Write]] = {partition: [] for partition in after}

@@ -1,6 +1,9 @@
 """A position that was kept elsewhere is checked before a partition is read from there on: is it a place in this log?"""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Coroutine, Mapping
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,7 @@ from falcon.adapters.kafka import source as kafka_source
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.journal.envelope import Position
-from falcon.journal.ports import LogWentBack
+from falcon.journal.ports import LogWentBack, NotShown
 
 
 class Log:
@@ -171,3 +174,43 @@ def test_behind_many_void_records_it_is_looked_back_as_far_as_needed() -> None:
         log.post_of_deposed(1, n)
     assert is_a_place(log, log.positions[-1])
     assert not is_a_place(log, log.positions[-1]._replace(n=2))
+
+
+class ReaderOf:
+    """Reads partitions from Logs; of others it gets nothing."""
+
+    def __init__(self, logs: Mapping[int, Log]) -> None:
+        self._logs = logs
+
+    async def records(self, offsets: Mapping[int, int], limit: int, seconds: float) -> dict[int, list[Any]]:
+        return {
+            partition: [
+                SimpleNamespace(offset=offset, value=value)
+                for offset, value in enumerate(self._logs[partition].values[start:], start)
+            ]
+            for partition, start in offsets.items()
+            if partition in self._logs
+        }
+
+
+class SourceOf(KafkaSource):
+    def __init__(self, logs: Mapping[int, Log]) -> None:
+        self._cluster = KafkaCluster(("localhost:1",), 3)
+        self._reader: Any = ReaderOf(logs)
+        self._loop: Any = self
+        self._wait_seconds = 0.0
+
+    def call(self, asked: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(asked)
+
+
+def test_of_partitions_that_the_brokers_do_not_show_it_is_said_which_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_source, "_CHECK_SECONDS", 0.05)
+    log = Log()
+    log.take_over()
+    log.post(3)
+    place = log.positions[-1]
+    with pytest.raises(NotShown) as told:
+        SourceOf({1: log}).check({0: place, 1: place, 2: place})
+    assert told.value.partitions == {0, 2}
+    SourceOf({1: log}).check({1: place})

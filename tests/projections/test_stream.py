@@ -13,7 +13,7 @@ from falcon.domain.events import Event, MessageEdited, MessagePosted
 from falcon.domain.message import NOBODY, Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
-from falcon.journal.ports import Append, JournalUnavailable, LogWentBack
+from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
 from falcon.projections import timeline
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
@@ -447,6 +447,33 @@ def test_a_log_that_only_seems_to_have_gone_back_stops_nothing(world: World, mon
     world.post(0, "d")
     running.settle()
     assert world.texts(0) == ["a", "b", "c", "d"]
+
+
+def test_partitions_that_can_be_read_do_not_wait_for_one_that_cannot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post(0, "a")
+    world.post(1, "b")
+    running, check = world.stream(0, 1), world.log.check
+
+    def without_a_leader(cursor: Cursor) -> None:
+        if 1 in cursor:
+            raise NotShown("no broker leads partition 1", {1})
+        check(cursor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.log, "check", without_a_leader)
+        running.settle()
+        world.post(0, "c")
+        world.clock.advance(3)
+        running.settle()
+    assert (world.texts(0), world.texts(1)) == (["a", "c"], [])
+    world.clock.advance(3)
+    running.settle()
+    assert world.texts(1) == [], "each look holds the others up, so they get rarer"
+    world.clock.advance(3)
+    running.settle()
+    assert world.texts(1) == ["b"]
 
 
 def test_tables_of_a_history_that_is_gone_are_not_verified() -> None:

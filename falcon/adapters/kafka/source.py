@@ -12,7 +12,7 @@ from falcon.domain.ids import Partition
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
-from falcon.journal.ports import JournalUnavailable, LogWentBack
+from falcon.journal.ports import LogWentBack, NotShown
 
 _WAIT_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 0.02
@@ -90,14 +90,15 @@ class KafkaSource:
     def _between(
         self, starts: Mapping[Partition, int], stops: Mapping[Partition, int]
     ) -> dict[Partition, list[tuple[int, bytes]]]:
-        """The records from each start to before each stop. Raises JournalUnavailable, LogWentBack."""
+        """The records from each start to before each stop. Raises NotShown, JournalUnavailable, LogWentBack."""
         found: dict[Partition, list[tuple[int, bytes]]] = {partition: [] for partition in starts}
         missing = dict(starts)
         until = time.monotonic() + _CHECK_SECONDS
         while missing:
             if time.monotonic() > until:
                 places = ", ".join(f"offset {offset} of partition {p}" for p, offset in missing.items())
-                raise JournalUnavailable(f"{self._cluster.journal} does not show {places}; it may be so for a moment")
+                why = f"{self._cluster.journal} does not show {places}; it may be so for a moment"
+                raise NotShown(why, missing)
             fetched = self._loop.call(self._reader.records(missing, _LOOKED_BACK_AT, self._wait_seconds))
             if fetched:
                 until = time.monotonic() + _CHECK_SECONDS
