@@ -19,22 +19,28 @@ class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CreateRoom(msgspec.Struct, frozen=True, tag=True):
-    """The sender has made sure that the members are accounts: those live in other partitions."""
+    """The sender has made sure that the members are accounts: those live in other partitions.
+
+    ``unknown``: one of an earlier version leaves it to the owner to refuse the member of this index.
+    """
 
     by: AccountId
     name: str
     description: str = ""
     members: tuple[Invitation, ...] = ()
+    unknown: int | None = None
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
     """The room of a pair of accounts; decided where the smaller id of the pair lives, so there is one for ever.
 
-    The sender has made sure that the peer is an account.
+    The sender has made sure that the peer is an account. ``peer_exists``: one of an earlier version leaves it to the
+    owner to refuse.
     """
 
     by: AccountId
     peer: AccountId
+    peer_exists: bool = True
 
 
 class ChangeRoom(msgspec.Struct, frozen=True, tag=True):

@@ -82,10 +82,8 @@ class NotYetReadable(msgspec.Struct, frozen=True, tag="not-yet-readable"):
     seq: Seq
 
 
-class UnknownAccount(msgspec.Struct, frozen=True, tag="unknown-account"):
-    """The sender's view shows no such account. To the client the same as AccountNotFound."""
-
-    account_id: AccountId
+class UnknownAccount(AccountNotFound, frozen=True, tag="account-not-found"):
+    """The sender's view shows no such account. To the sender, whatever its version, it is an AccountNotFound."""
 
 
 Rejection: TypeAlias = (
@@ -103,7 +101,6 @@ Rejection: TypeAlias = (
     | Invalid
     | KeyReused
     | NotYetReadable
-    | UnknownAccount
 )
 RestsOnView: TypeAlias = NotYetReadable | UnknownAccount
 """Refusals that rest on what the sender had read, which the log may be ahead of: no key remembers them."""

@@ -86,7 +86,7 @@ def from_rejection(rejection: Rejection) -> Problem:
             return room_not_found(room_id)
         case rejections.MessageNotFound(seq=seq):
             return message_not_found(seq)
-        case rejections.AccountNotFound(account_id=account_id) | rejections.UnknownAccount(account_id=account_id):
+        case rejections.AccountNotFound(account_id=account_id):
             return account_not_found(account_id)
         case rejections.MemberNotFound(account_id=account_id):
             return Problem(404, "account_not_found", f"Account {account_id} is no member of this room.")

@@ -149,7 +149,6 @@ SAMPLES: Final[dict[str, Envelope]] = {
     # too old, or the next answer is another. A log that has one decodes all the same.
     "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
     "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
-    "command-answered.v1.unknown-account": _answered(rejections.UnknownAccount(BOB)),
     "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),
 }
 

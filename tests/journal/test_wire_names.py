@@ -52,7 +52,6 @@ REFUSALS = [
     "invalid",
     "key-reused",
     "not-yet-readable",
-    "unknown-account",
 ]
 
 
