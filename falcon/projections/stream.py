@@ -266,7 +266,9 @@ class Stream:
         self._look_again_at = now + _LOOK_AGAIN_SECONDS
         self._projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
         for partition, since in list(self._stopped.items()):
-            at = self._cursor[partition]
+            at = self._cursor.get(partition)
+            if at is None:  # it cannot be read now, so it is still to be found out where it stands
+                continue
             skip = self._projection.skip(partition, at)
             if skip is not None:
                 log.warning(

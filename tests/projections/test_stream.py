@@ -476,6 +476,35 @@ def test_partitions_that_can_be_read_do_not_wait_for_one_that_cannot(
     assert world.texts(1) == ["b"]
 
 
+def test_a_stopped_partition_that_cannot_be_read_any_more_does_no_harm(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.post(0, "a")
+    world.post(1, "boom")
+    running, other, check = world.stream(0, 1), world.stream(0), world.log.check
+    running.settle()
+
+    def without_a_leader(cursor: Cursor) -> None:
+        if 1 in cursor:
+            raise NotShown("no broker leads partition 1", {1})
+        check(cursor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.log, "check", without_a_leader)
+        world.post(0, "b")
+        other.settle()  # so that the first one has to look again where its partitions stand
+        running.settle()
+        world.clock.advance(6)
+        running.settle()
+    running.bears_everything = True
+    world.clock.advance(40)
+    running.settle()
+    world.clock.advance(40)
+    running.settle()
+    assert (world.texts(0), world.texts(1)) == (["a", "b"], ["boom"])
+    assert not world.tables.stops("timeline")
+
+
 def test_tables_of_a_history_that_is_gone_are_not_verified() -> None:
     restored = Restored()
     restored.write_on(7)
