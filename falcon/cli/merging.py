@@ -18,6 +18,7 @@ from falcon.cli.importing import AccountLine, MemberRef, MessageLine, RoomLine
 
 _CHANGES: Final = b'{"type":"changes"'
 _END: Final = b'{"type":"end"'
+_MISSING: Final = b'"missing":true'  # of no other line: texts and names have their quotes escaped
 _BUFFER: Final = 1 << 20
 
 
@@ -96,14 +97,15 @@ def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
 
 @dataclass
 class _Changes:
-    """``start``: of the first, in bytes; ``line``: its number. Of messages those that were edited or deleted."""
+    """``line``: the number of the first. ``missing``: messages that the rows lack. Of messages
+    those that were edited or deleted, or are missing."""
 
-    start: int = 0
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
     rooms: dict[str, tuple[int, RoomLine]] = field(default_factory=dict)
     of_room: dict[str, list[_RoomChange]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
+    missing: set[tuple[str, int]] = field(default_factory=set)
     messages: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
     def take(self, change: _Change, number: int, raw: bytes) -> None:
@@ -114,8 +116,9 @@ class _Changes:
                 self.rooms[change.ref] = (number, change)
                 self.of_room.setdefault(change.ref, []).append(change)
             case MessageLine():
-                if change.edited_at is not None or change.deleted:
-                    self.messages[change.room, change.seq] = raw
+                place = (change.room, change.seq)
+                if change.edited_at is not None or change.deleted or place in self.missing:
+                    self.messages[place] = raw
             case _RoomDeletedLine():
                 self.deleted.add(change.room)
             case _RoomChangedLine() | _MemberLine() | _MemberLeftLine():
@@ -141,14 +144,15 @@ def _read_changes(file: BinaryIO, name: str) -> _Changes:
     """Of several parts of changes, the later ones of an export that was taken up again, all count."""
     changes = _Changes()
     file.seek(0)
-    place, number, ended = 0, 0, False
+    number, ended = 0, False
     for number, raw in enumerate(file, 1):
         if changes.line or raw.startswith(_CHANGES):
             if not changes.line:
-                changes.start, changes.line = place, number
+                changes.line = number
             changes.take(_decoded(raw, number, name), number, raw)
+        elif _MISSING in raw and isinstance(hole := _decoded_row(raw), MessageLine):
+            changes.missing.add((hole.room, hole.seq))
         ended = raw.startswith(_END)
-        place += len(raw)
     if not ended:
         raise Fault(f"{name}: it ends at line {number}, before its last line; let `falcon export` finish it first")
     return changes

@@ -110,6 +110,13 @@ def test_a_message_that_is_missing_there_is_missing_here(run: Run, server: FakeF
     assert texts(lines) == ["", "Hi"]
 
 
+def test_a_message_that_the_rows_lack_is_as_the_changes_say(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    """The log has it, where only some of the tables had got so far when the export began."""
+    hole = said(1, "", author="", deleted=True, missing=True)
+    lines = merged(run, server, tmp_path, said(1, "Ho", at="0:9"), rows=(ALICE, BOB, TEA, hole, said(2)))
+    assert texts(lines) == ["Ho", "Hi"]
+
+
 def test_changes_that_come_twice_count_once(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
     """An export that broke off among its changes begins them again."""
     once = (said(3, "Ho", at="0:9"), said(1, "Hum", edited_at=TIME, at="0:10"))
