@@ -24,6 +24,7 @@ log = logging.getLogger("falcon.shard")
 _WALL_SECONDS: Final = 20.0
 # The difference is that of the fastest batch in so long, and in the time before it: steady clocks drift a little.
 _REMEMBERED_SECONDS: Final = 30.0
+_DRIFT: Final = 2e-4  # seconds a second at most: a sender that was silent for days is not late by that
 _SENDERS_MAX: Final = 1_000
 
 _THIS_CLOCK: Final = secrets.randbits(63)
@@ -70,9 +71,10 @@ class Arrivals:
             sender = self._senders[sent.sender] = _Sender(fastest, fastest, now)
             if len(self._senders) > _SENDERS_MAX:
                 del self._senders[next(iter(self._senders))]
-        late = difference - min(sender.least_before, sender.least)
+        drift = min(_DRIFT * (now - sender.since), _WALL_SECONDS)
+        late = difference - min(sender.least_before, sender.least) - drift
         if now - sender.since > _REMEMBERED_SECONDS:
-            sender.least_before, sender.least, sender.since = sender.least, difference, now
+            sender.least_before, sender.least, sender.since = sender.least + drift, difference, now
         else:
             sender.least = min(sender.least, difference)
         return max(0.0, late)
