@@ -16,7 +16,7 @@ from tests.adapters.kafka_model import CLUSTER, Brokers, Copy
 from tests.support.clock import FakeClock
 
 ALL = range(CLUSTER.partitions)
-BAD = 3
+GOOD, BAD = 0, 3
 
 
 class Owner:
@@ -112,17 +112,18 @@ def test_a_journal_that_is_closed_ends_the_takeover_that_is_under_way(
 
     def take_over() -> None:
         try:
-            owner.take_over(BAD)
+            owner.take_over(GOOD, BAD)
         except JournalUnavailable as error:
             failed.append(error)
 
     thread = threading.Thread(target=take_over)
     thread.start()
-    until(lambda: BAD in owner.journal._restoring)
+    restoring = owner.journal._restoring
+    until(lambda: BAD in restoring and restoring._tasks[GOOD].done())
     owner.journal.close()
     thread.join(10)
     assert ["this journal is closed" in str(error) for error in failed] == [True]
-    assert owner.deposed(BAD) == 0
+    assert (owner.deposed(GOOD), owner.deposed(BAD)) == (0, 0), "others have taken them over by now"
 
 
 def test_the_clock_that_stamps_events_is_the_one_that_is_compared_with_the_brokers(owner: Owner) -> None:

@@ -65,12 +65,15 @@ class _Underway(Generic[T]):
     def __init__(self, begin: Callable[[Partition, str], Coroutine[Any, Any, T]]) -> None:
         self._begin = begin
         self._tasks: dict[Partition, asyncio.Task[T]] = {}
+        self._over = False
 
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._tasks
 
     async def by_now(self, partitions: Iterable[Partition], owner: str) -> tuple[dict[Partition, T], list[Exception]]:
         """What has come of it for those that are done soon, and the failures."""
+        if self._over:  # who has let go of everything begins nothing: it would depose those who have taken over
+            return {}, [_closed(partition) for partition in partitions]
         tasks = {partition: self._tasks.get(partition) or self._start(partition, owner) for partition in partitions}
         if tasks:
             await asyncio.wait(tasks.values(), timeout=_SOON_SECONDS)
@@ -81,7 +84,7 @@ class _Underway(Generic[T]):
                 continue
             self._tasks.pop(partition, None)
             if task.cancelled():
-                failed.append(JournalUnavailable(f"partition {partition}: this journal is closed", partition))
+                failed.append(_closed(partition))
                 continue
             try:
                 done[partition] = task.result()
@@ -91,6 +94,8 @@ class _Underway(Generic[T]):
         return done, failed
 
     def cancel(self) -> None:
+        """All of it, and nothing is begun any more."""
+        self._over = True
         for task in self._tasks.values():
             task.cancel()
 
@@ -109,6 +114,10 @@ class _Underway(Generic[T]):
             del self._tasks[partition]
             if not task.cancelled():
                 task.exception()  # it has been looked at, as asyncio wants it
+
+
+def _closed(partition: Partition) -> JournalUnavailable:
+    return JournalUnavailable(f"partition {partition}: this journal is closed", partition)
 
 
 class KafkaJournal:
