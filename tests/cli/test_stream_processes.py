@@ -141,9 +141,15 @@ def test_one_of_two_addresses_may_be_dead(server: Falcon) -> None:
 
 
 def tail(server: Falcon, room: int, output: Path) -> "subprocess.Popen[bytes]":
+    """As on a terminal: Ctrl-C ends it, though these tests may run in the background, where it is ignored."""
     options = ["--follow", "--url", server.info["url"], "--token", server.info["token"]]
+    command = [sys.executable, "-m", "falcon", "tail", str(room), *options]
     with output.open("w") as writing:
-        return subprocess.Popen([sys.executable, "-m", "falcon", "tail", str(room), *options], stdout=writing)
+        return subprocess.Popen(command, stdout=writing, preexec_fn=_heed_ctrl_c)
+
+
+def _heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_tail_follows_a_room_over_restarts_of_the_server(server: Falcon, tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import pytest
 from tests.support.http import Falcon, Person, Room
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
-    """One for all: tests bring people and rooms of their own."""
+    """One for all: tests bring people and rooms of their own. It ends with them: its threads would disturb others."""
     with Falcon(tmp_path_factory.mktemp("falcon")) as started:
         yield started
 
