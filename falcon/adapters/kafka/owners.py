@@ -14,6 +14,7 @@ from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.group import GroupMember
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import NotWritten, Producer
+from falcon.adapters.kafka.topics import INSTANCE
 from falcon.domain.ids import Partition
 
 log = logging.getLogger("falcon.kafka")
@@ -99,6 +100,7 @@ class Owners:
         self.moved: Callable[[Partition, str | None], None] = lambda partition, before: None
         self.reached = False
         self._known: dict[Partition, Owner] = {}
+        self._log_name: bytes | None = None
         self._following: asyncio.Task[None] | None = None
 
     def address(self, partition: Partition) -> str | None:
@@ -142,7 +144,13 @@ class Owners:
                     self._take(record.key, record.value)
 
     def _take(self, key: bytes | None, value: bytes | None) -> None:
-        """Of two owners the one with the later epoch counts, whoever told it last."""
+        """Of two owners the one with the later epoch counts, whoever told it last.
+
+        Where the log gets another name, another history of it begins: epochs of the lost one may be later ones.
+        """
+        if key == INSTANCE and value != self._log_name:
+            self._known.clear()
+            self._log_name = value
         if key is None or value is None or not key.isdigit():
             return  # the log's name, or an owner's look at the clock
         try:

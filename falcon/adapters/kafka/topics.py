@@ -19,7 +19,7 @@ from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
-_INSTANCE: Final = b"instance"
+INSTANCE: Final = b"instance"  # key of the log's name among the owners
 _TOPIC_EXISTS: Final = 36
 _UNKNOWN_TOPIC: Final = 3
 _SET_FOR_THE_TOPIC: Final = 1  # where a setting's value comes from
@@ -141,7 +141,7 @@ async def instance(cluster: KafkaCluster) -> str | None:
         end = (await reader.ends([0]))[0]
         async for records in read_compacted(reader, 0, end - 1):
             for record in records:
-                name = record.value if record.key == _INSTANCE else name
+                name = record.value if record.key == INSTANCE else name
     finally:
         await reader.close()
     return name.decode() if name else None
@@ -150,7 +150,7 @@ async def instance(cluster: KafkaCluster) -> str | None:
 async def _name(cluster: KafkaCluster, name: str) -> str:
     producer = Producer(cluster)
     try:
-        await producer.write(cluster.owners, 0, [(_INSTANCE, name.encode())])
+        await producer.write(cluster.owners, 0, [(INSTANCE, name.encode())])
     except NotWritten as error:
         raise JournalUnavailable(f"cannot name the log: {error}") from error
     finally:
