@@ -121,25 +121,41 @@ def decode_query(request: HTTPConnection, query_type: type[T]) -> T:
 
 def _decode_query(query: bytes, query_type: Any) -> Any:
     parameters: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
-    for name in _integers(query_type) & parameters.keys():
-        if _INTEGER.fullmatch(parameters[name]) is None:
-            raise invalid(name, "must be an integer, in decimal digits")
-        parameters[name] = int(parameters[name])
+    for name, read in _readers(query_type).items():
+        if name in parameters:
+            parameters[name] = read(name, parameters[name])
     try:
         return msgspec.convert(parameters, query_type)
     except msgspec.ValidationError as error:
         raise from_validation(error) from None
 
 
+def _read_integer(name: str, text: str) -> int:
+    if _INTEGER.fullmatch(text) is None:
+        raise invalid(name, "must be an integer, in decimal digits")
+    return int(text)
+
+
+def _read_flag(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise invalid(name, "must be true or false")
+    return text == "true"
+
+
 @lru_cache
-def _integers(query_type: Any) -> frozenset[str]:
-    """The parameters that are numbers. msgspec would also read ``1e2`` and ``null`` as such from a text."""
-    return frozenset(field.name for field in msgspec.structs.fields(query_type) if _is_integer(field.type))
+def _readers(query_type: Any) -> dict[str, Callable[[str, str], Any]]:
+    """Of the parameters that are no texts. msgspec would also read ``1e2`` and ``null`` as numbers."""
+    readers = ((field.name, _reader(field.type)) for field in msgspec.structs.fields(query_type))
+    return {name: read for name, read in readers if read is not None}
 
 
-def _is_integer(kind: Any) -> bool:
-    """Also ``Annotated[int, ...]``, or one of these or None."""
-    return kind is int or any(_is_integer(part) for part in get_args(kind))
+def _reader(kind: Any) -> Callable[[str, str], Any] | None:
+    """Also of ``Annotated[int, ...]``, or of one of these or None."""
+    if kind is int:
+        return _read_integer
+    if kind is bool:
+        return _read_flag
+    return next((read for part in get_args(kind) if (read := _reader(part)) is not None), None)
 
 
 # Most requests ask with the same few; the values are frozen, so one serves for all of them. Clients without a token ask

@@ -197,6 +197,7 @@ def test_a_heap_shows_what_has_grown_since_an_earlier_one(ops: Api) -> None:
         ("/debug/profile?seconds=61", 422, "seconds"),
         ("/debug/profile?seconds=long", 422, "seconds"),
         ("/debug/profile?format=pdf", 422, "format"),
+        ("/debug/profile?idle=yes", 422, "idle"),
         ("/debug/profile?process=nobody-7", 404, "serve-0"),
         ("/debug/shards?process=nobody-7", 404, "serve-0"),
     ],

@@ -1,8 +1,11 @@
-"""What is kept of the queries that clients send."""
+"""What is read of the queries that clients send, and what is kept of them."""
 
+import msgspec
+import pytest
 from starlette.requests import HTTPConnection
 
 from falcon.http import wire
+from falcon.http.problems import Problem
 from falcon.http.streaming import StreamQuery
 
 
@@ -19,3 +22,27 @@ def test_of_what_anybody_may_send_only_a_little_is_kept() -> None:
 
 def test_a_short_query_is_decoded_once() -> None:
     assert decoded(b"rooms=1,2") is decoded(b"rooms=1,2")
+
+
+class _Looking(msgspec.Struct, frozen=True):
+    seconds: int | None = None
+    idle: bool = False
+
+
+def looking(query: bytes) -> _Looking:
+    return wire.decode_query(HTTPConnection({"type": "http", "query_string": query, "headers": []}), _Looking)
+
+
+def test_numbers_and_flags_are_read_from_texts() -> None:
+    assert looking(b"seconds=07&idle=true") == _Looking(7, True)
+    assert looking(b"idle=false") == _Looking()
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [(b"seconds=1e2", "seconds"), (b"seconds=null", "seconds"), (b"seconds=-1", "seconds"), (b"idle=1", "idle")],
+)
+def test_a_number_or_a_flag_that_is_none_is_named(query: bytes, field: str) -> None:
+    with pytest.raises(Problem) as refused:
+        looking(query)
+    assert [error.field for error in refused.value.errors] == [field]
