@@ -84,9 +84,10 @@ class TestKafkaWithReadersThatRest(JournalContract):
         made.close()
 
 
+@pytest.mark.parametrize("rests", [False, True], ids=["", "readers that rest"])
 class TestKafkaPlaces(CheckingContract):
     @pytest.fixture
-    def log(self, kafka_servers: str, tmp_path: Path) -> Iterator[KafkaLog]:
-        made = KafkaLog(kafka_servers, tmp_path)
+    def log(self, kafka_servers: str, tmp_path: Path, rests: bool) -> Iterator[KafkaLog]:
+        made = KafkaLog(kafka_servers, tmp_path, rests=rests)
         yield made
         made.close()

@@ -148,6 +148,19 @@ class CheckingContract(ABC):
             source.check(cursor)
         assert cursor[0].offset > cursor[1].offset > 0
 
+    def test_a_reader_that_has_read_all_can_ask_whether_it_stands_at_a_place(
+        self, log: Log, source: CheckingSource
+    ) -> None:
+        owner = Writer(log)
+        owner.takeover(0, 1)
+        owner.append(0, "one", "two")
+        owner.append(1, "three")
+        cursor: Cursor = {0: Position(), 1: Position()}
+        end = source.end()
+        while any(cursor[partition].offset < end[partition].offset for partition in (0, 1)):
+            cursor = source.read(cursor, 100)[1]
+        source.check(cursor)
+
     def test_a_place_of_another_history_is_none(self, log: Log, source: CheckingSource) -> None:
         ann = Writer(log)
         ann.takeover(0)

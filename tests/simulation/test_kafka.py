@@ -59,10 +59,11 @@ class TestJournal(JournalContract):
         made.close()
 
 
+@pytest.mark.parametrize("rests", [False, True], ids=["", "readers that rest"])
 class TestPlaces(CheckingContract):
     @pytest.fixture
-    def log(self, brokers: Brokers, tmp_path: Path) -> Iterator[SimulatedLog]:
-        made = SimulatedLog(brokers, tmp_path)
+    def log(self, brokers: Brokers, tmp_path: Path, rests: bool) -> Iterator[SimulatedLog]:
+        made = SimulatedLog(brokers, tmp_path, rests=rests)
         yield made
         made.close()
 

@@ -50,6 +50,7 @@ class Reader:
         try:
             consumer = await self._started()
             self._seek(consumer, offsets)
+            consumer.resume(*consumer.assignment())  # the call before may have left it at rest
             if rests:
                 fetched = await _newest(consumer, limit, seconds)
             else:
@@ -138,7 +139,6 @@ async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dic
     had sent before. News is not held up by that."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    consumer.resume(*consumer.assignment())
     fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
     found = {partition: list(records) for partition, records in fetched.items()}
     left = limit - sum(map(len, found.values()))
