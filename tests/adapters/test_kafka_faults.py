@@ -783,6 +783,16 @@ def test_members_share_the_partitions_and_those_that_stay_are_not_disturbed(join
     assert all(stayed <= assigned for assigned in ann.history), "what stays was never taken away in between"
 
 
+def test_a_member_that_joins_moves_no_partition_between_others_of_one_process(join: Callable[..., Member]) -> None:
+    ann, bob = join(), join()
+    share(ann, bob)
+    before = ann.assigned, bob.assigned
+    carl = join()
+    share(ann, bob, carl)
+    assert ann.assigned <= before[0]
+    assert bob.assigned <= before[1]
+
+
 def test_who_leaves_hands_over_at_once(join: Callable[..., Member]) -> None:
     ann, bob = join(), join()
     share(ann, bob)

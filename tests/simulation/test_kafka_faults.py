@@ -11,6 +11,7 @@ from tests.adapters.test_kafka_faults import (
     described,
     test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitions_go_on,
     test_a_deposed_owners_late_snapshot_hides_no_newer_one_even_after_compaction,
+    test_a_member_that_joins_moves_no_partition_between_others_of_one_process,
     test_a_message_over_the_topics_limit_is_not_sent_and_the_partition_goes_on_after_a_takeover,
     test_a_record_that_does_not_decode_is_named_and_other_partitions_can_be_read,
     test_a_snapshot_that_is_newer_than_the_checkpoint_is_not_changed_by_events_that_it_holds,
@@ -38,6 +39,7 @@ from tests.simulation.test_kafka import SimulatedLog
 __all__ = [
     "test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitions_go_on",
     "test_a_deposed_owners_late_snapshot_hides_no_newer_one_even_after_compaction",
+    "test_a_member_that_joins_moves_no_partition_between_others_of_one_process",
     "test_a_message_over_the_topics_limit_is_not_sent_and_the_partition_goes_on_after_a_takeover",
     "test_a_record_that_does_not_decode_is_named_and_other_partitions_can_be_read",
     "test_a_snapshot_that_is_newer_than_the_checkpoint_is_not_changed_by_events_that_it_holds",

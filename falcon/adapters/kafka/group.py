@@ -51,6 +51,8 @@ class GroupMember:
         self._session_seconds = session_seconds
         self._changed = changed
         self._own = {"client_id": name} if name else {}
+        # aiokafka keeps in the class what its member had. Members that shared a class would all claim that.
+        self._assignor = type("StickyPartitionAssignor", (StickyPartitionAssignor,), {})
         self._consumer: AIOKafkaConsumer | None = None
         self._staying: asyncio.Task[None] | None = None
         self.assigned: frozenset[Partition] = frozenset()
@@ -89,7 +91,7 @@ class GroupMember:
             session_timeout_ms=round(self._session_seconds * 1_000),
             heartbeat_interval_ms=_HEARTBEAT_MILLIS,  # how soon it learns that it is assigned something else
             max_poll_interval_ms=_FOR_EVER_MILLIS,
-            partition_assignment_strategy=[StickyPartitionAssignor],
+            partition_assignment_strategy=[self._assignor],
             **self._own,
         )
         consumer.subscribe([self._cluster.journal], listener=_Listener(self._take))

@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-import msgspec
-
 from falcon.adapters.kafka.cluster import KafkaCluster
 from tests.simulation.kafka.admin import SimulatedAdmin
 from tests.simulation.kafka.brokers import Brokers
@@ -21,20 +19,13 @@ class SimulatedCluster(KafkaCluster, frozen=True, kw_only=True):
 
     servers: Any
     client: str = "client"
-    sticky: dict[str, type] = msgspec.field(default_factory=dict)
 
     def producer(self) -> SimulatedProducer:
         return SimulatedProducer(self._client())
 
     def consumer(self, **settings: Any) -> SimulatedConsumer:
-        """aiokafka keeps what a sticky assignor remembers in its class, and so one of it for each process."""
         settings = {name: value for name, value in settings.items() if name not in _FIXED}
         seconds = settings.pop("request_timeout_ms", 5_000) / 1000
-        if "partition_assignment_strategy" in settings:
-            settings["partition_assignment_strategy"] = [
-                self.sticky.setdefault(each.name, type(each.__name__, (each,), {}))
-                for each in settings["partition_assignment_strategy"]
-            ]
         return SimulatedConsumer(
             Client(self._brokers, self.client, seconds), **{"max_partition_fetch_bytes": 2 << 20, **settings}
         )
