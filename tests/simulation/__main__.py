@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import logging
 import os
 import random
 import select
@@ -89,9 +88,7 @@ def _apart(seed: int, seconds: float, mutant: Mutant | None) -> Outcome:
 
 
 def _run_and_tell(seed: int, seconds: float, mutant: Mutant | None, writing: int) -> None:
-    if "--log" in sys.argv:
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-    else:
+    if "--log" not in sys.argv:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
     try:
         with contextlib.nullcontext() if mutant is None else mutant.made():
@@ -122,7 +119,7 @@ def _show(outcome: Outcome, faults: float) -> None:
     arguments = f"SEED={outcome.seed} SCHEDULES=1 ARGS='--faults {faults:g}'"
     print(f"seed {outcome.seed}: run it again with make simulate {arguments}")
     for line in (*outcome.faults, *outcome.violations[:20]):
-        print(f"  {line}")
+        print(f"  {line}", flush=True)
 
 
 def _plain_environment() -> dict[str, str]:

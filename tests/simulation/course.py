@@ -4,6 +4,7 @@ The people, their history and its checker are those of ``tests/chaos``.
 """
 
 import asyncio
+import logging
 import random
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -48,12 +49,33 @@ def run(seed: int, seconds: float = SECONDS) -> Outcome:
     """Raises what is a fault of the simulation's own."""
     outcome = Outcome(seed)
     simulation = Simulation(seed)
+    _log_to_stderr(simulation)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         falcon = SimulatedFalcon(simulation, Path(folder))
         with falcon.in_place():
             simulation.run(lambda: asyncio.run(_Course(falcon, Path(folder), outcome).run(seconds)))
     outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
     return outcome
+
+
+def _log_to_stderr(simulation: Simulation) -> None:
+    """Also where nobody looks: each record reads the clock, and the schedule must be the same one."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line(simulation))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+class _Line(logging.Formatter):
+    """With the simulated second and the process."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__()
+        self._simulation = simulation
+        self._began = simulation.now
+
+    def format(self, record: logging.LogRecord) -> str:
+        process = self._simulation.current.process.name if self._simulation.running else "-"
+        return f"{self._simulation.now - self._began:.3f} {process}: {super().format(record)}"
 
 
 class _Listener:
