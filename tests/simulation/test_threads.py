@@ -142,3 +142,31 @@ def test_each_process_has_its_own_wall_clock() -> None:
 
     simulation.run(work)
     assert found[0] - found[1] == pytest.approx(60, abs=0.2)
+
+
+def test_real_threads_beside_a_simulation_keep_real_time_and_move_no_clock_in_it() -> None:
+    begin, done = threading.Lock(), threading.Lock()  # real ones
+    times: list[float] = []
+
+    def look() -> None:
+        with begin:
+            times.extend([time.monotonic(), time.time()])
+        done.release()
+
+    begin.acquire()
+    done.acquire()
+    beside = threading.Thread(target=look)
+    beside.start()
+    before = [time.monotonic(), time.time()]
+    simulation = Simulation()
+
+    def passed() -> float:
+        began = simulation.now
+        begin.release()
+        done.acquire()
+        return simulation.now - began
+
+    assert simulation.run(passed) == 0
+    beside.join()
+    after = [time.monotonic(), time.time()]
+    assert all(first <= each <= last for first, each, last in zip(before, times, after, strict=True))

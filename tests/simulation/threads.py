@@ -446,6 +446,12 @@ def _in_place_of(default: Any, clocks: Mapping[Any, Any]) -> Any:
     return clocks[default] if _is_clock(default) else default
 
 
+def _in_this_thread(simulated: Callable[..., Any], real: Callable[..., Any]) -> Callable[..., Any]:
+    """Real threads that still run beside the simulation keep what is real, and move no clock in it."""
+    ident = _REAL_GET_IDENT()
+    return lambda *args, **named: (simulated if _REAL_GET_IDENT() == ident else real)(*args, **named)
+
+
 @contextmanager
 def _patched(simulation: Simulation) -> Iterator[None]:
     chance = random.Random(simulation.random.random())
@@ -486,7 +492,9 @@ def _patched(simulation: Simulation) -> Iterator[None]:
         (random, "_urandom", chance.randbytes),
         (uvloop, "new_event_loop", lambda: Loop(simulation)),
     ]
-    changed += _bound_to_clocks({_WALL: simulation.wall, _MONOTONIC: simulation.read_clock})
+    changed = [(module, name, _in_this_thread(to, getattr(module, name))) for module, name, to in changed]
+    clocks = {_WALL: simulation.wall, _MONOTONIC: simulation.read_clock}
+    changed += _bound_to_clocks({real: _in_this_thread(clock, real) for real, clock in clocks.items()})
     policy, state = asyncio.get_event_loop_policy(), random.getstate()
     collects = gc.isenabled()
     with ExitStack() as stack:
