@@ -13,6 +13,7 @@ from falcon.cli.faults import Fault
 from falcon.client import ExportFailed, ExportHeader, FalconClient, is_end, resume_token
 
 _CHUNK = 1 << 20
+_AROUND_ROWS = 3  # lines: the header, the changes' beginning, and the end
 _HEADER_BEGINS = b'{"type":"falcon-export"'
 
 
@@ -85,7 +86,7 @@ async def write_export(
                     header = msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
                 out.write(block)
                 done += block.count(b"\n")
-                report(done, 1 + header.accounts + header.rooms + header.messages)
+                report(done, max(done, _AROUND_ROWS + header.accounts + header.rooms + header.messages))
     except ExportFailed as failed:
         raise Fault(f"the export is not whole: {failed}") from failed
     return done

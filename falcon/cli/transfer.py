@@ -55,6 +55,7 @@ def import_file(
         outcome = caller.run(
             lambda falcon: import_lines(lines, name, falcon.import_lines, bar.advance), _PATIENT_SECONDS
         )
+        bar.set(bar.done, bar.done)  # a change that replaces a row is sent with it
     typer.echo(
         f"{counted(outcome.lines, 'line')}: {counted(outcome.imported, 'message')} imported, "
         f"{outcome.skipped:,} there already."
