@@ -154,6 +154,8 @@ class _Names:
 
 
 async def _line(message: Message, names: _Names) -> str:
+    if message.missing:
+        return f"{local_time(message.posted_at)}  #{message.seq}  (missing: the server cannot show it)"
     author = await names.of(message.author_id)
     reply = f" (to #{message.reply_to})" if message.reply_to else ""
     text = "(deleted)" if message.deleted else visible_lines(message.text, indent="    ")

@@ -67,7 +67,8 @@ class Room(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A deleted message keeps its ``seq`` and has no text."""
+    """A deleted message keeps its ``seq`` and has no text. ``missing``: it was posted, and the server cannot show it;
+    then it is deleted, too, and its author is 0."""
 
     room_id: int
     seq: int
@@ -78,6 +79,7 @@ class Message(msgspec.Struct, frozen=True):
     deleted: bool = False
     reply_to: int | None = None
     mentions: tuple[int, ...] = ()
+    missing: bool = False
 
 
 class RoomSummary(Room, frozen=True, kw_only=True):

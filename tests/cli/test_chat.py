@@ -41,11 +41,13 @@ def test_tail_shows_time_number_author_and_text(run: Run, server: FakeFalcon) ->
         message(64, 1, "Hi"),
         message(64, 2, "", deleted=True, edited_at=TIME),
         message(64, 3, "Ho", author_id=131, reply_to=1, edited_at=TIME),
+        message(64, 4, "", author_id=0, deleted=True, missing=True),
     ]
     assert run(server, "tail", "64").stdout.splitlines() == [
         "2026-11-25 09:30:00  #1  Alice: Hi",
         "2026-11-25 09:30:00  #2  Alice: (deleted)",
         "2026-11-25 09:30:00  #3  account 131 (to #1): Ho (edited)",
+        "2026-11-25 09:30:00  #4  (missing: the server cannot show it)",
     ]
 
 

@@ -29,6 +29,12 @@ def test_a_missing_message_reads_as_a_deleted_one_where_nobody_knows_of_missing_
     assert msgspec.json.decode(missing_message(64, 7), type=ClientMessage).deleted
 
 
+def test_a_client_is_told_which_messages_are_missing() -> None:
+    assert msgspec.json.decode(missing_message(64, 7), type=ClientMessage).missing
+    said = msgspec.json.encode(Message(64, 7, 65, "Tea?", NOON))
+    assert not msgspec.json.decode(said, type=ClientMessage).missing
+
+
 def test_a_missing_message_tells_its_time_where_that_is_known() -> None:
     assert msgspec.json.decode(missing_message(64, 7, NOON), type=Message).posted_at == NOON
 
