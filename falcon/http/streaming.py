@@ -25,11 +25,11 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.models import RoomCursor, RoomSummaryRow, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.shared import Shared
 from falcon.streams import tokens as resume_tokens
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Bye, Frame, Reason, encode
 from falcon.streams.opening import Beginning, NotReached
-from falcon.streams.shared import Shared
 from falcon.streams.signals import SIGNALS, Signals
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import WrongPlace

@@ -26,9 +26,9 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.shared import Shared
 from falcon.streams import tokens
 from falcon.streams.delivery import Delivery, Lookups
-from falcon.streams.shared import Shared
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw, Tail
 from falcon.telemetry import metrics

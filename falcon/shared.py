@@ -1,6 +1,7 @@
 """One answer for all who want it at the same time."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -11,11 +12,14 @@ class Shared(Generic[T]):
     """Asks for something that many want, one question at a time. For one event loop.
 
     A caller that comes while a question is under way waits for the next one, which all share who come until it is
-    asked. So each gets an answer to a question that was asked after he came.
+    asked. So each caller gets an answer to a question that was asked after it came. ``apart``: seconds that lie at
+    least between two questions, so that a flood of callers costs little.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
         self._ask = ask
+        self._apart = apart
+        self._asked_at = -apart
         self._asked: asyncio.Task[T] | None = None
         self._next: asyncio.Task[T] | None = None
 
@@ -24,11 +28,14 @@ class Shared(Generic[T]):
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._ask_after(self._asked))
             self._next.add_done_callback(_retrieved)
-        return await asyncio.shield(self._next)
+        return await asyncio.shield(self._next)  # others may wait for it when this caller has given up
 
     async def _ask_after(self, before: "asyncio.Task[T] | None") -> T:
         if before is not None:
             await asyncio.wait([before])
+        if self._apart:
+            await asyncio.sleep(self._asked_at + self._apart - time.monotonic())
+            self._asked_at = time.monotonic()
         self._asked, self._next = self._next, None
         return await self._ask()
 
