@@ -33,6 +33,10 @@ class Table:
     rows: dict[bytes, dict[bytes, Cell]] = field(default_factory=dict)
     keys: list[bytes] = field(default_factory=list)  # in order
 
+    def copy(self) -> "Table":
+        rows = {key: dict(cells) for key, cells in self.rows.items()}
+        return Table(dict(self.families), self.enabled, rows, list(self.keys))
+
     def put(self, row: bytes, column: bytes, cell: Cell) -> Cell | None:
         """The cell of now stays where it has a later timestamp; of two with the same one the later call's counts.
         Gives what was there."""
@@ -104,6 +108,18 @@ class Servers:
                     else:
                         table.rows[each.row][each.column] = each.before
         return lost
+
+    def copy(self) -> dict[str, Table]:
+        """All tables as they are at this moment."""
+        with self._lock:
+            return {name: table.copy() for name, table in self.tables.items()}
+
+    def put_back(self, tables: Mapping[str, Table]) -> None:
+        """In the place of those that there are; who scans one of those is told so."""
+        with self._lock:
+            self.tables = {name: table.copy() for name, table in tables.items()}
+            self._written.clear()
+            self._scanners.clear()
 
     def away(self, rows: Iterable[bytes]) -> float:
         """Until when (monotonic) some of these rows cannot be had."""
