@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tests.simulation.course import SECONDS, Outcome, run
+from tests.simulation import acts, course
+from tests.simulation.course import SECONDS, Outcome
 from tests.simulation.mutants import MUTANTS, Mutant
 
 _SCHEDULE_SECONDS = 600.0  # real ones, after which a schedule does not end any more
@@ -92,7 +93,7 @@ def _run_and_tell(seed: int, seconds: float, mutant: Mutant | None, writing: int
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
     try:
         with contextlib.nullcontext() if mutant is None else mutant.made():
-            outcome = run(seed, seconds)
+            outcome = (acts.run if _with_acts(seed) else course.run)(seed, seconds)
     except BaseException:
         lines = traceback.format_exc().splitlines()
         outcome = Outcome(seed, violations=[f"the schedule failed: {lines[-1]}", *lines])
@@ -122,6 +123,11 @@ def _show(outcome: Outcome, faults: float) -> None:
         print(f"  {line}", flush=True)
 
 
+def _with_acts(seed: int) -> bool:
+    """An operator acts in some of the schedules."""
+    return "--acts" in sys.argv or seed % 5 == 4
+
+
 def _plain_environment() -> dict[str, str]:
     return {**os.environ, "PYTHONHASHSEED": "0"}
 
@@ -135,6 +141,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help="every schedule, not only those with violations")
     parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants.py")
     parser.add_argument("--mutant", default="", help="those whose name has this in it")
+    parser.add_argument("--acts", action="store_true", help="only schedules in which an operator acts")
     parser.add_argument("--log", action="store_true", help="what the processes log")
     return parser.parse_args()
 

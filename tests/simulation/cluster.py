@@ -43,6 +43,7 @@ log = logging.getLogger("simulation")
 PARTITIONS: Final = 4
 _RESTART_SECONDS: Final = (0.2, 3.0)
 _DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
+_LATE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
 
 
@@ -140,6 +141,13 @@ class SimulatedFalcon:
 
     def go_on(self, name: str) -> None:
         self.processes[name].stopped = False
+
+    async def stop_servers(self) -> None:
+        """The brokers and HBase; ``heal`` starts them. Until nothing arrives any more that was sent before."""
+        self.road.down = True
+        for node in self.brokers.nodes:
+            self.brokers.loop.call_soon_threadsafe(self.brokers.kill, node)
+        await asyncio.sleep(_LATE_SECONDS)
 
     def heal(self) -> None:
         for process in self.processes.values():
