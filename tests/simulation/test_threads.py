@@ -176,13 +176,16 @@ def test_real_threads_beside_a_simulation_keep_real_time_and_move_no_clock_in_it
 def test_a_loop_that_ends_closes_no_generator_of_another_loop() -> None:
     async def numbers() -> AsyncIterator[int]:
         for number in range(3):
-            await asyncio.sleep(0.1)
             yield number
 
     async def count() -> list[int]:
         asyncio.get_running_loop().run_in_executor(None, lambda: asyncio.run(asyncio.sleep(0.2)))
         await asyncio.sleep(0.05)
-        return [number async for number in numbers()]
+        counted = []
+        async for number in numbers():
+            counted.append(number)
+            await asyncio.sleep(0.3)
+        return counted
 
     assert Simulation(1).run(lambda: asyncio.run(count())) == [0, 1, 2]
 
