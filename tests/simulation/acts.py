@@ -56,15 +56,17 @@ def run(seed: int, seconds: float = SECONDS) -> Outcome:
 
 class ActsCourse(Course):
     async def run(self, seconds: float) -> None:
-        credentials = await self._falcon.start()
-        await self._prepare(credentials.admin_token)
-        self._operator = Operator(
-            self._falcon, credentials.admin_token, self._folder, random.Random(self._random.random())
-        )
+        await self._begin()
         self._listen()
         await self._hurt(seconds)
         await self._reckon()
         await self._settle_listeners()
+
+    async def _begin(self) -> None:
+        self._admin_token = (await self._falcon.start()).admin_token
+        await self._prepare(self._admin_token)
+        chance = random.Random(self._random.random())
+        self._operator = Operator(self._falcon, self._admin_token, self._folder, chance)
 
     async def _one(self) -> None:
         """An act, maybe two, with some faults or none."""
