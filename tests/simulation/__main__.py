@@ -13,9 +13,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tests.simulation.course import SECONDS, Outcome, run
+from tests.simulation import acts, course, restores
+from tests.simulation.course import SECONDS, Outcome
 from tests.simulation.mutants import MUTANTS, Mutant
 
+_KINDS = {"chat": course.run, "acts": acts.run, "restores": restores.run}
 _SCHEDULE_SECONDS = 600.0  # real ones, after which a schedule does not end any more
 
 
@@ -92,7 +94,7 @@ def _run_and_tell(seed: int, seconds: float, mutant: Mutant | None, writing: int
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
     try:
         with contextlib.nullcontext() if mutant is None else mutant.made():
-            outcome = run(seed, seconds)
+            outcome = _KINDS[_kind_of(seed)](seed, seconds)
     except BaseException:
         lines = traceback.format_exc().splitlines()
         outcome = Outcome(seed, violations=[f"the schedule failed: {lines[-1]}", *lines])
@@ -116,10 +118,16 @@ def _all_of(reading: int) -> bytes | None:
 
 
 def _show(outcome: Outcome, faults: float) -> None:
-    arguments = f"SEED={outcome.seed} SCHEDULES=1 ARGS='--faults {faults:g}'"
+    kind = _kind_of(outcome.seed)
+    arguments = f"SEED={outcome.seed} SCHEDULES=1 ARGS='--kind {kind} --faults {faults:g}'"
     print(f"seed {outcome.seed}: run it again with make simulate {arguments}")
     for line in (*outcome.faults, *outcome.violations[:20]):
         print(f"  {line}", flush=True)
+
+
+def _kind_of(seed: int) -> str:
+    """In one of eight an operator acts, in another one servers are restored."""
+    return _arguments().kind or {3: "acts", 7: "restores"}.get(seed % 8, "chat")
 
 
 def _plain_environment() -> dict[str, str]:
@@ -135,6 +143,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help="every schedule, not only those with violations")
     parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants.py")
     parser.add_argument("--mutant", default="", help="those whose name has this in it")
+    parser.add_argument("--kind", choices=tuple(_KINDS), help="only schedules of this kind")
     parser.add_argument("--log", action="store_true", help="what the processes log")
     return parser.parse_args()
 

@@ -7,10 +7,11 @@ import asyncio
 import logging
 import random
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
 from tests.chaos.audit import Audit
@@ -48,14 +49,30 @@ class Outcome:
 def run(seed: int, seconds: float = SECONDS) -> Outcome:
     """Raises what is a fault of the simulation's own."""
     outcome = Outcome(seed)
-    simulation = Simulation(seed)
-    _log_to_stderr(simulation)
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        falcon = SimulatedFalcon(simulation, Path(folder))
-        with falcon.in_place():
-            simulation.run(lambda: asyncio.run(_Course(falcon, Path(folder), outcome).run(seconds)))
-    outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
+    with scratch() as folder:
+        simulate(outcome, folder, lambda falcon: Course(falcon, folder, outcome).run(seconds))
     return outcome
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for what the processes keep, in memory where there is such a place."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        yield Path(folder)
+
+
+def simulate(
+    outcome: Outcome, folder: Path, work: Callable[[SimulatedFalcon], Coroutine[Any, Any, None]], **processes: int
+) -> None:
+    """With a Falcon of its own, of so many ``processes``; it is not started yet."""
+    simulation = Simulation(outcome.seed)
+    _log_to_stderr(simulation)
+    falcon = SimulatedFalcon(simulation, folder, **processes)
+    with falcon.in_place():
+        simulation.run(lambda: asyncio.run(work(falcon)))
+    outcome.trace = hash((outcome.trace, simulation.trace)) if outcome.trace else simulation.trace
+    outcome.steps += simulation.steps
+    outcome.restarts += falcon.restarts
 
 
 def _log_to_stderr(simulation: Simulation) -> None:
@@ -110,12 +127,14 @@ class _Listener:
         self.last[room] = message.seq
 
 
-class _Course:
+class Course:
     def __init__(self, falcon: SimulatedFalcon, folder: Path, outcome: Outcome) -> None:
         self._falcon = falcon
+        self._folder = folder
         self._outcome = outcome
         self._random = random.Random(f"course {outcome.seed}")
         self._history = History(folder / "history.jsonl")
+        self._sessions: Sequence[int] = ()  # which accounts chat
         self._listeners: dict[asyncio.Task[None], _Listener] = {}
 
     async def run(self, seconds: float) -> None:
@@ -131,6 +150,7 @@ class _Course:
             made = [await admin.create_account(f"s{i}") for i in range(_SESSIONS + PARTITIONS + _GUESTS)]
         accounts = [Account(each.account_id, each.token) for each in made]
         self._accounts, self._guests = accounts[:-_GUESTS], [each.account_id for each in accounts[-_GUESTS:]]
+        self._sessions = range(len(self._accounts))
         self._load = Load(self._falcon.urls, self._history, self._accounts, self._guests)
         self._halls = await self._open_halls()
         self._load.halls = list(self._halls.values())
@@ -172,7 +192,7 @@ class _Course:
         await asyncio.wait(self._listeners)
 
     async def _hurt(self, seconds: float) -> None:
-        sessions = [Session(self._load, number, self._outcome.seed) for number in range(len(self._accounts))]
+        sessions = [Session(self._load, number, self._outcome.seed) for number in self._sessions]
         probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
         *chatting, last = sessions[len(probing) :]
         talking = [*(session.run() for session in chatting), self._talk_without_keys(last)]

@@ -70,6 +70,7 @@ class Strand:
         self.woken = False
         self.ended = False
         self.loop: asyncio.AbstractEventLoop | None = None  # that runs in it
+        self.hooks: Any = (None, None)  # by which that loop knows its asynchronous generators
         self.thread: Any = None
 
     def __repr__(self) -> str:
@@ -130,11 +131,13 @@ class Simulation:
         self.trace = hash((self.trace, strand.ident, self.now))
         self._current = strand
         events._set_running_loop(strand.loop)
+        sys.set_asyncgen_hooks(*strand.hooks)
         try:
             strand.greenlet.switch()
         finally:
-            strand.loop = events._get_running_loop()
+            strand.loop, strand.hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
             events._set_running_loop(None)
+            sys.set_asyncgen_hooks(None, None)
             self._current = None
 
     def _pass_time(self) -> None:
@@ -181,7 +184,8 @@ class Simulation:
             except Killed:
                 return
             except BaseException as error:
-                self._failure = self._failure or error
+                if not strand.process.dead:  # what is ended where it stood may fail in its last blocks
+                    self._failure = self._failure or error
             finally:
                 strand.ended = True
                 self._strands.pop(strand, None)
