@@ -107,14 +107,14 @@ class SimulatedFalcon:
 
     def stop(self, name: str) -> None:
         """As SIGSTOP does, or a machine that is suspended."""
-        self.processes[name].stopped = True
+        self.simulation.stop(self.processes[name])
 
     def go_on(self, name: str) -> None:
-        self.processes[name].stopped = False
+        self.simulation.go_on(self.processes[name])
 
     def heal(self) -> None:
         for process in self.processes.values():
-            process.stopped = False
+            self.simulation.go_on(process)
         self.http.heal()
         self.http.delay_max = 0.002
         self.brokers.loop.call_soon_threadsafe(self._heal_brokers)
