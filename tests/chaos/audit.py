@@ -1,8 +1,7 @@
 """After everything has healed: what each API shows, and what the log holds, as lines of the history."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from falcon.adapters.kafka.cluster import KafkaCluster
@@ -11,7 +10,7 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.client import FalconClient, Message
 from falcon.domain import events
 from falcon.journal.envelope import Position, Recorded
-from tests.chaos.history import DELETED, History, Operation, operations, token_of
+from tests.chaos.history import DELETED, History, Operation, token_of
 from tests.chaos.sessions import Account
 
 T = TypeVar("T")
@@ -34,7 +33,7 @@ class Audit:
 
     async def run(self, cluster: KafkaCluster) -> None:
         await asyncio.to_thread(self._note_log, cluster)
-        admitted, changed = _rooms(self._history.path)
+        admitted, changed = _rooms(self._history.operations())
         for api, url in enumerate(self._urls):
             clients = [FalconClient(url, each.token, timeout=_PATIENCE_SECONDS) for each in self._accounts]
             try:
@@ -116,12 +115,12 @@ class Audit:
             loop.close()
 
 
-def _rooms(path: Path) -> tuple[dict[int, int], dict[int, int]]:
+def _rooms(noted: Iterable[Operation]) -> tuple[dict[int, int], dict[int, int]]:
     """Every room that was acknowledged in some way, with a session that is in it; those of them whose members were
     changed, with the session that did."""
     admitted: dict[int, int] = {}
     changed: dict[int, int] = {}
-    for op in operations(path):
+    for op in noted:
         if op.outcome == "acknowledged" and op.room:
             admitted.setdefault(op.room, op.session)
             if op.kind == "member":

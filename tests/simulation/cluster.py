@@ -9,16 +9,18 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
+from urllib.parse import urlencode
 
 import aiohttp
 import httpx
+import msgspec
 
 import falcon.bootstrap as composing
 from falcon.adapters.kafka.cluster import KafkaCluster
@@ -60,6 +62,13 @@ class SimulatedFalcon:
         self.ended: list[str] = []  # what processes died of by themselves
         self._serving: dict[str, tuple[Edge, asyncio.AbstractEventLoop]] = {}
         self._supervised = True
+
+    def reseed(self, seed: int) -> None:
+        """Whatever happens by chance from now on follows from this seed."""
+        chance = random.Random(seed)
+        self.simulation.reseed(chance.randrange(2**32))
+        for each in (self.random, self.brokers.random, self.hbase.random, self.road.random, self.http.random):
+            each.seed(chance.random())
 
     async def start(self) -> Credentials:
         """Everything, until it serves."""
@@ -344,6 +353,51 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._http.drop(self._exchange)
+
+
+class Answer:
+    """As httpx has it."""
+
+    def __init__(self, exchange: Exchange, content: bytes) -> None:
+        self.status_code = exchange.status
+        self.is_success = 200 <= exchange.status < 300
+        self.headers = {name.decode().lower(): value.decode() for name, value in exchange.headers}
+        self.content = content
+
+    def json(self) -> Any:
+        """Raises ValueError."""
+        return msgspec.json.decode(self.content)
+
+
+class Client:
+    """A client of the edges that takes a fraction of httpx's time, and raises its errors."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def request(
+        self, method: str, url: str, *, json: Any, params: Mapping[str, int], headers: Mapping[str, str]
+    ) -> Answer:
+        """Raises httpx.HTTPError."""
+        body = b"" if json is None else msgspec.json.encode(json)
+        sent = dict(headers)
+        if body:
+            sent |= {"content-type": "application/json", "content-length": str(len(body))}
+        target = f"{url}?{urlencode(params)}" if params else url
+        try:
+            exchange = await self._http.request(method, target, sent, body)
+            try:
+                return Answer(exchange, await exchange.body())
+            except asyncio.CancelledError:
+                self._http.drop(exchange)
+                raise
+        except NotReached as error:
+            raise httpx.ConnectError(str(error)) from error
+        except Broken as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
 
 class _Transport(httpx.AsyncBaseTransport):

@@ -72,7 +72,7 @@ class Http:
     def __init__(self, simulation: Simulation, loop: asyncio.AbstractEventLoop, chance: random.Random) -> None:
         self._simulation = simulation
         self._loop = loop
-        self._random = chance
+        self.random = chance
         self._servers: dict[str, _Server] = {}
         self._cut: set[frozenset[str]] = set()
         self._exchanges: dict[Exchange, None] = {}
@@ -139,8 +139,8 @@ class Http:
         else:
             exchange.server = server
             self._loop.call_later(self._delay(), self._arrive, exchange, server, scope, body)
-            if self.broken and self._random.random() < self.broken:
-                self._loop.call_later(self._random.uniform(0, 1), self._break, exchange)
+            if self.broken and self.random.random() < self.broken:
+                self._loop.call_later(self.random.uniform(0, 1), self._break, exchange)
 
     def _arrive(self, exchange: Exchange, server: _Server, scope: dict[str, Any], body: bytes) -> None:
         if exchange.over or self._is_cut(exchange.client, server.process):
@@ -229,7 +229,7 @@ class Http:
         return bool(self._cut) and frozenset((one.name, other.name)) in self._cut
 
     def _delay(self) -> float:
-        return self._random.uniform(0, self.delay_max) if self.delay_max else 0.0
+        return self.random.uniform(0, self.delay_max) if self.delay_max else 0.0
 
 
 def _scope(method: str, netloc: str, path: str, query: str, headers: Mapping[str, str]) -> dict[str, Any]:
