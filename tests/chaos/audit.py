@@ -30,12 +30,15 @@ class Audit:
         self._guests = guests
         self._history = history
         self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._position = ""  # of the log's last events
 
     async def run(self, cluster: KafkaCluster) -> None:
         await asyncio.to_thread(self._note_log, cluster)
         admitted, changed = _rooms(self._history.operations())
         for api, url in enumerate(self._urls):
             clients = [FalconClient(url, each.token, timeout=_PATIENCE_SECONDS) for each in self._accounts]
+            for client in clients if self._position else []:
+                client._connection.positions.remember(self._position)  # what the log has can be read, says the contract
             try:
                 await self._all(
                     lambda room, session, api=api, clients=clients: self._note_room(api, room, clients[session]),  # type: ignore[misc]
@@ -100,6 +103,7 @@ class Audit:
 
     def _note_log(self, cluster: KafkaCluster) -> None:
         """Every event that the fence lets pass. Raises JournalUnavailable, Undecodable."""
+        last: dict[int, int] = {}
         loop = LoopThread()
         source = KafkaSource(cluster, loop)
         try:
@@ -110,9 +114,11 @@ class Audit:
                 cursor = dict(after)
                 for recorded in found:
                     self._history.note(_logged(recorded))
+                    last[recorded.envelope.partition] = recorded.offset
         finally:
             source.close()
             loop.close()
+        self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
 
 
 def _rooms(noted: Iterable[Operation]) -> tuple[dict[int, int], dict[int, int]]:

@@ -73,7 +73,7 @@ class SimulatedFalcon:
     async def start(self) -> Credentials:
         """Everything, until it serves."""
         simulation = self.simulation
-        self.http = Http(simulation, network_loop(simulation, Process("network")), self._chance())
+        self.http = Http(simulation, self._chance())
         kafka = network_loop(simulation, Process("kafka"))
         self.brokers = Brokers(kafka, seed=self.random.randrange(2**32), replication_max=0.01)
         self.brokers.network.delay_max = 0.002
@@ -290,8 +290,8 @@ class _Response:
     def __init__(self, http: Http, method: str, url: str, headers: dict[str, str], data: bytes, timeout: Any) -> None:
         self._http = http
         self._request = (method, url, headers, data)
-        self._seconds = getattr(timeout, "total", None)
-        self._silence = getattr(timeout, "sock_read", None)
+        self._seconds: float | None = getattr(timeout, "total", None)
+        self._silence: float | None = getattr(timeout, "sock_read", None)
         self._exchange: Exchange | None = None
         self.content = SimpleNamespace(iter_any=self._parts)
 
@@ -310,7 +310,9 @@ class _Response:
         self._http.drop(self._exchange)
 
     async def read(self) -> bytes:
-        return b"".join([part async for part in self._parts()])
+        assert self._exchange is not None
+        body: bytes = await self._in_time(self._exchange.body())
+        return body
 
     async def text(self) -> str:
         return (await self.read()).decode()
@@ -320,9 +322,16 @@ class _Response:
         while (part := await self._in_time(self._exchange.part())) is not None:
             yield part
 
+    def _soonest(self) -> float | None:
+        """When it is given up: it has taken too long, or nothing has been heard for too long."""
+        if self._silence is None:
+            return self._until
+        silent: float = asyncio.get_running_loop().time() + self._silence
+        return silent if self._until is None else min(silent, self._until)
+
     async def _in_time(self, work: Awaitable[Any]) -> Any:
         try:
-            async with asyncio.timeout_at(self._until), asyncio.timeout(self._silence):
+            async with asyncio.timeout_at(self._soonest()):
                 return await work
         except NotReached as error:
             raise _NotConnected(str(error)) from error

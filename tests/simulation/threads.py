@@ -36,6 +36,7 @@ T = TypeVar("T")
 _BEGINNING: Final = 1_767_225_600.0
 _STEP_SECONDS: Final = 20e-6  # at most, that a thread takes from one place where it may be interrupted to the next
 _LOOK_SECONDS: Final = 1e-6
+_INTERRUPTED: Final = 0.3  # the share of a busy loop's rounds before which other threads may run
 _REAL_GET_IDENT: Final = threading.get_ident
 _WALL: Final = time.time
 _MONOTONIC: Final = time.monotonic
@@ -95,7 +96,7 @@ class Simulation:
         self.steps = 0
         self.main = Process("main")
         self._ready: list[Strand] = []
-        self._timers: list[tuple[float, int, Strand]] = []
+        self._timers: list[tuple[float, int, Strand | None, Callable[[], object] | None]] = []
         self._numbers = itertools.count(1)
         self._idents = itertools.count(_IDENTS)
         self._strands: dict[Strand, None] = {}
@@ -149,9 +150,11 @@ class Simulation:
         timers, ready = self._timers, self._ready
         while True:
             while timers and timers[0][0] <= self.now:
-                _, number, strand = heapq.heappop(timers)
-                if strand.waiting == number and not strand.process.dead:
-                    self._resume(strand, woken=False)
+                _, number, sleeper, do = heapq.heappop(timers)
+                if do is not None:
+                    self._do(do)
+                elif sleeper is not None and sleeper.waiting == number and not sleeper.process.dead:
+                    self._resume(sleeper, woken=False)
             if ready:
                 break
             if not timers:
@@ -168,6 +171,16 @@ class Simulation:
         self.now += chance() * _STEP_SECONDS
         self.trace = hash((self.trace, strand.ident, self.now))
         return strand
+
+    def _do(self, do: Callable[[], object]) -> None:
+        """What no thread does."""
+        current, self._current = self._current, None
+        try:
+            do()
+        except BaseException as error:
+            self._failure = self._failure or error
+        finally:
+            self._current = current
 
     def _enter(self, strand: Strand) -> None:
         """From outside, until a thread ends or wants something done outside."""
@@ -237,9 +250,13 @@ class Simulation:
         strand = self.current
         strand.waiting = number = next(self._numbers)
         if until is not None:
-            heapq.heappush(self._timers, (until, number, strand))
+            heapq.heappush(self._timers, (until, number, strand, None))
         self._leave(strand)
         return strand.woken
+
+    def at(self, when: float, do: Callable[[], object]) -> None:
+        """Do something then that belongs to no thread, and does not wait: something arrives, or ends."""
+        heapq.heappush(self._timers, (when, next(self._numbers), None, do))
 
     def wake(self, strand: Strand) -> None:
         if strand.waiting and not strand.process.dead:
@@ -300,7 +317,9 @@ class Simulation:
             self._failure = self._failure or error
             self._switch(strand, None)
         else:
-            if other is not strand:
+            if self._failure is not None:
+                self._switch(strand, None)
+            elif other is not strand:
                 self._switch(strand, other)
 
 
@@ -656,7 +675,8 @@ class Loop(asyncio.BaseEventLoop):
         timers, ready, simulation = self._timers, self._ready, self.simulation
         self._forget_cancelled_timers()
         if ready or self._stopping:
-            simulation.yield_to_others()
+            if simulation.random.random() < _INTERRUPTED:
+                simulation.yield_to_others()
         else:
             self._selecting = True
             simulation.wait(timers[0][0] if timers else None)
