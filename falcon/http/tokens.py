@@ -1,9 +1,9 @@
 """Bearer tokens: ``falcon_ACCOUNT_SECRET``. Only the SHA-256 of the secret is stored.
 
-The tables alone say whether a token is good. Its secret shows besides whether this deployment has issued it: half of it
-is a signature of the other half, which is random; and those of the first accounts follow from the server's own secret.
-A token that was issued and is not in the tables may be newer than they are, which is worth finding out; any other is
-refused at once.
+The tables alone say whether a token is good. Its secret shows besides whether this deployment has issued it: half of
+it is a signature of the other half, which is random; and those of the first accounts follow from the server's own
+secret. A token that was issued and is not in the tables may be newer than they are, which is worth finding out; any
+other one is refused at once.
 
 The retry of a keyed command must show the same token, so that the command's answer in the log keeps the secret sealed:
 a random nonce, and the secret under a pad made from the nonce and the server's own secret, which is not in the log.

@@ -27,7 +27,7 @@ from falcon.read.store import Comparison
 from falcon.settings import Settings
 from tests.chaos.history import Operation
 from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
-from tests.simulation.course import FAULTS, SECONDS, Course, Outcome, scratch, simulate
+from tests.simulation.course import FAULTS, Chance, Course, Outcome, Plan, simulate
 from tests.simulation.folds import Chat, exported, fold
 from tests.simulation.hbase.servers import Cell, Lost
 from tests.simulation.operator import Operator
@@ -42,29 +42,33 @@ Act = Callable[[Operator, random.Random], Awaitable[Sequence[str]]]
 Work = Callable[[Settings], Any]
 
 
-def run(seed: int, seconds: float = SECONDS) -> Outcome:
+def run(outcome: Outcome, folder: Path) -> None:
     """Raises what is a fault of the simulation's own."""
-    outcome = Outcome(seed)
-    with scratch() as folder:
-        simulate(outcome, folder, lambda falcon: ActsCourse(falcon, folder, outcome).run(seconds))
-        whole = sorted(folder.glob("whole-*.jsonl"))
-        if whole:
-            imported = partial(_import, export=whole[-1], outcome=outcome)
-            simulate(outcome, folder / "fresh", imported, writers=1, projectors=1, edges=1)
-    return outcome
+    simulate(outcome, folder, lambda falcon: ActsCourse(falcon, folder, outcome).act())
+    whole = sorted(folder.glob("whole-*.jsonl"))
+    if whole:
+        imported = partial(_import, export=whole[-1], outcome=outcome)
+        simulate(outcome, folder / "fresh", imported, writers=1, projectors=1, edges=1)
 
 
 class ActsCourse(Course):
-    async def run(self, seconds: float) -> None:
+    """In a simulation of its own."""
+
+    def __init__(self, falcon: SimulatedFalcon, folder: Path, outcome: Outcome) -> None:
+        super().__init__(falcon, outcome.seed)
+        self._folder = folder
+        self._outcome = outcome
+        self._random = Chance(f"course {outcome.seed}")
+        self._plan = Plan()
+
+    async def act(self) -> None:
         await self._begin()
-        self._listen()
-        await self._hurt(seconds)
+        await self._hurt()
         await self._reckon()
         await self._settle_listeners()
 
     async def _begin(self) -> None:
-        self._admin_token = (await self._falcon.start()).admin_token
-        await self._prepare(self._admin_token)
+        await self.prepare()
         chance = random.Random(self._random.random())
         self._operator = Operator(self._falcon, self._admin_token, self._folder, chance)
 
@@ -76,7 +80,7 @@ class ActsCourse(Course):
         self._outcome.faults.append(f"{started:.1f} s: {name}")
         self._operator.troubled = bool(faults)
         acting = [asyncio.create_task(self._act(act)) for act in acts]
-        await asyncio.gather(*(fault(self._falcon, random.Random(self._random.random())) for fault in faults))
+        await asyncio.gather(*(fault(self._falcon, self._chance()) for fault in faults))
         self._falcon.heal()
         await asyncio.gather(*acting)
         await self._served(self._history.now())

@@ -6,6 +6,7 @@ What was acknowledged before a copy of the log was made is there afterwards, as 
 import asyncio
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -17,11 +18,11 @@ from falcon.journal import naming
 from falcon.journal.ports import LogWentBack
 from falcon.projections.projection import PROJECTIONS
 from falcon.settings import Settings
-from tests.chaos.history import History, Operation, operations
+from tests.chaos.history import Operation
 from tests.chaos.sessions import Account, Load
 from tests.simulation.acts import ActsCourse, applied, ends_of_log, name_of_log, nothing_differs, rebuilding, verifying
-from tests.simulation.cluster import SimulatedFalcon
-from tests.simulation.course import SECONDS, Outcome, scratch, simulate
+from tests.simulation.cluster import Client, SimulatedFalcon
+from tests.simulation.course import Noted, Outcome, Plan, simulate
 from tests.simulation.hbase.servers import Table
 from tests.simulation.kafka.brokers import Copy
 
@@ -30,12 +31,9 @@ _LOOK_SECONDS: Final = 0.1
 _PATIENCE_SECONDS: Final = 120.0
 
 
-def run(seed: int, seconds: float = SECONDS) -> Outcome:
+def run(outcome: Outcome, folder: Path) -> None:
     """Raises what is a fault of the simulation's own."""
-    outcome = Outcome(seed)
-    with scratch() as folder:
-        simulate(outcome, folder, lambda falcon: RestoreCourse(falcon, folder, outcome).run(seconds))
-    return outcome
+    simulate(outcome, folder, lambda falcon: RestoreCourse(falcon, folder, outcome).act())
 
 
 class Copies:
@@ -59,17 +57,17 @@ class Copies:
 class RestoreCourse(ActsCourse):
     """People chat and things fail, servers are restored, and other people go on."""
 
-    async def run(self, seconds: float) -> None:
+    async def act(self) -> None:
         await self._begin()
+        self._plan = Plan(seconds=self._plan.seconds / 2)
         self._copies = Copies(self._falcon)
-        self._listen()
-        await self._hurt(seconds / 2)
+        await self._hurt()
         what = self._random.choice(["the log", "the tables", "both"])
         self._copies.take(self._history.now(), self._random)
         self._copies.take(self._history.now(), self._random)
         await self._restore(log=what != "the tables", tables=what != "the log")
         await self._come_in()
-        await self._hurt(seconds / 2)
+        await self._hurt()
         self._outcome.violations += await nothing_differs(self._operator, list(PROJECTIONS))
         await self._reckon()
         await self._settle_listeners()
@@ -156,9 +154,8 @@ class RestoreCourse(ActsCourse):
 
     def _begin_history_again(self, moment: float) -> None:
         """With what people know to be in the log that ends at that moment."""
-        self._history.close()
-        before = list(operations(self._history.path))
-        self._history = History(self._history.path.with_name("restored.jsonl"))
+        before = list(self._history.operations())
+        self._history = Noted()
         for operation in known_at(moment, before):
             self._history.note(operation)
 
@@ -168,16 +165,16 @@ class RestoreCourse(ActsCourse):
         """Others than before, to the halls of before."""
         urls = self._falcon.urls
         async with FalconClient(urls, self._admin_token, timeout=_PATIENCE_SECONDS) as admin:
-            made = [await admin.create_account(f"t{number}") for number in self._sessions]
+            made = [await admin.create_account(f"t{number}") for number in range(len(self._sessions))]
         async with FalconClient(urls, self._accounts[0].token, timeout=_PATIENCE_SECONDS) as first:
             for hall in self._halls.values():
                 for each in made:
                     await first.put_member(hall, each.account_id, "member")
         before = len(self._accounts)
         self._accounts += [Account(each.account_id, each.token) for each in made]
-        self._sessions = range(before, len(self._accounts))
-        self._load = Load(urls, self._history, self._accounts, self._guests)
+        self._load = Load(urls, self._history, self._accounts, self._guests, Client(self._falcon.http))
         self._load.halls = list(self._halls.values())
+        self._talk(range(before, len(self._accounts)))
         self._operator.begin_again()
         if not self._listeners:
             self._listen()
