@@ -27,7 +27,7 @@ _GUESTS: Final = 2
 _SERVED_SECONDS: Final = 45.0  # after which all must be served again
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
-_CALM_SECONDS: Final = 1.0  # in which people chat before anything fails
+_CALM_SECONDS: Final = 0.5  # in which people chat before anything fails
 
 
 class Chance(random.Random):
