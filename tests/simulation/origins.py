@@ -21,7 +21,7 @@ from tests.simulation.course import Asked, Outcome, host
 
 Mistake: TypeAlias = Callable[[], AbstractContextManager[None]]
 
-SHARED: Final = 200  # so many schedules begin at one origin
+SHARED: Final = 100  # so many schedules begin at one origin
 _SCHEDULE_SECONDS: Final = 600.0  # real ones, after which a schedule does not end any more
 _EXIT: Final = os._exit  # which is something else within a simulation
 
@@ -81,7 +81,7 @@ def _live(number: int, folder: Path, mistake: AbstractContextManager[None], pipe
     forks = _Forks(pipe)
     try:
         with mistake:
-            host(number, folder, forks.next, forks.tell)
+            host(number, folder, forks.next, forks.tell, log=log)
     except BaseException:
         lines = traceback.format_exc().splitlines()
         while True:  # in the origin itself all that begin here have failed
