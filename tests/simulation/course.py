@@ -7,10 +7,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -57,10 +57,10 @@ class Plan:
 
 
 class Asked(msgspec.Struct):
-    """``kind``: of KINDS; the seed's own where it is not said."""
+    """``kind``: of FORKED."""
 
     seed: int
-    kind: str = ""
+    kind: str
 
 
 @dataclass
@@ -94,12 +94,7 @@ def long(chance: random.Random) -> Plan:
     return Plan()
 
 
-KINDS: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long}
-_LONG: Final = 100  # one of so many is long
-
-
-def kind_of(seed: int) -> str:
-    return "long" if seed % _LONG == _LONG - 1 else "short"
+FORKED: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long}
 
 
 def host(
@@ -117,17 +112,30 @@ def host(
     )
 
     async def run() -> None:
-        course = _Course(falcon, number)
+        course = Course(falcon, number)
         await course.prepare()
         asked = simulation.outside(begin)
-        kind = asked.kind or kind_of(asked.seed)
-        outcome = Outcome(asked.seed, kind)
-        await course.run(asked.seed, KINDS[kind](random.Random(f"plan {asked.seed}")), outcome)
+        outcome = Outcome(asked.seed, asked.kind)
+        await course.run(asked.seed, FORKED[asked.kind](random.Random(f"plan {asked.seed}")), outcome)
         outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
         simulation.outside(lambda: end(outcome))
 
     with falcon.in_place():
         simulation.run(lambda: asyncio.run(run()))
+
+
+def simulate(
+    outcome: Outcome, folder: Path, work: Callable[[SimulatedFalcon], Coroutine[Any, Any, None]], **processes: int
+) -> None:
+    """With a Falcon of its own, of so many ``processes``; it is not started yet."""
+    simulation = Simulation(outcome.seed)
+    _log(simulation, shown=True)
+    falcon = SimulatedFalcon(simulation, folder, **processes)
+    with falcon.in_place():
+        simulation.run(lambda: asyncio.run(work(falcon)))
+    outcome.trace = hash((outcome.trace, simulation.trace)) if outcome.trace else simulation.trace
+    outcome.steps += simulation.steps
+    outcome.restarts += falcon.restarts
 
 
 def _log(simulation: Simulation, *, shown: bool) -> None:
@@ -182,7 +190,7 @@ class _Listener:
         self.last[room] = message.seq
 
 
-class _Noted(History):
+class Noted(History):
     """In memory."""
 
     def __init__(self) -> None:
@@ -199,24 +207,24 @@ class _Noted(History):
         """There is nothing to close."""
 
 
-class _Course:
+class Course:
     """``prepare`` it, and ``run`` one schedule."""
 
     def __init__(self, falcon: SimulatedFalcon, number: int) -> None:
         self._falcon = falcon
         self._number = number
-        self._history = _Noted()
+        self._history = Noted()
         self._listeners: dict[asyncio.Task[None], _Listener] = {}
         self._talking: list[asyncio.Task[None]] = []
 
     async def prepare(self) -> None:
         """Until people chat, and some listen."""
-        credentials = await self._falcon.start()
-        await self._make_accounts(credentials.admin_token)
+        self._admin_token = (await self._falcon.start()).admin_token
+        await self._make_accounts(self._admin_token)
         self._halls = await self._open_halls()
         self._load.halls = list(self._halls.values())
         self._listen()
-        self._talk()
+        self._talk(range(len(self._accounts)))
         await asyncio.sleep(_CALM_SECONDS)
 
     async def run(self, seed: int, plan: Plan, outcome: Outcome) -> None:
@@ -274,8 +282,9 @@ class _Course:
             task.cancel()
         await asyncio.wait(self._listeners)
 
-    def _talk(self) -> None:
-        self._sessions = [Session(self._load, number, self._number) for number in range(len(self._accounts))]
+    def _talk(self, numbers: Iterable[int]) -> None:
+        """The accounts of these numbers."""
+        self._sessions = [Session(self._load, number, self._number) for number in numbers]
         probing = [session.probe(room) for session, room in zip(self._sessions, self._halls.values(), strict=False)]
         *chatting, last = self._sessions[len(probing) :]
         talking = [*(session.run() for session in chatting), self._talk_without_keys(last)]

@@ -68,7 +68,7 @@ class Process:
 class Strand:
     """A thread. ``waiting``: the number of the wait that it is in; 0 where it may go on."""
 
-    __slots__ = ("ended", "greenlet", "ident", "loop", "name", "process", "thread", "waiting", "woken")
+    __slots__ = ("ended", "greenlet", "hooks", "ident", "loop", "name", "process", "thread", "waiting", "woken")
 
     def __init__(self, process: Process, name: str, run: Callable[[], None], ident: int, hub: Any) -> None:
         self.process = process
@@ -79,6 +79,7 @@ class Strand:
         self.woken = False
         self.ended = False
         self.loop: asyncio.AbstractEventLoop | None = None  # that runs in it
+        self.hooks: Any = (None, None)  # by which that loop knows its asynchronous generators
         self.thread: Any = None
 
     def __repr__(self) -> str:
@@ -188,19 +189,22 @@ class Simulation:
         """From outside, until a thread ends or wants something done outside."""
         self._current = strand
         events._set_running_loop(strand.loop)
+        sys.set_asyncgen_hooks(*strand.hooks)
         try:
             strand.greenlet.switch()
         finally:
             events._set_running_loop(None)
+            sys.set_asyncgen_hooks(None, None)
             self._current = None
 
     def _switch(self, strand: Strand, other: Strand | None) -> None:
         """From one thread straight to another one, or to what is outside of all."""
-        strand.loop = events._get_running_loop()
+        strand.loop, strand.hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
         if other is None:
             self._hub.switch()
         else:
             events._set_running_loop(other.loop)
+            sys.set_asyncgen_hooks(*other.hooks)
             self._current = other
             other.greenlet.switch()
 
@@ -237,7 +241,8 @@ class Simulation:
             except Killed:
                 return
             except BaseException as error:
-                self._failure = self._failure or error
+                if not strand.process.dead:  # what is ended where it stood may fail in its last blocks
+                    self._failure = self._failure or error
             finally:
                 strand.ended = True
                 self._strands.pop(strand, None)

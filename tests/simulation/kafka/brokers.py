@@ -62,6 +62,16 @@ class _Topic:
     settings: dict[str, str]
     partitions: list[Partition]
 
+    def copy(self) -> "_Topic":
+        settings = dict(self.settings)
+        return _Topic(settings, [each.copy(settings) for each in self.partitions])
+
+
+class Copy(NamedTuple):
+    """Of the brokers' data."""
+
+    topics: dict[str, _Topic]
+
 
 class Brokers:
     """All of a cluster's servers, on one event loop: its time is theirs, and whatever is not told otherwise runs there.
@@ -261,6 +271,16 @@ class Brokers:
             raise UnknownTopicOrPartitionError(str(at))
         partition: Partition = topic.partitions[at.partition]
         return partition
+
+    def copy(self) -> Copy:
+        """What is on the disks of all brokers at this moment."""
+        return Copy({name: topic.copy() for name, topic in self._topics.items()})
+
+    def put_back(self, copied: Copy) -> None:
+        """In the place of what is there; the brokers are down. Of members they know nothing then."""
+        assert not any(node.up for node in self._nodes.values()), "the brokers must be stopped"
+        self._topics = {name: topic.copy() for name, topic in copied.topics.items()}
+        self._groups.clear()
 
     async def close(self) -> None:
         for node in self._nodes.values():
