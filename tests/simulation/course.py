@@ -27,7 +27,7 @@ _GUESTS: Final = 2
 _SERVED_SECONDS: Final = 45.0  # after which all must be served again
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
-_CALM_SECONDS: Final = 1.0  # in which people chat before anything fails
+_CALM_SECONDS: Final = 0.5  # in which people chat before anything fails
 
 
 class Chance(random.Random):
@@ -78,13 +78,14 @@ class Outcome:
 
 
 def short(chance: random.Random) -> Plan:
-    """Some hundred operations, and mostly one fault or two."""
+    """About a hundred operations, and mostly one fault or two. Where things last longer people do less."""
+    longest = chance.choice([0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 8.0, 16.0])
     return Plan(
         seconds=chance.uniform(0, 2),
-        times=chance.choice([1, 1, 2]),
-        longest=chance.choice([1.0, 2.0, 2.0, 4.0, 12.0]),
-        quiet=(0.0, 0.3),
-        pace=0.3,
+        times=chance.choice([1, 1, 1, 2]),
+        longest=longest,
+        quiet=(0.0, 0.2),
+        pace=chance.uniform(0.3, 0.6) + longest / 4,
     )
 
 
@@ -96,14 +97,16 @@ def long(chance: random.Random) -> Plan:
 FORKED: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long}
 
 
-def host(number: int, folder: Path, begin: Callable[[], Asked], end: Callable[[Outcome], None]) -> None:
+def host(
+    number: int, folder: Path, begin: Callable[[], Asked], end: Callable[[Outcome], None], *, log: bool = False
+) -> None:
     """Start the cluster of that number; then run the schedule that ``begin`` says, and tell what came of it.
 
-    Between schedules no simulated time passes. Raises what is a fault of the simulation's own.
+    No simulated time passes meanwhile. Raises what is a fault of the simulation's own.
     """
     chance = random.Random(f"origin {number}")
     simulation = Simulation(chance.randrange(2**32))
-    _log_to_stderr(simulation)
+    _log(simulation, shown=log)
     falcon = SimulatedFalcon(
         simulation, folder, writers=chance.choice([2, 2, 3]), projectors=chance.choice([1, 2]), edges=2
     )
@@ -126,7 +129,7 @@ def simulate(
 ) -> None:
     """With a Falcon of its own, of so many ``processes``; it is not started yet."""
     simulation = Simulation(outcome.seed)
-    _log_to_stderr(simulation)
+    _log(simulation, shown=True)
     falcon = SimulatedFalcon(simulation, folder, **processes)
     with falcon.in_place():
         simulation.run(lambda: asyncio.run(work(falcon)))
@@ -135,9 +138,9 @@ def simulate(
     outcome.restarts += falcon.restarts
 
 
-def _log_to_stderr(simulation: Simulation) -> None:
-    """Also where nobody looks: each record reads the clock, and the schedule must be the same one."""
-    handler = logging.StreamHandler()
+def _log(simulation: Simulation, *, shown: bool) -> None:
+    """Records are made also where nobody looks: each reads the clock, and the schedule must be the same one."""
+    handler = logging.StreamHandler() if shown else logging.NullHandler()
     handler.setFormatter(_Line(simulation))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 

@@ -103,7 +103,7 @@ class Http:
         self._servers: dict[str, _Server] = {}
         self._cut: set[frozenset[str]] = set()
         self._exchanges: dict[Exchange, None] = {}
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[asyncio.Task[None] | None, None] = {}
         self.delay_max = 0.0
         self.broken = 0.0
 
@@ -187,9 +187,7 @@ class Http:
         def run() -> None:
             exchange.asked = asyncio.Queue()
             exchange.asked.put_nowait({"type": "http.request", "body": body, "more_body": False})
-            task = server.loop.create_task(self._carry_out(exchange, server, scope))
-            self._tasks[task] = None
-            task.add_done_callback(lambda done: self._tasks.pop(done, None))
+            self._tasks[server.loop.create_task(self._carry_out(exchange, server, scope))] = None
 
         self._call(server.loop, run)
 
@@ -206,6 +204,8 @@ class Http:
         except Exception:
             self._break(exchange)
             raise
+        finally:
+            self._tasks.pop(asyncio.current_task(), None)
 
     def _answer(self, exchange: Exchange, server: _Server, message: dict[str, Any]) -> None:
         if exchange.over or self._is_cut(exchange.client, server.process):

@@ -130,7 +130,7 @@ def _live(number: int, folder: Path, mistake: AbstractContextManager[None], pipe
     forks = _Forks(pipe)
     try:
         with mistake:
-            host(number, folder, forks.next, forks.tell)
+            host(number, folder, forks.next, forks.tell, log=log)
     except BaseException:
         failed = _failed()
         while True:  # in the origin itself all that begin here have failed

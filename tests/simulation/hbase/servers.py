@@ -158,6 +158,8 @@ class Servers:
 
     def away(self, rows: Iterable[bytes]) -> float:
         """Until when (monotonic) some of these rows cannot be had."""
+        if not any(self._away_until):
+            return 0.0
         return max((self._away_until[_region(row)] for row in rows), default=0.0)
 
     # --- what a gateway asks ------------------------------------------------------------------------------------------
@@ -169,10 +171,12 @@ class Servers:
             self._check_columns(there, columns or ())
             found: list[Any] = []
             for key in rows:
+                kept = there.rows.get(key)
+                if not kept:
+                    continue
+                wanted = kept if columns is None else [column for column in kept if _asked_for(column, columns)]
                 cells = {
-                    column: TCell(value=cell.value, timestamp=cell.stamp)
-                    for column, cell in sorted(there.rows.get(key, {}).items())
-                    if columns is None or _asked_for(column, columns)
+                    column: TCell(value=kept[column].value, timestamp=kept[column].stamp) for column in sorted(wanted)
                 }
                 if cells:
                     found.append(TRowResult(row=key, columns=cells))
