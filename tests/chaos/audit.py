@@ -21,22 +21,34 @@ _READ_AT_ONCE: Final = 2_000
 _PATIENCE_SECONDS: Final = 60.0
 
 
-class Audit:
-    """Reads everything back. ``urls``: the APIs, each asked for all of it."""
+def patient(url: str, account: Account) -> FalconClient:
+    return FalconClient(url, account.token, timeout=_PATIENCE_SECONDS)
 
-    def __init__(self, urls: Sequence[str], accounts: Sequence[Account], guests: Sequence[int], history: History):
+
+class Audit:
+    """Reads everything back. ``urls``: the APIs, each asked for all of it, with clients that it closes then."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        accounts: Sequence[Account],
+        guests: Sequence[int],
+        history: History,
+        client: Callable[[str, Account], FalconClient] = patient,
+    ) -> None:
         self._urls = urls
         self._accounts = accounts
         self._guests = guests
         self._history = history
         self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._client = client
         self._position = ""  # of the log's last events
 
     async def run(self, cluster: KafkaCluster) -> None:
         await asyncio.to_thread(self._note_log, cluster)
         admitted, changed = _rooms(self._history.operations())
         for api, url in enumerate(self._urls):
-            clients = [FalconClient(url, each.token, timeout=_PATIENCE_SECONDS) for each in self._accounts]
+            clients = [self._client(url, each) for each in self._accounts]
             for client in clients if self._position else []:
                 client._connection.positions.remember(self._position)  # what the log has can be read, says the contract
             try:

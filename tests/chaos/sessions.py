@@ -165,7 +165,7 @@ class Session:
         while not self._load.ending:
             [act] = self._random.choices(list(acts), list(acts.values()))
             await act()
-            await self._pause(_THINK_SECONDS)
+            await self.pause(_THINK_SECONDS)
 
     async def probe(self, room: int) -> None:
         """Send to one room and read it, over and over: tells how long each had to wait."""
@@ -177,13 +177,13 @@ class Session:
             operation, request = self._page(room, "latest", 0)
             if await self._until_answered(operation, request) is not None:
                 self._waited("read", room, started)
-            await self._pause(_PROBE_SECONDS)
+            await self.pause(_PROBE_SECONDS)
 
     def reseed(self, seed: int) -> None:
         """What it does from now on follows from this seed."""
         self._random.seed(f"{seed}/{self._number}")
 
-    async def _pause(self, seconds: tuple[float, float]) -> None:
+    async def pause(self, seconds: tuple[float, float]) -> None:
         await asyncio.sleep(self._random.uniform(*seconds) * self._load.pace)
 
     def _waited(self, kind: str, room: int, started: float) -> None:

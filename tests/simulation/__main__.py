@@ -22,13 +22,13 @@ def main() -> int:
     for outcome in explore(arguments.seed, arguments.kind, log=arguments.log):
         schedules += 1
         violated += bool(outcome.violations)
-        operations += outcome.counts.operations
+        operations += outcome.operations
         if outcome.violations:
             _show(outcome, arguments.kind)
         if arguments.show:
             print(
                 f"seed {outcome.seed}, {outcome.kind}: trace {outcome.trace}, {outcome.steps} steps, "
-                f"{outcome.counts.operations} operations; {'; '.join(outcome.faults)}"
+                f"{outcome.operations} operations; {'; '.join(outcome.faults)}"
             )
         if schedules == arguments.schedules or (
             not arguments.schedules and time.monotonic() - began > arguments.seconds

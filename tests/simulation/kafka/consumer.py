@@ -42,6 +42,7 @@ class SimulatedConsumer:
     """``auto_offset_reset``: none, earliest or latest. With ``group_id`` it is a member once it has subscribed.
 
     One request is away to each node at a time, and what was read ahead is given out as it stood when it was fetched.
+    A node that has nothing answers later than aiokafka would ask it to: nothing changes but how often it is asked.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class SimulatedConsumer:
         rebalance_timeout_ms: int | None = None,
         max_poll_interval_ms: int = 300_000,
         partition_assignment_strategy: Sequence[Any] = (),
-        fetch_max_wait_ms: int = 500,
+        fetch_max_wait_ms: int = 2_000,
     ) -> None:
         self._client = client
         self._reset = {"none": None, "earliest": _EARLIEST, "latest": _LATEST}[auto_offset_reset]
