@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import msgspec
 import pytest
@@ -256,7 +257,7 @@ def test_a_table_that_is_away_for_a_while_loses_nothing(world: World, monkeypatc
     world.post(0, "a", "b")
     running = world.stream(0)
 
-    def away(projection: str, expected: Cursor, after: Cursor, writes: object) -> None:
+    def away(*batch: object) -> None:
         raise ReadStoreUnavailable("the test says so")
 
     with monkeypatch.context() as patch:
@@ -294,7 +295,7 @@ class Choosy:
         self._apply = world.tables.apply
         monkeypatch.setattr(world.tables, "apply", self.apply)
 
-    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: list[Write]) -> None:
+    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: list[Write], *quiet: object) -> None:
         self.batches += 1
         refused = {w.room_id for w in writes if isinstance(w, PutMessage) and b'"huge"' in w.message}
         for partition in after:
@@ -535,9 +536,9 @@ def test_the_busier_the_tables_the_more_goes_into_a_batch(
 ) -> None:
     apply = world.tables.apply
 
-    def busy(projection: str, expected: Cursor, after: Cursor, writes: list[Write]) -> None:
+    def busy(*batch: Any) -> None:
         world.clock.advance(writing)
-        apply(projection, expected, after, writes)
+        apply(*batch)
 
     monkeypatch.setattr(world.tables, "apply", busy)
     stream = world.stream(0, pace_seconds=0.1).stream
