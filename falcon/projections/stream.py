@@ -30,10 +30,13 @@ _LOOK_AGAIN_SECONDS: Final = 5.0  # at partitions that have stopped: a skip may 
 _LATE_SECONDS: Final = 2.0
 _LATE_SECONDS_MAX: Final = 30.0
 _TRY_AGAIN_SECONDS: Final = 30.0  # the event at which one has stopped: the fault may have been a passing one
-# The part of the time in which a stream writes. What a batch costs hardly depends on its size, so tables that are slow,
-# or have much to do, are given fewer and larger ones; but nobody who waits to read what he wrote waits longer for that.
-_WRITING_SHARE: Final = 0.15
+# What a batch costs hardly depends on its size, so servers that have much to do are given fewer and larger batches. How
+# long a batch takes tells how much they have to do. A stream writes all the time where batches take this long, half of
+# the time where they take twice as long, and so on. The pause is bounded, since readers wait for it.
+_WRITE_SECONDS_IDLE: Final = 0.0125
+_WRITE_SMOOTHING: Final = 0.2  # the weight of the newest batch, so that one that took long holds nothing up
 _PACE_SECONDS_MAX: Final = 0.4
+_QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is vouched for and has nothing to write
 _UNRECORDED_SECONDS: Final = 1.0  # for which a position stands still at most while its projection has nothing to write
 
 
@@ -72,13 +75,14 @@ class Stream:
         self._much = max(1, events // 4)
         self._pace_seconds = pace_seconds
         self._monotonic = monotonic
-        self._wrote_seconds = 0.0
+        self._write_seconds = 0.0  # that a batch takes, of late
         self._behind = 0  # events that are known to follow
         self._cursor: dict[Partition, Position] = {}
         self._recorded: dict[Partition, Position] = {}  # with the tables, which may be less
         self._recorded_at: dict[Partition, float] = {}
         self._vouches_for = vouches_for
         self._is_vouched_for = is_vouched_for
+        self._is_quiet = False  # it is vouched for, and had nothing to write last time
         self._quiet_since: dict[Partition, dict[str, int]] = {}
         self._stopped: dict[Partition, float] = {}  # since when
         self._late: dict[Partition, float] = {}  # cannot be read yet; when to look again
@@ -102,7 +106,8 @@ class Stream:
                 ending.wait(max(0.0, began + self._pace() - self._monotonic()))
 
     def _pace(self) -> float:
-        return max(self._pace_seconds, min(self._wrote_seconds / _WRITING_SHARE, _PACE_SECONDS_MAX))
+        least = max(self._pace_seconds, _QUIET_PACE_SECONDS) if self._is_quiet else self._pace_seconds
+        return max(least, min(self._write_seconds**2 / _WRITE_SECONDS_IDLE, _PACE_SECONDS_MAX))
 
     def step(self) -> int:
         """One batch; returns how many events were applied. Raises ReadStoreUnavailable, JournalUnavailable."""
@@ -129,8 +134,10 @@ class Stream:
         self._lag.read(events)
         began = self._monotonic()
         count = self._apply(events, {p: at for p, at in after.items() if at != self._recorded[p]})
-        self._wrote_seconds = self._monotonic() - began
-        self._lag.applied(events, (p for p in after if p not in self._stopped), self._wrote_seconds)
+        wrote_seconds = self._monotonic() - began
+        if events:
+            self._write_seconds += _WRITE_SMOOTHING * (wrote_seconds - self._write_seconds)
+        self._lag.applied(events, (p for p in after if p not in self._stopped), wrote_seconds)
         self._behind = self._source.behind(self._going())
         self._lag.behind(self._source.behind(self._cursor) if self._stopped else self._behind)
         return count
@@ -210,6 +217,7 @@ class Stream:
                 poisoned[partition] = at, f"projection {self._name} cannot apply it: {error!r}"
                 after[partition] = at
         self._vouch(events, after)
+        self._is_quiet = self._is_vouched_for and not any(writes.values())
         self._write_or_find_the_fault(events, after, writes)
         for partition, (at, why) in poisoned.items():
             if partition not in self._stopped:  # at an event before it, which the tables refuse
