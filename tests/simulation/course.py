@@ -17,6 +17,7 @@ from tests.chaos.audit import Audit
 from tests.chaos.checker import Checker, Counts
 from tests.chaos.history import History, Operation, operations, token_of
 from tests.chaos.sessions import Account, Load, Session
+from tests.simulation.clients import Visitors
 from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
 from tests.simulation.threads import Simulation
 
@@ -134,6 +135,14 @@ class _Course:
         self._load = Load(self._falcon.urls, self._history, self._accounts, self._guests)
         self._halls = await self._open_halls()
         self._load.halls = list(self._halls.values())
+        self._visitors = Visitors(
+            self._falcon.simulation,
+            self._falcon.urls,
+            admin_token,
+            self._accounts,
+            self._outcome.seed,
+        )
+        await self._visitors.open_halls()
 
     async def _open_halls(self) -> dict[int, int]:
         """By partition, rooms that all are in."""
@@ -175,7 +184,7 @@ class _Course:
         sessions = [Session(self._load, number, self._outcome.seed) for number in range(len(self._accounts))]
         probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
         *chatting, last = sessions[len(probing) :]
-        talking = [*(session.run() for session in chatting), self._talk_without_keys(last)]
+        talking = [*(session.run() for session in chatting), self._talk_without_keys(last), *self._visitors.coming()]
         tasks = [asyncio.create_task(each) for each in (*probing, *talking)]
         until = self._falcon.simulation.now + seconds
         try:
@@ -184,8 +193,10 @@ class _Course:
                 await self._one()
         finally:
             self._load.end()
+            self._visitors.end()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
             await self._load.http.aclose()
+            await self._visitors.leave()
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
 
     async def _talk_without_keys(self, session: Session) -> None:
@@ -232,6 +243,7 @@ class _Course:
         self._history.close()
         checker = Checker()
         self._outcome.violations += checker.check(operations(self._history.path))
+        self._outcome.violations += self._visitors.wrong(list(operations(self._history.path)))
         self._outcome.counts = checker.counts
 
 
