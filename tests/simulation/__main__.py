@@ -1,7 +1,6 @@
 """``python -m tests.simulation``: schedules one after the other, each in a process of its own; see ``course``."""
 
 import argparse
-import contextlib
 import os
 import random
 import select
@@ -13,8 +12,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tests.simulation.course import SECONDS, Outcome, run
-from tests.simulation.mutants import MUTANTS, Mutant
+from tests.simulation.course import SECONDS, Outcome, Plan, run
+from tests.simulation.hunt import SCHEDULES_MAX, hunt
 
 _SCHEDULE_SECONDS = 600.0  # real ones, after which a schedule does not end any more
 
@@ -24,7 +23,11 @@ def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":  # or the order of sets of texts would not be the seed's
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], _plain_environment())
     if arguments.mutants:
-        return _hunt(arguments)
+        return (
+            1
+            if hunt(arguments.mutant, arguments.seed, arguments.schedules or SCHEDULES_MAX, keep=arguments.keep)
+            else 0
+        )
     began = time.monotonic()
     schedules = violated = operations = 0
     for outcome in explore(arguments.seed, arguments.faults):
@@ -46,38 +49,20 @@ def main() -> int:
     return 1 if violated else 0
 
 
-def _hunt(arguments: argparse.Namespace) -> int:
-    """Each mutant for as long as its share of the seconds; 1 where one was not found."""
-    chosen = [each for each in MUTANTS if arguments.mutant in each.name]
-    missed = 0
-    for mutant in chosen:
-        until = time.monotonic() + arguments.seconds / len(chosen)
-        for schedules, outcome in enumerate(explore(arguments.seed, arguments.faults, mutant), 1):
-            if outcome.violations:
-                print(f"found: {mutant.name}, in {schedules} schedules: {outcome.violations[0][:200]}", flush=True)
-                break
-            if time.monotonic() > until:
-                missed += 1
-                print(f"NOT FOUND: {mutant.name}, in {schedules} schedules", flush=True)
-                break
-    print(f"{len(chosen)} mutants, {missed} not found (seeds from {arguments.seed})")
-    return 1 if missed else 0
-
-
-def explore(seed: int, seconds: float = SECONDS, mutant: Mutant | None = None) -> Iterator[Outcome]:
+def explore(seed: int, seconds: float = SECONDS) -> Iterator[Outcome]:
     """The schedules of a seed and of all that follow it, for as long as they are wanted."""
     while True:
-        yield _apart(seed, seconds, mutant)
+        yield _apart(seed, seconds)
         seed += 1
 
 
-def _apart(seed: int, seconds: float, mutant: Mutant | None) -> Outcome:
+def _apart(seed: int, seconds: float) -> Outcome:
     """In a child that begins as this process is now, so that none inherits what another one has left."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         os.close(reading)
-        _run_and_tell(seed, seconds, mutant, writing)
+        _run_and_tell(seed, seconds, writing)
     os.close(writing)
     said = _all_of(reading)
     os.kill(child, signal.SIGKILL)
@@ -87,12 +72,11 @@ def _apart(seed: int, seconds: float, mutant: Mutant | None) -> Outcome:
     return msgspec.json.decode(said, type=Outcome) if said else Outcome(seed, violations=["the process died"])
 
 
-def _run_and_tell(seed: int, seconds: float, mutant: Mutant | None, writing: int) -> None:
+def _run_and_tell(seed: int, seconds: float, writing: int) -> None:
     if "--log" not in sys.argv:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
     try:
-        with contextlib.nullcontext() if mutant is None else mutant.made():
-            outcome = run(seed, seconds)
+        outcome = run(seed, Plan(seconds))
     except BaseException:
         lines = traceback.format_exc().splitlines()
         outcome = Outcome(seed, violations=[f"the schedule failed: {lines[-1]}", *lines])
@@ -135,6 +119,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help="every schedule, not only those with violations")
     parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants.py")
     parser.add_argument("--mutant", default="", help="those whose name has this in it")
+    parser.add_argument("--keep", action="store_true", help="keep the seeds that find the mutants")
     parser.add_argument("--log", action="store_true", help="what the processes log")
     return parser.parse_args()
 

@@ -54,7 +54,7 @@ class Reply:
 
 @dataclass
 class Visit:
-    """What all visitors share. ``halls``: their own rooms, which ``accounts`` are in; the first of these is the admin."""
+    """What all visitors share. ``halls``: their own rooms, which ``accounts`` are in, the first of them as admin."""
 
     simulation: Simulation
     urls: Sequence[str]

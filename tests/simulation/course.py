@@ -24,11 +24,9 @@ from tests.simulation.threads import Simulation
 SECONDS: Final = 40.0  # of faults
 _SESSIONS: Final = 4  # beside one for each partition, which only sends and reads there
 _GUESTS: Final = 2
-_SERVED_SECONDS: Final = 45.0  # after which all must be served again
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
 _QUIET_SECONDS: Final = (0.5, 4.0)
-_TOGETHER: Final = 0.4
 
 Fault = Callable[[SimulatedFalcon, random.Random], Awaitable[None]]
 
@@ -46,7 +44,18 @@ class Outcome:
     restarts: int = 0
 
 
-def run(seed: int, seconds: float = SECONDS) -> Outcome:
+@dataclass(frozen=True)
+class Plan:
+    """``seconds``: of faults. ``faults``: those that may happen, all where none are named. ``together``: how likely it
+    is that one more comes with one. ``served_seconds``: after which all must be served again."""
+
+    seconds: float = SECONDS
+    faults: Sequence[Fault] = ()
+    together: float = 0.4
+    served_seconds: float = 45.0
+
+
+def run(seed: int, plan: Plan = Plan()) -> Outcome:
     """Raises what is a fault of the simulation's own."""
     outcome = Outcome(seed)
     simulation = Simulation(seed)
@@ -54,7 +63,7 @@ def run(seed: int, seconds: float = SECONDS) -> Outcome:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         falcon = SimulatedFalcon(simulation, Path(folder))
         with falcon.in_place():
-            simulation.run(lambda: asyncio.run(_Course(falcon, Path(folder), outcome).run(seconds)))
+            simulation.run(lambda: asyncio.run(_Course(falcon, Path(folder), outcome, plan).run()))
     outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
     return outcome
 
@@ -112,18 +121,26 @@ class _Listener:
 
 
 class _Course:
-    def __init__(self, falcon: SimulatedFalcon, folder: Path, outcome: Outcome) -> None:
+    def __init__(
+        self,
+        falcon: SimulatedFalcon,
+        folder: Path,
+        outcome: Outcome,
+        plan: Plan,
+    ) -> None:
         self._falcon = falcon
+        self._plan = plan
+        self._faults = plan.faults or FAULTS
         self._outcome = outcome
         self._random = random.Random(f"course {outcome.seed}")
         self._history = History(folder / "history.jsonl")
         self._listeners: dict[asyncio.Task[None], _Listener] = {}
 
-    async def run(self, seconds: float) -> None:
+    async def run(self) -> None:
         credentials = await self._falcon.start()
         await self._prepare(credentials.admin_token)
         self._listen()
-        await self._hurt(seconds)
+        await self._hurt()
         await self._reckon()
         await self._settle_listeners()
 
@@ -180,13 +197,13 @@ class _Course:
             task.cancel()
         await asyncio.wait(self._listeners)
 
-    async def _hurt(self, seconds: float) -> None:
+    async def _hurt(self) -> None:
         sessions = [Session(self._load, number, self._outcome.seed) for number in range(len(self._accounts))]
         probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
         *chatting, last = sessions[len(probing) :]
         talking = [*(session.run() for session in chatting), self._talk_without_keys(last), *self._visitors.coming()]
         tasks = [asyncio.create_task(each) for each in (*probing, *talking)]
-        until = self._falcon.simulation.now + seconds
+        until = self._falcon.simulation.now + self._plan.seconds
         try:
             await self._served(self._history.now())
             while self._falcon.simulation.now < until:
@@ -207,9 +224,9 @@ class _Course:
 
     async def _one(self) -> None:
         """One fault, or some together; then all heals, and everybody is served again in time."""
-        chosen = [self._random.choice(FAULTS)]
-        while self._random.random() < _TOGETHER:
-            chosen.append(self._random.choice(FAULTS))
+        chosen = [self._random.choice(self._faults)]
+        while self._random.random() < self._plan.together:
+            chosen.append(self._random.choice(self._faults))
         started, name = self._history.now(), " + ".join(each.__name__ for each in chosen)
         self._outcome.faults.append(f"{started:.1f} s: {name}")
         await asyncio.gather(*(each(self._falcon, random.Random(self._random.random())) for each in chosen))
@@ -222,14 +239,14 @@ class _Course:
     async def _served(self, since: float) -> None:
         """Until a send and a read that were begun after that were acknowledged in each partition."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
-        until = self._falcon.simulation.now + _SERVED_SECONDS
+        until = self._falcon.simulation.now + self._plan.served_seconds
         while wanted:
             wanted -= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
             if self._falcon.simulation.now > until:
                 rooms = {room: partition for partition, room in self._halls.items()}
                 missing = sorted((kind, rooms[room]) for kind, room in wanted)
                 self._outcome.violations.append(
-                    f"not served within {_SERVED_SECONDS:g} s after {self._outcome.faults[-1:]}: {missing}"
+                    f"not served within {self._plan.served_seconds:g} s after {self._outcome.faults[-1:]}: {missing}"
                 )
                 return
             await asyncio.sleep(0.05)

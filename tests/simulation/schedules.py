@@ -1,0 +1,65 @@
+"""The kinds of schedules there are, by name: each gives for a seed what went wrong in it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from tests.simulation import course, faults
+from tests.simulation.course import Fault, Plan
+from tests.simulation.world import World
+
+_STEPS: Final = 250
+
+
+@dataclass(frozen=True)
+class Schedules:
+    name: str
+    run: Callable[[int], list[str]]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _course(seed: int, plan: Plan) -> list[str]:
+    return course.run(seed, plan).violations
+
+
+def _chat(name: str, seconds: float, *chosen: Fault) -> Schedules:
+    return Schedules(name, partial(_course, plan=Plan(seconds, chosen)))
+
+
+def _alone(name: str, seconds: float, chosen: Fault, served_seconds: float = Plan.served_seconds) -> Schedules:
+    return Schedules(name, partial(_course, plan=Plan(seconds, (chosen,), 0.0, served_seconds)))
+
+
+def _world(seed: int) -> list[str]:
+    world = World(seed)
+    try:
+        world.run(_STEPS)
+        world.heal()
+        world.check()
+    except Exception as error:  # whatever it is: the world does not go on as it must
+        return [repr(error)]
+    return []
+
+
+CHAT: Final = _chat("chat", 8)
+BEHIND: Final = _chat("chat while tables are behind", 5, faults.slow_the_tables)
+STANDSTILL: Final = _chat("chat while tables stand still", 5, faults.stop_the_projectors)
+MOVES: Final = _chat(
+    "chat while partitions move",
+    8,
+    course.kill_an_owner,
+    course.stop_a_process,
+    course.cut_a_process_off_from_brokers,
+    course.lose_answers_of_brokers,
+)
+SILENCE: Final = _chat("chat while all owners are silent", 5, faults.stop_all_owners)
+HOURS: Final = _alone("chat with clocks that are wrong", 5, faults.start_an_owner_in_another_hour)
+LOSS: Final = _alone("chat after an owner has gone", 5, faults.lose_an_owner_for_long, served_seconds=4.0)
+HBASE: Final = _chat(
+    "chat on tables in trouble", 6, course.trouble_hbase, course.kill_a_projector, faults.slow_the_tables
+)
+EDGES: Final = _chat("chat on edges in trouble", 6, course.kill_an_edge, course.trouble_http)
+ONE_SHARD: Final = Schedules("one shard in memory", _world)
