@@ -259,22 +259,27 @@ class _Reader(_Visitor):
     async def act(self) -> None:
         me, hall = self.chance.choice(self.visit.accounts), self.chance.choice(self.visit.halls)
         key, edge = self.key(), self.edge()
-        said = await self.ask(
-            "POST", f"/v1/rooms/{hall}/messages", me.token, edge=edge, key=key, body={"text": spoken(f"{key}/0")}
-        )
-        known, position = 0, ""
+        said, known, position = None, 0, ""
+        if self.chance.random() < 0.5:
+            body = {"text": spoken(f"{key}/0")}
+            said = await self.ask("POST", f"/v1/rooms/{hall}/messages", me.token, edge=edge, key=key, body=body)
         if said is not None and said.done:
             known, position = said.body["seq"], said.position
             self.look_at_time(f"message {known} of room {hall}", said.body["posted_at"])
+            await self._read(me, hall, self.other_than(edge), known, position)
+        for _ in range(self.chance.randint(1, 4)):
+            await self._read(me, hall, self.edge(), known, "")
+
+    async def _read(self, me: Account, hall: int, edge: str, known: int, position: str) -> None:
         limit = self.chance.choice([1, 2, 5])
         near = self.chance.randint(max(1, known - 2), known + 2) if known else self.chance.randint(1, 5)
         queries = [("", 0), ("before", near), ("after", max(0, near - limit)), ("around", near), ("around", 1)]
         name, at = self.chance.choice(queries)
         query = f"limit={limit}" + (f"&{name}={at}" if name else "")
         path = f"/v1/rooms/{hall}/messages?{query}"
-        page = await self.ask("GET", path, me.token, edge=self.other_than(edge), position=position)
+        page = await self.ask("GET", path, me.token, edge=edge, position=position)
         if page is not None and page.done:
-            self._judge(f"room {hall}, {query}", name, limit, known, page.body)
+            self._judge(f"room {hall}, {query}", name, limit, known if position else 0, page.body)
 
     def _judge(self, where: str, name: str, limit: int, known: int, page: Mapping[str, Any]) -> None:
         seqs = [each["seq"] for each in page["messages"]]

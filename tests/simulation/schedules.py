@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from tests.simulation import course, faults
+from tests.simulation import course, faults, owners
 from tests.simulation.course import Fault, Plan
 from tests.simulation.world import World
 
@@ -56,10 +56,12 @@ MOVES: Final = _chat(
     course.lose_answers_of_brokers,
 )
 SILENCE: Final = _chat("chat while all owners are silent", 5, faults.stop_all_owners)
-HOURS: Final = _alone("chat with clocks that are wrong", 5, faults.start_an_owner_in_another_hour)
+# An owner refuses a sender for a minute whose time of day it has taken for an hour behind.
+HOURS: Final = _alone("chat with clocks that are wrong", 5, faults.start_an_owner_in_another_hour, 80.0)
 LOSS: Final = _alone("chat after an owner has gone", 5, faults.lose_an_owner_for_long, served_seconds=4.0)
 HBASE: Final = _chat(
     "chat on tables in trouble", 6, course.trouble_hbase, course.kill_a_projector, faults.slow_the_tables
 )
 EDGES: Final = _chat("chat on edges in trouble", 6, course.kill_an_edge, course.trouble_http)
 ONE_SHARD: Final = Schedules("one shard in memory", _world)
+OWNERS: Final = Schedules("owners alone", owners.run)

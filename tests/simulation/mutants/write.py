@@ -9,13 +9,14 @@ from falcon.adapters.pods import gateway, watch
 from falcon.domain.decider import Decided
 from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef
+from falcon.write import shard
 from falcon.write.answers import AnswerWindow
 from falcon.write.partition import Partition, Replay
 from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
 from falcon.write.transit import Arrivals
 from tests.simulation.mutants.mutant import mutant
-from tests.simulation.schedules import CHAT, LOSS, MOVES, ONE_SHARD, SILENCE
+from tests.simulation.schedules import CHAT, LOSS, MOVES, ONE_SHARD, OWNERS, SILENCE
 
 
 def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -> None:
@@ -92,7 +93,13 @@ def _forgets_what_changed(self: Partition) -> bool:
     return captured
 
 
+def _plain(owned: Any, envelope: CommandEnvelope, reason: Reason) -> Unavailable:
+    """An owner says that nothing was done, though it knows the key."""
+    return Unavailable(reason, 0.1) if reason == "not_mine" else Unavailable(reason)
+
+
 MUTANTS: Final = (
+    mutant("an owner that knows a key says that nothing was done", shard, "_refusal", _plain, OWNERS),
     mutant("answers are not remembered", AnswerWindow, "add", _forgetful),
     mutant("replies do not wait for the log", Shard, "_hold", _hasty, MOVES),
     mutant("what may be done is tried again without a key", gateway, "_may_try_again", _again_without_a_key, MOVES),
