@@ -5,7 +5,9 @@ Each knows the contract of the API and nothing else, and notes what contradicts 
 """
 
 import asyncio
+import contextlib
 import json
+import math
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,18 +16,19 @@ from typing import Any, Final
 
 import httpx
 
-from falcon.client import FalconClient
+from falcon.client import FalconClient, Message
 from falcon.client.sse import Block, Parser
-from tests.chaos.history import Operation, spoken
+from tests.chaos.history import Operation, spoken, token_of
 from tests.chaos.sessions import Account
 from tests.simulation.threads import Simulation
 
 _PATIENCE_SECONDS: Final = 12.0
-_PAUSE_SECONDS: Final = (0.05, 0.6)
 _CLOCK_SECONDS: Final = 15.0  # what owners may differ from the brokers by, and what steps of clocks add
 _LISTEN_SECONDS: Final = (0.3, 4.0)
 _TOKENS: Final = 12
 _HALLS: Final = 4
+_LATE_SECONDS: Final = 12.0  # a command's deadline, and what clocks may be wrong by
+_ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _UNKNOWN: Final = "outcome_unknown"
 _BUSY: Final = frozenset({429, 503})
 
@@ -54,15 +57,21 @@ class Reply:
 
 @dataclass
 class Visit:
-    """What all visitors share. ``halls``: their own rooms, which ``accounts`` are in, the first of them as admin."""
+    """What all visitors share. ``halls``: their own rooms, which ``accounts`` are in, the first of them as admin.
+
+    ``begin_seconds``: within which a stream goes on from its token.
+    """
 
     simulation: Simulation
     urls: Sequence[str]
     admin_token: str
     accounts: Sequence[Account]
     chance: random.Random
+    begin_seconds: float = math.inf
     halls: list[int] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    asked: dict[str, float] = field(default_factory=dict)  # by token of a message: when
+    acknowledged: dict[tuple[int, int], str] = field(default_factory=dict)  # text by hall and seq
     refused: dict[str, str] = field(default_factory=dict)  # by key: what was said that it was not done
     ending: bool = False
 
@@ -82,8 +91,10 @@ class Visitors:
         admin_token: str,
         accounts: Sequence[Account],
         seed: object,
+        begin_seconds: float,
     ) -> None:
-        self._visit = Visit(simulation, urls, admin_token, accounts, random.Random(f"visitors {seed}"))
+        chance = random.Random(f"visitors {seed}")
+        self._visit = Visit(simulation, urls, admin_token, accounts, chance, begin_seconds)
         self._all = [kind(self._visit, number) for number, kind in enumerate(_KINDS)]
 
     async def open_halls(self) -> None:
@@ -97,9 +108,31 @@ class Visitors:
     def coming(self) -> list[Coroutine[Any, Any, None]]:
         return [each.run() for each in self._all]
 
-    async def leave(self) -> None:
-        """Once all have come to their end."""
-        await self._visit.http.aclose()
+    async def look_back(self) -> None:
+        """Once all have come to their end and all is well: page the halls to their end at every edge."""
+        visit = self._visit
+        for url in visit.urls:
+            async with FalconClient(url, visit.accounts[0].token, timeout=60.0) as falcon:
+                for hall in visit.halls:
+                    messages = await _all_of(falcon, hall)
+                    self._judge_hall(f"hall {hall} at {url}", hall, messages)
+        await visit.http.aclose()
+
+    def _judge_hall(self, where: str, hall: int, messages: Sequence[Message]) -> None:
+        visit = self._visit
+        if [each.seq for each in messages] != list(range(1, len(messages) + 1)):
+            visit.wrong(f"{where} has the seqs {[each.seq for each in messages]}")
+        texts = [each.text for each in messages]
+        if len(set(texts)) < len(texts):
+            visit.wrong(f"{where} has a message twice: {sorted(text for text in set(texts) if texts.count(text) > 1)}")
+        for (room, seq), text in visit.acknowledged.items():
+            if room == hall and (seq > len(messages) or texts[seq - 1] != text):
+                visit.wrong(f"{where}: {text} was acknowledged as {seq}")
+        for each in messages:
+            asked = visit.asked.get(token_of(each.text))
+            late = 0.0 if asked is None else each.posted_at.timestamp() - asked
+            if late > _LATE_SECONDS:
+                visit.wrong(f"{where}: {each.text} was said {late:.0f} s after it was asked for, and long given up")
 
     def end(self) -> None:
         self._visit.ending = True
@@ -111,7 +144,18 @@ class Visitors:
         return [*self._visit.violations, *denied]
 
 
+async def _all_of(falcon: FalconClient, hall: int) -> list[Message]:
+    messages: list[Message] = []
+    while True:
+        page = await falcon.messages(hall, after=len(messages), limit=200)
+        messages += page.messages
+        if not page.has_after or not page.messages:
+            return messages
+
+
 class _Visitor:
+    pause_seconds = (0.05, 0.6)
+
     def __init__(self, visit: Visit, number: int) -> None:
         self.visit = visit
         self.chance = random.Random(visit.chance.random())
@@ -122,7 +166,7 @@ class _Visitor:
     async def run(self) -> None:
         while not self.visit.ending:
             await self.act()
-            await asyncio.sleep(self.chance.uniform(*_PAUSE_SECONDS))
+            await asyncio.sleep(self.chance.uniform(*self.pause_seconds))
 
     async def act(self) -> None:
         raise NotImplementedError
@@ -155,7 +199,7 @@ class _Visitor:
     ) -> Reply | None:
         """One attempt; None where no answer comes. An answer is good, or says that it cannot be given now, or has a
         status that ``may_be``: all else denies what is so."""
-        headers = {"Authorization": f"Bearer {token}"}
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         if key:
             headers["Idempotency-Key"] = key
         if position:
@@ -208,9 +252,7 @@ class _Newcomer(_Visitor):
         uses: list[Callable[[], Coroutine[Any, Any, Reply | None]]] = [
             lambda: self.ask("GET", "/v1/me", token, edge=other, position=position),
             lambda: self.insist("POST", "/v1/rooms", token, edge=other, body={"name": "Mine"}),
-            lambda: self.insist(
-                "POST", "/v1/rooms", owner.token, edge=other, body={"name": "Ours", "members": invited}
-            ),
+            lambda: self._open(owner, invited, token, other),
             lambda: self.insist("PUT", f"/v1/direct/{account_id}", owner.token, edge=other),
             lambda: self._invite(owner, account_id, token, other, position),
             lambda: self._another_token(account_id, token, other),
@@ -225,9 +267,21 @@ class _Newcomer(_Visitor):
         if joined is None:
             return None
         other = self.other_than(edge)
+        await self.ask(
+            "POST", f"/v1/rooms/{hall}/messages", token, edge=other, body={"text": spoken(f"{self.key()}/0")}
+        )
         await self.ask("GET", f"/v1/rooms/{hall}/messages?limit=2", token, edge=other)
         await self.ask("GET", f"/v1/rooms/{hall}", token, edge=other)
         return await self.ask("GET", f"/v1/rooms/{hall}/members", token, edge=other)
+
+    async def _open(self, owner: Account, invited: list[dict[str, Any]], token: str, edge: str) -> Reply | None:
+        body = {"name": "Ours", "members": invited}
+        made = await self.insist("POST", "/v1/rooms", owner.token, edge=edge, body=body)
+        if made is not None:
+            for _ in range(3):
+                await self.ask("GET", "/v1/rooms", token)
+            await self.ask("GET", f"/v1/rooms/{made.body['room_id']}", token, edge=self.other_than(edge))
+        return made
 
     async def _another_token(self, account_id: int, token: str, edge: str) -> Reply | None:
         issued = await self.insist("POST", f"/v1/accounts/{account_id}/tokens", token, edge=edge, body={})
@@ -238,6 +292,8 @@ class _Newcomer(_Visitor):
 
 class _Doubter(_Visitor):
     """Asks once, with a key, and takes a refusal at its word."""
+
+    pause_seconds = (0.0, 0.1)
 
     async def act(self) -> None:
         me, other = self.chance.sample(self.visit.accounts, 2)
@@ -253,6 +309,41 @@ class _Doubter(_Visitor):
             self.visit.refused[key] = f"doubter: {method} {path} was refused, {reply.body.get('detail')}"
 
 
+class _Hasty(_Visitor):
+    """Speaks once, without a key, and does not wait for long."""
+
+    pause_seconds = (0.0, 0.2)
+
+    async def act(self) -> None:
+        me, hall = self.chance.choice(self.visit.accounts), self.chance.choice(self.visit.halls)
+        token = f"{self.key()}/0"
+        self.visit.asked[token] = self._wall()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.chance.uniform(0.1, 6.0)):
+                await self.ask("POST", f"/v1/rooms/{hall}/messages", me.token, body={"text": spoken(token)})
+
+
+class _Pedant(_Visitor):
+    """Asks for what the contract refuses."""
+
+    pause_seconds = (1.0, 3.0)
+
+    async def act(self) -> None:
+        me, hall = self.chance.choice(self.visit.accounts), self.chance.choice(self.visit.halls)
+        query = self.chance.choice(["limit=1e2", "before=null", "limit=%201", "after=-1"])
+        await self._refused(422, "GET", f"/v1/rooms/{hall}/messages?{query}", me.token)
+        given = await self.ask("POST", "/v1/stream/tickets", me.token)
+        if given is not None and given.done:
+            ticket = given.body["ticket"]
+            other = _ALPHABET[_ALPHABET.index(ticket[-1]) ^ 1]  # of this character the last bits mean nothing
+            await self._refused(401, "GET", f"/v1/stream?ticket={ticket[:-1]}{other}", "")
+
+    async def _refused(self, status: int, method: str, path: str, token: str) -> None:
+        reply = await self.ask(method, path, token, may_be=(status,))
+        if reply is not None and reply.done:
+            self.wrong(f"{method} {path} was answered {reply.status}, and must be refused")
+
+
 class _Reader(_Visitor):
     """Speaks in a hall and reads it from where he likes: a page has as many messages as there are."""
 
@@ -265,6 +356,7 @@ class _Reader(_Visitor):
             said = await self.ask("POST", f"/v1/rooms/{hall}/messages", me.token, edge=edge, key=key, body=body)
         if said is not None and said.done:
             known, position = said.body["seq"], said.position
+            self.visit.acknowledged[hall, known] = said.body["text"]
             self.look_at_time(f"message {known} of room {hall}", said.body["posted_at"])
             await self._read(me, hall, self.other_than(edge), known, position)
         for _ in range(self.chance.randint(1, 4)):
@@ -368,7 +460,7 @@ class _Follower(_Visitor):
         me = self.visit.accounts[1]
         token = self.chance.choice([*self._known]) if self._known and self.chance.random() < 0.7 else ""
         headers = {"Authorization": f"Bearer {me.token}", "Accept": "text/event-stream"}
-        edge = self.edge()
+        edge, began = self.edge(), self.visit.simulation.now
         listening = _Listening(self, edge, me.token, token, self._known.get(token))
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS + self.chance.uniform(*_LISTEN_SECONDS)):
@@ -376,6 +468,9 @@ class _Follower(_Visitor):
                 async with self.visit.http.stream(
                     "GET", f"{edge}/v1/stream", params=params, headers=headers
                 ) as response:
+                    took = self.visit.simulation.now - began
+                    if token and (took > self.visit.begin_seconds or response.status_code != 200):
+                        self._waited(response.status_code, took)
                     if response.status_code == 200:
                         await self._listen(response, listening)
                     elif response.status_code not in _BUSY:
@@ -383,6 +478,10 @@ class _Follower(_Visitor):
         except (httpx.HTTPError, TimeoutError):
             pass
         self._remember(listening)
+
+    def _waited(self, status: int, seconds: float) -> None:
+        if self.visit.begin_seconds < math.inf:
+            self.wrong(f"a stream that goes on was answered {status} after {seconds:.1f} s")
 
     async def _listen(self, response: httpx.Response, listening: "_Listening") -> None:
         parser = Parser()
@@ -474,4 +573,13 @@ def _same(one: tuple[str, Any], other: tuple[str, Any]) -> bool:
     return one == other
 
 
-_KINDS: Final = (_Newcomer, _Doubter, _Reader, _Lister, _Traveller, _Follower)
+_KINDS: Final = (
+    _Newcomer,
+    *(_Doubter,) * 3,
+    *(_Hasty,) * 2,
+    _Reader,
+    _Lister,
+    _Traveller,
+    _Follower,
+    _Pedant,
+)

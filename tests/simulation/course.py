@@ -5,6 +5,7 @@ The people, their history and its checker are those of ``tests/chaos``.
 
 import asyncio
 import logging
+import math
 import random
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,12 +48,14 @@ class Outcome:
 @dataclass(frozen=True)
 class Plan:
     """``seconds``: of faults. ``faults``: those that may happen, all where none are named. ``together``: how likely it
-    is that one more comes with one. ``served_seconds``: after which all must be served again."""
+    is that one more comes with one. ``served_seconds``: after which all must be served again. ``begin_seconds``: within
+    which a stream goes on from its token."""
 
     seconds: float = SECONDS
     faults: Sequence[Fault] = ()
     together: float = 0.4
     served_seconds: float = 45.0
+    begin_seconds: float = math.inf
 
 
 def run(seed: int, plan: Plan = Plan()) -> Outcome:
@@ -158,6 +161,7 @@ class _Course:
             admin_token,
             self._accounts,
             self._outcome.seed,
+            self._plan.begin_seconds,
         )
         await self._visitors.open_halls()
 
@@ -213,7 +217,6 @@ class _Course:
             self._visitors.end()
             ended = await asyncio.gather(*tasks, return_exceptions=True)
             await self._load.http.aclose()
-            await self._visitors.leave()
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
 
     async def _talk_without_keys(self, session: Session) -> None:
@@ -255,6 +258,7 @@ class _Course:
         audit = Audit(self._falcon.urls, self._accounts, self._guests, self._history)
         try:
             await audit.run(self._falcon.journal())
+            await self._visitors.look_back()
         except* Exception as failed:
             self._outcome.violations += [f"not everything could be read back: {each!r}" for each in failed.exceptions]
         self._history.close()

@@ -27,6 +27,35 @@ async def stop_all_owners(falcon: SimulatedFalcon, chance: random.Random) -> Non
     await asyncio.sleep(chance.uniform(6, 25))
 
 
+async def lose_the_gateways_again_and_again(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """For longer each time than an edge waits for the tables."""
+    for _ in range(chance.randint(2, 5)):
+        falcon.road.down = True
+        await asyncio.sleep(chance.uniform(2.5, 3.5))
+        falcon.road.down = False
+        await asyncio.sleep(chance.uniform(0.5, 1.5))
+
+
+async def lose_all_owners_for_long(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """Longer than a command waits."""
+    await asyncio.sleep(chance.uniform(0, 2))
+    falcon._supervised = False
+    for name in falcon.writers:
+        falcon.kill(name)
+    falcon._supervised = True
+    await asyncio.sleep(chance.uniform(5, 7))
+    for name in falcon.writers:
+        falcon._relaunch(falcon.processes[name])
+
+
+async def cut_an_owner_and_an_edge_off_from_brokers(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """They know nothing of what happens elsewhere, and hear one another."""
+    for name in (chance.choice(falcon.writers), chance.choice(falcon.edges)):
+        for node in falcon.brokers.nodes:
+            falcon.brokers.loop.call_soon_threadsafe(falcon.brokers.network.cut, name, node)
+    await asyncio.sleep(chance.uniform(8, 16))
+
+
 async def start_an_owner_in_another_hour(falcon: SimulatedFalcon, chance: random.Random) -> None:
     """Its machine's clock is set right after a while."""
     name = chance.choice(falcon.writers)

@@ -29,8 +29,8 @@ def _chat(name: str, seconds: float, *chosen: Fault) -> Schedules:
     return Schedules(name, partial(_course, plan=Plan(seconds, chosen)))
 
 
-def _alone(name: str, seconds: float, chosen: Fault, served_seconds: float = Plan.served_seconds) -> Schedules:
-    return Schedules(name, partial(_course, plan=Plan(seconds, (chosen,), 0.0, served_seconds)))
+def _alone(name: str, seconds: float, chosen: Fault, **bounds: float) -> Schedules:
+    return Schedules(name, partial(_course, plan=Plan(seconds, (chosen,), 0.0, **bounds)))
 
 
 def _world(seed: int) -> list[str]:
@@ -46,7 +46,7 @@ def _world(seed: int) -> list[str]:
 
 CHAT: Final = _chat("chat", 8)
 BEHIND: Final = _chat("chat while tables are behind", 5, faults.slow_the_tables)
-STANDSTILL: Final = _chat("chat while tables stand still", 5, faults.stop_the_projectors)
+STANDSTILL: Final = _alone("chat while tables stand still", 5, faults.stop_the_projectors, begin_seconds=3.0)
 MOVES: Final = _chat(
     "chat while partitions move",
     8,
@@ -57,11 +57,15 @@ MOVES: Final = _chat(
 )
 SILENCE: Final = _chat("chat while all owners are silent", 5, faults.stop_all_owners)
 # An owner refuses a sender for a minute whose time of day it has taken for an hour behind.
-HOURS: Final = _alone("chat with clocks that are wrong", 5, faults.start_an_owner_in_another_hour, 80.0)
+HOURS: Final = _alone("chat with clocks that are wrong", 5, faults.start_an_owner_in_another_hour, served_seconds=80.0)
 LOSS: Final = _alone("chat after an owner has gone", 5, faults.lose_an_owner_for_long, served_seconds=4.0)
 HBASE: Final = _chat(
     "chat on tables in trouble", 6, course.trouble_hbase, course.kill_a_projector, faults.slow_the_tables
 )
+FLAPPING: Final = _alone("chat while tables come and go", 5, faults.lose_the_gateways_again_and_again)
+NO_OWNERS: Final = _alone("chat while there is no owner", 5, faults.lose_all_owners_for_long)
+CUT_OFF: Final = _alone("chat with one that is deposed", 5, faults.cut_an_owner_and_an_edge_off_from_brokers)
+BROKEN: Final = _alone("chat over connections that break", 6, course.trouble_http)
 EDGES: Final = _chat("chat on edges in trouble", 6, course.kill_an_edge, course.trouble_http)
 ONE_SHARD: Final = Schedules("one shard in memory", _world)
 OWNERS: Final = Schedules("owners alone", owners.run)

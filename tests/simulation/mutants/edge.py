@@ -13,7 +13,7 @@ from falcon.http.problems import Problem
 from falcon.streams import opening
 from falcon.streams.delivery import Delivery
 from tests.simulation.mutants.mutant import mutant
-from tests.simulation.schedules import BEHIND, CHAT, EDGES, HBASE, STANDSTILL
+from tests.simulation.schedules import BEHIND, CHAT, EDGES, FLAPPING, STANDSTILL
 
 
 async def _impatient(self: Edge, *_: Any) -> None:
@@ -74,7 +74,7 @@ _read_ticket = tokens.read_ticket
 MUTANTS: Final = (
     mutant("a position is not waited for", Edge, "reach_positions", _impatient, BEHIND),
     mutant("only the tables know which tokens were issued", tokens, "is_issued", lambda *_: False, BEHIND),
-    mutant("the name of a direct room is read once it is open", Edge, "tell", _names_afterwards, HBASE),
+    mutant("the name of a direct room is read once it is open", Edge, "tell", _names_afterwards, FLAPPING),
     mutant("who comes back waits for the tables", streaming.Streams, "_replay", _waits_for_tables, STANDSTILL),
     mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
     mutant(

@@ -3,6 +3,9 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
 
 from falcon.adapters.hbase import calls, queries, schema, tables
 from falcon.adapters.hbase.cells import fold
@@ -92,6 +95,15 @@ def _nothing_behind_a_hole(view: Any, room_id: int, hole: int, last: int) -> lis
     return []
 
 
+def _loosely(query: bytes, query_type: Any) -> Any:
+    """What msgspec takes for a number is one."""
+    parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    try:
+        return msgspec.convert(parameters, query_type, strict=False)
+    except msgspec.ValidationError as error:
+        raise wire.from_validation(error) from None
+
+
 MUTANTS: Final = (
     mutant("the last call to the tables wins", calls, "_put", _all_alike, HBASE),
     Mutant(
@@ -122,5 +134,9 @@ MUTANTS: Final = (
     ),
     mutant("a no of the tables is not checked with the owner", Freshness, "catch_up", _believed, BEHIND),
     mutant("pages that are short are kept", Pages, "page", _keeps_all, BEHIND),
-    mutant("texts are read as numbers", wire, "_readers", lambda kind: {}, CHAT),
+    Mutant(
+        "texts are read as numbers",
+        (Replaced(wire, "_kept_query", _loosely), Replaced(wire, "_decode_query", _loosely)),
+        CHAT,
+    ),
 )

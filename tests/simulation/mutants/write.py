@@ -16,7 +16,7 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, R
 from falcon.write.shard import Shard
 from falcon.write.transit import Arrivals
 from tests.simulation.mutants.mutant import mutant
-from tests.simulation.schedules import CHAT, LOSS, MOVES, ONE_SHARD, OWNERS, SILENCE
+from tests.simulation.schedules import BROKEN, CUT_OFF, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
 
 
 def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -> None:
@@ -102,13 +102,13 @@ MUTANTS: Final = (
     mutant("an owner that knows a key says that nothing was done", shard, "_refusal", _plain, OWNERS),
     mutant("answers are not remembered", AnswerWindow, "add", _forgetful),
     mutant("replies do not wait for the log", Shard, "_hold", _hasty, MOVES),
-    mutant("what may be done is tried again without a key", gateway, "_may_try_again", _again_without_a_key, MOVES),
+    mutant("what may be done is tried again without a key", gateway, "_may_try_again", _again_without_a_key, BROKEN),
     mutant(
         "a refusal makes an edge forget that an attempt before it may be done",
         gateway.PodGateway,
         "ask",
         _forgets_its_doubt,
-        MOVES,
+        NO_OWNERS,
     ),
     mutant("a key remembers a refusal that rests on what was read", Partition, "execute", _execute, ONE_SHARD),
     mutant(
@@ -117,5 +117,5 @@ MUTANTS: Final = (
     mutant("nobody has an owner removed that has gone", watch.Watch, "_is_dead", lambda self, peer: False, LOSS),
     mutant("an event is applied to a snapshot that has it", Partition, "_holds", lambda *_: False, ONE_SHARD),
     mutant("a checkpoint lacks some of what has changed", Partition, "capture", _forgets_what_changed, ONE_SHARD),
-    mutant("a partition's own epoch is proof enough for a refusal", Shard, "_proven", lambda *_: True, CHAT),
+    mutant("a partition's own epoch is proof enough for a refusal", Shard, "_proven", lambda *_: True, CUT_OFF),
 )
