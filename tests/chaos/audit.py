@@ -1,8 +1,7 @@
 """After everything has healed: what each API shows, and what the log holds, as lines of the history."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final, TypeVar
 
 from falcon.adapters.kafka.cluster import KafkaCluster
@@ -11,7 +10,7 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.client import FalconClient, Message
 from falcon.domain import events
 from falcon.journal.envelope import Position, Recorded
-from tests.chaos.history import DELETED, History, Operation, operations, token_of
+from tests.chaos.history import DELETED, History, Operation, token_of
 from tests.chaos.sessions import Account
 
 T = TypeVar("T")
@@ -31,12 +30,15 @@ class Audit:
         self._guests = guests
         self._history = history
         self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._position = ""  # of the log's last events
 
     async def run(self, cluster: KafkaCluster) -> None:
         await asyncio.to_thread(self._note_log, cluster)
-        admitted, changed = _rooms(self._history.path)
+        admitted, changed = _rooms(self._history.operations())
         for api, url in enumerate(self._urls):
             clients = [FalconClient(url, each.token, timeout=_PATIENCE_SECONDS) for each in self._accounts]
+            for client in clients if self._position else []:
+                client._connection.positions.remember(self._position)  # what the log has can be read, says the contract
             try:
                 await self._all(
                     lambda room, session, api=api, clients=clients: self._note_room(api, room, clients[session]),  # type: ignore[misc]
@@ -101,6 +103,7 @@ class Audit:
 
     def _note_log(self, cluster: KafkaCluster) -> None:
         """Every event that the fence lets pass. Raises JournalUnavailable, Undecodable."""
+        last: dict[int, int] = {}
         loop = LoopThread()
         source = KafkaSource(cluster, loop)
         try:
@@ -111,17 +114,19 @@ class Audit:
                 cursor = dict(after)
                 for recorded in found:
                     self._history.note(_logged(recorded))
+                    last[recorded.envelope.partition] = recorded.offset
         finally:
             source.close()
             loop.close()
+        self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
 
 
-def _rooms(path: Path) -> tuple[dict[int, int], dict[int, int]]:
+def _rooms(noted: Iterable[Operation]) -> tuple[dict[int, int], dict[int, int]]:
     """Every room that was acknowledged in some way, with a session that is in it; those of them whose members were
     changed, with the session that did."""
     admitted: dict[int, int] = {}
     changed: dict[int, int] = {}
-    for op in operations(path):
+    for op in noted:
         if op.outcome == "acknowledged" and op.room:
             admitted.setdefault(op.room, op.session)
             if op.kind == "member":

@@ -56,7 +56,7 @@ class Operation(msgspec.Struct, omit_defaults=True, kw_only=True):
 
 
 class History:
-    """Written as it happens; read again afterwards."""
+    """Written as it happens; may be read again at any time."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +71,11 @@ class History:
 
     def note(self, operation: Operation) -> None:
         self._file.write(self._encode(operation) + b"\n")
+
+    def operations(self) -> "Iterator[Operation]":
+        """All that has been noted by now."""
+        self._file.flush()
+        return operations(self.path)
 
     def close(self) -> None:
         self._file.close()

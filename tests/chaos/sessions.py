@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 import msgspec
@@ -67,10 +67,44 @@ class _Own:
     version: int = 0
 
 
-class Load:
-    """What the sessions share. ``halls``: rooms that everybody is in, one of each partition at least."""
+class Answer(Protocol):
+    """As httpx has it."""
 
-    def __init__(self, urls: Sequence[str], history: History, accounts: Sequence[Account], guests: Sequence[int]):
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def is_success(self) -> bool: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    @property
+    def content(self) -> bytes: ...
+    def json(self) -> Any: ...
+
+
+class Http(Protocol):
+    """What sends requests. Raises httpx.HTTPError."""
+
+    async def request(
+        self, method: str, url: str, *, json: Any, params: Mapping[str, int], headers: Mapping[str, str]
+    ) -> Answer: ...
+    async def aclose(self) -> None: ...
+
+
+class Load:
+    """What the sessions share. ``halls``: rooms that everybody is in, one of each partition at least.
+
+    ``pace``: by which all pauses of the sessions are multiplied.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        history: History,
+        accounts: Sequence[Account],
+        guests: Sequence[int],
+        http: Http | None = None,
+        pace: float = 1.0,
+    ) -> None:
         self.urls = urls
         self.history = history
         self.accounts = accounts
@@ -80,7 +114,8 @@ class Load:
         self.waits: deque[Wait] = deque(maxlen=20_000)
         self.ending = False
         self.ending_since = 0.0
-        self.http = httpx.AsyncClient(
+        self.pace = pace
+        self.http: Http = http or httpx.AsyncClient(
             timeout=httpx.Timeout(ATTEMPT_SECONDS, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=200, keepalive_expiry=2.0),
             trust_env=False,
@@ -130,7 +165,7 @@ class Session:
         while not self._load.ending:
             [act] = self._random.choices(list(acts), list(acts.values()))
             await act()
-            await asyncio.sleep(self._random.uniform(*_THINK_SECONDS))
+            await self._pause(_THINK_SECONDS)
 
     async def probe(self, room: int) -> None:
         """Send to one room and read it, over and over: tells how long each had to wait."""
@@ -142,7 +177,14 @@ class Session:
             operation, request = self._page(room, "latest", 0)
             if await self._until_answered(operation, request) is not None:
                 self._waited("read", room, started)
-            await asyncio.sleep(self._random.uniform(*_PROBE_SECONDS))
+            await self._pause(_PROBE_SECONDS)
+
+    def reseed(self, seed: int) -> None:
+        """What it does from now on follows from this seed."""
+        self._random.seed(f"{seed}/{self._number}")
+
+    async def _pause(self, seconds: tuple[float, float]) -> None:
+        await asyncio.sleep(self._random.uniform(*seconds) * self._load.pace)
 
     def _waited(self, kind: str, room: int, started: float) -> None:
         self._load.waits.append(Wait(kind, room, started, self._load.history.now()))
@@ -304,7 +346,7 @@ class Session:
             headers["Falcon-Position"] = position
         return headers
 
-    def _understand(self, tried: Operation, response: httpx.Response) -> None:
+    def _understand(self, tried: Operation, response: Answer) -> None:
         tried.status = response.status_code
         if not response.is_success:
             tried.code = _code(response)
@@ -322,7 +364,7 @@ class Session:
             self._take_body(tried, response)
         self._learn(tried)
 
-    def _take_body(self, tried: Operation, response: httpx.Response) -> None:
+    def _take_body(self, tried: Operation, response: Answer) -> None:
         body = response.json() if response.content else {}
         match tried.kind:
             case "post":
@@ -346,7 +388,7 @@ def seen(message: Mapping[str, Any]) -> tuple[int, str]:
     return message["seq"], DELETED if message["deleted"] else token_of(message["text"])
 
 
-def _code(response: httpx.Response) -> str:
+def _code(response: Answer) -> str:
     try:
         return str(response.json().get("code", ""))
     except ValueError:

@@ -1,21 +1,14 @@
-"""``python -m tests.simulation``: schedules one after the other, each in a process of its own; see ``course``."""
+"""``python -m tests.simulation``: schedules one after the other, see ``course`` and ``origins``."""
 
 import argparse
 import os
 import random
-import select
-import signal
 import sys
 import time
-import traceback
-from collections.abc import Iterator
 
-import msgspec
-
-from tests.simulation.course import SECONDS, Outcome, Plan, run
+from tests.simulation.course import KINDS, Outcome
 from tests.simulation.hunt import SCHEDULES_MAX, hunt
-
-_SCHEDULE_SECONDS = 600.0  # real ones, after which a schedule does not end any more
+from tests.simulation.origins import explore
 
 
 def main() -> int:
@@ -30,14 +23,17 @@ def main() -> int:
         )
     began = time.monotonic()
     schedules = violated = operations = 0
-    for outcome in explore(arguments.seed, arguments.faults):
+    for outcome in explore(arguments.seed, arguments.kind, log=arguments.log):
         schedules += 1
         violated += bool(outcome.violations)
         operations += outcome.counts.operations
         if outcome.violations:
-            _show(outcome, arguments.faults)
+            _show(outcome, arguments.kind)
         if arguments.show:
-            print(f"seed {outcome.seed}: trace {outcome.trace}, {outcome.steps} steps; {'; '.join(outcome.faults)}")
+            print(
+                f"seed {outcome.seed}, {outcome.kind}: trace {outcome.trace}, {outcome.steps} steps, "
+                f"{outcome.counts.operations} operations; {'; '.join(outcome.faults)}"
+            )
         if schedules == arguments.schedules or (
             not arguments.schedules and time.monotonic() - began > arguments.seconds
         ):
@@ -49,59 +45,9 @@ def main() -> int:
     return 1 if violated else 0
 
 
-def explore(seed: int, seconds: float = SECONDS) -> Iterator[Outcome]:
-    """The schedules of a seed and of all that follow it, for as long as they are wanted."""
-    while True:
-        yield _apart(seed, seconds)
-        seed += 1
-
-
-def _apart(seed: int, seconds: float) -> Outcome:
-    """In a child that begins as this process is now, so that none inherits what another one has left."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        _run_and_tell(seed, seconds, writing)
-    os.close(writing)
-    said = _all_of(reading)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    if said is None:
-        return Outcome(seed, violations=[f"the schedule did not end within {_SCHEDULE_SECONDS:g} s"])
-    return msgspec.json.decode(said, type=Outcome) if said else Outcome(seed, violations=["the process died"])
-
-
-def _run_and_tell(seed: int, seconds: float, writing: int) -> None:
-    if "--log" not in sys.argv:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
-    try:
-        outcome = run(seed, Plan(seconds))
-    except BaseException:
-        lines = traceback.format_exc().splitlines()
-        outcome = Outcome(seed, violations=[f"the schedule failed: {lines[-1]}", *lines])
-    with open(writing, "wb") as pipe:
-        pipe.write(msgspec.json.encode(outcome))
-    os._exit(0)
-
-
-def _all_of(reading: int) -> bytes | None:
-    """None where it takes too long."""
-    said, until = b"", time.monotonic() + _SCHEDULE_SECONDS
-    with open(reading, "rb", buffering=0) as pipe:
-        while True:
-            ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
-            if not ready:
-                return None
-            part = pipe.read(1 << 16)
-            if not part:
-                return said
-            said += part
-
-
-def _show(outcome: Outcome, faults: float) -> None:
-    arguments = f"SEED={outcome.seed} SCHEDULES=1 ARGS='--faults {faults:g}'"
-    print(f"seed {outcome.seed}: run it again with make simulate {arguments}")
+def _show(outcome: Outcome, kind: str) -> None:
+    arguments = f" ARGS='--kind {kind}'" if kind else ""
+    print(f"seed {outcome.seed}: run it again with make simulate SEED={outcome.seed} SCHEDULES=1{arguments}")
     for line in (*outcome.faults, *outcome.violations[:20]):
         print(f"  {line}", flush=True)
 
@@ -115,9 +61,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="real ones, after which no schedule is begun")
     parser.add_argument("--schedules", type=int, default=0, help="this many instead")
     parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="of the first schedule")
-    parser.add_argument("--faults", type=float, default=SECONDS, help="simulated seconds in which things fail")
+    parser.add_argument("--kind", choices=sorted(KINDS), default="", help="of all schedules, instead of a mixture")
     parser.add_argument("--show", action="store_true", help="every schedule, not only those with violations")
-    parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants.py")
+    parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants")
     parser.add_argument("--mutant", default="", help="those whose name has this in it")
     parser.add_argument("--keep", action="store_true", help="keep the seeds that find the mutants")
     parser.add_argument("--log", action="store_true", help="what the processes log")

@@ -66,7 +66,7 @@ class Visit:
     urls: Sequence[str]
     admin_token: str
     accounts: Sequence[Account]
-    chance: random.Random
+    http: Any
     begin_seconds: float = math.inf
     halls: list[int] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Visit:
     ending: bool = False
 
     def __post_init__(self) -> None:
-        self.http = httpx.AsyncClient(timeout=httpx.Timeout(_PATIENCE_SECONDS, pool=None), trust_env=False)
+        self.streaming = httpx.AsyncClient(timeout=httpx.Timeout(_PATIENCE_SECONDS, pool=None), trust_env=False)
 
     def wrong(self, what: str) -> None:
         if what not in self.violations:
@@ -90,11 +90,9 @@ class Visitors:
         urls: Sequence[str],
         admin_token: str,
         accounts: Sequence[Account],
-        seed: object,
-        begin_seconds: float,
+        http: Any,
     ) -> None:
-        chance = random.Random(f"visitors {seed}")
-        self._visit = Visit(simulation, urls, admin_token, accounts, chance, begin_seconds)
+        self._visit = Visit(simulation, urls, admin_token, accounts, http)
         self._all = [kind(self._visit, number) for number, kind in enumerate(_KINDS)]
 
     async def open_halls(self) -> None:
@@ -104,6 +102,12 @@ class Visitors:
                 room = await falcon.create_room("Lobby", members={each.account_id: "member" for each in others})
                 self._visit.halls.append(room.room_id)
             await falcon.rooms()  # waits until all of it can be read
+
+    def reseed(self, seed: int, begin_seconds: float) -> None:
+        """Whatever they do by chance from now on follows from this seed."""
+        self._visit.begin_seconds = begin_seconds
+        for number, each in enumerate(self._all):
+            each.chance.seed(f"visitor {number} {seed}")
 
     def coming(self) -> list[Coroutine[Any, Any, None]]:
         return [each.run() for each in self._all]
@@ -116,7 +120,7 @@ class Visitors:
                 for hall in visit.halls:
                     messages = await _all_of(falcon, hall)
                     self._judge_hall(f"hall {hall} at {url}", hall, messages)
-        await visit.http.aclose()
+        await visit.streaming.aclose()
 
     def _judge_hall(self, where: str, hall: int, messages: Sequence[Message]) -> None:
         visit = self._visit
@@ -158,7 +162,7 @@ class _Visitor:
 
     def __init__(self, visit: Visit, number: int) -> None:
         self.visit = visit
-        self.chance = random.Random(visit.chance.random())
+        self.chance = random.Random(number)
         self._name = type(self).__name__.removeprefix("_").lower()
         self._number = number
         self._keys = 0
@@ -207,7 +211,7 @@ class _Visitor:
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 url = (edge or self.edge()) + path
-                response = await self.visit.http.request(method, url, json=body, headers=headers)
+                response = await self.visit.http.request(method, url, json=body, params={}, headers=headers)
         except (httpx.HTTPError, TimeoutError):
             return None
         said = response.json() if response.content else {}
@@ -465,7 +469,7 @@ class _Follower(_Visitor):
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS + self.chance.uniform(*_LISTEN_SECONDS)):
                 params = {"resume": token} if token else {}
-                async with self.visit.http.stream(
+                async with self.visit.streaming.stream(
                     "GET", f"{edge}/v1/stream", params=params, headers=headers
                 ) as response:
                     took = self.visit.simulation.now - began

@@ -9,16 +9,18 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest.mock import patch
+from urllib.parse import urlencode
 
 import aiohttp
 import httpx
+import msgspec
 
 import falcon.bootstrap as composing
 from falcon.adapters.kafka.cluster import KafkaCluster
@@ -61,10 +63,17 @@ class SimulatedFalcon:
         self._serving: dict[str, tuple[Edge, asyncio.AbstractEventLoop]] = {}
         self._supervised = True
 
+    def reseed(self, seed: int) -> None:
+        """Whatever happens by chance from now on follows from this seed."""
+        chance = random.Random(seed)
+        self.simulation.reseed(chance.randrange(2**32))
+        for each in (self.random, self.brokers.random, self.hbase.random, self.road.random, self.http.random):
+            each.seed(chance.random())
+
     async def start(self) -> Credentials:
         """Everything, until it serves."""
         simulation = self.simulation
-        self.http = Http(simulation, network_loop(simulation, Process("network")), self._chance())
+        self.http = Http(simulation, self._chance())
         kafka = network_loop(simulation, Process("kafka"))
         self.brokers = Brokers(kafka, seed=self.random.randrange(2**32), replication_max=0.01)
         self.brokers.network.delay_max = 0.002
@@ -107,14 +116,14 @@ class SimulatedFalcon:
 
     def stop(self, name: str) -> None:
         """As SIGSTOP does, or a machine that is suspended."""
-        self.processes[name].stopped = True
+        self.simulation.stop(self.processes[name])
 
     def go_on(self, name: str) -> None:
-        self.processes[name].stopped = False
+        self.simulation.go_on(self.processes[name])
 
     def heal(self) -> None:
         for process in self.processes.values():
-            process.stopped = False
+            self.simulation.go_on(process)
         self.http.heal()
         self.http.delay_max = 0.002
         self.brokers.loop.call_soon_threadsafe(self._heal_brokers)
@@ -281,8 +290,8 @@ class _Response:
     def __init__(self, http: Http, method: str, url: str, headers: dict[str, str], data: bytes, timeout: Any) -> None:
         self._http = http
         self._request = (method, url, headers, data)
-        self._seconds = getattr(timeout, "total", None)
-        self._silence = getattr(timeout, "sock_read", None)
+        self._seconds: float | None = getattr(timeout, "total", None)
+        self._silence: float | None = getattr(timeout, "sock_read", None)
         self._exchange: Exchange | None = None
         self.content = SimpleNamespace(iter_any=self._parts)
 
@@ -301,7 +310,9 @@ class _Response:
         self._http.drop(self._exchange)
 
     async def read(self) -> bytes:
-        return b"".join([part async for part in self._parts()])
+        assert self._exchange is not None
+        body: bytes = await self._in_time(self._exchange.body())
+        return body
 
     async def text(self) -> str:
         return (await self.read()).decode()
@@ -311,9 +322,16 @@ class _Response:
         while (part := await self._in_time(self._exchange.part())) is not None:
             yield part
 
+    def _soonest(self) -> float | None:
+        """When it is given up: it has taken too long, or nothing has been heard for too long."""
+        if self._silence is None:
+            return self._until
+        silent: float = asyncio.get_running_loop().time() + self._silence
+        return silent if self._until is None else min(silent, self._until)
+
     async def _in_time(self, work: Awaitable[Any]) -> Any:
         try:
-            async with asyncio.timeout_at(self._until), asyncio.timeout(self._silence):
+            async with asyncio.timeout_at(self._soonest()):
                 return await work
         except NotReached as error:
             raise _NotConnected(str(error)) from error
@@ -344,6 +362,51 @@ class _Body(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         self._http.drop(self._exchange)
+
+
+class Answer:
+    """As httpx has it."""
+
+    def __init__(self, exchange: Exchange, content: bytes) -> None:
+        self.status_code = exchange.status
+        self.is_success = 200 <= exchange.status < 300
+        self.headers = {name.decode().lower(): value.decode() for name, value in exchange.headers}
+        self.content = content
+
+    def json(self) -> Any:
+        """Raises ValueError."""
+        return msgspec.json.decode(self.content)
+
+
+class Client:
+    """A client of the edges that takes a fraction of httpx's time, and raises its errors."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def request(
+        self, method: str, url: str, *, json: Any, params: Mapping[str, int], headers: Mapping[str, str]
+    ) -> Answer:
+        """Raises httpx.HTTPError."""
+        body = b"" if json is None else msgspec.json.encode(json)
+        sent = dict(headers)
+        if body:
+            sent |= {"content-type": "application/json", "content-length": str(len(body))}
+        target = f"{url}?{urlencode(params)}" if params else url
+        try:
+            exchange = await self._http.request(method, target, sent, body)
+            try:
+                return Answer(exchange, await exchange.body())
+            except asyncio.CancelledError:
+                self._http.drop(exchange)
+                raise
+        except NotReached as error:
+            raise httpx.ConnectError(str(error)) from error
+        except Broken as error:
+            raise httpx.RemoteProtocolError(str(error)) from error
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
 
 class _Transport(httpx.AsyncBaseTransport):

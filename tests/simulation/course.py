@@ -7,29 +7,66 @@ import asyncio
 import logging
 import math
 import random
-import tempfile
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
 from tests.chaos.audit import Audit
 from tests.chaos.checker import Checker, Counts
-from tests.chaos.history import History, Operation, operations, token_of
+from tests.chaos.history import History, Operation, token_of
 from tests.chaos.sessions import Account, Load, Session
 from tests.simulation.clients import Visitors
-from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
+from tests.simulation.cluster import PARTITIONS, Client, SimulatedFalcon
 from tests.simulation.threads import Simulation
 
-SECONDS: Final = 40.0  # of faults
 _SESSIONS: Final = 4  # beside one for each partition, which only sends and reads there
 _GUESTS: Final = 2
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
-_QUIET_SECONDS: Final = (0.5, 4.0)
+_CALM_SECONDS: Final = 1.0  # in which people chat before anything fails
 
-Fault = Callable[[SimulatedFalcon, random.Random], Awaitable[None]]
+
+class Chance(random.Random):
+    """``longest``: seconds, of anything that lasts."""
+
+    longest: float = float("inf")
+
+    def seconds(self, low: float, high: float) -> float:
+        return self.uniform(min(low, self.longest), min(high, self.longest))
+
+
+Fault = Callable[[SimulatedFalcon, Chance], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``seconds``: in which faults begin; ``times``: how often at most. ``together``: how likely it is that one more
+    comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses.
+    ``faults``: those that may happen, all of FAULTS where none are named. ``served_seconds``: after which all must be
+    served again. ``begin_seconds``: within which a stream goes on from its token.
+    """
+
+    seconds: float = 40.0
+    times: int = 1_000
+    together: float = 0.4
+    longest: float = float("inf")
+    quiet: tuple[float, float] = (0.5, 4.0)
+    pace: float = 1.0
+    faults: "Sequence[Fault]" = ()
+    served_seconds: float = 45.0
+    begin_seconds: float = math.inf
+
+
+class Asked(msgspec.Struct):
+    """``kind``: of KINDS; the seed's own where it is not said."""
+
+    seed: int
+    kind: str = ""
 
 
 @dataclass
@@ -37,6 +74,7 @@ class Outcome:
     """``trace``: the same for the same schedule."""
 
     seed: int
+    kind: str = ""
     trace: int = 0
     steps: int = 0
     faults: list[str] = field(default_factory=list)
@@ -45,30 +83,58 @@ class Outcome:
     restarts: int = 0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """``seconds``: of faults. ``faults``: those that may happen, all where none are named. ``together``: how likely it
-    is that one more comes with one. ``served_seconds``: after which all must be served again. ``begin_seconds``: within
-    which a stream goes on from its token."""
-
-    seconds: float = SECONDS
-    faults: Sequence[Fault] = ()
-    together: float = 0.4
-    served_seconds: float = 45.0
-    begin_seconds: float = math.inf
+def short(chance: random.Random) -> Plan:
+    """Some hundred operations, and mostly one fault or two."""
+    return Plan(
+        seconds=chance.uniform(0, 2),
+        times=chance.choice([1, 1, 2]),
+        longest=chance.choice([1.0, 2.0, 2.0, 4.0, 12.0]),
+        quiet=(0.0, 0.3),
+        pace=0.3,
+    )
 
 
-def run(seed: int, plan: Plan = Plan()) -> Outcome:
-    """Raises what is a fault of the simulation's own."""
-    outcome = Outcome(seed)
-    simulation = Simulation(seed)
+def long(chance: random.Random) -> Plan:
+    """Some thousand operations, and faults that last as they would."""
+    return Plan()
+
+
+KINDS: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long}
+_LONG: Final = 100  # one of so many is long
+
+
+def kind_of(seed: int) -> str:
+    return "long" if seed % _LONG == _LONG - 1 else "short"
+
+
+def host(
+    number: int, folder: Path, begin: Callable[[], Asked], end: Callable[[Outcome], None], plan: Plan | None = None
+) -> None:
+    """Start the cluster of that number; then run the schedule that ``begin`` says, and tell what came of it.
+
+    ``plan``: of the schedule, instead of its kind's.
+
+    Between schedules no simulated time passes. Raises what is a fault of the simulation's own.
+    """
+    chance = random.Random(f"origin {number}")
+    simulation = Simulation(chance.randrange(2**32))
     _log_to_stderr(simulation)
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-        falcon = SimulatedFalcon(simulation, Path(folder))
-        with falcon.in_place():
-            simulation.run(lambda: asyncio.run(_Course(falcon, Path(folder), outcome, plan).run()))
-    outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
-    return outcome
+    falcon = SimulatedFalcon(
+        simulation, folder, writers=chance.choice([2, 2, 3]), projectors=chance.choice([1, 2]), edges=2
+    )
+
+    async def run() -> None:
+        course = _Course(falcon, number)
+        await course.prepare()
+        asked = simulation.outside(begin)
+        kind = asked.kind or kind_of(asked.seed)
+        outcome = Outcome(asked.seed, kind)
+        await course.run(asked.seed, plan or KINDS[kind](random.Random(f"plan {asked.seed}")), outcome)
+        outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
+        simulation.outside(lambda: end(outcome))
+
+    with falcon.in_place():
+        simulation.run(lambda: asyncio.run(run()))
 
 
 def _log_to_stderr(simulation: Simulation) -> None:
@@ -123,47 +189,66 @@ class _Listener:
         self.last[room] = message.seq
 
 
-class _Course:
-    def __init__(
-        self,
-        falcon: SimulatedFalcon,
-        folder: Path,
-        outcome: Outcome,
-        plan: Plan,
-    ) -> None:
-        self._falcon = falcon
-        self._plan = plan
-        self._faults = plan.faults or FAULTS
-        self._outcome = outcome
-        self._random = random.Random(f"course {outcome.seed}")
-        self._history = History(folder / "history.jsonl")
-        self._listeners: dict[asyncio.Task[None], _Listener] = {}
+class _Noted(History):
+    """In memory."""
 
-    async def run(self) -> None:
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._noted: list[Operation] = []
+
+    def note(self, operation: Operation) -> None:
+        self._noted.append(operation)
+
+    def operations(self) -> Iterator[Operation]:
+        return iter(self._noted)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class _Course:
+    """``prepare`` it, and ``run`` one schedule."""
+
+    def __init__(self, falcon: SimulatedFalcon, number: int) -> None:
+        self._falcon = falcon
+        self._number = number
+        self._history = _Noted()
+        self._listeners: dict[asyncio.Task[None], _Listener] = {}
+        self._talking: list[asyncio.Task[None]] = []
+
+    async def prepare(self) -> None:
+        """Until people chat, and some listen."""
         credentials = await self._falcon.start()
-        await self._prepare(credentials.admin_token)
+        await self._make_accounts(credentials.admin_token)
+        self._halls = await self._open_halls()
+        self._load.halls = list(self._halls.values())
+        self._visitors = Visitors(
+            self._falcon.simulation, self._falcon.urls, credentials.admin_token, self._accounts, self._load.http
+        )
+        await self._visitors.open_halls()
         self._listen()
+        self._talk()
+        await asyncio.sleep(_CALM_SECONDS)
+
+    async def run(self, seed: int, plan: Plan, outcome: Outcome) -> None:
+        self._plan, self._outcome = plan, outcome
+        self._random = Chance(f"course {seed}")
+        self._falcon.reseed(seed)
+        self._load.pace = plan.pace
+        for session in self._sessions:
+            session.reseed(seed)
+        self._visitors.reseed(seed, plan.begin_seconds)
         await self._hurt()
         await self._reckon()
         await self._settle_listeners()
 
-    async def _prepare(self, admin_token: str) -> None:
+    async def _make_accounts(self, admin_token: str) -> None:
         async with FalconClient(self._falcon.urls, admin_token) as admin:
             made = [await admin.create_account(f"s{i}") for i in range(_SESSIONS + PARTITIONS + _GUESTS)]
         accounts = [Account(each.account_id, each.token) for each in made]
         self._accounts, self._guests = accounts[:-_GUESTS], [each.account_id for each in accounts[-_GUESTS:]]
-        self._load = Load(self._falcon.urls, self._history, self._accounts, self._guests)
-        self._halls = await self._open_halls()
-        self._load.halls = list(self._halls.values())
-        self._visitors = Visitors(
-            self._falcon.simulation,
-            self._falcon.urls,
-            admin_token,
-            self._accounts,
-            self._outcome.seed,
-            self._plan.begin_seconds,
-        )
-        await self._visitors.open_halls()
+        http = Client(self._falcon.http)
+        self._load = Load(self._falcon.urls, self._history, self._accounts, self._guests, http)
 
     async def _open_halls(self) -> dict[int, int]:
         """By partition, rooms that all are in."""
@@ -186,7 +271,7 @@ class _Course:
     async def _settle_listeners(self) -> None:
         """All that stands in the log is told to all, in time."""
         posted: dict[int, int] = {}
-        for op in operations(self._history.path):
+        for op in self._history.operations():
             if op.kind == "logged" and op.name == "MessagePosted":
                 posted[op.room] = op.seq
         until = self._falcon.simulation.now + _TOLD_SECONDS
@@ -201,43 +286,52 @@ class _Course:
             task.cancel()
         await asyncio.wait(self._listeners)
 
-    async def _hurt(self) -> None:
-        sessions = [Session(self._load, number, self._outcome.seed) for number in range(len(self._accounts))]
-        probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
-        *chatting, last = sessions[len(probing) :]
+    def _talk(self) -> None:
+        self._sessions = [Session(self._load, number, self._number) for number in range(len(self._accounts))]
+        probing = [session.probe(room) for session, room in zip(self._sessions, self._halls.values(), strict=False)]
+        *chatting, last = self._sessions[len(probing) :]
         talking = [*(session.run() for session in chatting), self._talk_without_keys(last), *self._visitors.coming()]
-        tasks = [asyncio.create_task(each) for each in (*probing, *talking)]
+        self._talking = [asyncio.create_task(each) for each in (*probing, *talking)]
+
+    async def _talk_without_keys(self, session: Session) -> None:
+        """Each message once, whatever becomes of it."""
+        chance = random.Random(self._number)
+        while not self._load.ending:
+            await session.post_without_key()
+            await asyncio.sleep(chance.uniform(*_PAUSE_SECONDS))
+
+    async def _hurt(self) -> None:
         until = self._falcon.simulation.now + self._plan.seconds
+        times = 0
         try:
-            await self._served(self._history.now())
-            while self._falcon.simulation.now < until:
+            await asyncio.sleep(self._random.uniform(*self._plan.quiet))
+            while times < self._plan.times and (not times or self._falcon.simulation.now < until):
+                times += 1
                 await self._one()
         finally:
             self._load.end()
             self._visitors.end()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-            await self._load.http.aclose()
+            ended = await asyncio.gather(*self._talking, return_exceptions=True)
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
-
-    async def _talk_without_keys(self, session: Session) -> None:
-        """Each message once, whatever becomes of it."""
-        while not self._load.ending:
-            await session.post_without_key()
-            await asyncio.sleep(self._random.uniform(*_PAUSE_SECONDS))
 
     async def _one(self) -> None:
         """One fault, or some together; then all heals, and everybody is served again in time."""
-        chosen = [self._random.choice(self._faults)]
+        chosen = [self._random.choice(self._plan.faults or FAULTS)]
         while self._random.random() < self._plan.together:
-            chosen.append(self._random.choice(self._faults))
+            chosen.append(self._random.choice(self._plan.faults or FAULTS))
         started, name = self._history.now(), " + ".join(each.__name__ for each in chosen)
         self._outcome.faults.append(f"{started:.1f} s: {name}")
-        await asyncio.gather(*(each(self._falcon, random.Random(self._random.random())) for each in chosen))
+        await asyncio.gather(*(each(self._falcon, self._chance()) for each in chosen))
         self._falcon.heal()
         await self._served(self._history.now())
         hurt = "api" if any(each in _OF_EDGES for each in chosen) else name
         self._history.note(Operation(kind="fault", name=hurt, started=started, ended=self._history.now()))
-        await asyncio.sleep(self._random.uniform(*_QUIET_SECONDS))
+        await asyncio.sleep(self._random.uniform(*self._plan.quiet))
+
+    def _chance(self) -> Chance:
+        chance = Chance(self._random.random())
+        chance.longest = self._plan.longest
+        return chance
 
     async def _served(self, since: float) -> None:
         """Until a send and a read that were begun after that were acknowledged in each partition."""
@@ -263,94 +357,94 @@ class _Course:
             self._outcome.violations += [f"not everything could be read back: {each!r}" for each in failed.exceptions]
         self._history.close()
         checker = Checker()
-        self._outcome.violations += checker.check(operations(self._history.path))
-        self._outcome.violations += self._visitors.wrong(list(operations(self._history.path)))
+        self._outcome.violations += checker.check(self._history.operations())
+        self._outcome.violations += self._visitors.wrong(list(self._history.operations()))
         self._outcome.counts = checker.counts
 
 
 # --- what can happen --------------------------------------------------------------------------------------------------
 
 
-async def kill_an_owner(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def kill_an_owner(falcon: SimulatedFalcon, chance: Chance) -> None:
     falcon.kill(chance.choice(falcon.writers))
-    await asyncio.sleep(chance.uniform(0, 10))
+    await asyncio.sleep(chance.seconds(0, 10))
 
 
-async def kill_a_projector(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def kill_a_projector(falcon: SimulatedFalcon, chance: Chance) -> None:
     falcon.kill(chance.choice(falcon.projectors))
-    await asyncio.sleep(chance.uniform(0, 10))
+    await asyncio.sleep(chance.seconds(0, 10))
 
 
-async def kill_an_edge(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def kill_an_edge(falcon: SimulatedFalcon, chance: Chance) -> None:
     falcon.kill(chance.choice(falcon.edges))
-    await asyncio.sleep(chance.uniform(0, 10))
+    await asyncio.sleep(chance.seconds(0, 10))
 
 
-async def stop_a_process(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def stop_a_process(falcon: SimulatedFalcon, chance: Chance) -> None:
     name = chance.choice([*falcon.writers, *falcon.projectors])
     falcon.stop(name)
-    await asyncio.sleep(chance.choice([chance.uniform(0, 2), chance.uniform(5, 20)]))
+    await asyncio.sleep(chance.choice([chance.seconds(0, 2), chance.seconds(5, 20)]))
     falcon.go_on(name)
 
 
-async def lose_a_broker(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def lose_a_broker(falcon: SimulatedFalcon, chance: Chance) -> None:
     brokers = falcon.brokers
     act = chance.choice([brokers.kill, brokers.pause, brokers.shut_down])
     brokers.loop.call_soon_threadsafe(act, chance.choice(brokers.nodes))
-    await asyncio.sleep(chance.uniform(0, 15))
+    await asyncio.sleep(chance.seconds(0, 15))
 
 
-async def lose_answers_of_brokers(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def lose_answers_of_brokers(falcon: SimulatedFalcon, chance: Chance) -> None:
     network = falcon.brokers.network
     network.unanswered, network.late, network.delay_max = chance.uniform(0, 0.2), chance.uniform(0, 0.1), 0.1
     falcon.brokers._replication_max = 0.2
-    await asyncio.sleep(chance.uniform(1, 15))
+    await asyncio.sleep(chance.seconds(1, 15))
     falcon.brokers._replication_max = 0.01
 
 
-async def cut_a_process_off_from_brokers(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def cut_a_process_off_from_brokers(falcon: SimulatedFalcon, chance: Chance) -> None:
     """What it sends meanwhile arrives later."""
     name = chance.choice(list(falcon.processes))
     nodes = chance.sample(falcon.brokers.nodes, chance.randint(1, 3))
     for node in nodes:
         falcon.brokers.loop.call_soon_threadsafe(falcon.brokers.network.cut, name, node)
-    await asyncio.sleep(chance.choice([chance.uniform(0, 5), chance.uniform(8, 20)]))
+    await asyncio.sleep(chance.choice([chance.seconds(0, 5), chance.seconds(8, 20)]))
 
 
-async def trouble_hbase(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def trouble_hbase(falcon: SimulatedFalcon, chance: Chance) -> None:
     road = falcon.road
     for name in ("refused", "unanswered", "late", "cut", "twice"):
         setattr(road, name, chance.choice([0.0, chance.uniform(0, 0.2)]))
     road.delay_max = chance.choice([0.002, 0.3])
-    await asyncio.sleep(chance.uniform(1, 15))
+    await asyncio.sleep(chance.seconds(1, 15))
 
 
-async def lose_a_region(falcon: SimulatedFalcon, chance: random.Random) -> None:
-    seconds = chance.uniform(1, 12)
+async def lose_a_region(falcon: SimulatedFalcon, chance: Chance) -> None:
+    seconds = chance.seconds(1, 12)
     falcon.hbase.go_away(chance.randrange(4), seconds)
     await asyncio.sleep(seconds)
 
 
-async def lose_the_gateways(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def lose_the_gateways(falcon: SimulatedFalcon, chance: Chance) -> None:
     falcon.road.down = True
-    await asyncio.sleep(chance.uniform(1, 10))
+    await asyncio.sleep(chance.seconds(1, 10))
 
 
-async def trouble_http(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def trouble_http(falcon: SimulatedFalcon, chance: Chance) -> None:
     falcon.http.delay_max, falcon.http.broken = chance.uniform(0, 0.3), chance.uniform(0, 0.2)
-    await asyncio.sleep(chance.uniform(1, 10))
+    await asyncio.sleep(chance.seconds(1, 10))
 
 
-async def cut_an_edge_off_from_an_owner(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def cut_an_edge_off_from_an_owner(falcon: SimulatedFalcon, chance: Chance) -> None:
     falcon.http.cut(chance.choice(falcon.edges), chance.choice(falcon.writers))
-    await asyncio.sleep(chance.uniform(1, 10))
+    await asyncio.sleep(chance.seconds(1, 10))
 
 
-async def step_a_clock(falcon: SimulatedFalcon, chance: random.Random) -> None:
+async def step_a_clock(falcon: SimulatedFalcon, chance: Chance) -> None:
     """Of any process, and not by so much that owners refuse to take over."""
     process = falcon.processes[chance.choice(list(falcon.processes))]
     process.skew = chance.uniform(-4, 4)
-    await asyncio.sleep(chance.uniform(0, 3))
+    await asyncio.sleep(chance.seconds(0, 3))
 
 
 FAULTS: Final[Sequence[Fault]] = (

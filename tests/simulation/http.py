@@ -7,6 +7,7 @@ told.
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -34,23 +35,27 @@ class _Server:
 
 @dataclass(eq=False)
 class Exchange:
-    """A request and its answer. On the client's loop: ``status`` and ``headers`` are set once ``begun`` is."""
+    """A request and its answer. On the client's loop: ``status`` and ``headers`` are there once it has ``begun``."""
 
     client: Process
     loop: asyncio.AbstractEventLoop
     address: str
     status: int = 0
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: bool = False
     server: _Server | None = None
     asked: "asyncio.Queue[dict[str, Any]] | None" = None  # on the server's loop
-    parts: "asyncio.Queue[bytes | Exception | None]" = field(default_factory=asyncio.Queue)
+    parts: deque[bytes | Exception | None] = field(default_factory=deque)  # on the client's loop
+    coming: list[dict[str, Any]] = field(default_factory=list)  # on its way to the client, all together
     arrived: float = 0.0  # when the last part of the answer has come: they come in order
     over: bool = False
+    waiting: "asyncio.Future[None] | None" = None
 
     async def part(self) -> bytes | None:
         """The next part of the body; None at its end. Raises Broken."""
-        found = await self.parts.get()
+        while not self.parts:
+            await self.news()
+        found = self.parts.popleft()
         if isinstance(found, Exception):
             raise found
         return found
@@ -62,17 +67,38 @@ class Exchange:
             parts.append(part)
         return b"".join(parts)
 
+    async def news(self) -> None:
+        self.waiting = self.loop.create_future()
+        await self.waiting
+
+    def take(self, messages: list[dict[str, Any]]) -> None:
+        for message in messages:
+            if message["type"] == "http.response.start":
+                self.status, self.headers = message["status"], list(message["headers"])
+                self.begun = True
+                continue
+            if message.get("body"):
+                self.parts.append(message["body"])
+            if _ends(message):
+                self.parts.append(None)
+        self._wake()
+
+    def fail(self, error: Exception) -> None:
+        self.parts.append(error)
+        self.begun = True
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.waiting is not None and not self.waiting.done():
+            self.waiting.set_result(None)
+
 
 class Http:
-    """``loop``: of the network itself, which no process's fate touches. ``delay_max``: seconds, each way.
+    """``delay_max``: seconds, each way. ``broken``: the share of exchanges whose connection breaks at some point."""
 
-    ``broken``: the share of exchanges whose connection breaks at some point.
-    """
-
-    def __init__(self, simulation: Simulation, loop: asyncio.AbstractEventLoop, chance: random.Random) -> None:
+    def __init__(self, simulation: Simulation, chance: random.Random) -> None:
+        self.random = chance
         self._simulation = simulation
-        self._loop = loop
-        self._random = chance
         self._servers: dict[str, _Server] = {}
         self._cut: set[frozenset[str]] = set()
         self._exchanges: dict[Exchange, None] = {}
@@ -102,8 +128,7 @@ class Http:
         self.delay_max = self.broken = 0.0
 
     def later(self, seconds: float, do: Callable[[], object]) -> None:
-        """On the network's loop, which nobody stops."""
-        self._loop.call_soon_threadsafe(lambda: self._loop.call_later(seconds, do))
+        self._simulation.at(self._simulation.now + seconds, do)
 
     # --- exchanges ----------------------------------------------------------------------------------------------------
 
@@ -114,11 +139,10 @@ class Http:
         parts = urlsplit(url)
         exchange = Exchange(self._simulation.current.process, asyncio.get_running_loop(), parts.netloc)
         self._exchanges[exchange] = None
-        scope = _scope(method, parts.netloc, parts.path, parts.query, headers)
-        self._loop.call_soon_threadsafe(self._send, exchange, scope, body)
+        self._send(exchange, _scope(method, parts.netloc, parts.path, parts.query, headers), body)
         try:
-            while not exchange.begun.is_set():
-                await exchange.begun.wait()
+            while not exchange.begun:
+                await exchange.news()
         except asyncio.CancelledError:
             self.drop(exchange)
             raise
@@ -128,19 +152,22 @@ class Http:
 
     def drop(self, exchange: Exchange) -> None:
         """The client hangs up."""
-        self._loop.call_soon_threadsafe(self._hang_up, exchange)
+        if not exchange.over:
+            exchange.over = True
+            self._exchanges.pop(exchange, None)
+            self._tell_server(exchange)
 
     def _send(self, exchange: Exchange, scope: dict[str, Any], body: bytes) -> None:
         server = self._servers.get(exchange.address)
         if server is not None and self._is_cut(exchange.client, server.process):
-            self._loop.call_later(1.0, self._fail, exchange, NotReached(exchange.address))
+            self.later(1.0, lambda: self._fail(exchange, NotReached(exchange.address)))
         elif server is None or server.process.dead:
-            self._fail(exchange, NotReached(exchange.address))
+            self.later(0.0, lambda: self._fail(exchange, NotReached(exchange.address)))
         else:
             exchange.server = server
-            self._loop.call_later(self._delay(), self._arrive, exchange, server, scope, body)
-            if self.broken and self._random.random() < self.broken:
-                self._loop.call_later(self._random.uniform(0, 1), self._break, exchange)
+            self.later(self._delay(), lambda: self._arrive(exchange, server, scope, body))
+            if self.broken and self.random.random() < self.broken:
+                self.later(self.random.uniform(0, 1), lambda: self._break(exchange))
 
     def _arrive(self, exchange: Exchange, server: _Server, scope: dict[str, Any], body: bytes) -> None:
         if exchange.over or self._is_cut(exchange.client, server.process):
@@ -153,7 +180,7 @@ class Http:
             self._tasks[task] = None
             task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
-        server.loop.call_soon_threadsafe(run)
+        self._call(server.loop, run)
 
     async def _carry_out(self, exchange: Exchange, server: _Server, scope: dict[str, Any]) -> None:
         async def receive() -> dict[str, Any]:
@@ -161,65 +188,46 @@ class Http:
             return await exchange.asked.get()
 
         async def send(message: dict[str, Any]) -> None:
-            self._loop.call_soon_threadsafe(self._answer, exchange, server, message)
+            self._answer(exchange, server, message)
 
         try:
             await server.app(scope, receive, send)
         except Exception:
-            self._loop.call_soon_threadsafe(self._break, exchange)
+            self._break(exchange)
             raise
 
     def _answer(self, exchange: Exchange, server: _Server, message: dict[str, Any]) -> None:
         if exchange.over or self._is_cut(exchange.client, server.process):
             return
-        exchange.arrived = max(exchange.arrived + _APART_SECONDS, self._loop.time() + self._delay())
-        self._loop.call_at(exchange.arrived, self._give, exchange, message)
+        exchange.coming.append(message)
+        if len(exchange.coming) == 1:
+            exchange.arrived = max(exchange.arrived, self._simulation.now + self._delay()) + _APART_SECONDS
+            self._simulation.at(exchange.arrived, lambda: self._give(exchange))
 
-    def _give(self, exchange: Exchange, message: dict[str, Any]) -> None:
+    def _give(self, exchange: Exchange) -> None:
+        messages, exchange.coming = exchange.coming, []
         if exchange.over:
             return
-        ends = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if ends:
+        if _ends(messages[-1]):
             exchange.over = True
             self._exchanges.pop(exchange, None)
-
-        def take() -> None:
-            if message["type"] == "http.response.start":
-                exchange.status, exchange.headers = message["status"], list(message["headers"])
-                exchange.begun.set()
-                return
-            if message.get("body"):
-                exchange.parts.put_nowait(message["body"])
-            if ends:
-                exchange.parts.put_nowait(None)
-
-        self._call(exchange.loop, take)
+        self._call(exchange.loop, lambda: exchange.take(messages))
 
     def _fail(self, exchange: Exchange, error: Exception) -> None:
         if exchange.over:
             return
         exchange.over = True
         self._exchanges.pop(exchange, None)
-
-        def take() -> None:
-            exchange.parts.put_nowait(error)
-            exchange.begun.set()
-
-        self._call(exchange.loop, take)
+        self._call(exchange.loop, lambda: exchange.fail(error))
 
     def _break(self, exchange: Exchange) -> None:
         self._fail(exchange, Broken(exchange.address))
         self._tell_server(exchange)
 
-    def _hang_up(self, exchange: Exchange) -> None:
-        exchange.over = True
-        self._exchanges.pop(exchange, None)
-        self._tell_server(exchange)
-
     def _tell_server(self, exchange: Exchange) -> None:
-        server, asked = exchange.server, exchange.asked
-        if server is not None and asked is not None:
-            self._call(server.loop, lambda: asked.put_nowait({"type": "http.disconnect"}))
+        server = exchange.server
+        if server is not None:
+            self.later(self._delay(), lambda: self._call(server.loop, lambda: _hang_up(exchange)))
 
     def _call(self, loop: asyncio.AbstractEventLoop, do: Callable[[], None]) -> None:
         if not loop.is_closed():
@@ -229,7 +237,16 @@ class Http:
         return bool(self._cut) and frozenset((one.name, other.name)) in self._cut
 
     def _delay(self) -> float:
-        return self._random.uniform(0, self.delay_max) if self.delay_max else 0.0
+        return self.random.uniform(0, self.delay_max) if self.delay_max else 0.0
+
+
+def _hang_up(exchange: Exchange) -> None:
+    if exchange.asked is not None:
+        exchange.asked.put_nowait({"type": "http.disconnect"})
+
+
+def _ends(message: dict[str, Any]) -> bool:
+    return message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
 def _scope(method: str, netloc: str, path: str, query: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -270,7 +287,7 @@ async def lifespan(app: Any) -> "asyncio.Task[None]":
     return running
 
 
-def network_loop(simulation: Simulation, process: Process) -> asyncio.AbstractEventLoop:
+def network_loop(simulation: Simulation, process: Process) -> Loop:
     """A loop that runs in a process of the network's own."""
     loop = Loop(simulation)
     simulation.spawn(loop.run_forever, process.name, process)

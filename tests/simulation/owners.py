@@ -307,12 +307,12 @@ class Owners:
     async def _stop(self) -> None:
         """One is stopped, and others are assigned what it has; then it goes on."""
         owner = self._random.choice(self._owners)
-        owner.process.stopped = True
+        self._simulation.stop(owner.process)
         await asyncio.sleep(self._random.uniform(0, 2))
         if self._random.random() < 0.7:
             self._share()
         await asyncio.sleep(self._random.uniform(0, 8))
-        owner.process.stopped = False
+        self._simulation.go_on(owner.process)
 
     async def _cut(self) -> None:
         """What it sends meanwhile arrives later: an append or a checkpoint of long ago."""
@@ -383,7 +383,7 @@ class Owners:
     async def _heal(self) -> None:
         self._brokers.loop.call_soon_threadsafe(self._brokers.heal)
         for owner in self._owners:
-            owner.process.stopped = False
+            self._simulation.go_on(owner.process)
         await asyncio.sleep(1.0)
         self._share()
         for partition, rooms in self._rooms.items():

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from tests.simulation import course, faults, owners
 from tests.simulation.course import Fault, Plan
@@ -14,23 +13,22 @@ _STEPS: Final = 250
 
 @dataclass(frozen=True)
 class Schedules:
+    """``plan``: of schedules of the whole cluster. ``run``: of others, gives what went wrong with a seed."""
+
     name: str
-    run: Callable[[int], list[str]]
+    plan: Plan = Plan()
+    run: Callable[[int], list[str]] | None = None
 
     def __str__(self) -> str:
         return self.name
 
 
-def _course(seed: int, plan: Plan) -> list[str]:
-    return course.run(seed, plan).violations
+def _chat(name: str, seconds: float, *chosen: Fault, **bounds: Any) -> Schedules:
+    return Schedules(name, Plan(seconds, faults=chosen, pace=0.3, **bounds))
 
 
-def _chat(name: str, seconds: float, *chosen: Fault) -> Schedules:
-    return Schedules(name, partial(_course, plan=Plan(seconds, chosen)))
-
-
-def _alone(name: str, seconds: float, chosen: Fault, **bounds: float) -> Schedules:
-    return Schedules(name, partial(_course, plan=Plan(seconds, (chosen,), 0.0, **bounds)))
+def _alone(name: str, seconds: float, chosen: Fault, **bounds: Any) -> Schedules:
+    return _chat(name, seconds, chosen, together=0.0, **bounds)
 
 
 def _world(seed: int) -> list[str]:
@@ -67,5 +65,5 @@ NO_OWNERS: Final = _alone("chat while there is no owner", 5, faults.lose_all_own
 CUT_OFF: Final = _alone("chat with one that is deposed", 5, faults.cut_an_owner_and_an_edge_off_from_brokers)
 BROKEN: Final = _alone("chat over connections that break", 6, course.trouble_http)
 EDGES: Final = _chat("chat on edges in trouble", 6, course.kill_an_edge, course.trouble_http)
-ONE_SHARD: Final = Schedules("one shard in memory", _world)
-OWNERS: Final = Schedules("owners alone", owners.run)
+ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
+OWNERS: Final = Schedules("owners alone", run=owners.run)

@@ -119,10 +119,10 @@ def test_a_process_that_is_stopped_goes_on_where_it_stood_and_one_that_is_killed
         for name, process in processes.items():
             simulation.spawn(lambda name=name: tick(name), name, process)  # type: ignore[misc]
         time.sleep(3.5)
-        processes["stopped"].stopped = True
+        simulation.stop(processes["stopped"])
         simulation.kill(processes["killed"])
         time.sleep(10)
-        processes["stopped"].stopped = False
+        simulation.go_on(processes["stopped"])
         time.sleep(2.2)
 
     simulation.run(work)

@@ -21,7 +21,9 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar
 from unittest.mock import patch
 
@@ -34,6 +36,7 @@ T = TypeVar("T")
 _BEGINNING: Final = 1_767_225_600.0
 _STEP_SECONDS: Final = 20e-6  # at most, that a thread takes from one place where it may be interrupted to the next
 _LOOK_SECONDS: Final = 1e-6
+_INTERRUPTED: Final = 0.3  # the share of a busy loop's rounds before which other threads may run
 _REAL_GET_IDENT: Final = threading.get_ident
 _WALL: Final = time.time
 _MONOTONIC: Final = time.monotonic
@@ -50,16 +53,22 @@ class Killed(BaseException):
 
 @dataclass(eq=False)
 class Process:
-    """``skew``: seconds that its wall clock is ahead. Its other clock is right, but begins anywhere."""
+    """``skew``: seconds that its wall clock is ahead. Its other clock is right, but begins anywhere.
+
+    ``held``: its threads that could go on, while it is stopped.
+    """
 
     name: str
     skew: float = 0.0
     stopped: bool = False
     dead: bool = False
+    held: "list[Strand]" = field(default_factory=list)
 
 
 class Strand:
     """A thread. ``waiting``: the number of the wait that it is in; 0 where it may go on."""
+
+    __slots__ = ("ended", "greenlet", "ident", "loop", "name", "process", "thread", "waiting", "woken")
 
     def __init__(self, process: Process, name: str, run: Callable[[], None], ident: int, hub: Any) -> None:
         self.process = process
@@ -81,17 +90,19 @@ class Simulation:
 
     def __init__(self, seed: int = 0) -> None:
         self.random = random.Random(seed)
+        self.entropy = random.Random(self.random.random())  # what os.urandom gives
         self.now = 1_000.0
         self.trace = 0
         self.steps = 0
         self.main = Process("main")
         self._ready: list[Strand] = []
-        self._timers: list[tuple[float, int, Strand, int]] = []
+        self._timers: list[tuple[float, int, Strand | None, Callable[[], object] | None]] = []
         self._numbers = itertools.count(1)
         self._idents = itertools.count(_IDENTS)
         self._strands: dict[Strand, None] = {}
         self._current: Strand | None = None
         self._hub: Any = None
+        self._errand: tuple[Strand, Callable[[], object]] | None = None
         self._failure: BaseException | None = None
 
     # --- from outside -------------------------------------------------------------------------------------------------
@@ -108,45 +119,88 @@ class Simulation:
             first = self.spawn(main, "main", self.main)
             try:
                 while not first.ended and self._failure is None:
-                    self._step()
+                    self._enter(self._next())
+                    while self._errand is not None:
+                        (waiting, errand), self._errand = self._errand, None
+                        errand()
+                        self._enter(waiting)
             finally:
                 self._end()
         if self._failure is not None:
             raise self._failure
         return result[0]
 
-    def _step(self) -> None:
-        """One thread, from where it waits to where it waits again."""
-        while self._timers and self._timers[0][0] <= self.now:
-            self._next_timer()
-        able = [strand for strand in self._ready if not strand.process.stopped]
-        if not able:
-            self._pass_time()
-            return
-        strand = able[self.random.randrange(len(able))] if len(able) > 1 else able[0]
-        self._ready.remove(strand)
+    def reseed(self, seed: int) -> None:
+        """From now on every chance of the scheduler's and of the code under test follows from this seed."""
+        chance = random.Random(seed)
+        self.random.seed(chance.random())
+        self.entropy.seed(chance.random())
+        random.seed(chance.random())
+
+    def outside(self, errand: Callable[[], T]) -> T:
+        """For who runs in it: have something done while none of the threads runs. No time passes."""
+        done: list[T] = []
+        strand = self.current
+        self._errand = strand, lambda: done.append(errand())
+        self._switch(strand, None)
+        return done[0]
+
+    def _next(self) -> Strand:
+        """The thread that goes on now. Where all of them wait, time moves on to the next timer. Raises Deadlock."""
+        timers, ready = self._timers, self._ready
+        while True:
+            while timers and timers[0][0] <= self.now:
+                _, number, sleeper, do = heapq.heappop(timers)
+                if do is not None:
+                    self._do(do)
+                elif sleeper is not None and sleeper.waiting == number and not sleeper.process.dead:
+                    self._resume(sleeper, woken=False)
+            if ready:
+                break
+            if not timers:
+                raise Deadlock(f"all wait for ever: {[each for each in self._strands if not each.ended]}")
+            self.now = timers[0][0]
+        chance = self.random.random
+        if len(ready) > 1:
+            place = int(chance() * len(ready))
+            strand, ready[place] = ready[place], ready[-1]
+            ready.pop()
+        else:
+            strand = ready.pop()
         self.steps += 1
-        self.now += self.random.random() * _STEP_SECONDS
+        self.now += chance() * _STEP_SECONDS
         self.trace = hash((self.trace, strand.ident, self.now))
+        return strand
+
+    def _do(self, do: Callable[[], object]) -> None:
+        """What no thread does."""
+        current, self._current = self._current, None
+        try:
+            do()
+        except BaseException as error:
+            self._failure = self._failure or error
+        finally:
+            self._current = current
+
+    def _enter(self, strand: Strand) -> None:
+        """From outside, until a thread ends or wants something done outside."""
         self._current = strand
         events._set_running_loop(strand.loop)
         try:
             strand.greenlet.switch()
         finally:
-            strand.loop = events._get_running_loop()
             events._set_running_loop(None)
             self._current = None
 
-    def _pass_time(self) -> None:
-        """To the next timer."""
-        if not self._timers:
-            raise Deadlock(f"all wait for ever: {[each for each in self._strands if not each.ended]}")
-        self.now = max(self.now, self._timers[0][0])
-
-    def _next_timer(self) -> None:
-        _, _, strand, number = heapq.heappop(self._timers)
-        if strand.waiting == number and not strand.process.dead:
-            self._resume(strand, woken=False)
+    def _switch(self, strand: Strand, other: Strand | None) -> None:
+        """From one thread straight to another one, or to what is outside of all."""
+        strand.loop = events._get_running_loop()
+        if other is None:
+            self._hub.switch()
+        else:
+            events._set_running_loop(other.loop)
+            self._current = other
+            other.greenlet.switch()
 
     def _end(self) -> None:
         """What still runs is ended where it stands, without a word to anybody."""
@@ -188,25 +242,30 @@ class Simulation:
 
         strand = Strand(process or self.current.process, name, run, next(self._idents), self._hub)
         self._strands[strand] = None
-        self._ready.append(strand)
+        self._go_on(strand)
         return strand
 
     def wait(self, until: float | None = None) -> bool:
         """Let others run until somebody wakes this thread: True; False once it is ``until``."""
         strand = self.current
-        strand.waiting = next(self._numbers)
+        strand.waiting = number = next(self._numbers)
         if until is not None:
-            heapq.heappush(self._timers, (until, strand.waiting, strand, strand.waiting))
-        self._leave()
+            heapq.heappush(self._timers, (until, number, strand, None))
+        self._leave(strand)
         return strand.woken
+
+    def at(self, when: float, do: Callable[[], object]) -> None:
+        """Do something then that belongs to no thread, and does not wait: something arrives, or ends."""
+        heapq.heappush(self._timers, (when, next(self._numbers), None, do))
 
     def wake(self, strand: Strand) -> None:
         if strand.waiting and not strand.process.dead:
             self._resume(strand, woken=True)
 
     def yield_to_others(self) -> None:
-        self._ready.append(self.current)
-        self._leave()
+        strand = self.current
+        self._go_on(strand)
+        self._leave(strand)
 
     def number(self) -> int:
         """One that no other has: objects that are kept in sets get their order from it, not from where they lie."""
@@ -224,19 +283,44 @@ class Simulation:
     def kill(self, process: Process) -> None:
         """At once: nothing of it runs any more, and nothing in it is told."""
         process.dead = True
-        self._ready = [each for each in self._ready if each.process is not process]
+        self._ready[:] = [each for each in self._ready if each.process is not process]
+        process.held.clear()
         if self.running and self.current.process is process:
             self.wait()
+
+    def stop(self, process: Process) -> None:
+        """None of its threads goes on until ``go_on``."""
+        process.stopped = True
+        process.held += [each for each in self._ready if each.process is process]
+        self._ready[:] = [each for each in self._ready if each.process is not process]
+
+    def go_on(self, process: Process) -> None:
+        process.stopped = False
+        self._ready += process.held
+        process.held.clear()
 
     def _resume(self, strand: Strand, *, woken: bool) -> None:
         strand.waiting = 0
         strand.woken = woken
-        self._ready.append(strand)
+        self._go_on(strand)
 
-    def _leave(self) -> None:
-        if self._hub is None or self.current.process.dead:
+    def _go_on(self, strand: Strand) -> None:
+        (strand.process.held if strand.process.stopped else self._ready).append(strand)
+
+    def _leave(self, strand: Strand) -> None:
+        """Until the thread's turn comes again, which may be at once."""
+        if self._hub is None or strand.process.dead:
             raise Killed
-        self._hub.switch()
+        try:
+            other = self._next()
+        except Deadlock as error:
+            self._failure = self._failure or error
+            self._switch(strand, None)
+        else:
+            if self._failure is not None:
+                self._switch(strand, None)
+            elif other is not strand:
+                self._switch(strand, other)
 
 
 # --- what takes the place of threading's, time's and asyncio's ------------------------------------------------------
@@ -245,19 +329,23 @@ class Simulation:
 class Lock:
     """threading.Lock."""
 
+    __slots__ = ("_held", "_simulation", "_waiting")
+
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._held = False
         self._waiting: deque[Strand] = deque()
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        if not self._held:
+            self._held = True
+            return True
         simulation = self._simulation
-        if not simulation.running:
-            taken, self._held = not self._held, True
-            return taken
+        if not blocking or not simulation.running:
+            return False
         until = None if timeout < 0 else simulation.now + timeout
         while self._held:
-            if not blocking or (until is not None and simulation.now >= until):
+            if until is not None and simulation.now >= until:
                 return False
             self._waiting.append(simulation.current)
             simulation.wait(until)
@@ -276,11 +364,155 @@ class Lock:
     def locked(self) -> bool:
         return self._held
 
+    def _release_save(self) -> object:
+        self.release()
+        return None
+
+    def _acquire_restore(self, _: object) -> None:
+        self.acquire()
+
+    def _is_owned(self) -> bool:
+        return self._held
+
+    def _at_fork_reinit(self) -> None:
+        """Who holds it lives on in the child."""
+
     def __enter__(self) -> bool:
         return self.acquire()
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class RLock(Lock):
+    """threading.RLock."""
+
+    __slots__ = ("_count", "_owner")
+
+    def __init__(self, simulation: Simulation) -> None:
+        super().__init__(simulation)
+        self._owner: Strand | None = None
+        self._count = 0
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        current = self._simulation._current
+        if self._count and self._owner is current:
+            self._count += 1
+            return True
+        if not super().acquire(blocking, timeout):
+            return False
+        self._owner, self._count = current, 1
+        return True
+
+    def release(self) -> None:
+        if not self._is_owned():
+            raise RuntimeError("cannot release un-acquired lock")
+        self._count -= 1
+        if not self._count:
+            super().release()
+
+    def _release_save(self) -> object:
+        count, self._count = self._count, 1
+        self.release()
+        return count
+
+    def _acquire_restore(self, count: Any) -> None:
+        self.acquire()
+        self._count = count
+
+    def _is_owned(self) -> bool:
+        return bool(self._count) and self._owner is self._simulation._current
+
+
+class Condition:
+    """threading.Condition, by which Event, Semaphore and Queue wait too."""
+
+    def __init__(self, simulation: Simulation, lock: Any = None) -> None:
+        self._simulation = simulation
+        self._lock: Lock = RLock(simulation) if lock is None else lock
+        self._waiting: deque[Strand] = deque()
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self._lock._is_owned():
+            raise RuntimeError("cannot wait on un-acquired lock")
+        simulation, strand = self._simulation, self._simulation.current
+        until = None if timeout is None else simulation.now + timeout
+        self._waiting.append(strand)
+        held = self._lock._release_save()
+        try:
+            while strand in self._waiting and (until is None or simulation.now < until):
+                simulation.wait(until)
+            notified = strand not in self._waiting
+            if not notified:
+                self._waiting.remove(strand)
+        finally:
+            self._lock._acquire_restore(held)
+        return notified
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float | None = None) -> T:
+        until = None if timeout is None else self._simulation.now + timeout
+        while not (found := predicate()) and (until is None or self._simulation.now < until):
+            self.wait(None if until is None else until - self._simulation.now)
+        return found
+
+    def notify(self, n: int = 1) -> None:
+        if not self._lock._is_owned():
+            raise RuntimeError("cannot notify on un-acquired lock")
+        while self._waiting and n > 0:
+            self._simulation.wake(self._waiting.popleft())
+            n -= 1
+
+    def notify_all(self) -> None:
+        self.notify(len(self._waiting))
+
+    def _at_fork_reinit(self) -> None:
+        """Who waits lives on in the child."""
+
+    def __enter__(self) -> bool:
+        return self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class SimpleQueue:
+    """queue.SimpleQueue."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+        self._items: deque[Any] = deque()
+        self._waiting: deque[Strand] = deque()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        self._items.append(item)
+        if self._waiting:
+            self._simulation.wake(self._waiting.popleft())
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        simulation = self._simulation
+        until = None if timeout is None else simulation.now + timeout
+        while not self._items:
+            if not block or (until is not None and simulation.now >= until):
+                raise queue.Empty
+            self._waiting.append(simulation.current)
+            simulation.wait(until)
+            if simulation.current in self._waiting:
+                self._waiting.remove(simulation.current)
+        return self._items.popleft()
+
+    def put_nowait(self, item: Any) -> None:
+        self.put(item)
+
+    def get_nowait(self) -> Any:
+        return self.get(block=False)
+
+    def empty(self) -> bool:
+        return not self._items
+
+    def qsize(self) -> int:
+        return len(self._items)
 
 
 class Thread:
@@ -337,56 +569,91 @@ class Thread:
             simulation.wait(until)
 
 
-class _Selector:
-    """Where a loop waits: for its next timer, or to be woken from another thread."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self.selecting = False  # and not waiting for something else, a lock say, in the middle of a callback
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is not None and timeout <= 0:
-            self._simulation.yield_to_others()
-            return []
-        self.selecting = True
-        self._simulation.wait(None if timeout is None else self._simulation.now + timeout)
-        self.selecting = False
-        return []
-
-
 class _Future(asyncio.Future[Any]):
-    def __init__(self, *, loop: "Loop") -> None:
-        super().__init__(loop=loop)
-        self._number = loop.simulation.number()
-
     def __hash__(self) -> int:
-        return self._number
+        return _numbered(self)
 
 
 class _Task(asyncio.Task[Any]):
-    def __init__(self, coroutine: Any, *, loop: "Loop", **named: Any) -> None:
-        self._number = loop.simulation.number()
-        super().__init__(coroutine, loop=loop, **named)
-
     def __hash__(self) -> int:
-        return self._number
+        return _numbered(self)
+
+
+def _numbered(waits: Any) -> int:
+    """Futures and tasks are kept in sets in the order in which they were first put into one."""
+    try:
+        number: int = waits._number
+    except AttributeError:
+        number = waits._number = waits.get_loop().simulation.number()
+    return number
+
+
+class _Handle(asyncio.Handle):
+    __slots__ = ()
+
+    def __init__(self, callback: Any, args: Any, loop: "Loop", context: Any) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._cancelled = False
+        self._callback = callback
+        self._args = args
+        self._repr = None
+        self._source_traceback = None
+
+
+class _TimerHandle(_Handle, asyncio.TimerHandle):
+    __slots__ = ()
+
+    _scheduled: bool
+    _when: float
 
 
 class Loop(asyncio.BaseEventLoop):
-    """asyncio's own, but for where it waits. There are no sockets here."""
+    """asyncio's own, but for where it waits, and shorter where a simulation spends its time. There are no sockets."""
+
+    _check_closed: Callable[[], None]
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
 
     def __init__(self, simulation: Simulation) -> None:
         super().__init__()
         self.simulation = simulation
-        self._selector = _Selector(simulation)
+        self.time = simulation.read_clock  # type: ignore[method-assign]
         self._strand: Strand | None = None
-        self.set_task_factory(lambda loop, coroutine, **named: _Task(coroutine, loop=self, **named))
-
-    def time(self) -> float:
-        return self.simulation.read_clock()
+        self._selecting = False  # and not waiting for something else, a lock say, in the middle of a callback
+        self._timers: list[tuple[float, int, _TimerHandle]] = []
+        self._timers_cancelled = 0
 
     def create_future(self) -> asyncio.Future[Any]:
         return _Future(loop=self)
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> Any:
+        self._check_closed()
+        return _Task(coro, loop=self, name=name, context=context)
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+        self._check_closed()
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
+        handle = self.call_soon(callback, *args, context=context)
+        if self._selecting:
+            assert self._strand is not None
+            self.simulation.wake(self._strand)
+        return handle
+
+    def call_later(self, delay: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:  # type: ignore[override]
+        return self.call_at(self.simulation.read_clock() + delay, callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:  # type: ignore[override]
+        self._check_closed()
+        timer = _TimerHandle(callback, args, self, context)
+        timer._when = when
+        timer._scheduled = True
+        heapq.heappush(self._timers, (when, self.simulation.number(), timer))
+        return timer
 
     def run_forever(self) -> None:
         self._strand = self.simulation.current
@@ -395,12 +662,47 @@ class Loop(asyncio.BaseEventLoop):
         finally:
             self._strand = None
 
-    def _process_events(self, events: list[Any]) -> None:
-        """There are none."""
+    def close(self) -> None:
+        super().close()
+        self._timers.clear()
 
-    def _write_to_self(self) -> None:
-        if self._strand is not None and self._selector.selecting:
-            self.simulation.wake(self._strand)
+    def _timer_handle_cancelled(self, handle: _TimerHandle) -> None:
+        if handle._scheduled:
+            self._timers_cancelled += 1
+
+    def _run_once(self) -> None:
+        """One look at what is due, and what could be called by then is called: as asyncio's own does it."""
+        timers, ready, simulation = self._timers, self._ready, self.simulation
+        self._forget_cancelled_timers()
+        if ready or self._stopping:
+            if simulation.random.random() < _INTERRUPTED:
+                simulation.yield_to_others()
+        else:
+            self._selecting = True
+            simulation.wait(timers[0][0] if timers else None)
+            self._selecting = False
+        now = simulation.read_clock()
+        while timers and timers[0][0] <= now:
+            timer = heapq.heappop(timers)[2]
+            timer._scheduled = False
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
+
+    def _forget_cancelled_timers(self) -> None:
+        timers = self._timers
+        if self._timers_cancelled > 100 and self._timers_cancelled > len(timers) / 2:
+            kept = [each for each in timers if not each[2]._cancelled]
+            for each in timers:
+                each[2]._scheduled = not each[2]._cancelled
+            timers[:] = kept
+            heapq.heapify(timers)
+            self._timers_cancelled = 0
+        while timers and timers[0][2]._cancelled:
+            heapq.heappop(timers)[2]._scheduled = False
+            self._timers_cancelled -= 1
 
 
 class _Policy(asyncio.DefaultEventLoopPolicy):
@@ -454,8 +756,6 @@ def _in_this_thread(simulated: Callable[..., Any], real: Callable[..., Any]) -> 
 
 @contextmanager
 def _patched(simulation: Simulation) -> Iterator[None]:
-    chance = random.Random(simulation.random.random())
-
     def sleep(seconds: float) -> None:
         simulation.wait(simulation.now + seconds)
 
@@ -481,27 +781,30 @@ def _patched(simulation: Simulation) -> Iterator[None]:
         (time, "sleep", sleep),
         (threading, "_time", simulation.read_clock),
         (queue, "time", simulation.read_clock),
-        (threading, "Lock", lambda: Lock(simulation)),
-        (threading, "_allocate_lock", lambda: Lock(simulation)),
-        (threading, "RLock", threading._PyRLock),  # type: ignore[attr-defined]
+        (threading, "Lock", partial(Lock, simulation)),
+        (threading, "_allocate_lock", partial(Lock, simulation)),
+        (threading, "RLock", partial(RLock, simulation)),
+        (threading, "Condition", partial(Condition, simulation)),
         (threading, "Thread", lambda *args, **named: Thread(simulation, *args, **named)),
         (threading, "get_ident", ident),
         (threading, "current_thread", current_thread),
-        (queue, "SimpleQueue", queue._PySimpleQueue),  # type: ignore[attr-defined]
-        (os, "urandom", chance.randbytes),
-        (random, "_urandom", chance.randbytes),
+        (queue, "SimpleQueue", partial(SimpleQueue, simulation)),
+        (os, "urandom", simulation.entropy.randbytes),
+        (random, "_urandom", simulation.entropy.randbytes),
         (uvloop, "new_event_loop", lambda: Loop(simulation)),
     ]
-    changed = [(module, name, _in_this_thread(to, getattr(module, name))) for module, name, to in changed]
-    clocks = {_WALL: simulation.wall, _MONOTONIC: simulation.read_clock}
-    changed += _bound_to_clocks({real: _in_this_thread(clock, real) for real, clock in clocks.items()})
+    clocks: dict[Any, Any] = {_WALL: simulation.wall, _MONOTONIC: simulation.read_clock}
+    if threading.active_count() > 1:
+        changed = [(module, name, _in_this_thread(to, getattr(module, name))) for module, name, to in changed]
+        clocks = {real: _in_this_thread(clock, real) for real, clock in clocks.items()}
+    changed += _bound_to_clocks(clocks)
     policy, state = asyncio.get_event_loop_policy(), random.getstate()
     collects = gc.isenabled()
     with ExitStack() as stack:
         for module, name, changed_to in changed:
             stack.enter_context(patch.object(module, name, changed_to))
         asyncio.set_event_loop_policy(_Policy(simulation))
-        random.seed(chance.random())
+        random.seed(simulation.entropy.random())
         gc.disable()  # what it ends would run at a time of its own
         try:
             yield

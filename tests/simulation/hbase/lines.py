@@ -46,8 +46,10 @@ class Road:
     def happens(self, share: float) -> bool:
         return share > 0 and self.random.random() < share
 
-    def takes(self) -> float:
-        return self.random.uniform(0, self.delay_max) if self.delay_max else 0.0
+    def ways(self) -> tuple[float, float]:
+        """Seconds there and back; one of them takes no time."""
+        seconds = self.random.uniform(0, 2 * self.delay_max) if self.delay_max else 0.0
+        return (seconds, 0.0) if self.random.random() < 0.5 else (0.0, seconds)
 
 
 class SimulatedLine(Line):
@@ -79,13 +81,14 @@ class SimulatedLine(Line):
         if road.happens(road.late):
             road.later.at(self.until + road.random.uniform(0, road.late_seconds), lambda: _quietly(carry_out))
             self._take(self.until - time.monotonic() + 1)
-        self._take(road.takes())
+        there, back = road.ways()
+        self._take(there)
         self._wait_for_regions(rows)
         answer = carry_out()
         if again and road.happens(road.twice):
             when = time.monotonic() + road.random.uniform(0, road.late_seconds)
             road.later.at(when, lambda: _quietly(carry_out))
-        self._take(road.takes())
+        self._take(back)
         if road.happens(road.unanswered) or road.down:
             raise TTransportException(message="connection closed")
         return answer

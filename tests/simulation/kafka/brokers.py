@@ -24,6 +24,7 @@ from aiokafka.errors import (
 from tests.simulation.kafka.groups import Group
 from tests.simulation.kafka.network import Connection, Fate, Network, Reply, Request
 from tests.simulation.kafka.partitions import DEFAULTS, Appended, Entry, Numbered, Partition, Stored
+from tests.simulation.threads import Loop
 
 _EARLIEST: Final = -2
 _CATCH_UP_SECONDS: Final = 0.5
@@ -79,6 +80,7 @@ class Brokers:
         replication_max: float = 0.0,
         group_delay_seconds: float = 0.0,
     ) -> None:
+        assert isinstance(loop, Loop)
         self.loop = loop
         self.random = random.Random(seed)
         self.network = Network(loop, self.random)
@@ -100,14 +102,13 @@ class Brokers:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         reply = Reply(loop, answer)
-        self.loop.call_soon_threadsafe(
-            self.network.pass_on, client, node, connection, lambda fate: self._take(client, node, fate, request, reply)
-        )
+        self.network.pass_on(client, node, connection, lambda fate: self._take(client, node, fate, request, reply))
+        late = RequestTimedOutError(f"node {node} did not answer within {seconds:g} s")
+        timer = loop.call_later(seconds, lambda: None if answer.done() else answer.set_exception(late))
         try:
-            async with asyncio.timeout(seconds):
-                return await answer
-        except TimeoutError as error:
-            raise RequestTimedOutError(f"node {node} did not answer within {seconds:g} s") from error
+            return await answer
+        finally:
+            timer.cancel()
 
     def _take(self, client: str, number: int, fate: Fate, request: Request, reply: Reply[Any]) -> None:
         node = self._nodes[number]

@@ -8,6 +8,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from aiokafka.errors import KafkaConnectionError
 
+from tests.simulation.threads import Loop
+
 T = TypeVar("T")
 
 Request: TypeAlias = Callable[[], Awaitable[Any]]
@@ -60,7 +62,7 @@ class Network:
     ``late``: the share of requests that linger on the way for up to ``late_seconds``, as where packets are lost.
     """
 
-    loop: asyncio.AbstractEventLoop
+    loop: Loop
     random: random.Random
     delay_max: float = 0.0
     unanswered: float = 0.0
@@ -87,20 +89,20 @@ class Network:
             arrive()
 
     def pass_on(self, client: str, node: int, connection: Connection, arrive: Callable[[Fate], None]) -> None:
+        """From the client's loop; what arrives does so on the brokers'."""
         fate = self._fate()
         if (client, node) in self._cut:
             self._held.append((client, node, lambda: arrive(fate)))
-        elif not fate.there and connection.arrived <= self.loop.time():
-            arrive(fate)
-        else:
-            connection.arrived = max(connection.arrived + _APART_SECONDS, self.loop.time() + fate.there)
-            self.loop.call_at(connection.arrived, self._arrive, client, node, arrive, fate)
+            return
+        simulation = self.loop.simulation
+        connection.arrived = max(connection.arrived + _APART_SECONDS, simulation.now + fate.there)
+        simulation.at(connection.arrived, lambda: self._arrive(client, node, arrive, fate))
 
     def _arrive(self, client: str, node: int, arrive: Callable[[Fate], None], fate: Fate) -> None:
         if (client, node) in self._cut:
             self._held.append((client, node, lambda: arrive(fate)))
         else:
-            arrive(fate)
+            self.loop.call_soon_threadsafe(arrive, fate)
 
     def give_back(self, client: str, node: int, fate: Fate, give: Callable[[], None], reply: Reply[Any]) -> None:
         if fate.unanswered:
@@ -108,7 +110,7 @@ class Network:
         elif (client, node) in self._cut:
             self._held.append((client, node, give))
         elif fate.back:
-            self.loop.call_later(fate.back, give)
+            self.loop.simulation.at(self.loop.simulation.now + fate.back, give)
         else:
             give()
 
