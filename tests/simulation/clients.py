@@ -27,6 +27,7 @@ _CLOCK_SECONDS: Final = 15.0  # what owners may differ from the brokers by, and 
 _LISTEN_SECONDS: Final = (0.3, 4.0)
 _TOKENS: Final = 12
 _HALLS: Final = 4
+_FEW: Final = 2
 _LATE_SECONDS: Final = 12.0  # a command's deadline, and what clocks may be wrong by
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _UNKNOWN: Final = "outcome_unknown"
@@ -103,11 +104,13 @@ class Visitors:
                 self._visit.halls.append(room.room_id)
             await falcon.rooms()  # waits until all of it can be read
 
-    def reseed(self, seed: int, begin_seconds: float) -> None:
-        """Whatever they do by chance from now on follows from this seed."""
+    def reseed(self, seed: int, names: Sequence[str], begin_seconds: float) -> None:
+        """Whatever they do by chance from now on follows from this seed. Those who are named stay, or else a few."""
         self._visit.begin_seconds = begin_seconds
+        few = random.Random(f"visitors {seed}").sample(self._all, _FEW)
         for number, each in enumerate(self._all):
             each.chance.seed(f"visitor {number} {seed}")
+            each.leaves = each.name not in names if names else each not in few
 
     def coming(self) -> list[Coroutine[Any, Any, None]]:
         return [each.run() for each in self._all]
@@ -163,12 +166,13 @@ class _Visitor:
     def __init__(self, visit: Visit, number: int) -> None:
         self.visit = visit
         self.chance = random.Random(number)
-        self._name = type(self).__name__.removeprefix("_").lower()
+        self.name = type(self).__name__.removeprefix("_").lower()
         self._number = number
         self._keys = 0
+        self.leaves = False
 
     async def run(self) -> None:
-        while not self.visit.ending:
+        while not (self.visit.ending or self.leaves):
             await self.act()
             await asyncio.sleep(self.chance.uniform(*self.pause_seconds))
 
@@ -176,11 +180,11 @@ class _Visitor:
         raise NotImplementedError
 
     def wrong(self, what: str) -> None:
-        self.visit.wrong(f"{self._name}: {what}")
+        self.visit.wrong(f"{self.name}: {what}")
 
     def key(self) -> str:
         self._keys += 1
-        return f"{self._name}-{self._number}-{self._keys}"
+        return f"{self.name}-{self._number}-{self._keys}"
 
     def edge(self) -> str:
         return self.chance.choice(self.visit.urls)

@@ -48,7 +48,8 @@ class Plan:
     """``seconds``: in which faults begin; ``times``: how often at most. ``together``: how likely it is that one more
     comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses.
     ``faults``: those that may happen, all of FAULTS where none are named. ``served_seconds``: after which all must be
-    served again. ``begin_seconds``: within which a stream goes on from its token.
+    served again. ``begin_seconds``: within which a stream goes on from its token. ``visitors``:
+    who stays beside those who chat; a few where none are named.
     """
 
     seconds: float = 40.0
@@ -60,6 +61,7 @@ class Plan:
     faults: "Sequence[Fault]" = ()
     served_seconds: float = 45.0
     begin_seconds: float = math.inf
+    visitors: Sequence[str] = ()
 
 
 class Asked(msgspec.Struct):
@@ -237,7 +239,7 @@ class _Course:
         self._load.pace = plan.pace
         for session in self._sessions:
             session.reseed(seed)
-        self._visitors.reseed(seed, plan.begin_seconds)
+        self._visitors.reseed(seed, plan.visitors, plan.begin_seconds)
         await self._hurt()
         await self._reckon()
         await self._settle_listeners()

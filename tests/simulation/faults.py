@@ -78,3 +78,8 @@ async def lose_an_owner_for_long(falcon: SimulatedFalcon, chance: random.Random)
     falcon.kill(name)
     falcon._supervised = True
     falcon.http.later(chance.uniform(12, 20), partial(falcon._relaunch, process))
+
+
+async def wait(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """Nothing fails."""
+    await asyncio.sleep(chance.uniform(1, 4))

@@ -31,8 +31,8 @@ def explore(
 ) -> Iterator[Outcome]:
     """The schedules of a seed and of all that follow it, for as long as they are wanted.
 
-    ``kind``: of all of them; without one each seed says its own. ``mistake``: is made in all of them. ``plan``: that all
-    of them follow.
+    ``kind``: of all of them; without one each seed says its own. ``mistake``: is made in all of them.
+    ``plan``: that all of them follow.
     """
     origin: Origin | None = None
     try:

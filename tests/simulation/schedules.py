@@ -1,8 +1,8 @@
-"""The kinds of schedules there are, by name: each gives for a seed what went wrong in it."""
+"""The kinds of schedules in which mutants are looked for: which faults there are, and who looks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from tests.simulation import course, faults, owners
 from tests.simulation.course import Fault, Plan
@@ -13,22 +13,36 @@ _STEPS: Final = 250
 
 @dataclass(frozen=True)
 class Schedules:
-    """``plan``: of schedules of the whole cluster. ``run``: of others, gives what went wrong with a seed."""
+    """``plan``: of schedules of the whole cluster. ``run``: of others; it gives what went wrong with a seed."""
 
     name: str
-    plan: Plan = Plan()
+    plan: Plan | None = None
     run: Callable[[int], list[str]] | None = None
 
     def __str__(self) -> str:
         return self.name
 
 
-def _chat(name: str, seconds: float, *chosen: Fault, **bounds: Any) -> Schedules:
-    return Schedules(name, Plan(seconds, faults=chosen, pace=0.3, **bounds))
-
-
-def _alone(name: str, seconds: float, chosen: Fault, **bounds: Any) -> Schedules:
-    return _chat(name, seconds, chosen, together=0.0, **bounds)
+def _while(
+    name: str,
+    *chosen: Fault,
+    visitors: str = "",
+    times: int = 1,
+    served_seconds: float = 45.0,
+    begin_seconds: float = float("inf"),
+) -> Schedules:
+    plan = Plan(
+        seconds=60.0,
+        times=times,
+        together=0.0,
+        quiet=(0.0, 0.3),
+        pace=0.3,
+        faults=chosen,
+        served_seconds=served_seconds,
+        begin_seconds=begin_seconds,
+        visitors=tuple(visitors.split()),
+    )
+    return Schedules(name, plan)
 
 
 def _world(seed: int) -> list[str]:
@@ -42,28 +56,42 @@ def _world(seed: int) -> list[str]:
     return []
 
 
-CHAT: Final = _chat("chat", 8)
-BEHIND: Final = _chat("chat while tables are behind", 5, faults.slow_the_tables)
-STANDSTILL: Final = _alone("chat while tables stand still", 5, faults.stop_the_projectors, begin_seconds=3.0)
-MOVES: Final = _chat(
-    "chat while partitions move",
-    8,
+CALM: Final = _while("chat", faults.wait, visitors="reader pedant")
+BEHIND: Final = _while(
+    "tables are behind", faults.slow_the_tables, visitors="newcomer reader lister traveller follower"
+)
+STANDSTILL: Final = _while(
+    "tables stand still", faults.stop_the_projectors, visitors="follower reader", begin_seconds=3.0
+)
+FLAPPING: Final = _while("tables come and go", faults.lose_the_gateways_again_and_again, visitors="doubter", times=2)
+TROUBLED: Final = _while(
+    "tables in trouble",
+    course.trouble_hbase,
+    course.kill_a_projector,
+    faults.slow_the_tables,
+    visitors="lister",
+    times=3,
+)
+MOVES: Final = _while(
+    "partitions move",
     course.kill_an_owner,
     course.stop_a_process,
     course.cut_a_process_off_from_brokers,
     course.lose_answers_of_brokers,
+    visitors="doubter hasty",
+    times=3,
 )
-SILENCE: Final = _chat("chat while all owners are silent", 5, faults.stop_all_owners)
+SILENCE: Final = _while("all owners are silent", faults.stop_all_owners, visitors="hasty")
+NO_OWNERS: Final = _while("there is no owner", faults.lose_all_owners_for_long, visitors="doubter", times=2)
+CUT_OFF: Final = _while(
+    "one is deposed and does not know", faults.cut_an_owner_and_an_edge_off_from_brokers, visitors="newcomer"
+)
 # An owner refuses a sender for a minute whose time of day it has taken for an hour behind.
-HOURS: Final = _alone("chat with clocks that are wrong", 5, faults.start_an_owner_in_another_hour, served_seconds=80.0)
-LOSS: Final = _alone("chat after an owner has gone", 5, faults.lose_an_owner_for_long, served_seconds=4.0)
-HBASE: Final = _chat(
-    "chat on tables in trouble", 6, course.trouble_hbase, course.kill_a_projector, faults.slow_the_tables
+HOURS: Final = _while("clocks are wrong", faults.start_an_owner_in_another_hour, visitors="reader", served_seconds=80.0)
+LOSS: Final = _while("an owner has gone", faults.lose_an_owner_for_long, visitors="reader", served_seconds=4.0)
+BROKEN: Final = _while("connections break", course.trouble_http, visitors="hasty", times=2)
+EDGES: Final = _while(
+    "edges come and go", course.kill_an_edge, course.trouble_http, visitors="traveller follower", times=2
 )
-FLAPPING: Final = _alone("chat while tables come and go", 5, faults.lose_the_gateways_again_and_again)
-NO_OWNERS: Final = _alone("chat while there is no owner", 5, faults.lose_all_owners_for_long)
-CUT_OFF: Final = _alone("chat with one that is deposed", 5, faults.cut_an_owner_and_an_edge_off_from_brokers)
-BROKEN: Final = _alone("chat over connections that break", 6, course.trouble_http)
-EDGES: Final = _chat("chat on edges in trouble", 6, course.kill_an_edge, course.trouble_http)
 ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
 OWNERS: Final = Schedules("owners alone", run=owners.run)

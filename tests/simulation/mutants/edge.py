@@ -13,7 +13,7 @@ from falcon.http.problems import Problem
 from falcon.streams import opening
 from falcon.streams.delivery import Delivery
 from tests.simulation.mutants.mutant import mutant
-from tests.simulation.schedules import BEHIND, CHAT, EDGES, FLAPPING, STANDSTILL
+from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
 
 
 async def _impatient(self: Edge, *_: Any) -> None:
@@ -80,5 +80,5 @@ MUTANTS: Final = (
     mutant(
         "who comes back was always in the rooms of now", opening.Beginning, "look_back", _without_looking_back, EDGES
     ),
-    mutant("a ticket is good whose last character was changed", tokens, "read_ticket", _any_characters, CHAT),
+    mutant("a ticket is good whose last character was changed", tokens, "read_ticket", _any_characters, CALM),
 )

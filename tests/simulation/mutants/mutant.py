@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from tests.simulation.schedules import CHAT, Schedules
+from tests.simulation.schedules import CALM, Schedules
 
 
 class Replaced(NamedTuple):
@@ -23,7 +23,7 @@ class Mutant:
 
     name: str
     replaced: tuple[Replaced, ...]
-    schedules: Schedules = CHAT
+    schedules: Schedules = CALM
 
     @contextmanager
     def made(self) -> Iterator[None]:
@@ -33,6 +33,6 @@ class Mutant:
             yield
 
 
-def mutant(name: str, where: Any, what: str, instead: Callable[..., Any], schedules: Schedules = CHAT) -> Mutant:
+def mutant(name: str, where: Any, what: str, instead: Callable[..., Any], schedules: Schedules = CALM) -> Mutant:
     """One that replaces a single function."""
     return Mutant(name, (Replaced(where, what, instead),), schedules)

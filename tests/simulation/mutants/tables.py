@@ -18,7 +18,7 @@ from falcon.http.freshness import Freshness
 from falcon.read.models import RoomSummaryRow
 from falcon.read.pages import Page, Pages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
-from tests.simulation.schedules import BEHIND, CHAT, HBASE
+from tests.simulation.schedules import BEHIND, CALM, TROUBLED
 
 
 def _all_alike(table: str, mutations: list[Any], stamp: int) -> Callable[..., None]:
@@ -105,7 +105,7 @@ def _loosely(query: bytes, query_type: Any) -> Any:
 
 
 MUTANTS: Final = (
-    mutant("the last call to the tables wins", calls, "_put", _all_alike, HBASE),
+    mutant("the last call to the tables wins", calls, "_put", _all_alike, TROUBLED),
     Mutant(
         "a batch ends in the middle of a row",
         (
@@ -115,9 +115,9 @@ MUTANTS: Final = (
         ),
         BEHIND,
     ),
-    mutant("a position moves before its cells are there", tables.HBaseTables, "_apply", _position_first, HBASE),
+    mutant("a position moves before its cells are there", tables.HBaseTables, "_apply", _position_first, TROUBLED),
     mutant("a page goes as far as the list of rooms", messages, "_page", _first_bounds, BEHIND),
-    mutant("a page around a message is short near the end", messages, "_bounds", _around, CHAT),
+    mutant("a page around a message is short near the end", messages, "_bounds", _around, CALM),
     Mutant(
         "the numbers of a summary are those of several places",
         (Replaced(queries, "room_summary", _unlevelled), Replaced(streaming, "room_summary", _unlevelled)),
@@ -137,6 +137,6 @@ MUTANTS: Final = (
     Mutant(
         "texts are read as numbers",
         (Replaced(wire, "_kept_query", _loosely), Replaced(wire, "_decode_query", _loosely)),
-        CHAT,
+        CALM,
     ),
 )
