@@ -27,7 +27,7 @@ from falcon.read.store import Comparison
 from falcon.settings import Settings
 from tests.chaos.history import Operation
 from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
-from tests.simulation.course import FAULTS, Chance, Course, Outcome, Plan, simulate
+from tests.simulation.course import FAULTS, Chance, Course, Outcome, simulate
 from tests.simulation.folds import Chat, exported, fold
 from tests.simulation.hbase.servers import Cell, Lost
 from tests.simulation.operator import Operator
@@ -55,11 +55,10 @@ class ActsCourse(Course):
     """In a simulation of its own."""
 
     def __init__(self, falcon: SimulatedFalcon, folder: Path, outcome: Outcome) -> None:
-        super().__init__(falcon, outcome.seed)
+        super().__init__(falcon, outcome.seed, visited=False)
         self._folder = folder
         self._outcome = outcome
         self._random = Chance(f"course {outcome.seed}")
-        self._plan = Plan()
 
     async def act(self) -> None:
         await self._begin()
