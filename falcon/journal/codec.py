@@ -15,7 +15,8 @@ from falcon.domain.answers import Answer
 from falcon.domain.events import Event
 from falcon.domain.ids import Millis, Partition
 from falcon.domain.rejections import Rejection
-from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded
+from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
+from falcon.journal.record import Record
 
 
 class Undecodable(Exception):
@@ -25,16 +26,14 @@ class Undecodable(Exception):
     bytes; 0 where it does not.
     """
 
-    def __init__(self, message: str, partition: Partition, at: Position) -> None:
+    def __init__(self, message: str, partition: Partition, at: Position, aggregate_id: int = 0) -> None:
         super().__init__(f"partition {partition}, offset {at.offset}: {message}")
         self.partition = partition
         self.at = at
-        self.aggregate_id = 0
+        self.aggregate_id = aggregate_id
 
 
-class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    type: str
-    version: int
+class _Data(msgspec.Struct, frozen=True, omit_defaults=True):
     at: Millis
     event: msgspec.Raw
     command: CommandRef | None = None
@@ -67,37 +66,49 @@ _DECODERS: Final[dict[tuple[str, int], Callable[[msgspec.Raw], Event]]] = {
 #   _DECODERS["message-posted", 1] = lambda raw: _from_v1(msgspec.json.decode(raw, type=_MessagePostedV1))
 
 _encoder = msgspec.json.Encoder()
-_records = msgspec.json.Decoder(_Record)
+_data = msgspec.json.Decoder(_Data)
 
 
-def encode(envelope: Envelope) -> bytes:
+def encode(envelope: Envelope) -> Record:
     """The envelope but for its partition, epoch and n, which the log itself keeps."""
-    name, version = _NAMES[type(envelope.event)]
-    body = msgspec.Raw(_encoder.encode(envelope.event))
-    return _encoder.encode(_Record(name, version, envelope.at, body, envelope.command, envelope.answer, envelope.trace))
+    event = envelope.event
+    name, version = _NAMES[type(event)]
+    body = msgspec.Raw(_encoder.encode(event))
+    data = _encoder.encode(_Data(envelope.at, body, envelope.command, envelope.answer, envelope.trace))
+    return Record(name, version, True, aggregate_of(event), data)
 
 
-def decode(data: bytes, partition: Partition, offset: int, epoch: int, n: int) -> Recorded:
+def decode(record: Record, partition: Partition, offset: int, epoch: int, n: int) -> Recorded:
     """Raises Undecodable."""
+    known = _DECODERS.get((record.type, record.version))
+    if known is None:
+        raise Undecodable(_unknown(record), partition, Position(offset, epoch, n), record.key)
     try:
-        record = _records.decode(data)
-        event = _DECODERS[record.type, record.version](record.event)
-    except KeyError as unknown:
-        raise Undecodable(
-            f"event {unknown} is unknown to this version of Falcon; it was written by a newer one, so run that",
-            partition,
-            Position(offset, epoch, n),
-        ) from None
+        data = _data.decode(record.data)
+        event = known(data.event)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(f"the record does not decode: {error}", partition, Position(offset, epoch, n)) from error
-    return Recorded(
-        offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer, record.trace)
+        why = f"the record does not decode: {error}"
+        raise Undecodable(why, partition, Position(offset, epoch, n), record.key) from error
+    return Recorded(offset, Envelope(partition, epoch, n, data.at, event, data.command, data.answer, data.trace))
+
+
+def _unknown(record: Record) -> str:
+    if not record.type:
+        return "the record does not decode: it does not say what it is"
+    return (
+        f"event {record.type}, version {record.version}, is unknown to this Falcon; "
+        "it was written by a newer Falcon, so run that"
     )
 
 
 def name_of(event: Event) -> str:
     """The event's name on the wire."""
     return _NAMES[type(event)][0]
+
+
+def names_of(*events: type[Event]) -> frozenset[str]:
+    """The names on the wire of these kinds of events."""
+    return frozenset(_NAMES[event][0] for event in events)
 
 
 def names() -> dict[str, int]:

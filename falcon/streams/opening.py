@@ -19,6 +19,7 @@ from falcon.domain.events import (
     TokenRevoked,
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.streams import tokens
@@ -32,7 +33,7 @@ from falcon.telemetry import metrics
 _CHUNK: Final = 1_000
 _REACH_SECONDS: Final = 5.0
 _TURN_BYTES: Final = 32 << 10
-_POSTED: Final = b'{"type":"message-posted"'
+_POSTED: Final = codec.names_of(MessagePosted)
 
 
 class NotReached(Exception):
@@ -146,9 +147,10 @@ class Beginning:
             while offset < self._feed.reached(lane):
                 raws, offset = await self._next(lane, offset)
                 for raw in raws:
-                    if raw.key in self.rooms and raw.key not in newest and raw.data.startswith(_POSTED):
+                    room_id = raw.record.key
+                    if room_id in self.rooms and room_id not in newest and raw.record.type in _POSTED:
                         with suppress(Undecodable):  # the feed has said so
-                            newest[raw.key] = _seq_of(decoded(raw).event) - 1
+                            newest[room_id] = _seq_of(decoded(raw).event) - 1
         self._again = dict(self._tables)
         return newest
 
@@ -178,7 +180,7 @@ class Beginning:
             self._offsets[lane] = raw.at.offset + 1
             self._token.move(lane, raw.at.offset + 1)
             self._show(subscription, raw)
-            size += len(raw.data)
+            size += len(raw.record.data)
             if subscription.busy:
                 await subscription.drained()
             if size > _TURN_BYTES:
@@ -204,8 +206,8 @@ class Beginning:
         return raws, self._again[lane].offset
 
     def _show(self, subscription: Subscription, raw: Raw) -> None:
-        concerned = raw.key in subscription.rooms or raw.key == subscription.account_id
-        if not concerned and not raw.data.startswith(CONCERNS_ACCOUNTS):
+        concerned = raw.record.key in subscription.rooms or raw.record.key == subscription.account_id
+        if not concerned and raw.record.type not in CONCERNS_ACCOUNTS:
             return
         try:
             event = decoded(raw).event
@@ -277,7 +279,7 @@ class _Past:
 
 def _of_the_past(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
     for raw in raws:
-        if raw.data.startswith(OF_THE_PAST):
+        if raw.record.type in OF_THE_PAST:
             with suppress(Undecodable):  # the feed has said so
                 yield raw.at.offset, decoded(raw).event
 

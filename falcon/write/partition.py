@@ -41,6 +41,7 @@ from falcon.domain.room import Room
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
 from falcon.journal.ports import Append, Checkpoint, SnapshotStore
+from falcon.journal.record import Record
 from falcon.telemetry import metrics
 from falcon.write import snapshots
 from falcon.write.answers import AnswerWindow, Remembered, WindowTime
@@ -111,7 +112,7 @@ class Partition:
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
         self._new_answers: list[AnswerRow] = []
         self._envelopes: list[Envelope] = []
-        self._data: list[bytes] = []
+        self._records: list[Record] = []
 
     # --- recovery -----------------------------------------------------------------------------------------------------
 
@@ -211,8 +212,8 @@ class Partition:
         """What was decided since the last call."""
         if not self._envelopes:
             return None
-        append = Append(self.number, self.epoch, self._envelopes, self._data)
-        self._envelopes, self._data = [], []
+        append = Append(self.number, self.epoch, self._envelopes, self._records)
+        self._envelopes, self._records = [], []
         return append
 
     def confirm(self, append: Append) -> None:
@@ -292,7 +293,7 @@ class Partition:
     ) -> None:
         for event in events:
             envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored, trace)
-            self._data.append(codec.encode(envelope))
+            self._records.append(codec.encode(envelope))
             self._envelopes.append(envelope)
             self._count(event)
             self._apply(event)

@@ -385,7 +385,7 @@ def test_a_record_that_does_not_decode_is_named_and_other_partitions_can_be_read
     ann.takeover(0, 1)
     ann.append(0, "before")
     nonsense = ann.prepare(0, "nonsense")
-    nonsense.data = [b"\xff nonsense"]
+    nonsense.records = [msgspec.structs.replace(nonsense.records[0], data=b"\xff nonsense")]
     ann.settle(nonsense)
     ann.append(0, "behind")
     ann.append(1, "elsewhere")

@@ -39,6 +39,7 @@ from falcon.adapters.kafka.journal import KafkaJournal, _Fenced, _Writing
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.records import record as record_of
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.sqlite.cold import ColdFile
@@ -682,7 +683,7 @@ def _notes(data: bytes) -> Iterator[Note]:
 
 
 def _decoded(body: bytes) -> tuple[str, int]:
-    return _said(codec.decode(body, 0, 0, 0, 0))
+    return _said(codec.decode(record_of(None, body), 0, 0, 0, 0))
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------

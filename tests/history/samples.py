@@ -1,14 +1,15 @@
 """One record of every shape that was ever written to a log, and what it must decode to for ever.
 
-The bytes are in the files of this folder, ``NAME.vVERSION[.WHAT].json``; a file that is there is never changed. After
-a new event, version, answer or refusal: add it below, run ``python -m tests.history.samples``, which writes the files
-that are missing, and commit them. For a new version of an event its old samples stay here, with the event that their
-upcaster now makes of them. Of what has only got one more field with a default, the old sample goes to OUTGROWN, and a
-new one beside it.
+The bytes are in the files of this folder, ``NAME.vVERSION[.WHAT].json``: in the first line what the log keeps beside
+the data, in the second the data. A file that is there is never changed. After a new event, version, answer or refusal:
+add it below, run ``python -m tests.history.samples``, which writes the files that are missing, and commit them. For a
+new version of an event its old samples stay here, with the event that their upcaster now makes of them.
 """
 
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from falcon.domain import answers, rejections
 from falcon.domain.answers import Answer
@@ -35,6 +36,7 @@ from falcon.domain.message import Message
 from falcon.domain.rejections import Rejection
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope
+from falcon.journal.record import Record
 
 FOLDER: Final = Path(__file__).parent
 
@@ -153,10 +155,6 @@ SAMPLES: Final[dict[str, Envelope]] = {
 }
 
 
-# Samples that are read for ever, but that would have some more field if they were written today.
-OUTGROWN: Final[frozenset[str]] = frozenset()
-
-
 def path_of(sample: str) -> Path:
     return FOLDER / f"{sample}.json"
 
@@ -166,11 +164,20 @@ def name_and_version(sample: str) -> tuple[str, int]:
     return name, int(version.removeprefix("v"))
 
 
+def record_of(sample: str) -> Record:
+    head, data = path_of(sample).read_bytes().split(b"\n", 1)
+    return Record(*_head.decode(head), data)
+
+
+_head: Final = msgspec.json.Decoder(tuple[str, int, bool, int])
+
+
 def write_missing() -> None:
     for sample, envelope in SAMPLES.items():
         name, version = name_and_version(sample)
         if not path_of(sample).exists() and codec.names()[name] == version:
-            path_of(sample).write_bytes(codec.encode(envelope))
+            *head, data = msgspec.structs.astuple(codec.encode(envelope))
+            path_of(sample).write_bytes(msgspec.json.encode(head) + b"\n" + data)
 
 
 if __name__ == "__main__":

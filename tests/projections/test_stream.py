@@ -47,10 +47,13 @@ class World:
             seq = self.n[partition] + 1
             self.append(partition, MessagePosted(Message(room_in(partition), seq, 9, text, NOON)))
 
-    def append(self, partition: int, event: Event, data: bytes | None = None) -> None:
+    def append(self, partition: int, event: Event, data: bytes = b"") -> None:
         epoch = self.ends[partition].epoch
         envelope = Envelope(partition, epoch, self.n[partition], 1_000, event)
-        self.journal.submit([Append(partition, epoch, [envelope], [data or codec.encode(envelope)])])
+        record = codec.encode(envelope)
+        if data:
+            record = msgspec.structs.replace(record, data=data)
+        self.journal.submit([Append(partition, epoch, [envelope], [record])])
         self.n[partition] += 1
 
     def garbage(self, partition: int) -> None:

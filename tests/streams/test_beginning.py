@@ -25,8 +25,9 @@ from falcon.domain.events import (
 )
 from falcon.domain.message import Message
 from falcon.journal import codec
-from falcon.journal.envelope import Envelope, Position, aggregate_of
+from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.journal.record import Record
 from falcon.streams import tokens as resume_tokens
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, Reason
@@ -129,7 +130,7 @@ def named(frame: Frame) -> tuple[str, str | None]:
 
 
 def raw(offset: int, event: Event) -> Raw:
-    return Raw(0, 1, Position(offset, 1, offset), aggregate_of(event), codec.encode(Envelope(1, 1, offset, 0, event)))
+    return Raw(0, 1, Position(offset, 1, offset), codec.encode(Envelope(1, 1, offset, 0, event)))
 
 
 def message(seq: int, room_id: int = ROOM) -> Message:
@@ -450,8 +451,7 @@ def test_an_event_that_does_not_decode_is_passed_over_live_and_in_a_replay(caplo
 
 def unknown(offset: int, kind: str) -> Raw:
     """As a newer version of Falcon writes it."""
-    data = b'{"type":"%b","version":9,"at":0,"event":{"room_id":%d}}' % (kind.encode(), ROOM)
-    return Raw(0, 1, Position(offset, 1, offset), ROOM, data)
+    return Raw(0, 1, Position(offset, 1, offset), Record(kind, 9, True, ROOM, b'{"at":0,"event":{}}'))
 
 
 def test_a_log_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -30,6 +30,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.source import record_of
 from falcon.domain.commands import Role
 from falcon.domain.events import (
     Event,
@@ -488,10 +489,10 @@ class Log:
 
     def __init__(self, data_dir: Path) -> None:
         connection = database.connect(data_dir / "falcon.db", writable=False)
-        rows: Any = connection.execute("SELECT offset, partition, epoch, n, data FROM journal ORDER BY offset")
+        rows: Any = connection.execute(f"SELECT {database.RECORD_COLUMNS} FROM journal ORDER BY offset")
         self.events = [
-            Visible(offset + 1, codec.decode(data, partition, offset, epoch, n).envelope.event)
-            for offset, partition, epoch, n, data in rows
+            Visible(offset + 1, codec.decode(record_of(*record), partition, offset, epoch, n).envelope.event)
+            for offset, partition, epoch, n, *record in rows
         ]
         connection.close()
         self._seen_by: dict[int, list[Visible]] = {}

@@ -7,6 +7,7 @@ from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage, PutMember
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable, UnknownAccount
+from falcon.journal.record import Record
 from falcon.write import snapshots
 from falcon.write.busy import BusyRooms
 from falcon.write.ownership import FixedOwnership
@@ -340,7 +341,7 @@ def test_a_record_that_does_not_decode_takes_only_its_own_partition_down(log: Me
         assert isinstance(reply, Accepted)
         assert isinstance(reply.answer, RoomAnswer)
         rooms[partition] = reply.answer.room_id
-    log.events[0].append((1, 9, b"not JSON"))
+    log.events[0].append((1, 9, Record("message-posted", 1, True, 0, b"not JSON")))
     host = Host(log)
     assert host.ask(PostMessage(ANN, rooms[0], "hello")) == Unavailable("unavailable")
     assert _seq(host.ask(PostMessage(ANN, rooms[1], "hello"))) == 1

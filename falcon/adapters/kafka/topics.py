@@ -15,11 +15,13 @@ from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, Kafk
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.journal import naming
+from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
-INSTANCE: Final = b"instance"  # key of the log's name among the owners
+LOG: Final = b"log"  # key of the log's name and format among the owners
+_BEFORE_FORMATS: Final = b"instance"  # key of the name of a log that says no format
 _TOPIC_EXISTS: Final = 36
 _UNKNOWN_TOPIC: Final = 3
 _SET_FOR_THE_TOPIC: Final = 1  # where a setting's value comes from
@@ -53,6 +55,15 @@ class Topic(msgspec.Struct, frozen=True):
     partitions: int
     settings: dict[str, str]
     bounds: dict[str, int] = {}
+
+
+class _Log(msgspec.Struct, frozen=True):
+    name: str
+    format: int | None
+
+
+_logs: Final = msgspec.json.Decoder(_Log)
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def topics(cluster: KafkaCluster) -> list[Topic]:
@@ -134,23 +145,28 @@ async def _check(cluster: KafkaCluster) -> str:
 
 
 async def instance(cluster: KafkaCluster) -> str | None:
-    """The log's name; None where it has none yet. Raises JournalUnavailable."""
+    """The log's name; None where it has none yet. Raises WrongTopics for one of another format, JournalUnavailable."""
     reader = Reader(cluster, cluster.owners)
-    name: bytes | None = None
+    said: dict[bytes | None, bytes | None] = {}
     try:
         end = (await reader.ends([0]))[0]
         async for records in read_compacted(reader, 0, end - 1):
-            for record in records:
-                name = record.value if record.key == INSTANCE else name
+            said |= {record.key: record.value for record in records}
     finally:
         await reader.close()
-    return name.decode() if name else None
+    named = said.get(LOG)
+    if named is None and said.get(_BEFORE_FORMATS) is None:
+        return None
+    log_said = _Log("", None) if named is None else _logs.decode(named)
+    if why := refusal(f"topic {cluster.journal}", log_said.format, "topics of another FALCON_KAFKA_PREFIX"):
+        raise WrongTopics(why)
+    return log_said.name
 
 
 async def _name(cluster: KafkaCluster, name: str) -> str:
     producer = Producer(cluster)
     try:
-        await producer.write(cluster.owners, 0, [(INSTANCE, name.encode())])
+        await producer.write(cluster.owners, 0, [(LOG, _encode(_Log(name, FORMAT)))])
     except NotWritten as error:
         raise JournalUnavailable(f"cannot name the log: {error}") from error
     finally:
