@@ -17,7 +17,7 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Millis, Partition
+from falcon.domain.ids import NOBODY, AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
 
 
@@ -49,7 +49,8 @@ class Envelope(msgspec.Struct, frozen=True):
     """``n`` counts the events of ``epoch``; ``at`` is the owner's clock, never going back within a partition.
 
     ``command`` stands on the first event of a keyed command only. ``answer`` is what its sender was told, where the
-    event alone does not say it. ``trace``: the traceparent of the request that led to it.
+    event alone does not say it. ``trace``: the traceparent of the request that led to it. ``by``: the account that did
+    it, or NOBODY, which is Falcon itself.
     """
 
     partition: Partition
@@ -60,6 +61,7 @@ class Envelope(msgspec.Struct, frozen=True):
     command: CommandRef | None = None
     answer: Answer | Rejection | None = None
     trace: str | None = None
+    by: AccountId = NOBODY
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -256,10 +256,7 @@ class _Past:
                 self.seen_since.add(room_id)
 
     def _roles_around(self, event: Event) -> tuple[RoomId, Role | None, Role | None] | None:
-        """The room, and the account's role there before and after the event; None where it changes nothing for it.
-
-        Events of the first versions do not say the role before: then it is guessed.
-        """
+        """The room, and the account's role there before and after the event; None where it changes nothing for it."""
         me = self._account_id
         match event:
             case RoomCreated(room_id=room_id, members=members):
@@ -268,12 +265,12 @@ class _Past:
             case MemberJoined(room_id=room_id, account_id=who, role=role) if who == me:
                 return room_id, None, role
             case MemberLeft(room_id=room_id, account_id=who, role=was) if who == me:
-                return room_id, was or "member", None
+                return room_id, was, None
             case MemberChanged(room_id=room_id, account_id=who, role=role, was=was) if who == me:
-                return room_id, was or role, role
-            case RoomDeleted(room_id=room_id, members=members, roles=roles, by=by) if me in members:
-                guessed: Role = "admin" if by == me else "member"
-                return room_id, roles[members.index(me)] if roles else guessed, None
+                return room_id, was, role
+            case RoomDeleted(room_id=room_id, members=members):
+                role = next((each.role for each in members if each.account_id == me), None)
+                return None if role is None else (room_id, role, None)
         return None
 
 

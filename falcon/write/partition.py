@@ -35,7 +35,7 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Millis, RoomId, counter_of, id_of
+from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
 from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room
 from falcon.journal import codec
@@ -168,10 +168,10 @@ class Partition:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
-            self._happen(decision.events, at, reference, decision.answer, envelope.trace)
+            self._happen(envelope, decision.events, at, reference, decision.answer)
             return Accepted(decision.answer, self.number, self.confirmed)
         if not isinstance(decision, RestsOnView):
-            self._happen((), at, reference, decision, envelope.trace)
+            self._happen(envelope, (), at, reference, decision)
         return Rejected(decision, self.number, self.confirmed)
 
     def answered_at(self, replay: Replay) -> Position | None:
@@ -201,7 +201,7 @@ class Partition:
 
     def prove(self) -> None:
         """Decide nothing, but have it in the log that this owner could have."""
-        self._record((CommandAnswered(),), self.at, None, None)
+        self._record((CommandAnswered(),), self.at, NOBODY)
 
     @property
     def decided(self) -> int:
@@ -267,11 +267,11 @@ class Partition:
 
     def _happen(
         self,
+        command: CommandEnvelope,
         events: tuple[Event, ...],
         at: Millis,
         reference: CommandRef | None,
         answer: Answer | Rejection,
-        trace: str | None,
     ) -> None:
         """Put the events behind the others, and change the state.
 
@@ -281,18 +281,19 @@ class Partition:
         if reference is not None and not events:
             events = (CommandAnswered(),)
         stored = None if reference is None or (type(answer) is MessageAnswer) else answer
-        self._record(events, at, reference, stored, trace)
+        self._record(events, at, command.account_id, reference, stored, command.trace)
 
     def _record(
         self,
         events: tuple[Event, ...],
         at: Millis,
-        reference: CommandRef | None,
-        stored: Answer | Rejection | None,
+        by: AccountId,
+        reference: CommandRef | None = None,
+        stored: Answer | Rejection | None = None,
         trace: str | None = None,
     ) -> None:
         for event in events:
-            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored, trace)
+            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored, trace, by)
             self._records.append(codec.encode(envelope))
             self._envelopes.append(envelope)
             self._count(event)

@@ -96,7 +96,7 @@ class Writer:
 
 
 def posted(text: str) -> MessagePosted:
-    return MessagePosted(Message(64, 1, 65, text, "2026-11-25T09:30:00.123Z"))
+    return MessagePosted(Message(64, 1, 65, text, 1_795_599_000_123))
 
 
 def texts(recorded: list[Recorded]) -> list[str]:

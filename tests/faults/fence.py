@@ -214,9 +214,7 @@ class Contender:
         for _ in range(self._random.randint(1, 8)):
             self._count += 1
             room.decided += 1
-            message = Message(
-                room.partition, room.decided, 1, f"{self._name}.{self._count}", "2026-11-25T09:30:00.123Z"
-            )
+            message = Message(room.partition, room.decided, 1, f"{self._name}.{self._count}", 1_795_599_000_123)
             envelopes.append(Envelope(room.partition, room.epoch, room.n, 1_000, MessagePosted(message)))
             room.n += 1
         room.in_flight += 1

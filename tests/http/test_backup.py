@@ -28,9 +28,10 @@ from falcon.domain.events import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.domain.times import parse_rfc3339, rfc3339
 from falcon.http import exporting
 from falcon.journal.envelope import Position
+from falcon.read.messages import stored
+from falcon.read.times import parse_rfc3339, rfc3339
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
 from tests.support.http import Falcon, Json, Person
 
@@ -63,7 +64,7 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
                         "kind": made.kind,
                         "name": made.name,
                         "description": made.description,
-                        "created_at": made.created_at,
+                        "created_at": rfc3339(made.created_at),
                     }
                     members[str(made.room_id)] = {str(m.account_id): m.role for m in made.members}
                 case RoomChanged(room_id=room_id, name=name, description=description):
@@ -78,7 +79,7 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
                 case MemberLeft(room_id=room_id, account_id=who):
                     del members[str(room_id)][str(who)]
                 case MessagePosted(message=said) | MessageEdited(message=said) | MessageDeleted(message=said):
-                    line = msgspec.to_builtins(said)
+                    line = msgspec.to_builtins(stored(said))
                     line |= {"room": str(line.pop("room_id")), "author": str(line.pop("author_id"))}
                     line["mentions"] = [str(account_id) for account_id in said.mentions]
                     messages[line["room"], said.seq] = {"type": "message", **line}

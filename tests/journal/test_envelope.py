@@ -9,34 +9,31 @@ from falcon.domain.events import (
     DirectRoomOpened,
     Event,
     MemberChanged,
-    MemberLeft,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReadMoved,
-    RoomChanged,
     RoomEvent,
     TokenIssued,
     TokenRevoked,
 )
 from falcon.journal.envelope import Position, aggregate_of
-from tests.support.builders import ANN, BOB, NOW_TEXT, ROOM, a_group, a_message, gone, joined
+from tests.support.builders import ANN, BOB, NOW, ROOM, a_group, a_message, gone, has_read, joined, left, renamed
 
 OF_THE_ROOM: list[Event] = [
     a_group(),
-    RoomChanged(ROOM, "Coffee", "", ANN),
+    renamed(),
     gone(ANN),
     joined(BOB),
-    MemberChanged(ROOM, BOB, "admin", ANN),
-    MemberLeft(ROOM, BOB, BOB),
+    MemberChanged(ROOM, BOB, "admin", "member"),
+    left(BOB),
     MessagePosted(a_message()),
     MessageEdited(a_message(), 1),
     MessageDeleted(a_message(), 1),
-    ReadMoved(ROOM, BOB, 1),
+    has_read(BOB, 1),
 ]
 OF_THE_ACCOUNT: list[Event] = [
-    AccountCreated(ANN, "Ann", False, NOW_TEXT),
-    TokenIssued(ANN, 1, "c0ffee", NOW_TEXT),
+    AccountCreated(ANN, "Ann", False, NOW),
+    TokenIssued(ANN, 1, "c0ffee", NOW),
     TokenRevoked(ANN, 1, "c0ffee"),
     DirectRoomOpened(ANN, BOB, ROOM),
 ]

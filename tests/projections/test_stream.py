@@ -10,7 +10,8 @@ from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
 from falcon.domain.events import Event, MessageEdited, MessagePosted
-from falcon.domain.message import NOBODY, Message
+from falcon.domain.ids import NOBODY
+from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
@@ -19,12 +20,13 @@ from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
+from falcon.read.messages import message_in
 from falcon.read.store import Comparison, PutMessage, ReadStoreUnavailable, Skip, Write
 from falcon.telemetry import metrics
 from tests.support.clock import FakeClock
 
 PARTITIONS = 3
-NOON = "2026-11-25T12:00:00.000Z"
+NOON = 1_764_072_000_000  # 2025-11-25T12:00:00Z
 
 
 def room_in(partition: int) -> int:
@@ -77,7 +79,7 @@ class World:
 
     def _page(self, partition: int) -> list[Message]:
         page = asyncio.run(self.tables.page(room_in(partition), 1, 200))
-        return [msgspec.json.decode(message, type=Message) for message in page]
+        return [message_in(message) for message in page]
 
 
 class Running:
