@@ -152,6 +152,13 @@ class CommandAnswered(msgspec.Struct, frozen=True):
     """A keyed command was answered without changing anything; a retry gets this answer, which the record carries."""
 
 
+class PassedOver(msgspec.Struct, frozen=True):
+    """What a newer Falcon wrote, and this one does not know: it changes nothing here. It is read, and never written."""
+
+    name: str
+    version: int
+
+
 RoomEvent: TypeAlias = (
     RoomCreated
     | RoomChanged
@@ -165,4 +172,4 @@ RoomEvent: TypeAlias = (
     | ReadMoved
 )
 AccountEvent: TypeAlias = AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened
-Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered
+Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered | PassedOver

@@ -8,10 +8,10 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 
 from falcon.domain.answers import Answer
-from falcon.domain.events import Event
+from falcon.domain.events import Event, PassedOver
 from falcon.domain.ids import AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
-from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
+from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, UnknownAnswer, aggregate_of
 from falcon.journal.record import Record
 from falcon.journal.shapes import accounts, answers, messages, refusals, rooms
 from falcon.journal.shapes.shape import Shape
@@ -52,6 +52,10 @@ class _Data(msgspec.Struct, Generic[E], frozen=True, omit_defaults=True):
     trace: str | None = None
 
 
+class _Named(msgspec.Struct, frozen=True):
+    type: str
+
+
 class _Reading(msgspec.Struct, frozen=True):
     decode: Callable[[bytes], _Data[Any]]
     restore: Callable[[Any], Event]
@@ -77,7 +81,11 @@ _ANSWERS_READ: Final[dict[type[Any], Callable[[Any], Answer | Rejection]]] = {
     shape.stored: shape.restore for shape in _ANSWERS
 }
 
+_ANSWER_NAMES: Final = {f"{shape.name}.v{shape.version}": shape for shape in _ANSWERS}
+
 _encode: Final = msgspec.json.Encoder().encode
+_decode_any: Final = msgspec.json.Decoder(_Data[msgspec.Raw]).decode
+_decode_name: Final = msgspec.json.Decoder(_Named).decode
 _decode_answer: Final = msgspec.json.Decoder(reduce(or_, _ANSWERS_READ)).decode
 
 
@@ -102,7 +110,9 @@ def decode(record: Record, partition: Partition, offset: int, epoch: int, n: int
     """Raises Undecodable."""
     reading = _READ.get((record.type, record.version))
     if reading is None:
-        raise Undecodable(_unknown(record), partition, Position(offset, epoch, n), record.key)
+        if record.critical or not record.type:
+            raise Undecodable(_unknown(record), partition, Position(offset, epoch, n), record.key)
+        reading = _Reading(_decode_any, lambda _: PassedOver(record.type, record.version))
     try:
         data = reading.decode(record.data)
         answer = _answer(data.answer) if data.answer else None
@@ -115,11 +125,14 @@ def decode(record: Record, partition: Partition, offset: int, epoch: int, n: int
     return Recorded(offset, Envelope(partition, epoch, n, data.at, event, reference, answer, data.trace, data.by))
 
 
-def _stored_answer(answer: Answer | Rejection) -> msgspec.Raw:
+def _stored_answer(answer: Answer | Rejection | UnknownAnswer) -> msgspec.Raw:
     return msgspec.Raw(_encode(_ANSWERS_WRITTEN[type(answer)].store(answer)))
 
 
-def _answer(data: msgspec.Raw) -> Answer | Rejection:
+def _answer(data: msgspec.Raw) -> Answer | Rejection | UnknownAnswer:
+    name = _decode_name(data).type
+    if name not in _ANSWER_NAMES:
+        return UnknownAnswer(name)
     stored = _decode_answer(data)
     return _ANSWERS_READ[type(stored)](stored)
 
@@ -135,6 +148,8 @@ def _unknown(record: Record) -> str:
 
 def name_of(event: Event) -> str:
     """The event's name in the log."""
+    if isinstance(event, PassedOver):
+        return event.name
     return _WRITTEN[type(event)].name
 
 
@@ -150,4 +165,4 @@ def names() -> dict[str, int]:
 
 def answer_names() -> list[str]:
     """Every answer's and refusal's name and version, as the log has them."""
-    return [f"{shape.name}.v{shape.version}" for shape in _ANSWERS]
+    return list(_ANSWER_NAMES)

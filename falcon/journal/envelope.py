@@ -14,6 +14,7 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    PassedOver,
     TokenIssued,
     TokenRevoked,
 )
@@ -45,6 +46,12 @@ class CommandRef(msgspec.Struct, frozen=True, gc=False):
     fingerprint: int
 
 
+class UnknownAnswer(msgspec.Struct, frozen=True):
+    """What only a newer Falcon can say. A retry of the command learns here that its outcome is unknown."""
+
+    name: str
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """``n`` counts the events of ``epoch``; ``at`` is the owner's clock, never going back within a partition.
 
@@ -59,7 +66,7 @@ class Envelope(msgspec.Struct, frozen=True):
     at: Millis
     event: Event
     command: CommandRef | None = None
-    answer: Answer | Rejection | None = None
+    answer: Answer | Rejection | UnknownAnswer | None = None
     trace: str | None = None
     by: AccountId = NOBODY
 
@@ -78,7 +85,7 @@ def aggregate_of(event: Event) -> int:
             return message.room_id
         case AccountCreated() | TokenIssued() | TokenRevoked() | DirectRoomOpened():
             return event.account_id
-        case CommandAnswered():
+        case CommandAnswered() | PassedOver():
             return 0
         case _:
             return event.room_id

@@ -18,6 +18,7 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    PassedOver,
     ReadMoved,
     RoomCreated,
     RoomDeleted,
@@ -292,6 +293,8 @@ class Feed:
         match event:
             case MessagePosted() | MessageEdited() | MessageDeleted():
                 return list(here or ())
+            case PassedOver():
+                return []
             case RoomCreated(members=members):
                 about = [member.account_id for member in members]
             case MemberJoined(account_id=account_id) | MemberLeft(account_id=account_id):

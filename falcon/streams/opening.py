@@ -150,7 +150,9 @@ class Beginning:
                     room_id = raw.record.key
                     if room_id in self.rooms and room_id not in newest and raw.record.type in _POSTED:
                         with suppress(Undecodable):  # the feed has said so
-                            newest[room_id] = _seq_of(decoded(raw).event) - 1
+                            event = decoded(raw).event
+                            if isinstance(event, MessagePosted):
+                                newest[room_id] = event.message.seq - 1
         self._again = dict(self._tables)
         return newest
 
@@ -279,11 +281,6 @@ def _of_the_past(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
         if raw.record.type in OF_THE_PAST:
             with suppress(Undecodable):  # the feed has said so
                 yield raw.at.offset, decoded(raw).event
-
-
-def _seq_of(event: Event) -> Seq:
-    assert isinstance(event, MessagePosted)
-    return event.message.seq
 
 
 class _Nobody:

@@ -31,6 +31,7 @@ from falcon.domain.events import (
     CommandAnswered,
     DirectRoomOpened,
     Event,
+    PassedOver,
     RoomCreated,
     TokenIssued,
     TokenRevoked,
@@ -332,7 +333,7 @@ class Partition:
                 self._imports[event.imported_as] = identity
 
     def _apply(self, event: Event) -> None:
-        if isinstance(event, CommandAnswered):
+        if isinstance(event, CommandAnswered | PassedOver):
             return
         identity = aggregate_of(event)
         if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):
@@ -376,7 +377,7 @@ class Partition:
 
     def _holds(self, event: Event, offset: int) -> bool:
         """Whether the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
-        if isinstance(event, CommandAnswered):
+        if isinstance(event, CommandAnswered | PassedOver):
             return False
         identity = aggregate_of(event)
         self._get(identity)

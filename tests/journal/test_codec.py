@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.domain.answers import Answer
-from falcon.domain.events import Event, MessageEdited, MessagePosted
+from falcon.domain.events import Event, MessageEdited, MessagePosted, PassedOver
 from falcon.domain.rejections import Rejection
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import CommandRef, Envelope, Recorded
+from falcon.journal.envelope import CommandRef, Envelope, Recorded, UnknownAnswer
 from falcon.journal.record import Record
 from tests.support.builders import AWKWARD_TEXTS, ROOM, a_message, anything, in_the_log, posted, tried
 
@@ -31,7 +31,7 @@ envelopes = st.builds(
     st.integers(0, 2**31),
     st.integers(0, 2**53),
     st.integers(0, 2**53),
-    anything(Event),
+    anything(Event).filter(lambda event: not isinstance(event, PassedOver)),
     st.none() | commands,
     answers,
 )
@@ -90,6 +90,30 @@ def test_a_newer_version_of_a_known_event_is_not_guessed_at() -> None:
         assert f"message-posted, version {version}," in str(error.value)
 
 
+def test_an_event_of_a_newer_falcon_that_is_not_critical_is_passed_over() -> None:
+    """Its command is remembered all the same, so that its key is not used for another one."""
+    data = (
+        b'{"at":7,"by":65,"event":{"colour":"blue"},"command":{"account_id":65,"key":"k","fingerprint":9},'
+        b'"answer":{"type":"paint-answer.v1","litres":3},"trace":"t"}'
+    )
+    envelope = decode(Record("room-painted", 2, False, ROOM, data)).envelope
+    assert envelope.event == PassedOver("room-painted", 2)
+    assert (envelope.at, envelope.by, envelope.trace) == (7, 65, "t")
+    assert envelope.command == CommandRef(65, "k", 9)
+    assert envelope.answer == UnknownAnswer("paint-answer.v1")
+
+
+def test_what_is_not_critical_must_still_be_a_record() -> None:
+    with pytest.raises(Undecodable, match="does not decode"):
+        decode(Record("room-painted", 1, False, ROOM, b'{"event":{}}'))
+
+
+def test_an_answer_of_a_newer_falcon_leaves_its_event_readable() -> None:
+    recorded = decode_data(DATA.replace(b'"event":{', b'"answer":{"type":"message-answer.v2","x":1},"event":{'))
+    assert isinstance(recorded.envelope.event, MessagePosted)
+    assert recorded.envelope.answer == UnknownAnswer("message-answer.v2")
+
+
 def test_a_record_that_does_not_say_what_it_is_was_not_written_by_falcon() -> None:
     with pytest.raises(Undecodable, match="does not say what it is"):
         decode(Record("", 0, True, 0, DATA))
@@ -110,7 +134,7 @@ def test_a_record_that_does_not_say_what_it_is_was_not_written_by_falcon() -> No
         DATA.replace(b'"seq":1', b'"seq":"first"'),
         DATA.replace(b'"seq":1,', b""),
         DATA.replace(b"Who", b"\\ud800"),
-        DATA.replace(b'"event":{', b'"answer":{"type":"no-such-answer"},"event":{'),
+        DATA.replace(b'"event":{', b'"answer":{"litres":3},"event":{'),
     ],
     ids=lambda data: repr(data[:12]) if len(data) < 20 else None,
 )

@@ -12,6 +12,7 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    PassedOver,
     RoomEvent,
     TokenIssued,
     TokenRevoked,
@@ -49,14 +50,14 @@ def test_what_happens_to_an_account_belongs_to_the_account(event: Event) -> None
     assert aggregate_of(event) == ANN
 
 
-def test_an_answer_that_changed_nothing_belongs_to_nobody() -> None:
-    assert aggregate_of(CommandAnswered()) == 0
+def test_what_changes_nothing_here_belongs_to_nobody() -> None:
+    assert aggregate_of(CommandAnswered()) == aggregate_of(PassedOver("room-painted", 1)) == 0
 
 
 def test_every_event_belongs_somewhere() -> None:
     assert {type(event) for event in OF_THE_ROOM} == set(get_args(RoomEvent))
     assert {type(event) for event in OF_THE_ACCOUNT} == set(get_args(AccountEvent))
-    assert set(get_args(Event)) == {*get_args(RoomEvent), *get_args(AccountEvent), CommandAnswered}
+    assert set(get_args(Event)) == {*get_args(RoomEvent), *get_args(AccountEvent), CommandAnswered, PassedOver}
 
 
 def test_a_reader_begins_before_everything() -> None:

@@ -409,9 +409,28 @@ def test_an_event_that_does_not_decode_is_passed_over_live_and_in_a_replay(caplo
     assert sum("streams pass over an event" in each.message for each in caplog.records) == 3
 
 
-def unknown(offset: int, kind: str) -> Raw:
+def test_what_a_newer_falcon_calls_not_critical_is_passed_over_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def scenario() -> None:
+        scene = Scene([created(ANN, BOB), posted(1)])
+        live = await scene.hello(0)
+        kinds = ("message-posted", "message-deleted", "member-joined", "room-painted")
+        scene.tail.raws += [unknown(offset, kind, critical=False) for offset, kind in enumerate(kinds, 2)]
+        await scene.goes_on(posted(2))
+        replay = await scene.replay(1, MEMBER)
+        assert live.heard[-2:] == ["message.posted 1", "message.posted 2"]
+        assert replay.heard == ["message.posted 1", "message.posted 2", "caught_up"]
+        assert (await (await scene.begins(2, 2, MEMBER)).newest_before()) == {ROOM: 1}
+
+    play(scenario)
+    assert not caplog.records
+
+
+def unknown(offset: int, kind: str, *, critical: bool = True) -> Raw:
     """As a newer version of Falcon writes it."""
-    return Raw(0, 1, Position(offset, 1, offset), Record(kind, 9, True, ROOM, b'{"at":0,"event":{}}'))
+    record = Record(kind, 9, critical, ROOM, b'{"at":0,"by":0,"event":{}}')
+    return Raw(0, 1, Position(offset, 1, offset), record)
 
 
 def test_a_log_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
