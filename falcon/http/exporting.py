@@ -309,7 +309,7 @@ def _event(raw: Raw) -> Event:
     try:
         return decoded(raw).event
     except Undecodable as error:
-        raise ExportFailed(f"partition {raw.partition}, offset {raw.at.offset}: {error}") from error
+        raise ExportFailed(str(error)) from error
 
 
 def _change(event: Event, at: str) -> msgspec.Struct | None:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
-import msgspec
 import pytest
 
 from falcon.adapters.hbase import schema
@@ -23,7 +22,7 @@ from falcon.journal.ports import Append
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.messages import message_in
+from falcon.read.messages import message_in, row_of
 from falcon.read.store import (
     Comparison,
     DropMember,
@@ -93,7 +92,7 @@ class World:
         for text in texts:
             self.last += 1
             message = Message(room, self.last, 9, text, NOON)
-            self.messages[self.last] = msgspec.json.encode(message)
+            self.messages[self.last] = row_of(message)
             self.append(MessagePosted(message))
 
     def edit(self, seq: int, text: str) -> None:

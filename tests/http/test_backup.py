@@ -207,6 +207,40 @@ def test_a_backup_made_under_load_is_what_the_log_says_at_its_position(
         assert comparable(arrived) == comparable([translated(row, ids) for row in rows])
 
 
+@pytest.mark.parametrize("critical", [False, True])
+def test_an_export_passes_over_what_a_newer_falcon_wrote_only_if_that_is_not_critical(
+    tmp_path: Path, critical: bool
+) -> None:
+    with Falcon(tmp_path) as falcon:
+        anna = falcon.account("Anna")
+        room = anna.makes_room("Tea")
+        applied = falcon.run(falcon.edge.store.applied_everywhere(falcon.edge.partitions))
+        anna.says(room, "Before")
+        _written_by_a_newer_falcon(falcon, critical=critical)
+        lines: list[bytes] = []
+
+        async def export() -> None:
+            async for chunk in exporting.Export(falcon.edge, applied).lines(exporting._From(3)):
+                lines.extend(chunk.splitlines())
+
+        if critical:
+            with pytest.raises(exporting.ExportFailed, match="written by a newer Falcon"):
+                falcon.run(export())
+        else:
+            falcon.run(export())
+        types = [msgspec.json.decode(line)["type"] for line in lines]
+        assert types == ["changes", *(["failed"] if critical else ["message", "end"])]
+
+
+def _written_by_a_newer_falcon(falcon: Falcon, *, critical: bool) -> None:
+    connection = database.connect(falcon.settings.database)
+    with database.transaction(connection):
+        ((offset,),) = connection.execute("UPDATE log SET next = next + 1 RETURNING next - 1").fetchall()
+        row = (offset, critical, b'{"at":1,"by":0,"event":{}}')
+        connection.execute("INSERT INTO journal VALUES (?, 0, 1, 0, 0, 'room-painted', 1, ?, ?)", row)
+    connection.close()
+
+
 def restored(export: bytes, to: Falcon) -> Ids:
     """As ``falcon import`` does it."""
     ids = Ids()
