@@ -96,6 +96,8 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         missing = [topic for topic in topics(cluster) if topic.name not in described]
         found = await _settings(admin, described)
         _refuse(_faults(topics(cluster), described, found))
+        if cluster.owners in described:
+            await instance(cluster)  # nothing is changed of a log that this version cannot read
         for topic, over in _over_bounds(topics(cluster), found):
             await _lower(admin, topic, over, ",".join(cluster.brokers))
         if missing:
@@ -154,13 +156,20 @@ async def instance(cluster: KafkaCluster) -> str | None:
             said |= {record.key: record.value for record in records}
     finally:
         await reader.close()
-    named = said.get(LOG)
-    if named is None and said.get(_BEFORE_FORMATS) is None:
+    return name_among(said, cluster.journal)
+
+
+def name_among(said: Mapping[bytes | None, bytes | None], journal: str) -> str | None:
+    """Of what is said among the owners. Raises WrongTopics for a log of another format."""
+    if (named := said.get(LOG)) is not None:
+        found = _logs.decode(named)
+    elif said.get(_BEFORE_FORMATS) is not None:
+        found = _Log("", None)
+    else:
         return None
-    log_said = _Log("", None) if named is None else _logs.decode(named)
-    if why := refusal(f"topic {cluster.journal}", log_said.format, "topics of another FALCON_KAFKA_PREFIX"):
+    if why := refusal(f"topic {journal}", found.format, "topics of another FALCON_KAFKA_PREFIX"):
         raise WrongTopics(why)
-    return log_said.name
+    return found.name
 
 
 async def _name(cluster: KafkaCluster, name: str) -> str:
