@@ -153,7 +153,7 @@ class CommandAnswered(msgspec.Struct, frozen=True):
 
 
 class PassedOver(msgspec.Struct, frozen=True):
-    """What a newer Falcon wrote, and this one does not know: it changes nothing here. It is read, and never written."""
+    """An event that a newer Falcon wrote and this one does not know. It changes nothing here; no Falcon writes it."""
 
     name: str
     version: int

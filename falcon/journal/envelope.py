@@ -47,7 +47,7 @@ class CommandRef(msgspec.Struct, frozen=True, gc=False):
 
 
 class UnknownAnswer(msgspec.Struct, frozen=True):
-    """What only a newer Falcon can say. A retry of the command learns here that its outcome is unknown."""
+    """An answer that a newer Falcon wrote and this one cannot read. A retry is told that the outcome is unknown."""
 
     name: str
 

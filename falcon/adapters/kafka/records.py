@@ -1,6 +1,6 @@
-"""A journal's record as Kafka keeps it: what names it stands in its key and in a head, binary, and its data behind.
+"""A record of the journal within one of Kafka's: a binary head and the data; the key is Kafka's key.
 
-This is frozen: ``tests/history`` has a sample of it.
+Topics keep this layout for ever, and ``tests/adapters/test_kafka_records.py`` has a sample of it.
 """
 
 import struct
@@ -17,7 +17,7 @@ OVERHEAD: Final = _HEAD.size + _TYPE_BYTES_MAX + _KEY.size  # bytes around the d
 
 
 def key(record: Record) -> bytes:
-    """With it readers can pass over what they do not want."""
+    """The room or account, so that a reader can leave others undecoded."""
     return _KEY.pack(record.key)
 
 
@@ -27,7 +27,7 @@ def body(record: Record) -> bytes:
 
 
 def record(key: bytes | None, body: bytes) -> Record:
-    """The inverse. What Falcon did not write has no type."""
+    """The inverse. A record that Falcon did not write has no type."""
     about = _KEY.unpack(key)[0] if key is not None and len(key) == _KEY.size else 0
     if len(body) >= _HEAD.size:
         flags, version, length = _HEAD.unpack_from(body)

@@ -1,5 +1,5 @@
 """The shapes in which events, answers and refusals stand in the log, each with its version.
 
-A shape that is here never changes, nor does its name: the log has it for ever. A new one, be it by a single field, is
-the next version beside it, with a sample in ``tests/history``. Times are milliseconds since 1970.
+A shape that is here never changes, and neither does its name: logs have both for ever. To change a shape, even by one
+field, add the next version beside it and a sample of it in ``tests/history``. Times are milliseconds since 1970.
 """

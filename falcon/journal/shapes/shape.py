@@ -10,8 +10,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Shape(msgspec.Struct, Generic[D, S], frozen=True):
-    """``name``, ``version``: as the log has them. ``critical``: see ``Record``. Of the versions of a ``value`` the last
-    is written; all of them are read."""
+    """``name``, ``version``: as the log has them. ``critical``: see ``Record``.
+
+    All versions of a ``value`` are read; the last one is written.
+    """
 
     name: str
     version: int
@@ -23,7 +25,7 @@ class Shape(msgspec.Struct, Generic[D, S], frozen=True):
 
 
 def alike(name: str, value: type[D], stored: type[S]) -> Shape[D, S]:
-    """The first version of a value that has kept the fields of that shape; where one is changed this fails at once."""
+    """Version 1 of a value whose fields are still those of the shape. The import fails when one of the two changes."""
     assert issubclass(value, msgspec.Struct)
     assert value.__struct_fields__ == stored.__struct_fields__, (
         f"{name} has another shape now: give it the next version"
