@@ -11,7 +11,8 @@ from falcon.http import streaming, tokens
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem
 from falcon.streams import opening
-from falcon.streams.delivery import Delivery
+from falcon.streams.delivery import Delivery, _group
+from falcon.streams.frames import encode
 from tests.simulation.mutants.mutant import mutant
 from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
 
@@ -50,8 +51,15 @@ def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
     """A room that was changed is shown as the tables have it."""
     role = subscription.rooms.get(event.room_id)
     if role is not None:
-        now = msgspec.structs.replace(event, created_at=None, last_seq=None)
-        subscription.push_later(self.id, "room.changed", lambda: self._looked_up(now, role))
+        store = self._lookups._store  # type: ignore[attr-defined]
+
+        async def of_now() -> bytes | None:
+            room = await store.room(event.room_id)
+            if room is None:
+                return None
+            return encode(_group(msgspec.structs.replace(event, last_seq=room.last_seq), role))
+
+        subscription.push_later(self.id, "room.changed", of_now)
 
 
 async def _without_looking_back(self: opening.Beginning, account_id: int) -> None:

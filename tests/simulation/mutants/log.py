@@ -38,7 +38,7 @@ def _unknown_is_taken_for_done(
     first = writing.position.offset
     for append in (*group, *writing.waiting):
         append.first, append.outcome = first, Outcome.DURABLE
-        first += len(append.data)
+        first += len(append.records)
         self._collected.append(append)
     writing.waiting.clear()
     writing.away = False

@@ -49,9 +49,9 @@ def _execute(self: Partition, envelope: CommandEnvelope, now: Millis) -> Any:
         reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
     decision = self._decide(envelope.command, at)
     if isinstance(decision, Decided):
-        self._happen(decision.events, at, reference, decision.answer, envelope.trace)
+        self._happen(envelope, decision.events, at, reference, decision.answer)
         return Accepted(decision.answer, self.number, self.confirmed)
-    self._happen((), at, reference, decision, envelope.trace)
+    self._happen(envelope, (), at, reference, decision)
     return Rejected(decision, self.number, self.confirmed)
 
 
