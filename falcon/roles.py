@@ -117,7 +117,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
     health = Health()
     with _refusing("write", cluster.REFUSALS):
-        internal = InternalCommands(cluster.internal_token(settings))
+        internal = InternalCommands(cluster.internal_keys(settings))
 
     async def serve_commands() -> None:
         _tell(health)

@@ -1,5 +1,6 @@
 """The settings: read from the environment once, by whoever starts a process."""
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 _PREFIX: Final = "FALCON_"
+# Loopback, and the networks that nobody routes over the internet (RFC 1918, RFC 4193).
+_INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 SYSTEM_BASES: Final = ("simpleSystemBase", "multiprocTCPBase")
 PROJECTIONS: Final = ("inline", "process")
 
@@ -57,6 +60,7 @@ class Settings:
     internal_port: int = 8082
     advertise_host: str = ""
     internal_token_file: Path = Path("internal-token")
+    internal_networks: tuple[str, ...] = _INTERNAL_NETWORKS
     secret_file: Path = Path("secret")
     hbase: tuple[str, ...] = ()
     hbase_prefix: str = "falcon"
@@ -139,6 +143,10 @@ class Settings:
             (2 <= self.session_seconds <= 60, "FALCON_SESSION_SECONDS: must be 2 to 60"),
             (0 < self.refusal_age_seconds <= 60, "FALCON_REFUSAL_AGE_SECONDS: must be more than 0, at most 60"),
             (0 <= self.internal_port < 65_536, "FALCON_INTERNAL_PORT: must be 0 (any free one) to 65535"),
+            (
+                _are_networks(self.internal_networks),
+                "FALCON_INTERNAL_NETWORKS: must be networks such as 10.0.0.0/8,fc00::/7, with commas between",
+            ),
             (1 <= self.read_threads <= 256, "FALCON_READ_THREADS: must be 1 to 256"),
             (0 < self.read_seconds <= 60, "FALCON_READ_SECONDS: must be more than 0, at most 60"),
             (1 <= self.project_threads <= 64, "FALCON_PROJECT_THREADS: must be 1 to 64"),
@@ -150,6 +158,13 @@ class Settings:
 
 def _are_addresses(addresses: tuple[str, ...]) -> bool:
     return all(host and port.isdigit() for host, _, port in (each.rpartition(":") for each in addresses))
+
+
+def _are_networks(networks: tuple[str, ...]) -> bool:
+    try:
+        return [ipaddress.ip_network(each) for each in networks] != []
+    except ValueError:
+        return False
 
 
 def _convert(text: str, kind: Any) -> Any:
