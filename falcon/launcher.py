@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.process import adopt_orphans, descendants
-from falcon.settings import Settings, WrongSettings
+from falcon.settings import Settings, WrongSettings, is_loopback
 from falcon.telemetry import instruments, metrics, slots
 
 _STOP_SECONDS: Final = 4.5  # all is over within five
@@ -197,20 +197,20 @@ class Launcher:
         public = None
         if self._plan.port is not None:
             field, setting = self._plan.port
-            public = self._bind(getattr(self._settings, field), setting)
+            public = self._bind(self._settings.host, getattr(self._settings, field), setting)
         if self._settings.ops_port < 0:
             return public, None
-        return public, self._bind(self._settings.ops_port, "FALCON_OPS_PORT")
+        return public, self._bind(self._settings.ops_host, self._settings.ops_port, "FALCON_OPS_PORT")
 
-    def _bind(self, port: int, setting: str) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+    def _bind(self, host: str, port: int, setting: str) -> socket.socket:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((self._settings.host, port))
+            listening.bind((host, port))
         except OSError as error:
             raise CannotStart(
-                f"cannot listen on {self._settings.host}:{port} ({error.strerror}); stop what does, or set {setting}"
+                f"cannot listen on {host}:{port} ({error.strerror}); stop what does, or set {setting}"
             ) from error
         listening.listen(2048)
         return listening
@@ -403,7 +403,7 @@ class Launcher:
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
         """With the token only where nobody else can come to."""
-        if self._settings.host in ("127.0.0.1", "::1", "localhost"):
+        if is_loopback(self._settings.host):
             return f"{line['url']}/#token={ready['token']}"
         return f"{line['url']}, and sign in with the token below"
 

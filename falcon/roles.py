@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from setproctitle import setproctitle
 
 from falcon.process import die_with_parent, tether_forks
-from falcon.settings import Settings
+from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
 
 if TYPE_CHECKING:
@@ -348,13 +348,15 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
 
     from falcon.http.connections import Sweep
     from falcon.http.door import Door
+    from falcon.http.operators import Operators
     from falcon.http.ops import create_ops_app
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
     from falcon.telemetry.pod import Pod
 
     pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
-    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32))
+    operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
+    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32), operators)
     server = _server(app, "off", Door(), Sweep("operations"))
 
     async def serve_operations() -> None:

@@ -24,7 +24,9 @@ class Settings:
 
     host: str = "127.0.0.1"
     http_port: int = 8080
+    ops_host: str = "127.0.0.1"
     ops_port: int = 8081
+    ops_token_file: Path | None = None
     data_dir: Path = Path("data")
     partitions: int = 64
     system_base: str = "simpleSystemBase"
@@ -156,6 +158,14 @@ class Settings:
         return [rule for holds, rule in rules if not holds]
 
 
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _are_addresses(addresses: tuple[str, ...]) -> bool:
     return all(host and port.isdigit() for host, _, port in (each.rpartition(":") for each in addresses))
 
@@ -170,6 +180,8 @@ def _are_networks(networks: tuple[str, ...]) -> bool:
 def _convert(text: str, kind: Any) -> Any:
     if kind is Path:
         return Path(text)
+    if kind == Path | None:
+        return Path(text) if text else None
     if kind == tuple[str, ...]:
         return tuple(item.strip() for item in text.split(",") if item.strip())
     return kind(text)
