@@ -197,10 +197,31 @@ class Launcher:
         public = None
         if self._plan.port is not None:
             field, setting = self._plan.port
+            if field == "http_port":
+                self._check_privacy()
             public = self._bind(self._settings.host, getattr(self._settings, field), setting)
         if self._settings.ops_port < 0:
             return public, None
         return public, self._bind(self._settings.ops_host, self._settings.ops_port, "FALCON_OPS_PORT")
+
+    def _check_privacy(self) -> None:
+        """What is said to the public port is not for those on the way. Raises CannotStart."""
+        settings = self._settings
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            from falcon.http.tls import Certificate, WrongCertificate
+
+            try:
+                Certificate(settings.tls_cert, settings.tls_key)
+            except WrongCertificate as error:
+                raise CannotStart(f"{error}; see FALCON_TLS_CERT in docs/settings.md") from error
+        if not settings.is_read_on_the_way:
+            return
+        if settings.plaintext != "yes":
+            raise CannotStart(
+                f"others could read what is said to FALCON_HOST={settings.host} on its way: set FALCON_TLS_CERT and "
+                "FALCON_TLS_KEY; or FALCON_TRUSTED_PROXIES, where a proxy before it has TLS; or FALCON_PLAINTEXT=yes"
+            )
+        print(f"falcon: whatever is said to {settings.host} can be read on its way (FALCON_PLAINTEXT)", file=sys.stderr)
 
     def _bind(self, host: str, port: int, setting: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -379,9 +400,9 @@ class Launcher:
     # --- what people see ----------------------------------------------------------------------------------------------
 
     def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
-        line = {"ops_url": "" if ops is None else self._url(ops)}
+        line = {"ops_url": "" if ops is None else self._url("http", ops)}
         if public is not None:
-            line = {"url": self._url(public), **line}
+            line = {"url": self._url(self._public_scheme(), public), **line}
         if self._plan.command == "up":
             self._address_file().write_text(json.dumps({**line, "pid": os.getpid()}))
         if self._as_json:
@@ -407,9 +428,13 @@ class Launcher:
             return f"{line['url']}/#token={ready['token']}"
         return f"{line['url']}, and sign in with the token below"
 
-    def _url(self, listening: socket.socket) -> str:
+    def _public_scheme(self) -> str:
+        has_tls = self._settings.tls_cert is not None and self._plan.port == _PLANS["up"].port
+        return "https" if has_tls else "http"
+
+    def _url(self, scheme: str, listening: socket.socket) -> str:
         host, port = listening.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def _address_file(self) -> Path:
         return self._settings.data_dir / "up.json"

@@ -45,6 +45,11 @@ class Settings:
     stream_buffer: int = 256 << 10
     stream_events: int = 20_000
     cors_origins: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    plaintext: str = "no"
+    hsts_seconds: int = 0
     log_level: str = "info"
     blocking_threads: int = 4
     ops_threads: int = 4
@@ -80,6 +85,11 @@ class Settings:
         ]
         if missing:
             raise WrongSettings("\n".join(missing))
+
+    @property
+    def is_read_on_the_way(self) -> bool:
+        """Other machines reach the public port, and neither Falcon nor a proxy encrypts what is said."""
+        return not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies)
 
     @property
     def database(self) -> Path:
@@ -136,6 +146,13 @@ class Settings:
             (1 <= self.blocking_threads <= 256, "FALCON_BLOCKING_THREADS: must be 1 to 256"),
             (1 <= self.ops_threads <= 64, "FALCON_OPS_THREADS: must be 1 to 64"),
             (self.log_format in ("auto", "json", "text"), "FALCON_LOG_FORMAT: must be auto, json or text"),
+            ((self.tls_cert is None) == (self.tls_key is None), "FALCON_TLS_CERT: must be set with FALCON_TLS_KEY"),
+            (
+                _are_networks(self.trusted_proxies),
+                "FALCON_TRUSTED_PROXIES: must be networks such as 10.4.0.0/16,fd00::/8, with commas between",
+            ),
+            (self.plaintext in ("yes", "no"), "FALCON_PLAINTEXT: must be yes or no"),
+            (0 <= self.hsts_seconds <= 63_072_000, "FALCON_HSTS_SECONDS: must be 0 (none) to 63072000 (two years)"),
             (0 <= self.start_seconds <= 3_600, "FALCON_START_SECONDS: must be 0 to 3600"),
             (self.telemetry in ("on", "off"), "FALCON_TELEMETRY: must be on or off"),
             (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
@@ -146,7 +163,7 @@ class Settings:
             (0 < self.refusal_age_seconds <= 60, "FALCON_REFUSAL_AGE_SECONDS: must be more than 0, at most 60"),
             (0 <= self.internal_port < 65_536, "FALCON_INTERNAL_PORT: must be 0 (any free one) to 65535"),
             (
-                _are_networks(self.internal_networks),
+                self.internal_networks != () and _are_networks(self.internal_networks),
                 "FALCON_INTERNAL_NETWORKS: must be networks such as 10.0.0.0/8,fc00::/7, with commas between",
             ),
             (1 <= self.read_threads <= 256, "FALCON_READ_THREADS: must be 1 to 256"),
@@ -172,9 +189,11 @@ def _are_addresses(addresses: tuple[str, ...]) -> bool:
 
 def _are_networks(networks: tuple[str, ...]) -> bool:
     try:
-        return [ipaddress.ip_network(each) for each in networks] != []
+        for each in networks:
+            ipaddress.ip_network(each)
     except ValueError:
         return False
+    return True
 
 
 def _convert(text: str, kind: Any) -> Any:
