@@ -53,6 +53,7 @@ from falcon.bootstrap import (
     start_gateway,
     start_streams,
 )
+from falcon.bootstrap import issue_token as issue_token_of
 from falcon.http.edge import Edge
 from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
@@ -295,6 +296,12 @@ async def first_credentials(settings: Settings) -> Credentials:
     """``credentials`` for whoever has no edge. Raises as the checks of topics and tables do, and RuntimeError."""
     async with serving(settings) as edge:
         return await credentials(settings, edge)
+
+
+async def issue_token(settings: Settings, account_id: int) -> str:
+    """For the account. Raises as the checks of topics and tables do, and NotIssued."""
+    async with serving(settings) as edge:
+        return await issue_token_of(edge, account_id)
 
 
 def _secret_file(path: Path) -> SecretFile:

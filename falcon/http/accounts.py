@@ -75,6 +75,13 @@ async def revoke_token(edge: Edge, call: Call) -> Answer:
     return Answer(204, b"", *told.headers)
 
 
+async def sign_out(edge: Edge, call: Call) -> Answer:
+    await edge.no_body(call)
+    told = await edge.tell(call, RevokeToken(call.account.account_id, token_hash=edge.token_hash(call.headers)))
+    edge.forget_callers()
+    return Answer(204, b"", *told.headers)
+
+
 def require_admin(call: Call) -> None:
     """Raises Problem 403. An account is made an admin or not, once for all: the tables are never behind with that."""
     if not call.account.is_admin:

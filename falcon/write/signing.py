@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, TypeAlias
 
+from falcon.once import Once
+
 # The clocks of two machines may differ by 20 s, and a request may be 10 s on its way.
 AGE_SECONDS_MAX: Final = 30.0
 HEADER: Final = "falcon-signature"
@@ -73,12 +75,8 @@ class Verifier:
 
     def __init__(self, keys: Keys, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
-        self._monotonic = monotonic
         self._process = secrets.token_hex(8)
-        # Signatures that were accepted lately, and before that.
-        self._accepted: set[bytes] = set()
-        self._accepted_before: set[bytes] = set()
-        self._since = monotonic()
+        self._accepted = Once(2 * AGE_SECONDS_MAX, monotonic)
 
     def check(self, method: str, path: str, header: bytes) -> Signed | NotSigned:
         found = _SIGNATURE.fullmatch(header)
@@ -93,19 +91,9 @@ class Verifier:
             return NotSigned("the signature is too old, or the machines' clocks differ: they must be set (NTP)")
         if process.decode() != self._process:
             return NotSigned("the signature is for another process", self._process)
-        if not self._is_new(mac):
+        if not self._accepted.is_first(mac):
             return NotSigned("the signature was used before")
         return Signed(body_hash)
-
-    def _is_new(self, mac: bytes) -> bool:
-        """Remembers it for more than the time in which it would be accepted again."""
-        now = self._monotonic()
-        if now - self._since > 2 * AGE_SECONDS_MAX:
-            self._accepted_before, self._accepted, self._since = self._accepted, set(), now
-        if mac in self._accepted or mac in self._accepted_before:
-            return False
-        self._accepted.add(mac)
-        return True
 
 
 def _mac(key: bytes, method: str, path: str, signed: bytes) -> str:
