@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.process import adopt_orphans, descendants
-from falcon.settings import Settings, WrongSettings
+from falcon.settings import Settings, WrongSettings, is_loopback
 from falcon.telemetry import instruments, metrics, slots
 
 _STOP_SECONDS: Final = 4.5  # all is over within five
@@ -197,20 +197,41 @@ class Launcher:
         public = None
         if self._plan.port is not None:
             field, setting = self._plan.port
-            public = self._bind(getattr(self._settings, field), setting)
+            if field == "http_port":
+                self._check_privacy()
+            public = self._bind(self._settings.host, getattr(self._settings, field), setting)
         if self._settings.ops_port < 0:
             return public, None
-        return public, self._bind(self._settings.ops_port, "FALCON_OPS_PORT")
+        return public, self._bind(self._settings.ops_host, self._settings.ops_port, "FALCON_OPS_PORT")
 
-    def _bind(self, port: int, setting: str) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
+    def _check_privacy(self) -> None:
+        """What is said to the public port is not for those on the way. Raises CannotStart."""
+        settings = self._settings
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            from falcon.http.tls import Certificate, WrongCertificate
+
+            try:
+                Certificate(settings.tls_cert, settings.tls_key)
+            except WrongCertificate as error:
+                raise CannotStart(f"{error}; see FALCON_TLS_CERT in docs/settings.md") from error
+        if not settings.is_read_on_the_way:
+            return
+        if settings.plaintext != "yes":
+            raise CannotStart(
+                f"others could read what is said to FALCON_HOST={settings.host} on its way: set FALCON_TLS_CERT and "
+                "FALCON_TLS_KEY; or FALCON_TRUSTED_PROXIES, where a proxy before it has TLS; or FALCON_PLAINTEXT=yes"
+            )
+        print(f"falcon: whatever is said to {settings.host} can be read on its way (FALCON_PLAINTEXT)", file=sys.stderr)
+
+    def _bind(self, host: str, port: int, setting: str) -> socket.socket:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listening.bind((self._settings.host, port))
+            listening.bind((host, port))
         except OSError as error:
             raise CannotStart(
-                f"cannot listen on {self._settings.host}:{port} ({error.strerror}); stop what does, or set {setting}"
+                f"cannot listen on {host}:{port} ({error.strerror}); stop what does, or set {setting}"
             ) from error
         listening.listen(2048)
         return listening
@@ -379,9 +400,9 @@ class Launcher:
     # --- what people see ----------------------------------------------------------------------------------------------
 
     def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
-        line = {"ops_url": "" if ops is None else self._url(ops)}
+        line = {"ops_url": "" if ops is None else self._url("http", ops)}
         if public is not None:
-            line = {"url": self._url(public), **line}
+            line = {"url": self._url(self._public_scheme(), public), **line}
         if self._plan.command == "up":
             self._address_file().write_text(json.dumps({**line, "pid": os.getpid()}))
         if self._as_json:
@@ -403,13 +424,17 @@ class Launcher:
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
         """With the token only where nobody else can come to."""
-        if self._settings.host in ("127.0.0.1", "::1", "localhost"):
+        if is_loopback(self._settings.host):
             return f"{line['url']}/#token={ready['token']}"
         return f"{line['url']}, and sign in with the token below"
 
-    def _url(self, listening: socket.socket) -> str:
+    def _public_scheme(self) -> str:
+        has_tls = self._settings.tls_cert is not None and self._plan.port == _PLANS["up"].port
+        return "https" if has_tls else "http"
+
+    def _url(self, scheme: str, listening: socket.socket) -> str:
         host, port = listening.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def _address_file(self) -> Path:
         return self._settings.data_dir / "up.json"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from setproctitle import setproctitle
 
 from falcon.process import die_with_parent, tether_forks
-from falcon.settings import Settings
+from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from falcon.http.app import Serving
     from falcon.http.connections import Sweep
     from falcon.http.door import Door
+    from falcon.http.tls import Certificate
     from falcon.telemetry.health import Health
 
 _DRAIN_SECONDS: Final = 3
@@ -117,7 +118,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
     health = Health()
     with _refusing("write", cluster.REFUSALS):
-        internal = InternalCommands(cluster.internal_token(settings))
+        internal = InternalCommands(cluster.internal_keys(settings))
 
     async def serve_commands() -> None:
         _tell(health)
@@ -165,9 +166,12 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
 
     from falcon.http.app import create_app
     from falcon.http.connections import Sweep
-    from falcon.http.door import Door
+    from falcon.http.door import Door, require_https
     from falcon.http.edge import Edge
+    from falcon.http.tls import Certificate
 
+    if settings.hsts_seconds:
+        require_https(settings.hsts_seconds)
     edges: list[Edge] = []
     door = Door()
 
@@ -179,6 +183,10 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
             yield serving
 
     app = create_app(kept, settings.cors_origins)
+    sweep = Sweep("public")
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
 
     async def drain() -> None:
         if edges:
@@ -186,7 +194,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
 
     async def serve_requests() -> None:
         _tell(health)
-        await _Server(arguments, _server(app, "on", door, Sweep("public")), health, drain).run()
+        await _Server(arguments, _server(app, "on", door, sweep, certificate), health, drain).run()
 
     uvloop.run(serve_requests())
     if not health.started:
@@ -232,17 +240,41 @@ class _Server:
         self._server.should_exit = True
 
 
-def _server(app: object, lifespan: str, door: "Door", sweep: "Sweep") -> "uvicorn.Server":
+def _server(
+    app: object, lifespan: str, door: "Door", sweep: "Sweep", certificate: "Certificate | None" = None
+) -> "uvicorn.Server":
     import uvicorn
 
     from falcon.http.door import Protocol
+    from falcon.http.tls import Acceptor
 
     class Server(uvicorn.Server):
-        """Two of them share a process, so the process handles the signals."""
+        """Two of them share a process, so the process handles the signals. With a certificate it accepts by itself."""
+
+        acceptor: Acceptor | None = None
 
         @contextlib.contextmanager
         def capture_signals(self) -> Iterator[None]:
             yield
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            if certificate is None or sockets is None:
+                await super().startup(sockets)
+                return
+            await super().startup([])
+            (listening,) = sockets
+            self.acceptor = Acceptor(listening, certificate, sweep, self.server_state.connections, self._make_protocol)
+            self.acceptor.start()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            if self.acceptor is not None:
+                self.acceptor.stop()
+            await super().shutdown(sockets)
+
+        def _make_protocol(self) -> asyncio.Protocol:
+            return Protocol(
+                door, sweep, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+            )
 
     return Server(
         uvicorn.Config(
@@ -348,13 +380,15 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
 
     from falcon.http.connections import Sweep
     from falcon.http.door import Door
+    from falcon.http.operators import Operators
     from falcon.http.ops import create_ops_app
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
     from falcon.telemetry.pod import Pod
 
     pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
-    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32))
+    operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
+    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32), operators)
     server = _server(app, "off", Door(), Sweep("operations"))
 
     async def serve_operations() -> None:

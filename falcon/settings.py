@@ -1,5 +1,6 @@
 """The settings: read from the environment once, by whoever starts a process."""
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -7,6 +8,8 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 _PREFIX: Final = "FALCON_"
+# Loopback, and the networks that nobody routes over the internet (RFC 1918, RFC 4193).
+_INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 SYSTEM_BASES: Final = ("simpleSystemBase", "multiprocTCPBase")
 PROJECTIONS: Final = ("inline", "process")
 
@@ -21,7 +24,9 @@ class Settings:
 
     host: str = "127.0.0.1"
     http_port: int = 8080
+    ops_host: str = "127.0.0.1"
     ops_port: int = 8081
+    ops_token_file: Path | None = None
     data_dir: Path = Path("data")
     partitions: int = 64
     system_base: str = "simpleSystemBase"
@@ -40,6 +45,11 @@ class Settings:
     stream_buffer: int = 256 << 10
     stream_events: int = 20_000
     cors_origins: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    plaintext: str = "no"
+    hsts_seconds: int = 0
     log_level: str = "info"
     blocking_threads: int = 4
     ops_threads: int = 4
@@ -57,6 +67,7 @@ class Settings:
     internal_port: int = 8082
     advertise_host: str = ""
     internal_token_file: Path = Path("internal-token")
+    internal_networks: tuple[str, ...] = _INTERNAL_NETWORKS
     secret_file: Path = Path("secret")
     hbase: tuple[str, ...] = ()
     hbase_prefix: str = "falcon"
@@ -74,6 +85,11 @@ class Settings:
         ]
         if missing:
             raise WrongSettings("\n".join(missing))
+
+    @property
+    def is_read_on_the_way(self) -> bool:
+        """Other machines reach the public port, and neither Falcon nor a proxy encrypts what is said."""
+        return not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies)
 
     @property
     def database(self) -> Path:
@@ -130,6 +146,13 @@ class Settings:
             (1 <= self.blocking_threads <= 256, "FALCON_BLOCKING_THREADS: must be 1 to 256"),
             (1 <= self.ops_threads <= 64, "FALCON_OPS_THREADS: must be 1 to 64"),
             (self.log_format in ("auto", "json", "text"), "FALCON_LOG_FORMAT: must be auto, json or text"),
+            ((self.tls_cert is None) == (self.tls_key is None), "FALCON_TLS_CERT: must be set with FALCON_TLS_KEY"),
+            (
+                _are_networks(self.trusted_proxies),
+                "FALCON_TRUSTED_PROXIES: must be networks such as 10.4.0.0/16,fd00::/8, with commas between",
+            ),
+            (self.plaintext in ("yes", "no"), "FALCON_PLAINTEXT: must be yes or no"),
+            (0 <= self.hsts_seconds <= 63_072_000, "FALCON_HSTS_SECONDS: must be 0 (none) to 63072000 (two years)"),
             (0 <= self.start_seconds <= 3_600, "FALCON_START_SECONDS: must be 0 to 3600"),
             (self.telemetry in ("on", "off"), "FALCON_TELEMETRY: must be on or off"),
             (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
@@ -139,6 +162,10 @@ class Settings:
             (2 <= self.session_seconds <= 60, "FALCON_SESSION_SECONDS: must be 2 to 60"),
             (0 < self.refusal_age_seconds <= 60, "FALCON_REFUSAL_AGE_SECONDS: must be more than 0, at most 60"),
             (0 <= self.internal_port < 65_536, "FALCON_INTERNAL_PORT: must be 0 (any free one) to 65535"),
+            (
+                self.internal_networks != () and _are_networks(self.internal_networks),
+                "FALCON_INTERNAL_NETWORKS: must be networks such as 10.0.0.0/8,fc00::/7, with commas between",
+            ),
             (1 <= self.read_threads <= 256, "FALCON_READ_THREADS: must be 1 to 256"),
             (0 < self.read_seconds <= 60, "FALCON_READ_SECONDS: must be more than 0, at most 60"),
             (1 <= self.project_threads <= 64, "FALCON_PROJECT_THREADS: must be 1 to 64"),
@@ -148,13 +175,32 @@ class Settings:
         return [rule for holds, rule in rules if not holds]
 
 
+def is_loopback(host: str) -> bool:
+    """Only this machine reaches what listens there."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _are_addresses(addresses: tuple[str, ...]) -> bool:
     return all(host and port.isdigit() for host, _, port in (each.rpartition(":") for each in addresses))
+
+
+def _are_networks(networks: tuple[str, ...]) -> bool:
+    try:
+        for each in networks:
+            ipaddress.ip_network(each)
+    except ValueError:
+        return False
+    return True
 
 
 def _convert(text: str, kind: Any) -> Any:
     if kind is Path:
         return Path(text)
+    if kind == Path | None:
+        return Path(text) if text else None
     if kind == tuple[str, ...]:
         return tuple(item.strip() for item in text.split(",") if item.strip())
     return kind(text)

@@ -19,7 +19,7 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert documented.keys() == {f"FALCON_{field.name.upper()}" for field in fields(Settings)}
     for field in fields(Settings):
         shown = documented[f"FALCON_{field.name.upper()}"].strip("`")
-        if field.name != "data_dir" and field.default not in ((), ""):
+        if field.name not in ("data_dir", "internal_networks") and field.default not in ((), "", None):
             assert shown == f"{field.default:g}" if isinstance(field.default, float) else shown == str(field.default)
 
 
@@ -81,3 +81,12 @@ def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None
         assert path.name == "metrics.py" or not declaring.search(path.read_text()), path
     declared = re.findall(r"\b(?:counter|gauge|histogram)\(\s*\"(\w+)\"", Path(metrics.__file__).read_text())
     assert all(re.fullmatch(r"falcon(_[a-z]+)+", name) for name in declared)
+
+
+def test_every_threat_names_a_test_that_is_there() -> None:
+    text = (ROOT / "docs/security.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", text)
+    assert len(named) > 40
+    rows = re.findall(r"^\| .* \| .* \| (.*) \|$", text.partition("## Threats")[2], re.MULTILINE)
+    assert [row for row in rows if "::" not in row and row != "test"] == []
+    assert [each for each in named if f"def {each[1]}(" not in (ROOT / "tests" / each[0]).read_text()] == []

@@ -11,7 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-from falcon.domain.commands import CreateAccount
+from falcon.domain.commands import CreateAccount, IssueToken
+from falcon.domain.ids import partition_of
+from falcon.domain.rejections import AccountNotFound, NotAllowed
 from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
 from falcon.http.streaming import StoreLookups, Streams
@@ -22,7 +24,7 @@ from falcon.streams.signals import Signals, Wire
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.gateway import CommandGateway, partition_for
-from falcon.write.protocol import Accepted, CommandEnvelope, Reply
+from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 from falcon.write.shard import Shard, ShardLimits
 
 START_SECONDS = 30
@@ -117,3 +119,26 @@ async def create_account(
         if time.monotonic() > deadline:
             raise RuntimeError(f"the first account could not be made: {reply}")
         await asyncio.sleep(0.1)
+
+
+class NotIssued(Exception):
+    """An account gets no other token. The message says why."""
+
+
+async def issue_token(edge: Edge, account_id: int) -> str:
+    """Another token for an account, without anybody's leave. Raises NotIssued."""
+    secret = tokens.new_secret(edge.secret)
+    deadline = time.monotonic() + START_SECONDS
+    command = IssueToken(account_id, tokens.hash_of(secret))
+    reply = await edge.gateway.ask(
+        CommandEnvelope(partition_of(account_id, edge.partitions), account_id, command, deadline)
+    )
+    match reply:
+        case Accepted():
+            return tokens.token(account_id, secret)
+        case Rejected(rejection=AccountNotFound()):
+            raise NotIssued(f"there is no account {account_id}")
+        case Rejected(rejection=NotAllowed(rule=rule)):
+            raise NotIssued(rule)
+        case _:
+            raise NotIssued(f"the account's owner did not do it ({reply}); see `falcon account revoke`, and try again")

@@ -53,6 +53,7 @@ from falcon.bootstrap import (
     start_gateway,
     start_streams,
 )
+from falcon.bootstrap import issue_token as issue_token_of
 from falcon.http.edge import Edge
 from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
@@ -63,6 +64,7 @@ from falcon.projections.skipping import skip_event
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
 from falcon.read.store import Comparison, ReadStoreUnavailable
+from falcon.secret_files import SecretFile, WrongSecret
 from falcon.settings import Settings, WrongSettings
 from falcon.startup import begin
 from falcon.telemetry import metrics
@@ -124,9 +126,9 @@ class StillRunning(Exception):
     """Processes that know the lost history must have ended."""
 
 
-def internal_token(settings: Settings) -> str:
-    """What the edge shows to the owners. Raises WrongSettings."""
-    return _read(settings.internal_token_file)
+def internal_keys(settings: Settings) -> SecretFile:
+    """With which the edge, and owners among one another, sign what they send. Raises WrongSettings."""
+    return _secret_file(settings.internal_token_file)
 
 
 # --- the write side ---------------------------------------------------------------------------------------------------
@@ -208,7 +210,13 @@ async def owning(settings: Settings, actors_port: int | None, health: Health) ->
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     health.ready = gateway.ready
     roster = GroupRoster(kafka_cluster(settings), _SHARDS)
-    watch = Watch(_commands_address(settings), internal_token(settings), roster, settings.session_seconds)
+    watch = Watch(
+        _commands_address(settings),
+        internal_keys(settings),
+        roster,
+        settings.session_seconds,
+        settings.internal_networks,
+    )
     watch.start()
     yield gateway
     await watch.stop()
@@ -245,7 +253,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         hbase = stack.enter_context(_hbase(settings))
         instance = await blocking(settings).run(_check_tables, settings, hbase, log_name)
         owners = Owners(cluster)
-        gateway = PodGateway(owners, internal_token(settings), settings.mailbox_bound)
+        gateway = PodGateway(owners, internal_keys(settings), settings.mailbox_bound, settings.internal_networks)
         stack.push_async_callback(gateway.close)
         owners.moved = gateway.moved
         owners.start()
@@ -256,7 +264,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
             hbase, settings.hbase_prefix, threads=settings.read_threads, seconds=settings.read_seconds
         )
         stack.callback(store.close)
-        secret = _read(settings.secret_file).encode()
+        secret = _secret(settings)
         positions = OwnersPositions(gateway)
         edge = Edge(gateway, store, positions, settings.partitions, instance, secret, edge_limits(settings))
         streams = start_streams(settings, edge, KafkaTail(cluster), KafkaWire(cluster))
@@ -266,7 +274,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
 
 async def credentials(settings: Settings, edge: Edge) -> Credentials:
     """The first two accounts. They and their tokens follow from the secret, so that everybody finds the same ones."""
-    secret = _read(settings.secret_file).encode()
+    secret = _secret(settings)
     admin_id, admin_token = await create_account(
         edge,
         "Admin",
@@ -290,17 +298,26 @@ async def first_credentials(settings: Settings) -> Credentials:
         return await credentials(settings, edge)
 
 
-def _read(path: Path) -> str:
+async def issue_token(settings: Settings, account_id: int) -> str:
+    """For the account. Raises as the checks of topics and tables do, and NotIssued."""
+    async with serving(settings) as edge:
+        return await issue_token_of(edge, account_id)
+
+
+def _secret_file(path: Path) -> SecretFile:
     """Raises WrongSettings."""
     try:
-        text = path.read_text().strip()
-    except OSError as error:
-        raise WrongSettings(
-            f"{path} cannot be read ({error.strerror}): it must hold a secret; see docs/settings.md"
-        ) from error
-    if len(text) < 16:
-        raise WrongSettings(f"{path}: a secret must be at least 16 characters")
-    return text
+        return SecretFile(path)
+    except WrongSecret as error:
+        raise WrongSettings(str(error)) from error
+
+
+def _secret(settings: Settings) -> bytes:
+    """What tokens are derived from: it cannot be rotated, so the file holds one. Raises WrongSettings."""
+    secrets = _secret_file(settings.secret_file)()
+    if len(secrets) != 1:
+        raise WrongSettings(f"{settings.secret_file}: must hold one line")
+    return secrets[0]
 
 
 # --- the projections --------------------------------------------------------------------------------------------------

@@ -1,12 +1,14 @@
 """Falcon on one machine: the log, the snapshots and the read tables in one SQLite file."""
 
+import fcntl
 import logging
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from falcon.bootstrap import (
     start_gateway,
     start_streams,
 )
+from falcon.bootstrap import issue_token as issue_token_of
 from falcon.http.edge import Edge
 from falcon.http.tokens import new_secret
 from falcon.journal.ports import JournalUnavailable, Wake
@@ -217,6 +220,37 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
     made = Credentials(account_id, token, admin_id, admin_token)
     _write_private(settings, "credentials.json", msgspec.json.encode(made))
     return made
+
+
+class InUse(Exception):
+    """A Falcon runs on the data folder."""
+
+
+async def issue_token(settings: Settings, account_id: int) -> str:
+    """For the account, on a data folder that no Falcon runs on; it is among the credentials from then on if the account
+    is. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
+    alone = replace(settings, system_base="simpleSystemBase", shards=1, projection="inline", telemetry_dir="")
+    with _locked(settings.data_dir):
+        database.prepare(settings.database, settings.partitions)
+        async with serving(alone) as edge:
+            token = await issue_token_of(edge, account_id)
+        path = settings.data_dir / "credentials.json"
+        known = msgspec.json.decode(path.read_bytes(), type=Credentials) if path.exists() else None
+        if known is not None and account_id in (known.admin_account_id, known.account_id):
+            changed = {"admin_token" if account_id == known.admin_account_id else "token": token}
+            _write_private(settings, path.name, msgspec.json.encode(msgspec.structs.replace(known, **changed)))
+    return token
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """As the launcher does it. Raises InUse."""
+    with (folder / "lock").open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse(f"a Falcon runs on {folder}: stop it first") from None
+        yield
 
 
 def _write_private(settings: Settings, name: str, data: bytes) -> None:

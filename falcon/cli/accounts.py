@@ -1,11 +1,15 @@
 """Accounts and their tokens: for admins."""
 
+import asyncio
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from falcon.cli.calling import DEFAULT_DATA_DIR, AdminTokenOption, Caller, DataDirOption, UrlOption
+from falcon.cli.calling import DEFAULT_DATA_DIR, AdminTokenOption, Caller, DataDirOption, UrlOption, find_running
 from falcon.cli.display import local_time, visible
+from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
     from falcon.client import Account, FalconClient
@@ -68,11 +72,18 @@ def new_token(
 
     The tokens that there are stay valid; `falcon account revoke` ends them.
 
+    Where Falcon's own files are, no admin token is needed: on a data directory on which no `falcon up` runs, and where
+    FALCON_KAFKA and the secrets of a cluster are set. That is the way back when the admin's token is lost.
+
     \b
     Examples:
       falcon account token 130
       export FALCON_TOKEN="$(falcon account token 130)"
     """
+    made_here = None if url or token else _token_made_here(data_dir, account_id)
+    if made_here is not None:
+        typer.echo(made_here)
+        return
     made = Caller(ctx, url, token, data_dir, admin=True).run(lambda falcon: falcon.create_token(account_id))
     typer.echo(made.token)
 
@@ -108,6 +119,29 @@ def revoke(
         raise typer.Exit(2)
     revoked = caller.run(lambda falcon: _revoke(falcon, account_id, token_id))
     typer.echo(f"Revoked: {', '.join(map(str, revoked)) or 'none; there were no tokens'}")
+
+
+def _token_made_here(data_dir: Path, account_id: int) -> str | None:
+    """Having the files of a Falcon is leave enough. None where one runs on them, which is to be asked. Raises Fault."""
+    from falcon.settings import Settings, WrongSettings
+
+    try:
+        settings = replace(Settings.from_env(), data_dir=data_dir)
+    except WrongSettings as fault:
+        raise Fault("; ".join(str(fault).splitlines())) from fault
+    running = find_running(data_dir)
+    if not settings.kafka and (not settings.database.exists() or (running is not None and running.alive)):
+        return None
+    from falcon.adapters.sqlite.database import WrongDatabase
+    from falcon.bootstrap import NotIssued, cluster, embedded
+    from falcon.journal.ports import JournalUnavailable
+
+    try:
+        if settings.kafka:
+            return asyncio.run(cluster.issue_token(settings, account_id))
+        return asyncio.run(embedded.issue_token(settings, account_id))
+    except (NotIssued, embedded.InUse, WrongDatabase, JournalUnavailable, *cluster.REFUSALS) as fault:
+        raise Fault(str(fault)) from fault
 
 
 async def _accounts(falcon: "FalconClient") -> "list[Account]":

@@ -31,7 +31,7 @@ def health(
     if settings.ops_port <= 0:
         raise Fault(f"FALCON_OPS_PORT={settings.ops_port}: no port to ask on; set it to that of the Falcon that runs")
     path, wanted = ("/readyz", "ready") if ready else ("/livez", "live")
-    status, said = _ask(_LOOPBACK.get(settings.host, settings.host), settings.ops_port, path)
+    status, said = _ask(_LOOPBACK.get(settings.ops_host, settings.ops_host), settings.ops_port, path)
     if status != 200:
         raise Fault(f"Falcon is not {wanted}: {said or f'it answers {status}'}")
     typer.echo(f"Falcon is {wanted}.")

@@ -169,7 +169,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
         *findings,
         look.Finding("Settings", look.State.OK, "valid"),
         look.port("FALCON_HTTP_PORT", settings.host, settings.http_port, running),
-        look.port("FALCON_OPS_PORT", settings.host, settings.ops_port, running),
+        look.port("FALCON_OPS_PORT", settings.ops_host, settings.ops_port, running),
         look.server(running),
     ]
 

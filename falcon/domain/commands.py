@@ -136,8 +136,11 @@ class IssueToken(msgspec.Struct, frozen=True, tag=True):
 
 
 class RevokeToken(msgspec.Struct, frozen=True, tag=True):
+    """``token_hash``: names the token where ``token_id`` is 0."""
+
     account_id: AccountId
-    token_id: int
+    token_id: int = 0
+    token_hash: str = ""
 
 
 class ImportRoom(msgspec.Struct, frozen=True, tag=True):

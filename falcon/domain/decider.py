@@ -65,6 +65,7 @@ from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,
     LastAdmin,
+    LastToken,
     MemberNotFound,
     MessageIsDeleted,
     MessageNotFound,
@@ -328,10 +329,18 @@ def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
 
 
 def revoke_token(account: Account, command: RevokeToken) -> Decision:
-    token_hash = account.tokens.get(command.token_id)
+    """An admin keeps one token: without any, nobody could give one to anybody."""
+    token_id = command.token_id or _numbered(account, command.token_hash)
+    token_hash = account.tokens.get(token_id)
     if token_hash is None:
-        return TokenNotFound(account.account_id, command.token_id)
-    return Decided((TokenRevoked(account.account_id, command.token_id, token_hash),), Done())
+        return TokenNotFound(account.account_id, token_id)
+    if account.is_admin and len(account.tokens) == 1:
+        return LastToken(account.account_id)
+    return Decided((TokenRevoked(account.account_id, token_id, token_hash),), Done())
+
+
+def _numbered(account: Account, token_hash: str) -> int:
+    return next((token_id for token_id, each in account.tokens.items() if each == token_hash), 0)
 
 
 # --- rules that several share -----------------------------------------------------------------------------------------

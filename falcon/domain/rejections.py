@@ -65,6 +65,10 @@ class LastAdmin(msgspec.Struct, frozen=True, tag="last-admin"):
     room_id: RoomId
 
 
+class LastToken(msgspec.Struct, frozen=True, tag="last-token"):
+    account_id: AccountId
+
+
 class Invalid(msgspec.Struct, frozen=True, tag="invalid"):
     """A field breaks a rule that only the room's state could tell."""
 
@@ -99,6 +103,7 @@ Rejection: TypeAlias = (
     | ReadOnly
     | NotAllowed
     | LastAdmin
+    | LastToken
     | Invalid
     | KeyReused
     | NotYetReadable

@@ -10,7 +10,7 @@ from falcon.http import shapes, tokens
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, account_not_found, token_not_found, wrong_cursor
 from falcon.http.shapes import ListQuery, NewAccount, Nothing
-from falcon.http.wire import Answer, decode_query, identity, json_value
+from falcon.http.wire import Answer, decode_query, identity, json_value, read_name
 
 _new_account: Final = msgspec.json.Decoder(NewAccount)
 _nothing: Final = msgspec.json.Decoder(Nothing)
@@ -26,7 +26,7 @@ async def create_account(edge: Edge, call: Call) -> Answer:
     new: NewAccount = await edge.body(call, _new_account)
     secret = tokens.new_secret(edge.secret)
     sealed = tokens.seal(edge.secret, secret)
-    told = await edge.tell(call, CreateAccount(new.name, token_hash=tokens.hash_of(secret), sealed=sealed))
+    told = await edge.tell(call, CreateAccount(read_name(new.name), token_hash=tokens.hash_of(secret), sealed=sealed))
     assert isinstance(told.answer, AccountAnswer)
     account_id = told.answer.account_id
     token = tokens.token(account_id, tokens.unseal(edge.secret, told.answer.sealed))
@@ -71,6 +71,13 @@ async def revoke_token(edge: Edge, call: Call) -> Answer:
     token_id = identity(call.path["token_id"], token_not_found)
     await edge.no_body(call)
     told = await edge.tell(call, RevokeToken(account_id, token_id))
+    edge.forget_callers()
+    return Answer(204, b"", *told.headers)
+
+
+async def sign_out(edge: Edge, call: Call) -> Answer:
+    await edge.no_body(call)
+    told = await edge.tell(call, RevokeToken(call.account.account_id, token_hash=edge.token_hash(call.headers)))
     edge.forget_callers()
     return Answer(204, b"", *told.headers)
 

@@ -6,6 +6,7 @@ a look at the bytes and a write of ready ones: a tenth.
 """
 
 import asyncio
+import functools
 import logging
 import re
 from typing import Any, Final
@@ -45,6 +46,12 @@ _GUARDS: Final = b"x-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
 # Every answer of uvicorn's begins with one of these. It would look at fields that are handed over at each answer, which
 # costs a microsecond each.
 STATUS_LINE.update({status: line + _GUARDS for status, line in STATUS_LINE.items()})
+
+
+def require_https(seconds: int) -> None:
+    """From now on every answer tells browsers to come by HTTPS only, for so long (HSTS)."""
+    field = b"strict-transport-security: max-age=%d\r\n" % seconds
+    STATUS_LINE.update({status: line + field for status, line in STATUS_LINE.items()})
 
 
 class Door:
@@ -112,7 +119,7 @@ class Protocol(HttpToolsProtocol):
         if not self._sweep.admits(self.connections, self.loop):
             metrics.connections_cut.labels("full").inc()
             self._reading = _LEAVING
-            transport.write(_FULL)
+            transport.write(_FULL.answer)
             transport.close()  # at once: the descriptor is one of those that are kept
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -334,7 +341,12 @@ class _Refusal:
     def __init__(self, reason: str, problem: Problem) -> None:
         self.reason = reason
         self.status = f"{problem.status // 100}xx"
-        self.answer = _answer(problem, closes=True)
+        self._problem = problem
+
+    @functools.cached_property
+    def answer(self) -> bytes:
+        """Made when it is first needed: what every answer has may be set until then."""
+        return _answer(self._problem, closes=True)
 
 
 _LIMITS: Final = Limits()
@@ -351,4 +363,4 @@ _HEAD_TOO_LARGE: Final = _Refusal(
 _TOO_MANY_FIELDS: Final = _Refusal(
     "too_large", Problem(431, "too_large", f"The request's head has more than {_LIMITS.fields} fields.")
 )
-_FULL: Final = _answer(Problem(503, "overloaded", "There are too many connections.", retry_after=1), closes=True)
+_FULL: Final = _Refusal("full", Problem(503, "overloaded", "There are too many connections.", retry_after=1))

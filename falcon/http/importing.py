@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from falcon.domain import names
 from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, ImportMessages, ImportRoom, Invitation
 from falcon.domain.ids import NOBODY, RoomId
@@ -193,7 +194,9 @@ class _Import:
         return dict(await _all(make(line) for line in lines))
 
     async def _account(self, line: AccountLine) -> tuple[str, int]:
-        answer = (await self._tell(CreateAccount(line.name, imported_as=_reference("account", line)))).answer
+        answer = (
+            await self._tell(CreateAccount(names.cleaned(line.name), imported_as=_reference("account", line)))
+        ).answer
         assert isinstance(answer, AccountAnswer)
         return line.ref, answer.account_id
 
@@ -201,7 +204,7 @@ class _Import:
         command = ImportRoom(
             imported_as=_reference("room", line),
             kind=line.kind,
-            name=line.name,
+            name=names.cleaned(line.name),
             description=line.description,
             created_at=parse_rfc3339(line.created_at),
             members=tuple(Invitation(member.account_id, member.role) for member in line.members),

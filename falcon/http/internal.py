@@ -1,11 +1,10 @@
 """``/internal/commands/SHARD``: batches of commands from the edge, for the partitions that this process owns.
 ``/internal/alive``: beats for the other owners, as long as the process lives.
 
-Not for the public: it trusts whoever bears the internal token to have checked who asks.
+Not for the public: it trusts the processes that sign with an internal key to have checked who asks.
 """
 
 import asyncio
-import hmac
 import re
 from functools import partial
 from typing import Final, Protocol, cast
@@ -15,11 +14,13 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.write.protocol import CommandEnvelope, Reply, encode_reply_frame
+from falcon.write.signing import HEADER, PROCESS_HEADER, UNSIGNED, Keys, NotSigned, Signed, Verifier
 from falcon.write.transit import Arrivals
 
 PATH: Final = "/internal/commands/"
 _SHARD: Final = re.compile("[0-9]{1,9}")
 ALIVE: Final = "/internal/alive"
+_SIGNATURE: Final = HEADER.encode()
 _BODY_MAX: Final = 8 << 20
 _BEAT_SECONDS: Final = 0.2
 _START: Final = {
@@ -39,8 +40,8 @@ class Shards(Protocol):
 class InternalCommands:
     """An ASGI application. ``shards`` is set while there are some."""
 
-    def __init__(self, token: str) -> None:
-        self._authorization = f"Bearer {token}".encode()
+    def __init__(self, keys: Keys) -> None:
+        self._verifier = Verifier(keys)
         self.shards: Shards | None = None
         self._arrivals = Arrivals()
         self._ending = asyncio.Event()
@@ -52,16 +53,20 @@ class InternalCommands:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        refusal = self._refusal(scope)
-        if refusal is not None:
-            await refusal(scope, receive, send)
+        signed = self._signed(scope)
+        if not isinstance(signed, Signed):
+            await signed(scope, receive, send)
             return
         if scope["path"] == ALIVE:
             await self._beat(receive, send)
             return
         shard = int(scope["path"].removeprefix(PATH))
         try:
-            commands = self._arrivals.received(await _body(receive))
+            body = await _body(receive)
+            if not signed.covers(body):
+                await PlainTextResponse("the signature is of another body", UNSIGNED)(scope, receive, send)
+                return
+            commands = self._arrivals.received(body)
             replies = [self.shards.submit(shard, command) for command in commands]  # type: ignore[union-attr]
         except (msgspec.DecodeError, ValueError, IndexError) as error:
             await PlainTextResponse(f"no batch of commands for a shard of this process: {error}", 400)(
@@ -71,15 +76,18 @@ class InternalCommands:
         await send(_START)
         await _Answer(replies, send).run()
 
-    def _refusal(self, scope: Scope) -> ASGIApp | None:
+    def _signed(self, scope: Scope) -> Signed | ASGIApp:
+        """Or the refusal, before anything of the body is read."""
         if not _is_known(scope):
             return PlainTextResponse("not found", 404)
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if not hmac.compare_digest(given, self._authorization):
-            return PlainTextResponse("the internal token is another one", 401)
+        header = next((value for name, value in scope["headers"] if name == _SIGNATURE), b"")
+        signed = self._verifier.check(scope["method"], scope["path"], header)
+        if isinstance(signed, NotSigned):
+            headers = {PROCESS_HEADER: signed.process} if signed.process else {}
+            return PlainTextResponse(signed.reason, UNSIGNED, headers)
         if self.shards is None:
             return PlainTextResponse("starting", 503)
-        return None
+        return signed
 
     async def _beat(self, receive: Receive, send: Send) -> None:
         """On the loop that serves the commands: while that hangs, nobody is told that the process lives."""

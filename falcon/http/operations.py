@@ -103,7 +103,7 @@ OPERATIONS: Final = (
         "POST",
         "/v1/stream/tickets",
         streaming.issue_ticket,
-        "A ticket for a stream, good for a minute, where no Authorization can be set",
+        "A ticket for one stream, good for a minute, where no Authorization can be set",
         {201: streaming.Ticket},
         shapes.Nothing,
     ),
@@ -116,6 +116,14 @@ OPERATIONS: Final = (
         problems=(403, 404, 429),
     ),
     Operation("GET", "/v1/me", accounts.me, "Whose token this is", {200: shapes.Me}),
+    Operation(
+        "DELETE",
+        "/v1/me/token",
+        accounts.sign_out,
+        "Sign out: revoke the token of this request",
+        {204: None},
+        problems=(409,),
+    ),
     Operation(
         "GET",
         "/v1/rooms",
@@ -234,7 +242,7 @@ OPERATIONS: Final = (
         "Revoke a token (its account's own, or admins)",
         {204: None},
         command=True,
-        problems=(403, 404),
+        problems=(403, 404, 409),
     ),
     Operation(
         "POST",

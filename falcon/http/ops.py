@@ -1,4 +1,4 @@
-"""The operations port: health, metrics, and a look inside. Nothing here is for the public.
+"""The operations port: health, metrics, and a look inside, which is for operators only.
 
 Everything blocks and runs on a dispatcher of this port's own, which bounds how much can be asked at once.
 """
@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from falcon.http import inside, web
+from falcon.http.operators import Operators
 from falcon.http.problems import Problem
 from falcon.http.wire import Answer, decode_query, json_value, problem_answer
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
@@ -25,6 +26,7 @@ from falcon.telemetry.profile import NoProfile, record
 _PROFILE_SECONDS_MAX: Final = 60
 _MEDIA: Final = {"flamegraph": "image/svg+xml", "speedscope": "application/json", "raw": "text/plain; charset=utf-8"}
 
+_Page: TypeAlias = Callable[[Request], "Response | Answer"]
 ProfileFormat: TypeAlias = Literal["flamegraph", "speedscope", "raw"]
 
 
@@ -60,13 +62,15 @@ class _OfProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle: bool = False
 
 
-def create_ops_app(pod: Pod, dispatcher: Dispatcher) -> Starlette:
+def create_ops_app(pod: Pod, dispatcher: Dispatcher, operators: Operators) -> Starlette:
     looking = _Looking(pod)
-    pages: dict[str, Callable[[Request], Response | Answer]] = {
+    open_pages: dict[str, _Page] = {
         "/livez": looking.live,
         "/startupz": looking.started,
         "/readyz": looking.ready,
         "/metrics": looking.metrics,
+    }
+    pages: dict[str, _Page] = {
         **web.picture(),
         "/debug": looking.index,
         "/debug/dispatchers": looking.dispatchers,
@@ -76,10 +80,19 @@ def create_ops_app(pod: Pod, dispatcher: Dispatcher) -> Starlette:
         "/debug/heap": looking.heap,
         "/debug/profile": looking.profile,
     }
+    pages = open_pages | {path: _for_operators(page, operators) for path, page in pages.items()}
     return Starlette(routes=[Route(path, _endpoint(page, dispatcher)) for path, page in pages.items()])
 
 
-def _endpoint(page: Callable[[Request], Response | Answer], dispatcher: Dispatcher) -> Any:
+def _for_operators(page: _Page, operators: Operators) -> _Page:
+    def checked(request: Request) -> Response | Answer:
+        operators.check(request)
+        return page(request)
+
+    return checked
+
+
+def _endpoint(page: _Page, dispatcher: Dispatcher) -> Any:
     async def endpoint(request: Request) -> Response | Answer:
         try:
             return await dispatcher.run(page, request)

@@ -102,6 +102,8 @@ def from_rejection(rejection: Rejection) -> Problem:
             return Problem(403, "not_allowed", f"Not allowed: {rule}.")
         case rejections.LastAdmin():
             return Problem(409, "last_admin", "A group room keeps at least one admin: make somebody else one first.")
+        case rejections.LastToken():
+            return Problem(409, "last_admin", "An admin keeps at least one token: issue another one first.")
         case rejections.Invalid(field=field, rule=rule):
             return invalid(field, rule)
         case rejections.KeyReused():

@@ -20,7 +20,7 @@ from falcon.http import shapes
 from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import account_not_found, invalid, room_not_found, wrong_cursor
 from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
-from falcon.http.wire import Answer, decode_query, identity, json_value
+from falcon.http.wire import Answer, decode_query, identity, json_value, read_name
 from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
 from falcon.read.times import rfc3339
 
@@ -42,7 +42,7 @@ async def create_room(edge: Edge, call: Call) -> Answer:
         if await edge.account(call, member.account_id) is None:
             raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
-    told = await edge.tell(call, CreateRoom(call.account.account_id, new.name, new.description, members))
+    told = await edge.tell(call, CreateRoom(call.account.account_id, read_name(new.name), new.description, members))
     return _room_answer(201, told)
 
 
@@ -87,7 +87,7 @@ async def change_room(edge: Edge, call: Call) -> Answer:
     change: RoomChange = await edge.body(call, _room_change)
     if change.name is msgspec.UNSET and change.description is msgspec.UNSET:
         raise invalid("body", "must have name or description")
-    name = None if isinstance(change.name, msgspec.UnsetType) else change.name
+    name = None if isinstance(change.name, msgspec.UnsetType) else read_name(change.name)
     description = None if isinstance(change.description, msgspec.UnsetType) else change.description
     told = await edge.tell(call, ChangeRoom(call.account.account_id, room_id, name, description))
     return _room_answer(200, told)

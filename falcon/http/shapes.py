@@ -1,6 +1,6 @@
 """The JSON of the API: requests as they are validated, answers as they are sent. OpenAPI is made from these types."""
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -14,7 +14,11 @@ from falcon.read.times import rfc3339
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
 SeqFrom1: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
 SeqFrom0: TypeAlias = Annotated[int, Meta(ge=0, le=ID_MAX)]
-Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+_NAME_RULES: Final = (
+    "Kept as NFC; without control characters, or such as change the direction of text; not only invisible"
+)
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX, description=_NAME_RULES)]
+Reference: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 Description: TypeAlias = Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX)]
 # The bound is in bytes of UTF-8, which JSON Schema can't say: ``bodies`` checks it.
 Text: TypeAlias = Annotated[
@@ -254,14 +258,14 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class AccountLine(_Request, frozen=True, tag_field="type", tag="account"):
-    source: Name
-    ref: Name
-    name: Name
+    source: Reference
+    ref: Reference
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 
 
 class RoomLine(_Request, frozen=True, tag_field="type", tag="room"):
-    source: Name
-    ref: Name
+    source: Reference
+    ref: Reference
     kind: RoomKind
     name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
     description: Description

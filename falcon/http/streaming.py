@@ -67,7 +67,7 @@ class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Ticket(msgspec.Struct, frozen=True):
-    """Good for a minute."""
+    """Good for a minute, and once."""
 
     ticket: str
 
@@ -188,9 +188,9 @@ class Streams:
             account = await self._edge.caller(headers, self._turn)
             return _Caller(account.account_id, self._edge.token_hash(headers))
         found = tokens.read_ticket(self._edge.secret, ticket)
-        if found is None:
+        if found is None or not self.signals.is_first_use(found.signature):
             raise _wrong_ticket()
-        return _Caller(*found, by_ticket=True)
+        return _Caller(found.account_id, found.token_hash, by_ticket=True)
 
     async def _prepare(self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None) -> "_Opening":
         if token is not None:
@@ -358,7 +358,9 @@ class _Caller(msgspec.Struct, frozen=True):
 
 
 def _wrong_ticket() -> Problem:
-    return Problem(401, "unauthenticated", "The ticket is not one that is good now: they are for a minute.")
+    return Problem(
+        401, "unauthenticated", "The ticket is not one that is good now: they are for a minute, and for one stream."
+    )
 
 
 class _Opening:

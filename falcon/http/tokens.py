@@ -20,15 +20,15 @@ import secrets
 import struct
 import time
 from functools import cache
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 Purpose: TypeAlias = Literal["first admin's token", "first account's token"]
 
 _FORM: Final = re.compile(r"falcon_([1-9][0-9]{0,15})_([A-Za-z0-9_-]{43})")
 _BYTES: Final = 32
 _RANDOM_BYTES: Final = 16
-_TICKET: Final = struct.Struct(">QQ")
-_TICKET_SECONDS: Final = 60
+_TICKET: Final = struct.Struct(">QQ8s")
+TICKET_SECONDS: Final = 60
 _TICKET_TEXT_MAX: Final = 200
 _SIGNATURE_BYTES: Final = 16
 
@@ -81,13 +81,21 @@ def parse(text: str) -> tuple[int, str] | None:
 
 def ticket(server_secret: bytes, account_id: int, token_hash: str, now: float | None = None) -> str:
     """For a minute it stands for the token that has this hash, where that itself must not be shown."""
-    until = round((time.time() if now is None else now) + _TICKET_SECONDS)
-    body = _TICKET.pack(account_id, until) + bytes.fromhex(token_hash)
+    until = round((time.time() if now is None else now) + TICKET_SECONDS)
+    body = _TICKET.pack(account_id, until, secrets.token_bytes(8)) + bytes.fromhex(token_hash)
     return _text(body + _sign(server_secret, body))
 
 
-def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> tuple[int, str] | None:
-    """The account and the token's hash; None for what is none, or was one."""
+class Ticket(NamedTuple):
+    """``signature`` tells it from all others."""
+
+    account_id: int
+    token_hash: str
+    signature: bytes
+
+
+def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> Ticket | None:
+    """None for what is none, or was one. Whether it has been used is for the caller to know."""
     if len(text) > _TICKET_TEXT_MAX or not text.isascii():
         return None
     try:
@@ -99,10 +107,10 @@ def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> tu
     body, signature = data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:]
     if len(body) != _TICKET.size + _BYTES or not hmac.compare_digest(_sign(server_secret, body), signature):
         return None
-    account_id, until = _TICKET.unpack_from(body)
+    account_id, until, _ = _TICKET.unpack_from(body)
     if until < (time.time() if now is None else now):
         return None
-    return account_id, body[_TICKET.size :].hex()
+    return Ticket(account_id, body[_TICKET.size :].hex(), signature)
 
 
 def _sign(server_secret: bytes, body: bytes) -> bytes:

@@ -10,6 +10,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 
+from falcon.domain import names
 from falcon.domain.ids import ID_MAX
 from falcon.http.problems import Problem, invalid
 from falcon.http.shapes import FieldError, Nothing
@@ -193,3 +194,12 @@ def check_text(text: str, limit: int, field: str = "text") -> int:
     if size > limit:
         raise invalid(field, f"must be at most {limit} bytes of UTF-8, is {size}")
     return size
+
+
+def read_name(name: str, field: str = "name") -> str:
+    """As it is kept. Raises Problem 422."""
+    name = names.normalized(name)
+    broken = names.broken_rule(name)
+    if broken is not None:
+        raise invalid(field, broken)
+    return name

@@ -1,7 +1,8 @@
-"""Who types, and who is there: said from process to process beside the log. Nothing of it is kept, or promised.
+"""Who types, who is there, and which tickets are used: said from process to process beside the log. Nothing of it is
+kept, or promised.
 
-A signal that is lost, late or doubled does no harm: a client forgets who types after some seconds, and a process says
-again and again who is there.
+A signal that is lost, late or doubled does no harm: a client forgets who types after some seconds, a process says again
+and again who is there, and a ticket is good for a minute only.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
+from falcon.once import Once
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
@@ -35,6 +37,7 @@ _AGAIN_SECONDS: Final = 60.0
 _TURN_SECONDS: Final = 1.0
 _CHUNK: Final = 50  # accounts in a signal
 _REMEMBERED_MAX: Final = 10_000
+_TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 
 Kind: TypeAlias = Literal["typing", "presence"]
 
@@ -80,7 +83,13 @@ class _Asking(msgspec.Struct, frozen=True, tag="asking"):
     """By a process that does not know who is there."""
 
 
-_Signal: TypeAlias = _Typing | _Here | _Gone | _Alive | _Asking
+class _Used(msgspec.Struct, frozen=True, tag="used"):
+    """A ticket, which is good in no other process any more either."""
+
+    ticket: bytes
+
+
+_Signal: TypeAlias = _Typing | _Here | _Gone | _Alive | _Asking | _Used
 _decode: Final = msgspec.json.Decoder(_Signal).decode
 
 
@@ -116,6 +125,7 @@ class Signals:
         self._mine: dict[AccountId, _Mine] = {}
         self._typed: dict[AccountId, float] = {}
         self._small: dict[RoomId, tuple[bool, float]] = {}
+        self._tickets = Once(_TICKET_SECONDS, clock)
         self._alive_at = 0.0
         self._tending: asyncio.Task[None] | None = None
         metrics.signals.begin(*((kind,) for kind in SIGNALS))
@@ -143,6 +153,13 @@ class Signals:
         self._typed[account_id] = now
         metrics.signals.labels("typing").inc()
         self._send(_Typing(room_id, account_id))
+        return True
+
+    def is_first_use(self, ticket: bytes) -> bool:
+        """Whether the ticket was used nowhere yet, as far as is known here; the other processes are told."""
+        if not self._tickets.is_first(ticket):
+            return False
+        self._send(_Used(ticket))
         return True
 
     def came(self, subscription: Subscription) -> None:
@@ -186,6 +203,8 @@ class Signals:
             case _Alive(process=process):
                 if not self._presence.alive(process, now):
                     self._send(_Asking())
+            case _Used(ticket=ticket):
+                self._tickets.is_first(ticket)
             case _Asking():
                 self._send_here([who for who, mine in self._mine.items() if mine.announced_at])
 

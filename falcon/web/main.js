@@ -30,6 +30,7 @@ class App {
   #listeners = new AbortController();
 
   constructor(api, me) {
+    this.api = api;
     this.chat = new Chat(api, me);
     this.outbox = new Outbox(this.chat);
     this.stream = new Stream(
@@ -300,13 +301,26 @@ class App {
       if (choice === null) return;
       if (choice === "discard") this.outbox.discardAll();
     }
-    this.#end();
+    this.#end(await this.#endToken(), true);
   }
 
-  #end(note = null) {
+  /** The token is good nowhere any more. A note where it could not be ended. */
+  async #endToken() {
+    this.stream.stop();
+    this.api.onUnauthenticated = () => {};
+    try {
+      await this.api.command("DELETE", "/v1/me/token");
+    } catch (failure) {
+      if (failure instanceof Problem && failure.status === 401) return null; // it is ended
+      return t(failure instanceof Problem && failure.status === 409 ? "signin.kept" : "signin.unended");
+    }
+    return null;
+  }
+
+  #end(note, leaving = false) {
     this.leave();
     forgetToken();
-    if (!note) {
+    if (leaving) {
       for (const key of Object.keys(sessionStorage)) if (key.startsWith("falcon.draft.")) sessionStorage.removeItem(key);
       history.replaceState(null, "", location.pathname);
     }

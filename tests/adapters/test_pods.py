@@ -34,10 +34,20 @@ from falcon.write.protocol import (
     decode_reply_frames,
     encode_reply_frame,
 )
+from falcon.write.signing import Signer
 from falcon.write.transit import Arrivals, depart
 from tests.contracts.command_gateway import PARTITIONS, CommandGatewayContract
 
-TOKEN = "an internal token of a test"
+KEYS = [b"an internal key of a test"]
+NETWORKS = ("127.0.0.0/8",)
+
+
+def keys() -> list[bytes]:
+    return KEYS
+
+
+def open_gateway(directory: "Directory", mailbox_bound: int = 100) -> PodGateway:
+    return PodGateway(directory, keys, mailbox_bound, NETWORKS)
 
 
 class Directory:
@@ -76,7 +86,7 @@ class Pod:
 @asynccontextmanager
 async def serving(shards: Any) -> AsyncIterator[str]:
     """host:port of a process that takes commands for these shards."""
-    app = InternalCommands(TOKEN)
+    app = InternalCommands(keys)
     app.shards = shards
     async with serving_app(app) as address:
         yield address
@@ -111,7 +121,7 @@ async def through_a_pod(data_dir: Path) -> AsyncIterator[CommandGateway]:
     database.prepare(settings.database, PARTITIONS)
     shards = await start_gateway(settings, embedded.shard_builds(settings), None)
     async with serving(shards) as address:
-        gateway = PodGateway(Directory(f"{address}/0"), TOKEN, settings.mailbox_bound)
+        gateway = open_gateway(Directory(f"{address}/0"), settings.mailbox_bound)
         yield gateway
         await gateway.close()
     shards.close()
@@ -123,6 +133,64 @@ class TestThroughAPod(CommandGatewayContract):
 
 
 DONE = Accepted(ReadAnswer(64, 1, 0, 0), 0, 7)
+COMMANDS = "/internal/commands/0"
+
+
+def batch() -> bytes:
+    return depart(CommandBatch(1, [command()]), time.monotonic())
+
+
+async def signed(
+    session: aiohttp.ClientSession, method: str, address: str, path: str, body: bytes = b"", key: bytes = KEYS[0]
+) -> aiohttp.ClientResponse:
+    """The answer to a request that is signed for the process that is there."""
+    signer = Signer(lambda: [key])
+    while True:
+        headers = signer.headers(method, path, body)
+        response = await session.request(method, f"http://{address}{path}", data=body, headers=headers)
+        if not signer.learns_from(response.status, response.headers):
+            return response
+        response.release()
+
+
+class Recorder:
+    """Stands in the network between an edge and an owner, and keeps what the edge sends."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.connections = 0
+
+    @asynccontextmanager
+    async def between(self, owner: str) -> AsyncIterator[str]:
+        self._owner = owner.split(":")
+        server = await asyncio.start_server(self._pass_on, "127.0.0.1", 0)
+        async with server:
+            yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        answers, requests = await asyncio.open_connection(*self._owner)
+
+        async def back() -> None:
+            while data := await answers.read(65_536):
+                writer.write(data)
+
+        backwards = asyncio.create_task(back())
+        while data := await reader.read(65_536):
+            self.sent += data
+            requests.write(data)
+        requests.close()
+        await backwards
+        writer.close()
+
+
+async def send(address: str, request: bytes) -> int:
+    """The status of the answer to these bytes."""
+    reader, writer = await asyncio.open_connection(*address.split(":"))
+    writer.write(request)
+    status = int((await reader.readline()).split()[1])
+    writer.close()
+    return status
 
 
 def command(key: str | None = None, seconds: float = 5.0) -> CommandEnvelope:
@@ -138,7 +206,7 @@ def test_a_command_whose_partition_has_moved_is_taken_to_the_new_owner() -> None
         old, new = Pod(lambda envelope: Unavailable("not_mine", 0.1)), Pod(lambda envelope: DONE)
         async with serving(old) as here, serving(new) as there:
             directory = Directory(f"{here}/0")
-            gateway = PodGateway(directory, TOKEN, 100)
+            gateway = open_gateway(directory)
             asking = asyncio.create_task(gateway.ask(command()))
             while not old.asked:
                 await asyncio.sleep(0.001)
@@ -151,7 +219,7 @@ def test_a_command_whose_partition_has_moved_is_taken_to_the_new_owner() -> None
 
 def test_a_command_waits_for_an_owner_until_its_deadline_and_no_longer() -> None:
     async def scenario() -> None:
-        gateway = PodGateway(Directory(None), TOKEN, 100)
+        gateway = open_gateway(Directory(None))
         began = time.monotonic()
         assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable")
         assert time.monotonic() - began < 0.4
@@ -169,7 +237,7 @@ def test_what_may_have_been_done_is_asked_again_with_its_key_only() -> None:
             return DONE if tries.count(envelope.key) > 1 else Unavailable("outcome_unknown")
 
         async with serving(Pod(answer)) as address:
-            gateway = PodGateway(Directory(f"{address}/0"), TOKEN, 100)
+            gateway = open_gateway(Directory(f"{address}/0"))
             assert await gateway.ask(command(key="k")) == DONE
             assert await gateway.ask(command()) == Unavailable("outcome_unknown")
             await gateway.close()
@@ -183,7 +251,7 @@ def test_what_may_have_been_done_stays_so_though_nobody_answers_any_more() -> No
         pod, directory = Pod(lambda envelope: Unavailable("outcome_unknown")), Directory()
         async with serving(pod) as address:
             directory.owner = f"{address}/0"
-            gateway = PodGateway(directory, TOKEN, 100)
+            gateway = open_gateway(directory)
             asking = asyncio.ensure_future(gateway.ask(command(seconds=0.5, key="k")))
             while not pod.asked:
                 await asyncio.sleep(0.001)
@@ -198,7 +266,7 @@ def test_nobody_there_is_not_an_unknown_outcome() -> None:
     async def scenario() -> None:
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            gateway = PodGateway(Directory(f"127.0.0.1:{unused.getsockname()[1]}/0"), TOKEN, 100)
+            gateway = open_gateway(Directory(f"127.0.0.1:{unused.getsockname()[1]}/0"))
             assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
             await gateway.close()
 
@@ -209,7 +277,7 @@ def test_a_slow_partition_does_not_keep_the_replies_of_the_others() -> None:
     async def scenario() -> None:
         pod = Pod(lambda envelope: None if envelope.key == "slow" else DONE)
         async with serving(pod) as address:
-            gateway = PodGateway(Directory(f"{address}/0"), TOKEN, 1_000)
+            gateway = open_gateway(Directory(f"{address}/0"), 1_000)
             slow = [asyncio.create_task(gateway.ask(command(key="slow"))) for _ in range(10)]
             for _ in range(20):
                 replies = await asyncio.gather(*(gateway.ask(command()) for _ in range(20)))
@@ -227,7 +295,7 @@ def test_a_command_does_not_wait_for_an_owner_that_fell_silent_once_another_has_
         silent, new = Pod(lambda envelope: None), Pod(lambda envelope: DONE)
         async with serving(silent) as here, serving(new) as there:
             directory = Directory(f"{here}/0")
-            gateway = PodGateway(directory, TOKEN, 100)
+            gateway = open_gateway(directory)
             keyed, unkeyed = (asyncio.create_task(gateway.ask(command(key))) for key in ("k", None))
             while len(silent.asked) < 2:
                 await asyncio.sleep(0.001)
@@ -249,7 +317,7 @@ def test_a_command_that_waits_for_an_owner_goes_to_it_as_soon_as_it_is_known() -
     async def scenario() -> None:
         async with serving(Pod(lambda envelope: DONE)) as there:
             directory = Directory(None)
-            gateway = PodGateway(directory, TOKEN, 100)
+            gateway = open_gateway(directory)
             asking = [asyncio.create_task(gateway.ask(command())) for _ in range(20)]
             await until(lambda: directory.asked >= 5 * 20)  # by now they try again five times a second
             directory.owner = f"{there}/0"
@@ -295,7 +363,7 @@ class Group:
 @asynccontextmanager
 async def watching(group: Group) -> AsyncIterator[None]:
     group.members_by_process["127.0.0.1:1"] = "the watcher"
-    watch = Watch("127.0.0.1:1", TOKEN, group, session_seconds=6.0)
+    watch = Watch("127.0.0.1:1", keys, group, session_seconds=6.0, networks=NETWORKS)
     watch.start()
     yield
     await watch.stop()
@@ -317,7 +385,7 @@ class Beating:
         self._writers.append(writer)
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"GET /internal/alive ")
-        assert f"Bearer {TOKEN}".encode() in head
+        assert b"falcon-signature: " in head
         if not self.silent:
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         while not writer.is_closing():
@@ -437,12 +505,12 @@ def test_an_owner_that_ended_while_the_brokers_were_away_is_removed_once_they_ar
 
 def test_a_process_beats_until_it_ends_in_order() -> None:
     async def scenario() -> None:
-        app = InternalCommands(TOKEN)
+        app = InternalCommands(keys)
         app.shards = Pod(lambda envelope: DONE)
         async with (
             serving_app(app) as address,
-            aiohttp.ClientSession(headers={"Authorization": f"Bearer {TOKEN}"}) as session,
-            session.get(f"http://{address}/internal/alive") as response,
+            aiohttp.ClientSession() as session,
+            await signed(session, "GET", address, "/internal/alive") as response,
         ):
             assert response.status == 200
             assert await response.content.readexactly(3) == b"..."
@@ -460,28 +528,125 @@ def test_the_client_closes_an_idle_connection_before_the_server_does() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "token", "body", "status"),
+    ("path", "key", "body", "status"),
     [
-        ("/internal/commands/0", "another", b"", 401),
-        ("/internal/commands/0", TOKEN, b"nonsense", 400),
-        ("/internal/commands/7", TOKEN, None, 400),
-        ("/internal/commands/", TOKEN, b"", 404),
-        ("/internal/commands/²", TOKEN, b"", 404),
-        ("/internal/commands/" + "9" * 5_000, TOKEN, b"", 404),
-        ("/v1/rooms", TOKEN, b"", 404),
-        ("/internal/alive", TOKEN, b"", 404),
+        ("/internal/commands/0", b"another internal key", b"", 401),
+        ("/internal/commands/0", KEYS[0], b"nonsense", 400),
+        ("/internal/commands/7", KEYS[0], None, 400),
+        ("/internal/commands/", KEYS[0], b"", 404),
+        ("/internal/commands/²", KEYS[0], b"", 404),
+        ("/internal/commands/" + "9" * 5_000, KEYS[0], b"", 404),
+        ("/v1/rooms", KEYS[0], b"", 404),
+        ("/internal/alive", KEYS[0], b"", 404),
     ],
 )
-def test_strangers_and_nonsense_are_refused(path: str, token: str, body: bytes | None, status: int) -> None:
+def test_strangers_and_nonsense_are_refused(path: str, key: bytes, body: bytes | None, status: int) -> None:
     async def scenario() -> None:
-        data = depart(CommandBatch(1, [command()]), time.monotonic()) if body is None else body
-        headers = {"Authorization": f"Bearer {token}"}
+        data = batch() if body is None else body
         async with (
             serving(Pod(lambda envelope: DONE)) as address,
-            aiohttp.ClientSession(headers=headers) as session,
-            session.post(f"http://{address}{path}", data=data) as response,
+            aiohttp.ClientSession() as session,
+            await signed(session, "POST", address, path, data, key) as response,
         ):
             assert response.status == status
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/internal/commands/0", "/internal/alive"])
+@pytest.mark.parametrize("signature", [None, "", "nonsense", ".".join(["0" * 16, "1" * 13, "2" * 64, "3" * 64])])
+def test_who_does_not_sign_is_refused_and_not_told_for_whom_to_sign(path: str, signature: str | None) -> None:
+    async def scenario() -> None:
+        pod = Pod(lambda envelope: DONE)
+        headers = {} if signature is None else {"falcon-signature": signature}
+        method = "GET" if path == "/internal/alive" else "POST"
+        async with (
+            serving(pod) as address,
+            aiohttp.ClientSession() as session,
+            session.request(method, f"http://{address}{path}", data=batch(), headers=headers) as response,
+        ):
+            assert response.status == 401
+            assert "falcon-process" not in response.headers
+        assert pod.asked == []
+
+    run(scenario)
+
+
+def test_a_recorded_batch_posts_nothing_a_second_time() -> None:
+    """Neither to the same owner, nor to another one or the same after a restart, nor with another body."""
+
+    async def scenario() -> None:
+        pod, other, recorded = Pod(lambda envelope: DONE), Pod(lambda envelope: DONE), Recorder()
+        async with serving(pod) as address, serving(other) as elsewhere, recorded.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"))
+            assert await gateway.ask(command()) == DONE
+            await gateway.close()
+            assert KEYS[0] not in recorded.sent
+            executed = recorded.sent[recorded.sent.rindex(b"POST /") :]
+            assert await send(address, executed) == 401
+            assert await send(elsewhere, executed) == 401
+            assert await send(address, executed[:-1] + b"!") == 401
+        assert len(pod.asked) == 1
+        assert other.asked == []
+
+    run(scenario)
+
+
+def test_a_batch_with_another_body_than_was_signed_is_not_carried_out() -> None:
+    async def scenario() -> None:
+        pod, session = Pod(lambda envelope: DONE), aiohttp.ClientSession()
+        async with serving(pod) as address, session:
+            signer = Signer(keys)
+            first = signer.headers("POST", COMMANDS, batch())
+            async with session.post(f"http://{address}{COMMANDS}", data=batch(), headers=first) as response:
+                assert signer.learns_from(response.status, response.headers)
+            for body in (batch(), b""):
+                headers = signer.headers("POST", COMMANDS, batch())
+                async with session.post(f"http://{address}{COMMANDS}", data=body, headers=headers) as response:
+                    assert response.status == 401
+        assert pod.asked == []
+
+    run(scenario)
+
+
+def test_keys_are_changed_while_commands_are_sent() -> None:
+    """One more key is accepted first, then signs, and then the old one is gone: on either side at another time."""
+
+    async def scenario() -> None:
+        old, new = b"the old internal key", b"the new internal key"
+        edge, owner = [old], [old]
+        app = InternalCommands(lambda: list(owner))
+        app.shards = Pod(lambda envelope: DONE)
+        async with serving_app(app) as address:
+            gateway = PodGateway(Directory(f"{address}/0"), lambda: list(edge), 100, NETWORKS)
+            for edge[:], owner[:] in (
+                ([old], [old]),
+                ([old], [old, new]),
+                ([old, new], [old, new]),
+                ([new, old], [old, new]),
+                ([new, old], [new, old]),
+                ([new], [new, old]),
+                ([new], [new]),
+            ):
+                assert await gateway.ask(command()) == DONE
+            edge[:] = [old]
+            assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
+            await gateway.close()
+
+    run(scenario)
+
+
+def test_a_private_message_goes_to_no_address_outside_the_networks_of_owners() -> None:
+    async def scenario() -> None:
+        pod, recorded = Pod(lambda envelope: DONE), Recorder()
+        async with serving(pod) as address, recorded.between(address) as between:
+            for host in ("127.0.0.1", "localhost"):
+                port = between.rpartition(":")[2]
+                gateway = PodGateway(Directory(f"{host}:{port}/0"), keys, 100, ("10.0.0.0/8", "fc00::/7"))
+                assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
+                await gateway.close()
+        assert recorded.connections == 0
+        assert pod.asked == []
 
     run(scenario)
 
@@ -496,12 +661,11 @@ def test_deadlines_are_moved_to_the_receivers_clock() -> None:
 def test_what_lay_in_the_socket_of_an_owner_is_refused_once_its_caller_has_given_up() -> None:
     async def scenario() -> None:
         pod = Pod(lambda envelope: DONE)
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with serving(pod) as address, aiohttp.ClientSession(headers=headers) as session:
+        async with serving(pod) as address, aiohttp.ClientSession() as session:
             for late in (0, 60):
                 now = time.monotonic() - late
                 data = depart(CommandBatch(1, [msgspec.structs.replace(command(), deadline=now + 5)]), now)
-                async with session.post(f"http://{address}/internal/commands/0", data=data) as response:
+                async with await signed(session, "POST", address, COMMANDS, data) as response:
                     assert response.status == 200
         in_time, late_one = pod.asked
         assert in_time.deadline > time.monotonic()

@@ -225,6 +225,17 @@ def test_falcon_understands_the_settings(overlay: str) -> None:
 
 
 @every_overlay
+def test_an_overlay_has_the_safe_defaults(overlay: str) -> None:
+    """Nobody looks inside without a token. Only what is reached from the machine or the cluster speaks plaintext."""
+    found = Settings.from_env(_settings(overlay))
+    assert found.ops_token_file is not None and found.cors_origins == ()
+    if overlay in ("single", "local"):
+        assert found.plaintext == "yes"
+    else:
+        assert found.plaintext == "no" and not found.is_read_on_the_way
+
+
+@every_overlay
 def test_what_selects_pods_finds_some_and_no_service_has_the_operations_port(overlay: str) -> None:
     labels = [template["metadata"]["labels"] for _, template in pods(overlay)]
     for each in objects(overlay):

@@ -2,7 +2,7 @@ from falcon.domain.answers import AccountAnswer, Done, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
 from falcon.domain.events import AccountCreated, TokenIssued, TokenRevoked
 from falcon.domain.limits import TOKENS_MAX
-from falcon.domain.rejections import AccountNotFound, NotAllowed, TokenNotFound
+from falcon.domain.rejections import AccountNotFound, LastToken, NotAllowed, TokenNotFound
 from tests.support.builders import ANN, BOB, LATER, NEW, NOW, an_account
 from tests.support.given import given
 
@@ -68,6 +68,21 @@ def test_a_token_that_is_not_there_cannot_be_revoked() -> None:
 
 def test_a_token_is_revoked_once() -> None:
     given(an_account(), issued(1), revoked(1)).when(RevokeToken(ANN, 1)).then_rejected(TokenNotFound(ANN, 1))
+
+
+def test_a_token_is_revoked_by_what_it_shows() -> None:
+    tokens = (an_account(), issued(1, "c0ffee"), issued(2, "7ea"))
+    given(*tokens).when(RevokeToken(ANN, token_hash="7ea")).then(revoked(2, "7ea")).answered(Done())
+    given(*tokens).when(RevokeToken(ANN, token_hash="mi1k")).then_rejected(TokenNotFound(ANN, 0))
+
+
+def test_an_admin_keeps_one_token() -> None:
+    admin = an_account(is_admin=True)
+    for command in (RevokeToken(ANN, 1), RevokeToken(ANN, token_hash="c0ffee")):
+        given(admin, issued(1)).when(command).then_rejected(LastToken(ANN))
+        given(admin, issued(1), issued(2, "7ea")).when(command).then(revoked(1))
+    given(admin, issued(1), issued(2, "7ea"), revoked(1)).when(RevokeToken(ANN, 2)).then_rejected(LastToken(ANN))
+    given(an_account(), issued(1)).when(RevokeToken(ANN, 1)).then(revoked(1))
 
 
 def test_an_account_that_is_not_there_has_no_tokens() -> None:

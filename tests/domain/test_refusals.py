@@ -16,12 +16,13 @@ from falcon.domain.commands import (
     RemoveMember,
     RevokeToken,
 )
-from falcon.domain.events import Event
+from falcon.domain.events import Event, TokenIssued
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,
     KeyReused,
     LastAdmin,
+    LastToken,
     MemberNotFound,
     MessageIsDeleted,
     MessageNotFound,
@@ -40,6 +41,7 @@ from tests.support.builders import (
     BOB,
     CAT,
     DAN,
+    NOW,
     ROOM,
     a_group,
     a_message,
@@ -73,6 +75,11 @@ EXAMPLES: Final[list[tuple[Sequence[Event], Command, Rejection]]] = [
         NotAllowed("only an admin of the room may remove members"),
     ),
     ([ROOM_OF_THREE], RemoveMember(ANN, ROOM, ANN), LastAdmin(ROOM)),
+    (
+        [an_account(ANN, is_admin=True), TokenIssued(ANN, 1, "c0ffee", NOW)],
+        RevokeToken(ANN, 1),
+        LastToken(ANN),
+    ),
     ([ROOM_OF_THREE], MoveRead(ANN, ROOM, 1), Invalid("seq", "must be at most 0, the room's newest message")),
     ([ROOM_OF_THREE, posted(1)], EditMessage(ANN, ROOM, 1, "Hi"), NotYetReadable(ROOM, 1)),
     ([ROOM_OF_THREE], PutMember(ANN, ROOM, DAN, "member", account_exists=False), UnknownAccount(DAN)),

@@ -143,6 +143,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.read-only": _answered(rejections.ReadOnly(ROOM)),
     "command-answered.v1.not-allowed": _answered(rejections.NotAllowed("only an admin of the room may do that")),
     "command-answered.v1.last-admin": _answered(rejections.LastAdmin(ROOM)),
+    "command-answered.v1.last-token": _answered(rejections.LastToken(ANN)),
     "command-answered.v1.invalid": _answered(rejections.Invalid("seq", "must be at most 42")),
     # These are values of the same kind, but nobody keeps them: the key is another request's, or the sender's view was
     # too old, or the next answer is another. A log that has one decodes all the same.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from falcon.http.operators import Operators
 from falcon.http.ops import create_ops_app
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
@@ -27,7 +28,10 @@ def health(tmp_path: Path) -> Health:
 @pytest.fixture
 def ops(health: Health, tmp_path: Path) -> Iterator[Api]:
     dispatcher = Dispatcher("operations", threads=2, queue=4)
-    api = Api(create_ops_app(Pod(tmp_path, os.getpid(), "serve"), dispatcher))
+    api = Api(
+        create_ops_app(Pod(tmp_path, os.getpid(), "serve"), dispatcher, Operators(None, on_loopback=True)),
+        "http://127.0.0.1",
+    )
     yield api
     api.close()
     dispatcher.close()

@@ -49,6 +49,7 @@ REFUSALS = [
     "read-only",
     "not-allowed",
     "last-admin",
+    "last-token",
     "invalid",
     "key-reused",
     "not-yet-readable",

@@ -200,7 +200,7 @@ class SimulatedFalcon:
         shutil.rmtree(settings.data_dir, ignore_errors=True)
 
         async def serve() -> None:
-            internal = InternalCommands(roles.internal_token(settings))
+            internal = InternalCommands(roles.internal_keys(settings))
             async with roles.owning(settings, None, Health()) as shards:
                 internal.shards = shards
                 self.http.serve(f"{name}:8082", internal)
@@ -269,6 +269,8 @@ class SimulatedFalcon:
                 (roles, "_hbase", self._gateways),
                 (pods, "aiohttp", _Aiohttp(self.http_of)),
                 (watch, "aiohttp", _Aiohttp(self.http_of)),
+                (pods, "connector", _no_connector),
+                (watch, "connector", _no_connector),
                 (httpx._client, "AsyncHTTPTransport", lambda **_: _Transport(self.http)),
                 (os, "_exit", self._exit),
             ):
@@ -301,14 +303,15 @@ class _Aiohttp:
     def __init__(self, http: Callable[[], Http]) -> None:
         self._http = http
 
-    def ClientSession(self, headers: dict[str, str], timeout: Any = None, **_: object) -> "_Session":
-        return _Session(self._http(), headers, timeout)
-
-    def TCPConnector(self, **_: object) -> None:
-        """There is nothing to set."""
+    def ClientSession(self, timeout: Any = None, **_: object) -> "_Session":
+        return _Session(self._http(), timeout)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(aiohttp, name)
+
+
+def _no_connector(networks: object, **_: object) -> None:
+    """In the place of connections within some networks: there are none here."""
 
 
 class _NotConnected(aiohttp.ClientConnectorError):
@@ -320,16 +323,15 @@ class _NotConnected(aiohttp.ClientConnectorError):
 
 
 class _Session:
-    def __init__(self, http: Http, headers: dict[str, str], timeout: Any) -> None:
+    def __init__(self, http: Http, timeout: Any) -> None:
         self._http = http
-        self._headers = headers
         self._timeout = timeout
 
-    def post(self, url: str, data: bytes = b"", timeout: Any = None) -> "_Response":
-        return _Response(self._http, "POST", url, self._headers, data, timeout or self._timeout)
+    def post(self, url: str, data: bytes, headers: dict[str, str], timeout: Any = None) -> "_Response":
+        return _Response(self._http, "POST", url, headers, data, timeout or self._timeout)
 
-    def get(self, url: str, timeout: Any = None) -> "_Response":
-        return _Response(self._http, "GET", url, self._headers, b"", timeout or self._timeout)
+    def get(self, url: str, headers: dict[str, str], timeout: Any = None) -> "_Response":
+        return _Response(self._http, "GET", url, headers, b"", timeout or self._timeout)
 
     async def close(self) -> None:
         """There is nothing to close."""
@@ -350,6 +352,11 @@ class _Response:
     def status(self) -> int:
         assert self._exchange is not None
         return self._exchange.status
+
+    @property
+    def headers(self) -> dict[str, str]:
+        assert self._exchange is not None
+        return {name.decode(): value.decode() for name, value in self._exchange.headers}
 
     async def __aenter__(self) -> "_Response":
         self._until = None if self._seconds is None else asyncio.get_running_loop().time() + self._seconds

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from falcon.http import tokens
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import signals
 from falcon.streams.signals import Signals
@@ -197,6 +198,25 @@ def test_two_processes_of_a_machine_hear_of_one_another(
     other.says({"type": "asking"})
     heard = other.hears("here")
     assert [anna.account_id, [room.room_id]] in heard["accounts"]
+    other.close()
+
+
+def test_a_ticket_is_used_in_every_process_once_it_is_used_in_one(tmp_path: Path, start: Start, listen: Listen) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    falcon = start(telemetry_dir=str(folder))
+    anna = falcon.account("Anna")
+    other = Other(falcon, folder)
+    here, elsewhere = (anna.post("/v1/stream/tickets").json()["ticket"] for _ in range(2))
+    begun(listen.bare(falcon, {}, ticket=here))
+    used = tokens.read_ticket(falcon.edge.secret, here)
+    assert used is not None
+    assert msgspec.convert(other.hears("used")["ticket"], bytes) == used.signature
+    found = tokens.read_ticket(falcon.edge.secret, elsewhere)
+    assert found is not None
+    other.says({"type": "used", "ticket": found.signature})
+    soon(falcon, lambda: found.signature in falcon.edge.streams.signals._tickets)
+    problem_of(listen.bare(falcon, {}, ticket=elsewhere), 401, "unauthenticated")
     other.close()
 
 

@@ -28,11 +28,11 @@ URL: Final = "http://falcon.test"
 class Api:
     """An application, and the loop that it lives in. ``with`` starts it, and ends what it started."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, url: str = URL) -> None:
         self.app = app
         self._runner = asyncio.Runner()
         transport = httpx.ASGITransport(app)
-        self._client = httpx.AsyncClient(transport=transport, base_url=URL)
+        self._client = httpx.AsyncClient(transport=transport, base_url=url)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 
+import httpx
 import pytest
 from playwright.sync_api import Route, expect
 
@@ -513,6 +514,34 @@ def test_a_token_in_the_address_goes_from_there_and_signs_nobody_in(screen: Open
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_label("Token", exact=True)).to_be_visible()
     assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
+
+
+def test_signing_out_ends_the_token_at_the_server(screen: Open, anna: Person, ben: Person) -> None:
+    headers = {"Authorization": f"Bearer {anna.token}"}
+    page = screen().signs_in(anna).page
+    assert httpx.get(f"{anna.url}/v1/me", headers=headers).status_code == 200
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("Token", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_empty()
+    assert httpx.get(f"{anna.url}/v1/me", headers=headers).status_code == 401
+
+
+def test_who_signs_out_while_falcon_is_out_of_reach_is_told_that_the_token_is_valid_yet(
+    screen: Open, anna: Person
+) -> None:
+    hers = screen().signs_in(anna)
+    hers.page.route("**/v1/me/token", lambda route: route.abort())
+    hers.page.get_by_role("button", name="Sign out").click()
+    expect(hers.page.get_by_role("alert")).to_contain_text("still valid", timeout=30_000)
+    assert hers.page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 0]
+
+
+def test_the_admins_only_token_survives_signing_out(screen: Open, falcon: Falcon) -> None:
+    url, token = falcon.info["url"], falcon.info["admin_token"]
+    page = screen().signs_in(Person(url, token, 0, "Admin")).page
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("alert")).to_contain_text("stays valid")
+    assert httpx.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
 
 def test_a_wrong_token_is_said_to_be_wrong(screen: Open, anna: Person) -> None:

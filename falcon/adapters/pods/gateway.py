@@ -4,10 +4,12 @@ import asyncio
 import itertools
 import logging
 import time
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import aiohttp
 
+from falcon.adapters.pods.networks import connector
 from falcon.domain.ids import Partition
 from falcon.write.gateway import Lane
 from falcon.write.protocol import (
@@ -19,6 +21,7 @@ from falcon.write.protocol import (
     Unavailable,
     decode_reply_frames,
 )
+from falcon.write.signing import UNSIGNED, Keys, Signer
 from falcon.write.transit import depart
 
 log = logging.getLogger("falcon.gateway")
@@ -32,6 +35,8 @@ KEEP_ALIVE_SECONDS: Final = 60.0
 SERVER_KEEP_ALIVE_SECONDS: Final = KEEP_ALIVE_SECONDS + 15.0
 # An owner that lost a partition and lives has answered by then; one that has gone never will.
 _LAST_WORD_SECONDS: Final = 0.25
+# An owner that answers so has carried nothing out: it does not accept the signature, or is still starting.
+_NOT_TAKEN: Final = (UNSIGNED, 503)
 # Not executed: another owner, or the same one a little later, may do it.
 _TRY_AGAIN: Final[tuple[Reason, ...]] = ("not_mine", "unavailable")
 
@@ -49,14 +54,15 @@ class PodGateway:
     While a partition moves, its commands wait here, and are tried again until their deadlines.
     """
 
-    def __init__(self, directory: Directory, token: str, mailbox_bound: int) -> None:
+    def __init__(self, directory: Directory, keys: Keys, mailbox_bound: int, networks: Sequence[str]) -> None:
         self._directory = directory
+        self._keys = keys
         self._mailbox_bound = mailbox_bound
         self._owners: dict[str, _OwnerLane] = {}
         self._news: dict[Partition, asyncio.Future[None]] = {}
         self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/msgpack"},
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            headers={"Content-Type": "application/msgpack"},
+            connector=connector(networks, keepalive_timeout=KEEP_ALIVE_SECONDS),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
 
@@ -111,7 +117,7 @@ class PodGateway:
             self._forget_idle_owners()
             used = {each.number for each in self._owners.values()}
             number = next(free for free in itertools.count() if free not in used)
-            owner = _OwnerLane(self._session, address, number, self._mailbox_bound)
+            owner = _OwnerLane(self._session, Signer(self._keys), address, number, self._mailbox_bound)
             self._owners[address] = owner
         return owner
 
@@ -128,14 +134,22 @@ def _may_try_again(reply: Unavailable, envelope: CommandEnvelope) -> bool:
     return reply.reason in _TRY_AGAIN
 
 
+class _NotTaken(Exception):
+    """The owner has carried nothing out of the batch."""
+
+
 class _OwnerLane:
     """A lane whose batches are POSTed to one owner. ``number``: its name in metrics, as few as owners at once."""
 
-    def __init__(self, session: aiohttp.ClientSession, address: str, number: int, mailbox_bound: int) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, signer: Signer, address: str, number: int, mailbox_bound: int
+    ) -> None:
         self.number = number
         self._session = session
+        self._signer = signer
         host, _, shard = address.partition("/")
-        self._url = f"http://{host}{PATH}{shard}"
+        self._path = f"{PATH}{shard}"
+        self._url = f"http://{host}{self._path}"
         self._requests: set[asyncio.Task[None]] = set()
         self.lane = Lane(f"owner-{number}", self._send, mailbox_bound, _BATCHES_AWAY)
 
@@ -148,24 +162,35 @@ class _OwnerLane:
         """Whatever happens, every command of the batch gets its reply: those that none has come for are unknown."""
         try:
             await self._exchange(batch)
-        except aiohttp.ClientConnectorError as error:
-            log.warning("no owner answers at %s: %s", self._url, error)
-            unreached = [(index, Unavailable("unavailable", 0.2)) for index in range(len(batch.commands))]
-            self.lane.replied(BatchReply(batch.number, list(unreached)))
+        except (aiohttp.ClientConnectorError, _NotTaken) as error:
+            log.warning("no owner takes commands at %s: %s", self._url, error)
+            not_taken = [(index, Unavailable("unavailable", 0.2)) for index in range(len(batch.commands))]
+            self.lane.replied(BatchReply(batch.number, list(not_taken)))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             log.warning("a batch to %s failed: %r", self._url, error)
         self.lane.give_up(batch.number)
 
     async def _exchange(self, batch: CommandBatch) -> None:
+        """Sends the batch, and once more if the owner is another process than before."""
+        for _ in range(2):
+            now = time.monotonic()
+            seconds = max(envelope.deadline for envelope in batch.commands) - now
+            timeout = aiohttp.ClientTimeout(total=max(seconds, 0.001), sock_connect=_CONNECT_SECONDS)
+            body = depart(batch, now)
+            headers = self._signer.headers("POST", self._path, body)
+            async with self._session.post(self._url, data=body, headers=headers, timeout=timeout) as response:
+                if not self._signer.learns_from(response.status, response.headers):
+                    await self._receive(batch, response)
+                    return
+        raise _NotTaken("the process there is another one each time")
+
+    async def _receive(self, batch: CommandBatch, response: aiohttp.ClientResponse) -> None:
         """Replies come in frames, as they are ready: a slow partition does not keep the others'."""
-        now = time.monotonic()
-        seconds = max(envelope.deadline for envelope in batch.commands) - now
-        timeout = aiohttp.ClientTimeout(total=max(seconds, 0.001), sock_connect=_CONNECT_SECONDS)
-        async with self._session.post(self._url, data=depart(batch, now), timeout=timeout) as response:
-            if response.status != 200:
-                raise ValueError(f"status {response.status}: {(await response.text())[:200]}")
-            rest = b""
-            async for data in response.content.iter_any():
-                replies, rest = decode_reply_frames(rest + data)
-                for replied in replies:
-                    self.lane.replied(BatchReply(batch.number, replied))
+        if response.status != 200:
+            error = _NotTaken if response.status in _NOT_TAKEN else ValueError
+            raise error(f"status {response.status}: {(await response.text())[:200]}")
+        rest = b""
+        async for data in response.content.iter_any():
+            replies, rest = decode_reply_frames(rest + data)
+            for replied in replies:
+                self.lane.replied(BatchReply(batch.number, replied))

@@ -7,11 +7,12 @@ ended or fallen silent is removed from the group, which then assigns its partiti
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import aiohttp
 
+from falcon.adapters.pods.networks import connector
 from falcon.adapters.pods.suspicion import (
     TICK_SECONDS,
     MemberId,
@@ -24,6 +25,7 @@ from falcon.adapters.pods.suspicion import (
 )
 from falcon.journal.ports import JournalUnavailable
 from falcon.telemetry import metrics
+from falcon.write.signing import Keys, Signer
 
 log = logging.getLogger("falcon.watch")
 
@@ -51,16 +53,18 @@ class Roster(Protocol):
 class Watch:
     """For one event loop. ``me``: host:port where this process takes commands."""
 
-    def __init__(self, me: Process, token: str, roster: Roster, session_seconds: float) -> None:
+    def __init__(
+        self, me: Process, keys: Keys, roster: Roster, session_seconds: float, networks: Sequence[str]
+    ) -> None:
         self._me = me
+        self._keys = keys
         self._roster = roster
         self._patience = Patience(session_seconds, time.monotonic)
         self._peers: dict[Process, _Peer] = {}
         self._informed = False  # of who is in the group: without a way to the brokers, the fault may be on this side
         self._tasks: list[asyncio.Task[None]] = []
         self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {token}"},
-            connector=aiohttp.TCPConnector(limit=0, force_close=True),
+            connector=connector(networks, force_close=True),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_BEAT_SECONDS),
         )
 
@@ -97,7 +101,7 @@ class Watch:
             self._peers.pop(process).forget()
         for process, its in members.items():
             if process not in self._peers:
-                self._peers[process] = _Peer(self._session, process)
+                self._peers[process] = _Peer(self._session, Signer(self._keys), process)
             self._peers[process].members = its
 
     async def _tick(self) -> None:
@@ -131,8 +135,9 @@ class Watch:
 class _Peer:
     """A process that is watched."""
 
-    def __init__(self, session: aiohttp.ClientSession, process: Process) -> None:
+    def __init__(self, session: aiohttp.ClientSession, signer: Signer, process: Process) -> None:
         self.process = process
+        self._signer = signer
         self.members: Mapping[Name, MemberId] = {}
         self.suspicion = Suspicion()
         self._session = session
@@ -144,7 +149,9 @@ class _Peer:
     async def _listen(self) -> None:
         while True:
             try:
-                async with self._session.get(f"http://{self.process}{PATH}") as response:
+                headers = self._signer.headers("GET", PATH)
+                async with self._session.get(f"http://{self.process}{PATH}", headers=headers) as response:
+                    self._signer.learns_from(response.status, response.headers)
                     if response.status == 200:
                         async for _ in response.content.iter_any():
                             self.suspicion.beat()

@@ -9,6 +9,7 @@ from falcon.domain.rejections import (
     Invalid,
     KeyReused,
     LastAdmin,
+    LastToken,
     MemberNotFound,
     MessageIsDeleted,
     MessageNotFound,
@@ -73,6 +74,10 @@ class LastAdminV1(msgspec.Struct, frozen=True, tag="last-admin.v1"):
     room_id: int
 
 
+class LastTokenV1(msgspec.Struct, frozen=True, tag="last-token.v1"):
+    account_id: int
+
+
 class InvalidV1(msgspec.Struct, frozen=True, tag="invalid.v1"):
     field: str
     rule: str
@@ -99,6 +104,7 @@ SHAPES: Final = (
     alike("read-only", ReadOnly, ReadOnlyV1),
     alike("not-allowed", NotAllowed, NotAllowedV1),
     alike("last-admin", LastAdmin, LastAdminV1),
+    alike("last-token", LastToken, LastTokenV1),
     alike("invalid", Invalid, InvalidV1),
     alike("key-reused", KeyReused, KeyReusedV1),
     alike("not-yet-readable", NotYetReadable, NotYetReadableV1),

@@ -68,7 +68,7 @@ async def _without_looking_back(self: opening.Beginning, account_id: int) -> Non
     self._again = dict(self._tables)
 
 
-def _any_characters(server_secret: bytes, text: str, now: float | None = None) -> tuple[int, str] | None:
+def _any_characters(server_secret: bytes, text: str, now: float | None = None) -> tokens.Ticket | None:
     """A ticket of which only the bytes are looked at."""
     try:
         return _read_ticket(server_secret, tokens._text(tokens._bytes(text)), now)

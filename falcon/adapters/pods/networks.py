@@ -1,0 +1,32 @@
+"""Connections to owners, within the networks in which an owner may be.
+
+The log says where an owner is reached, and commands carry messages. An address that somebody else put there must not
+lead them out of the deployment.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiohttp
+
+
+def connector(networks: Sequence[str], **options: Any) -> aiohttp.TCPConnector:
+    """For any number of connections. What a name resolves to is checked as the connection is made."""
+    return aiohttp.TCPConnector(limit=0, socket_factory=_sockets_within(networks), **options)
+
+
+def _sockets_within(networks: Sequence[str]) -> Callable[[Any], socket.socket]:
+    allowed = [ipaddress.ip_network(each) for each in networks]
+
+    def make(address_info: Any) -> socket.socket:
+        """Raises PermissionError."""
+        family, kind, protocol, _, (host, *_) = address_info
+        address: Any = ipaddress.ip_address(host.partition("%")[0])
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not any(address in network for network in allowed):
+            raise PermissionError(f"{host} is not within FALCON_INTERNAL_NETWORKS")
+        return socket.socket(family, kind, protocol)
+
+    return make

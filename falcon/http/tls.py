@@ -1,0 +1,145 @@
+"""TLS: the certificate, and connections from the moment when they are accepted until they are secured."""
+
+import asyncio
+import logging
+import socket
+import ssl
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Final
+
+from falcon.http.connections import Sweep
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.http")
+
+_LOOK_SECONDS: Final = 1.0
+_SHUTDOWN_SECONDS: Final = 2.0
+_PAUSE_SECONDS: Final = 0.1
+
+
+class WrongCertificate(Exception):
+    """The message names the files."""
+
+
+class Certificate:
+    """A certificate with its chain, and its key. The files are read again when they change."""
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        """Raises WrongCertificate."""
+        self._certificate = certificate
+        self._key = key
+        self._version = self._look()
+        self._context = self._load()
+        self._look_at = time.monotonic() + _LOOK_SECONDS
+
+    def context(self) -> ssl.SSLContext:
+        """For a connection that begins now."""
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_SECONDS
+            self._reload()
+        return self._context
+
+    def _reload(self) -> None:
+        """Keeps the certificate that it has while the files do not fit each other: one may come before the other."""
+        try:
+            version = self._look()
+            if version != self._version:
+                self._context = self._load()
+                self._version = version
+                log.info("%s has changed; connections that begin from now on get it", self._certificate)
+        except WrongCertificate as error:
+            log.error("the certificate stays as it was: %s", error)
+
+    def _look(self) -> tuple[int, ...]:
+        """Which version of the files is there. Raises WrongCertificate."""
+        try:
+            found = [path.stat() for path in (self._certificate, self._key)]
+        except OSError as error:
+            raise WrongCertificate(f"{error.filename} cannot be read ({error.strerror})") from error
+        return tuple(part for each in found for part in (each.st_ino, each.st_mtime_ns, each.st_size))
+
+    def _load(self) -> ssl.SSLContext:
+        """Raises WrongCertificate."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            # Without a password OpenSSL would ask for that of an encrypted key at the terminal.
+            context.load_cert_chain(self._certificate, self._key, password="")
+        except (OSError, ValueError) as error:
+            raise WrongCertificate(
+                f"{self._certificate} and {self._key} are no certificate and its key, in PEM and not encrypted "
+                f"({getattr(error, 'reason', None) or getattr(error, 'strerror', None) or error})"
+            ) from error
+        return context
+
+
+class Acceptor:
+    """Accepts the connections of one server, and hands them over once they are secured.
+
+    The loop's own server would call a protocol only after the handshake: clients that do not speak would hold
+    descriptors of which no limit knows.
+    """
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        certificate: Certificate,
+        sweep: Sweep,
+        connections: Collection[Any],
+        make: Callable[[], asyncio.Protocol],
+    ) -> None:
+        """``connections``: those that the server has already. ``make`` gives the protocol of one more."""
+        listening.setblocking(False)
+        self._listening = listening
+        self._certificate = certificate
+        self._sweep = sweep
+        self._connections = connections
+        self._make = make
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._accepting: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    def stop(self) -> None:
+        if self._accepting is not None:
+            self._accepting.cancel()
+        for handshake in self._handshakes:
+            handshake.cancel()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listening)
+            except OSError as error:
+                log.warning("no connection can be accepted: %s", error)
+                await asyncio.sleep(_PAUSE_SECONDS)
+                continue
+            if len(self._connections) + len(self._handshakes) >= self._sweep.connections_max:
+                metrics.connections_cut.labels("full").inc()
+                connection.close()  # before it is encrypted there is nothing to say
+                continue
+            handshake = loop.create_task(self._secure(loop, connection))
+            self._handshakes.add(handshake)
+            handshake.add_done_callback(self._handshakes.discard)
+
+    async def _secure(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(
+                self._make,
+                connection,
+                ssl=self._certificate.context(),
+                ssl_handshake_timeout=self._sweep.limits.head_seconds,
+                ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
+            )
+        except OSError as error:
+            # A handshake that takes too long is ended with ConnectionAbortedError.
+            reason = "timeout" if isinstance(error, ConnectionAbortedError) else "malformed"
+            metrics.connections_cut.labels(reason).inc()
+            log.debug("no TLS came about: %r", error)

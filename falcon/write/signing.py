@@ -1,0 +1,101 @@
+"""Requests between the processes of a cluster are signed, so that no secret travels.
+
+A signature is an HMAC over the process that the request is for, the time, the method, the path and a hash of the body.
+It is good once: a process remembers the signatures that it accepted for as long as their time would be accepted again,
+and none of another process is good here. So a request that was recorded does nothing a second time, also where it is
+sent to another owner, or to the same one after a restart.
+
+A sender learns which process there is from the answer to its first request, which is signed for none.
+"""
+
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final, TypeAlias
+
+from falcon.once import Once
+
+# The clocks of two machines may differ by 20 s, and a request may be 10 s on its way.
+AGE_SECONDS_MAX: Final = 30.0
+HEADER: Final = "falcon-signature"
+PROCESS_HEADER: Final = "falcon-process"
+UNSIGNED: Final = 401
+
+_SIGNATURE: Final = re.compile(rb"([0-9a-f]{0,32})\.([0-9]{1,20})\.([0-9a-f]{64})\.([0-9a-f]{64})")
+
+# The first one signs, and each of them verifies.
+Keys: TypeAlias = Callable[[], Sequence[bytes]]
+
+
+class Signer:
+    """Signs the requests to one address."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._process = ""
+
+    def headers(self, method: str, path: str, body: bytes = b"") -> dict[str, str]:
+        signed = f"{self._process}.{time.time_ns()}.{sha256(body).hexdigest()}"
+        return {HEADER: f"{signed}.{_mac(self._keys()[0], method, path, signed.encode())}"}
+
+    def learns_from(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether the request was refused because it was for another process than the one that is there. It was not
+        carried out then, and the next one is for that process."""
+        process = headers.get(PROCESS_HEADER, "")
+        if status != UNSIGNED or not process or process == self._process:
+            return False
+        self._process = process
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A request whose signature is good, if its body has this hash."""
+
+    body_hash: bytes
+
+    def covers(self, body: bytes) -> bool:
+        return hmac.compare_digest(sha256(body).hexdigest().encode(), self.body_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class NotSigned:
+    """``process``: the one that the sender has to sign for; only a sender with the key is told."""
+
+    reason: str
+    process: str = ""
+
+
+class Verifier:
+    """Checks the signatures of the requests to this process."""
+
+    def __init__(self, keys: Keys, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._keys = keys
+        self._process = secrets.token_hex(8)
+        self._accepted = Once(2 * AGE_SECONDS_MAX, monotonic)
+
+    def check(self, method: str, path: str, header: bytes) -> Signed | NotSigned:
+        found = _SIGNATURE.fullmatch(header)
+        if found is None:
+            return NotSigned("the request is not signed")
+        process, nanos, body_hash, mac = found.groups()
+        signed = header[: -len(mac) - 1]
+        macs = [_mac(key, method, path, signed).encode() for key in self._keys()]
+        if not any(hmac.compare_digest(mac, each) for each in macs):
+            return NotSigned("the signature is by another key, or of another request")
+        if abs(time.time_ns() - int(nanos)) > AGE_SECONDS_MAX * 1_000_000_000:
+            return NotSigned("the signature is too old, or the machines' clocks differ: they must be set (NTP)")
+        if process.decode() != self._process:
+            return NotSigned("the signature is for another process", self._process)
+        if not self._accepted.is_first(mac):
+            return NotSigned("the signature was used before")
+        return Signed(body_hash)
+
+
+def _mac(key: bytes, method: str, path: str, signed: bytes) -> str:
+    text = b"falcon 1\n%b\n%b\n%b" % (method.encode(), path.encode(), signed)
+    return hmac.digest(key, text, "sha256").hex()
