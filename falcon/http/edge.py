@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import hashlib
+import math
 import re
 import time
 from collections import OrderedDict
@@ -90,6 +91,7 @@ class _Caller(msgspec.Struct, frozen=True, gc=False):
     """Whose token it was when it was last looked up; ``usable_until`` where it cannot be looked up again."""
 
     account: AccountRow
+    asked_at: float
     fresh_until: float
     usable_until: float
 
@@ -196,6 +198,7 @@ class Edge:
 
     async def _look_up_caller(self, authorization: bytes, headers: Headers, turn: _Turn = nullcontext) -> AccountRow:
         """Raises Problem 401, 503, ReadStoreUnavailable."""
+        asked_at = time.monotonic()
         account = await self._bearer(authorization, headers, turn)
         if account is None:
             raise Problem(
@@ -208,8 +211,14 @@ class Edge:
             self._callers.clear()
         if len(authorization) <= _AUTHORIZATION_MAX:
             now = time.monotonic()
-            self._callers[authorization] = _Caller(account, now + _TOKEN_CACHE_SECONDS, now + _TOKEN_USABLE_SECONDS)
+            fresh_until, usable_until = now + _TOKEN_CACHE_SECONDS, now + _TOKEN_USABLE_SECONDS
+            self._callers[authorization] = _Caller(account, asked_at, fresh_until, usable_until)
         return account
+
+    def asked_at(self, headers: Headers) -> float:
+        """When the tables were asked last about the caller's token, and knew it."""
+        known = self._callers.get(headers.get(b"authorization", b""))
+        return -math.inf if known is None else known.asked_at
 
     async def _bearer(self, authorization: bytes, headers: Headers, turn: _Turn) -> AccountRow | None:
         """A token that the tables do not show is refused at once, unless this deployment has issued it: then it may

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import msgspec
 from starlette.requests import HTTPConnection, Request
@@ -46,7 +47,7 @@ _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
 _KNOWN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02
-_TURNS: Final = 8  # streams that ask the tables at the same time, two questions each at the most
+_TURNS: Final = 8  # streams that ask the tables at the same time
 _TURN_SECONDS: Final = 10.0
 _MEMBERS: Final = ("memberships", "accounts")  # the projections that a replay looks at
 _LOST_SECONDS: Final = 0.05
@@ -142,8 +143,10 @@ class Streams:
         token = headers.get(b"last-event-id", b"").decode("latin-1") or query.resume or None
         self._beginning += 1
         try:
+            # Before the caller's token is looked up, so that the log from there on tells whether it was revoked since.
+            tables = None if token is None else _Tables(await self._members_applied.get(), time.monotonic())
             caller = await self._caller(headers, query.ticket)
-            opening = await self._held(caller, only, token)
+            opening = await self._held(caller, only, token, tables)
         finally:
             self._beginning -= 1
         opening.signals = signals
@@ -165,11 +168,13 @@ class Streams:
         finally:
             self._turns.release()
 
-    async def _held(self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None) -> "_Opening":
+    async def _held(
+        self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None, tables: "_Tables | None"
+    ) -> "_Opening":
         hold = ExitStack()
         hold.enter_context(self._feed.held())
         try:
-            opening = await self._prepare(caller, only, token)
+            opening = await self._prepare(caller, only, token, tables)
             opening.release = hold.pop_all().close
             return opening
         except resume_tokens.WrongToken as error:
@@ -186,32 +191,38 @@ class Streams:
         """Who asks, as far as what is remembered says: whether the token is still good is found out later."""
         if ticket is None or b"authorization" in headers:
             account = await self._edge.caller(headers, self._turn)
-            return _Caller(account.account_id, self._edge.token_hash(headers))
+            asked_at = self._edge.asked_at(headers)
+            return _Caller(account.account_id, self._edge.token_hash(headers), asked_at)
         found = tokens.read_ticket(self._edge.secret, ticket)
         if found is None or not self.signals.is_first_use(found.signature):
             raise _wrong_ticket()
         return _Caller(found.account_id, found.token_hash, by_ticket=True)
 
-    async def _prepare(self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None) -> "_Opening":
-        if token is not None:
+    async def _prepare(
+        self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None, tables: "_Tables | None"
+    ) -> "_Opening":
+        if token is not None and tables is not None:
             offsets = resume_tokens.decode(self._feed.log_name, token)
-            opening = await self._replay(caller, only, offsets)
+            opening = await self._replay(caller, only, offsets, tables)
             if opening is not None:
                 return opening
         return await self._state(caller, only, "hello" if token is None else "catch_up")
 
     async def _replay(
-        self, caller: "_Caller", only: frozenset[RoomId] | None, offsets: Mapping[int, int]
+        self,
+        caller: "_Caller",
+        only: frozenset[RoomId] | None,
+        offsets: Mapping[int, int],
+        tables: "_Tables",
     ) -> "_Opening | None":
         """By the log, and the account's memberships; None where too much has happened since ``offsets``."""
         async with self._turn():
-            applied = await self._members_applied.get()
-            roles_of = self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
-            known, roles = await asyncio.gather(self._is_known(caller), roles_of)
-        tables = self._in_lanes(applied, caller.account_id, only)
+            known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
+            roles = await self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
+        in_lanes = self._in_lanes(tables.applied, caller.account_id, only)
         # A lane that the token does not name had nothing in it for the account then.
-        since = {lane: offsets.get(lane, position.offset) for lane, position in tables.items()}
-        beginning = Beginning(self._feed, self._lookups, since, tables, roles)
+        since = {lane: offsets.get(lane, position.offset) for lane, position in in_lanes.items()}
+        beginning = Beginning(self._feed, self._lookups, since, in_lanes, roles)
         await beginning.prepare()
         if beginning.length > self._feed.remembered:
             return None
@@ -354,7 +365,15 @@ def _nothing() -> None:
 class _Caller(msgspec.Struct, frozen=True):
     account_id: AccountId
     token_hash: str
+    asked_at: float = -math.inf  # when the tables were asked about the token, which they knew
     by_ticket: bool = False
+
+
+class _Tables(NamedTuple):
+    """Where the tables of members stood, which was asked before ``asked_at``."""
+
+    applied: Mapping[Partition, Position]
+    asked_at: float
 
 
 def _wrong_ticket() -> Problem:

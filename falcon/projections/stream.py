@@ -33,7 +33,7 @@ _TRY_AGAIN_SECONDS: Final = 30.0  # the event at which one has stopped: the faul
 # What a batch costs hardly depends on its size, so servers that have much to do are given fewer and larger batches. How
 # long a batch takes tells how much they have to do. A stream writes all the time where batches take this long, half of
 # the time where they take twice as long, and so on. The pause is bounded, since readers wait for it.
-_WRITE_SECONDS_IDLE: Final = 0.0125
+_WRITE_SECONDS_IDLE: Final = 0.02
 _WRITE_SMOOTHING: Final = 0.2  # the weight of the newest batch, so that one that took long holds nothing up
 _PACE_SECONDS_MAX: Final = 0.4
 _QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is vouched for and has nothing to write

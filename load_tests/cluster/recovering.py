@@ -30,11 +30,12 @@ _PULSE_SECONDS = 0.01
 _KILL_BOUND = 1.0
 _FREEZE_BOUND = 3.0
 _MOVE_BOUND = 0.3
+_BROKER_BOUND = 2.0
 
 
 def measure(site: Site, plan: Plan) -> Section:
     session = site.settings().session_seconds
-    killed, frozen, moved = _gaps(site, plan)
+    killed, frozen, moved, broken = _gaps(site, plan)
     recovered = _large_partition(site, plan)
     large = f"{plan.partition_messages:,} messages in {plan.partition_rooms:,} rooms"
     rows = [
@@ -42,6 +43,7 @@ def measure(site: Site, plan: Plan) -> Section:
         ("kill -9 of the owner, another one runs: gap, s", numbers(killed, "{:.2f}")),
         ("SIGSTOP to the owner, another one runs: gap, s", numbers(frozen, "{:.2f}")),
         ("SIGTERM to the owner, another one runs: gap, s", numbers(moved, "{:.2f}")),
+        ("kill -9 of the broker that leads the partition: gap, s", numbers(broken, "{:.2f}")),
     ]
     note = (
         f"The gap is the longest time between two accepted messages of a client that sends one to the same room every "
@@ -53,6 +55,7 @@ def measure(site: Site, plan: Plan) -> Section:
         at_most("gap at kill -9 of a partition's owner", killed, _KILL_BOUND, " s"),
         at_most("gap when a partition's owner freezes", frozen, _FREEZE_BOUND, " s"),
         at_most("gap at a planned move", moved, _MOVE_BOUND, " s"),
+        at_most("gap at kill -9 of the broker that leads the partition", broken, _BROKER_BOUND, " s"),
     ]
     return Section("recovery", plan.date, [Table("Losing and moving partitions", ("", "found"), rows, note)], targets)
 
@@ -101,24 +104,26 @@ def longest_gap(accepted: list[float], since: float) -> float:
     return max((b - a for a, b in pairwise(accepted) if b > since), default=0.0)
 
 
-def _gaps(site: Site, plan: Plan) -> tuple[list[float], list[float], list[float]]:
+def _gaps(site: Site, plan: Plan) -> tuple[list[float], list[float], list[float], list[float]]:
     (room, token), *_ = site.fill(1, 1)
     site.scale_write(2)
     killed: list[float] = []
     frozen: list[float] = []
     moved: list[float] = []
+    broken: list[float] = []
     try:
         for turn in range(plan.runs):
-            killed.append(_gap(site, room, token, Daemon.kill))
-            frozen.append(_gap(site, room, token, _freeze))
-            moved.append(_gap(site, room, token, Daemon.ask_to_end))
+            killed.append(_owner_gap(site, room, token, Daemon.kill))
+            frozen.append(_owner_gap(site, room, token, _freeze))
+            moved.append(_owner_gap(site, room, token, Daemon.ask_to_end))
+            broken.append(_broker_gap(site, room, token))
             say(
                 f"{turn + 1}/{plan.runs} gap at kill -9 {killed[-1]:.2f} s, at SIGSTOP {frozen[-1]:.2f} s, "
-                f"at a planned move {moved[-1]:.2f} s"
+                f"at a planned move {moved[-1]:.2f} s, at kill -9 of a broker {broken[-1]:.2f} s"
             )
     finally:
         site.write_with({})
-    return killed, frozen, moved
+    return killed, frozen, moved, broken
 
 
 def _freeze(owner: Daemon) -> None:
@@ -128,22 +133,46 @@ def _freeze(owner: Daemon) -> None:
             os.kill(each, signal.SIGSTOP)
 
 
-def _gap(site: Site, room: int, token: str, lose: Callable[[Daemon], None]) -> float:
+def _owner_gap(site: Site, room: int, token: str, lose: Callable[[Daemon], None]) -> float:
     """Two run before and afterwards."""
     port = port_of(site.owners()[room % site.partitions])
     (owner,) = (each for each in site.cluster.processes("write") if each.port == port)
+    gap = _gap(site, room, token, lambda: lose(owner))
+    owner.kill()  # what is left of it
+    site.scale_write(2)
+    return gap
+
+
+def _broker_gap(site: Site, room: int, token: str) -> float:
+    """All brokers run, and have all of the log, before and afterwards."""
+    kafka = site.cluster.kafka
+    wait_for(lambda: _all_in_sync(site), "every broker has all of the log")
+    node = site.brokers()[room % site.partitions].leader
+    gap = _gap(site, room, token, lambda: kafka.kill(node))
+    with on_core(site.cores.generator):
+        kafka.up(node)
+    wait_for(lambda: _all_in_sync(site), "the broker that was killed has caught up")
+    return gap
+
+
+def _all_in_sync(site: Site) -> bool:
+    brokers = site.brokers()
+    return len(brokers) == site.partitions and all(
+        len(each.in_sync) == site.cluster.kafka.nodes for each in brokers.values()
+    )
+
+
+def _gap(site: Site, room: int, token: str, lose: Callable[[], None]) -> float:
     pulse = Pulse(site.address, token, room)
     try:
         begun = time.perf_counter()
         wait_for(lambda: pulse.accepted_since(begun) > 50, "the client sends")
         lost = time.perf_counter()
-        lose(owner)
+        lose()
         # Served by the other one for a while: a planned move has its gap somewhat after the signal.
         wait_for(lambda: time.perf_counter() - lost > 3 and pulse.accepted_since(lost) > 300, "it sends again")
     finally:
         accepted = pulse.end()
-    owner.kill()  # what is left of it
-    site.scale_write(2)
     return longest_gap(accepted, lost)
 
 

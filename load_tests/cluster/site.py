@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from deploy.local.cluster import Cluster
 from deploy.local.daemon import Daemon, is_free
-from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
 from falcon.bootstrap.cluster import kafka_cluster
 from falcon.settings import Settings
@@ -59,6 +59,13 @@ def on_core(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+class Brokers(NamedTuple):
+    """Their nodes: the one that leads, and those that have all of it."""
+
+    leader: int
+    in_sync: tuple[int, ...]
 
 
 class Site:
@@ -192,6 +199,10 @@ class Site:
         """Partition → host:port/shard of its newest owner, as far as they have told."""
         return asyncio.run(_owners(kafka or self.kafka_cluster()))
 
+    def brokers(self) -> dict[int, Brokers]:
+        """By partition of the log; nothing while the brokers cannot say."""
+        return asyncio.run(_brokers(self.kafka_cluster()))
+
     def kafka_cluster(self) -> KafkaCluster:
         return kafka_cluster(self.settings())
 
@@ -324,6 +335,18 @@ async def _owners(kafka: KafkaCluster) -> dict[int, str]:
         return {p: address for p in range(kafka.partitions) if (address := owners.address(p)) is not None}
     finally:
         await owners.stop()
+
+
+async def _brokers(kafka: KafkaCluster) -> dict[int, Brokers]:
+    admin = kafka.admin()
+    try:
+        await admin.start()
+        [topic] = await admin.describe_topics([kafka.journal])
+    except CLIENT_ERRORS:
+        return {}
+    finally:
+        await admin.close()
+    return {each["partition"]: Brokers(each["leader"], tuple(each["isr"])) for each in topic["partitions"]}
 
 
 def _short(title: str) -> str:

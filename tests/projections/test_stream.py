@@ -535,7 +535,7 @@ class Ending(threading.Event):
         return True
 
 
-@pytest.mark.parametrize(("writing", "pause"), [(0.0, 0.02), (0.01, 0.01), (0.03, 0.042), (0.05, 0.15), (0.3, 0.1)])
+@pytest.mark.parametrize(("writing", "pause"), [(0.0, 0.02), (0.01, 0.01), (0.03, 0.015), (0.05, 0.075), (0.3, 0.1)])
 def test_the_busier_the_tables_the_more_goes_into_a_batch(
     world: World, monkeypatch: pytest.MonkeyPatch, writing: float, pause: float
 ) -> None:

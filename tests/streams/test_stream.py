@@ -541,6 +541,36 @@ def test_nothing_comes_twice_while_the_tables_are_behind_the_log(
     assert names(listen.resume(ben, heard).until("caught_up")) == []
 
 
+def test_one_who_comes_back_has_his_token_looked_up_once(
+    falcon: Falcon, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hello = listen(ben).next()
+    falcon.edge.forget_callers()
+    looked_up: list[int] = []
+    bearer = falcon.edge.store.bearer
+
+    async def counted(account_id: int, token_hash: str) -> Any:
+        looked_up.append(account_id)
+        return await bearer(account_id, token_hash)
+
+    monkeypatch.setattr(falcon.edge.store, "bearer", counted)
+    assert names(listen.resume(ben, hello).until("caught_up")) == []
+    assert looked_up == [ben.account_id]
+
+
+def test_a_token_that_is_only_remembered_is_looked_up_before_a_stream_goes_on(
+    falcon: Falcon, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server may have revoked it, before the place in the log from which this one looks for that."""
+    hello = listen(ben).next()
+
+    async def revoked(account_id: int, token_hash: str) -> None:
+        return None
+
+    monkeypatch.setattr(falcon.edge.store, "bearer", revoked)
+    problem_of(listen.resume(ben, hello), 401, "unauthenticated")
+
+
 def test_a_direct_room_is_heard_of_while_the_tables_are_behind_the_log(
     falcon: Falcon, anna: Person, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
