@@ -65,7 +65,7 @@ class Settings:
     read_seconds: float = 2.0
     project_threads: int = 4
     project_events: int = 2_000
-    project_seconds: float = 0.1
+    project_seconds: float = 0.02
 
     def require(self, *names: str) -> None:
         """Raises WrongSettings for those that are not set, and must be for what is to run."""

@@ -26,7 +26,7 @@ from deploy.local.jars import ToolMissing
 from deploy.local.kafka import VERSION as KAFKA_VERSION
 from falcon.journal.ports import JournalUnavailable
 from load_tests.calls import CallRefused
-from load_tests.cluster import projecting, reading, recovering, scaling, sending, visible
+from load_tests.cluster import projecting, reading, recovering, returning, scaling, sending, visible
 from load_tests.cluster.figures import Section
 from load_tests.cluster.past import Past
 from load_tests.cluster.plan import Plan
@@ -38,7 +38,7 @@ from load_tests.servers import ServerFailed
 from load_tests.tables import Table, show_table, table_markdown
 from load_tests.wrk import LoadFailed
 
-SECTIONS: Final = ("send", "read", "project", "readable", "recovery", "scale")
+SECTIONS: Final = ("send", "read", "project", "readable", "return", "recovery", "scale")
 FAILURES: Final = (
     ServerFailed,
     ServerFault,
@@ -142,6 +142,7 @@ class Bench:
         measures: dict[str, Callable[[], Section]] = {
             "send": lambda: sending.measure(site, plan),
             "readable": lambda: visible.measure(site, plan),
+            "return": lambda: returning.measure(site, plan),
             "scale": lambda: scaling.measure(site, plan),
             # The backlog is what is read afterwards.
             "project": lambda: projecting.measure(site, plan, past),

@@ -161,13 +161,17 @@ class IdleSubscribers(msgspec.Struct, frozen=True):
 
 
 class Returned(msgspec.Struct, frozen=True):
-    """Clients that listened to a process that was killed: seconds from then until they were live again."""
+    """Clients that listened to a process that was killed: seconds from then until they were live again.
+
+    ``refused``: how often one of them was answered otherwise than by a stream.
+    """
 
     clients: int
     first: float
     p50: float
     p99: float
     last: float
+    refused: int = 0
 
 
 class Walks(msgspec.Struct, frozen=True):

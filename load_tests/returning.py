@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -37,10 +38,13 @@ _WAIT_SECONDS: Final = 60.0
 
 
 class Plan(msgspec.Struct, frozen=True):
-    port: int
-    token: str
-    room: int
+    """``ports``: where to listen; a client that is turned away at one goes to the next. ``tokens``: each client has one
+    of them. ``rooms``: of which it listens to one, or to all of its account's where none is named."""
+
+    ports: tuple[int, ...]
+    tokens: tuple[str, ...]
     count: int
+    rooms: tuple[int, ...] = ()
 
 
 class _Heard(msgspec.Struct, frozen=True):
@@ -50,43 +54,51 @@ class _Heard(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """Listens to one room by SSE, and goes on from the last event that it was shown wherever it can."""
+    """Listens by SSE, and goes on from the last event that it was shown wherever it can."""
 
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, number: int) -> None:
+        self._ports = plan.ports
+        self._token = plan.tokens[number % len(plan.tokens)].encode()
+        self._query = b"?rooms=%d" % plan.rooms[number % len(plan.rooms)] if plan.rooms else b""
+        self._attempts = 0
         self._last = b""
         self.live = asyncio.Event()
         self.live_at = 0.0
+        self.refused = 0
 
     async def listen(self) -> None:
         """For as long as it is let."""
         while True:
             with contextlib.suppress(OSError):  # nobody takes connections
-                await self._listen_once()
+                await self._listen_once(self._ports[self._attempts % len(self._ports)])
+            self._attempts += 1
             await asyncio.sleep(_AGAIN_SECONDS * (0.5 + random.random()))
 
-    async def _listen_once(self) -> None:
-        plan = self._plan
-        reader, writer = await asyncio.open_connection("127.0.0.1", plan.port)
+    async def _listen_once(self, port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         resume = b"Last-Event-ID: %b\r\n" % self._last if self._last else b""
         writer.write(
-            b"GET /v1/stream?rooms=%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: Bearer %b\r\n%b\r\n"
-            % (plan.room, plan.port, plan.token.encode(), resume)
+            b"GET /v1/stream%b HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: Bearer %b\r\n%b\r\n"
+            % (self._query, port, self._token, resume)
         )
         try:
             while data := await reader.read(1 << 16):
                 if ids := _ID.findall(data):
                     self._last = ids[-1]
-                if not self.live.is_set() and data.startswith(b"HTTP/1.1 200"):
-                    self.live_at = time.monotonic()
-                    self.live.set()
+                if self.live.is_set():
+                    continue
+                if not data.startswith(b"HTTP/1.1 200"):
+                    self.refused += 1
+                    return
+                self.live_at = time.monotonic()
+                self.live.set()
         finally:
             self.live.clear()
             writer.close()
 
 
 async def _run(plan: Plan) -> None:
-    clients = [Client(plan) for _ in range(plan.count)]
+    clients = [Client(plan, number) for number in range(plan.count)]
     tasks: list[asyncio.Task[None]] = []
     for start in range(0, plan.count, _OPEN_AT_ONCE):
         some = clients[start : start + _OPEN_AT_ONCE]
@@ -98,7 +110,8 @@ async def _run(plan: Plan) -> None:
         while not all(each.live.is_set() and each.live_at > heard.killed for each in clients):
             await asyncio.sleep(0.01)
     took = [each.live_at - heard.killed for each in clients]
-    returned = Returned(plan.count, min(took), percentile(took, 0.5), percentile(took, 0.99), max(took))
+    refused = sum(each.refused for each in clients)
+    returned = Returned(plan.count, min(took), percentile(took, 0.5), percentile(took, 0.99), max(took), refused)
     print(msgspec.json.encode(returned).decode(), flush=True)
     for task in tasks:
         task.cancel()
@@ -112,14 +125,15 @@ def measure(server: FalconServer, count: int, runs: int, cores: Cores) -> list[R
             caller = Caller(server.address, server.announcement.token)
             room: int = caller.must("POST", "/v1/rooms", {"name": "Hall"}).json()["room_id"]
             caller.close()
-            plan = Plan(server.address.port, server.announcement.token, room, count)
-            returned = _measure_once(server, plan, cores)
+            plan = Plan((server.address.port,), (server.announcement.token,), count, (room,))
+            returned = come_back(plan, cores, lambda: os.kill(_serving(server), signal.SIGKILL))
         found.append(returned)
         say(f"{turn + 1}/{runs} {count:,} come back: the first after {returned.first:.2f} s, all {returned.last:.2f} s")
     return found
 
 
-def _measure_once(server: FalconServer, plan: Plan, cores: Cores) -> Returned:
+def come_back(plan: Plan, cores: Cores, kill: Callable[[], None]) -> Returned:
+    """``kill``: what they listen to. Raises ServerFailed."""
     command = [sys.executable, "-m", "load_tests.returning"]
     with spawn(command, cores.generator, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None and process.stdout is not None
@@ -127,12 +141,13 @@ def _measure_once(server: FalconServer, plan: Plan, cores: Cores) -> Returned:
         process.stdin.flush()
         if process.stdout.readline() != b"listening\n":
             raise ServerFailed("those who should listen have ended")
-        os.kill(_serving(server), signal.SIGKILL)
-        process.stdin.write(msgspec.json.encode(_Heard(time.monotonic())) + b"\n")
+        heard = _Heard(time.monotonic())
+        kill()
+        process.stdin.write(msgspec.json.encode(heard) + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()
         if not line:
-            raise ServerFailed(f"not all came back within {_WAIT_SECONDS:g} s\n{server.last_words()}")
+            raise ServerFailed(f"not all came back within {_WAIT_SECONDS:g} s")
         return msgspec.json.decode(line, type=Returned)
 
 

@@ -56,7 +56,7 @@ from falcon.bootstrap import (
 from falcon.http.edge import Edge
 from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.projection import PROJECTIONS
+from falcon.projections.projection import PROJECTIONS, VOUCHED_FOR, VOUCHING
 from falcon.projections.runner import Rebuild
 from falcon.projections.sharing import SharedSource
 from falcon.projections.skipping import skip_event
@@ -350,6 +350,8 @@ class _Projecting:
             lambda: self._member.assigned,
             events=settings.project_events,
             pace_seconds=settings.project_seconds,
+            vouches_for=VOUCHED_FOR if name == VOUCHING else {},
+            is_vouched_for=name in VOUCHED_FOR,
         )
         loop.call(self._member.join())
 

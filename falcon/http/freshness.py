@@ -11,7 +11,7 @@ from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.telemetry import metrics
 
 _PAUSE_SECONDS: Final = 0.005  # between two looks at a partition's position; it doubles
-_PAUSE_SECONDS_MAX: Final = 0.04
+_PAUSE_SECONDS_MAX: Final = 0.015
 _ASK_SECONDS: Final = 1.0  # for the log to answer a request that waits for no tables
 
 

@@ -16,5 +16,10 @@ PROJECTIONS: Final[dict[str, Project]] = {
     "accounts": accounts.project,
 }
 
+# On a cluster this projection's stream, which has to keep up with every message, records for the others where the log
+# holds nothing for them, so that they move their positions only for what they write.
+VOUCHING: Final = "timeline"
+VOUCHED_FOR: Final = {name: project for name, project in PROJECTIONS.items() if name != VOUCHING}
+
 # What some of them write instead for an event that is skipped. The others write nothing.
 PASSED_OVER: Final[dict[str, Project]] = {"timeline": timeline.passed_over}

@@ -21,7 +21,7 @@ from falcon.journal.ports import CheckingSource
 
 _KEPT_BYTES: Final = 16 << 20  # of all partitions; what others have not taken by then they read by themselves
 _EVENT_BYTES: Final = 1_000  # about, beside its text
-_FRESH_SECONDS: Final = 0.03
+_FRESH_SECONDS: Final = 0.01
 _WAIT_SECONDS: Final = 1.0
 _HOLD_SECONDS: Final = 0.25  # for which a read may wait for others: who is that slow goes its own way
 

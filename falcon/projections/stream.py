@@ -8,7 +8,8 @@ read before what was read is applied.
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from falcon.domain.ids import Partition
@@ -29,10 +30,14 @@ _LOOK_AGAIN_SECONDS: Final = 5.0  # at partitions that have stopped: a skip may 
 _LATE_SECONDS: Final = 2.0
 _LATE_SECONDS_MAX: Final = 30.0
 _TRY_AGAIN_SECONDS: Final = 30.0  # the event at which one has stopped: the fault may have been a passing one
-# The part of the time in which a stream writes. What a batch costs hardly depends on its size, so tables that are slow,
-# or have much to do, are given fewer and larger ones; but nobody who waits to read what he wrote waits longer for that.
-_WRITING_SHARE: Final = 0.15
+# What a batch costs hardly depends on its size, so servers that have much to do are given fewer and larger batches. How
+# long a batch takes tells how much they have to do. A stream writes all the time where batches take this long, half of
+# the time where they take twice as long, and so on. The pause is bounded, since readers wait for it.
+_WRITE_SECONDS_IDLE: Final = 0.0125
+_WRITE_SMOOTHING: Final = 0.2  # the weight of the newest batch, so that one that took long holds nothing up
 _PACE_SECONDS_MAX: Final = 0.4
+_QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is vouched for and has nothing to write
+_UNRECORDED_SECONDS: Final = 1.0  # for which a position stands still at most while its projection has nothing to write
 
 
 class Stream:
@@ -40,6 +45,10 @@ class Stream:
 
     ``events``: the most in a batch. ``pace_seconds``: the least between two batches, so that many events share one;
     it is more where the tables are busy, and nothing where much is known to follow.
+
+    ``vouches_for``: other projections. With its own position this stream records from where on the log has held nothing
+    that they write. ``is_vouched_for``: another stream does so for this one, which therefore need not move a position
+    for events that it writes nothing for; it does so once a second.
     """
 
     def __init__(
@@ -52,6 +61,8 @@ class Stream:
         *,
         events: int = 2_000,
         pace_seconds: float = 0.0,
+        vouches_for: Mapping[str, Project] = MappingProxyType({}),
+        is_vouched_for: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -64,9 +75,15 @@ class Stream:
         self._much = max(1, events // 4)
         self._pace_seconds = pace_seconds
         self._monotonic = monotonic
-        self._wrote_seconds = 0.0
+        self._write_seconds = 0.0  # that a batch takes, of late
         self._behind = 0  # events that are known to follow
         self._cursor: dict[Partition, Position] = {}
+        self._recorded: dict[Partition, Position] = {}  # with the tables, which may be less
+        self._recorded_at: dict[Partition, float] = {}
+        self._vouches_for = vouches_for
+        self._is_vouched_for = is_vouched_for
+        self._is_quiet = False  # it is vouched for, and had nothing to write last time
+        self._quiet_since: dict[Partition, dict[str, int]] = {}
         self._stopped: dict[Partition, float] = {}  # since when
         self._late: dict[Partition, float] = {}  # cannot be read yet; when to look again
         self._late_seconds = _LATE_SECONDS
@@ -89,7 +106,8 @@ class Stream:
                 ending.wait(max(0.0, began + self._pace() - self._monotonic()))
 
     def _pace(self) -> float:
-        return max(self._pace_seconds, min(self._wrote_seconds / _WRITING_SHARE, _PACE_SECONDS_MAX))
+        least = max(self._pace_seconds, _QUIET_PACE_SECONDS) if self._is_quiet else self._pace_seconds
+        return max(least, min(self._write_seconds**2 / _WRITE_SECONDS_IDLE, _PACE_SECONDS_MAX))
 
     def step(self) -> int:
         """One batch; returns how many events were applied. Raises ReadStoreUnavailable, JournalUnavailable."""
@@ -115,9 +133,11 @@ class Stream:
             return 0
         self._lag.read(events)
         began = self._monotonic()
-        count = self._apply(events, {p: at for p, at in after.items() if at != going[p]})
-        self._wrote_seconds = self._monotonic() - began
-        self._lag.applied(events, (p for p in after if p not in self._stopped), self._wrote_seconds)
+        count = self._apply(events, {p: at for p, at in after.items() if at != self._recorded[p]})
+        wrote_seconds = self._monotonic() - began
+        if events:
+            self._write_seconds += _WRITE_SMOOTHING * (wrote_seconds - self._write_seconds)
+        self._lag.applied(events, (p for p in after if p not in self._stopped), wrote_seconds)
         self._behind = self._source.behind(self._going())
         self._lag.behind(self._source.behind(self._cursor) if self._stopped else self._behind)
         return count
@@ -153,6 +173,10 @@ class Stream:
         if why is None:
             self._projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
             self._cursor.update(cursor)
+            self._recorded.update(cursor)
+            for partition, position in cursor.items():
+                self._recorded_at.pop(partition, None)
+                self._quiet_since[partition] = dict.fromkeys(self._vouches_for, position.offset)
             return
         log.error("projection %s has stopped: the log has lost what the tables show: %s", self._name, why)
         metrics.projection_stopped.labels(self._name).set(1)
@@ -192,6 +216,8 @@ class Stream:
                 at = position_of(recorded)
                 poisoned[partition] = at, f"projection {self._name} cannot apply it: {error!r}"
                 after[partition] = at
+        self._vouch(events, after)
+        self._is_quiet = self._is_vouched_for and not any(writes.values())
         self._write_or_find_the_fault(events, after, writes)
         for partition, (at, why) in poisoned.items():
             if partition not in self._stopped:  # at an event before it, which the tables refuse
@@ -204,7 +230,8 @@ class Stream:
     ) -> None:
         """What the tables will never take stops the partition that it came from, not the others."""
         try:
-            self._write(after, [write for of_partition in writes.values() for write in of_partition])
+            self._write(self._due(after, writes, len(events)), [write for each in writes.values() for write in each])
+            self._cursor.update(after)
         except (ReadStoreUnavailable, StaleProjector):
             raise
         except Exception:
@@ -238,14 +265,46 @@ class Stream:
 
     def _write(self, after: dict[Partition, Position], writes: Sequence[Write]) -> None:
         if after:
-            self._tables.apply(self._name, {p: self._cursor[p] for p in after}, after, writes)
+            recorded = {partition: self._recorded[partition] for partition in after}
+            self._tables.apply(self._name, recorded, after, writes, self._quiet_since)
             self._cursor.update(after)
+            self._recorded.update(after)
+            self._recorded_at.update(dict.fromkeys(after, self._monotonic()))
+
+    # --- positions of projections that have nothing to write ----------------------------------------------------------
+
+    def _due(
+        self, after: dict[Partition, Position], writes: Mapping[Partition, Sequence[Write]], events: int
+    ) -> dict[Partition, Position]:
+        """The positions that are recorded now."""
+        if not self._is_vouched_for or events >= self._much:
+            return after
+        before = self._monotonic() - _UNRECORDED_SECONDS
+        return {p: at for p, at in after.items() if writes[p] or self._recorded_at.get(p, before) <= before}
+
+    def _vouch(self, events: Sequence[Recorded], after: Mapping[Partition, Position]) -> None:
+        """Note from where on the others have nothing to write. A partition that goes on without an event may have
+        passed over a record that does not decode, so nothing is vouched for there; nor in a backlog, for the time it
+        takes."""
+        small = len(events) < self._much
+        told = {recorded.envelope.partition for recorded in events if small}
+        for partition in after.keys() - told:
+            self._quiet_since[partition] = dict.fromkeys(self._vouches_for, after[partition].offset)
+        if not small:
+            return
+        for name, project in self._vouches_for.items():
+            found: set[Partition] = set()
+            for recorded in reversed(events):
+                partition = recorded.envelope.partition
+                if partition not in found and _writes_anything(project, recorded):
+                    found.add(partition)
+                    self._quiet_since[partition][name] = recorded.offset + 1
 
     # --- partitions that have stopped ---------------------------------------------------------------------------------
 
     def _stop(self, partition: Partition, at: Position, error: str) -> None:
         """It does not skip. The others go on."""
-        if self._cursor[partition] != at:
+        if self._recorded[partition] != at:
             self._write({partition: at}, ())
         if partition not in self._stopped:
             log.error(
@@ -285,3 +344,11 @@ class Stream:
         del self._stopped[partition]
         self._tables.go_on(self._name, partition)
         metrics.projection_stopped.labels(self._name).set(bool(self._stopped))
+
+
+def _writes_anything(project: Project, recorded: Recorded) -> bool:
+    """Also where it cannot be told."""
+    try:
+        return bool(project(recorded.envelope))
+    except Exception:
+        return True

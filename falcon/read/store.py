@@ -1,6 +1,7 @@
 """The ports of the read side: tables to query, and tables to keep up to date."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.commands import Role, RoomKind
@@ -208,8 +209,39 @@ class Skip(NamedTuple):
     reason: str
 
 
+class Reached(NamedTuple):
+    """How far a projection has been applied in a partition.
+
+    ``quiet_since``: the same for other projections. From this offset up to ``position`` the log holds nothing that they
+    write, so one that has been applied as far as that offset shows all that this one does.
+    """
+
+    position: Position
+    quiet_since: Mapping[str, int] = MappingProxyType({})
+
+    def shows_of(self, name: str, own: Position) -> Position:
+        """How far another projection shows the log that was applied up to ``own`` itself."""
+        since = self.quiet_since.get(name)
+        return own if since is None or own.offset < since else max(own, self.position)
+
+
+def shown_by(name: str, reached: Mapping[str, Reached]) -> Position:
+    """How far a projection shows a partition, by what all of them have recorded there."""
+    return max(each.shows_of(name, reached[name].position) for each in reached.values())
+
+
 class StreamTables(ProjectionTables, Protocol):
     """Tables that several projectors keep up to date, each some of the partitions, and each partition by itself."""
+
+    def apply(
+        self,
+        projection: str,
+        expected: Cursor,
+        after: Cursor,
+        writes: Sequence[Write],
+        quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
+    ) -> None:
+        """As ProjectionTables'. ``quiet_since``: see Reached; it is recorded with the position."""
 
     def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         """Record that the partition has stopped before an event."""

@@ -121,6 +121,10 @@ class Site:
 
     def fill(self, rooms: int, accounts: int) -> Targets:
         """Make accounts and rooms with all of them as members; gives the rooms with tokens to send to them."""
+        return pick_targets(*self.members(rooms, accounts))
+
+    def members(self, rooms: int, accounts: int) -> tuple[list[int], list[str]]:
+        """Make accounts and rooms with all of them as members; gives the rooms and the accounts' tokens."""
         admin = Caller(self.address, self.admin_token)
         made = [admin.until_accepted("POST", "/v1/accounts", {"name": f"account {n}"}).json() for n in range(accounts)]
         for account in made:
@@ -133,7 +137,7 @@ class Site:
         ]
         admin.close()
         owner.close()
-        return pick_targets(room_ids, [account["token"] for account in made])
+        return room_ids, [account["token"] for account in made]
 
     def _await_known(self, token: str) -> None:
         caller = Caller(self.address, token)

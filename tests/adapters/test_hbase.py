@@ -52,7 +52,7 @@ from falcon.read.store import (
     Write,
 )
 from tests.contracts.journal import PARTITIONS
-from tests.contracts.read_store import ANN, BOB, LATER, NOON, ROOM, ReadStoreContract, Store
+from tests.contracts.read_store import ANN, BOB, LATER, NOON, ROOM, Store, StreamReadStoreContract
 
 IDS = st.integers(1, ID_MAX)
 SEQS = st.integers(1, schema.SEQ_MAX)
@@ -200,7 +200,7 @@ def store(gateways: Gateways, shared_table: str) -> Iterator[_SpaceStore]:
 
 
 @pytest.mark.processes
-class TestHBaseReadStore(ReadStoreContract):
+class TestHBaseReadStore(StreamReadStoreContract):
     @pytest.fixture
     def store(self, gateways: Gateways, shared_table: str) -> Iterator[Store]:
         store = _SpaceStore(Space(gateways, shared_table))

@@ -7,6 +7,7 @@ import pytest
 
 from falcon.adapters.hbase import schema
 from falcon.adapters.hbase.cells import fold
+from falcon.adapters.hbase.meta import Applied, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
@@ -14,7 +15,7 @@ from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.store import PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
 from tests.contracts.journal import PARTITIONS
-from tests.contracts.read_store import ANN, NOON, ROOM, ReadStoreContract, Store
+from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract
 from tests.support.hbase import FakeHBase
 
 
@@ -57,7 +58,7 @@ def store() -> Iterator[_Store]:
     store.close()
 
 
-class TestFakeHBaseReadStore(ReadStoreContract):
+class TestFakeHBaseReadStore(StreamReadStoreContract):
     @pytest.fixture
     def store(self) -> Iterator[Store]:
         store = _Store()
@@ -244,3 +245,12 @@ def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behi
 
 def test_one_room_costs_as_many_calls_as_a_list(talk: _Store) -> None:
     assert talk.calls_of(talk.reads.room_of(ANN, ROOM)) == LIST
+
+
+def test_a_position_says_for_which_projections_the_log_held_nothing_and_earlier_versions_can_read_where_it_stands() -> (
+    None
+):
+    applied = Applied(Position(9, 1, 7), quiet_since=(("rooms", 9), ("accounts", 3)))
+    assert applied.encode() == b"9 1 7 rooms:9,accounts:3", "a fourth word, as a closed position has"
+    for each in (applied, Applied(), Applied(Position(9, 1, 7)), Applied(Position(9, 1, 7), "0a1b2c3d")):
+        assert applied_of(each.encode()) == each

@@ -11,7 +11,7 @@ from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import Journal, Outcome, Wake
 from falcon.projections.projection import PROJECTIONS
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
-from tests.contracts.read_store import ReadStoreContract, Store
+from tests.contracts.read_store import Store, StreamReadStoreContract
 
 
 class _Log:
@@ -41,7 +41,7 @@ class TestMemoryJournal(JournalContract):
         yield _Log()
 
 
-class TestMemoryReadStore(ReadStoreContract):
+class TestMemoryReadStore(StreamReadStoreContract):
     @pytest.fixture
     def store(self) -> Iterator[Store]:
         yield _Store()

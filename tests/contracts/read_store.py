@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import pytest
 
@@ -28,6 +28,7 @@ from falcon.read.store import (
     SetRoomActivity,
     SetRoomName,
     StaleProjector,
+    StreamTables,
     Write,
 )
 
@@ -349,3 +350,20 @@ class ReadStoreContract(ABC):
 
     def room(self, store: Store) -> None:
         self.put(store, "rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON))
+
+
+class StreamReadStoreContract(ReadStoreContract):
+    """Of tables that streams keep up to date."""
+
+    def test_a_projection_shows_what_another_one_vouches_for(self, store: Store) -> None:
+        for projection, offset in (("memberships", 3), ("accounts", 2), ("rooms", 9)):
+            store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
+        quiet = {0: {"memberships": 3, "accounts": 3}, 1: {"memberships": 1, "accounts": 2}}
+        tables = cast(StreamTables, store.tables)
+        tables.apply("timeline", tables.cursor("timeline"), store.cursor(5), [], quiet)
+        assert [asyncio.run(store.reads.applied(partition)) for partition in (0, 1)] == [2, 5]
+        applied = asyncio.run(store.reads.applied_everywhere(2, ["memberships"]))
+        assert applied == {partition: store.cursor(5)[partition] for partition in (0, 1)}
+        before = store.tables.cursor("timeline")
+        store.tables.apply("timeline", before, store.cursor(6), [])
+        assert [asyncio.run(store.reads.applied(partition)) for partition in (0, 1)] == [2, 2]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
-from falcon.domain.events import Event, MessageEdited, MessagePosted
+from falcon.domain.events import Event, MemberJoined, MessageEdited, MessagePosted
 from falcon.domain.message import NOBODY, Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
@@ -256,7 +257,7 @@ def test_a_table_that_is_away_for_a_while_loses_nothing(world: World, monkeypatc
     world.post(0, "a", "b")
     running = world.stream(0)
 
-    def away(projection: str, expected: Cursor, after: Cursor, writes: object) -> None:
+    def away(*batch: object) -> None:
         raise ReadStoreUnavailable("the test says so")
 
     with monkeypatch.context() as patch:
@@ -294,7 +295,7 @@ class Choosy:
         self._apply = world.tables.apply
         monkeypatch.setattr(world.tables, "apply", self.apply)
 
-    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: list[Write]) -> None:
+    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: list[Write], *quiet: object) -> None:
         self.batches += 1
         refused = {w.room_id for w in writes if isinstance(w, PutMessage) and b'"huge"' in w.message}
         for partition in after:
@@ -529,22 +530,153 @@ class Ending(threading.Event):
         return True
 
 
-@pytest.mark.parametrize(("writing", "pause"), [(0.0, 0.1), (0.003, 0.097), (0.03, 0.17), (0.3, 0.1)])
+@pytest.mark.parametrize(("writing", "pause"), [(0.0, 0.02), (0.01, 0.01), (0.03, 0.042), (0.05, 0.15), (0.3, 0.1)])
 def test_the_busier_the_tables_the_more_goes_into_a_batch(
     world: World, monkeypatch: pytest.MonkeyPatch, writing: float, pause: float
 ) -> None:
     apply = world.tables.apply
 
-    def busy(projection: str, expected: Cursor, after: Cursor, writes: list[Write]) -> None:
+    def busy(*batch: Any) -> None:
         world.clock.advance(writing)
-        apply(projection, expected, after, writes)
+        apply(*batch)
 
     monkeypatch.setattr(world.tables, "apply", busy)
-    stream = world.stream(0, pace_seconds=0.1).stream
+    stream = world.stream(0, pace_seconds=0.02).stream
+    for _ in range(40):
+        world.post(0, "a", "b")
+        stream.step()
     world.post(0, "a", "b")
     ending = Ending()
     stream.run(ending)
-    assert ending.waited == pytest.approx(pause, abs=1e-4)
+    assert ending.waited == pytest.approx(pause, abs=1e-3)
+
+
+def test_a_batch_that_took_long_once_holds_the_next_one_up_by_little(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = world.tables.apply
+
+    def busy(*batch: Any) -> None:
+        world.clock.advance(0.15)
+        apply(*batch)
+
+    monkeypatch.setattr(world.tables, "apply", busy)
+    stream = world.stream(0, pace_seconds=0.02).stream
+    world.post(0, "a", "b")
+    ending = Ending()
+    stream.run(ending)
+    assert 0 < ending.waited < 0.1
+
+
+# --- projections that have nothing to write ---------------------------------------------------------------------------
+
+
+class Pair:
+    """The timeline's stream, which vouches for memberships', and that of memberships; in partition 0."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        others = {"memberships": PROJECTIONS["memberships"]}
+        for name in ("rooms", "accounts"):
+            world.tables.apply(name, world.tables.cursor(name), dict.fromkeys(range(PARTITIONS), _FAR), ())
+        self.timeline = self._stream("timeline", vouches_for=others)
+        self.memberships = self._stream("memberships", is_vouched_for=True)
+
+    def _stream(self, name: str, **vouching: Any) -> Stream:
+        log, tables, monotonic = self.world.log, self.world.tables, self.world.clock.monotonic
+        return Stream(name, PROJECTIONS[name], log, tables, lambda: {0}, monotonic=monotonic, **vouching)
+
+    def join(self) -> None:
+        self.world.append(0, MemberJoined(room_in(0), 8, "member", 0, 9))
+
+    def shown(self) -> int:
+        return asyncio.run(self.world.tables.applied(0))
+
+    def recorded(self) -> int:
+        return self.world.tables.cursor("memberships")[0].offset
+
+
+_FAR = Position(1_000, 1, 1_000)
+
+
+@pytest.fixture
+def pair(world: World) -> Pair:
+    pair = Pair(world)
+    pair.join()
+    pair.timeline.step()
+    pair.memberships.step()
+    assert (pair.shown(), pair.recorded()) == (1, 1)
+    return pair
+
+
+def test_messages_are_shown_without_a_word_of_a_projection_that_writes_nothing_for_them(pair: Pair) -> None:
+    pair.world.post(0, "a", "b")
+    pair.memberships.step()
+    pair.timeline.step()
+    assert (pair.shown(), pair.recorded()) == (3, 1)
+
+
+def test_somebody_who_has_joined_is_waited_for(pair: Pair) -> None:
+    pair.world.post(0, "a")
+    pair.join()
+    pair.world.post(0, "b")
+    pair.timeline.step()
+    assert pair.shown() == 1
+    pair.memberships.step()
+    assert (pair.shown(), pair.recorded()) == (4, 4)
+
+
+def test_a_projection_that_writes_nothing_says_within_a_second_how_far_it_is(pair: Pair) -> None:
+    pair.world.post(0, "a")
+    pair.memberships.step()
+    assert pair.recorded() == 1
+    pair.world.clock.advance(1.1)
+    pair.memberships.step()
+    assert pair.recorded() == 2
+
+
+def test_another_stream_goes_on_from_what_was_recorded(pair: Pair) -> None:
+    pair.world.post(0, "a")
+    pair.memberships.step()
+    other = Pair(pair.world).memberships
+    pair.join()
+    other.step()
+    pair.memberships.step()  # it has been overtaken
+    pair.join()
+    pair.memberships.step()
+    pair.timeline.step()
+    assert (pair.shown(), pair.recorded()) == (4, 4)
+
+
+def test_nothing_is_vouched_for_behind_a_record_that_does_not_decode(pair: Pair) -> None:
+    """It may be about members, and memberships has stopped before it."""
+    pair.world.garbage(0)
+    pair.world.post(0, "a")
+    pair.timeline.step()
+    pair.memberships.step()
+    pair.world.skip_where_stopped(0)
+    for _ in range(3):
+        pair.timeline.step()
+        pair.memberships.step()
+    assert pair.world.tables.cursor("timeline")[0].offset == 3
+    assert pair.shown() == 1
+
+
+def test_a_stream_that_has_just_begun_vouches_for_nothing_before_it(pair: Pair) -> None:
+    pair.join()
+    pair.timeline.step()
+    pair.world.post(0, "a")
+    Pair(pair.world).timeline.step()
+    assert pair.shown() == 1
+
+
+def test_nothing_is_vouched_for_in_a_backlog(world: World) -> None:
+    pair = Pair(world)
+    world.post(0, *"abcdefghijklmnopqrstuvwxyz" * 20)
+    for _ in range(3):
+        pair.memberships.step()
+        pair.timeline.step()
+    assert pair.shown() == pair.recorded() == 520
 
 
 def test_behind_a_full_batch_the_next_one_is_not_waited_for(world: World) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from falcon.adapters.hbase.meta import went_back_key
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
@@ -81,7 +83,7 @@ class RestoreCourse(ActsCourse):
         assert copies.log is not None
         assert copies.tables is not None
         told = [f"the log of {copies.log[0]:.1f} s"] * log + [f"the tables of {copies.tables[0]:.1f} s"] * tables
-        self._outcome.faults.append(f"{started:.1f} s: {' and '.join(told)} are put back")
+        self._outcome.faults.append(f"{started:.1f} s: put back {' and '.join(told)}")
         if log:
             await self._end_listeners()
         await falcon.end_all(orderly=self._random.random() < 0.5)
@@ -191,11 +193,16 @@ def known_at(moment: float, found: Sequence[Operation]) -> Iterator[Operation]:
     settled = {op.key for op in found if op.key and op.outcome == "acknowledged" and op.ended < moment}
     opened = {op.room for op in found if op.kind in ("open", "direct") and op.room}
     reused = opened - {op.room for op in found if op.kind in ("open", "direct") and op.key in settled}
+    placed: set[tuple[int, int]] = set()  # guests whose role is known, or may be none
     for op in found:
         op.started, op.ended = op.started - moment, op.ended - moment
         if op.ended < 0 and (not op.key or op.key in settled):
+            placed |= {(op.room, op.who)} if op.kind == "member" else set()
             yield op
         elif op.kind in ("post", "edit", "delete", "member") and op.key not in settled and op.room not in reused:
+            if op.kind == "member" and (op.room, op.who) not in placed:
+                placed.add((op.room, op.who))
+                yield msgspec.structs.replace(_unknown(op), role="")
             yield _unknown(op)
 
 

@@ -11,7 +11,7 @@ from falcon.adapters.hbase.connections import Gateways
 from falcon.adapters.hbase.schema import TableSpec
 from tests.adapters import test_hbase as on_a_real_one
 from tests.adapters.test_hbase import Space, _SpaceStore
-from tests.contracts.read_store import ReadStoreContract, Store
+from tests.contracts.read_store import Store, StreamReadStoreContract
 from tests.simulation.hbase.lines import Road, SimulatedGateways
 from tests.simulation.hbase.servers import Later, Servers
 
@@ -47,7 +47,7 @@ def store(gateways: Gateways, shared_table: str) -> Iterator[_SpaceStore]:
     store.close()
 
 
-class TestReadStore(ReadStoreContract):
+class TestReadStore(StreamReadStoreContract):
     @pytest.fixture
     def store(self, gateways: Gateways, shared_table: str) -> Iterator[Store]:
         store = _SpaceStore(Space(gateways, shared_table))

@@ -13,7 +13,7 @@ from falcon.adapters.hbase.calls import Calls
 from falcon.adapters.hbase.schema import meta_name
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.read.store import Skip, Stop
+from falcon.read.store import Reached, Skip, Stop
 
 VALUE: Final = b"d:v"
 _NOTHING: Final = b"-"  # what was said and holds no more
@@ -43,22 +43,35 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Applied(NamedTuple):
-    """How far a partition has been applied. ``closed_by``: the switch-over that lets nobody move it any more."""
+    """How far a partition has been applied. ``closed_by``: the switch-over that lets nobody move it any more.
+
+    ``quiet_since``: see Reached; a closed one has none, since earlier versions read one more word at most.
+    """
 
     position: Position = Position()
     closed_by: str = ""
+    quiet_since: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def reached(self) -> Reached:
+        return Reached(self.position, dict(self.quiet_since))
 
     def encode(self) -> bytes:
-        words = (*map(str, self.position), self.closed_by)
-        return " ".join(words).strip().encode()
+        quiet = ",".join(f"{name}:{offset}" for name, offset in self.quiet_since)
+        words = (*map(str, self.position), self.closed_by, quiet)
+        return " ".join(filter(None, words)).encode()
 
 
 def applied_of(value: bytes | None) -> Applied:
     """The inverse of ``Applied.encode``; the beginning where there is nothing."""
     if value is None:
         return Applied()
-    offset, epoch, n, *closed_by = value.decode().split()
-    return Applied(Position(int(offset), int(epoch), int(n)), *closed_by)
+    offset, epoch, n, *rest = value.decode().split()
+    position = Position(int(offset), int(epoch), int(n))
+    if not rest or ":" not in rest[0]:
+        return Applied(position, "".join(rest))
+    pairs = (each.split(":") for each in rest[0].split(","))
+    return Applied(position, quiet_since=tuple((name, int(since)) for name, since in pairs))
 
 
 def log_key() -> bytes:

@@ -1,6 +1,6 @@
 """What is asked of the read tables, each a function that blocks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -23,7 +23,7 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import ReadStoreUnavailable, shown_by
 
 _REVISION_BITS: Final = 40
 _MENTION_KEYS: Final = 4  # more rows than these are scanned for
@@ -74,26 +74,28 @@ class View(NamedTuple):
 
 
 def applied(view: View, partition: Partition) -> int:
-    keys = [applied_key(name, generations.live, partition) for name, generations in view.live.items()]
-    found = Meta(view.calls, view.prefix).get_all(keys)
-    return min((applied_of(found.get(key)).position.offset for key in keys), default=0)
+    return _shown(view, [partition], view.live)[partition].offset if view.live else 0
 
 
 def applied_everywhere(
     view: View, partitions: int, projections: Sequence[str] | None = None
 ) -> dict[Partition, Position]:
     """Where the projection stands that is the furthest behind, of these."""
-    live = [(name, each) for name, each in view.live.items() if projections is None or name in projections]
+    return _shown(view, range(partitions), view.live if projections is None else projections)
+
+
+def _shown(view: View, partitions: Collection[Partition], projections: Collection[str]) -> dict[Partition, Position]:
     keys = {
         (name, partition): applied_key(name, generations.live, partition)
-        for name, generations in live
-        for partition in range(partitions)
+        for name, generations in view.live.items()
+        for partition in partitions
     }
     found = Meta(view.calls, view.prefix).get_all(list(keys.values()))
-    return {
-        partition: min(applied_of(found.get(keys[name, partition])).position for name, _ in live)
-        for partition in range(partitions)
-    }
+    shown: dict[Partition, Position] = {}
+    for partition in partitions:
+        reached = {name: applied_of(found.get(keys[name, partition])).reached for name in view.live}
+        shown[partition] = min(shown_by(name, reached) for name in projections if name in reached)
+    return shown
 
 
 def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:

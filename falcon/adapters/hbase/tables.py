@@ -81,7 +81,7 @@ class HBaseTables:
         self._threads = Dispatcher(dispatcher, threads=threads, queue=partitions)
         self._known: dict[str, int] = {}
         self._begun: dict[str, int] = {}
-        self._moved: dict[tuple[str, int, Partition], tuple[Position, float]] = {}
+        self._moved: dict[tuple[str, int, Partition], tuple[Applied, float]] = {}
 
     def close(self) -> None:
         self._threads.shutdown()
@@ -99,7 +99,14 @@ class HBaseTables:
             self._switching.wait_or_reopen(_base(projection), generation, closed)
         raise ReadStoreUnavailable(f"{projection} is being switched over again and again")
 
-    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+    def apply(
+        self,
+        projection: str,
+        expected: Cursor,
+        after: Cursor,
+        writes: Sequence[Write],
+        quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
+    ) -> None:
         grouped = by_partition(writes, self._partitions)
         if strangers := grouped.keys() - after.keys():
             raise ValueError(f"writes of partitions {sorted(strangers)}, which the cursor does not stand in")
@@ -108,10 +115,11 @@ class HBaseTables:
             generation = self._known[projection] = self._generation(projection)
         moving = [p for p, position in after.items() if p in grouped or position != expected[p]]
         try:
-            self._check(projection, generation, {partition: expected[partition] for partition in moving})
+            standing = self._check(projection, generation, {partition: expected[partition] for partition in moving})
+            moved = {p: Applied(after[p], quiet_since=tuple(quiet_since.get(p, {}).items())) for p in moving}
             _each(
                 self._threads,
-                lambda p: self._apply(projection, generation, p, expected[p], after[p], grouped.get(p, ())),
+                lambda p: self._apply(projection, generation, p, standing[p], moved[p], grouped.get(p, ())),
                 moving,
             )
         except StaleProjector:
@@ -185,38 +193,43 @@ class HBaseTables:
             seconds=self._seconds,
         )
 
-    def _check(self, projection: str, generation: int, expected: Cursor) -> None:
-        """Turn away, before it writes anything, one who has already been overtaken.
+    def _check(self, projection: str, generation: int, expected: Cursor) -> dict[Partition, Applied]:
+        """Turn away, before it writes anything, a projector that has already been overtaken. Gives what is recorded.
 
-        Whoever has just moved a position himself is trusted to know it: should he be wrong, what he writes changes
-        nothing, and he does not move it again.
+        A projector that has just moved a position is trusted to know it. If it is wrong, what it writes changes
+        nothing, and it does not move the position again.
         """
         now = time.monotonic()
+        standing: dict[Partition, Applied] = {}
         keys: dict[bytes, Partition] = {}
         for partition, position in expected.items():
-            moved, at = self._moved.get((projection, generation, partition), (None, now))
-            if moved != position or now - at > _TRUSTED_SECONDS:
+            moved, at = self._moved.get((projection, generation, partition), (Applied(), now))
+            if moved.position == position and 0 < now - at <= _TRUSTED_SECONDS:
+                standing[partition] = moved
+            else:
                 keys[applied_key(_base(projection), generation, partition)] = partition
         found = self._meta().get_all(keys)
         for key, partition in keys.items():
-            if applied_of(found.get(key)) != Applied(expected[partition]):
+            applied = standing[partition] = applied_of(found.get(key))
+            if applied.closed_by or applied.position != expected[partition]:
                 raise _stale(projection, partition, expected[partition])
+        return standing
 
     def _apply(
         self,
         projection: str,
         generation: int,
         partition: Partition,
-        expected: Position,
-        after: Position,
+        expected: Applied,
+        after: Applied,
         writes: Sequence[Write],
     ) -> None:
         calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
         for table, cells in fold(writes):
-            calls.put(table_name(self._prefix, table, generation), cells, after.offset)
+            calls.put(table_name(self._prefix, table, generation), cells, after.position.offset)
         key = applied_key(_base(projection), generation, partition)
-        if not Meta(calls, self._prefix).move(key, Applied(expected), Applied(after)):
-            raise _stale(projection, partition, expected)
+        if not Meta(calls, self._prefix).move(key, expected, after):
+            raise _stale(projection, partition, expected.position)
         self._moved[projection, generation, partition] = after, time.monotonic()
 
     def _generation(self, projection: str) -> int:

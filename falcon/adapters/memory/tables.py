@@ -1,7 +1,8 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from falcon.domain.commands import Role
@@ -19,7 +20,7 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.store import Comparison, Skip, StaleProjector, Stop, Write
+from falcon.read.store import Comparison, Reached, Skip, StaleProjector, Stop, Write, shown_by
 
 
 @dataclass
@@ -27,6 +28,7 @@ class _Tables:
     """Those of one projection; each uses its own."""
 
     cursor: dict[Partition, Position]
+    quiet_since: dict[Partition, dict[str, int]] = field(default_factory=dict)
     messages: dict[tuple[RoomId, Seq], bytes] = field(default_factory=dict)
     revisions: dict[RoomId, int] = field(default_factory=dict)
     rooms: dict[RoomId, dict[str, Any]] = field(default_factory=dict)
@@ -75,13 +77,21 @@ class MemoryTables:
     def cursor(self, projection: str) -> Cursor:
         return dict(self._projections[projection].cursor)
 
-    def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
+    def apply(
+        self,
+        projection: str,
+        expected: Cursor,
+        after: Cursor,
+        writes: Sequence[Write],
+        quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
+    ) -> None:
         tables = self._projections[projection]
         if any(tables.cursor[partition] != position for partition, position in expected.items()):
             raise StaleProjector(projection)
         for write in writes:
             _APPLY[type(write)](tables, write)
         tables.cursor.update(after)
+        tables.quiet_since.update({partition: dict(quiet_since.get(partition, {})) for partition in after})
 
     def begin_rebuild(self, projection: str) -> str:
         self._projections[f"{projection}_rebuilding"] = self._empty()
@@ -130,15 +140,20 @@ class MemoryTables:
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
     async def applied(self, partition: Partition) -> int:
-        live = (tables for name, tables in self._projections.items() if not name.endswith("_rebuilding"))
-        return min(tables.cursor[partition].offset for tables in live)
+        return (await self.applied_everywhere(self._partitions))[partition].offset
 
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
-        names = projections or [name for name in self._projections if not name.endswith("_rebuilding")]
-        tables = [self._projections[name] for name in names]
-        return {p: Position(min(each.cursor[p].offset for each in tables)) for p in range(partitions)}
+        live = {name: tables for name, tables in self._projections.items() if not name.endswith("_rebuilding")}
+        shown: dict[Partition, Position] = {}
+        for partition in range(partitions):
+            reached = {
+                name: Reached(tables.cursor[partition], tables.quiet_since.get(partition, {}))
+                for name, tables in live.items()
+            }
+            shown[partition] = min(shown_by(name, reached) for name in projections or live)
+        return shown
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
