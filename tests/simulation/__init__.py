@@ -12,8 +12,8 @@
   seeds share such a cluster; their first seed says how large it is and what happened in it before they begin.
 - ``mutants``: mistakes that the schedules must find (``make simulate MUTANTS=1 SECONDS=600``).
 
-``make simulate SECONDS=60`` searches new seeds. A seed says which kind of schedule it is: mostly a short one, of about a
-hundred operations and one fault or two; sometimes a long one, with a thousand operations and faults that last; or one
+``make simulate SECONDS=60`` searches new seeds. A seed says which kind of schedule it is: mostly a short one, of about
+a hundred operations and one fault or two; sometimes a long one, with a thousand operations and faults that last; or one
 with acts or restores. ``ARGS='--kind long'`` wants all of one kind. What went wrong is printed with the line that runs
 that schedule again, step by step, as long as the code is the same: ``make simulate SEED=… SCHEDULES=1``. With
 ``ARGS=--log`` it shows what the processes logged.
