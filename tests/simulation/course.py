@@ -22,7 +22,7 @@ from tests.chaos.sessions import Account, Load, Session
 from tests.simulation.cluster import PARTITIONS, Client, SimulatedFalcon
 from tests.simulation.threads import Simulation
 
-_SESSIONS: Final = 4  # beside one for each partition, which only sends and reads there
+_SESSIONS: Final = 3  # beside one for each partition, which only sends and reads there
 _GUESTS: Final = 2
 _SERVED_SECONDS: Final = 45.0  # after which all must be served again
 _TOLD_SECONDS: Final = 30.0
