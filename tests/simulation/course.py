@@ -45,7 +45,8 @@ Fault = Callable[[SimulatedFalcon, Chance], Awaitable[None]]
 @dataclass(frozen=True)
 class Plan:
     """``seconds``: in which faults begin; ``times``: how often at most. ``together``: how likely it is that one more
-    comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses.
+    comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses,
+    which grow by ``tiring`` of it for each second that they wait to be served again.
     """
 
     seconds: float = 40.0
@@ -54,6 +55,7 @@ class Plan:
     longest: float = float("inf")
     quiet: tuple[float, float] = (0.5, 4.0)
     pace: float = 1.0
+    tiring: float = 0.0
 
 
 class Asked(msgspec.Struct):
@@ -87,6 +89,7 @@ def short(chance: random.Random) -> Plan:
         longest=longest,
         quiet=(0.0, 0.2),
         pace=chance.uniform(0.3, 0.6) + longest / 4,
+        tiring=2.0,
     )
 
 
@@ -219,6 +222,7 @@ class Course:
         self._calm = 0  # operations before it has begun
         self._listeners: dict[asyncio.Task[None], _Listener] = {}
         self._talking: list[asyncio.Task[None]] = []
+        self._plan = Plan()
         self._auditors: dict[tuple[str, Account], FalconClient] = {}
 
     async def prepare(self) -> None:
@@ -234,7 +238,8 @@ class Course:
     async def rehearse(self) -> None:
         """What schedules do: they take half the time where it has been done before. And they do not all begin with
         processes that have never died."""
-        started, self._load.pace = self._history.now(), 3.0
+        started, self._plan = self._history.now(), Plan(pace=3.0)
+        self._load.pace = self._plan.pace
         for names in (self._falcon.writers, self._falcon.projectors, self._falcon.edges):
             self._falcon.kill(names[0])
             await asyncio.sleep(_CALM_SECONDS)
@@ -356,13 +361,16 @@ class Course:
         """Until a send and a read that were begun after that were acknowledged in each partition; gives what was not,
         in time."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
-        until = self._falcon.simulation.now + _SERVED_SECONDS
+        began = self._falcon.simulation.now
+        until = began + _SERVED_SECONDS
         while wanted:
+            self._load.pace = self._plan.pace * (1 + self._plan.tiring * (self._falcon.simulation.now - began))
             wanted -= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
             if self._falcon.simulation.now > until:
                 rooms = {room: partition for partition, room in self._halls.items()}
                 return sorted((kind, rooms[room]) for kind, room in wanted)
             await asyncio.sleep(0.05)
+        self._load.pace = self._plan.pace
         return []
 
     async def _audit(self, history: History) -> None:
