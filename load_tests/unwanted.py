@@ -65,7 +65,7 @@ def fill(file: Path, events: int) -> None:
 
 def _posted(epoch: int, n: int) -> Envelope:
     room_id = (1 + n % 100) * _PARTITIONS + _PARTITION
-    message = Message(room_id, 1 + n // 100, 9, "x" * 100, "2026-11-26T12:00:00.000Z")
+    message = Message(room_id, 1 + n // 100, 9, "x" * 100, 1_795_694_400_000)
     return Envelope(_PARTITION, epoch, n, 1_000, MessagePosted(message))
 
 

@@ -175,7 +175,7 @@ class Cluster:
             text=True,
         )
         if done.returncode:
-            raise ServerFault(f"falcon {' '.join(arguments)} failed: {done.stderr.strip()}")
+            raise ServerFault(f"falcon {' '.join(arguments)} failed: {done.stdout.strip()} {done.stderr.strip()}")
         return done.stdout.strip()
 
     def environment(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the sender of an accepted command is told. Stored with the event, so that a retry is told the same.
 
-Their tags stand in the log: they never change.
+Their tags go from process to process. How they stand in the log is in ``falcon.journal.shapes``.
 """
 
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from falcon.domain.commands import Role, RoomKind
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.message import Message
 
 
@@ -25,7 +25,7 @@ class RoomAnswer(msgspec.Struct, frozen=True, tag="room-answer"):
     description: str
     role: Role
     last_seq: Seq
-    created_at: str
+    created_at: Millis
     peer_id: AccountId | None = None
     created: bool = False
 

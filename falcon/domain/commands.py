@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.domain.ids import AccountId, Millis, Partition, RoomId, Seq
 from falcon.domain.message import Message
 
 Role: TypeAlias = Literal["admin", "member", "readonly"]
@@ -147,7 +147,7 @@ class ImportRoom(msgspec.Struct, frozen=True, tag=True):
     kind: RoomKind
     name: str
     description: str
-    created_at: str
+    created_at: Millis
     members: tuple[Invitation, ...]
 
 

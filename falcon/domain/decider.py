@@ -59,8 +59,8 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.message import NOBODY, Message
+from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, Seq
+from falcon.domain.message import Message
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,
@@ -79,7 +79,6 @@ from falcon.domain.rejections import (
     UnknownAccount,
 )
 from falcon.domain.room import Member, Room
-from falcon.domain.times import rfc3339
 
 
 class Decided(msgspec.Struct, frozen=True):
@@ -101,9 +100,8 @@ def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
         unknown = command.members[command.unknown].account_id
         return Invalid(f"members[{command.unknown}].account_id", f"there is no account {unknown}")
     members = _memberships([*command.members, Invitation(command.by, "admin")])
-    created_at = rfc3339(at)
-    event = RoomCreated(room_id, "group", command.name, command.description, created_at, members)
-    answer = RoomAnswer(room_id, "group", command.name, command.description, "admin", 0, created_at, created=True)
+    event = RoomCreated(room_id, "group", command.name, command.description, at, members)
+    answer = RoomAnswer(room_id, "group", command.name, command.description, "admin", 0, at, created=True)
     return Decided((event,), answer)
 
 
@@ -118,20 +116,18 @@ def open_direct(
         return Invalid("account_id", "must be another account than one's own")
     if room is not None:
         return Decided((), _room_answer(room, command.by))
-    created_at = rfc3339(at)
     members = (Membership(smaller, "member"), Membership(larger, "member"))
-    created = RoomCreated(room_id, "direct", "", "", created_at, members)
-    answer = RoomAnswer(room_id, "direct", "", "", "member", 0, created_at, command.peer, created=True)
+    created = RoomCreated(room_id, "direct", "", "", at, members)
+    answer = RoomAnswer(room_id, "direct", "", "", "member", 0, at, command.peer, created=True)
     return Decided((created, DirectRoomOpened(smaller, larger, room_id)), answer)
 
 
 def create_account(command: CreateAccount, account_id: AccountId, at: Millis) -> Decision:
-    created_at = rfc3339(at)
-    created = AccountCreated(account_id, command.name, command.is_admin, created_at, command.imported_as)
+    created = AccountCreated(account_id, command.name, command.is_admin, at, command.imported_as)
     answer = AccountAnswer(account_id, command.name, command.sealed)
     if command.token_hash is None:
         return Decided((created,), answer)
-    return Decided((created, TokenIssued(account_id, 1, command.token_hash, created_at)), answer)
+    return Decided((created, TokenIssued(account_id, 1, command.token_hash, at)), answer)
 
 
 def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, at: Millis) -> Decision:
@@ -178,9 +174,7 @@ def post_message(room: Room, command: PostMessage, at: Millis) -> Decision:
     if command.mentions and (refusal := _refuse_mentions(room, command.mentions)) is not None:
         return refusal
     seq = room.last_seq + 1
-    message = Message(
-        room.room_id, seq, command.by, command.text, rfc3339(at), None, False, command.reply_to, command.mentions
-    )
+    message = Message(room.room_id, seq, command.by, command.text, at, None, False, command.reply_to, command.mentions)
     # The author's own mark moves along when nothing before it was unread.
     read_seq = seq if author.read_seq == room.last_seq else None
     return Decided((MessagePosted(message, read_seq),), MessageAnswer(message))
@@ -202,7 +196,7 @@ def edit_message(room: Room, command: EditMessage, at: Millis) -> Decision:
     mentions = message.mentions if command.mentions is None else command.mentions
     if command.mentions and (refusal := _refuse_mentions(room, command.mentions)) is not None:
         return refusal
-    edited = msgspec.structs.replace(message, text=command.text, edited_at=rfc3339(at), mentions=mentions)
+    edited = msgspec.structs.replace(message, text=command.text, edited_at=at, mentions=mentions)
     unmentioned = tuple(a for a in message.mentions if a not in mentions)
     return Decided((MessageEdited(edited, room.revision + 1, unmentioned),), MessageAnswer(edited))
 
@@ -244,7 +238,7 @@ def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
     answer = msgspec.structs.replace(_room_answer(room, command.by), name=name, description=description)
     if (name, description) == (room.name, room.description):
         return Decided((), answer)
-    changed = RoomChanged(room.room_id, name, description, command.by, room.created_at, room.last_seq)
+    changed = RoomChanged(room.room_id, name, description, room.created_at, room.last_seq)
     return Decided((changed,), answer)
 
 
@@ -253,9 +247,7 @@ def delete_room(room: Room, command: DeleteRoom, at: Millis) -> Decision:
         return refusal
     deleted = RoomDeleted(
         room.room_id,
-        command.by,
-        tuple(room.members),
-        tuple(member.role for member in room.members.values()),
+        tuple(Membership(account_id, member.role) for account_id, member in room.members.items()),
         room.name,
         room.description,
         room.created_at,
@@ -273,14 +265,14 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
             return UnknownAccount(command.account_id)
         if len(room.members) >= limits.MEMBERS_MAX:
             return NotAllowed(f"a room has at most {limits.MEMBERS_MAX} members")
-        joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq, command.by)
+        joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq)
         return Decided((joined,), MemberAnswer(command.account_id, command.role, room.last_seq))
     answer = MemberAnswer(command.account_id, command.role, member.read_seq)
     if member.role == command.role:
         return Decided((), answer)
     if _is_last_admin(room, member):
         return LastAdmin(room.room_id)
-    changed = MemberChanged(room.room_id, command.account_id, command.role, command.by, member.role)
+    changed = MemberChanged(room.room_id, command.account_id, command.role, member.role)
     return Decided((changed,), answer)
 
 
@@ -298,7 +290,7 @@ def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:
         return MemberNotFound(room.room_id, command.account_id)
     if _is_last_admin(room, member):
         return LastAdmin(room.room_id)
-    return Decided((MemberLeft(room.room_id, command.account_id, command.by, member.role),), Done())
+    return Decided((MemberLeft(room.room_id, command.account_id, member.role),), Done())
 
 
 def import_messages(room: Room, command: ImportMessages, at: Millis) -> Decision:
@@ -331,7 +323,7 @@ def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
     if len(account.tokens) >= limits.TOKENS_MAX:
         return NotAllowed(f"an account has at most {limits.TOKENS_MAX} tokens; revoke one first")
     token_id = account.tokens_issued + 1
-    event = TokenIssued(account.account_id, token_id, command.token_hash, rfc3339(at))
+    event = TokenIssued(account.account_id, token_id, command.token_hash, at)
     return Decided((event,), TokenAnswer(token_id, command.sealed))
 
 

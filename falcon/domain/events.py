@@ -1,7 +1,7 @@
 """What has happened. Events carry results, so that whoever follows them sets and never adds.
 
-Their names on the wire, versions and upcasters are in ``falcon.journal.codec``: renaming a class here changes nothing
-that was written.
+How they are written is in ``falcon.journal.shapes``: renaming a class or a field here changes nothing that was written.
+Who did it, and when, is said by the envelope.
 """
 
 from typing import TypeAlias
@@ -9,7 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from falcon.domain.commands import Role, RoomKind
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import DEFAULT_ORGANIZATION, AccountId, Millis, OrganizationId, RoomId, Seq
 from falcon.domain.message import Message
 
 
@@ -23,38 +23,33 @@ class RoomCreated(msgspec.Struct, frozen=True):
     kind: RoomKind
     name: str
     description: str
-    created_at: str
+    created_at: Millis
     members: tuple[Membership, ...]
     imported_as: str | None = None
+    organization_id: OrganizationId = DEFAULT_ORGANIZATION
 
 
-class RoomChanged(msgspec.Struct, frozen=True, omit_defaults=True):
+class RoomChanged(msgspec.Struct, frozen=True):
     """Name and description as they now stand. ``created_at``, ``last_seq``: the room's, so that streams look nothing
-    up; events of the first versions do not say them."""
+    up."""
 
     room_id: RoomId
     name: str
     description: str
-    by: AccountId
-    created_at: str | None = None
-    last_seq: Seq | None = None
+    created_at: Millis
+    last_seq: Seq
 
 
-class RoomDeleted(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``members`` are those who are in it no longer, so that nobody has to look them up.
-
-    ``roles``: what each of them was, in the same order. The rest is the room as it was last. Events of the first
-    versions say neither.
-    """
+class RoomDeleted(msgspec.Struct, frozen=True):
+    """``members`` are those who are in it no longer, so that nobody has to look them up. The rest is the room as it was
+    last."""
 
     room_id: RoomId
-    by: AccountId
-    members: tuple[AccountId, ...]
-    roles: tuple[Role, ...] = ()
-    name: str = ""
-    description: str = ""
-    created_at: str | None = None
-    last_seq: Seq | None = None
+    members: tuple[Membership, ...]
+    name: str
+    description: str
+    created_at: Millis
+    last_seq: Seq
 
 
 class MemberJoined(msgspec.Struct, frozen=True):
@@ -64,26 +59,23 @@ class MemberJoined(msgspec.Struct, frozen=True):
     account_id: AccountId
     role: Role
     read_seq: Seq
-    by: AccountId
 
 
-class MemberChanged(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``was``: the role before it; events of the first versions do not say it."""
+class MemberChanged(msgspec.Struct, frozen=True):
+    """``was``: the role before it."""
 
     room_id: RoomId
     account_id: AccountId
     role: Role
-    by: AccountId
-    was: Role | None = None
+    was: Role
 
 
-class MemberLeft(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``role``: that the account had; events of the first versions do not say it."""
+class MemberLeft(msgspec.Struct, frozen=True):
+    """``role``: that the account had."""
 
     room_id: RoomId
     account_id: AccountId
-    by: AccountId
-    role: Role | None = None
+    role: Role
 
 
 class MessagePosted(msgspec.Struct, frozen=True):
@@ -112,23 +104,23 @@ class MessageDeleted(msgspec.Struct, frozen=True):
     unmentioned: tuple[AccountId, ...] = ()
 
 
-class ReadMoved(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``unread``, ``mentions``: what is left to read, as the account was told; events of the first versions do not say
-    them."""
+class ReadMoved(msgspec.Struct, frozen=True):
+    """``unread``, ``mentions``: what is left to read, as the account was told."""
 
     room_id: RoomId
     account_id: AccountId
     read_seq: Seq
-    unread: int | None = None
-    mentions: int | None = None
+    unread: int
+    mentions: int
 
 
 class AccountCreated(msgspec.Struct, frozen=True):
     account_id: AccountId
     name: str
     is_admin: bool
-    created_at: str
+    created_at: Millis
     imported_as: str | None = None
+    organization_id: OrganizationId = DEFAULT_ORGANIZATION
 
 
 class TokenIssued(msgspec.Struct, frozen=True):
@@ -137,13 +129,15 @@ class TokenIssued(msgspec.Struct, frozen=True):
     account_id: AccountId
     token_id: int
     token_hash: str
-    created_at: str
+    created_at: Millis
+    organization_id: OrganizationId = DEFAULT_ORGANIZATION
 
 
 class TokenRevoked(msgspec.Struct, frozen=True):
     account_id: AccountId
     token_id: int
     token_hash: str
+    organization_id: OrganizationId = DEFAULT_ORGANIZATION
 
 
 class DirectRoomOpened(msgspec.Struct, frozen=True):
@@ -156,6 +150,13 @@ class DirectRoomOpened(msgspec.Struct, frozen=True):
 
 class CommandAnswered(msgspec.Struct, frozen=True):
     """A keyed command was answered without changing anything; a retry gets this answer, which the record carries."""
+
+
+class PassedOver(msgspec.Struct, frozen=True):
+    """An event that a newer Falcon wrote and this one does not know. It changes nothing here; no Falcon writes it."""
+
+    name: str
+    version: int
 
 
 RoomEvent: TypeAlias = (
@@ -171,4 +172,4 @@ RoomEvent: TypeAlias = (
     | ReadMoved
 )
 AccountEvent: TypeAlias = AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened
-Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered
+Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered | PassedOver

@@ -4,13 +4,17 @@ The owner of a partition numbers what it creates by counting, so ids are dense, 
 coordinator, and any process finds the partition of a room or an account by a division.
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 AccountId: TypeAlias = int
 RoomId: TypeAlias = int
 Seq: TypeAlias = int
 Partition: TypeAlias = int
-Millis: TypeAlias = int  # since 1970-01-01T00:00:00Z
+OrganizationId: TypeAlias = int
+Millis: TypeAlias = int  # since 1970-01-01T00:00:00Z; what times are, everywhere but where they are shown
+
+NOBODY: Final[AccountId] = 0  # no account has this id: Falcon itself, or an author of whom nothing is known
+DEFAULT_ORGANIZATION: Final[OrganizationId] = 1  # the one that everything belongs to, until there are others
 
 ID_MAX = 2**53 - 1  # what a JSON number carries exactly in every language
 

@@ -1,6 +1,7 @@
 """Refusals, as values. A refusal changes nothing and says what the command's sender may know.
 
-Their tags stand in the log, where a keyed command's refusal is kept: they never change.
+Their tags go from process to process. How they stand in the log, where a keyed command's refusal is kept, is in
+``falcon.journal.shapes``.
 """
 
 from typing import TypeAlias

@@ -22,7 +22,7 @@ from falcon.domain.events import (
     RoomDeleted,
     RoomEvent,
 )
-from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.limits import CHANGES_REMEMBERED
 
 
@@ -45,7 +45,7 @@ class Room(msgspec.Struct, frozen=True):
     kind: RoomKind
     name: str
     description: str
-    created_at: str
+    created_at: Millis
     members: Members
     last_seq: Seq = 0
     revision: int = 0

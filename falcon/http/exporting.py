@@ -27,8 +27,7 @@ from falcon.domain.events import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.domain.ids import Partition
-from falcon.domain.message import NOBODY, Message
+from falcon.domain.ids import NOBODY, Partition
 from falcon.http.accounts import require_admin
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid
@@ -37,8 +36,10 @@ from falcon.http.wire import decode_query, identity
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.messages import StoredMessage, stored, stored_in
 from falcon.read.models import AccountRow, RoomRow
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.times import rfc3339
 from falcon.streams.feed import decoded
 from falcon.streams.tail import Raw, WrongPlace
 
@@ -49,7 +50,6 @@ _SHORT_SECONDS: Final = 10.0  # how long the timeline may stay behind the list o
 _SHORT_PAUSE_SECONDS: Final = 0.1
 _PLACE: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,18})")
 
-_message: Final = msgspec.json.Decoder(Message)
 _encode: Final = msgspec.json.Encoder().encode
 
 P = TypeVar("P", int, Position)
@@ -309,19 +309,19 @@ def _event(raw: Raw) -> Event:
     try:
         return decoded(raw).event
     except Undecodable as error:
-        raise ExportFailed(f"partition {raw.partition}, offset {raw.at.offset}: {error}") from error
+        raise ExportFailed(str(error)) from error
 
 
 def _change(event: Event, at: str) -> msgspec.Struct | None:
     match event:
         case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
-            return _message_out(message, at)
+            return _message_out(stored(message), at)
         case AccountCreated():
             return _AccountOut(str(event.account_id), event.name, at)
         case RoomCreated():
             members = [_MemberOut(str(member.account_id), member.role) for member in event.members]
             return _RoomOut(
-                str(event.room_id), event.kind, event.name, event.description, event.created_at, members, at
+                str(event.room_id), event.kind, event.name, event.description, rfc3339(event.created_at), members, at
             )
         case RoomChanged():
             return _RoomChangedOut(str(event.room_id), event.name, event.description, at)
@@ -379,7 +379,7 @@ async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator
     while True:
         rows = await edge.store.page(room.room_id, after + 1, after + _ROWS)
         if rows:
-            yield b"".join(_line(_message_out(_message.decode(row))) for row in rows)
+            yield b"".join(_line(_message_out(stored_in(row))) for row in rows)
             after += len(rows)
             until = time.monotonic() + _SHORT_SECONDS
         elif after >= room.last_seq or await edge.store.room(room.room_id) is None:
@@ -393,7 +393,7 @@ async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator
             await asyncio.sleep(_SHORT_PAUSE_SECONDS)
 
 
-def _message_out(message: Message, at: str | None = None) -> _MessageOut:
+def _message_out(message: StoredMessage, at: str | None = None) -> _MessageOut:
     missing = message.author_id == NOBODY
     return _MessageOut(
         str(message.room_id),

@@ -13,14 +13,14 @@ import msgspec
 
 from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, ImportMessages, ImportRoom, Invitation
-from falcon.domain.ids import RoomId
-from falcon.domain.message import NOBODY, Message
-from falcon.domain.times import parse_rfc3339, rfc3339
+from falcon.domain.ids import NOBODY, RoomId
+from falcon.domain.message import Message
 from falcon.http.accounts import require_admin
 from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import Problem, invalid
 from falcon.http.shapes import AccountLine, Imported, ImportLine, MessageLine, RoomLine
 from falcon.http.wire import Answer, check_text, from_validation, json_value, read_body
+from falcon.read.times import parse_rfc3339
 
 _line: Final = msgspec.json.Decoder(ImportLine)
 _encode: Final = msgspec.json.Encoder().encode
@@ -203,7 +203,7 @@ class _Import:
             kind=line.kind,
             name=line.name,
             description=line.description,
-            created_at=_utc(line.created_at),
+            created_at=parse_rfc3339(line.created_at),
             members=tuple(Invitation(member.account_id, member.role) for member in line.members),
         )
         answer = (await self._tell(command)).answer
@@ -245,10 +245,6 @@ def _reference(kind: str, line: AccountLine | RoomLine) -> str:
     return _encode((kind, line.source, line.ref)).decode()
 
 
-def _utc(text: str) -> str:
-    return rfc3339(parse_rfc3339(text))
-
-
 def _chunks(lines: Sequence[MessageLine]) -> list[list[MessageLine]]:
     chunks: list[list[MessageLine]] = []
     size = 0
@@ -268,8 +264,8 @@ def _as_message(line: MessageLine) -> Message:
         line.seq,
         line.author_id,
         "" if line.deleted else line.text,
-        _utc(line.posted_at),
-        None if line.edited_at is None else _utc(line.edited_at),
+        parse_rfc3339(line.posted_at),
+        None if line.edited_at is None else parse_rfc3339(line.edited_at),
         line.deleted,
         line.reply_to,
         () if line.deleted else tuple(dict.fromkeys(line.mentions)),

@@ -7,17 +7,17 @@ import msgspec
 from falcon.domain.answers import MessageAnswer
 from falcon.domain.commands import DeleteMessage, EditMessage, PostMessage
 from falcon.domain.ids import RoomId, Seq
-from falcon.domain.message import MISSING, Message
+from falcon.http import shapes
 from falcon.http.edge import Call, Edge, NotReadableYet, Told
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
-from falcon.http.shapes import MessageChange, NewMessage, PageQuery
+from falcon.http.shapes import MessageChange, NewMessage, PageQuery, messages
 from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
+from falcon.read.messages import MISSING, message_in
 from falcon.read.models import Access
 from falcon.read.pages import Page
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
-_message: Final = msgspec.json.Decoder(Message)
 _encode: Final = msgspec.json.Encoder().encode
 # A message changes while its author edits it: try with a newer view this often before giving up.
 _VIEWS_MAX: Final = 3
@@ -45,7 +45,7 @@ async def read_page(edge: Edge, call: Call) -> Answer:
     page, first, last_seq = await _page(edge, room_id, access, query)
     has_before = b"true" if first > 1 and last_seq else b"false"
     has_after = b"true" if first + page.count - 1 < last_seq else b"false"
-    body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
+    body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (messages(page.messages), has_before, has_after)
     if not page.lasting:
         return json_bytes(200, body)
     return json_bytes(200, body, _page_etag(room_id, access.version, last_seq, first, first + page.count - 1))
@@ -82,7 +82,7 @@ async def read_message(edge: Edge, call: Call) -> Answer:
         message = await edge.newest(call, room_id, edge.store.message, room_id, seq)
     if message is None:
         raise message_not_found(seq)
-    return json_bytes(200, message) if MISSING in message else json_bytes(200, message, etag)
+    return json_bytes(200, messages(message), *(() if MISSING in message else (etag,)))
 
 
 async def edit_message(edge: Edge, call: Call) -> Answer:
@@ -107,7 +107,7 @@ async def _with_view(edge: Edge, call: Call, command: C) -> Told:
     for _ in range(_VIEWS_MAX):
         known, revision = await edge.store.message_at(command.room_id, command.seq)
         viewed = msgspec.structs.replace(
-            command, known=None if known is None else _message.decode(known), known_revision=revision
+            command, known=None if known is None else message_in(known), known_revision=revision
         )
         try:
             return await edge.tell(call, viewed)
@@ -133,7 +133,7 @@ def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
 
 def _message_answer(status: int, told: Told) -> Answer:
     assert isinstance(told.answer, MessageAnswer)
-    return json_bytes(status, _encode(told.answer.message), *told.headers)
+    return json_bytes(status, _encode(shapes.message(told.answer.message)), *told.headers)
 
 
 def _room_id(call: Call) -> RoomId:

@@ -6,7 +6,6 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from starlette.types import ASGIApp
 
-from falcon.domain.message import Message
 from falcon.http import accounts, exporting, importing, messages, rooms, shapes, signals, streaming
 from falcon.http.edge import Call, Edge
 
@@ -39,7 +38,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages",
         messages.post_message,
         "Send a message",
-        {201: Message},
+        {201: shapes.Message},
         shapes.NewMessage,
         command=True,
         problems=(403, 404),
@@ -66,7 +65,7 @@ OPERATIONS: Final = (
         "/v1/rooms/{room_id}/messages/{seq}",
         messages.edit_message,
         "Edit one's own message",
-        {200: Message},
+        {200: shapes.Message},
         shapes.MessageChange,
         command=True,
         problems=(403, 404, 409),

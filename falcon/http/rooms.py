@@ -22,6 +22,7 @@ from falcon.http.problems import account_not_found, invalid, room_not_found, wro
 from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
 from falcon.http.wire import Answer, decode_query, identity, json_value
 from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
+from falcon.read.times import rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
 _room_change: Final = msgspec.json.Decoder(RoomChange)
@@ -165,7 +166,7 @@ def _room_answer(status: int, told: Told, name: str | None = None) -> Answer:
         answer.description,
         answer.role,
         answer.last_seq,
-        answer.created_at,
+        rfc3339(answer.created_at),
     )
     return json_value(status, room, *told.headers)
 
@@ -183,7 +184,7 @@ async def summary(edge: Edge, account_id: int, row: RoomSummaryRow) -> shapes.Ro
         read_seq=row.read_seq,
         unread=row.unread,
         mentions=row.mentions,
-        last_message=None if row.last_message is None else msgspec.Raw(row.last_message),
+        last_message=None if row.last_message is None else msgspec.Raw(shapes.messages(row.last_message)),
         updated_at=room.updated_at,
     )
 

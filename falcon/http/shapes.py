@@ -6,9 +6,10 @@ import msgspec
 from msgspec import Meta
 
 from falcon.domain import limits
+from falcon.domain import message as domain
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX
-from falcon.domain.message import Message
+from falcon.read.times import rfc3339
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
 SeqFrom1: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
@@ -150,6 +151,33 @@ class Room(msgspec.Struct, frozen=True):
     role: Role
     last_seq: SeqFrom0
     created_at: Time
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A message as it now stands. A deleted message keeps its place and has no text."""
+
+    room_id: Id
+    seq: SeqFrom1
+    author_id: Annotated[int, Meta(ge=0, le=ID_MAX)]
+    text: str
+    posted_at: Time
+    edited_at: Time | None = None
+    deleted: bool = False
+    reply_to: SeqFrom1 | None = None
+    mentions: tuple[Id, ...] = ()
+
+
+def message(m: domain.Message) -> Message:
+    edited_at = None if m.edited_at is None else rfc3339(m.edited_at)
+    return Message(
+        m.room_id, m.seq, m.author_id, m.text, rfc3339(m.posted_at), edited_at, m.deleted, m.reply_to, m.mentions
+    )
+
+
+def messages(rows: bytes) -> bytes:
+    """The JSON of messages, from their rows, with commas between. A row is a body byte for byte, so they pass
+    unparsed; ``tests/http/test_shapes.py`` holds the two to that."""
+    return rows
 
 
 class ShownMessage(Message, frozen=True):

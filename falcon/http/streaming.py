@@ -13,7 +13,6 @@ import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive, Scope, Send
 
-from falcon.domain.events import ReadMoved
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.http import tokens
 from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
@@ -428,18 +427,8 @@ class StoreLookups:
             await asyncio.sleep(_POLL_SECONDS)
         return account.name
 
-    async def room(self, room_id: RoomId) -> tuple[str, Seq] | None:
-        row = await self._store.room(room_id)
-        return None if row is None else (row.created_at, row.last_seq)
-
     async def has_at_most(self, room_id: RoomId, members: int) -> bool:
         return len(await self._store.members(room_id, 0, members + 1)) <= members
-
-    async def left_to_read(self, moved: ReadMoved) -> tuple[int, int]:
-        row = await self._store.room(moved.room_id)
-        last_seq = moved.read_seq if row is None else row.last_seq
-        mentions = await self._store.mentions(moved.account_id, moved.room_id, moved.read_seq, last_seq)
-        return max(0, last_seq - moved.read_seq), mentions
 
 
 # --- connections ------------------------------------------------------------------------------------------------------

@@ -1,21 +1,24 @@
-"""Events as bytes, for ever.
+"""Records of the log, as what they say. How each is written, for ever, is in ``shapes``."""
 
-The names and versions on the wire are written here and nowhere else. To change an event's shape: give it the next
-version below, keep the old shape as a private struct with an upcaster, and add a sample of it to ``tests/history``;
-the samples that are there must decode for ever.
-"""
-
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from functools import reduce
+from operator import or_
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from falcon.domain import events
 from falcon.domain.answers import Answer
-from falcon.domain.events import Event
-from falcon.domain.ids import Millis, Partition
+from falcon.domain.events import Event, PassedOver
+from falcon.domain.ids import AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
-from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded
+from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, UnknownAnswer, aggregate_of
+from falcon.journal.record import Record
+from falcon.journal.shapes import accounts, answers, messages, refusals, rooms
+from falcon.journal.shapes.shape import Shape
+
+E = TypeVar("E")
+
+_NO_ANSWER: Final = msgspec.Raw()
 
 
 class Undecodable(Exception):
@@ -25,81 +28,141 @@ class Undecodable(Exception):
     bytes; 0 where it does not.
     """
 
-    def __init__(self, message: str, partition: Partition, at: Position) -> None:
+    def __init__(self, message: str, partition: Partition, at: Position, aggregate_id: int = 0) -> None:
         super().__init__(f"partition {partition}, offset {at.offset}: {message}")
         self.partition = partition
         self.at = at
-        self.aggregate_id = 0
+        self.aggregate_id = aggregate_id
 
 
-class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    type: str
-    version: int
+class _Command(msgspec.Struct, frozen=True, gc=False):
+    account_id: int
+    key: str
+    fingerprint: int
+
+
+class _Data(msgspec.Struct, Generic[E], frozen=True, omit_defaults=True):
+    """An event of any shape with its circumstances. These are the format's own: they do not change with a version."""
+
     at: Millis
-    event: msgspec.Raw
-    command: CommandRef | None = None
-    answer: Answer | Rejection | None = None
+    by: AccountId
+    event: E
+    command: _Command | None = None
+    answer: msgspec.Raw = _NO_ANSWER  # only this very object is left out of the bytes
     trace: str | None = None
 
 
-_NAMES: Final[dict[type[Any], tuple[str, int]]] = {
-    events.RoomCreated: ("room-created", 1),
-    events.RoomChanged: ("room-changed", 1),
-    events.RoomDeleted: ("room-deleted", 1),
-    events.MemberJoined: ("member-joined", 1),
-    events.MemberChanged: ("member-changed", 1),
-    events.MemberLeft: ("member-left", 1),
-    events.MessagePosted: ("message-posted", 1),
-    events.MessageEdited: ("message-edited", 1),
-    events.MessageDeleted: ("message-deleted", 1),
-    events.ReadMoved: ("read-moved", 1),
-    events.AccountCreated: ("account-created", 1),
-    events.TokenIssued: ("token-issued", 1),
-    events.TokenRevoked: ("token-revoked", 1),
-    events.DirectRoomOpened: ("direct-room-opened", 1),
-    events.CommandAnswered: ("command-answered", 1),
+class _Named(msgspec.Struct, frozen=True):
+    type: str
+
+
+class _Reading(msgspec.Struct, frozen=True):
+    decode: Callable[[bytes], _Data[Any]]
+    restore: Callable[[Any], Event]
+
+
+def _newest(shapes: Iterable[Shape[Any, Any]]) -> dict[type[Any], Shape[Any, Any]]:
+    return {shape.value: shape for shape in shapes}
+
+
+_EVENTS: Final = (*rooms.SHAPES, *messages.SHAPES, *accounts.SHAPES)
+_ANSWERS: Final = (*answers.SHAPES, *refusals.SHAPES)
+
+_WRITTEN: Final = _newest(_EVENTS)
+_READ: Final = {
+    (shape.name, shape.version): _Reading(
+        msgspec.json.Decoder(_Data[shape.stored]).decode,  # type: ignore[name-defined]
+        shape.restore,
+    )
+    for shape in _EVENTS
+}
+_ANSWERS_WRITTEN: Final = _newest(_ANSWERS)
+_ANSWERS_READ: Final[dict[type[Any], Callable[[Any], Answer | Rejection]]] = {
+    shape.stored: shape.restore for shape in _ANSWERS
 }
 
-_DECODERS: Final[dict[tuple[str, int], Callable[[msgspec.Raw], Event]]] = {
-    name: msgspec.json.Decoder(event_type).decode for event_type, name in _NAMES.items()
-}
-# An older version's entry is its own decoder followed by its upcaster:
-#   _DECODERS["message-posted", 1] = lambda raw: _from_v1(msgspec.json.decode(raw, type=_MessagePostedV1))
+_ANSWER_NAMES: Final = {f"{shape.name}.v{shape.version}": shape for shape in _ANSWERS}
 
-_encoder = msgspec.json.Encoder()
-_records = msgspec.json.Decoder(_Record)
+_encode: Final = msgspec.json.Encoder().encode
+_decode_any: Final = msgspec.json.Decoder(_Data[msgspec.Raw]).decode
+_decode_name: Final = msgspec.json.Decoder(_Named).decode
+_decode_answer: Final = msgspec.json.Decoder(reduce(or_, _ANSWERS_READ)).decode
 
 
-def encode(envelope: Envelope) -> bytes:
+def encode(envelope: Envelope) -> Record:
     """The envelope but for its partition, epoch and n, which the log itself keeps."""
-    name, version = _NAMES[type(envelope.event)]
-    body = msgspec.Raw(_encoder.encode(envelope.event))
-    return _encoder.encode(_Record(name, version, envelope.at, body, envelope.command, envelope.answer, envelope.trace))
+    event, command = envelope.event, envelope.command
+    shape = _WRITTEN[type(event)]
+    data = _encode(
+        _Data(
+            envelope.at,
+            envelope.by,
+            shape.store(event),
+            None if command is None else _Command(command.account_id, command.key, command.fingerprint),
+            _NO_ANSWER if envelope.answer is None else _stored_answer(envelope.answer),
+            envelope.trace,
+        )
+    )
+    return Record(shape.name, shape.version, shape.critical, aggregate_of(event), data)
 
 
-def decode(data: bytes, partition: Partition, offset: int, epoch: int, n: int) -> Recorded:
+def decode(record: Record, partition: Partition, offset: int, epoch: int, n: int) -> Recorded:
     """Raises Undecodable."""
+    reading = _READ.get((record.type, record.version))
+    if reading is None:
+        if record.critical or not record.type:
+            raise Undecodable(_unknown(record), partition, Position(offset, epoch, n), record.key)
+        reading = _Reading(_decode_any, lambda _: PassedOver(record.type, record.version))
     try:
-        record = _records.decode(data)
-        event = _DECODERS[record.type, record.version](record.event)
-    except KeyError as unknown:
-        raise Undecodable(
-            f"event {unknown} is unknown to this version of Falcon; it was written by a newer one, so run that",
-            partition,
-            Position(offset, epoch, n),
-        ) from None
+        data = reading.decode(record.data)
+        answer = _answer(data.answer) if data.answer else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(f"the record does not decode: {error}", partition, Position(offset, epoch, n)) from error
-    return Recorded(
-        offset, Envelope(partition, epoch, n, record.at, event, record.command, record.answer, record.trace)
+        why = f"the record does not decode: {error}"
+        raise Undecodable(why, partition, Position(offset, epoch, n), record.key) from error
+    command = data.command
+    reference = None if command is None else CommandRef(command.account_id, command.key, command.fingerprint)
+    event = reading.restore(data.event)
+    return Recorded(offset, Envelope(partition, epoch, n, data.at, event, reference, answer, data.trace, data.by))
+
+
+def _stored_answer(answer: Answer | Rejection | UnknownAnswer) -> msgspec.Raw:
+    return msgspec.Raw(_encode(_ANSWERS_WRITTEN[type(answer)].store(answer)))
+
+
+def _answer(data: msgspec.Raw) -> Answer | Rejection | UnknownAnswer:
+    name = _decode_name(data).type
+    if name not in _ANSWER_NAMES:
+        return UnknownAnswer(name)
+    stored = _decode_answer(data)
+    return _ANSWERS_READ[type(stored)](stored)
+
+
+def _unknown(record: Record) -> str:
+    if not record.type:
+        return "the record does not decode: it does not say what it is"
+    return (
+        f"event {record.type}, version {record.version}, is unknown to this Falcon; "
+        "it was written by a newer Falcon, so run that"
     )
 
 
 def name_of(event: Event) -> str:
-    """The event's name on the wire."""
-    return _NAMES[type(event)][0]
+    """The event's name in the log."""
+    if isinstance(event, PassedOver):
+        return event.name
+    return _WRITTEN[type(event)].name
+
+
+def names_of(*events: type[Event]) -> frozenset[str]:
+    """The names in the log of these kinds of events."""
+    return frozenset(_WRITTEN[event].name for event in events)
 
 
 def names() -> dict[str, int]:
     """Every event's name and its newest version."""
-    return dict(_NAMES.values())
+    return {shape.name: shape.version for shape in _WRITTEN.values()}
+
+
+def answer_names() -> list[str]:
+    """Every answer's and refusal's name and version, as the log has them."""
+    return list(_ANSWER_NAMES)

@@ -14,10 +14,11 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    PassedOver,
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Millis, Partition
+from falcon.domain.ids import NOBODY, AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
 
 
@@ -45,11 +46,18 @@ class CommandRef(msgspec.Struct, frozen=True, gc=False):
     fingerprint: int
 
 
+class UnknownAnswer(msgspec.Struct, frozen=True):
+    """An answer that a newer Falcon wrote and this one cannot read. A retry is told that the outcome is unknown."""
+
+    name: str
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """``n`` counts the events of ``epoch``; ``at`` is the owner's clock, never going back within a partition.
 
     ``command`` stands on the first event of a keyed command only. ``answer`` is what its sender was told, where the
-    event alone does not say it. ``trace``: the traceparent of the request that led to it.
+    event alone does not say it. ``trace``: the traceparent of the request that led to it. ``by``: the account that did
+    it, or NOBODY, which is Falcon itself.
     """
 
     partition: Partition
@@ -58,8 +66,9 @@ class Envelope(msgspec.Struct, frozen=True):
     at: Millis
     event: Event
     command: CommandRef | None = None
-    answer: Answer | Rejection | None = None
+    answer: Answer | Rejection | UnknownAnswer | None = None
     trace: str | None = None
+    by: AccountId = NOBODY
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -76,7 +85,7 @@ def aggregate_of(event: Event) -> int:
             return message.room_id
         case AccountCreated() | TokenIssued() | TokenRevoked() | DirectRoomOpened():
             return event.account_id
-        case CommandAnswered():
+        case CommandAnswered() | PassedOver():
             return 0
         case _:
             return event.room_id

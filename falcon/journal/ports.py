@@ -8,6 +8,7 @@ import msgspec
 
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
+from falcon.journal.record import Record
 
 
 class JournalUnavailable(Exception):
@@ -47,7 +48,7 @@ class Outcome(Enum):
 
 
 class Append(msgspec.Struct, eq=False):
-    """Events of one partition, in order: all of them or none. ``data`` is the encoded form of each.
+    """Events of one partition, in order: all of them or none. ``records`` are their encoded forms.
 
     ``outcome`` is set when the journal gives it back (``Journal.collect``).
     ``first``, set by the journal with a durable outcome: the offset of the first; the others follow it without a gap.
@@ -56,7 +57,7 @@ class Append(msgspec.Struct, eq=False):
     partition: Partition
     epoch: int
     envelopes: list[Envelope]
-    data: list[bytes]
+    records: list[Record]
     outcome: Outcome | None = None
     first: int = -1
 

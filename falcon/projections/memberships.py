@@ -40,7 +40,7 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
         case MemberLeft(room_id=room_id, account_id=account_id):
             return (DropMember(room_id, account_id),)
         case RoomDeleted(room_id=room_id, members=former):
-            return tuple(DropMember(room_id, account_id) for account_id in former)
+            return tuple(DropMember(room_id, member.account_id) for member in former)
         case _:
             return ()
 

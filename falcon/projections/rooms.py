@@ -6,17 +6,17 @@ from falcon.domain.events import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.domain.times import rfc3339
 from falcon.journal.envelope import Envelope
 from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName, Write
+from falcon.read.times import rfc3339
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case MessagePosted(message=message):
-            return (SetRoomActivity(message.room_id, message.seq, message.posted_at),)
+            return (SetRoomActivity(message.room_id, message.seq, rfc3339(message.posted_at)),)
         case RoomCreated() as created:
-            return (_row(created), SetRoomActivity(created.room_id, 0, created.created_at))
+            return (_row(created), SetRoomActivity(created.room_id, 0, rfc3339(created.created_at)))
         case RoomChanged(room_id=room_id, name=name, description=description):
             return (SetRoomName(room_id, name, description, rfc3339(envelope.at)),)
         case RoomDeleted(room_id=room_id):
@@ -34,7 +34,7 @@ def _row(created: RoomCreated) -> PutRoom:
         created.kind,
         created.name,
         created.description,
-        created.created_at,
+        rfc3339(created.created_at),
         smaller,
         larger,
         created.imported_as is not None,

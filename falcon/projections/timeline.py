@@ -4,22 +4,19 @@ Both are in one projection, so that a revision that is read never runs ahead of 
 message as its sender saw it at a revision, and a page's ETag rests on it.
 """
 
-import msgspec
-
 from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
-from falcon.domain.message import Message, missing_message
+from falcon.domain.message import Message
 from falcon.journal.envelope import Envelope
+from falcon.read.messages import missing_message, row_of
 from falcon.read.store import PutMessage, SetRevision, Write
-
-_encode = msgspec.json.Encoder().encode
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case MessagePosted(message=message):
-            return (PutMessage(message.room_id, message.seq, _encode(message)),)
+            return (PutMessage(message.room_id, message.seq, row_of(message)),)
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
-            put = PutMessage(message.room_id, message.seq, _encode(message))
+            put = PutMessage(message.room_id, message.seq, row_of(message))
             return (put, SetRevision(message.room_id, revision))
         case _:
             return ()

@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.domain.message import MISSING
+from falcon.read.messages import MISSING
 from falcon.read.store import ReadStore
 
 _KEPT_BYTES_MAX: Final = 32 << 20

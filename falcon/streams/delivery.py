@@ -23,13 +23,14 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.message import Message
+from falcon.read.times import rfc3339
+from falcon.streams import frames
 from falcon.streams.frames import Frame, Member, ReadMark, Room, encode
 from falcon.streams.subscription import Subscription
 
 # A message whose text is not to be shown again, since it has been deleted meanwhile.
 Withheld = Collection[tuple[RoomId, Seq]]
 
-_LONG_AGO: Final = "1970-01-01T00:00:00.000Z"
 _MESSAGES: Final = {
     MessagePosted: "message.posted",
     MessageEdited: "message.edited",
@@ -42,12 +43,6 @@ class Lookups(Protocol):
 
     async def name_of(self, account_id: AccountId) -> str:
         """Waits until the tables know the account: a name is never left out because they are behind."""
-
-    async def room(self, room_id: RoomId) -> tuple[str, Seq] | None:
-        """When it was created, and its newest message: for an event of the first versions, as of now."""
-
-    async def left_to_read(self, moved: ReadMoved) -> tuple[int, int]:
-        """Messages and mentions: for an event of the first versions, as of now."""
 
 
 class Index(Protocol):
@@ -127,17 +122,12 @@ class Delivery:
             subscription.push(frame)
 
     def _message_frame(self, message: Message) -> Frame:
-        return self._frame("", _MESSAGES[type(self._event)], lambda: encode(self._as_shown(message)))
+        return self._frame("", _MESSAGES[type(self._event)], lambda: encode(shown(message, self._withheld)))
 
     def _message(self, subscription: Subscription, event: MessagePosted | MessageEdited | MessageDeleted) -> None:
         message = event.message
         if message.room_id in subscription.rooms:
             subscription.push(self._message_frame(message))
-
-    def _as_shown(self, message: Message) -> Message:
-        if (message.room_id, message.seq) in self._withheld:
-            return msgspec.structs.replace(message, text="", deleted=True, mentions=())
-        return message
 
     def _created(self, subscription: Subscription, event: RoomCreated) -> None:
         role = next((each.role for each in event.members if each.account_id == subscription.account_id), None)
@@ -145,7 +135,7 @@ class Delivery:
             return
         subscription.rooms[event.room_id] = role
         self._index.enter(subscription, event.room_id)
-        room = Room(event.room_id, event.kind, event.name, event.description, role, 0, event.created_at)
+        room = Room(event.room_id, event.kind, event.name, event.description, role, 0, rfc3339(event.created_at))
         if event.kind == "group":
             subscription.push(self._frame(role, "room.created", lambda: encode(room)))
             return
@@ -161,33 +151,18 @@ class Delivery:
         role = subscription.rooms.get(event.room_id)
         if role is None:
             return
-        if event.created_at is None or event.last_seq is None:
-            subscription.push_later(self.id, "room.changed", lambda: self._looked_up(event, role))
-            return
-        room = _group(event, role, event.created_at, event.last_seq)
-        subscription.push(self._frame(role, "room.changed", lambda: encode(room)))
-
-    async def _looked_up(self, event: RoomChanged, role: Role) -> bytes | None:
-        found = await self._lookups.room(event.room_id)
-        return None if found is None else encode(_group(event, role, *found))
+        subscription.push(self._frame(role, "room.changed", lambda: encode(_group(event, role))))
 
     def _deleted(self, subscription: Subscription, event: RoomDeleted) -> None:
         role = subscription.rooms.get(event.room_id)
         if role is None:
             return
-        room = _group(event, role, event.created_at or _LONG_AGO, event.last_seq or 0)
-        subscription.push(self._frame(role, "room.deleted", lambda: encode(room)))
+        subscription.push(self._frame(role, "room.deleted", lambda: encode(_group(event, role))))
         self._leave(subscription, event.room_id)
 
     def _read_moved(self, subscription: Subscription, event: ReadMoved) -> None:
-        if event.unread is None or event.mentions is None:
-            subscription.push_later(self.id, "read.moved", lambda: self._counted(event))
-            return
         mark = ReadMark(event.room_id, event.read_seq, event.unread, event.mentions)
         subscription.push(self._frame("", "read.moved", lambda: encode(mark)))
-
-    async def _counted(self, event: ReadMoved) -> bytes:
-        return encode(ReadMark(event.room_id, event.read_seq, *await self._lookups.left_to_read(event)))
 
     def _member(self, subscription: Subscription, name: str, member: Member) -> None:
         if member.room_id in subscription.rooms:
@@ -198,6 +173,16 @@ class Delivery:
             self._index.leave(subscription, room_id)
 
 
-def _group(event: RoomChanged | RoomDeleted, role: Role, created_at: str, last_seq: Seq) -> Room:
+def _group(event: RoomChanged | RoomDeleted, role: Role) -> Room:
     """A direct room does not change, and is not deleted."""
-    return Room(event.room_id, "group", event.name, event.description, role, last_seq, created_at)
+    created_at = rfc3339(event.created_at)
+    return Room(event.room_id, "group", event.name, event.description, role, event.last_seq, created_at)
+
+
+def shown(m: Message, withheld: Withheld) -> frames.Message:
+    posted_at, edited_at = rfc3339(m.posted_at), None if m.edited_at is None else rfc3339(m.edited_at)
+    if (m.room_id, m.seq) in withheld:
+        return frames.Message(m.room_id, m.seq, m.author_id, "", posted_at, edited_at, True, m.reply_to, ())
+    return frames.Message(
+        m.room_id, m.seq, m.author_id, m.text, posted_at, edited_at, m.deleted, m.reply_to, m.mentions
+    )

@@ -12,13 +12,17 @@ from typing import Final
 
 from falcon.domain.events import (
     Event,
+    MemberChanged,
     MemberJoined,
     MemberLeft,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    PassedOver,
     ReadMoved,
     RoomCreated,
+    RoomDeleted,
+    TokenIssued,
     TokenRevoked,
 )
 from falcon.domain.ids import AccountId, Partition, RoomId
@@ -45,15 +49,11 @@ _PAST_BYTES_MAX: Final = 32 << 20  # likewise
 _PAST_BYTES: Final = 1_000
 # What a stream that begins must know of the time before: who was in a room then, whose text is not to be shown again,
 # and which tokens are good. It is decoded even where nobody here listens to its room.
-OF_THE_PAST: Final = (
-    b'{"type":"room-created"',
-    b'{"type":"room-deleted"',
-    b'{"type":"member-',
-    b'{"type":"message-deleted"',
-    b'{"type":"token-',
+OF_THE_PAST: Final = codec.names_of(
+    RoomCreated, RoomDeleted, MemberJoined, MemberChanged, MemberLeft, MessageDeleted, TokenIssued, TokenRevoked
 )
 # What may bring a subscription to a room it is not in, or end it.
-CONCERNS_ACCOUNTS: Final = (b'{"type":"room-created"', b'{"type":"member-joined"', b'{"type":"token-revoked"')
+CONCERNS_ACCOUNTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
 
 _wanted = metrics.stream_events.labels("yes")
 _unwanted = metrics.stream_events.labels("no")
@@ -241,8 +241,8 @@ class Feed:
             known.keep(raw, self.remembered, most_bytes)
             self._read[raw.lane] = raw.at.offset + 1
             # Looked at undecoded, since on a busy Falcon most of what is read is of rooms that nobody here listens to.
-            key = raw.key
-            of_the_past = raw.data.startswith(OF_THE_PAST)
+            key = raw.record.key
+            of_the_past = raw.record.type in OF_THE_PAST
             if not (of_the_past or key in self._rooms or key in self._accounts):
                 unwanted += 1
                 continue
@@ -254,7 +254,7 @@ class Feed:
             if of_the_past:
                 known.keep_past(raw, envelope.event, most_past_bytes)
             passed_on += self._pass_on(raw, envelope)
-            audience = self._rooms.get(raw.key, ())
+            audience = self._rooms.get(key, ())
             if passed_on > _TURN_BYTES or _is_crowded(audience):
                 passed_on = 0
                 await _take_turns(audience)
@@ -267,7 +267,7 @@ class Feed:
     def _pass_on(self, raw: Raw, envelope: Envelope) -> int:
         """To whom it concerns; how many bytes of it each of them was sent."""
         event = envelope.event
-        here = self._rooms.get(raw.key)
+        here = self._rooms.get(raw.record.key)
         audience = self._audience(event, here)
         if not audience:
             _unwanted.inc()
@@ -286,13 +286,15 @@ class Feed:
                 subscription.end("draining")
         metrics.stream_deliveries.inc(len(audience))
         _pushed.observe_many(max(0.0, time.time() - envelope.at / 1000), len(audience))
-        return len(raw.data)
+        return len(raw.record.data)
 
     def _audience(self, event: Event, here: set[Subscription] | None) -> list[Subscription]:
         """Those in the room, and those whose account it is about."""
         match event:
             case MessagePosted() | MessageEdited() | MessageDeleted():
                 return list(here or ())
+            case PassedOver():
+                return []
             case RoomCreated(members=members):
                 about = [member.account_id for member in members]
             case MemberJoined(account_id=account_id) | MemberLeft(account_id=account_id):
@@ -335,9 +337,9 @@ class _Lane:
     def keep(self, raw: Raw, most: int, most_bytes: int) -> None:
         self._position = None
         self._kept.append(raw)
-        self._bytes += len(raw.data) + _RAW_BYTES
+        self._bytes += len(raw.record.data) + _RAW_BYTES
         while len(self._kept) > 1 and (len(self._kept) > most or self._bytes > most_bytes):
-            self._bytes -= len(self._kept.popleft().data) + _RAW_BYTES
+            self._bytes -= len(self._kept.popleft().record.data) + _RAW_BYTES
             self.begins = self._kept[0].at.offset
 
     def since(self, offset: int, limit: int) -> list[Raw]:
@@ -351,7 +353,7 @@ class _Lane:
         return list(islice(self._kept, first, first + limit))
 
     def keep_past(self, raw: Raw, event: Event, most_bytes: int) -> None:
-        size = len(raw.data) + _PAST_BYTES
+        size = len(raw.record.data) + _PAST_BYTES
         self._past.append((raw.at.offset, size, event))
         self._past_bytes += size
         while self._past_bytes > most_bytes:
@@ -386,4 +388,4 @@ def _is_crowded(audience: Collection[Subscription]) -> bool:
 
 def decoded(raw: Raw) -> Envelope:
     """Raises Undecodable."""
-    return codec.decode(raw.data, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n).envelope
+    return codec.decode(raw.record, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n).envelope

@@ -12,6 +12,18 @@ Reason: TypeAlias = Literal["draining", "slow", "unauthenticated"]
 encode: Final = msgspec.json.Encoder().encode
 
 
+class Message(msgspec.Struct, frozen=True, gc=False):
+    room_id: RoomId
+    seq: Seq
+    author_id: AccountId
+    text: str
+    posted_at: str
+    edited_at: str | None
+    deleted: bool
+    reply_to: Seq | None
+    mentions: tuple[AccountId, ...]
+
+
 class Room(msgspec.Struct, frozen=True):
     """A room as one of its members sees it: ``role`` is his."""
 

@@ -19,6 +19,7 @@ from falcon.domain.events import (
     TokenRevoked,
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.streams import tokens
@@ -32,7 +33,7 @@ from falcon.telemetry import metrics
 _CHUNK: Final = 1_000
 _REACH_SECONDS: Final = 5.0
 _TURN_BYTES: Final = 32 << 10
-_POSTED: Final = b'{"type":"message-posted"'
+_POSTED: Final = codec.names_of(MessagePosted)
 
 
 class NotReached(Exception):
@@ -146,9 +147,12 @@ class Beginning:
             while offset < self._feed.reached(lane):
                 raws, offset = await self._next(lane, offset)
                 for raw in raws:
-                    if raw.key in self.rooms and raw.key not in newest and raw.data.startswith(_POSTED):
+                    room_id = raw.record.key
+                    if room_id in self.rooms and room_id not in newest and raw.record.type in _POSTED:
                         with suppress(Undecodable):  # the feed has said so
-                            newest[raw.key] = _seq_of(decoded(raw).event) - 1
+                            event = decoded(raw).event
+                            if isinstance(event, MessagePosted):
+                                newest[room_id] = event.message.seq - 1
         self._again = dict(self._tables)
         return newest
 
@@ -178,7 +182,7 @@ class Beginning:
             self._offsets[lane] = raw.at.offset + 1
             self._token.move(lane, raw.at.offset + 1)
             self._show(subscription, raw)
-            size += len(raw.data)
+            size += len(raw.record.data)
             if subscription.busy:
                 await subscription.drained()
             if size > _TURN_BYTES:
@@ -204,8 +208,8 @@ class Beginning:
         return raws, self._again[lane].offset
 
     def _show(self, subscription: Subscription, raw: Raw) -> None:
-        concerned = raw.key in subscription.rooms or raw.key == subscription.account_id
-        if not concerned and not raw.data.startswith(CONCERNS_ACCOUNTS):
+        concerned = raw.record.key in subscription.rooms or raw.record.key == subscription.account_id
+        if not concerned and raw.record.type not in CONCERNS_ACCOUNTS:
             return
         try:
             event = decoded(raw).event
@@ -254,10 +258,7 @@ class _Past:
                 self.seen_since.add(room_id)
 
     def _roles_around(self, event: Event) -> tuple[RoomId, Role | None, Role | None] | None:
-        """The room, and the account's role there before and after the event; None where it changes nothing for it.
-
-        Events of the first versions do not say the role before: then it is guessed.
-        """
+        """The room, and the account's role there before and after the event; None where it changes nothing for it."""
         me = self._account_id
         match event:
             case RoomCreated(room_id=room_id, members=members):
@@ -266,25 +267,20 @@ class _Past:
             case MemberJoined(room_id=room_id, account_id=who, role=role) if who == me:
                 return room_id, None, role
             case MemberLeft(room_id=room_id, account_id=who, role=was) if who == me:
-                return room_id, was or "member", None
+                return room_id, was, None
             case MemberChanged(room_id=room_id, account_id=who, role=role, was=was) if who == me:
-                return room_id, was or role, role
-            case RoomDeleted(room_id=room_id, members=members, roles=roles, by=by) if me in members:
-                guessed: Role = "admin" if by == me else "member"
-                return room_id, roles[members.index(me)] if roles else guessed, None
+                return room_id, was, role
+            case RoomDeleted(room_id=room_id, members=members):
+                role = next((each.role for each in members if each.account_id == me), None)
+                return None if role is None else (room_id, role, None)
         return None
 
 
 def _of_the_past(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
     for raw in raws:
-        if raw.data.startswith(OF_THE_PAST):
+        if raw.record.type in OF_THE_PAST:
             with suppress(Undecodable):  # the feed has said so
                 yield raw.at.offset, decoded(raw).event
-
-
-def _seq_of(event: Event) -> Seq:
-    assert isinstance(event, MessagePosted)
-    return event.message.seq
 
 
 class _Nobody:

@@ -7,16 +7,16 @@ import msgspec
 
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
+from falcon.journal.record import Record
 
 
 class Raw(msgspec.Struct, frozen=True, gc=False):
-    """A record where it stands. ``key``: the room or account that it is about, 0 for none. ``data``: as encoded."""
+    """A record where it stands, as it is encoded."""
 
     lane: int
     partition: Partition
     at: Position
-    key: int
-    data: bytes
+    record: Record
 
 
 class Tail(Protocol):

@@ -31,16 +31,18 @@ from falcon.domain.events import (
     CommandAnswered,
     DirectRoomOpened,
     Event,
+    PassedOver,
     RoomCreated,
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Millis, RoomId, counter_of, id_of
+from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
 from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, aggregate_of
 from falcon.journal.ports import Append, Checkpoint, SnapshotStore
+from falcon.journal.record import Record
 from falcon.telemetry import metrics
 from falcon.write import snapshots
 from falcon.write.answers import AnswerWindow, Remembered, WindowTime
@@ -111,7 +113,7 @@ class Partition:
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
         self._new_answers: list[AnswerRow] = []
         self._envelopes: list[Envelope] = []
-        self._data: list[bytes] = []
+        self._records: list[Record] = []
 
     # --- recovery -----------------------------------------------------------------------------------------------------
 
@@ -167,10 +169,10 @@ class Partition:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
-            self._happen(decision.events, at, reference, decision.answer, envelope.trace)
+            self._happen(envelope, decision.events, at, reference, decision.answer)
             return Accepted(decision.answer, self.number, self.confirmed)
         if not isinstance(decision, RestsOnView):
-            self._happen((), at, reference, decision, envelope.trace)
+            self._happen(envelope, (), at, reference, decision)
         return Rejected(decision, self.number, self.confirmed)
 
     def answered_at(self, replay: Replay) -> Position | None:
@@ -200,7 +202,7 @@ class Partition:
 
     def prove(self) -> None:
         """Decide nothing, but have it in the log that this owner could have."""
-        self._record((CommandAnswered(),), self.at, None, None)
+        self._record((CommandAnswered(),), self.at, NOBODY)
 
     @property
     def decided(self) -> int:
@@ -211,8 +213,8 @@ class Partition:
         """What was decided since the last call."""
         if not self._envelopes:
             return None
-        append = Append(self.number, self.epoch, self._envelopes, self._data)
-        self._envelopes, self._data = [], []
+        append = Append(self.number, self.epoch, self._envelopes, self._records)
+        self._envelopes, self._records = [], []
         return append
 
     def confirm(self, append: Append) -> None:
@@ -266,11 +268,11 @@ class Partition:
 
     def _happen(
         self,
+        command: CommandEnvelope,
         events: tuple[Event, ...],
         at: Millis,
         reference: CommandRef | None,
         answer: Answer | Rejection,
-        trace: str | None,
     ) -> None:
         """Put the events behind the others, and change the state.
 
@@ -280,19 +282,20 @@ class Partition:
         if reference is not None and not events:
             events = (CommandAnswered(),)
         stored = None if reference is None or (type(answer) is MessageAnswer) else answer
-        self._record(events, at, reference, stored, trace)
+        self._record(events, at, command.account_id, reference, stored, command.trace)
 
     def _record(
         self,
         events: tuple[Event, ...],
         at: Millis,
-        reference: CommandRef | None,
-        stored: Answer | Rejection | None,
+        by: AccountId,
+        reference: CommandRef | None = None,
+        stored: Answer | Rejection | None = None,
         trace: str | None = None,
     ) -> None:
         for event in events:
-            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored, trace)
-            self._data.append(codec.encode(envelope))
+            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored, trace, by)
+            self._records.append(codec.encode(envelope))
             self._envelopes.append(envelope)
             self._count(event)
             self._apply(event)
@@ -330,7 +333,7 @@ class Partition:
                 self._imports[event.imported_as] = identity
 
     def _apply(self, event: Event) -> None:
-        if isinstance(event, CommandAnswered):
+        if isinstance(event, CommandAnswered | PassedOver):
             return
         identity = aggregate_of(event)
         if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):
@@ -374,7 +377,7 @@ class Partition:
 
     def _holds(self, event: Event, offset: int) -> bool:
         """Whether the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
-        if isinstance(event, CommandAnswered):
+        if isinstance(event, CommandAnswered | PassedOver):
             return False
         identity = aggregate_of(event)
         self._get(identity)

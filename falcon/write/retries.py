@@ -7,9 +7,10 @@ from functools import partial
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from falcon.domain.answers import Answer, MessageAnswer
+from falcon.domain.events import PassedOver
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import Position, Recorded
+from falcon.journal.envelope import Position, Recorded, UnknownAnswer
 from falcon.journal.ports import EventSource, JournalUnavailable
 from falcon.write.protocol import Accepted, Rejected, Reply, Unavailable
 from falcon.write.recovery import Background
@@ -134,6 +135,8 @@ def answer_of(recorded: Recorded) -> Reply:
     """What the sender of the command was told."""
     envelope = recorded.envelope
     answer = envelope.answer
+    if isinstance(answer, UnknownAnswer) or (answer is None and isinstance(envelope.event, PassedOver)):
+        return _UNREADABLE
     if answer is None:
         answer = MessageAnswer(envelope.event.message)  # type: ignore[union-attr]  # see Partition._happen
     if isinstance(answer, Answer):

@@ -382,7 +382,7 @@ class Shard:
         owned.partition.confirm(append)
         owned.proven_at = in_flight.since
         seconds = self._clock.monotonic() - in_flight.since
-        _durable.observe_many(seconds, len(append.data))
+        _durable.observe_many(seconds, len(append.records))
         tracing.done("append", (envelope.trace for envelope in append.envelopes), seconds)
         self._release(owned, in_flight.waiters, submissions)
         if owned.captured_behind is append:

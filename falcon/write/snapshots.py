@@ -11,7 +11,7 @@ from falcon.domain.ids import AccountId, Millis
 from falcon.domain.room import Member, Room
 
 # Raise it whenever the shape of Room, Account, PartitionState or the answers changes: recovery then reads the log.
-VERSION = 2
+VERSION = 3
 
 Aggregate: TypeAlias = Room | Account
 AnswerRow: TypeAlias = tuple[AccountId, str, int, int, int, int, Millis]  # account, key; fields of Remembered

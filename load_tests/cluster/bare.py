@@ -24,6 +24,7 @@ from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
 from falcon.bootstrap.cluster import kafka_cluster
 from falcon.domain.message import Message
+from falcon.read.messages import row_of
 from falcon.settings import Settings
 from load_tests.figures import percentile
 from load_tests.wrk import TEXT_BYTES
@@ -191,7 +192,6 @@ def write(settings: Settings, table: str, rows: int, batch: int, threads: int) -
 
 def _message_batches(partitions: int, rows: int, size: int) -> Iterator[list[tuple[bytes, bytes, bytes]]]:
     """Each of rooms of one partition, 25 messages of a room in turn."""
-    encode = msgspec.json.Encoder().encode
     rooms_each = max(1, size // schema.BUCKET)
     for number in range(rows // size):
         first = 1 + number % 4 * schema.BUCKET
@@ -200,7 +200,7 @@ def _message_batches(partitions: int, rows: int, size: int) -> Iterator[list[tup
             (
                 schema.bucket_key(room, seq),
                 schema.message_column(seq),
-                encode(Message(room, seq, 1, f"{seq:08d} " + "x" * (TEXT_BYTES - 9), "2026-11-25T09:30:00.123Z")),
+                row_of(Message(room, seq, 1, f"{seq:08d} " + "x" * (TEXT_BYTES - 9), 1_795_599_000_123)),
             )
             for room in rooms
             for seq in range(first, first + schema.BUCKET)

@@ -23,7 +23,6 @@ from falcon.bootstrap.cluster import build_shard, kafka_cluster
 from falcon.domain.answers import Answer, RoomAnswer
 from falcon.domain.commands import Command, ImportMessages, ImportRoom, Invitation
 from falcon.domain.message import Message
-from falcon.domain.times import rfc3339
 from falcon.settings import Settings
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope
@@ -105,8 +104,7 @@ class Host:
 
 def make_rooms(host: Host, count: int, authors: tuple[int, int]) -> list[int]:
     members = (Invitation(authors[0], "admin"), Invitation(authors[1], "member"))
-    created_at = rfc3339(_BEGIN)
-    commands = (ImportRoom(f"benchmark/room-{n}", "group", f"room {n}", "", created_at, members) for n in range(count))
+    commands = (ImportRoom(f"benchmark/room-{n}", "group", f"room {n}", "", _BEGIN, members) for n in range(count))
     for batch in _batches(commands, 500):
         host.submit(list(batch))
     return [answer.room_id for answer in host.answers() if isinstance(answer, RoomAnswer)]
@@ -125,7 +123,7 @@ def post(host: Host, rooms: list[int], first: int, last: int, chunk: int, author
 
 
 def _message(room: int, seq: int, authors: tuple[int, int]) -> Message:
-    return Message(room, seq, authors[seq % 2], f"{seq:08d} " + "x" * (TEXT_BYTES - 9), rfc3339(_BEGIN + seq))
+    return Message(room, seq, authors[seq % 2], f"{seq:08d} " + "x" * (TEXT_BYTES - 9), _BEGIN + seq)
 
 
 def _batches(commands: Iterable[Command], size: int) -> Iterator[list[Command]]:

@@ -28,8 +28,8 @@ from falcon.adapters.hbase.schema import Cell, TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import ID_MAX
-from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
+from falcon.read.messages import missing_message
 from falcon.read.models import Access
 from falcon.read.store import (
     Comparison,

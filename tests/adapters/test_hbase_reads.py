@@ -11,8 +11,8 @@ from falcon.adapters.hbase.meta import Applied, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
+from falcon.read.messages import missing_message
 from falcon.read.store import PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import get_args
 
-import msgspec
 import pytest
 
 from falcon.adapters.hbase import schema
@@ -23,6 +22,7 @@ from falcon.journal.ports import Append
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
+from falcon.read.messages import message_in, row_of
 from falcon.read.store import (
     Comparison,
     DropMember,
@@ -48,22 +48,23 @@ from tests.support.hbase import FakeHBase
 
 PARTITIONS = 2
 ROOM, OTHER_ROOM = 2, 4  # of partition 0
-NOON = "2026-11-26T12:00:00.000Z"
+NOON = 1_795_694_400_000
+NOON_TEXT = "2026-11-26T12:00:00.000Z"
 LOG = "5ee0d1"
 EVERY_WRITE: tuple[Write, ...] = (
     PutMessage(256, 30, b"hi"),
     SetRevision(256, 3),
-    PutRoom(256, "direct", "", "", NOON, 5, 9),
-    SetRoomName(256, "Tea", "", NOON),
-    SetRoomActivity(256, 7, NOON),
+    PutRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
+    SetRoomName(256, "Tea", "", NOON_TEXT),
+    SetRoomActivity(256, 7, NOON_TEXT),
     DropRoom(256),
     PutMember(256, 77, "member", 0),
     SetRole(256, 77, "admin"),
     SetReadMark(256, 77, 3),
     DropMember(256, 77),
     SetMention(77, 256, 1_001, True),
-    PutAccount(77, "Ann", False, NOON),
-    PutToken(77, 1, "hash", NOON),
+    PutAccount(77, "Ann", False, NOON_TEXT),
+    PutToken(77, 1, "hash", NOON_TEXT),
     DropToken(77, 1),
 )
 
@@ -91,7 +92,7 @@ class World:
         for text in texts:
             self.last += 1
             message = Message(room, self.last, 9, text, NOON)
-            self.messages[self.last] = msgspec.json.encode(message)
+            self.messages[self.last] = row_of(message)
             self.append(MessagePosted(message))
 
     def edit(self, seq: int, text: str) -> None:
@@ -120,7 +121,7 @@ class World:
 
     def texts(self) -> list[str]:
         page = asyncio.run(self.reads.page(ROOM, 1, 99))
-        return [msgspec.json.decode(message, type=Message).text for message in page]
+        return [message_in(message).text for message in page]
 
     def close(self) -> None:
         self.tables.close()

@@ -385,7 +385,7 @@ def test_a_record_that_does_not_decode_is_named_and_other_partitions_can_be_read
     ann.takeover(0, 1)
     ann.append(0, "before")
     nonsense = ann.prepare(0, "nonsense")
-    nonsense.data = [b"\xff nonsense"]
+    nonsense.records = [msgspec.structs.replace(nonsense.records[0], data=b"\xff nonsense")]
     ann.settle(nonsense)
     ann.append(0, "behind")
     ann.append(1, "elsewhere")
@@ -691,6 +691,21 @@ def test_another_number_of_partitions_is_refused(log: KafkaLog) -> None:
     ]
     assert all(f"FALCON_PARTITIONS={PARTITIONS}" in line for line in lines)
     assert len(described(log, log.cluster.journal)["partitions"]) == PARTITIONS
+
+
+def test_topics_with_a_log_of_before_its_format_are_refused_in_a_line(log: KafkaLog) -> None:
+    async def write(*records: tuple[bytes, bytes | None]) -> None:
+        producer = Producer(log.cluster)
+        await producer.write(log.cluster.owners, 0, records)
+        await producer.close()
+
+    log.loop.call(write((b"instance", b"5ee0d1"), (topics.LOG, None)))
+    for refuse in (topics.prepare(log.cluster, 3), topics.check(log.cluster)):
+        with pytest.raises(WrongTopics) as raised:
+            log.loop.call(refuse)
+        (line,) = str(raised.value).splitlines()
+        assert line.startswith(f"topic {log.cluster.journal} was written by a Falcon before format 1")
+        assert "falcon export" in line and "falcon import" in line and "FALCON_KAFKA_PREFIX" in line
 
 
 def test_topics_that_are_missing_are_named(log: KafkaLog) -> None:

@@ -278,7 +278,7 @@ def test_positions_of_a_restored_checkpoint_are_those_that_were_saved(brokers: B
         ann.room()
         await ann.checkpoint()
         bob = await Pod(brokers, log).take_over()
-        found = bob.snapshots.checkpoint(0, 2)
+        found = bob.snapshots.checkpoint(0, VERSION)
         assert found is not None
         assert found.position == Position(1, ann.partition.epoch, 1)
 

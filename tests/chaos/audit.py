@@ -1,7 +1,7 @@
 """After everything has healed: what each API shows, and what the log holds, as lines of the history."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from falcon.adapters.kafka.cluster import KafkaCluster
@@ -114,23 +114,28 @@ class Audit:
                 return
 
     def _note_log(self, cluster: KafkaCluster) -> None:
-        """Every event that the fence lets pass. Raises JournalUnavailable, Undecodable."""
+        """Raises JournalUnavailable, Undecodable."""
         last: dict[int, int] = {}
-        loop = LoopThread()
-        source = KafkaSource(cluster, loop)
-        try:
-            cursor = dict.fromkeys(range(cluster.partitions), Position())
-            end = source.end()
-            while any(cursor[partition].offset < end[partition].offset for partition in cursor):
-                found, after = source.read(cursor, _READ_AT_ONCE)
-                cursor = dict(after)
-                for recorded in found:
-                    self._history.note(_logged(recorded))
-                    last[recorded.envelope.partition] = recorded.offset
-        finally:
-            source.close()
-            loop.close()
+        for recorded in log_of(cluster):
+            self._history.note(_logged(recorded))
+            last[recorded.envelope.partition] = recorded.offset
         self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
+
+
+def log_of(cluster: KafkaCluster) -> Iterator[Recorded]:
+    """Every event that the fence lets pass, up to where the log ends now. Raises JournalUnavailable, Undecodable."""
+    loop = LoopThread()
+    source = KafkaSource(cluster, loop)
+    try:
+        cursor = dict.fromkeys(range(cluster.partitions), Position())
+        end = source.end()
+        while any(cursor[partition].offset < end[partition].offset for partition in cursor):
+            found, after = source.read(cursor, _READ_AT_ONCE)
+            cursor = dict(after)
+            yield from found
+    finally:
+        source.close()
+        loop.close()
 
 
 def _rooms(noted: Iterable[Operation]) -> tuple[dict[int, int], dict[int, int]]:

@@ -1,4 +1,5 @@
-"""What is done to the cluster. Each fault ends with everything running again, and takes its luck from the seed."""
+"""Faults of the cluster, and an operator's acts. Each ends with everything running again, and takes its luck from the
+seed."""
 
 import asyncio
 import os
@@ -10,6 +11,7 @@ from random import Random
 from typing import Final, TypeAlias
 
 from deploy.local.cluster import ROLES
+from tests.chaos import operators
 from tests.chaos.field import PARTITIONS, Field
 
 # Gives the moment (monotonic seconds) since when things could go on, where that is not when the fault began.
@@ -232,6 +234,11 @@ FAULTS: Final = (
     Fault("kill api pod", "api", 10, kill_pod("api")),
     Fault("scale api", "api", 30, scale("api")),
     Fault("cut off api", "api", 9, cut_off("api"), apart=True),
+    Fault("export", "operator", 15, operators.export),
+    Fault("verify", "operator", 15, operators.verify),
+    Fault("rebuild", "operator", 20, operators.rebuild),
+    Fault("prepare", "operator", 10, operators.prepare),
+    Fault("skip", "project", 30, operators.skip),
     Fault("rolling restart", "everything", 150, rolling_restart),
 )
 

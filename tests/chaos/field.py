@@ -56,6 +56,10 @@ class Field(Cluster):
         self.apart: dict[str, Apart] = {}
         self.has_small_disk = False
         self.counts = dict.fromkeys(ROLES, 2)
+        self.urls: list[str] = []
+        self.admin_token = ""
+        self.skipped: set[tuple[int, int]] = set()  # rooms and seqs
+        self.exports = self.folder / "exports"
 
     # --- beginning and end --------------------------------------------------------------------------------------------
 
@@ -71,7 +75,9 @@ class Field(Cluster):
         except NotPermitted as why:
             say(f"no pod will be cut off: {why}")
             self.apart = {}
-        return await asyncio.to_thread(self.up, say)
+        described = await asyncio.to_thread(self.up, say)
+        self.urls, self.admin_token = described["urls"], described["admin_token"]
+        return described
 
     async def close(self) -> None:
         """Nothing is left when this returns, save what ``keep_logs`` has put aside."""

@@ -25,6 +25,7 @@ class Report:
     counts: Counts = field(default_factory=Counts)
     seconds: float = 0.0
     verified: str = ""
+    exports: int = 0
     violations: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -42,6 +43,7 @@ class Report:
             f"{counts.never_settled:,} never settled; refused though done {counts.refused_though_done:,}",
             f"longest refusal {counts.longest_refusal:.1f} s, longest answer {counts.longest_answer:.1f} s",
             f"{counts.messages:,} messages in {counts.rooms:,} rooms, read back at each API and from the log",
+            f"{self.exports} exports held against the log",
             *self.verified.splitlines(),
             f"seed {self.seed}, violations: {len(self.violations)}",
         ]

@@ -13,11 +13,12 @@ import httpx
 from deploy.local.cluster import ROOT
 from deploy.local.daemon import ServerFault
 from falcon.client import FalconClient, Problem
-from tests.chaos.audit import Audit
+from tests.chaos.audit import Audit, log_of
 from tests.chaos.checker import Checker
 from tests.chaos.faults import FAULTS, Fault, go_together
 from tests.chaos.field import PARTITIONS, Field, NotHealed
 from tests.chaos.history import History, Operation, operations
+from tests.chaos.operators import judge_export
 from tests.chaos.report import Report
 from tests.chaos.sessions import Account, Load, Session
 
@@ -221,8 +222,15 @@ class Chaos:
             self._report.verified = await asyncio.to_thread(self._field.falcon, "verify")
         except ServerFault as fault:
             self._violation(f"{fault}")
+        await asyncio.to_thread(self._judge_exports)
         self._history.close()
         check(self._history.path, self._report)
+
+    def _judge_exports(self) -> None:
+        for path in sorted(self._field.exports.glob("*.jsonl")):
+            for wrong in judge_export(path, log_of(self._field.journal()), self._field.skipped):
+                self._violation(wrong)
+            self._report.exports += 1
 
     def _violation(self, what: str) -> None:
         self._say(f"VIOLATION {what}")

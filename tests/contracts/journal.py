@@ -7,9 +7,10 @@ from typing import Protocol, cast
 
 import pytest
 
-from falcon.domain.events import MessagePosted
+from falcon.domain.events import MessagePosted, PassedOver
 from falcon.domain.message import Message
 from falcon.journal import codec
+from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.journal.ports import (
     Append,
@@ -23,6 +24,7 @@ from falcon.journal.ports import (
     Submission,
     Wake,
 )
+from falcon.journal.record import Record
 
 PARTITIONS = 4
 
@@ -69,6 +71,13 @@ class Writer:
         self.settle(append)
         return append
 
+    def painted(self, partition: int, *, critical: bool) -> Append:
+        """What only a newer Falcon knows is appended."""
+        append = self.prepare(partition, "painted")
+        append.records = [Record("room-painted", 1, critical, 64, append.records[0].data)]
+        self.settle(append)
+        return append
+
     def settle(self, *submissions: Submission) -> None:
         self.journal.submit(submissions)
         self.wait_for(*submissions)
@@ -96,7 +105,7 @@ class Writer:
 
 
 def posted(text: str) -> MessagePosted:
-    return MessagePosted(Message(64, 1, 65, text, "2026-11-25T09:30:00.123Z"))
+    return MessagePosted(Message(64, 1, 65, text, 1_795_599_000_123))
 
 
 def texts(recorded: list[Recorded]) -> list[str]:
@@ -202,6 +211,24 @@ class JournalContract(ABC):
         ann.append(1, "elsewhere")
         append = ann.append(0, "one", "two")
         assert [r.offset for r in read_all(log.source(), 0)] == [append.first, append.last]
+
+    def test_an_event_of_a_newer_falcon_keeps_its_place_where_it_may_be_passed_over(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        newer = ann.painted(0, critical=False)
+        ann.append(0, "behind")
+        first, second = read_all(log.source(), 0)
+        assert (first.offset, first.envelope.event) == (newer.first, PassedOver("room-painted", 1))
+        assert texts([second]) == ["behind"]
+
+    def test_a_critical_event_of_a_newer_falcon_stops_readers_there(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        newer = ann.painted(0, critical=True)
+        with pytest.raises(Undecodable, match="written by a newer Falcon, so run that") as stopped:
+            read_all(log.source(), 0)
+        assert (stopped.value.partition, stopped.value.at.offset) == (0, newer.first)
+        assert stopped.value.aggregate_id == 64
 
     def test_a_partition_does_not_show_another_ones_events(self, log: Log) -> None:
         ann = Writer(log)

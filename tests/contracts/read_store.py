@@ -7,8 +7,8 @@ from typing import Protocol, cast
 
 import pytest
 
-from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor
+from falcon.read.messages import missing_message
 from falcon.read.models import Access, AccountRow, RoomCursor, RoomSummaryRow
 from falcon.read.store import (
     DropMember,

@@ -27,7 +27,7 @@ class TailedLog(Log, Protocol):
 
 
 def texts(raws: list[Raw]) -> list[str]:
-    events = [codec.decode(raw.data, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n) for raw in raws]
+    events = [codec.decode(raw.record, raw.partition, raw.at.offset, raw.at.epoch, raw.at.n) for raw in raws]
     return [each.envelope.event.message.text for each in events if isinstance(each.envelope.event, MessagePosted)]
 
 
@@ -166,10 +166,10 @@ class TailContract(ABC):
 
         async def reading(tail: Tail) -> None:
             raws, _ = await read_on(tail, {tail.lane(ONE): Position()}, len(envelopes))
-            assert {name: raw.key for name, raw in zip(SAMPLES, raws, strict=True)} == {
+            assert {name: raw.record.key for name, raw in zip(SAMPLES, raws, strict=True)} == {
                 name: aggregate_of(envelope.event) for name, envelope in zip(SAMPLES, envelopes, strict=True)
             }
-            assert [raw.data for raw in raws] == [codec.encode(envelope) for envelope in envelopes]
+            assert [raw.record for raw in raws] == [codec.encode(envelope) for envelope in envelopes]
 
         follow(reading)
 

@@ -3,12 +3,12 @@ from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
 from falcon.domain.events import AccountCreated, TokenIssued, TokenRevoked
 from falcon.domain.limits import TOKENS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed, TokenNotFound
-from tests.support.builders import ANN, BOB, LATER, LATER_TEXT, NEW, NOW_TEXT, an_account
+from tests.support.builders import ANN, BOB, LATER, NEW, NOW, an_account
 from tests.support.given import given
 
 
 def issued(token_id: int, token_hash: str = "c0ffee") -> TokenIssued:
-    return TokenIssued(ANN, token_id, token_hash, NOW_TEXT)
+    return TokenIssued(ANN, token_id, token_hash, NOW)
 
 
 def revoked(token_id: int, token_hash: str = "c0ffee") -> TokenRevoked:
@@ -20,25 +20,25 @@ def revoked(token_id: int, token_hash: str = "c0ffee") -> TokenRevoked:
 
 def test_an_account_is_made_with_its_first_token() -> None:
     given().when(CreateAccount("Ann", token_hash="c0ffee")).then(
-        AccountCreated(NEW, "Ann", False, NOW_TEXT), TokenIssued(NEW, 1, "c0ffee", NOW_TEXT)
+        AccountCreated(NEW, "Ann", False, NOW), TokenIssued(NEW, 1, "c0ffee", NOW)
     ).answered(AccountAnswer(NEW, "Ann"))
 
 
 def test_the_answer_keeps_the_tokens_secret_sealed_and_no_event_has_it() -> None:
     made = given().when(CreateAccount("Ann", token_hash="c0ffee", sealed="&%§"))
-    made.then(AccountCreated(NEW, "Ann", False, NOW_TEXT), TokenIssued(NEW, 1, "c0ffee", NOW_TEXT))
+    made.then(AccountCreated(NEW, "Ann", False, NOW), TokenIssued(NEW, 1, "c0ffee", NOW))
     made.answered(AccountAnswer(NEW, "Ann", sealed="&%§"))
     issuing = given(an_account()).when(IssueToken(ANN, "c0ffee", sealed="&%§"))
     issuing.then(issued(1)).answered(TokenAnswer(1, sealed="&%§"))
 
 
 def test_an_admins_account_is_one_from_the_start() -> None:
-    given().when(CreateAccount("Ann", is_admin=True)).then(AccountCreated(NEW, "Ann", True, NOW_TEXT))
+    given().when(CreateAccount("Ann", is_admin=True)).then(AccountCreated(NEW, "Ann", True, NOW))
 
 
 def test_an_imported_account_has_no_token_and_says_where_it_comes_from() -> None:
     given().when(CreateAccount("Ann", imported_as="account/elsewhere/7")).then(
-        AccountCreated(NEW, "Ann", False, NOW_TEXT, "account/elsewhere/7")
+        AccountCreated(NEW, "Ann", False, NOW, "account/elsewhere/7")
     ).answered(AccountAnswer(NEW, "Ann"))
 
 
@@ -48,7 +48,7 @@ def test_an_imported_account_has_no_token_and_says_where_it_comes_from() -> None
 def test_tokens_are_numbered_from_one() -> None:
     given(an_account()).when(IssueToken(ANN, "c0ffee")).then(issued(1)).answered(TokenAnswer(1))
     given(an_account(), issued(1)).when(IssueToken(ANN, "7ea"), at=LATER).then(
-        TokenIssued(ANN, 2, "7ea", LATER_TEXT)
+        TokenIssued(ANN, 2, "7ea", LATER)
     ).answered(TokenAnswer(2))
 
 

@@ -10,7 +10,7 @@ from tests.support.builders import (
     CAT,
     DIRECT,
     NEW,
-    NOW_TEXT,
+    NOW,
     a_conversation,
     a_direct_room,
     an_account,
@@ -25,13 +25,13 @@ OPEN = (*BOTH, a_direct_room(ANN, BOB), DirectRoomOpened(ANN, BOB, DIRECT))
 def test_either_of_two_opens_their_room(by: int, peer: int) -> None:
     given(*BOTH).when(OpenDirect(by, peer)).then(
         a_direct_room(ANN, BOB, room_id=NEW), DirectRoomOpened(ANN, BOB, NEW)
-    ).answered(RoomAnswer(NEW, "direct", "", "", "member", 0, NOW_TEXT, peer_id=peer, created=True))
+    ).answered(RoomAnswer(NEW, "direct", "", "", "member", 0, NOW, peer_id=peer, created=True))
 
 
 @pytest.mark.parametrize(("by", "peer"), [(ANN, BOB), (BOB, ANN)])
 def test_two_have_one_room_for_ever(by: int, peer: int) -> None:
     given(*OPEN, a_conversation(3, room_id=DIRECT)).when(OpenDirect(by, peer)).then_nothing_happened().answered(
-        RoomAnswer(DIRECT, "direct", "", "", "member", 3, NOW_TEXT, peer_id=peer, created=False)
+        RoomAnswer(DIRECT, "direct", "", "", "member", 3, NOW, peer_id=peer, created=False)
     )
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.domain.ids import counter_of, id_of, partition_of
-from falcon.domain.times import parse_rfc3339, rfc3339
+from falcon.read.times import parse_rfc3339, rfc3339
 from tests.support.builders import NOW, NOW_TEXT, tried
 
 zones = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))

@@ -25,7 +25,7 @@ from tests.support.builders import (
 )
 from tests.support.given import given
 
-LONG_AGO = "2019-04-01T12:00:00.000Z"
+LONG_AGO = 1_554_120_000_000  # 2019-04-01T12:00:00Z
 REFERENCE = "room/elsewhere/1"
 
 

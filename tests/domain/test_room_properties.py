@@ -28,7 +28,7 @@ from falcon.domain.commands import (
     RoomCommand,
 )
 from falcon.domain.decider import Decided, Decision
-from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, ReadMoved, RoomCreated
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, RoomCreated
 from falcon.domain.limits import CHANGES_REMEMBERED
 from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable, Rejection
@@ -41,12 +41,12 @@ from tests.support.builders import (
     CAT,
     DAN,
     NOW,
-    ROOM,
     a_direct_room,
     a_group,
     a_message,
     an_imported_group,
     edited,
+    has_read,
     posted,
     tried,
 )
@@ -335,7 +335,7 @@ def test_changing_one_message_many_times_forgets_no_other(monkeypatch: pytest.Mo
 
 def test_two_futures_of_one_room_do_not_meet() -> None:
     fork = rooms.evolve(None, a_group(members=[BOB]))
-    ann_reads = rooms.evolve(rooms.evolve(fork, posted(1, by=ANN)), ReadMoved(ROOM, BOB, 1))
+    ann_reads = rooms.evolve(rooms.evolve(fork, posted(1, by=ANN)), has_read(BOB, 1))
     bob_posts = rooms.evolve(fork, posted(1, by=BOB))
     assert (fork.last_seq, fork.members[BOB].read_seq) == (0, 0)
     assert (ann_reads.members[ANN].read_seq, ann_reads.members[BOB].read_seq) == (1, 1)

@@ -39,6 +39,7 @@ from falcon.adapters.kafka.journal import KafkaJournal, _Fenced, _Writing
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.records import record as record_of
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.sqlite.cold import ColdFile
@@ -213,9 +214,7 @@ class Contender:
         for _ in range(self._random.randint(1, 8)):
             self._count += 1
             room.decided += 1
-            message = Message(
-                room.partition, room.decided, 1, f"{self._name}.{self._count}", "2026-11-25T09:30:00.123Z"
-            )
+            message = Message(room.partition, room.decided, 1, f"{self._name}.{self._count}", 1_795_599_000_123)
             envelopes.append(Envelope(room.partition, room.epoch, room.n, 1_000, MessagePosted(message)))
             room.n += 1
         room.in_flight += 1
@@ -682,7 +681,7 @@ def _notes(data: bytes) -> Iterator[Note]:
 
 
 def _decoded(body: bytes) -> tuple[str, int]:
-    return _said(codec.decode(body, 0, 0, 0, 0))
+    return _said(codec.decode(record_of(None, body), 0, 0, 0, 0))
 
 
 # --- a run ------------------------------------------------------------------------------------------------------------

@@ -28,9 +28,10 @@ from falcon.domain.events import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.domain.times import parse_rfc3339, rfc3339
 from falcon.http import exporting
 from falcon.journal.envelope import Position
+from falcon.read.messages import stored
+from falcon.read.times import parse_rfc3339, rfc3339
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
 from tests.support.http import Falcon, Json, Person
 
@@ -63,7 +64,7 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
                         "kind": made.kind,
                         "name": made.name,
                         "description": made.description,
-                        "created_at": made.created_at,
+                        "created_at": rfc3339(made.created_at),
                     }
                     members[str(made.room_id)] = {str(m.account_id): m.role for m in made.members}
                 case RoomChanged(room_id=room_id, name=name, description=description):
@@ -78,7 +79,7 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
                 case MemberLeft(room_id=room_id, account_id=who):
                     del members[str(room_id)][str(who)]
                 case MessagePosted(message=said) | MessageEdited(message=said) | MessageDeleted(message=said):
-                    line = msgspec.to_builtins(said)
+                    line = msgspec.to_builtins(stored(said))
                     line |= {"room": str(line.pop("room_id")), "author": str(line.pop("author_id"))}
                     line["mentions"] = [str(account_id) for account_id in said.mentions]
                     messages[line["room"], said.seq] = {"type": "message", **line}
@@ -204,6 +205,40 @@ def test_a_backup_made_under_load_is_what_the_log_says_at_its_position(
         ids = restored(export, other)
         arrived = [line for line in exported(other)[1:] if line not in own]
         assert comparable(arrived) == comparable([translated(row, ids) for row in rows])
+
+
+@pytest.mark.parametrize("critical", [False, True])
+def test_an_export_passes_over_what_a_newer_falcon_wrote_only_if_that_is_not_critical(
+    tmp_path: Path, critical: bool
+) -> None:
+    with Falcon(tmp_path) as falcon:
+        anna = falcon.account("Anna")
+        room = anna.makes_room("Tea")
+        applied = falcon.run(falcon.edge.store.applied_everywhere(falcon.edge.partitions))
+        anna.says(room, "Before")
+        _written_by_a_newer_falcon(falcon, critical=critical)
+        lines: list[bytes] = []
+
+        async def export() -> None:
+            async for chunk in exporting.Export(falcon.edge, applied).lines(exporting._From(3)):
+                lines.extend(chunk.splitlines())
+
+        if critical:
+            with pytest.raises(exporting.ExportFailed, match="written by a newer Falcon"):
+                falcon.run(export())
+        else:
+            falcon.run(export())
+        types = [msgspec.json.decode(line)["type"] for line in lines]
+        assert types == ["changes", *(["failed"] if critical else ["message", "end"])]
+
+
+def _written_by_a_newer_falcon(falcon: Falcon, *, critical: bool) -> None:
+    connection = database.connect(falcon.settings.database)
+    with database.transaction(connection):
+        ((offset,),) = connection.execute("UPDATE log SET next = next + 1 RETURNING next - 1").fetchall()
+        row = (offset, critical, b'{"at":1,"by":0,"event":{}}')
+        connection.execute("INSERT INTO journal VALUES (?, 0, 1, 0, 0, 'room-painted', 1, ?, ?)", row)
+    connection.close()
 
 
 def restored(export: bytes, to: Falcon) -> Ids:

@@ -9,34 +9,32 @@ from falcon.domain.events import (
     DirectRoomOpened,
     Event,
     MemberChanged,
-    MemberLeft,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReadMoved,
-    RoomChanged,
+    PassedOver,
     RoomEvent,
     TokenIssued,
     TokenRevoked,
 )
 from falcon.journal.envelope import Position, aggregate_of
-from tests.support.builders import ANN, BOB, NOW_TEXT, ROOM, a_group, a_message, gone, joined
+from tests.support.builders import ANN, BOB, NOW, ROOM, a_group, a_message, gone, has_read, joined, left, renamed
 
 OF_THE_ROOM: list[Event] = [
     a_group(),
-    RoomChanged(ROOM, "Coffee", "", ANN),
+    renamed(),
     gone(ANN),
     joined(BOB),
-    MemberChanged(ROOM, BOB, "admin", ANN),
-    MemberLeft(ROOM, BOB, BOB),
+    MemberChanged(ROOM, BOB, "admin", "member"),
+    left(BOB),
     MessagePosted(a_message()),
     MessageEdited(a_message(), 1),
     MessageDeleted(a_message(), 1),
-    ReadMoved(ROOM, BOB, 1),
+    has_read(BOB, 1),
 ]
 OF_THE_ACCOUNT: list[Event] = [
-    AccountCreated(ANN, "Ann", False, NOW_TEXT),
-    TokenIssued(ANN, 1, "c0ffee", NOW_TEXT),
+    AccountCreated(ANN, "Ann", False, NOW),
+    TokenIssued(ANN, 1, "c0ffee", NOW),
     TokenRevoked(ANN, 1, "c0ffee"),
     DirectRoomOpened(ANN, BOB, ROOM),
 ]
@@ -52,14 +50,14 @@ def test_what_happens_to_an_account_belongs_to_the_account(event: Event) -> None
     assert aggregate_of(event) == ANN
 
 
-def test_an_answer_that_changed_nothing_belongs_to_nobody() -> None:
-    assert aggregate_of(CommandAnswered()) == 0
+def test_what_changes_nothing_here_belongs_to_nobody() -> None:
+    assert aggregate_of(CommandAnswered()) == aggregate_of(PassedOver("room-painted", 1)) == 0
 
 
 def test_every_event_belongs_somewhere() -> None:
     assert {type(event) for event in OF_THE_ROOM} == set(get_args(RoomEvent))
     assert {type(event) for event in OF_THE_ACCOUNT} == set(get_args(AccountEvent))
-    assert set(get_args(Event)) == {*get_args(RoomEvent), *get_args(AccountEvent), CommandAnswered}
+    assert set(get_args(Event)) == {*get_args(RoomEvent), *get_args(AccountEvent), CommandAnswered, PassedOver}
 
 
 def test_a_reader_begins_before_everything() -> None:

@@ -66,7 +66,7 @@ class BusyFalcon:
         yield CreateRoom(ann, "Tea", "", (Invitation(bob), Invitation(cat, "readonly")))
         yield CreateRoom(bob, "Coffee", "☕", (Invitation(ann, "admin"), Invitation(cat)))
         yield OpenDirect(cat, ann)
-        yield ImportRoom("room/there/1", "group", "Old", "", "2019-04-01T12:00:00.000Z", (Invitation(cat, "admin"),))
+        yield ImportRoom("room/there/1", "group", "Old", "", 1_554_120_000_000, (Invitation(cat, "admin"),))
 
     def _anything(self) -> Command:
         pick, number = self._random.choice, self._random.randrange

@@ -88,10 +88,11 @@ class Embedded:
         recorded, _ = self.source.read({PARTITION: Position()}, 10_000)
         return [each.envelope.event for each in recorded]
 
-    def spoil(self, data: bytes) -> None:
+    def spoil(self, data: bytes, type: str = "message-posted", *, critical: bool = True) -> None:
         """Put a record that no codec wrote at the end of the log."""
         (offset,) = self._fetch("UPDATE log SET next = next + 1 RETURNING next - 1")[0]
-        self._other.execute("INSERT INTO journal VALUES (?, ?, 1, 0, ?)", (offset, PARTITION, data))
+        row = (offset, PARTITION, type, critical, data)
+        self._other.execute("INSERT INTO journal VALUES (?, ?, 1, 0, 0, ?, 1, ?, ?)", row)
 
     # --- the tables ---------------------------------------------------------------------------------------------------
 

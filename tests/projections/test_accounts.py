@@ -5,7 +5,7 @@ from falcon.projections import accounts
 from falcon.read.models import AccountRow, TokenRow
 from falcon.read.store import DropToken, PutAccount, PutToken
 from tests.projections.embedded import Embedded, asked
-from tests.support.builders import ANN, BOB, NOW_TEXT, ROOM, a_group, an_account, in_the_log, joined, posted
+from tests.support.builders import ANN, BOB, NOW, NOW_TEXT, ROOM, a_group, an_account, in_the_log, joined, posted
 
 
 def test_an_account_is_put_down() -> None:
@@ -13,9 +13,7 @@ def test_an_account_is_put_down() -> None:
 
 
 def test_a_token_is_put_down_by_its_hash_and_taken_away_by_its_number() -> None:
-    assert accounts.project(in_the_log(TokenIssued(ANN, 2, "c0ffee", NOW_TEXT))) == (
-        PutToken(ANN, 2, "c0ffee", NOW_TEXT),
-    )
+    assert accounts.project(in_the_log(TokenIssued(ANN, 2, "c0ffee", NOW))) == (PutToken(ANN, 2, "c0ffee", NOW_TEXT),)
     assert accounts.project(in_the_log(TokenRevoked(ANN, 2, "c0ffee"))) == (DropToken(ANN, 2),)
 
 
@@ -32,7 +30,7 @@ def test_other_events_are_nothing_to_accounts(event: object) -> None:
 
 
 def test_a_token_opens_its_own_account_until_it_is_revoked(falcon: Embedded) -> None:
-    falcon.append(an_account(ANN, "Ann"), an_account(BOB, "Bob"), TokenIssued(ANN, 1, "c0ffee", NOW_TEXT))
+    falcon.append(an_account(ANN, "Ann"), an_account(BOB, "Bob"), TokenIssued(ANN, 1, "c0ffee", NOW))
     assert asked(falcon.store.bearer(ANN, "c0ffee")) == AccountRow(ANN, "Ann", False, NOW_TEXT)
     assert asked(falcon.store.bearer(BOB, "c0ffee")) is None
     falcon.append(TokenRevoked(ANN, 1, "c0ffee"))
@@ -40,7 +38,7 @@ def test_a_token_opens_its_own_account_until_it_is_revoked(falcon: Embedded) -> 
 
 
 def test_the_other_tokens_of_an_account_stay(falcon: Embedded) -> None:
-    falcon.append(an_account(), *(TokenIssued(ANN, number, f"hash {number}", NOW_TEXT) for number in (1, 2, 3)))
+    falcon.append(an_account(), *(TokenIssued(ANN, number, f"hash {number}", NOW) for number in (1, 2, 3)))
     falcon.append(TokenRevoked(ANN, 2, "hash 2"))
     assert asked(falcon.store.tokens(ANN)) == [TokenRow(1, NOW_TEXT), TokenRow(3, NOW_TEXT)]
 

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from falcon.domain.events import CommandAnswered, MemberChanged, MessageEdited, MessagePosted, RoomChanged
+from falcon.domain.events import CommandAnswered, MemberChanged, MessageEdited, MessagePosted
 from falcon.projections import memberships
 from falcon.read.models import Access
 from falcon.read.store import DropMember, PutMember, SetMention, SetReadMark, SetRole
@@ -22,6 +22,7 @@ from tests.support.builders import (
     joined,
     left,
     posted,
+    renamed,
 )
 
 
@@ -40,7 +41,9 @@ def test_one_who_joins_has_read_what_was_there() -> None:
 
 
 def test_a_new_role_leaves_the_read_mark_alone() -> None:
-    assert memberships.project(in_the_log(MemberChanged(ROOM, BOB, "admin", ANN))) == (SetRole(ROOM, BOB, "admin"),)
+    assert memberships.project(in_the_log(MemberChanged(ROOM, BOB, "admin", "member"))) == (
+        SetRole(ROOM, BOB, "admin"),
+    )
 
 
 def test_one_who_leaves_is_dropped() -> None:
@@ -84,7 +87,7 @@ def test_a_deleted_message_mentions_nobody_any_more() -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [an_account(), RoomChanged(ROOM, "Coffee", "", ANN), CommandAnswered()],
+    [an_account(), renamed(), CommandAnswered()],
     ids=lambda event: type(event).__name__,
 )
 def test_other_events_are_nothing_to_memberships(event: object) -> None:

@@ -196,6 +196,16 @@ def test_a_rebuild_stops_at_a_record_that_nobody_knows(falcon: Embedded) -> None
     assert falcon.rows() == before
 
 
+def test_a_projection_and_its_rebuild_pass_over_what_a_newer_falcon_calls_not_critical(falcon: Embedded) -> None:
+    falcon.append(a_group(), posted(1))
+    falcon.spoil(b'{"at":1,"by":0,"event":{}}', "room-painted", critical=False)
+    falcon.append(posted(2))
+    assert falcon.caught_up().applied() == dict.fromkeys(PROJECTIONS, 4)
+    before = falcon.rows()
+    assert falcon.rebuild("timeline") == 4
+    assert falcon.rows() == before
+
+
 def test_of_two_rebuilds_the_later_one_counts(falcon: Embedded) -> None:
     falcon.append(a_group(), *a_conversation(3))
     before = falcon.rows()

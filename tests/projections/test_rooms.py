@@ -1,6 +1,6 @@
 import pytest
 
-from falcon.domain.events import CommandAnswered, MemberChanged, RoomChanged
+from falcon.domain.events import CommandAnswered, MemberChanged
 from falcon.projections import rooms
 from falcon.read.models import RoomRow
 from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName
@@ -11,6 +11,7 @@ from tests.support.builders import (
     DIRECT,
     LATER,
     LATER_TEXT,
+    NOW,
     NOW_TEXT,
     ROOM,
     a_direct_room,
@@ -25,6 +26,7 @@ from tests.support.builders import (
     joined,
     left,
     posted,
+    renamed,
 )
 
 
@@ -37,7 +39,7 @@ def test_a_new_room_is_listed_as_active_since_it_was_made() -> None:
 
 def test_a_direct_room_knows_its_two_the_smaller_id_first() -> None:
     room = a_direct_room(ANN, BOB)
-    turned = type(room)(DIRECT, "direct", "", "", NOW_TEXT, room.members[::-1])
+    turned = type(room)(DIRECT, "direct", "", "", NOW, room.members[::-1])
     for created in (room, turned):
         assert rooms.project(in_the_log(created))[0] == PutRoom(DIRECT, "direct", "", "", NOW_TEXT, ANN, BOB)
 
@@ -52,9 +54,7 @@ def test_an_edit_or_a_deletion_does_not_move_the_room() -> None:
 
 
 def test_a_new_name_counts_as_activity() -> None:
-    assert rooms.project(in_the_log(RoomChanged(ROOM, "Coffee", "", ANN), at=LATER)) == (
-        SetRoomName(ROOM, "Coffee", "", LATER_TEXT),
-    )
+    assert rooms.project(in_the_log(renamed(), at=LATER)) == (SetRoomName(ROOM, "Coffee", "", LATER_TEXT),)
 
 
 def test_a_deleted_room_is_dropped() -> None:
@@ -67,7 +67,7 @@ def test_a_deleted_room_is_dropped() -> None:
         an_account(),
         joined(BOB),
         left(BOB),
-        MemberChanged(ROOM, BOB, "admin", ANN),
+        MemberChanged(ROOM, BOB, "admin", "member"),
         has_read(BOB, 1),
         CommandAnswered(),
     ],

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.events import Event, MessagePosted
+from falcon.domain.events import Event, MessagePosted, PassedOver
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import LogWentBack
 from falcon.projections.losses import loss
@@ -56,7 +56,8 @@ def test_a_record_that_does_not_decode_is_said_to_be_one(world: World) -> None:
     world.garbage(1)
     world.garbage(1)
     world.stream(1).settle()
-    assert skip(world, 0, partition=1).startswith("a record about nobody knows what that this version cannot read.")
+    about = f"a record about room or account {room_in(1)} that this version cannot read."
+    assert skip(world, 0, partition=1).startswith(about)
     skip(world, 1, partition=1, force=True)
     assert [skip.at.offset for skip in world.tables.skips("timeline")] == [0, 1]
 
@@ -76,4 +77,4 @@ def test_of_every_event_that_a_projection_uses_it_is_said_what_is_lost(projectio
             projection == "memberships" and isinstance(event, MessagePosted)  # one that mentions nobody
         ), event
         seen.add(type(event))
-    assert seen == {each for alias in get_args(Event) for each in (get_args(alias) or (alias,))}
+    assert seen == {*get_args(Event)} - {PassedOver}

@@ -11,7 +11,8 @@ from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
 from falcon.domain.events import Event, MemberJoined, MessageEdited, MessagePosted
-from falcon.domain.message import NOBODY, Message
+from falcon.domain.ids import NOBODY
+from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
@@ -20,12 +21,13 @@ from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
+from falcon.read.messages import message_in
 from falcon.read.store import Comparison, PutMessage, ReadStoreUnavailable, Skip, Write
 from falcon.telemetry import metrics
 from tests.support.clock import FakeClock
 
 PARTITIONS = 3
-NOON = "2026-11-25T12:00:00.000Z"
+NOON = 1_764_072_000_000  # 2025-11-25T12:00:00Z
 
 
 def room_in(partition: int) -> int:
@@ -48,10 +50,13 @@ class World:
             seq = self.n[partition] + 1
             self.append(partition, MessagePosted(Message(room_in(partition), seq, 9, text, NOON)))
 
-    def append(self, partition: int, event: Event, data: bytes | None = None) -> None:
+    def append(self, partition: int, event: Event, data: bytes = b"") -> None:
         epoch = self.ends[partition].epoch
         envelope = Envelope(partition, epoch, self.n[partition], 1_000, event)
-        self.journal.submit([Append(partition, epoch, [envelope], [data or codec.encode(envelope)])])
+        record = codec.encode(envelope)
+        if data:
+            record = msgspec.structs.replace(record, data=data)
+        self.journal.submit([Append(partition, epoch, [envelope], [record])])
         self.n[partition] += 1
 
     def garbage(self, partition: int) -> None:
@@ -75,7 +80,7 @@ class World:
 
     def _page(self, partition: int) -> list[Message]:
         page = asyncio.run(self.tables.page(room_in(partition), 1, 200))
-        return [msgspec.json.decode(message, type=Message) for message in page]
+        return [message_in(message) for message in page]
 
 
 class Running:
@@ -587,7 +592,7 @@ class Pair:
         return Stream(name, PROJECTIONS[name], log, tables, lambda: {0}, monotonic=monotonic, **vouching)
 
     def join(self) -> None:
-        self.world.append(0, MemberJoined(room_in(0), 8, "member", 0, 9))
+        self.world.append(0, MemberJoined(room_in(0), 8, "member", 0))
 
     def shown(self) -> int:
         return asyncio.run(self.world.tables.applied(0))

@@ -9,13 +9,14 @@ import msgspec
 import pytest
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.domain.message import Message, missing_message
+from falcon.domain.message import Message
+from falcon.read.messages import StoredMessage, missing_message, row_of
 from falcon.read.pages import Page, Pages
 from falcon.read.store import ReadStore
 
 T = TypeVar("T")
 ROOM, OTHER = 64, 128
-NOON = "2026-11-25T12:00:00.000Z"
+NOON = 1_764_072_000_000  # 2025-11-25T12:00:00Z
 
 
 class Timeline:
@@ -31,7 +32,7 @@ class Timeline:
 
 
 def message(seq: Seq, text: str) -> bytes:
-    return msgspec.json.encode(Message(ROOM, seq, 65, text, NOON))
+    return row_of(Message(ROOM, seq, 65, text, NOON))
 
 
 def pages_of(timeline: Timeline, kept_bytes_max: int = 1 << 20) -> Pages:
@@ -46,7 +47,7 @@ def test_a_page_is_its_messages_with_commas_between() -> None:
     timeline = Timeline(3)
     page = run(pages_of(timeline).page(ROOM, 0, 1, 3))
     assert (page.count, page.lasting) == (3, True)
-    assert msgspec.json.decode(b"[" + page.messages + b"]", type=list[Message])[2].seq == 3
+    assert msgspec.json.decode(b"[" + page.messages + b"]", type=list[StoredMessage])[2].seq == 3
 
 
 def test_the_tables_are_asked_once_for_a_page_that_many_read() -> None:

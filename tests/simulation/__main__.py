@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.simulation.course import Outcome
-from tests.simulation.mutants import MUTANTS
+from tests.simulation.hunt import SCHEDULES_MAX, hunt
 from tests.simulation.origins import KINDS, explore
 
 
@@ -16,7 +16,11 @@ def main() -> int:
     if os.environ.get("PYTHONHASHSEED") != "0":  # or the order of sets of texts would not be the seed's
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], _plain_environment())
     if arguments.mutants:
-        return _hunt(arguments)
+        return (
+            1
+            if hunt(arguments.mutant, arguments.seed, arguments.schedules or SCHEDULES_MAX, keep=arguments.keep)
+            else 0
+        )
     began = time.monotonic()
     schedules = violated = operations = 0
     for outcome in explore(arguments.seed, arguments.kind, log=arguments.log):
@@ -41,24 +45,6 @@ def main() -> int:
     return 1 if violated else 0
 
 
-def _hunt(arguments: argparse.Namespace) -> int:
-    """Each mutant for as long as its share of the seconds; 1 where one was not found."""
-    chosen = [each for each in MUTANTS if arguments.mutant in each.name]
-    missed = 0
-    for mutant in chosen:
-        until = time.monotonic() + arguments.seconds / len(chosen)
-        for schedules, outcome in enumerate(explore(arguments.seed, arguments.kind, mutant.made), 1):
-            if outcome.violations:
-                print(f"found: {mutant.name}, in {schedules} schedules: {outcome.violations[0][:200]}", flush=True)
-                break
-            if time.monotonic() > until:
-                missed += 1
-                print(f"NOT FOUND: {mutant.name}, in {schedules} schedules", flush=True)
-                break
-    print(f"{len(chosen)} mutants, {missed} not found (seeds from {arguments.seed})")
-    return 1 if missed else 0
-
-
 def _show(outcome: Outcome, kind: str) -> None:
     arguments = f" ARGS='--kind {kind}'" if kind else ""
     print(f"seed {outcome.seed}: run it again with make simulate SEED={outcome.seed} SCHEDULES=1{arguments}")
@@ -77,8 +63,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="of the first schedule")
     parser.add_argument("--kind", choices=KINDS, default="", help="of all schedules, instead of a mixture")
     parser.add_argument("--show", action="store_true", help="every schedule, not only those with violations")
-    parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants.py")
+    parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants")
     parser.add_argument("--mutant", default="", help="those whose name has this in it")
+    parser.add_argument("--keep", action="store_true", help="keep the seeds that find the mutants")
     parser.add_argument("--log", action="store_true", help="what the processes log")
     return parser.parse_args()
 

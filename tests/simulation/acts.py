@@ -25,10 +25,10 @@ from falcon.projections.projection import PROJECTIONS
 from falcon.projections.skipping import NotStoppedThere
 from falcon.read.store import Comparison
 from falcon.settings import Settings
+from tests.chaos.folds import Chat, exported, fold
 from tests.chaos.history import Operation
 from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
-from tests.simulation.course import FAULTS, Chance, Course, Outcome, Plan, simulate
-from tests.simulation.folds import Chat, exported, fold
+from tests.simulation.course import FAULTS, Chance, Course, Outcome, simulate
 from tests.simulation.hbase.servers import Cell, Lost
 from tests.simulation.operator import Operator
 
@@ -55,11 +55,10 @@ class ActsCourse(Course):
     """In a simulation of its own."""
 
     def __init__(self, falcon: SimulatedFalcon, folder: Path, outcome: Outcome) -> None:
-        super().__init__(falcon, outcome.seed)
+        super().__init__(falcon, outcome.seed, visited=False)
         self._folder = folder
         self._outcome = outcome
         self._random = Chance(f"course {outcome.seed}")
-        self._plan = Plan()
 
     async def act(self) -> None:
         await self._begin()
@@ -302,12 +301,7 @@ def _position_of(path: Path) -> dict[int, int]:
 async def _as_the_log_says(operator: Operator, chat: Chat, through: Mapping[int, int]) -> list[str]:
     log = await operator.log()
     then = fold(each for each in log if each.offset < through[each.envelope.partition])
-    for place, said in chat.messages.items():
-        if said.missing and (int(place[0]), place[1]) in operator.skipped:
-            chat.messages[place] = then.messages[place]
-        else:
-            chat.messages[place] = said._replace(times=("", ""))
-    wrong = chat.differences(then)
+    wrong = chat.differences_from_log(then, operator.skipped)
     later = fold(log).accounts
     wrong += [f"account {ref} is not there" for ref in then.accounts if ref not in chat.accounts]
     wrong += [f"account {ref}: {name}" for ref, name in chat.accounts.items() if later.get(ref) != name]

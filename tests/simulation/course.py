@@ -5,6 +5,7 @@ The people, their history and its checker are those of ``tests/chaos``.
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -19,12 +20,12 @@ from tests.chaos.audit import Audit, patient
 from tests.chaos.checker import Checker, Counts
 from tests.chaos.history import History, Operation, token_of
 from tests.chaos.sessions import Account, Load, Session
+from tests.simulation.clients import VISITORS, Visitors
 from tests.simulation.cluster import PARTITIONS, Client, SimulatedFalcon
 from tests.simulation.threads import Simulation
 
 _SESSIONS: Final = 3  # beside one for each partition, which only sends and reads there
 _GUESTS: Final = 2
-_SERVED_SECONDS: Final = 45.0  # after which all must be served again
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
 _CALM_SECONDS: Final = 0.5  # in which people chat before anything fails
@@ -46,7 +47,9 @@ Fault = Callable[[SimulatedFalcon, Chance], Awaitable[None]]
 class Plan:
     """``seconds``: in which faults begin; ``times``: how often at most. ``together``: how likely it is that one more
     comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses,
-    which grow by ``tiring`` of it for each second that they wait to be served again.
+    which grow by ``tiring`` of it for each second that they wait to be served again. ``faults``: those that may happen,
+    all of FAULTS where none are named. ``served_seconds``: after which all must be served again. ``begin_seconds``:
+    within which a stream goes on from its token. ``visitors``: who comes beside those who chat; one if none is named.
     """
 
     seconds: float = 40.0
@@ -56,6 +59,10 @@ class Plan:
     quiet: tuple[float, float] = (0.5, 4.0)
     pace: float = 1.0
     tiring: float = 0.0
+    faults: "Sequence[Fault]" = ()
+    served_seconds: float = 45.0
+    begin_seconds: float = math.inf
+    visitors: Sequence[str] = ()
 
 
 class Asked(msgspec.Struct):
@@ -102,9 +109,17 @@ FORKED: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, 
 
 
 def host(
-    number: int, folder: Path, begin: Callable[[], Asked], end: Callable[[Outcome], None], *, log: bool = False
+    number: int,
+    folder: Path,
+    begin: Callable[[], Asked],
+    end: Callable[[Outcome], None],
+    plan: Plan | None = None,
+    *,
+    log: bool = False,
 ) -> None:
     """Start the cluster of that number; then run the schedule that ``begin`` says, and tell what came of it.
+
+    ``plan``: of the schedule, instead of its kind's.
 
     No simulated time passes meanwhile. Raises what is a fault of the simulation's own.
     """
@@ -121,7 +136,7 @@ def host(
         await course.rehearse()
         asked = simulation.outside(begin)
         outcome = Outcome(asked.seed, asked.kind)
-        await course.run(asked.seed, FORKED[asked.kind](random.Random(f"plan {asked.seed}")), outcome)
+        await course.run(asked.seed, plan or FORKED[asked.kind](random.Random(f"plan {asked.seed}")), outcome)
         outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
         simulation.outside(lambda: end(outcome))
 
@@ -213,16 +228,17 @@ class Noted(History):
 
 
 class Course:
-    """``prepare`` it, and ``run`` one schedule."""
+    """``prepare`` it, and ``run`` one schedule. ``visited``: visitors come as well."""
 
-    def __init__(self, falcon: SimulatedFalcon, number: int) -> None:
+    def __init__(self, falcon: SimulatedFalcon, number: int, *, visited: bool = True) -> None:
         self._falcon = falcon
+        self._visited = visited
         self._number = number
         self._history = Noted()
+        self._plan = Plan()
         self._calm = 0  # operations before it has begun
         self._listeners: dict[asyncio.Task[None], _Listener] = {}
         self._talking: list[asyncio.Task[None]] = []
-        self._plan = Plan()
         self._auditors: dict[tuple[str, Account], FalconClient] = {}
 
     async def prepare(self) -> None:
@@ -231,6 +247,15 @@ class Course:
         await self._make_accounts(self._admin_token)
         self._halls = await self._open_halls()
         self._load.halls = list(self._halls.values())
+        self._visitors = Visitors(
+            self._falcon.simulation,
+            self._falcon.urls,
+            self._admin_token,
+            self._accounts,
+            self._load.http,
+            VISITORS if self._visited else (),
+        )
+        await self._visitors.open_halls()
         self._listen()
         self._talk(range(len(self._accounts)))
         await asyncio.sleep(_CALM_SECONDS)
@@ -257,6 +282,8 @@ class Course:
         self._load.pace = plan.pace
         for session in self._sessions:
             session.reseed(seed)
+        coming = self._visitors.coming(seed, plan.visitors, plan.begin_seconds)
+        self._talking += [asyncio.create_task(each) for each in coming]
         await self._hurt()
         await self._reckon()
         await self._settle_listeners()
@@ -329,14 +356,15 @@ class Course:
                 await self._one()
         finally:
             self._load.end()
+            self._visitors.end()
             ended = await asyncio.gather(*self._talking, return_exceptions=True)
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
 
     async def _one(self) -> None:
         """One fault, or some together; then all heals, and everybody is served again in time."""
-        chosen = [self._random.choice(FAULTS)]
+        chosen = [self._random.choice(self._plan.faults or FAULTS)]
         while self._random.random() < self._plan.together:
-            chosen.append(self._random.choice(FAULTS))
+            chosen.append(self._random.choice(self._plan.faults or FAULTS))
         started, name = self._history.now(), " + ".join(each.__name__ for each in chosen)
         self._outcome.faults.append(f"{started:.1f} s: {name}")
         await asyncio.gather(*(each(self._falcon, self._chance()) for each in chosen))
@@ -355,14 +383,16 @@ class Course:
         """Everybody is to be served again, in time."""
         if missing := await self._not_served(since):
             after = self._outcome.faults[-1:]
-            self._outcome.violations.append(f"not served within {_SERVED_SECONDS:g} s after {after}: {missing}")
+            self._outcome.violations.append(
+                f"not served within {self._plan.served_seconds:g} s after {after}: {missing}"
+            )
 
     async def _not_served(self, since: float) -> list[tuple[str, int]]:
         """Until a send and a read that were begun after that were acknowledged in each partition; gives what was not,
         in time."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
         began = self._falcon.simulation.now
-        until = began + _SERVED_SECONDS
+        until = began + self._plan.served_seconds
         while wanted:
             self._load.pace = self._plan.pace * (1 + self._plan.tiring * (self._falcon.simulation.now - began))
             wanted -= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
@@ -383,11 +413,13 @@ class Course:
     async def _reckon(self) -> None:
         try:
             await self._audit(self._history)
+            await self._visitors.look_back()
         except* Exception as failed:
             self._outcome.violations += [f"not everything could be read back: {each!r}" for each in failed.exceptions]
         self._history.close()
         checker = Checker()
         self._outcome.violations += checker.check(self._history.operations())
+        self._outcome.violations += self._visitors.wrong(list(self._history.operations()))
         self._outcome.counts = checker.counts
         self._outcome.operations = checker.counts.operations - self._calm
 

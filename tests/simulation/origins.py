@@ -18,7 +18,7 @@ from typing import Final, NoReturn, TypeAlias
 import msgspec
 
 from tests.simulation import acts, restores
-from tests.simulation.course import FORKED, Asked, Outcome, host
+from tests.simulation.course import FORKED, Asked, Outcome, Plan, host
 
 Mistake: TypeAlias = Callable[[], AbstractContextManager[None]]
 
@@ -36,10 +36,13 @@ def kind_of(seed: int) -> str:
     return _RARE.get(seed % SHARED, "short")
 
 
-def explore(seed: int, kind: str = "", mistake: Mistake = nullcontext, *, log: bool = False) -> Iterator[Outcome]:
+def explore(
+    seed: int, kind: str = "", mistake: Mistake = nullcontext, *, plan: Plan | None = None, log: bool = False
+) -> Iterator[Outcome]:
     """The schedules of a seed and of all that follow it, for as long as they are wanted.
 
     ``kind``: of all of them; without one each seed says its own. ``mistake``: is made in all of them.
+    ``plan``: that all of them follow.
     """
     origin: Origin | None = None
     try:
@@ -52,7 +55,7 @@ def explore(seed: int, kind: str = "", mistake: Mistake = nullcontext, *, log: b
             if origin is None or origin.number != seed // SHARED:
                 if origin is not None:
                     origin.close()
-                origin = Origin(seed // SHARED, mistake, log=log)
+                origin = Origin(seed // SHARED, mistake, plan=plan, log=log)
             yield origin.run(asked)
             seed += 1
     finally:
@@ -99,14 +102,16 @@ def _failed() -> list[str]:
 class Origin:
     """A process in which the cluster of a number has been started. ``run`` forks it."""
 
-    def __init__(self, number: int, mistake: Mistake = nullcontext, *, log: bool = False) -> None:
+    def __init__(
+        self, number: int, mistake: Mistake = nullcontext, *, plan: Plan | None = None, log: bool = False
+    ) -> None:
         self.number = number
         self._folder = tempfile.TemporaryDirectory(dir=_MEMORY)
         self._pipe, theirs = Pipe()
         self._child = os.fork()
         if not self._child:
             self._pipe.close()
-            _live(number, Path(self._folder.name), mistake(), theirs, log)
+            _live(number, Path(self._folder.name), mistake(), theirs, plan, log)
         theirs.close()
 
     def run(self, asked: Asked) -> Outcome:
@@ -125,12 +130,14 @@ class Origin:
         self._folder.cleanup()
 
 
-def _live(number: int, folder: Path, mistake: AbstractContextManager[None], pipe: Connection, log: bool) -> NoReturn:
+def _live(
+    number: int, folder: Path, mistake: AbstractContextManager[None], pipe: Connection, plan: Plan | None, log: bool
+) -> NoReturn:
     _quiet(log)
     forks = _Forks(pipe)
     try:
         with mistake:
-            host(number, folder, forks.next, forks.tell, log=log)
+            host(number, folder, forks.next, forks.tell, plan, log=log)
     except BaseException:
         failed = _failed()
         while True:  # in the origin itself all that begin here have failed

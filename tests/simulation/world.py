@@ -21,6 +21,7 @@ from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, Rebuild
+from falcon.read.messages import message_in
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
@@ -141,7 +142,7 @@ class World:
         if not isinstance(command, EditMessage | DeleteMessage):
             return command
         message, revision = asyncio.run(self.tables.message_at(command.room_id, command.seq))
-        known = None if message is None else msgspec.json.decode(message, type=Message)
+        known = None if message is None else message_in(message)
         return msgspec.structs.replace(command, known=known, known_revision=revision)
 
     def deliver(self) -> None:

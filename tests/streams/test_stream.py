@@ -263,7 +263,7 @@ def test_events_of_rooms_that_nobody_listens_to_are_not_decoded(
     decode = feed.decoded
 
     def decoded(raw: Raw) -> Envelope:
-        keys.append(raw.key)
+        keys.append(raw.record.key)
         return decode(raw)
 
     monkeypatch.setattr(feed, "decoded", decoded)

@@ -30,6 +30,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.source import record_of
 from falcon.domain.commands import Role
 from falcon.domain.events import (
     Event,
@@ -45,6 +46,8 @@ from falcon.domain.events import (
 )
 from falcon.journal import codec
 from falcon.journal.envelope import aggregate_of
+from falcon.read.messages import stored
+from falcon.read.times import rfc3339
 from tests.faults.chaos import SETTINGS
 from tests.support.falcon import Falcon, alive
 
@@ -488,10 +491,10 @@ class Log:
 
     def __init__(self, data_dir: Path) -> None:
         connection = database.connect(data_dir / "falcon.db", writable=False)
-        rows: Any = connection.execute("SELECT offset, partition, epoch, n, data FROM journal ORDER BY offset")
+        rows: Any = connection.execute(f"SELECT {database.RECORD_COLUMNS} FROM journal ORDER BY offset")
         self.events = [
-            Visible(offset + 1, codec.decode(data, partition, offset, epoch, n).envelope.event)
-            for offset, partition, epoch, n, data in rows
+            Visible(offset + 1, codec.decode(record_of(*record), partition, offset, epoch, n).envelope.event)
+            for offset, partition, epoch, n, *record in rows
         ]
         connection.close()
         self._seen_by: dict[int, list[Visible]] = {}
@@ -570,7 +573,7 @@ class Log:
         if got.name != _SHOWN[type(event)]:
             return False
         if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
-            expected = msgspec.to_builtins(event.message)
+            expected = msgspec.to_builtins(stored(event.message))
             gone = (event.message.room_id, event.message.seq) in self.deleted
             return bool(
                 got.data == {**expected, "mentions": list(expected["mentions"])}
@@ -579,7 +582,7 @@ class Log:
         if isinstance(event, RoomCreated | RoomChanged):
             last_seq = event.last_seq if isinstance(event, RoomChanged) else 0
             room = {"room_id": event.room_id, "kind": "group", "name": event.name, "description": event.description}
-            return got.data == {**room, "role": due.role, "last_seq": last_seq, "created_at": event.created_at}
+            return got.data == {**room, "role": due.role, "last_seq": last_seq, "created_at": rfc3339(event.created_at)}
         if isinstance(event, ReadMoved):
             left = {"unread": event.unread, "mentions": event.mentions}
             return got.data == {"room_id": event.room_id, "read_seq": event.read_seq, **left}

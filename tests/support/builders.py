@@ -19,12 +19,12 @@ from falcon.domain.events import (
     MessageEdited,
     MessagePosted,
     ReadMoved,
+    RoomChanged,
     RoomCreated,
     RoomDeleted,
 )
 from falcon.domain.ids import ID_MAX, AccountId, Millis, RoomId, Seq, id_of
 from falcon.domain.message import Message
-from falcon.domain.times import rfc3339
 from falcon.journal.envelope import Envelope
 
 PARTITION: Final = 1
@@ -82,12 +82,12 @@ def a_group(
 ) -> RoomCreated:
     roles: list[tuple[Role, Sequence[AccountId]]] = [("admin", admins), ("member", members), ("readonly", readers)]
     memberships = tuple(Membership(account_id, role) for role, accounts in roles for account_id in accounts)
-    return RoomCreated(room_id, "group", name, description, NOW_TEXT, memberships, imported_as)
+    return RoomCreated(room_id, "group", name, description, NOW, memberships, imported_as)
 
 
 def a_direct_room(smaller: AccountId = ANN, larger: AccountId = BOB, room_id: RoomId = DIRECT) -> RoomCreated:
     members = (Membership(smaller, "member"), Membership(larger, "member"))
-    return RoomCreated(room_id, "direct", "", "", NOW_TEXT, members)
+    return RoomCreated(room_id, "direct", "", "", NOW, members)
 
 
 def an_imported_group(*, admins: Sequence[AccountId] = (ANN,), members: Sequence[AccountId] = ()) -> RoomCreated:
@@ -95,7 +95,7 @@ def an_imported_group(*, admins: Sequence[AccountId] = (ANN,), members: Sequence
 
 
 def an_account(account_id: AccountId = ANN, name: str = "Ann", *, is_admin: bool = False) -> AccountCreated:
-    return AccountCreated(account_id, name, is_admin, NOW_TEXT)
+    return AccountCreated(account_id, name, is_admin, NOW)
 
 
 def a_message(
@@ -105,11 +105,11 @@ def a_message(
     text: str = "Who wants tea?",
     room_id: RoomId = ROOM,
     at: Millis = NOW,
-    edited_at: str | None = None,
+    edited_at: Millis | None = None,
     reply_to: Seq | None = None,
     mentions: tuple[AccountId, ...] = (),
 ) -> Message:
-    return Message(room_id, seq, by, text, rfc3339(at), edited_at, False, reply_to, mentions)
+    return Message(room_id, seq, by, text, at, edited_at, False, reply_to, mentions)
 
 
 def posted(seq: Seq = 1, *, by: AccountId = ANN, room_id: RoomId = ROOM, **message: Any) -> MessagePosted:
@@ -124,7 +124,7 @@ def a_conversation(
 
 
 def edited(message: Message, revision: int, text: str = "Who wants coffee?", *, at: Millis = LATER) -> MessageEdited:
-    return MessageEdited(msgspec.structs.replace(message, text=text, edited_at=rfc3339(at)), revision)
+    return MessageEdited(msgspec.structs.replace(message, text=text, edited_at=at), revision)
 
 
 def deleted(message: Message, revision: int) -> MessageDeleted:
@@ -136,26 +136,27 @@ def without_text(message: Message) -> Message:
     return msgspec.structs.replace(message, text="", deleted=True, mentions=())
 
 
-def joined(
-    account_id: AccountId, *, role: Role = "member", read_seq: Seq = 0, room_id: RoomId = ROOM, by: AccountId = ANN
-) -> MemberJoined:
-    return MemberJoined(room_id, account_id, role, read_seq, by)
+def joined(account_id: AccountId, *, role: Role = "member", read_seq: Seq = 0, room_id: RoomId = ROOM) -> MemberJoined:
+    return MemberJoined(room_id, account_id, role, read_seq)
+
+
+def renamed(name: str = "Coffee", *, last_seq: Seq = 0) -> RoomChanged:
+    return RoomChanged(ROOM, name, "", NOW, last_seq)
 
 
 def left(account_id: AccountId, *, role: Role = "member", room_id: RoomId = ROOM) -> MemberLeft:
-    return MemberLeft(room_id, account_id, account_id, role)
+    return MemberLeft(room_id, account_id, role)
 
 
 def has_read(
-    account_id: AccountId, seq: Seq, *, unread: int | None = None, mentions: int = 0, room_id: RoomId = ROOM
+    account_id: AccountId, seq: Seq, *, unread: int = 0, mentions: int = 0, room_id: RoomId = ROOM
 ) -> ReadMoved:
-    """As events of the first versions say it, without ``unread``."""
-    return ReadMoved(room_id, account_id, seq, unread, None if unread is None else mentions)
+    return ReadMoved(room_id, account_id, seq, unread, mentions)
 
 
-def gone(*members: AccountId, room_id: RoomId = ROOM, by: AccountId = ANN) -> RoomDeleted:
+def gone(*members: AccountId, room_id: RoomId = ROOM) -> RoomDeleted:
     """The room is deleted; these were in it."""
-    return RoomDeleted(room_id, by, members)
+    return RoomDeleted(room_id, tuple(Membership(account_id, "member") for account_id in members), "Tea", "", NOW, 0)
 
 
 def invited(*members: AccountId, role: Role = "member") -> tuple[Invitation, ...]:

@@ -26,6 +26,7 @@ from falcon.domain.events import (
     CommandAnswered,
     DirectRoomOpened,
     Event,
+    PassedOver,
     TokenIssued,
     TokenRevoked,
 )
@@ -50,7 +51,7 @@ class World:
         return world
 
     def _after(self, event: Event) -> "World":
-        if isinstance(event, CommandAnswered):
+        if isinstance(event, CommandAnswered | PassedOver):
             return self
         identity = aggregate_of(event)
         if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):

@@ -7,6 +7,8 @@ from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage, PutMember
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable, UnknownAccount
+from falcon.journal.envelope import Position
+from falcon.journal.record import Record
 from falcon.write import snapshots
 from falcon.write.busy import BusyRooms
 from falcon.write.ownership import FixedOwnership
@@ -340,10 +342,43 @@ def test_a_record_that_does_not_decode_takes_only_its_own_partition_down(log: Me
         assert isinstance(reply, Accepted)
         assert isinstance(reply.answer, RoomAnswer)
         rooms[partition] = reply.answer.room_id
-    log.events[0].append((1, 9, b"not JSON"))
+    log.events[0].append((1, 9, Record("message-posted", 1, True, 0, b"not JSON")))
     host = Host(log)
     assert host.ask(PostMessage(ANN, rooms[0], "hello")) == Unavailable("unavailable")
     assert _seq(host.ask(PostMessage(ANN, rooms[1], "hello"))) == 1
+
+
+def test_an_owner_passes_over_what_a_newer_falcon_calls_not_critical_and_keeps_its_key(log: MemoryLog) -> None:
+    """As after a roll-back. Only the newer one can say what it answered."""
+    host = Host(log)
+    room = host.room()
+    assert _seq(host.ask(PostMessage(ANN, room, "before"))) == 1
+    events = log.events[room % PARTITIONS]
+    epoch, n, _ = events[-1]
+    data = b'{"at":1,"by":%d,"event":{},"command":{"account_id":%d,"key":"k","fingerprint":1}}' % (ANN, ANN)
+    events.append((epoch, n + 1, Record("room-painted", 1, False, room, data)))
+
+    host = Host(log)
+    assert _seq(host.ask(PostMessage(ANN, room, "behind"))) == 2
+    assert host.ask(PostMessage(ANN, room, "behind"), key="k") == Unavailable("outcome_unknown")
+
+
+def test_an_owner_stops_at_what_a_newer_falcon_calls_critical(log: MemoryLog, caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(log)
+    room = host.room()
+    events = log.events[room % PARTITIONS]
+    epoch, n, _ = events[-1]
+    events.append((epoch, n + 1, Record("room-painted", 1, True, room, b'{"at":1,"by":0,"event":{}}')))
+    assert Host(log).ask(PostMessage(ANN, room, "behind")) == Unavailable("unavailable")
+    assert "written by a newer Falcon" in caplog.text
+
+
+def test_the_log_says_who_did_it(log: MemoryLog) -> None:
+    host = Host(log)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "mine"))
+    recorded, _ = log.read({room % PARTITIONS: Position()}, 100)
+    assert [each.envelope.by for each in recorded] == [ANN, ANN]
 
 
 def test_a_partition_whose_append_hangs_takes_no_more_in(log: MemoryLog) -> None:

@@ -11,8 +11,8 @@ from falcon.adapters.hbase.cells import NO_TOKEN
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId, Seq, partition_of
-from falcon.domain.message import missing_message
 from falcon.journal.envelope import Position
+from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,

@@ -17,10 +17,9 @@ from typing import Final, NamedTuple
 from falcon.journal.envelope import Position
 
 _HEAD: Final = struct.Struct(">qq")
-_KEY: Final = struct.Struct(">q")
 _NO_EPOCH: Final = 0  # of a marker; no epoch has this number, since the first possible one is 1
 
-RECORD_OVERHEAD: Final = _HEAD.size + _KEY.size + 32  # bytes around a body, at most
+RECORD_OVERHEAD: Final = _HEAD.size + 32  # bytes around a body and a key, at most
 
 
 def marker(owner: str) -> bytes:
@@ -46,11 +45,6 @@ def judge(at: Position, value: bytes) -> tuple[Position, bytes | None]:
         if epoch == at.epoch and n == at.n:
             return Position(at.offset + 1, epoch, n + 1), value[_HEAD.size :]
     return Position(at.offset + 1, at.epoch, at.n), None
-
-
-def key(aggregate_id: int) -> bytes:
-    """A record's key, so that readers can pass over what they do not want without decoding it."""
-    return _KEY.pack(aggregate_id)
 
 
 class Witness(NamedTuple):
@@ -156,11 +150,6 @@ def _head(value: bytes) -> tuple[int, int]:
 def _void(position: Position) -> int:
     """How many records of its epoch before it were void."""
     return position.offset - position.epoch - position.n
-
-
-def aggregate_of_key(key: bytes | None) -> int:
-    """The inverse of ``key``; 0 for none."""
-    return _KEY.unpack(key)[0] if key is not None and len(key) == _KEY.size else 0
 
 
 def belongs(position: Position, before: Sequence[tuple[int, bytes]]) -> bool | None:

@@ -10,14 +10,14 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from falcon.adapters.kafka import fence
+from falcon.adapters.kafka import fence, records
 from falcon.adapters.kafka.cluster import APPEND_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record, TooLarge
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.domain.ids import Millis, Partition
-from falcon.journal.envelope import Position, aggregate_of
+from falcon.journal.envelope import Position
 from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
 from falcon.telemetry import metrics
 from falcon.write.clock import Clock
@@ -33,6 +33,7 @@ _CHECKPOINT_PAUSE_SECONDS_MAX: Final = 30.0
 # are as old by then, which only makes the log's tail behind them longer.
 _SOON_SECONDS: Final = 1.0
 _CLAIMED_SECONDS: Final = 60.0
+_OVERHEAD: Final = fence.RECORD_OVERHEAD + records.OVERHEAD  # bytes around a record's data, at most
 
 T = TypeVar("T")
 
@@ -250,12 +251,12 @@ class KafkaJournal:
 
     async def _write(self, writing: _Writing, group: list[Append], size: int) -> None:
         started = time.monotonic()
-        records = _records(group)
+        written = _records(group)
         try:
             if size > APPEND_BYTES_MAX:
                 raise TooLarge(f"an append of {size} bytes is over the topic's {APPEND_BYTES_MAX}; it was not sent")
-            metadata = await self._producer.write(self._cluster.journal, writing.partition, records)
-            first = await self._judge(writing, metadata.offset, group, len(records))
+            metadata = await self._producer.write(self._cluster.journal, writing.partition, written)
+            first = await self._judge(writing, metadata.offset, group, len(written))
         except (_Fenced, NotWritten, TooLarge, JournalUnavailable) as error:
             self._end_epoch(writing, group, error)
             return
@@ -263,13 +264,13 @@ class KafkaJournal:
             log.exception("partition %s: an append failed as none may", writing.partition)
             self._end_epoch(writing, group, error)
             return
-        writing.position = Position(first + len(records), writing.epoch, writing.position.n + len(records))
+        writing.position = Position(first + len(written), writing.epoch, writing.position.n + len(written))
         for append in group:
             append.first, append.outcome = first, Outcome.DURABLE
-            first += len(append.data)
+            first += len(append.records)
             self._collected.append(append)
         metrics.commit_seconds.observe(time.monotonic() - started)
-        metrics.commit_events.observe(len(records))
+        metrics.commit_events.observe(len(written))
         writing.away = False
         if writing.waiting:
             self._write_next(writing)
@@ -366,14 +367,14 @@ class KafkaJournal:
 
 def _records(group: Iterable[Append]) -> list[Record]:
     return [
-        (fence.key(aggregate_of(envelope.event)), fence.event(envelope.epoch, envelope.n, data))
+        (records.key(record), fence.event(envelope.epoch, envelope.n, records.body(record)))
         for append in group
-        for envelope, data in zip(append.envelopes, append.data, strict=True)
+        for envelope, record in zip(append.envelopes, append.records, strict=True)
     ]
 
 
 def _size(append: Append) -> int:
-    return sum(map(len, append.data)) + fence.RECORD_OVERHEAD * len(append.data)
+    return sum(len(record.data) + _OVERHEAD for record in append.records)
 
 
 def check_clock(clock: Clock, broker_millis: Millis) -> None:

@@ -14,7 +14,7 @@ from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.group import GroupMember
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import NotWritten, Producer
-from falcon.adapters.kafka.topics import INSTANCE
+from falcon.adapters.kafka.topics import LOG
 from falcon.domain.ids import Partition
 
 log = logging.getLogger("falcon.kafka")
@@ -148,7 +148,7 @@ class Owners:
 
         Where the log gets another name, another history of it begins: epochs of the lost one may be later ones.
         """
-        if key == INSTANCE and value != self._log_name:
+        if key == LOG and value != self._log_name:
             self._known.clear()
             self._log_name = value
         if key is None or value is None or not key.isdigit():

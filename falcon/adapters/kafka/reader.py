@@ -22,9 +22,10 @@ _COMPACTED_RECORDS: Final = 500  # at a time, since other things happen on the s
 
 
 class Valid(NamedTuple):
-    """A valid event: where it stands, and its body."""
+    """A valid event: where it stands, its key and its body."""
 
     position: Position
+    key: bytes | None
     body: bytes
 
 
@@ -176,7 +177,7 @@ def judge_all(
         at = position
         position, body = fence.judge(at, record.value or b"")
         if body is not None:
-            events.append(Valid(at, body))
+            events.append(Valid(at, record.key, body))
     return events, position
 
 

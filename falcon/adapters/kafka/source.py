@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from falcon.adapters.kafka import fence
+from falcon.adapters.kafka import fence, records
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.reader import Reader, judge_all
@@ -47,15 +47,13 @@ class KafkaSource:
         fetched = self._loop.call(self._reader.records(offsets, limit, seconds, rests=self._rests))
         events: list[Recorded] = []
         after = dict(cursor)
-        for partition, records in fetched.items():
-            valid, position = judge_all(self._cluster.journal, partition, cursor[partition], records)
+        for partition, found in fetched.items():
+            valid, position = judge_all(self._cluster.journal, partition, cursor[partition], found)
             try:
-                for at, body in valid:
-                    events.append(codec.decode(body, partition, at.offset, at.epoch, at.n))
+                for at, key, body in valid:
+                    events.append(codec.decode(records.record(key, body), partition, at.offset, at.epoch, at.n))
             except Undecodable as error:
                 if error.at == valid[0].position:
-                    key = next(record.key for record in records if record.offset == error.at.offset)
-                    error.aggregate_id = fence.aggregate_of_key(key)
                     raise
                 position = error.at  # what is before it can be read
             after[partition] = position
@@ -66,9 +64,9 @@ class KafkaSource:
         tells, mostly, and the marker."""
         positions = {partition: position for partition, position in cursor.items() if position.offset}
         undecided = {partition: position.offset for partition, position in positions.items()}
-        records = 1
+        looked_at = 1
         while undecided:
-            starts = {p: max(stop - records, min(_marker(positions[p]), stop - 1)) for p, stop in undecided.items()}
+            starts = {p: max(stop - looked_at, min(_marker(positions[p]), stop - 1)) for p, stop in undecided.items()}
             for partition, before in self._between(starts, undecided).items():
                 position, start = positions[partition], starts[partition]
                 belongs = fence.belongs(position, before)
@@ -78,13 +76,13 @@ class KafkaSource:
                     del undecided[partition]
                 else:
                     raise self._went_back(partition, position)
-            records = _LOOKED_BACK_AT
+            looked_at = _LOOKED_BACK_AT
         self._check_markers({p: position for p, position in positions.items() if position.epoch})
 
     def _check_markers(self, positions: Cursor) -> None:
         starts = {partition: _marker(position) for partition, position in positions.items()}
-        for partition, records in self._between(starts, {p: offset + 1 for p, offset in starts.items()}).items():
-            if not fence.is_marker(records[0][1]):
+        for partition, first in self._between(starts, {p: offset + 1 for p, offset in starts.items()}).items():
+            if not fence.is_marker(first[0][1]):
                 raise self._went_back(partition, positions[partition])
 
     def _between(
@@ -102,10 +100,10 @@ class KafkaSource:
             fetched = self._loop.call(self._reader.records(missing, _LOOKED_BACK_AT, self._wait_seconds))
             if fetched:
                 until = time.monotonic() + _CHECK_SECONDS
-            for partition, records in fetched.items():
-                wanted = [record for record in records if record.offset < stops[partition]]
+            for partition, more in fetched.items():
+                wanted = [record for record in more if record.offset < stops[partition]]
                 found[partition] += [(record.offset, record.value or b"") for record in wanted]
-                missing[partition] = records[-1].offset + 1
+                missing[partition] = more[-1].offset + 1
             missing = {partition: offset for partition, offset in missing.items() if offset < stops[partition]}
         return found
 

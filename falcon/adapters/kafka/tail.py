@@ -6,7 +6,7 @@ from typing import Final
 
 from aiokafka.structs import ConsumerRecord
 
-from falcon.adapters.kafka import fence
+from falcon.adapters.kafka import fence, records
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.reader import Reader, judge_all
 from falcon.domain.ids import Partition
@@ -78,9 +78,9 @@ class KafkaTail:
         """The records from ``start`` to ``stop`` (excluded), with their offsets. Raises JournalUnavailable."""
         found: list[tuple[int, bytes]] = []
         while start < stop:
-            records = await self._again(lane, start, stop - start)
-            found += [(record.offset, record.value or b"") for record in records]
-            start = records[-1].offset + 1
+            more = await self._again(lane, start, stop - start)
+            found += [(record.offset, record.value or b"") for record in more]
+            start = more[-1].offset + 1
         return found
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
@@ -88,14 +88,14 @@ class KafkaTail:
         fetched = await self._reader.records(offsets, limit, _WAIT_SECONDS)
         raws: list[Raw] = []
         after = dict(cursor)
-        for lane, records in fetched.items():
-            found, after[lane] = self._judged(lane, cursor[lane], records)
+        for lane, more in fetched.items():
+            found, after[lane] = self._judged(lane, cursor[lane], more)
             raws += found
         return raws, after
 
     async def read_again(self, lane: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-        records = await self._again(lane, start.offset, min(limit, stop - start.offset))
-        return self._judged(lane, start, records)
+        found = await self._again(lane, start.offset, min(limit, stop - start.offset))
+        return self._judged(lane, start, found)
 
     def nudge(self) -> None:
         """The brokers answer a fetch as soon as there is something."""
@@ -104,13 +104,9 @@ class KafkaTail:
         for reader in (self._reader, self._ends, *self._idle):
             await reader.close()
 
-    def _judged(self, lane: int, at: Position, records: list[ConsumerRecord]) -> tuple[list[Raw], Position]:
-        valid, after = judge_all(self._cluster.journal, lane, at, records)
-        keys = {record.offset: record.key for record in records}
-        return [
-            Raw(lane, lane, each.position, fence.aggregate_of_key(keys[each.position.offset]), each.body)
-            for each in valid
-        ], after
+    def _judged(self, lane: int, at: Position, found: list[ConsumerRecord]) -> tuple[list[Raw], Position]:
+        valid, after = judge_all(self._cluster.journal, lane, at, found)
+        return [Raw(lane, lane, position, records.record(key, body)) for position, key, body in valid], after
 
     async def _again(self, lane: int, offset: int, count: int) -> list[ConsumerRecord]:
         """The next records there, some at least. Raises JournalUnavailable."""

@@ -15,11 +15,13 @@ from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, Kafk
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.journal import naming
+from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
-INSTANCE: Final = b"instance"  # key of the log's name among the owners
+LOG: Final = b"log"  # key of the log's name and format among the owners
+_BEFORE_FORMATS: Final = b"instance"  # key of the name of a log that says no format
 _TOPIC_EXISTS: Final = 36
 _UNKNOWN_TOPIC: Final = 3
 _SET_FOR_THE_TOPIC: Final = 1  # where a setting's value comes from
@@ -55,6 +57,15 @@ class Topic(msgspec.Struct, frozen=True):
     bounds: dict[str, int] = {}
 
 
+class _Log(msgspec.Struct, frozen=True):
+    name: str
+    format: int | None
+
+
+_logs: Final = msgspec.json.Decoder(_Log)
+_encode: Final = msgspec.json.Encoder().encode
+
+
 def topics(cluster: KafkaCluster) -> list[Topic]:
     safe = {"unclean.leader.election.enable": "false", "max.message.bytes": str(MESSAGE_BYTES_MAX)}
     compacted = {**safe, "cleanup.policy": "compact", "min.compaction.lag.ms": str(_COMPACTION_LAG_MILLIS)}
@@ -85,6 +96,8 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         missing = [topic for topic in topics(cluster) if topic.name not in described]
         found = await _settings(admin, described)
         _refuse(_faults(topics(cluster), described, found))
+        if cluster.owners in described:
+            await instance(cluster)  # nothing is changed of a log that this version cannot read
         for topic, over in _over_bounds(topics(cluster), found):
             await _lower(admin, topic, over, ",".join(cluster.brokers))
         if missing:
@@ -134,23 +147,35 @@ async def _check(cluster: KafkaCluster) -> str:
 
 
 async def instance(cluster: KafkaCluster) -> str | None:
-    """The log's name; None where it has none yet. Raises JournalUnavailable."""
+    """The log's name; None where it has none yet. Raises WrongTopics for one of another format, JournalUnavailable."""
     reader = Reader(cluster, cluster.owners)
-    name: bytes | None = None
+    said: dict[bytes | None, bytes | None] = {}
     try:
         end = (await reader.ends([0]))[0]
         async for records in read_compacted(reader, 0, end - 1):
-            for record in records:
-                name = record.value if record.key == INSTANCE else name
+            said |= {record.key: record.value for record in records}
     finally:
         await reader.close()
-    return name.decode() if name else None
+    return name_among(said, cluster.journal)
+
+
+def name_among(said: Mapping[bytes | None, bytes | None], journal: str) -> str | None:
+    """Of what is said among the owners. Raises WrongTopics for a log of another format."""
+    if (named := said.get(LOG)) is not None:
+        found = _logs.decode(named)
+    elif said.get(_BEFORE_FORMATS) is not None:
+        found = _Log("", None)
+    else:
+        return None
+    if why := refusal(f"topic {journal}", found.format, "topics of another FALCON_KAFKA_PREFIX"):
+        raise WrongTopics(why)
+    return found.name
 
 
 async def _name(cluster: KafkaCluster, name: str) -> str:
     producer = Producer(cluster)
     try:
-        await producer.write(cluster.owners, 0, [(INSTANCE, name.encode())])
+        await producer.write(cluster.owners, 0, [(LOG, _encode(_Log(name, FORMAT)))])
     except NotWritten as error:
         raise JournalUnavailable(f"cannot name the log: {error}") from error
     finally:

@@ -5,6 +5,7 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import Append, Checkpoint, Checkpointed, LogWentBack, Snapshot
+from falcon.journal.record import Record
 
 
 class MemoryLog:
@@ -12,7 +13,7 @@ class MemoryLog:
 
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
-        self.events: list[list[tuple[int, int, bytes]]] = [[] for _ in range(partitions)]  # epoch, n, data by offset
+        self.events: list[list[tuple[int, int, Record]]] = [[] for _ in range(partitions)]  # epoch, n, record by offset
         self.epochs = [0] * partitions
         self._checkpoints: dict[Partition, Checkpoint] = {}
         self._snapshots: dict[tuple[Partition, str], tuple[int, bytes]] = {}
@@ -33,8 +34,8 @@ class MemoryLog:
             events = self.events[partition]
             submission.first = len(events)
             events += [
-                (submission.epoch, envelope.n, data)
-                for envelope, data in zip(submission.envelopes, submission.data, strict=True)
+                (submission.epoch, envelope.n, record)
+                for envelope, record in zip(submission.envelopes, submission.records, strict=True)
             ]
             return True
         self._checkpoints[partition] = submission
@@ -52,8 +53,8 @@ class MemoryLog:
         for partition, position in cursor.items():
             rows = self.events[partition][position.offset : position.offset + limit - len(recorded)]
             try:
-                for offset, (epoch, n, data) in enumerate(rows, position.offset):
-                    recorded.append(codec.decode(data, partition, offset, epoch, n))
+                for offset, (epoch, n, record) in enumerate(rows, position.offset):
+                    recorded.append(codec.decode(record, partition, offset, epoch, n))
                     after[partition] = Position(offset + 1, epoch, n + 1)
             except Undecodable:
                 if after == cursor:

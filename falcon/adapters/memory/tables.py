@@ -7,9 +7,9 @@ from typing import Any
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
-from falcon.domain.message import missing_message
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import store
+from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,

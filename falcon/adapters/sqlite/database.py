@@ -8,9 +8,10 @@ from typing import Any, Final
 import apsw
 
 from falcon.journal import naming
+from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # 3.51.3 is the first without a bug that corrupts the WAL when two connections checkpoint at once.
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
 BUSY_MILLISECONDS: Final = 10_000
@@ -25,7 +26,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 -- it touches. An offset is an event's place in it.
 CREATE TABLE journal (
     offset INTEGER PRIMARY KEY, partition INTEGER NOT NULL, epoch INTEGER NOT NULL, n INTEGER NOT NULL,
-    data BLOB NOT NULL
+    key INTEGER NOT NULL, type TEXT NOT NULL, version INTEGER NOT NULL, critical INTEGER NOT NULL, data BLOB NOT NULL
 );
 -- next: the offset of the next event. heads: for each partition, in order, the 64-bit offset behind its last event.
 -- takeovers: raised by each; a writer that finds it unchanged need not look at every partition's epoch.
@@ -93,6 +94,10 @@ READ_TABLES: Final[dict[str, dict[str, str]]] = {
 }
 
 
+# Of a row of the journal; the last five are the record.
+RECORD_COLUMNS: Final = "offset, partition, epoch, n, key, type, version, critical, data"
+
+
 class WrongDatabase(Exception):
     """The file is not what the settings say; the message says what to do."""
 
@@ -158,12 +163,20 @@ def _create(connection: apsw.Connection, partitions: int) -> None:
             connection.execute(ddl.format("", "", unique=secrets.token_hex(4)))
         connection.execute("INSERT INTO projections VALUES (?, 0, NULL, 0)", (projection,))
     connection.execute("INSERT INTO log VALUES (1, 0, 0, zeroblob(?))", (8 * partitions,))
-    rows = {"schema": SCHEMA_VERSION, "partitions": partitions, "instance": naming.new_name(), "made": time.time()}
+    rows = {
+        "schema": SCHEMA_VERSION,
+        "format": FORMAT,
+        "partitions": partitions,
+        "instance": naming.new_name(),
+        "made": time.time(),
+    }
     connection.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
 
 
 def _check(connection: apsw.Connection, path: Path, partitions: int) -> None:
     meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta"))
+    if why := refusal(str(path), meta.get("format"), "a new data folder"):
+        raise WrongDatabase(why)
     if meta["schema"] != SCHEMA_VERSION:
         raise WrongDatabase(
             f"{path} has schema {meta['schema']}, this Falcon knows {SCHEMA_VERSION}: run the version that made it, "

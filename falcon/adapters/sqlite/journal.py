@@ -158,7 +158,7 @@ class SqliteJournal:
                 continue
             group.append(submission)
             if isinstance(submission, Append):
-                events += len(submission.data)
+                events += len(submission.records)
         del self._waiting[:taken]
         if self._collected:
             self._tell()
@@ -177,7 +177,7 @@ class SqliteJournal:
                     _save(self._connection, submission)
                     continue
                 submission.first = offset
-                offset += len(submission.data)
+                offset += len(submission.records)
                 _HEAD.pack_into(heads, submission.partition * _HEAD.size, offset)
                 appends.append(submission)
             if appends:
@@ -205,11 +205,11 @@ class SqliteJournal:
 
     def _insert(self, appends: list[Append]) -> None:
         self._connection.executemany(
-            "INSERT INTO journal VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (offset, append.partition, append.epoch, envelope.n, data)
+                (offset, append.partition, append.epoch, e.n, r.key, r.type, r.version, r.critical, r.data)
                 for append in appends
-                for offset, (envelope, data) in enumerate(zip(append.envelopes, append.data, strict=True), append.first)
+                for offset, (e, r) in enumerate(zip(append.envelopes, append.records, strict=True), append.first)
             ],
         )
 

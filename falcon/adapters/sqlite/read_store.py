@@ -13,8 +13,8 @@ import apsw
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
-from falcon.domain.message import missing_message
 from falcon.journal.envelope import Position
+from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,

@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import apsw
 
+from falcon.adapters.sqlite.database import RECORD_COLUMNS
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import Checkpointed, JournalUnavailable, Snapshot
+from falcon.journal.record import Record
 
 _POLL_SECONDS: Final = 0.002
 
@@ -129,7 +131,7 @@ class SqliteSource:
 
     def _rows(self, where: str, bindings: tuple[int, ...], limit: int) -> list[Any]:
         return self._all(
-            f"SELECT offset, partition, epoch, n, data FROM journal WHERE {where} ORDER BY offset LIMIT ?",
+            f"SELECT {RECORD_COLUMNS} FROM journal WHERE {where} ORDER BY offset LIMIT ?",
             (*bindings, limit),
         )
 
@@ -152,4 +154,11 @@ class SqliteSource:
 
 
 def _decode(rows: list[Any]) -> list[Recorded]:
-    return [codec.decode(data, partition, offset, epoch, n) for offset, partition, epoch, n, data in rows]
+    return [
+        codec.decode(record_of(*record), partition, offset, epoch, n) for offset, partition, epoch, n, *record in rows
+    ]
+
+
+def record_of(key: int, type: str, version: int, critical: int, data: bytes) -> Record:
+    """By the last of RECORD_COLUMNS."""
+    return Record(type, version, bool(critical), key, data)

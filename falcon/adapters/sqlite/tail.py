@@ -1,21 +1,19 @@
 """The log as streams follow it, on one machine: it has one order, so it is one lane."""
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import apsw
 
+from falcon.adapters.sqlite.database import RECORD_COLUMNS
+from falcon.adapters.sqlite.source import record_of
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams.tail import Raw, WrongPlace
 
 _LANE: Final = 0
-# Every event names the room or account that it is about before anything a person has written. Of an event of a room
-# that is the room.
-_KEY: Final = re.compile(rb'"event":\{(?:"message":\{)?"(?:room_id|account_id)":(\d+)')
 
 
 class SqliteTail:
@@ -72,12 +70,10 @@ class SqliteTail:
         self._news.clear()
 
     def _raws(self, where: str, bindings: tuple[int, ...]) -> list[Raw]:
-        rows = self._rows(
-            f"SELECT offset, partition, epoch, n, data FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings
-        )
+        rows = self._rows(f"SELECT {RECORD_COLUMNS} FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings)
         return [
-            Raw(_LANE, partition, Position(offset, epoch, n), int(key[1]) if (key := _KEY.search(data)) else 0, data)
-            for offset, partition, epoch, n, data in rows
+            Raw(_LANE, partition, Position(offset, epoch, n), record_of(*record))
+            for offset, partition, epoch, n, *record in rows
         ]
 
     def _rows(self, sql: str, bindings: tuple[int, ...]) -> list[Any]:

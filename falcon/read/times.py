@@ -1,4 +1,4 @@
-"""Times as the API writes them: RFC 3339, UTC, milliseconds."""
+"""Times as they are shown: RFC 3339, UTC, milliseconds. Everywhere else they are Millis."""
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -16,6 +16,7 @@ def _seconds(epoch_seconds: int) -> str:
     return datetime.fromtimestamp(epoch_seconds, UTC).isoformat()[:19]
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(at: Millis) -> str:
     """``2026-11-25T09:30:00.123Z``."""
     seconds, millis = divmod(at, 1000)

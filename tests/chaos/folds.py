@@ -1,6 +1,6 @@
 """What accounts, rooms and messages there are: as the log says, and as an export says."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
@@ -50,6 +50,15 @@ class Chat:
     def differences(self, other: "Chat") -> list[str]:
         """Of rooms and messages, from what another one says."""
         return [*_differences("room", self.rooms, other.rooms), *_differences("message", self.messages, other.messages)]
+
+    def differences_from_log(self, log: "Chat", skipped: Collection[tuple[int, int]] = ()) -> list[str]:
+        """Of an export, from what the log says, which has no times. ``skipped``: rooms and seqs that may be missing."""
+        for (room, seq), said in self.messages.items():
+            if said.missing and (int(room), seq) in skipped:
+                self.messages[room, seq] = log.messages[room, seq]
+            else:
+                self.messages[room, seq] = said._replace(times=("", ""))
+        return self.differences(log)
 
     def renamed(self, accounts: Mapping[str, int], rooms: Mapping[str, int]) -> "Chat":
         """With the refs that an import has given. Raises KeyError for what was not imported."""

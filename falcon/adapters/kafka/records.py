@@ -1,0 +1,38 @@
+"""A record of the journal within one of Kafka's: a binary head and the data; the key is Kafka's key.
+
+Topics keep this layout for ever, and ``tests/adapters/test_kafka_records.py`` has a sample of it.
+"""
+
+import struct
+from typing import Final
+
+from falcon.journal.record import Record
+
+_HEAD: Final = struct.Struct(">BHB")  # flags, version, how long the type is; the type follows
+_KEY: Final = struct.Struct(">q")
+_CRITICAL: Final = 1
+_TYPE_BYTES_MAX: Final = 64
+
+OVERHEAD: Final = _HEAD.size + _TYPE_BYTES_MAX + _KEY.size  # bytes around the data, at most
+
+
+def key(record: Record) -> bytes:
+    """The room or account, so that a reader can leave others undecoded."""
+    return _KEY.pack(record.key)
+
+
+def body(record: Record) -> bytes:
+    type = record.type.encode()
+    return _HEAD.pack(_CRITICAL if record.critical else 0, record.version, len(type)) + type + record.data
+
+
+def record(key: bytes | None, body: bytes) -> Record:
+    """The inverse. A record that Falcon did not write has no type."""
+    about = _KEY.unpack(key)[0] if key is not None and len(key) == _KEY.size else 0
+    if len(body) >= _HEAD.size:
+        flags, version, length = _HEAD.unpack_from(body)
+        end = _HEAD.size + length
+        type = body[_HEAD.size : end]
+        if len(type) == length and type.isascii():
+            return Record(type.decode(), version, bool(flags & _CRITICAL), about, body[end:])
+    return Record("", 0, True, about, body)

@@ -1,0 +1,5 @@
+"""The shapes in which events, answers and refusals stand in the log, each with its version.
+
+A shape that is here never changes, and neither does its name: logs have both for ever. To change a shape, even by one
+field, add the next version beside it and a sample of it in ``tests/history``. Times are milliseconds since 1970.
+"""

@@ -1,0 +1,86 @@
+"""What happens to messages."""
+
+from typing import Final
+
+import msgspec
+
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, ReadMoved
+from falcon.domain.message import Message
+from falcon.journal.shapes.shape import Shape, alike
+
+
+class MessageV1(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    room_id: int
+    seq: int
+    author_id: int
+    text: str
+    posted_at: int
+    edited_at: int | None = None
+    deleted: bool = False
+    reply_to: int | None = None
+    mentions: tuple[int, ...] = ()
+
+
+class MessagePostedV1(msgspec.Struct, frozen=True, omit_defaults=True):
+    message: MessageV1
+    author_read_seq: int | None = None
+
+
+class MessageEditedV1(msgspec.Struct, frozen=True, omit_defaults=True):
+    message: MessageV1
+    revision: int
+    unmentioned: tuple[int, ...] = ()
+
+
+class MessageDeletedV1(msgspec.Struct, frozen=True, omit_defaults=True):
+    message: MessageV1
+    revision: int
+    unmentioned: tuple[int, ...] = ()
+
+
+class ReadMovedV1(msgspec.Struct, frozen=True):
+    room_id: int
+    account_id: int
+    read_seq: int
+    unread: int
+    mentions: int
+
+
+def message_v1(m: Message) -> MessageV1:
+    return MessageV1(m.room_id, m.seq, m.author_id, m.text, m.posted_at, m.edited_at, m.deleted, m.reply_to, m.mentions)
+
+
+def message(m: MessageV1) -> Message:
+    return Message(m.room_id, m.seq, m.author_id, m.text, m.posted_at, m.edited_at, m.deleted, m.reply_to, m.mentions)
+
+
+def _posted_v1(event: MessagePosted) -> MessagePostedV1:
+    return MessagePostedV1(message_v1(event.message), event.author_read_seq)
+
+
+def _posted(stored: MessagePostedV1) -> MessagePosted:
+    return MessagePosted(message(stored.message), stored.author_read_seq)
+
+
+def _edited_v1(event: MessageEdited) -> MessageEditedV1:
+    return MessageEditedV1(message_v1(event.message), event.revision, event.unmentioned)
+
+
+def _edited(stored: MessageEditedV1) -> MessageEdited:
+    return MessageEdited(message(stored.message), stored.revision, stored.unmentioned)
+
+
+def _deleted_v1(event: MessageDeleted) -> MessageDeletedV1:
+    return MessageDeletedV1(message_v1(event.message), event.revision, event.unmentioned)
+
+
+def _deleted(stored: MessageDeletedV1) -> MessageDeleted:
+    return MessageDeleted(message(stored.message), stored.revision, stored.unmentioned)
+
+
+SHAPES: Final = (
+    Shape("message-posted", 1, MessagePosted, MessagePostedV1, _posted_v1, _posted),
+    Shape("message-edited", 1, MessageEdited, MessageEditedV1, _edited_v1, _edited),
+    Shape("message-deleted", 1, MessageDeleted, MessageDeletedV1, _deleted_v1, _deleted),
+    alike("read-moved", ReadMoved, ReadMovedV1),
+)

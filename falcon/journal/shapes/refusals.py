@@ -1,0 +1,105 @@
+"""Why a command was refused. Each shape names itself and its version."""
+
+from typing import Final
+
+import msgspec
+
+from falcon.domain.rejections import (
+    AccountNotFound,
+    Invalid,
+    KeyReused,
+    LastAdmin,
+    MemberNotFound,
+    MessageIsDeleted,
+    MessageNotFound,
+    NotAllowed,
+    NotAMember,
+    NotTheAuthor,
+    NotYetReadable,
+    ReadOnly,
+    RoomNotFound,
+    TokenNotFound,
+)
+from falcon.journal.shapes.shape import alike
+
+
+class RoomNotFoundV1(msgspec.Struct, frozen=True, tag="room-not-found.v1"):
+    room_id: int
+
+
+class NotAMemberV1(msgspec.Struct, frozen=True, tag="not-a-member.v1"):
+    room_id: int
+    account_id: int
+
+
+class MemberNotFoundV1(msgspec.Struct, frozen=True, tag="member-not-found.v1"):
+    room_id: int
+    account_id: int
+
+
+class AccountNotFoundV1(msgspec.Struct, frozen=True, tag="account-not-found.v1"):
+    account_id: int
+
+
+class TokenNotFoundV1(msgspec.Struct, frozen=True, tag="token-not-found.v1"):
+    account_id: int
+    token_id: int
+
+
+class MessageNotFoundV1(msgspec.Struct, frozen=True, tag="message-not-found.v1"):
+    room_id: int
+    seq: int
+
+
+class MessageIsDeletedV1(msgspec.Struct, frozen=True, tag="message-is-deleted.v1"):
+    room_id: int
+    seq: int
+
+
+class NotTheAuthorV1(msgspec.Struct, frozen=True, tag="not-the-author.v1"):
+    room_id: int
+    seq: int
+
+
+class ReadOnlyV1(msgspec.Struct, frozen=True, tag="read-only.v1"):
+    room_id: int
+
+
+class NotAllowedV1(msgspec.Struct, frozen=True, tag="not-allowed.v1"):
+    rule: str
+
+
+class LastAdminV1(msgspec.Struct, frozen=True, tag="last-admin.v1"):
+    room_id: int
+
+
+class InvalidV1(msgspec.Struct, frozen=True, tag="invalid.v1"):
+    field: str
+    rule: str
+
+
+class KeyReusedV1(msgspec.Struct, frozen=True, tag="key-reused.v1"):
+    pass
+
+
+class NotYetReadableV1(msgspec.Struct, frozen=True, tag="not-yet-readable.v1"):
+    room_id: int
+    seq: int
+
+
+SHAPES: Final = (
+    alike("room-not-found", RoomNotFound, RoomNotFoundV1),
+    alike("not-a-member", NotAMember, NotAMemberV1),
+    alike("member-not-found", MemberNotFound, MemberNotFoundV1),
+    alike("account-not-found", AccountNotFound, AccountNotFoundV1),
+    alike("token-not-found", TokenNotFound, TokenNotFoundV1),
+    alike("message-not-found", MessageNotFound, MessageNotFoundV1),
+    alike("message-is-deleted", MessageIsDeleted, MessageIsDeletedV1),
+    alike("not-the-author", NotTheAuthor, NotTheAuthorV1),
+    alike("read-only", ReadOnly, ReadOnlyV1),
+    alike("not-allowed", NotAllowed, NotAllowedV1),
+    alike("last-admin", LastAdmin, LastAdminV1),
+    alike("invalid", Invalid, InvalidV1),
+    alike("key-reused", KeyReused, KeyReusedV1),
+    alike("not-yet-readable", NotYetReadable, NotYetReadableV1),
+)

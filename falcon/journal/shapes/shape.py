@@ -1,0 +1,38 @@
+"""What joins a value of the domain and its shape in the log."""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+D = TypeVar("D")
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Shape(msgspec.Struct, Generic[D, S], frozen=True):
+    """``name``, ``version``: as the log has them. ``critical``: see ``Record``.
+
+    All versions of a ``value`` are read; the last one is written.
+    """
+
+    name: str
+    version: int
+    value: type[D]
+    stored: type[S]
+    store: Callable[[D], S]
+    restore: Callable[[S], D]
+    critical: bool = True
+
+
+def alike(name: str, value: type[D], stored: type[S]) -> Shape[D, S]:
+    """Version 1 of a value whose fields are still those of the shape. The import fails when one of the two changes."""
+    assert issubclass(value, msgspec.Struct)
+    assert value.__struct_fields__ == stored.__struct_fields__, (
+        f"{name} has another shape now: give it the next version"
+    )
+    return Shape(name, 1, value, stored, _copy(stored), _copy(value))
+
+
+def _copy(kind: type[Any]) -> Callable[[Any], Any]:
+    fields = msgspec.structs.astuple
+    return lambda value: kind(*fields(value))

@@ -1,0 +1,85 @@
+"""Faults that are seldom met by chance, and that some mistakes need."""
+
+import asyncio
+import random
+from functools import partial
+
+from tests.simulation.cluster import SimulatedFalcon
+
+
+async def slow_the_tables(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """So that the projections stand at different places, and all of them behind."""
+    falcon.road.delay_max = chance.choice([0.1, 0.3, 0.6])
+    await asyncio.sleep(chance.uniform(2, 8))
+
+
+async def stop_the_projectors(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """The tables can be read, and stand still."""
+    for name in falcon.projectors:
+        falcon.stop(name)
+    await asyncio.sleep(chance.uniform(4, 10))
+
+
+async def stop_all_owners(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """What they are sent meanwhile waits in their sockets."""
+    for name in falcon.writers:
+        falcon.stop(name)
+    await asyncio.sleep(chance.uniform(6, 25))
+
+
+async def lose_the_gateways_again_and_again(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """For longer each time than an edge waits for the tables."""
+    for _ in range(chance.randint(2, 5)):
+        falcon.road.down = True
+        await asyncio.sleep(chance.uniform(2.5, 3.5))
+        falcon.road.down = False
+        await asyncio.sleep(chance.uniform(0.5, 1.5))
+
+
+async def lose_all_owners_for_long(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """Longer than a command waits."""
+    await asyncio.sleep(chance.uniform(0, 2))
+    falcon.supervised = False
+    for name in falcon.writers:
+        falcon.kill(name)
+    falcon.supervised = True
+    await asyncio.sleep(chance.uniform(5, 7))
+    for name in falcon.writers:
+        falcon._relaunch(falcon.processes[name])
+
+
+async def cut_an_owner_and_an_edge_off_from_brokers(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """They know nothing of what happens elsewhere, and hear one another."""
+    for name in (chance.choice(falcon.writers), chance.choice(falcon.edges)):
+        for node in falcon.brokers.nodes:
+            falcon.brokers.loop.call_soon_threadsafe(falcon.brokers.network.cut, name, node)
+    await asyncio.sleep(chance.uniform(8, 16))
+
+
+async def start_an_owner_in_another_hour(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """Its machine's clock is set right after a while."""
+    name = chance.choice(falcon.writers)
+    falcon.processes[name].skew = chance.choice([-3_600.0, 3_600.0])
+    falcon.kill(name)
+    await asyncio.sleep(chance.uniform(4, 8))
+    falcon.processes[name].skew = 0.0
+    await asyncio.sleep(chance.uniform(0, 6))
+
+
+async def lose_an_owner_for_long(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """As where its machine has gone: nothing is started again there for a while. Not the last one, and not one that the
+    others have not heard yet."""
+    await asyncio.sleep(chance.uniform(2, 4))
+    if any(falcon.processes[name].dead for name in falcon.writers):
+        return
+    name = chance.choice(falcon.writers)
+    process = falcon.processes[name]
+    falcon.supervised = False
+    falcon.kill(name)
+    falcon.supervised = True
+    falcon.http.later(chance.uniform(12, 20), partial(falcon._relaunch, process))
+
+
+async def wait(falcon: SimulatedFalcon, chance: random.Random) -> None:
+    """Nothing fails."""
+    await asyncio.sleep(chance.uniform(1, 4))

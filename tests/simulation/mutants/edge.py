@@ -1,0 +1,92 @@
+"""Mistakes of edges: who asks, what is waited for, and what streams tell."""
+
+import asyncio
+import time
+from typing import Any, Final
+
+import msgspec
+
+from falcon.domain.commands import OpenDirect
+from falcon.http import streaming, tokens
+from falcon.http.edge import Edge
+from falcon.http.problems import Problem
+from falcon.streams import opening
+from falcon.streams.delivery import Delivery, _group
+from falcon.streams.frames import encode
+from tests.simulation.mutants.mutant import mutant
+from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
+
+
+async def _impatient(self: Edge, *_: Any) -> None:
+    """Who has been told of a message is shown tables that may lack it."""
+
+
+_tell = Edge.tell
+
+
+async def _names_afterwards(self: Edge, call: Any, command: Any, size: int | None = None) -> Any:
+    """The other one's name is looked up once the room is open."""
+    told = await _tell(self, call, command, size)
+    if isinstance(command, OpenDirect):
+        await self.store.account(command.peer)
+    return told
+
+
+_replay = streaming.Streams._replay
+
+
+async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, offsets: Any) -> Any:
+    """Who comes back waits until all tables are as far as the token."""
+    until = time.monotonic() + 5.0
+    while True:
+        applied = await self._edge.store.applied_everywhere(self._feed.partitions)
+        if all(applied[self._feed.lane_of(lane)].offset >= offset for lane, offset in offsets.items()):
+            return await _replay(self, caller, only, offsets)
+        if time.monotonic() > until:
+            raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
+        await asyncio.sleep(0.02)
+
+
+def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
+    """A room that was changed is shown as the tables have it."""
+    role = subscription.rooms.get(event.room_id)
+    if role is not None:
+        store = self._lookups._store  # type: ignore[attr-defined]
+
+        async def of_now() -> bytes | None:
+            room = await store.room(event.room_id)
+            if room is None:
+                return None
+            return encode(_group(msgspec.structs.replace(event, last_seq=room.last_seq), role))
+
+        subscription.push_later(self.id, "room.changed", of_now)
+
+
+async def _without_looking_back(self: opening.Beginning, account_id: int) -> None:
+    """Who listens again is taken to have been in the rooms that he is in now."""
+    self._past = opening._Past(account_id, dict(self._offsets))
+    self._again = dict(self._tables)
+
+
+def _any_characters(server_secret: bytes, text: str, now: float | None = None) -> tuple[int, str] | None:
+    """A ticket of which only the bytes are looked at."""
+    try:
+        return _read_ticket(server_secret, tokens._text(tokens._bytes(text)), now)
+    except ValueError:
+        return None
+
+
+_read_ticket = tokens.read_ticket
+
+
+MUTANTS: Final = (
+    mutant("a position is not waited for", Edge, "reach_positions", _impatient, BEHIND),
+    mutant("only the tables know which tokens were issued", tokens, "is_issued", lambda *_: False, BEHIND),
+    mutant("the name of a direct room is read once it is open", Edge, "tell", _names_afterwards, FLAPPING),
+    mutant("who comes back waits for the tables", streaming.Streams, "_replay", _waits_for_tables, STANDSTILL),
+    mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
+    mutant(
+        "who comes back was always in the rooms of now", opening.Beginning, "look_back", _without_looking_back, EDGES
+    ),
+    mutant("a ticket is good whose last character was changed", tokens, "read_ticket", _any_characters, CALM),
+)

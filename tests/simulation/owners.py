@@ -1,0 +1,466 @@
+"""Owners of partitions on simulated brokers, and nothing else: no edge, no tables, no group.
+
+Shards with their own code down to the clients of Kafka; who should own what, the schedule says. So partitions come and
+go within moments, and hours pass in which topics are compacted. People who ask again until they know are told things;
+at the end that is held against the log, as are the places of the log that streams would go on from.
+"""
+
+import asyncio
+import logging
+import random
+import tempfile
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from aiokafka import TopicPartition
+
+from falcon.adapters.kafka import fence, topics
+from falcon.adapters.kafka.journal import KafkaJournal
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.producer import Producer
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
+from falcon.adapters.kafka.source import KafkaSource
+from falcon.adapters.kafka.tail import KafkaTail
+from falcon.adapters.sqlite.cold import ColdFile
+from falcon.domain.answers import MessageAnswer, RoomAnswer
+from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.domain.events import MessagePosted
+from falcon.journal.envelope import Position, Recorded
+from falcon.telemetry.dispatchers import Dispatcher
+from falcon.write.clock import SystemClock
+from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.shard import Shard, ShardLimits
+from tests.simulation.http import network_loop
+from tests.simulation.kafka.brokers import Brokers
+from tests.simulation.kafka.cluster import SimulatedCluster
+from tests.simulation.threads import Process, Simulation
+
+_PARTITIONS: Final = 3
+_OWNERS: Final = 2
+_ANN: Final = 1_000
+_ROOMS: Final = 2  # of each partition
+_TICK_SECONDS: Final = 0.1
+_TURNS: Final = (10, 30)
+_SETTLE_SECONDS: Final = 120.0
+_LIMITS: Final = ShardLimits(
+    checkpoint_events=4, checkpoint_seconds=2.0, passivate_seconds=1.0, hot_aggregates=2, refusal_age_seconds=1.0
+)
+
+
+class _Assigned:
+    """Ownership, as the schedule says."""
+
+    reclaims = True
+
+    def __init__(self, partitions: Collection[int]) -> None:
+        self._partitions = frozenset(partitions)
+        self.assignments = 1
+
+    def assign(self, partitions: Collection[int]) -> None:
+        self._partitions = frozenset(partitions)
+        self.assignments += 1
+
+    def assigned(self) -> Collection[int]:
+        return self._partitions
+
+    def doubt(self) -> None:
+        """It is asked, and hears the same."""
+        self.assignments += 1
+
+    def opened(self, epochs: Mapping[int, int]) -> None:
+        """The people know."""
+
+    def leave(self) -> None:
+        """Nobody waits for it."""
+
+    def close(self) -> None:
+        """Nobody waits for it."""
+
+
+@dataclass(eq=False)
+class _Owner:
+    process: Process
+    ownership: _Assigned
+    commands: deque[CommandBatch] = field(default_factory=deque)
+    woken: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, batch: CommandBatch) -> None:
+        self.commands.append(batch)
+        self.woken.set()
+
+
+@dataclass(eq=False)
+class _Intent:
+    """Something that somebody wants done once. ``told``: what came of each time that it was asked for, None for
+    nothing yet. ``asked``: of whom, each time. ``meek``: a refusal is taken for the end.
+
+    ``over``: its key is forgotten.
+    """
+
+    key: str
+    command: Command
+    partition: int
+    meek: bool
+    told: list[Reply | None] = field(default_factory=list)
+    asked: list[_Owner] = field(default_factory=list)
+    over: bool = False
+
+    @property
+    def definite(self) -> list[Accepted | Rejected]:
+        return [reply for reply in self.told if isinstance(reply, Accepted | Rejected)]
+
+    @property
+    def refused(self) -> bool:
+        """One and the same owner has had it all the time, and says in the end that nothing was done."""
+        last = self.told[-1] if self.told else None
+        return isinstance(last, Unavailable) and last.reason in ("expired", "overloaded", "unavailable")
+
+    @property
+    def settled(self) -> bool:
+        return bool(self.definite) or (self.meek and self.refused)
+
+
+class Owners:
+    """``violations``: what was found to be wrong at the end of ``run``."""
+
+    def __init__(self, simulation: Simulation, folder: Path, seed: int) -> None:
+        self.violations: list[str] = []
+        self._simulation = simulation
+        self._folder = folder
+        self._random = random.Random(f"owners {seed}")
+        self._owners: list[_Owner] = []
+        self._intents: list[_Intent] = []
+        self._rooms: dict[int, list[int]] = defaultdict(list)
+        self._batches: dict[int, tuple[_Intent, int]] = {}
+        self._born = 0
+
+    async def run(self) -> None:
+        self._brokers = Brokers(
+            network_loop(self._simulation, Process("kafka")), seed=self._random.randrange(2**32), replication_max=0.005
+        )
+        self._brokers.network.delay_max = 0.002
+        await topics.prepare(self._cluster("prepare"), 3)
+        for _ in range(_OWNERS):
+            self._bear(())
+        self._share()
+        for partition in range(_PARTITIONS):
+            for number in range(_ROOMS):
+                await self._open_room(partition, number)
+        for _ in range(self._random.randint(*_TURNS)):
+            await self._turn()
+        await self._heal()
+        self._end_owners()
+        await asyncio.to_thread(self._judge_log)
+        await self._judge_places()
+
+    def _cluster(self, client: str) -> SimulatedCluster:
+        return SimulatedCluster(("kafka:1",), _PARTITIONS, servers=self._brokers, client=client, append_seconds=3.0)
+
+    # --- owners -------------------------------------------------------------------------------------------------------
+
+    def _bear(self, partitions: Collection[int]) -> _Owner:
+        self._born += 1
+        owner = _Owner(Process(f"owner-{self._born}"), _Assigned(partitions))
+        self._owners.append(owner)
+        self._simulation.spawn(partial(self._live, owner), owner.process.name, owner.process)
+        return owner
+
+    def _live(self, owner: _Owner) -> None:
+        name = owner.process.name
+        cluster, loop, wake = self._cluster(name), LoopThread(), owner.woken.set
+        producer, clock = Producer(cluster), SystemClock()
+        snapshots = KafkaSnapshots(cluster, producer, ColdFile(self._folder / f"{name}.db", pack, unpack))
+        recoveries, retries = Dispatcher("recovery", threads=1, queue=1), Dispatcher("retries", threads=1, queue=1)
+
+        def on(dispatcher: Dispatcher, job: partial[None]) -> None:
+            def run() -> None:
+                job()
+                wake()
+
+            dispatcher.submit(run)
+
+        shard = Shard(
+            owner.ownership,
+            KafkaJournal(cluster, loop, producer, snapshots, clock, wake),
+            KafkaSource(cluster, loop),
+            snapshots,
+            clock,
+            _LIMITS,
+            name,
+            recovery_source=KafkaSource(cluster, loop),
+            background=partial(on, recoveries),
+            reading=partial(on, retries),
+        )
+        shard.start()
+        ticked = time.monotonic()
+        while True:
+            owner.woken.wait(_TICK_SECONDS)
+            owner.woken.clear()
+            while owner.commands:
+                shard.execute(owner.commands.popleft(), "people")
+            shard.drain()
+            if time.monotonic() - ticked >= _TICK_SECONDS:
+                ticked = time.monotonic()
+                shard.tick()
+            for _, reply in shard.take_replies():
+                self._told(reply)
+
+    def _told(self, batch: BatchReply) -> None:
+        for _, reply in batch.replies:
+            intent, place = self._batches[batch.number]
+            intent.told[place] = reply
+
+    def _share(self) -> None:
+        """Each partition is assigned to one owner, and sometimes to two for a while."""
+        shares: list[set[int]] = [set() for _ in self._owners]
+        for partition in range(_PARTITIONS):
+            shares[self._random.randrange(len(shares))].add(partition)
+        for owner, share in zip(self._owners, shares, strict=True):
+            owner.ownership.assign(share)
+            owner.woken.set()
+
+    def _owner_of(self, partition: int) -> _Owner:
+        return next(owner for owner in self._owners if partition in owner.ownership.assigned())
+
+    # --- what people do -----------------------------------------------------------------------------------------------
+
+    async def _open_room(self, partition: int, number: int) -> None:
+        intent = self._want(CreateRoom(_ANN, f"Room {number}"), partition, meek=False)
+        await self._insist(intent)
+        (answer, *_) = intent.definite
+        assert isinstance(answer, Accepted)
+        assert isinstance(answer.answer, RoomAnswer)
+        self._rooms[partition].append(answer.answer.room_id)
+
+    def _want(self, command: Command, partition: int, *, meek: bool) -> _Intent:
+        intent = _Intent(f"key {len(self._intents)}", command, partition, meek)
+        self._intents.append(intent)
+        return intent
+
+    def _post(self) -> None:
+        partition = self._random.randrange(_PARTITIONS)
+        text = f"message {len(self._intents)}"
+        room = self._random.choice(self._rooms[partition])
+        self._ask(self._want(PostMessage(_ANN, room, text), partition, meek=self._random.random() < 0.3))
+
+    def _ask(self, intent: _Intent, owner: _Owner | None = None) -> None:
+        owner = owner or (intent.asked[-1] if intent.meek and intent.asked else self._owner_of(intent.partition))
+        number = len(self._batches) + 1
+        self._batches[number] = intent, len(intent.told)
+        intent.told.append(None)
+        intent.asked.append(owner)
+        deadline = time.monotonic() + self._random.choice([0.3, 5.0])
+        owner.send(
+            CommandBatch(number, [CommandEnvelope(intent.partition, _ANN, intent.command, deadline, intent.key, 1)])
+        )
+
+    def _ask_again(self) -> None:
+        """Who knows nothing for certain, and now and then one who does."""
+        known = [each for each in self._intents if not each.over]
+        waiting = [each for each in known if not each.settled] or [each for each in known if not each.meek]
+        if waiting:
+            self._ask(self._random.choice(waiting))
+
+    async def _insist(self, intent: _Intent) -> None:
+        until = self._simulation.now + _SETTLE_SECONDS
+        while not intent.settled and self._simulation.now < until:
+            self._ask(intent)
+            asked = self._simulation.now
+            while intent.told[-1] is None and self._simulation.now < asked + 6.0:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+        if not intent.settled:
+            self.violations.append(f"{intent.key} in partition {intent.partition} is not settled in time")
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> None:
+        for _ in range(self._random.randint(1, 6)):
+            self._post()
+        for _ in range(self._random.randint(0, 3)):
+            self._ask_again()
+        happenings = [self._quiet, self._move, self._kill, self._stop, self._cut, self._trouble, self._broker]
+        [happening] = self._random.choices([*happenings, self._night, self._topic], [6, 6, 1, 2, 2, 3, 1, 1, 0.5])
+        await happening()
+
+    async def _quiet(self) -> None:
+        await asyncio.sleep(self._random.choice([0.0, 0.02, 0.3, 2.0]))
+
+    async def _move(self) -> None:
+        self._share()
+        await asyncio.sleep(self._random.choice([0.0, 0.05, 1.0, 4.0]))
+
+    async def _kill(self) -> None:
+        owner = self._random.choice(self._owners)
+        self._owners.remove(owner)
+        self._simulation.kill(owner.process)
+        await asyncio.sleep(self._random.uniform(0, 0.5))
+        self._bear(())
+        self._share()
+
+    async def _stop(self) -> None:
+        """One is stopped, and others are assigned what it has; then it goes on."""
+        owner = self._random.choice(self._owners)
+        self._simulation.stop(owner.process)
+        await asyncio.sleep(self._random.uniform(0, 2))
+        if self._random.random() < 0.7:
+            self._share()
+        await asyncio.sleep(self._random.uniform(0, 8))
+        self._simulation.go_on(owner.process)
+
+    async def _cut(self) -> None:
+        """What it sends meanwhile arrives later: an append or a checkpoint of long ago."""
+        owner, network = self._random.choice(self._owners), self._brokers.network
+        nodes = self._random.sample(self._brokers.nodes, self._random.randint(1, 3))
+        for node in nodes:
+            self._brokers.loop.call_soon_threadsafe(network.cut, owner.process.name, node)
+        await asyncio.sleep(self._random.uniform(0, 5))
+        if self._random.random() < 0.5:
+            self._share()
+            await asyncio.sleep(self._random.uniform(0, 3))
+        for node in nodes:
+            self._brokers.loop.call_soon_threadsafe(network.join, owner.process.name, node)
+
+    async def _trouble(self) -> None:
+        network = self._brokers.network
+        network.unanswered, network.late = self._random.uniform(0, 0.3), self._random.uniform(0, 0.3)
+        network.late_seconds, network.delay_max = self._random.choice([1.0, 6.0]), 0.05
+        for _ in range(self._random.randint(1, 6)):
+            self._post()
+            if self._random.random() < 0.4:
+                self._share()
+            await asyncio.sleep(self._random.uniform(0, 0.8))
+        network.unanswered = network.late = 0.0
+        network.delay_max = 0.002
+
+    async def _broker(self) -> None:
+        node = self._random.choice(self._brokers.nodes)
+        self._brokers.loop.call_soon_threadsafe(self._random.choice([self._brokers.kill, self._brokers.pause]), node)
+        await asyncio.sleep(self._random.uniform(0, 9))
+        self._brokers.loop.call_soon_threadsafe(self._brokers.start, node)
+        self._brokers.loop.call_soon_threadsafe(self._brokers.resume, node)
+
+    async def _night(self) -> None:
+        """All owners end, and hours pass in which topics are compacted and keys are forgotten."""
+        for intent in self._intents:
+            intent.over = True
+        self._end_owners()
+        self._owners.clear()
+        await asyncio.sleep(self._random.uniform(4_000, 9_000))
+        for _ in range(_OWNERS):
+            self._bear(())
+        self._share()
+        await asyncio.sleep(self._random.uniform(0, 40))
+
+    async def _topic(self) -> None:
+        """One partition of the snapshots takes nothing in. The others must not suffer from that."""
+        bad = self._random.randrange(_PARTITIONS)
+        at = TopicPartition(self._cluster("").snapshots, bad)
+        partition = self._brokers.partition(at)
+        before, partition.leader = partition.leader, -1
+        self._share()
+        until = self._simulation.now + 20.0
+        others = [each for each in range(_PARTITIONS) if each != bad]
+        for each in others:
+            intent = self._want(
+                PostMessage(_ANN, self._rooms[each][0], f"message {len(self._intents)}"), each, meek=False
+            )
+            while not intent.settled and self._simulation.now < until:
+                self._ask(intent)
+                await asyncio.sleep(0.5)
+            if not intent.settled:
+                self.violations.append(f"partition {each} is not served while the snapshots of {bad} cannot be written")
+        partition.leader = before
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def _heal(self) -> None:
+        self._brokers.loop.call_soon_threadsafe(self._brokers.heal)
+        for owner in self._owners:
+            self._simulation.go_on(owner.process)
+        await asyncio.sleep(1.0)
+        self._share()
+        for partition, rooms in self._rooms.items():
+            for room in rooms:
+                self._want(PostMessage(_ANN, room, f"last of {room}"), partition, meek=False)
+        for intent in self._intents:
+            if not (intent.meek or intent.over):
+                await self._insist(intent)
+
+    def _end_owners(self) -> None:
+        for owner in self._owners:
+            self._simulation.kill(owner.process)
+
+    def _read(self, source: KafkaSource) -> list[Recorded]:
+        cursor, end = dict.fromkeys(range(_PARTITIONS), Position()), source.end()
+        events: list[Recorded] = []
+        while any(cursor[partition].offset < end[partition].offset for partition in cursor):
+            found, cursor = source.read(cursor, 1_000)  # type: ignore[assignment]
+            events += found
+        return events
+
+    def _judge_log(self) -> None:
+        loop = LoopThread()
+        source = KafkaSource(self._cluster("audit"), loop)
+        events = self._read(source)
+        source.close()
+        loop.close()
+        posted = [each.envelope.event.message for each in events if isinstance(each.envelope.event, MessagePosted)]
+        for room in (room for rooms in self._rooms.values() for room in rooms):
+            seqs = [message.seq for message in posted if message.room_id == room]
+            if seqs != list(range(1, len(seqs) + 1)):
+                self.violations.append(f"room {room} has the seqs {seqs}")
+        texts = {message.text: message for message in posted}
+        if len(texts) != len(posted):
+            self.violations.append("a message was posted twice")
+        keys = {each.envelope.command.key for each in events if each.envelope.command is not None}
+        for intent in self._intents:
+            self._judge_intent(intent, keys)
+            for reply in intent.definite:
+                if isinstance(reply, Accepted) and isinstance(reply.answer, MessageAnswer):
+                    told = reply.answer.message
+                    if texts.get(told.text) != told:
+                        self.violations.append(f"{told.text} was acknowledged, and the log has {texts.get(told.text)}")
+                elif isinstance(reply, Rejected):
+                    self.violations.append(f"{intent.key} was refused for good: {reply.rejection}")
+
+    def _judge_intent(self, intent: _Intent, keys: Collection[str]) -> None:
+        if not intent.meek or intent.definite or intent.key not in keys or len(set(intent.asked)) > 1:
+            return
+        if intent.refused and all(not isinstance(e, Unavailable) or e.reason != "not_mine" for e in intent.told):
+            self.violations.append(f"{intent.key} was refused ({intent.told[-1]}) by the owner that had done it")
+
+    async def _judge_places(self) -> None:
+        """Who goes on from an offset stands there as one does who has read the log from its start."""
+        cluster = self._cluster("audit")
+        tail = KafkaTail(cluster)
+        for partition in range(_PARTITIONS):
+            position, stood = Position(), {0: Position()}
+            records = self._brokers.partition(TopicPartition(cluster.journal, partition)).log.read(0, 10**9, 10**9)
+            for record in records:
+                position, _ = fence.judge(position, record.value or b"")
+                stood[position.offset] = position
+            for offset in self._random.sample(sorted(stood), min(25, len(stood))):
+                found = await tail.position(partition, offset)
+                if found != stood[offset]:
+                    self.violations.append(
+                        f"partition {partition}: who reads up to offset {offset} stands at {stood[offset]}, "
+                        f"and who goes on there at {found}"
+                    )
+        await tail.close()
+
+
+def run(seed: int) -> list[str]:
+    """What went wrong."""
+    simulation = Simulation(seed)
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+        owners = Owners(simulation, Path(folder), seed)
+        simulation.run(lambda: asyncio.run(owners.run()))
+    return owners.violations
