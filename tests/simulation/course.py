@@ -28,6 +28,7 @@ _SESSIONS: Final = 3  # beside one for each partition, which only sends and read
 _GUESTS: Final = 2
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
+_TIRED: Final = 4.0  # times as slow as at first
 _CALM_SECONDS: Final = 0.5  # in which people chat before anything fails
 
 
@@ -89,14 +90,14 @@ class Outcome:
 
 def short(chance: random.Random) -> Plan:
     """About a hundred operations, and mostly one fault or two. Where things last longer people do less."""
-    longest = chance.choice([0.5, 0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0, 12.0])
+    longest = chance.choices([0.5, 1.0, 2.0, 4.0, 12.0], [6, 6, 5, 2, 1])[0]
     return Plan(
         seconds=chance.uniform(0, 2),
         times=chance.choice([1, 1, 1, 2]),
         longest=longest,
         quiet=(0.0, 0.2),
         pace=chance.uniform(0.3, 0.6) + longest / 4,
-        tiring=2.0,
+        tiring=4.0,
     )
 
 
@@ -394,7 +395,8 @@ class Course:
         began = self._falcon.simulation.now
         until = began + self._plan.served_seconds
         while wanted:
-            self._load.pace = self._plan.pace * (1 + self._plan.tiring * (self._falcon.simulation.now - began))
+            waited = self._falcon.simulation.now - began
+            self._load.pace = self._plan.pace * min(1 + self._plan.tiring * waited, _TIRED)
             wanted -= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
             if self._falcon.simulation.now > until:
                 rooms = {room: partition for partition, room in self._halls.items()}
