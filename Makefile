@@ -49,7 +49,7 @@ faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SE
 chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load, SECONDS=1800 SEED=1
 	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
 
-simulate: $(VENV)/.dev       ## faults on a cluster of simulated servers, SECONDS=60; SEED=1 SCHEDULES=1 repeats one, MUTANTS=1 proves the search
+simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster of simulated servers, SECONDS=60; SEED=1 SCHEDULES=1 repeats one, MUTANTS=1 proves the search
 	$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
 		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
 

@@ -12,6 +12,7 @@ from falcon.telemetry import metrics
 
 _PAUSE_SECONDS: Final = 0.005  # between two looks at a partition's position; it doubles
 _PAUSE_SECONDS_MAX: Final = 0.015
+_STILL_SECONDS_MAX: Final = 0.1  # the same while it stands still: a tenth of the time since when it has
 _ASK_SECONDS: Final = 1.0  # for the log to answer a request that waits for no tables
 
 
@@ -80,12 +81,15 @@ class Freshness:
 
     async def _look(self, partition: Partition, waiting: "dict[asyncio.Future[None], int]") -> None:
         """Again and again, at growing intervals, for as long as anybody waits."""
-        pause = _PAUSE_SECONDS
+        pause, last, moved_at = _PAUSE_SECONDS, -1, 0.0
         try:
             while waiting:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _PAUSE_SECONDS_MAX)
                 applied = await self._store.applied(partition)
+                if applied != last:
+                    last, moved_at = applied, time.monotonic()
+                still = min((time.monotonic() - moved_at) / 10, _STILL_SECONDS_MAX)
+                pause = min(2 * pause, max(still, _PAUSE_SECONDS_MAX))
                 for reached in [reached for reached, offset in waiting.items() if applied > offset]:
                     del waiting[reached]
                     if not reached.done():

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -25,6 +26,7 @@ from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
 from falcon.write.positions import OwnersPositions
 from tests.http.commands import COMMANDS, Scene
+from tests.simulation.threads import Simulation
 from tests.support.http import Falcon, Json, Person, Room, problem, texts
 
 UNKNOWN_ACCOUNT = 999_999
@@ -430,6 +432,24 @@ def test_a_thousand_who_wait_for_one_partition_are_one_who_looks() -> None:
         return store.looks
 
     assert asyncio.run(run()) <= 1_005, "each looks once, and then one for all"
+
+
+def test_tables_that_stand_still_are_looked_at_seldom_and_seen_to_move_soon() -> None:
+    class Still(Store):
+        async def applied(self, partition: int) -> int:
+            self.looks += 1
+            return 8 if time.monotonic() >= until else 0
+
+    async def run() -> tuple[int, float]:
+        store = Still(applied=8, looks=0)
+        await Freshness(store, Log(7)).reach(3, 7, 20.0)  # type: ignore[arg-type]
+        return store.looks, time.monotonic() - until
+
+    simulation = Simulation()
+    until = simulation.now + 10
+    looks, late = simulation.run(lambda: asyncio.run(run()))
+    assert looks < 200, "ten a second, and more of them in the first one"
+    assert late < 0.11
 
 
 def test_one_who_gives_up_leaves_the_others_waiting() -> None:

@@ -27,7 +27,6 @@ _CLOCK_SECONDS: Final = 15.0  # what owners may differ from the brokers by, and 
 _LISTEN_SECONDS: Final = (0.3, 4.0)
 _TOKENS: Final = 12
 _HALLS: Final = 4
-_FEW: Final = 2
 _LATE_SECONDS: Final = 12.0  # a command's deadline, and what clocks may be wrong by
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _UNKNOWN: Final = "outcome_unknown"
@@ -105,16 +104,13 @@ class Visitors:
                 self._visit.halls.append(room.room_id)
             await falcon.rooms()  # waits until all of it can be read
 
-    def reseed(self, seed: int, names: Sequence[str], begin_seconds: float) -> None:
-        """Whatever they do by chance from now on follows from this seed. Those who are named stay, or else a few."""
+    def coming(self, seed: int, names: Sequence[str], begin_seconds: float) -> list[Coroutine[Any, Any, None]]:
+        """Those who are named, or else one of them. Whatever they do by chance follows from the seed."""
         self._visit.begin_seconds = begin_seconds
-        few = random.Random(f"visitors {seed}").sample(self._all, min(_FEW, len(self._all)))
+        some = random.Random(f"visitors {seed}").sample(self._all, min(1, len(self._all)))
         for number, each in enumerate(self._all):
             each.chance.seed(f"visitor {number} {seed}")
-            each.leaves = each.name not in names if names else each not in few
-
-    def coming(self) -> list[Coroutine[Any, Any, None]]:
-        return [each.run() for each in self._all]
+        return [each.run() for each in self._all if (each.name in names if names else each in some)]
 
     async def look_back(self) -> None:
         """Once all have come to their end and all is well: page the halls to their end at every edge."""
@@ -170,10 +166,9 @@ class _Visitor:
         self.name = type(self).__name__.removeprefix("_").lower()
         self._number = number
         self._keys = 0
-        self.leaves = False
 
     async def run(self) -> None:
-        while not (self.visit.ending or self.leaves):
+        while not self.visit.ending:
             await self.act()
             await asyncio.sleep(self.chance.uniform(*self.pause_seconds))
 

@@ -24,10 +24,11 @@ from tests.simulation.clients import VISITORS, Visitors
 from tests.simulation.cluster import PARTITIONS, Client, SimulatedFalcon
 from tests.simulation.threads import Simulation
 
-_SESSIONS: Final = 4  # beside one for each partition, which only sends and reads there
+_SESSIONS: Final = 3  # beside one for each partition, which only sends and reads there
 _GUESTS: Final = 2
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
+_TIRED: Final = 4.0  # times as slow as at first
 _CALM_SECONDS: Final = 0.5  # in which people chat before anything fails
 
 
@@ -46,10 +47,10 @@ Fault = Callable[[SimulatedFalcon, Chance], Awaitable[None]]
 @dataclass(frozen=True)
 class Plan:
     """``seconds``: in which faults begin; ``times``: how often at most. ``together``: how likely it is that one more
-    comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses.
-    ``faults``: those that may happen, all of FAULTS where none are named. ``served_seconds``: after which all must be
-    served again. ``begin_seconds``: within which a stream goes on from its token. ``visitors``:
-    who stays beside those who chat; a few where none are named.
+    comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses,
+    which grow by ``tiring`` of it for each second that they wait to be served again. ``faults``: those that may happen,
+    all of FAULTS where none are named. ``served_seconds``: after which all must be served again. ``begin_seconds``:
+    within which a stream goes on from its token. ``visitors``: who comes beside those who chat; one if none is named.
     """
 
     seconds: float = 40.0
@@ -58,6 +59,7 @@ class Plan:
     longest: float = float("inf")
     quiet: tuple[float, float] = (0.5, 4.0)
     pace: float = 1.0
+    tiring: float = 0.0
     faults: "Sequence[Fault]" = ()
     served_seconds: float = 45.0
     begin_seconds: float = math.inf
@@ -88,13 +90,14 @@ class Outcome:
 
 def short(chance: random.Random) -> Plan:
     """About a hundred operations, and mostly one fault or two. Where things last longer people do less."""
-    longest = chance.choice([0.5, 0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 4.0, 12.0])
+    longest = chance.choices([0.5, 1.0, 2.0, 4.0, 12.0], [6, 6, 5, 2, 1])[0]
     return Plan(
         seconds=chance.uniform(0, 2),
         times=chance.choice([1, 1, 1, 2]),
         longest=longest,
         quiet=(0.0, 0.2),
         pace=chance.uniform(0.3, 0.6) + longest / 4,
+        tiring=4.0,
     )
 
 
@@ -261,7 +264,8 @@ class Course:
     async def rehearse(self) -> None:
         """What schedules do: they take half the time where it has been done before. And they do not all begin with
         processes that have never died."""
-        started, self._load.pace = self._history.now(), 3.0
+        started, self._plan = self._history.now(), Plan(pace=3.0)
+        self._load.pace = self._plan.pace
         for names in (self._falcon.writers, self._falcon.projectors, self._falcon.edges):
             self._falcon.kill(names[0])
             await asyncio.sleep(_CALM_SECONDS)
@@ -279,7 +283,8 @@ class Course:
         self._load.pace = plan.pace
         for session in self._sessions:
             session.reseed(seed)
-        self._visitors.reseed(seed, plan.visitors, plan.begin_seconds)
+        coming = self._visitors.coming(seed, plan.visitors, plan.begin_seconds)
+        self._talking += [asyncio.create_task(each) for each in coming]
         await self._hurt()
         await self._reckon()
         await self._settle_listeners()
@@ -333,7 +338,7 @@ class Course:
         self._sessions = [Session(self._load, number, self._number) for number in numbers]
         probing = [session.probe(room) for session, room in zip(self._sessions, self._halls.values(), strict=False)]
         *chatting, last = self._sessions[len(probing) :]
-        talking = [*(session.run() for session in chatting), self._talk_without_keys(last), *self._visitors.coming()]
+        talking = [*(session.run() for session in chatting), self._talk_without_keys(last)]
         self._talking = [asyncio.create_task(each) for each in (*probing, *talking)]
 
     async def _talk_without_keys(self, session: Session) -> None:
@@ -387,13 +392,17 @@ class Course:
         """Until a send and a read that were begun after that were acknowledged in each partition; gives what was not,
         in time."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
-        until = self._falcon.simulation.now + self._plan.served_seconds
+        began = self._falcon.simulation.now
+        until = began + self._plan.served_seconds
         while wanted:
+            waited = self._falcon.simulation.now - began
+            self._load.pace = self._plan.pace * min(1 + self._plan.tiring * waited, _TIRED)
             wanted -= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
             if self._falcon.simulation.now > until:
                 rooms = {room: partition for partition, room in self._halls.items()}
                 return sorted((kind, rooms[room]) for kind, room in wanted)
             await asyncio.sleep(0.05)
+        self._load.pace = self._plan.pace
         return []
 
     async def _audit(self, history: History) -> None:

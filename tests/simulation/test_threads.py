@@ -88,6 +88,88 @@ def test_what_is_handed_over_between_threads_arrives_in_its_order() -> None:
         assert Simulation(seed).run(work) == list(range(10))
 
 
+def test_a_condition_wakes_those_who_wait_for_it_and_gives_up_in_time() -> None:
+    def work() -> list[tuple[int, bool]]:
+        ready, found = threading.Condition(), list[tuple[int, bool]]()
+
+        def waits() -> None:
+            with ready, ready:  # as often as one likes
+                woken = ready.wait(timeout=5)
+                found.append((round(time.monotonic()), woken))
+
+        threads = [threading.Thread(target=waits) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        with ready:
+            ready.notify(2)
+            time.sleep(1)  # they are woken, and have it once this one has let go
+        for thread in threads:
+            thread.join()
+        return sorted(found)
+
+    assert Simulation().run(work) == [(1_003, True), (1_003, True), (1_005, False)]
+
+
+def test_a_semaphore_lets_in_as_many_as_it_has_places() -> None:
+    def work() -> int:
+        places, inside, most = threading.Semaphore(2), list[int](), list[int]()
+
+        def enter(number: int) -> None:
+            with places:
+                inside.append(number)
+                most.append(len(inside))
+                time.sleep(1)
+                inside.remove(number)
+
+        threads = [threading.Thread(target=enter, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return max(most)
+
+    for seed in range(10):
+        assert Simulation(seed).run(work) == 2
+
+
+def test_what_arrives_does_so_in_its_time_and_belongs_to_no_thread() -> None:
+    simulation, found = Simulation(), list[tuple[int, bool]]()
+
+    def work() -> None:
+        simulation.at(simulation.now + 5, lambda: found.append((round(simulation.now), simulation.running)))
+        time.sleep(10)
+
+    simulation.run(work)
+    assert found == [(1_005, False)]
+
+
+def test_no_time_passes_while_something_is_done_outside() -> None:
+    simulation = Simulation()
+
+    def work() -> tuple[float, bool]:
+        before = simulation.now
+        outside = simulation.outside(lambda: not simulation.running)
+        return simulation.now - before, outside
+
+    assert simulation.run(work) == (0.0, True)
+
+
+def test_from_a_new_seed_on_the_course_is_that_seeds() -> None:
+    def course(first: int, second: int) -> tuple[str, str]:
+        simulation = Simulation(first)
+
+        def work() -> tuple[str, str]:
+            before = secrets.token_hex()
+            simulation.reseed(second)
+            return before, secrets.token_hex()
+
+        return simulation.run(work)
+
+    assert course(1, 3)[0] != course(2, 3)[0]
+    assert course(1, 3)[1] == course(2, 3)[1] != course(2, 4)[1]
+
+
 def test_threads_that_wait_for_each_other_are_found_out() -> None:
     with pytest.raises(Deadlock, match="all wait for ever"):
         Simulation().run(threading.Event().wait)

@@ -387,7 +387,9 @@ class Lock:
         return True
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        self._held = False
+        if self._waiting:
+            self._simulation.wake(self._waiting.popleft())
 
 
 class RLock(Lock):
@@ -483,10 +485,10 @@ class Condition:
         """Who waits lives on in the child."""
 
     def __enter__(self) -> bool:
-        return self.acquire()
+        return self._lock.__enter__()
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        self._lock.__exit__()
 
 
 class Semaphore:
@@ -617,23 +619,36 @@ class Thread:
             simulation.wait(until)
 
 
+def _loop_of(waits: asyncio.Future[Any]) -> "Loop":
+    loop = waits.get_loop()
+    assert isinstance(loop, Loop)
+    return loop
+
+
 class _Future(asyncio.Future[Any]):
+    """Kept in sets in the order in which they are first put into one, and not in that of their addresses."""
+
+    _number: int
+
     def __hash__(self) -> int:
-        return _numbered(self)
+        try:
+            number = self._number
+        except AttributeError:
+            number = self._number = _loop_of(self).simulation.number()
+        return number
 
 
 class _Task(asyncio.Task[Any]):
+    """As futures are."""
+
+    _number: int
+
     def __hash__(self) -> int:
-        return _numbered(self)
-
-
-def _numbered(waits: Any) -> int:
-    """Futures and tasks are kept in sets in the order in which they were first put into one."""
-    try:
-        number: int = waits._number
-    except AttributeError:
-        number = waits._number = waits.get_loop().simulation.number()
-    return number
+        try:
+            number = self._number
+        except AttributeError:
+            number = self._number = _loop_of(self).simulation.number()
+        return number
 
 
 class _Handle(asyncio.Handle):
@@ -653,12 +668,23 @@ class _Handle(asyncio.Handle):
         self._repr = None
         self._source_traceback = None
 
+    def cancel(self) -> None:
+        self._cancelled = True
+        self._callback = self._args = None
+
 
 class _TimerHandle(_Handle, asyncio.TimerHandle):
     __slots__ = ()
 
+    _loop: "Loop"
     _scheduled: bool
     _when: float
+
+    def cancel(self) -> None:
+        if not self._cancelled:
+            self._loop._timers_cancelled += self._scheduled
+            self._cancelled = True
+            self._callback = self._args = None
 
 
 class Loop(asyncio.BaseEventLoop):
@@ -721,10 +747,6 @@ class Loop(asyncio.BaseEventLoop):
     def close(self) -> None:
         super().close()
         self._timers.clear()
-
-    def _timer_handle_cancelled(self, handle: _TimerHandle) -> None:
-        if handle._scheduled:
-            self._timers_cancelled += 1
 
     def _run_once(self) -> None:
         """One look at what is due, and what could be called by then is called: as asyncio's own does it."""
