@@ -50,6 +50,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_partitions_assigned": "Is a partition assigned to a shard that does not serve it yet?",
         "falcon_ownership_changes": "Do partitions move, and were they handed over or lost?",
         "falcon_owners_removed": "Did an owner end or hang, so that its partitions were given to others?",
+        "falcon_owners_heard": "Do owners reach one another, so that a dead one is found before its session is over?",
         "falcon_aggregates_in_memory": "What fills a shard's memory?",
         "falcon_aggregate_load_seconds": "How often does a room have to be read again, and how long does it take?",
         "falcon_passivations": "Do rooms leave memory, and more of them than are loaded?",

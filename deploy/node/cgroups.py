@@ -1,5 +1,6 @@
 """The node's cgroup, below which every pod has its own; and the kernel's settings that kubelet changes."""
 
+import os
 import shutil
 import time
 from contextlib import suppress
@@ -40,9 +41,9 @@ def processes() -> set[int]:
     """Of every pod."""
     found = set()
     for tree in _trees():
-        for listed in tree.rglob("cgroup.procs"):
+        for folder in _within(tree):
             with suppress(OSError):  # it has just been removed
-                found |= {int(pid) for pid in listed.read_text().split()}
+                found |= {int(pid) for pid in (folder / "cgroup.procs").read_text().split()}
     return found
 
 
@@ -51,12 +52,18 @@ def remove() -> None:
     until = time.monotonic() + _GONE_SECONDS
     while trees := _trees():
         for tree in trees:
-            for folder in [*sorted((path for path in tree.rglob("*") if path.is_dir()), reverse=True), tree]:
+            for folder in _within(tree):
                 with suppress(OSError):
                     folder.rmdir()
         if time.monotonic() > until:
             raise ServerFault(f"{trees[0]} cannot be removed; a process runs in it that does not end")
         time.sleep(POLL_SECONDS)
+
+
+def _within(tree: Path) -> list[Path]:
+    """The cgroups of a tree, each before the one that it is in. One that a pod's end removes meanwhile is no error:
+    ``os.walk`` passes over it, where ``rglob`` raises."""
+    return [Path(folder) for folder, _, _ in os.walk(tree, topdown=False)]
 
 
 def _trees() -> list[Path]:

@@ -1,8 +1,9 @@
 """Bearer tokens: ``falcon_ACCOUNT_SECRET``. Only the SHA-256 of the secret is stored.
 
-The tables alone say whether a token is good. Its secret shows besides whether this deployment has issued it: half of it
-is a signature of the other half, which is random. A token that was issued and is not in the tables may be newer than
-they are, which is worth finding out; any other one is refused at once.
+The tables alone say whether a token is good. Its secret shows besides whether this deployment has issued it: half of
+it is a signature of the other half, which is random; and those of the first accounts follow from the server's own
+secret. A token that was issued and is not in the tables may be newer than they are, which is worth finding out; any
+other one is refused at once.
 
 The retry of a keyed command must show the same token, so that the command's answer in the log keeps the secret sealed:
 a random nonce, and the secret under a pad made from the nonce and the server's own secret, which is not in the log.
@@ -18,7 +19,10 @@ import re
 import secrets
 import struct
 import time
-from typing import Final
+from functools import cache
+from typing import Final, Literal, TypeAlias, get_args
+
+Purpose: TypeAlias = Literal["first admin's token", "first account's token"]
 
 _FORM: Final = re.compile(r"falcon_([1-9][0-9]{0,15})_([A-Za-z0-9_-]{43})")
 _BYTES: Final = 32
@@ -34,20 +38,20 @@ def new_secret(server_secret: bytes) -> str:
     return _signed(server_secret, secrets.token_bytes(_RANDOM_BYTES))
 
 
-def derived_secret(server_secret: bytes, purpose: str) -> str:
-    """The same for a purpose whenever it is asked for, so that each process finds the same one.
-
-    Without a signature, as deployments know it from the beginning: show such a token only when the tables have it.
-    """
+@cache
+def derived_secret(server_secret: bytes, purpose: Purpose) -> str:
+    """The same for a purpose whenever it is asked for, so that each process finds the same one."""
     return _text(hmac.digest(server_secret, purpose.encode(), "sha256"))
 
 
 def is_issued(server_secret: bytes, secret: str) -> bool:
-    """Whether :func:`new_secret` of this deployment has made it.
+    """Whether this deployment has made it: :func:`new_secret` has, or :func:`derived_secret`.
 
     For which account is not signed: that one gets its id only when its first token is there already.
     """
-    return hmac.compare_digest(_signed(server_secret, _bytes(secret)[:_RANDOM_BYTES]), secret)
+    signed = _signed(server_secret, _bytes(secret)[:_RANDOM_BYTES])
+    known = (signed, *(derived_secret(server_secret, purpose) for purpose in get_args(Purpose)))
+    return any(hmac.compare_digest(each, secret) for each in known)
 
 
 def hash_of(secret: str) -> str:

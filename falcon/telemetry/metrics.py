@@ -81,6 +81,7 @@ ownership_changes = counter(
 owners_removed = counter(
     "falcon_owners_removed", "Other processes that this one had removed as owners, since they had ended or were silent."
 ).labels()
+owners_heard = gauge("falcon_owners_heard", "Other owners whose signs of life this one hears.").labels()
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
 aggregate_loads = histogram(
     "falcon_aggregate_load_seconds", "Reading a room or account that was not in memory, from snapshot and log."

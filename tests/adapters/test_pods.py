@@ -23,6 +23,7 @@ from falcon.domain.commands import MoveRead, PostMessage
 from falcon.http.internal import InternalCommands
 from falcon.journal.ports import JournalUnavailable
 from falcon.settings import Settings
+from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import (
     Accepted,
@@ -370,8 +371,10 @@ def test_an_owner_that_is_frozen_is_removed_from_the_group() -> None:
         group.members_by_process[await owner.start()] = "the owner"
         async with watching(group):
             await owner.beaten()
+            await until(lambda: metrics.owners_heard.value == 1)
             owner.silent = True
             assert 1.0 < await until(lambda: bool(group.removed)) < 2.5
+            await until(lambda: metrics.owners_heard.value == 0)
         assert group.removed == ["the owner"]
         owner.end()
 

@@ -1,13 +1,13 @@
 """Owners that end, freeze and stumble, in a cluster whose sessions are far too long to wait for."""
 
 import asyncio
+import http.client
 import itertools
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,8 +87,10 @@ async def both_own(cluster: Cluster) -> list[Daemon]:
     async with asyncio.timeout(30):
         while True:
             found = cluster.processes("write")
-            owned = [scrape(cluster.ops_url(each)).total("falcon_partitions_owned") for each in found]
-            if len(found) == 2 and all(owned) and sum(owned) == PARTITIONS:
+            seen = [scrape(cluster.ops_url(each)) for each in found]
+            owned = [each.total("falcon_partitions_owned") for each in seen]
+            heard = [each.total("falcon_owners_heard") for each in seen]
+            if heard == [1, 1] and all(owned) and sum(owned) == PARTITIONS:
                 return found
             await asyncio.sleep(0.1)
 
@@ -190,9 +192,10 @@ def test_the_only_owner_is_started_again_and_does_not_wait_for_its_own_old_sessi
 def test_an_owner_keeps_a_connection_on_which_nothing_is_sent(owners: tuple[Cluster, dict[str, Any]]) -> None:
     cluster, _ = owners
     owner = cluster.processes("write")[0]
-    with socket.create_connection((HOST, owner.port)) as connection:
-        connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: falcon\r\n\r\n")
-        assert connection.recv(4096).startswith(b"HTTP/1.1 404")
-        connection.settimeout(13.0)  # public servers close after ten
+    with closing(http.client.HTTPConnection(HOST, owner.port)) as connection:
+        connection.request("GET", "/nothing")
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (404, True)
+        connection.sock.settimeout(13.0)  # public servers close after ten
         with pytest.raises(TimeoutError):
-            connection.recv(4096)  # gives nothing at once where the server has closed
+            connection.sock.recv(4096)  # gives nothing at once where the server has closed

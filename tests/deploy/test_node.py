@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,25 @@ def test_the_kernels_settings_are_put_back(tmp_path: Path) -> None:
     cgroups.keep_settings(tmp_path / "kernel")
     kept = (tmp_path / "kernel" / "vm" / "overcommit_memory").read_text()
     assert kept == Path("/proc/sys/vm/overcommit_memory").read_text()
+
+
+def test_a_pod_that_ends_while_the_cgroups_are_walked_through_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pod in ("one", "two"):
+        (tmp_path / place.NAME / "pods" / pod).mkdir(parents=True)
+        (tmp_path / place.NAME / "pods" / pod / "cgroup.procs").write_text("7\n" if pod == "two" else "")
+    monkeypatch.setattr(cgroups, "_ROOT", tmp_path)
+    scan = os.scandir
+
+    def scan_as_one_ends(path: Any) -> Any:
+        if Path(path).name == "one":
+            (Path(path) / "cgroup.procs").unlink()
+            Path(path).rmdir()
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scan_as_one_ends)
+    assert cgroups.processes() == {7}
 
 
 # --- images -----------------------------------------------------------------------------------------------------------

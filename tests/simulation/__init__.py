@@ -7,6 +7,8 @@
 - ``http``: what processes say to each other, without sockets.
 - ``cluster``: the processes of a cluster, put together as ``falcon.bootstrap.cluster`` does, on all of that.
 - ``course``: people chat there while things fail; what they were told is held against the log.
+- ``acts``: an operator does what operators do meanwhile. ``restores``: servers are replaced by older copies of them.
+- ``origins``: runs the schedules, most of them from a cluster that was started once and is forked for each.
 - ``mutants``: mistakes that the schedules must find (``make simulate MUTANTS=1 SECONDS=600``).
 
 ``make simulate SECONDS=60`` searches and prints the seed of a schedule that went wrong; with ``SEED=`` and

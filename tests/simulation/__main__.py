@@ -6,9 +6,9 @@ import random
 import sys
 import time
 
-from tests.simulation.course import KINDS, Outcome
+from tests.simulation.course import Outcome
 from tests.simulation.hunt import SCHEDULES_MAX, hunt
-from tests.simulation.origins import explore
+from tests.simulation.origins import KINDS, explore
 
 
 def main() -> int:
@@ -61,7 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="real ones, after which no schedule is begun")
     parser.add_argument("--schedules", type=int, default=0, help="this many instead")
     parser.add_argument("--seed", type=int, default=random.randrange(10**9), help="of the first schedule")
-    parser.add_argument("--kind", choices=sorted(KINDS), default="", help="of all schedules, instead of a mixture")
+    parser.add_argument("--kind", choices=KINDS, default="", help="of all schedules, instead of a mixture")
     parser.add_argument("--show", action="store_true", help="every schedule, not only those with violations")
     parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants")
     parser.add_argument("--mutant", default="", help="those whose name has this in it")

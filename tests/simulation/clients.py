@@ -104,16 +104,14 @@ class Visitors:
                 self._visit.halls.append(room.room_id)
             await falcon.rooms()  # waits until all of it can be read
 
-    def reseed(self, seed: int, names: Sequence[str], begin_seconds: float) -> None:
-        """Whatever they do by chance from now on follows from this seed. Those who are named stay, or else a few."""
+    def coming(self, seed: int, names: Sequence[str], begin_seconds: float) -> list[Coroutine[Any, Any, None]]:
+        """Those who are named, or else a few; what they do by chance follows from the seed."""
         self._visit.begin_seconds = begin_seconds
         few = random.Random(f"visitors {seed}").sample(self._all, _FEW)
-        for number, each in enumerate(self._all):
-            each.chance.seed(f"visitor {number} {seed}")
-            each.leaves = each.name not in names if names else each not in few
-
-    def coming(self) -> list[Coroutine[Any, Any, None]]:
-        return [each.run() for each in self._all]
+        come = [each for each in self._all if (each.name in names if names else each in few)]
+        for each in come:
+            each.chance.seed(f"visitor {each.number} {seed}")
+        return [each.run() for each in come]
 
     async def look_back(self) -> None:
         """Once all have come to their end and all is well: page the halls to their end at every edge."""
@@ -167,12 +165,11 @@ class _Visitor:
         self.visit = visit
         self.chance = random.Random(number)
         self.name = type(self).__name__.removeprefix("_").lower()
-        self._number = number
+        self.number = number
         self._keys = 0
-        self.leaves = False
 
     async def run(self) -> None:
-        while not (self.visit.ending or self.leaves):
+        while not self.visit.ending:
             await self.act()
             await asyncio.sleep(self.chance.uniform(*self.pause_seconds))
 
@@ -184,7 +181,7 @@ class _Visitor:
 
     def key(self) -> str:
         self._keys += 1
-        return f"{self.name}-{self._number}-{self._keys}"
+        return f"{self.name}-{self.number}-{self._keys}"
 
     def edge(self) -> str:
         return self.chance.choice(self.visit.urls)

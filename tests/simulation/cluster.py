@@ -44,6 +44,9 @@ log = logging.getLogger("simulation")
 
 PARTITIONS: Final = 4
 _RESTART_SECONDS: Final = (0.2, 3.0)
+_DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
+_LATE_SECONDS: Final = 30.0
+_GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
 
 
 class SimulatedFalcon:
@@ -60,8 +63,9 @@ class SimulatedFalcon:
         self.processes: dict[str, Process] = {}
         self.restarts = 0
         self.ended: list[str] = []  # what processes died of by themselves
+        self.supervised = True  # what has ended is started again
         self._serving: dict[str, tuple[Edge, asyncio.AbstractEventLoop]] = {}
-        self._supervised = True
+        self._terminate: dict[str, Callable[[], object]] = {}
 
     def reseed(self, seed: int) -> None:
         """Whatever happens by chance from now on follows from this seed."""
@@ -82,19 +86,36 @@ class SimulatedFalcon:
         self._folder.mkdir(parents=True, exist_ok=True)
         for secret in ("internal-token", "secret"):
             (self._folder / secret).write_text("not a secret at all")
-        await roles.prepare(self._settings("prepare"))
-        for name in (*self.writers, *self.projectors, *self.edges):
-            self.launch(name)
-        while len(self._serving) < len(self.edges):
-            await asyncio.sleep(0.1)
+        await roles.prepare(self.settings("prepare"))
+        await self.launch_all()
         edge, loop = self._serving[self.edges[0]]
-        making = asyncio.run_coroutine_threadsafe(roles.credentials(self._settings(self.edges[0]), edge), loop)
+        making = asyncio.run_coroutine_threadsafe(roles.credentials(self.settings(self.edges[0]), edge), loop)
         return await asyncio.wrap_future(making)
 
     def journal(self) -> KafkaCluster:
         return SimulatedCluster(("kafka:1",), PARTITIONS, servers=self.brokers, client="audit")
 
     # --- processes ----------------------------------------------------------------------------------------------------
+
+    async def launch_all(self) -> None:
+        """Until every edge serves."""
+        self.supervised = True
+        for name in (*self.writers, *self.projectors, *self.edges):
+            self.launch(name)
+        while len(self._serving) < len(self.edges):
+            await asyncio.sleep(0.1)
+
+    async def end_all(self, *, orderly: bool) -> None:
+        """Until nothing runs, and nothing is started again."""
+        self.supervised = False
+        for name, process in self.processes.items():
+            if orderly and not process.dead:
+                self.terminate(name)
+        until = self.simulation.now + _GRACE_SECONDS
+        while orderly and self.simulation.now < until and not all(each.dead for each in self.processes.values()):
+            await asyncio.sleep(0.1)
+        for name in self.processes:
+            self.kill(name)
 
     def launch(self, name: str) -> None:
         """A new process of that name; its clock is as wrong as the last one's was."""
@@ -109,10 +130,19 @@ class SimulatedFalcon:
         if process.dead:
             return
         self._serving.pop(name, None)
+        self._terminate.pop(name, None)
         self.http.forget(process)
-        if self._supervised:
+        if self.supervised:
             self.http.later(self.random.uniform(*_RESTART_SECONDS), partial(self._relaunch, process))
         self.simulation.kill(process)
+
+    def terminate(self, name: str) -> None:
+        """As SIGTERM does: it ends in order, and is started again after a while."""
+        end = self._terminate.pop(name, None)
+        if end is not None:
+            end()
+        elif not self.processes[name].dead:  # it has not come so far that it would listen to that
+            self.kill(name)
 
     def stop(self, name: str) -> None:
         """As SIGSTOP does, or a machine that is suspended."""
@@ -120,6 +150,13 @@ class SimulatedFalcon:
 
     def go_on(self, name: str) -> None:
         self.simulation.go_on(self.processes[name])
+
+    async def stop_servers(self) -> None:
+        """The brokers and HBase; ``heal`` starts them. Until nothing arrives any more that was sent before."""
+        self.road.down = True
+        for node in self.brokers.nodes:
+            self.brokers.loop.call_soon_threadsafe(self.brokers.kill, node)
+        await asyncio.sleep(_LATE_SECONDS)
 
     def heal(self) -> None:
         for process in self.processes.values():
@@ -159,7 +196,7 @@ class SimulatedFalcon:
         raise Killed
 
     def _write(self, name: str) -> None:
-        settings = self._settings(name)
+        settings = self.settings(name)
         shutil.rmtree(settings.data_dir, ignore_errors=True)
 
         async def serve() -> None:
@@ -167,15 +204,20 @@ class SimulatedFalcon:
             async with roles.owning(settings, None, Health()) as shards:
                 internal.shards = shards
                 self.http.serve(f"{name}:8082", internal)
-                await asyncio.Event().wait()
+                await self._terminated(name)
+                await roles.handing_over(shards)()
+                internal.end_beats()
+                await self.http.close(_DRAIN_SECONDS)
 
         asyncio.run(serve())
 
     def _project(self, name: str) -> None:
-        roles.project_until(self._settings(name), threading.Event(), lambda: None)
+        ending = threading.Event()
+        self._terminate[name] = ending.set
+        roles.project_until(self.settings(name), ending, lambda: None)
 
     def _api(self, name: str) -> None:
-        settings = self._settings(name)
+        settings = self.settings(name)
 
         @asynccontextmanager
         async def serving() -> AsyncIterator[Edge]:
@@ -185,13 +227,22 @@ class SimulatedFalcon:
 
         async def serve() -> None:
             app = create_app(serving)
-            living = await lifespan(app)
+            end = await lifespan(app)
             self.http.serve(f"{name}:8080", app)
-            await living
+            await self._terminated(name)
+            self._serving[name][0].streams.drain()
+            await self.http.close(_DRAIN_SECONDS)
+            await end()
 
         asyncio.run(serve())
 
-    def _settings(self, name: str) -> Settings:
+    async def _terminated(self, name: str) -> None:
+        """From here on the process listens to SIGTERM, and this waits for it."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        self._terminate[name] = lambda: loop.call_soon_threadsafe(told.set)
+        await told.wait()
+
+    def settings(self, name: str) -> Settings:
         return Settings(
             partitions=PARTITIONS,
             data_dir=self._folder / name,

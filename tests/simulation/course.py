@@ -8,10 +8,10 @@ import logging
 import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -28,7 +28,7 @@ _SESSIONS: Final = 4  # beside one for each partition, which only sends and read
 _GUESTS: Final = 2
 _TOLD_SECONDS: Final = 30.0
 _PAUSE_SECONDS: Final = (0.02, 0.2)
-_CALM_SECONDS: Final = 1.0  # in which people chat before anything fails
+_CALM_SECONDS: Final = 0.5  # in which people chat before anything fails
 
 
 class Chance(random.Random):
@@ -48,8 +48,8 @@ class Plan:
     """``seconds``: in which faults begin; ``times``: how often at most. ``together``: how likely it is that one more
     comes with one. ``longest``: seconds that each lasts. ``quiet``: seconds after it. ``pace``: of the people's pauses.
     ``faults``: those that may happen, all of FAULTS where none are named. ``served_seconds``: after which all must be
-    served again. ``begin_seconds``: within which a stream goes on from its token. ``visitors``:
-    who stays beside those who chat; a few where none are named.
+    served again. ``begin_seconds``: within which a stream goes on from its token. ``visitors``: who comes besides;
+    a few where none are named.
     """
 
     seconds: float = 40.0
@@ -65,10 +65,10 @@ class Plan:
 
 
 class Asked(msgspec.Struct):
-    """``kind``: of KINDS; the seed's own where it is not said."""
+    """``kind``: of FORKED."""
 
     seed: int
-    kind: str = ""
+    kind: str
 
 
 @dataclass
@@ -86,13 +86,14 @@ class Outcome:
 
 
 def short(chance: random.Random) -> Plan:
-    """Some hundred operations, and mostly one fault or two."""
+    """About a hundred operations, and mostly one fault or two. Where things last longer people do less."""
+    longest = chance.choice([0.5, 1.0, 1.0, 2.0, 2.0, 4.0, 8.0, 16.0])
     return Plan(
         seconds=chance.uniform(0, 2),
-        times=chance.choice([1, 1, 2]),
-        longest=chance.choice([1.0, 2.0, 2.0, 4.0, 12.0]),
-        quiet=(0.0, 0.3),
-        pace=0.3,
+        times=chance.choice([1, 1, 1, 2]),
+        longest=longest,
+        quiet=(0.0, 0.2),
+        pace=chance.uniform(0.3, 0.6) + longest / 4,
     )
 
 
@@ -101,37 +102,38 @@ def long(chance: random.Random) -> Plan:
     return Plan()
 
 
-KINDS: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long}
-_LONG: Final = 100  # one of so many is long
-
-
-def kind_of(seed: int) -> str:
-    return "long" if seed % _LONG == _LONG - 1 else "short"
+FORKED: Final[Mapping[str, Callable[[random.Random], Plan]]] = {"short": short, "long": long}
 
 
 def host(
-    number: int, folder: Path, begin: Callable[[], Asked], end: Callable[[Outcome], None], plan: Plan | None = None
+    number: int,
+    folder: Path,
+    begin: Callable[[], Asked],
+    end: Callable[[Outcome], None],
+    *,
+    plan: Plan | None = None,
+    log: bool = False,
 ) -> None:
     """Start the cluster of that number; then run the schedule that ``begin`` says, and tell what came of it.
 
     ``plan``: of the schedule, instead of its kind's.
 
-    Between schedules no simulated time passes. Raises what is a fault of the simulation's own.
+    No simulated time passes meanwhile. Raises what is a fault of the simulation's own.
     """
     chance = random.Random(f"origin {number}")
     simulation = Simulation(chance.randrange(2**32))
-    _log_to_stderr(simulation)
+    _log(simulation, shown=log)
     falcon = SimulatedFalcon(
         simulation, folder, writers=chance.choice([2, 2, 3]), projectors=chance.choice([1, 2]), edges=2
     )
 
     async def run() -> None:
-        course = _Course(falcon, number)
+        course = Course(falcon, number)
         await course.prepare()
+        await course.expect_visitors()
         asked = simulation.outside(begin)
-        kind = asked.kind or kind_of(asked.seed)
-        outcome = Outcome(asked.seed, kind)
-        await course.run(asked.seed, plan or KINDS[kind](random.Random(f"plan {asked.seed}")), outcome)
+        outcome = Outcome(asked.seed, asked.kind)
+        await course.run(asked.seed, plan or FORKED[asked.kind](random.Random(f"plan {asked.seed}")), outcome)
         outcome.trace, outcome.steps, outcome.restarts = simulation.trace, simulation.steps, falcon.restarts
         simulation.outside(lambda: end(outcome))
 
@@ -139,9 +141,23 @@ def host(
         simulation.run(lambda: asyncio.run(run()))
 
 
-def _log_to_stderr(simulation: Simulation) -> None:
-    """Also where nobody looks: each record reads the clock, and the schedule must be the same one."""
-    handler = logging.StreamHandler()
+def simulate(
+    outcome: Outcome, folder: Path, work: Callable[[SimulatedFalcon], Coroutine[Any, Any, None]], **processes: int
+) -> None:
+    """With a Falcon of its own, of so many ``processes``; it is not started yet."""
+    simulation = Simulation(outcome.seed)
+    _log(simulation, shown=True)
+    falcon = SimulatedFalcon(simulation, folder, **processes)
+    with falcon.in_place():
+        simulation.run(lambda: asyncio.run(work(falcon)))
+    outcome.trace = hash((outcome.trace, simulation.trace)) if outcome.trace else simulation.trace
+    outcome.steps += simulation.steps
+    outcome.restarts += falcon.restarts
+
+
+def _log(simulation: Simulation, *, shown: bool) -> None:
+    """Records are made also where nobody looks: each reads the clock, and the schedule must be the same one."""
+    handler = logging.StreamHandler() if shown else logging.NullHandler()
     handler.setFormatter(_Line(simulation))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 
@@ -191,7 +207,7 @@ class _Listener:
         self.last[room] = message.seq
 
 
-class _Noted(History):
+class Noted(History):
     """In memory."""
 
     def __init__(self) -> None:
@@ -208,29 +224,32 @@ class _Noted(History):
         """There is nothing to close."""
 
 
-class _Course:
+class Course:
     """``prepare`` it, and ``run`` one schedule."""
 
     def __init__(self, falcon: SimulatedFalcon, number: int) -> None:
         self._falcon = falcon
         self._number = number
-        self._history = _Noted()
+        self._history = Noted()
         self._listeners: dict[asyncio.Task[None], _Listener] = {}
         self._talking: list[asyncio.Task[None]] = []
+        self._visitors: Visitors | None = None
 
     async def prepare(self) -> None:
         """Until people chat, and some listen."""
-        credentials = await self._falcon.start()
-        await self._make_accounts(credentials.admin_token)
+        self._admin_token = (await self._falcon.start()).admin_token
+        await self._make_accounts(self._admin_token)
         self._halls = await self._open_halls()
         self._load.halls = list(self._halls.values())
+        self._listen()
+        self._talk(range(len(self._accounts)))
+        await asyncio.sleep(_CALM_SECONDS)
+
+    async def expect_visitors(self) -> None:
         self._visitors = Visitors(
-            self._falcon.simulation, self._falcon.urls, credentials.admin_token, self._accounts, self._load.http
+            self._falcon.simulation, self._falcon.urls, self._admin_token, self._accounts, self._load.http
         )
         await self._visitors.open_halls()
-        self._listen()
-        self._talk()
-        await asyncio.sleep(_CALM_SECONDS)
 
     async def run(self, seed: int, plan: Plan, outcome: Outcome) -> None:
         self._plan, self._outcome = plan, outcome
@@ -239,7 +258,10 @@ class _Course:
         self._load.pace = plan.pace
         for session in self._sessions:
             session.reseed(seed)
-        self._visitors.reseed(seed, plan.visitors, plan.begin_seconds)
+        visitors = self._visitors
+        assert visitors is not None
+        coming = visitors.coming(seed, plan.visitors, plan.begin_seconds)
+        self._talking += [asyncio.create_task(each) for each in coming]
         await self._hurt()
         await self._reckon()
         await self._settle_listeners()
@@ -288,11 +310,12 @@ class _Course:
             task.cancel()
         await asyncio.wait(self._listeners)
 
-    def _talk(self) -> None:
-        self._sessions = [Session(self._load, number, self._number) for number in range(len(self._accounts))]
+    def _talk(self, numbers: Iterable[int]) -> None:
+        """The accounts of these numbers."""
+        self._sessions = [Session(self._load, number, self._number) for number in numbers]
         probing = [session.probe(room) for session, room in zip(self._sessions, self._halls.values(), strict=False)]
         *chatting, last = self._sessions[len(probing) :]
-        talking = [*(session.run() for session in chatting), self._talk_without_keys(last), *self._visitors.coming()]
+        talking = [*(session.run() for session in chatting), self._talk_without_keys(last)]
         self._talking = [asyncio.create_task(each) for each in (*probing, *talking)]
 
     async def _talk_without_keys(self, session: Session) -> None:
@@ -312,7 +335,8 @@ class _Course:
                 await self._one()
         finally:
             self._load.end()
-            self._visitors.end()
+            if self._visitors is not None:
+                self._visitors.end()
             ended = await asyncio.gather(*self._talking, return_exceptions=True)
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
 
@@ -354,13 +378,15 @@ class _Course:
         audit = Audit(self._falcon.urls, self._accounts, self._guests, self._history)
         try:
             await audit.run(self._falcon.journal())
-            await self._visitors.look_back()
+            if self._visitors is not None:
+                await self._visitors.look_back()
         except* Exception as failed:
             self._outcome.violations += [f"not everything could be read back: {each!r}" for each in failed.exceptions]
         self._history.close()
         checker = Checker()
         self._outcome.violations += checker.check(self._history.operations())
-        self._outcome.violations += self._visitors.wrong(list(self._history.operations()))
+        if self._visitors is not None:
+            self._outcome.violations += self._visitors.wrong(list(self._history.operations()))
         self._outcome.counts = checker.counts
 
 

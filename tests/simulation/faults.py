@@ -39,10 +39,10 @@ async def lose_the_gateways_again_and_again(falcon: SimulatedFalcon, chance: ran
 async def lose_all_owners_for_long(falcon: SimulatedFalcon, chance: random.Random) -> None:
     """Longer than a command waits."""
     await asyncio.sleep(chance.uniform(0, 2))
-    falcon._supervised = False
+    falcon.supervised = False
     for name in falcon.writers:
         falcon.kill(name)
-    falcon._supervised = True
+    falcon.supervised = True
     await asyncio.sleep(chance.uniform(5, 7))
     for name in falcon.writers:
         falcon._relaunch(falcon.processes[name])
@@ -74,9 +74,9 @@ async def lose_an_owner_for_long(falcon: SimulatedFalcon, chance: random.Random)
         return
     name = chance.choice(falcon.writers)
     process = falcon.processes[name]
-    falcon._supervised = False
+    falcon.supervised = False
     falcon.kill(name)
-    falcon._supervised = True
+    falcon.supervised = True
     falcon.http.later(chance.uniform(12, 20), partial(falcon._relaunch, process))
 
 

@@ -8,7 +8,7 @@ told.
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from tests.simulation.threads import Loop, Process, Simulation
 
 _APART_SECONDS: Final = 1e-6  # between what arrives in order
+_LOOK_SECONDS: Final = 0.05
 
 
 class NotReached(Exception):
@@ -102,7 +103,7 @@ class Http:
         self._servers: dict[str, _Server] = {}
         self._cut: set[frozenset[str]] = set()
         self._exchanges: dict[Exchange, None] = {}
-        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._tasks: dict[asyncio.Task[None] | None, None] = {}
         self.delay_max = 0.0
         self.broken = 0.0
 
@@ -111,6 +112,16 @@ class Http:
     def serve(self, address: str, app: Any) -> None:
         """On the running loop, for as long as its process lives."""
         self._servers[address] = _Server(self._simulation.current.process, asyncio.get_running_loop(), app)
+
+    async def close(self, seconds: float) -> None:
+        """The running process accepts nothing more, and goes on once what it has in hand is answered, or it is time."""
+        process = self._simulation.current.process
+        self._servers = {address: each for address, each in self._servers.items() if each.process is not process}
+        until = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < until and any(
+            each.server is not None and each.server.process is process for each in self._exchanges
+        ):
+            await asyncio.sleep(_LOOK_SECONDS)
 
     def forget(self, process: Process) -> None:
         """It has ended: whoever was connected to it is told, as the kernel does."""
@@ -176,9 +187,7 @@ class Http:
         def run() -> None:
             exchange.asked = asyncio.Queue()
             exchange.asked.put_nowait({"type": "http.request", "body": body, "more_body": False})
-            task = server.loop.create_task(self._carry_out(exchange, server, scope))
-            self._tasks[task] = None
-            task.add_done_callback(lambda done: self._tasks.pop(done, None))
+            self._tasks[server.loop.create_task(self._carry_out(exchange, server, scope))] = None
 
         self._call(server.loop, run)
 
@@ -195,6 +204,8 @@ class Http:
         except Exception:
             self._break(exchange)
             raise
+        finally:
+            self._tasks.pop(asyncio.current_task(), None)
 
     def _answer(self, exchange: Exchange, server: _Server, message: dict[str, Any]) -> None:
         if exchange.over or self._is_cut(exchange.client, server.process):
@@ -269,8 +280,8 @@ def _scope(method: str, netloc: str, path: str, query: str, headers: Mapping[str
     }
 
 
-async def lifespan(app: Any) -> "asyncio.Task[None]":
-    """Start an application, which lives as long as the task that is given. Raises RuntimeError where it does not."""
+async def lifespan(app: Any) -> Callable[[], Awaitable[None]]:
+    """Start an application; gives what ends it in order. Raises RuntimeError where it does not start."""
     told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     told.put_nowait({"type": "lifespan.startup"})
     started = asyncio.get_running_loop().create_future()
@@ -284,7 +295,12 @@ async def lifespan(app: Any) -> "asyncio.Task[None]":
     await asyncio.wait([running, started], return_when=asyncio.FIRST_COMPLETED)
     if not started.done() or started.result()["type"] != "lifespan.startup.complete":
         raise RuntimeError("the application did not start")
-    return running
+
+    async def end() -> None:
+        told.put_nowait({"type": "lifespan.shutdown"})
+        await running
+
+    return end
 
 
 def network_loop(simulation: Simulation, process: Process) -> Loop:

@@ -8,7 +8,7 @@ import select
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -17,13 +17,23 @@ from typing import Final, NoReturn, TypeAlias
 
 import msgspec
 
-from tests.simulation.course import Asked, Outcome, Plan, host
+from tests.simulation import acts, restores
+from tests.simulation.course import FORKED, Asked, Outcome, Plan, host
 
 Mistake: TypeAlias = Callable[[], AbstractContextManager[None]]
 
+ALONE: Final[Mapping[str, Callable[[Outcome, Path], None]]] = {"acts": acts.run, "restores": restores.run}
+KINDS: Final = (*FORKED, *ALONE)
+_RARE: Final = {49: "acts", 99: "long", 149: "restores", 199: "long"}  # the others are short
+
 SHARED: Final = 200  # so many schedules begin at one origin
 _SCHEDULE_SECONDS: Final = 600.0  # real ones, after which a schedule does not end any more
+_MEMORY: Final = "/dev/shm" if Path("/dev/shm").is_dir() else None  # where there is such a place
 _EXIT: Final = os._exit  # which is something else within a simulation
+
+
+def kind_of(seed: int) -> str:
+    return _RARE.get(seed % SHARED, "short")
 
 
 def explore(
@@ -32,20 +42,61 @@ def explore(
     """The schedules of a seed and of all that follow it, for as long as they are wanted.
 
     ``kind``: of all of them; without one each seed says its own. ``mistake``: is made in all of them.
-    ``plan``: that all of them follow.
+    ``plan``: of those that are forked, instead of their kind's.
     """
     origin: Origin | None = None
     try:
         while True:
+            asked = Asked(seed, kind or kind_of(seed))
+            if asked.kind in ALONE:
+                yield _alone(asked, mistake, log=log)
+                seed += 1
+                continue
             if origin is None or origin.number != seed // SHARED:
                 if origin is not None:
                     origin.close()
                 origin = Origin(seed // SHARED, mistake, plan=plan, log=log)
-            yield origin.run(Asked(seed, kind))
+            yield origin.run(asked)
             seed += 1
     finally:
         if origin is not None:
             origin.close()
+
+
+def _alone(asked: Asked, mistake: Mistake, *, log: bool) -> Outcome:
+    """With a cluster of its own."""
+    reading, writing = Pipe(duplex=False)
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        child = os.fork()
+        if not child:
+            _live_alone(asked, Path(folder), mistake, writing, log)
+        writing.close()
+        said = _said(reading, asked)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    return msgspec.json.decode(said, type=Outcome)
+
+
+def _live_alone(asked: Asked, folder: Path, mistake: Mistake, pipe: Connection, log: bool) -> NoReturn:
+    _quiet(log)
+    outcome = Outcome(asked.seed, asked.kind)
+    try:
+        with mistake():
+            ALONE[asked.kind](outcome, folder)
+    except BaseException:
+        outcome.violations += _failed()
+    pipe.send_bytes(msgspec.json.encode(outcome))
+    _EXIT(0)
+
+
+def _quiet(log: bool) -> None:
+    if not log:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
+
+
+def _failed() -> list[str]:
+    lines = traceback.format_exc().splitlines()
+    return [f"the schedule failed: {lines[-1]}", *lines]
 
 
 class Origin:
@@ -55,8 +106,7 @@ class Origin:
         self, number: int, mistake: Mistake = nullcontext, *, plan: Plan | None = None, log: bool = False
     ) -> None:
         self.number = number
-        memory = Path("/dev/shm")
-        self._folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
+        self._folder = tempfile.TemporaryDirectory(dir=_MEMORY)
         self._pipe, theirs = Pipe()
         self._child = os.fork()
         if not self._child:
@@ -83,17 +133,16 @@ class Origin:
 def _live(
     number: int, folder: Path, mistake: AbstractContextManager[None], pipe: Connection, plan: Plan | None, log: bool
 ) -> NoReturn:
-    if not log:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
+    _quiet(log)
     forks = _Forks(pipe)
     try:
         with mistake:
-            host(number, folder, forks.next, forks.tell, plan)
+            host(number, folder, forks.next, forks.tell, plan=plan, log=log)
     except BaseException:
-        lines = traceback.format_exc().splitlines()
+        failed = _failed()
         while True:  # in the origin itself all that begin here have failed
             asked = forks.asked or forks.ask()
-            forks.tell(Outcome(asked.seed, violations=[f"the schedule failed: {lines[-1]}", *lines]))
+            forks.tell(Outcome(asked.seed, asked.kind, violations=failed))
     _EXIT(0)
 
 
@@ -121,7 +170,7 @@ class _Forks:
                 self.asked, self._pipe = asked, writing
                 return asked
             writing.close()
-            self._pipe.send_bytes(_said(reading, asked.seed))
+            self._pipe.send_bytes(_said(reading, asked))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             reading.close()
@@ -132,7 +181,7 @@ class _Forks:
             _EXIT(0)
 
 
-def _said(reading: Connection, seed: int) -> bytes:
+def _said(reading: Connection, asked: Asked) -> bytes:
     """By a child, or of it. No clock is read: the simulated one would go on."""
     try:
         ready, _, _ = select.select([reading], [], [], _SCHEDULE_SECONDS)
@@ -141,4 +190,4 @@ def _said(reading: Connection, seed: int) -> bytes:
         why = f"the schedule did not end within {_SCHEDULE_SECONDS:g} s"
     except EOFError:
         why = "the process died"
-    return msgspec.json.encode(Outcome(seed, violations=[why]))
+    return msgspec.json.encode(Outcome(asked.seed, asked.kind, violations=[why]))

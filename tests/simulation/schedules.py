@@ -13,10 +13,11 @@ _STEPS: Final = 250
 
 @dataclass(frozen=True)
 class Schedules:
-    """``plan``: of schedules of the whole cluster. ``run``: of others; it gives what went wrong with a seed."""
+    """``plan``, or ``kind``: of schedules of the whole cluster. ``run``: of others; it gives what went wrong."""
 
     name: str
     plan: Plan | None = None
+    kind: str = "short"
     run: Callable[[int], list[str]] | None = None
 
     def __str__(self) -> str:
@@ -34,6 +35,7 @@ def _while(
     plan = Plan(
         seconds=60.0,
         times=times,
+        longest=10.0,
         together=0.0,
         quiet=(0.0, 0.3),
         pace=0.3,
@@ -79,7 +81,7 @@ MOVES: Final = _while(
     course.cut_a_process_off_from_brokers,
     course.lose_answers_of_brokers,
     visitors="doubter hasty",
-    times=3,
+    times=2,
 )
 SILENCE: Final = _while("all owners are silent", faults.stop_all_owners, visitors="hasty")
 NO_OWNERS: Final = _while("there is no owner", faults.lose_all_owners_for_long, visitors="doubter", times=2)
@@ -94,4 +96,6 @@ EDGES: Final = _while(
     "edges come and go", course.kill_an_edge, course.trouble_http, visitors="traveller follower", times=2
 )
 ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
+ACTS: Final = Schedules("an operator acts", kind="acts")
+RESTORES: Final = Schedules("servers are restored", kind="restores")
 OWNERS: Final = Schedules("owners alone", run=owners.run)

@@ -20,9 +20,9 @@ def simulate(*arguments: str) -> str:
 @pytest.mark.processes
 def test_the_same_seed_is_the_same_schedule() -> None:
     """Also behind another schedule, which leaves nothing behind, and with the log shown."""
-    behind_another = simulate("--seed", "1", "--schedules", "2", "--faults", "2", "--show")
-    alone = simulate("--seed", "2", "--schedules", "1", "--faults", "2", "--show", "--log")
-    seen = [re.search(r"seed 2: trace (-?\d+), (\d+) steps", said) for said in (behind_another, alone)]
+    behind_another = simulate("--seed", "1", "--schedules", "2", "--show")
+    alone = simulate("--seed", "2", "--schedules", "1", "--show", "--log")
+    seen = [re.search(r"seed 2, short: trace (-?\d+), (\d+) steps", said) for said in (behind_another, alone)]
     assert seen[0] is not None
     assert seen[1] is not None
     assert seen[0].groups() == seen[1].groups()

@@ -5,6 +5,7 @@ import queue
 import secrets
 import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -170,3 +171,39 @@ def test_real_threads_beside_a_simulation_keep_real_time_and_move_no_clock_in_it
     beside.join()
     after = [time.monotonic(), time.time()]
     assert all(first <= each <= last for first, each, last in zip(before, times, after, strict=True))
+
+
+def test_a_loop_that_ends_closes_no_generator_of_another_loop() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(3):
+            yield number
+
+    async def count() -> list[int]:
+        asyncio.get_running_loop().run_in_executor(None, lambda: asyncio.run(asyncio.sleep(0.2)))
+        await asyncio.sleep(0.05)
+        counted = []
+        async for number in numbers():
+            counted.append(number)
+            await asyncio.sleep(0.3)
+        return counted
+
+    assert Simulation(1).run(lambda: asyncio.run(count())) == [0, 1, 2]
+
+
+def test_what_a_dead_process_fails_with_when_all_ends_is_nothing_to_the_others() -> None:
+    simulation = Simulation(1)
+
+    def linger() -> None:
+        try:
+            time.sleep(60)
+        finally:
+            raise RuntimeError("it was in the middle of something")
+
+    def work() -> str:
+        process = Process("killed")
+        simulation.spawn(linger, "linger", process)
+        time.sleep(1)
+        simulation.kill(process)
+        return "done"
+
+    assert simulation.run(work) == "done"

@@ -68,7 +68,7 @@ class Process:
 class Strand:
     """A thread. ``waiting``: the number of the wait that it is in; 0 where it may go on."""
 
-    __slots__ = ("ended", "greenlet", "ident", "loop", "name", "process", "thread", "waiting", "woken")
+    __slots__ = ("ended", "greenlet", "hooks", "ident", "loop", "name", "process", "thread", "waiting", "woken")
 
     def __init__(self, process: Process, name: str, run: Callable[[], None], ident: int, hub: Any) -> None:
         self.process = process
@@ -79,6 +79,7 @@ class Strand:
         self.woken = False
         self.ended = False
         self.loop: asyncio.AbstractEventLoop | None = None  # that runs in it
+        self.hooks: Any = (None, None)  # by which that loop knows its asynchronous generators
         self.thread: Any = None
 
     def __repr__(self) -> str:
@@ -154,7 +155,9 @@ class Simulation:
                 if do is not None:
                     self._do(do)
                 elif sleeper is not None and sleeper.waiting == number and not sleeper.process.dead:
-                    self._resume(sleeper, woken=False)
+                    sleeper.waiting = 0
+                    sleeper.woken = False
+                    (sleeper.process.held if sleeper.process.stopped else ready).append(sleeper)
             if ready:
                 break
             if not timers:
@@ -186,19 +189,22 @@ class Simulation:
         """From outside, until a thread ends or wants something done outside."""
         self._current = strand
         events._set_running_loop(strand.loop)
+        sys.set_asyncgen_hooks(*strand.hooks)
         try:
             strand.greenlet.switch()
         finally:
             events._set_running_loop(None)
+            sys.set_asyncgen_hooks(None, None)
             self._current = None
 
     def _switch(self, strand: Strand, other: Strand | None) -> None:
         """From one thread straight to another one, or to what is outside of all."""
-        strand.loop = events._get_running_loop()
+        strand.loop, strand.hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
         if other is None:
             self._hub.switch()
         else:
             events._set_running_loop(other.loop)
+            sys.set_asyncgen_hooks(*other.hooks)
             self._current = other
             other.greenlet.switch()
 
@@ -235,19 +241,21 @@ class Simulation:
             except Killed:
                 return
             except BaseException as error:
-                self._failure = self._failure or error
+                if not strand.process.dead:  # what is ended where it stood may fail in its last blocks
+                    self._failure = self._failure or error
             finally:
                 strand.ended = True
                 self._strands.pop(strand, None)
 
         strand = Strand(process or self.current.process, name, run, next(self._idents), self._hub)
         self._strands[strand] = None
-        self._go_on(strand)
+        (strand.process.held if strand.process.stopped else self._ready).append(strand)
         return strand
 
     def wait(self, until: float | None = None) -> bool:
         """Let others run until somebody wakes this thread: True; False once it is ``until``."""
-        strand = self.current
+        strand = self._current
+        assert strand is not None, "nothing runs"
         strand.waiting = number = next(self._numbers)
         if until is not None:
             heapq.heappush(self._timers, (until, number, strand, None))
@@ -260,11 +268,14 @@ class Simulation:
 
     def wake(self, strand: Strand) -> None:
         if strand.waiting and not strand.process.dead:
-            self._resume(strand, woken=True)
+            strand.waiting = 0
+            strand.woken = True
+            (strand.process.held if strand.process.stopped else self._ready).append(strand)
 
     def yield_to_others(self) -> None:
-        strand = self.current
-        self._go_on(strand)
+        strand = self._current
+        assert strand is not None, "nothing runs"
+        (strand.process.held if strand.process.stopped else self._ready).append(strand)
         self._leave(strand)
 
     def number(self) -> int:
@@ -298,14 +309,6 @@ class Simulation:
         process.stopped = False
         self._ready += process.held
         process.held.clear()
-
-    def _resume(self, strand: Strand, *, woken: bool) -> None:
-        strand.waiting = 0
-        strand.woken = woken
-        self._go_on(strand)
-
-    def _go_on(self, strand: Strand) -> None:
-        (strand.process.held if strand.process.stopped else self._ready).append(strand)
 
     def _leave(self, strand: Strand) -> None:
         """Until the thread's turn comes again, which may be at once."""
@@ -378,7 +381,10 @@ class Lock:
         """Who holds it lives on in the child."""
 
     def __enter__(self) -> bool:
-        return self.acquire()
+        if self._held:
+            return self.acquire()
+        self._held = True
+        return True
 
     def __exit__(self, *_: object) -> None:
         self.release()
@@ -399,17 +405,20 @@ class RLock(Lock):
         if self._count and self._owner is current:
             self._count += 1
             return True
-        if not super().acquire(blocking, timeout):
+        if self._held and not super().acquire(blocking, timeout):
             return False
+        self._held = True
         self._owner, self._count = current, 1
         return True
 
     def release(self) -> None:
-        if not self._is_owned():
+        if not self._count or self._owner is not self._simulation._current:
             raise RuntimeError("cannot release un-acquired lock")
         self._count -= 1
         if not self._count:
-            super().release()
+            self._held = False
+            if self._waiting:
+                self._simulation.wake(self._waiting.popleft())
 
     def _release_save(self) -> object:
         count, self._count = self._count, 1
@@ -422,6 +431,9 @@ class RLock(Lock):
 
     def _is_owned(self) -> bool:
         return bool(self._count) and self._owner is self._simulation._current
+
+    def __enter__(self) -> bool:
+        return self.acquire()
 
 
 class Condition:
@@ -471,10 +483,46 @@ class Condition:
         """Who waits lives on in the child."""
 
     def __enter__(self) -> bool:
-        return self._lock.acquire()
+        return self.acquire()
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        self.release()
+
+
+class Semaphore:
+    """threading.Semaphore."""
+
+    def __init__(self, simulation: Simulation, value: int = 1) -> None:
+        self._simulation = simulation
+        self._value = value
+        self._waiting: deque[Strand] = deque()
+
+    def acquire(self, blocking: bool = True, timeout: float | None = None) -> bool:
+        if not self._value:
+            if not blocking:
+                return False
+            simulation, strand = self._simulation, self._simulation.current
+            until = None if timeout is None else simulation.now + timeout
+            while not self._value:
+                if until is not None and simulation.now >= until:
+                    return False
+                self._waiting.append(strand)
+                simulation.wait(until)
+                if strand in self._waiting:
+                    self._waiting.remove(strand)
+        self._value -= 1
+        return True
+
+    def release(self, n: int = 1) -> None:
+        self._value += n
+        for _ in range(min(n, len(self._waiting))):
+            self._simulation.wake(self._waiting.popleft())
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 class SimpleQueue:
@@ -591,6 +639,11 @@ def _numbered(waits: Any) -> int:
 class _Handle(asyncio.Handle):
     __slots__ = ()
 
+    _args: Any
+    _callback: Any
+    _cancelled: bool
+    _context: Any
+
     def __init__(self, callback: Any, args: Any, loop: "Loop", context: Any) -> None:
         self._context = copy_context() if context is None else context
         self._loop = loop
@@ -611,8 +664,8 @@ class _TimerHandle(_Handle, asyncio.TimerHandle):
 class Loop(asyncio.BaseEventLoop):
     """asyncio's own, but for where it waits, and shorter where a simulation spends its time. There are no sockets."""
 
-    _check_closed: Callable[[], None]
-    _ready: deque[asyncio.Handle]
+    _closed: bool
+    _ready: deque[_Handle]
     _stopping: bool
 
     def __init__(self, simulation: Simulation) -> None:
@@ -628,11 +681,13 @@ class Loop(asyncio.BaseEventLoop):
         return _Future(loop=self)
 
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> Any:
-        self._check_closed()
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
         return _Task(coro, loop=self, name=name, context=context)
 
     def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:  # type: ignore[override]
-        self._check_closed()
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
         handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
@@ -648,11 +703,12 @@ class Loop(asyncio.BaseEventLoop):
         return self.call_at(self.simulation.read_clock() + delay, callback, *args, context=context)
 
     def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:  # type: ignore[override]
-        self._check_closed()
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
         timer = _TimerHandle(callback, args, self, context)
         timer._when = when
         timer._scheduled = True
-        heapq.heappush(self._timers, (when, self.simulation.number(), timer))
+        heapq.heappush(self._timers, (when, next(self.simulation._numbers), timer))
         return timer
 
     def run_forever(self) -> None:
@@ -673,7 +729,8 @@ class Loop(asyncio.BaseEventLoop):
     def _run_once(self) -> None:
         """One look at what is due, and what could be called by then is called: as asyncio's own does it."""
         timers, ready, simulation = self._timers, self._ready, self.simulation
-        self._forget_cancelled_timers()
+        if timers and (timers[0][2]._cancelled or self._timers_cancelled > 100):
+            self._forget_cancelled_timers()
         if ready or self._stopping:
             if simulation.random.random() < _INTERRUPTED:
                 simulation.yield_to_others()
@@ -689,7 +746,12 @@ class Loop(asyncio.BaseEventLoop):
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
-                handle._run()
+                try:
+                    handle._context.run(handle._callback, *handle._args)
+                except (SystemExit, KeyboardInterrupt, Killed):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler({"message": f"in {handle!r}", "exception": error, "handle": handle})
 
     def _forget_cancelled_timers(self) -> None:
         timers = self._timers
@@ -785,6 +847,8 @@ def _patched(simulation: Simulation) -> Iterator[None]:
         (threading, "_allocate_lock", partial(Lock, simulation)),
         (threading, "RLock", partial(RLock, simulation)),
         (threading, "Condition", partial(Condition, simulation)),
+        (threading, "Semaphore", partial(Semaphore, simulation)),
+        (threading, "BoundedSemaphore", partial(Semaphore, simulation)),
         (threading, "Thread", lambda *args, **named: Thread(simulation, *args, **named)),
         (threading, "get_ident", ident),
         (threading, "current_thread", current_thread),

@@ -181,21 +181,32 @@ _PARTITIONS: Final = Section(
             ),
         ),
         Panel(
+            title="Owners that hear one another",
+            description="How many other owners does each owner hear? One that hears none cannot find a dead one before "
+            "the brokers do. With N owners it should be the lesser of N - 1 and 4.",
+            unit=grafana.COUNT,
+            width=6,
+            queries=(Query(total("falcon_owners_heard", "instance"), "{{instance}}"),),
+        ),
+        Panel(
             title="Partitions recovered",
             description="How many partitions were taken over and recovered?",
             unit=grafana.COUNT,
+            width=6,
             queries=(Query(increase("falcon_recoveries_total"), "partitions"),),
         ),
         Panel(
             title="Time of a recovery",
             description="How long is a group of partitions not served when it is taken over?",
             unit=grafana.SECONDS,
+            width=6,
             queries=times("falcon_recovery_seconds"),
         ),
         Panel(
             title="Events read a recovered partition",
             description="How long is the log's tail that a recovery reads? Checkpoints keep it short.",
             unit=grafana.COUNT,
+            width=6,
             queries=(
                 Query(ratio(increase("falcon_recovery_events_total"), increase("falcon_recoveries_total")), "events"),
             ),

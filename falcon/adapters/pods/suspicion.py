@@ -32,6 +32,11 @@ class Suspicion:
         self._ended = False
         self._silent = 0
 
+    @property
+    def heard(self) -> bool:
+        """There was a beat."""
+        return self._heard
+
     def beat(self) -> None:
         self._heard, self._ended, self._silent = True, False, 0
 

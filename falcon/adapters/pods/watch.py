@@ -110,6 +110,7 @@ class Watch:
                 else:
                     peer.suspicion.restart()
             await asyncio.gather(*(self._remove(peer) for peer in peers if self._is_dead(peer)))
+            metrics.owners_heard.set(sum(peer.suspicion.heard for peer in peers))
 
     def _is_dead(self, peer: "_Peer") -> bool:
         return peer.suspicion.is_dead(self._patience.of(peer.members))

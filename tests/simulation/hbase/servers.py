@@ -33,6 +33,10 @@ class Table:
     rows: dict[bytes, dict[bytes, Cell]] = field(default_factory=dict)
     keys: list[bytes] = field(default_factory=list)  # in order
 
+    def copy(self) -> "Table":
+        rows = {key: dict(cells) for key, cells in self.rows.items()}
+        return Table(dict(self.families), self.enabled, rows, list(self.keys))
+
     def put(self, row: bytes, column: bytes, cell: Cell) -> Cell | None:
         """The cell of now stays where it has a later timestamp; of two with the same one the later call's counts.
         Gives what was there."""
@@ -64,6 +68,16 @@ class _Written(NamedTuple):
     before: Cell | None
 
 
+class Lost(NamedTuple):
+    """A cell that a server has lost. ``left``: what stands there instead."""
+
+    table: str
+    row: bytes
+    column: bytes
+    cell: Cell
+    left: Cell | None
+
+
 class Servers:
     """For any thread. ``skews``: seconds that the clock of each region's server is ahead, by region.
 
@@ -74,6 +88,7 @@ class Servers:
         self.random = random.Random(seed)
         self.tables: dict[str, Table] = {}
         self.skews = [0.0] * _REGIONS
+        self.refused: set[bytes] = set()  # what is in no value that is taken
         self._away_until = [0.0] * _REGIONS
         self._scanners: dict[int, _Scanner] = {}
         self._numbers = itertools.count(1)
@@ -105,8 +120,46 @@ class Servers:
                         table.rows[each.row][each.column] = each.before
         return lost
 
+    def copy(self) -> dict[str, Table]:
+        """All tables as they are at this moment."""
+        with self._lock:
+            return {name: table.copy() for name, table in self.tables.items()}
+
+    def put_back(self, tables: Mapping[str, Table]) -> None:
+        """In the place of those that there are; who scans one of those is told so."""
+        with self._lock:
+            self.tables = {name: table.copy() for name, table in tables.items()}
+            self._written.clear()
+            self._scanners.clear()
+
+    def lose_some(self, loses: Callable[[str, bytes, Mapping[bytes, Cell]], bool], share: float) -> "list[Lost]":
+        """Of the cells in the rows that ``loses`` tells, by table, key and cells: each is as it was before its last
+        write, or gone where that was its first. Where both had one value nothing was lost."""
+        lost: list[Lost] = []
+        with self._lock:
+            for each in reversed(self._written):
+                table = self.tables.get(each.table)
+                cells = {} if table is None else table.rows.get(each.row, {})
+                if cells.get(each.column) != each.cell or not loses(each.table, each.row, cells):
+                    continue
+                if self.random.random() < share and (each.before is None or each.before.value != each.cell.value):
+                    lost.append(Lost(each.table, each.row, each.column, each.cell, each.before))
+            for one in lost:
+                if one.left is None:
+                    del self.tables[one.table].rows[one.row][one.column]
+                else:
+                    self.tables[one.table].rows[one.row][one.column] = one.left
+        return lost
+
+    def still_lost(self, lost: "Iterable[Lost]") -> "list[Lost]":
+        """Those that nothing has written since."""
+        with self._lock:
+            return [each for each in lost if self.tables[each.table].rows[each.row].get(each.column) == each.left]
+
     def away(self, rows: Iterable[bytes]) -> float:
         """Until when (monotonic) some of these rows cannot be had."""
+        if not any(self._away_until):
+            return 0.0
         return max((self._away_until[_region(row)] for row in rows), default=0.0)
 
     # --- what a gateway asks ------------------------------------------------------------------------------------------
@@ -118,10 +171,12 @@ class Servers:
             self._check_columns(there, columns or ())
             found: list[Any] = []
             for key in rows:
+                kept = there.rows.get(key)
+                if not kept:
+                    continue
+                wanted = kept if columns is None else [column for column in kept if _asked_for(column, columns)]
                 cells = {
-                    column: TCell(value=cell.value, timestamp=cell.stamp)
-                    for column, cell in sorted(there.rows.get(key, {}).items())
-                    if columns is None or _asked_for(column, columns)
+                    column: TCell(value=kept[column].value, timestamp=kept[column].stamp) for column in sorted(wanted)
                 }
                 if cells:
                     found.append(TRowResult(row=key, columns=cells))
@@ -139,7 +194,7 @@ class Servers:
             for batch in batches:
                 try:
                     self._check_columns(there, [each.column for each in batch.mutations])
-                    if any(len(each.value) > _CELL_BYTES_MAX for each in batch.mutations):
+                    if any(self._refuses(each.value) for each in batch.mutations):
                         raise IllegalArgument(message=b"KeyValue size too large")
                 except (GatewayError, IllegalArgument) as error:
                     wrong = error
@@ -253,6 +308,9 @@ class Servers:
         for column in columns:
             if column.partition(b":")[0] + b":" not in table.families:
                 raise hbase_says("regionserver.NoSuchColumnFamilyException", column.decode(errors="replace"))
+
+    def _refuses(self, value: bytes) -> bool:
+        return len(value) > _CELL_BYTES_MAX or any(words in value for words in self.refused)
 
     def _put(self, name: str, row: bytes, column: bytes, cell: Cell) -> None:
         before = self.tables[name].put(row, column, cell)

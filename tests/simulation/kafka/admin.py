@@ -8,6 +8,7 @@ from aiokafka import TopicPartition
 
 from tests.simulation.kafka.client import Client
 from tests.simulation.kafka.partitions import Partition
+from tests.simulation.kafka.raw import SimulatedBrokerClient
 
 _EXISTS: Final = 36
 _UNKNOWN: Final = 3
@@ -50,6 +51,12 @@ class SimulatedAdmin:
     async def delete_records(self, records: Mapping[TopicPartition, Any]) -> None:
         for at, to_delete in records.items():
             await self._ask("delete_records", at, to_delete.before_offset)
+
+    async def find_coordinator(self, group: str) -> int:
+        return await self._client.ask_any(lambda: self._client.brokers.coordinator(group))
+
+    async def _send_request(self, request: Any, node: int) -> Any:
+        return await SimulatedBrokerClient(self._client).send(node, request)
 
     async def _ask(self, name: str, *arguments: Any) -> Any:
         """Any node. Raises KafkaConnectionError, or what the brokers' method raises."""

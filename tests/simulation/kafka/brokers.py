@@ -49,7 +49,7 @@ class _Node:
     paused: bool = False
     fenced: bool = False
     held: list[Callable[[], None]] = field(default_factory=list)
-    serving: dict["asyncio.Task[None]", None] = field(default_factory=dict)
+    serving: dict["asyncio.Task[None] | None", None] = field(default_factory=dict)
     absence: asyncio.TimerHandle | None = None
 
     @property
@@ -61,6 +61,16 @@ class _Node:
 class _Topic:
     settings: dict[str, str]
     partitions: list[Partition]
+
+    def copy(self) -> "_Topic":
+        settings = dict(self.settings)
+        return _Topic(settings, [each.copy(settings) for each in self.partitions])
+
+
+class Copy(NamedTuple):
+    """Of the brokers' data."""
+
+    topics: dict[str, _Topic]
 
 
 class Brokers:
@@ -117,9 +127,7 @@ class Brokers:
         elif node.paused:
             node.held.append(lambda: self._take(client, number, fate, request, reply))
         else:
-            task = self.loop.create_task(self._serve(client, node, fate, request, reply))
-            node.serving[task] = None
-            task.add_done_callback(lambda done: node.serving.pop(done, None))
+            node.serving[self.loop.create_task(self._serve(client, node, fate, request, reply))] = None
 
     async def _serve(self, client: str, node: _Node, fate: Fate, request: Request, reply: Reply[Any]) -> None:
         try:
@@ -137,6 +145,8 @@ class Brokers:
             def give() -> None:
                 reply.give(answer)
 
+        finally:
+            node.serving.pop(asyncio.current_task(), None)
         self._answer(client, node, fate, give, reply)
 
     def _answer(self, client: str, node: _Node, fate: Fate, give: Callable[[], None], reply: Reply[Any]) -> None:
@@ -262,11 +272,22 @@ class Brokers:
         partition: Partition = topic.partitions[at.partition]
         return partition
 
+    def copy(self) -> Copy:
+        """What is on the disks of all brokers at this moment."""
+        return Copy({name: topic.copy() for name, topic in self._topics.items()})
+
+    def put_back(self, copied: Copy) -> None:
+        """In the place of what is there; the brokers are down. Of members they know nothing then."""
+        assert not any(node.up for node in self._nodes.values()), "the brokers must be stopped"
+        self._topics = {name: topic.copy() for name, topic in copied.topics.items()}
+        self._groups.clear()
+
     async def close(self) -> None:
         for node in self._nodes.values():
+            serving = [task for task in node.serving if task is not None]
             self.kill(node.number)
-            if node.serving:
-                await asyncio.wait(node.serving)
+            if serving:
+                await asyncio.wait(serving)
 
     # --- faults: on the brokers' loop ---------------------------------------------------------------------------------
 
@@ -275,8 +296,10 @@ class Brokers:
         node = self._nodes[number]
         node.up, node.paused = False, False
         node.held.clear()
-        for task in list(node.serving):
-            task.cancel()
+        for task in node.serving:
+            if task is not None:
+                task.cancel()
+        node.serving = {}
         self._missed_later(node)
 
     def shut_down(self, number: int) -> None:

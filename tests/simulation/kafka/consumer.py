@@ -180,11 +180,11 @@ class SimulatedConsumer:
             drained = self._drain(partitions, max_records)
             if drained or self._closed or loop.time() >= until:
                 return drained
+            timer = loop.call_at(until, self._arrived.set)
             try:
-                async with asyncio.timeout_at(until):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return {}
+                await self._arrived.wait()
+            finally:
+                timer.cancel()
 
     # --- fetching -----------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """A partition as its brokers keep it: records in segments, copies on nodes, and what compaction and retention leave."""
 
 import asyncio
+import copy
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +102,12 @@ class Log:
         self._segments: list[_Segment] = []
         self._producers: dict[int, _Producer] = {}
         self._tidied = 0
+
+    def copy(self, settings: Mapping[str, str]) -> "Log":
+        """As it is now, with settings of its own."""
+        copied = copy.deepcopy(self)
+        copied._settings = settings
+        return copied
 
     def append(self, entries: Sequence[Entry], now: int, numbered: Numbered | None = None) -> Appended:
         """Raises MessageSizeTooLargeError, InvalidMessageError, OutOfOrderSequenceNumber; then nothing was written."""
@@ -287,6 +294,14 @@ class Partition:
         self.leader = nodes[0]
         self.epoch = 0
         self.watched_by: dict[asyncio.Future[None], None] = {}  # who waits for more, in order
+
+    def copy(self, settings: Mapping[str, str]) -> "Partition":
+        """As it is now; nothing waits for more of it."""
+        copied = Partition(settings, list(self.replicas))
+        copied.log = self.log.copy(settings)
+        copied.replicas = {node: copy.copy(replica) for node, replica in self.replicas.items()}
+        copied.in_sync, copied.leader, copied.epoch = set(self.in_sync), self.leader, self.epoch
+        return copied
 
     @property
     def committed(self) -> int:

@@ -22,7 +22,7 @@ class SimulatedBrokerClient:
 
     async def send(self, node: int, request: Any) -> Any:
         """Raises RequestTimedOutError, KafkaConnectionError, and TypeError for a request that is not known here."""
-        if isinstance(request, DescribeGroupsRequest):
+        if request.API_KEY == DescribeGroupsRequest.API_KEY:
             (group,) = request._groups
             return await self._client.ask(node, lambda: self._describe(node, group))
         if isinstance(request, LeaveGroupRequest):
