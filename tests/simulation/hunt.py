@@ -39,6 +39,20 @@ def hunt(name: str, seed: int, schedules: int, *, keep: bool) -> int:
     return missed
 
 
+def acquit(name: str) -> int:
+    """Falcon as it is, at the seeds that were kept for mutants with ``name`` in theirs; gives how many were wrong."""
+    kept: dict[str, int] = json.loads(SEEDS.read_text())
+    wronged = 0
+    chosen = [each for each in MUTANTS if name in each.name and each.name in kept]
+    for mutant in chosen:
+        seed = kept[mutant.name]
+        [(_, wrong)] = islice(outcomes(Mutant("none", (), mutant.schedules), seed), 1)
+        wronged += bool(wrong)
+        print(f"seed {seed} ({mutant.schedules}): {wrong[0][:300] if wrong else 'innocent'}", flush=True)
+    print(f"{len(chosen)} schedules, {wronged} violations")
+    return wronged
+
+
 def search(mutant: Mutant, kept: int | None, seed: int, schedules: int) -> tuple[int, int | None, str]:
     """How many schedules it took, the seed that found it, and the first thing that went wrong there.
 

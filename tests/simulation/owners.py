@@ -11,7 +11,7 @@ import random
 import tempfile
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,8 +64,10 @@ class _Assigned:
     def __init__(self, partitions: Collection[int]) -> None:
         self._partitions = frozenset(partitions)
         self.assignments = 1
+        self.came: Counter[int] = Counter(self._partitions)  # how often each partition did
 
     def assign(self, partitions: Collection[int]) -> None:
+        self.came.update(frozenset(partitions) - self._partitions)
         self._partitions = frozenset(partitions)
         self.assignments += 1
 
@@ -103,7 +105,7 @@ class _Intent:
     """Something that somebody wants done once. ``told``: what came of each time that it was asked for, None for
     nothing yet. ``asked``: of whom, each time. ``meek``: a refusal is taken for the end.
 
-    ``over``: its key is forgotten.
+    ``stays``: with which owner the partition was when it was asked, and for which time. ``over``: its key is forgotten.
     """
 
     key: str
@@ -112,6 +114,7 @@ class _Intent:
     meek: bool
     told: list[Reply | None] = field(default_factory=list)
     asked: list[_Owner] = field(default_factory=list)
+    stays: set[tuple[str, int]] = field(default_factory=set)
     over: bool = False
 
     @property
@@ -264,6 +267,7 @@ class Owners:
         self._batches[number] = intent, len(intent.told)
         intent.told.append(None)
         intent.asked.append(owner)
+        intent.stays.add((owner.process.name, owner.ownership.came[intent.partition]))
         deadline = time.monotonic() + self._random.choice([0.3, 5.0])
         owner.send(
             CommandBatch(number, [CommandEnvelope(intent.partition, _ANN, intent.command, deadline, intent.key, 1)])
@@ -440,7 +444,7 @@ class Owners:
                     self.violations.append(f"{intent.key} was refused for good: {reply.rejection}")
 
     def _judge_intent(self, intent: _Intent, keys: Collection[str]) -> None:
-        if not intent.meek or intent.definite or intent.key not in keys or len(set(intent.asked)) > 1:
+        if not intent.meek or intent.definite or intent.key not in keys or len(intent.stays) > 1:
             return
         if intent.refused and all(not isinstance(e, Unavailable) or e.reason != "not_mine" for e in intent.told):
             self.violations.append(f"{intent.key} was refused ({intent.told[-1]}) by the owner that had done it")

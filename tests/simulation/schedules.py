@@ -60,7 +60,7 @@ def _world(seed: int) -> list[str]:
 
 CALM: Final = _while("chat", faults.wait, visitors="reader pedant")
 BEHIND: Final = _while(
-    "tables are behind", faults.slow_the_tables, visitors="newcomer reader lister traveller follower"
+    "tables are behind", faults.slow_the_tables, visitors="newcomer hasty reader lister traveller follower"
 )
 STANDSTILL: Final = _while(
     "tables stand still", faults.stop_the_projectors, visitors="follower reader", begin_seconds=3.0
