@@ -187,11 +187,6 @@ class Partition:
         """Whether a command with this key was decided here within the window."""
         return key is not None and self._answered(account_id, key) is not None
 
-    @property
-    def keys_in_flight(self) -> frozenset[tuple[AccountId, str]]:
-        """Those of commands that were decided and are not known to be durable."""
-        return frozenset(self._answers_in_flight)
-
     def _answered(self, account_id: AccountId, key: str) -> int | None:
         """The fingerprint of the request that this key was used for, within the window."""
         in_flight = self._answers_in_flight.get((account_id, key))
@@ -314,6 +309,14 @@ class Partition:
 
     def _next_id(self) -> int:
         return id_of(self._counter + 1, self.number, self._partitions)
+
+    def end(self, *, void: bool) -> None:
+        """Its epoch is over, and nothing is decided any more: it is only asked which keys it knows. ``void``: what is
+        not known to be durable never will be."""
+        self._hot, self._idle, self._imports, self._saving = {}, {}, {}, _NOTHING
+        self._envelopes, self._records = [], []
+        if void:
+            self._answers_in_flight = {}
 
     # --- aggregates ---------------------------------------------------------------------------------------------------
 

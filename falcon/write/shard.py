@@ -88,7 +88,7 @@ class _Owned(msgspec.Struct, eq=False):
     ``lost_at``: how often partitions had been assigned when it was lost.
     ``leaving``: it is assigned elsewhere now, and forgotten here once nothing of it is in flight.
     ``captured_behind``: the state was captured when this append was the last; once it is durable, that is a checkpoint.
-    ``doubtful``: the keys of those commands of which only the log knows whether they were done, while it is down.
+    ``before``: while it is down, the partition as it was, for the keys that it knows.
     ``retry_at``: not taken over before. ``tries``: how often that has failed since it last served.
     ``proven_at``: when an append was sent that shows that the log was ours. ``unproven``: replies that wait for newer
     proof.
@@ -106,13 +106,12 @@ class _Owned(msgspec.Struct, eq=False):
     unproven: list[_Waiter] = msgspec.field(default_factory=list)
     retry_at: float = 0.0
     tries: int = 0
-    doubtful: frozenset[tuple[AccountId, str]] = frozenset()
+    before: Partition | None = None
 
     def knows(self, account_id: AccountId, key: str) -> bool:
         """Whether the command with this key was decided here, and may have been done."""
-        if self.partition is None:
-            return (account_id, key) in self.doubtful
-        return self.partition.knows(account_id, key)
+        partition = self.partition or self.before
+        return partition is not None and partition.knows(account_id, key)
 
 
 class Shard:
@@ -403,8 +402,8 @@ class Shard:
         log.warning("partition %s: append %s", owned.number, outcome)
         metrics.append_failures.labels(outcome.value if outcome else "none").inc()
         assert owned.partition is not None
-        owned.doubtful = frozenset() if outcome is Outcome.FENCED else owned.partition.keys_in_flight
-        owned.partition = None
+        owned.partition.end(void=outcome is Outcome.FENCED)
+        owned.before, owned.partition = owned.partition, None
         owned.captured_behind = None
         self._settled = False
         answer = Unavailable("outcome_unknown")
@@ -506,7 +505,7 @@ class Shard:
             for partition in recovered.ready:
                 owned = self._owned.get(partition.number)
                 if owned is not None:  # else it is assigned elsewhere by now
-                    owned.partition, owned.lost, owned.tries = partition, False, 0
+                    owned.partition, owned.before, owned.lost, owned.tries = partition, None, False, 0
                     metrics.ownership_changes.labels("taken over").inc()
                     owned.captured_at, owned.proven_at = now, -math.inf
             for number in recovered.down:

@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.simulation.course import Outcome
-from tests.simulation.hunt import SCHEDULES_MAX, hunt
+from tests.simulation.hunt import SCHEDULES_MAX, acquit, hunt
 from tests.simulation.origins import KINDS, explore
 
 
@@ -15,6 +15,8 @@ def main() -> int:
     arguments = _arguments()
     if os.environ.get("PYTHONHASHSEED") != "0":  # or the order of sets of texts would not be the seed's
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], _plain_environment())
+    if arguments.innocent:
+        return 1 if acquit(arguments.mutant) else 0
     if arguments.mutants:
         return (
             1
@@ -65,6 +67,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--show", action="store_true", help="every schedule, not only those with violations")
     parser.add_argument("--mutants", action="store_true", help="look for the mistakes of tests/simulation/mutants")
     parser.add_argument("--mutant", default="", help="those whose name has this in it")
+    parser.add_argument("--innocent", action="store_true", help="run the kept seeds of mutants without any mistake")
     parser.add_argument("--keep", action="store_true", help="keep the seeds that find the mutants")
     parser.add_argument("--log", action="store_true", help="what the processes log")
     return parser.parse_args()

@@ -164,7 +164,7 @@ class _Visitor:
         self.visit = visit
         self.chance = random.Random(number)
         self.name = type(self).__name__.removeprefix("_").lower()
-        self._number = number
+        self.number = number
         self._keys = 0
 
     async def run(self) -> None:
@@ -180,7 +180,7 @@ class _Visitor:
 
     def key(self) -> str:
         self._keys += 1
-        return f"{self.name}-{self._number}-{self._keys}"
+        return f"{self.name}-{self.number}-{self._keys}"
 
     def edge(self) -> str:
         return self.chance.choice(self.visit.urls)

@@ -114,8 +114,8 @@ def host(
     folder: Path,
     begin: Callable[[], Asked],
     end: Callable[[Outcome], None],
-    plan: Plan | None = None,
     *,
+    plan: Plan | None = None,
     log: bool = False,
 ) -> None:
     """Start the cluster of that number; then run the schedule that ``begin`` says, and tell what came of it.
@@ -357,7 +357,8 @@ class Course:
                 await self._one()
         finally:
             self._load.end()
-            self._visitors.end()
+            if self._visitors is not None:
+                self._visitors.end()
             ended = await asyncio.gather(*self._talking, return_exceptions=True)
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
 

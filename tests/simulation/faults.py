@@ -9,7 +9,11 @@ from tests.simulation.cluster import SimulatedFalcon
 
 async def slow_the_tables(falcon: SimulatedFalcon, chance: random.Random) -> None:
     """So that the projections stand at different places, and all of them behind."""
-    falcon.road.delay_max = chance.choice([0.1, 0.3, 0.6])
+    if chance.random() < 0.5:
+        falcon.road.delay_max = chance.choice([0.1, 0.3, 0.6])
+    else:
+        falcon.road.slow = chance.choice(["timeline", "rooms", "member", "mentions", "accounts"])
+        falcon.road.slow_seconds = chance.choice([0.5, 1.5])
     await asyncio.sleep(chance.uniform(2, 8))
 
 

@@ -42,7 +42,7 @@ def explore(
     """The schedules of a seed and of all that follow it, for as long as they are wanted.
 
     ``kind``: of all of them; without one each seed says its own. ``mistake``: is made in all of them.
-    ``plan``: that all of them follow.
+    ``plan``: of those that are forked, instead of their kind's.
     """
     origin: Origin | None = None
     try:
@@ -137,7 +137,7 @@ def _live(
     forks = _Forks(pipe)
     try:
         with mistake:
-            host(number, folder, forks.next, forks.tell, plan, log=log)
+            host(number, folder, forks.next, forks.tell, plan=plan, log=log)
     except BaseException:
         failed = _failed()
         while True:  # in the origin itself all that begin here have failed

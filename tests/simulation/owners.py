@@ -11,7 +11,7 @@ import random
 import tempfile
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,6 +47,9 @@ _ANN: Final = 1_000
 _ROOMS: Final = 2  # of each partition
 _TICK_SECONDS: Final = 0.1
 _TURNS: Final = (10, 30)
+_NIGHTS: Final = 6
+_TURNS_A_DAY: Final = (4, 8)
+_SNAPSHOTS_MAX: Final = 60
 _SETTLE_SECONDS: Final = 120.0
 _LIMITS: Final = ShardLimits(
     checkpoint_events=4, checkpoint_seconds=2.0, passivate_seconds=1.0, hot_aggregates=2, refusal_age_seconds=1.0
@@ -61,8 +64,10 @@ class _Assigned:
     def __init__(self, partitions: Collection[int]) -> None:
         self._partitions = frozenset(partitions)
         self.assignments = 1
+        self.came: Counter[int] = Counter(self._partitions)  # how often each partition did
 
     def assign(self, partitions: Collection[int]) -> None:
+        self.came.update(frozenset(partitions) - self._partitions)
         self._partitions = frozenset(partitions)
         self.assignments += 1
 
@@ -100,7 +105,7 @@ class _Intent:
     """Something that somebody wants done once. ``told``: what came of each time that it was asked for, None for
     nothing yet. ``asked``: of whom, each time. ``meek``: a refusal is taken for the end.
 
-    ``over``: its key is forgotten.
+    ``stays``: with which owner the partition was when it was asked, and for which time. ``over``: its key is forgotten.
     """
 
     key: str
@@ -109,6 +114,7 @@ class _Intent:
     meek: bool
     told: list[Reply | None] = field(default_factory=list)
     asked: list[_Owner] = field(default_factory=list)
+    stays: set[tuple[str, int]] = field(default_factory=set)
     over: bool = False
 
     @property
@@ -140,7 +146,7 @@ class Owners:
         self._batches: dict[int, tuple[_Intent, int]] = {}
         self._born = 0
 
-    async def run(self) -> None:
+    async def run(self, nights: int) -> None:
         self._brokers = Brokers(
             network_loop(self._simulation, Process("kafka")), seed=self._random.randrange(2**32), replication_max=0.005
         )
@@ -154,6 +160,12 @@ class Owners:
                 await self._open_room(partition, number)
         for _ in range(self._random.randint(*_TURNS)):
             await self._turn()
+        for _ in range(nights):
+            await self._night()
+            for _ in range(self._random.randint(*_TURNS_A_DAY)):
+                await self._turn()
+        if nights:
+            await self._judge_snapshots()
         await self._heal()
         self._end_owners()
         await asyncio.to_thread(self._judge_log)
@@ -255,6 +267,7 @@ class Owners:
         self._batches[number] = intent, len(intent.told)
         intent.told.append(None)
         intent.asked.append(owner)
+        intent.stays.add((owner.process.name, owner.ownership.came[intent.partition]))
         deadline = time.monotonic() + self._random.choice([0.3, 5.0])
         owner.send(
             CommandBatch(number, [CommandEnvelope(intent.partition, _ANN, intent.command, deadline, intent.key, 1)])
@@ -431,10 +444,21 @@ class Owners:
                     self.violations.append(f"{intent.key} was refused for good: {reply.rejection}")
 
     def _judge_intent(self, intent: _Intent, keys: Collection[str]) -> None:
-        if not intent.meek or intent.definite or intent.key not in keys or len(set(intent.asked)) > 1:
+        if not intent.meek or intent.definite or intent.key not in keys or len(intent.stays) > 1:
             return
         if intent.refused and all(not isinstance(e, Unavailable) or e.reason != "not_mine" for e in intent.told):
             self.violations.append(f"{intent.key} was refused ({intent.told[-1]}) by the owner that had done it")
+
+    async def _judge_snapshots(self) -> None:
+        """After two more nights, in which everything old is compacted."""
+        for _ in range(2):
+            await self._night()
+            await asyncio.sleep(60.0)
+        for partition in range(_PARTITIONS):
+            at = TopicPartition(self._cluster("").snapshots, partition)
+            records = self._brokers.partition(at).log.read(0, 10**9, 10**9)
+            if len(records) > _SNAPSHOTS_MAX:
+                self.violations.append(f"a takeover of partition {partition} reads {len(records)} records")
 
     async def _judge_places(self) -> None:
         """Who goes on from an offset stands there as one does who has read the log from its start."""
@@ -456,11 +480,16 @@ class Owners:
         await tail.close()
 
 
-def run(seed: int) -> list[str]:
+def run_for_nights(seed: int) -> list[str]:
+    """What went wrong; and what a takeover reads follows from what is alive, and not from the number of nights."""
+    return run(seed, _NIGHTS)
+
+
+def run(seed: int, nights: int = 0) -> list[str]:
     """What went wrong."""
     simulation = Simulation(seed)
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         owners = Owners(simulation, Path(folder), seed)
-        simulation.run(lambda: asyncio.run(owners.run()))
+        simulation.run(lambda: asyncio.run(owners.run(nights)))
     return owners.violations

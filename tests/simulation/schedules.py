@@ -13,10 +13,11 @@ _STEPS: Final = 250
 
 @dataclass(frozen=True)
 class Schedules:
-    """``plan``: of schedules of the whole cluster. ``run``: of others; it gives what went wrong with a seed."""
+    """``plan``, or ``kind``: of schedules of the whole cluster. ``run``: of others; it gives what went wrong."""
 
     name: str
     plan: Plan | None = None
+    kind: str = "short"
     run: Callable[[int], list[str]] | None = None
 
     def __str__(self) -> str:
@@ -34,6 +35,7 @@ def _while(
     plan = Plan(
         seconds=60.0,
         times=times,
+        longest=10.0,
         together=0.0,
         quiet=(0.0, 0.3),
         pace=0.3,
@@ -58,7 +60,7 @@ def _world(seed: int) -> list[str]:
 
 CALM: Final = _while("chat", faults.wait, visitors="reader pedant")
 BEHIND: Final = _while(
-    "tables are behind", faults.slow_the_tables, visitors="newcomer reader lister traveller follower"
+    "tables are behind", faults.slow_the_tables, visitors="newcomer hasty reader lister traveller follower"
 )
 STANDSTILL: Final = _while(
     "tables stand still", faults.stop_the_projectors, visitors="follower reader", begin_seconds=3.0
@@ -79,7 +81,7 @@ MOVES: Final = _while(
     course.cut_a_process_off_from_brokers,
     course.lose_answers_of_brokers,
     visitors="doubter hasty",
-    times=3,
+    times=2,
 )
 SILENCE: Final = _while("all owners are silent", faults.stop_all_owners, visitors="hasty")
 NO_OWNERS: Final = _while("there is no owner", faults.lose_all_owners_for_long, visitors="doubter", times=2)
@@ -94,4 +96,7 @@ EDGES: Final = _while(
     "edges come and go", course.kill_an_edge, course.trouble_http, visitors="traveller follower", times=2
 )
 ONE_SHARD: Final = Schedules("one shard in memory", run=_world)
+ACTS: Final = Schedules("an operator acts", kind="acts")
+RESTORES: Final = Schedules("servers are restored", kind="restores")
 OWNERS: Final = Schedules("owners alone", run=owners.run)
+NIGHTS: Final = Schedules("owners alone, night after night", run=owners.run_for_nights)

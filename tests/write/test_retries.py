@@ -291,6 +291,18 @@ def test_a_retry_is_not_told_that_nothing_was_done_while_its_partition_is_down(h
     assert [seq(reply) for reply in host.read()] == [1]
 
 
+def test_what_was_done_long_before_its_partition_went_down_is_not_said_to_be_undone(host: Host) -> None:
+    room = host.room()
+    tea = PostMessage(ANN, room, "tea")
+    host.ask(tea, key="tea")
+    host.journal._held = host.journal.unavailable = True
+    host.send(PostMessage(ANN, room, "and milk"))
+    host.journal.settle(Fate.LOST)
+    host.replies()
+    assert host.ask(tea, key="tea") == UNKNOWN
+    assert host.ask(PostMessage(ANN, room, "sugar"), key="sugar") == Unavailable("unavailable")
+
+
 def test_a_retry_that_waits_is_not_told_that_nothing_was_done_when_the_partition_is_lost() -> None:
     log = MemoryLog(PARTITIONS)
     host = Host(log)

@@ -24,7 +24,8 @@ class Road:
 
     ``delay_max``: seconds, each way. Shares of the calls: ``refused``, that are not carried out; ``unanswered``, that
     are, and the connection breaks; ``late``, that are carried out up to ``late_seconds`` after all who asked have gone;
-    ``cut``, batches of which some rows are written; ``twice``, batches that are written again later.
+    ``cut``, batches of which some rows are written; ``twice``, batches that are written again later. What is written to
+    tables with ``slow`` in their names takes up to ``slow_seconds`` more.
     """
 
     servers: Servers
@@ -37,11 +38,14 @@ class Road:
     late_seconds: float = 15.0
     cut: float = 0.0
     twice: float = 0.0
+    slow: str = ""
+    slow_seconds: float = 0.0
     down: bool = False
 
     def heal(self) -> None:
         self.delay_max = self.refused = self.unanswered = self.late = self.cut = self.twice = 0.0
         self.down = False
+        self.slow = ""
 
     def happens(self, share: float) -> bool:
         return share > 0 and self.random.random() < share
@@ -133,6 +137,9 @@ class _Client:
         return self._line.ask(rows, lambda: self._servers.get(table, rows, columns))
 
     def mutateRowsTs(self, table: str, batches: Sequence[Any], stamp: int, attributes: object) -> None:
+        road = self._line._road
+        if road.slow and road.slow in table:
+            self._line._take(road.random.uniform(0, road.slow_seconds))
         if not self._servers.has(table):
             self._line.gone()
         cut = self._line._road.happens(self._line._road.cut)

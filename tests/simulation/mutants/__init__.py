@@ -7,8 +7,8 @@ seed of one that does, as long as the code is the same.
 from pathlib import Path
 from typing import Final
 
-from tests.simulation.mutants import edge, log, tables, write
+from tests.simulation.mutants import edge, log, operate, tables, write
 from tests.simulation.mutants.mutant import Mutant
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*write.MUTANTS, *log.MUTANTS, *tables.MUTANTS, *edge.MUTANTS)
+MUTANTS: Final[tuple[Mutant, ...]] = (*write.MUTANTS, *log.MUTANTS, *tables.MUTANTS, *edge.MUTANTS, *operate.MUTANTS)
 SEEDS: Final = Path(__file__).with_name("seeds.json")

@@ -35,13 +35,13 @@ async def _names_afterwards(self: Edge, call: Any, command: Any, size: int | Non
 _replay = streaming.Streams._replay
 
 
-async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, offsets: Any) -> Any:
+async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
     """Who comes back waits until all tables are as far as the token."""
     until = time.monotonic() + 5.0
     while True:
         applied = await self._edge.store.applied_everywhere(self._feed.partitions)
         if all(applied[self._feed.lane_of(lane)].offset >= offset for lane, offset in offsets.items()):
-            return await _replay(self, caller, only, offsets)
+            return await _replay(self, caller, only, offsets, tables)
         if time.monotonic() > until:
             raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
         await asyncio.sleep(0.02)

@@ -3,7 +3,9 @@
 import time
 from typing import Any, Final
 
-from falcon.adapters.kafka import fence, journal, snapshots
+import msgspec
+
+from falcon.adapters.kafka import fence, journal, snapshots, topics
 from falcon.adapters.kafka.owners import Owners, _owner
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.tail import KafkaTail
@@ -11,7 +13,7 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import Checkpoint, JournalUnavailable, Outcome
 from falcon.write.recovery import Recovery
 from tests.simulation.mutants.mutant import mutant
-from tests.simulation.schedules import CALM, HOURS, MOVES, OWNERS
+from tests.simulation.schedules import CALM, HOURS, MOVES, NIGHTS, OWNERS
 
 
 def _every_epoch_counts(at: Position, value: bytes) -> tuple[Position, bytes | None]:
@@ -134,20 +136,32 @@ async def _without_looking(self: KafkaTail, lane: int, witness: Any, most: int) 
     return True
 
 
+_topics = topics.topics
+
+
+def _compacted_some_day(cluster: Any) -> list[Any]:
+    """Kafka compacts the snapshots when a segment is full, or a week old."""
+    return [
+        msgspec.structs.replace(each, bounds={}) if each.name == cluster.snapshots else each
+        for each in _topics(cluster)
+    ]
+
+
 MUTANTS: Final = (
     mutant("an old epoch's late checkpoint goes into the local copy", KafkaSnapshots, "save", _saves_late, OWNERS),
     mutant(
-        "a snapshot of unknown outcome is written again under its key", KafkaSnapshots, "save", _same_generation, OWNERS
+        "a snapshot of unknown outcome is written again under its key", KafkaSnapshots, "save", _same_generation, NIGHTS
     ),
     mutant(
         "one partition that cannot be restored keeps the others down", journal._Underway, "by_now", _all_or_none, OWNERS
     ),
     mutant("who goes on believes the highest epoch near", KafkaTail, "position", _highest_epoch_near, OWNERS),
     mutant("what a deposed owner writes counts", fence, "judge", _every_epoch_counts, MOVES),
-    mutant("an owner does not look what came between", journal.KafkaJournal, "_judge", _whatever_came_between, MOVES),
+    mutant("an owner does not look what came between", journal.KafkaJournal, "_judge", _whatever_came_between, OWNERS),
     mutant(
         "an unknown append is taken for done", journal.KafkaJournal, "_end_epoch", _unknown_is_taken_for_done, MOVES
     ),
+    mutant("snapshots are compacted when Kafka likes", topics, "topics", _compacted_some_day, NIGHTS),
     mutant("another clock is compared than the one that stamps", journal, "check_clock", _by_the_wall, HOURS),
     mutant("a stream leaves an event out", KafkaTail, "read", _leaves_out, CALM),
 )
