@@ -66,13 +66,14 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
 _SETTINGS: Final[Mapping[str, object]] = {"session_seconds": 45.0, "stream_events": 200}
 _FETCH_MILLIS: Final = 10_000
 
-# What may be more at the end than on the second day: half as much again, and this many. Entries that a bound in bytes
-# or in number holds, and that a week of so little use does not fill, are named with their reason.
+# What may be more at the end than on the second day: half as much again, and this many.
 _SLACK: Final = 24
+# What a bound holds that days of so little use do not reach.
 _BOUNDED: Final[Mapping[str, str]] = {
-    "Pages._pages": "by 32 MiB of pages",
-    "SharedSource._order": "by 16 MiB of events",
-    "_Window._events": "by 16 MiB of events",
+    "memory: Pages._kept": "32 MiB of pages",
+    "memory: SharedSource._order": "16 MiB of events",
+    "memory: _Window._chunks": "16 MiB of events",
+    "memory: Edge._keys": "100,000 keys",
 }
 
 
@@ -150,7 +151,7 @@ class Census:
                 for each in list(made.values()):
                     counted[type(each).__name__] += 1
                     for name, value in vars(each).items():
-                        if isinstance(value, (dict, list, set, deque, bytearray)):
+                        if getattr(value, "maxlen", None) is None and isinstance(value, (dict, list, set, deque)):
                             counted[f"{type(each).__name__}.{name}"] += _entries(value)
         return counted
 
