@@ -8,6 +8,7 @@
 - ``cluster``: the processes of a cluster, put together as ``falcon.bootstrap.cluster`` does, on all of that.
 - ``course``: people chat there while things fail; what they were told is held against the log.
 - ``acts``: an operator does what operators do meanwhile. ``restores``: servers are replaced by older copies of them.
+- ``growth``: days pass, and nothing grows but what lives (``make simulate ARGS='--growth 7'``).
 - ``origins``: runs the schedules, most of them from a cluster that was started once and is forked for each. Two hundred
   seeds share such a cluster; their first seed says how large it is and what happened in it before they begin.
 - ``mutants``: mistakes that the schedules must find (``make simulate MUTANTS=1 SECONDS=600``).

@@ -4,8 +4,11 @@ import argparse
 import os
 import random
 import sys
+import tempfile
 import time
+from pathlib import Path
 
+from tests.simulation import growth
 from tests.simulation.course import Outcome
 from tests.simulation.hunt import SCHEDULES_MAX, acquit, hunt
 from tests.simulation.origins import KINDS, explore
@@ -17,6 +20,8 @@ def main() -> int:
         os.execve(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]], _plain_environment())
     if arguments.innocent:
         return 1 if acquit(arguments.mutant) else 0
+    if arguments.growth:
+        return _grow(arguments)
     if arguments.mutants:
         return (
             1
@@ -47,6 +52,24 @@ def main() -> int:
     return 1 if violated else 0
 
 
+def _grow(arguments: argparse.Namespace) -> int:
+    """Days in one simulation; 1 where something grows, or a promise is broken."""
+    outcome, began = Outcome(arguments.seed, "growth"), time.process_time()
+    if not arguments.log:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    with tempfile.TemporaryDirectory() as folder:
+        counted = growth.run(outcome, Path(folder), arguments.growth)
+    for kind in sorted({kind for day in counted for kind in day}) if arguments.show else ():
+        print(f"{kind}: {', '.join(str(day.get(kind, 0)) for day in counted)}")
+    for line in outcome.violations:
+        print(f"  {line}")
+    print(
+        f"{len(counted)} days, {len(outcome.violations)} violations (seed {outcome.seed}, "
+        f"{outcome.counts.operations:,} operations, {time.process_time() - began:.0f} s of CPU)"
+    )
+    return 1 if outcome.violations else 0
+
+
 def _show(outcome: Outcome, kind: str) -> None:
     arguments = f" ARGS='--kind {kind}'" if kind else ""
     print(f"seed {outcome.seed}: run it again with make simulate SEED={outcome.seed} SCHEDULES=1{arguments}")
@@ -69,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--mutant", default="", help="those whose name has this in it")
     parser.add_argument("--innocent", action="store_true", help="run the kept seeds of mutants without any mistake")
     parser.add_argument("--keep", action="store_true", help="keep the seeds that find the mutants")
+    parser.add_argument("--growth", type=int, default=0, metavar="DAYS", help="nothing grows over so many days")
     parser.add_argument("--log", action="store_true", help="what the processes log")
     return parser.parse_args()
 

@@ -4,6 +4,7 @@ What is replaced: Kafka's clients, the connections to HBase, the HTTP between pr
 """
 
 import asyncio
+import dataclasses
 import logging
 import os
 import random
@@ -63,6 +64,7 @@ class SimulatedFalcon:
         self.processes: dict[str, Process] = {}
         self.restarts = 0
         self.ended: list[str] = []  # what processes died of by themselves
+        self.changed: dict[str, Any] = {}  # settings that are not as usual
         self.supervised = True  # what has ended is started again
         self._serving: dict[str, tuple[Edge, asyncio.AbstractEventLoop]] = {}
         self._terminate: dict[str, Callable[[], object]] = {}
@@ -243,7 +245,7 @@ class SimulatedFalcon:
         await told.wait()
 
     def settings(self, name: str) -> Settings:
-        return Settings(
+        usual = Settings(
             partitions=PARTITIONS,
             data_dir=self._folder / name,
             advertise_host=name,
@@ -254,6 +256,7 @@ class SimulatedFalcon:
             append_seconds=8.0,
             checkpoint_events=50,
         )
+        return dataclasses.replace(usual, **self.changed)
 
     def _chance(self) -> random.Random:
         return random.Random(self.random.random())

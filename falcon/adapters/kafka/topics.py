@@ -81,7 +81,12 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # The brokers' time in it is what an owner compares its own with.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
-        Topic(cluster.signals, 1, {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)}),
+        Topic(
+            cluster.signals,
+            1,
+            {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)},
+            {"segment.ms": _SIGNALS_MILLIS},  # Kafka forgets nothing of a segment that is written to
+        ),
     ]
 
 

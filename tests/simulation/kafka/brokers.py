@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
@@ -102,6 +103,7 @@ class Brokers:
         self._groups: dict[str, Group] = {}
         self._coordinator = 1
         self._producers = 0
+        self.given: Counter[tuple[str, str]] = Counter()  # records, by client and topic
 
     # --- the way in: from any loop ------------------------------------------------------------------------------------
 

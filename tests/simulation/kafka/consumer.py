@@ -282,6 +282,7 @@ class SimulatedConsumer:
         )
         doubtful = False
         for at, fetched in found.items():
+            brokers.given[self._client.name, at.topic] += len(fetched.records)
             state = states[at]
             if self._states.get(at) is not state or state.position != offsets[at] or state.paused:
                 continue

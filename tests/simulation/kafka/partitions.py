@@ -149,6 +149,11 @@ class Log:
                 found.append(record)
         return found
 
+    @property
+    def records(self) -> list[Stored]:
+        """All that there are."""
+        return [record for segment in self._segments for record in segment.records]
+
     def truncate(self, end: int) -> None:
         """A new leader has no more than this."""
         if end >= self.end:

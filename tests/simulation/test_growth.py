@@ -1,0 +1,31 @@
+"""Days pass in a cluster that is used a little, and nothing grows but what lives."""
+
+import re
+
+import pytest
+
+from falcon.adapters.kafka import topics
+from falcon.adapters.kafka.cluster import KafkaCluster
+from tests.simulation.growth import grown
+from tests.simulation.kafka.partitions import DEFAULTS, Entry, Log
+from tests.simulation.test_course import simulate
+
+
+def test_what_is_more_each_day_grows() -> None:
+    assert grown([{"leaks": 10 * day, "stays": 40} for day in range(1, 8)]) == [
+        "leaks grows: [10, 20, 30, 40, 50, 60, 70], a day each"
+    ]
+
+
+def test_signals_are_forgotten_within_the_hour() -> None:
+    (signals,) = [each for each in topics.topics(KafkaCluster((), 1)) if each.name.endswith("signals")]
+    log = Log({**DEFAULTS, **topics._as_made(signals)})
+    for minute in range(24 * 60):
+        log.append([Entry(None, b"somebody types", minute * 60_000)], minute * 60_000)
+        log.tidy(minute * 60_000, log.end)
+    assert len(log.records) < 60
+
+
+@pytest.mark.faults
+def test_nothing_grows_in_two_days_but_what_lives() -> None:
+    assert re.search("2 days, 0 violations", simulate("--growth", "2", "--seed", "1"))
