@@ -120,8 +120,9 @@ OPERATIONS: Final = (
         "DELETE",
         "/v1/me/token",
         accounts.sign_out,
-        "Sign out: revoke the token of this request",
+        "Sign out: revoke the token of this request, so that a retry is answered with 401",
         {204: None},
+        command=True,
         problems=(409,),
     ),
     Operation(

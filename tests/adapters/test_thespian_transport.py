@@ -112,7 +112,9 @@ TCP = {"system_base": "multiprocTCPBase", "shards": 2, "http_workers": 2, "proje
 
 @pytest.fixture(params=[{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
 def falcon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Falcon]:
-    running = Falcon(tmp_path / "data", {**request.param, "host": "0.0.0.0", "plaintext": "yes"}).start()
+    running = Falcon(
+        tmp_path / "data", {**request.param, "host": "0.0.0.0", "ops_host": "0.0.0.0", "plaintext": "yes"}
+    ).start()
     yield running
     running.stop()
 

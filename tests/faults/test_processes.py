@@ -124,7 +124,7 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(tmp_path: Path) -> None
         ({"system_base": "multiprocUDPBase"}, "FALCON_SYSTEM_BASE"),
         ({"http_workers": 2}, "multiprocTCPBase"),
         ({"data_dir": "/proc/nowhere"}, "FALCON_DATA_DIR"),
-        ({"http_port": 1, "host": "203.0.113.7"}, "FALCON_HTTP_PORT"),
+        ({"http_port": 1, "host": "203.0.113.7", "plaintext": "yes"}, "FALCON_HTTP_PORT"),
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], word: str, tmp_path: Path) -> None:
