@@ -11,7 +11,7 @@
 - ``origins``: runs the schedules, most of them from a cluster that was started once and is forked for each.
 - ``clients``, ``faults``: visitors who look at what no load does, and faults that are seldom met by chance.
 - ``owners``: owners alone on simulated brokers, for moves, late writes and many nights.
-- ``schedules``, ``mutants``, ``hunt``: mistakes, and the kinds of schedules that must find them (``make simulate MUTANTS=1``).
+- ``schedules``, ``mutants``, ``hunt``: mistakes, and what must find them (``make simulate MUTANTS=1``).
 
 ``make simulate SECONDS=60`` searches and prints the seed of a schedule that went wrong; with ``SEED=`` and
 ``SCHEDULES=1`` the same schedule comes again, step by step, as long as the code is the same. ``ARGS=--log`` shows what
