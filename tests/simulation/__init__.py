@@ -11,7 +11,9 @@
 - ``growth``: days pass, and nothing grows but what lives (``make simulate ARGS='--growth 7'``).
 - ``origins``: runs the schedules, most of them from a cluster that was started once and is forked for each. Two hundred
   seeds share such a cluster; their first seed says how large it is and what happened in it before they begin.
-- ``mutants``: mistakes that the schedules must find (``make simulate MUTANTS=1 SECONDS=600``).
+- ``clients``, ``faults``: visitors who look at what no load does, and faults that are seldom met by chance.
+- ``owners``: owners alone on simulated brokers, for moves, late writes and many nights.
+- ``schedules``, ``mutants``, ``hunt``: mistakes, and what must find them (``make simulate MUTANTS=1``).
 
 ``make simulate SECONDS=60`` searches new seeds. A seed says which kind of schedule it is: mostly a short one, of about
 a hundred operations and one fault or two; sometimes a long one, with a thousand operations and faults that last; or one

@@ -28,7 +28,7 @@ def test_every_mutant_has_a_name_of_its_own_and_only_known_ones_have_seeds() -> 
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["snapshot", "a no of the tables", "who comes back waits", "a checkpoint"])
+@pytest.mark.parametrize("name", ["a page goes", "a refusal makes", "snapshots are compacted", "a checkpoint"])
 def test_falcon_as_it_is_is_found_innocent_where_mutants_are_found(name: str) -> None:
     assert re.search(r"[1-9]\d* schedules, 0 violations", simulate("--innocent", "--mutant", name))
 

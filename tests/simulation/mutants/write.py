@@ -115,7 +115,6 @@ MUTANTS: Final = (
         "the time on the way to an owner does not count", Arrivals, "_seconds_on_the_way", _as_if_just_sent, SILENCE
     ),
     mutant("nobody has an owner removed that has gone", watch.Watch, "_is_dead", lambda self, peer: False, LOSS),
-    mutant("an event is applied to a snapshot that has it", Partition, "_holds", lambda *_: False, ONE_SHARD),
     mutant("a checkpoint lacks some of what has changed", Partition, "capture", _forgets_what_changed, ONE_SHARD),
     mutant("a partition's own epoch is proof enough for a refusal", Shard, "_proven", lambda *_: True, CUT_OFF),
 )
