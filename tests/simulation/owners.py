@@ -201,7 +201,7 @@ class Owners:
         self._owners: list[_Owner] = []
         self._intents: list[_Intent] = []
         self._rooms: dict[int, list[int]] = defaultdict(list)
-        self._batches: dict[int, tuple[_Intent, int]] = {}
+        self._batches: dict[int, list[tuple[_Intent, int]]] = {}
         self._born = 0
         self._guests = 0
 
@@ -283,8 +283,8 @@ class Owners:
                 self._told(reply)
 
     def _told(self, batch: BatchReply) -> None:
-        for _, reply in batch.replies:
-            intent, place = self._batches[batch.number]
+        for index, reply in batch.replies:
+            intent, place = self._batches[batch.number][index]
             intent.told[place] = reply
 
     def _share(self) -> None:
@@ -333,15 +333,22 @@ class Owners:
         return self._want(PostMessage(_ANN, room, f"message {len(self._intents)}"), partition, meek=meek)
 
     def _ask(self, intent: _Intent, owner: _Owner | None = None) -> None:
-        owner = owner or (intent.asked[-1] if intent.meek and intent.asked else self._owner_of(intent.partition))
-        number = len(self._batches) + 1
-        self._batches[number] = intent, len(intent.told)
-        intent.told.append(None)
-        intent.asked.append(owner)
-        intent.stays.add((owner.process.name, owner.ownership.came[intent.partition]))
-        deadline = time.monotonic() + self._random.choice([0.3, 5.0])
-        envelope = CommandEnvelope(intent.partition, intent.by, intent.command, deadline, intent.key or None, 1)
-        owner.send(CommandBatch(number, [envelope]))
+        self._ask_for([intent], owner or (intent.asked[-1] if intent.meek and intent.asked else None))
+
+    def _ask_for(self, intents: Sequence[_Intent], owner: _Owner | None = None) -> None:
+        """All at once, in one partition."""
+        owner = owner or self._owner_of(intents[0].partition)
+        number, deadline = len(self._batches) + 1, time.monotonic() + self._random.choice([0.3, 5.0])
+        self._batches[number] = [(intent, len(intent.told)) for intent in intents]
+        for intent in intents:
+            intent.told.append(None)
+            intent.asked.append(owner)
+            intent.stays.add((owner.process.name, owner.ownership.came[intent.partition]))
+        envelopes = [
+            CommandEnvelope(intent.partition, intent.by, intent.command, deadline, intent.key or None, 1)
+            for intent in intents
+        ]
+        owner.send(CommandBatch(number, envelopes))
 
     def _ask_again(self) -> None:
         """Who knows nothing for certain, and now and then one who does."""
@@ -561,9 +568,8 @@ class Owners:
         return self._brokers.hang(at, written=written, checkpoint=True)
 
     def _say(self, partition: int, room: int) -> None:
-        """Enough for a checkpoint."""
-        for _ in range(_LIMITS.checkpoint_events):
-            self._ask(self._message(partition, room))
+        """So much at once that a checkpoint follows, which holds all of it."""
+        self._ask_for([self._message(partition, room) for _ in range(_LIMITS.checkpoint_events)])
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
