@@ -57,7 +57,7 @@ _LIMITS: Final = ShardLimits(
     checkpoint_events=4, checkpoint_seconds=2.0, passivate_seconds=1.0, hot_aggregates=2, refusal_age_seconds=1.0
 )
 _CHECKPOINTED_SECONDS: Final = 2.5  # after which all that was said is in a checkpoint
-_REFUSAL_AGE_SECONDS: Final = 1.2
+_REFUSAL_AGE_SECONDS: Final = 1.2  # older than a state may be that a refusal rests on
 _CLEANED_SECONDS: Final = 20.0  # from one look of the brokers' cleaner to the next
 _FOREIGN: Final = b"not Falcon's"
 
@@ -88,7 +88,7 @@ class _Brokers(Brokers):
         self._hanging: list[_Hanging] = []
 
     def hang(self, at: TopicPartition, *, written: bool = False, checkpoint: bool = False) -> _Hanging:
-        """The next one."""
+        """The next such batch hangs until it is let go."""
         hanging = _Hanging(at, written, checkpoint)
         self._hanging.append(hanging)
         return hanging
@@ -288,7 +288,7 @@ class Owners:
             intent.told[place] = reply
 
     def _share(self) -> None:
-        """Each partition is assigned to one owner, and sometimes to two for a while."""
+        """Each partition is assigned to one owner."""
         shares: list[set[int]] = [set() for _ in self._owners]
         for partition in range(_PARTITIONS):
             shares[self._random.randrange(len(shares))].add(partition)
