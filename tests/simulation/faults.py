@@ -52,14 +52,6 @@ async def lose_all_owners_for_long(falcon: SimulatedFalcon, chance: random.Rando
         falcon._relaunch(falcon.processes[name])
 
 
-async def cut_an_owner_and_an_edge_off_from_brokers(falcon: SimulatedFalcon, chance: random.Random) -> None:
-    """They know nothing of what happens elsewhere, and hear one another."""
-    for name in (chance.choice(falcon.writers), chance.choice(falcon.edges)):
-        for node in falcon.brokers.nodes:
-            falcon.brokers.loop.call_soon_threadsafe(falcon.brokers.network.cut, name, node)
-    await asyncio.sleep(chance.uniform(8, 16))
-
-
 async def start_an_owner_in_another_hour(falcon: SimulatedFalcon, chance: random.Random) -> None:
     """Its machine's clock is set right after a while."""
     name = chance.choice(falcon.writers)

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.sqlite.cold import ColdFile
 from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.domain.commands import Command, CreateRoom, PostMessage, PutMember
 from falcon.domain.events import MessagePosted
 from falcon.journal.envelope import Position, Recorded
 from falcon.telemetry.dispatchers import Dispatcher
@@ -39,12 +39,14 @@ from falcon.write.shard import Shard, ShardLimits
 from tests.simulation.http import network_loop
 from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.cluster import SimulatedCluster
+from tests.simulation.kafka.partitions import Appended, Entry, Numbered
 from tests.simulation.threads import Process, Simulation
 
 _PARTITIONS: Final = 3
 _OWNERS: Final = 2
 _ANN: Final = 1_000
 _ROOMS: Final = 2  # of each partition
+_APPEND_SECONDS: Final = 3.0  # after which a write is of unknown outcome
 _TICK_SECONDS: Final = 0.1
 _TURNS: Final = (10, 30)
 _NIGHTS: Final = 6
@@ -54,6 +56,60 @@ _SETTLE_SECONDS: Final = 120.0
 _LIMITS: Final = ShardLimits(
     checkpoint_events=4, checkpoint_seconds=2.0, passivate_seconds=1.0, hot_aggregates=2, refusal_age_seconds=1.0
 )
+_CHECKPOINTED_SECONDS: Final = 2.5  # after which all that was said is in a checkpoint
+_REFUSAL_AGE_SECONDS: Final = 1.2  # older than a state may be that a refusal rests on
+_CLEANED_SECONDS: Final = 20.0  # from one look of the brokers' cleaner to the next
+_FOREIGN: Final = b"not Falcon's"
+
+
+@dataclass(eq=False)
+class _Hanging:
+    """A batch for ``at`` that is not written before ``over``; or it is ``written`` at once, and its answer hangs.
+
+    ``checkpoint``: no other batch does. ``met``: there was one.
+    """
+
+    at: TopicPartition
+    written: bool
+    checkpoint: bool
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    met: bool = False
+
+    def meets(self, at: TopicPartition, entries: Sequence[Entry]) -> bool:
+        last = entries[-1].key or b""
+        return not self.met and at == self.at and (not self.checkpoint or last.endswith(b"/checkpoint"))
+
+
+class _Brokers(Brokers):
+    """A batch may hang there, while what is sent after it passes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seed: int) -> None:
+        super().__init__(loop, seed=seed, replication_max=0.005)
+        self._hanging: list[_Hanging] = []
+
+    def hang(self, at: TopicPartition, *, written: bool = False, checkpoint: bool = False) -> _Hanging:
+        """The next such batch hangs until it is let go."""
+        hanging = _Hanging(at, written, checkpoint)
+        self._hanging.append(hanging)
+        return hanging
+
+    def let_go(self, *hanging: _Hanging) -> None:
+        for each in hanging:
+            self._hanging.remove(each)
+            self.loop.call_soon_threadsafe(each.over.set)
+
+    async def produce(
+        self, node: int, at: TopicPartition, entries: Sequence[Entry], numbered: Numbered, seconds: float
+    ) -> Appended:
+        hanging = next((each for each in self._hanging if each.meets(at, entries)), None)
+        if hanging is None:
+            return await super().produce(node, at, entries, numbered, seconds)
+        hanging.met = True
+        if not hanging.written:
+            await hanging.over.wait()
+        appended = await super().produce(node, at, entries, numbered, seconds)
+        await hanging.over.wait()
+        return appended
 
 
 class _Assigned:
@@ -105,7 +161,8 @@ class _Intent:
     """Something that somebody wants done once. ``told``: what came of each time that it was asked for, None for
     nothing yet. ``asked``: of whom, each time. ``meek``: a refusal is taken for the end.
 
-    ``stays``: with which owner the partition was when it was asked, and for which time. ``over``: its key is forgotten.
+    ``stays``: with which owner the partition was when it was asked, and for which time. ``over``: its key is forgotten,
+    or it has none. ``by``: whose it is.
     """
 
     key: str
@@ -116,6 +173,7 @@ class _Intent:
     asked: list[_Owner] = field(default_factory=list)
     stays: set[tuple[str, int]] = field(default_factory=set)
     over: bool = False
+    by: int = _ANN
 
     @property
     def definite(self) -> list[Accepted | Rejected]:
@@ -143,13 +201,12 @@ class Owners:
         self._owners: list[_Owner] = []
         self._intents: list[_Intent] = []
         self._rooms: dict[int, list[int]] = defaultdict(list)
-        self._batches: dict[int, tuple[_Intent, int]] = {}
+        self._batches: dict[int, list[tuple[_Intent, int]]] = {}
         self._born = 0
+        self._guests = 0
 
     async def run(self, nights: int) -> None:
-        self._brokers = Brokers(
-            network_loop(self._simulation, Process("kafka")), seed=self._random.randrange(2**32), replication_max=0.005
-        )
+        self._brokers = _Brokers(network_loop(self._simulation, Process("kafka")), seed=self._random.randrange(2**32))
         self._brokers.network.delay_max = 0.002
         await topics.prepare(self._cluster("prepare"), 3)
         for _ in range(_OWNERS):
@@ -161,7 +218,7 @@ class Owners:
         for _ in range(self._random.randint(*_TURNS)):
             await self._turn()
         for _ in range(nights):
-            await self._night()
+            await (self._night if self._random.random() < 0.5 else self._late_snapshot)()
             for _ in range(self._random.randint(*_TURNS_A_DAY)):
                 await self._turn()
         if nights:
@@ -172,7 +229,9 @@ class Owners:
         await self._judge_places()
 
     def _cluster(self, client: str) -> SimulatedCluster:
-        return SimulatedCluster(("kafka:1",), _PARTITIONS, servers=self._brokers, client=client, append_seconds=3.0)
+        return SimulatedCluster(
+            ("kafka:1",), _PARTITIONS, servers=self._brokers, client=client, append_seconds=_APPEND_SECONDS
+        )
 
     # --- owners -------------------------------------------------------------------------------------------------------
 
@@ -224,18 +283,28 @@ class Owners:
                 self._told(reply)
 
     def _told(self, batch: BatchReply) -> None:
-        for _, reply in batch.replies:
-            intent, place = self._batches[batch.number]
+        for index, reply in batch.replies:
+            intent, place = self._batches[batch.number][index]
             intent.told[place] = reply
 
     def _share(self) -> None:
-        """Each partition is assigned to one owner, and sometimes to two for a while."""
+        """Each partition is assigned to one owner."""
         shares: list[set[int]] = [set() for _ in self._owners]
         for partition in range(_PARTITIONS):
             shares[self._random.randrange(len(shares))].add(partition)
         for owner, share in zip(self._owners, shares, strict=True):
             owner.ownership.assign(share)
             owner.woken.set()
+
+    def _give(self, owner: _Owner, partitions: Collection[int], rest: _Owner) -> None:
+        """Some to one, and all others to another."""
+        for each in self._owners:
+            if each not in (owner, rest):
+                each.ownership.assign(())
+        others = frozenset(range(_PARTITIONS)) - frozenset(partitions)
+        for each, share in ((rest, others), (owner, partitions)):
+            each.ownership.assign(share)
+            each.woken.set()
 
     def _owner_of(self, partition: int) -> _Owner:
         return next(owner for owner in self._owners if partition in owner.ownership.assigned())
@@ -257,21 +326,29 @@ class Owners:
 
     def _post(self) -> None:
         partition = self._random.randrange(_PARTITIONS)
-        text = f"message {len(self._intents)}"
         room = self._random.choice(self._rooms[partition])
-        self._ask(self._want(PostMessage(_ANN, room, text), partition, meek=self._random.random() < 0.3))
+        self._ask(self._message(partition, room, meek=self._random.random() < 0.3))
+
+    def _message(self, partition: int, room: int, *, meek: bool = False) -> _Intent:
+        return self._want(PostMessage(_ANN, room, f"message {len(self._intents)}"), partition, meek=meek)
 
     def _ask(self, intent: _Intent, owner: _Owner | None = None) -> None:
-        owner = owner or (intent.asked[-1] if intent.meek and intent.asked else self._owner_of(intent.partition))
-        number = len(self._batches) + 1
-        self._batches[number] = intent, len(intent.told)
-        intent.told.append(None)
-        intent.asked.append(owner)
-        intent.stays.add((owner.process.name, owner.ownership.came[intent.partition]))
-        deadline = time.monotonic() + self._random.choice([0.3, 5.0])
-        owner.send(
-            CommandBatch(number, [CommandEnvelope(intent.partition, _ANN, intent.command, deadline, intent.key, 1)])
-        )
+        self._ask_for([intent], owner or (intent.asked[-1] if intent.meek and intent.asked else None))
+
+    def _ask_for(self, intents: Sequence[_Intent], owner: _Owner | None = None) -> None:
+        """All at once, in one partition."""
+        owner = owner or self._owner_of(intents[0].partition)
+        number, deadline = len(self._batches) + 1, time.monotonic() + self._random.choice([0.3, 5.0])
+        self._batches[number] = [(intent, len(intent.told)) for intent in intents]
+        for intent in intents:
+            intent.told.append(None)
+            intent.asked.append(owner)
+            intent.stays.add((owner.process.name, owner.ownership.came[intent.partition]))
+        envelopes = [
+            CommandEnvelope(intent.partition, intent.by, intent.command, deadline, intent.key or None, 1)
+            for intent in intents
+        ]
+        owner.send(CommandBatch(number, envelopes))
 
     def _ask_again(self) -> None:
         """Who knows nothing for certain, and now and then one who does."""
@@ -280,10 +357,10 @@ class Owners:
         if waiting:
             self._ask(self._random.choice(waiting))
 
-    async def _insist(self, intent: _Intent) -> None:
+    async def _insist(self, intent: _Intent, owner: _Owner | None = None) -> None:
         until = self._simulation.now + _SETTLE_SECONDS
         while not intent.settled and self._simulation.now < until:
-            self._ask(intent)
+            self._ask(intent, owner)
             asked = self._simulation.now
             while intent.told[-1] is None and self._simulation.now < asked + 6.0:
                 await asyncio.sleep(0.01)
@@ -298,8 +375,20 @@ class Owners:
             self._post()
         for _ in range(self._random.randint(0, 3)):
             self._ask_again()
-        happenings = [self._quiet, self._move, self._kill, self._stop, self._cut, self._trouble, self._broker]
-        [happening] = self._random.choices([*happenings, self._night, self._topic], [6, 6, 1, 2, 2, 3, 1, 1, 0.5])
+        happenings = {
+            self._quiet: 6.0,
+            self._move: 6.0,
+            self._kill: 1.0,
+            self._stop: 2.0,
+            self._cut: 2.0,
+            self._trouble: 3.0,
+            self._broker: 1.0,
+            self._night: 1.0,
+            self._topic: 0.5,
+            self._depose: 0.5,
+            self._late_checkpoint: 0.5,
+        }
+        [happening] = self._random.choices(list(happenings), list(happenings.values()))
         await happening()
 
     async def _quiet(self) -> None:
@@ -372,24 +461,115 @@ class Owners:
         await asyncio.sleep(self._random.uniform(0, 40))
 
     async def _topic(self) -> None:
-        """One partition of the snapshots takes nothing in. The others must not suffer from that."""
+        """One partition of the snapshots cannot be written, or not be read, while one new owner takes all over. The
+        others must not suffer from that."""
         bad = self._random.randrange(_PARTITIONS)
-        at = TopicPartition(self._cluster("").snapshots, bad)
-        partition = self._brokers.partition(at)
-        before, partition.leader = partition.leader, -1
-        self._share()
+        partition = self._brokers.partition(TopicPartition(self._cluster("").snapshots, bad))
+        before = partition.leader
+        if self._random.random() < 0.5:
+            partition.leader = -1
+        else:
+            now = round(time.time() * 1000)
+            partition.log.append([Entry(_FOREIGN, b"", now)], now)
+            self._brokers._replicate(partition)
+        gone = self._owners.pop()
+        self._simulation.kill(gone.process)
+        for owner in self._owners:
+            owner.ownership.assign(())
+        self._bear(range(_PARTITIONS))
         until = self._simulation.now + 20.0
         others = [each for each in range(_PARTITIONS) if each != bad]
         for each in others:
-            intent = self._want(
-                PostMessage(_ANN, self._rooms[each][0], f"message {len(self._intents)}"), each, meek=False
-            )
+            intent = self._message(each, self._rooms[each][0])
             while not intent.settled and self._simulation.now < until:
                 self._ask(intent)
                 await asyncio.sleep(0.5)
             if not intent.settled:
-                self.violations.append(f"partition {each} is not served while the snapshots of {bad} cannot be written")
+                self.violations.append(f"partition {each} is not served while the snapshots of {bad} are in trouble")
         partition.leader = before
+        for segment in partition.log._segments:
+            segment.records = [record for record in segment.records if record.key != _FOREIGN]
+
+    async def _depose(self) -> None:
+        """A partition has a new owner, and the old one is not told. A guest, whom only the new one knows, asks the old
+        one, and takes a refusal for final."""
+        old, new = self._random.sample(self._owners, 2)
+        self._give(old, range(_PARTITIONS), new)
+        partition = self._random.randrange(_PARTITIONS)
+        room = self._random.choice(self._rooms[partition])
+        await self._insist(self._message(partition, room))
+        await asyncio.sleep(self._random.uniform(0, 6))
+        self._guests += 1
+        guest = _ANN + self._guests
+        new.ownership.assign({partition})
+        await self._insist(self._want(PutMember(_ANN, room, guest, "member", True), partition, meek=False), new)
+        await asyncio.sleep(_REFUSAL_AGE_SECONDS)
+        asked = _Intent("", PostMessage(guest, room, f"guest {guest}"), partition, meek=True, over=True, by=guest)
+        self._intents.append(asked)
+        self._ask(asked, old)
+        await asyncio.sleep(self._random.uniform(0, 3))
+        self._share()
+
+    async def _late_checkpoint(self) -> None:
+        """The answer to an owner's checkpoint hangs, while the partition moves away, and comes when it is back.
+
+        What the owner writes then passes the one that hangs: its producer is another one after a write that failed.
+        """
+        owner, other = self._random.sample(self._owners, 2)
+        partition, failing = self._random.sample(range(_PARTITIONS), 2)
+        room, another = self._random.sample(self._rooms[partition], 2)
+        self._give(owner, range(_PARTITIONS), other)
+        for number in (partition, failing):
+            await self._insist(self._message(number, self._rooms[number][0]))
+        await asyncio.sleep(_CHECKPOINTED_SECONDS)
+        failed = self._brokers.hang(TopicPartition(self._cluster("").journal, failing))
+        self._ask(self._message(failing, self._rooms[failing][0]))
+        fails_at = self._simulation.now + _APPEND_SECONDS
+        await asyncio.sleep(self._random.uniform(0.8, 1.8))
+        late = self._hang_checkpoint(partition, written=True)
+        self._say(partition, room)
+        await asyncio.sleep(0.1)
+        self._give(other, {partition}, owner)
+        await self._insist(self._message(partition, room))
+        self._say(partition, room)
+        await asyncio.sleep(max(0.3, fails_at - self._simulation.now + 0.1))
+        self._give(owner, range(_PARTITIONS), other)
+        await self._insist(self._message(partition, another))
+        self._brokers.let_go(failed, late)
+        await asyncio.sleep(0.1)
+        self._say(partition, room)
+        await asyncio.sleep(self._random.uniform(0, 3))
+
+    async def _late_snapshot(self) -> None:
+        """A checkpoint that timed out gets in after newer ones, and the topic is compacted in the night."""
+        partition = self._random.randrange(_PARTITIONS)
+        room, another = self._random.sample(self._rooms[partition], 2)
+        await self._insist(self._message(partition, room))
+        await asyncio.sleep(_CHECKPOINTED_SECONDS)
+        late = self._hang_checkpoint(partition, written=False)
+        self._say(partition, room)
+        await asyncio.sleep(_APPEND_SECONDS + self._random.uniform(1, 3))
+        self._say(partition, room)
+        await asyncio.sleep(_CHECKPOINTED_SECONDS)
+        self._brokers.let_go(late)
+        await asyncio.sleep(0.1)
+        self._say(partition, another)
+        await asyncio.sleep(_CHECKPOINTED_SECONDS)
+        await self._night()
+        await asyncio.sleep(_CLEANED_SECONDS)
+        first, second = self._owners
+        for owner in (first, second):
+            self._give(owner, range(_PARTITIONS), second if owner is first else first)
+            await self._insist(self._message(partition, another))
+        self._say(partition, room)
+
+    def _hang_checkpoint(self, partition: int, *, written: bool) -> _Hanging:
+        at = TopicPartition(self._cluster("").snapshots, partition)
+        return self._brokers.hang(at, written=written, checkpoint=True)
+
+    def _say(self, partition: int, room: int) -> None:
+        """So much at once that a checkpoint follows, which holds all of it."""
+        self._ask_for([self._message(partition, room) for _ in range(_LIMITS.checkpoint_events)])
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -441,7 +621,7 @@ class Owners:
                     if texts.get(told.text) != told:
                         self.violations.append(f"{told.text} was acknowledged, and the log has {texts.get(told.text)}")
                 elif isinstance(reply, Rejected):
-                    self.violations.append(f"{intent.key} was refused for good: {reply.rejection}")
+                    self.violations.append(f"{intent.key or intent.command} was refused for good: {reply.rejection}")
 
     def _judge_intent(self, intent: _Intent, keys: Collection[str]) -> None:
         if not intent.meek or intent.definite or intent.key not in keys or len(intent.stays) > 1:

@@ -85,9 +85,6 @@ MOVES: Final = _while(
 )
 SILENCE: Final = _while("all owners are silent", faults.stop_all_owners, visitors="hasty")
 NO_OWNERS: Final = _while("there is no owner", faults.lose_all_owners_for_long, visitors="doubter", times=2)
-CUT_OFF: Final = _while(
-    "one is deposed and does not know", faults.cut_an_owner_and_an_edge_off_from_brokers, visitors="newcomer"
-)
 # An owner refuses a sender for a minute whose time of day it has taken for an hour behind.
 HOURS: Final = _while("clocks are wrong", faults.start_an_owner_in_another_hour, visitors="reader", served_seconds=80.0)
 LOSS: Final = _while("an owner has gone", faults.lose_an_owner_for_long, visitors="reader", served_seconds=4.0)

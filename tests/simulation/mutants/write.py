@@ -16,7 +16,7 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, R
 from falcon.write.shard import Shard
 from falcon.write.transit import Arrivals
 from tests.simulation.mutants.mutant import mutant
-from tests.simulation.schedules import BROKEN, CUT_OFF, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
+from tests.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
 
 
 def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -> None:
@@ -116,5 +116,5 @@ MUTANTS: Final = (
     ),
     mutant("nobody has an owner removed that has gone", watch.Watch, "_is_dead", lambda self, peer: False, LOSS),
     mutant("a checkpoint lacks some of what has changed", Partition, "capture", _forgets_what_changed, ONE_SHARD),
-    mutant("a partition's own epoch is proof enough for a refusal", Shard, "_proven", lambda *_: True, CUT_OFF),
+    mutant("a partition's own epoch is proof enough for a refusal", Shard, "_proven", lambda *_: True, OWNERS),
 )
