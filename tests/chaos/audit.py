@@ -10,6 +10,7 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.client import FalconClient, Message
 from falcon.domain import events
 from falcon.journal.envelope import Position, Recorded
+from falcon.journal.ports import EventSource
 from tests.chaos.history import DELETED, History, Operation, token_of
 from tests.chaos.sessions import Account
 
@@ -127,15 +128,20 @@ def log_of(cluster: KafkaCluster) -> Iterator[Recorded]:
     loop = LoopThread()
     source = KafkaSource(cluster, loop)
     try:
-        cursor = dict.fromkeys(range(cluster.partitions), Position())
-        end = source.end()
-        while any(cursor[partition].offset < end[partition].offset for partition in cursor):
-            found, after = source.read(cursor, _READ_AT_ONCE)
-            cursor = dict(after)
-            yield from found
+        yield from events_of(source)
     finally:
         source.close()
         loop.close()
+
+
+def events_of(source: EventSource) -> Iterator[Recorded]:
+    """From the log's beginning to where it ends now. Raises JournalUnavailable, Undecodable."""
+    end = source.end()
+    cursor = dict.fromkeys(end, Position())
+    while any(cursor[partition].offset < end[partition].offset for partition in cursor):
+        found, after = source.read(cursor, _READ_AT_ONCE)
+        cursor = dict(after)
+        yield from found
 
 
 def _rooms(noted: Iterable[Operation]) -> tuple[dict[int, int], dict[int, int]]:

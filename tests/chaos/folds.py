@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
 from falcon.cli.importing import AccountLine, HeaderLine, Line, MessageLine, RoomLine
+from falcon.cli.merging import numbered
 from falcon.domain import events
 from falcon.domain.message import Message
 from falcon.journal.envelope import Recorded
@@ -118,6 +120,16 @@ def _said(message: Message) -> Said:
         message.reply_to,
         tuple(map(str, message.mentions)),
     )
+
+
+def as_exported(path: Path, log: Iterable[Recorded]) -> tuple[Chat, Chat]:
+    """What an export holds, and what the log said at the position that its last line names."""
+    *_, last = path.read_bytes().splitlines()
+    places = (place.split(":") for place in msgspec.json.decode(last)["position"].split(","))
+    through = {int(partition): int(offset) for partition, offset in places}
+    with path.open("rb") as lines:
+        held = exported(numbered(lines, path.name))
+    return held, fold(each for each in log if each.offset < through[each.envelope.partition])
 
 
 def exported(lines: Iterable[tuple[int, bytes]]) -> Chat:

@@ -5,7 +5,6 @@ An act may have to be repeated while something else is hurt. What it must never 
 
 import asyncio
 import itertools
-import json
 import time
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -15,11 +14,10 @@ from typing import Final
 import httpx
 
 from deploy.local.daemon import ServerFault
-from falcon.cli.merging import numbered
 from falcon.journal.envelope import Recorded
 from falcon.projections.projection import PROJECTIONS
 from tests.chaos.field import Field, NotHealed
-from tests.chaos.folds import exported, fold
+from tests.chaos.folds import as_exported
 
 _ACT_SECONDS: Final = 240.0  # other faults included
 _AGAIN_SECONDS: Final = 1.0
@@ -78,12 +76,7 @@ async def skip(field: Field, chance: Random) -> None:
 
 def judge_export(path: Path, log: Iterable[Recorded], skipped: Collection[tuple[int, int]]) -> list[str]:
     """What is wrong with it: it holds what the log said at the position that it names, but for skipped messages."""
-    *_, last = path.read_bytes().splitlines()
-    places = (place.split(":") for place in json.loads(last)["position"].split(","))
-    through = {int(partition): int(offset) for partition, offset in places}
-    then = fold(each for each in log if each.offset < through[each.envelope.partition])
-    with path.open("rb") as lines:
-        held = exported(numbered(lines, path.name))
+    held, then = as_exported(path, log)
     wrong = held.differences_from_log(then, skipped)
     return [f"export {path.name}: {each[:_TEXT_MAX]}" for each in wrong[:_SHOWN]]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.simulation import growth
 from tests.simulation.course import Outcome
 from tests.simulation.hunt import SCHEDULES_MAX, acquit, hunt
-from tests.simulation.origins import KINDS, explore
+from tests.simulation.origins import KINDS, explore, quiet
 
 
 def main() -> int:
@@ -55,8 +55,7 @@ def main() -> int:
 def _grow(arguments: argparse.Namespace) -> int:
     """Days in one simulation; 1 where something grows, or a promise is broken."""
     outcome, began = Outcome(arguments.seed, "growth"), time.process_time()
-    if not arguments.log:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    quiet(arguments.log)
     with tempfile.TemporaryDirectory() as folder:
         counted = growth.run(outcome, Path(folder), arguments.growth)
     for kind in sorted({kind for day in counted for kind in day}) if arguments.show else ():

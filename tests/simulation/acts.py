@@ -25,7 +25,7 @@ from falcon.projections.projection import PROJECTIONS
 from falcon.projections.skipping import NotStoppedThere
 from falcon.read.store import Comparison
 from falcon.settings import Settings
-from tests.chaos.folds import Chat, exported, fold
+from tests.chaos.folds import as_exported, exported, fold
 from tests.chaos.history import Operation
 from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
 from tests.simulation.course import FAULTS, Chance, Course, Outcome, simulate
@@ -289,9 +289,7 @@ async def export(operator: Operator, chance: random.Random) -> Sequence[str]:
             except Fault:  # it says itself that it is not whole
                 path = operator.file("export")
                 await asyncio.sleep(_LOOK_SECONDS)
-        with path.open("rb") as file:
-            chat = exported(numbered(file, path.name))
-        wrong = await _as_the_log_says(operator, chat, _position_of(path))
+        wrong = await _as_the_log_says(operator, path)
     path.rename(operator.file("whole"))
     return wrong
 
@@ -306,16 +304,9 @@ async def _export(urls: Sequence[str], token: str, path: Path) -> None:
             await write_export(falcon, out, path.name, mend(out, path.name), lambda done, total: None)
 
 
-def _position_of(path: Path) -> dict[int, int]:
-    """That the last line names."""
-    last = msgspec.json.decode(path.read_bytes().splitlines()[-1])
-    assert last["type"] == "end", last
-    return {int(p): int(offset) for p, _, offset in (each.partition(":") for each in last["position"].split(","))}
-
-
-async def _as_the_log_says(operator: Operator, chat: Chat, through: Mapping[int, int]) -> list[str]:
+async def _as_the_log_says(operator: Operator, path: Path) -> list[str]:
     log = await operator.log()
-    then = fold(each for each in log if each.offset < through[each.envelope.partition])
+    chat, then = as_exported(path, log)
     wrong = chat.differences_from_log(then, operator.skipped)
     later = fold(log).accounts
     wrong += [f"account {ref} is not there" for ref in then.accounts if ref not in chat.accounts]

@@ -1,9 +1,7 @@
 """The search for mutants: the kept seed of each, and then seed after seed, until one shows that it is not innocent."""
 
 import json
-import os
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from itertools import islice
 from multiprocessing import Pipe, get_context
@@ -12,7 +10,7 @@ from typing import Final
 
 from tests.simulation.mutants import MUTANTS, SEEDS
 from tests.simulation.mutants.mutant import Mutant
-from tests.simulation.origins import explore
+from tests.simulation.origins import explore, failure, quiet
 
 SCHEDULES_MAX: Final = 5_000  # within which each must be found
 _SCHEDULE_SECONDS: Final = 120.0  # real ones
@@ -97,10 +95,9 @@ def apart(run: Callable[[int], list[str]], seed: int) -> list[str]:
 
 
 def _tell(run: Callable[[int], list[str]], seed: int, writing: Connection) -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what the processes log, and what asyncio says of killed ones
+    quiet()
     try:
         wrong = run(seed)
     except BaseException:
-        lines = traceback.format_exc().splitlines()
-        wrong = [f"the schedule failed: {lines[-1]}", *lines]
+        wrong = failure()
     writing.send(wrong)

@@ -9,10 +9,11 @@ from typing import Any, Final, TypeVar
 
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient, Unreachable
-from falcon.journal.envelope import Position, Recorded
+from falcon.journal.envelope import Recorded
 from falcon.journal.ports import LogWentBack
 from falcon.read.store import StaleProjector
 from falcon.settings import Settings
+from tests.chaos.audit import events_of
 from tests.chaos.history import spoken
 from tests.simulation.cluster import SimulatedFalcon
 from tests.simulation.threads import Killed, Process
@@ -163,12 +164,5 @@ class Operator:
 
 
 def _read_log(settings: Settings) -> list[Recorded]:
-    found: list[Recorded] = []
     with roles._looking_after(settings, whole=False) as (source, _):
-        end = source.end()
-        cursor = dict.fromkeys(end, Position())
-        while any(cursor[partition].offset < end[partition].offset for partition in cursor):
-            events, after = source.read(cursor, 2_000)
-            found += events
-            cursor = dict(after)
-    return found
+        return list(events_of(source))

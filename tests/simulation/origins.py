@@ -78,23 +78,25 @@ def _alone(asked: Asked, mistake: Mistake, *, log: bool) -> Outcome:
 
 
 def _live_alone(asked: Asked, folder: Path, mistake: Mistake, pipe: Connection, log: bool) -> NoReturn:
-    _quiet(log)
+    quiet(log)
     outcome = Outcome(asked.seed, asked.kind)
     try:
         with mistake():
             ALONE[asked.kind](outcome, folder)
     except BaseException:
-        outcome.violations += _failed()
+        outcome.violations += failure()
     pipe.send_bytes(msgspec.json.encode(outcome))
     _EXIT(0)
 
 
-def _quiet(log: bool) -> None:
+def quiet(log: bool = False) -> None:
+    """What a child says on its standard error is wanted only with the log."""
     if not log:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
 
 
-def _failed() -> list[str]:
+def failure() -> list[str]:
+    """Of the exception that is being handled, as violations."""
     lines = traceback.format_exc().splitlines()
     return [f"the schedule failed: {lines[-1]}", *lines]
 
@@ -133,13 +135,13 @@ class Origin:
 def _live(
     number: int, folder: Path, mistake: AbstractContextManager[None], pipe: Connection, plan: Plan | None, log: bool
 ) -> NoReturn:
-    _quiet(log)
+    quiet(log)
     forks = _Forks(pipe)
     try:
         with mistake:
             host(number, folder, forks.next, forks.tell, plan=plan, log=log)
     except BaseException:
-        failed = _failed()
+        failed = failure()
         while True:  # in the origin itself all that begin here have failed
             asked = forks.asked or forks.ask()
             forks.tell(Outcome(asked.seed, asked.kind, violations=failed))

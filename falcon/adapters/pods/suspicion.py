@@ -25,20 +25,15 @@ Process = str
 
 class Suspicion:
     """Of one process. Silence is counted in the watcher's own ticks: a watcher that was stopped itself has counted
-    nothing meanwhile, and hears the beats that have come before it counts on."""
+    nothing meanwhile, and hears the beats that have come before it counts on. ``heard``: there was a beat."""
 
     def __init__(self) -> None:
-        self._heard = False
+        self.heard = False
         self._ended = False
         self._silent = 0
 
-    @property
-    def heard(self) -> bool:
-        """There was a beat."""
-        return self._heard
-
     def beat(self) -> None:
-        self._heard, self._ended, self._silent = True, False, 0
+        self.heard, self._ended, self._silent = True, False, 0
 
     def ended(self) -> None:
         """The process closed its connection, or refused one."""
@@ -55,7 +50,7 @@ class Suspicion:
         """``patience``: how many times longer than usual to wait. Never before a first beat: it may be starting, be of
         another version, or out of this watcher's reach for good."""
         allowed = ENDED_TICKS if self._ended else SILENT_TICKS
-        return self._heard and self._silent >= allowed * patience
+        return self.heard and self._silent >= allowed * patience
 
 
 class Patience:
