@@ -133,7 +133,8 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 await hand_over()
                 internal.end_beats()
 
-            sweep = Sweep("internal", Limits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS))
+            trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
+            sweep = Sweep("internal", Limits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
             await _Server(arguments, _server(internal, "off", Door(), sweep), health, close).run()
 
     uvloop.run(serve_commands())
@@ -245,7 +246,7 @@ def _server(
 ) -> "uvicorn.Server":
     import uvicorn
 
-    from falcon.http.door import Protocol
+    from falcon.http.door import Protocol, WebSocket
     from falcon.http.tls import Acceptor
 
     class Server(uvicorn.Server):
@@ -284,7 +285,7 @@ def _server(
             lifespan=lifespan,  # type: ignore[arg-type]
             loop="none",
             http=functools.partial(Protocol, door, sweep),  # type: ignore[arg-type]
-            ws="websockets-sansio",
+            ws=WebSocket,
             ws_max_size=_WEBSOCKET_BYTES_MAX,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS * 2,

@@ -18,6 +18,9 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_connections": "How many clients hold a connection, and how near is that to all that there may be?",
         "falcon_connections_max": "How many may there be?",
         "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
+        "falcon_http_held_bytes": "How much memory do slow clients, and large bodies, take?",
+        "falcon_http_held_refused": "Does an account, or a process, have as much of it as it may?",
+        "falcon_http_junk": "Does somebody try what Falcon has not, or tokens that are none?",
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",

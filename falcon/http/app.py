@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
@@ -14,18 +14,22 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import docs, streaming, web
+from falcon.http import docs, held, junk, streaming, web
 from falcon.http.direct import is_gone
 from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
 from falcon.http.operations import OPERATIONS, STREAM, Handler
 from falcon.http.problems import Problem
-from falcon.http.wire import problem_answer
+from falcon.http.wire import Answer, problem_answer
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import tracing
 
 log = logging.getLogger("falcon.http")
+
+_LARGE_BYTES: Final = 64 << 10  # what a client may leave unread before its connection says so
+
+T = TypeVar("T")
 
 
 class Serving(Protocol):
@@ -132,7 +136,10 @@ class _Resource:
                 raise self._not_allowed(request.method)
             call = await self.edge.call(request)
             answer = await handler(self.edge, call)
+            if request.method == "GET" and len(getattr(answer, "body", b"")) > _LARGE_BYTES:
+                answer = _unless_full(scope, answer)
         except Problem as problem:
+            _count_junk(scope, problem)
             answer = problem_answer(problem)
         except ReadStoreUnavailable as error:
             log.error("%s %s: %s", request.method, request.url.path, error)
@@ -174,6 +181,7 @@ class _Live:
                 raise _not_allowed(scope["method"], ["GET"])
             answer = await streaming.stream(self.edge, Request(scope, receive))
         except Problem as problem:
+            _count_junk(scope, problem)
             answer = problem_answer(problem)
         except ReadStoreUnavailable as error:
             log.error("GET %s: %s", self.path, error)
@@ -193,12 +201,25 @@ class _Document:
         request = Request(scope, receive)
         answer: ASGIApp
         if request.method in ("GET", "HEAD"):
-            answer = page = self._render(request)
-            scope[STATUS] = page.status_code
+            page = self._render(request)
+            answer = _unless_full(scope, page)
+            scope[STATUS] = getattr(answer, "status", page.status_code)
         else:
             scope[STATUS] = 405
             answer = problem_answer(_not_allowed(request.method, ["GET", "HEAD"]))
         await answer(scope, receive, send)
+
+
+def _unless_full(scope: Scope, answer: T) -> T | Answer:
+    """A large answer, or a refusal where too much waits for clients that take nothing. Nothing was changed by the
+    request."""
+    problem = held.refusal(scope)
+    return answer if problem is None else problem_answer(problem)
+
+
+def _count_junk(scope: Scope, problem: Problem) -> None:
+    if problem.status == 401:
+        junk.count(scope, "unauthenticated")
 
 
 def _not_allowed(method: str, allowed: list[str]) -> Problem:
@@ -218,6 +239,7 @@ def _docs(request: Request) -> Response:
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "http":
         scope[STATUS] = 404
+        junk.count(scope, "nowhere")
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.")
         await problem_answer(problem)(scope, receive, send)
     else:

@@ -19,7 +19,7 @@ from falcon.domain.answers import Answer as CommandAnswer
 from falcon.domain.commands import Command
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.domain.rejections import KeyReused, NotYetReadable
-from falcon.http import tokens
+from falcon.http import held, tokens
 from falcon.http.freshness import Freshness
 from falcon.http.metering import PerTurn
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
@@ -154,13 +154,14 @@ class Edge:
     # --- who asks -----------------------------------------------------------------------------------------------------
 
     async def call(self, request: Request) -> Call:
-        """Raises Problem 400, 401, 503. A query waits here for its Falcon-Position; a command that reads the tables
-        waits before that, since others do not depend on the tables (:meth:`reach_positions`)."""
+        """Raises Problem 400, 401, 429, 503. A query waits here for its Falcon-Position. A command that reads the
+        tables waits before that, since others do not depend on the tables (:meth:`reach_positions`)."""
         headers: Headers = dict(request.scope["headers"])
         scope = request.scope
         name = f"{scope['method']} {scope['endpoint'].path}"
         tracing.enter(name, headers.get(b"traceparent"), headers.get(b"idempotency-key"))
         account = await self.caller(headers)
+        held.belongs_to(scope, account.account_id)
         call = Call(request, headers, account)
         position = headers.get(b"falcon-position")
         if position is not None:

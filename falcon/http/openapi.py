@@ -168,7 +168,7 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         responses["200"]["content"] = {media_type: {"schema": {"type": "string"}}}
     if operation.method == "GET" and "messages" in operation.path:
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
-    usual = {400, 401, 408, 414, 422, 431, 503} | ({413, 415} if operation.method != "GET" else set())
+    usual = {400, 401, 408, 414, 422, 429, 431, 503} | ({413, 415} if operation.method != "GET" else set())
     for status in sorted(usual | set(operation.problems)):
         responses[str(status)] = {
             "description": "A problem, with a code to switch on",

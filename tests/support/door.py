@@ -13,7 +13,7 @@ import uvicorn
 import uvloop
 
 from falcon.http.connections import Limits, Sweep
-from falcon.http.door import Door, Protocol
+from falcon.http.door import Door, Protocol, WebSocket
 
 # Short times, so that a test need not wait for seconds; sizes as they are.
 QUICK: Final = Limits(
@@ -84,9 +84,10 @@ class Client:
 class Server:
     """``bodies``: those of the requests that the application has read."""
 
-    def __init__(self, port: int, state: Any) -> None:
+    def __init__(self, port: int, state: Any, sweep: Sweep) -> None:
         self.port = port
         self.state = state
+        self._sweep = sweep
         self.bodies: list[bytes] = []
         self.gone = 0
         self._clients: list[Client] = []
@@ -99,6 +100,10 @@ class Server:
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
         self._clients.append(Client(*await asyncio.open_connection(sock=connection, limit=1 << 16)))
         return self._clients[-1]
+
+    def held(self) -> int:
+        """Bytes of bodies, and of answers that wait."""
+        return self._sweep.held.size
 
     def close(self) -> None:
         for client in self._clients:
@@ -152,7 +157,7 @@ async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator
     config = uvicorn.Config(
         app,
         http=partial(Protocol, Door(), sweep),  # type: ignore[arg-type]
-        ws="websockets-sansio",
+        ws=WebSocket,
         lifespan="off",
         port=0,
         log_level="critical",
@@ -162,7 +167,7 @@ async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator
     task = asyncio.create_task(running.serve())
     while not running.started:
         await asyncio.sleep(0.01)
-    server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state)
+    server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state, sweep)
     try:
         yield server
     finally:
