@@ -75,7 +75,8 @@ def _stored() -> list[bytes]:
     found: list[bytes] = []
     for path in sorted(samples.FOLDER.glob("*.json")):
         beside, data = path.read_bytes().split(b"\n", 1)
-        found.append(records.body(Record(*msgspec.json.decode(beside), data.rstrip())))
+        name, version, critical, key = msgspec.json.decode(beside)
+        found.append(records.body(Record(name, version, critical, key, data.rstrip())))
     return found
 
 
