@@ -238,10 +238,11 @@ def test_an_export_of_a_falcon_that_knows_no_changes_ends_with_its_rows() -> Non
     assert talk(Script(httpx.Response(200, content=b"".join(rows))), export_of) == b"".join(rows)
 
 
-def test_an_export_that_the_server_cannot_make_whole_fails_with_the_servers_words() -> None:
+@pytest.mark.parametrize("rows", [ROWS, []])
+def test_an_export_that_the_server_cannot_make_whole_fails_with_the_servers_words(rows: list[bytes]) -> None:
     failed = b'{"type":"failed","detail":"room 64 has 3 messages, but the timeline ends at 2"}\n'
     with pytest.raises(ExportFailed, match="the timeline ends at 2"):
-        talk(Script(httpx.Response(200, content=b"".join(ROWS) + failed)), export_of)
+        talk(Script(httpx.Response(200, content=b"".join(rows) + failed)), export_of)
 
 
 def test_an_export_that_ends_within_a_line_is_taken_up_again() -> None:
