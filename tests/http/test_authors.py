@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.http import Falcon, Json, Person, Room, problem
+from tests.support.http import Falcon, Person, Room, problem
 
 
-def authors(person: Person, room: Room, *people: Person) -> Json:
+def authors(person: Person, room: Room, *people: Person) -> dict[int, str]:
     """Account to name."""
     answer = person.get(f"{room}/authors", params={"ids": ",".join(str(each.account_id) for each in people)})
     assert answer.status_code == 200, answer.text
