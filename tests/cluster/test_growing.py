@@ -1,4 +1,4 @@
-"""A cluster gets a read model that it did not have. It is filled from the log while people go on sending and reading."""
+"""A cluster gets a read model that it did not have; it is filled from the log while people send and read."""
 
 import asyncio
 import time
