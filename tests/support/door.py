@@ -15,7 +15,7 @@ import uvloop
 from falcon.http.connections import Limits, Sweep
 from falcon.http.door import Door, Protocol, WebSocket
 
-# Short times, so that a test need not wait for seconds; sizes as they are.
+# Short times, so that a test need not wait for seconds; sizes as they are, but for the answer of /large.
 QUICK: Final = Limits(
     idle_seconds=0.4,
     head_seconds=0.4,
@@ -23,6 +23,7 @@ QUICK: Final = Limits(
     stalled_seconds=0.4,
     linger_seconds=0.2,
     sweep_seconds=0.02,
+    account_held_bytes=32 << 20,
 )
 _SECONDS: Final = 30  # by then a test has failed
 PATIENT: Final = Limits(sweep_seconds=0.02)
