@@ -94,7 +94,7 @@ def test_while_a_new_read_model_is_filled_the_others_are_read_and_nobody_waits_f
         end = falcon.source.end()[0].offset
         assert asked(falcon.store.applied(0)) == end
         assert asked(falcon.store.applied_everywhere(PARTITIONS))[0].offset == end
-        assert len(asked(falcon.store.page(ROOM, 1, 9))) == 4
+        assert len(asked(falcon.store.page(ROOM, 1, 9)).messages) == 4
 
 
 def test_once_it_has_been_filled_a_new_read_model_is_applied_with_the_commits(
@@ -123,7 +123,7 @@ def test_what_is_being_filled_is_said_to_be_and_never_denied_as_empty(tmp_path: 
         falcon.caught_up()
         for _ in range(3):  # counted, then shown
             falcon.catch_up().step()
-        texts = [message_in(row).text for row in asked(falcon.store.page(ROOM, 1, 9))]
+        texts = [message_in(row).text for row in asked(falcon.store.page(ROOM, 1, 9)).messages]
         assert len(texts) == 3
 
 
@@ -167,7 +167,7 @@ def test_a_rebuild_of_a_read_model_that_is_being_filled_shows_it(tmp_path: Path)
     lose(tmp_path / "falcon.db", "timeline")
     with Embedded(tmp_path / "falcon.db") as falcon:
         falcon.rebuild("timeline")
-        assert len(asked(falcon.store.page(ROOM, 1, 9))) == 3
+        assert len(asked(falcon.store.page(ROOM, 1, 9)).messages) == 3
 
 
 def test_an_empty_log_fills_nothing(tmp_path: Path) -> None:
