@@ -19,7 +19,7 @@ from falcon.adapters.hbase.thrift import TCell
 from falcon.domain.ids import partition_of
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.projections.projection import PROJECTIONS
-from falcon.read.runs import Run
+from falcon.read.timeline.runs import Run
 from tests.projections.busy import BusyFalcon
 from tests.support.builders import NOW, nth_id
 from tests.support.hbase import FakeHBase

@@ -17,8 +17,8 @@ from falcon.bootstrap import embedded
 from falcon.domain.events import Event
 from falcon.projections import filling
 from falcon.projections.projection import PROJECTIONS
-from falcon.read.messages import message_in
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
+from falcon.read.timeline.messages import message_in
 from falcon.settings import Settings
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches, lose
