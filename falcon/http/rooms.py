@@ -22,7 +22,7 @@ from falcon.http.problems import Problem, account_not_found, invalid, room_not_f
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
 from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
 from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
-from falcon.read.runs import PAGE_BYTES_MAX
+from falcon.read.timeline.runs import PAGE_BYTES_MAX
 from falcon.read.times import rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)

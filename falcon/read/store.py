@@ -9,7 +9,7 @@ from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run
 
 
 class ReadStoreUnavailable(Exception):

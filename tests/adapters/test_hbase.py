@@ -29,7 +29,6 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import ID_MAX
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.messages import missing_message
 from falcon.read.models import Access
 from falcon.read.store import (
     BeingFilled,
@@ -53,6 +52,7 @@ from falcon.read.store import (
     Stop,
     Write,
 )
+from falcon.read.timeline.messages import missing_message
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, BOB, LATER, NOON, ROOM, Store, StreamReadStoreContract
 

@@ -19,6 +19,7 @@ from falcon.adapters.hbase.thrift import TCell
 from falcon.domain.ids import partition_of
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.projections.projection import PROJECTIONS
+from falcon.read.timeline.runs import Run
 from tests.projections.busy import BusyFalcon
 from tests.support.builders import NOW, nth_id
 from tests.support.hbase import FakeHBase
@@ -73,6 +74,7 @@ def answers(hbase: FakeHBase) -> list[Shown]:
         shown = []
         for query, arguments in _queries():
             answer = await getattr(store, query)(*arguments)
+            answer = answer.messages if isinstance(answer, Run) else answer
             shown.append(Shown(query, arguments, msgspec.to_builtins(answer)))
         store.close()
         return shown

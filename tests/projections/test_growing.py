@@ -11,22 +11,20 @@ import httpx
 import pytest
 
 from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.database import READ_TABLES, SCHEMA_VERSION, WrongDatabase
+from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
 from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.bootstrap import embedded
 from falcon.domain.events import Event
 from falcon.projections import filling
 from falcon.projections.projection import PROJECTIONS
-from falcon.projections.runner import CatchUp
-from falcon.read.messages import message_in
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
+from falcon.read.timeline.messages import message_in
 from falcon.settings import Settings
 from tests.projections.busy import BusyFalcon
-from tests.projections.embedded import Embedded, asked, in_batches
+from tests.projections.embedded import Embedded, asked, in_batches, lose
 from tests.support import lengths
 from tests.support.builders import ANN, PARTITIONS, ROOM, a_conversation, a_group, a_message, an_account, edited, posted
 from tests.support.falcon import Falcon as FalconUp
-from tests.support.http import Falcon
 from tests.support.lengths import LENGTHS
 
 _SECONDS: Final = 60.0
@@ -52,15 +50,6 @@ def older_folder(path: Path, *events: Event) -> None:
     with Embedded(path) as falcon:
         for batch in in_batches(events, [50]):
             falcon.append(*batch)
-
-
-def lose(path: Path, read_model: str) -> None:
-    """As if the model had never been installed."""
-    connection = database.connect(path)
-    for table in READ_TABLES[read_model]:
-        connection.execute(f"DROP TABLE {table}")
-    connection.execute("DELETE FROM projections WHERE name = ?", (read_model,))
-    connection.close()
 
 
 def test_a_new_read_model_is_filled_with_what_came_before_and_what_comes_meanwhile(
@@ -94,7 +83,7 @@ def test_while_a_new_read_model_is_filled_the_others_are_read_and_nobody_waits_f
         end = falcon.source.end()[0].offset
         assert asked(falcon.store.applied(0)) == end
         assert asked(falcon.store.applied_everywhere(PARTITIONS))[0].offset == end
-        assert len(asked(falcon.store.page(ROOM, 1, 9))) == 4
+        assert len(asked(falcon.store.page(ROOM, 1, 9)).messages) == 4
 
 
 def test_once_it_has_been_filled_a_new_read_model_is_applied_with_the_commits(
@@ -167,7 +156,7 @@ def test_a_rebuild_of_a_read_model_that_is_being_filled_shows_it(tmp_path: Path)
     lose(tmp_path / "falcon.db", "timeline")
     with Embedded(tmp_path / "falcon.db") as falcon:
         falcon.rebuild("timeline")
-        assert len(asked(falcon.store.page(ROOM, 1, 9))) == 3
+        assert len(asked(falcon.store.page(ROOM, 1, 9)).messages) == 3
 
 
 def test_an_empty_log_fills_nothing(tmp_path: Path) -> None:
@@ -191,37 +180,6 @@ def test_a_rebuild_leaves_a_folder_of_an_earlier_schema_as_it_is(tmp_path: Path)
     connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION - 1,))
     with pytest.raises(WrongDatabase, match="falcon up of this one brings it"):
         embedded.rebuild(settings, "timeline", lambda done, total: None)
-
-
-# --- over HTTP --------------------------------------------------------------------------------------------------------
-
-
-def test_people_send_and_read_while_the_list_of_rooms_is_filled_and_are_told_what_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Falcon(tmp_path) as falcon:
-        anna = falcon.account("Anna")
-        room = anna.post("/v1/rooms", {"name": "Tea kitchen"}).json()["room_id"]
-    lose(Settings(data_dir=tmp_path).database, "memberships")
-    held = CatchUp.step
-    monkeypatch.setattr(CatchUp, "step", lambda self: 0)
-    with Falcon(tmp_path) as falcon:
-        anna.falcon = falcon
-        refused = anna.get("/v1/rooms")
-        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
-        assert refused.json()["detail"] == "The read model memberships is new here and is being filled from the log."
-        assert refused.headers["retry-after"] == "5"
-        assert anna.get(f"/v1/rooms/{room}/messages").status_code == 503, "she is a member, and must not be denied"
-        assert anna.get("/v1/me").status_code == 200
-        sent = anna.post(f"/v1/rooms/{room}/messages", {"text": "hello"})
-        assert sent.status_code == 201
-        position = {"Falcon-Position": sent.headers["Falcon-Position"]}
-        assert anna.get("/v1/me", headers=position).status_code == 200, "nobody waits for it"
-        monkeypatch.setattr(CatchUp, "step", held)
-        until = time.monotonic() + _SECONDS
-        while (found := anna.get("/v1/rooms")).status_code == 503:
-            assert time.monotonic() < until, found.text
-        assert [each["last_message"]["text"] for each in found.json()["rooms"]] == ["hello"]
 
 
 # --- real processes ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_o
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId, Seq, partition_of
 from falcon.journal.envelope import Position
-from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,
@@ -23,8 +22,9 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.runs import Run, run_from, run_to
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable, shown_by
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.runs import Run, run_from, run_to
 
 _REVISION_BITS: Final = 40
 _MENTION_KEYS: Final = 4  # more rows than these are scanned for

@@ -17,8 +17,8 @@ from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
 

@@ -9,7 +9,6 @@ from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import store
-from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,
@@ -20,8 +19,9 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
 from falcon.read.store import BeingFilled, Comparison, Fill, Reached, Skip, StaleProjector, Stop, Write, shown_by
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
 
 
 @dataclass

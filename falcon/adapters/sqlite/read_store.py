@@ -16,7 +16,6 @@ from falcon.adapters.sqlite.database import READ_TABLES
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
-from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,
@@ -27,8 +26,9 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
 from falcon.telemetry import metrics
 
 _ROOM: Final = (
