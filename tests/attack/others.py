@@ -52,6 +52,7 @@ class Others:
         members = [{"account_id": each["account_id"]} for each in made[1:]]
         async with self._client(self._tokens[0]) as first:
             self._room = (await _made(first, "/v1/rooms", {"name": "Tea", "members": members}))["room_id"]
+            await _made(first, f"/v1/rooms/{self._room}/messages", {"text": "Tea?"})
 
     @asynccontextmanager
     async def chatting(self) -> AsyncIterator[None]:
