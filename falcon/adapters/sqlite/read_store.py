@@ -35,11 +35,11 @@ _ROOM: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
 )
 
-_MESSAGES: Final = (
-    "SELECT message, place & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3"
-    " ORDER BY place"
-)
-_MESSAGES_FROM_LAST: Final = _MESSAGES + " DESC"
+_OF_A_PAGE: Final = "FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place"
+_MESSAGES: Final = f"SELECT message {_OF_A_PAGE}"
+_MESSAGES_FROM_LAST: Final = f"{_MESSAGES} DESC"
+_PLACED: Final = f"SELECT message, place & 0xffffffff {_OF_A_PAGE}"
+_PLACED_FROM_LAST: Final = f"{_PLACED} DESC"
 _first: Final = operator.itemgetter(0)
 
 _SEQ_MAX: Final = 2**32 - 1
@@ -291,7 +291,7 @@ class SqliteReadStore:
         """A page with a hole in it, or with more than it may have. The timeline is written in the order of the log, a
         transaction a batch, so a hole before its newest message will not be filled by what is still to come."""
         last = min(last, self._newest(room_id, _SEQ_MAX))
-        rows: Any = self._execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
+        rows: Any = self._execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
         if from_last:
             return run_to(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
         return run_from(first, _each(room_id, range(first, last + 1), rows), bytes_max)
