@@ -16,7 +16,7 @@ from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.group import coordinator
-from falcon.adapters.kafka.topics import Admin
+from falcon.adapters.kafka.topics import Admin, patiently
 
 _TOPIC_UNKNOWN: Final = 3
 _REFUSED: Final = (29, 30)  # the topic, the group: not even Describe is allowed
@@ -44,7 +44,7 @@ class Rights(msgspec.Struct, frozen=True):
 
 
 _LOOK: Final = (Operation.Describe, Operation.DescribeConfigs)
-_MEMBER: Final = (Operation.Read, Operation.Describe)
+_MEMBER: Final = (Operation.Read,)
 
 
 def of_write(group: str) -> Rights:
@@ -81,14 +81,16 @@ def of_operator(groups: Iterable[str]) -> Rights:
 
 async def check(cluster: KafkaCluster, rights: Rights) -> None:
     """Raises RightsMissing, JournalUnavailable. Topics that are not there yet are passed over."""
-    if cluster.security is None:
-        return
+    if cluster.security is not None and (missing := await patiently(lambda: _missing(cluster, rights))):
+        raise RightsMissing("\n".join(missing))
+
+
+async def _missing(cluster: KafkaCluster, rights: Rights) -> list[str]:
     async with Admin(cluster) as admin:
         missing = await _missing_of_topics(admin, cluster, rights.topics)
         for group, wanted in rights.groups.items():
             missing += await _missing_of_group(admin, cluster, group, wanted)
-    if missing:
-        raise RightsMissing("\n".join(missing))
+    return missing
 
 
 async def _missing_of_topics(

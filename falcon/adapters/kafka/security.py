@@ -8,7 +8,12 @@ from typing import Any, Final, Protocol
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 log = logging.getLogger("falcon.kafka")
 
@@ -17,6 +22,9 @@ _TOLD_SECONDS: Final = 10.0
 
 class NotLetIn(KafkaConnectionError):  # type: ignore[misc]
     """A broker answers, and no connection comes about. The message says why, and what to correct."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class Tls(Protocol):
@@ -66,22 +74,26 @@ class Security:
         for host, port in brokers:
             try:
                 connection = await create_conn(host, port, request_timeout_ms=round(seconds * 1000), **self.settings())
-            except ssl.SSLError as error:
+            except (KafkaError, OSError, TimeoutError) as error:
+                if why := self._why(f"{host}:{port}", error):
+                    return why
+            else:
+                connection.close()
+                return None
+        return None
+
+    def _why(self, broker: str, error: BaseException) -> str | None:
+        for each in (error, error.__cause__):
+            if isinstance(each, ssl.SSLError):
                 return (
-                    f"no TLS with Kafka at {host}:{port} ({_words(error)}): correct FALCON_KAFKA, "
-                    "FALCON_KAFKA_SECURITY_PROTOCOL or FALCON_KAFKA_CA, and FALCON_KAFKA_CERT where brokers ask for one"
+                    f"no TLS with Kafka at {broker} ({_words(each)}): correct FALCON_KAFKA, FALCON_KAFKA_CA or "
+                    "FALCON_KAFKA_SECURITY_PROTOCOL, and FALCON_KAFKA_CERT where brokers ask for a certificate"
                 )
-            except KafkaError as error:
-                if isinstance(error, KafkaConnectionError):
-                    continue
-                return (
-                    f"Kafka at {host}:{port} does not let {self.user or 'this certificate'} in ({error}): correct "
-                    "FALCON_KAFKA_USER, FALCON_KAFKA_PASSWORD_FILE or FALCON_KAFKA_SASL_MECHANISM"
-                )
-            except (OSError, TimeoutError):
-                continue
-            connection.close()
-            return None
+        if isinstance(error, SaslAuthenticationFailed | UnsupportedSaslMechanismError):
+            return (
+                f"Kafka at {broker} does not let {self.user} in ({error}): correct FALCON_KAFKA_USER, "
+                "FALCON_KAFKA_PASSWORD_FILE or FALCON_KAFKA_SASL_MECHANISM"
+            )
         return None
 
     async def tell_why(self, host: str, port: int, seconds: float) -> None:
@@ -117,6 +129,14 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
             if why := await self.security.why_not_let_in(brokers, self._seconds):
                 raise NotLetIn(why) from error
             raise
+
+    async def close(self) -> None:
+        """At once. A broker takes part in TLS's goodbye only when it has answered what is under way, such as a fetch that
+        waits for news, and aiokafka would wait for that."""
+        for connection in self._conns.values():
+            if connection._writer is not None:
+                connection._writer.transport.abort()
+        await super().close()
 
     async def _get_conn(self, node_id: Any, **where: Any) -> Any:
         connection = await super()._get_conn(node_id, **where)

@@ -3,13 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, for_code
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
@@ -44,6 +49,8 @@ _COMPACTED_IN_TIME: Final = {
 }
 # Who types is not remembered: each signal is read at once, or not at all.
 _SIGNALS_MILLIS: Final = 600_000
+
+T = TypeVar("T")
 
 
 class WrongTopics(Exception):
@@ -119,14 +126,19 @@ async def rename(cluster: KafkaCluster) -> str:
 
 
 async def check(cluster: KafkaCluster) -> str:
-    """The log's name. Raises WrongTopics, also where they are missing; JournalUnavailable.
+    """The log's name. Raises WrongTopics, also where they are missing; JournalUnavailable."""
+    return await patiently(lambda: _check(cluster))
 
-    A broker that is away for a moment is waited for; where none answers at all, the address may be wrong.
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """A broker that is away for a moment is waited for; where none answers at all, the address may be wrong.
+
+    Raises what is raised, and JournalUnavailable.
     """
     until = time.monotonic() + _CHECK_SECONDS
     while True:
         try:
-            return await _check(cluster)
+            return await ask()
         except JournalUnavailable as error:
             if isinstance(error.__cause__, KafkaConnectionError) or time.monotonic() > until:
                 raise
@@ -277,6 +289,10 @@ class Admin:
         if isinstance(error, NotLetIn):
             return JournalUnavailable(str(error))
         brokers = ",".join(self._cluster.brokers)
+        if isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
+            return JournalUnavailable(
+                f"Kafka at {brokers} refuses it ({error}): see Kafka's ACLs in docs/operations.md"
+            )
         return JournalUnavailable(f"no Kafka answers at {brokers} ({error}): start it, or correct FALCON_KAFKA")
 
 
