@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -34,7 +35,7 @@ from tests.support.secured_kafka import SecuredKafka
 from tests.support.servers import start_or_skip, start_server
 from tests.support.tls_front import FRONT, tls_in_front_of
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300), needs_openssl]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), needs_openssl]
 
 ROOT: Final = Path(__file__).parents[2]
 ROLES: Final = ("write", "project", "api", "operator")
@@ -136,8 +137,7 @@ def secured(servers_folder: Path) -> Iterator[Secured]:
         lambda: start_server(lambda port: SecuredKafka(servers_folder / "secured-kafka", port, authority, passwords))
     )
     try:
-        for call in calls:
-            kafka.tool("org.apache.kafka.tools.AclCommand", *call)
+        kafka.acls(calls)
         found = Secured(folder, kafka, authority, passwords, [right for call in calls for right in rights_of(call)])
         asyncio.run(topics.prepare(found.cluster("falcon-operator"), 1))
         yield found
@@ -216,7 +216,7 @@ class Ann:
         return answer.headers["Falcon-Position"]
 
     def texts(self, room: int, position: str) -> list[str]:
-        headers = {"Falcon-Position": position, "Falcon-Wait": "20"}
+        headers = {"Falcon-Position": position, "Falcon-Wait": "10"}
         return [each["text"] for each in self.done("GET", f"/v1/rooms/{room}/messages", headers).json()["messages"]]
 
 
@@ -237,8 +237,7 @@ def test_passwords_and_the_brokers_certificate_are_changed_while_falcon_runs(
 ) -> None:
     room = ann.room()
     ann.post(room, "before")
-    for role in ("write", "project", "api"):
-        change_password(secured, f"falcon-{role}")
+    change_passwords(secured, [f"falcon-{role}" for role in ("write", "project", "api")])
     secured.kafka.kill(1)  # so that everything has to connect again
     secured.kafka.up(1)  # with a new certificate
     position = ann.post(room, "after")
@@ -246,15 +245,16 @@ def test_passwords_and_the_brokers_certificate_are_changed_while_falcon_runs(
     assert all(len(cluster.processes(role)) == 1 for role in ("write", "project", "api"))
 
 
-def change_password(secured: Secured, user: str) -> None:
-    before, secured.passwords[user] = secured.passwords[user], secrets.token_urlsafe(24)
-    added = f"SCRAM-SHA-512=[password={secured.passwords[user]}]"
-    alter = ["--alter", "--entity-type", "users", "--entity-name", user, "--add-config", added]
-    secured.kafka.tool("kafka.admin.ConfigCommand", *alter)
-    secured.password_file(user).write_text(secured.passwords[user])
-    old = secured.folder / "old.password"
-    old.write_text(before)
-    wait_for(lambda: "does not let" in refusal(secured.cluster(user, old)), "the old password is good no more")
+def change_passwords(secured: Secured, users: list[str]) -> None:
+    before = {user: secured.passwords[user] for user in users}
+    secured.passwords |= {user: secrets.token_urlsafe(24) for user in users}
+    secured.kafka.change_passwords({user: secured.passwords[user] for user in users})
+    for user in users:
+        secured.password_file(user).write_text(secured.passwords[user])
+        old = secured.folder / f"{user}.old"
+        old.write_text(before[user])
+        shut = partial(refusal, secured.cluster(user, old))
+        wait_for(lambda shut=shut: "does not let" in shut(), f"{user}'s old password is good no more")  # type: ignore[misc]
 
 
 def test_no_password_and_no_key_is_in_any_log_error_page_or_metric(
@@ -369,7 +369,7 @@ def test_an_owner_without_a_right_does_not_start_and_names_it(secured: Secured, 
 
 
 def test_a_right_that_is_taken_away_later_is_an_error_that_names_the_topic(secured: Secured) -> None:
-    cluster = secured.cluster("falcon-project")
+    cluster = secured.cluster("falcon-api")
 
     async def written() -> None:
         producer = Producer(cluster)

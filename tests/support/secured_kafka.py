@@ -1,7 +1,7 @@
 """A real Kafka that lets in only whom it knows, and only to what it is allowed."""
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +10,7 @@ from deploy.local.jars import java
 from deploy.local.kafka import Kafka, fetch
 from tests.support.certificates import Authority
 
+_ACLS: Final = Path(__file__).parent / "java" / "Acls.java"
 _INSIDE: Final = 20  # above the port of clients: plaintext on loopback, for Kafka's own tools, which may do anything
 _BY_CERTIFICATE: Final = 30
 _PLAIN: Final = "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -39,8 +40,19 @@ class SecuredKafka(Kafka):
     def ports(self) -> list[int]:
         return [*super().ports(), self.port + _INSIDE, self.port + _BY_CERTIFICATE]
 
-    def tool(self, program: str, *arguments: str) -> str:
-        """What one of Kafka's own commands prints, as an administrator."""
+    def acls(self, calls: Iterable[Sequence[str]]) -> None:
+        """What kafka-acls does with each of these arguments."""
+        inside = ["--bootstrap-server", f"{HOST}:{self.port + _INSIDE}"]
+        self._java([str(_ACLS)], "\n".join(" ".join([*inside, *call]) for call in calls))
+
+    def change_passwords(self, passwords: Mapping[str, str]) -> None:
+        self._passwords = {**self._passwords, **passwords}
+        inside = ["--bootstrap-server", f"{HOST}:{self.port + _INSIDE}", "--alter", "--entity-type", "users"]
+        for user, password in passwords.items():
+            added = ["--entity-name", user, "--add-config", f"SCRAM-SHA-512=[password={password}]"]
+            self._java(["kafka.admin.ConfigCommand", *inside, *added])
+
+    def _java(self, program: Sequence[str], said: str = "") -> None:
         command = [
             java(),
             "-Xmx128m",
@@ -48,12 +60,10 @@ class SecuredKafka(Kafka):
             "-XX:+UseSerialGC",
             "-cp",
             f"{fetch(print)}/*",
-            program,
+            *program,
         ]
-        inside = ["--bootstrap-server", f"{HOST}:{self.port + _INSIDE}"]
-        done = subprocess.run([*command, *inside, *arguments], capture_output=True, text=True)
+        done = subprocess.run(command, input=said, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def _users(self) -> list[str]:
         return [

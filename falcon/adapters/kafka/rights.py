@@ -43,6 +43,8 @@ class Rights(msgspec.Struct, frozen=True):
     groups: Mapping[str, tuple[Operation, ...]] = {}
 
 
+# Who may read or write may describe, too. Of what may not be described no more is known than that.
+_UNDESCRIBED: Final = ~(1 << Operation.Read | 1 << Operation.Write | 1 << Operation.Describe)
 _LOOK: Final = (Operation.Describe, Operation.DescribeConfigs)
 _MEMBER: Final = (Operation.Read,)
 
@@ -101,7 +103,7 @@ async def _missing_of_topics(
     missing: list[str] = []
     for code, name, _, _, allowed in response.topics:
         if code in (0, *_REFUSED):
-            missing += _lines(cluster, "topic", name, names[name], 0 if code else allowed)
+            missing += _lines(cluster, "topic", name, names[name], _UNDESCRIBED if code else allowed)
         elif code != _TOPIC_UNKNOWN:
             raise for_code(code)(name)
     return missing
@@ -118,7 +120,7 @@ async def _missing_of_group(
         code, allowed = _REFUSED[1], 0
     if code not in (0, *_REFUSED):
         raise for_code(code)(group)
-    return _lines(cluster, "group", group, wanted, 0 if code else allowed)
+    return _lines(cluster, "group", group, wanted, _UNDESCRIBED if code else allowed)
 
 
 def _lines(cluster: KafkaCluster, kind: str, name: str, wanted: Iterable[Operation], allowed: int) -> list[str]:

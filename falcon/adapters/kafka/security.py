@@ -131,8 +131,8 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
             raise
 
     async def close(self) -> None:
-        """At once. A broker takes part in TLS's goodbye only when it has answered what is under way, such as a fetch that
-        waits for news, and aiokafka would wait for that."""
+        """At once. A broker takes part in TLS's goodbye only when it has answered what is under way, such as a fetch
+        that waits for news, and aiokafka would wait for that."""
         for connection in self._conns.values():
             if connection._writer is not None:
                 connection._writer.transport.abort()

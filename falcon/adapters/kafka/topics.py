@@ -323,9 +323,9 @@ async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: It
             for topic in missing
         ]
     )
-    for name, code, *message in response.topic_errors:
-        if code == _TOPIC_REFUSED:
-            raise WrongTopics(cluster.refusal(["Create"], "topic", name))
+    made = sorted(response.topic_errors)
+    _refuse([cluster.refusal(["Create"], "topic", name) for name, code, *_ in made if code == _TOPIC_REFUSED])
+    for name, code, *message in made:
         if code not in (0, _TOPIC_EXISTS):  # somebody else may be preparing as well
             raise WrongTopics(f"topic {name} could not be made: {message[0] if message else for_code(code).__name__}")
 
