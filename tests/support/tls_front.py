@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -71,14 +72,19 @@ def _relay(port: int, at: int, authority: Authority) -> Iterator[None]:
         behind_reader, behind_writer = await asyncio.open_connection(HOST, port)
         await asyncio.gather(pass_on(reader, behind_writer), pass_on(behind_reader, writer))
 
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
+    loop: Future[asyncio.AbstractEventLoop] = Future()
+    ending = asyncio.Event()
+
+    async def run() -> None:
+        async with await asyncio.start_server(serve, HOST, at, ssl=context):
+            loop.set_result(asyncio.get_running_loop())
+            await ending.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
     thread.start()
-    server = asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, HOST, at, ssl=context), loop).result()
+    loop.result(10)
     try:
         yield
     finally:
-        loop.call_soon_threadsafe(server.close)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        loop.result(10).call_soon_threadsafe(ending.set)
+        thread.join(10)
