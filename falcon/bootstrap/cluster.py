@@ -112,7 +112,7 @@ def _kafka_security(settings: Settings) -> Security | None:
     if settings.kafka_password_file is None:
         return Security(tls)
     passwords = _secret_file(settings.kafka_password_file)
-    _only_line(passwords, settings.kafka_password_file)
+    _only_line(passwords, f"FALCON_KAFKA_PASSWORD_FILE={settings.kafka_password_file}")
     return Security(tls, settings.kafka_user, settings.kafka_sasl_mechanism, lambda: passwords()[0].decode())
 
 
@@ -353,13 +353,13 @@ def _secret_file(path: Path) -> SecretFile:
 
 def _secret(settings: Settings) -> bytes:
     """What tokens are derived from: it cannot be rotated, so the file holds one. Raises WrongSettings."""
-    return _only_line(_secret_file(settings.secret_file), settings.secret_file)
+    return _only_line(_secret_file(settings.secret_file), f"FALCON_SECRET_FILE={settings.secret_file}")
 
 
-def _only_line(secrets: SecretFile, path: Path) -> bytes:
+def _only_line(secrets: SecretFile, setting: str) -> bytes:
     """Raises WrongSettings where there are more."""
     if len(secrets()) != 1:
-        raise WrongSettings(f"{path}: must hold one line")
+        raise WrongSettings(f"{setting}: must hold one line")
     return secrets()[0]
 
 
