@@ -113,7 +113,11 @@ def _kafka_security(settings: Settings) -> Security | None:
         return Security(tls)
     passwords = _secret_file(settings.kafka_password_file)
     _only_line(passwords, f"FALCON_KAFKA_PASSWORD_FILE={settings.kafka_password_file}")
-    return Security(tls, settings.kafka_user, settings.kafka_sasl_mechanism, lambda: passwords()[0].decode())
+
+    def password() -> str:
+        return passwords()[0].decode(errors="replace")  # which no broker takes, and that is said
+
+    return Security(tls, settings.kafka_user, settings.kafka_sasl_mechanism, password)
 
 
 def _client_tls(setting: str, authorities: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles:

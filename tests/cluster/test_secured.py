@@ -232,6 +232,18 @@ def test_messages_are_sent_and_read_with_the_documented_rights_and_no_others(ann
     assert ann.texts(room, positions[-1]) == ["Who wants tea?", "I do."]
 
 
+def test_an_owner_that_was_killed_has_its_place_taken_at_once_with_those_rights(cluster: Cluster, ann: Ann) -> None:
+    room = ann.room()
+    ann.post(room, "before")
+    cluster.process("write", 1).kill()
+    cluster.await_ready(cluster.start("write", 1))
+    position = ann.post(room, "after")
+    ann.done("POST", f"/v1/rooms/{room}/typing")  # which goes by a topic of its own
+    assert ann.texts(room, position) == ["before", "after"]
+    logs = [path.read_text() for path in (cluster.folder / "falcon" / "log").glob("*.log")]
+    assert len(logs) == 3 and not [line for log in logs for line in log.splitlines() if "Authorization" in line]
+
+
 def test_passwords_and_the_brokers_certificate_are_changed_while_falcon_runs(
     secured: Secured, cluster: Cluster, ann: Ann
 ) -> None:

@@ -1,5 +1,7 @@
 """Who Falcon is to Kafka, and how Kafka is known to be Kafka: TLS, and a password or a certificate."""
 
+import asyncio
+import contextlib
 import logging
 import ssl
 import time
@@ -67,19 +69,21 @@ class Security:
         return self._password()
 
     async def why_not_let_in(self, brokers: Iterable[tuple[str, int]], seconds: float) -> str | None:
-        """Of the first broker that answers; None where none does, or it lets this process in.
+        """Of the first broker that answers within that time; None where none does, or it lets this process in.
 
         aiokafka tells its callers only that no connection came about.
         """
-        for host, port in brokers:
-            try:
-                connection = await create_conn(host, port, request_timeout_ms=round(seconds * 1000), **self.settings())
-            except (KafkaError, OSError, TimeoutError) as error:
-                if why := self._why(f"{host}:{port}", error):
-                    return why
-            else:
-                connection.close()
-                return None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for host, port in brokers:
+                    try:
+                        connection = await create_conn(host, port, **self.settings())
+                    except (KafkaError, OSError) as error:
+                        if why := self._why(f"{host}:{port}", error):
+                            return why
+                    else:
+                        connection.close()
+                        return None
         return None
 
     def _why(self, broker: str, error: BaseException) -> str | None:
@@ -110,6 +114,7 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
     that into this one."""
 
     security: Security
+    telling: "asyncio.Task[None] | None" = None
 
     @property
     def _ssl_context(self) -> ssl.SSLContext:
@@ -133,6 +138,8 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
     async def close(self) -> None:
         """At once. A broker takes part in TLS's goodbye only when it has answered what is under way, such as a fetch
         that waits for news, and aiokafka would wait for that."""
+        if self.telling is not None:
+            self.telling.cancel()
         for connection in self._conns.values():
             if connection._writer is not None:
                 connection._writer.transport.abort()
@@ -140,9 +147,14 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
 
     async def _get_conn(self, node_id: Any, **where: Any) -> Any:
         connection = await super()._get_conn(node_id, **where)
-        if connection is None and (broker := self.cluster.broker_metadata(node_id)) is not None:
-            await self.security.tell_why(broker.host, broker.port, self._seconds)
+        if connection is None and (self.telling is None or self.telling.done()):
+            self.telling = asyncio.get_running_loop().create_task(self._tell_why(node_id))  # it holds nobody up
         return connection
+
+    async def _tell_why(self, node_id: Any) -> None:
+        broker = self.cluster.broker_metadata(node_id)
+        if broker is not None:
+            await self.security.tell_why(broker.host, broker.port, self._seconds)
 
     @property
     def _seconds(self) -> float:
