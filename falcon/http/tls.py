@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.http.connections import Sweep
+from falcon.http.limits.addresses import AddressKey
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -100,6 +101,7 @@ class Acceptor:
         self._connections = connections
         self._make = make
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._shaking = sweep.guests.apart()
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -115,7 +117,7 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._listening)
+                connection, client = await loop.sock_accept(self._listening)
             except OSError as error:
                 log.warning("no connection can be accepted: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -124,11 +126,19 @@ class Acceptor:
                 metrics.connections_cut.labels("full").inc()
                 connection.close()  # before it is encrypted there is nothing to say
                 continue
-            handshake = loop.create_task(self._secure(loop, connection))
+            guests = self._sweep.guests
+            guest = guests.of(client)
+            if guests.is_full(guest) or not self._shaking.enter(guest):
+                metrics.connections_cut.labels("address").inc()
+                connection.close()
+                continue
+            handshake = loop.create_task(self._secure(loop, connection, guest))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
-    async def _secure(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+    async def _secure(
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, guest: AddressKey | None
+    ) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(
@@ -143,3 +153,5 @@ class Acceptor:
             reason = "timeout" if isinstance(error, ConnectionAbortedError) else "malformed"
             metrics.connections_cut.labels(reason).inc()
             log.debug("no TLS came about: %r", error)
+        finally:
+            self._shaking.leave(guest)
