@@ -153,7 +153,7 @@ class Edge:
         self.secret = secret
         self.bounds = bounds
         self.limiter = limiter or Limiter()
-        self.room_counts = RoomCounts(self.limiter.policies.account_rooms, store)
+        self.room_counts = RoomCounts(self.limiter.policies.account_rooms, store, self.limiter.clock)
         self.streams: Streams
         self.tail: Tail  # to read the log with, beside the streams
         self.nudge: Callable[[], None] = _nothing_to_nudge

@@ -32,7 +32,7 @@ class Limiter:
     ) -> None:
         self.policies = Policies(quotas or Quotas())
         self._addresses = addresses or Addresses()
-        self._clock = clock
+        self.clock = clock
         self._commands = self._buckets(self.policies.account_commands)
         self._reads = self._buckets(self.policies.account_reads)
         self._strangers = Buckets(
@@ -47,7 +47,7 @@ class Limiter:
         metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
 
     def _buckets(self, policy: Policy) -> Buckets:
-        return Buckets(policy.quota, policy.seconds, clock=self._clock)
+        return Buckets(policy.quota, policy.seconds, clock=self.clock)
 
     # --- an account ---------------------------------------------------------------------------------------------------
 

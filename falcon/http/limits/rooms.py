@@ -1,6 +1,5 @@
 """How many rooms an account has, as far as a limit needs to know."""
 
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -33,7 +32,7 @@ class RoomCounts:
     under way.
     """
 
-    def __init__(self, policy: Policy, store: ReadStore, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, policy: Policy, store: ReadStore, clock: Callable[[], float]) -> None:
         self._policy = policy
         self._store = store
         self._clock = clock
