@@ -1,5 +1,6 @@
 """What an account, a room and an address may take, and what one is told who is past it."""
 
+import asyncio
 import json
 import re
 import time
@@ -14,14 +15,19 @@ import pytest
 
 from falcon import bootstrap
 from falcon.bootstrap import embedded
+from falcon.client import FalconClient
 from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.guests import Guests
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.quotas import Quotas
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
+from tests.http.test_connections import GET, UPGRADE
 from tests.streams.reader import Listen
 from tests.support.clock import FakeClock
+from tests.support.door import Server, at_a_server
+from tests.support.falcon import Falcon as Process
 from tests.support.http import Falcon, Person, problem
 
 Start = Callable[..., Falcon]
@@ -376,6 +382,61 @@ def test_a_proxys_connections_are_not_counted() -> None:
     assert addresses.of_peer(("192.0.2.1", 1)) is not None
 
 
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+def ten_an_address(*trusted: str) -> Guests:
+    return Guests(Quotas(address_connections=10), Addresses(trusted))
+
+
+def test_an_address_has_so_many_connections_and_those_that_end_make_room() -> None:
+    before = metrics.connections_cut.labels("address").value
+
+    async def ask(server: Server) -> None:
+        first, *_ = clients = [await server.connect() for _ in range(10)]
+        for client in clients:
+            assert (await client.asks(GET)).status == 201
+        refused = await server.connect()
+        answer = await refused.answer()
+        assert (answer.status, answer.code, answer.closes) == (429, "rate_limited", True)
+        assert b'\r\nratelimit: "address-connections";r=0;t=5\r\n' in answer.head
+        assert b'\r\nratelimit-policy: "address-connections";q=10\r\n' in answer.head
+        assert b"\r\nretry-after: 5\r\n" in answer.head
+        assert await refused.is_closed()
+        first.writer.close()
+        await first.writer.wait_closed()
+        while (await (await server.connect()).asks(GET)).status != 201:
+            await asyncio.sleep(0)
+        assert (await clients[-1].asks(GET)).status == 201
+
+    at_a_server(ask, guests=ten_an_address())
+    assert metrics.connections_cut.labels("address").value > before
+
+
+def test_a_websocket_counts_as_the_connection_that_it_is() -> None:
+    async def ask(server: Server) -> None:
+        clients = [await server.connect() for _ in range(10)]
+        for client in clients:
+            assert (await client.asks(UPGRADE)).status == 101
+        assert (await (await server.connect()).answer()).status == 429
+        for client in clients:
+            client.writer.close()
+        for _ in range(10):
+            while (await (again := await server.connect()).asks(UPGRADE)).status != 101:
+                again.writer.close()
+        assert (await (await server.connect()).answer()).status == 429
+
+    at_a_server(ask, guests=ten_an_address())
+
+
+def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
+    async def ask(server: Server) -> None:
+        for _ in range(30):
+            assert (await (await server.connect()).asks(GET)).status == 201
+
+    at_a_server(ask, guests=ten_an_address("127.0.0.0/8"))
+
+
 # --- whether there are limits -----------------------------------------------------------------------------------------
 
 
@@ -432,3 +493,83 @@ def test_on_its_own_machine_nothing_is_limited(tmp_path: Path) -> None:
             anna.says(room, f"{number}")
         assert {anna.get("/v1/me").status_code for _ in range(150)} == {200}
         assert {stranger(falcon).status_code for _ in range(150)} == {401}
+
+
+# --- whole processes --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    running: list[Process] = []
+
+    def begin(**settings: Any) -> Process:
+        running.append(Process(tmp_path / str(len(running)), settings).start())
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.stop()
+
+
+def as_first(falcon: Process, token: str = "") -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token or falcon.info['token']}"}
+    return httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_a_falcon_on_its_own_machine_limits_nothing(run: Callable[..., Process]) -> None:
+    falcon = run()
+    with as_first(falcon) as client, as_first(falcon, WRONG) as wrong:
+        room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
+        for number in range(150):
+            assert client.post(f"/v1/rooms/{room}/messages", json={"text": f"{number}"}).status_code == 201
+            assert client.get("/v1/me").status_code == 200
+            assert wrong.get("/v1/me").status_code == 401
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("where", [{"limits": "on"}, {"trusted_proxies": "10.0.0.0/8"}, {"host": "0.0.0.0"}])
+def test_beyond_it_who_floods_is_told_to_wait_and_nobody_else_is(
+    run: Callable[..., Process], where: dict[str, str]
+) -> None:
+    falcon = run(account_commands=1, account_burst=20, address_requests=1, address_burst=20, plaintext="yes", **where)
+    if "host" in where:
+        falcon.info["url"] = f"http://127.0.0.1:{falcon.settings['http_port']}"
+    with (
+        as_first(falcon) as flooding,
+        as_first(falcon, falcon.info["admin_token"]) as other,
+        as_first(falcon, WRONG) as wrong,
+    ):
+        room = flooding.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
+        answers = [flooding.post(f"/v1/rooms/{room}/messages", json={"text": "!"}) for _ in range(60)]
+        refused = [answer for answer in answers if answer.status_code != 201]
+        assert refused
+        for answer in refused:
+            limited(answer, "account-commands", "q=20;w=20")
+        guesses = [wrong.get("/v1/me") for _ in range(60)]
+        assert {answer.status_code for answer in guesses} == {401, 429}
+        limited(guesses[-1], "address-requests", "q=20;w=20")
+        made = [other.post("/v1/rooms", json={"name": "quiet"}).status_code for _ in range(10)]
+        assert made == [201] * 10
+        assert flooding.get("/v1/me").status_code == 200
+        page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
+        counted = re.search(r'^falcon_rate_limited_total\{limit="account-commands"\} (\S+)', page, re.MULTILINE)
+        assert counted is not None and float(counted[1]) == len(refused)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_the_client_waits_as_it_is_told_and_everything_arrives_once(run: Callable[..., Process]) -> None:
+    falcon = run(limits="on", account_commands=20, account_burst=20)
+
+    async def talk() -> list[str]:
+        async with FalconClient(falcon.info["url"], falcon.info["token"]) as client:
+            room = await client.create_room("Tea kitchen")
+            texts = [f"{number}" for number in range(40)]
+            await asyncio.gather(*(client.post(room.room_id, text) for text in texts))
+            page = await client.messages(room.room_id, limit=200)
+            return [message.text for message in page.messages]
+
+    assert sorted(asyncio.run(talk())) == sorted(f"{number}" for number in range(40))
