@@ -78,7 +78,7 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
 
 
 def quotas(settings: Settings) -> Quotas:
-    """None, where nobody but this machine's users comes."""
+    """What an account, a room and an address may take: nothing is limited where the settings say so."""
     if not settings.has_limits:
         return Quotas()
     return Quotas(**{name: getattr(settings, name) for name in Quotas.__struct_fields__})

@@ -5,14 +5,15 @@ from typing import Final
 
 import msgspec
 
+from falcon.domain.limits import MEMBERS_MAX
 from falcon.http.problems import Problem
 
 DAY_SECONDS: Final = 86_400.0
 
 
 class Quotas(msgspec.Struct, frozen=True):
-    """0 means that there is no such limit. A ``burst`` is how many there may be at once of what else has a rate a
-    second."""
+    """0 means that there is no such limit, but that a room has MEMBERS_MAX members at most. A ``burst`` is how many
+    there may be at once of what else has a rate a second."""
 
     account_commands: int = 0
     account_burst: int = 0
@@ -102,9 +103,8 @@ class Policies:
             DAY_SECONDS,
         )
         self.room_messages = _rate("room-messages", "A room takes {} messages a second", q.room_messages)
-        self.room_members = Policy(
-            "room-members", f"A room has at most {q.room_members} members", q.room_members, retry_seconds=60.0
-        )
+        members = q.room_members or MEMBERS_MAX
+        self.room_members = Policy("room-members", f"A room has at most {members} members", members, retry_seconds=60.0)
         self.address_requests = _rate(
             "address-requests",
             "Without a token that is good an address may send {} requests a second",
