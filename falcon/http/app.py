@@ -138,30 +138,28 @@ class _Resource:
         self.handlers: dict[str, Handler] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._answer(scope, receive, send)
-        finally:
-            self.edge.answered(scope)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         handler = self.handlers.get("GET" if request.method == "HEAD" else request.method)
+        answer: ASGIApp
         try:
-            if handler is None:
-                self.edge.admit_anybody(scope)
-                raise self._not_allowed(request.method)
-            call = await self.edge.call(request)
-            answer = await handler(self.edge, call)
-        except Problem as problem:
-            answer = problem_answer(problem)
-        except ReadStoreUnavailable as error:
-            log.error("%s %s: %s", request.method, request.url.path, error)
-            answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
-        except ClientDisconnect:
-            return
-        tracing.leave(getattr(answer, "status", 200))
-        scope[STATUS] = getattr(answer, "status", 200)  # what is streamed begins well
-        await answer(scope, receive, send)
+            try:
+                if handler is None:
+                    self.edge.admit_anybody(scope)
+                    raise self._not_allowed(request.method)
+                call = await self.edge.call(request)
+                answer = await handler(self.edge, call)
+            except Problem as problem:
+                answer = problem_answer(problem)
+            except ReadStoreUnavailable as error:
+                log.error("%s %s: %s", request.method, request.url.path, error)
+                answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
+            except ClientDisconnect:
+                return
+            tracing.leave(getattr(answer, "status", 200))
+            scope[STATUS] = getattr(answer, "status", 200)  # what is streamed begins well
+            await answer(scope, receive, send)
+        finally:
+            self.edge.answered(scope)
 
     def _not_allowed(self, method: str) -> Problem:
         return _not_allowed(method, [*self.handlers, "HEAD"] if "GET" in self.handlers else list(self.handlers))

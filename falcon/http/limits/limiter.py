@@ -53,12 +53,10 @@ class Limiter:
 
     def enter(self, account_id: AccountId, method: str) -> None:
         """A request of the account begins: it is under way until :meth:`leave`. Raises Problem 429."""
-        if method in _READING:
-            self.read(account_id)
-        else:
-            wait = self._commands.take(account_id)
-            if wait:
-                raise refused(self.policies.account_commands, wait)
+        reads = method in _READING
+        wait = (self._reads if reads else self._commands).take(account_id)
+        if wait:
+            raise refused(self.policies.account_reads if reads else self.policies.account_commands, wait)
         if not self._under_way.enter(account_id):
             raise refused(self.policies.account_requests)
 
