@@ -18,8 +18,8 @@ from falcon.domain.rejections import AccountNotFound, NotAllowed
 from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
 from falcon.http.limits.addresses import Addresses
-from falcon.http.limits.guests import Guests
 from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.http.streaming import StoreLookups, Streams
 from falcon.journal.ports import Wake
@@ -88,8 +88,8 @@ def limiter(settings: Settings) -> Limiter:
     return Limiter(quotas(settings), Addresses(settings.trusted_proxies))
 
 
-def guests(settings: Settings) -> Guests:
-    return Guests(quotas(settings), Addresses(settings.trusted_proxies))
+def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
+    return ConnectionsPerAddress(quotas(settings), Addresses(settings.trusted_proxies))
 
 
 def edge_limits(settings: Settings) -> EdgeLimits:

@@ -144,7 +144,7 @@ class _Resource:
         try:
             try:
                 if handler is None:
-                    self.edge.admit_anybody(scope)
+                    self.edge.admit_public(scope)
                     raise self._not_allowed(request.method)
                 call = await self.edge.call(request)
                 answer = await handler(self.edge, call)
@@ -189,7 +189,7 @@ class _Live:
         answer: ASGIApp
         try:
             if scope["method"] != "GET":
-                self.edge.admit_anybody(scope)
+                self.edge.admit_public(scope)
                 raise _not_allowed(scope["method"], ["GET"])
             answer = await streaming.stream(self.edge, Request(scope, receive))
         except Problem as problem:
@@ -214,7 +214,7 @@ class _Document:
         request = Request(scope, receive)
         answer: ASGIApp
         try:
-            self.edge.admit_anybody(scope)
+            self.edge.admit_public(scope)
             if request.method not in ("GET", "HEAD"):
                 raise _not_allowed(request.method, ["GET", "HEAD"])
             answer = page = self._render(request)
@@ -250,7 +250,7 @@ class _NothingThere:
             return
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.")
         try:
-            self.edge.admit_anybody(scope)
+            self.edge.admit_public(scope)
         except Problem as refusal:
             problem = refusal
         scope[STATUS] = problem.status

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from falcon.http.limits.guests import Guests
+from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -67,10 +67,10 @@ class Sweep:
         server: str,
         limits: Limits | None = None,
         connections_max: int | None = None,
-        guests: Guests | None = None,
+        per_address: ConnectionsPerAddress | None = None,
     ) -> None:
         self.limits = limits or Limits()
-        self.guests = guests or Guests()
+        self.per_address = per_address or ConnectionsPerAddress()
         self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
         self._connections: Collection[Any] = ()
         self._round: list[Any] = []  # those that have yet to be looked at

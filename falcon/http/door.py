@@ -127,19 +127,19 @@ class Protocol(HttpToolsProtocol):
         self._unseen = 0  # of these, what came since the last piece of a body: fields behind it
         self._must_measure = False  # the head may be longer than what was counted of it
         self._once = 0
-        self._guest: AddressKey | None = None
+        self._address: AddressKey | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._since = self.loop.time()
-        guests = self._sweep.guests
-        guest = guests.of(self.client)
+        per_address = self._sweep.per_address
+        address = per_address.of(self.client)
         if not self._sweep.admits(self.connections, self.loop):
             self._turn_away(_FULL)
-        elif guests.enter(guest):
-            self._guest = guest
+        elif per_address.enter(address):
+            self._address = address
         else:
-            self._turn_away(_Refusal("address", guests.refusal()))
+            self._turn_away(_Refusal("address", per_address.refusal()))
 
     def _turn_away(self, refusal: "_Refusal") -> None:
         metrics.connections_cut.labels(refusal.reason).inc()
@@ -148,7 +148,7 @@ class Protocol(HttpToolsProtocol):
         self.transport.close()  # at once: the descriptor may be one of those that are kept
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._sweep.guests.leave(self._guest)
+        self._sweep.per_address.leave(self._address)
         super().connection_lost(exc)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class Protocol(HttpToolsProtocol):
             return
         self.connections.discard(self)
         if isinstance(upgraded, WebSocket):
-            upgraded.on_lost = functools.partial(self._sweep.guests.leave, self._guest)
+            upgraded.on_lost = functools.partial(self._sweep.per_address.leave, self._address)
         upgraded.connection_made(self.transport)
         upgraded.handle_events()
         self.transport.set_protocol(upgraded)

@@ -192,16 +192,16 @@ class Edge:
         if account_id is not None:
             self.limiter.leave(account_id)
 
-    def admit_anybody(self, scope: Scope) -> None:
-        """For what needs no token: it counts for the account if its token is known here, or else for the address.
+    def admit_public(self, scope: Scope) -> None:
+        """For what needs no token: it counts for the account where its token is known here, and else for the address.
         Raises Problem 429."""
-        if not self.limiter.limits_strangers:
+        if not self.limiter.limits_addresses:
             return
         known = self._callers.get(dict(scope["headers"]).get(b"authorization", b""))
         if known is not None and known.usable_until > time.monotonic():
             self.limiter.read(known.account.account_id)
         else:
-            self.limiter.count_stranger(scope)
+            self.limiter.count_unauthenticated(scope)
 
     async def caller(self, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
         """The account whose token it is, remembered for a second: so long a revoked token lives on in another process.
@@ -237,14 +237,14 @@ class Edge:
         """Raises Problem 401, 429, 503, ReadStoreUnavailable."""
         asked_at = time.monotonic()
         claimed: AccountId | None = None
-        limited = scope is not None and self.limiter.limits_strangers
+        limited = scope is not None and self.limiter.limits_addresses
         if scope is not None and limited:
             claimed = self._claimed(authorization)
-            self.limiter.check_stranger(scope, claimed)
+            self.limiter.check_unauthenticated(scope, claimed)
         account = await self._bearer(authorization, headers, turn)
         if account is None:
             if scope is not None and limited:
-                self.limiter.count_stranger(scope, claimed)
+                self.limiter.count_unauthenticated(scope, claimed)
             raise Problem(
                 401,
                 "unauthenticated",

@@ -197,7 +197,7 @@ class Streams:
             return _Caller(account.account_id, self._edge.token_hash(headers), asked_at)
         found = tokens.read_ticket(self._edge.secret, ticket)
         if found is None or not self.signals.is_first_use(found.signature):
-            self._edge.limiter.count_stranger(scope)
+            self._edge.limiter.count_unauthenticated(scope)
             raise _wrong_ticket()
         return _Caller(found.account_id, found.token_hash, by_ticket=True)
 

@@ -101,7 +101,7 @@ class Acceptor:
         self._connections = connections
         self._make = make
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._shaking = sweep.guests.apart()
+        self._handshakes_per_address = sweep.per_address.separate()
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -126,18 +126,19 @@ class Acceptor:
                 metrics.connections_cut.labels("full").inc()
                 connection.close()  # before it is encrypted there is nothing to say
                 continue
-            guests = self._sweep.guests
-            guest = guests.of(client)
-            if guests.is_full(guest) or not self._shaking.enter(guest):
+            per_address = self._sweep.per_address
+            address = per_address.of(client)
+            if per_address.is_full(address) or not self._handshakes_per_address.enter(address):
                 metrics.connections_cut.labels("address").inc()
+                metrics.rate_limited.labels("address-connections").inc()
                 connection.close()
                 continue
-            handshake = loop.create_task(self._secure(loop, connection, guest))
+            handshake = loop.create_task(self._secure(loop, connection, address))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
     async def _secure(
-        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, guest: AddressKey | None
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: AddressKey | None
     ) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -154,4 +155,4 @@ class Acceptor:
             metrics.connections_cut.labels(reason).inc()
             log.debug("no TLS came about: %r", error)
         finally:
-            self._shaking.leave(guest)
+            self._handshakes_per_address.leave(address)

@@ -17,8 +17,8 @@ from falcon import bootstrap
 from falcon.bootstrap import embedded
 from falcon.client import FalconClient
 from falcon.http.limits.addresses import Addresses
-from falcon.http.limits.guests import Guests
 from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
@@ -285,7 +285,7 @@ def test_a_room_has_so_many_members_and_a_place_that_is_free_again_can_be_taken(
 # --- addresses --------------------------------------------------------------------------------------------------------
 
 
-def stranger(falcon: Falcon, path: str = "/v1/me", token: str = WRONG, **headers: str) -> httpx.Response:
+def unauthenticated(falcon: Falcon, path: str = "/v1/me", token: str = WRONG, **headers: str) -> httpx.Response:
     return falcon.send("GET", path, headers={"Authorization": f"Bearer {token}", **headers})
 
 
@@ -296,8 +296,8 @@ def test_an_address_asks_so_often_without_a_good_token_and_those_with_one_are_no
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     assert anna.get("/v1/me").status_code == 200
     asked = [
-        stranger(falcon),
-        stranger(falcon, token="nonsense"),
+        unauthenticated(falcon),
+        unauthenticated(falcon, token="nonsense"),
         falcon.send("GET", "/v1/me"),
         falcon.send("GET", "/docs"),
         falcon.send("GET", "/nowhere"),
@@ -306,12 +306,12 @@ def test_an_address_asks_so_often_without_a_good_token_and_those_with_one_are_no
     assert statuses(*asked) == [401, 401, 401, 200, 404, 405]
     for method, path in (("GET", "/v1/me"), ("GET", "/"), ("GET", "/nowhere"), ("PUT", "/v1/me"), ("GET", "/docs")):
         limited(falcon.send(method, path), "address-requests", "q=6;w=6")
-    limited(stranger(falcon), "address-requests", "q=6;w=6")
+    limited(unauthenticated(falcon), "address-requests", "q=6;w=6")
     assert anna.get("/v1/me").status_code == 200  # a token that is remembered
     assert anna.get("/docs").status_code == 200
     assert ben.get("/v1/me").status_code == 200  # one that has to be looked up
     clock.advance(1)
-    assert stranger(falcon).status_code == 401
+    assert unauthenticated(falcon).status_code == 401
 
 
 def test_a_token_that_was_revoked_does_not_lock_out_those_who_share_its_address(start: Start) -> None:
@@ -321,7 +321,7 @@ def test_a_token_that_was_revoked_does_not_lock_out_those_who_share_its_address(
     assert statuses(*(anna.get("/v1/me") for _ in range(3))) == [401] * 3
     limited(anna.get("/v1/me"), "address-requests", "q=3;w=3")
     assert ben.get("/v1/me").status_code == 200
-    assert stranger(falcon).status_code == 401
+    assert unauthenticated(falcon).status_code == 401
 
 
 def test_tickets_that_are_wrong_count_for_their_address(start: Start, request: pytest.FixtureRequest) -> None:
@@ -333,17 +333,17 @@ def test_tickets_that_are_wrong_count_for_their_address(start: Start, request: p
 def test_a_trusted_proxy_says_for_whom_it_asks(start: Start) -> None:
     falcon = start(address_requests=1, address_burst=2, trusted_proxies=("127.0.0.0/8", "10.0.0.0/8"))
     first = {"X-Forwarded-For": "203.0.113.1"}
-    assert statuses(*(stranger(falcon, **first) for _ in range(3))) == [401, 401, 429]
-    assert stranger(falcon, **{"X-Forwarded-For": "203.0.113.2"}).status_code == 401
+    assert statuses(*(unauthenticated(falcon, **first) for _ in range(3))) == [401, 401, 429]
+    assert unauthenticated(falcon, **{"X-Forwarded-For": "203.0.113.2"}).status_code == 401
     # What the client wrote itself stands before what the proxy has added; proxies of ours may be behind that.
     for invented in range(5):
         said = f"198.51.100.{invented}, 203.0.113.1, 10.1.2.3"
-        assert stranger(falcon, **{"X-Forwarded-For": said}).status_code == 429
+        assert unauthenticated(falcon, **{"X-Forwarded-For": said}).status_code == 429
 
 
 def test_what_an_untrusted_peer_says_of_its_address_does_not_count(start: Start) -> None:
     falcon = start(address_requests=1, address_burst=2, trusted_proxies=("10.0.0.0/8",))
-    answers = [stranger(falcon, **{"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(3)]
+    answers = [unauthenticated(falcon, **{"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(3)]
     assert statuses(*answers) == [401, 401, 429]
 
 
@@ -385,8 +385,8 @@ def test_a_proxys_connections_are_not_counted() -> None:
 # --- connections ------------------------------------------------------------------------------------------------------
 
 
-def ten_an_address(*trusted: str) -> Guests:
-    return Guests(Quotas(address_connections=10), Addresses(trusted))
+def ten_an_address(*trusted: str) -> ConnectionsPerAddress:
+    return ConnectionsPerAddress(Quotas(address_connections=10), Addresses(trusted))
 
 
 def test_an_address_has_so_many_connections_and_those_that_end_make_room() -> None:
@@ -409,7 +409,7 @@ def test_an_address_has_so_many_connections_and_those_that_end_make_room() -> No
             await asyncio.sleep(0)
         assert (await clients[-1].asks(GET)).status == 201
 
-    at_a_server(ask, guests=ten_an_address())
+    at_a_server(ask, per_address=ten_an_address())
     assert metrics.connections_cut.labels("address").value > before
 
 
@@ -426,7 +426,7 @@ def test_a_websocket_counts_as_the_connection_that_it_is() -> None:
                 again.writer.close()
         assert (await (await server.connect()).answer()).status == 429
 
-    at_a_server(ask, guests=ten_an_address())
+    at_a_server(ask, per_address=ten_an_address())
 
 
 def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
@@ -434,7 +434,7 @@ def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
         for _ in range(30):
             assert (await (await server.connect()).asks(GET)).status == 201
 
-    at_a_server(ask, guests=ten_an_address("127.0.0.0/8"))
+    at_a_server(ask, per_address=ten_an_address("127.0.0.0/8"))
 
 
 # --- whether there are limits -----------------------------------------------------------------------------------------
@@ -492,7 +492,7 @@ def test_on_its_own_machine_nothing_is_limited(tmp_path: Path) -> None:
         for number in range(150):
             anna.says(room, f"{number}")
         assert {anna.get("/v1/me").status_code for _ in range(150)} == {200}
-        assert {stranger(falcon).status_code for _ in range(150)} == {401}
+        assert {unauthenticated(falcon).status_code for _ in range(150)} == {401}
 
 
 # --- whole processes --------------------------------------------------------------------------------------------------

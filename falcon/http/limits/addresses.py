@@ -1,4 +1,4 @@
-"""Whom a request comes from, as far as that can be told by its address."""
+"""The address that a request comes from, seen through the proxies before Falcon."""
 
 import socket
 from collections.abc import Iterable, Sequence
@@ -24,8 +24,8 @@ class Addresses:
         self._trusted = [(n.max_prefixlen // 8, int(n.netmask), int(n.network_address)) for n in networks]
 
     def of_request(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey:
-        """The last address on the way here that is no trusted proxy's. What stands before that in X-Forwarded-For
-        anybody may have written."""
+        """The last address on the way here that is no trusted proxy's. A client can write what stands before that in
+        X-Forwarded-For."""
         address = _parse(client[0]) if client else None
         if address is None:
             return _UNKNOWN
@@ -40,7 +40,7 @@ class Addresses:
         return address[:_PREFIX_BYTES]
 
     def of_peer(self, client: tuple[str, int] | None) -> AddressKey | None:
-        """Of the other end of a connection; None for a trusted proxy, whose connections are everybody's."""
+        """Of the other end of a connection; None for a trusted proxy, whose connections carry many clients."""
         address = _parse(client[0]) if client else None
         if address is None or self._is_trusted(address):
             return None

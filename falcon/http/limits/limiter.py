@@ -35,7 +35,7 @@ class Limiter:
         self.clock = clock
         self._commands = self._buckets(self.policies.account_commands)
         self._reads = self._buckets(self.policies.account_reads)
-        self._strangers = Buckets(
+        self._unauthenticated = Buckets(
             self.policies.address_requests.quota,
             self.policies.address_requests.seconds,
             keys_max=_ADDRESSES_MAX,
@@ -98,26 +98,26 @@ class Limiter:
     # --- an address ---------------------------------------------------------------------------------------------------
 
     @property
-    def limits_strangers(self) -> bool:
+    def limits_addresses(self) -> bool:
         return self.policies.address_requests.quota > 0
 
-    def check_stranger(self, scope: Scope, claimed: AccountId | None) -> None:
+    def check_unauthenticated(self, scope: Scope, claimed: AccountId | None) -> None:
         """Raises Problem 429 where the request's address has used up what it may ask without a good token.
 
         ``claimed``: the account of a token that this deployment has issued, but that may have been revoked. Such tokens
         count apart, so that those who share an address with an attacker are still let in.
         """
-        wait = self._strangers.wait(self._stranger(scope, claimed))
+        wait = self._unauthenticated.wait(self._unauthenticated_key(scope, claimed))
         if wait:
             raise refused(self.policies.address_requests, wait)
 
-    def count_stranger(self, scope: Scope, claimed: AccountId | None = None) -> None:
+    def count_unauthenticated(self, scope: Scope, claimed: AccountId | None = None) -> None:
         """A request without a good token. Raises Problem 429."""
-        wait = self._strangers.take(self._stranger(scope, claimed))
+        wait = self._unauthenticated.take(self._unauthenticated_key(scope, claimed))
         if wait:
             raise refused(self.policies.address_requests, wait)
 
-    def _stranger(self, scope: Scope, claimed: AccountId | None) -> Hashable:
+    def _unauthenticated_key(self, scope: Scope, claimed: AccountId | None) -> Hashable:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
         return address if claimed is None else (address, claimed)
 

@@ -23,13 +23,12 @@ class _Known(msgspec.Struct):
 
 
 class RoomCounts:
-    """The rooms of which an account is an admin: those that it has made, and not those that others put it into, who
-    could use up its limit.
+    """The rooms of which an account is an admin, as it is of those that it makes. Rooms that others put it into as a
+    member do not count: they could use up its limit.
 
-    The read tables count them, so it holds for all processes, and after a restart. They are not asked each time, since
-    they count each room: a process may let through a tenth of what was left when it asked. So where several make rooms
-    of one account at the same time, they ask more and more often, and pass the limit by a few at most, and by what was
-    under way.
+    The read tables know them, so the limit holds for all processes, and after a restart. Counting takes longer the more
+    rooms there are, so a process counts once, lets through a tenth of what is left, and counts again. Several processes
+    that make rooms of one account at the same time pass the limit by a few, and by what was under way.
     """
 
     def __init__(self, policy: Policy, store: ReadStore, clock: Callable[[], float]) -> None:

@@ -7,7 +7,7 @@ from falcon.http.limits.quotas import Policies, Quotas
 from falcon.http.problems import Problem
 
 
-class Guests:
+class ConnectionsPerAddress:
     """Of one server. Where there is no quota, or the peer is a trusted proxy, a connection is not counted."""
 
     def __init__(self, quotas: Quotas | None = None, addresses: Addresses | None = None) -> None:
@@ -16,24 +16,24 @@ class Guests:
         self._policy = Policies(self._quotas).address_connections
         self._connections = Counts(self._policy.quota)
 
-    def apart(self) -> "Guests":
+    def separate(self) -> "ConnectionsPerAddress":
         """Others, with the same limit, that are counted by themselves."""
-        return Guests(self._quotas, self._addresses)
+        return ConnectionsPerAddress(self._quotas, self._addresses)
 
     def of(self, client: tuple[str, int] | None) -> AddressKey | None:
-        """Whom a connection of this peer counts for; None where it is not counted."""
+        """The address for which a connection of this peer counts; None where it does not count."""
         return self._addresses.of_peer(client) if self._policy.quota else None
 
-    def enter(self, guest: AddressKey | None) -> bool:
+    def enter(self, address: AddressKey | None) -> bool:
         """Whether there is room for one more, which counts until :meth:`leave`."""
-        return guest is None or self._connections.enter(guest)
+        return address is None or self._connections.enter(address)
 
-    def leave(self, guest: AddressKey | None) -> None:
-        if guest is not None:
-            self._connections.leave(guest)
+    def leave(self, address: AddressKey | None) -> None:
+        if address is not None:
+            self._connections.leave(address)
 
-    def is_full(self, guest: AddressKey | None) -> bool:
-        return guest is not None and self._connections.is_full(guest)
+    def is_full(self, address: AddressKey | None) -> bool:
+        return address is not None and self._connections.is_full(address)
 
     def refusal(self) -> Problem:
         return refused(self._policy)
