@@ -14,13 +14,14 @@ class Buckets:
     that there is no limit.
 
     A bucket is full again ``seconds`` after its last use, and a full one need not be remembered. So what is remembered
-    is dropped in two halves, and nothing is ever searched. Of each half at most ``keys_max`` keys are remembered; all
-    further ones share a bucket until the next half begins.
+    is dropped in two halves, and nothing is ever searched. Each half has at most ``keys_max`` keys. Where more are
+    used, the older half is forgotten early. With ``shared`` all further keys share one bucket instead, until the next
+    half begins: a client that can invent keys gains nothing by it.
 
     ``clock``: in seconds; it must not go back. For one thread.
     """
 
-    __slots__ = ("_clock", "_each", "_keys_max", "_lately", "_older", "_slack", "_turn_at", "_window")
+    __slots__ = ("_clock", "_each", "_keys_max", "_lately", "_older", "_shared", "_slack", "_turn_at", "_window")
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Buckets:
         seconds: float,
         *,
         keys_max: int = _KEYS_MAX,
+        shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
@@ -35,6 +37,7 @@ class Buckets:
         self._each = seconds / quota if quota else 0.0
         self._slack = seconds - self._each + _ROUNDING_SECONDS
         self._keys_max = keys_max
+        self._shared = shared
         self._lately: dict[Hashable, float] = {}
         self._older: dict[Hashable, float] = {}
         self._turn_at = 0.0
@@ -54,8 +57,11 @@ class Buckets:
         if full_at is None:
             full_at = self._older.get(key, now)
             if len(self._lately) >= self._keys_max:
-                key = _OTHERS
-                full_at = self._lately.get(key, now)
+                if self._shared:
+                    key = _OTHERS
+                    full_at = self._lately.get(key, now)
+                else:
+                    self._turn(now)
         if full_at < now:
             full_at = now
         wait = full_at - now - self._slack
@@ -70,7 +76,7 @@ class Buckets:
             return 0.0
         now = self._clock()
         full_at = self._lately.get(key) or self._older.get(key, now)
-        if len(self._lately) >= self._keys_max and key not in self._lately:
+        if self._shared and len(self._lately) >= self._keys_max and key not in self._lately:
             full_at = self._lately.get(_OTHERS, now)
         return max(0.0, full_at - now - self._slack)
 

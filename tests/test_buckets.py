@@ -71,9 +71,17 @@ def test_those_that_are_idle_are_forgotten() -> None:
     assert len(buckets) <= 3 * 50
 
 
-def test_however_many_there_are_memory_is_bounded_and_those_known_before_are_not_affected() -> None:
+def test_however_many_there_are_memory_is_bounded_and_the_older_half_is_forgotten_early() -> None:
+    buckets = Buckets(2, 1.0, keys_max=100, clock=FakeClock().monotonic)
+    for account in range(10_000):
+        assert buckets.take(account) == 0.0
+        assert len(buckets) <= 200
+    assert [buckets.take(9_999), buckets.take(9_999) > 0] == [0.0, True]
+
+
+def test_those_who_can_invent_keys_share_a_bucket_and_those_known_before_are_not_affected() -> None:
     clock = FakeClock()
-    buckets = Buckets(2, 1.0, keys_max=100, clock=clock.monotonic)
+    buckets = Buckets(2, 1.0, keys_max=100, shared=True, clock=clock.monotonic)
     assert buckets.take("ann") == 0.0
     allowed = sum(buckets.take(stranger) == 0.0 for stranger in range(10_000))
     assert allowed == 99 + 2  # all further ones share a bucket

@@ -39,6 +39,7 @@ class Limiter:
             self.policies.address_requests.quota,
             self.policies.address_requests.seconds,
             keys_max=_ADDRESSES_MAX,
+            shared=True,
             clock=clock,
         )
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
