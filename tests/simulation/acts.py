@@ -126,7 +126,7 @@ async def verify(operator: Operator, chance: random.Random) -> Sequence[str]:
 
 
 async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """HBase loses some of the operator's: verify finds those and nothing else, and mends them."""
+    """HBase loses some of the operator's: a backup says so, verify finds those and nothing else, and repairs them."""
     room = await operator.room()
     for _ in range(chance.randint(1, 12)):
         await operator.post(room)
@@ -134,7 +134,10 @@ async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
     async with operator.alone:
         await _until_applied(operator, projection)
         lost = _lose(operator, projection, chance.choice([0.1, 0.5, 1.0]))
-        wrong = await _shows_holes(operator, room, lost) if projection == "timeline" else []
+        wrong = []
+        if projection == "timeline":
+            wrong += await _shows_holes(operator, room, lost)
+            wrong += await _backs_up_around(operator, lost)
         wrong += _compared(operator, lost, await operator.command(verifying(projection)))
         wrong += _compared(operator, lost, await operator.command(verifying(projection, mend=True)), mended=True)
         wrong += await nothing_differs(operator, [projection])
@@ -168,6 +171,22 @@ async def _shows_holes(operator: Operator, room: int, lost: Sequence[Lost]) -> l
         if seq not in gone and texts[seq - 1 : seq] != [text]
     ]
     return wrong[:1]
+
+
+async def _backs_up_around(operator: Operator, lost: Sequence[Lost]) -> list[str]:
+    """A backup has the lost messages as missing ones in their places, or fails. It leaves none out."""
+    path = operator.file("around")
+    try:
+        await operator.command(_exporting(operator, path))
+    except Fault:
+        return []
+    places = {
+        (owner_of_row("timeline", each.row, {}), message_seq(each.row, each.column))
+        for each in lost
+        if each.column in MESSAGE_COLUMNS
+    }
+    chat, then = as_exported(path, await operator.log())
+    return chat.differences_from_log(then, operator.skipped | places)[:1]
 
 
 def _compared(operator: Operator, lost: Sequence[Lost], found: Comparison, *, mended: bool = False) -> list[str]:

@@ -24,7 +24,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import falcon
-from falcon.adapters.kafka import group, owners, tail, wire
+from falcon.adapters.kafka import group, owners, source, tail, wire
 from falcon.adapters.pods import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
@@ -59,6 +59,7 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (owners, "_WAIT_MILLIS", 60_000),
     (wire, "_WAIT_MILLIS", 60_000),
     (tail, "_WAIT_SECONDS", 20.0),
+    (source, "_CHECK_SECONDS", 60.0),  # longer than a node holds a fetch
     (roles, "_IDLE_SECONDS", 20.0),
     (sharing, "_WAIT_SECONDS", 20.0),
     (signals, "_TURN_SECONDS", 5.0),

@@ -27,5 +27,5 @@ def test_signals_are_forgotten_within_the_hour() -> None:
 
 
 @pytest.mark.faults
-def test_nothing_grows_in_a_day_but_what_lives() -> None:
-    assert re.search("1 days, 0 violations", simulate("--growth", "1", "--seed", "1"))
+def test_nothing_grows_in_two_days_but_what_lives() -> None:
+    assert re.search("2 days, 0 violations", simulate("--growth", "2", "--seed", "1"))
