@@ -146,7 +146,6 @@ class Streams:
             # Before the caller's token is looked up, so that the log from there on tells whether it was revoked since.
             tables = None if token is None else _Tables(await self._members_applied.get(), time.monotonic())
             caller = await self._caller(connection.scope, headers, query.ticket)
-            self._edge.limiter.read(caller.account_id)
             opening = await self._held(caller, only, token, tables)
         finally:
             self._beginning -= 1
@@ -190,12 +189,16 @@ class Streams:
             hold.close()
 
     async def _caller(self, scope: Scope, headers: dict[bytes, bytes], ticket: str | None) -> "_Caller":
-        """Who asks, as far as what is remembered says: whether the token is still good is found out later."""
+        """Who asks, as far as what is remembered says: whether the token is still good is found out later. Raises
+        Problem 401, 429, 503, ReadStoreUnavailable."""
         if ticket is None or b"authorization" in headers:
             account = await self._edge.caller(headers, self._turn, scope)
+            self._edge.limiter.check_stream(account.account_id)
             asked_at = self._edge.asked_at(headers)
             return _Caller(account.account_id, self._edge.token_hash(headers), asked_at)
         found = tokens.read_ticket(self._edge.secret, ticket)
+        if found is not None:
+            self._edge.limiter.check_stream(found.account_id)  # a stream that is refused for now uses no ticket
         if found is None or not self.signals.is_first_use(found.signature):
             self._edge.limiter.count_unauthenticated(scope)
             raise _wrong_ticket()

@@ -182,6 +182,18 @@ def test_a_stream_that_is_refused_takes_nobodys_place(start: Start, request: pyt
     assert listen(anna).status == 200
 
 
+def test_a_stream_that_is_refused_for_now_uses_no_ticket(start: Start, request: pytest.FixtureRequest) -> None:
+    falcon = start(account_streams=1)
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    anna = falcon.account("Anna")
+    ticket = anna.post("/v1/stream/tickets").json()["ticket"]
+    first = listen(anna)
+    assert falcon.send("GET", f"/v1/stream?ticket={ticket}").status_code == 429
+    first.close()
+    assert listen.bare(falcon, {}, ticket=ticket).status == 200
+
+
 def test_opening_streams_counts_as_reading(start: Start, request: pytest.FixtureRequest) -> None:
     falcon = start(account_reads=2)
     listen = Listen()

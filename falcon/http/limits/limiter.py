@@ -70,6 +70,12 @@ class Limiter:
         if wait:
             raise refused(self.policies.account_reads, wait)
 
+    def check_stream(self, account_id: AccountId) -> None:
+        """A stream is asked for: that is a read, and there must be room for one more. Raises Problem 429."""
+        self.read(account_id)
+        if self._streams.is_full(account_id):
+            raise refused(self.policies.account_streams)
+
     @contextmanager
     def stream(self, account_id: AccountId) -> Iterator[None]:
         """For as long as a stream of the account lasts. Raises Problem 429."""
