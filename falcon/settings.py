@@ -12,6 +12,22 @@ _PREFIX: Final = "FALCON_"
 _INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 _SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_SSL")  # Kafka's names; SASL without TLS is not among them
 _SASL_MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
+_LIMITS: Final = (
+    "account_commands",
+    "account_burst",
+    "account_reads",
+    "account_requests",
+    "account_streams",
+    "account_rooms",
+    "account_rooms_a_day",
+    "room_messages",
+    "address_requests",
+    "address_burst",
+    "address_connections",
+)
+_BURSTS: Final = (("account_commands", "account_burst"), ("address_requests", "address_burst"))
+_LIMIT_MAX: Final = 1_000_000
+_ROOM_MEMBERS_MAX: Final = 10_000
 SYSTEM_BASES: Final = ("simpleSystemBase", "multiprocTCPBase")
 PROJECTIONS: Final = ("inline", "process")
 
@@ -51,6 +67,19 @@ class Settings:
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     plaintext: str = "no"
+    limits: str = "auto"
+    account_commands: int = 20
+    account_burst: int = 100
+    account_reads: int = 50
+    account_requests: int = 64
+    account_streams: int = 16
+    account_rooms: int = 5_000
+    account_rooms_a_day: int = 500
+    room_messages: int = 50
+    room_members: int = 10_000
+    address_requests: int = 20
+    address_burst: int = 100
+    address_connections: int = 200
     hsts_seconds: int = 0
     log_level: str = "info"
     blocking_threads: int = 4
@@ -102,6 +131,13 @@ class Settings:
     def is_read_on_the_way(self) -> bool:
         """Other machines reach the public port, and neither Falcon nor a proxy encrypts what is said."""
         return not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies)
+
+    @property
+    def has_limits(self) -> bool:
+        """What an account, a room and an address may take is limited."""
+        if self.limits == "auto":
+            return bool(self.trusted_proxies) or not is_loopback(self.host)
+        return self.limits == "on"
 
     @property
     def database(self) -> Path:
@@ -164,6 +200,8 @@ class Settings:
                 "FALCON_TRUSTED_PROXIES: must be networks such as 10.4.0.0/16,fd00::/8, with commas between",
             ),
             (self.plaintext in ("yes", "no"), "FALCON_PLAINTEXT: must be yes or no"),
+            (self.limits in ("on", "off", "auto"), "FALCON_LIMITS: must be on, off or auto"),
+            *self._wrong_limits(),
             (0 <= self.hsts_seconds <= 63_072_000, "FALCON_HSTS_SECONDS: must be 0 (none) to 63072000 (two years)"),
             (0 <= self.start_seconds <= 3_600, "FALCON_START_SECONDS: must be 0 to 3600"),
             (self.telemetry in ("on", "off"), "FALCON_TELEMETRY: must be on or off"),
@@ -227,6 +265,22 @@ class Settings:
                 "FALCON_HBASE_CERT: must be set with FALCON_HBASE_CA, which turns TLS on",
             ),
         )
+
+    def _wrong_limits(self) -> list[tuple[bool, str]]:
+        """The rules for each: whether it holds, and what to say where it does not."""
+        each = [
+            (0 <= getattr(self, name) <= _LIMIT_MAX, f"FALCON_{name.upper()}: must be 0 (no limit) to {_LIMIT_MAX}")
+            for name in _LIMITS
+        ]
+        bursts = [
+            (
+                getattr(self, burst) == 0 or getattr(self, burst) >= getattr(self, rate),
+                f"FALCON_{burst.upper()}: must be 0 or at least FALCON_{rate.upper()}, {getattr(self, rate)}",
+            )
+            for rate, burst in _BURSTS
+        ]
+        members = "FALCON_ROOM_MEMBERS: must be 2 to 10000"
+        return [*each, *bursts, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
 
 
 def is_loopback(host: str) -> bool:

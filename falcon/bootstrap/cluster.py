@@ -52,6 +52,7 @@ from falcon.bootstrap import (
     blocking,
     create_account,
     edge_limits,
+    limiter,
     shard_limits,
     start_gateway,
     start_streams,
@@ -309,7 +310,16 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         stack.callback(store.close)
         secret = _secret(settings)
         positions = OwnersPositions(gateway)
-        edge = Edge(gateway, store, positions, settings.partitions, instance, secret, edge_limits(settings))
+        edge = Edge(
+            gateway,
+            store,
+            positions,
+            settings.partitions,
+            instance,
+            secret,
+            edge_limits(settings),
+            limiter(settings),
+        )
         streams = start_streams(settings, edge, KafkaTail(cluster), KafkaWire(cluster))
         stack.push_async_callback(streams.stop)
         yield edge

@@ -29,6 +29,7 @@ from falcon.bootstrap import (
     blocking,
     create_account,
     edge_limits,
+    limiter,
     shard_limits,
     start_gateway,
     start_streams,
@@ -183,6 +184,7 @@ async def serving(
         source.instance,
         server_secret(settings),
         edge_limits(settings),
+        limiter(settings),
     )
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
     streams = start_streams(settings, edge, tail, _wire(settings))

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from falcon.certificates import TlsFiles, load_pair
 from falcon.http.connections import Sweep
+from falcon.http.limits.addresses import AddressKey
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -59,6 +60,7 @@ class Acceptor:
         self._connections = connections
         self._make = make
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes_per_address = sweep.per_address.separate()
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -74,7 +76,7 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._listening)
+                connection, client = await loop.sock_accept(self._listening)
             except OSError as error:
                 log.warning("no connection can be accepted: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -83,11 +85,20 @@ class Acceptor:
                 metrics.connections_cut.labels("full").inc()
                 connection.close()  # before it is encrypted there is nothing to say
                 continue
-            handshake = loop.create_task(self._secure(loop, connection))
+            per_address = self._sweep.per_address
+            address = per_address.of(client)
+            if per_address.is_full(address) or not self._handshakes_per_address.enter(address):
+                metrics.connections_cut.labels("address").inc()
+                metrics.rate_limited.labels("address-connections").inc()
+                connection.close()
+                continue
+            handshake = loop.create_task(self._secure(loop, connection, address))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
-    async def _secure(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+    async def _secure(
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: AddressKey | None
+    ) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(
@@ -102,3 +113,5 @@ class Acceptor:
             reason = "timeout" if isinstance(error, ConnectionAbortedError) else "malformed"
             metrics.connections_cut.labels(reason).inc()
             log.debug("no TLS came about: %r", error)
+        finally:
+            self._handshakes_per_address.leave(address)
