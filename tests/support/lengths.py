@@ -71,7 +71,7 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    del READ_MODELS[LENGTHS]
+    READ_MODELS.pop(LENGTHS, None)
 
 
 def installing(folder: Path) -> dict[str, str]:
