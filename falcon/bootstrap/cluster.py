@@ -62,12 +62,12 @@ from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.http.edge import Edge
 from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.projection import PROJECTIONS, VOUCHED_FOR, VOUCHING
 from falcon.projections.runner import Rebuild
 from falcon.projections.sharing import SharedSource
 from falcon.projections.skipping import skip_event
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
+from falcon.read.catalogue import READ_MODELS, VOUCHING, vouched_for
 from falcon.read.store import Comparison, ReadStoreUnavailable
 from falcon.secret_files import SecretFile, WrongSecret
 from falcon.settings import Settings, WrongSettings
@@ -149,7 +149,7 @@ async def restored(settings: Settings) -> str:
     Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
     """
     cluster = kafka_cluster(settings)
-    groups = [_SHARDS, *map(_group, PROJECTIONS)]
+    groups = [_SHARDS, *map(_group, READ_MODELS)]
     await rights.check(cluster, rights.of_operator(groups))
     before = await topics.check(cluster)
     if running := await active(cluster, groups):
@@ -384,12 +384,12 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     """Every projection, each a stream with a consumer group of its own, until ``ending``."""
     cluster = kafka_cluster(settings)
     loop = LoopThread()
-    loop.call(rights.check(cluster, rights.of_project(map(_group, PROJECTIONS))))
+    loop.call(rights.check(cluster, rights.of_project(map(_group, READ_MODELS))))
     instance = loop.call(topics.check(cluster))
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
         shared = SharedSource(_projected_log(settings, loop))
-        streams = [_Projecting(settings, name, hbase, loop, shared) for name in PROJECTIONS]
+        streams = [_Projecting(settings, name, hbase, loop, shared) for name in READ_MODELS]
         threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
         started()
         for thread in threads:
@@ -419,14 +419,14 @@ class _Projecting:
         self._tables = _tables(settings, hbase, f"hbase-{name}")
         self._stream = Stream(
             name,
-            PROJECTIONS[name],
+            READ_MODELS[name].project,
             self._source,
             self._tables,
             lambda: self._member.assigned,
             events=settings.project_events,
             pace_seconds=settings.project_seconds,
-            vouches_for=VOUCHED_FOR if name == VOUCHING else {},
-            is_vouched_for=name in VOUCHED_FOR,
+            vouches_for=vouched_for() if name == VOUCHING else {},
+            is_vouched_for=name in vouched_for(),
         )
         loop.call(self._member.join())
 
@@ -474,7 +474,7 @@ def _line(settings: Settings) -> Callable[[str, int], Line]:
 
 @contextmanager
 def _hbase(settings: Settings) -> Iterator[Gateways]:
-    writers = len(PROJECTIONS) * (settings.project_threads + 1)
+    writers = len(READ_MODELS) * (settings.project_threads + 1)
     connections = max(settings.read_threads, writers)
     gateways = Gateways(settings.hbase, connections, connect=_line(settings))
     try:
@@ -514,7 +514,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
         source.check(tables.cursor(name))
         return Rebuild(
             name,
-            PROJECTIONS[name],
+            READ_MODELS[name].project,
             source,
             tables,
             lambda done: progress(done, max(done, total)),
@@ -530,7 +530,7 @@ def verify(
         total = sum(position.offset for position in tables.cursor(name).values())
         return Verify(
             name,
-            PROJECTIONS[name],
+            READ_MODELS[name].project,
             source,
             tables,
             mend=mend,

@@ -29,7 +29,8 @@ from falcon.http.problems import Problem, from_rejection, from_unavailable, inva
 from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
 from falcon.journal.ports import ConfirmedPositions
-from falcon.read.models import Access, AccountRow
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.memberships.queries import Access
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.read.timeline.pages import Pages
 from falcon.streams.tail import Tail

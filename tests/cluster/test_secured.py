@@ -29,7 +29,7 @@ from falcon.adapters.kafka.rights import Rights, RightsMissing
 from falcon.adapters.kafka.security import Security
 from falcon.certificates import client_tls
 from falcon.journal.ports import JournalUnavailable
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from falcon.secret_files import SecretFile
 from tests.cluster.conftest import PARTITIONS, free_port
 from tests.support.certificates import Authority, Pair, needs_openssl
@@ -43,7 +43,7 @@ ROOT: Final = Path(__file__).parents[2]
 ROLES: Final = ("write", "project", "api", "operator")
 _SPARE: Final = 40  # users without rights of their own
 _WAIT_SECONDS: Final = 20.0
-_GROUPS: Final = [f"projection-{name}" for name in PROJECTIONS]
+_GROUPS: Final = [f"projection-{name}" for name in READ_MODELS]
 NEEDED: Final = {
     "write": rights.of_write("shards"),
     "project": rights.of_project(_GROUPS),

@@ -31,7 +31,7 @@ from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.http import internal
 from falcon.projections import sharing
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from falcon.streams import signals
 from tests.chaos.sessions import Session
 from tests.simulation.acts import ActsCourse, export, nothing_differs, rebuild
@@ -205,7 +205,7 @@ class Growth(ActsCourse):
             await session.open_room()
         counted = [await self._day(day) for day in range(days)]
         self._load.end()
-        self._outcome.violations += await nothing_differs(self._operator, list(PROJECTIONS))
+        self._outcome.violations += await nothing_differs(self._operator, list(READ_MODELS))
         await self._reckon()
         await self._settle_listeners()
         return counted
