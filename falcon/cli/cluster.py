@@ -159,8 +159,15 @@ def verify(
 
 def skip(
     name: ProjectionArgument,
-    partition: Annotated[int, typer.Argument(min=0)],
-    offset: Annotated[int, typer.Argument(min=0)],
+    partition: Annotated[
+        int, typer.Argument(metavar="PARTITION", min=0, help="The partition in which the projection has stopped.")
+    ],
+    offset: Annotated[
+        int,
+        typer.Argument(
+            metavar="OFFSET", min=0, help="The event's place in the partition; the projection's log names both."
+        ),
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is kept with the tables.")],
     force: Annotated[bool, typer.Option("--force", help="Also where the projection has not stopped.")] = False,
 ) -> None:
