@@ -165,6 +165,7 @@ async def serving(
 ) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries; what it started has ended when the block is left."""
     metrics.partitions.set(settings.partitions)
+    metrics.owners_heard.set(0)  # one machine has no others
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     if health is not None:
         health.ready = gateway.ready

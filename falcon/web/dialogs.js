@@ -16,10 +16,13 @@ function brokenRule({ field, rule }) {
   return t("error.field", { field: has(name) ? t(name) : field, rule });
 }
 
+let opened = 0;
+
 function open(title, content, onClose = () => {}) {
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title" });
+  const id = `dialog-title-${++opened}`; // a question may stand above a form
+  const dialog = h("dialog", { "aria-labelledby": id });
   dialog.append(
-    h("header", {}, h("h2", { id: "dialog-title" }, title), iconButton("close", t("cancel"), () => dialog.close())),
+    h("header", {}, h("h2", { id }, title), iconButton("close", t("cancel"), () => dialog.close())),
     content,
   );
   dialog.addEventListener("close", () => {
