@@ -80,7 +80,7 @@ def test_nothing_is_copied_over(data: Path, tmp_path: Path) -> None:
     database.prepare(data / "falcon.db", PARTITIONS)
     (tmp_path / "copy").mkdir()
     found = copied(data, tmp_path / "copy")
-    assert (found.exit_code, found.stderr) == (1, f"{tmp_path / 'copy'} is there already; give another name\n")
+    assert (found.exit_code, found.stderr) == (1, f"{tmp_path / 'copy'} exists already; give another name\n")
 
 
 def test_without_data_there_is_nothing_to_copy(tmp_path: Path) -> None:
