@@ -15,7 +15,7 @@ from falcon.adapters.hbase.meta import Generations, applied_key, applied_of, gen
 from falcon.adapters.hbase.schema import MESSAGE_COLUMNS, TABLES, message_seq, owner_of_row, table_name
 from falcon.adapters.kafka import topics
 from falcon.bootstrap import cluster as roles
-from falcon.cli.exporting import repair, open_export, write_export
+from falcon.cli.exporting import open_export, repair, write_export
 from falcon.cli.faults import Fault
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
