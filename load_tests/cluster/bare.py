@@ -24,7 +24,7 @@ from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
 from falcon.bootstrap.cluster import kafka_cluster
 from falcon.domain.message import Message
-from falcon.read.messages import row_of
+from falcon.read.timeline.messages import row_of
 from falcon.settings import Settings
 from load_tests.figures import percentile
 from load_tests.wrk import TEXT_BYTES

@@ -7,11 +7,12 @@ import time
 import msgspec
 
 from falcon.adapters.hbase import schema
+from falcon.projections.projection import PROJECTIONS
 from load_tests.cluster.bare import Measured
 from load_tests.cluster.figures import FALCON, SERVERS, Section, at_least, medians, ratios
 from load_tests.cluster.past import Past
 from load_tests.cluster.plan import Plan
-from load_tests.cluster.site import PROJECTIONS, Site
+from load_tests.cluster.site import Site
 from load_tests.progress import say
 from load_tests.servers import ServerFailed
 from load_tests.tables import Table, numbers

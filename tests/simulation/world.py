@@ -21,7 +21,7 @@ from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, Rebuild
-from falcon.read.messages import message_in
+from falcon.read.timeline.messages import message_in
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
@@ -304,5 +304,5 @@ class World:
         for room in self.rooms:
             row = asyncio.run(self.tables.room(room))
             assert row is not None
-            page = asyncio.run(self.tables.page(room, 1, 1_000_000))
+            page = asyncio.run(self.tables.page(room, 1, 1_000_000, bytes_max=1 << 40)).messages
             assert len(page) == row.last_seq

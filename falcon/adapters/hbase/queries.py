@@ -12,7 +12,6 @@ from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_o
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId, Seq, partition_of
 from falcon.journal.envelope import Position
-from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,
@@ -23,11 +22,14 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.store import ReadStoreUnavailable, shown_by
+from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable, shown_by
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.runs import Run, run_from, run_to
 
 _REVISION_BITS: Final = 40
 _MENTION_KEYS: Final = 4  # more rows than these are scanned for
 _ALL: Final = 2**31 - 1
+_ROWS_AT_ONCE: Final = 3  # of messages
 _SAMPLE: Final = 5_000
 _YES: Final = b"1"
 _MEMBERS_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
@@ -49,7 +51,10 @@ class View(NamedTuple):
     def generation(self, projection: str) -> int:
         if projection not in self.live:
             raise ReadStoreUnavailable(f"there are no tables {self.prefix}_* of {projection}: prepare them first")
-        return self.live[projection].live
+        generations = self.live[projection]
+        if generations.fill is not Fill.SHOWN:
+            raise BeingFilled(projection)
+        return generations.live
 
     def timeline(self) -> str:
         return self._table("timeline", "timeline")
@@ -74,14 +79,22 @@ class View(NamedTuple):
 
 
 def applied(view: View, partition: Partition) -> int:
-    return _shown(view, [partition], view.live)[partition].offset if view.live else 0
+    return _shown(view, [partition], _counted(view))[partition].offset
 
 
 def applied_everywhere(
     view: View, partitions: int, projections: Sequence[str] | None = None
 ) -> dict[Partition, Position]:
     """Where the projection stands that is the furthest behind, of these."""
-    return _shown(view, range(partitions), view.live if projections is None else projections)
+    if projections is None:
+        return _shown(view, range(partitions), _counted(view))
+    for name in projections:
+        view.generation(name)  # it may be filled yet
+    return _shown(view, range(partitions), projections)
+
+
+def _counted(view: View) -> list[str]:
+    return [name for name, generations in view.live.items() if generations.fill is not Fill.FILLING]
 
 
 def _shown(view: View, partitions: Collection[Partition], projections: Collection[str]) -> dict[Partition, Position]:
@@ -94,14 +107,46 @@ def _shown(view: View, partitions: Collection[Partition], projections: Collectio
     shown: dict[Partition, Position] = {}
     for partition in partitions:
         reached = {name: applied_of(found.get(keys[name, partition])).reached for name in view.live}
-        shown[partition] = min(shown_by(name, reached) for name in projections if name in reached)
+        shown[partition] = min((shown_by(name, reached) for name in projections if name in reached), default=Position())
     return shown
 
 
-def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-    """One call where all of it is there, one more where the timeline ends."""
+def page(view: View, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int) -> Run:
+    """One call where all of it is there, one more where the timeline ends; more for more than three rows, so that what
+    is read of large messages, to be thrown away again, has a bound."""
     first, last = max(first, 1), min(last, schema.SEQ_MAX)
-    keys = schema.bucket_keys(room_id, first, last) if first <= last else []
+    parts = schema.spans(first, last, _ROWS_AT_ONCE)
+    return (
+        _page_to(view, room_id, first, parts, bytes_max)
+        if from_last
+        else _page_from(view, room_id, first, parts, bytes_max)
+    )
+
+
+def _page_from(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+    messages: list[bytes] = []
+    for start, stop in parts:
+        messages += _messages(view, room_id, start, stop)
+        run = run_from(first, messages, bytes_max)
+        if run.cut or len(messages) < stop - first + 1:
+            return run
+    return Run(first, messages)
+
+
+def _page_to(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+    messages: list[bytes] = []
+    for start, stop in reversed(parts):
+        found = _messages(view, room_id, start, stop)
+        messages = found + messages if len(found) == stop - start + 1 else found  # nothing behind what is not there yet
+        run = run_to(start + len(messages) - 1, reversed(messages), bytes_max)
+        if run.cut:
+            return run
+    return Run(first, messages)
+
+
+def _messages(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+    """The messages ``first`` to ``last``, up to the first that is not there yet."""
+    keys = schema.bucket_keys(room_id, first, last)
     rows = view.calls.rows(view.timeline(), keys)
     messages: list[bytes] = []
     for key in keys:

@@ -18,6 +18,7 @@ from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
 
@@ -60,8 +61,10 @@ class HBaseReadStore:
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         return await self._ask(queries.access, room_id, account_id)
 
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        return await self._ask(queries.page, room_id, first, last)
+    async def page(
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    ) -> Run:
+        return await self._ask(queries.page, room_id, first, last, from_last, bytes_max)
 
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
         return await self._ask(queries.message, room_id, seq)
@@ -141,7 +144,7 @@ class HBaseReadStore:
             with self._lock:
                 known = self._live[0]  # of a thread that was quicker, and which may not be taken back
                 live = {
-                    name: known[name] if name in known and known[name].live > each.live else each
+                    name: known[name] if name in known and _age(known[name]) > _age(each) else each
                     for name, each in found.items()
                 }
                 self._live = (live, time.monotonic() + _GENERATIONS_SECONDS)
@@ -156,3 +159,8 @@ class HBaseReadStore:
             del self._applied[partition]
         if not done.cancelled():
             done.exception()  # all who waited for it may have gone
+
+
+def _age(generations: Generations) -> tuple[int, int]:
+    """A later look finds what is no less."""
+    return generations.live, -generations.fill

@@ -25,7 +25,7 @@ SEQ_MAX: Final = BUCKET * 2**32
 MENTIONS_BUCKET: Final = 1_000
 
 # The tables of each projection, with their regions and the attributes that are not those of all.
-TABLES: Final[Mapping[str, Mapping[str, tuple[int, tuple[tuple[str, str], ...]]]]] = {
+TABLES: Final[dict[str, Mapping[str, tuple[int, tuple[tuple[str, str], ...]]]]] = {
     "timeline": {"timeline": (8, (FAST_DIFF,))},
     "rooms": {"rooms": (4, ())},
     "memberships": {"memberships": (4, (FAST_DIFF,)), "mentions": (4, (FAST_DIFF,))},
@@ -113,6 +113,12 @@ def bucket_key(room_id: RoomId, seq: Seq) -> bytes:
 def bucket_keys(room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     """The rows with the messages ``first`` to ``last``, oldest first."""
     return [bucket_key(room_id, seq) for seq in range((first - 1) // BUCKET * BUCKET + 1, last + 1, BUCKET)]
+
+
+def spans(first: Seq, last: Seq, rows: int) -> list[tuple[Seq, Seq]]:
+    """The messages ``first`` to ``last`` in parts that stand in at most so many rows each, oldest first."""
+    starts = range((first - 1) // BUCKET * BUCKET + 1, last + 1, BUCKET * rows) if first <= last else ()
+    return [(max(start, first), min(start + BUCKET * rows - 1, last)) for start in starts]
 
 
 def messages_range(room_id: RoomId, through: Seq) -> tuple[bytes, bytes]:
