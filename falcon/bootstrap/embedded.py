@@ -142,15 +142,16 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
 
 
-def copy(settings: Settings, folder: Path) -> None:
+def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
     """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
+    ``report`` is called now and then with the bytes that are copied, and about how many there are.
 
     Raises FileExistsError, OSError, JournalUnavailable.
     """
     folder.mkdir(mode=0o700, parents=True)
     database_file = folder / settings.database.name
     os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
-    database.copy(settings.database, database_file)
+    database.copy(settings.database, database_file, report)
     for name in ("secret", "credentials.json"):
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)

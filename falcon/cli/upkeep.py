@@ -79,15 +79,17 @@ def copy(
       falcon copy /backup/falcon-2026-11-26
     """  # noqa: E501
     from falcon.bootstrap import embedded
+    from falcon.cli.progress import progress_bar
     from falcon.journal.ports import JournalUnavailable
 
     settings = _settings(data_dir)
     if not settings.database.exists():
         raise Fault(f"no data in {data_dir}/: nothing to copy; see --data-dir")
+    if folder.exists():
+        raise Fault(f"{folder} exists already; give another name")
     try:
-        embedded.copy(settings, folder)
-    except FileExistsError as fault:
-        raise Fault(f"{folder} exists already; give another name") from fault
+        with progress_bar("Copying (MiB)") as bar:
+            embedded.copy(settings, folder, lambda done, total: bar.set(done >> 20, total >> 20))
     except (OSError, JournalUnavailable) as fault:
         raise Fault(str(fault)) from fault
     typer.echo(f"Copied {data_dir}/ to {folder}/.")
