@@ -451,7 +451,7 @@ Falcon is up at {url}   (documentation: {url}/docs, operations: {ops_url}, data:
   in a browser: {browser}
 
   account {account_id}   token {token}
-  an admin's token, for making accounts: {admin_token}
+  admin token (for creating accounts): {admin_token}
 
 Try it:
 

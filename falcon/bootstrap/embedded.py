@@ -143,15 +143,16 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     return Rebuild(name, READ_MODELS[name].project, source, tables, lambda done: progress(done, max(done, total))).run()
 
 
-def copy(settings: Settings, folder: Path) -> None:
+def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
     """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
+    ``report`` is called now and then with the bytes that are copied, and about how many there are.
 
     Raises FileExistsError, OSError, JournalUnavailable.
     """
     folder.mkdir(mode=0o700, parents=True)
     database_file = folder / settings.database.name
     os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
-    database.copy(settings.database, database_file)
+    database.copy(settings.database, database_file, report)
     for name in ("secret", "credentials.json"):
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)
@@ -170,6 +171,7 @@ async def serving(
 ) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries; what it started has ended when the block is left."""
     metrics.partitions.set(settings.partitions)
+    metrics.owners_heard.set(0)  # one machine has no others
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     if health is not None:
         health.ready = gateway.ready

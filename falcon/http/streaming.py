@@ -100,6 +100,7 @@ class Streams:
         self._open = {"sse": 0, "websocket": 0}
         self._beating: asyncio.Task[None] | None = None
         metrics.streams_max.set(most)
+        metrics.streams_queued.set(0)
         metrics.streams_opened.begin(("hello",), ("replay",), ("catch_up",))
         metrics.streams_ended.begin(*((reason,) for reason in _CLOSE_CODES))
         for transport in self._open:

@@ -15,7 +15,7 @@ from falcon.adapters.hbase.meta import Generations, applied_key, applied_of, gen
 from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.kafka import topics
 from falcon.bootstrap import cluster as roles
-from falcon.cli.exporting import mend, open_export, write_export
+from falcon.cli.exporting import open_export, repair, write_export
 from falcon.cli.faults import Fault
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
@@ -320,7 +320,7 @@ def _exporting(operator: Operator, path: Path) -> Work:
 async def _export(urls: Sequence[str], token: str, path: Path) -> None:
     async with FalconClient(urls, token, timeout=_PATIENCE_SECONDS) as falcon:
         with open_export(path) as out:
-            await write_export(falcon, out, path.name, mend(out, path.name), lambda done, total: None)
+            await write_export(falcon, out, path.name, repair(out, path.name), lambda done, total: None)
 
 
 async def _as_the_log_says(operator: Operator, path: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ BUSY_MILLISECONDS: Final = 10_000
 _PAGE_BYTES: Final = 2_048
 _CACHE_KIB: Final = 16_384
 _WAL_PAGES: Final = 1_000
+_REPORT_OPERATIONS: Final = 10_000  # of SQLite, between two reports on a copy: about fifty a second
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -123,15 +125,25 @@ def check(path: Path, partitions: int) -> None:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error
 
 
-def copy(path: Path, to: Path) -> None:
+def copy(path: Path, to: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
     """A file of its own with what is committed by now, while others write; ``to`` must not be there, or be empty.
+    ``report`` is called now and then with the bytes that are copied, and about how many there are.
 
     It has another name as a log: whoever goes on from the copy writes another history. Raises JournalUnavailable.
     """
     try:
         connection = connect(path, writable=False)
+        total = connection.pragma("page_count") * connection.pragma("page_size")
+
+        def step() -> bool:
+            done = to.stat().st_size if to.exists() else 0
+            report(done, max(done, total))
+            return False  # go on
+
+        connection.set_progress_handler(step, _REPORT_OPERATIONS)
         connection.execute("VACUUM INTO ?", (str(to),))
         connection.close()
+        report(to.stat().st_size, to.stat().st_size)
         copied = apsw.Connection(str(to))
         with transaction(copied):
             ((name,),) = copied.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
