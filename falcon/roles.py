@@ -165,6 +165,7 @@ def _started(health: "Health", ready: int | None, credentials: object) -> None:
 def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Serving", health: "Health") -> None:
     import uvloop
 
+    from falcon.bootstrap import connections_per_address
     from falcon.http.app import create_app
     from falcon.http.connections import Sweep
     from falcon.http.door import Door, require_https
@@ -184,7 +185,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
             yield serving
 
     app = create_app(kept, settings.cors_origins)
-    sweep = Sweep("public")
+    sweep = Sweep("public", per_address=connections_per_address(settings))
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(settings.tls_cert, settings.tls_key)

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from falcon.http.held import Held, Share
 from falcon.http.junk import Junk
+from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -66,10 +67,17 @@ class Sweep:
     midst of, so it checks them itself: uvicorn's WebSockets have pings instead.
     """
 
-    def __init__(self, server: str, limits: Limits | None = None, connections_max: int | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        limits: Limits | None = None,
+        connections_max: int | None = None,
+        per_address: ConnectionsPerAddress | None = None,
+    ) -> None:
         self.limits = limits or Limits()
         self.held = Held(self.limits.held_bytes, self.limits.account_held_bytes)
         self.junk = Junk()
+        self.per_address = per_address or ConnectionsPerAddress()
         self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
         self._connections: Collection[Any] = ()
         self._round: list[Any] = []  # those that have yet to be looked at

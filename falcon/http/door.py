@@ -8,8 +8,10 @@ a look at the bytes and a write of ready ones: a tenth.
 import asyncio
 import functools
 import logging
+import math
 import re
 import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
@@ -21,6 +23,7 @@ from falcon.domain.ids import partition_of
 from falcon.http import held, junk
 from falcon.http.connections import Limits, Sweep
 from falcon.http.held import Share
+from falcon.http.limits.addresses import AddressKey
 from falcon.http.problems import Problem, from_unavailable
 from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway
@@ -116,7 +119,14 @@ class _Counted:
 
 
 class WebSocket(_Counted, WebSocketsSansIOProtocol):
-    """uvicorn's."""
+    """uvicorn's. The connection still counts for its address."""
+
+    on_lost: Callable[[], None] | None = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+        super().connection_lost(error)
 
 
 class Protocol(_Counted, HttpToolsProtocol):
@@ -144,17 +154,31 @@ class Protocol(_Counted, HttpToolsProtocol):
         self._must_measure = False  # the head may be longer than what was counted of it
         self._once = 0
         self._body = 0  # of all requests that are not answered
+        self._address: AddressKey | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         sent_from: socket.socket = transport.get_extra_info("socket")
         sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
+        per_address = self._sweep.per_address
+        address = per_address.of(self.client)
         if not self._sweep.admits(self.connections, self.loop):
-            metrics.connections_cut.labels("full").inc()
-            self._reading = _LEAVING
-            transport.write(_FULL.answer)
-            transport.close()  # at once: the descriptor is one of those that are kept
+            self._turn_away(_FULL)
+        elif per_address.enter(address):
+            self._address = address
+        else:
+            self._turn_away(_Refusal("address", per_address.refusal()))
+
+    def _turn_away(self, refusal: "_Refusal") -> None:
+        metrics.connections_cut.labels(refusal.reason).inc()
+        self._reading = _LEAVING
+        self.transport.write(refusal.answer)
+        self.transport.close()  # at once: the descriptor may be one of those that are kept
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sweep.per_address.leave(self._address)
+        super().connection_lost(exc)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -218,6 +242,8 @@ class Protocol(_Counted, HttpToolsProtocol):
             self._refuse(_HEAD_TOO_LARGE if isinstance(error, SecurityError) else _MALFORMED)
             return
         self.connections.discard(self)
+        if isinstance(upgraded, WebSocket):
+            upgraded.on_lost = functools.partial(self._sweep.per_address.leave, self._address)
         upgraded.connection_made(self.transport)
         upgraded.handle_events()
         self.transport.set_protocol(upgraded)
@@ -383,7 +409,8 @@ def _is_whole(data: bytes) -> bool:
 def _answer(problem: Problem, *, closes: bool) -> bytes:
     """All of it, as it goes over the wire."""
     body = problem.body()
-    retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, round(problem.retry_after))
+    retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, math.ceil(problem.retry_after))
+    retry += b"".join(b"%b: %b\r\n" % field for field in problem.headers)
     connection = b"connection: close\r\n" if closes else b""
     content = b"content-length: %d\r\ncontent-type: application/problem+json\r\n" % len(body)
     return b"%b%b%b%b\r\n%b" % (STATUS_LINE[problem.status], content, retry, connection, body)

@@ -20,6 +20,21 @@ _POSITION: Final = {
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
+_RATE_LIMITED: Final = {
+    "Retry-After": {
+        "description": "Seconds until there is room again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "RateLimit": {
+        "description": "The limit that was reached, and the seconds for which nothing is left (draft-ietf-httpapi-"
+        "ratelimit-headers).",
+        "schema": {"type": "string", "examples": ['"account-commands";r=0;t=1']},
+    },
+    "RateLimit-Policy": {
+        "description": "What that limit allows: q in w seconds, or at the same time.",
+        "schema": {"type": "string", "examples": ['"account-commands";q=100;w=5']},
+    },
+}
 _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -173,5 +188,6 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         responses[str(status)] = {
             "description": "A problem, with a code to switch on",
             "content": {"application/problem+json": {"schema": schemas[_name(ProblemBody)]}},
+            **({"headers": _RATE_LIMITED} if status == 429 else {}),
         }
     return responses

@@ -22,7 +22,9 @@ connections_max = gauge(
 )
 connections_cut = counter("falcon_connections_cut", "Connections that Falcon has refused or cut, by why.", ("reason",))
 
-CUTS = ("full", "held", "malformed", "stalled", "timeout", "too_large")
+CUTS = ("address", "full", "held", "malformed", "stalled", "timeout", "too_large")
+
+rate_limited = counter("falcon_rate_limited", "Requests and connections refused with 429, by the limit.", ("limit",))
 
 http_held = gauge("falcon_http_held_bytes", "Bodies that have come, and answers that no client has taken yet.").labels()
 http_held_refused = counter(

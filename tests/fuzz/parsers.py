@@ -15,7 +15,7 @@ from falcon.http.shapes import ExportQuery, ListQuery, PageQuery
 from falcon.http.streaming import StreamQuery
 from falcon.journal import codec
 from falcon.journal.record import Record
-from falcon.read.models import RoomCursor
+from falcon.read.memberships.queries import RoomCursor
 from falcon.streams import tokens as resume_tokens
 from tests.history import samples
 
