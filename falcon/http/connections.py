@@ -134,6 +134,8 @@ class Sweep:
             if waits.since < now and self._must_not_wait(connection, size):
                 self._cut(connection, "held")
                 return
+        elif (share := getattr(connection, "share", None)) is not None:
+            share.set_unread(0)
         check_time = getattr(connection, "check_time", None)
         if check_time is not None:
             check_time(now)

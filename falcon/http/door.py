@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
@@ -46,6 +47,8 @@ _BODY: Final = 2
 _LEAVING: Final = 3  # what comes is passed over, until the client has gone
 _LINGER_BYTES_MAX: Final = 256 << 10
 _SMALL_BODY: Final = 4 << 10
+# Given to the parser at once. It makes some kilobytes of each request, of which a few bytes may be enough.
+_PIECE: Final = 1 << 10
 # The bit by which a field is known to have come: none twice, but for Expect, which is only looked at.
 _ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
 
@@ -129,6 +132,16 @@ class WebSocket(_Counted, WebSocketsSansIOProtocol):
         super().connection_lost(error)
 
 
+class _Flow(FlowControl):
+    """uvicorn's, which reads on whenever an application waits for a body. While this is ``held`` it does not."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class Protocol(_Counted, HttpToolsProtocol):
     """uvicorn's, with a door before it and limits to what a client may send, and how slowly.
 
@@ -154,10 +167,12 @@ class Protocol(_Counted, HttpToolsProtocol):
         self._must_measure = False  # the head may be longer than what was counted of it
         self._once = 0
         self._body = 0  # of all requests that are not answered
+        self._behind = b""  # what came behind requests that wait for their turn: it is not parsed yet
         self._address: AddressKey | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.flow: _Flow = _Flow(transport)
         sent_from: socket.socket = transport.get_extra_info("socket")
         sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
@@ -183,6 +198,38 @@ class Protocol(_Counted, HttpToolsProtocol):
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        """A piece may hold thousands of requests. While any wait for their turn, nothing more is made of it."""
+        if len(data) <= _PIECE and not self.pipeline and not self._behind:
+            self._receive(data)
+            return
+        for start in range(0, len(data), _PIECE):
+            if self.pipeline or self._behind:
+                self._keep(data[start:])
+                return
+            self._receive(data[start : start + _PIECE])
+            if self.transport.get_protocol() is not self:
+                return  # it is a WebSocket's now, and before the answer its client has nothing to say
+
+    def _keep(self, data: bytes) -> None:
+        """Until the requests before it are answered. Reading rests meanwhile, so it is one piece."""
+        self.flow.held = True
+        self.flow.pause_reading()
+        self._behind += data
+        self.share.set_bodies(self._body + len(self._behind))
+        if self.share.is_full:
+            metrics.connections_cut.labels("held").inc()
+            self.transport.abort()
+
+    def _go_on(self) -> None:
+        """No request waits for its turn."""
+        behind, self._behind = self._behind, b""
+        self.flow.held = False
+        self.flow.resume_reading()
+        if behind:
+            self.share.set_bodies(self._body)
+            self.data_received(behind)
+
+    def _receive(self, data: bytes) -> None:
         reading = self._reading
         if reading == _NOTHING:
             # Behind a request that is still being answered everything has to wait for its turn, and so has a client
@@ -256,7 +303,7 @@ class Protocol(_Counted, HttpToolsProtocol):
         if self._reading == _HEAD and self._taken:  # it is not another request's, behind one that is complete
             self._refuse(_HEAD_TOO_LARGE)
         elif goes_on:
-            self.data_received(data[allowed:])
+            self.data_received(data[allowed:])  # which may have to wait
 
     def _pass_over(self, data: bytes) -> None:
         """The client has been refused. To close at once would be a reset, and lose it the answer."""
@@ -319,9 +366,8 @@ class Protocol(_Counted, HttpToolsProtocol):
                 raise _Refused(_Refusal("held", problem))
 
     def _let_bodies_go(self) -> None:
-        if self._body > _SMALL_BODY:
-            self.share.set_bodies(0)
         self._body = 0
+        self.share.set_bodies(len(self._behind))
 
     def on_message_complete(self) -> None:
         self._reading = _NOTHING
@@ -335,10 +381,11 @@ class Protocol(_Counted, HttpToolsProtocol):
         if not self.pipeline:
             self._let_bodies_go()
         if not self.transport.is_closing():
-            self.flow.resume_reading()
             if self.pipeline:
                 cycle, app = self.pipeline.pop()
                 self._start_asgi_task(cycle, app)
+            if not self.pipeline:
+                self._go_on()
         self._rest()
 
     def _rest(self) -> None:

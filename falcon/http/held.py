@@ -88,8 +88,9 @@ class Share:
 
     def set_bodies(self, size: int) -> None:
         """Bytes of the bodies that have come and are not answered yet."""
-        self._held.change(self._account_id, size - self._bodies)
-        self._bodies = size
+        if size != self._bodies:
+            self._held.change(self._account_id, size - self._bodies)
+            self._bodies = size
 
     def set_unread(self, size: int) -> None:
         """Bytes that wait for the client."""

@@ -5,6 +5,7 @@ import base64
 import resource
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -428,6 +429,36 @@ def test_pipelined_requests_are_answered_in_their_order_however_many_fill_a_piec
         assert (await client.asks(GET)).status == 201
 
     at_a_server(ask)
+
+
+def test_of_requests_that_wait_for_their_turn_a_few_are_parsed_and_all_are_answered() -> None:
+    """Each is some kilobytes once it is parsed, and a client may send thousands that it reads no answers to."""
+    count = 8_000
+
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.writer.write(b"".join(post(b"x" * (number % 50)) for number in range(count)))
+        protocol = await waiting_one(server)
+        while not protocol.flow.write_paused:
+            assert len(protocol.pipeline) < 50
+            await asyncio.sleep(0.01)
+        assert len(protocol.pipeline) < 50
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        for number in range(count):
+            assert (await client.answer()).body == b"%d" % (number % 50)
+        assert (await client.asks(GET)).status == 201
+        while server.held():
+            await asyncio.sleep(0.01)
+
+    at_a_server(ask)
+
+
+async def waiting_one(server: Server) -> Any:
+    while not server.state.connections:
+        await asyncio.sleep(0.01)
+    (protocol,) = server.state.connections
+    return protocol
 
 
 def test_a_pipelined_head_past_the_limit_ends_the_connection_behind_the_answers_before_it() -> None:
