@@ -210,8 +210,9 @@ this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which e
   is missed.
 - **Gauges that are sampled**, such as sizes and ages, are about a second old at most. Where a process hangs, its gauges
   stand still, and `falcon_process_sampled_seconds` says for how long.
-- **Nothing yet.** What must not happen is mostly shown as 0 before it has happened: failures, restarts, errors in the
-  log. Other counters with labels have no series before what they count has happened for the first time. In a ratio
+- **Nothing yet.** Failures, restarts, errors in the log, commands and requests are shown as 0 before the first of them.
+  Each metric, and each label value, that a dashboard or an alert names has a series from the start. Some other label
+  values, such as the route of a histogram, have none before what they count has happened for the first time. In a ratio
   write `(sum(rate(…)) or vector(0)) / sum(rate(…))`. `increase` does not see the first: for what is rare, such as
   streams that were ended, write `(x unless x offset 5m) or increase(x[5m])`. A process without an event loop has no
   delay of one.

@@ -85,7 +85,7 @@ class _Faults:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._meter = Meter()
+        self._meter = Meter([(operation.path, operation.method) for operation in OPERATIONS])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -9,7 +9,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
@@ -29,7 +30,8 @@ from falcon.http.problems import Problem, from_rejection, from_unavailable, inva
 from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
 from falcon.journal.ports import ConfirmedPositions
-from falcon.read.models import Access, AccountRow
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.memberships.queries import Access
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.read.timeline.pages import Pages
 from falcon.streams.tail import Tail
@@ -114,16 +116,18 @@ class Told(msgspec.Struct, frozen=True):
         return _REPLAYED in self.headers
 
 
+# Each is counted from the beginning: no rate shows the first of a counter that appears with it.
+_COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
+
+
 class _Figures:
-    """Of a kind of command, looked up once. Failures are there from the beginning: no rate shows the first of a
-    counter that appears with it."""
+    """Of a kind of command, looked up once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seconds = metrics.command_seconds.labels(name)
         self.accepted = PerTurn(metrics.commands.labels(name, "accepted"))
         self.rejected = metrics.commands.labels(name, "rejected")
-        metrics.commands.begin(*((name, reason) for reason in metrics.FAILURES))
 
 
 def _nothing_to_nudge() -> None:
@@ -147,6 +151,8 @@ class Edge:
         self.gateway = gateway
         self.store = store
         self.pages = Pages(store)
+        metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
+        metrics.command_seconds.begin(("PostMessage",))
         self.freshness = Freshness(store, positions)
         self.partitions = partitions
         self.instance = instance

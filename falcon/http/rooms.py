@@ -21,7 +21,8 @@ from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
 from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
-from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
+from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline.runs import PAGE_BYTES_MAX
 from falcon.read.times import rfc3339
 

@@ -23,7 +23,7 @@ from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.models import RoomCursor, RoomSummaryRow, room_summary
+from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.shared import Shared
 from falcon.streams import tokens as resume_tokens
@@ -100,6 +100,7 @@ class Streams:
         self._open = {"sse": 0, "websocket": 0}
         self._beating: asyncio.Task[None] | None = None
         metrics.streams_max.set(most)
+        metrics.streams_queued.set(0)
         metrics.streams_opened.begin(("hello",), ("replay",), ("catch_up",))
         metrics.streams_ended.begin(*((reason,) for reason in _CLOSE_CODES))
         for transport in self._open:

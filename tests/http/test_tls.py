@@ -17,8 +17,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from falcon.http import tls
-from falcon.http.tls import Certificate, WrongCertificate
+from falcon import certificates
+from falcon.certificates import WrongCertificate
+from falcon.http.tls import Certificate
 from tests.support.falcon import Falcon
 
 pytestmark = [
@@ -211,7 +212,7 @@ def _is_shown(falcon: Falcon, certificate: Path) -> bool:
 def test_files_that_do_not_fit_each_other_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tls, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(certificates, "_LOOK_SECONDS", 0.0)
     certificate, key = certify(tmp_path)
     shown = Certificate(certificate, key)
     first = shown.context()
@@ -223,7 +224,7 @@ def test_files_that_do_not_fit_each_other_change_nothing(
     assert shown.context() is first
     key.unlink()
     assert shown.context() is first
-    assert caplog.text.count("the certificate stays as it was") == 2
+    assert caplog.text.count("the certificates stay as they were") == 2
     key.write_text(renewed)
     assert shown.context() is not first
 
