@@ -18,6 +18,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_connections": "How many clients hold a connection, and how near is that to all that there may be?",
         "falcon_connections_max": "How many may there be?",
         "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
+        "falcon_rate_limited": "Is somebody past a limit, and past which?",
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",
@@ -150,9 +151,13 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "reason": (
         "of a stream that was ended: `draining` (the process ends, or cannot go on; the client is to come back), "
         "`slow` (too much waited for it), `unauthenticated` (its token was revoked); of a connection: `full` (there "
-        "were too many), `malformed`, `too_large` (a request broke a limit), `timeout` (it came too slowly), `stalled` "
-        "(the client took nothing of its answer)",
+        "were too many), `address` (of one address), `malformed`, `too_large` (a request broke a limit), `timeout` (it "
+        "came too slowly), `stalled` (the client took nothing of its answer)",
         "written in the code (`falcon/streams/frames.py`, `falcon/telemetry/metrics.py`)",
+    ),
+    "limit": (
+        "the limit's name, such as `account-commands`, as `RateLimit-Policy` has it",
+        "written in the code (`falcon/http/limits/quotas.py`)",
     ),
     "server": ("`public`, `internal`, `operations`", "written in the code"),
     "wanted": ("`yes` where somebody of the process listened to it, else `no`", "two"),
