@@ -562,7 +562,7 @@ def test_beyond_it_who_floods_is_told_to_wait_and_nobody_else_is(
             limited(answer, "account-commands", "q=20;w=20")
         guesses = [wrong.get("/v1/me") for _ in range(60)]
         assert {answer.status_code for answer in guesses} == {401, 429}
-        limited(guesses[-1], "address-requests", "q=20;w=20")
+        limited(next(each for each in guesses if each.status_code == 429), "address-requests", "q=20;w=20")
         made = [other.post("/v1/rooms", json={"name": "quiet"}).status_code for _ in range(10)]
         assert made == [201] * 10
         assert flooding.get("/v1/me").status_code == 200
