@@ -134,7 +134,7 @@ class Streams:
 
     async def open(self, connection: HTTPConnection) -> "_Opening":
         """Everything that may be refused. Raises Problem, ReadStoreUnavailable."""
-        query = decode_query(connection, StreamQuery)
+        query = decode_query(connection, StreamQuery, known=False)
         headers = dict(connection.scope["headers"])
         if self._draining or sum(self._open.values()) + self._beginning >= self._most:
             metrics.streams_refused.inc()

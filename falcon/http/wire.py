@@ -111,13 +111,13 @@ def matches(header: bytes | None, etag: bytes) -> bool:
     return header == etag or any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in header.split(b","))
 
 
-def decode_query(request: HTTPConnection, query_type: type[T]) -> T:
-    """The query string as a typed value. Raises Problem 422."""
+def decode_query(request: HTTPConnection, query_type: type[T], *, known: bool = True) -> T:
+    """The query string as a typed value. Of a caller who is not ``known`` nothing is kept. Raises Problem 422."""
     query = request.scope["query_string"]
     if not query:
         return query_type()
     kind: Any = query_type  # hashable, though its type does not say so
-    decoded: T = (_kept_query if len(query) <= _KEPT_QUERY_MAX else _decode_query)(query, kind)
+    decoded: T = (_kept_query if known and len(query) <= _KEPT_QUERY_MAX else _decode_query)(query, kind)
     return decoded
 
 
@@ -160,8 +160,7 @@ def _reader(kind: Any) -> Callable[[str, str], Any] | None:
     return next((read for part in get_args(kind) if (read := _reader(part)) is not None), None)
 
 
-# Most requests ask with the same few; the values are frozen, so one serves for all of them. Clients without a token ask
-# too, so only short ones are kept.
+# Most requests ask with the same few; the values are frozen, so one serves for all of them.
 _kept_query = lru_cache(maxsize=1024)(_decode_query)
 
 

@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection
 from falcon.http import wire
 from falcon.http.problems import Problem
 from falcon.http.streaming import StreamQuery
+from tests.support.http import Falcon
 
 
 def decoded(query: bytes) -> StreamQuery:
@@ -17,6 +18,14 @@ def test_of_what_anybody_may_send_only_a_little_is_kept() -> None:
     before = wire._kept_query.cache_info().currsize
     for number in range(100):
         assert decoded(b"ticket=%d" % number + b"x" * 8_000).ticket == f"{number}" + "x" * 8_000
+    assert wire._kept_query.cache_info().currsize == before
+
+
+def test_nothing_that_a_stranger_sends_is_kept(falcon: Falcon) -> None:
+    before = wire._kept_query.cache_info().currsize
+    for number in range(20):
+        for path in (f"/v1/stream?ticket={number}", f"/v1/rooms?limit={number}", f"/v1/nowhere?a={number}"):
+            assert falcon.send("GET", path).status_code in (401, 404)
     assert wire._kept_query.cache_info().currsize == before
 
 
