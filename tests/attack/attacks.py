@@ -309,4 +309,4 @@ async def _again(target: Target, what: Attack, counts: Counts) -> None:
             counts["left alone"] += 1
         except (OSError, asyncio.IncompleteReadError):
             counts["ended by the server"] += 1
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(random.uniform(0.2, 1.0))  # or thousands would keep only themselves busy

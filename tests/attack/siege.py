@@ -21,7 +21,7 @@ from tests.attack.others import Asked, Others
 from tests.support.falcon import Falcon
 
 _ALONE_SECONDS_MIN: Final = 8.0  # an attack has no turn of its own where that would be shorter
-_AFTER_SECONDS: Final = 30.0  # for what an attacker needs to end
+_AFTER_SECONDS: Final = 120.0  # for what an attacker needs to end
 _LARGE: Final = 18  # messages in the hostile account's room, more than a page may have
 _SLOWER: Final = 2.0
 _SOON_SECONDS: Final = 0.060
