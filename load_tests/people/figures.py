@@ -10,7 +10,7 @@ import msgspec
 
 from load_tests.people.histogram import Histogram
 from load_tests.people.recorder import COUNTED, PUSHED, Second, Sum, Timeline
-from load_tests.watching import Look, rates
+from tools.bench.watching import Look, rates
 
 _POINTS_MAX: Final = 300
 

@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from deploy.local.kafka import Kafka
 from falcon.adapters.kafka import journal as journals
 from falcon.adapters.kafka import snapshots as snapshots_module
 from falcon.adapters.kafka import topics
@@ -41,6 +40,7 @@ from falcon.write.snapshots import encode_aggregate
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, Writer, load, texts
 from tests.support.clock import FakeClock
+from tools.servers.kafka import Kafka
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

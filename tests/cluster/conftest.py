@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deploy.local.cluster import ROLES, Cluster
-from deploy.local.daemon import is_free
-from deploy.local.hbase import HBase
-from deploy.local.kafka import Kafka
+from tools.servers.cluster import ROLES, Cluster
+from tools.servers.daemon import is_free
+from tools.servers.hbase import HBase
+from tools.servers.kafka import Kafka
 
 PARTITIONS = 4
 _PORTS = range(31_000, 32_700, 10)

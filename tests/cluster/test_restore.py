@@ -9,12 +9,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.cluster import ROLES, Cluster
-from deploy.local.daemon import ServerFault
-from deploy.local.hbase import HBase
-from deploy.local.kafka import Kafka
 from tests.cluster.conftest import free_port
 from tests.support.servers import start_hbase, start_kafka, start_or_skip
+from tools.servers.cluster import ROLES, Cluster
+from tools.servers.daemon import ServerFault
+from tools.servers.hbase import HBase
+from tools.servers.kafka import Kafka
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 

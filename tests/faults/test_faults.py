@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos import FAULTS, SETTINGS, Chaos, fill_disk
-from tests.support.falcon import Falcon
+from tools.faults.chaos import FAULTS, SETTINGS, Chaos, fill_disk
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.falcon import Falcon, alive
+from tools.harness.falcon import Falcon, alive
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from falcon.http import tls
 from falcon.http.tls import Certificate, WrongCertificate
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 pytestmark = [
     pytest.mark.processes,

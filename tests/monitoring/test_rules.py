@@ -13,13 +13,13 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with what tests the API
 
-from deploy.monitoring import generate, rules
-from deploy.monitoring.rules import Alert
-from deploy.monitoring.thresholds import Thresholds, promql
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from falcon.telemetry.buckets import classic_buckets, maximum_name
 from falcon.telemetry.instruments import BUCKETS_AT, REGISTRY, SECONDS
 from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from tools.monitoring import generate, rules
+from tools.monitoring.rules import Alert
+from tools.monitoring.thresholds import Thresholds, promql
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "deploy" / "monitoring"

@@ -14,10 +14,10 @@ from typing import Final, TypeVar
 
 import pytest
 
-from deploy.local.daemon import ServerFault, is_free, locked
-from deploy.local.hbase import HBase
-from deploy.local.jars import ToolMissing
-from deploy.local.kafka import Kafka
+from tools.servers.daemon import ServerFault, is_free, locked
+from tools.servers.hbase import HBase
+from tools.servers.jars import ToolMissing
+from tools.servers.kafka import Kafka
 
 FOLDER: Final = Path(__file__).parents[2] / "build" / "test-servers"
 _PORTS: Final = range(20_000, 31_000, 40)  # below those that the kernel gives to whoever connects
