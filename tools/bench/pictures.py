@@ -1,4 +1,4 @@
-"""The figures as plots, PNG and SVG, where matplotlib is installed (`make load` installs it)."""
+"""The figures as plots where matplotlib is installed (`make load` installs it)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """``name``.png and ``name``.svg, beside one another."""
+    """It lies in ``name``.png."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ class Drawn:
         """Those of the pictures that were drawn, a paragraph each."""
         wanted = set(names)
         return [
-            f"![{picture.title}](images/{picture.name}.png)\n\n{picture.title}. [As SVG](images/{picture.name}.svg)"
+            f"![{picture.title}](images/{picture.name}.png)\n\n{picture.title}."
             for picture in self.pictures
             if picture.name in wanted
         ]
@@ -77,13 +77,12 @@ def render(jobs: Sequence[tuple[Picture, Callable[[Any], None]]], folder: Path) 
     except ImportError:
         return Drawn(left_out=MISSING)
     folder.mkdir(parents=True, exist_ok=True)
-    settings = {"svg.hashsalt": "falcon", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False}
+    settings = {"font.size": 9, "axes.spines.top": False}
     with matplotlib.rc_context({**settings, "axes.spines.right": False}):
         for picture, paint in jobs:
             figure = Figure(figsize=(10, 4), layout="constrained")
             paint(figure)
             figure.savefig(folder / f"{picture.name}.png", dpi=130)
-            figure.savefig(folder / f"{picture.name}.svg", metadata={"Date": None})
     return Drawn(pictures=[picture for picture, _ in jobs])
 
 

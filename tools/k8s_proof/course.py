@@ -9,7 +9,7 @@ import msgspec
 from tools.k8s_proof.results import FOLDER
 from tools.servers.cluster import ROOT
 
-PICTURES: Final = tuple(ROOT / "docs" / "images" / f"kubernetes-hpa.{kind}" for kind in ("png", "svg"))
+PICTURE: Final = ROOT / "docs" / "images" / "kubernetes-hpa.png"
 _KEPT: Final = FOLDER.parent / "hpa-course.json"
 _WINDOW_SECONDS: Final = 5
 
@@ -55,12 +55,11 @@ def kept() -> Course | None:
 
 
 def draw(course: Course) -> None:
-    """Pods, CPU, load and latency over time, as PICTURES. Raises ImportError without matplotlib, which is no tool of
+    """Pods, CPU, load and latency over time, as PICTURE. Raises ImportError without matplotlib, which is no tool of
     the tests."""
     import matplotlib
 
     matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "falcon"  # so that the same course makes the same file
     from matplotlib import pyplot, ticker
 
     figure, (pods, cpu, load, latency) = pyplot.subplots(4, sharex=True, figsize=(9, 8.5), layout="constrained")
@@ -89,8 +88,7 @@ def draw(course: Course) -> None:
     for axes in (pods, cpu, latency):
         axes.legend(loc="lower right")
     latency.set_xlabel("seconds")
-    for picture in PICTURES:
-        figure.savefig(picture, dpi=110, metadata={"Date": None} if picture.suffix == ".svg" else None)
+    figure.savefig(PICTURE, dpi=110)
     pyplot.close(figure)
 
 

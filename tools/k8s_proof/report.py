@@ -105,8 +105,8 @@ def _lines() -> Iterator[str]:
         yield from _proof(name, proofs.get(name))
     yield from _under_load(rows)
     yield from _proof("hpa", proofs.get("hpa"))
-    if course.PICTURES[0].exists():
-        yield f"![Pods, CPU, load and latency](images/{course.PICTURES[0].name})\n"
+    if course.PICTURE.exists():
+        yield f"![Pods, CPU, load and latency](images/{course.PICTURE.name})\n"
     yield from _proof("wrong", proofs.get("wrong"))
     yield _NOT_SHOWN
 

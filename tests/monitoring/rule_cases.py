@@ -46,7 +46,7 @@ def _of(alert: Alert) -> list[Case]:
 def _file(interval: str, tests: list[dict[str, Any]]) -> str:
     return document(
         {"rule_files": ["rules.yaml"], "evaluation_interval": interval, "tests": tests},
-        "rule_cases.py",
+        "tests/monitoring/rule_cases.py",
     )
 
 
