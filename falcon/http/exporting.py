@@ -377,7 +377,7 @@ async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator
     not get that far."""
     until = time.monotonic() + _SHORT_SECONDS
     while True:
-        rows = await edge.store.page(room.room_id, after + 1, after + _ROWS)
+        rows = (await edge.store.page(room.room_id, after + 1, after + _ROWS)).messages
         if rows:
             yield b"".join(_line(_message_out(stored_in(row))) for row in rows)
             after += len(rows)

@@ -20,8 +20,9 @@ from falcon.http import shapes
 from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import account_not_found, invalid, room_not_found, wrong_cursor
 from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
-from falcon.http.wire import Answer, decode_query, identity, json_value, read_name
+from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
 from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
+from falcon.read.runs import PAGE_BYTES_MAX
 from falcon.read.times import rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
@@ -30,6 +31,7 @@ _member_role: Final = msgspec.json.Decoder(MemberRole)
 _read_mark: Final = msgspec.json.Decoder(ReadMark)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
+_ROOMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # with the commas between them
 
 
 # --- rooms ------------------------------------------------------------------------------------------------------------
@@ -62,10 +64,22 @@ async def list_rooms(edge: Edge, call: Call) -> Answer:
     query = decode_query(call.request, ListQuery)
     cursor = None if query.cursor is None else _decode_cursor(query.cursor)
     rows = await edge.store.rooms_of(call.account.account_id, cursor, query.limit + 1)
-    page = rows[: query.limit]
-    next_cursor = _encode_cursor(page[-1].room) if len(rows) > query.limit else None
-    rooms = [await summary(edge, call.account.account_id, row) for row in page]
-    return json_value(200, shapes.Rooms(rooms, next_cursor))
+    page = await _fitting(edge, call.account.account_id, rows[: query.limit])
+    next_cursor = _encode_cursor(rows[len(page) - 1].room) if len(rows) > len(page) else None
+    return json_bytes(200, b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor)))
+
+
+async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
+    """The rooms as JSON, up to the first that would make a page too large."""
+    page: list[bytes] = []
+    left = _ROOMS_BYTES_MAX
+    for row in rows:
+        room = _encode(await summary(edge, account_id, row))
+        left -= len(room) + 1
+        if left < 0 and page:
+            break
+        page.append(room)
+    return page
 
 
 async def read_room(edge: Edge, call: Call) -> Answer:

@@ -207,6 +207,8 @@ class RoomSummary(msgspec.Struct, frozen=True):
 
 
 class Rooms(msgspec.Struct, frozen=True):
+    """A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more."""
+
     rooms: list[RoomSummary]
     next_cursor: str | None
 
@@ -224,7 +226,7 @@ class Members(msgspec.Struct, frozen=True):
 
 
 class Messages(msgspec.Struct, frozen=True):
-    """Ascending by ``seq``."""
+    """Ascending by ``seq``. A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more."""
 
     messages: list[ShownMessage]
     has_before: bool

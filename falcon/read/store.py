@@ -8,6 +8,7 @@ from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.runs import MESSAGES_BYTES_MAX, Run
 
 
 class ReadStoreUnavailable(Exception):
@@ -286,9 +287,11 @@ class ReadStore(Protocol):
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         """None for one who is no member, or a room that is not there."""
 
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        """The messages ``first`` to ``last``, both included, ascending, each as JSON; up to the first that is not there
-        yet.
+    async def page(
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    ) -> Run:
+        """The messages ``first`` to ``last``, both included, up to the first that is not there yet. Of these as many as
+        fit into ``bytes_max``, but at least one: the first of them, or ``from_last`` the last.
 
         A message is not there yet while nothing behind it has been applied. Where something has, the message was
         passed over or its row was lost, and ``missing_message`` stands in its place.

@@ -354,7 +354,7 @@ def test_of_projectors_that_do_the_same_one_moves_the_position(store: _SpaceStor
     for tables in rivals:
         tables.close()
     assert store.tables.cursor("timeline")[0].offset == 30
-    assert len(asyncio.run(store.reads.page(ROOM, 1, 99))) == 30
+    assert len(asyncio.run(store.reads.page(ROOM, 1, 99)).messages) == 30
     assert sorted(moved) == list(range(30))
 
 
@@ -394,13 +394,13 @@ def test_a_hole_ends_a_page_until_all_before_what_stands_behind_it_has_been_appl
     batch = [PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 1_200) if seq not in (30, 1_100)]
     for table, cells in fold(batch):
         store.space.within(30).put(f"falcon_{table}_1", cells, 1)
-    assert asyncio.run(store.reads.page(ROOM, 20, 69)) == [b"%d" % seq for seq in range(20, 30)]
-    assert asyncio.run(store.reads.page(ROOM, 30, 69)) == []
+    assert asyncio.run(store.reads.page(ROOM, 20, 69)).messages == [b"%d" % seq for seq in range(20, 30)]
+    assert asyncio.run(store.reads.page(ROOM, 30, 69)).messages == []
     advance(store.tables, "timeline", 1)
     shown = [missing_message(ROOM, seq) if seq in (30, 1_100) else b"%d" % seq for seq in range(1, 1_200)]
-    assert asyncio.run(store.reads.page(ROOM, 20, 69)) == shown[19:69]
-    assert asyncio.run(store.reads.page(ROOM, 30, 69)) == shown[29:69]
-    assert asyncio.run(store.reads.page(ROOM, 1, 2_000)) == shown
+    assert asyncio.run(store.reads.page(ROOM, 20, 69)).messages == shown[19:69]
+    assert asyncio.run(store.reads.page(ROOM, 30, 69)).messages == shown[29:69]
+    assert asyncio.run(store.reads.page(ROOM, 1, 2_000)).messages == shown
 
 
 @pytest.mark.processes
@@ -448,7 +448,7 @@ def rebuilt(store: _Store) -> str:
 
 
 def page(store: _Store) -> list[bytes]:
-    return asyncio.run(store.reads.page(ROOM, 1, 9))
+    return asyncio.run(store.reads.page(ROOM, 1, 9)).messages
 
 
 @pytest.mark.processes
@@ -626,7 +626,7 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
     with pytest.raises(ValueError, match="not of 1"):
         store.tables.comparing("timeline", everywhere(60), mend=True).compare(1, 60, writes)
     expected = [b"edited since" if seq == 7 else b"%d" % seq for seq in range(1, 61)]
-    assert asyncio.run(store.reads.page(ROOM, 1, 60)) == expected
+    assert asyncio.run(store.reads.page(ROOM, 1, 60)).messages == expected
 
 
 @pytest.mark.processes

@@ -146,7 +146,7 @@ def being_written(store: _Store, offset: int, seqs: Iterable[int]) -> None:
 
 
 def page(store: _Store, first: int, last: int) -> list[bytes]:
-    return asyncio.run(store.reads.page(ROOM, first, last))
+    return asyncio.run(store.reads.page(ROOM, first, last)).messages
 
 
 def test_what_stands_behind_a_hole_is_shown_only_when_all_before_it_has_been_applied(store: _Store) -> None:
@@ -218,6 +218,22 @@ def test_a_page_that_is_whole_is_one_call(talk: _Store) -> None:
     assert talk.calls_of(talk.reads.page(ROOM, 51, 100)) == ["timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 30, 79)) == ["timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 101, 100)) == []
+
+
+def test_a_page_of_more_than_three_rows_is_read_in_parts_and_no_further_than_it_may_have(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.page(ROOM, 1, 100)) == ["timeline"] * 2
+    assert talk.calls_of(talk.reads.page(ROOM, 1, 100, bytes_max=50)) == ["timeline"]
+    assert talk.calls_of(talk.reads.page(ROOM, 20, 100, from_last=True, bytes_max=50)) == ["timeline"]
+
+
+def test_nothing_is_shown_behind_what_is_not_there_yet_in_an_earlier_part(store: _Store) -> None:
+    store.apply("timeline", *messages(range(1, 20)))
+    being_written(store, 2, range(76, 101))
+    assert asyncio.run(store.reads.page(ROOM, 1, 100, from_last=True)) == (
+        1,
+        [b"%d" % seq for seq in range(1, 20)],
+        False,
+    )
 
 
 def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(talk: _Store) -> None:

@@ -120,7 +120,7 @@ class World:
         return Verify("timeline", project, self.log, self.tables, mend=mend, events_a_second=1e9).run()
 
     def texts(self) -> list[str]:
-        page = asyncio.run(self.reads.page(ROOM, 1, 99))
+        page = asyncio.run(self.reads.page(ROOM, 1, 99)).messages
         return [message_in(message).text for message in page]
 
     def close(self) -> None:

@@ -56,10 +56,10 @@ def test_a_copy_that_is_made_while_messages_are_sent_has_all_that_were_acknowled
     assert connection.pragma("integrity_check") == "ok"
     connection.close()
     with Embedded(tmp_path / "copy" / "falcon.db") as again:
-        shown = len(asked(again.store.page(ROOM, 1, 100_000)))
+        shown = len(asked(again.store.page(ROOM, 1, 100_000)).messages)
         assert before <= shown <= acknowledged
         again.append(posted(shown + 1))
-        assert len(asked(again.store.page(ROOM, 1, 100_000))) == shown + 1
+        assert len(asked(again.store.page(ROOM, 1, 100_000)).messages) == shown + 1
 
 
 def test_it_is_whole_private_and_another_history_of_the_log(data: Path, tmp_path: Path) -> None:

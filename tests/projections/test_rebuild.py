@@ -54,7 +54,7 @@ class WhileReading:
         """Every kind of question, of which none may fail, and nothing that was there may be missing."""
         rooms = asked(self._reader.all_rooms(0, 200))
         for room in rooms:
-            page = asked(self._reader.page(room.room_id, 1, room.last_seq))
+            page = asked(self._reader.page(room.room_id, 1, room.last_seq)).messages
             assert [msgspec.json.decode(message)["seq"] for message in page] == list(range(1, room.last_seq + 1))
             asked(self._reader.members(room.room_id, 0, 200))
         for account in asked(self._reader.accounts(0, 200)):
@@ -137,9 +137,9 @@ def test_a_rebuild_mends_what_a_wrong_projection_wrote(tmp_path: Path) -> None:
 
     with Embedded(tmp_path / "wrong.db", {**PROJECTIONS, "timeline": forgetful}) as falcon:
         falcon.append(a_group(), *a_conversation(3))
-        assert asked(falcon.store.page(ROOM, 1, 10)) == []
+        assert asked(falcon.store.page(ROOM, 1, 10)).messages == []
         falcon.rebuild("timeline")
-        assert len(asked(falcon.store.page(ROOM, 1, 10))) == 3
+        assert len(asked(falcon.store.page(ROOM, 1, 10)).messages) == 3
 
 
 def test_a_rebuild_of_one_projection_leaves_the_others_alone(falcon: Embedded) -> None:
@@ -175,7 +175,7 @@ def test_a_rebuild_that_fails_leaves_the_live_tables_as_they_were(falcon: Embedd
     assert falcon.tables.why_stopped("timeline") is None
     assert asked(falcon.store.applied(PARTITION)) == 4
     falcon.append(posted(4))
-    assert len(asked(falcon.store.page(ROOM, 1, 10))) == 4
+    assert len(asked(falcon.store.page(ROOM, 1, 10)).messages) == 4
 
 
 def test_after_a_rebuild_that_failed_comes_one_that_does_not(falcon: Embedded) -> None:
@@ -243,7 +243,7 @@ def stopped(tmp_path: Path) -> Iterator[Embedded]:
 def test_a_rebuild_sets_a_stopped_projection_going_again(stopped: Embedded) -> None:
     assert stopped.rebuild("timeline") == 4
     assert stopped.tables.why_stopped("timeline") is None
-    assert len(asked(stopped.store.page(ROOM, 1, 10))) == 3
+    assert len(asked(stopped.store.page(ROOM, 1, 10)).messages) == 3
 
 
 def test_after_a_rebuild_the_gauge_does_not_say_stopped_any_more(stopped: Embedded) -> None:

@@ -50,7 +50,7 @@ def gauge(name: str) -> float:
 
 
 def texts(falcon: Embedded) -> list[str]:
-    return [message_in(message).text for message in asked(falcon.store.page(ROOM, 1, 200))]
+    return [message_in(message).text for message in asked(falcon.store.page(ROOM, 1, 200)).messages]
 
 
 FAILING = {**PROJECTIONS, "timeline": fails_at("boom")}

@@ -79,7 +79,7 @@ class World:
         return ["(missing)" if m.author_id == NOBODY else m.text for m in self._page(partition)]
 
     def _page(self, partition: int) -> list[Message]:
-        page = asyncio.run(self.tables.page(room_in(partition), 1, 200))
+        page = asyncio.run(self.tables.page(room_in(partition), 1, 200)).messages
         return [message_in(message) for message in page]
 
 

@@ -75,9 +75,9 @@ def test_a_text_is_read_as_it_was_posted_byte_for_byte(falcon: Embedded, text: s
 
 def test_a_page_has_the_messages_from_one_seq_to_another(falcon: Embedded) -> None:
     falcon.append(a_group(), *(posted(seq) for seq in range(1, 11)))
-    page = asked(falcon.store.page(ROOM, 3, 6))
+    page = asked(falcon.store.page(ROOM, 3, 6)).messages
     assert [msgspec.json.decode(message)["seq"] for message in page] == [3, 4, 5, 6]
-    assert asked(falcon.store.page(ROOM, 11, 20)) == []
+    assert asked(falcon.store.page(ROOM, 11, 20)).messages == []
 
 
 def test_a_message_comes_with_a_revision_that_it_is_not_older_than(falcon: Embedded) -> None:
@@ -93,8 +93,8 @@ def test_a_message_comes_with_a_revision_that_it_is_not_older_than(falcon: Embed
 def test_rooms_do_not_mix(falcon: Embedded) -> None:
     falcon.append(*(a_group(room) for room in (64, 65)))
     falcon.append(*(posted(1, room_id=room, text=f"in {room}") for room in (64, 65)))
-    assert [msgspec.json.decode(m)["text"] for m in asked(falcon.store.page(64, 1, 200))] == ["in 64"]
-    assert [msgspec.json.decode(m)["text"] for m in asked(falcon.store.page(65, 1, 200))] == ["in 65"]
+    assert [msgspec.json.decode(m)["text"] for m in asked(falcon.store.page(64, 1, 200)).messages] == ["in 64"]
+    assert [msgspec.json.decode(m)["text"] for m in asked(falcon.store.page(65, 1, 200)).messages] == ["in 65"]
 
 
 @pytest.mark.parametrize("seq", [(1 << 32) + 1, (3 << 32) + 1])
@@ -103,4 +103,4 @@ def test_no_seq_however_large_shows_a_message_of_another_room(falcon: Embedded, 
     falcon.append(posted(1, room_id=65, text="a secret"), posted(1, room_id=67, text="a secret"))
     assert asked(falcon.store.message(64, seq)) is None
     assert asked(falcon.store.message_at(64, seq)) == (None, 0)
-    assert asked(falcon.store.page(64, seq, seq)) == []
+    assert asked(falcon.store.page(64, seq, seq)).messages == []

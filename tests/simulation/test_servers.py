@@ -140,7 +140,7 @@ def projected(seed: int) -> int:
     time.sleep(60)
     road.heal()
     reads = HBaseReadStore(SimulatedGateways(road), "falcon", threads=2, seconds=10)
-    page = asyncio.run(reads.page(ROOM, 1, 40))
+    page = asyncio.run(reads.page(ROOM, 1, 40)).messages
     reads.close()
     for tables in rivals:
         tables.close()

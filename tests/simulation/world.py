@@ -304,5 +304,5 @@ class World:
         for room in self.rooms:
             row = asyncio.run(self.tables.room(room))
             assert row is not None
-            page = asyncio.run(self.tables.page(room, 1, 1_000_000))
+            page = asyncio.run(self.tables.page(room, 1, 1_000_000, bytes_max=1 << 40)).messages
             assert len(page) == row.last_seq

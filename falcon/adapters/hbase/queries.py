@@ -23,11 +23,13 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
+from falcon.read.runs import Run, run_from, run_to
 from falcon.read.store import ReadStoreUnavailable, shown_by
 
 _REVISION_BITS: Final = 40
 _MENTION_KEYS: Final = 4  # more rows than these are scanned for
 _ALL: Final = 2**31 - 1
+_ROWS_AT_ONCE: Final = 3  # of messages
 _SAMPLE: Final = 5_000
 _YES: Final = b"1"
 _MEMBERS_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
@@ -98,10 +100,42 @@ def _shown(view: View, partitions: Collection[Partition], projections: Collectio
     return shown
 
 
-def page(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-    """One call where all of it is there, one more where the timeline ends."""
+def page(view: View, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int) -> Run:
+    """One call where all of it is there, one more where the timeline ends; more for more than three rows, so that what
+    is read of large messages, to be thrown away again, has a bound."""
     first, last = max(first, 1), min(last, schema.SEQ_MAX)
-    keys = schema.bucket_keys(room_id, first, last) if first <= last else []
+    parts = schema.spans(first, last, _ROWS_AT_ONCE)
+    return (
+        _page_to(view, room_id, first, parts, bytes_max)
+        if from_last
+        else _page_from(view, room_id, first, parts, bytes_max)
+    )
+
+
+def _page_from(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+    messages: list[bytes] = []
+    for start, stop in parts:
+        messages += _messages(view, room_id, start, stop)
+        run = run_from(first, messages, bytes_max)
+        if run.cut or len(messages) < stop - first + 1:
+            return run
+    return Run(first, messages)
+
+
+def _page_to(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+    messages: list[bytes] = []
+    for start, stop in reversed(parts):
+        found = _messages(view, room_id, start, stop)
+        messages = found + messages if len(found) == stop - start + 1 else found  # nothing behind what is not there yet
+        run = run_to(start + len(messages) - 1, reversed(messages), bytes_max)
+        if run.cut:
+            return run
+    return Run(first, messages)
+
+
+def _messages(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+    """The messages ``first`` to ``last``, up to the first that is not there yet."""
+    keys = schema.bucket_keys(room_id, first, last)
     rows = view.calls.rows(view.timeline(), keys)
     messages: list[bytes] = []
     for key in keys:

@@ -17,6 +17,7 @@ from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.runs import MESSAGES_BYTES_MAX, Run
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
@@ -60,8 +61,10 @@ class HBaseReadStore:
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         return await self._ask(queries.access, room_id, account_id)
 
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        return await self._ask(queries.page, room_id, first, last)
+    async def page(
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    ) -> Run:
+        return await self._ask(queries.page, room_id, first, last, from_last, bytes_max)
 
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
         return await self._ask(queries.message, room_id, seq)

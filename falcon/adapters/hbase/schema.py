@@ -115,6 +115,12 @@ def bucket_keys(room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     return [bucket_key(room_id, seq) for seq in range((first - 1) // BUCKET * BUCKET + 1, last + 1, BUCKET)]
 
 
+def spans(first: Seq, last: Seq, rows: int) -> list[tuple[Seq, Seq]]:
+    """The messages ``first`` to ``last`` in parts that stand in at most so many rows each, oldest first."""
+    starts = range((first - 1) // BUCKET * BUCKET + 1, last + 1, BUCKET * rows) if first <= last else ()
+    return [(max(start, first), min(start + BUCKET * rows - 1, last)) for start in starts]
+
+
 def messages_range(room_id: RoomId, through: Seq) -> tuple[bytes, bytes]:
     """Where the rows with the messages up to ``through`` begin, newest first, and where they end."""
     return bucket_key(room_id, through), _behind(head_key(room_id))

@@ -20,6 +20,7 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
+from falcon.read.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
 from falcon.read.store import Comparison, Reached, Skip, StaleProjector, Stop, Write, shown_by
 
 
@@ -166,13 +167,16 @@ class MemoryTables:
             self._revisions.get(room_id, 0) + (self._rebuilds << 40),
         )
 
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        newest = max((seq for room, seq in self._messages if room == room_id), default=0)
-        places = [(room_id, seq) for seq in range(max(first, 1), min(last, newest) + 1)]
-        return [self._messages[place] if place in self._messages else missing_message(*place) for place in places]
+    async def page(
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    ) -> Run:
+        first, last = max(first, 1), min(last, max((seq for room, seq in self._messages if room == room_id), default=0))
+        places = [(room_id, seq) for seq in range(first, last + 1)]
+        messages = [self._messages.get(place) or missing_message(*place) for place in places]
+        return run_to(last, reversed(messages), bytes_max) if from_last else run_from(first, messages, bytes_max)
 
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        return next(iter(await self.page(room_id, seq, seq)), None)
+        return next(iter((await self.page(room_id, seq, seq)).messages), None)
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         return await self.message(room_id, seq), self._revisions.get(room_id, 0)

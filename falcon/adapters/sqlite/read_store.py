@@ -5,8 +5,9 @@ it to another thread and back. docs/decisions says when that is right.
 """
 
 import functools
+import operator
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
 
 import apsw
@@ -25,12 +26,20 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
+from falcon.read.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
 
 _ROOM: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
 )
+
+_MESSAGES: Final = (
+    "SELECT message, place & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3"
+    " ORDER BY place"
+)
+_MESSAGES_FROM_LAST: Final = _MESSAGES + " DESC"
+_first: Final = operator.itemgetter(0)
 
 _SEQ_MAX: Final = 2**32 - 1
 _REVISION_BITS: Final = 40
@@ -106,16 +115,19 @@ class SqliteReadStore:
         return Access(role, read_seq, last_seq, self._generation() << _REVISION_BITS | revision)
 
     @_query
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+    async def page(
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    ) -> Run:
         first, last = max(first, 1), min(last, _SEQ_MAX)
         if first > last:
-            return []
-        rows: Any = self._execute(
-            "SELECT message FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place",
-            (room_id, first, last),
-        )
-        messages = [message for (message,) in rows]
-        return messages if len(messages) == last - first + 1 else self._with_missing(room_id, first, last)
+            return Run(first, [])
+        rows: Any = self._execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
+        messages, _ = fitting(map(_first, rows), bytes_max)
+        if len(messages) != last - first + 1:
+            return self._with_missing(room_id, first, last, from_last, bytes_max)
+        if from_last:
+            messages.reverse()
+        return Run(first, messages)
 
     @_query
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
@@ -237,7 +249,10 @@ class SqliteReadStore:
         if not 1 <= seq <= _SEQ_MAX:  # its upper bits would name a place in another room
             return None
         row: Any = self._execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
-        return row[0] if row is not None else next(iter(self._with_missing(room_id, seq, seq)), None)
+        if row is not None:
+            message: bytes = row[0]
+            return message
+        return next(iter(self._with_missing(room_id, seq, seq, False, MESSAGES_BYTES_MAX).messages), None)
 
     def _newest(self, room_id: RoomId, through: Seq) -> Seq:
         row: Any = self._execute(
@@ -246,16 +261,14 @@ class SqliteReadStore:
         ).fetchone()
         return int(row[0])
 
-    def _with_missing(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        """A page with a hole in it. The timeline is written in the order of the log, a transaction a batch, so a hole
-        before its newest message will not be filled by what is still to come."""
+    def _with_missing(self, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int) -> Run:
+        """A page with a hole in it, or with more than it may have. The timeline is written in the order of the log, a
+        transaction a batch, so a hole before its newest message will not be filled by what is still to come."""
         last = min(last, self._newest(room_id, _SEQ_MAX))
-        rows: Any = self._execute(
-            "SELECT place & 0xffffffff, message FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3",
-            (room_id, first, last),
-        )
-        found = dict(rows)
-        return [found[seq] if seq in found else missing_message(room_id, seq) for seq in range(first, last + 1)]
+        rows: Any = self._execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
+        if from_last:
+            return run_to(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
+        return run_from(first, _each(room_id, range(first, last + 1), rows), bytes_max)
 
     def _summaries(self, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:
         """The newest activity first. One statement, so that all of it is of one moment: the inner query picks the
@@ -274,6 +287,17 @@ class SqliteReadStore:
             room_summary(_room(room), role, read_seq, mentions, None if message is None else (seq, message))
             for *room, _, role, read_seq, mentions, seq, message in rows
         ]
+
+
+def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]]) -> Iterator[bytes]:
+    """The message of each seq, from rows in the same order, some of which there may not be."""
+    message, found = next(rows, (b"", 0))
+    for seq in seqs:
+        if seq == found:
+            yield message
+            message, found = next(rows, (b"", 0))
+        else:
+            yield missing_message(room_id, seq)
 
 
 def _account(row: Any) -> AccountRow:

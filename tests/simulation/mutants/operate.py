@@ -23,7 +23,7 @@ def _no_changes(self: exporting.Export, raws: Any, through: Any) -> Iterator[byt
 
 async def _to_an_empty_page(edge: Any, room: Any, after: int) -> AsyncIterator[bytes]:
     """A room ends for an export where a page has nothing."""
-    while rows := await edge.store.page(room.room_id, after + 1, after + exporting._ROWS):
+    while rows := (await edge.store.page(room.room_id, after + 1, after + exporting._ROWS)).messages:
         yield b"".join(exporting._line(exporting._message_out(stored_in(row))) for row in rows)
         after += len(rows)
 

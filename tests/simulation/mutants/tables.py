@@ -45,10 +45,10 @@ def _position_first(
         within.put(table_name(self._prefix, table, generation), cells, after.offset)
 
 
-async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[Page, int, int]:
+async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[Page, int]:
     """The list of rooms says how far a page goes, though the timeline is behind it."""
     first, last = messages._bounds(query, access.last_seq)
-    return await edge.pages.page(room_id, access.version, first, last), first, access.last_seq
+    return await edge.pages.page(room_id, access.version, first, last), access.last_seq
 
 
 def _around(query: Any, last_seq: int) -> tuple[int, int]:
@@ -82,12 +82,14 @@ async def _believed(self: Freshness, partition: int, seconds: float) -> None:
     """A no of the tables is taken at once."""
 
 
-async def _keeps_all(self: Pages, room_id: int, version: int, first: int, last: int) -> Page:
+async def _keeps_all(
+    self: Pages, room_id: int, version: int, first: int, last: int, *, from_last: bool = False
+) -> Page:
     """Also a page that is short is kept."""
-    name = (room_id, version, first, last)
+    name = (room_id, version, first, last, from_last)
     if name not in self._kept:
-        rows = await self._store.page(room_id, first, last)
-        self._kept[name] = Page(len(rows), b",".join(rows), lasting=True)
+        run = await self._store.page(room_id, first, last, from_last=from_last)
+        self._kept[name] = Page(run.first, len(run.messages), b",".join(run.messages), lasting=True)
     return self._kept[name]
 
 
