@@ -9,7 +9,7 @@ LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)")
 # Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns people.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
-.PHONY: run test check bench bench-peers bench-cluster load overload faults chaos simulate cluster cluster-down cluster-status cluster-wipe \
+.PHONY: run test check bench load faults chaos simulate cluster cluster-down cluster-status cluster-wipe \
 	image k8s-up k8s-test k8s-down checkers lock clean help
 
 help:            ## this list
@@ -28,20 +28,11 @@ check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	$(BIN)/lint-imports --no-logo >/dev/null
 	$(BIN)/python -m pytest tests -m "not processes and not faults"
 
-bench: $(VENV)/.load         ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)
-	$(BIN)/python -m tools.bench.bench $(ARGS)
-
-bench-peers: $(VENV)/.load   ## the same beside Synapse and Prosody, which it installs into a cache; written to docs/benchmarks-peers.md
-	$(BIN)/python -m tools.bench.peers_bench $(ARGS)
-
-bench-cluster: $(VENV)/.dev  ## the same for a cluster, beside bare clients of Kafka and HBase; written to docs/benchmarks-cluster.md
-	$(BIN)/python -m tools.bench.cluster_bench $(ARGS)
+bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|profile, written to docs/ (needs wrk; most suites more)
+	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
 load: $(VENV)/.load          ## people by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own
 	@$(BIN)/python -m load_tests.load $(LOAD) $(ARGS)
-
-overload: $(VENV)/.load      ## three times as many sends as Falcon can carry, SECONDS=60, and what becomes of them
-	@$(BIN)/python -m tools.bench.overload $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
 faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SEED=1
 	$(BIN)/python -m tools.faults --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)

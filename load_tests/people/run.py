@@ -31,9 +31,9 @@ from load_tests.people.target import Target, machine
 from load_tests.people.users import acts_each_second
 from load_tests.people.worker import address
 from load_tests.people.world import NotReady, look, make
-from tools.bench.watching import Watch
 from tools.harness.processes import register, terminate
 from tools.harness.progress import say
+from tools.harness.watching import Watch
 
 HELD, BROKEN = 0, 1
 _TIMES_MORE: Final = 1_000  # people than to begin with, when the limit is looked for

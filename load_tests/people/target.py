@@ -49,7 +49,7 @@ def target(options: Options) -> Iterator[Target]:
 @contextmanager
 def _started(options: Options) -> Iterator[Target]:
     # Whoever has an address needs none of this, nor what the benchmark's servers import.
-    from tools.bench.servers import FalconServer, ServerFailed
+    from tools.harness.servers import FalconServer, ServerFailed
 
     chosen = cores()
     try:

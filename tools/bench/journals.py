@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,19 +13,30 @@ from typing import Any, TypeVar
 import msgspec
 
 from tools.bench import wrk
-from tools.bench.calls import Caller
-from tools.bench.figures import Import, Rebuild, RecoveryRun
-from tools.bench.running import running, wait_until_quiet
-from tools.bench.servers import FalconServer
+from tools.bench.bench import Bench
+from tools.bench.report import Section, Table, Target, at_least, at_most, numbers
+from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import register
 from tools.harness.progress import say
+from tools.harness.running import running, wait_until_quiet
+from tools.harness.servers import FalconServer
 
 LINES_PER_REQUEST = 2000
 PARTITIONS = 64
+_IMPORTED, _REBUILT = 20_000, 50_000  # a second, at the least
+_FIRST_SECONDS, _MORE_SECONDS = 5, 0.3
 Item = TypeVar("Item")
 _BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRun:
+    """Seconds from the start of the process, after a kill -9 under load."""
+
+    accepted: float  # it accepted a first command
+    everywhere: float  # it had accepted one in each partition that has rooms
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +59,10 @@ def fill(server: FalconServer, rooms: int, messages: int, source: str = "benchma
     other: int = admin.must("POST", "/v1/accounts", {"name": "the other"}).json()["account_id"]
     members = [{"account_id": author, "role": "admin"}, {"account_id": other, "role": "member"}]
     room_ids: list[int] = []
-    for numbers in _parts(range(rooms), LINES_PER_REQUEST):
-        lines = b"\n".join(_encode(_room_line(source, number, members)) for number in numbers)
+    for some in _parts(range(rooms), LINES_PER_REQUEST):
+        lines = b"\n".join(_encode(_room_line(source, number, members)) for number in some)
         made: dict[str, int] = _import(admin, lines)["rooms"]
-        room_ids += [made[f"room-{number}"] for number in numbers]
+        room_ids += [made[f"room-{number}"] for number in some]
     say(f"{server.name}: {rooms:,} rooms imported in {time.perf_counter() - start:.0f} s")
     imported = 0
     for part in _parts(_message_lines(room_ids, messages, (author, other)), LINES_PER_REQUEST):
@@ -169,8 +181,12 @@ def write_export(file: Path, rooms: int, messages: int) -> None:
                 )
 
 
-def measure_import(server: FalconServer, rooms: int, messages: int, runs: int, cores: Cores, folder: Path) -> Import:
-    """`falcon import` of a file into a server that has those of the earlier runs already; sources differ."""
+def imports(bench: Bench) -> Section:
+    """`falcon import` of a file into a server that has those of the earlier runs already; sources differ. Raises
+    ServerFailed."""
+    messages = max(bench.sizes["messages"] // 5, 1)
+    rooms = max(1, min(bench.sizes["journal_rooms"] // 10, messages))
+    server, cores, folder, runs = bench.falcon("import"), bench.cores, bench.folder, bench.fewer_runs
     rates: list[float] = []
     with running([server], cores):
         for turn in range(runs):
@@ -181,20 +197,58 @@ def measure_import(server: FalconServer, rooms: int, messages: int, runs: int, c
             rates.append(messages / seconds)
             say(f"{turn + 1}/{runs} falcon import of {messages:,} messages: {rates[-1]:,.0f}/s")
             wait_until_quiet(server, 30)
-    return Import(messages=messages, rooms=rooms, rates=rates)
+    row = (f"`falcon import`, {messages:,} messages in {rooms:,} rooms", numbers(rates, "{:,.0f}") + "/s")
+    target = at_least("falcon import, messages/s", rates, _IMPORTED, "", "{:,.0f}")
+    return Section("import", [Table("Importing", ("", "found"), [row])], [target])
 
 
-def measure_rebuild(server: FalconServer, messages: int, runs: int) -> Rebuild:
+def journals(bench: Bench) -> Section:
+    """Of two sizes. Raises ServerFailed, LoadFailed, CallRefused."""
+    messages, rooms = bench.sizes["messages"], bench.sizes["journal_rooms"]
+    recovered: dict[int, list[RecoveryRun]] = {}
+    rebuilt: list[float] = []
+    for size in (messages // 10, messages):
+        server = bench.falcon(f"journal-{size}")
+        with running([server], bench.cores):
+            filled = fill(server, min(rooms, size), size)
+            say(f"{filled.messages:,} messages imported in {filled.seconds:.0f} s")
+            recovered[filled.messages] = _recover(server, filled, bench.runs, bench.cores, bench.folder)
+            if size == messages:
+                rebuilt = _rebuild(server, filled.messages, bench.fewer_runs)
+        shutil.rmtree(server.data, ignore_errors=True)
+    rows = [(f"`falcon rebuild timeline`, {messages:,} messages", numbers(rebuilt, "{:,.0f}") + "/s")]
+    for size, runs in recovered.items():
+        what = f"{size:,} messages in {rooms:,} rooms"
+        for words, figure in (("first command accepted", "accepted"), ("accepted in every partition", "everywhere")):
+            times = numbers((getattr(run, figure) for run in runs), "{:.2f}")
+            rows.append((f"kill -9 under load → {words}, {what}", f"{times} s"))
+    note = "The times count from the start of the process and so include Python's own start."
+    rate = at_least("falcon rebuild, messages/s", rebuilt, _REBUILT, "", "{:,.0f}")
+    return Section("journals", [Table("Large journals", ("", "found"), rows, note)], [rate, *judged(recovered)])
+
+
+def judged(recovered: dict[int, list[RecoveryRun]]) -> list[Target]:
+    accepted = {size: [run.accepted for run in runs] for size, runs in recovered.items()}
+    small, large = min(accepted), max(accepted)
+    # Starting the processes takes most of it and varies by tenths of a second from run to run.
+    more = [b - a for a, b in zip(accepted[small], accepted[large], strict=True)]
+    return [
+        at_most(f"kill -9 → first command, {large:,} messages", accepted[large], _FIRST_SECONDS, " s"),
+        at_most(f"the same, more than with {small:,} messages", more, _MORE_SECONDS, " s", "{:+.2f}"),
+    ]
+
+
+def _rebuild(server: FalconServer, messages: int, runs: int) -> list[float]:
     """`falcon rebuild timeline` on the servers' core, beside the running server, which must hold that many messages."""
     rates: list[float] = []
     for turn in range(runs):
         rates.append(messages / server.run("rebuild", "timeline"))
         say(f"{turn + 1}/{runs} falcon rebuild timeline of {messages:,} messages: {rates[-1]:,.0f}/s")
         wait_until_quiet(server, 30)
-    return Rebuild(messages=messages, rates=rates)
+    return rates
 
 
-def measure_recovery(server: FalconServer, filled: Filled, runs: int, cores: Cores, folder: Path) -> list[RecoveryRun]:
+def _recover(server: FalconServer, filled: Filled, runs: int, cores: Cores, folder: Path) -> list[RecoveryRun]:
     """Kill everything under load and start again, several times. The server runs before and afterwards."""
     found: list[RecoveryRun] = []
     path = "/v1/rooms/{}/messages"
@@ -212,13 +266,12 @@ def measure_recovery(server: FalconServer, filled: Filled, runs: int, cores: Cor
         load.kill()
         load.communicate()
         server.start()
-        announced = time.perf_counter() - server.started_at
         caller = Caller(server.address, server.announcement.token)
         caller.until_accepted("POST", path.format(filled.room_ids[0]), {"text": "first"})
         accepted = time.perf_counter() - server.started_at
         for room_id in everywhere.values():
             caller.until_accepted("POST", path.format(room_id), {"text": "everywhere"})
-        run = RecoveryRun(announced, accepted, time.perf_counter() - server.started_at)
+        run = RecoveryRun(accepted, time.perf_counter() - server.started_at)
         caller.close()
         server.tree.claim_strays(())
         found.append(run)

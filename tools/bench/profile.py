@@ -1,19 +1,16 @@
-"""``python -m tools.bench.profile``: where a message's time goes in each of Falcon's processes, at the limit.
+"""Where a message's time goes in each of Falcon's processes, at the limit; and what a change has made of it.
 
 py-spy looks at the processes a hundred times a second while wrk sends, or reads, as fast as it is answered; each look
-counts for the part of the program that is innermost in its stack. The tables are written to docs/profile.md. With
-``--before FOLDER``, an older version of the repository, both are asked in turn and compared.
+counts for the part of the program that is innermost in its stack.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -21,16 +18,20 @@ from typing import Final
 
 from falcon.telemetry.profile import NoProfile, record
 from tools.bench import wrk
+from tools.bench.bench import Bench, Measures, Size, Suite
 from tools.bench.cluster.site import Site, free_ports
-from tools.bench.figures import Sample
-from tools.bench.running import running
-from tools.bench.servers import FalconServer, ServerFailed
+from tools.bench.report import Section, Table, numbers
+from tools.bench.samples import Sample, compared, cpu, rate
 from tools.bench.throughput import in_turn, in_words, measure_once
-from tools.harness.machine import Cores, MachineUnfit, choose_cores, work_folder_parent
-from tools.harness.processes import Proc, adopt_orphans, descendants, kill_everything, scan
+from tools.harness.calls import Address
+from tools.harness.machine import Cores
+from tools.harness.processes import Proc, descendants, scan
 from tools.harness.progress import say
+from tools.harness.running import running
+from tools.harness.servers import FalconServer
+from tools.servers.daemon import ServerFault
+from tools.servers.jars import ToolMissing
 
-ROOT: Final = Path(__file__).parents[2]
 _ROOMS, _ACCOUNTS, _IN_FLIGHT = 200, 20, 64
 _ROUNDS, _ROUND_SECONDS = 5, 3
 _PORT: Final = 23_000
@@ -91,10 +92,10 @@ class Profile:
 @dataclass(frozen=True, slots=True)
 class Load:
     name: str
-    ask: Callable[[int, wrk.Address, Path, int, int], wrk.Load]
+    ask: Callable[[int, Address, Path, int, int], wrk.Load]
     in_flight: int
 
-    def runs(self, cores: Cores, address: wrk.Address, targets: Path) -> Callable[[int], wrk.Load]:
+    def runs(self, cores: Cores, address: Address, targets: Path) -> Callable[[int], wrk.Load]:
         return lambda seconds: self.ask(cores.generator, address, targets, self.in_flight, seconds)
 
 
@@ -234,78 +235,54 @@ def compare(cores: Cores, folder: Path, before: Path) -> list[Comparison]:
     return comparisons
 
 
-def compared(comparisons: Sequence[Comparison]) -> list[str]:
-    """Markdown: medians, and the median of the rounds' ratios with the least and the most."""
-    lines = [
-        "| Load | CPU before, µs | now, µs | now of before | answers/s, now of before |",
-        "|---|---:|---:|---:|---:|",
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """Medians, and the median of the rounds' ratios with the least and the most."""
+    rows = [
+        (
+            each.load,
+            *(numbers([median(map(cpu, samples))], "{:.0f}") for samples in (each.before, each.now)),
+            numbers(compared(each.now, each.before, cpu), "{:.2f}×"),
+            numbers(compared(each.now, each.before, rate), "{:.2f}×"),
+        )
+        for each in comparisons
     ]
-    for each in comparisons:
-        cpu = [now.cpu / before.cpu for before, now in zip(each.before, each.now, strict=True)]
-        rate = [now.rate / before.rate for before, now in zip(each.before, each.now, strict=True)]
-        before, now = (median(sample.cpu for sample in samples) for samples in (each.before, each.now))
-        lines.append(f"| {each.load} | {before:.0f} | {now:.0f} | {_spread(cpu)} | {_spread(rate)} |")
-    return lines
+    columns = ("", "CPU before, µs", "now, µs", "now of before", "answers/s, now of before")
+    note = f"Both at once on one core, asked in turn, {_ROUNDS} rounds of {_ROUND_SECONDS} s."
+    return Table("Before and after", columns, rows, note)
 
 
-def _spread(ratios: Sequence[float]) -> str:
-    return f"{median(ratios):.2f}× ({min(ratios):.2f}×–{max(ratios):.2f}×)"
-
-
-def document(found: Sequence[Profile], comparisons: Sequence[Comparison], most: int = 8) -> str:
-    """Markdown: for each process and load the largest parts, and what has changed."""
-    lines = [
-        "# Where the time goes",
-        "",
-        "Made by `python -m tools.bench.profile`: py-spy looks at each process a hundred times a second while wrk",
-        f"keeps requests in flight ({_ROOMS} rooms, {_ACCOUNTS} members each), all of Falcon on one core. Each look",
-        "counts for the part that is innermost in its stack, which includes what it has libraries do in C. CPU is",
-        "that of the whole process for each request that was answered; py-spy makes it more than in the benchmarks.",
+def profile_table(profile: Profile, most: int = 8) -> Table:
+    """The largest parts of a process under a load."""
+    rows = [
+        (part.name, f"{part.share:.0%}", f"{part.share * profile.micros:.0f}", f"`{part.innermost}`")
+        for part in profile.parts[:most]
+        if part.share >= 0.01
     ]
-    if comparisons:
-        lines += ["", "## Before and after", ""]
-        lines += [f"Both at once on one core, asked in turn, {_ROUNDS} rounds of {_ROUND_SECONDS} s.", ""]
-        lines += compared(comparisons)
-    for profile in found:
-        lines += ["", f"## {profile.load}: {profile.process}", ""]
-        lines += [f"{profile.rate:,.0f} requests/s, {profile.micros:.0f} µs of CPU each.", ""]
-        lines += ["| Part | Share | µs a request | Most often at |", "|---|---:|---:|---|"]
-        lines += [
-            f"| {part.name} | {part.share:.0%} | {part.share * profile.micros:.0f} | `{part.innermost}` |"
-            for part in profile.parts[:most]
-            if part.share >= 0.01
-        ]
-    return "\n".join(lines) + "\n"
+    note = f"{profile.rate:,.0f} requests/s, {profile.micros:.0f} µs of CPU each."
+    return Table(f"{profile.load}: {profile.process}", ("part", "share", "µs a request", "most often at"), rows, note)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.bench.profile", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=10, help="of each profile")
-    parser.add_argument("--only", choices=("embedded", "cluster"), help="one of the two")
-    parser.add_argument("--before", type=Path, metavar="FOLDER", help="an older version to compare with")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "profile.md")
-    chosen = parser.parse_args()
-    adopt_orphans()
-    found: list[Profile] = []
-    comparisons: list[Comparison] = []
-    try:
-        cores = choose_cores()
-        with tempfile.TemporaryDirectory(prefix="falcon-profiled-", dir=work_folder_parent(None)) as folder:
-            if chosen.before is not None:
-                comparisons = compare(cores, Path(folder), chosen.before.resolve(strict=True))
-            if chosen.only != "cluster":
-                found += embedded(cores, Path(folder), chosen.seconds)
-            if chosen.only != "embedded":
-                found += cluster(cores, Path(folder), chosen.seconds)
-    except (MachineUnfit, ServerFailed, wrk.LoadFailed, OSError) as error:
-        print(f"profile: {error}", file=sys.stderr)
-        return 1
-    finally:
-        kill_everything()
-    chosen.out.write_text(document(found, comparisons))
-    say(f"written to {chosen.out}")
-    return 0
+@contextmanager
+def _open(bench: Bench) -> Iterator[Measures]:
+    cores, folder, seconds = bench.cores, bench.folder, bench.seconds
+
+    def profiled(name: str, look: Callable[[Cores, Path, int], list[Profile]]) -> Callable[[], Section]:
+        return lambda: Section(name, [profile_table(each) for each in look(cores, folder, seconds)])
+
+    measures = {"embedded": profiled("embedded", embedded), "cluster": profiled("cluster", cluster)}
+    older = bench.before
+    if older is not None:
+        measures["before"] = lambda: Section("before", [comparison_table(compare(cores, folder, older))])
+    yield measures
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+SUITE: Final = Suite(
+    name="profile",
+    title="Where the time goes",
+    page="profile.md",
+    method=Path(__file__).with_name("profile.md"),
+    sections=("before", "embedded", "cluster"),
+    sizes={"seconds": Size(10, 2, "of each profile")},
+    open=_open,
+    failures=(ServerFault, ToolMissing),
+)

@@ -7,24 +7,43 @@ again until it is the posted one, or reads once with the answer's `Falcon-Positi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import msgspec
 
 from tools.bench import wrk
-from tools.bench.calls import Answer, Caller
-from tools.bench.figures import ReadableRun, percentile
-from tools.bench.running import running
-from tools.bench.servers import FalconServer, ServerFailed
+from tools.bench.bench import Bench
+from tools.bench.report import Section, Table, Target, at_most, numbers
+from tools.bench.samples import FALCON, FALCON_TCP, NAMES, percentile
 from tools.bench.throughput import ACCOUNTS
+from tools.harness.calls import Address, Answer, Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import register
 from tools.harness.progress import say
+from tools.harness.running import running
+from tools.harness.servers import FalconServer, ServerFailed
 
 CONNECTIONS = 64
+_BOUNDS = ("p50", 10.0), ("p99", 50.0)  # ms
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableRun:
+    """One run of probes beside a load of about half of what the server can do. Times in ms."""
+
+    full_rate: float
+    half_rate: float
+    accepted_p50: float
+    accepted_p99: float
+    polled_p50: float
+    polled_p99: float
+    positioned_p50: float
+    positioned_p99: float
+    unseen: int  # reads with the position of a write that did not show that write
 
 
 class Asked(Protocol):
@@ -33,7 +52,7 @@ class Asked(Protocol):
     name: str
 
     @property
-    def address(self) -> wrk.Address: ...
+    def address(self) -> Address: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +63,53 @@ class Pace:
     pause_ms: float
 
 
-def measure(server: FalconServer, runs: int, seconds: int, rooms: int, cores: Cores, folder: Path) -> list[ReadableRun]:
-    """Raises ServerFailed, LoadFailed and CallRefused."""
-    targets = folder / f"{server.name}.readable"
+def section(bench: Bench) -> Section:
+    """Raises ServerFailed, LoadFailed, CallRefused."""
+    found = {name: _measure(bench, bench.falcon(f"readable-{name}", name)) for name in bench.falcons}
+    table = Table(
+        "Accepted → readable at half load",
+        ("", "p50, ms", "p99, ms"),
+        [row for name, runs in found.items() for row in rows(runs, f"{NAMES[name]}, ", "{:.2f}")],
+        " ".join(f"{NAMES[name]}: {note(runs)}" for name, runs in found.items()),
+    )
+    targets: list[Target] = []
+    for quantile, bound in _BOUNDS if FALCON in found else ():
+        ours, tcp = (
+            [getattr(run, f"polled_{quantile}") for run in found.get(name, ())] for name in (FALCON, FALCON_TCP)
+        )
+        target = at_most(f"accepted → readable at half load, {quantile}", ours, bound, " ms", "{:.1f}")
+        targets.append(msgspec.structs.replace(target, over_tcp=f"{median(tcp):.1f} ms" if tcp else ""))
+    return Section("readable", [table], targets)
+
+
+def rows(runs: Sequence[ReadableRun], who: str, form: str) -> list[tuple[str, ...]]:
+    """p50 and p99 of each way to ask, and of the sends beside it."""
+    ways = {
+        "read until it is there": "polled",
+        "one read with its position": "positioned",
+        "the answer to the sends beside it": "accepted",
+    }
+    return [
+        (who + words, *(numbers((getattr(run, f"{way}_{q}") for run in runs), form) for q in ("p50", "p99")))
+        for words, way in ways.items()
+    ]
+
+
+def note(runs: Sequence[ReadableRun]) -> str:
+    load, full = (numbers((getattr(run, name) for run in runs), "{:,.0f}") for name in ("half_rate", "full_rate"))
+    return (
+        f"At {load} sends a second; {full} are the most with {CONNECTIONS} in flight. From the answer of a send to the "
+        "answer of the read that shows it, so a read's round trip is part of each. Reads with a position that did not "
+        f"show its message: {sum(run.unseen for run in runs)}."
+    )
+
+
+def _measure(bench: Bench, server: FalconServer) -> list[ReadableRun]:
+    cores, seconds, runs = bench.cores, bench.seconds, bench.fewer_runs
+    targets = bench.folder / f"{server.name}.readable"
     found: list[ReadableRun] = []
     with running([server], cores):
-        chosen = server.fill(rooms, ACCOUNTS)
+        chosen = server.fill(bench.sizes["chat_rooms"], ACCOUNTS)
         wrk.write_targets(targets, chosen)
         wrk.send(cores.generator, server.address, targets, CONNECTIONS, 2)
         for turn in range(runs):
@@ -122,10 +182,8 @@ def probe_under_load(
         half_rate=beside.rate,
         accepted_p50=beside.p50 / 1000,
         accepted_p99=beside.p99 / 1000,
-        polled=len(polled),
         polled_p50=percentile(polled, 0.5),
         polled_p99=percentile(polled, 0.99),
-        positioned=len(positioned),
         positioned_p50=percentile(positioned, 0.5),
         positioned_p99=percentile(positioned, 0.99),
         unseen=unseen,

@@ -15,20 +15,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 import uvloop
 
-from tools.bench.calls import Caller
-from tools.bench.figures import Returned, percentile
-from tools.bench.running import running
-from tools.bench.servers import FalconServer, ServerFailed
+from tools.bench.bench import Bench
+from tools.bench.report import Section, Table, numbers
+from tools.bench.samples import percentile
+from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import spawn
 from tools.harness.progress import say
+from tools.harness.running import running
+from tools.harness.servers import FalconServer, ServerFailed
 
 COUNT: Final = 1_000
 _ID: Final = re.compile(rb"(?:^|\n)id: ([^\n]+)\n")
@@ -45,6 +47,20 @@ class Plan(msgspec.Struct, frozen=True):
     tokens: tuple[str, ...]
     count: int
     rooms: tuple[int, ...] = ()
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """Clients that listened to a process that was killed: seconds from then until they were live again.
+
+    ``refused``: how often one of them was answered otherwise than by a stream.
+    """
+
+    clients: int
+    first: float
+    p50: float
+    p99: float
+    last: float
+    refused: int = 0
 
 
 class _Heard(msgspec.Struct, frozen=True):
@@ -117,8 +133,10 @@ async def _run(plan: Plan) -> None:
         task.cancel()
 
 
-def measure(server: FalconServer, count: int, runs: int, cores: Cores) -> list[Returned]:
+def section(bench: Bench) -> Section:
     """Raises ServerFailed."""
+    server, cores, runs = bench.falcon("returning"), bench.cores, bench.runs
+    count = min(COUNT, bench.sizes["subscribers"])
     found: list[Returned] = []
     for turn in range(runs):
         with running([server], cores):
@@ -129,7 +147,18 @@ def measure(server: FalconServer, count: int, runs: int, cores: Cores) -> list[R
             returned = come_back(plan, cores, lambda: os.kill(_serving(server), signal.SIGKILL))
         found.append(returned)
         say(f"{turn + 1}/{runs} {count:,} come back: the first after {returned.first:.2f} s, all {returned.last:.2f} s")
-    return found
+    return Section("returning", [table(found)])
+
+
+def table(found: Sequence[Returned]) -> Table:
+    columns = ("seconds", "the first", "half of them", "99 of 100", "all")
+    figures = ([each.first, each.p50, each.p99, each.last] for each in found)
+    row = (f"{found[0].clients:,} who listened", *(numbers(each, "{:.2f}") for each in zip(*figures, strict=True)))
+    note = (
+        "From `kill -9` of the process that serves; it is started again within that time. Each goes on from the last "
+        "event that it was shown, and tries again every 25 to 75 ms."
+    )
+    return Table("Coming back", columns, [row], note)
 
 
 def come_back(plan: Plan, cores: Cores, kill: Callable[[], None]) -> Returned:

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-from tools.bench.calls import Caller
-from tools.bench.figures import Start
-from tools.bench.running import running
-from tools.bench.servers import FalconServer
-from tools.harness.machine import Cores
+from tools.bench.bench import Bench
+from tools.bench.report import Section, Table, at_most, numbers
+from tools.bench.samples import FALCON, NAMES
+from tools.harness.calls import Caller
 from tools.harness.progress import say
+from tools.harness.running import running
+from tools.harness.servers import FalconServer
 
-MakeServer = Callable[[Path], FalconServer]
+_BOUND = 1.5  # s
 
 
-def measure(makers: dict[str, MakeServer], runs: int, cores: Cores, folder: Path) -> Start:
+def section(bench: Bench) -> Section:
     """Start each server on no data and again on what that left, in turns. Raises ServerFailed, CallRefused."""
-    fresh: dict[str, list[float]] = {name: [] for name in makers}
-    again: dict[str, list[float]] = {name: [] for name in makers}
-    for turn in range(runs):
-        for name, make in makers.items():
-            server = make(folder / f"start-{name}-{turn}")
-            with running([server], cores):
-                fresh[name].append(_first_message(server))
-            with running([server], cores):
-                again[name].append(_first_message(server))
-            say(f"{turn + 1}/{runs} start of {name}: {fresh[name][-1]:.2f} s on no data, {again[name][-1]:.2f} s again")
-    return Start(fresh=fresh, again=again)
+    fresh: dict[str, list[float]] = {name: [] for name in bench.falcons}
+    again: dict[str, list[float]] = {name: [] for name in bench.falcons}
+    for turn in range(bench.runs):
+        for name in bench.falcons:
+            server = bench.falcon(f"start-{name}-{turn}", name)
+            for times in (fresh[name], again[name]):
+                with running([server], bench.cores):
+                    times.append(_first_message(server))
+            words = f"{fresh[name][-1]:.2f} s on no data, {again[name][-1]:.2f} s again"
+            say(f"{turn + 1}/{bench.runs} start of {name}: {words}")
+    rows = [(NAMES[name], numbers(fresh[name], "{:.2f}"), numbers(again[name], "{:.2f}")) for name in fresh]
+    note = "`falcon up` to the first accepted message, a room made before it; files in the page cache."
+    table = Table("Cold start", ("", "on no data, s", "on data of before, s"), rows, note)
+    what = "cold start → first accepted message"
+    return Section("start", [table], [at_most(what, fresh[FALCON], _BOUND, " s")] if FALCON in fresh else [])
 
 
 def _first_message(server: FalconServer) -> float:

@@ -23,22 +23,27 @@ from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
 from falcon.streams.feed import Feed
-from tools.bench.servers import ServerFailed
+from tools.bench.bench import Bench
+from tools.bench.report import Section, at_most
 from tools.harness.machine import Cores
 from tools.harness.processes import spawn
 from tools.harness.progress import say
+from tools.harness.servers import ServerFailed
 
 EVENTS: Final = 100_000
+_BOUND: Final = 3.0  # µs
 _PARTITION: Final = 1
 _PARTITIONS: Final = 4
 _APPEND: Final = 1_000
 
 
-def measure(runs: int, cores: Cores, folder: Path) -> list[float]:
-    """µs an event, by run. Raises ServerFailed."""
-    found = [_measure_once(cores, folder / f"unwanted-{turn}") for turn in range(runs)]
+def section(bench: Bench) -> Section:
+    """Raises ServerFailed."""
+    found = [_measure_once(bench.cores, bench.folder / f"unwanted-{turn}") for turn in range(bench.runs)]
     say(f"an event that nobody here wants: {', '.join(f'{each:.1f}' for each in found)} µs of CPU")
-    return found
+    return Section(
+        "unwanted", targets=[at_most("CPU of an event that nobody here wants", found, _BOUND, " µs", "{:.1f}")]
+    )
 
 
 def _measure_once(cores: Cores, folder: Path) -> float:

@@ -14,17 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench import journals, wrk
-from tools.bench.calls import Caller
-from tools.bench.figures import Sample, Walks
+from tools.bench.bench import Bench
+from tools.bench.neighbours import CrudServer
 from tools.bench.peers import crud
-from tools.bench.running import running
-from tools.bench.servers import CrudServer, FalconServer, Server, ServerFailed
-from tools.bench.throughput import in_turn, in_words, measure_once
+from tools.bench.report import Section, Table, doubts, numbers
+from tools.bench.samples import NAMES, Sample, Samples, behind, cpu, p50, p99, workloads
+from tools.bench.throughput import fresh, in_turn, in_words, measure_once
+from tools.harness.calls import Caller
 from tools.harness.machine import Cores
 from tools.harness.progress import say
+from tools.harness.running import running
+from tools.harness.servers import FalconServer, Server, ServerFailed
 
 PAGE = 50
 LONG_ROOMS = 20
+LISTED_ROOMS = 1_000
 _SHORT_MESSAGES = 3  # in each of the other rooms
 BACK = "back through {:,} messages"
 LIST = "list {:,} rooms"
@@ -52,16 +56,43 @@ class Past:
         return sum(length - mark for length, (_, mark) in zip(lengths, self.marks(), strict=True))
 
 
-def measure(
-    servers: Sequence[FalconServer | CrudServer],
-    messages: int,
-    rooms: int,
-    runs: int,
-    seconds: int,
-    cores: Cores,
-    folder: Path,
-) -> Walks:
-    """Raises ServerFailed, LoadFailed and CallRefused."""
+def section(bench: Bench) -> Section:
+    """Raises ServerFailed, LoadFailed, CallRefused."""
+    messages = bench.sizes["walk_messages"]
+    samples = _measure(bench, messages)
+    note = (
+        f"One request at a time, {PAGE} messages or rooms each; every room with what is unread in it and its newest "
+        "message. Falcon counts unread mentions as well, the CRUD chat does not. The pages of messages were not in "
+        f"Falcon's memory. {doubts(samples)}"
+    )
+    columns = ("", "all of it, ms", "a page: p50, ms", "p99, ms", "CPU, µs a page")
+    slower = behind(samples, "crud")
+    if slower:
+        slower = [f"Reading everything, beside the hand-written chat: {'; '.join(slower)}."]
+    return Section("walks", [Table("Reading everything", columns, rows(samples, messages), note)], slower=slower)
+
+
+def rows(samples: Samples, messages: int) -> list[tuple[str, ...]]:
+    pages = {BACK.format(messages): -(-messages // PAGE), LIST.format(LISTED_ROOMS): -(-LISTED_ROOMS // PAGE)}
+    return [
+        (
+            f"{name}, {NAMES[server]}",
+            numbers((pages[name] / sample.rate * 1000 for sample in found), "{:,.0f}"),
+            numbers(map(p50, found), "{:.2f}"),
+            numbers(map(p99, found), "{:.2f}"),
+            numbers(map(cpu, found), "{:.0f}"),
+        )
+        for name in workloads(samples)
+        for server, each in samples.items()
+        if (found := each.get(name))
+    ]
+
+
+def _measure(bench: Bench, messages: int) -> Samples:
+    cores, folder, runs, seconds, rooms = bench.cores, bench.folder, bench.runs, bench.seconds, LISTED_ROOMS
+    servers: list[FalconServer | CrudServer] = [bench.falcon("walks")]
+    if "crud" in bench.servers:
+        servers.append(CrudServer(cores.server, fresh(folder / "walks-crud")))
     names = (BACK.format(messages), LIST.format(rooms))
     samples: dict[str, dict[str, list[Sample]]] = {server.name: {name: [] for name in names} for server in servers}
     paths = {(server.name, name): folder / f"{server.name}-{name[:4]}.paths" for server in servers for name in names}
@@ -78,7 +109,7 @@ def measure(
                     run = _measure_once(server, paths[server.name, name], seconds, cores, folder)
                     samples[server.name][name].append(run)
                     say(f"{turn + 1}/{runs} {name}, {server.name}: {in_words(run)}")
-    return Walks(messages=messages, rooms=rooms, page=PAGE, samples=samples)
+    return samples
 
 
 def _measure_once(server: Server, paths: Path, seconds: int, cores: Cores, folder: Path) -> Sample:
@@ -97,7 +128,7 @@ def _measure_once(server: Server, paths: Path, seconds: int, cores: Cores, folde
 def _fill(server: FalconServer | CrudServer, messages: int, rooms: int) -> Past:
     say(f"filling {server.name}: {rooms:,} rooms, {messages:,} messages in each of {LONG_ROOMS}")
     if isinstance(server, CrudServer):
-        past = Past(*asyncio.run(_fill_crud(server.dsn, messages, rooms)), messages)
+        past = Past(*asyncio.run(_fill_crud(server.database.dsn, messages, rooms)), messages)
     else:
         long = journals.fill(server, LONG_ROOMS, LONG_ROOMS * messages, source="long")
         short = journals.fill(server, rooms - LONG_ROOMS, (rooms - LONG_ROOMS) * _SHORT_MESSAGES, source="short")

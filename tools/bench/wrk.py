@@ -6,28 +6,18 @@ import itertools
 import secrets
 import subprocess
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
 import msgspec
 
+from tools.harness.calls import Address
 from tools.harness.processes import spawn
 
 SCRIPTS = Path(__file__).parent / "scripts"
 TEXT_BYTES = 100
 _key_runs = itertools.count(1)
 _session = secrets.token_hex(3)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
 
 
 class LoadFailed(Exception):

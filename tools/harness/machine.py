@@ -131,13 +131,11 @@ def require_wrk() -> None:
         raise MachineUnfit("wrk, the load generator, is not installed; on Debian: apt-get install wrk")
 
 
-def describe(folder: Path, cores: Cores, postgres_version: str | None) -> dict[str, str]:
+def describe(folder: Path, cores: Cores) -> dict[str, str]:
     """What somebody needs to know to compare the figures with theirs."""
     packages = ("falcon-chat", "thespian", "starlette", "uvicorn", "uvloop", "httptools", "msgspec", "apsw", "asyncpg")
     versions = [f"{name} {_version(name)}" for name in packages]
     versions.append(f"SQLite {apsw.sqlite_lib_version()}")
-    if postgres_version:
-        versions.append(f"PostgreSQL {postgres_version}")
     versions.append(f"wrk {_wrk_version()}")
     return {
         "Processor": f"{_cpu_model()}, {os.cpu_count()} cores visible; servers on {cores.server}, "

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tools.bench.figures import ProcessMemory, Sample
+from tests.tools.bench.test_report import sample
 from tools.bench.peers import installing
 from tools.bench.peers.clients import FalconClient, MatrixClient, Refused, Seat
 from tools.bench.peers.installing import PeerMissing
+from tools.bench.peers.suite import slower, start_slower
 from tools.bench.peers.xmpp import XmppClient
-from tools.bench.peers_bench import PEERS, SECTIONS, parse
-from tools.bench.peers_report import PeerResults, markdown, slower, times
-from tools.bench.pictures import Drawn
-from tools.bench.targets import FALCON, rate
+from tools.bench.samples import FALCON
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 SEAT = Seat("room1", "account1", "secret")
@@ -25,10 +23,6 @@ async def serving(answer: Answer, work: Callable[[int], Awaitable[None]]) -> Non
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         await asyncio.wait_for(work(server.sockets[0].getsockname()[1]), 20)
-
-
-def sample(rate: float, cpu: float = 100.0, p50: float = 1.0) -> Sample:
-    return Sample(rate, p50, 2.0, cpu, None, refused=0, broken=0, generator=0.1, others=0.0, speed=40.0)
 
 
 # --- over HTTP --------------------------------------------------------------------------------------------------------
@@ -178,52 +172,25 @@ def test_a_program_that_is_missing_or_fails_is_one_line() -> None:
     assert "\n" not in str(failed.value)
 
 
-# --- the page ---------------------------------------------------------------------------------------------------------
-
-
-def results() -> PeerResults:
-    def memory(pss: float) -> list[ProcessMemory]:
-        return [ProcessMemory("server", rss=pss, pss=pss)]
-
-    return PeerResults(
-        machine={"Processor": "two cores"},
-        versions={FALCON: "Falcon 1", "synapse": "Synapse 2", "prosody": "Prosody 3"},
-        left_out={"prosody-sqlite": "there is no apt-get here to install it with"},
-        page_bytes={FALCON: 12_000, "synapse": 30_000},
-        samples={
-            FALCON: {"send, 16": [sample(4_000.0), sample(5_000.0)]},
-            "synapse": {"send, 16": [sample(100.0, cpu=9_000.0, p50=90.0), sample(100.0, cpu=9_000.0, p50=90.0)]},
-            "prosody": {"send, 16": [sample(8_000.0, cpu=90.0, p50=0.5), sample(8_000.0, cpu=90.0, p50=0.5)]},
-        },
-        starts={FALCON: [0.4], "synapse": [4.0], "prosody": [0.2]},
-        at_rest={FALCON: memory(50.0), "synapse": memory(200.0), "prosody": memory(20.0)},
-        in_use={FALCON: memory(60.0), "synapse": memory(300.0), "prosody": memory(30.0)},
-    )
-
-
-def test_ratios_are_formed_round_by_round() -> None:
-    assert times(results(), "send, 16", "synapse", rate) == [40.0, 50.0]
-
-
-def test_the_page_shows_ratios_and_who_was_left_out_and_why() -> None:
-    text = markdown(results(), Drawn(left_out="No plots."))
-    assert "| 16 in flight, Synapse | 100 (100–100) | 45.00× |" in text
-    assert "**Left out**: Prosody, archive in SQLite: there is no apt-get here" in text
-    assert "| Synapse | 4.00 | 200 | 300 |" in text
-    assert "No plots." in text
+# --- in words ---------------------------------------------------------------------------------------------------------
 
 
 def test_where_falcon_is_behind_a_peer_is_said_and_where_it_is_ahead_is_not() -> None:
-    text = slower(results())
-    assert "sends with 16 in flight: 0.56× the rate of Prosody, archive in files" in text
+    found = slower(
+        {
+            FALCON: {"send, 16 in flight": [sample(5_000.0)]},
+            "synapse": {"send, 16 in flight": [sample(100.0, cpu=9_000.0, p50=90.0, p99=99.0)]},
+            "prosody": {"send, 16 in flight": [sample(8_000.0, cpu=90.0, p50=0.5)]},
+        }
+    )
+    assert "send, 16 in flight: 5,000 a second to 8,000, 0.62×" in found[0]
+    assert "Prosody, archive in files" in found[0] and "not flushed" in found[1]
+    assert "Synapse" not in " ".join(found)
+
+
+def test_a_slower_start_and_more_memory_are_said() -> None:
+    seconds = {FALCON: [0.4], "synapse": [4.0], "prosody": [0.2]}
+    (text,) = start_slower(seconds, {FALCON: 50.0, "synapse": 200.0, "prosody": 20.0})
     assert "cold start: 2.00× that of Prosody, archive in files" in text
-    assert "not flushed" in text
+    assert "memory after a start: 2.50× that of Prosody, archive in files" in text
     assert "Synapse" not in text
-
-
-def test_a_part_can_be_measured_anew_and_unknown_peers_are_refused(tmp_path: Path) -> None:
-    options = parse(["--only", "start", "--peers", "falcon,prosody", "--out", str(tmp_path / "page.md")])
-    assert (options.only, options.peers) == (("start",), (FALCON, "prosody"))
-    assert parse(["--quick"]).only == SECTIONS and parse(["--quick"]).peers == PEERS
-    with pytest.raises(SystemExit):
-        parse(["--peers", "slack"])

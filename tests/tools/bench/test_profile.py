@@ -1,7 +1,7 @@
 """What a profile says of where the time goes."""
 
-from tools.bench.figures import Sample
-from tools.bench.profile import Comparison, Part, Profile, document, part_of, parts
+from tests.tools.bench.test_report import sample
+from tools.bench.profile import Comparison, Part, Profile, comparison_table, part_of, parts, profile_table
 
 EDGE = "ask (falcon/http/edge.py:10)"
 ROUTING = "app (starlette/routing.py:20)"
@@ -26,20 +26,15 @@ def test_parts_come_largest_first_with_their_shares() -> None:
     assert found[1].innermost == EDGE
 
 
-def test_a_document_says_what_each_part_costs_a_request() -> None:
+def test_a_table_says_what_each_part_costs_a_request() -> None:
     profile = Profile("embedded, send", "serve", 2_000.0, 400.0, [Part("edge", 0.25, EDGE), Part("dust", 0.001, LOOP)])
-    text = document([profile], [])
-    assert "2,000 requests/s, 400 µs of CPU each." in text
-    assert f"| edge | 25% | 100 | `{EDGE}` |" in text
-    assert "dust" not in text
-
-
-def sample(cpu: float, rate: float) -> Sample:
-    return Sample(rate, 1.0, 2.0, cpu, None, 0, 0, 0.5, 0.0, 40.0)
+    table = profile_table(profile)
+    assert table.note == "2,000 requests/s, 400 µs of CPU each."
+    assert table.rows == [("edge", "25%", "100", f"`{EDGE}`")]
 
 
 def test_two_versions_are_compared_round_by_round() -> None:
-    before = [sample(200, 1_000), sample(400, 500), sample(210, 900)]
-    now = [sample(100, 2_000), sample(300, 1_000), sample(105, 900)]
-    text = document([], [Comparison("send", before, now)])
-    assert "| send | 210 | 105 | 0.50× (0.50×–0.75×) | 2.00× (1.00×–2.00×) |" in text
+    before = [sample(1_000, 200), sample(500, 400), sample(900, 210)]
+    now = [sample(2_000, 100), sample(1_000, 300), sample(900, 105)]
+    table = comparison_table([Comparison("send", before, now)])
+    assert table.rows == [("send", "210", "105", "0.50× (0.50×–0.75×)", "2.00× (1.00×–2.00×)")]

@@ -26,7 +26,7 @@ from falcon.bootstrap.cluster import kafka_cluster
 from falcon.domain.message import Message
 from falcon.read.messages import row_of
 from falcon.settings import Settings
-from tools.bench.figures import percentile
+from tools.bench.samples import percentile
 from tools.bench.wrk import TEXT_BYTES
 
 PAGE: Final = 50

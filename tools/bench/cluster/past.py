@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from tools.bench.calls import Caller
 from tools.bench.cluster.history import Note
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.site import Site
+from tools.harness.calls import Caller
 from tools.harness.progress import say
 
 

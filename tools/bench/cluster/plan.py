@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 
@@ -24,7 +23,3 @@ class Plan:
     partition_messages: int
     partition_rooms: int
     folder: Path
-
-    @property
-    def date(self) -> str:
-        return datetime.now(UTC).strftime("%Y-%m-%d")

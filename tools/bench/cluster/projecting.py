@@ -8,13 +8,14 @@ import msgspec
 
 from falcon.adapters.hbase import schema
 from tools.bench.cluster.bare import Measured
-from tools.bench.cluster.figures import FALCON, SERVERS, Section, at_least, medians, ratios
+from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.site import PROJECTIONS, Site
-from tools.bench.servers import ServerFailed
-from tools.bench.tables import Table, numbers
+from tools.bench.report import Section, Table, at_least, numbers
+from tools.bench.samples import ratios
 from tools.harness.progress import say
+from tools.harness.servers import ServerFailed
 
 RATE_BOUND = 10_000
 SHARE_BOUND = 0.7
@@ -70,7 +71,7 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
         at_least("`falcon rebuild timeline`, messages/s", rebuilds, RATE_BOUND, "", "{:,.0f}"),
         at_least("the same, of bare puts", rebuilt_share, SHARE_BOUND, "×"),
     ]
-    return Section("project", plan.date, [Table("Applying a backlog", ("", "found"), rows, note)], targets)
+    return Section("project", [Table("Applying a backlog", ("", "found"), rows, note)], targets)
 
 
 def _applied(site: Site, events: int, begun: float) -> dict[str, float]:

@@ -8,11 +8,11 @@ import msgspec
 
 from tools.bench import wrk
 from tools.bench.cluster.bare import Measured
-from tools.bench.cluster.figures import Section, Target, at_least, at_most, ratios
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.site import Site
-from tools.bench.tables import Table, numbers
+from tools.bench.report import Section, Table, Target, at_least, at_most, numbers
+from tools.bench.samples import ratios
 from tools.harness.progress import say
 
 CONNECTIONS: Final = (1, 8, 16)
@@ -72,4 +72,4 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
         + ("so that none is there when its turn comes again" if kept > 34 else "too few for that to matter")
         + "; the popular ones are kept. Member, room and revision are looked up for every page. No request had an ETag."
     )
-    return Section("read", plan.date, [Table("Reading the newest 50 messages", columns, rows, note)], targets_met)
+    return Section("read", [Table("Reading the newest 50 messages", columns, rows, note)], targets_met)

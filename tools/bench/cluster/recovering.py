@@ -11,15 +11,13 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from falcon.process import descendants
-from tools.bench.calls import Caller, CallRefused
-from tools.bench.cluster.figures import Section, Target, at_most
 from tools.bench.cluster.metrics import scrape
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.site import Site, on_core, port_of, wait_for
-from tools.bench.servers import ServerFailed
-from tools.bench.tables import Table, numbers
-from tools.bench.wrk import Address
+from tools.bench.report import Section, Table, Target, at_most, numbers
+from tools.harness.calls import Address, Caller, CallRefused
 from tools.harness.progress import say
+from tools.harness.servers import ServerFailed
 from tools.servers.cluster import Cluster
 from tools.servers.daemon import Daemon
 
@@ -57,7 +55,7 @@ def measure(site: Site, plan: Plan) -> Section:
         at_most("gap at a planned move", moved, _MOVE_BOUND, " s"),
         at_most("gap at kill -9 of the broker that leads the partition", broken, _BROKER_BOUND, " s"),
     ]
-    return Section("recovery", plan.date, [Table("Losing and moving partitions", ("", "found"), rows, note)], targets)
+    return Section("recovery", [Table("Losing and moving partitions", ("", "found"), rows, note)], targets)
 
 
 # --- gaps -------------------------------------------------------------------------------------------------------------

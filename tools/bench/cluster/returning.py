@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from tools.bench import returning
-from tools.bench.cluster.figures import FALCON, SERVERS, Section, Work, at_most, medians
+from tools.bench.cluster.figures import FALCON, SERVERS, Work, medians
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.site import Site, on_core
-from tools.bench.figures import Returned
-from tools.bench.tables import Table, numbers
+from tools.bench.report import Section, Table, at_most, numbers
+from tools.bench.returning import Returned
 from tools.harness.progress import say
 
 _ACCOUNTS = 500  # with two clients each
@@ -50,7 +50,7 @@ def measure(site: Site, plan: Plan) -> Section:
         at_most("refused of these", [float(each.refused) for each in runs], 0.0, "", "{:,.0f}"),
     ]
     table = Table("Coming back, all at once", ("", "found"), rows, note)
-    return Section("return", plan.date, [table], targets)
+    return Section("return", [table], targets)
 
 
 def _measure_once(site: Site, tokens: list[str]) -> tuple[Returned, dict[str, float]]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from tools.bench import readable, wrk
-from tools.bench.cluster.figures import FALCON, SERVERS, Section, Target, at_most, medians, ratios
+from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.sending import ACCOUNTS, warm
 from tools.bench.cluster.site import Site
-from tools.bench.figures import ProcessMemory
-from tools.bench.tables import Table, numbers
+from tools.bench.report import Section, Table, Target, at_most, numbers
+from tools.bench.samples import ProcessMemory, ratios
 from tools.harness.progress import say
 
 COUNTS: Final = (1, 2, 3)
@@ -75,7 +75,7 @@ def measure(site: Site, plan: Plan) -> Section:
     finally:
         site.scale_write(1)
     tables = [_costs(offer, found[offer.name]) for offer in offers]
-    return Section("scale", plan.date, [*tables, _memory(memory)], [_target(found[offers[-1].name])])
+    return Section("scale", [*tables, _memory(memory)], [_target(found[offers[-1].name])])
 
 
 def _sample(site: Site, plan: Plan, targets: Path, rate: float) -> Sample:

@@ -13,17 +13,17 @@ import msgspec
 from falcon.settings import Settings
 from tools.bench import wrk
 from tools.bench.cluster.bare import Measured
-from tools.bench.cluster.figures import FALCON, SERVERS, Section, Target, at_most, medians, ratios
+from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.metrics import mean_since
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.site import Site
-from tools.bench.figures import Spread
 from tools.bench.readable import pause_for
-from tools.bench.running import wait_until_quiet
-from tools.bench.servers import FalconServer
-from tools.bench.tables import Table, numbers
+from tools.bench.report import Section, Table, Target, at_most, numbers
+from tools.bench.samples import Spread, ratios
 from tools.harness.machine import busy_seconds
 from tools.harness.progress import say
+from tools.harness.running import wait_until_quiet
+from tools.harness.servers import FalconServer
 
 ACCOUNTS: Final = 20
 FLIGHTS: Final = (1, 16, 64, 256)
@@ -125,7 +125,7 @@ def measure(site: Site, plan: Plan) -> Section:
             embedded.measure(found, {flight: found.samples[usual.name, flight][-1].load.rate for flight in COMPARED})
     finally:
         site.write_with({})
-    return Section("send", plan.date, _tables(found, usual), _judge(found, usual), _notes(found, usual))
+    return Section("send", _tables(found, usual), _judge(found, usual), _notes(found, usual))
 
 
 def warm(site: Site, plan: Plan, targets: Path) -> None:

@@ -18,15 +18,14 @@ from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
 from falcon.bootstrap.cluster import kafka_cluster
 from falcon.settings import Settings
-from tools.bench.calls import Caller
 from tools.bench.cluster.figures import FALCON, SERVERS, Work
 from tools.bench.cluster.metrics import Scraped, scrape
-from tools.bench.figures import ProcessMemory
-from tools.bench.servers import ServerFailed, Targets, pick_targets
-from tools.bench.wrk import Address
+from tools.bench.samples import ProcessMemory
+from tools.harness.calls import Address, Caller
 from tools.harness.machine import Cores
 from tools.harness.processes import Tree, descendants, scan, spawn, thread_seconds
 from tools.harness.progress import say
+from tools.harness.servers import ServerFailed, Targets, pick_targets
 from tools.servers.cluster import Cluster
 from tools.servers.daemon import Daemon, is_free
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from tools.bench import readable, subscribers, wrk
-from tools.bench.cluster.figures import Section, at_most
 from tools.bench.cluster.plan import Plan
 from tools.bench.cluster.sending import ACCOUNTS, warm
 from tools.bench.cluster.site import Site
-from tools.bench.figures import ReadableRun
+from tools.bench.readable import ReadableRun
+from tools.bench.report import Section, Table, at_most, numbers
 from tools.bench.streams import listen
-from tools.bench.tables import Table, numbers
 from tools.harness.processes import Tree
 from tools.harness.progress import say
 
@@ -32,41 +31,20 @@ def measure(site: Site, plan: Plan) -> Section:
         say(f"{turn + 1}/{plan.runs} readable {readable.in_words(runs[-1])}")
     pushed = [_pushed(site, chosen[0], plan.seconds) for _ in range(plan.runs)]
     rows = [
-        (
-            "read until it is there",
-            numbers((run.polled_p50 for run in runs), "{:.1f}"),
-            numbers((run.polled_p99 for run in runs), "{:.1f}"),
-        ),
-        (
-            "one read with its position",
-            numbers((run.positioned_p50 for run in runs), "{:.1f}"),
-            numbers((run.positioned_p99 for run in runs), "{:.1f}"),
-        ),
-        (
-            "the answer to the sends beside it",
-            numbers((run.accepted_p50 for run in runs), "{:.1f}"),
-            numbers((run.accepted_p99 for run in runs), "{:.1f}"),
-        ),
+        *readable.rows(runs, "", "{:.1f}"),
         (
             f"request → pushed to {_LISTENERS} who listen, at {_PUSHES:.0f} a second and no other load",
             numbers((each.p50 for each in pushed), "{:.1f}"),
             numbers((each.p99 for each in pushed), "{:.1f}"),
         ),
     ]
-    load = numbers((run.half_rate for run in runs), "{:,.0f}")
-    full = numbers((run.full_rate for run in runs), "{:,.0f}")
-    note = (
-        f"At {load} sends a second; {full} are the most with {readable.CONNECTIONS} in flight. From the answer of a "
-        "send to the answer of the read that shows it, so a read's round trip is part of each. Reads with a position "
-        f"that did not show its message: {sum(run.unseen for run in runs)}."
-    )
     lost = sum(each.expected - each.delivered for each in pushed)
     judged = [
         at_most("request → pushed, p50", [each.p50 for each in pushed], _PUSHED_MS, " ms"),
         at_most("lost of what was pushed", [float(lost)], 0.0, ""),
     ]
-    table = Table("Accepted → readable at half load, and pushed", ("", "p50, ms", "p99, ms"), rows, note)
-    return Section("readable", plan.date, [table], judged)
+    table = Table("Accepted → readable at half load, and pushed", ("", "p50, ms", "p99, ms"), rows, readable.note(runs))
+    return Section("readable", [table], judged)
 
 
 def _pushed(site: Site, target: tuple[int, str], seconds: int) -> subscribers.Found:

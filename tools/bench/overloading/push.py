@@ -26,7 +26,7 @@ from typing import Final
 
 import msgspec
 
-from load_tests.people.histogram import Histogram
+from tools.harness.histogram import Histogram
 
 TALLY_SECONDS: Final = 0.1
 _ANSWER_SECONDS: Final = 5.0  # by then whoever waits has gone, which leaves a connection that is of no use

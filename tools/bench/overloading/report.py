@@ -1,21 +1,18 @@
-"""The overload as a page with plots, a picture of the plots alone, and JSON."""
+"""The overload as plots and a table."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from html import escape
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 
-from load_tests.people.objectives import Verdict
-from load_tests.people.report import STYLE, table, verdict_table
 from tools.bench.overloading.judge import LATENCY_TIMES, REFUSED_MS
 from tools.bench.overloading.limit import Limit
 from tools.bench.overloading.push import TALLY_SECONDS, Tally
 from tools.bench.overloading.stages import Stage, stage
-from tools.bench.watching import Look, rates
-from tools.harness.panels import Line, Panel, Span, draw, save, svg
+from tools.bench.report import Table, Target
+from tools.harness.panels import Line, Panel, Span
+from tools.harness.watching import Look, rates
 
 _SHOWN_SECONDS = 0.5
 
@@ -24,34 +21,16 @@ class Overload(msgspec.Struct, frozen=True):
     """``times``: of the limit; ``during``, ``after``: what was met meanwhile and when it was over; ``generator``: the
     share of its core that it took in the overload."""
 
-    version: int
-    began: str
-    settings: dict[str, str]
-    machine: dict[str, str]
-    p99_max: float
-    times: float
+    times: int
     limit: Limit
-    seconds: float
+    seconds: int
     after_rate: float
     during: Stage
     after: Stage
     generator: float
-    held: bool
-    verdicts: list[Verdict]
+    verdicts: list[Target]
     tallies: list[Tally]
     looks: list[Look]
-
-
-def write(found: Overload, folder: Path, picture: Path | None) -> tuple[Path, Path]:
-    """The page and the JSON; the picture where one is wanted. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    page, figures = folder / "report.html", folder / "report.json"
-    figure = draw(panels(found), spans(found))
-    page.write_text(_html(found, svg(figure)))
-    figures.write_bytes(msgspec.json.encode(found) + b"\n")
-    if picture is not None:
-        save(figure, picture)
-    return page, figures
 
 
 def spans(found: Overload) -> list[Span]:
@@ -107,53 +86,20 @@ def panels(found: Overload) -> list[Panel]:
     ]
 
 
-def _html(found: Overload, picture: str) -> str:
-    limit = found.limit
-    held = "It held." if found.held else "It did not hold in everything."
-    at = "–" if limit.stage.p99 is None else f"{limit.stage.p99:,.0f} ms"
-    told = (
-        f"The limit is <b>{limit.stage.accepted:,.0f} sends a second</b> (p99 {at}, may be {found.p99_max:g} ms); "
-        f"more was too much: {escape(limit.reason)}. Then {found.times:g} times as much was sent for "
-        f"{found.seconds:g} s, whatever became of it, and {found.after_rate:,.0f} a second after that. "
-        f"Began {escape(found.began)}."
-    )
-    parts = [
-        f"<h1>Falcon under more than it can carry</h1><p>{told}</p>",
-        f'<p class="{"held" if found.held else "broken"}">{held}</p>',
-        verdict_table(found.verdicts),
-        picture,
-        "<h2>Figures</h2>"
-        + _stages({"at the limit": limit.stage, "in the overload": found.during, "after": found.after}),
-        "<h2>Machine</h2>" + table(("", ""), _escaped({**found.machine, **found.settings})),
-    ]
-    head = f'<meta charset="utf-8"><title>Falcon, overloaded</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
-
-
-def _stages(stages: dict[str, Stage]) -> str:
+def stages(found: Overload) -> Table:
+    met = {"at the limit": found.limit.stage, "in the overload": found.during, "after": found.after}
     rows = [
         (
-            escape(name),
+            name,
             *(f"{value:,.0f}" for value in (each.offered, each.accepted, each.refused)),
             *(("–" if value is None else f"{value:,.1f}") for value in (each.p50, each.p99, each.refused_p99)),
             f"{each.lost:,}",
             f"{each.late:,.1f}",
         )
-        for name, each in stages.items()
+        for name, each in met.items()
     ]
-    heads = (
-        "",
-        "offered/s",
-        "accepted/s",
-        "refused/s",
-        "p50, ms",
-        "p99, ms",
-        "refused p99, ms",
-        "lost",
+    columns = (
+        *("", "offered/s", "accepted/s", "refused/s", "p50, ms", "p99, ms", "refused p99, ms", "lost"),
         "generator late, ms",
     )
-    return table(heads, rows)
-
-
-def _escaped(texts: dict[str, str]) -> Sequence[tuple[str, str]]:
-    return [(escape(name), escape(text)) for name, text in texts.items()]
+    return Table("What was met", columns, rows)

@@ -7,8 +7,8 @@ from typing import Final
 
 import msgspec
 
-from load_tests.people.histogram import Histogram
 from tools.bench.overloading.push import TALLY_SECONDS, Tally
+from tools.harness.histogram import Histogram
 
 REACHED: Final = 0.98  # of what was offered
 

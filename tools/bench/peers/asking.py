@@ -18,9 +18,9 @@ import msgspec
 import uvloop
 
 from tools.bench import wrk
-from tools.bench.figures import percentile
 from tools.bench.peers.clients import PAGE, Client, FalconClient, Kind, MatrixClient, Refused, Seat
 from tools.bench.peers.xmpp import XmppClient
+from tools.bench.samples import percentile
 from tools.harness.processes import spawn
 
 Act: TypeAlias = Literal["send", "latest"]

@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 import urllib.request
 from pathlib import Path
 
 import msgspec
 
-from tools.bench.peers.postgres import free_port
-from tools.bench.servers import ServerFailed
-from tools.bench.wrk import Address
-from tools.harness.processes import Tree, spawn, terminate
+from tools.harness.servers import ProcessServer
 
 VERSION = "v6.9.1"
 _MODULE = "github.com/centrifugal/centrifugo/v6"
@@ -54,25 +50,14 @@ def build() -> Path:
     return program
 
 
-class CentrifugoServer:
-    """One process on one core, in its insecure mode: nobody is asked who he is."""
-
-    name = "centrifugo"
+class CentrifugoServer(ProcessServer):
+    """One process on one core, in its insecure mode: it asks for no account."""
 
     def __init__(self, core: int, folder: Path) -> None:
-        self.tree = Tree()
-        self._core = core
+        super().__init__("centrifugo", core, folder / "centrifugo.log")
         self._folder = folder
-        self._port = 0
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log = folder / "centrifugo.log"
-
-    @property
-    def address(self) -> Address:
-        return Address("127.0.0.1", self._port)
 
     def start(self) -> None:
-        self._port = free_port()
         settings = {
             "client": {"insecure": True, "allowed_origins": ["*"]},
             "http_api": {"insecure": True},
@@ -82,22 +67,8 @@ class CentrifugoServer:
         }
         file = self._folder / "centrifugo.json"
         file.write_bytes(msgspec.json.encode(settings))
-        environment = {**os.environ, "GOMAXPROCS": "1"}
-        with self._log.open("ab") as log:
-            command = [str(build()), "--config", str(file)]
-            self._process = spawn(command, self._core, env=environment, stdout=log, stderr=log)
-        self.tree.add(self._process.pid)
-        self._wait()
-
-    def _wait(self) -> None:
-        until = time.monotonic() + _START_SECONDS
-        while time.monotonic() < until:
-            try:
-                self.publish(b"{}")
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise ServerFailed(f"centrifugo did not start: {self.last_words()}")
+        self.launch([str(build()), "--config", str(file)], {**os.environ, "GOMAXPROCS": "1"})
+        self.await_answer(lambda: self.publish(b"{}"), _START_SECONDS)
 
     def publish(self, data: bytes) -> None:
         body = b'{"channel":"%b","data":%b}' % (CHANNEL.encode(), data)
@@ -106,12 +77,3 @@ class CentrifugoServer:
         )
         with urllib.request.urlopen(request, timeout=5) as answer:
             answer.read()
-
-    def stop(self) -> None:
-        if self._process is not None:
-            terminate(self._process, 10)
-            self.tree.kill()
-            self._process = None
-
-    def last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-500:]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import metadata
 
-from tools.bench.calls import Caller
 from tools.bench.peers.clients import Kind, Seat
-from tools.bench.servers import FalconServer
-from tools.bench.targets import FALCON
+from tools.bench.samples import FALCON
+from tools.harness.calls import Caller
+from tools.harness.servers import FalconServer
 
 
 class FalconPeer(FalconServer):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tools.bench.peers.clients import Kind, Seat
-from tools.bench.servers import Service
+from tools.harness.servers import Service
 
 
 class Peer(Service, Protocol):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import time
 from pathlib import Path
+
+from tools.harness.processes import register
+from tools.harness.servers import ProcessServer, free_port
 
 
 class PostgresMissing(Exception):
@@ -109,9 +111,18 @@ class Postgres:
         self._server = None
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+class DatabaseServer(ProcessServer):
+    """A server with a PostgreSQL of its own on the same core, its data in ``folder``."""
+
+    def __init__(self, name: str, core: int, log: Path, folder: Path) -> None:
+        super().__init__(name, core, log)
+        self.database = Postgres(folder, free_port(), ["taskset", "-c", str(core)])
+
+    def start_database(self) -> None:
+        """Raises TimeoutError."""
+        pid = self.database.start()
+        register(pid)
+        self.tree.add(pid)
+
+    def stop_database(self) -> None:
+        self.database.stop()

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from tools.bench.peers.clients import Kind, Seat
 from tools.bench.peers.installing import PeerMissing, installed, run
-from tools.bench.peers.postgres import free_port
 from tools.bench.peers.xmpp import DOMAIN, ROOMS
-from tools.bench.servers import ServerFailed
-from tools.bench.wrk import Address
-from tools.harness.processes import Tree, spawn, terminate
+from tools.harness.servers import ProcessServer
 
 _PACKAGES = (
     *("prosody", "lua5.4", "lua-bitop", "lua-expat", "lua-filesystem", "lua-sec", "lua-socket"),
@@ -76,22 +71,16 @@ def install() -> Path:
     return installed("prosody", into)
 
 
-class ProsodyServer:
+class ProsodyServer(ProcessServer):
     """One process. ``storage``: of the rooms' archive, "sql" for SQLite or "internal" for Prosody's own files."""
 
     kind: Kind = "xmpp"
 
     def __init__(self, name: str, core: int, folder: Path, storage: str) -> None:
+        super().__init__(name, core, folder / f"{name}.log")
         self._home = install()
-        self.name = name
         self.version = f"Prosody {(self._home / 'version').read_text()}"
-        self.tree = Tree()
-        self.started_at = 0.0
-        self._core = core
         self._data = folder / name
-        self._log = folder / f"{name}.log"
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
         self._configure(storage)
 
     def _configure(self, storage: str) -> None:
@@ -104,18 +93,11 @@ class ProsodyServer:
             _CONFIG.format(data=self._data, log=self._log, port=self._port, domain=DOMAIN, rooms=ROOMS, storage=storage)
         )
 
-    @property
-    def address(self) -> Address:
-        return Address("127.0.0.1", self._port)
-
     def start(self) -> None:
         root = self._home / "root" / "usr"
-        with self._log.open("ab") as log:
-            self.started_at = time.perf_counter()
-            command = [str(root / "bin" / "lua5.4"), str(root / "bin" / "prosody"), "-F", "--config", str(self._config)]
-            self._process = spawn(command, self._core, env=self._environment(), stdout=log, stderr=log)
-        self.tree.add(self._process.pid)
-        self._wait(self._process)
+        command = [str(root / "bin" / "lua5.4"), str(root / "bin" / "prosody"), "-F", "--config", str(self._config)]
+        self.launch(command, self._environment())
+        self.await_answer(lambda: socket.create_connection(("127.0.0.1", self._port), 1).close(), _START_SECONDS)
 
     def _environment(self) -> dict[str, str]:
         root = self._home / "root" / "usr"
@@ -127,27 +109,8 @@ class ProsodyServer:
             "LD_LIBRARY_PATH": str(libraries),
         }
 
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        until = time.monotonic() + _START_SECONDS
-        while time.monotonic() < until and process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", self._port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.02)
-        raise ServerFailed(f"{self.name} did not start\n{self.last_words()}")
-
     def seats(self, count: int) -> Sequence[Seat]:
         """The rooms are made when somebody joins them."""
         if count > _ACCOUNTS:
             raise PeerMissing(f"{self.name} has {_ACCOUNTS} accounts, and {count} were asked for")
         return [Seat(f"room{number}", f"account{number}", _PASSWORD) for number in range(count)]
-
-    def stop(self) -> None:
-        if self._process is not None:
-            terminate(self._process, 10)
-            self.tree.kill()
-            self._process = None
-
-    def last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-1500:] if self._log.exists() else ""

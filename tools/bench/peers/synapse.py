@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,11 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from tools.bench.calls import Caller
 from tools.bench.peers.clients import Kind, Seat
 from tools.bench.peers.installing import installed, run
-from tools.bench.peers.postgres import Postgres, free_port
-from tools.bench.servers import ServerFailed
-from tools.bench.wrk import Address
-from tools.harness.processes import Tree, register, spawn, terminate
+from tools.bench.peers.postgres import DatabaseServer
+from tools.harness.calls import Caller
+from tools.harness.servers import ServerFailed
 
 VERSION = "1.163.2"
 _DRIVER = "psycopg2-binary==2.9.13"
@@ -41,43 +38,29 @@ def install() -> Path:
     return installed(f"synapse-{VERSION}", into) / "venv" / "bin" / "python"
 
 
-class SynapseServer:
+class SynapseServer(DatabaseServer):
     """One process without workers, and its database; limits of rates, presence and federation are off."""
 
-    name = "synapse"
     kind: Kind = "matrix"
 
     def __init__(self, core: int, folder: Path) -> None:
         self._python = install()
+        super().__init__("synapse", core, folder / "synapse.log", folder / "synapse-postgres")
         self.version = f"Synapse {VERSION}"
-        self.tree = Tree()
-        self.started_at = 0.0
-        self._core = core
         self._folder = folder / "synapse"
         self._folder.mkdir()
-        self._log = folder / "synapse.log"
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._postgres = Postgres(folder / "synapse-postgres", free_port(), ["taskset", "-c", str(core)])
         self._is_made = False
 
-    @property
-    def address(self) -> Address:
-        return Address("127.0.0.1", self._port)
-
     def start(self) -> None:
-        database = self._postgres.start()
-        register(database)
-        self.tree.add(database)
+        self.start_database()
         if not self._is_made:
-            asyncio.run(_make_database(self._postgres.dsn))
+            asyncio.run(_make_database(self.database.dsn))
             self._configure()
             self._is_made = True
-        with self._log.open("ab") as log:
-            self.started_at = time.perf_counter()
-            self._process = spawn(self._command(), self._core, env=_environment(), stdout=log, stderr=log)
-        self.tree.add(self._process.pid)
-        self._wait(self._process)
+        self.launch(self._command(), _environment())
+        caller = Caller(self.address, None)
+        self.await_answer(lambda: caller.call("GET", "/_matrix/client/versions"), _START_SECONDS)
+        caller.close()
 
     def _command(self, *more: str) -> list[str]:
         config = str(self._folder / "homeserver.yaml")
@@ -120,7 +103,7 @@ class SynapseServer:
                     "user": "chat",
                     "dbname": "synapse",
                     "host": "127.0.0.1",
-                    "port": self._postgres.port,
+                    "port": self.database.port,
                     "cp_min": 5,
                     "cp_max": 10,
                 },
@@ -133,18 +116,6 @@ class SynapseServer:
             "rc_login": login,
             "rc_joins": {"local": _NO_LIMIT, "remote": _NO_LIMIT},
         }
-
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        caller = Caller(self.address, None)
-        until = time.monotonic() + _START_SECONDS
-        while time.monotonic() < until and process.poll() is None:
-            try:
-                if caller.call("GET", "/_matrix/client/versions").status == 200:
-                    caller.close()
-                    return
-            except OSError:
-                time.sleep(0.02)
-        raise ServerFailed(f"synapse did not start\n{self.last_words()}")
 
     def seats(self, count: int) -> Sequence[Seat]:
         nobody = Caller(self.address, None)
@@ -162,16 +133,6 @@ class SynapseServer:
             found.append(Seat(room, made["user_id"], made["access_token"]))
         nobody.close()
         return found
-
-    def stop(self) -> None:
-        if self._process is not None:
-            terminate(self._process, 15)
-            self._process = None
-        self._postgres.stop()
-        self.tree.kill()
-
-    def last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-1500:] if self._log.exists() else ""
 
 
 _LOGGING = {

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from load_tests.people.histogram import Histogram
 from tools.bench.overloading import judge
 from tools.bench.overloading.limit import Limit, NoLimit, find
 from tools.bench.overloading.push import Job, Pushed, Tally, Times
 from tools.bench.overloading.stages import broken, stage
-from tools.bench.watching import Look
+from tools.harness.histogram import Histogram
+from tools.harness.watching import Look
 
 P99_MAX = 250.0
 
@@ -40,7 +40,7 @@ def looks(begin: float, end: float) -> list[Look]:
 
 def verdicts(during: list[Tally], after: list[Tally] = CALM, grown: float = 120.0) -> dict[str, bool]:
     found = judge.verdicts(LIMIT, during, after, P99_MAX, looks(100, 200), looks(200, 200 + grown))
-    return {verdict.what: verdict.held for verdict in found}
+    return {verdict.what: verdict.met for verdict in found}
 
 
 def test_one_that_carries_on_holds_in_everything() -> None:
@@ -68,7 +68,7 @@ def test_the_first_two_seconds_in_which_the_queues_fill_do_not_count() -> None:
 def test_memory_may_grow_as_it_does_for_as_many_messages_and_not_by_what_is_refused() -> None:
     assert verdicts([tenth(1_800, 560, after=80.0)] * 600, grown=280.0)["memory"]
     assert not verdicts([tenth(1_800, 560, after=80.0)] * 600, grown=300.0)["memory"]
-    assert not judge.memory([], looks(0, 0)).held
+    assert not judge.memory([], looks(0, 0)).met
 
 
 def test_it_is_well_again_when_nothing_goes_wrong_any_more() -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from load_tests.people.histogram import Histogram
 from load_tests.people.limit import Limit, Search
 from load_tests.people.objectives import Objectives
 from load_tests.people.recorder import Cell, Part, Second, Timeline
+from tools.harness.histogram import Histogram
 
 ACTS = 2.0  # a second, of one person
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from load_tests.load import THRESHOLDS
-from load_tests.people.histogram import Histogram
 from load_tests.people.objectives import Objectives, WrongThresholds
 from load_tests.people.plans import SHAPES
 from load_tests.people.recorder import Sum
+from tools.harness.histogram import Histogram
 
 FILE = """
 [every]

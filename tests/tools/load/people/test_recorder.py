@@ -5,7 +5,7 @@ from pytest import MonkeyPatch, approx
 from load_tests.people.figures import counted, falcon, kinds, moments
 from load_tests.people.plans import PLANS
 from load_tests.people.recorder import Part, Recorder, Timeline
-from tools.bench.watching import Look
+from tools.harness.watching import Look
 
 
 class Clock:

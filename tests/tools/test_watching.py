@@ -2,7 +2,7 @@
 
 import pytest
 
-from tools.bench.watching import Look, rates, read
+from tools.harness.watching import Look, rates, read
 
 PAGE = """# HELP falcon_mailbox_size Commands queued for a shard or being carried out there.
 # TYPE falcon_mailbox_size gauge

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import queue
 import random
-import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
-from tools.bench.calls import Caller
-from tools.bench.peers import crud
-from tools.bench.peers.postgres import Postgres, free_port
-from tools.bench.wrk import Address
-from tools.harness.processes import Tree, register, spawn, terminate
+from tools.harness.calls import Address, Caller
+from tools.harness.processes import Tree, spawn, terminate
 from tools.harness.progress import say
 
 Targets = list[tuple[int, str]]
@@ -70,7 +66,7 @@ def pick_targets(rooms: Iterable[int], tokens: list[str]) -> Targets:
     return targets
 
 
-def _environment(**more: str) -> dict[str, str]:
+def environment_for(**more: str) -> dict[str, str]:
     """Ours without what would change a server: Falcon's settings, and the switch that makes each start compile."""
     kept = {
         name: value
@@ -80,15 +76,23 @@ def _environment(**more: str) -> dict[str, str]:
     return {**kept, **more}
 
 
-class BareServer:
-    """The ceiling; `page` is a file whose bytes it sends for each read."""
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
-    def __init__(self, core: int, folder: Path, page: Path | None = None) -> None:
-        self.name = "bare"
+
+class ProcessServer:
+    """A server that is one process, and what that starts, on one core. ``log``: takes what it writes."""
+
+    def __init__(self, name: str, core: int, log: Path) -> None:
+        self.name = name
         self.tree = Tree()
-        self.page = page
+        self.started_at = 0.0  # time.perf_counter() just before the process was started
         self._core = core
-        self._log = folder / "bare.log"
+        self._log = log
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -96,79 +100,36 @@ class BareServer:
     def address(self) -> Address:
         return Address("127.0.0.1", self._port)
 
-    def start(self) -> None:
-        env = _environment(PEER_PORT=str(self._port))
-        if self.page is not None:
-            env["PEER_PAGE"] = str(self.page)
+    def launch(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         with self._log.open("ab") as log:
-            self._process = spawn([sys.executable, "-m", "tools.bench.peers.bare"], self._core, env=env, stderr=log)
+            self.started_at = time.perf_counter()
+            self._process = spawn(list(command), self._core, env=environment, stdout=log, stderr=log)
         self.tree.add(self._process.pid)
-        _wait_until_served(self.name, self.address, self._process)
+
+    def await_answer(self, ask: Callable[[], object], seconds: float = START_SECONDS) -> None:
+        """``ask`` raises OSError until it is answered. Raises ServerFailed."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._process is not None and self._process.poll() is None:
+            try:
+                ask()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return
+        raise ServerFailed(f"{self.name} did not start\n{self.last_words()}")
 
     def stop(self) -> None:
         if self._process is not None:
-            terminate(self._process, 10)
-            self.tree.kill()
+            terminate(self._process, 15)
             self._process = None
-
-    def last_words(self) -> str:
-        return _tail(self._log)
-
-    def fill(self, rooms: int, accounts: int) -> Targets:
-        tokens = [secrets.token_urlsafe(32) for _ in range(accounts)]
-        return pick_targets(range(64, 64 * (rooms + 1), 64), tokens)
-
-
-class CrudServer:
-    """The neighbour: the hand-written chat and its PostgreSQL, both on the core."""
-
-    def __init__(self, core: int, folder: Path) -> None:
-        self.name = "crud"
-        self.tree = Tree()
-        self._core = core
-        self._log = folder / "crud.log"
-        self._port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._postgres = Postgres(folder / "postgres", free_port(), ["taskset", "-c", str(core)])
-
-    @property
-    def address(self) -> Address:
-        return Address("127.0.0.1", self._port)
-
-    @property
-    def postgres_version(self) -> str:
-        return self._postgres.version
-
-    @property
-    def dsn(self) -> str:
-        return self._postgres.dsn
-
-    def start(self) -> None:
-        database = self._postgres.start()
-        register(database)
-        self.tree.add(database)
-        self._start_app()
-
-    def _start_app(self) -> None:
-        env = _environment(PEER_PORT=str(self._port), PEER_DSN=self._postgres.dsn)
-        with self._log.open("ab") as log:
-            self._process = spawn([sys.executable, "-m", "tools.bench.peers.crud"], self._core, env=env, stderr=log)
-        self.tree.add(self._process.pid)
-        _wait_until_served(self.name, self.address, self._process)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            terminate(self._process, 10)
-            self._process = None
-        self._postgres.stop()
+        self.stop_database()
         self.tree.kill()
 
-    def last_words(self) -> str:
-        return _tail(self._log)
+    def stop_database(self) -> None:
+        """Of a server that has one of its own: once its process has ended."""
 
-    def fill(self, rooms: int, accounts: int) -> Targets:
-        tokens, room_ids = asyncio.run(crud.fill(self._postgres.dsn, accounts, rooms))
-        return pick_targets(room_ids, tokens)
+    def last_words(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
 
 
 class Announcement(msgspec.Struct, frozen=True):
@@ -181,24 +142,15 @@ class Announcement(msgspec.Struct, frozen=True):
     admin_token: str
 
 
-class FalconServer:
+class FalconServer(ProcessServer):
     """`falcon up` on a data folder, with its defaults but for what `settings` says."""
 
     def __init__(self, name: str, core: int, data: Path, settings: dict[str, str] | None = None) -> None:
-        self.name = name
-        self.tree = Tree()
+        super().__init__(name, core, data.with_suffix(".log"))
         self.data = data
-        self._core = core
         self._settings = settings or {}
-        self._log = data.with_suffix(".log")
-        self._ports = (0, 0)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._ops_port = 0
         self._announcement: Announcement | None = None
-        self.started_at = 0.0  # time.perf_counter() just before the process was started
-
-    @property
-    def address(self) -> Address:
-        return Address("127.0.0.1", self._ports[0])
 
     @property
     def announcement(self) -> Announcement:
@@ -215,15 +167,15 @@ class FalconServer:
 
     @property
     def environment(self) -> dict[str, str]:
-        return _environment(
+        return environment_for(
             FALCON_DATA_DIR=str(self.data),
-            FALCON_HTTP_PORT=str(self._ports[0]),
-            FALCON_OPS_PORT=str(self._ports[1]),
+            FALCON_HTTP_PORT=str(self._port),
+            FALCON_OPS_PORT=str(self._ops_port),
             **self._settings,
         )
 
     def start(self) -> None:
-        self._ports = (free_port(), free_port())
+        self._port, self._ops_port = free_port(), free_port()
         with self._log.open("ab") as log:
             self.started_at = time.perf_counter()
             self._process = spawn(
@@ -258,9 +210,6 @@ class FalconServer:
         except queue.Empty:
             self.tree.kill()
             raise ServerFailed(f"{self.name} did not serve within {START_SECONDS} s\n{self.last_words()}") from None
-
-    def last_words(self) -> str:
-        return _tail(self._log)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -314,47 +263,3 @@ class FalconServer:
         admin.close()
         owner.close()
         return pick_targets(room_ids, [account["token"] for account in made])
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-2000:] if log.exists() else ""
-
-
-def _wait_until_served(name: str, address: Address, process: subprocess.Popen[bytes]) -> None:
-    caller = Caller(address, "nobody")
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            caller.call("GET", "/v1/rooms/1/messages")
-        except OSError:
-            time.sleep(0.02)
-            continue
-        caller.close()
-        return
-    raise ServerFailed(f"{name} does not serve")
-
-
-def prove(server: Server, targets: Targets) -> bytes:
-    """That the server keeps what it acknowledges and knows retries; gives the page it sent. Raises ServerFailed."""
-    room, token = targets[0]
-    caller = Caller(server.address, token)
-    path = f"/v1/rooms/{room}/messages"
-    headers = {"Idempotency-Key": f"prove-{secrets.token_hex(8)}"}
-    body = {"text": f"proof {secrets.token_hex(8)}"}
-    first = caller.must("POST", path, body, headers=headers).json()
-    again = caller.must("POST", path, body, headers=headers).json()
-    if first != again:
-        raise ServerFailed(f"{server.name} answered a retry with another message: {first} and {again}")
-    second = caller.must("POST", path, body)
-    position = second.headers.get("Falcon-Position")
-    page = caller.must("GET", f"{path}?limit=50", headers={"Falcon-Position": position} if position else None)
-    messages = page.json()["messages"]
-    seqs = [message["seq"] for message in messages]
-    # Requests that a load left behind may still add messages in between, but never a gap.
-    if second.json() not in messages or seqs != list(range(seqs[0], seqs[0] + len(seqs))):
-        raise ServerFailed(f"{server.name} acknowledged {second.json()} and then showed the messages {seqs}")
-    refused = Caller(server.address, "x" * 43).call("POST", path, body)
-    if refused.status != 401:
-        raise ServerFailed(f"{server.name} answered an unknown token with {refused.status}")
-    caller.close()
-    return page.body

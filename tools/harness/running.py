@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from tools.bench.servers import ServerFailed, Service
 from tools.harness.machine import Cores
+from tools.harness.servers import ServerFailed, Service
 
 
 @contextmanager

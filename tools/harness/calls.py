@@ -9,7 +9,15 @@ from typing import Any
 
 import msgspec
 
-from tools.bench.wrk import Address
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
 
 
 class CallRefused(Exception):

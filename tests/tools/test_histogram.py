@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from load_tests.people.histogram import Histogram
+from tools.harness.histogram import Histogram
 
 
 def of(*seconds: float) -> Histogram:
