@@ -19,7 +19,7 @@ from typing import Final
 from falcon.telemetry.profile import NoProfile, record
 from tools.bench import wrk
 from tools.bench.bench import Bench, Measures, Size, Suite
-from tools.bench.cluster.site import Site, free_ports
+from tools.bench.cluster.site import Site
 from tools.bench.report import Section, Table, numbers
 from tools.bench.samples import Sample, compared, cpu, rate
 from tools.bench.throughput import in_turn, in_words, measure_once
@@ -29,12 +29,13 @@ from tools.harness.processes import Proc, descendants, scan
 from tools.harness.progress import say
 from tools.harness.running import running
 from tools.harness.servers import FalconServer
+from tools.servers.cluster import free_ports
 from tools.servers.daemon import ServerFault
 from tools.servers.jars import ToolMissing
 
 _ROOMS, _ACCOUNTS, _IN_FLIGHT = 200, 20, 64
 _ROUNDS, _ROUND_SECONDS = 5, 3
-_PORT: Final = 23_000
+_PORTS: Final = range(23_000, 31_000, 600)
 _WORTH_A_LOOK: Final = 0.03  # of a core; the rest of the tree sleeps
 
 # The part of a frame by what stands in its file's path; the first that fits, innermost frame first.
@@ -195,7 +196,7 @@ def embedded(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
 
 
 def cluster(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
-    site = Site(folder / "cluster", cores, 16, free_ports(_PORT))
+    site = Site(folder / "cluster", cores, 16, free_ports(_PORTS))
     found: list[Profile] = []
     try:
         site.start()

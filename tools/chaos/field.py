@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +16,9 @@ from aiokafka.errors import KafkaError
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.process import descendants
 from tools.chaos.apart import Apart, NotPermitted
-from tools.servers.cluster import ROLES, Cluster
-from tools.servers.daemon import Daemon, is_free
+from tools.harness.waiting import NotInTime, eventually
+from tools.servers.cluster import ROLES, Cluster, free_ports
+from tools.servers.daemon import Daemon
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
 
@@ -29,13 +29,12 @@ _SECOND: Final = 2  # of each role lives apart
 _PODS_MAX: Final = 3
 _SMALL_DISK: Final = 3  # the broker whose data lie on a file system of their own
 _DISK_SIZE: Final = "4g"
-_SOON_SECONDS: Final = 0.05
 _HEAL_SECONDS: Final = 180.0
 
 Say = Callable[[str], None]
 
 
-class NotHealed(Exception):
+class NotHealed(NotInTime):
     """Something that was hurt has not come back."""
 
 
@@ -43,16 +42,16 @@ class Field(Cluster):
     """In ``folder``, which is emptied first. Used within one event loop; what blocks goes to threads."""
 
     def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
-        base = _free_base()
+        ports = free_ports(_BASES)
         super().__init__(
             folder,
-            ports=(base, base + 100, base + 200),
+            ports=ports,
             partitions=PARTITIONS,
             # As under Kubernetes: what is started while Kafka is away waits for it.
             settings={"FALCON_LOG_LEVEL": "info", "FALCON_START_SECONDS": f"{_HEAL_SECONDS:.0f}", **(settings or {})},
         )
-        self.kafka = Kafka(self.folder / "kafka", base, heap_mib=_KAFKA_HEAP_MIB)
-        self.hbase = HBase(self.folder / "hbase", base + 100, region_servers=2, gateways=2, heap_mib=_HBASE_HEAP_MIB)
+        self.kafka = Kafka(self.folder / "kafka", ports[0], heap_mib=_KAFKA_HEAP_MIB)
+        self.hbase = HBase(self.folder / "hbase", ports[1], region_servers=2, gateways=2, heap_mib=_HBASE_HEAP_MIB)
         self.apart: dict[str, Apart] = {}
         self.has_small_disk = False
         self.counts = dict.fromkeys(ROLES, 2)
@@ -138,7 +137,9 @@ class Field(Cluster):
         """And wait until the launcher has brought up another."""
         pid = await self._serving(role, number)
         os.kill(pid, signal.SIGKILL)
-        await self._until(lambda: self.serving_pid(role, number) not in (None, pid), f"{role} {number} is restarted")
+        await eventually(
+            lambda: self.serving_pid(role, number) not in (None, pid), f"{role} {number} is restarted", _HEAL_SECONDS
+        )
 
     async def pause_serving(self, role: str, number: int, seconds: float) -> None:
         pid = await self._serving(role, number)
@@ -149,7 +150,7 @@ class Field(Cluster):
             os.kill(pid, signal.SIGCONT)
 
     async def _serving(self, role: str, number: int) -> int:
-        await self._until(lambda: self.serving_pid(role, number) is not None, f"{role} {number} runs")
+        await eventually(lambda: self.serving_pid(role, number) is not None, f"{role} {number} runs", _HEAL_SECONDS)
         pid = self.serving_pid(role, number)
         if pid is None:
             raise NotHealed(f"{role} {number} has ended by itself")
@@ -177,17 +178,16 @@ class Field(Cluster):
         return node
 
     async def in_sync(self) -> None:
-        """Until every node has all of the journal. Raises NotHealed."""
-        until = time.monotonic() + _HEAL_SECONDS
-        while time.monotonic() < until:
+        """Until every node has all of the journal. Raises NotInTime."""
+
+        async def is_so() -> bool:
             try:
                 partitions = await self._journal_partitions()
             except (KafkaError, OSError, TimeoutError, KeyError):
-                partitions = {}
-            if partitions and all(len(each["isr"]) == self.kafka.nodes for each in partitions.values()):
-                return
-            await asyncio.sleep(0.2)
-        raise NotHealed("the brokers have not caught up with one another")
+                return False
+            return bool(partitions) and all(len(each["isr"]) == self.kafka.nodes for each in partitions.values())
+
+        await eventually(is_so, "the brokers have caught up with one another", _HEAL_SECONDS, every=0.2)
 
     async def _journal_partitions(self) -> dict[int, dict[str, Any]]:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.bootstrap, request_timeout_ms=5_000)
@@ -221,15 +221,6 @@ class Field(Cluster):
         await asyncio.to_thread(self.kafka.kill, _SMALL_DISK)
         await asyncio.to_thread(self.kafka.up, _SMALL_DISK)
 
-    # --- waiting ------------------------------------------------------------------------------------------------------
-
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
-        until = time.monotonic() + _HEAL_SECONDS
-        while not condition():
-            if time.monotonic() > until:
-                raise NotHealed(f"not within {_HEAL_SECONDS:g} s: {what}")
-            await asyncio.sleep(_SOON_SECONDS)
-
 
 def _fill(filler: Path) -> None:
     """Until not a byte is left."""
@@ -252,12 +243,3 @@ def _mount(folder: Path, options: str = f"size={_DISK_SIZE}") -> bool:
 
 def _is_mounted(folder: Path) -> bool:
     return any(line.split()[1] == str(folder) for line in Path("/proc/mounts").read_text().splitlines())
-
-
-def _free_base() -> int:
-    """Of ports for all of it, below those that the kernel gives to whoever connects."""
-    for base in _BASES:
-        offsets = [*range(13), *range(100, 113), *range(200, 500, 10), *range(201, 500, 10)]
-        if all(is_free(base + offset) for offset in offsets):
-            return base
-    raise NotHealed(f"no free ports from {_BASES.start} to {_BASES.stop}")

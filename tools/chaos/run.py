@@ -19,6 +19,7 @@ from tools.chaos.history import History, Operation, operations
 from tools.chaos.operators import judge_export
 from tools.chaos.report import Report
 from tools.chaos.sessions import Account, Load, Session
+from tools.harness.waiting import NotInTime
 from tools.servers.cluster import ROOT
 from tools.servers.daemon import ServerFault
 
@@ -137,7 +138,7 @@ class Chaos:
                     await asyncio.sleep(left)
                     break
                 await self._one(bag)
-        except (NotHealed, ServerFault) as fault:
+        except (NotInTime, ServerFault) as fault:
             self._violation(f"not healed: {fault}")
         finally:
             self._load.end()
@@ -177,7 +178,7 @@ class Chaos:
         since = max(started if each is None else each - offset for each in sinces)
         try:
             await self._served(self._history.now())
-        except NotHealed as fault:
+        except NotInTime as fault:
             self._violation(f"after {name}: {fault}")
         self._note_recovery(chosen, name, since)
         self._history.note(Operation(kind="fault", name=name, started=started, ended=self._history.now()))

@@ -48,8 +48,8 @@ from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome
 from falcon.write.clock import SystemClock
-from tests.support.servers import session_folder, start_kafka
 from tools.servers.kafka import Kafka
+from tools.servers.session import session_folder, start_kafka
 
 PARTITIONS: Final = 3
 WRITERS: Final = 4

@@ -53,7 +53,7 @@ async def prove(kubectl: Kubectl, target: Target) -> Proof:
     try:
         for role in _SCALED:
             await kubectl.scale(role, await _fewest(kubectl, role))
-        await until(lambda: _sees_cpu(kubectl), "the autoscaler sees the pods' CPU", 180)
+        await until(lambda: _sees_cpu(kubectl), "the autoscaler sees the pods' CPU", seconds=180)
         course = Course(time.monotonic())
         await _go_through(kubectl, target, course)
     finally:

@@ -93,7 +93,7 @@ async def credentials_of(kubectl: Kubectl, where: str, *command: str) -> dict[st
         found = json.loads(said) if code == 0 else {}
         return bool(found)
 
-    await until(told, f"{where} tells the first accounts", _CREDENTIALS_SECONDS)
+    await until(told, f"{where} tells the first accounts", seconds=_CREDENTIALS_SECONDS)
     return found
 
 

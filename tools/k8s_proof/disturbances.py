@@ -6,8 +6,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from tools.harness.waiting import NotInTime
 from tools.k8s_proof.images import BROKEN, DEV, NEXT
-from tools.k8s_proof.kubectl import ROLES, Kubectl, NotSettled, Pod, Unexpected, until
+from tools.k8s_proof.kubectl import ROLES, Kubectl, Pod, Unexpected, until
 
 # Gives what there is to say about it; an empty text where the figures say it all.
 Act: TypeAlias = Callable[[Kubectl], Awaitable[str]]
@@ -143,8 +144,8 @@ def run_out_of_memory(role: str) -> Act:
 
         for _ in range(_HOGS):
             await kubectl.attempt("exec", pod.name, "--", "python", "-c", _HOG)
-            with suppress(NotSettled):  # it was the hog that the kernel chose
-                await until(ended, f"{pod.name} has run out of memory", _NOTICED_SECONDS)
+            with suppress(NotInTime):  # it was the hog that the kernel chose
+                await until(ended, f"{pod.name} has run out of memory", seconds=_NOTICED_SECONDS)
                 break
         after = await kubectl.pod(pod.name)
         if after.ended_as != "OOMKilled":

@@ -2,27 +2,24 @@
 
 import asyncio
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeAlias
+
+from tools.harness.waiting import eventually
 
 Json: TypeAlias = dict[str, Any]
 
 NAMESPACE: Final = "falcon"
 ROLES: Final = ("write", "project", "api")
-_SETTLED_SECONDS: Final = 240.0
-_SOON_SECONDS: Final = 0.5
+SETTLED_SECONDS: Final = 240.0
 _OF_FALCON: Final = "app.kubernetes.io/name=falcon"
 _COMPONENT: Final = "app.kubernetes.io/component"
 
 
 class KubectlFailed(Exception):
     """What it said, and which command."""
-
-
-class NotSettled(Exception):
-    """Something did not become so in time."""
 
 
 class Unexpected(Exception):
@@ -135,10 +132,10 @@ class Kubectl:
 
     async def rolled_out(self, role: str) -> None:
         """Raises KubectlFailed when it takes too long."""
-        await self("rollout", "status", f"deployment/falcon-{role}", f"--timeout={_SETTLED_SECONDS:g}s")
+        await self("rollout", "status", f"deployment/falcon-{role}", f"--timeout={SETTLED_SECONDS:g}s")
 
-    async def settled(self, counts: Mapping[str, int], seconds: float = _SETTLED_SECONDS) -> None:
-        """So many of each role serve, each of the newest version, and none is ending. Raises NotSettled."""
+    async def settled(self, counts: Mapping[str, int], seconds: float = SETTLED_SECONDS) -> None:
+        """So many of each role serve, each of the newest version, and none is ending. Raises NotInTime."""
 
         async def is_so() -> bool:
             for role, count in counts.items():
@@ -147,18 +144,10 @@ class Kubectl:
                     return False
             return True
 
-        await until(is_so, f"{dict(counts)} serve", seconds)
+        await until(is_so, f"{dict(counts)} serve", seconds=seconds)
         for role in counts:
             await self.rolled_out(role)
 
 
-async def until(is_so: Callable[[], Any], what: str, seconds: float = _SETTLED_SECONDS) -> None:
-    """Ask again and again; ``is_so`` may be a coroutine function. Raises NotSettled."""
-    end = time.monotonic() + seconds
-    while True:
-        found = is_so()
-        if await found if asyncio.iscoroutine(found) else found:
-            return
-        if time.monotonic() > end:
-            raise NotSettled(f"not within {seconds:g} s: {what}")
-        await asyncio.sleep(_SOON_SECONDS)
+# kubectl takes a while to ask, and what it asks for a while to come.
+until = partial(eventually, seconds=SETTLED_SECONDS, every=0.5)

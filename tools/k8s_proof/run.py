@@ -11,10 +11,11 @@ from typing import Final
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.client import Problem, Unreachable
 from falcon.journal.ports import JournalUnavailable
+from tools.harness.waiting import NotInTime
 from tools.k8s_proof import autoscaling, deployed, jobs, machine, objects, report, results, wrong
 from tools.k8s_proof.disturbances import DISTURBANCES, USUAL, Disturbance
 from tools.k8s_proof.journal import Journal
-from tools.k8s_proof.kubectl import Kubectl, KubectlFailed, NotSettled, Unexpected
+from tools.k8s_proof.kubectl import Kubectl, KubectlFailed, Unexpected
 from tools.k8s_proof.objects import OWN
 from tools.k8s_proof.results import Proof, Row
 from tools.k8s_proof.traffic import Target, Traffic
@@ -23,7 +24,7 @@ NAMES: Final = ("objects", "single", "local", "jobs", *(each.name for each in DI
 SECONDS: Final = 20.0  # of load for each disturbance, at the least
 _QUIET_SECONDS: Final = 3.0  # of load, before anything is done and after
 # What fails a proof and not the run of the others.
-_FAULTS: Final = (KubectlFailed, NotSettled, Unexpected, Problem, Unreachable, JournalUnavailable, TimeoutError)
+_FAULTS: Final = (KubectlFailed, NotInTime, Unexpected, Problem, Unreachable, JournalUnavailable, TimeoutError)
 
 
 class Run:
@@ -96,7 +97,7 @@ class Run:
             ended = traffic.history.now()
             try:
                 await traffic.served(ended)
-            except NotSettled as fault:
+            except NotInTime as fault:
                 faults.append(f"{fault}")
             await asyncio.sleep(max(_QUIET_SECONDS, self._seconds - traffic.history.now()))
             figures = await traffic.end(f"rolling {disturbance.name}", began, ended)

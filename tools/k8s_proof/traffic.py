@@ -73,7 +73,9 @@ class Traffic:
         self._halls = await self._open_halls(made)
         self._listeners = [Listener(self._target.url, account, self._halls) for account in listening]
         self._listening = [asyncio.create_task(listener.listen()) for listener in self._listeners]
-        await until(lambda: all(each.listening for each in self._listeners), "everybody listens", SERVED_SECONDS)
+        await until(
+            lambda: all(each.listening for each in self._listeners), "everybody listens", seconds=SERVED_SECONDS
+        )
         self._load = Load([self._target.url], self.history, self._accounts, [])
         await self._load.http.aclose()
         self._load.http = httpx.AsyncClient(timeout=_ATTEMPT, transport=Connections())
@@ -88,12 +90,12 @@ class Traffic:
         return [*writers, *(Chatter(load, number, seed).chat() for number in rest)]
 
     async def served(self, since: float) -> float:
-        """Until a message that was begun after that was acknowledged in each room; when that was. Raises NotSettled."""
+        """Until a message that was begun after that was acknowledged in each room; when that was. Raises NotInTime."""
 
         def everywhere() -> bool:
             return {wait.room for wait in self.load.waits if wait.started >= since} >= set(self._halls)
 
-        await until(everywhere, "every room can be written", SERVED_SECONDS)
+        await until(everywhere, "every room can be written", seconds=SERVED_SECONDS)
         return self.history.now()
 
     async def end(self, name: str, began: float, ended: float) -> Figures:

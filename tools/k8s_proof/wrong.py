@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from falcon.domain.events import CommandAnswered
 from falcon.journal.envelope import Recorded
-from tools.k8s_proof.kubectl import ROLES, Json, Kubectl, NotSettled, Pod, until
+from tools.harness.waiting import NotInTime
+from tools.k8s_proof.kubectl import ROLES, Json, Kubectl, Pod, until
 from tools.k8s_proof.objects import MANIFESTS
 from tools.k8s_proof.results import Proof
 from tools.k8s_proof.traffic import Target
@@ -230,8 +231,8 @@ async def _line(kubectl: Kubectl, name: str, mistake: Mistake) -> str:
         found = next((line for line in lines if mistake.said in line), "") or (lines[-1] if lines else "nothing")
         return mistake.said in found
 
-    with suppress(NotSettled):  # then the line is another one
-        await until(said, f"{name} says what is wrong", _SAID_SECONDS)
+    with suppress(NotInTime):  # then the line is another one
+        await until(said, f"{name} says what is wrong", seconds=_SAID_SECONDS)
     return found
 
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from tools.servers.daemon import HOST, POLL_SECONDS, Daemon, Say, ServerFault, e
 from tools.servers.hbase import HBase
 from tools.servers.jars import ToolMissing
 from tools.servers.kafka import Kafka
+from tools.servers.session import on_free_ports
 
 ROOT: Final = Path(__file__).parents[2]
 ROLES: Final = ("write", "project", "api")  # in the order in which they are started
@@ -27,8 +28,21 @@ _PARTITIONS: Final = 16
 _FALCON_PORT: Final = 8080
 _APART: Final = 10  # between the ports of two processes of a role
 _KINDS_APART: Final = 100  # between the roles
+_EACH_MAX: Final = 9  # processes of a role
 _READY_SECONDS: Final = 60.0
 _END_SECONDS: Final = 5.0
+
+
+Ports = tuple[int, int, int]  # the first of Kafka, of HBase, and of Falcon
+
+
+def free_ports(bases: Iterable[int], servers: "tuple[Kafka, HBase] | None" = None) -> Ports:
+    """For a cluster of its own, or for Falcon's processes on servers that run already. Raises ServerFault."""
+
+    def of(base: int) -> Cluster:
+        return Cluster(Path(), ports=(base, base + 100, base + 200), servers=servers)
+
+    return on_free_ports(of, bases).first_ports
 
 
 class Cluster:
@@ -42,7 +56,7 @@ class Cluster:
         self,
         folder: Path,
         *,
-        ports: tuple[int, int, int] | None = None,
+        ports: Ports | None = None,
         partitions: int = _PARTITIONS,
         region_servers: int = 2,
         settings: Mapping[str, str] | None = None,
@@ -50,7 +64,8 @@ class Cluster:
         optimizing: bool = False,
     ) -> None:
         self.folder = folder.resolve()
-        kafka, hbase, self._port = ports or (19092, 20090, _FALCON_PORT)
+        self.first_ports = ports or (19092, 20090, _FALCON_PORT)
+        kafka, hbase, self._port = self.first_ports
         self._owns_servers = servers is None
         self.kafka, self.hbase = servers or (
             Kafka(self.folder / "kafka", kafka, optimizing=optimizing),
@@ -116,11 +131,17 @@ class Cluster:
             "processes": processes,
         }
 
+    def ports(self) -> list[int]:
+        """That it may take: of servers that it starts itself, and of Falcon's processes."""
+        servers = [*self.kafka.ports(), *self.hbase.ports()] if self._owns_servers else []
+        processes = (self.process(role, number) for role in ROLES for number in range(1, _EACH_MAX + 1))
+        return [*servers, *(port for process in processes for port in (process.port, process.port + 1))]
+
     # --- Falcon's processes -------------------------------------------------------------------------------------------
 
     def processes(self, role: str) -> list[Daemon]:
         """Those that run."""
-        return [each for number in range(1, 10) if (each := self.process(role, number)).running()]
+        return [each for number in range(1, _EACH_MAX + 1) if (each := self.process(role, number)).running()]
 
     def process(self, role: str, number: int) -> Daemon:
         """Counted from 1."""
@@ -132,7 +153,7 @@ class Cluster:
         """Let so many run; those that are too many are asked to end, and have when this returns."""
         for number in range(1, count + 1):
             self.start(role, number)
-        end_all(each for number in range(count + 1, 10) if (each := self.process(role, number)).running())
+        end_all(each for number in range(count + 1, _EACH_MAX + 1) if (each := self.process(role, number)).running())
 
     def start(self, role: str, number: int) -> Daemon:
         process = self.process(role, number)

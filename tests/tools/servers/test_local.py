@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.servers import start_hbase, start_kafka, start_or_skip
+from tests.support.servers import start_or_skip
+from tools.harness.servers import free_port
 from tools.servers import __main__ as command
 from tools.servers import jars, tables
 from tools.servers.daemon import Daemon, ServerFault, answers, is_free, locked
 from tools.servers.hbase import HBase
 from tools.servers.kafka import Kafka
+from tools.servers.session import start_hbase, start_kafka
 
 processes = pytest.mark.processes
 
@@ -166,7 +168,7 @@ _DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    daemon = Daemon("server", _free_port(), tmp_path)
+    daemon = Daemon("server", free_port(), tmp_path)
     yield daemon
     daemon.kill()
 
@@ -354,12 +356,6 @@ def _program(path: Path, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o755)
     return path
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _marked(folder: Path) -> list[str]:

@@ -15,10 +15,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.support.servers import start_or_skip
-from tools.servers.daemon import ServerFault, is_free
+from tools.servers.daemon import ServerFault
 from tools.servers.hbase import HBase
 from tools.servers.jars import java
 from tools.servers.kafka import Kafka, fetch
+from tools.servers.session import on_free_ports
 
 ROOT = Path(__file__).parents[3]
 _PORTS = range(19_200, 19_960, 40)
@@ -69,11 +70,7 @@ def _one_with_free_ports(folder: Path) -> Kafka:
     """Not started. Raises ToolMissing where it could not be."""
     java()
     fetch(print)
-    for port in random.sample(_PORTS, len(_PORTS)):
-        kafka = Kafka(folder, port, advertise="localhost")
-        if all(is_free(each) for each in kafka.ports()):
-            return kafka
-    raise ServerFault("no free ports")
+    return on_free_ports(lambda port: Kafka(folder, port, advertise="localhost"), random.sample(_PORTS, len(_PORTS)))
 
 
 @pytest.mark.processes

@@ -13,11 +13,12 @@ from itertools import pairwise
 from falcon.process import descendants
 from tools.bench.cluster.metrics import scrape
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site, on_core, port_of, wait_for
+from tools.bench.cluster.site import Site, on_core, port_of
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.harness.calls import Address, Caller, CallRefused
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
+from tools.harness.waiting import until
 from tools.servers.cluster import Cluster
 from tools.servers.daemon import Daemon
 
@@ -144,12 +145,12 @@ def _owner_gap(site: Site, room: int, token: str, lose: Callable[[Daemon], None]
 def _broker_gap(site: Site, room: int, token: str) -> float:
     """All brokers run, and have all of the log, before and afterwards."""
     kafka = site.cluster.kafka
-    wait_for(lambda: _all_in_sync(site), "every broker has all of the log")
+    until(lambda: _all_in_sync(site), "every broker has all of the log")
     node = site.brokers()[room % site.partitions].leader
     gap = _gap(site, room, token, lambda: kafka.kill(node))
     with on_core(site.cores.generator):
         kafka.up(node)
-    wait_for(lambda: _all_in_sync(site), "the broker that was killed has caught up")
+    until(lambda: _all_in_sync(site), "the broker that was killed has caught up")
     return gap
 
 
@@ -164,11 +165,11 @@ def _gap(site: Site, room: int, token: str, lose: Callable[[], None]) -> float:
     pulse = Pulse(site.address, token, room)
     try:
         begun = time.perf_counter()
-        wait_for(lambda: pulse.accepted_since(begun) > 50, "the client sends")
+        until(lambda: pulse.accepted_since(begun) > 50, "the client sends")
         lost = time.perf_counter()
         lose()
         # Served by the other one for a while: a planned move has its gap somewhat after the signal.
-        wait_for(lambda: time.perf_counter() - lost > 3 and pulse.accepted_since(lost) > 300, "it sends again")
+        until(lambda: time.perf_counter() - lost > 3 and pulse.accepted_since(lost) > 300, "it sends again")
     finally:
         accepted = pulse.end()
     return longest_gap(accepted, lost)
@@ -200,7 +201,7 @@ def _start(site: Site, cluster: Cluster) -> float:
     begun = time.perf_counter()
     with on_core(site.cores.server):
         process = cluster.start("write", _NUMBER)
-    wait_for(lambda: _recovered(cluster.ops_url(process)), "it recovered the partition", 120)
+    until(lambda: _recovered(cluster.ops_url(process)), "it recovered the partition", 120)
     return time.perf_counter() - begun
 
 

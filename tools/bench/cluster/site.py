@@ -26,27 +26,16 @@ from tools.harness.machine import Cores
 from tools.harness.processes import Tree, descendants, scan, spawn, thread_seconds
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed, Targets, pick_targets
-from tools.servers.cluster import Cluster
-from tools.servers.daemon import Daemon, is_free
+from tools.harness.waiting import until
+from tools.servers.cluster import Cluster, Ports
+from tools.servers.daemon import Daemon
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 _TICK: Final = os.sysconf("SC_CLK_TCK")
-_SPAN: Final = 600  # ports that a cluster takes, with gaps: Kafka's, HBase's, Falcon's by role
 _PROJECTED: Final = "falcon_projected_events_total"
 _COMPILER: Final = "Compiler"  # in the name of a JVM's thread that compiles
 _COMPILED: Final = 0.1  # of a core: what compiling may still take when a server is warm
 PROJECTIONS: Final = ("timeline", "rooms", "memberships", "accounts")
-
-
-def free_ports(first: int) -> tuple[int, int, int]:
-    """The beginnings of three blocks, from ``first`` upward. Raises ServerFailed."""
-    for base in range(first, 31_000, _SPAN):
-        kafka, hbase, falcon = base, base + 100, base + 200
-        wanted = [*range(kafka, kafka + 14), *range(hbase, hbase + 14)]
-        wanted += [falcon + role + number + i for role in (0, 100, 200) for number in range(0, 60, 10) for i in (0, 1)]
-        if all(map(is_free, wanted)):
-            return kafka, hbase, falcon
-    raise ServerFailed(f"no free ports from {first} upward; name another beginning with --port")
 
 
 @contextmanager
@@ -72,7 +61,7 @@ class Site:
 
     name = "cluster"
 
-    def __init__(self, folder: Path, cores: Cores, partitions: int, ports: tuple[int, int, int]) -> None:
+    def __init__(self, folder: Path, cores: Cores, partitions: int, ports: Ports) -> None:
         self.cores = cores
         self.partitions = partitions
         self.folder = folder
@@ -147,7 +136,7 @@ class Site:
 
     def _await_known(self, token: str) -> None:
         caller = Caller(self.address, token)
-        wait_for(lambda: caller.call("GET", "/v1/me").status == 200, "a new account's token was known")
+        until(lambda: caller.call("GET", "/v1/me").status == 200, "a new account's token was known")
         caller.close()
 
     # --- Falcon's processes -------------------------------------------------------------------------------------------
@@ -165,7 +154,7 @@ class Site:
         ports = {process.port for process in cluster.processes("write")}
         for process in cluster.processes("write"):
             cluster.await_ready(process)
-        wait_for(lambda: {port_of(each) for each in self.owners().values()} == ports, f"{count} owned all partitions")
+        until(lambda: {port_of(each) for each in self.owners().values()} == ports, f"{count} owned all partitions")
         self._prove_writable()
 
     def _prove_writable(self) -> None:
@@ -312,15 +301,6 @@ class Site:
 def port_of(owner: str) -> int:
     """Of host:port/shard."""
     return int(owner.partition("/")[0].rpartition(":")[2])
-
-
-def wait_for(holds: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Raises ServerFailed."""
-    until = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > until:
-            raise ServerFailed(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.05)
 
 
 async def _owners(kafka: KafkaCluster) -> dict[int, str]:

@@ -13,10 +13,11 @@ from tools.bench.bench import ROOT, Bench, Measures, Size, Suite
 from tools.bench.cluster import projecting, reading, recovering, returning, scaling, sending, visible
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site, free_ports
+from tools.bench.cluster.site import Site
 from tools.bench.report import Section
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
+from tools.servers.cluster import free_ports
 from tools.servers.daemon import ServerFault
 from tools.servers.hbase import VERSION as HBASE_VERSION
 from tools.servers.jars import ToolMissing
@@ -49,7 +50,7 @@ def _open(bench: Bench) -> Iterator[Measures]:
     bench.facts["Servers"] = f"Kafka {KAFKA_VERSION}, HBase {HBASE_VERSION}"
     sizes = ", ".join(f"{bench.sizes[name]} {name.replace('_', ' ')}" for name in _SHAPE)
     bench.facts["Size"] = f"{sizes}, {sending.ACCOUNTS} members in each"
-    site = Site(FOLDER, bench.cores, bench.sizes["partitions"], free_ports(bench.sizes["port"]))
+    site = Site(FOLDER, bench.cores, bench.sizes["partitions"], free_ports(range(bench.sizes["port"], 31_000, 600)))
     plan = plan_of(bench)
     past = Past(site, plan)
     try:
