@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -103,13 +104,15 @@ class CatchUpThread:
         self._thread.join()
 
     def _run(self) -> None:
-        """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped."""
+        """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped. Then
+        requests share the process with this thread, so it rests for as long as it has worked."""
         while not self._ending.wait(_IDLE_SECONDS):
             try:
                 catch_up, _ = _catch_up(self._settings)
                 while not self._ending.is_set():
-                    if not catch_up.step():
-                        self._ending.wait(_IDLE_SECONDS)
+                    began = time.monotonic()
+                    has_more = catch_up.step()
+                    self._ending.wait(time.monotonic() - began if has_more else _IDLE_SECONDS)
             except JournalUnavailable as error:
                 log.error("the projections wait: %s", error)
 
@@ -129,8 +132,9 @@ def _catch_up(settings: Settings) -> tuple[CatchUp, SqliteSource]:
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does."""
-    database.prepare(settings.database, settings.partitions)
+    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does, and
+    WrongDatabase."""
+    database.check(settings.database, settings.partitions)
     source = SqliteSource(database.connect(settings.database, writable=False))
     # Not a commit of the journal: what a crash would take, the next rebuild makes again.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))

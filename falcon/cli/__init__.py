@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from falcon import __version__
-from falcon.cli import accounts, chat, cluster, health, transfer, upkeep
+from falcon.cli import accounts, chat, cluster, health, rooms, transfer, upkeep
 from falcon.cli.faults import FaultTellingGroup
 from falcon.cli.smoke import command as smoke_command
 from falcon.cli.top import command as top_command
@@ -22,17 +22,25 @@ def _falcon(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    """Falcon, a chat messaging backend: run it, talk through it, look after it.
+    """Falcon, a chat messaging backend: run it, chat through it, and operate it.
 
-    Commands talk to the `falcon up` that runs on ./data, as its first account, unless told otherwise by --url and --token, or FALCON_URL, FALCON_TOKEN and FALCON_ADMIN_TOKEN. Times are shown in this machine's time zone.
+    Commands talk to the `falcon up` that runs on ./data, as its first account. To talk to another server or as another account, use --url and --token, or FALCON_URL, FALCON_TOKEN and FALCON_ADMIN_TOKEN. Rooms and accounts are named by id or by name. Times are shown in this machine's time zone.
 
     \b
     To begin:
       falcon up
-      falcon room create "Tea"
-      falcon send 64 "Who wants some?"
-      falcon tail 64 --follow
+      falcon account add Ben
+      falcon room create "Tea kitchen" --member Ben
+      falcon send "Tea kitchen" "Who wants some?"
+      falcon tail "Tea kitchen" --follow
       falcon --install-completion
+
+    \b
+    Exit codes:
+      0    done
+      1    refused or failed; standard error says why in one line
+      2    wrong arguments
+      130  interrupted with Ctrl-C
     """  # noqa: E501
 
 
@@ -49,12 +57,20 @@ app.command()(upkeep.up)
 app.command()(chat.send)
 app.command()(chat.tail)
 app.command()(chat.rooms)
+app.command()(chat.read)
 
-_room = typer.Typer(help="Make rooms.", no_args_is_help=True)
-_room.command("create")(chat.create_room)
+_room = typer.Typer(help="Create and change rooms, and manage their members.", no_args_is_help=True)
+_room.command("create")(rooms.create)
+_room.command("direct")(rooms.direct)
+_room.command("members")(rooms.members)
+_room.command("add")(rooms.add)
+_room.command("remove")(rooms.remove)
+_room.command("rename")(rooms.rename)
+_room.command("describe")(rooms.describe)
+_room.command("delete")(rooms.delete)
 app.add_typer(_room, name="room")
 
-_account = typer.Typer(help="Make accounts, and make and end their tokens: for admins.", no_args_is_help=True)
+_account = typer.Typer(help="Create accounts and manage their tokens: for admins.", no_args_is_help=True)
 _account.command("add")(accounts.add)
 _account.command("list")(accounts.list_all)
 _account.command("token")(accounts.new_token)

@@ -10,6 +10,7 @@ import typer
 
 from falcon.cli.display import counted
 from falcon.cli.faults import Fault, tell
+from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with
 
 if TYPE_CHECKING:
     from falcon.bootstrap import Credentials
@@ -17,15 +18,13 @@ if TYPE_CHECKING:
 
 _AGAIN_SECONDS = 2.0  # between two looks for servers that do not answer yet
 
-PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
-
 JsonOption = Annotated[bool, typer.Option("--json", help="The first line is JSON, for programs.")]
 ProjectionArgument = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help=f"Which: {', '.join(PROJECTIONS[:-1])} or {PROJECTIONS[-1]}.",
-        autocompletion=lambda incomplete: [each for each in PROJECTIONS if each.startswith(incomplete)],
+        help="Which read model; an unknown name lists them.",
+        autocompletion=read_models_beginning_with,
     ),
 ]
 
@@ -141,8 +140,8 @@ def verify(
 
     settings = _settings()
     differed = False
-    for name in names or PROJECTIONS:
-        _check_name(name)
+    for name in names or read_models():
+        check_read_model(name)
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
             found = cluster.verify(settings, name, mend=mend, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong
@@ -174,16 +173,11 @@ def skip(
     """  # noqa: E501
     from falcon.bootstrap import cluster
 
-    _check_name(name)
+    check_read_model(name)
     settings = _settings()
     with telling_faults():
         skipped = cluster.skip(settings, name, partition, offset, reason, force=force)
     typer.echo(f"{name} passes over offset {offset} of partition {partition}: {skipped}.")
-
-
-def _check_name(name: str) -> None:
-    if name not in PROJECTIONS:
-        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(PROJECTIONS)}", param_hint="NAME")
 
 
 def _settings() -> "Settings":

@@ -10,12 +10,11 @@ import typer
 from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running
 from falcon.cli.display import counted, visible
 from falcon.cli.faults import Fault
+from falcon.cli.read_models import check_read_model, read_models_beginning_with
 
 if TYPE_CHECKING:
     from falcon.cli.doctor import Finding
     from falcon.settings import Settings
-
-PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
 
 
 def up(
@@ -40,8 +39,8 @@ def rebuild(
         str,
         typer.Argument(
             metavar="NAME",
-            help=f"What to rebuild: {', '.join(PROJECTIONS[:-1])} or {PROJECTIONS[-1]}.",
-            autocompletion=lambda incomplete: [each for each in PROJECTIONS if each.startswith(incomplete)],
+            help="Which read model; an unknown name lists them.",
+            autocompletion=read_models_beginning_with,
         ),
     ],
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
@@ -55,8 +54,7 @@ def rebuild(
       falcon rebuild timeline
       falcon rebuild memberships --data-dir /var/lib/falcon
     """  # noqa: E501
-    if name not in PROJECTIONS:
-        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(PROJECTIONS)}", param_hint="NAME")
+    check_read_model(name)
     from falcon.cli.progress import progress_bar
 
     settings = _settings(data_dir)

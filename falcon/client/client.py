@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import httpx
 import msgspec
@@ -13,6 +13,8 @@ from falcon.client.errors import Problem
 from falcon.client.exporting import export_blocks
 from falcon.client.models import (
     AccountPage,
+    Author,
+    AuthorList,
     ExportHeader,
     Imported,
     Me,
@@ -33,6 +35,8 @@ from falcon.client.patience import Clock
 from falcon.client.streaming import Stream
 
 T = TypeVar("T")
+
+_AUTHORS_MAX: Final = 50  # the most that the API names at once
 
 
 class FalconClient:
@@ -139,6 +143,16 @@ class FalconClient:
 
     async def members(self, room_id: int, *, limit: int | None = None, cursor: str | None = None) -> MemberPage:
         return await self._get(f"/v1/rooms/{room_id}/members", MemberPage, limit=limit, cursor=cursor)
+
+    async def authors(self, room_id: int, account_ids: Iterable[int]) -> tuple[Author, ...]:
+        """Names for a room's messages, also of accounts that have left the room. :class:`falcon.client.Names` keeps
+        them. An id that no account has is left out."""
+        ids = list(dict.fromkeys(account_ids))
+        found: list[Author] = []
+        for start in range(0, len(ids), _AUTHORS_MAX):
+            asked = ",".join(map(str, ids[start : start + _AUTHORS_MAX]))
+            found += (await self._get(f"/v1/rooms/{room_id}/authors", AuthorList, ids=asked)).authors
+        return tuple(found)
 
     async def put_member(self, room_id: int, account_id: int, role: Role, *, key: str | None = None) -> Membership:
         """Bring an account in, or change its role."""

@@ -20,9 +20,9 @@ from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
 from falcon.http.operations import OPERATIONS, STREAM, Handler
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, tables_away
 from falcon.http.wire import problem_answer
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.telemetry import tracing
 
 log = logging.getLogger("falcon.http")
@@ -135,8 +135,7 @@ class _Resource:
         except Problem as problem:
             answer = problem_answer(problem)
         except ReadStoreUnavailable as error:
-            log.error("%s %s: %s", request.method, request.url.path, error)
-            answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
+            answer = problem_answer(_unreadable(request.method, request.url.path, error))
         except ClientDisconnect:
             return
         tracing.leave(getattr(answer, "status", 200))
@@ -176,8 +175,7 @@ class _Live:
         except Problem as problem:
             answer = problem_answer(problem)
         except ReadStoreUnavailable as error:
-            log.error("GET %s: %s", self.path, error)
-            answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
+            answer = problem_answer(_unreadable("GET", self.path, error))
         scope[STATUS] = getattr(answer, "status", 200)
         await answer(scope, receive, send)
 
@@ -204,6 +202,12 @@ class _Document:
 def _not_allowed(method: str, allowed: list[str]) -> Problem:
     allow = (b"allow", ", ".join(sorted(allowed)).encode())
     return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", headers=(allow,))
+
+
+def _unreadable(method: str, path: str, error: ReadStoreUnavailable) -> Problem:
+    if not isinstance(error, BeingFilled):
+        log.error("%s %s: %s", method, path, error)
+    return tables_away(error)
 
 
 def _openapi(request: Request) -> Response:

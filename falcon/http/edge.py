@@ -27,8 +27,8 @@ from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
 from falcon.journal.ports import ConfirmedPositions
 from falcon.read.models import Access, AccountRow
-from falcon.read.pages import Pages
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.timeline.pages import Pages
 from falcon.streams.tail import Tail
 from falcon.telemetry import metrics, tracing
 from falcon.write.gateway import CommandGateway, partition_for

@@ -36,9 +36,9 @@ from falcon.http.wire import decode_query, identity
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.messages import StoredMessage, stored, stored_in
 from falcon.read.models import AccountRow, RoomRow
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.messages import StoredMessage, stored, stored_in
 from falcon.read.times import rfc3339
 from falcon.streams.feed import decoded
 from falcon.streams.tail import Raw, WrongPlace

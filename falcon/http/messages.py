@@ -12,9 +12,9 @@ from falcon.http.edge import Call, Edge, NotReadableYet, Told
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery, messages
 from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
-from falcon.read.messages import MISSING, message_in
 from falcon.read.models import Access
-from falcon.read.pages import Page
+from falcon.read.timeline.messages import MISSING, message_in
+from falcon.read.timeline.pages import Page
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)

@@ -7,9 +7,12 @@ import msgspec
 from falcon.domain import rejections
 from falcon.domain.rejections import Rejection
 from falcon.http.shapes import FieldError, ProblemBody
+from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.write.protocol import Reason, Unavailable
 
 _encode = msgspec.json.Encoder().encode
+
+_FILLING_SECONDS: Final = 5  # until it is worth asking again; filling a long log takes minutes
 
 _TITLES: Final = {
     400: "Bad request",
@@ -54,6 +57,13 @@ class Problem(Exception):
     def body(self) -> bytes:
         title = _TITLES[self.status]
         return _encode(ProblemBody("about:blank", title, self.status, self.detail, self.code, self.errors))
+
+
+def tables_away(error: ReadStoreUnavailable) -> Problem:
+    """The reason is told where it is no fault: a model that is being filled will be there."""
+    if isinstance(error, BeingFilled):
+        return Problem(503, "unavailable", str(error), retry_after=_FILLING_SECONDS)
+    return Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1)
 
 
 def invalid(field: str, rule: str) -> Problem:

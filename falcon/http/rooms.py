@@ -18,11 +18,11 @@ from falcon.domain.commands import (
 )
 from falcon.http import shapes
 from falcon.http.edge import Call, Edge, Told
-from falcon.http.problems import account_not_found, invalid, room_not_found, wrong_cursor
-from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
+from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
+from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
 from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
 from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
-from falcon.read.runs import PAGE_BYTES_MAX
+from falcon.read.timeline.runs import PAGE_BYTES_MAX
 from falcon.read.times import rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
@@ -131,6 +131,16 @@ async def list_members(edge: Edge, call: Call) -> Answer:
     return json_value(200, shapes.Members(members, next_cursor))
 
 
+async def list_authors(edge: Edge, call: Call) -> Answer:
+    """Names for a room's history: an author who has left the room is no longer among its members."""
+    room_id = _room_id(call)
+    account_ids = _account_ids(decode_query(call.request, AuthorsQuery).ids)
+    await edge.access(call, room_id)
+    rows = [await edge.account(call, account_id) for account_id in account_ids]
+    authors = [shapes.Author(row.account_id, row.name) for row in rows if row is not None]
+    return json_value(200, shapes.Authors(authors))
+
+
 async def put_member(edge: Edge, call: Call) -> Answer:
     room_id = _room_id(call)
     change: MemberRole = await edge.body(call, _member_role)
@@ -223,6 +233,18 @@ async def _mentions_behind(edge: Edge, account_id: int, room_id: int, mark: Read
 
 def _room_id(call: Call) -> int:
     return identity(call.path["room_id"], room_not_found)
+
+
+def _account_ids(text: str) -> list[int]:
+    """Each once. Raises Problem 422."""
+    parts = text.split(",")
+    if len(parts) > AUTHORS_MAX:
+        raise invalid("ids", f"must be at most {AUTHORS_MAX} account ids")
+    return list(dict.fromkeys(identity(part, _wrong_ids) for part in parts))
+
+
+def _wrong_ids(_: str) -> Problem:
+    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, with commas between")
 
 
 def _encode_cursor(room: RoomRow) -> str:

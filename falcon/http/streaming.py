@@ -18,7 +18,7 @@ from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.http import tokens
 from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
 from falcon.http.edge import Call, Edge
-from falcon.http.problems import Problem, invalid, room_not_found
+from falcon.http.problems import Problem, invalid, room_not_found, tables_away
 from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
@@ -639,10 +639,8 @@ async def stream_websocket(edge: Edge, scope: Scope, receive: Receive, send: Sen
     except Problem as problem:
         await _refuse(problem, scope, receive, send)
         return
-    except ReadStoreUnavailable:
-        await _refuse(
-            Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1), scope, receive, send
-        )
+    except ReadStoreUnavailable as error:
+        await _refuse(tables_away(error), scope, receive, send)
         return
     try:
         await send({"type": "websocket.accept"})

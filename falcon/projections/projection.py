@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from falcon.journal.envelope import Envelope
-from falcon.projections import accounts, memberships, rooms, timeline
+from falcon.read.accounts import projection as accounts
+from falcon.read.memberships import projection as memberships
+from falcon.read.rooms import projection as rooms
 from falcon.read.store import Write
+from falcon.read.timeline import projection as timeline
 
 Project: TypeAlias = Callable[[Envelope], tuple[Write, ...]]
 

@@ -1,6 +1,7 @@
 """The ports of the read side: tables to query, and tables to keep up to date."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias
 
@@ -8,11 +9,18 @@ from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run
 
 
 class ReadStoreUnavailable(Exception):
     """The tables can't be read, for now; the message says why."""
+
+
+class BeingFilled(ReadStoreUnavailable):
+    """A read model is new here, and does not show yet what the log had before it."""
+
+    def __init__(self, projection: str) -> None:
+        super().__init__(f"The read model {projection} is new here and is being filled from the log.")
 
 
 class StaleProjector(Exception):
@@ -138,6 +146,19 @@ Write: TypeAlias = (
 )
 
 
+class Fill(IntEnum):
+    """How far a read model has been filled that was installed where there was a log already.
+
+    FILLING: queries of it raise BeingFilled, and ``applied`` leaves it out, so that other queries do not wait for it.
+    COUNTED: it has reached the log's end, so ``applied`` counts it; queries still raise. SHOWN: they answer. COUNTED
+    lies between the two so that a reader never waits for a position without the model and then queries the model.
+    """
+
+    SHOWN = 0
+    COUNTED = 1
+    FILLING = 2
+
+
 class ProjectionTables(Protocol):
     """The tables of the projections, for the one that keeps them up to date.
 
@@ -168,6 +189,12 @@ class ProjectionTables(Protocol):
 
     def why_stopped(self, projection: str) -> str | None:
         """The error that the projection has stopped at."""
+
+    def fill(self, projection: str) -> Fill:
+        """How far the live tables have been filled."""
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        """Record that the live tables have been filled so far. A step back, or one twice, changes nothing."""
 
 
 class Comparison(NamedTuple):
@@ -271,10 +298,12 @@ class StreamTables(ProjectionTables, Protocol):
 
 
 class ReadStore(Protocol):
-    """Queries. Every method may raise ReadStoreUnavailable. Lists are bounded by ``limit``."""
+    """Queries. Every method may raise ReadStoreUnavailable, and BeingFilled where it reads tables that are being
+    filled. Lists are bounded by ``limit``."""
 
     async def applied(self, partition: Partition) -> int:
-        """The offset up to which every projection has been applied: reads show everything below it."""
+        """The offset up to which every projection has been applied: reads show everything below it. One that is being
+        filled is left out."""
 
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None

@@ -29,12 +29,13 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import ID_MAX
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.messages import missing_message
 from falcon.read.models import Access
 from falcon.read.store import (
+    BeingFilled,
     Comparison,
     DropMember,
     DropRoom,
+    Fill,
     PutAccount,
     PutMember,
     PutMessage,
@@ -51,6 +52,7 @@ from falcon.read.store import (
     Stop,
     Write,
 )
+from falcon.read.timeline.messages import missing_message
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, BOB, LATER, NOON, ROOM, Store, StreamReadStoreContract
 
@@ -671,6 +673,61 @@ def test_a_table_that_was_lost_is_not_made_anew_silently(store: _SpaceStore) -> 
     shadow = store.tables.begin_rebuild("rooms")
     store.tables.finish_rebuild("rooms", lambda: advance(store.tables, shadow, 1, *HISTORY[0]))
     check(store.space, "falcon", "log", PARTITIONS)
+
+
+@pytest.mark.processes
+def test_tables_of_a_new_read_model_are_said_to_be_filled_until_they_are_shown(
+    gateways: Gateways, shared_table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(gateways, shared_table)
+    with monkeypatch.context() as before:
+        before.delitem(schema.TABLES, "memberships")
+        prepare(space, "falcon", "log", PARTITIONS, through_gateway(space))
+    with pytest.raises(WrongTables, match="of memberships yet: run falcon prepare"):
+        check(space, "falcon", "log", PARTITIONS)
+    store = _SpaceStore(space)  # which prepares
+    monkeypatch.setattr("falcon.adapters.hbase.read_store._GENERATIONS_SECONDS", 0.0)
+    try:
+        for projection in ("timeline", "rooms", "accounts"):
+            advance(store.tables, projection, 9)
+        assert asyncio.run(store.reads.applied(0)) == 9, "nobody waits for it"
+        assert asyncio.run(store.reads.room(ROOM)) is None
+        with pytest.raises(BeingFilled, match="memberships is new here"):
+            asyncio.run(store.reads.access(ROOM, ANN))
+        with pytest.raises(BeingFilled):
+            asyncio.run(store.reads.applied_everywhere(PARTITIONS, ["accounts", "memberships"]))
+        advance(store.tables, "memberships", 5, PutMember(ROOM, ANN, "admin", 0))
+        assert store.tables.fill("memberships") is Fill.FILLING
+        store.tables.begin_rebuild("memberships")
+        assert store.tables.fill("memberships") is Fill.FILLING, "a rebuild that has only begun shows nothing"
+        store.tables.move_fill("memberships", Fill.COUNTED)
+        assert asyncio.run(store.reads.applied(0)) == 5
+        with pytest.raises(BeingFilled):
+            asyncio.run(store.reads.roles_of(ANN, 9))
+        store.tables.move_fill("memberships", Fill.SHOWN)
+        assert asyncio.run(store.reads.roles_of(ANN, 9)) == {ROOM: "admin"}
+        store.tables.move_fill("memberships", Fill.FILLING)
+        assert store.tables.fill("memberships") is Fill.SHOWN, "it only ever goes on"
+    finally:
+        store.close()
+
+
+@pytest.mark.processes
+def test_a_rebuild_shows_a_read_model_that_is_being_filled(
+    gateways: Gateways, shared_table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(gateways, shared_table)
+    with monkeypatch.context() as before:
+        before.delitem(schema.TABLES, "timeline")
+        prepare(space, "falcon", "log", PARTITIONS, through_gateway(space))
+    store = _SpaceStore(space)
+    try:
+        shadow = store.tables.begin_rebuild("timeline")
+        advance(store.tables, shadow, 4, PutMessage(ROOM, 1, b"first"))
+        store.tables.finish_rebuild("timeline", lambda: None)
+        assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"first"]
+    finally:
+        store.close()
 
 
 @pytest.mark.processes

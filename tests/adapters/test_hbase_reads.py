@@ -12,8 +12,8 @@ from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.messages import missing_message
 from falcon.read.store import PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
+from falcon.read.timeline.messages import missing_message
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract
 from tests.support.hbase import FakeHBase

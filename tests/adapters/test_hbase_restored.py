@@ -22,7 +22,6 @@ from falcon.journal.ports import Append
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.messages import message_in, row_of
 from falcon.read.store import (
     Comparison,
     DropMember,
@@ -44,6 +43,7 @@ from falcon.read.store import (
     Stop,
     Write,
 )
+from falcon.read.timeline.messages import message_in, row_of
 from tests.support.hbase import FakeHBase
 
 PARTITIONS = 2

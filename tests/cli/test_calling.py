@@ -98,7 +98,16 @@ def test_the_version_is_printed() -> None:
     "command",
     [
         *("up", "send", "tail", "rooms", "import", "export", "rebuild", "doctor"),
-        *("room create", "account add", "account list", "account token", "account revoke"),
+        *("read", "room create", "room direct", "room members", "room add", "room remove"),
+        *(
+            "room rename",
+            "room describe",
+            "room delete",
+            "account add",
+            "account list",
+            "account token",
+            "account revoke",
+        ),
     ],
 )
 def test_each_commands_help_has_an_example(command: str) -> None:

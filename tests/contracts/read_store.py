@@ -8,7 +8,6 @@ from typing import Protocol, cast
 import pytest
 
 from falcon.journal.envelope import Cursor
-from falcon.read.messages import missing_message
 from falcon.read.models import Access, AccountRow, RoomCursor, RoomSummaryRow
 from falcon.read.store import (
     DropMember,
@@ -31,6 +30,7 @@ from falcon.read.store import (
     StreamTables,
     Write,
 )
+from falcon.read.timeline.messages import missing_message
 
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"

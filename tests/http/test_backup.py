@@ -30,7 +30,7 @@ from falcon.domain.events import (
 )
 from falcon.http import exporting
 from falcon.journal.envelope import Position
-from falcon.read.messages import stored
+from falcon.read.timeline.messages import stored
 from falcon.read.times import parse_rfc3339, rfc3339
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
 from tests.support.http import Falcon, Json, Person

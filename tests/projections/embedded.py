@@ -130,6 +130,15 @@ class Embedded:
         return list(self._other.execute(sql))
 
 
+def lose(path: Path, read_model: str) -> None:
+    """As if the model had never been installed."""
+    connection = database.connect(path)
+    for table in READ_TABLES[read_model]:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("DELETE FROM projections WHERE name = ?", (read_model,))
+    connection.close()
+
+
 def asked(query: Coroutine[Any, Any, T]) -> T:
     """The answer to a query of the read store."""
     return asyncio.run(query)

@@ -7,7 +7,7 @@ import pytest
 
 from falcon.domain.events import Event, PassedOver
 from falcon.projections.projection import PROJECTIONS
-from falcon.read.messages import message_in
+from falcon.read.timeline.messages import message_in
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, in_batches
 from tests.support.builders import in_the_log

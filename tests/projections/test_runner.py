@@ -11,11 +11,11 @@ from falcon.domain.commands import DeleteMessage, EditMessage
 from falcon.domain.events import MessagePosted
 from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Cursor, Envelope, Recorded
-from falcon.projections import timeline
 from falcon.projections.projection import PROJECTIONS, Project
 from falcon.projections.runner import CatchUp
-from falcon.read.messages import message_in
 from falcon.read.store import PutAccount, StaleProjector, Write
+from falcon.read.timeline import projection as timeline
+from falcon.read.timeline.messages import message_in
 from falcon.telemetry import metrics
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (

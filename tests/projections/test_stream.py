@@ -16,13 +16,13 @@ from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
-from falcon.projections import timeline
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.messages import message_in
 from falcon.read.store import Comparison, PutMessage, ReadStoreUnavailable, Skip, Write
+from falcon.read.timeline import projection as timeline
+from falcon.read.timeline.messages import message_in
 from falcon.telemetry import metrics
 from tests.support.clock import FakeClock
 

@@ -10,10 +10,10 @@ import pytest
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.domain.message import Message
-from falcon.read.messages import StoredMessage, missing_message, row_of
-from falcon.read.pages import Page, Pages
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
 from falcon.read.store import ReadStore
+from falcon.read.timeline.messages import StoredMessage, missing_message, row_of
+from falcon.read.timeline.pages import Page, Pages
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
 
 T = TypeVar("T")
 ROOM, OTHER = 64, 128

@@ -21,7 +21,7 @@ from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
 from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, Rebuild
-from falcon.read.messages import message_in
+from falcon.read.timeline.messages import message_in
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits

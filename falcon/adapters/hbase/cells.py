@@ -40,7 +40,7 @@ def fold(writes: Sequence[Write]) -> Iterator[tuple[str, list[Cell]]]:
     for write in writes:
         table, cells = _CELLS[type(write)]
         for row, column, value in cells(write):
-            tables[table][row, column] = value
+            tables.setdefault(table, {})[row, column] = value
     for table, folded in tables.items():
         if folded:
             name = "timeline" if table == _REVISIONS else table

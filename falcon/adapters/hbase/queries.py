@@ -12,7 +12,6 @@ from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_o
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX, AccountId, Partition, RoomId, Seq, partition_of
 from falcon.journal.envelope import Position
-from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,
@@ -23,8 +22,9 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.runs import Run, run_from, run_to
-from falcon.read.store import ReadStoreUnavailable, shown_by
+from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable, shown_by
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.runs import Run, run_from, run_to
 
 _REVISION_BITS: Final = 40
 _MENTION_KEYS: Final = 4  # more rows than these are scanned for
@@ -51,7 +51,10 @@ class View(NamedTuple):
     def generation(self, projection: str) -> int:
         if projection not in self.live:
             raise ReadStoreUnavailable(f"there are no tables {self.prefix}_* of {projection}: prepare them first")
-        return self.live[projection].live
+        generations = self.live[projection]
+        if generations.fill is not Fill.SHOWN:
+            raise BeingFilled(projection)
+        return generations.live
 
     def timeline(self) -> str:
         return self._table("timeline", "timeline")
@@ -76,14 +79,22 @@ class View(NamedTuple):
 
 
 def applied(view: View, partition: Partition) -> int:
-    return _shown(view, [partition], view.live)[partition].offset if view.live else 0
+    return _shown(view, [partition], _counted(view))[partition].offset
 
 
 def applied_everywhere(
     view: View, partitions: int, projections: Sequence[str] | None = None
 ) -> dict[Partition, Position]:
     """Where the projection stands that is the furthest behind, of these."""
-    return _shown(view, range(partitions), view.live if projections is None else projections)
+    if projections is None:
+        return _shown(view, range(partitions), _counted(view))
+    for name in projections:
+        view.generation(name)  # it may be filled yet
+    return _shown(view, range(partitions), projections)
+
+
+def _counted(view: View) -> list[str]:
+    return [name for name, generations in view.live.items() if generations.fill is not Fill.FILLING]
 
 
 def _shown(view: View, partitions: Collection[Partition], projections: Collection[str]) -> dict[Partition, Position]:
@@ -96,7 +107,7 @@ def _shown(view: View, partitions: Collection[Partition], projections: Collectio
     shown: dict[Partition, Position] = {}
     for partition in partitions:
         reached = {name: applied_of(found.get(keys[name, partition])).reached for name in view.live}
-        shown[partition] = min(shown_by(name, reached) for name in projections if name in reached)
+        shown[partition] = min((shown_by(name, reached) for name in projections if name in reached), default=Position())
     return shown
 
 

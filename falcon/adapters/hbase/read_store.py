@@ -17,8 +17,8 @@ from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
 from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
 
@@ -144,7 +144,7 @@ class HBaseReadStore:
             with self._lock:
                 known = self._live[0]  # of a thread that was quicker, and which may not be taken back
                 live = {
-                    name: known[name] if name in known and known[name].live > each.live else each
+                    name: known[name] if name in known and _age(known[name]) > _age(each) else each
                     for name, each in found.items()
                 }
                 self._live = (live, time.monotonic() + _GENERATIONS_SECONDS)
@@ -159,3 +159,8 @@ class HBaseReadStore:
             del self._applied[partition]
         if not done.cancelled():
             done.exception()  # all who waited for it may have gone
+
+
+def _age(generations: Generations) -> tuple[int, int]:
+    """A later look finds what is no less."""
+    return generations.live, -generations.fill

@@ -25,7 +25,7 @@ SEQ_MAX: Final = BUCKET * 2**32
 MENTIONS_BUCKET: Final = 1_000
 
 # The tables of each projection, with their regions and the attributes that are not those of all.
-TABLES: Final[Mapping[str, Mapping[str, tuple[int, tuple[tuple[str, str], ...]]]]] = {
+TABLES: Final[dict[str, Mapping[str, tuple[int, tuple[tuple[str, str], ...]]]]] = {
     "timeline": {"timeline": (8, (FAST_DIFF,))},
     "rooms": {"rooms": (4, ())},
     "memberships": {"memberships": (4, (FAST_DIFF,)), "mentions": (4, (FAST_DIFF,))},

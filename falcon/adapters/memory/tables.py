@@ -9,7 +9,6 @@ from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import store
-from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,
@@ -20,8 +19,9 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
-from falcon.read.store import Comparison, Reached, Skip, StaleProjector, Stop, Write, shown_by
+from falcon.read.store import BeingFilled, Comparison, Fill, Reached, Skip, StaleProjector, Stop, Write, shown_by
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
 
 
 @dataclass
@@ -64,6 +64,7 @@ class MemoryTables:
     def __init__(self, partitions: int, projections: Sequence[str]) -> None:
         self._partitions = partitions
         self._projections = {name: self._empty() for name in projections}
+        self._fills: dict[str, Fill] = {}
         self._stopped: dict[str, str] = {}
         self._stops: dict[tuple[str, Partition], Stop] = {}
         self._skips: dict[tuple[str, Partition, int], Skip] = {}
@@ -101,6 +102,7 @@ class MemoryTables:
     def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
         catch_up()
         self._projections[projection] = self._projections.pop(f"{projection}_rebuilding")
+        self._fills.pop(projection, None)
         self._rebuilds += 1
 
     def stopped(self, projection: str, error: str | None) -> None:
@@ -111,6 +113,17 @@ class MemoryTables:
 
     def why_stopped(self, projection: str) -> str | None:
         return self._stopped.get(projection)
+
+    def fill(self, projection: str) -> Fill:
+        return self._fills.get(projection, Fill.SHOWN)
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        self._fills[projection] = min(fill, self.fill(projection))
+
+    def install(self, projection: str) -> None:
+        """Empty tables of a read model, to be filled from the log."""
+        self._projections[projection] = self._empty()
+        self._fills[projection] = Fill.FILLING
 
     # --- of streams ---------------------------------------------------------------------------------------------------
 
@@ -146,7 +159,13 @@ class MemoryTables:
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
-        live = {name: tables for name, tables in self._projections.items() if not name.endswith("_rebuilding")}
+        for name in projections or ():
+            self._shown(name)
+        live = {
+            name: tables
+            for name, tables in self._projections.items()
+            if not name.endswith("_rebuilding") and self.fill(name) is not Fill.FILLING
+        }
         shown: dict[Partition, Position] = {}
         for partition in range(partitions):
             reached = {
@@ -213,7 +232,7 @@ class MemoryTables:
         return [self._member(room_id, account_id) for account_id in accounts]
 
     async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
-        mentions = self._projections["memberships"].mentions
+        mentions = self._shown("memberships").mentions
         return sum(a == account_id and r == room_id and after < seq <= through for a, r, seq in mentions)
 
     async def account(self, account_id: AccountId) -> AccountRow | None:
@@ -223,12 +242,12 @@ class MemoryTables:
         return [self._accounts[a] for a in sorted(self._accounts) if a > after][:limit]
 
     async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        tokens = self._projections["accounts"].tokens
+        tokens = self._shown("accounts").tokens
         known = any(account == account_id and kept[0] == token_hash for (account, _), kept in tokens.items())
         return self._accounts.get(account_id) if known else None
 
     async def tokens(self, account_id: AccountId) -> list[TokenRow]:
-        tokens = self._projections["accounts"].tokens
+        tokens = self._shown("accounts").tokens
         return [TokenRow(i, kept[1]) for (account, i), kept in sorted(tokens.items()) if account == account_id]
 
     async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]:
@@ -239,25 +258,30 @@ class MemoryTables:
 
     # --- the tables ---------------------------------------------------------------------------------------------------
 
+    def _shown(self, projection: str) -> _Tables:
+        if self.fill(projection) is not Fill.SHOWN:
+            raise BeingFilled(projection)
+        return self._projections[projection]
+
     @property
     def _messages(self) -> dict[tuple[RoomId, Seq], bytes]:
-        return self._projections["timeline"].messages
+        return self._shown("timeline").messages
 
     @property
     def _revisions(self) -> dict[RoomId, int]:
-        return self._projections["timeline"].revisions
+        return self._shown("timeline").revisions
 
     @property
     def _rooms(self) -> dict[RoomId, dict[str, Any]]:
-        return self._projections["rooms"].rooms
+        return self._shown("rooms").rooms
 
     @property
     def _members(self) -> dict[tuple[RoomId, AccountId], dict[str, Any]]:
-        return self._projections["memberships"].members
+        return self._shown("memberships").members
 
     @property
     def _accounts(self) -> dict[AccountId, AccountRow]:
-        return self._projections["accounts"].accounts
+        return self._shown("accounts").accounts
 
     def _newest(self, room_id: RoomId, through: Seq) -> Seq:
         return max((seq for room, seq in self._messages if room == room_id and seq <= through), default=0)
@@ -271,7 +295,7 @@ class MemoryTables:
         newest = self._newest(room.room_id, room.last_seq)
         mentions = sum(
             a == account_id and r == room.room_id and member["read_seq"] < seq <= newest
-            for a, r, seq in self._projections["memberships"].mentions
+            for a, r, seq in self._shown("memberships").mentions
         )
         message = (newest, self._messages[room.room_id, newest]) if newest else None
         return room_summary(room, member["role"], member["read_seq"], mentions, message)

@@ -10,8 +10,8 @@ import apsw
 from falcon.journal import naming
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.store import Fill
 
-SCHEMA_VERSION: Final = 2
 # 3.51.3 is the first without a bug that corrupts the WAL when two connections checkpoint at once.
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
 BUSY_MILLISECONDS: Final = 10_000
@@ -52,6 +52,15 @@ CREATE TABLE projections (
     name TEXT PRIMARY KEY, applied INTEGER NOT NULL, stopped TEXT, generation INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 """
+
+# What makes a file of each schema one of the next. A read table whose columns change is dropped here together with its
+# row in ``projections``: then it is missing, and is made and filled from the log. A schema that is released never
+# changes any more, and tests/history/folders has a file of each.
+_MIGRATIONS: Final[dict[int, str]] = {
+    2: "ALTER TABLE projections ADD COLUMN filling INTEGER NOT NULL DEFAULT 0",  # as read.store.Fill
+}
+_FIRST_SCHEMA: Final = min(_MIGRATIONS)
+SCHEMA_VERSION: Final = max(_MIGRATIONS) + 1
 
 # The read tables by projection. "{}" is empty for the live ones and a suffix for those of a rebuild; an index keeps its
 # name when its table is renamed, so it has a "{unique}" one.
@@ -120,7 +129,8 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> 
 
 
 def prepare(path: Path, partitions: int) -> None:
-    """Create the file, or check that it was made for this many partitions. Raises WrongDatabase, JournalUnavailable."""
+    """Create the file; or check that it was made for this many partitions, and bring it to this schema, with empty
+    tables for the read models that are new. All of it or nothing. Raises WrongDatabase, JournalUnavailable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         connection = apsw.Connection(str(path))
@@ -133,6 +143,21 @@ def prepare(path: Path, partitions: int) -> None:
             if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
                 _create(connection, partitions)
             _check(connection, path, partitions)
+            _migrate(connection)
+            _install(connection)
+        connection.close()
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+
+
+def check(path: Path, partitions: int) -> None:
+    """That the file is one of this Falcon's, without writing anything: another Falcon may be using it. Raises
+    WrongDatabase, JournalUnavailable."""
+    try:
+        connection = connect(path, writable=False)
+        _check(connection, path, partitions)
+        if _schema(connection) != SCHEMA_VERSION:
+            raise WrongDatabase(f"{path} is of an earlier Falcon: falcon up of this one brings it to its own schema")
         connection.close()
     except apsw.Error as error:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error
@@ -158,13 +183,9 @@ def copy(path: Path, to: Path) -> None:
 
 def _create(connection: apsw.Connection, partitions: int) -> None:
     connection.execute(_SCHEMA)
-    for projection, tables in READ_TABLES.items():
-        for ddl in tables.values():
-            connection.execute(ddl.format("", "", unique=secrets.token_hex(4)))
-        connection.execute("INSERT INTO projections VALUES (?, 0, NULL, 0)", (projection,))
     connection.execute("INSERT INTO log VALUES (1, 0, 0, zeroblob(?))", (8 * partitions,))
     rows = {
-        "schema": SCHEMA_VERSION,
+        "schema": _FIRST_SCHEMA,
         "format": FORMAT,
         "partitions": partitions,
         "instance": naming.new_name(),
@@ -177,15 +198,45 @@ def _check(connection: apsw.Connection, path: Path, partitions: int) -> None:
     meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta"))
     if why := refusal(str(path), meta.get("format"), "a new data folder"):
         raise WrongDatabase(why)
-    if meta["schema"] != SCHEMA_VERSION:
+    if meta["schema"] > SCHEMA_VERSION:
         raise WrongDatabase(
-            f"{path} has schema {meta['schema']}, this Falcon knows {SCHEMA_VERSION}: run the version that made it, "
-            "export, and import into a new data folder"
+            f"{path} has schema {meta['schema']} and was written by a newer Falcon, so run that; this one knows "
+            f"{SCHEMA_VERSION}"
+        )
+    if meta["schema"] < _FIRST_SCHEMA:
+        raise WrongDatabase(
+            f"{path} has schema {meta['schema']}, this Falcon knows {_FIRST_SCHEMA} to {SCHEMA_VERSION}: run the "
+            "version that made it, export, and import into a new data folder"
         )
     if meta["partitions"] != partitions:
         raise WrongDatabase(
             f"{path} was made with {meta['partitions']} partitions, which is fixed for ever; the settings say "
             f"{partitions}. Set FALCON_PARTITIONS={meta['partitions']}, or take another data folder"
+        )
+
+
+def _schema(connection: apsw.Connection) -> int:
+    row: Any = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return int(row[0])
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    for version in range(_schema(connection), SCHEMA_VERSION):
+        connection.execute(_MIGRATIONS[version])
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
+
+
+def _install(connection: apsw.Connection) -> None:
+    """Make empty tables for the read models that the file does not have; they are filled if there is a log already."""
+    known = {name for (name,) in connection.execute("SELECT name FROM projections")}
+    ((has_log,),) = connection.execute("SELECT next > 0 FROM log").fetchall()
+    for projection in READ_TABLES.keys() - known:
+        for table, ddl in READ_TABLES[projection].items():
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute(ddl.format("", "", unique=secrets.token_hex(4)))
+        connection.execute(
+            "INSERT INTO projections (name, applied, filling) VALUES (?, 0, ?)",
+            (projection, Fill.FILLING if has_log else Fill.SHOWN),
         )
 
 

@@ -8,14 +8,14 @@ import functools
 import operator
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 import apsw
 
+from falcon.adapters.sqlite.database import READ_TABLES
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
-from falcon.read.messages import missing_message
 from falcon.read.models import (
     Access,
     AccountRow,
@@ -26,8 +26,9 @@ from falcon.read.models import (
     TokenRow,
     room_summary,
 )
-from falcon.read.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
 from falcon.telemetry import metrics
 
 _ROOM: Final = (
@@ -49,22 +50,32 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _query(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    seconds = metrics.read_seconds.labels(method.__name__)
-    failures = metrics.read_failures.labels(method.__name__)
+_Query: TypeAlias = Callable[Concatenate["SqliteReadStore", P], Coroutine[Any, Any, T]]
 
-    @functools.wraps(method)
-    async def asked(*args: P.args, **kwargs: P.kwargs) -> T:
-        began = time.monotonic()
-        try:
-            found = await method(*args, **kwargs)
-            seconds.observe(time.monotonic() - began)
-            return found
-        except apsw.Error as error:
-            failures.inc()
-            raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
 
-    return asked
+def _query(*read_models: str) -> Callable[[_Query[P, T]], _Query[P, T]]:
+    """``read_models``: those whose tables the query reads."""
+
+    def query(method: _Query[P, T]) -> _Query[P, T]:
+        seconds = metrics.read_seconds.labels(method.__name__)
+        failures = metrics.read_failures.labels(method.__name__)
+
+        @functools.wraps(method)
+        async def asked(self: "SqliteReadStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+            began = time.monotonic()
+            try:
+                if not self._shows_all:
+                    self._check_shown(read_models)
+                found = await method(self, *args, **kwargs)
+                seconds.observe(time.monotonic() - began)
+                return found
+            except apsw.Error as error:
+                failures.inc()
+                raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
+
+        return asked
+
+    return query
 
 
 def _room(row: Any) -> RoomRow:
@@ -81,27 +92,24 @@ class SqliteReadStore:
         self._execute = connection.execute
         self._known_generation = 0
         self._look_again_at = 0.0
+        # Nothing is being filled. A read model begins to be filled before a process opens the file, and never again.
+        self._shows_all = False
 
-    @_query
+    @_query()
     async def applied(self, partition: Partition) -> int:
-        row: Any = self._execute(
-            "SELECT min(applied) FROM projections WHERE name NOT LIKE '%\\_rebuilding' ESCAPE '\\'"
-        ).fetchone()
-        return int(row[0])
+        return self._applied(tuple(READ_TABLES))
 
-    @_query
+    @_query()
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
         if projections is None:
-            return dict.fromkeys(range(partitions), Position(await self.applied(0)))
-        names = ", ".join("?" * len(projections))
-        row: Any = self._execute(
-            f"SELECT min(applied) FROM projections WHERE name IN ({names})", tuple(projections)
-        ).fetchone()
-        return dict.fromkeys(range(partitions), Position(int(row[0])))
+            projections = tuple(READ_TABLES)
+        elif not self._shows_all:
+            self._check_shown(projections)
+        return dict.fromkeys(range(partitions), Position(self._applied(projections)))
 
-    @_query
+    @_query("memberships", "rooms", "timeline")
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
         row: Any = self._execute(
             "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0) FROM memberships m"
@@ -114,7 +122,7 @@ class SqliteReadStore:
         role, read_seq, last_seq, revision = row
         return Access(role, read_seq, last_seq, self._generation() << _REVISION_BITS | revision)
 
-    @_query
+    @_query("timeline")
     async def page(
         self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
     ) -> Run:
@@ -129,52 +137,52 @@ class SqliteReadStore:
             messages.reverse()
         return Run(first, messages)
 
-    @_query
+    @_query("timeline")
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
         return self._message(room_id, seq)
 
-    @_query
+    @_query("timeline")
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
         # The revision first: what is read after it is at least as new.
         row: Any = self._execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
         return self._message(room_id, seq), 0 if row is None else row[0]
 
-    @_query
+    @_query("timeline")
     async def newest(self, room_id: RoomId, through: Seq) -> Seq:
         return self._newest(room_id, through)
 
-    @_query
+    @_query("rooms")
     async def room(self, room_id: RoomId) -> RoomRow | None:
         row = self._execute(f"SELECT {_ROOM} FROM rooms r WHERE room_id = ?", (room_id,)).fetchone()
         return None if row is None else _room(row)
 
-    @_query
+    @_query("rooms")
     async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
         row = self._execute(
             f"SELECT {_ROOM} FROM rooms r WHERE smaller = ? AND larger = ?", (smaller, larger)
         ).fetchone()
         return None if row is None else _room(row)
 
-    @_query
+    @_query("memberships", "rooms", "timeline")
     async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
         if cursor is None:
             return self._summaries("WHERE m.account_id = ?", (account_id,), limit)
         where = "WHERE m.account_id = ? AND (r.updated_at, r.room_id) < (?, ?)"
         return self._summaries(where, (account_id, cursor.updated_at, cursor.room_id), limit)
 
-    @_query
+    @_query("memberships", "rooms", "timeline")
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         found = self._summaries("WHERE m.room_id = ? AND m.account_id = ?", (room_id, account_id), 1)
         return found[0] if found else None
 
-    @_query
+    @_query("memberships")
     async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
         rows: Any = self._execute(
             "SELECT room_id, role FROM memberships WHERE account_id = ? LIMIT ?", (account_id, limit)
         )
         return dict(rows)
 
-    @_query
+    @_query("memberships", "accounts")
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         rows: Any = self._execute(
             "SELECT m.account_id, coalesce(a.name, ''), m.role, m.read_seq FROM memberships m"
@@ -184,7 +192,7 @@ class SqliteReadStore:
         )
         return [MemberRow(*row) for row in rows]
 
-    @_query
+    @_query("memberships")
     async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
         row: Any = self._execute(
             "SELECT count(*) FROM mentions WHERE account_id = ? AND room_id = ? AND seq > ? AND seq <= ?",
@@ -192,14 +200,14 @@ class SqliteReadStore:
         ).fetchone()
         return int(row[0])
 
-    @_query
+    @_query("accounts")
     async def account(self, account_id: AccountId) -> AccountRow | None:
         row = self._execute(
             "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id = ?", (account_id,)
         ).fetchone()
         return None if row is None else _account(row)
 
-    @_query
+    @_query("accounts")
     async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]:
         rows = self._execute(
             "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id > ?"
@@ -208,7 +216,7 @@ class SqliteReadStore:
         )
         return [_account(row) for row in rows]
 
-    @_query
+    @_query("accounts")
     async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
         row = self._execute(
             "SELECT a.account_id, a.name, a.is_admin, a.created_at FROM tokens t JOIN accounts a USING (account_id)"
@@ -217,24 +225,42 @@ class SqliteReadStore:
         ).fetchone()
         return None if row is None else _account(row)
 
-    @_query
+    @_query("accounts")
     async def tokens(self, account_id: AccountId) -> list[TokenRow]:
         rows: Any = self._execute(
             "SELECT token_id, created_at FROM tokens WHERE account_id = ? ORDER BY token_id", (account_id,)
         )
         return [TokenRow(*row) for row in rows]
 
-    @_query
+    @_query("rooms")
     async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]:
         rows = self._execute(f"SELECT {_ROOM} FROM rooms r WHERE room_id > ? ORDER BY room_id LIMIT ?", (after, limit))
         return [_room(row) for row in rows]
 
-    @_query
+    @_query("accounts", "rooms")
     async def totals(self) -> tuple[int, int, int]:
         row: Any = self._execute(
             "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
         ).fetchone()
         return row[0], row[1], row[2] or 0
+
+    def _check_shown(self, read_models: Sequence[str]) -> None:
+        """Raises BeingFilled."""
+        rows: Any = self._execute("SELECT name FROM projections WHERE filling > ?", (Fill.SHOWN,))
+        filling = {name for (name,) in rows}
+        self._shows_all = not filling
+        for name in read_models:
+            if name in filling:
+                raise BeingFilled(name)
+
+    def _applied(self, projections: Sequence[str]) -> int:
+        """Where the one stands that is the furthest behind, but for those that are being filled."""
+        names = ", ".join("?" * len(projections))
+        row: Any = self._execute(
+            f"SELECT coalesce(min(applied), 0) FROM projections WHERE filling < ? AND name IN ({names})",
+            (Fill.FILLING, *projections),
+        ).fetchone()
+        return int(row[0])
 
     def _generation(self) -> int:
         """Of the timeline. Looked at once a second: a rebuild is rare, and corrects what stood for long."""

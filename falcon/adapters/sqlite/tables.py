@@ -11,7 +11,7 @@ from falcon.adapters.sqlite.database import READ_TABLES, transaction
 from falcon.adapters.sqlite.source import Everywhere
 from falcon.journal.envelope import Cursor
 from falcon.read import store
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.store import Fill, ReadStoreUnavailable, StaleProjector, Write
 
 # What may be otherwise the next time. The rest is a fault of the write's, and says so.
 _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)
@@ -19,6 +19,8 @@ _REBUILDING: Final = "_rebuilding"
 _DROP_ROWS: Final = 20_000
 
 _STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
+_FILL: Final = "SELECT filling FROM projections WHERE name = ?"
+_MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
 _MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ? AND applied = ?"
 # The statements of each kind of write. ?1, ?2 ... are its fields in their order; "{}" is the tables' suffix.
 _STATEMENTS: Final[dict[type[Any], tuple[str, ...]]] = {
@@ -93,8 +95,8 @@ class SqliteTables:
                 for ddl in READ_TABLES[projection].values():
                     connection.execute(ddl.format(_REBUILDING, _REBUILDING, unique=secrets.token_hex(4)))
                 connection.execute(
-                    "INSERT OR REPLACE INTO projections SELECT ?, 0, NULL, generation + 1 FROM projections"
-                    " WHERE name = ?",
+                    "INSERT OR REPLACE INTO projections (name, applied, generation)"
+                    " SELECT ?, 0, generation + 1 FROM projections WHERE name = ?",
                     (shadow, projection),
                 )
         except apsw.Error as error:
@@ -129,6 +131,21 @@ class SqliteTables:
             raise ReadStoreUnavailable(f"cannot read the state of {projection}: {error}") from error
         return None if row is None else row[0]
 
+    def fill(self, projection: str) -> Fill:
+        try:
+            row: Any = self._connection.execute(_FILL, (projection,)).fetchone()
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot read the state of {projection}: {error}") from error
+        if row is None:
+            raise _not_there(projection)
+        return Fill(row[0])
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        try:
+            self._connection.execute(_MOVE_FILL, (fill, projection))
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot record how far {projection} has been filled: {error}") from error
+
     def _applied(self, projection: str) -> int:
         try:
             row: Any = self._connection.execute(
@@ -137,7 +154,7 @@ class SqliteTables:
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot read where {projection} stands: {error}") from error
         if row is None:
-            raise ReadStoreUnavailable(f"the rebuild of {projection} was taken away by another one")
+            raise _not_there(projection)
         return int(row[0])
 
     def _drop_old(self, projection: str) -> None:
@@ -151,6 +168,12 @@ class SqliteTables:
                 while self._connection.execute(delete) and self._connection.changes():
                     pass
                 self._connection.execute(f"DROP TABLE {name}")
+
+
+def _not_there(projection: str) -> ReadStoreUnavailable:
+    if projection.endswith(_REBUILDING):
+        return ReadStoreUnavailable(f"the rebuild of {projection} was taken away by another one")
+    return ReadStoreUnavailable(f"the data folder has no tables of {projection}: falcon up makes them")
 
 
 def _runs(writes: Sequence[Write]) -> Iterable[tuple[type[Any], Iterable[Write]]]:

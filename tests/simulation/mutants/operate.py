@@ -10,8 +10,8 @@ from falcon.journal.envelope import Position
 from falcon.projections import runner, verify
 from falcon.projections.skipping import SkippingProjection, position_of
 from falcon.projections.stream import Stream
-from falcon.read.messages import stored_in
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
+from falcon.read.timeline.messages import stored_in
 from tests.simulation.mutants.mutant import mutant
 from tests.simulation.schedules import ACTS, RESTORES
 

@@ -16,7 +16,7 @@ from falcon.adapters.hbase.thrift import BatchMutation, Mutation
 from falcon.http import messages, streaming, wire
 from falcon.http.freshness import Freshness
 from falcon.read.models import RoomSummaryRow
-from falcon.read.pages import Page, Pages
+from falcon.read.timeline.pages import Page, Pages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tests.simulation.schedules import BEHIND, CALM, TROUBLED
 

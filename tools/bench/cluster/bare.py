@@ -24,7 +24,7 @@ from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
 from falcon.bootstrap.cluster import kafka_cluster
 from falcon.domain.message import Message
-from falcon.read.messages import row_of
+from falcon.read.timeline.messages import row_of
 from falcon.settings import Settings
 from tools.bench.samples import percentile
 from tools.bench.wrk import TEXT_BYTES

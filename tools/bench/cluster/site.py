@@ -17,6 +17,7 @@ import msgspec
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
 from falcon.bootstrap.cluster import kafka_cluster
+from falcon.projections.projection import PROJECTIONS
 from falcon.settings import Settings
 from tools.bench.cluster.figures import FALCON, SERVERS, Work
 from tools.bench.cluster.metrics import Scraped, scrape
@@ -35,7 +36,6 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 _PROJECTED: Final = "falcon_projected_events_total"
 _COMPILER: Final = "Compiler"  # in the name of a JVM's thread that compiles
 _COMPILED: Final = 0.1  # of a core: what compiling may still take when a server is warm
-PROJECTIONS: Final = ("timeline", "rooms", "memberships", "accounts")
 
 
 @contextmanager

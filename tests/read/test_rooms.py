@@ -1,8 +1,8 @@
 import pytest
 
 from falcon.domain.events import CommandAnswered, MemberChanged
-from falcon.projections import rooms
 from falcon.read.models import RoomRow
+from falcon.read.rooms import projection as rooms
 from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (

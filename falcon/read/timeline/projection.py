@@ -7,8 +7,8 @@ message as its sender saw it at a revision, and a page's ETag rests on it.
 from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.message import Message
 from falcon.journal.envelope import Envelope
-from falcon.read.messages import missing_message, row_of
 from falcon.read.store import PutMessage, SetRevision, Write
+from falcon.read.timeline.messages import missing_message, row_of
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:

@@ -6,9 +6,9 @@ from typing import Final, TypeAlias
 import msgspec
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.messages import MISSING
-from falcon.read.runs import MESSAGES_BYTES_MAX
 from falcon.read.store import ReadStore
+from falcon.read.timeline.messages import MISSING
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX
 
 _KEPT_BYTES_MAX: Final = 32 << 20
 _PAGE_BYTES: Final = 500  # what a page takes beside its messages: its name, its entry, its objects

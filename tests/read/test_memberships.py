@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from falcon.domain.events import CommandAnswered, MemberChanged, MessageEdited, MessagePosted
-from falcon.projections import memberships
+from falcon.read.memberships import projection as memberships
 from falcon.read.models import Access
 from falcon.read.store import DropMember, PutMember, SetMention, SetReadMark, SetRole
 from tests.projections.embedded import Embedded, asked

@@ -1,7 +1,7 @@
 import pytest
 
 from falcon.domain.events import CommandAnswered, DirectRoomOpened, TokenIssued, TokenRevoked
-from falcon.projections import accounts
+from falcon.read.accounts import projection as accounts
 from falcon.read.models import AccountRow, TokenRow
 from falcon.read.store import DropToken, PutAccount, PutToken
 from tests.projections.embedded import Embedded, asked
