@@ -74,6 +74,16 @@ def test_each_library_is_imported_in_one_folder(library: str, home: str) -> None
     assert strangers in ([], ["falcon/bootstrap/embedded.py"])
 
 
+@pytest.mark.parametrize(
+    ("folder", "others"),
+    [("falcon", "tools|load_tests|tests"), ("tools", "tests"), ("load_tests", r"tools\.(?!harness)\w+|tests")],
+)
+def test_what_is_shipped_knows_no_tools_and_tools_know_no_tests(folder: str, others: str) -> None:
+    importing = re.compile(rf"^\s*(?:from|import) (?:{others})\b", re.MULTILINE)
+    strangers = [str(path) for path in (ROOT / folder).rglob("*.py") if importing.search(path.read_text())]
+    assert strangers == []
+
+
 def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None:
     assert metrics.http_seconds.name in REGISTRY
     declaring = re.compile(r"\b(?:counter|gauge|histogram|Counter|Gauge|Histogram|Summary)\(\s*\"falcon_")

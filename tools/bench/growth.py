@@ -201,7 +201,7 @@ def _fill(size: Size, server: FalconServer, cores: Cores, folder: Path) -> _Site
         token = server.announcement.token
         targets = wrk.write_targets(folder / f"{server.name}.targets", [(room_id, token) for room_id in used.room_ids])
         windows = distinct_windows(used.room_ids, size.messages // USED_ROOMS, _WINDOWS)
-        pages = wrk.write_paths(folder / f"{server.name}.pages", [(path, token) for path in windows])
+        pages = wrk.write_targets(folder / f"{server.name}.pages", [(path, token) for path in windows])
         spread = None
         if size.rooms > USED_ROOMS:
             others = journals.fill(server, size.rooms - USED_ROOMS, 0, source="idle").room_ids

@@ -60,7 +60,7 @@ def fill(server: FalconServer, rooms: int, messages: int, source: str = "benchma
     members = [{"account_id": author, "role": "admin"}, {"account_id": other, "role": "member"}]
     room_ids: list[int] = []
     for some in _parts(range(rooms), LINES_PER_REQUEST):
-        lines = b"\n".join(_encode(_room_line(source, number, members)) for number in some)
+        lines = b"\n".join(_room_line(number, source=source, members=members) for number in some)
         made: dict[str, int] = _import(admin, lines)["rooms"]
         room_ids += [made[f"room-{number}"] for number in some]
     say(f"{server.name}: {rooms:,} rooms imported in {time.perf_counter() - start:.0f} s")
@@ -73,39 +73,22 @@ def fill(server: FalconServer, rooms: int, messages: int, source: str = "benchma
     return Filled(room_ids=room_ids, messages=imported, seconds=time.perf_counter() - start)
 
 
-def _room_line(source: str, number: int, members: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "type": "room",
-        "source": source,
-        "ref": f"room-{number}",
-        "kind": "group",
-        "name": f"room {number}",
-        "description": "",
-        "created_at": _time(0),
-        "members": members,
-    }
+def _room_line(number: int, **more: Any) -> bytes:
+    room = {"type": "room", "ref": f"room-{number}", "kind": "group", "name": f"room {number}", "description": ""}
+    return _encode({**room, "created_at": _time(0), **more})
+
+
+def _message_line(count: int, seq: int, **more: Any) -> bytes:
+    """The ``count``-th of all; ``more``: its room and its author, as that kind of import names them."""
+    message = {"type": "message", "seq": seq, "text": _text(count), "posted_at": _time(count), "edited_at": None}
+    return _encode({**message, "deleted": False, "reply_to": None, "mentions": [], **more})
 
 
 def _message_lines(room_ids: list[int], messages: int, authors: tuple[int, int]) -> Iterator[bytes]:
     per_room = messages // max(1, len(room_ids))
-    count = 0
-    for room_id in room_ids if per_room else ():
+    for number, room_id in enumerate(room_ids):
         for seq in range(1, per_room + 1):
-            count += 1
-            yield _encode(
-                {
-                    "type": "message",
-                    "room_id": room_id,
-                    "seq": seq,
-                    "author_id": authors[seq % 2],
-                    "text": _text(count),
-                    "posted_at": _time(count),
-                    "edited_at": None,
-                    "deleted": False,
-                    "reply_to": None,
-                    "mentions": [],
-                }
-            )
+            yield _message_line(number * per_room + seq, seq, room_id=room_id, author_id=authors[seq % 2])
 
 
 def _text(number: int) -> str:
@@ -138,47 +121,20 @@ def write_export(file: Path, rooms: int, messages: int) -> None:
     per_room = messages // rooms
     refs = ["account-a", "account-b"]
     members = [{"account": refs[0], "role": "admin"}, {"account": refs[1], "role": "member"}]
+    header = {"type": "falcon-export", "version": 1, "source": f"benchmark-{file.stem}", "accounts": 2}
     with file.open("wb") as out:
 
-        def line(**fields: Any) -> None:
-            out.write(_encode(fields) + b"\n")
+        def write(line: bytes) -> None:
+            out.write(line + b"\n")
 
-        line(
-            type="falcon-export",
-            version=1,
-            source=f"benchmark-{file.stem}",
-            accounts=2,
-            rooms=rooms,
-            messages=per_room * rooms,
-        )
+        write(_encode({**header, "rooms": rooms, "messages": per_room * rooms}))
         for ref in refs:
-            line(type="account", ref=ref, name=ref)
+            write(_encode({"type": "account", "ref": ref, "name": ref}))
         for room in range(rooms):
-            line(
-                type="room",
-                ref=f"room-{room}",
-                kind="group",
-                name=f"room {room}",
-                description="",
-                created_at=_time(0),
-                members=members,
-            )
-        count = 0
+            write(_room_line(room, members=members))
         for room in range(rooms):
             for seq in range(1, per_room + 1):
-                count += 1
-                line(
-                    type="message",
-                    room=f"room-{room}",
-                    seq=seq,
-                    author=refs[seq % 2],
-                    text=_text(count),
-                    posted_at=_time(count),
-                    edited_at=None,
-                    deleted=False,
-                    reply_to=None,
-                    mentions=[],
-                )
+                write(_message_line(room * per_room + seq, seq, room=f"room-{room}", author=refs[seq % 2]))
 
 
 def imports(bench: Bench) -> Section:

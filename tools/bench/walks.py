@@ -100,8 +100,8 @@ def _measure(bench: Bench, messages: int) -> Samples:
         with running([server], cores):
             past = _fill(server, messages, rooms)
             back, listed = _walk(server, past)
-            wrk.write_paths(paths[server.name, names[0]], [(path, past.token) for path in back])
-            wrk.write_paths(paths[server.name, names[1]], [(path, past.token) for path in listed])
+            wrk.write_targets(paths[server.name, names[0]], [(path, past.token) for path in back])
+            wrk.write_targets(paths[server.name, names[1]], [(path, past.token) for path in listed])
     for turn in range(runs):
         with running(servers, cores):
             for number, name in enumerate(names):

@@ -41,9 +41,9 @@ class Load(msgspec.Struct, frozen=True):
         return (self.requests - self.refused) / self.micros * 1e6
 
 
-def write_targets(file: Path, targets: Iterable[tuple[int, str]]) -> Path:
-    """One line for each (room, token); the scripts go through them again and again."""
-    file.write_text("".join(f"{room} {token}\n" for room, token in targets))
+def write_targets(file: Path, targets: Iterable[tuple[int | str, str]]) -> Path:
+    """One line for each (room or path, token); the scripts go through them again and again."""
+    file.write_text("".join(f"{what} {token}\n" for what, token in targets))
     return file
 
 
@@ -64,20 +64,16 @@ def send(core: int, address: Address, targets: Path, connections: int, seconds: 
 
 def read(core: int, address: Address, targets: Path, connections: int, seconds: int) -> Load:
     """Read pages of the newest 50 as fast as they are answered. Raises LoadFailed."""
-    before = _cpu_of_children()
-    return _finish(_start(core, address, "read.lua", [str(targets)], connections, seconds), seconds, before)
-
-
-def write_paths(file: Path, paths: Iterable[tuple[str, str]]) -> Path:
-    """One line for each (path, token) that `get` asks for."""
-    file.write_text("".join(f"{path} {token}\n" for path, token in paths))
-    return file
+    return _get(core, address, [str(targets), "0", "/v1/rooms/%s/messages?limit=50"], connections, seconds)
 
 
 def get(core: int, address: Address, paths: Path, connections: int, seconds: int, first: int = 0) -> Load:
     """Ask for the paths one after another, beginning with the ``first``, again and again. Raises LoadFailed."""
+    return _get(core, address, [str(paths), str(first), "%s"], connections, seconds)
+
+
+def _get(core: int, address: Address, arguments: list[str], connections: int, seconds: int) -> Load:
     before = _cpu_of_children()
-    arguments = [str(paths), str(first)]
     return _finish(_start(core, address, "get.lua", arguments, connections, seconds), seconds, before)
 
 

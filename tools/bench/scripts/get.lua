@@ -1,13 +1,13 @@
 -- wrk: asks for one path after another.
--- Arguments: file of "PATH TOKEN" lines, how many of them to pass over at the beginning.
+-- Arguments: file of "WHAT TOKEN" lines, how many of them to pass over at the beginning, the path with %s for WHAT.
 
 local requests, count, sent = {}, 0, 0
 
 function init(args)
    for line in io.lines(args[1]) do
-      local path, token = line:match("(%S+) (%S+)")
+      local what, token = line:match("(%S+) (%S+)")
       count = count + 1
-      requests[count] = "GET " .. path .. " HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port
+      requests[count] = "GET " .. string.format(args[3], what) .. " HTTP/1.1\r\nHost: " .. wrk.host .. ":" .. wrk.port
          .. "\r\nAuthorization: Bearer " .. token .. "\r\n\r\n"
    end
    sent = tonumber(args[2])
