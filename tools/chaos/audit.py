@@ -116,8 +116,12 @@ class Audit:
 
     def _note_log(self, cluster: KafkaCluster) -> None:
         """Raises JournalUnavailable, Undecodable."""
+        self.note_events(log_of(cluster))
+
+    def note_events(self, log: Iterable[Recorded]) -> None:
+        """All of a log."""
         last: dict[int, int] = {}
-        for recorded in log_of(cluster):
+        for recorded in log:
             self._history.note(_logged(recorded))
             last[recorded.envelope.partition] = recorded.offset
         self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())

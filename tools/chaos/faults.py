@@ -8,14 +8,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from tools.chaos import operators
 from tools.chaos.field import PARTITIONS, Field
 from tools.servers.cluster import ROLES
 
+F = TypeVar("F")  # what is hurt
 # Gives the moment (monotonic seconds) since when things could go on, where that is not when the fault began.
-Act: TypeAlias = Callable[[Field, Random], Awaitable[float | None]]
+ActOn: TypeAlias = Callable[[F, Random], Awaitable[float | None]]
+Act: TypeAlias = ActOn[Field]
 
 _OUTAGE_SECONDS: Final = 8.0
 _ZOMBIE_SECONDS: Final = 9.0  # longer than the session of a member of a group
@@ -24,7 +26,7 @@ _PAUSE_SECONDS: Final = (3.0, 12.0)
 
 
 @dataclass(frozen=True)
-class Fault:
+class Fault(Generic[F]):
     """``hurts``: faults that hurt the same may not come together. ``seconds``: about how long it takes.
 
     ``apart``, ``small_disk``: what it needs of the machine.
@@ -33,7 +35,7 @@ class Fault:
     name: str
     hurts: str
     seconds: float
-    act: Act
+    act: ActOn[F]
     apart: bool = False
     small_disk: bool = False
 
@@ -210,7 +212,7 @@ def _end_broker(field: Field, node: int) -> None:
     field.kafka.kill(node)
 
 
-FAULTS: Final = (
+FAULTS: Final[tuple[Fault[Field], ...]] = (
     Fault("kill leading broker", "kafka", 15, kill_leader),
     Fault("pause leading broker", "kafka", 15, pause_leader),
     Fault("pause two brokers", "kafka", 20, pause_two_brokers),
@@ -243,6 +245,6 @@ FAULTS: Final = (
 )
 
 
-def go_together(one: Fault, other: Fault) -> bool:
+def go_together(one: Fault[F], other: Fault[F]) -> bool:
     """Not when both hurt the same, nor anything beside a restart of everything."""
     return one.hurts != other.hurts and "everything" not in (one.hurts, other.hurts)

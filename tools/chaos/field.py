@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,10 @@ from aiokafka.errors import KafkaError
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.process import descendants
 from tools.chaos.apart import Apart, NotPermitted
+from tools.chaos.audit import Audit, log_of
+from tools.chaos.folds import judge_export
+from tools.chaos.history import History
+from tools.chaos.sessions import Account
 from tools.harness.waiting import NotInTime, eventually
 from tools.servers.cluster import ROLES, Cluster, free_ports
 from tools.servers.daemon import Daemon
@@ -166,6 +170,20 @@ class Field(Cluster):
         for each in below:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
+
+    # --- what the reckoning asks for ----------------------------------------------------------------------------------
+
+    async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None:
+        await Audit(self.urls, accounts, guests, history).run(self.journal())
+
+    def verify(self) -> str:
+        """What ``falcon verify`` prints. Raises ServerFault for a difference."""
+        return self.falcon("verify")
+
+    def judge_exports(self) -> Iterator[list[str]]:
+        """Of each export what is wrong with it."""
+        for path in sorted(self.exports.glob("*.jsonl")):
+            yield judge_export(path, log_of(self.journal()), self.skipped)
 
     # --- brokers ------------------------------------------------------------------------------------------------------
 

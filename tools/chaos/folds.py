@@ -13,6 +13,9 @@ from falcon.domain import events
 from falcon.domain.message import Message
 from falcon.journal.envelope import Recorded
 
+_TEXT_MAX: Final = 300
+_SHOWN: Final = 5
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -174,3 +177,10 @@ def _differences(what: str, one: Mapping[K, V], other: Mapping[K, V]) -> list[st
         for key in [*one, *(key for key in other if key not in one)]
         if one.get(key) != other.get(key)
     ]
+
+
+def judge_export(path: Path, log: Iterable[Recorded], skipped: Collection[tuple[int, int]]) -> list[str]:
+    """What is wrong with it: it holds what the log said at the position that it names, but for skipped messages."""
+    held, then = as_exported(path, log)
+    wrong = held.differences_from_log(then, skipped)
+    return [f"export {path.name}: {each[:_TEXT_MAX]}" for each in wrong[:_SHOWN]]

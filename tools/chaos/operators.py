@@ -6,23 +6,17 @@ An act may have to be repeated while something else is hurt. What it must never 
 import asyncio
 import itertools
 import time
-from collections.abc import Collection, Iterable
-from pathlib import Path
 from random import Random
 from typing import Final
 
 import httpx
 
-from falcon.journal.envelope import Recorded
 from falcon.projections.projection import PROJECTIONS
 from tools.chaos.field import Field, NotHealed
-from tools.chaos.folds import as_exported
 from tools.servers.daemon import ServerFault
 
 _ACT_SECONDS: Final = 240.0  # other faults included
 _AGAIN_SECONDS: Final = 1.0
-_SHOWN: Final = 5
-_TEXT_MAX: Final = 300
 _ALL_THERE: Final = "0 missing, 0 wrong"
 
 _numbers = itertools.count(1)
@@ -72,13 +66,6 @@ async def skip(field: Field, chance: Random) -> None:
     shown = [None if each.get("missing") else each["text"] for each in page["messages"]]
     if shown != [texts[0], None, texts[2]]:
         raise NotHealed(f"the second of {texts} was skipped, and the page of room {room} shows {shown}")
-
-
-def judge_export(path: Path, log: Iterable[Recorded], skipped: Collection[tuple[int, int]]) -> list[str]:
-    """What is wrong with it: it holds what the log said at the position that it names, but for skipped messages."""
-    held, then = as_exported(path, log)
-    wrong = held.differences_from_log(then, skipped)
-    return [f"export {path.name}: {each[:_TEXT_MAX]}" for each in wrong[:_SHOWN]]
 
 
 async def _until_done(field: Field, *arguments: str) -> str:

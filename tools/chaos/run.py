@@ -2,24 +2,23 @@
 
 import asyncio
 import fcntl
+import math
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import httpx
 
-from falcon.client import FalconClient, Problem
-from tools.chaos.audit import Audit, log_of
+from falcon.client import FalconClient
 from tools.chaos.checker import Checker
 from tools.chaos.faults import FAULTS, Fault, go_together
-from tools.chaos.field import PARTITIONS, Field, NotHealed
+from tools.chaos.field import Field
 from tools.chaos.history import History, Operation, operations
-from tools.chaos.operators import judge_export
 from tools.chaos.report import Report
 from tools.chaos.sessions import Account, Load, Session
-from tools.harness.waiting import NotInTime
+from tools.harness.waiting import NotInTime, eventually
 from tools.servers.cluster import ROOT
 from tools.servers.daemon import ServerFault
 
@@ -77,7 +76,7 @@ def check(path: Path, report: Report) -> None:
     report.counts = checker.counts
 
 
-def _chosen(field: Field, seconds: float, names: Sequence[str]) -> list[Fault]:
+def _chosen(field: Field, seconds: float, names: Sequence[str]) -> list[Fault[Field]]:
     possible = [
         fault for fault in FAULTS if (field.apart or not fault.apart) and (field.has_small_disk or not fault.small_disk)
     ]
@@ -86,8 +85,35 @@ def _chosen(field: Field, seconds: float, names: Sequence[str]) -> list[Fault]:
     return [fault for fault in possible if fault.seconds <= seconds / _AT_MOST]
 
 
-class Chaos:
-    def __init__(self, field: Field, history: History, report: Report, say: Say) -> None:
+class Hurt(Protocol):
+    """What is hurt, and asked afterwards. ``verify`` raises ServerFault for a difference."""
+
+    @property
+    def partitions(self) -> int: ...
+    async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None: ...
+    def verify(self) -> str: ...
+    def judge_exports(self) -> Iterable[list[str]]: ...
+
+
+F = TypeVar("F", bound=Hurt)
+
+
+class Chaos(Generic[F]):
+    """``pauses``: between two faults, in seconds. ``each``: every kind of fault comes at least once, however long it
+    takes."""
+
+    def __init__(
+        self,
+        field: F,
+        history: History,
+        report: Report,
+        say: Say,
+        pauses: tuple[float, float] = _PAUSE_SECONDS,
+        *,
+        each: bool = False,
+    ) -> None:
+        self._pauses = pauses
+        self._each = each
         self._field = field
         self._history = history
         self._report = report
@@ -101,7 +127,7 @@ class Chaos:
         self._chance = random.Random(seed)
         urls = described["urls"]
         async with FalconClient(urls, described["admin_token"]) as admin:
-            made = [await admin.create_account(f"s{i}") for i in range(SESSIONS + PARTITIONS + GUESTS)]
+            made = [await admin.create_account(f"s{i}") for i in range(SESSIONS + self._field.partitions + GUESTS)]
         accounts = [Account(each.account_id, each.token) for each in made]
         await asyncio.gather(*(_await_account(url, each.token) for url in urls for each in accounts))
         self._accounts, guests = accounts[:-GUESTS], [each.account_id for each in accounts[-GUESTS:]]
@@ -117,23 +143,28 @@ class Chaos:
         async with FalconClient(urls, first.token) as falcon:
             for _ in range(_TRIES):
                 room = await falcon.create_room("Hall", members={each.account_id: "member" for each in others})
-                halls.setdefault(room.room_id % PARTITIONS, room.room_id)
-                if len(halls) == PARTITIONS:
+                halls.setdefault(room.room_id % self._field.partitions, room.room_id)
+                if len(halls) == self._field.partitions:
                     break
             await falcon.rooms()  # waits until all of it can be read
         return halls
 
     # --- during -------------------------------------------------------------------------------------------------------
 
-    async def hurt(self, seconds: float, faults: list[Fault]) -> None:
+    async def hurt(self, seconds: float, faults: Sequence[Fault[F]]) -> None:
         """Each kind before any comes again; ends by itself, with everything healed and every session done."""
         began = time.monotonic()
         sessions = self._start_sessions()
-        bag: list[Fault] = []
+        bag = self._shuffled(faults, math.inf if self._each else seconds)
+        first_round = self._each
         try:
             await self._served(self._history.now())
-            while (left := seconds - (time.monotonic() - began)) > 0:
-                bag = [fault for fault in bag if fault.seconds <= left] or self._shuffled(faults, left)
+            while (left := seconds - (time.monotonic() - began)) > 0 or (first_round and bag):
+                if not first_round:
+                    bag = [fault for fault in bag if fault.seconds <= left]
+                if not bag:
+                    first_round = False
+                    bag = self._shuffled(faults, left)
                 if not bag:
                     await asyncio.sleep(left)
                     break
@@ -155,12 +186,12 @@ class Chaos:
         chatting = [session.run() for session in sessions[len(probing) :]]
         return [asyncio.create_task(each) for each in [*probing, *chatting]]
 
-    def _shuffled(self, faults: list[Fault], left: float) -> list[Fault]:
+    def _shuffled(self, faults: Sequence[Fault[F]], left: float) -> list[Fault[F]]:
         fitting = [fault for fault in faults if fault.seconds <= left]
         self._chance.shuffle(fitting)
         return fitting
 
-    async def _one(self, bag: list[Fault]) -> None:
+    async def _one(self, bag: list[Fault[F]]) -> None:
         """One fault, sometimes two, and everything that was hurt serves again."""
         chosen = [bag.pop()]
         if self._chance.random() < _TOGETHER:
@@ -182,19 +213,18 @@ class Chaos:
             self._violation(f"after {name}: {fault}")
         self._note_recovery(chosen, name, since)
         self._history.note(Operation(kind="fault", name=name, started=started, ended=self._history.now()))
-        await asyncio.sleep(self._chance.uniform(*_PAUSE_SECONDS))
+        await asyncio.sleep(self._chance.uniform(*self._pauses))
 
     async def _served(self, since: float) -> None:
-        """Until a send and a read that were begun after that were acknowledged in each partition. Raises NotHealed."""
+        """Until a send and a read that were begun after that were acknowledged in each partition. Raises NotInTime."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
-        until = time.monotonic() + _SERVED_SECONDS
-        while wanted:
-            wanted -= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
-            if time.monotonic() > until:
-                raise NotHealed(f"not served within {_SERVED_SECONDS:g} s: {sorted(wanted)}")
-            await asyncio.sleep(0.05)
 
-    def _note_recovery(self, chosen: list[Fault], name: str, since: float) -> None:
+        def served() -> bool:
+            return wanted <= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
+
+        await eventually(served, "sends and reads go through in each partition", _SERVED_SECONDS, every=0.05)
+
+    def _note_recovery(self, chosen: list[Fault[F]], name: str, since: float) -> None:
         """The longest that anybody who probes had to wait, counted from when things could go on."""
         for fault in chosen:
             self._report.faults[fault.name].times += 1
@@ -213,14 +243,13 @@ class Chaos:
 
     async def reckon(self) -> None:
         self._say("reading everything back")
-        audit = Audit(self._load.urls, self._accounts, self._guests, self._history)
         try:
-            await audit.run(self._field.journal())
+            await self._field.audit(self._accounts, self._guests, self._history)
         except* Exception as failed:
             for error in failed.exceptions:
                 self._violation(f"not everything could be read back: {error!r}")
         try:
-            self._report.verified = await asyncio.to_thread(self._field.falcon, "verify")
+            self._report.verified = await asyncio.to_thread(self._field.verify)
         except ServerFault as fault:
             self._violation(f"{fault}")
         await asyncio.to_thread(self._judge_exports)
@@ -228,8 +257,8 @@ class Chaos:
         check(self._history.path, self._report)
 
     def _judge_exports(self) -> None:
-        for path in sorted(self._field.exports.glob("*.jsonl")):
-            for wrong in judge_export(path, log_of(self._field.journal()), self._field.skipped):
+        for found in self._field.judge_exports():
+            for wrong in found:
                 self._violation(wrong)
             self._report.exports += 1
 
@@ -240,11 +269,9 @@ class Chaos:
 
 async def _await_account(url: str, token: str) -> None:
     """Until the edge knows it: a token is looked up before any position is waited for."""
-    until = time.monotonic() + 30
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
-        while time.monotonic() < until:
-            answer = await http.get(f"{url}/v1/me", headers={"Authorization": f"Bearer {token}"})
-            if answer.status_code == 200:
-                return
-            await asyncio.sleep(0.1)
-    raise Problem(401, "unauthenticated", "an account that was made cannot be used")
+    async with httpx.AsyncClient(trust_env=False, timeout=10, headers={"Authorization": f"Bearer {token}"}) as http:
+
+        async def is_known() -> bool:
+            return (await http.get(f"{url}/v1/me")).status_code == 200
+
+        await eventually(is_known, "an account that was made can be used", 30, every=0.1)

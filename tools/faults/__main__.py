@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.faults.chaos import FAULTS, SETTINGS, Chaos
+from tools.faults.chaos import FAULTS, SETTINGS, hurt
 from tools.harness.falcon import Falcon
 
 
@@ -21,8 +21,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="falcon-faults-") as folder:
             falcon = Falcon(Path(folder), dict(settings)).start()
             try:
-                chaos = Chaos(falcon, arguments.seed)
-                report = asyncio.run(chaos.run(arguments.seconds / len(SETTINGS), FAULTS[base]))
+                seconds = arguments.seconds / len(SETTINGS)
+                report = asyncio.run(hurt(falcon, Path(folder), FAULTS[base], seconds, arguments.seed))
             finally:
                 falcon.stop()
             if left := falcon.left():

@@ -29,8 +29,6 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.source import record_of
 from falcon.domain.commands import Role
 from falcon.domain.events import (
     Event,
@@ -44,11 +42,10 @@ from falcon.domain.events import (
     RoomChanged,
     RoomCreated,
 )
-from falcon.journal import codec
 from falcon.journal.envelope import aggregate_of
 from falcon.read.timeline.messages import stored
 from falcon.read.times import rfc3339
-from tools.faults.chaos import SETTINGS
+from tools.faults.chaos import SETTINGS, log_in
 from tools.harness.falcon import Falcon, alive
 
 Json: TypeAlias = dict[str, Any]
@@ -490,13 +487,7 @@ class Log:
     """As it is in the end."""
 
     def __init__(self, data_dir: Path) -> None:
-        connection = database.connect(data_dir / "falcon.db", writable=False)
-        rows: Any = connection.execute(f"SELECT {database.RECORD_COLUMNS} FROM journal ORDER BY offset")
-        self.events = [
-            Visible(offset + 1, codec.decode(record_of(*record), partition, offset, epoch, n).envelope.event)
-            for offset, partition, epoch, n, *record in rows
-        ]
-        connection.close()
+        self.events = [Visible(recorded.offset + 1, recorded.envelope.event) for recorded in log_in(data_dir)]
         self._seen_by: dict[int, list[Visible]] = {}
         self.deleted = {
             (each.event.message.room_id, each.event.message.seq)
