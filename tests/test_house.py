@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
@@ -82,6 +83,14 @@ def test_what_is_shipped_knows_no_tools_and_tools_know_no_tests(folder: str, oth
     importing = re.compile(rf"^\s*(?:from|import) (?:{others})\b", re.MULTILINE)
     strangers = [str(path) for path in (ROOT / folder).rglob("*.py") if importing.search(path.read_text())]
     assert strangers == []
+
+
+def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
+    parts = {"__init__.py", "projection.py", "queries.py", "sqlite.py", "hbase.py", "memory.py"}
+    folders = {folder.name: folder for folder in (ROOT / "falcon/read").iterdir() if (folder / "__init__.py").exists()}
+    assert folders.keys() == READ_MODELS.keys()
+    for folder in folders.values():
+        assert parts <= {path.name for path in folder.iterdir()}, folder
 
 
 def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None:

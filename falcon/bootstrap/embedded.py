@@ -29,6 +29,7 @@ from falcon.bootstrap import (
     blocking,
     create_account,
     edge_limits,
+    limiter,
     shard_limits,
     start_gateway,
     start_streams,
@@ -37,8 +38,8 @@ from falcon.bootstrap import issue_token as issue_token_of
 from falcon.http.edge import Edge
 from falcon.http.tokens import new_secret
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.read.catalogue import READ_MODELS, projections
 from falcon.settings import Settings
 from falcon.startup import begin
 from falcon.streams.signals import Wire
@@ -74,7 +75,7 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     connection = database.connect(settings.database)
     within: Within | None = None
     if settings.projection == "inline":
-        within = InlineProjector(PROJECTIONS, SqliteTables(connection), partial(SqliteSavepoint, connection))
+        within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
     source = SqliteSource(database.connect(settings.database))
     return Shard(
         FixedOwnership(range(index, settings.partitions, settings.shards)),
@@ -128,7 +129,7 @@ def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
 def _catch_up(settings: Settings) -> tuple[CatchUp, SqliteSource]:
     source = SqliteSource(database.connect(settings.database, writable=False))
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
-    return CatchUp(PROJECTIONS, source, tables), source
+    return CatchUp(projections(), source, tables), source
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
@@ -139,18 +140,19 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     # Not a commit of the journal: what a crash would take, the next rebuild makes again.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
     total = source.end()[0].offset
-    return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
+    return Rebuild(name, READ_MODELS[name].project, source, tables, lambda done: progress(done, max(done, total))).run()
 
 
-def copy(settings: Settings, folder: Path) -> None:
+def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
     """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
+    ``report`` is called now and then with the bytes that are copied, and about how many there are.
 
     Raises FileExistsError, OSError, JournalUnavailable.
     """
     folder.mkdir(mode=0o700, parents=True)
     database_file = folder / settings.database.name
     os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
-    database.copy(settings.database, database_file)
+    database.copy(settings.database, database_file, report)
     for name in ("secret", "credentials.json"):
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)
@@ -169,6 +171,7 @@ async def serving(
 ) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries; what it started has ended when the block is left."""
     metrics.partitions.set(settings.partitions)
+    metrics.owners_heard.set(0)  # one machine has no others
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     if health is not None:
         health.ready = gateway.ready
@@ -183,6 +186,7 @@ async def serving(
         source.instance,
         server_secret(settings),
         edge_limits(settings),
+        limiter(settings),
     )
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
     streams = start_streams(settings, edge, tail, _wire(settings))

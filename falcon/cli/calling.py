@@ -173,7 +173,7 @@ def _read(path: Path, shape: type[T]) -> T | None:
     except NotADirectoryError:
         raise Fault(f"{path.parent} is no directory: see --data-dir") from None
     except msgspec.DecodeError as fault:
-        raise Fault(f"{path}: {fault}; `falcon up` writes it anew when it starts") from fault
+        raise Fault(f"{path}: {fault}; `falcon up` writes it again when it starts") from fault
 
 
 def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -192,7 +192,14 @@ async def _last_words(room: "RoomSummary", names: "Names") -> str:
         return ""
     if last.missing:
         return "(missing)"
-    author = await names.of(room.room_id, last.author_id)
+    from falcon.client import Problem
+
+    try:
+        author = await names.of(room.room_id, last.author_id)
+    except Problem as problem:
+        if problem.code != "room_not_found":  # the caller has left it since the list was made
+            raise
+        author = f"account {last.author_id}"
     return f"{author}: {'(deleted)' if last.deleted else last.text}"
 
 

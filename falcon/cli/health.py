@@ -23,9 +23,9 @@ def health(
     ready: Annotated[bool, typer.Option("--ready", help="Ask whether it can serve right now, as well.")] = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Ask the Falcon of this machine whether it works, on its operations port.
+    """Ask the Falcon of this machine whether it works.
 
-    That is FALCON_OPS_PORT, or else the port of the `falcon up` on the data directory. Prints one line. The exit code is 1 when Falcon does not work, so that container engines and scripts can ask.
+    It asks the operations port: FALCON_OPS_PORT, or else that of the `falcon up` on the data directory. Prints one line. The exit code is 1 when Falcon does not work, so that container engines and scripts can ask.
 
     \b
     Examples:

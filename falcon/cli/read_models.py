@@ -4,9 +4,9 @@ import typer
 
 
 def read_models() -> list[str]:
-    from falcon.projections.projection import PROJECTIONS
+    from falcon.read.catalogue import READ_MODELS
 
-    return list(PROJECTIONS)
+    return list(READ_MODELS)
 
 
 def read_models_beginning_with(incomplete: str) -> list[str]:

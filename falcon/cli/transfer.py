@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from falcon.client import FalconClient
 
 _PATIENT_SECONDS = 120.0
-_GO_ON = "the same command goes on where this stopped"
+_GO_ON = "the same command continues where this stopped"
 
 
 def import_file(
@@ -32,7 +32,7 @@ def import_file(
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Bring in accounts, rooms and messages from a file.
+    """Import accounts, rooms and messages from a file.
 
     One JSON object a line, as `falcon export` writes them: a header, then accounts, rooms, and each room's messages by seq from 1 on. Refs are any strings; things with the same source and ref are the same things, so importing a file again, or the rest of one after a fault, changes nothing that is there.
 
@@ -80,9 +80,9 @@ def export_file(
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Write all accounts, rooms and messages to a file.
+    """Export all accounts, rooms and messages to a file.
 
-    One JSON object a line, which `falcon import` reads: everything as it stood at one place in the log, which the last line names. When it was broken off, the same command goes on behind the last whole line of FILE. A finished FILE is not brought up to date by it: give a new name for a new export.
+    One JSON object a line, which `falcon import` reads: everything as it stood at one place in the log, which the last line names. After an interruption the same command continues behind the last whole line of FILE. It does not update a finished FILE: give a new name for a new export.
 
     \b
     Examples:
@@ -115,11 +115,11 @@ def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], 
 
 
 def _export_to_file(path: Path, caller: Caller) -> int:
-    from falcon.cli.exporting import mend, open_export
+    from falcon.cli.exporting import open_export, repair
     from falcon.client import Unreachable
 
     with open_export(path) as out:
-        partial = mend(out, str(path))
+        partial = repair(out, str(path))
         try:
             return _export_to(out, caller, partial, name=str(path))
         except Unreachable as fault:

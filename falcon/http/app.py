@@ -44,13 +44,15 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
     routes: list[BaseRoute] = [Route(path, resource) for path, resource in resources.items()]
     live = _Live(STREAM)
     routes += [Route(STREAM, live), WebSocketRoute(STREAM, live)]
-    documents = {"/openapi.json": _openapi, "/docs": _docs, **web.documents()}
-    routes += [Route(path, _Document(path, render)) for path, render in documents.items()]
+    rendered = {"/openapi.json": _openapi, "/docs": _docs, **web.documents()}
+    documents = [_Document(path, render) for path, render in rendered.items()]
+    routes += [Route(document.path, document) for document in documents]
+    nothing = _NothingThere()
 
     def lifespan(app: Any) -> AbstractAsyncContextManager[None]:
-        return _Lifespan(serving(), [*resources.values(), live])
+        return _Lifespan(serving(), [*resources.values(), live, *documents, nothing])
 
-    app: ASGIApp = _Faults(Router(routes, redirect_slashes=False, default=_nothing_there, lifespan=lifespan))
+    app: ASGIApp = _Faults(Router(routes, redirect_slashes=False, default=nothing, lifespan=lifespan))
     if cors_origins:
         app = CORSMiddleware(
             app,
@@ -66,7 +68,14 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
                 "Last-Event-ID",
                 "traceparent",
             ],
-            expose_headers=["Falcon-Position", "Idempotency-Replayed", "Retry-After", "ETag"],
+            expose_headers=[
+                "Falcon-Position",
+                "Idempotency-Replayed",
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+                "ETag",
+            ],
         )
     return app
 
@@ -76,7 +85,7 @@ class _Faults:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._meter = Meter()
+        self._meter = Meter([(operation.path, operation.method) for operation in OPERATIONS])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,7 +111,7 @@ class _Faults:
 class _Lifespan(AbstractAsyncContextManager[None]):
     """Gives every resource the edge, while there is one."""
 
-    def __init__(self, serving: AbstractAsyncContextManager[Edge], resources: "list[_Resource | _Live]") -> None:
+    def __init__(self, serving: AbstractAsyncContextManager[Edge], resources: "list[_NeedsEdge]") -> None:
         self._serving = serving
         self._resources = resources
 
@@ -113,6 +122,10 @@ class _Lifespan(AbstractAsyncContextManager[None]):
 
     async def __aexit__(self, *error: Any) -> None:
         await self._serving.__aexit__(*error)
+
+
+class _NeedsEdge(Protocol):
+    edge: Edge
 
 
 class _Resource:
@@ -127,20 +140,25 @@ class _Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         handler = self.handlers.get("GET" if request.method == "HEAD" else request.method)
+        answer: ASGIApp
         try:
-            if handler is None:
-                raise self._not_allowed(request.method)
-            call = await self.edge.call(request)
-            answer = await handler(self.edge, call)
-        except Problem as problem:
-            answer = problem_answer(problem)
-        except ReadStoreUnavailable as error:
-            answer = problem_answer(_unreadable(request.method, request.url.path, error))
-        except ClientDisconnect:
-            return
-        tracing.leave(getattr(answer, "status", 200))
-        scope[STATUS] = getattr(answer, "status", 200)  # what is streamed begins well
-        await answer(scope, receive, send)
+            try:
+                if handler is None:
+                    self.edge.admit_public(scope)
+                    raise self._not_allowed(request.method)
+                call = await self.edge.call(request)
+                answer = await handler(self.edge, call)
+            except Problem as problem:
+                answer = problem_answer(problem)
+            except ReadStoreUnavailable as error:
+                answer = problem_answer(_unreadable(request.method, request.url.path, error))
+            except ClientDisconnect:
+                return
+            tracing.leave(getattr(answer, "status", 200))
+            scope[STATUS] = getattr(answer, "status", 200)  # what is streamed begins well
+            await answer(scope, receive, send)
+        finally:
+            self.edge.answered(scope)
 
     def _not_allowed(self, method: str) -> Problem:
         return _not_allowed(method, [*self.handlers, "HEAD"] if "GET" in self.handlers else list(self.handlers))
@@ -170,6 +188,7 @@ class _Live:
         answer: ASGIApp
         try:
             if scope["method"] != "GET":
+                self.edge.admit_public(scope)
                 raise _not_allowed(scope["method"], ["GET"])
             answer = await streaming.stream(self.edge, Request(scope, receive))
         except Problem as problem:
@@ -183,6 +202,8 @@ class _Live:
 class _Document:
     """A page for people or tools, the same for everybody."""
 
+    edge: Edge
+
     def __init__(self, path: str, render: Callable[[Request], Response]) -> None:
         self.path = path
         self._render = render
@@ -190,12 +211,15 @@ class _Document:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         answer: ASGIApp
-        if request.method in ("GET", "HEAD"):
+        try:
+            self.edge.admit_public(scope)
+            if request.method not in ("GET", "HEAD"):
+                raise _not_allowed(request.method, ["GET", "HEAD"])
             answer = page = self._render(request)
             scope[STATUS] = page.status_code
-        else:
-            scope[STATUS] = 405
-            answer = problem_answer(_not_allowed(request.method, ["GET", "HEAD"]))
+        except Problem as problem:
+            scope[STATUS] = problem.status
+            answer = problem_answer(problem)
         await answer(scope, receive, send)
 
 
@@ -219,10 +243,19 @@ def _docs(request: Request) -> Response:
     return HTMLResponse(docs.page(document(), url), headers={"content-security-policy": docs.POLICY})
 
 
-async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        scope[STATUS] = 404
+class _NothingThere:
+    """Where no route leads."""
+
+    edge: Edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await PlainTextResponse("not found", 404)(scope, receive, send)
+            return
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.")
+        try:
+            self.edge.admit_public(scope)
+        except Problem as refusal:
+            problem = refusal
+        scope[STATUS] = problem.status
         await problem_answer(problem)(scope, receive, send)
-    else:
-        await PlainTextResponse("not found", 404)(scope, receive, send)

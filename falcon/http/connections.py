@@ -9,6 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -61,8 +62,15 @@ class Sweep:
     midst of, so it checks them itself: uvicorn's WebSockets have pings instead.
     """
 
-    def __init__(self, server: str, limits: Limits | None = None, connections_max: int | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        limits: Limits | None = None,
+        connections_max: int | None = None,
+        per_address: ConnectionsPerAddress | None = None,
+    ) -> None:
         self.limits = limits or Limits()
+        self.per_address = per_address or ConnectionsPerAddress()
         self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
         self._connections: Collection[Any] = ()
         self._round: list[Any] = []  # those that have yet to be looked at

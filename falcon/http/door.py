@@ -8,15 +8,19 @@ a look at the bytes and a write of ready ones: a tenth.
 import asyncio
 import functools
 import logging
+import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
 
 from falcon.domain.ids import partition_of
 from falcon.http.connections import Limits, Sweep
+from falcon.http.limits.addresses import AddressKey
 from falcon.http.problems import Problem, from_unavailable
 from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway
@@ -82,6 +86,17 @@ class Door:
         return self._refusal
 
 
+class WebSocket(WebSocketsSansIOProtocol):
+    """uvicorn's. The connection still counts for its address."""
+
+    on_lost: Callable[[], None] | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+        super().connection_lost(exc)
+
+
 class _Refused(Exception):
     """Raised within the parser, which passes it on as the context of its own error."""
 
@@ -112,15 +127,29 @@ class Protocol(HttpToolsProtocol):
         self._unseen = 0  # of these, what came since the last piece of a body: fields behind it
         self._must_measure = False  # the head may be longer than what was counted of it
         self._once = 0
+        self._address: AddressKey | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._since = self.loop.time()
+        per_address = self._sweep.per_address
+        address = per_address.of(self.client)
         if not self._sweep.admits(self.connections, self.loop):
-            metrics.connections_cut.labels("full").inc()
-            self._reading = _LEAVING
-            transport.write(_FULL.answer)
-            transport.close()  # at once: the descriptor is one of those that are kept
+            self._turn_away(_FULL)
+        elif per_address.enter(address):
+            self._address = address
+        else:
+            self._turn_away(_Refusal("address", per_address.refusal()))
+
+    def _turn_away(self, refusal: "_Refusal") -> None:
+        metrics.connections_cut.labels(refusal.reason).inc()
+        self._reading = _LEAVING
+        self.transport.write(refusal.answer)
+        self.transport.close()  # at once: the descriptor may be one of those that are kept
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sweep.per_address.leave(self._address)
+        super().connection_lost(exc)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -183,6 +212,8 @@ class Protocol(HttpToolsProtocol):
             self._refuse(_HEAD_TOO_LARGE if isinstance(error, SecurityError) else _MALFORMED)
             return
         self.connections.discard(self)
+        if isinstance(upgraded, WebSocket):
+            upgraded.on_lost = functools.partial(self._sweep.per_address.leave, self._address)
         upgraded.connection_made(self.transport)
         upgraded.handle_events()
         self.transport.set_protocol(upgraded)
@@ -329,7 +360,8 @@ def _is_whole(data: bytes) -> bool:
 def _answer(problem: Problem, *, closes: bool) -> bytes:
     """All of it, as it goes over the wire."""
     body = problem.body()
-    retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, round(problem.retry_after))
+    retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, math.ceil(problem.retry_after))
+    retry += b"".join(b"%b: %b\r\n" % field for field in problem.headers)
     connection = b"connection: close\r\n" if closes else b""
     content = b"content-length: %d\r\ncontent-type: application/problem+json\r\n" % len(body)
     return b"%b%b%b%b\r\n%b" % (STATUS_LINE[problem.status], content, retry, connection, body)

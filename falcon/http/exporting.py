@@ -36,7 +36,8 @@ from falcon.http.wire import decode_query, identity
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.models import AccountRow, RoomRow
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.store import ReadStoreUnavailable
 from falcon.read.timeline.messages import StoredMessage, stored, stored_in
 from falcon.read.times import rfc3339

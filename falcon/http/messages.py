@@ -12,7 +12,7 @@ from falcon.http.edge import Call, Edge, NotReadableYet, Told
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery, messages
 from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
-from falcon.read.models import Access
+from falcon.read.memberships.queries import Access
 from falcon.read.timeline.messages import MISSING, message_in
 from falcon.read.timeline.pages import Page
 

@@ -21,7 +21,8 @@ from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
 from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
-from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
+from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline.runs import PAGE_BYTES_MAX
 from falcon.read.times import rfc3339
 
@@ -40,11 +41,17 @@ _ROOMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # with the commas between them
 async def create_room(edge: Edge, call: Call) -> Answer:
     new: NewRoom = await edge.body(call, _new_room)
     await edge.reach_positions(call)
+    account_id = call.account.account_id
+    edge.limiter.check_new_room(account_id)
+    await edge.room_counts.check(account_id)
     for index, member in enumerate(new.members):
         if await edge.account(call, member.account_id) is None:
             raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
-    told = await edge.tell(call, CreateRoom(call.account.account_id, read_name(new.name), new.description, members))
+    told = await edge.tell(call, CreateRoom(account_id, read_name(new.name), new.description, members))
+    if not told.is_replayed:
+        edge.limiter.made_room(account_id)
+        edge.room_counts.made(account_id)
     return _room_answer(201, told)
 
 
@@ -55,8 +62,13 @@ async def open_direct(edge: Edge, call: Call) -> Answer:
     peer = await edge.account(call, peer_id)
     if peer is None:
         raise account_not_found(peer_id)
-    told = await edge.tell(call, OpenDirect(call.account.account_id, peer_id))
+    account_id = call.account.account_id
+    if await edge.store.direct_room(min(account_id, peer_id), max(account_id, peer_id)) is None:
+        edge.limiter.check_new_room(account_id)
+    told = await edge.tell(call, OpenDirect(account_id, peer_id))
     assert isinstance(told.answer, RoomAnswer)
+    if told.answer.created and not told.is_replayed:
+        edge.limiter.made_room(account_id)
     return _room_answer(201 if told.answer.created else 200, told, peer.name)
 
 

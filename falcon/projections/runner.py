@@ -9,9 +9,10 @@ from falcon.journal.envelope import Cursor, Envelope
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
 from falcon.projections.filling import Filling
 from falcon.projections.lag import TIMELINE, Lag, readable
-from falcon.projections.projection import Project
 from falcon.projections.skipping import SkippingProjection
-from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Skip, StaleProjector, Write
+from falcon.read.catalogue import Project
+from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Skip, StaleProjector
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")

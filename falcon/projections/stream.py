@@ -18,9 +18,10 @@ from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import CheckingSource, JournalUnavailable, LogWentBack, NotShown
 from falcon.projections.filling import Filling
 from falcon.projections.lag import Lag
-from falcon.projections.projection import Project
 from falcon.projections.skipping import SkippingProjection, position_of
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, Stop, StreamTables, Write
+from falcon.read.catalogue import Project
+from falcon.read.store import ReadStoreUnavailable, StaleProjector, Stop, StreamTables
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")

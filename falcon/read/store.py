@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
-from falcon.domain.commands import Role, RoomKind
-from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run
+from falcon.read.accounts.queries import AccountQueries
+from falcon.read.memberships.queries import MembershipQueries
+from falcon.read.rooms.queries import RoomQueries
+from falcon.read.timeline.queries import TimelineQueries
+from falcon.read.write import Write
 
 
 class ReadStoreUnavailable(Exception):
@@ -25,125 +27,6 @@ class BeingFilled(ReadStoreUnavailable):
 
 class StaleProjector(Exception):
     """Somebody else has moved this projection's position: stop, and start again from where it stands now."""
-
-
-# --- what projections write -------------------------------------------------------------------------------------------
-# Each sets; none adds. Written twice is written once, and of two to the same key the later one counts.
-
-
-class PutMessage(NamedTuple):
-    """``message`` is the JSON that goes out."""
-
-    room_id: RoomId
-    seq: Seq
-    message: bytes
-
-
-class PutRoom(NamedTuple):
-    """``smaller``, ``larger``: the pair of a direct room."""
-
-    room_id: RoomId
-    kind: RoomKind
-    name: str
-    description: str
-    created_at: str
-    smaller: AccountId | None
-    larger: AccountId | None
-    imported: bool = False
-
-
-class SetRoomName(NamedTuple):
-    room_id: RoomId
-    name: str
-    description: str
-    updated_at: str
-
-
-class SetRoomActivity(NamedTuple):
-    room_id: RoomId
-    last_seq: Seq
-    updated_at: str
-
-
-class SetRevision(NamedTuple):
-    """How many edits and deletions the room's messages have seen."""
-
-    room_id: RoomId
-    revision: int
-
-
-class DropRoom(NamedTuple):
-    room_id: RoomId
-
-
-class PutMember(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-    role: Role
-    read_seq: Seq
-
-
-class SetRole(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-    role: Role
-
-
-class SetReadMark(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-    read_seq: Seq
-
-
-class DropMember(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-
-
-class SetMention(NamedTuple):
-    """``mentioned``: whether message ``seq`` mentions the account, as it now stands."""
-
-    account_id: AccountId
-    room_id: RoomId
-    seq: Seq
-    mentioned: bool
-
-
-class PutAccount(NamedTuple):
-    account_id: AccountId
-    name: str
-    is_admin: bool
-    created_at: str
-
-
-class PutToken(NamedTuple):
-    account_id: AccountId
-    token_id: int
-    token_hash: str
-    created_at: str
-
-
-class DropToken(NamedTuple):
-    account_id: AccountId
-    token_id: int
-
-
-Write: TypeAlias = (
-    PutMessage
-    | PutRoom
-    | SetRoomName
-    | SetRoomActivity
-    | SetRevision
-    | DropRoom
-    | PutMember
-    | SetRole
-    | SetReadMark
-    | DropMember
-    | SetMention
-    | PutAccount
-    | PutToken
-    | DropToken
-)
 
 
 class Fill(IntEnum):
@@ -297,9 +180,9 @@ class StreamTables(ProjectionTables, Protocol):
         or have otherwise."""
 
 
-class ReadStore(Protocol):
-    """Queries. Every method may raise ReadStoreUnavailable, and BeingFilled where it reads tables that are being
-    filled. Lists are bounded by ``limit``."""
+class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, Protocol):
+    """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled
+    where it reads tables that are being filled. Lists are bounded by ``limit``."""
 
     async def applied(self, partition: Partition) -> int:
         """The offset up to which every projection has been applied: reads show everything below it. One that is being
@@ -312,59 +195,3 @@ class ReadStore(Protocol):
 
         ``projections``: those that are to have been applied, if not every one.
         """
-
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        """None for one who is no member, or a room that is not there."""
-
-    async def page(
-        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
-    ) -> Run:
-        """The messages ``first`` to ``last``, both included, up to the first that is not there yet. Of these as many as
-        fit into ``bytes_max``, but at least one: the first of them, or ``from_last`` the last.
-
-        A message is not there yet while nothing behind it has been applied. Where something has, the message was
-        passed over or its row was lost, and ``missing_message`` stands in its place.
-        """
-
-    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        """As a page of one; None where it is not there yet."""
-
-    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        """The message, and a revision of the room that it is not older than."""
-
-    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
-        """The newest message up to ``through`` that the timeline has; 0 where it has none."""
-
-    async def room(self, room_id: RoomId) -> RoomRow | None: ...
-
-    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        """A room as :meth:`rooms_of` gives it; None for one who is no member, or a room that is not there."""
-
-    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        """The room of a pair."""
-
-    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
-        """The newest activity first."""
-
-    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-        """The rooms that the account is in, and as what: the memberships alone, which is cheap."""
-
-    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        """By account id, from ``after`` on, excluded."""
-
-    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
-        """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
-
-    async def account(self, account_id: AccountId) -> AccountRow | None: ...
-
-    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]: ...
-
-    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        """The account, if the token is one of its own and not revoked."""
-
-    async def tokens(self, account_id: AccountId) -> list[TokenRow]: ...
-
-    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
-
-    async def totals(self) -> tuple[int, int, int]:
-        """How many accounts, rooms and messages there are."""

@@ -22,7 +22,9 @@ connections_max = gauge(
 )
 connections_cut = counter("falcon_connections_cut", "Connections that Falcon has refused or cut, by why.", ("reason",))
 
-CUTS = ("full", "malformed", "stalled", "timeout", "too_large")
+CUTS = ("address", "full", "malformed", "stalled", "timeout", "too_large")
+
+rate_limited = counter("falcon_rate_limited", "Requests and connections refused with 429, by the limit.", ("limit",))
 
 # --- commands and messages --------------------------------------------------------------------------------------------
 

@@ -5,18 +5,23 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import pytest
 
-from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.meta import Applied, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
+from falcon.read import hbase as read_hbase
+from falcon.read.memberships import hbase as memberships_hbase
+from falcon.read.memberships.projection import PutMember
+from falcon.read.rooms import hbase as rooms_hbase
+from falcon.read.rooms.projection import PutRoom, SetRoomActivity
+from falcon.read.store import ReadStoreUnavailable
 from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.projection import PutMessage
+from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract
-from tests.support.hbase import FakeHBase
+from tests.support.hbase import FakeHBase, folded
 
 
 class _Store:
@@ -106,16 +111,21 @@ def test_a_projector_that_dies_in_a_batch_leaves_no_member_in_part(store: _Store
 
 
 def put_in_part(store: _Store, table: str, row: bytes, columns: Sequence[bytes]) -> None:
-    store.hbase.within(1).put(f"falcon_{table}_1", [schema.Cell(row, column, b"1") for column in columns], 1)
+    store.hbase.within(1).put(f"falcon_{table}_1", [read_hbase.Cell(row, column, b"1") for column in columns], 1)
 
 
 def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(store: _Store) -> None:
     """Before rows were written whole, a batch might end within one."""
-    put_in_part(store, "rooms", schema.room_key(ROOM), [schema.ROOM_MADE, schema.ROOM_GONE])
+    put_in_part(store, "rooms", rooms_hbase.room_key(ROOM), [rooms_hbase.ROOM_MADE, rooms_hbase.ROOM_GONE])
     assert asyncio.run(store.reads.room(ROOM)) is None
     store.apply("rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None))
-    put_in_part(store, "memberships", schema.member_key(ROOM, ANN), [schema.MEMBER])
-    put_in_part(store, "memberships", schema.membership_key(ANN, ROOM), [schema.MEMBER, schema.MEMBER_READ_SEQ])
+    put_in_part(store, "memberships", memberships_hbase.member_key(ROOM, ANN), [memberships_hbase.MEMBER])
+    put_in_part(
+        store,
+        "memberships",
+        memberships_hbase.membership_key(ANN, ROOM),
+        [memberships_hbase.MEMBER, memberships_hbase.MEMBER_READ_SEQ],
+    )
     assert asyncio.run(store.reads.access(ROOM, ANN)) is None
     assert asyncio.run(store.reads.members(ROOM, 0, 9)) == []
     assert asyncio.run(store.reads.rooms_of(ANN, None, 9)) == []
@@ -141,7 +151,7 @@ def missing(*seqs: int) -> list[bytes]:
 
 def being_written(store: _Store, offset: int, seqs: Iterable[int]) -> None:
     """A part of the timeline's batch up to ``offset``, which is not applied yet."""
-    for table, cells in fold(messages(seqs)):
+    for table, cells in folded(messages(seqs)):
         store.hbase.within(1).put(f"falcon_{table}_1", cells, offset)
 
 

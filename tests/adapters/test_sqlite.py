@@ -19,7 +19,8 @@ from falcon.adapters.sqlite.source import Everywhere, SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import Append, Journal, JournalUnavailable, Outcome, Wake
-from falcon.read.store import PutMessage, ReadStoreUnavailable
+from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.projection import PutMessage
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
 

@@ -76,11 +76,24 @@ def test_it_is_whole_private_and_another_history_of_the_log(data: Path, tmp_path
     assert naming.family(renamed) == naming.family(name)
 
 
+def test_how_far_a_copy_has_come_is_reported(data: Path, tmp_path: Path) -> None:
+    with Embedded(data / "falcon.db") as falcon:
+        falcon.append(a_group())
+        for seq in range(1, 2_000):
+            falcon.append(posted(seq))
+    told: list[tuple[int, int]] = []
+    database.copy(data / "falcon.db", tmp_path / "copy.db", lambda done, total: told.append((done, total)))
+    *before, (done, total) = told
+    assert before
+    assert all(part <= whole for part, whole in before)
+    assert 0 < done == total
+
+
 def test_nothing_is_copied_over(data: Path, tmp_path: Path) -> None:
     database.prepare(data / "falcon.db", PARTITIONS)
     (tmp_path / "copy").mkdir()
     found = copied(data, tmp_path / "copy")
-    assert (found.exit_code, found.stderr) == (1, f"{tmp_path / 'copy'} is there already; give another name\n")
+    assert (found.exit_code, found.stderr) == (1, f"{tmp_path / 'copy'} exists already; give another name\n")
 
 
 def test_without_data_there_is_nothing_to_copy(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_a_falcon_that_was_killed_is_told_from_one_that_runs(data_dir: Path) -> 
 
 def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path) -> None:
     (data_dir / "up.json").write_text("{")
-    with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it anew"):
+    with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it again"):
         find_server(None, None, data_dir, admin=False)
 
 

@@ -264,6 +264,12 @@ def test_the_list_of_rooms_fits_eighty_columns_and_keeps_every_id(
         assert wanted in shown
 
 
+def test_a_room_that_was_left_while_it_was_listed_does_not_spoil_the_list(run: Run) -> None:
+    listed = {"rooms": [listed_room(64, "Tea", last_message=message(64, 1, "Hi"))], "next_cursor": None}
+    left = Script(httpx.Response(200, json=listed), problem(404, "room_not_found", "no longer"))
+    assert "account 130: Hi" in run(left, "rooms").stdout
+
+
 def test_rooms_are_json_for_programs(run: Run, server: FakeFalcon) -> None:
     server.rooms = [listed_room(64, "Tea", unread=5), listed_room(128, "Coffee")]
     listed = [msgspec.json.decode(line) for line in run(server, "rooms", "--json").stdout.splitlines()]

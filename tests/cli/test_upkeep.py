@@ -137,7 +137,7 @@ def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
         ended = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=GONE)
         found = [doctor.port("FALCON_HTTP_PORT", "127.0.0.1", number, running) for running in (mine, ended, None)]
     assert [finding.state for finding in found] == [State.OK, State.FAIL, State.FAIL]
-    assert "FALCON_HTTP_PORT" in found[2].mend
+    assert "FALCON_HTTP_PORT" in found[2].advice
     assert doctor.port("FALCON_HTTP_PORT", "127.0.0.1", 0, None).state is State.OK
 
 

@@ -17,10 +17,10 @@ from tests.support import lengths
 from tests.support.lengths import LENGTHS
 from tools.servers.cluster import Cluster
 
-pytestmark = [pytest.mark.processes, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
 _SECONDS: Final = 120.0
-_BEFORE: Final = 3_000
+_BEFORE: Final = 720
 _SENDERS: Final = 24
 _NAME: Final = "grow"
 
@@ -39,7 +39,7 @@ def newer(older: Cluster, tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
 
     def grow() -> Cluster:
         lengths.install()
-        older._settings |= {**lengths.installing(tmp_path / "newer"), "FALCON_PROJECT_EVENTS": "20"}
+        older._settings |= {**lengths.installing(tmp_path / "newer"), "FALCON_PROJECT_EVENTS": "5"}
         return older
 
     yield grow

@@ -8,29 +8,15 @@ from typing import Protocol, cast
 import pytest
 
 from falcon.journal.envelope import Cursor
-from falcon.read.models import Access, AccountRow, RoomCursor, RoomSummaryRow
-from falcon.read.store import (
-    DropMember,
-    DropRoom,
-    DropToken,
-    ProjectionTables,
-    PutAccount,
-    PutMember,
-    PutMessage,
-    PutRoom,
-    PutToken,
-    ReadStore,
-    SetMention,
-    SetReadMark,
-    SetRevision,
-    SetRole,
-    SetRoomActivity,
-    SetRoomName,
-    StaleProjector,
-    StreamTables,
-    Write,
-)
+from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.queries import Access, RoomCursor, RoomSummaryRow
+from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.store import ProjectionTables, ReadStore, StaleProjector, StreamTables
 from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.write import Write
 
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"

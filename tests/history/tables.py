@@ -18,7 +18,7 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import TCell
 from falcon.domain.ids import partition_of
 from falcon.journal.envelope import Cursor, Envelope, Position
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import projections
 from falcon.read.timeline.runs import Run
 from tests.projections.busy import BusyFalcon
 from tests.support.builders import NOW, nth_id
@@ -109,7 +109,7 @@ def _filled() -> FakeHBase:
     for offset, event in enumerate(BusyFalcon(7, 250).events):
         envelope = Envelope(partition_of(_IDS[0], PARTITIONS), 1, offset, NOW + offset, event)
         after: Cursor = dict.fromkeys(range(PARTITIONS), Position(offset + 1, 1, offset + 1))
-        for name, project in PROJECTIONS.items():
+        for name, project in projections().items():
             tables.apply(name, tables.cursor(name), after, project(envelope))
     tables.close()
     return hbase

@@ -18,7 +18,7 @@ from falcon.adapters.sqlite.source import Everywhere
 from falcon.domain.events import MessagePosted
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from tests.projections.embedded import Embedded
 
 FOLDERS: Final = Path(__file__).parent / "folders"
@@ -70,7 +70,7 @@ def test_a_folder_of_the_first_format_says_what_it_said(tmp_path: Path, name: st
     shutil.copy(FOLDERS / name, path)
     with Embedded(path) as falcon:
         rows = falcon.rows()
-        for projection in PROJECTIONS:
+        for projection in READ_MODELS:
             assert falcon.rebuild(projection) == 44
         assert falcon.rows() == rows
         recorded, _ = falcon.source.read(Everywhere(0), 100)

@@ -16,7 +16,7 @@ from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.bootstrap import embedded
 from falcon.domain.events import Event
 from falcon.projections import filling
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
 from falcon.read.timeline.messages import message_in
 from falcon.settings import Settings
@@ -68,7 +68,7 @@ def test_a_new_read_model_is_filled_with_what_came_before_and_what_comes_meanwhi
         for batch in in_batches(events, [50]):
             other.append(*batch)
         assert grown.caught_up().rows(LENGTHS) == other.rows(LENGTHS)
-        assert grown.applied() == dict.fromkeys(PROJECTIONS, len(events))
+        assert grown.applied() == dict.fromkeys(READ_MODELS, len(events))
         assert len(grown.rows(LENGTHS)["lengths"]) > 20
 
 
@@ -139,7 +139,7 @@ def test_a_read_model_is_not_shown_before_readers_know_that_it_is_counted(
     lose(tmp_path / "falcon.db", "rooms")
     clock = [100.0]
     with Embedded(tmp_path / "falcon.db") as falcon:
-        catch_up = falcon.catch_up({"rooms": PROJECTIONS["rooms"]})
+        catch_up = falcon.catch_up({"rooms": READ_MODELS["rooms"].project})
         monkeypatch.setattr(catch_up._fillings["rooms"], "_monotonic", lambda: clock[0])
         fills = []
         for _ in range(8):
@@ -161,7 +161,7 @@ def test_a_rebuild_of_a_read_model_that_is_being_filled_shows_it(tmp_path: Path)
 
 def test_an_empty_log_fills_nothing(tmp_path: Path) -> None:
     with Embedded(tmp_path / "falcon.db") as falcon:
-        assert {falcon.tables.fill(name) for name in PROJECTIONS} == {Fill.SHOWN}
+        assert {falcon.tables.fill(name) for name in READ_MODELS} == {Fill.SHOWN}
 
 
 def test_a_rebuild_of_what_the_folder_does_not_have_says_who_makes_it(tmp_path: Path, newer: None) -> None:

@@ -2,8 +2,8 @@ import pytest
 
 from falcon.domain.events import CommandAnswered, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.read.accounts import projection as accounts
-from falcon.read.models import AccountRow, TokenRow
-from falcon.read.store import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.queries import AccountRow, TokenRow
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import ANN, BOB, NOW, NOW_TEXT, ROOM, a_group, an_account, in_the_log, joined, posted
 

@@ -3,8 +3,8 @@ import pytest
 
 from falcon.domain.events import CommandAnswered, MemberChanged, MessageEdited, MessagePosted
 from falcon.read.memberships import projection as memberships
-from falcon.read.models import Access
-from falcon.read.store import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.queries import Access
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,

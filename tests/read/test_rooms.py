@@ -1,9 +1,9 @@
 import pytest
 
 from falcon.domain.events import CommandAnswered, MemberChanged
-from falcon.read.models import RoomRow
 from falcon.read.rooms import projection as rooms
-from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.rooms.queries import RoomRow
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,

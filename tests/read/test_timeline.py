@@ -2,9 +2,9 @@ import msgspec
 import pytest
 
 from falcon.domain.message import Message
-from falcon.read.store import PutMessage, SetRevision
 from falcon.read.timeline import projection as timeline
 from falcon.read.timeline.messages import message_in
+from falcon.read.timeline.projection import PutMessage, SetRevision
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,

@@ -13,7 +13,8 @@ import uvicorn
 import uvloop
 
 from falcon.http.connections import Limits, Sweep
-from falcon.http.door import Door, Protocol
+from falcon.http.door import Door, Protocol, WebSocket
+from falcon.http.limits.per_address import ConnectionsPerAddress
 
 # Short times, so that a test need not wait for seconds; sizes as they are.
 QUICK: Final = Limits(
@@ -117,7 +118,9 @@ async def _read(receive: Any) -> bytes | None:
 
 
 @asynccontextmanager
-async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator[Server]:
+async def serving(
+    limits: Limits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
+) -> AsyncIterator[Server]:
     """It answers 201 with the body's size. /early does not wait for the body; /stream begins an answer, and adds to it
     when it is told to; /large has an answer of 16 MB, /broken raises; a WebSocket is accepted, and sent as much."""
     server: Server
@@ -148,11 +151,11 @@ async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": text})
 
-    sweep = Sweep("test", limits, connections_max)
+    sweep = Sweep("test", limits, connections_max, per_address)
     config = uvicorn.Config(
         app,
         http=partial(Protocol, Door(), sweep),  # type: ignore[arg-type]
-        ws="websockets-sansio",
+        ws=WebSocket,
         lifespan="off",
         port=0,
         log_level="critical",
@@ -177,12 +180,15 @@ async def _until_gone(receive: Any) -> None:
 
 
 def at_a_server(
-    ask: Callable[[Server], Awaitable[None]], limits: Limits = PATIENT, connections_max: int = 1_000
+    ask: Callable[[Server], Awaitable[None]],
+    limits: Limits = PATIENT,
+    connections_max: int = 1_000,
+    per_address: ConnectionsPerAddress | None = None,
 ) -> None:
     """On the event loop that Falcon runs on."""
 
     async def run() -> None:
-        async with serving(limits, connections_max) as server, asyncio.timeout(_SECONDS):
+        async with serving(limits, connections_max, per_address) as server, asyncio.timeout(_SECONDS):
             await ask(server)
 
     work: Coroutine[Any, Any, None] = run()

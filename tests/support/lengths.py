@@ -1,18 +1,19 @@
 """A read model that only tests have: how many characters each message has. Once installed it is one like all others."""
 
+from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from falcon.adapters.hbase import cells, schema
-from falcon.adapters.sqlite import database, tables
-from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.events import Event, MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.ids import RoomId, Seq
 from falcon.journal.envelope import Envelope
-from falcon.projections import projection
-from falcon.read.store import Write
+from falcon.read.catalogue import READ_MODELS, ReadModel
+from falcon.read.hbase import U32, U64, Cells, HBaseModel, Row, hashed, id_at_end
+from falcon.read.sqlite import SqliteModel
+from falcon.read.write import Write
 
 LENGTHS: Final = "lengths"
-COLUMN: Final = b"d:l"
 
 
 class PutLength(NamedTuple):
@@ -21,41 +22,56 @@ class PutLength(NamedTuple):
     length: int
 
 
-def project(envelope: Envelope) -> tuple[Write, ...]:
+def _project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):
-            return (PutLength(m.room_id, m.seq, len(m.text)),)  # type: ignore[return-value]  # Falcon does not know it
+            return (PutLength(m.room_id, m.seq, len(m.text)),)
         case _:
             return ()
 
 
-def row_key(room_id: RoomId, seq: Seq) -> bytes:
-    return b"%d/" % seq + room_id.to_bytes(8, "big")
+def _loss(event: Event) -> str | None:
+    return "the length of a message" if isinstance(event, MessagePosted | MessageEdited | MessageDeleted) else None
 
 
-def _cells(write: PutLength) -> tuple[tuple[bytes, bytes, bytes], ...]:
-    return ((row_key(write.room_id, write.seq), COLUMN, b"%d" % write.length),)
+def _cells(write: PutLength) -> Cells:
+    return ((hashed(U32(write.seq) + U64(write.room_id)), b"d:l", b"%d" % write.length),)
+
+
+def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+    return id_at_end(key)
+
+
+@dataclass
+class _Tables:
+    lengths: dict[tuple[RoomId, Seq], int] = field(default_factory=dict)
+
+    def apply(self, write: Write) -> None:
+        room_id, seq, length = write
+        self.lengths[room_id, seq] = length
+
+
+MODEL: Final = ReadModel(
+    _project,
+    _loss,
+    SqliteModel(
+        {
+            "lengths": "CREATE TABLE lengths{} (room_id INTEGER, seq INTEGER, length INTEGER,"
+            " PRIMARY KEY (room_id, seq)) WITHOUT ROWID"
+        },
+        {PutLength: ("INSERT OR REPLACE INTO lengths{} VALUES (?1, ?2, ?3)",)},
+    ),
+    HBaseModel({"lengths": (1, ())}, ("lengths",), {PutLength: (0, _cells)}, attrgetter("room_id"), _owner_of_row),
+    _Tables,
+)
 
 
 def install() -> None:
-    projection.PROJECTIONS[LENGTHS] = project
-    projection.VOUCHED_FOR[LENGTHS] = project
-    database.READ_TABLES[LENGTHS] = {
-        "lengths": "CREATE TABLE lengths{} (room_id INTEGER, seq INTEGER, length INTEGER, PRIMARY KEY (room_id, seq))"
-        " WITHOUT ROWID"
-    }
-    tables._STATEMENTS[PutLength] = ("INSERT OR REPLACE INTO lengths{} VALUES (?1, ?2, ?3)",)
-    schema.TABLES[LENGTHS] = {"lengths": (1, ())}
-    cells._CELLS[PutLength] = ("lengths", _cells)
+    READ_MODELS[LENGTHS] = MODEL
 
 
 def uninstall() -> None:
-    del projection.PROJECTIONS[LENGTHS]
-    del projection.VOUCHED_FOR[LENGTHS]
-    del database.READ_TABLES[LENGTHS]
-    del schema.TABLES[LENGTHS]
-    del tables._STATEMENTS[PutLength]
-    del cells._CELLS[PutLength]
+    READ_MODELS.pop(LENGTHS, None)
 
 
 def installing(folder: Path) -> dict[str, str]:

@@ -13,7 +13,8 @@ COMMANDS: Final = ("post", "edit", "delete", "mark", "open", "direct", "member")
 ANSWER_SECONDS: Final = 15.0
 
 Place: TypeAlias = tuple[int, int]  # room, seq
-_EDGE_FAULTS: Final = re.compile(r"\b(api|rolling|serve|launcher)\b")  # while these last, connections wait for an edge that is away
+# While these last, connections wait for an edge that is away.
+_EDGE_FAULTS: Final = re.compile(r"\b(api|rolling|serve|launcher)\b")
 _SETTLING_SECONDS: Final = 5.0
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import httpx
 
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from tools.chaos.field import Field, NotHealed
 from tools.servers.daemon import ServerFault
 
@@ -32,12 +32,12 @@ async def export(field: Field, chance: Random) -> None:
 async def verify(field: Field, chance: Random) -> None:
     """The tables lack nothing, since none of the faults takes a row from them."""
     said = await _until_done(field, "verify")
-    if said.count(_ALL_THERE) != len(PROJECTIONS):
+    if said.count(_ALL_THERE) != len(READ_MODELS):
         raise NotHealed(f"falcon verify has found a difference: {said}")
 
 
 async def rebuild(field: Field, chance: Random) -> None:
-    await _until_done(field, "rebuild", chance.choice(sorted(PROJECTIONS)))
+    await _until_done(field, "rebuild", chance.choice(sorted(READ_MODELS)))
 
 
 async def prepare(field: Field, chance: Random) -> None:

@@ -13,9 +13,10 @@ import msgspec
 
 from falcon.adapters.hbase.calls import Calls, HBase
 from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
-from falcon.adapters.hbase.schema import FORMAT, TABLES, TableSpec, meta_name, meta_spec, table_names, table_specs
+from falcon.adapters.hbase.schema import FORMAT, TableSpec, meta_name, meta_spec, table_names, table_specs
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.journal import naming
+from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Fill, ReadStoreUnavailable
 
 log = logging.getLogger("falcon.hbase")
@@ -59,8 +60,8 @@ def prepare(
             _migrate(hbase, create, prefix, found, regions)
             _check_log(meta, prefix, instance, partitions)
             fill = Fill.FILLING
-        known = meta.all_generations(list(TABLES))
-    new = [projection for projection in TABLES if projection not in known]
+        known = meta.all_generations(list(READ_MODELS))
+    new = [projection for projection in READ_MODELS if projection not in known]
     specs = [spec for projection in new for spec in table_specs(prefix, projection, 1, regions)]
     if missing := [spec for spec in (meta_spec(prefix), *specs) if spec.name not in there]:
         create(missing)
@@ -104,10 +105,10 @@ def start_over(
     found = meta.log() if meta_name(prefix) in calls.tables() else None
     if found is not None:
         switching = _switching(hbase, create, prefix, partitions, regions)
-        for projection in meta.all_generations(list(TABLES)):
+        for projection in meta.all_generations(list(READ_MODELS)):
             switching.start_over(projection)
         meta = Meta(hbase.within(_SECONDS), prefix)
-        for projection in TABLES:
+        for projection in READ_MODELS:
             for place in meta.below(skips_key(projection)):
                 meta.say(skips_key(projection) + place, None)
         meta.say(went_back_key(), None)
@@ -164,7 +165,7 @@ def check(hbase: HBase, prefix: str, instance: str | None, partitions: int) -> s
     meta = Meta(calls, prefix)
     found = _check_log(meta, prefix, instance, partitions)
     names: list[str] = []
-    for projection in TABLES:
+    for projection in READ_MODELS:
         generations = meta.generations(projection)
         if generations is None:
             raise WrongTables(f"HBase has no tables {prefix}_* of {projection} yet: run falcon prepare")

@@ -29,7 +29,9 @@ from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop, Write
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.store import Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop
+from falcon.read.write import Write
 from falcon.telemetry.dispatchers import Dispatcher
 
 _LOOKS: Final = 3
@@ -108,7 +110,8 @@ class HBaseTables:
         writes: Sequence[Write],
         quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
     ) -> None:
-        grouped = by_partition(writes, self._partitions)
+        model = READ_MODELS[_base(projection)].hbase
+        grouped = by_partition(model, writes, self._partitions)
         if strangers := grouped.keys() - after.keys():
             raise ValueError(f"writes of partitions {sorted(strangers)}, which the cursor does not stand in")
         generation = self._known.get(projection)
@@ -235,7 +238,7 @@ class HBaseTables:
         writes: Sequence[Write],
     ) -> None:
         calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
-        for table, cells in fold(writes):
+        for table, cells in fold(READ_MODELS[_base(projection)].hbase, writes):
             calls.put(table_name(self._prefix, table, generation), cells, after.position.offset)
         key = applied_key(_base(projection), generation, partition)
         if not Meta(calls, self._prefix).move(key, expected, after):

@@ -1,87 +1,74 @@
-"""Queries on the read tables.
-
-Every method runs on the caller's thread: a page of a warm database takes some tens of microseconds, less than handing
-it to another thread and back. docs/decisions says when that is right.
-"""
+"""Queries on the read tables, which stand in the folders of the read models. Each runs on the caller's thread."""
 
 import functools
-import operator
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import apsw
 
-from falcon.adapters.sqlite.database import READ_TABLES
-from falcon.domain.commands import Role
-from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.read.models import (
-    Access,
-    AccountRow,
-    MemberRow,
-    RoomCursor,
-    RoomRow,
-    RoomSummaryRow,
-    TokenRow,
-    room_summary,
-)
+from falcon.read.accounts import sqlite as accounts_queries
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.memberships import sqlite as memberships_queries
+from falcon.read.rooms import sqlite as rooms_queries
+from falcon.read.sqlite import View
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
-from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
+from falcon.read.timeline import sqlite as timeline_queries
 from falcon.telemetry import metrics
 
-_ROOM: Final = (
-    "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
-)
-
-_MESSAGES: Final = (
-    "SELECT message, place & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3"
-    " ORDER BY place"
-)
-_MESSAGES_FROM_LAST: Final = _MESSAGES + " DESC"
-_first: Final = operator.itemgetter(0)
-
-_SEQ_MAX: Final = 2**32 - 1
-_REVISION_BITS: Final = 40
 _GENERATION_SECONDS: Final = 1.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-_Query: TypeAlias = Callable[Concatenate["SqliteReadStore", P], Coroutine[Any, Any, T]]
+def _query(
+    query: Callable[Concatenate[View, P], T], *read_models: str
+) -> Callable[Concatenate["SqliteReadStore", P], Coroutine[Any, Any, T]]:
+    """A method that asks a query of these read models."""
+    seconds = metrics.read_seconds.labels(query.__name__)
+    failures = metrics.read_failures.labels(query.__name__)
+
+    @functools.wraps(query)
+    async def asked(self: "SqliteReadStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        began = time.monotonic()
+        try:
+            if not self._shows_all:
+                self.check_shown(read_models)
+            found = query(self, *args, **kwargs)
+            seconds.observe(time.monotonic() - began)
+            return found
+        except apsw.Error as error:
+            failures.inc()
+            raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
+
+    return asked
 
 
-def _query(*read_models: str) -> Callable[[_Query[P, T]], _Query[P, T]]:
-    """``read_models``: those whose tables the query reads."""
-
-    def query(method: _Query[P, T]) -> _Query[P, T]:
-        seconds = metrics.read_seconds.labels(method.__name__)
-        failures = metrics.read_failures.labels(method.__name__)
-
-        @functools.wraps(method)
-        async def asked(self: "SqliteReadStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
-            began = time.monotonic()
-            try:
-                if not self._shows_all:
-                    self._check_shown(read_models)
-                found = await method(self, *args, **kwargs)
-                seconds.observe(time.monotonic() - began)
-                return found
-            except apsw.Error as error:
-                failures.inc()
-                raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
-
-        return asked
-
-    return query
+def applied(view: View, partition: Partition) -> int:
+    return _shown(view, tuple(READ_MODELS))
 
 
-def _room(row: Any) -> RoomRow:
-    *fields, imported, smaller, larger = row
-    peers = None if smaller is None else (smaller, larger)
-    return RoomRow(*fields, bool(imported), peers)  # type: ignore[call-arg]  # the columns of _ROOM are its fields
+def applied_everywhere(
+    view: View, partitions: int, projections: Sequence[str] | None = None
+) -> dict[Partition, Position]:
+    if projections is None:
+        projections = tuple(READ_MODELS)
+    else:
+        view.check_shown(projections)
+    return dict.fromkeys(range(partitions), Position(_shown(view, projections)))
+
+
+def _shown(view: View, projections: Sequence[str]) -> int:
+    """Where the one stands that is the furthest behind, but for those that are being filled."""
+    names = ", ".join("?" * len(projections))
+    row: Any = view.execute(
+        f"SELECT coalesce(min(applied), 0) FROM projections WHERE filling < ? AND name IN ({names})",
+        (Fill.FILLING, *projections),
+    ).fetchone()
+    return int(row[0])
 
 
 class SqliteReadStore:
@@ -89,243 +76,48 @@ class SqliteReadStore:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._execute = connection.execute
+        self.execute = connection.execute
         self._known_generation = 0
         self._look_again_at = 0.0
         # Nothing is being filled. A read model begins to be filled before a process opens the file, and never again.
         self._shows_all = False
 
-    @_query()
-    async def applied(self, partition: Partition) -> int:
-        return self._applied(tuple(READ_TABLES))
+    applied = _query(applied)
+    applied_everywhere = _query(applied_everywhere)
+    page = _query(timeline_queries.page, "timeline")
+    message = _query(timeline_queries.message, "timeline")
+    message_at = _query(timeline_queries.message_at, "timeline")
+    newest = _query(timeline_queries.newest, "timeline")
+    room = _query(rooms_queries.room, "rooms")
+    direct_room = _query(rooms_queries.direct_room, "rooms")
+    all_rooms = _query(rooms_queries.all_rooms, "rooms")
+    totals = _query(rooms_queries.totals, "rooms", "accounts")
+    access = _query(memberships_queries.access, "memberships", "rooms", "timeline")
+    rooms_of = _query(memberships_queries.rooms_of, "memberships", "rooms", "timeline")
+    room_of = _query(memberships_queries.room_of, "memberships", "rooms", "timeline")
+    roles_of = _query(memberships_queries.roles_of, "memberships")
+    members = _query(memberships_queries.members, "memberships", "accounts")
+    mentions = _query(memberships_queries.mentions, "memberships")
+    account = _query(accounts_queries.account, "accounts")
+    accounts = _query(accounts_queries.accounts, "accounts")
+    bearer = _query(accounts_queries.bearer, "accounts")
+    tokens = _query(accounts_queries.tokens, "accounts")
 
-    @_query()
-    async def applied_everywhere(
-        self, partitions: int, projections: Sequence[str] | None = None
-    ) -> dict[Partition, Position]:
-        if projections is None:
-            projections = tuple(READ_TABLES)
-        elif not self._shows_all:
-            self._check_shown(projections)
-        return dict.fromkeys(range(partitions), Position(self._applied(projections)))
+    def generation(self, projection: str) -> int:
+        """Looked at once a second: a rebuild is rare, and corrects what stood for long."""
+        now = time.monotonic()
+        if now >= self._look_again_at:
+            row: Any = self.execute("SELECT generation FROM projections WHERE name = ?", (projection,)).fetchone()
+            self._known_generation = int(row[0])
+            self._look_again_at = now + _GENERATION_SECONDS
+        return self._known_generation
 
-    @_query("memberships", "rooms", "timeline")
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        row: Any = self._execute(
-            "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0) FROM memberships m"
-            " JOIN rooms r USING (room_id) LEFT JOIN revisions v USING (room_id)"
-            " WHERE m.room_id = ? AND m.account_id = ?",
-            (room_id, account_id),
-        ).fetchone()
-        if row is None:
-            return None
-        role, read_seq, last_seq, revision = row
-        return Access(role, read_seq, last_seq, self._generation() << _REVISION_BITS | revision)
-
-    @_query("timeline")
-    async def page(
-        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
-    ) -> Run:
-        first, last = max(first, 1), min(last, _SEQ_MAX)
-        if first > last:
-            return Run(first, [])
-        rows: Any = self._execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
-        messages, _ = fitting(map(_first, rows), bytes_max)
-        if len(messages) != last - first + 1:
-            return self._with_missing(room_id, first, last, from_last, bytes_max)
-        if from_last:
-            messages.reverse()
-        return Run(first, messages)
-
-    @_query("timeline")
-    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        return self._message(room_id, seq)
-
-    @_query("timeline")
-    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        # The revision first: what is read after it is at least as new.
-        row: Any = self._execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
-        return self._message(room_id, seq), 0 if row is None else row[0]
-
-    @_query("timeline")
-    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
-        return self._newest(room_id, through)
-
-    @_query("rooms")
-    async def room(self, room_id: RoomId) -> RoomRow | None:
-        row = self._execute(f"SELECT {_ROOM} FROM rooms r WHERE room_id = ?", (room_id,)).fetchone()
-        return None if row is None else _room(row)
-
-    @_query("rooms")
-    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        row = self._execute(
-            f"SELECT {_ROOM} FROM rooms r WHERE smaller = ? AND larger = ?", (smaller, larger)
-        ).fetchone()
-        return None if row is None else _room(row)
-
-    @_query("memberships", "rooms", "timeline")
-    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
-        if cursor is None:
-            return self._summaries("WHERE m.account_id = ?", (account_id,), limit)
-        where = "WHERE m.account_id = ? AND (r.updated_at, r.room_id) < (?, ?)"
-        return self._summaries(where, (account_id, cursor.updated_at, cursor.room_id), limit)
-
-    @_query("memberships", "rooms", "timeline")
-    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        found = self._summaries("WHERE m.room_id = ? AND m.account_id = ?", (room_id, account_id), 1)
-        return found[0] if found else None
-
-    @_query("memberships")
-    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-        rows: Any = self._execute(
-            "SELECT room_id, role FROM memberships WHERE account_id = ? LIMIT ?", (account_id, limit)
-        )
-        return dict(rows)
-
-    @_query("memberships", "accounts")
-    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        rows: Any = self._execute(
-            "SELECT m.account_id, coalesce(a.name, ''), m.role, m.read_seq FROM memberships m"
-            " LEFT JOIN accounts a USING (account_id)"
-            " WHERE m.room_id = ? AND m.account_id > ? ORDER BY m.account_id LIMIT ?",
-            (room_id, after, limit),
-        )
-        return [MemberRow(*row) for row in rows]
-
-    @_query("memberships")
-    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
-        row: Any = self._execute(
-            "SELECT count(*) FROM mentions WHERE account_id = ? AND room_id = ? AND seq > ? AND seq <= ?",
-            (account_id, room_id, after, through),
-        ).fetchone()
-        return int(row[0])
-
-    @_query("accounts")
-    async def account(self, account_id: AccountId) -> AccountRow | None:
-        row = self._execute(
-            "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id = ?", (account_id,)
-        ).fetchone()
-        return None if row is None else _account(row)
-
-    @_query("accounts")
-    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]:
-        rows = self._execute(
-            "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id > ?"
-            " ORDER BY account_id LIMIT ?",
-            (after, limit),
-        )
-        return [_account(row) for row in rows]
-
-    @_query("accounts")
-    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        row = self._execute(
-            "SELECT a.account_id, a.name, a.is_admin, a.created_at FROM tokens t JOIN accounts a USING (account_id)"
-            " WHERE t.account_id = ? AND t.token_hash = ?",
-            (account_id, token_hash),
-        ).fetchone()
-        return None if row is None else _account(row)
-
-    @_query("accounts")
-    async def tokens(self, account_id: AccountId) -> list[TokenRow]:
-        rows: Any = self._execute(
-            "SELECT token_id, created_at FROM tokens WHERE account_id = ? ORDER BY token_id", (account_id,)
-        )
-        return [TokenRow(*row) for row in rows]
-
-    @_query("rooms")
-    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]:
-        rows = self._execute(f"SELECT {_ROOM} FROM rooms r WHERE room_id > ? ORDER BY room_id LIMIT ?", (after, limit))
-        return [_room(row) for row in rows]
-
-    @_query("accounts", "rooms")
-    async def totals(self) -> tuple[int, int, int]:
-        row: Any = self._execute(
-            "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
-        ).fetchone()
-        return row[0], row[1], row[2] or 0
-
-    def _check_shown(self, read_models: Sequence[str]) -> None:
-        """Raises BeingFilled."""
-        rows: Any = self._execute("SELECT name FROM projections WHERE filling > ?", (Fill.SHOWN,))
+    def check_shown(self, read_models: Sequence[str]) -> None:
+        if self._shows_all:
+            return
+        rows: Any = self.execute("SELECT name FROM projections WHERE filling > ?", (Fill.SHOWN,))
         filling = {name for (name,) in rows}
         self._shows_all = not filling
         for name in read_models:
             if name in filling:
                 raise BeingFilled(name)
-
-    def _applied(self, projections: Sequence[str]) -> int:
-        """Where the one stands that is the furthest behind, but for those that are being filled."""
-        names = ", ".join("?" * len(projections))
-        row: Any = self._execute(
-            f"SELECT coalesce(min(applied), 0) FROM projections WHERE filling < ? AND name IN ({names})",
-            (Fill.FILLING, *projections),
-        ).fetchone()
-        return int(row[0])
-
-    def _generation(self) -> int:
-        """Of the timeline. Looked at once a second: a rebuild is rare, and corrects what stood for long."""
-        now = time.monotonic()
-        if now >= self._look_again_at:
-            row: Any = self._execute("SELECT generation FROM projections WHERE name = 'timeline'").fetchone()
-            self._known_generation = int(row[0])
-            self._look_again_at = now + _GENERATION_SECONDS
-        return self._known_generation
-
-    def _message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        if not 1 <= seq <= _SEQ_MAX:  # its upper bits would name a place in another room
-            return None
-        row: Any = self._execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
-        if row is not None:
-            message: bytes = row[0]
-            return message
-        return next(iter(self._with_missing(room_id, seq, seq, False, MESSAGES_BYTES_MAX).messages), None)
-
-    def _newest(self, room_id: RoomId, through: Seq) -> Seq:
-        row: Any = self._execute(
-            "SELECT coalesce(max(place), 0) & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 AND ?1 << 32 | ?2",
-            (room_id, min(through, _SEQ_MAX)),
-        ).fetchone()
-        return int(row[0])
-
-    def _with_missing(self, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int) -> Run:
-        """A page with a hole in it, or with more than it may have. The timeline is written in the order of the log, a
-        transaction a batch, so a hole before its newest message will not be filled by what is still to come."""
-        last = min(last, self._newest(room_id, _SEQ_MAX))
-        rows: Any = self._execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
-        if from_last:
-            return run_to(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
-        return run_from(first, _each(room_id, range(first, last + 1), rows), bytes_max)
-
-    def _summaries(self, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:
-        """The newest activity first. One statement, so that all of it is of one moment: the inner query picks the
-        rooms, the outer one looks up what only the picked ones need."""
-        rows: Any = self._execute(
-            "SELECT p.*, (SELECT count(*) FROM mentions x WHERE x.account_id = p.account_id AND x.room_id = p.room_id"
-            "   AND x.seq > p.read_seq AND x.seq <= t.place & 0xffffffff), t.place & 0xffffffff, t.message FROM ("
-            f" SELECT {_ROOM}, m.account_id, m.role, m.read_seq FROM memberships m JOIN rooms r USING (room_id)"
-            f"  {where} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) p"
-            " LEFT JOIN timeline t ON t.place = (SELECT max(place) FROM timeline"
-            "   WHERE place BETWEEN p.room_id << 32 AND p.room_id << 32 | p.last_seq)"
-            " ORDER BY p.updated_at DESC, p.room_id DESC",
-            (*bindings, limit),
-        )
-        return [
-            room_summary(_room(room), role, read_seq, mentions, None if message is None else (seq, message))
-            for *room, _, role, read_seq, mentions, seq, message in rows
-        ]
-
-
-def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]]) -> Iterator[bytes]:
-    """The message of each seq, from rows in the same order, some of which there may not be."""
-    message, found = next(rows, (b"", 0))
-    for seq in seqs:
-        if seq == found:
-            yield message
-            message, found = next(rows, (b"", 0))
-        else:
-            yield missing_message(room_id, seq)
-
-
-def _account(row: Any) -> AccountRow:
-    account_id, name, is_admin, created_at = row
-    return AccountRow(account_id, name, bool(is_admin), created_at)

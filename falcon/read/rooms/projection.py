@@ -1,14 +1,43 @@
 """Rooms: what they are called, how far their messages go, when something last happened in them."""
 
-from falcon.domain.events import (
-    MessagePosted,
-    RoomChanged,
-    RoomCreated,
-    RoomDeleted,
-)
+from typing import NamedTuple
+
+from falcon.domain.commands import RoomKind
+from falcon.domain.events import Event, MessagePosted, RoomChanged, RoomCreated, RoomDeleted
+from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.journal.envelope import Envelope
-from falcon.read.store import DropRoom, PutRoom, SetRoomActivity, SetRoomName, Write
 from falcon.read.times import rfc3339
+from falcon.read.write import Write
+
+
+class PutRoom(NamedTuple):
+    """``smaller``, ``larger``: the pair of a direct room."""
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    smaller: AccountId | None
+    larger: AccountId | None
+    imported: bool = False
+
+
+class SetRoomName(NamedTuple):
+    room_id: RoomId
+    name: str
+    description: str
+    updated_at: str
+
+
+class SetRoomActivity(NamedTuple):
+    room_id: RoomId
+    last_seq: Seq
+    updated_at: str
+
+
+class DropRoom(NamedTuple):
+    room_id: RoomId
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
@@ -39,3 +68,18 @@ def _row(created: RoomCreated) -> PutRoom:
         larger,
         created.imported_as is not None,
     )
+
+
+def loss(event: Event) -> str | None:
+    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    match event:
+        case RoomCreated(room_id=room_id):
+            return f"room {room_id} is in no list, and nobody can read it"
+        case RoomChanged(room_id=room_id):
+            return f"room {room_id} keeps its old name and description in lists until it is changed again"
+        case RoomDeleted(room_id=room_id):
+            return f"room {room_id} stays in its members' lists, though nothing can be done in it any more"
+        case MessagePosted(message=m):
+            return f"room {m.room_id} seems to end before message {m.seq} until the next one is sent there"
+        case _:
+            return None

@@ -6,8 +6,8 @@ from typing import Final, TypeAlias
 import msgspec
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.store import ReadStore
 from falcon.read.timeline.messages import MISSING
+from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.timeline.runs import MESSAGES_BYTES_MAX
 
 _KEPT_BYTES_MAX: Final = 32 << 20
@@ -42,7 +42,7 @@ class Pages:
     A page that is not lasting is not kept. ``kept_bytes_max`` bounds what is, whatever the size of its pages.
     """
 
-    def __init__(self, store: ReadStore, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
+    def __init__(self, store: TimelineQueries, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
         self._store = store
         self._kept: OrderedDict[_Name, Page] = OrderedDict()
         self._kept_bytes_max = kept_bytes_max

@@ -4,11 +4,29 @@ Both are in one projection, so that a revision that is read never runs ahead of 
 message as its sender saw it at a revision, and a page's ETag rests on it.
 """
 
-from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
+from typing import NamedTuple
+
+from falcon.domain.events import Event, MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.ids import RoomId, Seq
 from falcon.domain.message import Message
 from falcon.journal.envelope import Envelope
-from falcon.read.store import PutMessage, SetRevision, Write
 from falcon.read.timeline.messages import missing_message, row_of
+from falcon.read.write import Write
+
+
+class PutMessage(NamedTuple):
+    """``message`` is the JSON that goes out."""
+
+    room_id: RoomId
+    seq: Seq
+    message: bytes
+
+
+class SetRevision(NamedTuple):
+    """How many edits and deletions the room's messages have seen."""
+
+    room_id: RoomId
+    revision: int
 
 
 def project(envelope: Envelope) -> tuple[Write, ...]:
@@ -36,3 +54,12 @@ def passed_over(envelope: Envelope) -> tuple[Write, ...]:
 
 def _missing(message: Message) -> PutMessage:
     return PutMessage(message.room_id, message.seq, missing_message(message.room_id, message.seq, message.posted_at))
+
+
+def loss(event: Event) -> str | None:
+    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    match event:
+        case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):
+            return f"message {m.seq} of room {m.room_id} is shown as missing until it is edited or deleted"
+        case _:
+            return None

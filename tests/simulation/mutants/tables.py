@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from falcon.adapters.hbase import calls, queries, schema, tables
+from falcon.adapters.hbase import calls, tables
 from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.meta import Applied, Meta, applied_key
 from falcon.adapters.hbase.read_store import HBaseReadStore
@@ -15,7 +15,10 @@ from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.thrift import BatchMutation, Mutation
 from falcon.http import messages, streaming, wire
 from falcon.http.freshness import Freshness
-from falcon.read.models import RoomSummaryRow
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.memberships import hbase as memberships_hbase
+from falcon.read.memberships.queries import RoomSummaryRow
+from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.timeline.pages import Page, Pages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tests.simulation.schedules import BEHIND, CALM, TROUBLED
@@ -41,7 +44,7 @@ def _position_first(
     key = applied_key(tables._base(projection), generation, partition)
     if not Meta(within, self._prefix).move(key, Applied(expected), Applied(after)):
         raise tables._stale(projection, partition, expected)
-    for table, cells in fold(writes):
+    for table, cells in fold(READ_MODELS[tables._base(projection)].hbase, writes):
         within.put(table_name(self._prefix, table, generation), cells, after.offset)
 
 
@@ -112,8 +115,8 @@ MUTANTS: Final = (
         "a batch ends in the middle of a row",
         (
             Replaced(calls, "_parts", _cut_anywhere),
-            Replaced(schema, "ROOM_CELLS", frozenset({schema.ROOM_MADE})),
-            Replaced(schema, "MEMBER_CELLS", frozenset({schema.MEMBER})),
+            Replaced(rooms_hbase, "ROOM_CELLS", frozenset({rooms_hbase.ROOM_MADE})),
+            Replaced(memberships_hbase, "MEMBER_CELLS", frozenset({memberships_hbase.MEMBER})),
         ),
         BEHIND,
     ),
@@ -122,13 +125,13 @@ MUTANTS: Final = (
     mutant("a page around a message is short near the end", messages, "_bounds", _around, CALM),
     Mutant(
         "the numbers of a summary are those of several places",
-        (Replaced(queries, "room_summary", _unlevelled), Replaced(streaming, "room_summary", _unlevelled)),
+        (Replaced(memberships_hbase, "room_summary", _unlevelled), Replaced(streaming, "room_summary", _unlevelled)),
         BEHIND,
     ),
     Mutant(
         "a stream begins where the list of rooms stands, though pages are behind",
         (
-            Replaced(queries, "room_summary", _unlevelled),
+            Replaced(memberships_hbase, "room_summary", _unlevelled),
             Replaced(HBaseReadStore, "applied_everywhere", _of_rooms),
             Replaced(streaming.Streams, "_as_of", _as_listed),
         ),

@@ -7,7 +7,7 @@ import time
 import msgspec
 
 from falcon.adapters.hbase import schema
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.past import Past
@@ -29,7 +29,7 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
     starts: list[float] = []
     bare: list[float] = []
     works: list[dict[str, float]] = []
-    done: dict[str, list[float]] = {name: [] for name in PROJECTIONS}
+    done: dict[str, list[float]] = {name: [] for name in READ_MODELS}
     step = max(1, plan.history_messages // (plan.runs + 1))
     for turn in range(plan.runs + 1):
         site.settle()
@@ -78,7 +78,7 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
 def _applied(site: Site, events: int, begun: float) -> dict[str, float]:
     """Wait until each projection has applied so many; gives the seconds of each."""
     done: dict[str, float] = {}
-    while len(done) < len(PROJECTIONS):
+    while len(done) < len(READ_MODELS):
         now = time.perf_counter() - begun
         if now > _PATIENCE_SECONDS:
             raise ServerFailed(f"{events:,} events were not applied within {now:.0f} s: {site.projected()}")

@@ -17,7 +17,7 @@ import msgspec
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
 from falcon.bootstrap.cluster import kafka_cluster
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from tools.bench.cluster.figures import FALCON, SERVERS, Work
 from tools.bench.cluster.metrics import Scraped, scrape
@@ -270,7 +270,7 @@ class Site:
     def projected(self) -> dict[str, float]:
         """Events that the projector has applied since it was started."""
         scraped = self.scrape("project")
-        return {name: scraped.total(_PROJECTED, projection=name) for name in PROJECTIONS}
+        return {name: scraped.total(_PROJECTED, projection=name) for name in READ_MODELS}
 
     def warm(self, load: Callable[[], object], seconds: float) -> None:
         """Have the servers work, until their JVMs have compiled what that takes, or for so long."""

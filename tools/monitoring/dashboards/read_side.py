@@ -185,13 +185,15 @@ _HTTP: Final = Section(
         Panel(
             title="Connections",
             description="How many connections are open, how many may be, and how many are refused or cut off? full: "
-            "there were too many; too_large, malformed: a request broke a limit; timeout: it came too slowly; stalled: "
-            "the client took nothing of its answer.",
+            "there were too many; address: of one address; too_large, malformed: a request broke a limit; timeout: it "
+            "came too slowly; stalled: the client took nothing of its answer. How many requests are past a limit of "
+            "their account, room or address?",
             unit=grafana.COUNT,
             queries=(
                 Query(total("falcon_connections", "instance, server"), "{{instance}} {{server}}"),
                 Query(total("falcon_connections_max", "instance, server"), "{{instance}} {{server}} at most"),
                 Query(increase("falcon_connections_cut_total", "instance, reason"), "{{instance}} {{reason}}"),
+                Query(increase("falcon_rate_limited_total", "limit"), "past {{limit}}"),
             ),
             width=6,
         ),

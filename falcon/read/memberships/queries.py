@@ -1,25 +1,12 @@
-"""Rows of the read tables, as queries see them."""
+"""What can be asked of memberships, and the rows that it gives."""
 
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 
-from falcon.domain.commands import Role, RoomKind
+from falcon.domain.commands import Role
 from falcon.domain.ids import ID_MAX, AccountId, RoomId, Seq
-
-
-class RoomRow(msgspec.Struct, frozen=True):
-    """``peers``: the pair of a direct room."""
-
-    room_id: RoomId
-    kind: RoomKind
-    name: str
-    description: str
-    created_at: str
-    last_seq: Seq
-    updated_at: str
-    imported: bool
-    peers: tuple[AccountId, AccountId] | None
+from falcon.read.rooms.queries import RoomRow
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -74,20 +61,30 @@ def room_summary(
     return RoomSummaryRow(room, role, min(read_seq, last_seq), mentions, last_message)
 
 
-class AccountRow(msgspec.Struct, frozen=True):
-    account_id: AccountId
-    name: str
-    is_admin: bool
-    created_at: str
-
-
-class TokenRow(msgspec.Struct, frozen=True):
-    token_id: int
-    created_at: str
-
-
 class RoomCursor(msgspec.Struct, frozen=True, array_like=True):
     """Where a list of rooms by newest activity goes on."""
 
     updated_at: str
     room_id: Annotated[RoomId, msgspec.Meta(ge=1, le=ID_MAX)]
+
+
+class MembershipQueries(Protocol):
+    """Every method may raise ReadStoreUnavailable, and BeingFilled."""
+
+    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
+        """None for one who is no member, or a room that is not there."""
+
+    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+        """A room as :meth:`rooms_of` gives it; None for one who is no member, or a room that is not there."""
+
+    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+        """The newest activity first."""
+
+    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+        """The rooms that the account is in, and as what: the memberships alone, which is cheap."""
+
+    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+        """By account id, from ``after`` on, excluded."""
+
+    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+        """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
