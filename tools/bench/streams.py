@@ -266,6 +266,8 @@ def _measure_idle_once(plan: Plan, tree: Tree, cores: Cores) -> Idle:
         _go_on(process)
         _expect(process, plan, b"end\n")
         _go_on(process)
+        assert process.stdout is not None
+        process.stdout.readline()  # what they found, which is nothing here
     found = Idle(plan.subscribers, before, during, share)
     say(f"{plan.kind}, {plan.subscribers:,} idle: {found.kib_each:.1f} KiB each, {share * 100:.1f} % of a core")
     return found
