@@ -201,7 +201,7 @@ class Settings:
             ),
             (self.plaintext in ("yes", "no"), "FALCON_PLAINTEXT: must be yes or no"),
             (self.limits in ("on", "off", "auto"), "FALCON_LIMITS: must be on, off or auto"),
-            *self._wrong_limits(),
+            *self._limit_rules(),
             (0 <= self.hsts_seconds <= 63_072_000, "FALCON_HSTS_SECONDS: must be 0 (none) to 63072000 (two years)"),
             (0 <= self.start_seconds <= 3_600, "FALCON_START_SECONDS: must be 0 to 3600"),
             (self.telemetry in ("on", "off"), "FALCON_TELEMETRY: must be on or off"),
@@ -266,7 +266,7 @@ class Settings:
             ),
         )
 
-    def _wrong_limits(self) -> list[tuple[bool, str]]:
+    def _limit_rules(self) -> list[tuple[bool, str]]:
         """The rules for each: whether it holds, and what to say where it does not."""
         each = [
             (0 <= getattr(self, name) <= _LIMIT_MAX, f"FALCON_{name.upper()}: must be 0 (no limit) to {_LIMIT_MAX}")

@@ -1,11 +1,12 @@
 """The public application: routes from the table of operations, and one place where faults become answers."""
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
@@ -14,18 +15,22 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import docs, streaming, web
+from falcon.http import docs, held, junk, streaming, web
 from falcon.http.direct import is_gone
 from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
 from falcon.http.operations import OPERATIONS, STREAM, Handler
 from falcon.http.problems import Problem, tables_away
-from falcon.http.wire import problem_answer
+from falcon.http.wire import Answer, problem_answer
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.telemetry import tracing
 
 log = logging.getLogger("falcon.http")
+
+_LARGE_BYTES: Final = 64 << 10  # what a client may leave unread before its connection says so
+
+T = TypeVar("T")
 
 
 class Serving(Protocol):
@@ -148,7 +153,10 @@ class _Resource:
                     raise self._not_allowed(request.method)
                 call = await self.edge.call(request)
                 answer = await handler(self.edge, call)
+                if request.method == "GET" and len(getattr(answer, "body", b"")) > _LARGE_BYTES:
+                    answer = _unless_full(scope, answer)
             except Problem as problem:
+                _count_junk(scope, problem)
                 answer = problem_answer(problem)
             except ReadStoreUnavailable as error:
                 answer = problem_answer(_unreadable(request.method, request.url.path, error))
@@ -192,6 +200,7 @@ class _Live:
                 raise _not_allowed(scope["method"], ["GET"])
             answer = await streaming.stream(self.edge, Request(scope, receive))
         except Problem as problem:
+            _count_junk(scope, problem)
             answer = problem_answer(problem)
         except ReadStoreUnavailable as error:
             answer = problem_answer(_unreadable("GET", self.path, error))
@@ -215,12 +224,25 @@ class _Document:
             self.edge.admit_public(scope)
             if request.method not in ("GET", "HEAD"):
                 raise _not_allowed(request.method, ["GET", "HEAD"])
-            answer = page = self._render(request)
-            scope[STATUS] = page.status_code
+            page = self._render(request)
+            answer = _unless_full(scope, page)
+            scope[STATUS] = getattr(answer, "status", page.status_code)
         except Problem as problem:
             scope[STATUS] = problem.status
             answer = problem_answer(problem)
         await answer(scope, receive, send)
+
+
+def _unless_full(scope: Scope, answer: T) -> T | Answer:
+    """A large answer, or a refusal where too much waits for clients that take nothing. Nothing was changed by the
+    request."""
+    problem = held.refusal(scope)
+    return answer if problem is None else problem_answer(problem)
+
+
+def _count_junk(scope: Scope, problem: Problem) -> None:
+    if problem.status == 401:
+        junk.count(scope, "unauthenticated")
 
 
 def _not_allowed(method: str, allowed: list[str]) -> Problem:
@@ -235,12 +257,23 @@ def _unreadable(method: str, path: str, error: ReadStoreUnavailable) -> Problem:
 
 
 def _openapi(request: Request) -> Response:
-    return Response(msgspec.json.encode(document()), media_type="application/json")
+    return Response(_document(), media_type="application/json")
 
 
 def _docs(request: Request) -> Response:
     url = str(request.base_url).rstrip("/")
-    return HTMLResponse(docs.page(document(), url), headers={"content-security-policy": docs.POLICY})
+    return HTMLResponse(_page().at(url), headers={"content-security-policy": docs.POLICY})
+
+
+@functools.cache
+def _document() -> bytes:
+    """Made once: that takes a twentieth of a second, and anybody may ask."""
+    return msgspec.json.encode(document())
+
+
+@functools.cache
+def _page() -> docs.Page:
+    return docs.Page(document())
 
 
 class _NothingThere:
@@ -252,6 +285,7 @@ class _NothingThere:
         if scope["type"] != "http":
             await PlainTextResponse("not found", 404)(scope, receive, send)
             return
+        junk.count(scope, "nowhere")
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.")
         try:
             self.edge.admit_public(scope)

@@ -10,6 +10,7 @@ import functools
 import logging
 import math
 import re
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -19,7 +20,9 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import SecurityError
 
 from falcon.domain.ids import partition_of
+from falcon.http import held, junk
 from falcon.http.connections import Limits, Sweep
+from falcon.http.held import Share
 from falcon.http.limits.addresses import AddressKey
 from falcon.http.problems import Problem, from_unavailable
 from falcon.telemetry import metrics
@@ -42,6 +45,7 @@ _HEAD: Final = 1
 _BODY: Final = 2
 _LEAVING: Final = 3  # what comes is passed over, until the client has gone
 _LINGER_BYTES_MAX: Final = 256 << 10
+_SMALL_BODY: Final = 4 << 10
 # The bit by which a field is known to have come: none twice, but for Expect, which is only looked at.
 _ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
 
@@ -86,17 +90,6 @@ class Door:
         return self._refusal
 
 
-class WebSocket(WebSocketsSansIOProtocol):
-    """uvicorn's. The connection still counts for its address."""
-
-    on_lost: Callable[[], None] | None = None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self.on_lost is not None:
-            self.on_lost()
-        super().connection_lost(exc)
-
-
 class _Refused(Exception):
     """Raised within the parser, which passes it on as the context of its own error."""
 
@@ -105,7 +98,38 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
-class Protocol(HttpToolsProtocol):
+class _Counted:
+    """A protocol of uvicorn's, with what waits for its client counted."""
+
+    share: Share
+    transport: asyncio.Transport
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent."""
+        super().pause_writing()  # type: ignore[misc]
+        self.share.set_unread(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()  # type: ignore[misc]
+        self.share.set_unread(0)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)  # type: ignore[misc]
+        self.share.release()
+
+
+class WebSocket(_Counted, WebSocketsSansIOProtocol):
+    """uvicorn's. The connection still counts for its address."""
+
+    on_lost: Callable[[], None] | None = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+        super().connection_lost(error)
+
+
+class Protocol(_Counted, HttpToolsProtocol):
     """uvicorn's, with a door before it and limits to what a client may send, and how slowly.
 
     uvicorn has no limits of its own: a head without end is collected for ever, and concatenated anew with each piece.
@@ -118,6 +142,8 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, door: Door, sweep: Sweep, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
+        self.share = Share(sweep.held)
+        self.app_state = {**self.app_state, held.KEY: self.share, junk.KEY: sweep.junk}
         self._door = door
         self._sweep = sweep
         self._limits = sweep.limits
@@ -127,10 +153,13 @@ class Protocol(HttpToolsProtocol):
         self._unseen = 0  # of these, what came since the last piece of a body: fields behind it
         self._must_measure = False  # the head may be longer than what was counted of it
         self._once = 0
+        self._body = 0  # of all requests that are not answered
         self._address: AddressKey | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        sent_from: socket.socket = transport.get_extra_info("socket")
+        sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
         per_address = self._sweep.per_address
         address = per_address.of(self.client)
@@ -204,6 +233,7 @@ class Protocol(HttpToolsProtocol):
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
+        upgraded.share = self.share
         lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
         lines += [b"%b: %b\r\n" % field for field in self.headers]
         upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
@@ -276,8 +306,22 @@ class Protocol(HttpToolsProtocol):
         return len(self.parser.get_method()) + len(self.url) + 14 + fields
 
     def on_body(self, body: bytes) -> None:
+        """Of small bodies the connection itself is the larger part: they are not counted."""
         self._unseen = 0
         super().on_body(body)
+        if self.cycle.response_complete:
+            return
+        self._body += len(body)
+        if self._body > _SMALL_BODY:
+            self.share.set_bodies(self._body)
+            problem = self.share.refusal()
+            if problem is not None:
+                raise _Refused(_Refusal("held", problem))
+
+    def _let_bodies_go(self) -> None:
+        if self._body > _SMALL_BODY:
+            self.share.set_bodies(0)
+        self._body = 0
 
     def on_message_complete(self) -> None:
         self._reading = _NOTHING
@@ -288,6 +332,8 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """As uvicorn's, without its timer for the next request."""
         self.server_state.total_requests += 1
+        if not self.pipeline:
+            self._let_bodies_go()
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
@@ -332,8 +378,11 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, refusal: "_Refusal") -> None:
         """Answer if it is this answer's turn, and read nothing more of the connection."""
         metrics.connections_cut.labels(refusal.reason).inc()
+        if refusal.reason in metrics.JUNK:
+            self._sweep.junk.count(refusal.reason)
         in_body, self._reading = self._reading == _BODY, _LEAVING
         self._since, self._taken = self.loop.time(), 0
+        self._let_bodies_go()
         if in_body and self.cycle is not None:
             if self.cycle.response_complete or self.cycle.response_started or self.pipeline:
                 self.transport.abort()  # it has its answer, or some of one, or waits for its turn with half a body

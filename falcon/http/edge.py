@@ -21,7 +21,7 @@ from falcon.domain.answers import Answer as CommandAnswer
 from falcon.domain.commands import Command
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.domain.rejections import KeyReused, NotYetReadable
-from falcon.http import tokens
+from falcon.http import held, tokens
 from falcon.http.freshness import Freshness
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.rooms import RoomCounts
@@ -172,7 +172,7 @@ class Edge:
     # --- who asks -----------------------------------------------------------------------------------------------------
 
     async def call(self, request: Request) -> Call:
-        """Raises Problem 400, 401, 429, 503. A query waits here for its Falcon-Position; a command that reads the
+        """Raises Problem 400, 401, 429, 503. A query waits here for its Falcon-Position. A command that reads the
         tables waits before that, since others do not depend on the tables (:meth:`reach_positions`).
 
         The request is under way for the limits of its account until :meth:`answered`.
@@ -182,6 +182,7 @@ class Edge:
         name = f"{scope['method']} {scope['endpoint'].path}"
         tracing.enter(name, headers.get(b"traceparent"), headers.get(b"idempotency-key"))
         account = await self.caller(headers, scope=scope)
+        held.belongs_to(scope, account.account_id)
         self.limiter.enter(account.account_id, scope["method"])
         scope[_UNDER_WAY] = account.account_id
         call = Call(request, headers, account)

@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive, Scope, Send
 
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
-from falcon.http import tokens
+from falcon.http import held, tokens
 from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid, room_not_found, tables_away
@@ -147,6 +147,7 @@ class Streams:
             # Before the caller's token is looked up, so that the log from there on tells whether it was revoked since.
             tables = None if token is None else _Tables(await self._members_applied.get(), time.monotonic())
             caller = await self._caller(connection.scope, headers, query.ticket)
+            held.belongs_to(connection.scope, caller.account_id)
             opening = await self._held(caller, only, token, tables)
         finally:
             self._beginning -= 1

@@ -48,23 +48,33 @@ class ReadModel(NamedTuple):
 
 READ_MODELS: Final[dict[str, ReadModel]] = {
     "timeline": ReadModel(
-        timeline.project,
-        timeline.loss,
-        timeline_sqlite.MODEL,
-        timeline_hbase.MODEL,
-        timeline_memory.Tables,
-        timeline.passed_over,
+        project=timeline.project,
+        loss=timeline.loss,
+        sqlite=timeline_sqlite.MODEL,
+        hbase=timeline_hbase.MODEL,
+        memory=timeline_memory.Tables,
+        passed_over=timeline.passed_over,
     ),
-    "rooms": ReadModel(rooms.project, rooms.loss, rooms_sqlite.MODEL, rooms_hbase.MODEL, rooms_memory.Tables),
+    "rooms": ReadModel(
+        project=rooms.project,
+        loss=rooms.loss,
+        sqlite=rooms_sqlite.MODEL,
+        hbase=rooms_hbase.MODEL,
+        memory=rooms_memory.Tables,
+    ),
     "memberships": ReadModel(
-        memberships.project,
-        memberships.loss,
-        memberships_sqlite.MODEL,
-        memberships_hbase.MODEL,
-        memberships_memory.Tables,
+        project=memberships.project,
+        loss=memberships.loss,
+        sqlite=memberships_sqlite.MODEL,
+        hbase=memberships_hbase.MODEL,
+        memory=memberships_memory.Tables,
     ),
     "accounts": ReadModel(
-        accounts.project, accounts.loss, accounts_sqlite.MODEL, accounts_hbase.MODEL, accounts_memory.Tables
+        project=accounts.project,
+        loss=accounts.loss,
+        sqlite=accounts_sqlite.MODEL,
+        hbase=accounts_hbase.MODEL,
+        memory=accounts_memory.Tables,
     ),
 }
 

@@ -16,7 +16,7 @@ from falcon.http.connections import Limits, Sweep
 from falcon.http.door import Door, Protocol, WebSocket
 from falcon.http.limits.per_address import ConnectionsPerAddress
 
-# Short times, so that a test need not wait for seconds; sizes as they are.
+# Short times, so that a test need not wait for seconds; sizes as they are, but for the answer of /large.
 QUICK: Final = Limits(
     idle_seconds=0.4,
     head_seconds=0.4,
@@ -24,6 +24,7 @@ QUICK: Final = Limits(
     stalled_seconds=0.4,
     linger_seconds=0.2,
     sweep_seconds=0.02,
+    account_held_bytes=32 << 20,
 )
 _SECONDS: Final = 30  # by then a test has failed
 PATIENT: Final = Limits(sweep_seconds=0.02)
@@ -85,9 +86,10 @@ class Client:
 class Server:
     """``bodies``: those of the requests that the application has read."""
 
-    def __init__(self, port: int, state: Any) -> None:
+    def __init__(self, port: int, state: Any, sweep: Sweep) -> None:
         self.port = port
         self.state = state
+        self._sweep = sweep
         self.bodies: list[bytes] = []
         self.gone = 0
         self._clients: list[Client] = []
@@ -100,6 +102,10 @@ class Server:
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
         self._clients.append(Client(*await asyncio.open_connection(sock=connection, limit=1 << 16)))
         return self._clients[-1]
+
+    def held(self) -> int:
+        """Bytes of bodies, and of answers that wait."""
+        return self._sweep.held.size
 
     def close(self) -> None:
         for client in self._clients:
@@ -165,7 +171,7 @@ async def serving(
     task = asyncio.create_task(running.serve())
     while not running.started:
         await asyncio.sleep(0.01)
-    server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state)
+    server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state, sweep)
     try:
         yield server
     finally:

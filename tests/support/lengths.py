@@ -52,17 +52,23 @@ class _Tables:
 
 
 MODEL: Final = ReadModel(
-    _project,
-    _loss,
-    SqliteModel(
-        {
+    project=_project,
+    loss=_loss,
+    sqlite=SqliteModel(
+        tables={
             "lengths": "CREATE TABLE lengths{} (room_id INTEGER, seq INTEGER, length INTEGER,"
             " PRIMARY KEY (room_id, seq)) WITHOUT ROWID"
         },
-        {PutLength: ("INSERT OR REPLACE INTO lengths{} VALUES (?1, ?2, ?3)",)},
+        statements={PutLength: ("INSERT OR REPLACE INTO lengths{} VALUES (?1, ?2, ?3)",)},
     ),
-    HBaseModel({"lengths": (1, ())}, ("lengths",), {PutLength: (0, _cells)}, attrgetter("room_id"), _owner_of_row),
-    _Tables,
+    hbase=HBaseModel(
+        tables={"lengths": (1, ())},
+        puts=("lengths",),
+        cells={PutLength: (0, _cells)},
+        owner=attrgetter("room_id"),
+        owner_of_row=_owner_of_row,
+    ),
+    memory=_Tables,
 )
 
 

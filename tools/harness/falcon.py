@@ -30,12 +30,14 @@ TITLES: Final = {
 @dataclass
 class Falcon:
     """``settings``: names of Settings' fields, as in FALCON_ variables. ``descriptors``: the system's limit, 0 for its
-    own. ``variables``: of the environment, beside those."""
+    own. ``variables``: of the environment, beside those. ``within``: a command that runs the rest of its line
+    somewhere, in the same process."""
 
     data_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
     descriptors: int = 0
     variables: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
     process: "subprocess.Popen[str] | None" = None
     info: dict[str, Any] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -50,7 +52,7 @@ class Falcon:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir / "up.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "falcon", "up", "--json"],
+                [*self.within, sys.executable, "-m", "falcon", "up", "--json"],
                 env=self.environment(),
                 stdout=subprocess.PIPE,
                 stderr=log,

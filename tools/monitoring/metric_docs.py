@@ -19,6 +19,9 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_connections_max": "How many may there be?",
         "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
         "falcon_rate_limited": "Is somebody past a limit, and past which?",
+        "falcon_http_held_bytes": "How much memory do slow clients, and large bodies, take?",
+        "falcon_http_held_refused": "Does an account, or a process, have as much of it as it may?",
+        "falcon_http_junk": "Does somebody try what Falcon has not, or tokens that are none?",
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",

@@ -72,11 +72,11 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
 
 
 MODEL: Final = HBaseModel(
-    {"accounts": (4, ())},
-    ("accounts",),
-    {PutAccount: (0, _put_account), PutToken: (0, _put_token), DropToken: (0, _drop_token)},
-    attrgetter("account_id"),
-    _owner_of_row,
+    tables={"accounts": (4, ())},
+    puts=("accounts",),
+    cells={PutAccount: (0, _put_account), PutToken: (0, _put_token), DropToken: (0, _drop_token)},
+    owner=attrgetter("account_id"),
+    owner_of_row=_owner_of_row,
 )
 
 

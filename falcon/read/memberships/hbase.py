@@ -146,17 +146,17 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
 
 
 MODEL: Final = HBaseModel(
-    {"memberships": (4, (FAST_DIFF,)), "mentions": (4, (FAST_DIFF,))},
-    ("memberships", "mentions"),
-    {
+    tables={"memberships": (4, (FAST_DIFF,)), "mentions": (4, (FAST_DIFF,))},
+    puts=("memberships", "mentions"),
+    cells={
         PutMember: (0, _put_member),
         SetRole: (0, _set_role),
         SetReadMark: (0, _set_read_mark),
         DropMember: (0, _drop_member),
         SetMention: (1, _set_mention),
     },
-    attrgetter("room_id"),
-    _owner_of_row,
+    owner=attrgetter("room_id"),
+    owner_of_row=_owner_of_row,
 )
 
 

@@ -101,16 +101,16 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
 
 
 MODEL: Final = HBaseModel(
-    {"rooms": (4, ())},
-    ("rooms",),
-    {
+    tables={"rooms": (4, ())},
+    puts=("rooms",),
+    cells={
         PutRoom: (0, _put_room),
         SetRoomName: (0, _set_room_name),
         SetRoomActivity: (0, _set_room_activity),
         DropRoom: (0, _drop_room),
     },
-    attrgetter("room_id"),
-    _owner_of_row,
+    owner=attrgetter("room_id"),
+    owner_of_row=_owner_of_row,
 )
 
 

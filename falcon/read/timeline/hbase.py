@@ -83,13 +83,13 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
     return int.from_bytes(key[2:10], "big")
 
 
-# The revisions are written behind the messages: whoever reads a revision must find messages that are at least as new.
+# The revisions are written behind the messages: a reader of a revision must find messages that are at least as new.
 MODEL: Final = HBaseModel(
-    {"timeline": (8, (FAST_DIFF,))},
-    ("timeline", "timeline"),
-    {PutMessage: (0, _put_message), SetRevision: (1, _set_revision)},
-    attrgetter("room_id"),
-    _owner_of_row,
+    tables={"timeline": (8, (FAST_DIFF,))},
+    puts=("timeline", "timeline"),
+    cells={PutMessage: (0, _put_message), SetRevision: (1, _set_revision)},
+    owner=attrgetter("room_id"),
+    owner_of_row=_owner_of_row,
 )
 
 

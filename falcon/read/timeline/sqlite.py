@@ -15,11 +15,11 @@ from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import PutMessage, SetRevision
 from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
 
-_MESSAGES: Final = (
-    "SELECT message, place & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3"
-    " ORDER BY place"
-)
-_MESSAGES_FROM_LAST: Final = _MESSAGES + " DESC"
+_OF_A_PAGE: Final = "FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place"
+_MESSAGES: Final = f"SELECT message {_OF_A_PAGE}"
+_MESSAGES_FROM_LAST: Final = f"{_MESSAGES} DESC"
+_PLACED: Final = f"SELECT message, place & 0xffffffff {_OF_A_PAGE}"
+_PLACED_FROM_LAST: Final = f"{_PLACED} DESC"
 _first: Final = operator.itemgetter(0)
 
 _SEQ_MAX: Final = 2**32 - 1
@@ -87,7 +87,7 @@ def _with_missing(view: View, room_id: RoomId, first: Seq, last: Seq, from_last:
     """A page with a hole in it, or with more than it may have. The timeline is written in the order of the log, a
     transaction a batch, so a hole before its newest message will not be filled by what is still to come."""
     last = min(last, newest(view, room_id, _SEQ_MAX))
-    rows: Any = view.execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
+    rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
     if from_last:
         return run_to(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
     return run_from(first, _each(room_id, range(first, last + 1), rows), bytes_max)
