@@ -22,7 +22,6 @@ from falcon.adapters.hbase.connections import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
-from falcon.adapters.kafka.records import record
 from falcon.bootstrap.cluster import kafka_cluster
 from falcon.domain.message import Message
 from falcon.read.catalogue import READ_MODELS
@@ -35,7 +34,7 @@ from tools.bench.samples import percentile
 from tools.bench.wrk import TEXT_BYTES
 
 PAGE: Final = 50
-_POSTED: Final = "message-posted"
+_POSTED: Final = b"message-posted"  # its type, which stands before its data
 _WARM_SECONDS: Final = 0.5
 
 
@@ -114,9 +113,7 @@ async def _records(settings: Settings, journal: str, wanted: int = 1_000) -> lis
             if found and not got:
                 break
             for records in got.values():
-                found += [
-                    (each.key, each.value) for each in records if record(each.key, each.value or b"").type == _POSTED
-                ]
+                found += [(each.key, each.value) for each in records if _POSTED in (each.value or b"")]
     finally:
         await consumer.stop()
     if not found:
