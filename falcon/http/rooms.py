@@ -61,10 +61,9 @@ async def open_direct(edge: Edge, call: Call) -> Answer:
 async def list_rooms(edge: Edge, call: Call) -> Answer:
     query = decode_query(call.request, ListQuery)
     cursor = None if query.cursor is None else _decode_cursor(query.cursor)
-    rows = await edge.store.rooms_of(call.account.account_id, cursor, query.limit + 1)
-    page = rows[: query.limit]
-    next_cursor = _encode_cursor(page[-1].room) if len(rows) > query.limit else None
-    rooms = [await summary(edge, call.account.account_id, row) for row in page]
+    page = await edge.streams.room_lists.page(call.account.account_id, cursor, query.limit)
+    next_cursor = None if page.next is None else _encode_cursor(page.next)
+    rooms = [await summary(edge, call.account.account_id, row) for row in page.rows]
     return json_value(200, shapes.Rooms(rooms, next_cursor))
 
 
@@ -211,8 +210,8 @@ def _room_id(call: Call) -> int:
     return identity(call.path["room_id"], room_not_found)
 
 
-def _encode_cursor(room: RoomRow) -> str:
-    return base64.urlsafe_b64encode(_encode(RoomCursor(room.updated_at, room.room_id))).decode()
+def _encode_cursor(cursor: RoomCursor) -> str:
+    return base64.urlsafe_b64encode(_encode(cursor)).decode()
 
 
 def _decode_cursor(text: str) -> RoomCursor:

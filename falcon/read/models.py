@@ -1,6 +1,6 @@
 """Rows of the read tables, as queries see them."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -84,6 +84,14 @@ class AccountRow(msgspec.Struct, frozen=True):
 class TokenRow(msgspec.Struct, frozen=True):
     token_id: int
     created_at: str
+
+
+class Standing(NamedTuple):
+    """A member's role in a room, when something last happened there, and the number of its newest message."""
+
+    role: Role
+    updated_at: str
+    last_seq: Seq
 
 
 class RoomCursor(msgspec.Struct, frozen=True, array_like=True):

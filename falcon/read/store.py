@@ -1,17 +1,30 @@
 """The ports of the read side: tables to query, and tables to keep up to date."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, TypeAlias
 
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.models import (
+    Access,
+    AccountRow,
+    MemberRow,
+    RoomCursor,
+    RoomRow,
+    RoomSummaryRow,
+    Standing,
+    TokenRow,
+)
 
 
 class ReadStoreUnavailable(Exception):
     """The tables can't be read, for now; the message says why."""
+
+
+class ManyRooms(Exception):
+    """The account is in more rooms than were to be looked at."""
 
 
 class StaleProjector(Exception):
@@ -311,11 +324,25 @@ class ReadStore(Protocol):
     async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
         """The room of a pair."""
 
-    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
-        """The newest activity first."""
+    async def rooms_of(
+        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    ) -> list[RoomSummaryRow]:
+        """The newest activity first. It looks at every room that the account is in, whatever the limit.
 
-    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-        """The rooms that the account is in, and as what: the memberships alone, which is cheap."""
+        Raises ManyRooms, before it looks at them, where the account is in more than ``most`` rooms.
+        """
+
+    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+        """The rooms that the account is in, and as what, by room id from ``after`` (excluded) on.
+
+        It reads the memberships alone, which is cheap."""
+
+    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+        """Of these rooms, those that there are and that the account is in."""
+
+    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+        """These rooms as :meth:`rooms_of` gives them, the newest activity first; without those that are gone, or that
+        the account is not in."""
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         """By account id, from ``after`` on, excluded."""

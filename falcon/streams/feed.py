@@ -5,7 +5,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Final
@@ -77,6 +77,7 @@ class Feed:
         self._rooms: dict[RoomId, set[Subscription]] = {}
         self._accounts: dict[AccountId, set[Subscription]] = {}
         self._beginnings = 0
+        self.watch: Callable[[Raw], None] | None = None  # shown each record that is read, undecoded
         self._every_lane = frozenset(tail.lane(partition) for partition in range(partitions))
         self._ends = Shared(lambda: tail.ends(dict.fromkeys(self._every_lane)))
         self._moved = asyncio.Condition()
@@ -240,6 +241,8 @@ class Feed:
             # First: whatever happens to whom it is passed on to, it is not passed on again.
             known.keep(raw, self.remembered, most_bytes)
             self._read[raw.lane] = raw.at.offset + 1
+            if self.watch is not None:
+                self.watch(raw)
             # Looked at undecoded, since on a busy Falcon most of what is read is of rooms that nobody here listens to.
             key = raw.record.key
             of_the_past = raw.record.type in OF_THE_PAST

@@ -20,10 +20,11 @@ from falcon.read.models import (
     RoomCursor,
     RoomRow,
     RoomSummaryRow,
+    Standing,
     TokenRow,
     room_summary,
 )
-from falcon.read.store import ReadStoreUnavailable, shown_by
+from falcon.read.store import ManyRooms, ReadStoreUnavailable, shown_by
 
 _REVISION_BITS: Final = 40
 _MENTION_KEYS: Final = 4  # more rows than these are scanned for
@@ -252,10 +253,14 @@ def direct_room(view: View, smaller: AccountId, larger: AccountId) -> RoomRow | 
     return None if found is None else room(view, int(found))
 
 
-def rooms_of(view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+def rooms_of(
+    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None
+) -> list[RoomSummaryRow]:
     """Reads all memberships of the account and their rooms, and of those picked the last messages and the mentions."""
     start, stop = schema.memberships_range(account_id)
-    scanned = view.calls.scan(view.memberships(), start, stop, _ALL, _MEMBERS_ONLY)
+    scanned = view.calls.scan(view.memberships(), start, stop, _ALL if most is None else most + 1, _MEMBERS_ONLY)
+    if most is not None and len(scanned) > most:
+        raise ManyRooms
     members = {schema.id_at_end(key): row for key, row in scanned if _is_member(row)}
     rooms = sorted(_rooms(view, members), key=_newest, reverse=True)
     if cursor is not None:
@@ -285,8 +290,26 @@ def _summaries(
     ]
 
 
-def roles_of(view: View, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-    start, stop = schema.memberships_range(account_id)
+def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+    members = _members_of(view, account_id, room_ids)
+    rooms = _rooms(view, members)
+    return {row.room_id: Standing(_role(members[row.room_id]), row.updated_at, row.last_seq) for row in rooms}
+
+
+def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+    members = _members_of(view, account_id, room_ids)
+    return _summaries(view, account_id, sorted(_rooms(view, members), key=_newest, reverse=True), members)
+
+
+def _members_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
+    """The account's rows in these rooms, where it is a member."""
+    keys = {schema.membership_key(account_id, room_id): room_id for room_id in room_ids}
+    found = view.calls.rows(view.memberships(), keys)
+    return {room_id: found[key] for key, room_id in keys.items() if _is_member(found.get(key, {}))}
+
+
+def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId) -> dict[RoomId, Role]:
+    start, stop = schema.memberships_range(account_id, after)
     scanned = view.calls.scan(view.memberships(), start, stop, limit, _MEMBERS_ONLY)
     return {schema.id_at_end(key): _role(row) for key, row in scanned}
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
@@ -16,7 +16,7 @@ from falcon.adapters.hbase.timed import TimedCalls
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
 from falcon.journal.envelope import Position
-from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, TokenRow
+from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, Standing, TokenRow
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
@@ -81,11 +81,19 @@ class HBaseReadStore:
     async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
         return await self._ask(queries.direct_room, smaller, larger)
 
-    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
-        return await self._ask(queries.rooms_of, account_id, cursor, limit)
+    async def rooms_of(
+        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    ) -> list[RoomSummaryRow]:
+        return await self._ask(queries.rooms_of, account_id, cursor, limit, most)
 
-    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-        return await self._ask(queries.roles_of, account_id, limit)
+    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+        return await self._ask(queries.roles_of, account_id, limit, after)
+
+    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+        return await self._ask(queries.standings_of, account_id, room_ids)
+
+    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+        return await self._ask(queries.summaries_of, account_id, room_ids)
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         return await self._ask(queries.members, room_id, after, limit)

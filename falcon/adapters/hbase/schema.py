@@ -180,8 +180,9 @@ def members_range(room_id: RoomId, after: AccountId) -> tuple[bytes, bytes]:
     return _members(room_id) + _U64(after + 1), _behind(_members(room_id))
 
 
-def memberships_range(account_id: AccountId) -> tuple[bytes, bytes]:
-    return _memberships(account_id), _behind(_memberships(account_id))
+def memberships_range(account_id: AccountId, after: RoomId = 0) -> tuple[bytes, bytes]:
+    """Where the memberships of an account begin and end, from room ``after`` on, excluded."""
+    return _memberships(account_id) + _U64(after + 1), _behind(_memberships(account_id))
 
 
 def mentions_key(account_id: AccountId, room_id: RoomId, seq: Seq) -> bytes:

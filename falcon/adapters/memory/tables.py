@@ -1,6 +1,6 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -17,10 +17,11 @@ from falcon.read.models import (
     RoomCursor,
     RoomRow,
     RoomSummaryRow,
+    Standing,
     TokenRow,
     room_summary,
 )
-from falcon.read.store import Comparison, Reached, Skip, StaleProjector, Stop, Write, shown_by
+from falcon.read.store import Comparison, ManyRooms, Reached, Skip, StaleProjector, Stop, Write, shown_by
 
 
 @dataclass
@@ -188,16 +189,27 @@ class MemoryTables:
         pair = (smaller, larger)
         return next((RoomRow(r, **room) for r, room in self._rooms.items() if room["peers"] == pair), None)
 
-    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+    async def rooms_of(
+        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    ) -> list[RoomSummaryRow]:
+        if most is not None and len(await self.roles_of(account_id, most + 1)) > most:
+            raise ManyRooms
         rooms = [RoomRow(r, **self._rooms[r]) for r, a in self._members if a == account_id and r in self._rooms]
         rooms.sort(key=lambda room: (room.updated_at, room.room_id), reverse=True)
         if cursor is not None:
             rooms = [r for r in rooms if (r.updated_at, r.room_id) < (cursor.updated_at, cursor.room_id)]
         return [self._summary(account_id, room) for room in rooms[:limit]]
 
-    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-        roles = {r: member["role"] for (r, a), member in self._members.items() if a == account_id}
-        return dict(list(roles.items())[:limit])
+    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+        roles = {r: member["role"] for (r, a), member in self._members.items() if a == account_id and r > after}
+        return dict(sorted(roles.items())[:limit])
+
+    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+        rows = await self.summaries_of(account_id, room_ids)
+        return {row.room.room_id: Standing(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
+
+    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+        return [row for row in await self.rooms_of(account_id, None, 1 << 31) if row.room.room_id in room_ids]
 
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         if (room_id, account_id) not in self._members or room_id not in self._rooms:

@@ -6,10 +6,11 @@ it to another thread and back. docs/decisions says when that is right.
 
 import functools
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Final, ParamSpec, TypeVar
 
 import apsw
+import msgspec
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq
@@ -22,10 +23,11 @@ from falcon.read.models import (
     RoomCursor,
     RoomRow,
     RoomSummaryRow,
+    Standing,
     TokenRow,
     room_summary,
 )
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import ManyRooms, ReadStoreUnavailable
 from falcon.telemetry import metrics
 
 _ROOM: Final = (
@@ -56,6 +58,10 @@ def _query(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine
             raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
 
     return asked
+
+
+def _json(ids: Collection[int]) -> str:
+    return msgspec.json.encode(list(ids)).decode()
 
 
 def _room(row: Any) -> RoomRow:
@@ -144,7 +150,11 @@ class SqliteReadStore:
         return None if row is None else _room(row)
 
     @_query
-    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+    async def rooms_of(
+        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    ) -> list[RoomSummaryRow]:
+        if most is not None and self._is_in_more_than(account_id, most):
+            raise ManyRooms
         if cursor is None:
             return self._summaries("WHERE m.account_id = ?", (account_id,), limit)
         where = "WHERE m.account_id = ? AND (r.updated_at, r.room_id) < (?, ?)"
@@ -156,11 +166,26 @@ class SqliteReadStore:
         return found[0] if found else None
 
     @_query
-    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
+    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
         rows: Any = self._execute(
-            "SELECT room_id, role FROM memberships WHERE account_id = ? LIMIT ?", (account_id, limit)
+            "SELECT room_id, role FROM memberships WHERE account_id = ? AND room_id > ? ORDER BY room_id LIMIT ?",
+            (account_id, after, limit),
         )
         return dict(rows)
+
+    @_query
+    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+        rows: Any = self._execute(
+            "SELECT m.room_id, m.role, r.updated_at, r.last_seq FROM json_each(?) e"
+            " JOIN memberships m ON m.room_id = e.value AND m.account_id = ? JOIN rooms r ON r.room_id = e.value",
+            (_json(room_ids), account_id),
+        )
+        return {room_id: Standing(*standing) for room_id, *standing in rows}
+
+    @_query
+    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+        where = "WHERE m.account_id = ? AND m.room_id IN (SELECT value FROM json_each(?))"
+        return self._summaries(where, (account_id, _json(room_ids)), len(room_ids))
 
     @_query
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
@@ -223,6 +248,12 @@ class SqliteReadStore:
             "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
         ).fetchone()
         return row[0], row[1], row[2] or 0
+
+    def _is_in_more_than(self, account_id: AccountId, most: int) -> bool:
+        row: Any = self._execute(
+            "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE account_id = ? LIMIT ?)", (account_id, most + 1)
+        ).fetchone()
+        return int(row[0]) > most
 
     def _generation(self) -> int:
         """Of the timeline. Looked at once a second: a rebuild is rare, and corrects what stood for long."""
