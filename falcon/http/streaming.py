@@ -243,14 +243,13 @@ class Streams:
         tables = self._in_lanes(applied, caller.account_id, only)
         offsets = {lane: position.offset for lane, position in tables.items()}
         roles = {room_id: standing.role for room_id, standing in standings.items()}
-        seqs = {room_id: standing.last_seq for room_id, standing in standings.items()}
         beginning = Beginning(self._feed, self._lookups, offsets, tables, roles)
         await beginning.prepare()
         await self._look_back(beginning, caller, only, known)
         newest = await beginning.newest_before()
         if name == "catch_up":
-            here = (room_id for room_id in seqs if room_id in beginning.rooms)
-            last = [{"room_id": room_id, "last_seq": newest.get(room_id, seqs[room_id])} for room_id in here]
+            seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in beginning.rooms}
+            last = [{"room_id": room_id, "last_seq": newest.get(room_id, seq)} for room_id, seq in seqs.items()]
             return _Opening(self, caller, only, beginning, "catch_up", encode({"rooms": last}))
         shown = [row for row in page.rows if row.room.room_id in beginning.rooms]
         async with self._turn():
@@ -398,7 +397,8 @@ class _Opening:
     async def begin(self, subscription: Subscription) -> None:
         """Show what it begins with, and what came behind that, until the feed goes on with it."""
         rooms = self._beginning.rooms
-        subscription.rooms = {room_id: role for room_id, role in rooms.items() if subscription.wants(room_id)}
+        only = self.only
+        subscription.rooms = dict(rooms if only is None else {each: rooms[each] for each in only if each in rooms})
         if self.start != "replay":
             self._beginning.show_state(subscription, self.start, self._data)
         await self._beginning.run(subscription, replay=self.start == "replay")

@@ -13,7 +13,7 @@ from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.messages import missing_message
-from falcon.read.store import PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
+from falcon.read.store import ManyRooms, PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract
 from tests.support.hbase import FakeHBase
@@ -235,6 +235,10 @@ def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk
     talk.apply("rooms", *(PutRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
     talk.apply("memberships", *(PutMember(each, ANN, "member", 0) for each in rooms))
     assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
+    assert talk.calls_of(talk.reads.summaries_of(ANN, [ROOM, *rooms])) == LIST
+    assert talk.calls_of(talk.reads.standings_of(ANN, rooms)) == ["memberships", "rooms"]
+    with pytest.raises(ManyRooms):
+        talk.calls_of(talk.reads.rooms_of(ANN, None, 50, 30))
 
 
 def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behind(talk: _Store) -> None:
