@@ -37,6 +37,8 @@ class Settings:
     lanes: int = 1
     command_seconds: float = 5.0
     answer_window_seconds: float = 600.0
+    answers_bytes: int = 512 << 20
+    account_keys: int = 0
     checkpoint_events: int = 1_000
     passivate_seconds: float = 60.0
     hot_aggregates: int = 2_000
@@ -132,6 +134,8 @@ class Settings:
             (1 <= self.lanes <= 8, "FALCON_LANES: must be 1 to 8"),
             (0 < self.command_seconds <= 60, "FALCON_COMMAND_SECONDS: must be more than 0, at most 60"),
             (self.answer_window_seconds >= 1, "FALCON_ANSWER_WINDOW_SECONDS: must be at least 1"),
+            (self.answers_bytes >= 1 << 20, "FALCON_ANSWERS_BYTES: must be at least 1048576 bytes"),
+            (self.account_keys >= 0, "FALCON_ACCOUNT_KEYS: must be 0 (any number) or more"),
             (self.checkpoint_events >= 1, "FALCON_CHECKPOINT_EVENTS: must be at least 1"),
             (self.passivate_seconds > 0, "FALCON_PASSIVATE_SECONDS: must be more than 0"),
             (self.hot_aggregates >= 1, "FALCON_HOT_AGGREGATES: must be at least 1"),

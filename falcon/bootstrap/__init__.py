@@ -67,7 +67,13 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
         passivate_seconds=settings.passivate_seconds,
         hot_aggregates=settings.hot_aggregates,
         refusal_age_seconds=refusal_age_seconds,
+        answers_bytes=settings.answers_bytes // _shards_in_a_process(settings),
+        account_keys=settings.account_keys,
     )
+
+
+def _shards_in_a_process(settings: Settings) -> int:
+    return settings.shards if settings.system_base == "simpleSystemBase" else 1
 
 
 def edge_limits(settings: Settings) -> EdgeLimits:
