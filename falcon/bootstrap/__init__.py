@@ -45,6 +45,9 @@ class HostedGateway(CommandGateway, Protocol):
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """To the shard that is known to own the partition, without waiting. Raises IndexError."""
 
+    def tell_of_commits(self, tell: Callable[[], None]) -> bool:
+        """``tell`` is called on this loop behind each commit of the shards' journals; False where it cannot be."""
+
     def ready(self) -> bool:
         """It can pass commands on now."""
 

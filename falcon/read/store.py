@@ -288,6 +288,9 @@ class ReadStore(Protocol):
     async def applied(self, partition: Partition) -> int:
         """The offset up to which every projection has been applied: reads show everything below it."""
 
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Of several, as :meth:`applied`."""
+
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:

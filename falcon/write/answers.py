@@ -187,6 +187,33 @@ class AnswerWindow:
                 self._counts.remove(map(_account_of, answers.values()))
 
 
+class UsedKeys:
+    """Which request each of the keys was used for that were used last: ``most`` of them, and up to as many more.
+
+    In the form of AnswerWindow's, and with its chance of a mistake.
+    """
+
+    def __init__(self, most: int, window_seconds: float) -> None:
+        self._most = most
+        self._window_ms = round(window_seconds * 1_000)
+        self._newer: dict[int, int] = {}
+        self._older: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._newer) + len(self._older)
+
+    def use(self, account_id: AccountId, key: str, fingerprint: int, now: float) -> bool:
+        """Whether the key may be used for a request with this fingerprint. ``now``: seconds of a steady clock."""
+        name, now_ms = _name(account_id, key), round(now * 1_000)
+        known = self._newer.get(name) or self._older.get(name)
+        if known is not None and now_ms - (known >> _FINGERPRINT_BITS) < self._window_ms:
+            return is_same_request(known, fingerprint)
+        self._newer[name] = now_ms << _FINGERPRINT_BITS | fingerprint & _FINGERPRINT_MASK
+        if len(self._newer) >= self._most:
+            self._newer, self._older = {}, self._newer
+        return True
+
+
 def is_same_request(kept: int, fingerprint: int) -> bool:
     """Whether what is kept of a fingerprint (``Remembered.fingerprint``) is of this one."""
     return kept & _FINGERPRINT_MASK == fingerprint & _FINGERPRINT_MASK

@@ -59,6 +59,14 @@ class ReadStoreContract(ABC):
         before = store.tables.cursor(projection)
         store.tables.apply(projection, before, store.cursor(before[0].offset + 1), writes)
 
+    def test_what_shows_the_log_in_some_partitions_is_what_shows_it_in_each(self, store: Store) -> None:
+        for projection in ("timeline", "rooms", "memberships", "accounts"):
+            self.put(store, projection)
+        assert asyncio.run(store.reads.applied_in([0, 1])) == {
+            partition: asyncio.run(store.reads.applied(partition)) for partition in (0, 1)
+        }
+        assert asyncio.run(store.reads.applied_in([])) == {}
+
     def test_a_page_is_a_run_of_a_rooms_messages(self, store: Store) -> None:
         self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)))
         self.put(store, "timeline", PutMessage(OTHER, 1, b"elsewhere"))

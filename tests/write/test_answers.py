@@ -13,6 +13,7 @@ from falcon.write.answers import (
     AnswerWindow,
     KeyCounts,
     Remembered,
+    UsedKeys,
     WindowTime,
     is_same_request,
 )
@@ -114,6 +115,24 @@ def test_a_name_that_has_the_hash_of_another_is_found_for_it(monkeypatch: pytest
     answers = AnswerWindow(1_000)
     answers.add(1, "a", Remembered(5, 0, 1, 0, 0))
     assert answers.find(2, "b", 0) == Remembered(5, 0, 1, 0, 0)
+
+
+def test_a_key_is_one_requests_for_as_long_as_it_is_remembered() -> None:
+    keys = UsedKeys(3, 10.0)
+    assert keys.use(1, "a", 5, 100.0) and keys.use(1, "a", 5, 109.0)
+    assert not keys.use(1, "a", 6, 109.9)
+    assert keys.use(2, "a", 6, 109.9), "another account's"
+    assert keys.use(1, "a", 6, 110.0), "its window is over"
+    assert not keys.use(1, "a", 5, 119.0)
+
+
+def test_of_the_keys_that_were_used_last_none_is_forgotten_and_there_are_never_many_more() -> None:
+    keys = UsedKeys(100, 10.0)
+    for number in range(1_000):
+        assert keys.use(1, f"{number}", 1, 100.0)
+        for older in range(max(0, number - 99), number):
+            assert not keys.use(1, f"{older}", 2, 100.0)
+        assert len(keys) < 200
 
 
 class Steady:

@@ -75,7 +75,13 @@ class View(NamedTuple):
 
 
 def applied(view: View, partition: Partition) -> int:
-    return _shown(view, [partition], view.live)[partition].offset if view.live else 0
+    return applied_in(view, [partition])[partition]
+
+
+def applied_in(view: View, partitions: Collection[Partition]) -> dict[Partition, int]:
+    if not view.live:
+        return dict.fromkeys(partitions, 0)
+    return {partition: position.offset for partition, position in _shown(view, partitions, view.live).items()}
 
 
 def applied_everywhere(

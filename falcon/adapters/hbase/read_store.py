@@ -52,6 +52,9 @@ class HBaseReadStore:
             asked.add_done_callback(lambda done: self._answered(partition, done))
         return await asyncio.shield(asked)
 
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return await self._ask(queries.applied_in, partitions)
+
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:

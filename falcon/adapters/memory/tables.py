@@ -143,6 +143,9 @@ class MemoryTables:
     async def applied(self, partition: Partition) -> int:
         return (await self.applied_everywhere(self._partitions))[partition].offset
 
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return {partition: await self.applied(partition) for partition in partitions}
+
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:

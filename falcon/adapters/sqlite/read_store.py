@@ -86,6 +86,9 @@ class SqliteReadStore:
         ).fetchone()
         return int(row[0])
 
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return dict.fromkeys(partitions, await self.applied(0))
+
     @_query
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
