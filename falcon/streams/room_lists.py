@@ -27,7 +27,7 @@ from falcon.streams.tail import Raw
 
 FEW: Final = 100  # rooms: so many are read from the tables each time
 _PART: Final = 500
-_ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 400 bytes each
+_ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes each
 _REACH_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 60.0
 _LIVES_SECONDS: Final = 600.0  # then it is read again, since a rebuild of the tables corrects what the log does not say
