@@ -9,7 +9,7 @@ LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)")
 # Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns people.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
-.PHONY: run test check bench bench-peers bench-cluster load overload faults chaos simulate cluster cluster-down cluster-status cluster-wipe \
+.PHONY: run test check bench bench-peers bench-cluster load overload faults chaos simulate attack fuzz cluster cluster-down cluster-status cluster-wipe \
 	image k8s-up k8s-test k8s-down checkers lock clean help
 
 help:            ## this list
@@ -52,6 +52,13 @@ chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load,
 simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster of simulated servers, SECONDS=60; SEED=1 SCHEDULES=1 repeats one, MUTANTS=1 proves the search
 	$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
 		$(if $(SCHEDULES),--schedules "$(SCHEDULES)") $(if $(MUTANTS),--mutants) $(ARGS)
+
+attack: $(VENV)/.dev         ## hostile clients beside well-behaved ones, on loopback, SECONDS=600
+	$(BIN)/python -m tests.attack --seconds $(or $(SECONDS),600) $(ARGS)
+
+fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and records, COUNT=5000000 inputs; and requests by each role
+	$(BIN)/python -m tests.fuzz --count $(or $(COUNT),5000000) $(ARGS)
+	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
 	@$(BIN)/python -m deploy.local.cluster up

@@ -208,7 +208,8 @@ class Launcher:
         """What is said to the public port is not for those on the way. Raises CannotStart."""
         settings = self._settings
         if settings.tls_cert is not None and settings.tls_key is not None:
-            from falcon.http.tls import Certificate, WrongCertificate
+            from falcon.certificates import WrongCertificate
+            from falcon.http.tls import Certificate
 
             try:
                 Certificate(settings.tls_cert, settings.tls_key)
@@ -450,7 +451,7 @@ Falcon is up at {url}   (documentation: {url}/docs, operations: {ops_url}, data:
   in a browser: {browser}
 
   account {account_id}   token {token}
-  an admin's token, for making accounts: {admin_token}
+  admin token (for creating accounts): {admin_token}
 
 Try it:
 

@@ -133,7 +133,8 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 await hand_over()
                 internal.end_beats()
 
-            sweep = Sweep("internal", Limits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS))
+            trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
+            sweep = Sweep("internal", Limits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
             await _Server(arguments, _server(internal, "off", Door(), sweep), health, close).run()
 
     uvloop.run(serve_commands())
@@ -164,6 +165,7 @@ def _started(health: "Health", ready: int | None, credentials: object) -> None:
 def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Serving", health: "Health") -> None:
     import uvloop
 
+    from falcon.bootstrap import connections_per_address
     from falcon.http.app import create_app
     from falcon.http.connections import Sweep
     from falcon.http.door import Door, require_https
@@ -183,7 +185,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
             yield serving
 
     app = create_app(kept, settings.cors_origins)
-    sweep = Sweep("public")
+    sweep = Sweep("public", per_address=connections_per_address(settings))
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(settings.tls_cert, settings.tls_key)
@@ -245,7 +247,7 @@ def _server(
 ) -> "uvicorn.Server":
     import uvicorn
 
-    from falcon.http.door import Protocol
+    from falcon.http.door import Protocol, WebSocket
     from falcon.http.tls import Acceptor
 
     class Server(uvicorn.Server):
@@ -284,7 +286,7 @@ def _server(
             lifespan=lifespan,  # type: ignore[arg-type]
             loop="none",
             http=functools.partial(Protocol, door, sweep),  # type: ignore[arg-type]
-            ws="websockets-sansio",
+            ws=WebSocket,
             ws_max_size=_WEBSOCKET_BYTES_MAX,
             ws_ping_interval=_PING_SECONDS,
             ws_ping_timeout=_PING_SECONDS * 2,

@@ -10,6 +10,25 @@ from typing import Any, Final, get_type_hints
 _PREFIX: Final = "FALCON_"
 # Loopback, and the networks that nobody routes over the internet (RFC 1918, RFC 4193).
 _INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+_SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_SSL")  # Kafka's names; SASL without TLS is not among them
+_SASL_MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
+_LIMITS: Final = (
+    "account_commands",
+    "account_burst",
+    "account_reads",
+    "account_requests",
+    "account_streams",
+    "account_keys",
+    "account_rooms",
+    "account_rooms_a_day",
+    "room_messages",
+    "address_requests",
+    "address_burst",
+    "address_connections",
+)
+_BURSTS: Final = (("account_commands", "account_burst"), ("address_requests", "address_burst"))
+_LIMIT_MAX: Final = 1_000_000
+_ROOM_MEMBERS_MAX: Final = 10_000
 SYSTEM_BASES: Final = ("simpleSystemBase", "multiprocTCPBase")
 PROJECTIONS: Final = ("inline", "process")
 
@@ -38,7 +57,6 @@ class Settings:
     command_seconds: float = 5.0
     answer_window_seconds: float = 600.0
     answers_bytes: int = 512 << 20
-    account_keys: int = 0
     checkpoint_events: int = 1_000
     passivate_seconds: float = 60.0
     hot_aggregates: int = 2_000
@@ -51,6 +69,20 @@ class Settings:
     tls_key: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     plaintext: str = "no"
+    limits: str = "auto"
+    account_commands: int = 20
+    account_burst: int = 100
+    account_reads: int = 50
+    account_requests: int = 64
+    account_streams: int = 16
+    account_keys: int = 20_000
+    account_rooms: int = 5_000
+    account_rooms_a_day: int = 500
+    room_messages: int = 50
+    room_members: int = 10_000
+    address_requests: int = 20
+    address_burst: int = 100
+    address_connections: int = 200
     hsts_seconds: int = 0
     log_level: str = "info"
     blocking_threads: int = 4
@@ -63,6 +95,13 @@ class Settings:
     kafka: tuple[str, ...] = ()
     kafka_prefix: str = "falcon."
     kafka_replicas: int = 3
+    kafka_security_protocol: str = "PLAINTEXT"
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    kafka_user: str = ""
+    kafka_password_file: Path | None = None
+    kafka_ca: Path | None = None
+    kafka_cert: Path | None = None
+    kafka_key: Path | None = None
     append_seconds: float = 10.0
     session_seconds: float = 6.0
     refusal_age_seconds: float = 1.0
@@ -74,6 +113,9 @@ class Settings:
     hbase: tuple[str, ...] = ()
     hbase_prefix: str = "falcon"
     hbase_create_command: str = ""
+    hbase_ca: Path | None = None
+    hbase_cert: Path | None = None
+    hbase_key: Path | None = None
     read_threads: int = 16
     read_seconds: float = 2.0
     project_threads: int = 4
@@ -92,6 +134,13 @@ class Settings:
     def is_read_on_the_way(self) -> bool:
         """Other machines reach the public port, and neither Falcon nor a proxy encrypts what is said."""
         return not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies)
+
+    @property
+    def has_limits(self) -> bool:
+        """What an account, a room and an address may take is limited."""
+        if self.limits == "auto":
+            return bool(self.trusted_proxies) or not is_loopback(self.host)
+        return self.limits == "on"
 
     @property
     def database(self) -> Path:
@@ -135,7 +184,6 @@ class Settings:
             (0 < self.command_seconds <= 60, "FALCON_COMMAND_SECONDS: must be more than 0, at most 60"),
             (self.answer_window_seconds >= 1, "FALCON_ANSWER_WINDOW_SECONDS: must be at least 1"),
             (self.answers_bytes >= 1 << 20, "FALCON_ANSWERS_BYTES: must be at least 1048576 bytes"),
-            (self.account_keys >= 0, "FALCON_ACCOUNT_KEYS: must be 0 (any number) or more"),
             (self.checkpoint_events >= 1, "FALCON_CHECKPOINT_EVENTS: must be at least 1"),
             (self.passivate_seconds > 0, "FALCON_PASSIVATE_SECONDS: must be more than 0"),
             (self.hot_aggregates >= 1, "FALCON_HOT_AGGREGATES: must be at least 1"),
@@ -156,12 +204,16 @@ class Settings:
                 "FALCON_TRUSTED_PROXIES: must be networks such as 10.4.0.0/16,fd00::/8, with commas between",
             ),
             (self.plaintext in ("yes", "no"), "FALCON_PLAINTEXT: must be yes or no"),
+            (self.limits in ("on", "off", "auto"), "FALCON_LIMITS: must be on, off or auto"),
+            *self._limit_rules(),
             (0 <= self.hsts_seconds <= 63_072_000, "FALCON_HSTS_SECONDS: must be 0 (none) to 63072000 (two years)"),
             (0 <= self.start_seconds <= 3_600, "FALCON_START_SECONDS: must be 0 to 3600"),
             (self.telemetry in ("on", "off"), "FALCON_TELEMETRY: must be on or off"),
             (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
             (_are_addresses(self.hbase), "FALCON_HBASE: must be host:port[,host:port...], HBase's Thrift gateways"),
             (1 <= self.kafka_replicas <= 9, "FALCON_KAFKA_REPLICAS: must be 1 to 9"),
+            *self._kafka_security_rules(),
+            *self._hbase_security_rules(),
             (1 <= self.append_seconds <= 60, "FALCON_APPEND_SECONDS: must be 1 to 60"),
             (2 <= self.session_seconds <= 60, "FALCON_SESSION_SECONDS: must be 2 to 60"),
             (0 < self.refusal_age_seconds <= 60, "FALCON_REFUSAL_AGE_SECONDS: must be more than 0, at most 60"),
@@ -177,6 +229,62 @@ class Settings:
             (0 <= self.project_seconds <= 10, "FALCON_PROJECT_SECONDS: must be 0 to 10"),
         )
         return [rule for holds, rule in rules if not holds]
+
+    def _kafka_security_rules(self) -> tuple[tuple[bool, str], ...]:
+        """A setting that would be left unused is refused: its operator believes that it protects something."""
+        has_tls = self.kafka_security_protocol != "PLAINTEXT"
+        has_sasl = self.kafka_security_protocol == "SASL_SSL"
+        return (
+            (
+                self.kafka_security_protocol in _SECURITY_PROTOCOLS,
+                f"FALCON_KAFKA_SECURITY_PROTOCOL: must be one of {', '.join(_SECURITY_PROTOCOLS)}",
+            ),
+            (
+                self.kafka_sasl_mechanism in _SASL_MECHANISMS,
+                f"FALCON_KAFKA_SASL_MECHANISM: must be one of {', '.join(_SASL_MECHANISMS)}",
+            ),
+            (
+                bool(self.kafka_user) == (self.kafka_password_file is not None) == has_sasl,
+                "FALCON_KAFKA_USER: must be set with FALCON_KAFKA_PASSWORD_FILE and "
+                "FALCON_KAFKA_SECURITY_PROTOCOL=SASL_SSL, all three or none",
+            ),
+            (
+                (self.kafka_cert is None) == (self.kafka_key is None),
+                "FALCON_KAFKA_CERT: must be set with FALCON_KAFKA_KEY",
+            ),
+            (
+                has_tls or (self.kafka_ca is None and self.kafka_cert is None),
+                "FALCON_KAFKA_CA, FALCON_KAFKA_CERT: need FALCON_KAFKA_SECURITY_PROTOCOL=SSL or SASL_SSL",
+            ),
+        )
+
+    def _hbase_security_rules(self) -> tuple[tuple[bool, str], ...]:
+        return (
+            (
+                (self.hbase_cert is None) == (self.hbase_key is None),
+                "FALCON_HBASE_CERT: must be set with FALCON_HBASE_KEY",
+            ),
+            (
+                self.hbase_cert is None or self.hbase_ca is not None,
+                "FALCON_HBASE_CERT: must be set with FALCON_HBASE_CA, which turns TLS on",
+            ),
+        )
+
+    def _limit_rules(self) -> list[tuple[bool, str]]:
+        """The rules for each: whether it holds, and what to say where it does not."""
+        each = [
+            (0 <= getattr(self, name) <= _LIMIT_MAX, f"FALCON_{name.upper()}: must be 0 (no limit) to {_LIMIT_MAX}")
+            for name in _LIMITS
+        ]
+        bursts = [
+            (
+                getattr(self, burst) == 0 or getattr(self, burst) >= getattr(self, rate),
+                f"FALCON_{burst.upper()}: must be 0 or at least FALCON_{rate.upper()}, {getattr(self, rate)}",
+            )
+            for rate, burst in _BURSTS
+        ]
+        members = "FALCON_ROOM_MEMBERS: must be 2 to 10000"
+        return [*each, *bursts, (2 <= self.room_members <= _ROOM_MEMBERS_MAX, members)]
 
 
 def is_loopback(host: str) -> bool:

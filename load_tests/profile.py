@@ -47,6 +47,7 @@ _PARTS: Final[tuple[tuple[str, str], ...]] = (
     ("falcon/adapters/http", "edge to owner, over HTTP"),
     ("falcon/adapters/thespian", "actor: the shell around a shard"),
     ("falcon/adapters", "other adapters"),
+    ("falcon/read", "read models: queries, what to write"),
     ("falcon/http", "edge: routes, tokens, answers"),
     ("falcon/write", "shard: partitions, replies, batches"),
     ("falcon/domain", "aggregate: deciding"),

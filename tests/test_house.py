@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
@@ -72,6 +73,14 @@ def test_each_library_is_imported_in_one_folder(library: str, home: str) -> None
         if importing.search(path.read_text()) and not path.is_relative_to(ROOT / "falcon" / home)
     ]
     assert strangers in ([], ["falcon/bootstrap/embedded.py"])
+
+
+def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
+    parts = {"__init__.py", "projection.py", "queries.py", "sqlite.py", "hbase.py", "memory.py"}
+    folders = {folder.name: folder for folder in (ROOT / "falcon/read").iterdir() if (folder / "__init__.py").exists()}
+    assert folders.keys() == READ_MODELS.keys()
+    for folder in folders.values():
+        assert parts <= {path.name for path in folder.iterdir()}, folder
 
 
 def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None:

@@ -14,3 +14,39 @@ def test_networks_of_owners_must_be_networks(networks: str) -> None:
 def test_networks_of_owners_may_be_several() -> None:
     found = Settings.from_env({"FALCON_INTERNAL_NETWORKS": "100.64.0.0/10, fd00::/8"})
     assert found.internal_networks == ("100.64.0.0/10", "fd00::/8")
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", ""])
+def test_a_password_for_kafka_is_not_to_be_had_without_tls(protocol: str) -> None:
+    user = {"FALCON_KAFKA_USER": "falcon-write", "FALCON_KAFKA_PASSWORD_FILE": "password"}
+    with pytest.raises(WrongSettings, match=r"FALCON_KAFKA_USER.*SASL_SSL"):
+        Settings.from_env({**user, "FALCON_KAFKA_SECURITY_PROTOCOL": protocol})
+
+
+def test_kafka_has_a_user_with_a_password_or_neither() -> None:
+    whole = {
+        "FALCON_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "FALCON_KAFKA_USER": "falcon-write",
+        "FALCON_KAFKA_PASSWORD_FILE": "password",
+    }
+    assert Settings.from_env(whole).kafka_sasl_mechanism == "SCRAM-SHA-512"
+    for name in whole:
+        with pytest.raises(WrongSettings, match="FALCON_KAFKA_USER"):
+            Settings.from_env({other: value for other, value in whole.items() if other != name})
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"FALCON_KAFKA_CA": "ca.crt"},
+        {"FALCON_KAFKA_CERT": "tls.crt", "FALCON_KAFKA_KEY": "tls.key"},
+        {"FALCON_KAFKA_SECURITY_PROTOCOL": "SSL", "FALCON_KAFKA_CERT": "tls.crt"},
+        {"FALCON_KAFKA_SECURITY_PROTOCOL": "SSL", "FALCON_KAFKA_KEY": "tls.key"},
+        {"FALCON_KAFKA_SASL_MECHANISM": "SCRAM-SHA-1"},
+        {"FALCON_HBASE_CERT": "tls.crt", "FALCON_HBASE_KEY": "tls.key"},
+        {"FALCON_HBASE_CA": "ca.crt", "FALCON_HBASE_KEY": "tls.key"},
+    ],
+)
+def test_what_would_protect_nothing_is_refused(settings: dict[str, str]) -> None:
+    with pytest.raises(WrongSettings, match=r"FALCON_(KAFKA|HBASE)_"):
+        Settings.from_env(settings)

@@ -35,7 +35,8 @@ class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
     ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
-    and ``wipe`` leave them alone. ``optimizing``: whether Kafka is (see there).
+    and ``wipe`` leave them alone. ``optimizing``: whether Kafka is (see there). ``settings_of``: more variables, by
+    role and command.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Cluster:
         settings: Mapping[str, str] | None = None,
         servers: tuple[Kafka, HBase] | None = None,
         optimizing: bool = False,
+        settings_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.folder = folder.resolve()
         kafka, hbase, self._port = ports or (19092, 20090, _FALCON_PORT)
@@ -58,6 +60,7 @@ class Cluster:
         )
         self.partitions = partitions
         self._settings = dict(settings or {})
+        self._settings_of = dict(settings_of or {})
 
     # --- all of it ----------------------------------------------------------------------------------------------------
 
@@ -145,7 +148,7 @@ class Cluster:
                 "FALCON_OPS_PORT": str(process.port + 1),
             }
             self._await_end(process)
-            process.launch(sys.executable, ["-m", "falcon", role, "--json"], {**self.environment(), **own})
+            process.launch(sys.executable, ["-m", "falcon", role, "--json"], {**self.environment(role), **own})
         return process
 
     def _await_end(self, process: Daemon) -> None:
@@ -169,7 +172,7 @@ class Cluster:
         """With other settings than the cluster's."""
         done = subprocess.run(
             [sys.executable, "-m", "falcon", *arguments],
-            env={**os.environ, **self.environment(), **settings},
+            env={**os.environ, **self.environment(arguments[0]), **settings},
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -178,7 +181,7 @@ class Cluster:
             raise ServerFault(f"falcon {' '.join(arguments)} failed: {done.stdout.strip()} {done.stderr.strip()}")
         return done.stdout.strip()
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, command: str = "") -> dict[str, str]:
         tables = [sys.executable, "-m", "deploy.local.tables", "--hbase", str(self.hbase.folder)]
         return {
             "PYTHONPATH": str(ROOT),
@@ -189,6 +192,7 @@ class Cluster:
             "FALCON_SECRET_FILE": str(self.folder / "secret"),
             "FALCON_INTERNAL_TOKEN_FILE": str(self.folder / "internal-token"),
             **self._settings,
+            **self._settings_of.get(command, {}),
         }
 
     def _make_secrets(self) -> None:

@@ -262,7 +262,7 @@ class Kafka:
         tool = [program, "-Xmx128m", *_JVM, _NOT_OPTIMIZING, "-cp", f"{library}/*", "kafka.tools.StorageTool"]
         running = {
             node: subprocess.Popen(
-                [*tool, "format", "--cluster-id", cluster, "--config", str(self._configure(node))],
+                [*tool, "format", "--cluster-id", cluster, "--config", str(self._configure(node)), *self._users()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -275,6 +275,10 @@ class Kafka:
         for node, process in running.items():
             if process.returncode != 0:
                 raise ServerFault(f"the data of node {node} could not be made:\n{said[node]}")
+
+    def _users(self) -> list[str]:
+        """Options of the format, for users that are there from the start."""
+        return []
 
     def _launch(self, node: int, program: str, library: Path) -> None:
         heap = (f"-Xmx{self.heap_mib}m", f"-Xms{min(self.heap_mib, 64)}m", "-XX:MaxDirectMemorySize=128m")

@@ -18,6 +18,10 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_connections": "How many clients hold a connection, and how near is that to all that there may be?",
         "falcon_connections_max": "How many may there be?",
         "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
+        "falcon_rate_limited": "Is somebody past a limit, and past which?",
+        "falcon_http_held_bytes": "How much memory do slow clients, and large bodies, take?",
+        "falcon_http_held_refused": "Does an account, or a process, have as much of it as it may?",
+        "falcon_http_junk": "Does somebody try what Falcon has not, or tokens that are none?",
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",
@@ -153,9 +157,13 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "reason": (
         "of a stream that was ended: `draining` (the process ends, or cannot go on; the client is to come back), "
         "`slow` (too much waited for it), `unauthenticated` (its token was revoked); of a connection: `full` (there "
-        "were too many), `malformed`, `too_large` (a request broke a limit), `timeout` (it came too slowly), `stalled` "
-        "(the client took nothing of its answer)",
+        "were too many), `address` (of one address), `malformed`, `too_large` (a request broke a limit), `timeout` (it "
+        "came too slowly), `stalled` (the client took nothing of its answer)",
         "written in the code (`falcon/streams/frames.py`, `falcon/telemetry/metrics.py`)",
+    ),
+    "limit": (
+        "the limit's name, such as `account-commands`, as `RateLimit-Policy` has it",
+        "written in the code (`falcon/http/limits/quotas.py`)",
     ),
     "server": ("`public`, `internal`, `operations`", "written in the code"),
     "wanted": ("`yes` where somebody of the process listened to it, else `no`", "two"),
@@ -208,8 +216,9 @@ this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which e
   is missed.
 - **Gauges that are sampled**, such as sizes and ages, are about a second old at most. Where a process hangs, its gauges
   stand still, and `falcon_process_sampled_seconds` says for how long.
-- **Nothing yet.** What must not happen is mostly shown as 0 before it has happened: failures, restarts, errors in the
-  log. Other counters with labels have no series before what they count has happened for the first time. In a ratio
+- **Nothing yet.** Failures, restarts, errors in the log, commands and requests are shown as 0 before the first of them.
+  Each metric, and each label value, that a dashboard or an alert names has a series from the start. Some other label
+  values, such as the route of a histogram, have none before what they count has happened for the first time. In a ratio
   write `(sum(rate(…)) or vector(0)) / sum(rate(…))`. `increase` does not see the first: for what is rare, such as
   streams that were ended, write `(x unless x offset 5m) or increase(x[5m])`. A process without an event loop has no
   delay of one.

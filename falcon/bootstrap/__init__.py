@@ -13,9 +13,14 @@ import msgspec
 
 from falcon.domain.commands import CreateAccount, IssueToken
 from falcon.domain.ids import partition_of
+from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
 from falcon.http import tokens
 from falcon.http.edge import Edge, EdgeLimits
+from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.limits.quotas import Quotas
 from falcon.http.streaming import StoreLookups, Streams
 from falcon.journal.ports import Wake
 from falcon.settings import Settings
@@ -70,9 +75,26 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
         passivate_seconds=settings.passivate_seconds,
         hot_aggregates=settings.hot_aggregates,
         refusal_age_seconds=refusal_age_seconds,
+        room_messages=quotas(settings).room_messages,
+        room_members=quotas(settings).room_members or MEMBERS_MAX,
         answers_bytes=settings.answers_bytes // _shards_in_a_process(settings),
-        account_keys=settings.account_keys,
+        account_keys=quotas(settings).account_keys,
     )
+
+
+def quotas(settings: Settings) -> Quotas:
+    """What an account, a room and an address may take: nothing is limited where the settings say so."""
+    if not settings.has_limits:
+        return Quotas()
+    return Quotas(**{name: getattr(settings, name) for name in Quotas.__struct_fields__})
+
+
+def limiter(settings: Settings) -> Limiter:
+    return Limiter(quotas(settings), Addresses(settings.trusted_proxies))
+
+
+def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
+    return ConnectionsPerAddress(quotas(settings), Addresses(settings.trusted_proxies))
 
 
 def _shards_in_a_process(settings: Settings) -> int:

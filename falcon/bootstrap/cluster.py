@@ -8,11 +8,12 @@ import shlex
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.lines import Line
 from falcon.adapters.hbase.prepare import (
     WrongTables,
     by_command,
@@ -26,14 +27,16 @@ from falcon.adapters.hbase.prepare import prepare as prepare_tables
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.switching import Create
 from falcon.adapters.hbase.tables import HBaseTables
-from falcon.adapters.kafka import topics
+from falcon.adapters.kafka import rights, topics
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.group import GroupMember, active
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.owners import GroupOwnership, Owners
 from falcon.adapters.kafka.producer import Producer
+from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
+from falcon.adapters.kafka.security import Security
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
@@ -49,20 +52,22 @@ from falcon.bootstrap import (
     blocking,
     create_account,
     edge_limits,
+    limiter,
     shard_limits,
     start_gateway,
     start_streams,
 )
 from falcon.bootstrap import issue_token as issue_token_of
+from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.http.edge import Edge
 from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.projection import PROJECTIONS, VOUCHED_FOR, VOUCHING
 from falcon.projections.runner import Rebuild
 from falcon.projections.sharing import SharedSource
 from falcon.projections.skipping import skip_event
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
+from falcon.read.catalogue import READ_MODELS, VOUCHING, vouched_for
 from falcon.read.store import Comparison, ReadStoreUnavailable
 from falcon.secret_files import SecretFile, WrongSecret
 from falcon.settings import Settings, WrongSettings
@@ -76,7 +81,7 @@ from falcon.write.recovery import Background
 from falcon.write.shard import Shard
 
 # Why a process of a cluster does not start. The message of each says in a line what to do.
-REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, WrongTopics, WrongTables)
+REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, RightsMissing, WrongTopics, WrongTables)
 AWAY = (JournalUnavailable, ReadStoreUnavailable)  # those of them that time may mend
 
 log = logging.getLogger("falcon")
@@ -89,13 +94,47 @@ _IDLE_SECONDS = 0.5
 
 
 def kafka_cluster(settings: Settings) -> KafkaCluster:
-    return KafkaCluster(settings.kafka, settings.partitions, settings.kafka_prefix, settings.append_seconds)
+    """Raises WrongSettings."""
+    return KafkaCluster(
+        settings.kafka,
+        settings.partitions,
+        settings.kafka_prefix,
+        settings.append_seconds,
+        _kafka_security(settings),
+    )
+
+
+@cache
+def _kafka_security(settings: Settings) -> Security | None:
+    """One in a process, which knows when it has last looked at the files. Raises WrongSettings."""
+    if settings.kafka_security_protocol == "PLAINTEXT":
+        return None
+    tls = _client_tls("FALCON_KAFKA_CA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key)
+    if settings.kafka_password_file is None:
+        return Security(tls)
+    passwords = _secret_file(settings.kafka_password_file)
+    _only_line(passwords, f"FALCON_KAFKA_PASSWORD_FILE={settings.kafka_password_file}")
+
+    def password() -> str:
+        return passwords()[0].decode(errors="replace")  # which no broker takes, and that is said
+
+    return Security(tls, settings.kafka_user, settings.kafka_sasl_mechanism, password)
+
+
+def _client_tls(setting: str, authorities: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles:
+    """Raises WrongSettings."""
+    try:
+        return client_tls(authorities, certificate, key)
+    except WrongCertificate as error:
+        raise WrongSettings(f"{error}; see {setting} in docs/settings.md") from error
 
 
 async def prepare(settings: Settings) -> str:
-    """Make the topics and tables that are missing; gives the log's name. Raises WrongTopics, WrongTables,
-    JournalUnavailable, ReadStoreUnavailable."""
-    instance = await topics.prepare(kafka_cluster(settings), settings.kafka_replicas)
+    """Make the topics and tables that are missing; gives the log's name. Raises RightsMissing, WrongTopics,
+    WrongTables, JournalUnavailable, ReadStoreUnavailable."""
+    cluster = kafka_cluster(settings)
+    await rights.check(cluster, rights.of_operator(()))
+    instance = await topics.prepare(cluster, settings.kafka_replicas)
     with _hbase(settings) as hbase:
         await blocking(settings).run(
             prepare_tables, hbase, settings.hbase_prefix, instance, settings.partitions, _creator(settings, hbase)
@@ -107,11 +146,13 @@ async def restored(settings: Settings) -> str:
     """For a log that was restored from an older copy: gives it another name, and empty tables in place of those that
     show what is lost. Returns the name.
 
-    Raises StillRunning, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
+    Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
     """
     cluster = kafka_cluster(settings)
+    groups = [_SHARDS, *map(_group, READ_MODELS)]
+    await rights.check(cluster, rights.of_operator(groups))
     before = await topics.check(cluster)
-    if running := await active(cluster, [_SHARDS, *map(_group, PROJECTIONS)]):
+    if running := await active(cluster, groups):
         raise StillRunning(f"stop every falcon api, write and project first: {', '.join(running)} have members")
     prefix, partitions = settings.hbase_prefix, settings.partitions
     with _hbase(settings) as hbase:
@@ -205,11 +246,13 @@ def _on_dispatcher(name: str, wake: Wake) -> Background:
 @asynccontextmanager
 async def owning(settings: Settings, actors_port: int | None, health: Health) -> AsyncIterator[HostedGateway]:
     """Shards that own what the group assigns them; when the block is left, others have had time to take over."""
-    await topics.check(kafka_cluster(settings))
+    cluster = kafka_cluster(settings)
+    await rights.check(cluster, rights.of_write(_SHARDS))
+    await topics.check(cluster)
     metrics.partitions.set(settings.partitions)
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     health.ready = gateway.ready
-    roster = GroupRoster(kafka_cluster(settings), _SHARDS)
+    roster = GroupRoster(cluster, _SHARDS)
     watch = Watch(
         _commands_address(settings),
         internal_keys(settings),
@@ -246,6 +289,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
     cluster = kafka_cluster(settings)
     log_name: str | None = None
     try:
+        await rights.check(cluster, rights.of_api())
         log_name = await topics.check(cluster)
     except JournalUnavailable as error:
         log.warning("reads are served, commands are refused until the log is there: %s", error)
@@ -266,7 +310,16 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         stack.callback(store.close)
         secret = _secret(settings)
         positions = OwnersPositions(gateway)
-        edge = Edge(gateway, store, positions, settings.partitions, instance, secret, edge_limits(settings))
+        edge = Edge(
+            gateway,
+            store,
+            positions,
+            settings.partitions,
+            instance,
+            secret,
+            edge_limits(settings),
+            limiter(settings),
+        )
         streams = start_streams(settings, edge, KafkaTail(cluster), KafkaWire(cluster))
         stack.push_async_callback(streams.stop)
         yield edge
@@ -314,10 +367,14 @@ def _secret_file(path: Path) -> SecretFile:
 
 def _secret(settings: Settings) -> bytes:
     """What tokens are derived from: it cannot be rotated, so the file holds one. Raises WrongSettings."""
-    secrets = _secret_file(settings.secret_file)()
-    if len(secrets) != 1:
-        raise WrongSettings(f"{settings.secret_file}: must hold one line")
-    return secrets[0]
+    return _only_line(_secret_file(settings.secret_file), f"FALCON_SECRET_FILE={settings.secret_file}")
+
+
+def _only_line(secrets: SecretFile, setting: str) -> bytes:
+    """Raises WrongSettings where there are more."""
+    if len(secrets()) != 1:
+        raise WrongSettings(f"{setting}: must hold one line")
+    return secrets()[0]
 
 
 # --- the projections --------------------------------------------------------------------------------------------------
@@ -327,11 +384,12 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     """Every projection, each a stream with a consumer group of its own, until ``ending``."""
     cluster = kafka_cluster(settings)
     loop = LoopThread()
+    loop.call(rights.check(cluster, rights.of_project(map(_group, READ_MODELS))))
     instance = loop.call(topics.check(cluster))
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
         shared = SharedSource(_projected_log(settings, loop))
-        streams = [_Projecting(settings, name, hbase, loop, shared) for name in PROJECTIONS]
+        streams = [_Projecting(settings, name, hbase, loop, shared) for name in READ_MODELS]
         threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
         started()
         for thread in threads:
@@ -361,14 +419,14 @@ class _Projecting:
         self._tables = _tables(settings, hbase, f"hbase-{name}")
         self._stream = Stream(
             name,
-            PROJECTIONS[name],
+            READ_MODELS[name].project,
             self._source,
             self._tables,
             lambda: self._member.assigned,
             events=settings.project_events,
             pace_seconds=settings.project_seconds,
-            vouches_for=VOUCHED_FOR if name == VOUCHING else {},
-            is_vouched_for=name in VOUCHED_FOR,
+            vouches_for=vouched_for() if name == VOUCHING else {},
+            is_vouched_for=name in vouched_for(),
         )
         loop.call(self._member.join())
 
@@ -406,10 +464,19 @@ def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str
     return check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
 
 
+def _line(settings: Settings) -> Callable[[str, int], Line]:
+    """How a connection to a gateway is made. Raises WrongSettings."""
+    if settings.hbase_ca is None:
+        return Line
+    tls = _client_tls("FALCON_HBASE_CA", settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
+    return lambda host, port: Line(host, port, tls.context())
+
+
 @contextmanager
 def _hbase(settings: Settings) -> Iterator[Gateways]:
-    writers = len(PROJECTIONS) * (settings.project_threads + 1)
-    gateways = Gateways(settings.hbase, connections=max(settings.read_threads, writers))
+    writers = len(READ_MODELS) * (settings.project_threads + 1)
+    connections = max(settings.read_threads, writers)
+    gateways = Gateways(settings.hbase, connections, connect=_line(settings))
     try:
         yield gateways
     finally:
@@ -425,6 +492,7 @@ def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[
     loop = LoopThread()
     try:
         cluster = kafka_cluster(settings)
+        loop.call(rights.check(cluster, rights.of_project(())))
         instance = loop.call(topics.check(cluster))
         source = KafkaSource(cluster, loop)
         with _hbase(settings) as hbase:
@@ -446,7 +514,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
         source.check(tables.cursor(name))
         return Rebuild(
             name,
-            PROJECTIONS[name],
+            READ_MODELS[name].project,
             source,
             tables,
             lambda done: progress(done, max(done, total)),
@@ -462,7 +530,7 @@ def verify(
         total = sum(position.offset for position in tables.cursor(name).values())
         return Verify(
             name,
-            PROJECTIONS[name],
+            READ_MODELS[name].project,
             source,
             tables,
             mend=mend,

@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -29,6 +30,7 @@ from falcon.bootstrap import (
     blocking,
     create_account,
     edge_limits,
+    limiter,
     shard_limits,
     start_gateway,
     start_streams,
@@ -37,8 +39,8 @@ from falcon.bootstrap import issue_token as issue_token_of
 from falcon.http.edge import Edge
 from falcon.http.tokens import new_secret
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.read.catalogue import READ_MODELS, projections
 from falcon.settings import Settings
 from falcon.startup import begin
 from falcon.streams.signals import Wire
@@ -74,7 +76,7 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     connection = database.connect(settings.database)
     within: Within | None = None
     if settings.projection == "inline":
-        within = InlineProjector(PROJECTIONS, SqliteTables(connection), partial(SqliteSavepoint, connection))
+        within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
     source = SqliteSource(database.connect(settings.database))
     return Shard(
         FixedOwnership(range(index, settings.partitions, settings.shards)),
@@ -106,15 +108,17 @@ class CatchUpThread:
         self._thread.join()
 
     def _run(self) -> None:
-        """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped."""
+        """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped. Then
+        requests share the process with this thread, so it rests for as long as it has worked."""
         while not self._ending.wait(_IDLE_SECONDS):
             try:
                 catch_up, _ = _catch_up(self._settings)
                 while not self._ending.is_set():
-                    if catch_up.step():
+                    began = time.monotonic()
+                    has_more = catch_up.step()
+                    if has_more:
                         self._moved()
-                    else:
-                        self._ending.wait(_IDLE_SECONDS)
+                    self._ending.wait(time.monotonic() - began if has_more else _IDLE_SECONDS)
             except JournalUnavailable as error:
                 log.error("the projections wait: %s", error)
 
@@ -130,28 +134,30 @@ def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
 def _catch_up(settings: Settings) -> tuple[CatchUp, SqliteSource]:
     source = SqliteSource(database.connect(settings.database, writable=False))
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
-    return CatchUp(PROJECTIONS, source, tables), source
+    return CatchUp(projections(), source, tables), source
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does."""
-    database.prepare(settings.database, settings.partitions)
+    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does, and
+    WrongDatabase."""
+    database.check(settings.database, settings.partitions)
     source = SqliteSource(database.connect(settings.database, writable=False))
     # Not a commit of the journal: what a crash would take, the next rebuild makes again.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
     total = source.end()[0].offset
-    return Rebuild(name, PROJECTIONS[name], source, tables, lambda done: progress(done, max(done, total))).run()
+    return Rebuild(name, READ_MODELS[name].project, source, tables, lambda done: progress(done, max(done, total))).run()
 
 
-def copy(settings: Settings, folder: Path) -> None:
+def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
     """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
+    ``report`` is called now and then with the bytes that are copied, and about how many there are.
 
     Raises FileExistsError, OSError, JournalUnavailable.
     """
     folder.mkdir(mode=0o700, parents=True)
     database_file = folder / settings.database.name
     os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
-    database.copy(settings.database, database_file)
+    database.copy(settings.database, database_file, report)
     for name in ("secret", "credentials.json"):
         if (settings.data_dir / name).exists():
             shutil.copy2(settings.data_dir / name, folder / name)
@@ -170,6 +176,7 @@ async def serving(
 ) -> AsyncIterator[Edge]:
     """An edge that accepts commands and queries; what it started has ended when the block is left."""
     metrics.partitions.set(settings.partitions)
+    metrics.owners_heard.set(0)  # one machine has no others
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     if health is not None:
         health.ready = gateway.ready
@@ -183,6 +190,7 @@ async def serving(
         source.instance,
         server_secret(settings),
         edge_limits(settings),
+        limiter(settings),
     )
     catch_up = None
     if settings.projection == "inline":

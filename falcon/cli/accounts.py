@@ -3,32 +3,36 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from falcon.cli.calling import DEFAULT_DATA_DIR, AdminTokenOption, Caller, DataDirOption, UrlOption, find_running
-from falcon.cli.display import local_time, visible
+from falcon.cli.calling import (
+    DEFAULT_DATA_DIR,
+    AdminTokenOption,
+    Caller,
+    DataDirOption,
+    PersonArgument,
+    UrlOption,
+    find_running,
+)
+from falcon.cli.display import local_minute
 from falcon.cli.faults import Fault
+from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon.client import Account, FalconClient
-
-_PAGE = 200
-
-AccountArgument: TypeAlias = Annotated[
-    int, typer.Argument(metavar="ID", min=1, help="Id of the account, see `falcon account list`.")
-]
+    from falcon.client import Account, FalconClient, NewToken
 
 
 def add(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name that others see.")],
+    as_json: JsonOption = False,
     url: UrlOption = None,
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Make an account. Prints its id and its first token, which is shown this once.
+    """Create an account. Prints its id and its first token, which is shown this once.
 
     \b
     Examples:
@@ -36,11 +40,15 @@ def add(
       read -r ID TOKEN < <(falcon account add "Build bot")
     """
     account = Caller(ctx, url, token, data_dir, admin=True).run(lambda falcon: falcon.create_account(name))
-    typer.echo(f"{account.account_id} {account.token}")
+    if as_json:
+        print_json([account])
+    else:
+        typer.echo(f"{account.account_id} {account.token}")
 
 
 def list_all(
     ctx: typer.Context,
+    as_json: JsonOption = False,
     url: UrlOption = None,
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
@@ -48,14 +56,25 @@ def list_all(
     """List the accounts.
 
     \b
-    Example:
+    Examples:
       falcon account list
+      falcon account list --json | jq -r .name
     """
-    accounts = Caller(ctx, url, token, data_dir, admin=True).run(_accounts)
-    _print_table(
-        ("Account", "Name", "Admin", "Made"),
+
+    async def listed(falcon: "FalconClient") -> "list[Account]":
+        from falcon.cli.listing import all_accounts
+
+        return await all_accounts(falcon)
+
+    accounts = Caller(ctx, url, token, data_dir, admin=True).run(listed)
+    if as_json:
+        print_json(accounts)
+        return
+    columns = (Column("Account", "right"), Column("Name", width_max=40), Column("Admin"), Column("Created"))
+    print_table(
+        columns,
         [
-            (str(account.account_id), account.name, "yes" if account.is_admin else "", local_time(account.created_at))
+            (str(account.account_id), account.name, "yes" if account.is_admin else "", local_minute(account.created_at))
             for account in accounts
         ],
     )
@@ -63,34 +82,42 @@ def list_all(
 
 def new_token(
     ctx: typer.Context,
-    account_id: AccountArgument,
+    account: PersonArgument,
+    as_json: JsonOption = False,
     url: UrlOption = None,
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Make another token for an account. Prints it; it is shown this once.
+    """Create another token for an account. Prints it; it is shown this once.
 
-    The tokens that there are stay valid; `falcon account revoke` ends them.
+    Existing tokens stay valid; `falcon account revoke` ends them.
 
     Where Falcon's own files are, no admin token is needed: on a data directory on which no `falcon up` runs, and where
-    FALCON_KAFKA and the secrets of a cluster are set. That is the way back when the admin's token is lost.
+    FALCON_KAFKA and the secrets of a cluster are set. Use that when the admin's token is lost; it takes an id.
 
     \b
     Examples:
-      falcon account token 130
+      falcon account token Ben
+      falcon account token 130 --json
       export FALCON_TOKEN="$(falcon account token 130)"
     """
-    made_here = None if url or token else _token_made_here(data_dir, account_id)
+    made_here = None if url or token else _token_made_here(data_dir, account)
     if made_here is not None:
-        typer.echo(made_here)
+        _print_token(int(account), None, made_here, as_json)
         return
-    made = Caller(ctx, url, token, data_dir, admin=True).run(lambda falcon: falcon.create_token(account_id))
-    typer.echo(made.token)
+    caller = Caller(ctx, url, token, data_dir, admin=True)
+
+    async def made(falcon: "FalconClient") -> "tuple[int, NewToken]":
+        account_id = await _account_id(caller, falcon, account)
+        return account_id, await falcon.create_token(account_id)
+
+    account_id, created = caller.run(made)
+    _print_token(account_id, created.token_id, created.token, as_json)
 
 
 def revoke(
     ctx: typer.Context,
-    account_id: AccountArgument,
+    account: PersonArgument,
     token_id: Annotated[
         int | None, typer.Argument(metavar="[TOKEN_ID]", min=1, help="The token that ends.", show_default=False)
     ] = None,
@@ -112,16 +139,33 @@ def revoke(
     if token_id is not None and every:
         raise typer.BadParameter("give either a TOKEN_ID or --all")
     caller = Caller(ctx, url, token, data_dir, admin=True)
+    account_id = caller.run(lambda falcon: _account_id(caller, falcon, account))
     if token_id is None and not every:
         tokens = caller.run(lambda falcon: falcon.tokens(account_id))
-        _print_table(("Token", "Made"), [(str(entry.token_id), local_time(entry.created_at)) for entry in tokens])
+        columns = (Column("Token", "right"), Column("Created"))
+        print_table(columns, [(str(entry.token_id), local_minute(entry.created_at)) for entry in tokens])
         typer.echo("Nothing is revoked: name one of these, or say --all.", err=True)
         raise typer.Exit(2)
     revoked = caller.run(lambda falcon: _revoke(falcon, account_id, token_id))
     typer.echo(f"Revoked: {', '.join(map(str, revoked)) or 'none; there were no tokens'}")
 
 
-def _token_made_here(data_dir: Path, account_id: int) -> str | None:
+async def _account_id(caller: Caller, falcon: "FalconClient", account: str) -> int:
+    from falcon.cli.naming import account_ids_of
+
+    (account_id,) = await account_ids_of(caller, falcon, [account])
+    return account_id
+
+
+def _print_token(account_id: int, token_id: int | None, token: str, as_json: bool) -> None:
+    """``token_id`` None: it was made from Falcon's files, which do not tell."""
+    if as_json:
+        print_json([{"account_id": account_id, "token_id": token_id, "token": token}])
+    else:
+        typer.echo(token)
+
+
+def _token_made_here(data_dir: Path, account: str) -> str | None:
     """Having the files of a Falcon is leave enough. None where one runs on them, which is to be asked. Raises Fault."""
     from falcon.settings import Settings, WrongSettings
 
@@ -132,6 +176,9 @@ def _token_made_here(data_dir: Path, account_id: int) -> str | None:
     running = find_running(data_dir)
     if not settings.kafka and (not settings.database.exists() or (running is not None and running.alive)):
         return None
+    if not account.isdecimal():
+        raise Fault(f"no Falcon runs that could look up {account!r}: give the account's id")
+    account_id = int(account)
     from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.bootstrap import NotIssued, cluster, embedded
     from falcon.journal.ports import JournalUnavailable
@@ -144,31 +191,9 @@ def _token_made_here(data_dir: Path, account_id: int) -> str | None:
         raise Fault(str(fault)) from fault
 
 
-async def _accounts(falcon: "FalconClient") -> "list[Account]":
-    found: list[Account] = []
-    cursor: str | None = None
-    while True:
-        page = await falcon.accounts(limit=_PAGE, cursor=cursor)
-        found.extend(page.accounts)
-        cursor = page.next_cursor
-        if cursor is None:
-            return found
-
-
 async def _revoke(falcon: "FalconClient", account_id: int, token_id: int | None) -> list[int]:
     """``token_id`` None: all."""
     ids = [token_id] if token_id is not None else [token.token_id for token in await falcon.tokens(account_id)]
     for each in ids:
         await falcon.revoke_token(account_id, each)
     return ids
-
-
-def _print_table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*titles, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(visible(cell)) for cell in row))
-    Console().print(table)

@@ -70,9 +70,20 @@ class Caller:
 
     def run(self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float = _INTERACTIVE_SECONDS) -> T:
         """What ``work`` makes of a connected client. Raises Fault, Problem, Unreachable."""
-        return asyncio.run(self._run(work, timeout))
+        return asyncio.run(self.connected(work, timeout))
 
-    async def _run(self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float) -> T:
+    def as_admin(self) -> "Caller | None":
+        """The same with an admin's token, from FALCON_ADMIN_TOKEN or the data directory; None where there is none."""
+        try:
+            _, token = find_server(self.url, os.environ.get("FALCON_ADMIN_TOKEN"), self.data_dir, admin=True)
+        except Fault:
+            return None
+        return Caller(self.ctx, self.url, token, self.data_dir, admin=True)
+
+    async def connected(
+        self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float = _INTERACTIVE_SECONDS
+    ) -> T:
+        """As :meth:`run`, within an event loop."""
         from falcon.client import FalconClient
 
         outside = outside_of(self.ctx)
@@ -162,7 +173,7 @@ def _read(path: Path, shape: type[T]) -> T | None:
     except NotADirectoryError:
         raise Fault(f"{path.parent} is no directory: see --data-dir") from None
     except msgspec.DecodeError as fault:
-        raise Fault(f"{path}: {fault}; `falcon up` writes it anew when it starts") from fault
+        raise Fault(f"{path}: {fault}; `falcon up` writes it again when it starts") from fault
 
 
 def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -182,6 +193,18 @@ def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
 
 
 RoomArgument: TypeAlias = Annotated[
-    int,
-    typer.Argument(metavar="ROOM", min=1, help="Id of the room, see `falcon rooms`.", autocompletion=complete_room),
+    str,
+    typer.Argument(
+        metavar="ROOM",
+        help="Id of the room, or its name where one room alone has it; see `falcon rooms`.",
+        autocompletion=complete_room,
+    ),
+]
+PersonArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(metavar="ACCOUNT", help="Id of the account, or its name where one account alone has it."),
+]
+PeopleArgument: TypeAlias = Annotated[
+    list[str],
+    typer.Argument(metavar="ACCOUNT...", help="Ids of accounts, or names where one account alone has each."),
 ]

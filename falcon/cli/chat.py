@@ -1,7 +1,7 @@
-"""Rooms and messages."""
+"""Messages, and the list of one's rooms."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,13 +14,12 @@ from falcon.cli.calling import (
     UrlOption,
     outside_of,
 )
-from falcon.cli.display import local_time, visible
+from falcon.cli.display import counted, local_minute
 from falcon.cli.faults import Fault
+from falcon.cli.tables import Cell, Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon.client import FalconClient, Role, RoomSummary
-
-_PAGE = 200  # the most that the API gives at once
+    from falcon.client import FalconClient, Message, Names, ReadMark, RoomSummary
 
 
 def send(
@@ -31,8 +30,10 @@ def send(
         int | None, typer.Option("--reply-to", metavar="SEQ", min=1, help="The message that this one answers.")
     ] = None,
     mention: Annotated[
-        list[int] | None, typer.Option("--mention", metavar="ACCOUNT", help="Mention an account; may be repeated.")
+        list[str] | None,
+        typer.Option("--mention", metavar="ACCOUNT", help="Mention a member, by id or name; may be repeated."),
     ] = None,
+    as_json: JsonOption = False,
     url: UrlOption = None,
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
@@ -44,12 +45,23 @@ def send(
     \b
     Examples:
       falcon send 64 "Who wants tea?"
+      falcon send "Tea kitchen" "Who wants tea?" --mention Ben
       git log -3 | falcon send 64 - --reply-to 12 --mention 130
     """  # noqa: E501
     words = _standard_input() if text == "-" else text
-    caller = Caller(ctx, url, token, data_dir)
-    message = caller.run(lambda falcon: falcon.post(room, words, reply_to=reply_to, mentions=mention or ()))
-    typer.echo(message.seq)
+
+    async def post(falcon: "FalconClient") -> "Message":
+        from falcon.cli.naming import member_ids_of, room_id_of
+
+        room_id = await room_id_of(falcon, room)
+        mentions = await member_ids_of(falcon, room_id, mention or ())
+        return await falcon.post(room_id, words, reply_to=reply_to, mentions=mentions)
+
+    message = Caller(ctx, url, token, data_dir).run(post)
+    if as_json:
+        print_json([message])
+    else:
+        typer.echo(message.seq)
 
 
 def tail(
@@ -57,6 +69,7 @@ def tail(
     room: RoomArgument,
     lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=0, help="How many messages.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
     url: UrlOption = None,
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
@@ -70,61 +83,124 @@ def tail(
     \b
     Examples:
       falcon tail 64
-      falcon tail 64 -n 100 --follow
+      falcon tail "Tea kitchen" -n 100 --follow
+      falcon tail 64 -n 1000 --json | jq -r .text
     """
     from falcon.cli.tailing import tail
 
     clock = outside_of(ctx).clock
-    Caller(ctx, url, token, data_dir).run(lambda falcon: tail(falcon, room, lines, follow, clock))
+    Caller(ctx, url, token, data_dir).run(lambda falcon: tail(falcon, room, lines, follow, clock, as_json=as_json))
+
+
+def read(
+    ctx: typer.Context,
+    room: RoomArgument,
+    seq: Annotated[
+        int | None,
+        typer.Argument(metavar="[SEQ]", min=0, help="The last message that is read; by default the newest."),
+    ] = None,
+    back: Annotated[bool, typer.Option("--back", help="Also when more is marked read already.")] = False,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """Mark a room's messages as read, up to the newest or up to SEQ.
+
+    \b
+    Examples:
+      falcon read 64
+      falcon read "Tea kitchen" 12
+      falcon read 64 0 --back
+    """
+
+    async def mark(falcon: "FalconClient") -> "ReadMark":
+        from falcon.cli.naming import room_id_of
+
+        room_id = await room_id_of(falcon, room)
+        newest = (await falcon.room(room_id)).last_seq if seq is None else seq
+        return await falcon.mark_read(room_id, newest, force=back)
+
+    marked = Caller(ctx, url, token, data_dir).run(mark)
+    if as_json:
+        print_json([marked])
+    else:
+        typer.echo(
+            f"Room {marked.room_id} is read up to #{marked.read_seq}: {marked.unread:,} unread, "
+            f"{counted(marked.mentions, 'mention')}."
+        )
 
 
 def rooms(
     ctx: typer.Context,
     lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=1, help="How many rooms at most.")] = 50,
+    as_json: JsonOption = False,
     url: UrlOption = None,
     token: TokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """List your rooms, the newest activity first.
+    """List your rooms, the most recently active first.
 
     \b
     Examples:
       falcon rooms
       falcon rooms -n 500 --token "$TOKEN"
+      falcon rooms --json | jq 'select(.unread > 0)'
     """
-    found, more = Caller(ctx, url, token, data_dir).run(lambda falcon: _rooms(falcon, lines))
-    _print_rooms(found)
+
+    async def listed(falcon: "FalconClient") -> "tuple[list[RoomSummary], bool, list[str]]":
+        from falcon.cli.listing import newest_rooms
+        from falcon.client import Names
+
+        found, more = await newest_rooms(falcon, lines)
+        names = Names(falcon)
+        return found, more, [] if as_json else [await _last_words(room, names) for room in found]
+
+    found, more, last_words = Caller(ctx, url, token, data_dir).run(listed)
+    if as_json:
+        print_json(found)
+    else:
+        print_table(_COLUMNS, [_row(room, words) for room, words in zip(found, last_words, strict=True)])
     if more:
         typer.echo(f"There are more; falcon rooms -n {lines * 2} shows some of them.", err=True)
 
 
-def create_room(
-    ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the room is called.")],
-    description: Annotated[str, typer.Option("--description", metavar="TEXT", help="What it is for.")] = "",
-    member: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--member",
-            metavar="ID[:ROLE]",
-            help="An account and its role (admin, member or readonly; by default member); may be repeated.",
-        ),
-    ] = None,
-    url: UrlOption = None,
-    token: TokenOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
-) -> None:
-    """Make a room; you are its admin. Prints its id.
+_COLUMNS = (
+    Column("Room", "right"),
+    Column("Unread", "right"),
+    Column("Mentions", "right"),
+    Column("Name", width_max=20),
+    Column("Active"),
+    Column("Last message", rest=True),
+)
 
-    \b
-    Examples:
-      falcon room create "Tea"
-      falcon room create "Tea" --member 130 --member 131:readonly
-    """
-    members = dict(_parsed_member(entry) for entry in member or ())
-    caller = Caller(ctx, url, token, data_dir)
-    room = caller.run(lambda falcon: falcon.create_room(name, description=description, members=members))
-    typer.echo(room.room_id)
+
+def _row(room: "RoomSummary", last_words: str) -> tuple[Cell, ...]:
+    return (
+        str(room.room_id),
+        (str(room.unread), "bold" if room.unread else "dim"),
+        (str(room.mentions), "bold red" if room.mentions else "dim"),
+        room.name,
+        local_minute(room.updated_at),
+        last_words,
+    )
+
+
+async def _last_words(room: "RoomSummary", names: "Names") -> str:
+    last = room.last_message
+    if last is None:
+        return ""
+    if last.missing:
+        return "(missing)"
+    from falcon.client import Problem
+
+    try:
+        author = await names.of(room.room_id, last.author_id)
+    except Problem as problem:
+        if problem.code != "room_not_found":  # the caller has left it since the list was made
+            raise
+        author = f"account {last.author_id}"
+    return f"{author}: {'(deleted)' if last.deleted else last.text}"
 
 
 def _standard_input() -> str:
@@ -132,48 +208,3 @@ def _standard_input() -> str:
         return sys.stdin.buffer.read().decode().removesuffix("\n")
     except UnicodeDecodeError as fault:
         raise Fault(f"standard input is not UTF-8 at byte {fault.start}: a message is text") from fault
-
-
-def _parsed_member(entry: str) -> "tuple[int, Role]":
-    from falcon.client import Role
-
-    account_id, _, named = entry.partition(":")
-    for role in get_args(Role):
-        if account_id.isdecimal() and role == (named or "member"):
-            return int(account_id), role
-    raise typer.BadParameter(f"{entry!r}: it should look like 130 or 130:readonly", param_hint="--member")
-
-
-async def _rooms(falcon: "FalconClient", count: int) -> "tuple[list[RoomSummary], bool]":
-    """At most ``count`` rooms, and whether there are more."""
-    found: list[RoomSummary] = []
-    cursor: str | None = None
-    while True:
-        page = await falcon.rooms(limit=min(_PAGE, count - len(found)), cursor=cursor)
-        found.extend(page.rooms)
-        cursor = page.next_cursor
-        if cursor is None or len(found) >= count:
-            return found[:count], cursor is not None
-
-
-def _print_rooms(found: "list[RoomSummary]") -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("Room", "Unread", "Mentions"):
-        table.add_column(title, justify="right")
-    table.add_column("Name", overflow="fold", min_width=12)
-    table.add_column("Active", no_wrap=True)
-    table.add_column("Last message", no_wrap=True, overflow="ellipsis", ratio=1)
-    for room in found:
-        table.add_row(
-            str(room.room_id),
-            Text(str(room.unread), style="bold" if room.unread else "dim"),
-            Text(str(room.mentions), style="bold red" if room.mentions else "dim"),
-            Text(visible(room.name)),
-            local_time(room.updated_at),
-            Text(visible(room.last_message.text) if room.last_message else ""),
-        )
-    Console().print(table)

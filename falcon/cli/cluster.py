@@ -10,6 +10,7 @@ import typer
 
 from falcon.cli.display import counted
 from falcon.cli.faults import Fault, tell
+from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with
 
 if TYPE_CHECKING:
     from falcon.bootstrap import Credentials
@@ -17,34 +18,38 @@ if TYPE_CHECKING:
 
 _AGAIN_SECONDS = 2.0  # between two looks for servers that do not answer yet
 
-PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
-
-JsonOption = Annotated[bool, typer.Option("--json", help="The first line is JSON, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the first line as JSON, for programs.")]
 ProjectionArgument = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help=f"Which: {', '.join(PROJECTIONS[:-1])} or {PROJECTIONS[-1]}.",
-        autocompletion=lambda incomplete: [each for each in PROJECTIONS if each.startswith(incomplete)],
+        help="Which read model; an unknown name lists them.",
+        autocompletion=read_models_beginning_with,
     ),
 ]
 
 
 def api(as_json: JsonOption = False) -> None:
-    """Run the HTTP edge of a cluster: it passes commands on to the owners and answers queries from HBase.
+    """Run a cluster's HTTP edge, which forwards commands and answers queries.
 
-    FALCON_KAFKA and FALCON_HBASE say where those are; run `falcon prepare` once before.
+    FALCON_KAFKA and FALCON_HBASE are the addresses of those servers. Run `falcon prepare` once before.
     """
     _launch("api", as_json)
 
 
 def write(as_json: JsonOption = False) -> None:
-    """Run owners of partitions of a cluster. Start more of these to share the partitions among more processes."""
+    """Run a cluster's writers. Each owns a share of the partitions.
+
+    Start more of them to spread the partitions over more processes.
+    """
     _launch("write", as_json)
 
 
 def project(as_json: JsonOption = False) -> None:
-    """Run the projections of a cluster: from the log into HBase's tables. Several share the partitions."""
+    """Run a cluster's projections, which fill the read tables from the log.
+
+    Start more of them to spread the partitions over more processes.
+    """
     _launch("project", as_json)
 
 
@@ -55,9 +60,9 @@ def _launch(command: str, as_json: bool) -> None:
 
 
 def prepare() -> None:
-    """Make the topics and tables that a cluster needs, where they are missing.
+    """Create the topics and tables that a cluster needs.
 
-    What is there is checked and kept; only settings of topics that make takeovers slow are lowered. A wrong number of partitions, or a topic that would forget, is refused with what to do about it. Doing it again is always safe. Servers that do not answer yet are waited for, for FALCON_START_SECONDS.
+    Existing ones are checked and kept; only settings of topics that make takeovers slow are lowered. A wrong number of partitions, or a topic that deletes old records, is refused with advice. Repeating it is always safe. It waits for servers that do not answer yet, for up to FALCON_START_SECONDS.
 
     \b
     Example:
@@ -83,9 +88,9 @@ def prepare() -> None:
 def restored(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """After the log was restored from an older copy: begin again with empty read tables, which the projections fill.
+    """Start with empty read tables after restoring the log from an older copy.
 
-    Stop every falcon api, write and project before. The log gets another name, so that tables, streams and tokens of the history that is lost are told from it.
+    Stop every falcon api, write and project before. The log gets another name, so that tables, streams and tokens of the lost history are not taken for its own. The projections fill the tables.
 
     \b
     Example:
@@ -95,16 +100,18 @@ def restored(
 
     settings = _settings()
     if not yes:
-        typer.confirm("Was the log restored from an older copy, and are the read tables to be made again?", abort=True)
+        typer.confirm(
+            "Was the log restored from an older copy, and shall the read tables be created again?", abort=True
+        )
     with telling_faults():
         name = asyncio.run(cluster.restored(settings))
     typer.echo(f"The log is called {name} now, and its tables are empty: start falcon project, write and api.")
 
 
 def credentials() -> None:
-    """Print the first accounts of a cluster and their tokens as a line of JSON, making them the first time.
+    """Print a cluster's first accounts and their tokens as a line of JSON.
 
-    They follow from the secret in FALCON_SECRET_FILE. The cluster must run.
+    They are derived from the secret in FALCON_SECRET_FILE, and created the first time. The cluster must run.
     """
     import msgspec
 
@@ -124,12 +131,12 @@ def verify(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all when none is given.")
     ] = None,
-    mend: Annotated[bool, typer.Option("--mend", help="Give the tables what they lack.")] = False,
+    mend: Annotated[bool, typer.Option("--mend", help="Write into the tables what they lack.")] = False,
     rate: Annotated[float, typer.Option(min=1, help="Events a second, at most.")] = 20_000.0,
 ) -> None:
-    """Compare a cluster's read tables with its log, while both are in use, and mend what differs.
+    """Compare a cluster's read tables with its log, while both are in use.
 
-    The exit code is 1 when something differed and was not mended. What nothing in the log has written is not removed: a rebuild makes tables without it.
+    The exit code is 1 if something differed and was not corrected. --mend corrects it. Rows that the log does not explain stay: a rebuild makes tables without them.
 
     \b
     Examples:
@@ -141,8 +148,8 @@ def verify(
 
     settings = _settings()
     differed = False
-    for name in names or PROJECTIONS:
-        _check_name(name)
+    for name in names or read_models():
+        check_read_model(name)
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
             found = cluster.verify(settings, name, mend=mend, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong
@@ -159,14 +166,21 @@ def verify(
 
 def skip(
     name: ProjectionArgument,
-    partition: Annotated[int, typer.Argument(min=0)],
-    offset: Annotated[int, typer.Argument(min=0)],
+    partition: Annotated[
+        int, typer.Argument(metavar="PARTITION", min=0, help="The partition in which the projection has stopped.")
+    ],
+    offset: Annotated[
+        int,
+        typer.Argument(
+            metavar="OFFSET", min=0, help="The event's place in the partition; the projection's log names both."
+        ),
+    ],
     reason: Annotated[str, typer.Option(help="Why; it is kept with the tables.")],
     force: Annotated[bool, typer.Option("--force", help="Also where the projection has not stopped.")] = False,
 ) -> None:
-    """Let a projection that has stopped at an event pass over it, now and in every rebuild.
+    """Skip an event at which a projection has stopped, now and in every rebuild.
 
-    It says which event that is, and what will be missing from the tables. Removing the cause and waiting is better; see the page on operations.
+    It prints which event that is, and what will be missing from the tables. It is better to remove the cause and wait; see docs/operations.md.
 
     \b
     Example:
@@ -174,16 +188,11 @@ def skip(
     """  # noqa: E501
     from falcon.bootstrap import cluster
 
-    _check_name(name)
+    check_read_model(name)
     settings = _settings()
     with telling_faults():
         skipped = cluster.skip(settings, name, partition, offset, reason, force=force)
     typer.echo(f"{name} passes over offset {offset} of partition {partition}: {skipped}.")
-
-
-def _check_name(name: str) -> None:
-    if name not in PROJECTIONS:
-        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(PROJECTIONS)}", param_hint="NAME")
 
 
 def _settings() -> "Settings":

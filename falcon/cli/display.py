@@ -25,6 +25,11 @@ def local_time(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def local_minute(moment: datetime) -> str:
+    """In this machine's time zone, to the minute."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
 def counted(number: int, one: str, many: str | None = None) -> str:
     """``1 line``, ``2,000 lines``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -32,12 +32,12 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """``mend`` says what to do, where something is to be done."""
+    """``advice``: what to do, where there is something to do."""
 
     check: str
     state: State
     found: str
-    mend: str = ""
+    advice: str = ""
 
 
 def python_version(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
@@ -51,8 +51,8 @@ def sqlite(version: str) -> Finding:
     if tuple(int(part) for part in version.split(".")) >= SQLITE_MIN:
         return Finding("SQLite", State.OK, version)
     wanted = ".".join(map(str, SQLITE_MIN))
-    mend = f"before {wanted} two connections can corrupt a WAL: pip install --upgrade apsw"
-    return Finding("SQLite", State.FAIL, version, mend)
+    advice = f"before {wanted} two connections can corrupt a WAL: pip install --upgrade apsw"
+    return Finding("SQLite", State.FAIL, version, advice)
 
 
 def data_directory(path: Path) -> Finding:
@@ -63,8 +63,8 @@ def data_directory(path: Path) -> Finding:
         return Finding("Data directory", State.FAIL, f"{there} is no directory", "see FALCON_DATA_DIR")
     if os.access(there, os.W_OK | os.X_OK):
         return Finding("Data directory", State.OK, shown)
-    mend = f"not writable: chown it to {os.getuid()}, or set FALCON_DATA_DIR"
-    return Finding("Data directory", State.FAIL, shown, mend)
+    advice = f"not writable: chown it to {os.getuid()}, or set FALCON_DATA_DIR"
+    return Finding("Data directory", State.FAIL, shown, advice)
 
 
 def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free) -> Finding:
@@ -86,16 +86,16 @@ def port(name: str, host: str, number: int, running: Running | None) -> Finding:
         except OSError as fault:
             if fault.errno == errno.EADDRINUSE:
                 return _taken(check, name, number, running)
-            mend = f"set FALCON_HOST and {name} to what this machine has and allows"
-            return Finding(check, State.FAIL, f"{host}: {fault.strerror}", mend)
+            advice = f"set FALCON_HOST and {name} to what this machine has and allows"
+            return Finding(check, State.FAIL, f"{host}: {fault.strerror}", advice)
     return Finding(check, State.OK, "free" if number else "any free one")
 
 
 def _taken(check: str, name: str, number: int, running: Running | None) -> Finding:
     if running and running.alive and number in (urlsplit(running.url).port, urlsplit(running.ops_url).port):
         return Finding(check, State.OK, f"in use by this Falcon (process {running.pid})")
-    mend = f"`ss -ltnp sport = :{number}` shows by whom; or set {name}"
-    return Finding(check, State.FAIL, "taken by another program", mend)
+    advice = f"`ss -ltnp sport = :{number}` shows by whom; or set {name}"
+    return Finding(check, State.FAIL, "taken by another program", advice)
 
 
 def open_files(hard: int | None = None) -> Finding:
@@ -105,21 +105,21 @@ def open_files(hard: int | None = None) -> Finding:
         return Finding("Open files", State.OK, "no limit")
     if hard >= OPEN_FILES_MIN:
         return Finding("Open files", State.OK, f"{hard:,}")
-    mend = f"each connection is one: ulimit -Hn {OPEN_FILES_MIN * 4}"
-    return Finding("Open files", State.WARN, f"{hard:,}", mend)
+    advice = f"each connection is one: ulimit -Hn {OPEN_FILES_MIN * 4}"
+    return Finding("Open files", State.WARN, f"{hard:,}", advice)
 
 
 def clock(data_dir: Path, now: float | None = None) -> Finding:
     """Not before Falcon was written, and not before the data was."""
     now = time.time() if now is None else now
     found = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    mend = "set it, and keep it right with NTP: messages carry its time"
+    advice = "set it, and keep it right with NTP: messages carry its time"
     if now < CLOCK_EARLIEST.timestamp():
-        return Finding("Clock", State.FAIL, found, mend)
+        return Finding("Clock", State.FAIL, found, advice)
     files = data_dir.iterdir() if data_dir.is_dir() else ()
     newest = max((file.stat().st_mtime for file in files), default=0.0)
     if newest > now + _CLOCK_TOLERANCE_SECONDS:
-        return Finding("Clock", State.WARN, f"{found}; the data is {newest - now:,.0f} s ahead of it", mend)
+        return Finding("Clock", State.WARN, f"{found}; the data is {newest - now:,.0f} s ahead of it", advice)
     return Finding("Clock", State.OK, found)
 
 
@@ -135,8 +135,8 @@ def server(running: Running | None) -> Finding:
     try:
         answer = httpx.get(f"{running.ops_url}/readyz", timeout=3.0, trust_env=False)
     except httpx.HTTPError as fault:
-        mend = f"see its output; if it stays so: kill {running.pid}, then falcon up"
-        return Finding("Server", State.FAIL, f"{running.ops_url} does not answer ({fault})", mend)
+        advice = f"see its output; if it stays so: kill {running.pid}, then falcon up"
+        return Finding("Server", State.FAIL, f"{running.ops_url} does not answer ({fault})", advice)
     if answer.is_success:
         return Finding("Server", State.OK, f"ready at {running.url}")
     return Finding("Server", State.FAIL, f"not ready: {answer.text[:200]}", f"see its output, and {running.ops_url}")

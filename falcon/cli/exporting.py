@@ -35,14 +35,14 @@ def open_export(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
 
 
-def mend(file: BinaryIO, name: str) -> Partial:
+def repair(file: BinaryIO, name: str) -> Partial:
     """Cut off a torn last line and stand at the end. Raises Fault for a file that is no export, and leaves it alone."""
     file.seek(0)
     first = file.readline(_CHUNK)
     if not first.endswith(b"\n"):
         if not _HEADER_BEGINS.startswith(first[: len(_HEADER_BEGINS)]):
             raise _no_export(name)
-        return _start_anew(file)
+        return _start_over(file)
     try:
         header = msgspec.json.decode(first, type=ExportHeader)
     except msgspec.DecodeError as fault:
@@ -58,7 +58,7 @@ def mend(file: BinaryIO, name: str) -> Partial:
     except (msgspec.DecodeError, ValueError) as fault:
         raise Fault(f"{name}: its last line is not an export's ({fault}); give another name") from fault
     if resume is None:
-        return _start_anew(file)
+        return _start_over(file)
     file.truncate(end)
     lines = _count_lines(file)
     return Partial(header, resume, lines)
@@ -96,7 +96,7 @@ def _no_export(name: str) -> Fault:
     return Fault(f"{name} is there and is no export of Falcon; give another name")
 
 
-def _start_anew(file: BinaryIO) -> Partial:
+def _start_over(file: BinaryIO) -> Partial:
     file.truncate(0)
     file.seek(0)
     return Partial()

@@ -1,4 +1,4 @@
-"""Faults that are to be expected: one line that says what to do, and no traceback."""
+"""Expected faults: one line that says what to do, and no traceback."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ _WHAT_TO_DO = {
 
 
 class Fault(Exception):
-    """Something to be expected went wrong. The message says what, and what to do."""
+    """An expected fault. The message says what went wrong, and what to do."""
 
 
 class FaultTellingGroup(TyperGroup):
@@ -45,11 +45,11 @@ def tell(line: str) -> None:
 
 
 def _told(fault: Exception) -> str | None:
-    """None for what nobody expects: that needs its traceback."""
+    """None for an unexpected fault, which needs its traceback."""
     if isinstance(fault, Fault):
         return str(fault)
     if isinstance(fault, BrokenPipeError):
-        return None  # whoever reads the output has had enough; typer ends quietly
+        return None  # the reader of the output has gone; typer ends quietly
     if isinstance(fault, OSError):
         return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 

@@ -173,8 +173,11 @@ async def import_lines(
     name: str,
     send: Callable[[bytes], Awaitable[Imported]],
     advance: Callable[[int], None] = lambda _: None,
+    check: Callable[[HeaderLine], Awaitable[None]] | None = None,
 ) -> Outcome:
     """Send the lines of the file called ``name``, each with its number; ``advance`` hears how many more are done.
+
+    ``check`` looks at the header before anything is sent, and raises where the file must not be imported.
 
     Doing it again is safe: the server passes over what it has. Raises Fault with file, line and rule at the first
     line that is not in order, after sending those before it; and whatever ``send`` raises.
@@ -204,7 +207,10 @@ async def import_lines(
         try:
             line = _parsed(raw)
             if refs is None:
-                refs = Refs(_header(line).source)
+                header = _header(line)
+                if check is not None:
+                    await check(header)
+                refs = Refs(header.source)
                 advance(1)
                 continue
             if type(line) is not batch.kind:

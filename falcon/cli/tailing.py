@@ -1,9 +1,15 @@
 """The newest messages of a room, and those that come."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
 import typer
 
 from falcon.cli.display import local_time, visible, visible_lines
 from falcon.cli.faults import Fault
+from falcon.cli.naming import room_id_of
+from falcon.cli.tables import print_json
 from falcon.client import (
     CatchUp,
     Clock,
@@ -15,6 +21,7 @@ from falcon.client import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    Names,
     RoomDeleted,
     Unreachable,
 )
@@ -23,14 +30,16 @@ _PAGE = 200  # the most that the API gives at once
 _AGAIN_SECONDS = 1.0
 
 
-async def tail(falcon: FalconClient, room: int, count: int, follow: bool, clock: Clock | None) -> None:
-    """Raises Problem, Unreachable, and Fault when there is nothing more to follow."""
+async def tail(
+    falcon: FalconClient, room: str, count: int, follow: bool, clock: Clock | None, *, as_json: bool = False
+) -> None:
+    """``room``: its id or name. Raises Problem, Unreachable, and Fault when there is nothing more to follow."""
+    room_id = await room_id_of(falcon, room)
+    printer = _Printer(falcon, as_json)
     if follow:
-        await _Follower(falcon, room, count, clock).run()
-        return
-    names = _Names(falcon, room)
-    for message in await _newest(falcon, room, count):
-        typer.echo(await _line(message, names))
+        await _Follower(falcon, room_id, count, clock, printer).run()
+    else:
+        await printer.show_all(await _newest(falcon, room_id, count))
 
 
 class _Follower:
@@ -40,12 +49,12 @@ class _Follower:
     shown already is passed over when the stream comes to it.
     """
 
-    def __init__(self, falcon: FalconClient, room: int, count: int, clock: Clock | None) -> None:
+    def __init__(self, falcon: FalconClient, room: int, count: int, clock: Clock | None, printer: "_Printer") -> None:
         self._falcon = falcon
         self._room = room
         self._count = count
         self._sleep = (clock or Clock()).sleep
-        self._names = _Names(falcon, room)
+        self._printer = printer
         self._last = 0
         self._read: dict[int, Message] = {}
         self._me = 0
@@ -75,7 +84,7 @@ class _Follower:
             case MessagePosted(message=message) if message.seq > self._last:
                 await self._print(message)
             case MessageEdited(message=message) | MessageDeleted(message=message) if self._is_news(message):
-                typer.echo(await _line(message, self._names))
+                await self._printer.show(message)
             case RoomDeleted():
                 raise Fault(f"room {self._room} has been deleted")
             case MemberLeft(account_id=account_id) if account_id == self._me:
@@ -102,7 +111,7 @@ class _Follower:
         await self._print(message)
 
     async def _print(self, message: Message) -> None:
-        typer.echo(await _line(message, self._names))
+        await self._printer.show(message)
         self._last = message.seq
 
     def _is_news(self, message: Message) -> bool:
@@ -129,34 +138,46 @@ async def _newest(falcon: FalconClient, room: int, count: int) -> list[Message]:
     return found
 
 
-class _Names:
-    """Names of a room's accounts, asked for when one comes that is not known yet."""
+class _Told(msgspec.Struct):
+    """A message as JSON: the API's fields, and the author's name."""
 
-    def __init__(self, falcon: FalconClient, room: int) -> None:
-        self._falcon = falcon
-        self._room = room
-        self._known: dict[int, str] = {}
-
-    async def of(self, account_id: int) -> str:
-        if account_id not in self._known:
-            await self._ask()
-        # Who has left the room is not listed any more.
-        return self._known.setdefault(account_id, f"account {account_id}")
-
-    async def _ask(self) -> None:
-        cursor: str | None = None
-        while True:
-            page = await self._falcon.members(self._room, limit=_PAGE, cursor=cursor)
-            self._known.update((member.account_id, visible(member.name)) for member in page.members)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+    room_id: int
+    seq: int
+    author_id: int
+    author: str
+    text: str
+    posted_at: datetime
+    edited_at: datetime | None
+    deleted: bool
+    reply_to: int | None
+    mentions: tuple[int, ...]
+    missing: bool
 
 
-async def _line(message: Message, names: _Names) -> str:
+class _Printer:
+    """Shows messages of one room, each with its author's name."""
+
+    def __init__(self, falcon: FalconClient, as_json: bool) -> None:
+        self._names = Names(falcon)
+        self._as_json = as_json
+
+    async def show(self, message: Message) -> None:
+        author = "" if message.missing else await self._names.of(message.room_id, message.author_id)
+        if self._as_json:
+            print_json([_Told(**msgspec.structs.asdict(message), author=author)])
+        else:
+            typer.echo(_line(message, visible(author)))
+
+    async def show_all(self, messages: Sequence[Message]) -> None:
+        if messages:
+            await self._names.learn(messages[0].room_id, messages)
+        for message in messages:
+            await self.show(message)
+
+
+def _line(message: Message, author: str) -> str:
     if message.missing:
         return f"{local_time(message.posted_at)}  #{message.seq}  (missing: the server cannot show it)"
-    author = await names.of(message.author_id)
     reply = f" (to #{message.reply_to})" if message.reply_to else ""
     text = "(deleted)" if message.deleted else visible_lines(message.text, indent="    ")
     edited = " (edited)" if message.edited_at and not message.deleted else ""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -14,21 +15,28 @@ from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
     from falcon.cli.exporting import Partial
+    from falcon.cli.importing import HeaderLine
+    from falcon.client import FalconClient
 
 _PATIENT_SECONDS = 120.0
-_GO_ON = "the same command goes on where this stopped"
+_GO_ON = "the same command continues where this stopped"
 
 
 def import_file(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="What to read; - is standard input.")],
+    again: Annotated[
+        bool, typer.Option("--again", help="Also into the Falcon that exported the file, which doubles everything.")
+    ] = False,
     url: UrlOption = None,
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Bring in accounts, rooms and messages from a file.
+    """Import accounts, rooms and messages from a file.
 
     One JSON object a line, as `falcon export` writes them: a header, then accounts, rooms, and each room's messages by seq from 1 on. Refs are any strings; things with the same source and ref are the same things, so importing a file again, or the rest of one after a fault, changes nothing that is there.
+
+    An import never overwrites: in the Falcon that exported the file it would create each account and room a second time. That needs --again. To restore a Falcon, import into an empty one.
 
     \b
     A small file:
@@ -53,7 +61,10 @@ def import_file(
         bar = stack.enter_context(progress_bar("Importing", None if file == "-" else _count(opened)))
         lines = numbered(opened, name)
         outcome = caller.run(
-            lambda falcon: import_lines(lines, name, falcon.import_lines, bar.advance), _PATIENT_SECONDS
+            lambda falcon: import_lines(
+                lines, name, falcon.import_lines, bar.advance, None if again else _foreign_only(falcon, name)
+            ),
+            _PATIENT_SECONDS,
         )
         bar.set(bar.done, bar.done)  # a change that replaces a row is sent with it
     typer.echo(
@@ -69,9 +80,9 @@ def export_file(
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Write all accounts, rooms and messages to a file.
+    """Export all accounts, rooms and messages to a file.
 
-    One JSON object a line, which `falcon import` reads: everything as it stood at one place in the log, which the last line names. When it was broken off, the same command goes on behind the last whole line of FILE. A finished FILE is not brought up to date by it: give a new name for a new export.
+    One JSON object a line, which `falcon import` reads: everything as it stood at one place in the log, which the last line names. After an interruption the same command continues behind the last whole line of FILE. It does not update a finished FILE: give a new name for a new export.
 
     \b
     Examples:
@@ -88,12 +99,27 @@ def export_file(
         typer.echo(f"{counted(lines, 'line')} in {file}.")
 
 
+def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], Awaitable[None]]":
+    """Raises Fault for a file that this Falcon has exported, also before it was restored from an older copy."""
+    from falcon.journal.naming import family
+
+    async def check(header: "HeaderLine") -> None:
+        here = await falcon.export_header()
+        if family(header.source) == family(here.source):
+            raise Fault(
+                f"{name} was exported from this Falcon: importing it would create every account and room "
+                "a second time. To restore, import into an empty Falcon; to do it all the same, say --again"
+            )
+
+    return check
+
+
 def _export_to_file(path: Path, caller: Caller) -> int:
-    from falcon.cli.exporting import mend, open_export
+    from falcon.cli.exporting import open_export, repair
     from falcon.client import Unreachable
 
     with open_export(path) as out:
-        partial = mend(out, str(path))
+        partial = repair(out, str(path))
         try:
             return _export_to(out, caller, partial, name=str(path))
         except Unreachable as fault:

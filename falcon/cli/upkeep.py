@@ -10,20 +10,19 @@ import typer
 from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running
 from falcon.cli.display import counted, visible
 from falcon.cli.faults import Fault
+from falcon.cli.read_models import check_read_model, read_models_beginning_with
 
 if TYPE_CHECKING:
     from falcon.cli.doctor import Finding
     from falcon.settings import Settings
 
-PROJECTIONS = ("timeline", "rooms", "memberships", "accounts")
-
 
 def up(
-    as_json: Annotated[bool, typer.Option("--json", help="The first line is JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the first line as JSON, for programs.")] = False,
 ) -> None:
     """Start Falcon on this machine, with everything it needs.
 
-    Prints its address and a first account once it accepts commands; Ctrl-C ends it. Data lives in FALCON_DATA_DIR (./data); FALCON_HOST, FALCON_HTTP_PORT and FALCON_OPS_PORT say where it listens.
+    Prints its address and a first account once it accepts commands; Ctrl-C stops it. Data lives in FALCON_DATA_DIR (./data); FALCON_HOST, FALCON_HTTP_PORT and FALCON_OPS_PORT say where it listens.
 
     \b
     Examples:
@@ -40,23 +39,22 @@ def rebuild(
         str,
         typer.Argument(
             metavar="NAME",
-            help=f"What to rebuild: {', '.join(PROJECTIONS[:-1])} or {PROJECTIONS[-1]}.",
-            autocompletion=lambda incomplete: [each for each in PROJECTIONS if each.startswith(incomplete)],
+            help="Which read model; an unknown name lists them.",
+            autocompletion=read_models_beginning_with,
         ),
     ],
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Build a read table anew from the event log, beside the live one, then switch over.
+    """Rebuild a read table from the event log, beside the live one, then switch to it.
 
-    Reads go on meanwhile. Do it when a table was damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set it is the cluster's table.
+    Reads continue meanwhile. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
 
     \b
     Examples:
       falcon rebuild timeline
       falcon rebuild memberships --data-dir /var/lib/falcon
     """  # noqa: E501
-    if name not in PROJECTIONS:
-        raise typer.BadParameter(f"{name!r}: it should be one of {', '.join(PROJECTIONS)}", param_hint="NAME")
+    check_read_model(name)
     from falcon.cli.progress import progress_bar
 
     settings = _settings(data_dir)
@@ -69,36 +67,38 @@ def rebuild(
 
 
 def copy(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that is not there yet.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder that does not exist yet.")],
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Copy the data folder of this machine while Falcon runs on it.
+    """Copy the data folder, even while Falcon runs on it.
 
-    To restore it, put the copy in the data folder's place while Falcon does not run. What was sent since the copy is lost then, and streams begin again.
+    To restore it, stop Falcon and put the copy in the place of the data folder. Messages sent after the copy are lost then, and streams start again.
 
     \b
     Example:
       falcon copy /backup/falcon-2026-11-26
     """  # noqa: E501
     from falcon.bootstrap import embedded
+    from falcon.cli.progress import progress_bar
     from falcon.journal.ports import JournalUnavailable
 
     settings = _settings(data_dir)
     if not settings.database.exists():
         raise Fault(f"no data in {data_dir}/: nothing to copy; see --data-dir")
+    if folder.exists():
+        raise Fault(f"{folder} exists already; give another name")
     try:
-        embedded.copy(settings, folder)
-    except FileExistsError as fault:
-        raise Fault(f"{folder} is there already; give another name") from fault
+        with progress_bar("Copying (MiB)") as bar:
+            embedded.copy(settings, folder, lambda done, total: bar.set(done >> 20, total >> 20))
     except (OSError, JournalUnavailable) as fault:
         raise Fault(str(fault)) from fault
     typer.echo(f"Copied {data_dir}/ to {folder}/.")
 
 
 def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
-    """Look whether all is in order on this machine, and say what to mend.
+    """Check this machine for problems and suggest fixes.
 
-    The exit code is 1 when something fails, so that scripts can ask.
+    The exit code is 1 if a check fails.
 
     \b
     Examples:
@@ -188,6 +188,6 @@ def _print_findings(findings: "list[Finding]") -> None:
     for finding in findings:
         state = finding.state.value
         table.add_row(
-            finding.check, Text(state, style=colours[state]), Text(visible(finding.found)), Text(finding.mend)
+            finding.check, Text(state, style=colours[state]), Text(visible(finding.found)), Text(finding.advice)
         )
     Console().print(table)

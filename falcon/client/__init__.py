@@ -4,8 +4,11 @@
 ...     room = await falcon.create_room("Tea", members={130: "member"})
 ...     await falcon.post(room.room_id, "Who wants some?")
 ...     page = await falcon.messages(room.room_id)  # has the message: one reads what one wrote
+...     names = Names(falcon)
 ...     async for event in falcon.stream():  # what happens from now on, each event once
-...         print(event)
+...         if isinstance(event, MessagePosted):
+...             message = event.message
+...             print(await names.of(message.room_id, message.author_id), message.text)
 
 A call ends with an answer, with :class:`Problem` (refused, and asking again would not help) or with
 :class:`Unreachable` (no answer before the deadline). Everything in between is retried, safely.
@@ -37,6 +40,7 @@ from falcon.client.exporting import is_end, resume_token
 from falcon.client.models import (
     Account,
     AccountPage,
+    Author,
     ExportHeader,
     Imported,
     Me,
@@ -55,12 +59,14 @@ from falcon.client.models import (
     RoomSummary,
     Token,
 )
+from falcon.client.names import Names
 from falcon.client.patience import Clock
 from falcon.client.streaming import Stream
 
 __all__ = [
     "Account",
     "AccountPage",
+    "Author",
     "Bye",
     "CatchUp",
     "CaughtUp",
@@ -83,6 +89,7 @@ __all__ = [
     "MessageDeleted",
     "MessageEdited",
     "MessagePosted",
+    "Names",
     "NewAccount",
     "NewToken",
     "Page",

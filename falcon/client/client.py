@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import httpx
 import msgspec
@@ -13,6 +13,8 @@ from falcon.client.errors import Problem
 from falcon.client.exporting import export_blocks
 from falcon.client.models import (
     AccountPage,
+    Author,
+    AuthorList,
     ExportHeader,
     Imported,
     Me,
@@ -33,6 +35,8 @@ from falcon.client.patience import Clock
 from falcon.client.streaming import Stream
 
 T = TypeVar("T")
+
+_AUTHORS_MAX: Final = 50  # the most that the API names at once
 
 
 class FalconClient:
@@ -117,7 +121,7 @@ class FalconClient:
         return await self._command("POST", "/v1/rooms", body, Room, key)
 
     async def direct_room(self, account_id: int, *, key: str | None = None) -> Room:
-        """The room of the caller and one other account: the same one for ever."""
+        """The room of the caller and one other account, which is always the same."""
         return await self._command("PUT", f"/v1/direct/{account_id}", None, Room, key)
 
     async def rooms(self, *, limit: int | None = None, cursor: str | None = None) -> RoomPage:
@@ -139,6 +143,16 @@ class FalconClient:
 
     async def members(self, room_id: int, *, limit: int | None = None, cursor: str | None = None) -> MemberPage:
         return await self._get(f"/v1/rooms/{room_id}/members", MemberPage, limit=limit, cursor=cursor)
+
+    async def authors(self, room_id: int, account_ids: Iterable[int]) -> tuple[Author, ...]:
+        """Names for a room's messages, also of accounts that have left the room. :class:`falcon.client.Names` keeps
+        them. An id that no account has is left out."""
+        ids = list(dict.fromkeys(account_ids))
+        found: list[Author] = []
+        for start in range(0, len(ids), _AUTHORS_MAX):
+            asked = ",".join(map(str, ids[start : start + _AUTHORS_MAX]))
+            found += (await self._get(f"/v1/rooms/{room_id}/authors", AuthorList, ids=asked)).authors
+        return tuple(found)
 
     async def put_member(self, room_id: int, account_id: int, role: Role, *, key: str | None = None) -> Membership:
         """Bring an account in, or change its role."""
@@ -215,18 +229,18 @@ class FalconClient:
         ...     if isinstance(event, MessagePosted):
         ...         print(event.message.text)
 
-        It goes on for as long as it is iterated: over lost connections, restarts of the server and all addresses, and
+        It continues for as long as you iterate: over lost connections, restarts of the server and all addresses. It
         gives each event once, in order. Only a refusal ends it (Problem: the token, a room); ``timeout`` does not
-        count. The first event is Hello, the state of then; after a reconnection the first thing is what was missed.
+        apply. The first event is Hello, the present state; after a reconnection the missed events come first.
 
-        To miss nothing over restarts of your own: keep ``event.id`` of each event when you are done with it, whole or
-        not at all, and begin with ``resume=`` the last one that you kept. If you are killed in between, that one event
-        comes again, so what you do about it must not matter twice: post with a ``key`` made from the event, such as
+        To miss nothing over your own restarts, store ``event.id`` after you have processed an event, and start with
+        ``resume=`` the last one that you stored. If you are killed before you store it, that event comes again. Make
+        that harmless: post with a ``key`` made from the event, such as
         ``f"answer-{message.room_id}-{message.seq}"``, and the same text; the server remembers keys for ten minutes.
-        After too long an absence CatchUp comes instead of the events: read the history by page. Whoever was removed
-        from one of ``rooms`` meanwhile is refused (404) and not told what came before.
+        After too long an absence CatchUp comes instead of the events: read the history by page. If you were removed
+        from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
 
-        ``signals``: who types (Typing) and who of a small room comes and goes (Presence), which nobody is promised.
+        ``signals``: typing (Typing), and members of small rooms who come and go (Presence). Both are best effort.
         """
         return Stream(self._connection, rooms, resume, signals)
 

@@ -1,4 +1,4 @@
-"""What a stream tells. Each event has its ``id``: the token that a stream goes on behind it with."""
+"""The events of a stream. The ``id`` of each is the token to resume behind it."""
 
 from collections.abc import Callable
 from typing import Final, TypeAlias, TypeVar
@@ -26,7 +26,7 @@ class Hello(msgspec.Struct, frozen=True):
 
 
 class CaughtUp(msgspec.Struct, frozen=True):
-    """Once after each reconnection: what was missed has been told; from here on it is live."""
+    """Once after each reconnection: all missed events have come; from here on they are live."""
 
     id: str = ""
 
@@ -37,7 +37,7 @@ class RoomReach(msgspec.Struct, frozen=True):
 
 
 class CatchUp(msgspec.Struct, frozen=True):
-    """Too much was missed to be told: read each room's messages by page, until its ``last_seq`` appears."""
+    """You missed too many events: read each room's messages by page, until its ``last_seq`` appears."""
 
     rooms: tuple[RoomReach, ...]
     id: str = ""
@@ -105,7 +105,7 @@ class ReadMoved(ReadMark, frozen=True):
 
 
 class Typing(msgspec.Struct, frozen=True):
-    """Somebody types, as of now: it is said again every few seconds for as long as it is so, and may be lost."""
+    """An account is typing now. It comes again every few seconds while that lasts, and may be lost."""
 
     room_id: int
     account_id: int
@@ -113,7 +113,7 @@ class Typing(msgspec.Struct, frozen=True):
 
 
 class Presence(msgspec.Struct, frozen=True):
-    """Somebody has come or gone who shares a small room with the account; it may be late, or be lost."""
+    """An account in a small room with yours comes online or goes offline. It may be late, or be lost."""
 
     account_id: int
     online: bool
@@ -121,7 +121,7 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class Bye(msgspec.Struct, frozen=True):
-    """The server ends the connection. Nothing is to be done: the stream goes on elsewhere, or there a moment later."""
+    """The server closes the connection. There is nothing to do: the stream reconnects by itself."""
 
     reason: str
     retry_after_ms: int = 0

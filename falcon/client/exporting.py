@@ -64,15 +64,15 @@ async def export_blocks(
         try:
             async with connection.stream("/v1/export", _params(header, resume)) as response:
                 async for block in _whole_lines(response.aiter_bytes()):
+                    last = _last_line(block)
+                    if last.startswith(_FAILED):  # which may be the only line
+                        raise ExportFailed(msgspec.json.decode(last, type=_Line).detail)
                     if header is None:
                         header = msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
                     new = block.partition(b"\n")[2] if drop_header else block
                     drop_header = False
                     if not new:
                         continue
-                    last = _last_line(new)
-                    if last.startswith(_FAILED):
-                        raise ExportFailed(msgspec.json.decode(last, type=_Line).detail)
                     yield new
                     begun = True
                     if is_end(last):

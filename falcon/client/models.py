@@ -119,11 +119,23 @@ class MemberPage(msgspec.Struct, frozen=True):
     next_cursor: str | None = None
 
 
+class Author(msgspec.Struct, frozen=True):
+    """The name behind an ``author_id`` or a mention."""
+
+    account_id: int
+    name: str
+
+
+class AuthorList(msgspec.Struct, frozen=True):
+    authors: tuple[Author, ...]
+
+
 class Membership(msgspec.Struct, frozen=True):
-    """What a change of a member's role answers."""
+    """What adding a member answers, or changing its role."""
 
     account_id: int
     role: Role
+    name: str = ""
 
 
 class ReadMark(msgspec.Struct, frozen=True):

@@ -264,8 +264,6 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
     if member is None:
         if not command.account_exists:
             return UnknownAccount(command.account_id)
-        if len(room.members) >= limits.MEMBERS_MAX:
-            return NotAllowed(f"a room has at most {limits.MEMBERS_MAX} members")
         joined = MemberJoined(room.room_id, command.account_id, command.role, room.last_seq)
         return Decided((joined,), MemberAnswer(command.account_id, command.role, room.last_seq))
     answer = MemberAnswer(command.account_id, command.role, member.read_seq)
@@ -275,6 +273,17 @@ def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
         return LastAdmin(room.room_id)
     changed = MemberChanged(room.room_id, command.account_id, command.role, member.role)
     return Decided((changed,), answer)
+
+
+def members_after(room: Room | None, events: Sequence[Event]) -> int:
+    """How many members the room has once the events have happened; 0 where they bring nobody in."""
+    match events:
+        case (RoomCreated(members=members), *_):
+            return len(members)
+        case (MemberJoined(),) if room is not None:
+            return len(room.members) + 1
+        case _:
+            return 0
 
 
 def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:

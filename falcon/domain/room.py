@@ -39,6 +39,9 @@ class Room(msgspec.Struct, frozen=True):
 
     The sender of an edit shows the message as the read side had it at some revision. If the message has changed since,
     or may have (``forgotten``: the newest revision no longer in ``changes``), the view is too old to decide on.
+
+    A ``deleted`` room has nothing else left, so that it costs little for ever. It does not go entirely: a snapshot of
+    before that is written late would bring the room back.
     """
 
     room_id: RoomId
@@ -86,7 +89,7 @@ def _created(event: RoomCreated) -> Room:
 
 def _with(
     room: Room, *, members: Members | None = None, last_seq: Seq | None = None, name: str | None = None,
-    description: str | None = None, deleted: bool = False,
+    description: str | None = None,
 ) -> Room:  # fmt: skip
     # msgspec.structs.replace costs three times as much, and this runs once for each message.
     return Room(
@@ -101,7 +104,7 @@ def _with(
         room.changes,
         room.forgotten,
         room.imported,
-        room.deleted or deleted,
+        room.deleted,
     )
 
 
@@ -141,6 +144,6 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
         case RoomChanged(name=name, description=description):
             return _with(room, name=name, description=description)
         case RoomDeleted():
-            return _with(room, members=Map(), deleted=True)
+            return Room(room.room_id, room.kind, "", "", room.created_at, Map(), imported=room.imported, deleted=True)
         case _:
             assert_never(event)

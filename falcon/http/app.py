@@ -1,11 +1,12 @@
 """The public application: routes from the table of operations, and one place where faults become answers."""
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 from starlette.middleware.cors import CORSMiddleware
@@ -14,18 +15,22 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import docs, streaming, web
+from falcon.http import docs, held, junk, streaming, web
 from falcon.http.direct import is_gone
 from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
 from falcon.http.openapi import document
 from falcon.http.operations import OPERATIONS, STREAM, Handler
-from falcon.http.problems import Problem
-from falcon.http.wire import problem_answer
-from falcon.read.store import ReadStoreUnavailable
+from falcon.http.problems import Problem, tables_away
+from falcon.http.wire import Answer, problem_answer
+from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.telemetry import tracing
 
 log = logging.getLogger("falcon.http")
+
+_LARGE_BYTES: Final = 64 << 10  # what a client may leave unread before its connection says so
+
+T = TypeVar("T")
 
 
 class Serving(Protocol):
@@ -44,13 +49,15 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
     routes: list[BaseRoute] = [Route(path, resource) for path, resource in resources.items()]
     live = _Live(STREAM)
     routes += [Route(STREAM, live), WebSocketRoute(STREAM, live)]
-    documents = {"/openapi.json": _openapi, "/docs": _docs, **web.documents()}
-    routes += [Route(path, _Document(path, render)) for path, render in documents.items()]
+    rendered = {"/openapi.json": _openapi, "/docs": _docs, **web.documents()}
+    documents = [_Document(path, render) for path, render in rendered.items()]
+    routes += [Route(document.path, document) for document in documents]
+    nothing = _NothingThere()
 
     def lifespan(app: Any) -> AbstractAsyncContextManager[None]:
-        return _Lifespan(serving(), [*resources.values(), live])
+        return _Lifespan(serving(), [*resources.values(), live, *documents, nothing])
 
-    app: ASGIApp = _Faults(Router(routes, redirect_slashes=False, default=_nothing_there, lifespan=lifespan))
+    app: ASGIApp = _Faults(Router(routes, redirect_slashes=False, default=nothing, lifespan=lifespan))
     if cors_origins:
         app = CORSMiddleware(
             app,
@@ -66,7 +73,14 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
                 "Last-Event-ID",
                 "traceparent",
             ],
-            expose_headers=["Falcon-Position", "Idempotency-Replayed", "Retry-After", "ETag"],
+            expose_headers=[
+                "Falcon-Position",
+                "Idempotency-Replayed",
+                "Retry-After",
+                "RateLimit",
+                "RateLimit-Policy",
+                "ETag",
+            ],
         )
     return app
 
@@ -76,7 +90,7 @@ class _Faults:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._meter = Meter()
+        self._meter = Meter([(operation.path, operation.method) for operation in OPERATIONS])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,7 +116,7 @@ class _Faults:
 class _Lifespan(AbstractAsyncContextManager[None]):
     """Gives every resource the edge, while there is one."""
 
-    def __init__(self, serving: AbstractAsyncContextManager[Edge], resources: "list[_Resource | _Live]") -> None:
+    def __init__(self, serving: AbstractAsyncContextManager[Edge], resources: "list[_NeedsEdge]") -> None:
         self._serving = serving
         self._resources = resources
 
@@ -113,6 +127,10 @@ class _Lifespan(AbstractAsyncContextManager[None]):
 
     async def __aexit__(self, *error: Any) -> None:
         await self._serving.__aexit__(*error)
+
+
+class _NeedsEdge(Protocol):
+    edge: Edge
 
 
 class _Resource:
@@ -127,21 +145,28 @@ class _Resource:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         handler = self.handlers.get("GET" if request.method == "HEAD" else request.method)
+        answer: ASGIApp
         try:
-            if handler is None:
-                raise self._not_allowed(request.method)
-            call = await self.edge.call(request)
-            answer = await handler(self.edge, call)
-        except Problem as problem:
-            answer = problem_answer(problem)
-        except ReadStoreUnavailable as error:
-            log.error("%s %s: %s", request.method, request.url.path, error)
-            answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
-        except ClientDisconnect:
-            return
-        tracing.leave(getattr(answer, "status", 200))
-        scope[STATUS] = getattr(answer, "status", 200)  # what is streamed begins well
-        await answer(scope, receive, send)
+            try:
+                if handler is None:
+                    self.edge.admit_public(scope)
+                    raise self._not_allowed(request.method)
+                call = await self.edge.call(request)
+                answer = await handler(self.edge, call)
+                if request.method == "GET" and len(getattr(answer, "body", b"")) > _LARGE_BYTES:
+                    answer = _unless_full(scope, answer)
+            except Problem as problem:
+                _count_junk(scope, problem)
+                answer = problem_answer(problem)
+            except ReadStoreUnavailable as error:
+                answer = problem_answer(_unreadable(request.method, request.url.path, error))
+            except ClientDisconnect:
+                return
+            tracing.leave(getattr(answer, "status", 200))
+            scope[STATUS] = getattr(answer, "status", 200)  # what is streamed begins well
+            await answer(scope, receive, send)
+        finally:
+            self.edge.answered(scope)
 
     def _not_allowed(self, method: str) -> Problem:
         return _not_allowed(method, [*self.handlers, "HEAD"] if "GET" in self.handlers else list(self.handlers))
@@ -171,19 +196,22 @@ class _Live:
         answer: ASGIApp
         try:
             if scope["method"] != "GET":
+                self.edge.admit_public(scope)
                 raise _not_allowed(scope["method"], ["GET"])
             answer = await streaming.stream(self.edge, Request(scope, receive))
         except Problem as problem:
+            _count_junk(scope, problem)
             answer = problem_answer(problem)
         except ReadStoreUnavailable as error:
-            log.error("GET %s: %s", self.path, error)
-            answer = problem_answer(Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1))
+            answer = problem_answer(_unreadable("GET", self.path, error))
         scope[STATUS] = getattr(answer, "status", 200)
         await answer(scope, receive, send)
 
 
 class _Document:
     """A page for people or tools, the same for everybody."""
+
+    edge: Edge
 
     def __init__(self, path: str, render: Callable[[Request], Response]) -> None:
         self.path = path
@@ -192,13 +220,29 @@ class _Document:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         answer: ASGIApp
-        if request.method in ("GET", "HEAD"):
-            answer = page = self._render(request)
-            scope[STATUS] = page.status_code
-        else:
-            scope[STATUS] = 405
-            answer = problem_answer(_not_allowed(request.method, ["GET", "HEAD"]))
+        try:
+            self.edge.admit_public(scope)
+            if request.method not in ("GET", "HEAD"):
+                raise _not_allowed(request.method, ["GET", "HEAD"])
+            page = self._render(request)
+            answer = _unless_full(scope, page)
+            scope[STATUS] = getattr(answer, "status", page.status_code)
+        except Problem as problem:
+            scope[STATUS] = problem.status
+            answer = problem_answer(problem)
         await answer(scope, receive, send)
+
+
+def _unless_full(scope: Scope, answer: T) -> T | Answer:
+    """A large answer, or a refusal where too much waits for clients that take nothing. Nothing was changed by the
+    request."""
+    problem = held.refusal(scope)
+    return answer if problem is None else problem_answer(problem)
+
+
+def _count_junk(scope: Scope, problem: Problem) -> None:
+    if problem.status == 401:
+        junk.count(scope, "unauthenticated")
 
 
 def _not_allowed(method: str, allowed: list[str]) -> Problem:
@@ -206,19 +250,46 @@ def _not_allowed(method: str, allowed: list[str]) -> Problem:
     return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", headers=(allow,))
 
 
+def _unreadable(method: str, path: str, error: ReadStoreUnavailable) -> Problem:
+    if not isinstance(error, BeingFilled):
+        log.error("%s %s: %s", method, path, error)
+    return tables_away(error)
+
+
 def _openapi(request: Request) -> Response:
-    return Response(msgspec.json.encode(document()), media_type="application/json")
+    return Response(_document(), media_type="application/json")
 
 
 def _docs(request: Request) -> Response:
     url = str(request.base_url).rstrip("/")
-    return HTMLResponse(docs.page(document(), url), headers={"content-security-policy": docs.POLICY})
+    return HTMLResponse(_page().at(url), headers={"content-security-policy": docs.POLICY})
 
 
-async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        scope[STATUS] = 404
+@functools.cache
+def _document() -> bytes:
+    """Made once: that takes a twentieth of a second, and anybody may ask."""
+    return msgspec.json.encode(document())
+
+
+@functools.cache
+def _page() -> docs.Page:
+    return docs.Page(document())
+
+
+class _NothingThere:
+    """Where no route leads."""
+
+    edge: Edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await PlainTextResponse("not found", 404)(scope, receive, send)
+            return
+        junk.count(scope, "nowhere")
         problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.")
+        try:
+            self.edge.admit_public(scope)
+        except Problem as refusal:
+            problem = refusal
+        scope[STATUS] = problem.status
         await problem_answer(problem)(scope, receive, send)
-    else:
-        await PlainTextResponse("not found", 404)(scope, receive, send)

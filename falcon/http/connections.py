@@ -9,6 +9,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from falcon.http.held import Held, Share
+from falcon.http.junk import Junk
+from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -24,7 +27,7 @@ _PAUSE_SECONDS: Final = 0.02
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Sizes in bytes. A head is the request line and the fields; a body has ``body_seconds`` and one more for each
-    ``body_bytes_a_second`` that have come."""
+    ``body_bytes_a_second`` that have come. ``held_bytes``: see Held."""
 
     head_bytes: int = 32 << 10
     target_bytes: int = 8 << 10
@@ -36,6 +39,9 @@ class Limits:
     stalled_seconds: float = 20.0
     linger_seconds: float = 2.0
     sweep_seconds: float = 1.0
+    held_bytes: int = 64 << 20
+    account_held_bytes: int = 8 << 20
+    kernel_bytes: int = 256 << 10  # of an answer that the kernel takes, which no process sees; it may take twice that
 
 
 def descriptors_for_connections() -> int:
@@ -61,8 +67,17 @@ class Sweep:
     midst of, so it checks them itself: uvicorn's WebSockets have pings instead.
     """
 
-    def __init__(self, server: str, limits: Limits | None = None, connections_max: int | None = None) -> None:
+    def __init__(
+        self,
+        server: str,
+        limits: Limits | None = None,
+        connections_max: int | None = None,
+        per_address: ConnectionsPerAddress | None = None,
+    ) -> None:
         self.limits = limits or Limits()
+        self.held = Held(self.limits.held_bytes, self.limits.account_held_bytes)
+        self.junk = Junk()
+        self.per_address = per_address or ConnectionsPerAddress()
         self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
         self._connections: Collection[Any] = ()
         self._round: list[Any] = []  # those that have yet to be looked at
@@ -114,12 +129,26 @@ class Sweep:
         if size:
             waits = self._waiting[connection] = self._waits(connection, size, now)
             if now - waits.since > self.limits.stalled_seconds:
-                metrics.connections_cut.labels("stalled").inc()
-                connection.transport.abort()
+                self._cut(connection, "stalled")
+                return
+            if waits.since < now and self._must_not_wait(connection, size):
+                self._cut(connection, "held")
                 return
         check_time = getattr(connection, "check_time", None)
         if check_time is not None:
             check_time(now)
+
+    def _must_not_wait(self, connection: Any, size: int) -> bool:
+        """A client that has taken nothing since the last round, where as much is held as may be."""
+        share: Share | None = getattr(connection, "share", None)
+        if share is None:
+            return False
+        share.set_unread(size)
+        return share.is_full
+
+    def _cut(self, connection: Any, reason: str) -> None:
+        metrics.connections_cut.labels(reason).inc()
+        connection.transport.abort()
 
     def _waits(self, connection: Any, size: int, now: float) -> _Waiting:
         """More may be written while the client takes some, so the size alone does not tell."""

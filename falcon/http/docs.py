@@ -30,7 +30,20 @@ curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
 """
 
 
-def page(document: dict[str, Any], url: str) -> str:
+_ADDRESS = "FALCON-ADDRESS"
+
+
+class Page:
+    """Made once: for each who asks only the address is put in. Anybody may ask, and making it takes a while."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self._page = _page(document)
+
+    def at(self, url: str) -> str:
+        return self._page.replace(_ADDRESS, escape(url))
+
+
+def _page(document: dict[str, Any]) -> str:
     operations = "".join(
         _operation(method.upper(), path, operation, document)
         for path, methods in sorted(document["paths"].items())
@@ -40,7 +53,7 @@ def page(document: dict[str, Any], url: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Falcon API</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
-        f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION.format(url=escape(url))}"
+        f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION.format(url=_ADDRESS)}"
         f'<nav><a href="/openapi.json">openapi.json</a> · <a href="#types">Types</a></nav>'
         f'<h2>Operations</h2>{operations}<h2 id="types">Types</h2>{schemas}</body></html>'
     )

@@ -8,15 +8,22 @@ a look at the bytes and a write of ready ones: a tenth.
 import asyncio
 import functools
 import logging
+import math
 import re
+import socket
+from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
 
 from falcon.domain.ids import AccountId, partition_of
+from falcon.http import held, junk
 from falcon.http.connections import Limits, Sweep
+from falcon.http.held import Share
+from falcon.http.limits.addresses import AddressKey
 from falcon.http.problems import Problem, from_unavailable
 from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway
@@ -41,6 +48,7 @@ _HEAD: Final = 1
 _BODY: Final = 2
 _LEAVING: Final = 3  # what comes is passed over, until the client has gone
 _LINGER_BYTES_MAX: Final = 256 << 10
+_SMALL_BODY: Final = 4 << 10
 # The bit by which a field is known to have come: none twice, but for Expect, which is only looked at.
 _ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
 
@@ -96,7 +104,38 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
-class Protocol(HttpToolsProtocol):
+class _Counted:
+    """A protocol of uvicorn's, with what waits for its client counted."""
+
+    share: Share
+    transport: asyncio.Transport
+
+    def pause_writing(self) -> None:
+        """The client takes less than it is sent."""
+        super().pause_writing()  # type: ignore[misc]
+        self.share.set_unread(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()  # type: ignore[misc]
+        self.share.set_unread(0)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)  # type: ignore[misc]
+        self.share.release()
+
+
+class WebSocket(_Counted, WebSocketsSansIOProtocol):
+    """uvicorn's. The connection still counts for its address."""
+
+    on_lost: Callable[[], None] | None = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+        super().connection_lost(error)
+
+
+class Protocol(_Counted, HttpToolsProtocol):
     """uvicorn's, with a door before it and limits to what a client may send, and how slowly.
 
     uvicorn has no limits of its own: a head without end is collected for ever, and concatenated anew with each piece.
@@ -109,6 +148,8 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, door: Door, sweep: Sweep, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
+        self.share = Share(sweep.held)
+        self.app_state = {**self.app_state, held.KEY: self.share, junk.KEY: sweep.junk}
         self._door = door
         self._sweep = sweep
         self._limits = sweep.limits
@@ -118,15 +159,32 @@ class Protocol(HttpToolsProtocol):
         self._unseen = 0  # of these, what came since the last piece of a body: fields behind it
         self._must_measure = False  # the head may be longer than what was counted of it
         self._once = 0
+        self._body = 0  # of all requests that are not answered
+        self._address: AddressKey | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        sent_from: socket.socket = transport.get_extra_info("socket")
+        sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
         self._since = self.loop.time()
+        per_address = self._sweep.per_address
+        address = per_address.of(self.client)
         if not self._sweep.admits(self.connections, self.loop):
-            metrics.connections_cut.labels("full").inc()
-            self._reading = _LEAVING
-            transport.write(_FULL.answer)
-            transport.close()  # at once: the descriptor is one of those that are kept
+            self._turn_away(_FULL)
+        elif per_address.enter(address):
+            self._address = address
+        else:
+            self._turn_away(_Refusal("address", per_address.refusal()))
+
+    def _turn_away(self, refusal: "_Refusal") -> None:
+        metrics.connections_cut.labels(refusal.reason).inc()
+        self._reading = _LEAVING
+        self.transport.write(refusal.answer)
+        self.transport.close()  # at once: the descriptor may be one of those that are kept
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._sweep.per_address.leave(self._address)
+        super().connection_lost(exc)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -181,6 +239,7 @@ class Protocol(HttpToolsProtocol):
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
             config=self.config, server_state=self.server_state, app_state=self.app_state
         )
+        upgraded.share = self.share
         lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
         lines += [b"%b: %b\r\n" % field for field in self.headers]
         upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
@@ -189,6 +248,8 @@ class Protocol(HttpToolsProtocol):
             self._refuse(_HEAD_TOO_LARGE if isinstance(error, SecurityError) else _MALFORMED)
             return
         self.connections.discard(self)
+        if isinstance(upgraded, WebSocket):
+            upgraded.on_lost = functools.partial(self._sweep.per_address.leave, self._address)
         upgraded.connection_made(self.transport)
         upgraded.handle_events()
         self.transport.set_protocol(upgraded)
@@ -251,8 +312,22 @@ class Protocol(HttpToolsProtocol):
         return len(self.parser.get_method()) + len(self.url) + 14 + fields
 
     def on_body(self, body: bytes) -> None:
+        """Of small bodies the connection itself is the larger part: they are not counted."""
         self._unseen = 0
         super().on_body(body)
+        if self.cycle.response_complete:
+            return
+        self._body += len(body)
+        if self._body > _SMALL_BODY:
+            self.share.set_bodies(self._body)
+            problem = self.share.refusal()
+            if problem is not None:
+                raise _Refused(_Refusal("held", problem))
+
+    def _let_bodies_go(self) -> None:
+        if self._body > _SMALL_BODY:
+            self.share.set_bodies(0)
+        self._body = 0
 
     def on_message_complete(self) -> None:
         self._reading = _NOTHING
@@ -263,6 +338,8 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """As uvicorn's, without its timer for the next request."""
         self.server_state.total_requests += 1
+        if not self.pipeline:
+            self._let_bodies_go()
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
@@ -307,8 +384,11 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, refusal: "_Refusal") -> None:
         """Answer if it is this answer's turn, and read nothing more of the connection."""
         metrics.connections_cut.labels(refusal.reason).inc()
+        if refusal.reason in metrics.JUNK:
+            self._sweep.junk.count(refusal.reason)
         in_body, self._reading = self._reading == _BODY, _LEAVING
         self._since, self._taken = self.loop.time(), 0
+        self._let_bodies_go()
         if in_body and self.cycle is not None:
             if self.cycle.response_complete or self.cycle.response_started or self.pipeline:
                 self.transport.abort()  # it has its answer, or some of one, or waits for its turn with half a body
@@ -340,7 +420,8 @@ def _is_whole(data: bytes) -> bool:
 def _answer(problem: Problem, *, closes: bool) -> bytes:
     """All of it, as it goes over the wire."""
     body = problem.body()
-    retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, round(problem.retry_after))
+    retry = b"" if problem.retry_after is None else b"retry-after: %d\r\n" % max(1, math.ceil(problem.retry_after))
+    retry += b"".join(b"%b: %b\r\n" % field for field in problem.headers)
     connection = b"connection: close\r\n" if closes else b""
     content = b"content-length: %d\r\ncontent-type: application/problem+json\r\n" % len(body)
     return b"%b%b%b%b\r\n%b" % (STATUS_LINE[problem.status], content, retry, connection, body)

@@ -8,26 +8,31 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar, get_args
 
 import msgspec
 from starlette.requests import Request
+from starlette.types import Scope
 
 from falcon.domain import limits
 from falcon.domain.answers import Answer as CommandAnswer
 from falcon.domain.commands import Command
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.domain.rejections import KeyReused, NotYetReadable
-from falcon.http import tokens
+from falcon.http import held, tokens
 from falcon.http.freshness import Freshness
+from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.rooms import RoomCounts
 from falcon.http.metering import PerTurn
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
 from falcon.http.shapes import FieldError, Nothing
 from falcon.http.wire import Headers, decode_body, read_body
 from falcon.journal.ports import ConfirmedPositions
-from falcon.read.models import Access, AccountRow
-from falcon.read.pages import Pages
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.memberships.queries import Access
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.timeline.pages import Pages
 from falcon.streams.tail import Tail
 from falcon.telemetry import metrics, tracing
 from falcon.write.answers import UsedKeys
@@ -46,6 +51,7 @@ _AUTHORIZATION_MAX: Final = 200
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
 _ENVELOPE_BYTES: Final = 200  # around a command, about
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
+_UNDER_WAY: Final = "falcon.under_way"  # in a request's scope: the account for which it counts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,17 +110,24 @@ class Told(msgspec.Struct, frozen=True):
     offset: int
     headers: tuple[tuple[bytes, bytes], ...]
 
+    @property
+    def is_replayed(self) -> bool:
+        """It had been executed before."""
+        return _REPLAYED in self.headers
+
+
+# Each is counted from the beginning: no rate shows the first of a counter that appears with it.
+_COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
+
 
 class _Figures:
-    """Of a kind of command, looked up once. Failures are there from the beginning: no rate shows the first of a
-    counter that appears with it."""
+    """Of a kind of command, looked up once."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.seconds = metrics.command_seconds.labels(name)
         self.accepted = PerTurn(metrics.commands.labels(name, "accepted"))
         self.rejected = metrics.commands.labels(name, "rejected")
-        metrics.commands.begin(*((name, reason) for reason in metrics.FAILURES))
 
 
 def _nothing_to_nudge() -> None:
@@ -133,15 +146,20 @@ class Edge:
         instance: str,
         secret: bytes,
         bounds: EdgeLimits,
+        limiter: Limiter | None = None,
     ) -> None:
         self.gateway = gateway
         self.store = store
         self.pages = Pages(store)
+        metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
+        metrics.command_seconds.begin(("PostMessage",))
         self.freshness = Freshness(store, positions)
         self.partitions = partitions
         self.instance = instance
         self.secret = secret
         self.bounds = bounds
+        self.limiter = limiter or Limiter()
+        self.room_counts = RoomCounts(self.limiter.policies.account_rooms, store, self.limiter.clock)
         self.streams: Streams
         self.tail: Tail  # to read the log with, beside the streams
         self.nudge: Callable[[], None] = _nothing_to_nudge
@@ -154,13 +172,19 @@ class Edge:
     # --- who asks -----------------------------------------------------------------------------------------------------
 
     async def call(self, request: Request) -> Call:
-        """Raises Problem 400, 401, 503. A query waits here for its Falcon-Position; a command that reads the tables
-        waits before that, since others do not depend on the tables (:meth:`reach_positions`)."""
+        """Raises Problem 400, 401, 429, 503. A query waits here for its Falcon-Position. A command that reads the
+        tables waits before that, since others do not depend on the tables (:meth:`reach_positions`).
+
+        The request is under way for the limits of its account until :meth:`answered`.
+        """
         headers: Headers = dict(request.scope["headers"])
         scope = request.scope
         name = f"{scope['method']} {scope['endpoint'].path}"
         tracing.enter(name, headers.get(b"traceparent"), headers.get(b"idempotency-key"))
-        account = await self.caller(headers)
+        account = await self.caller(headers, scope=scope)
+        held.belongs_to(scope, account.account_id)
+        self.limiter.enter(account.account_id, scope["method"])
+        scope[_UNDER_WAY] = account.account_id
         call = Call(request, headers, account)
         position = headers.get(b"falcon-position")
         if position is not None:
@@ -169,15 +193,33 @@ class Edge:
                 await self.reach_positions(call)
         return call
 
-    async def caller(self, headers: Headers, turn: _Turn = nullcontext) -> AccountRow:
+    def answered(self, scope: Scope) -> None:
+        """The request is not under way any more, if it ever was."""
+        account_id = scope.pop(_UNDER_WAY, None)
+        if account_id is not None:
+            self.limiter.leave(account_id)
+
+    def admit_public(self, scope: Scope) -> None:
+        """For what needs no token: it counts for the account where its token is known here, and else for the address.
+        Raises Problem 429."""
+        if not self.limiter.limits_addresses:
+            return
+        known = self._callers.get(dict(scope["headers"]).get(b"authorization", b""))
+        if known is not None and known.usable_until > time.monotonic():
+            self.limiter.read(known.account.account_id)
+        else:
+            self.limiter.count_unauthenticated(scope)
+
+    async def caller(self, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
         """The account whose token it is, remembered for a second: so long a revoked token lives on in another process.
 
-        ``turn`` is held while the tables are asked, and not while they are waited for.
+        ``turn`` is held while the tables are asked, and not while they are waited for. With a ``scope``, a request
+        whose token is not good counts for its address.
 
         While the read tables are away, callers who are remembered from before may go on, so that sending does not
         depend on the tables; that a token was revoked meanwhile could not be read either.
 
-        Raises Problem 401, 503, ReadStoreUnavailable.
+        Raises Problem 401, 429, 503, ReadStoreUnavailable.
         """
         authorization = headers.get(b"authorization", b"")
         now = time.monotonic()
@@ -188,7 +230,7 @@ class Edge:
             self._look_whether_back(authorization, headers)
             return known.account
         try:
-            return await self._look_up_caller(authorization, headers, turn)
+            return await self._look_up_caller(authorization, headers, turn, scope)
         except ReadStoreUnavailable:
             self._store_away = True
             known = self._callers.get(authorization)  # not one that was found revoked before the tables went away
@@ -196,11 +238,20 @@ class Edge:
                 return known.account
             raise
 
-    async def _look_up_caller(self, authorization: bytes, headers: Headers, turn: _Turn = nullcontext) -> AccountRow:
-        """Raises Problem 401, 503, ReadStoreUnavailable."""
+    async def _look_up_caller(
+        self, authorization: bytes, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None
+    ) -> AccountRow:
+        """Raises Problem 401, 429, 503, ReadStoreUnavailable."""
         asked_at = time.monotonic()
+        claimed: AccountId | None = None
+        limited = scope is not None and self.limiter.limits_addresses
+        if scope is not None and limited:
+            claimed = self._claimed(authorization)
+            self.limiter.check_unauthenticated(scope, claimed)
         account = await self._bearer(authorization, headers, turn)
         if account is None:
+            if scope is not None and limited:
+                self.limiter.count_unauthenticated(scope, claimed)
             raise Problem(
                 401,
                 "unauthenticated",
@@ -223,8 +274,7 @@ class Edge:
     async def _bearer(self, authorization: bytes, headers: Headers, turn: _Turn) -> AccountRow | None:
         """A token that the tables do not show is refused at once, unless this deployment has issued it: then it may
         be newer than the tables. So refusing a forged one costs less than accepting a good one."""
-        scheme, _, credentials = authorization.partition(b" ")
-        parsed = tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
+        parsed = _parse_bearer(authorization)
         if parsed is None:
             return None
         account_id, secret = parsed
@@ -237,6 +287,11 @@ class Edge:
             if tokens.is_issued(self.secret, secret):
                 account = await self.newest_bearer(account_id, token_hash, headers)
         return account
+
+    def _claimed(self, authorization: bytes) -> AccountId | None:
+        """The account of a token that this deployment has issued, whether it is still good or not."""
+        parsed = _parse_bearer(authorization)
+        return parsed[0] if parsed is not None and tokens.is_issued(self.secret, parsed[1]) else None
 
     async def newest_bearer(self, account_id: AccountId, token_hash: str, headers: Headers) -> AccountRow | None:
         """Whose token has this hash, as of the newest that has been acknowledged. Raises Problem 422, 503."""
@@ -348,6 +403,9 @@ class Edge:
             if reply.replayed:
                 problem.headers = (_REPLAYED,)
             raise problem
+        if reply.limit:
+            figures.rejected.inc()
+            raise self.limiter.refused_by_owner(reply.limit, reply.retry_after)
         metrics.commands.labels(figures.name, reply.reason).inc()
         raise from_unavailable(reply)
 
@@ -427,6 +485,11 @@ class NotReadableYet(Exception):
         super().__init__(f"{partition}:{offset}")
         self.partition = partition
         self.offset = offset
+
+
+def _parse_bearer(authorization: bytes) -> tuple[AccountId, str] | None:
+    scheme, _, credentials = authorization.partition(b" ")
+    return tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
 
 
 _nothing: Final = msgspec.json.Decoder(Nothing)

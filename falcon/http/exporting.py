@@ -36,9 +36,10 @@ from falcon.http.wire import decode_query, identity
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.messages import StoredMessage, stored, stored_in
-from falcon.read.models import AccountRow, RoomRow
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.messages import StoredMessage, stored, stored_in
 from falcon.read.times import rfc3339
 from falcon.streams.feed import decoded
 from falcon.streams.tail import Raw, WrongPlace
@@ -377,7 +378,7 @@ async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator
     not get that far."""
     until = time.monotonic() + _SHORT_SECONDS
     while True:
-        rows = await edge.store.page(room.room_id, after + 1, after + _ROWS)
+        rows = (await edge.store.page(room.room_id, after + 1, after + _ROWS)).messages
         if rows:
             yield b"".join(_line(_message_out(stored_in(row))) for row in rows)
             after += len(rows)

@@ -12,9 +12,9 @@ from falcon.http.edge import Call, Edge, NotReadableYet, Told
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery, messages
 from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
-from falcon.read.messages import MISSING, message_in
-from falcon.read.models import Access
-from falcon.read.pages import Page
+from falcon.read.memberships.queries import Access
+from falcon.read.timeline.messages import MISSING, message_in
+from falcon.read.timeline.pages import Page
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
@@ -42,17 +42,17 @@ async def read_page(edge: Edge, call: Call) -> Answer:
     etag = _page_etag(room_id, access.version, access.last_seq, *_bounds(query, access.last_seq))
     if matches(call.headers.get(b"if-none-match"), etag[1]):
         return Answer(304, b"", etag)
-    page, first, last_seq = await _page(edge, room_id, access, query)
-    has_before = b"true" if first > 1 and last_seq else b"false"
-    has_after = b"true" if first + page.count - 1 < last_seq else b"false"
+    page, last_seq = await _page(edge, room_id, access, query)
+    has_before = b"true" if page.first > 1 and last_seq else b"false"
+    has_after = b"true" if page.last < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (messages(page.messages), has_before, has_after)
     if not page.lasting:
         return json_bytes(200, body)
-    return json_bytes(200, body, _page_etag(room_id, access.version, last_seq, first, first + page.count - 1))
+    return json_bytes(200, body, _page_etag(room_id, access.version, last_seq, page.first, page.last))
 
 
-async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[Page, Seq, Seq]:
-    """The page, its first seq, and how far the room's messages go as of it.
+async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[Page, Seq]:
+    """The page, and how far the room's messages go as of it.
 
     That is how far the room's row says, or less: the timeline's table may be behind. The page is then one of a room
     that goes no further yet than the timeline does, so that it has as many messages as there are to be had.
@@ -60,10 +60,14 @@ async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -
     last_seq = access.last_seq
     while True:
         first, last = _bounds(query, last_seq)
-        page = await edge.pages.page(room_id, access.version, first, last)
-        if first + page.count > last:
-            return page, first, last_seq
-        last_seq = first + page.count - 1 if page.count else await edge.store.newest(room_id, first - 1)
+        if query.around is None:
+            page = await edge.pages.page(room_id, access.version, first, last, from_last=query.after is None)
+        else:
+            middle = min(max(query.around, first), last)
+            page = await edge.pages.around(room_id, access.version, first, middle, last)
+        if page.last >= last or page.more:
+            return page, last_seq
+        last_seq = page.last if page.count else await edge.store.newest(room_id, first - 1)
 
 
 def _page_etag(room_id: RoomId, version: int, last_seq: Seq, first: Seq, last: Seq) -> tuple[bytes, bytes]:

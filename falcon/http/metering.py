@@ -1,6 +1,7 @@
 """How long requests take and how they end, by the route that they were for."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 from starlette.types import Scope
@@ -9,6 +10,7 @@ from falcon.telemetry import metrics
 
 # Where whoever answers leaves the status.
 STATUS: Final = "falcon.status"
+_BUSY: Final = 2
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -37,11 +39,18 @@ class PerTurn:
 
 
 class Meter:
-    """Of one event loop. Looks the figures of a route, method and status up once."""
+    """Of one event loop. Looks the figures of a route, method and status up once.
 
-    def __init__(self) -> None:
+    ``operations``: paths and methods, the busiest first. Their counters are there from the beginning; histograms, which
+    are large, only those of the first.
+    """
+
+    def __init__(self, operations: Sequence[tuple[str, str]]) -> None:
         self._figures: dict[tuple[str, str, int], tuple[metrics.Histogram, PerTurn]] = {}
         self._in_flight = 0
+        for operation in operations:
+            metrics.http_requests.begin((*operation, "2xx"), (*operation, "5xx"))
+        metrics.http_seconds.begin(*operations[:_BUSY])
         metrics.http_in_flight.set_function(lambda: self._in_flight)
 
     def began(self) -> None:

@@ -20,6 +20,21 @@ _POSITION: Final = {
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
+_RATE_LIMITED: Final = {
+    "Retry-After": {
+        "description": "Seconds until there is room again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "RateLimit": {
+        "description": "The limit that was reached, and the seconds for which nothing is left (draft-ietf-httpapi-"
+        "ratelimit-headers).",
+        "schema": {"type": "string", "examples": ['"account-commands";r=0;t=1']},
+    },
+    "RateLimit-Policy": {
+        "description": "What that limit allows: q in w seconds, or at the same time.",
+        "schema": {"type": "string", "examples": ['"account-commands";q=100;w=5']},
+    },
+}
 _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -168,10 +183,11 @@ def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
         responses["200"]["content"] = {media_type: {"schema": {"type": "string"}}}
     if operation.method == "GET" and "messages" in operation.path:
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
-    usual = {400, 401, 408, 414, 422, 431, 503} | ({413, 415} if operation.method != "GET" else set())
+    usual = {400, 401, 408, 414, 422, 429, 431, 503} | ({413, 415} if operation.method != "GET" else set())
     for status in sorted(usual | set(operation.problems)):
         responses[str(status)] = {
             "description": "A problem, with a code to switch on",
             "content": {"application/problem+json": {"schema": schemas[_name(ProblemBody)]}},
+            **({"headers": _RATE_LIMITED} if status == 429 else {}),
         }
     return responses

@@ -181,6 +181,15 @@ OPERATIONS: Final = (
         problems=(404,),
     ),
     Operation(
+        "GET",
+        "/v1/rooms/{room_id}/authors",
+        rooms.list_authors,
+        "Names of accounts by id, also of those who have left the room",
+        {200: shapes.Authors},
+        query=shapes.AuthorsQuery,
+        problems=(404,),
+    ),
+    Operation(
         "PUT",
         "/v1/rooms/{room_id}/members/{account_id}",
         rooms.put_member,

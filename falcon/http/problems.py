@@ -7,10 +7,13 @@ import msgspec
 from falcon.domain import rejections
 from falcon.domain.rejections import Rejection
 from falcon.http.shapes import FieldError, ProblemBody
+from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.write.partition import KEYS
 from falcon.write.protocol import Reason, Unavailable
 
 _encode = msgspec.json.Encoder().encode
+
+_FILLING_SECONDS: Final = 5  # until it is worth asking again; filling a long log takes minutes
 
 _TITLES: Final = {
     400: "Bad request",
@@ -55,6 +58,13 @@ class Problem(Exception):
     def body(self) -> bytes:
         title = _TITLES[self.status]
         return _encode(ProblemBody("about:blank", title, self.status, self.detail, self.code, self.errors))
+
+
+def tables_away(error: ReadStoreUnavailable) -> Problem:
+    """The reason is told where it is no fault: a model that is being filled will be there."""
+    if isinstance(error, BeingFilled):
+        return Problem(503, "unavailable", str(error), retry_after=_FILLING_SECONDS)
+    return Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1)
 
 
 def invalid(field: str, rule: str) -> Problem:
@@ -133,9 +143,6 @@ _FULL: Final = {
 
 
 def from_unavailable(unavailable: Unavailable) -> Problem:
-    if unavailable.limit:
-        detail = f"The limit {unavailable.limit} is reached. Nothing was done."
-        return Problem(429, "rate_limited", detail, retry_after=unavailable.retry_after)
     code, detail = _REASONS[unavailable.reason]
     detail = _FULL.get(unavailable.full, detail)
     return Problem(503, code, detail, retry_after=unavailable.retry_after)

@@ -18,10 +18,12 @@ from falcon.domain.commands import (
 )
 from falcon.http import shapes
 from falcon.http.edge import Call, Edge, Told
-from falcon.http.problems import account_not_found, invalid, room_not_found, wrong_cursor
-from falcon.http.shapes import ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
-from falcon.http.wire import Answer, decode_query, identity, json_value, read_name
-from falcon.read.models import RoomCursor, RoomRow, RoomSummaryRow
+from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
+from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
+from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
+from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
+from falcon.read.rooms.queries import RoomRow
+from falcon.read.timeline.runs import PAGE_BYTES_MAX
 from falcon.read.times import rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
@@ -30,6 +32,7 @@ _member_role: Final = msgspec.json.Decoder(MemberRole)
 _read_mark: Final = msgspec.json.Decoder(ReadMark)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
+_ROOMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # with the commas between them
 
 
 # --- rooms ------------------------------------------------------------------------------------------------------------
@@ -38,11 +41,17 @@ _encode: Final = msgspec.json.Encoder().encode
 async def create_room(edge: Edge, call: Call) -> Answer:
     new: NewRoom = await edge.body(call, _new_room)
     await edge.reach_positions(call)
+    account_id = call.account.account_id
+    edge.limiter.check_new_room(account_id)
+    await edge.room_counts.check(account_id)
     for index, member in enumerate(new.members):
         if await edge.account(call, member.account_id) is None:
             raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
-    told = await edge.tell(call, CreateRoom(call.account.account_id, read_name(new.name), new.description, members))
+    told = await edge.tell(call, CreateRoom(account_id, read_name(new.name), new.description, members))
+    if not told.is_replayed:
+        edge.limiter.made_room(account_id)
+        edge.room_counts.made(account_id)
     return _room_answer(201, told)
 
 
@@ -53,18 +62,40 @@ async def open_direct(edge: Edge, call: Call) -> Answer:
     peer = await edge.account(call, peer_id)
     if peer is None:
         raise account_not_found(peer_id)
-    told = await edge.tell(call, OpenDirect(call.account.account_id, peer_id))
+    account_id = call.account.account_id
+    if await edge.store.direct_room(min(account_id, peer_id), max(account_id, peer_id)) is None:
+        edge.limiter.check_new_room(account_id)
+    told = await edge.tell(call, OpenDirect(account_id, peer_id))
     assert isinstance(told.answer, RoomAnswer)
+    if told.answer.created and not told.is_replayed:
+        edge.limiter.made_room(account_id)
     return _room_answer(201 if told.answer.created else 200, told, peer.name)
 
 
 async def list_rooms(edge: Edge, call: Call) -> Answer:
     query = decode_query(call.request, ListQuery)
     cursor = None if query.cursor is None else _decode_cursor(query.cursor)
-    page = await edge.streams.room_lists.page(call.account.account_id, cursor, query.limit)
-    next_cursor = None if page.next is None else _encode_cursor(page.next)
-    rooms = [await summary(edge, call.account.account_id, row) for row in page.rows]
-    return json_value(200, shapes.Rooms(rooms, next_cursor))
+    listed = await edge.streams.room_lists.page(call.account.account_id, cursor, query.limit)
+    page = await _fitting(edge, call.account.account_id, listed.rows)
+    following = listed.next
+    if len(page) < len(listed.rows):
+        last = listed.rows[len(page) - 1].room
+        following = RoomCursor(last.updated_at, last.room_id)
+    next_cursor = None if following is None else _encode_cursor(following)
+    return json_bytes(200, b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor)))
+
+
+async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
+    """The rooms as JSON, up to the first that would make a page too large."""
+    page: list[bytes] = []
+    left = _ROOMS_BYTES_MAX
+    for row in rows:
+        room = _encode(await summary(edge, account_id, row))
+        left -= len(room) + 1
+        if left < 0 and page:
+            break
+        page.append(room)
+    return page
 
 
 async def read_room(edge: Edge, call: Call) -> Answer:
@@ -114,6 +145,16 @@ async def list_members(edge: Edge, call: Call) -> Answer:
     next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
     members = [shapes.Member(row.account_id, row.name, row.role, row.read_seq) for row in page]
     return json_value(200, shapes.Members(members, next_cursor))
+
+
+async def list_authors(edge: Edge, call: Call) -> Answer:
+    """Names for a room's history: an author who has left the room is no longer among its members."""
+    room_id = _room_id(call)
+    account_ids = _account_ids(decode_query(call.request, AuthorsQuery).ids)
+    await edge.access(call, room_id)
+    rows = [await edge.account(call, account_id) for account_id in account_ids]
+    authors = [shapes.Author(row.account_id, row.name) for row in rows if row is not None]
+    return json_value(200, shapes.Authors(authors))
 
 
 async def put_member(edge: Edge, call: Call) -> Answer:
@@ -208,6 +249,18 @@ async def _mentions_behind(edge: Edge, account_id: int, room_id: int, mark: Read
 
 def _room_id(call: Call) -> int:
     return identity(call.path["room_id"], room_not_found)
+
+
+def _account_ids(text: str) -> list[int]:
+    """Each once. Raises Problem 422."""
+    parts = text.split(",")
+    if len(parts) > AUTHORS_MAX:
+        raise invalid("ids", f"must be at most {AUTHORS_MAX} account ids")
+    return list(dict.fromkeys(identity(part, _wrong_ids) for part in parts))
+
+
+def _wrong_ids(_: str) -> Problem:
+    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, with commas between")
 
 
 def _encode_cursor(cursor: RoomCursor) -> str:

@@ -94,6 +94,22 @@ class ListQuery(_Request, frozen=True):
     cursor: str | None = None
 
 
+AUTHORS_MAX: Final = 50
+
+
+class AuthorsQuery(_Request, frozen=True):
+    """``ids``: account ids, with commas between."""
+
+    ids: Annotated[
+        str,
+        Meta(
+            description=f"1 to {AUTHORS_MAX} account ids, with commas between",
+            examples=["65,130"],
+            extra_json_schema={"pattern": rf"^[0-9]+(,[0-9]+){{0,{AUTHORS_MAX - 1}}}$"},
+        ),
+    ] = ""
+
+
 class ExportQuery(_Request, frozen=True):
     """``resume``: the last line that is there. ``since``: the position in the first one."""
 
@@ -207,6 +223,8 @@ class RoomSummary(msgspec.Struct, frozen=True):
 
 
 class Rooms(msgspec.Struct, frozen=True):
+    """A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more."""
+
     rooms: list[RoomSummary]
     next_cursor: str | None
 
@@ -223,8 +241,19 @@ class Members(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
+class Author(msgspec.Struct, frozen=True):
+    account_id: Id
+    name: str
+
+
+class Authors(msgspec.Struct, frozen=True):
+    """In the order of the ids. An id that no account has is left out."""
+
+    authors: list[Author]
+
+
 class Messages(msgspec.Struct, frozen=True):
-    """Ascending by ``seq``."""
+    """Ascending by ``seq``. A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more."""
 
     messages: list[ShownMessage]
     has_before: bool

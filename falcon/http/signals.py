@@ -3,7 +3,7 @@
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, room_not_found
 from falcon.http.wire import Answer, identity
-from falcon.read.models import Access
+from falcon.read.memberships.queries import Access
 from falcon.streams.signals import TYPING_SECONDS
 
 

@@ -15,15 +15,15 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive, Scope, Send
 
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
-from falcon.http import tokens
+from falcon.http import held, tokens
 from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
 from falcon.http.edge import Call, Edge
-from falcon.http.problems import Problem, invalid, room_not_found
+from falcon.http.problems import Problem, invalid, room_not_found, tables_away
 from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.models import RoomSummaryRow, Standing, room_summary
+from falcon.read.memberships.queries import RoomSummaryRow, Standing, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.shared import Shared
 from falcon.streams import room_lists
@@ -102,6 +102,7 @@ class Streams:
         self._open = {"sse": 0, "websocket": 0}
         self._beating: asyncio.Task[None] | None = None
         metrics.streams_max.set(most)
+        metrics.streams_queued.set(0)
         metrics.streams_opened.begin(("hello",), ("replay",), ("catch_up",))
         metrics.streams_ended.begin(*((reason,) for reason in _CLOSE_CODES))
         for transport in self._open:
@@ -147,7 +148,8 @@ class Streams:
         try:
             # Before the caller's token is looked up, so that the log from there on tells whether it was revoked since.
             tables = None if token is None else _Tables(await self._members_applied.get(), time.monotonic())
-            caller = await self._caller(headers, query.ticket)
+            caller = await self._caller(connection.scope, headers, query.ticket)
+            held.belongs_to(connection.scope, caller.account_id)
             opening = await self._held(caller, only, token, tables)
         finally:
             self._beginning -= 1
@@ -174,6 +176,7 @@ class Streams:
         self, caller: "_Caller", only: frozenset[RoomId] | None, token: str | None, tables: "_Tables | None"
     ) -> "_Opening":
         hold = ExitStack()
+        hold.enter_context(self._edge.limiter.stream(caller.account_id))
         hold.enter_context(self._feed.held())
         try:
             opening = await self._prepare(caller, only, token, tables)
@@ -189,14 +192,19 @@ class Streams:
         finally:
             hold.close()
 
-    async def _caller(self, headers: dict[bytes, bytes], ticket: str | None) -> "_Caller":
-        """Who asks, as far as what is remembered says: whether the token is still good is found out later."""
+    async def _caller(self, scope: Scope, headers: dict[bytes, bytes], ticket: str | None) -> "_Caller":
+        """Who asks, as far as what is remembered says: whether the token is still good is found out later. Raises
+        Problem 401, 429, 503, ReadStoreUnavailable."""
         if ticket is None or b"authorization" in headers:
-            account = await self._edge.caller(headers, self._turn)
+            account = await self._edge.caller(headers, self._turn, scope)
+            self._edge.limiter.check_stream(account.account_id)
             asked_at = self._edge.asked_at(headers)
             return _Caller(account.account_id, self._edge.token_hash(headers), asked_at)
         found = tokens.read_ticket(self._edge.secret, ticket)
+        if found is not None:
+            self._edge.limiter.check_stream(found.account_id)  # a stream that is refused for now uses no ticket
         if found is None or not self.signals.is_first_use(found.signature):
+            self._edge.limiter.count_unauthenticated(scope)
             raise _wrong_ticket()
         return _Caller(found.account_id, found.token_hash, by_ticket=True)
 
@@ -628,10 +636,8 @@ async def stream_websocket(edge: Edge, scope: Scope, receive: Receive, send: Sen
     except Problem as problem:
         await _refuse(problem, scope, receive, send)
         return
-    except ReadStoreUnavailable:
-        await _refuse(
-            Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1), scope, receive, send
-        )
+    except ReadStoreUnavailable as error:
+        await _refuse(tables_away(error), scope, receive, send)
         return
     try:
         await send({"type": "websocket.accept"})

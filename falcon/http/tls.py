@@ -4,77 +4,37 @@ import asyncio
 import logging
 import socket
 import ssl
-import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from falcon.certificates import TlsFiles, load_pair
 from falcon.http.connections import Sweep
+from falcon.http.limits.addresses import AddressKey
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
 
-_LOOK_SECONDS: Final = 1.0
 _SHUTDOWN_SECONDS: Final = 2.0
 _PAUSE_SECONDS: Final = 0.1
 
 
-class WrongCertificate(Exception):
-    """The message names the files."""
-
-
-class Certificate:
-    """A certificate with its chain, and its key. The files are read again when they change."""
+class Certificate(TlsFiles):
+    """The certificate of the public port with its chain, and its key."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises WrongCertificate."""
-        self._certificate = certificate
-        self._key = key
-        self._version = self._look()
-        self._context = self._load()
-        self._look_at = time.monotonic() + _LOOK_SECONDS
+        super().__init__((certificate, key), partial(_server_context, certificate, key))
 
-    def context(self) -> ssl.SSLContext:
-        """For a connection that begins now."""
-        now = time.monotonic()
-        if now >= self._look_at:
-            self._look_at = now + _LOOK_SECONDS
-            self._reload()
-        return self._context
 
-    def _reload(self) -> None:
-        """Keeps the certificate that it has while the files do not fit each other: one may come before the other."""
-        try:
-            version = self._look()
-            if version != self._version:
-                self._context = self._load()
-                self._version = version
-                log.info("%s has changed; connections that begin from now on get it", self._certificate)
-        except WrongCertificate as error:
-            log.error("the certificate stays as it was: %s", error)
-
-    def _look(self) -> tuple[int, ...]:
-        """Which version of the files is there. Raises WrongCertificate."""
-        try:
-            found = [path.stat() for path in (self._certificate, self._key)]
-        except OSError as error:
-            raise WrongCertificate(f"{error.filename} cannot be read ({error.strerror})") from error
-        return tuple(part for each in found for part in (each.st_ino, each.st_mtime_ns, each.st_size))
-
-    def _load(self) -> ssl.SSLContext:
-        """Raises WrongCertificate."""
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.set_alpn_protocols(["http/1.1"])
-        try:
-            # Without a password OpenSSL would ask for that of an encrypted key at the terminal.
-            context.load_cert_chain(self._certificate, self._key, password="")
-        except (OSError, ValueError) as error:
-            raise WrongCertificate(
-                f"{self._certificate} and {self._key} are no certificate and its key, in PEM and not encrypted "
-                f"({getattr(error, 'reason', None) or getattr(error, 'strerror', None) or error})"
-            ) from error
-        return context
+def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Raises WrongCertificate."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    load_pair(context, certificate, key)
+    return context
 
 
 class Acceptor:
@@ -100,6 +60,7 @@ class Acceptor:
         self._connections = connections
         self._make = make
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._handshakes_per_address = sweep.per_address.separate()
         self._accepting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -115,7 +76,7 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, _ = await loop.sock_accept(self._listening)
+                connection, client = await loop.sock_accept(self._listening)
             except OSError as error:
                 log.warning("no connection can be accepted: %s", error)
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -124,11 +85,20 @@ class Acceptor:
                 metrics.connections_cut.labels("full").inc()
                 connection.close()  # before it is encrypted there is nothing to say
                 continue
-            handshake = loop.create_task(self._secure(loop, connection))
+            per_address = self._sweep.per_address
+            address = per_address.of(client)
+            if per_address.is_full(address) or not self._handshakes_per_address.enter(address):
+                metrics.connections_cut.labels("address").inc()
+                metrics.rate_limited.labels("address-connections").inc()
+                connection.close()
+                continue
+            handshake = loop.create_task(self._secure(loop, connection, address))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
-    async def _secure(self, loop: asyncio.AbstractEventLoop, connection: socket.socket) -> None:
+    async def _secure(
+        self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: AddressKey | None
+    ) -> None:
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.connect_accepted_socket(
@@ -143,3 +113,5 @@ class Acceptor:
             reason = "timeout" if isinstance(error, ConnectionAbortedError) else "malformed"
             metrics.connections_cut.labels(reason).inc()
             log.debug("no TLS came about: %r", error)
+        finally:
+            self._handshakes_per_address.leave(address)

@@ -1,5 +1,6 @@
 """Requests and responses at the lowest level: bodies within bounds, typed values out of them, bytes back."""
 
+import math
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -59,7 +60,7 @@ def json_value(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Answer
 def problem_answer(problem: Problem) -> Answer:
     headers = [_PROBLEM, *problem.headers]
     if problem.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(problem.retry_after))))
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
     return Answer(problem.status, problem.body(), *headers)
 
 

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from falcon.journal.envelope import Cursor, Envelope
 from falcon.journal.ports import Append, EventSource, JournalUnavailable
+from falcon.projections.filling import Filling
 from falcon.projections.lag import TIMELINE, Lag, readable
-from falcon.projections.projection import Project
 from falcon.projections.skipping import SkippingProjection
-from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Skip, StaleProjector, Write
+from falcon.read.catalogue import Project
+from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Skip, StaleProjector
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
@@ -101,6 +103,7 @@ class CatchUp:
         self._source = source
         self._tables = tables
         self._lags = {name: Lag(name) for name in projections}
+        self._fillings = {name: Filling(name, source, tables) for name in projections}
 
     def step(self) -> int:
         """Returns how many events were applied. Raises nothing: what fails is said, and tried again next time."""
@@ -114,6 +117,8 @@ class CatchUp:
             events, after = self._source.read(cursor, _BATCH_EVENTS)
             lag = self._lags[name]
             lag.behind(self._source.behind(cursor))
+            if len(events) < _BATCH_EVENTS:
+                self._fillings[name].look()
             if not events:
                 lag.caught_up()
                 return 0

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from falcon.domain.events import Event
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable, name_of
-from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
+from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import CheckingSource, EventSource
-from falcon.projections.losses import loss
-from falcon.projections.projection import PASSED_OVER, Project
-from falcon.read.store import Skip, StreamTables, Write
+from falcon.read.catalogue import READ_MODELS, Project
+from falcon.read.store import Skip, StreamTables
+from falcon.read.write import Write
 
 _READ_EVENTS: Final = 1_000
 
@@ -24,7 +25,7 @@ class SkippingProjection:
     def __init__(self, name: str, project: Project, skips: Iterable[Skip] = ()) -> None:
         self._name = name
         self._project = project
-        self._passed_over = PASSED_OVER.get(name, _nothing)
+        self._passed_over = READ_MODELS[name].passed_over
         self._skips = {(skip.partition, skip.at.offset): skip for skip in skips}
 
     def skip(self, partition: Partition, at: Position) -> Skip | None:
@@ -126,7 +127,7 @@ def _event_at(source: EventSource, partition: Partition, offset: int, start: Pos
 
 def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
     if isinstance(event, Recorded):
-        return f"{name_of(event.envelope.event)}. What is lost: {loss(name, event.envelope.event)}"
+        return f"{name_of(event.envelope.event)}. What is lost: {_loss(name, event.envelope.event)}"
     about = f"room or account {event.aggregate_id}" if event.aggregate_id else "nobody knows what"
     return (
         f"a record about {about} that this version cannot read. What is lost: whatever it said, in {name}; if it was a "
@@ -139,5 +140,5 @@ def _behind(at: Position) -> Position:
     return Position(at.offset + 1, at.epoch, at.n + 1)
 
 
-def _nothing(envelope: Envelope) -> tuple[Write, ...]:
-    return ()
+def _loss(name: str, event: Event) -> str:
+    return READ_MODELS[name].loss(event) or f"nothing: {name} does not use it"

@@ -16,10 +16,12 @@ from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position, Recorded
 from falcon.journal.ports import CheckingSource, JournalUnavailable, LogWentBack, NotShown
+from falcon.projections.filling import Filling
 from falcon.projections.lag import Lag
-from falcon.projections.projection import Project
 from falcon.projections.skipping import SkippingProjection, position_of
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, Stop, StreamTables, Write
+from falcon.read.catalogue import Project
+from falcon.read.store import ReadStoreUnavailable, StaleProjector, Stop, StreamTables
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
@@ -91,6 +93,7 @@ class Stream:
         self._went_back = False
         self._applied = metrics.projected_events.labels(name)
         self._lag = Lag(name)
+        self._filling = Filling(name, source, tables, monotonic)
 
     def run(self, ending: threading.Event) -> None:
         """Raises nothing: what fails is said, and tried again."""
@@ -140,6 +143,8 @@ class Stream:
         self._lag.applied(events, (p for p in after if p not in self._stopped), wrote_seconds)
         self._behind = self._source.behind(self._going())
         self._lag.behind(self._source.behind(self._cursor) if self._stopped else self._behind)
+        if self._behind < self._events:
+            self._filling.look()
         return count
 
     def _going(self) -> dict[Partition, Position]:

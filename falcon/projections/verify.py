@@ -7,8 +7,8 @@ from typing import Final
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.journal.ports import CheckingSource
-from falcon.projections.projection import Project
 from falcon.projections.skipping import SkippingProjection
+from falcon.read.catalogue import Project
 from falcon.read.store import Comparing, Comparison, StreamTables
 
 _WINDOW_EVENTS: Final = 2_000

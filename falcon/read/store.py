@@ -1,153 +1,45 @@
 """The ports of the read side: tables to query, and tables to keep up to date."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
-from falcon.domain.commands import Role, RoomKind
-from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.models import (
-    Access,
-    AccountRow,
-    MemberRow,
-    RoomCursor,
-    RoomRow,
-    RoomSummaryRow,
-    Standing,
-    TokenRow,
-)
+from falcon.read.accounts.queries import AccountQueries
+from falcon.read.memberships.queries import MembershipQueries
+from falcon.read.rooms.queries import RoomQueries
+from falcon.read.timeline.queries import TimelineQueries
+from falcon.read.write import Write
 
 
 class ReadStoreUnavailable(Exception):
     """The tables can't be read, for now; the message says why."""
 
 
-class ManyRooms(Exception):
-    """The account is in more rooms than were to be looked at."""
+class BeingFilled(ReadStoreUnavailable):
+    """A read model is new here, and does not show yet what the log had before it."""
+
+    def __init__(self, projection: str) -> None:
+        super().__init__(f"The read model {projection} is new here and is being filled from the log.")
 
 
 class StaleProjector(Exception):
     """Somebody else has moved this projection's position: stop, and start again from where it stands now."""
 
 
-# --- what projections write -------------------------------------------------------------------------------------------
-# Each sets; none adds. Written twice is written once, and of two to the same key the later one counts.
+class Fill(IntEnum):
+    """How far a read model has been filled that was installed where there was a log already.
 
+    FILLING: queries of it raise BeingFilled, and ``applied`` leaves it out, so that other queries do not wait for it.
+    COUNTED: it has reached the log's end, so ``applied`` counts it; queries still raise. SHOWN: they answer. COUNTED
+    lies between the two so that a reader never waits for a position without the model and then queries the model.
+    """
 
-class PutMessage(NamedTuple):
-    """``message`` is the JSON that goes out."""
-
-    room_id: RoomId
-    seq: Seq
-    message: bytes
-
-
-class PutRoom(NamedTuple):
-    """``smaller``, ``larger``: the pair of a direct room."""
-
-    room_id: RoomId
-    kind: RoomKind
-    name: str
-    description: str
-    created_at: str
-    smaller: AccountId | None
-    larger: AccountId | None
-    imported: bool = False
-
-
-class SetRoomName(NamedTuple):
-    room_id: RoomId
-    name: str
-    description: str
-    updated_at: str
-
-
-class SetRoomActivity(NamedTuple):
-    room_id: RoomId
-    last_seq: Seq
-    updated_at: str
-
-
-class SetRevision(NamedTuple):
-    """How many edits and deletions the room's messages have seen."""
-
-    room_id: RoomId
-    revision: int
-
-
-class DropRoom(NamedTuple):
-    room_id: RoomId
-
-
-class PutMember(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-    role: Role
-    read_seq: Seq
-
-
-class SetRole(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-    role: Role
-
-
-class SetReadMark(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-    read_seq: Seq
-
-
-class DropMember(NamedTuple):
-    room_id: RoomId
-    account_id: AccountId
-
-
-class SetMention(NamedTuple):
-    """``mentioned``: whether message ``seq`` mentions the account, as it now stands."""
-
-    account_id: AccountId
-    room_id: RoomId
-    seq: Seq
-    mentioned: bool
-
-
-class PutAccount(NamedTuple):
-    account_id: AccountId
-    name: str
-    is_admin: bool
-    created_at: str
-
-
-class PutToken(NamedTuple):
-    account_id: AccountId
-    token_id: int
-    token_hash: str
-    created_at: str
-
-
-class DropToken(NamedTuple):
-    account_id: AccountId
-    token_id: int
-
-
-Write: TypeAlias = (
-    PutMessage
-    | PutRoom
-    | SetRoomName
-    | SetRoomActivity
-    | SetRevision
-    | DropRoom
-    | PutMember
-    | SetRole
-    | SetReadMark
-    | DropMember
-    | SetMention
-    | PutAccount
-    | PutToken
-    | DropToken
-)
+    SHOWN = 0
+    COUNTED = 1
+    FILLING = 2
 
 
 class ProjectionTables(Protocol):
@@ -180,6 +72,12 @@ class ProjectionTables(Protocol):
 
     def why_stopped(self, projection: str) -> str | None:
         """The error that the projection has stopped at."""
+
+    def fill(self, projection: str) -> Fill:
+        """How far the live tables have been filled."""
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        """Record that the live tables have been filled so far. A step back, or one twice, changes nothing."""
 
 
 class Comparison(NamedTuple):
@@ -282,11 +180,13 @@ class StreamTables(ProjectionTables, Protocol):
         or have otherwise."""
 
 
-class ReadStore(Protocol):
-    """Queries. Every method may raise ReadStoreUnavailable. Lists are bounded by ``limit``."""
+class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, Protocol):
+    """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled
+    where it reads tables that are being filled. Lists are bounded by ``limit``."""
 
     async def applied(self, partition: Partition) -> int:
-        """The offset up to which every projection has been applied: reads show everything below it."""
+        """The offset up to which every projection has been applied: reads show everything below it. One that is being
+        filled is left out."""
 
     async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         """Of several, as :meth:`applied`."""
@@ -298,71 +198,3 @@ class ReadStore(Protocol):
 
         ``projections``: those that are to have been applied, if not every one.
         """
-
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        """None for one who is no member, or a room that is not there."""
-
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        """The messages ``first`` to ``last``, both included, ascending, each as JSON; up to the first that is not there
-        yet.
-
-        A message is not there yet while nothing behind it has been applied. Where something has, the message was
-        passed over or its row was lost, and ``missing_message`` stands in its place.
-        """
-
-    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        """As a page of one; None where it is not there yet."""
-
-    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        """The message, and a revision of the room that it is not older than."""
-
-    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
-        """The newest message up to ``through`` that the timeline has; 0 where it has none."""
-
-    async def room(self, room_id: RoomId) -> RoomRow | None: ...
-
-    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        """A room as :meth:`rooms_of` gives it; None for one who is no member, or a room that is not there."""
-
-    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        """The room of a pair."""
-
-    async def rooms_of(
-        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
-    ) -> list[RoomSummaryRow]:
-        """The newest activity first. It looks at every room that the account is in, whatever the limit.
-
-        Raises ManyRooms, before it looks at them, where the account is in more than ``most`` rooms.
-        """
-
-    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
-        """The rooms that the account is in, and as what, by room id from ``after`` (excluded) on.
-
-        It reads the memberships alone, which is cheap."""
-
-    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
-        """Of these rooms, those that there are and that the account is in."""
-
-    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
-        """These rooms as :meth:`rooms_of` gives them, the newest activity first; without those that are gone, or that
-        the account is not in."""
-
-    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        """By account id, from ``after`` on, excluded."""
-
-    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
-        """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
-
-    async def account(self, account_id: AccountId) -> AccountRow | None: ...
-
-    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]: ...
-
-    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        """The account, if the token is one of its own and not revoked."""
-
-    async def tokens(self, account_id: AccountId) -> list[TokenRow]: ...
-
-    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
-
-    async def totals(self) -> tuple[int, int, int]:
-        """How many accounts, rooms and messages there are."""

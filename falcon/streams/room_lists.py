@@ -19,8 +19,8 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.models import RoomCursor, RoomSummaryRow, Standing
-from falcon.read.store import ManyRooms, ReadStore
+from falcon.read.memberships.queries import ManyRooms, RoomCursor, RoomSummaryRow, Standing
+from falcon.read.store import ReadStore
 from falcon.shared import Shared
 from falcon.streams.feed import Feed, decoded
 from falcon.streams.tail import Raw

@@ -22,7 +22,19 @@ connections_max = gauge(
 )
 connections_cut = counter("falcon_connections_cut", "Connections that Falcon has refused or cut, by why.", ("reason",))
 
-CUTS = ("full", "malformed", "stalled", "timeout", "too_large")
+CUTS = ("address", "full", "held", "malformed", "stalled", "timeout", "too_large")
+
+rate_limited = counter("falcon_rate_limited", "Requests and connections refused with 429, by the limit.", ("limit",))
+
+http_held = gauge("falcon_http_held_bytes", "Bodies that have come, and answers that no client has taken yet.").labels()
+http_held_refused = counter(
+    "falcon_http_held_refused",
+    "Requests refused since too much of that is held: for an account, or a process.",
+    ("of",),
+)
+http_junk = counter("falcon_http_junk", "Requests that no client of Falcon's makes, by what is wrong.", ("kind",))
+
+JUNK = ("malformed", "nowhere", "too_large", "unauthenticated")
 
 # --- commands and messages --------------------------------------------------------------------------------------------
 

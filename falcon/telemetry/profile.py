@@ -11,13 +11,22 @@ _SPARE_SECONDS: Final = 20.0
 _SPY: Final = Path(sys.executable).parent / "py-spy"
 
 
+_NO_SAMPLES: Final = "No stack counts found"  # py-spy's word for a process that did nothing
+_EMPTY: Final = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 120" width="1200" height="120">
+<text x="600" y="60" text-anchor="middle" font-family="sans-serif" font-size="17">\
+No samples: the process was idle for {seconds} s. With idle=true the threads that wait are shown, too.</text>
+</svg>
+"""
+
+
 class NoProfile(Exception):
     """It could not be made; the message is py-spy's."""
 
 
 def record(pid: int, seconds: int, *, format: str, idle: bool) -> bytes:
     """``format``: flamegraph (SVG), speedscope (JSON) or raw (a line a stack, with its count). ``idle``: threads that
-    wait, too. Raises NoProfile."""
+    wait, too. Of a process that was idle all the time the graph is empty. Raises NoProfile."""
     with tempfile.TemporaryDirectory(prefix="falcon-profile-") as folder:
         file = Path(folder) / "profile"
         command = [str(_SPY), "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)]
@@ -29,6 +38,8 @@ def record(pid: int, seconds: int, *, format: str, idle: bool) -> bytes:
             )
             if done.returncode == 0:
                 return file.read_bytes()
+            if _NO_SAMPLES in done.stderr:  # only of a flame graph: the other formats may be empty
+                return _EMPTY.format(seconds=seconds).encode()
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NoProfile(f"py-spy cannot be run: {error}") from error
         raise NoProfile(done.stderr.strip()[-500:] or f"py-spy ended with code {done.returncode}")

@@ -10,6 +10,7 @@ export class Problem extends Error {
     this.status = status;
     this.code = body.code ?? "unknown";
     this.detail = body.detail ?? "";
+    this.errors = body.errors ?? [];
     this.retryAfterMs = retryAfterMs;
   }
 

@@ -8,6 +8,7 @@ import { backoff, Problem, sleep } from "./api.js";
 const PAGE = 60;
 const REFRESH_PAGE = 200;
 const WINDOW_MAX = 600;
+const AUTHORS_MAX = 50;
 const RECENT_MAX = { looked: 400, other: 30 };
 const HELPED_BY_STREAM_MS = 600;
 
@@ -113,6 +114,7 @@ export class Room {
 export class Chat extends EventTarget {
   #following = new Map();
   #refreshing = null;
+  #nameless = new Set(); // whom the server has been asked about, or has no name for
 
   constructor(api, me) {
     super();
@@ -171,7 +173,7 @@ export class Chat extends EventTarget {
       case "room.changed":
         return this.#roomEvent(data);
       case "room.deleted":
-        return this.#gone(data.room_id);
+        return this.#gone(data.room_id, true);
       case "member.joined":
       case "member.changed":
       case "member.left":
@@ -313,7 +315,10 @@ export class Chat extends EventTarget {
     if (message.posted_at > room.updatedAt) room.updatedAt = message.posted_at;
     room.place([message]);
     this.#lastMessage(room, message);
-    if (room.loaded) this.#follow(room);
+    if (room.loaded) {
+      this.#follow(room);
+      void this.#meet(room, [message]);
+    }
     this.#changed(room);
     this.#tell("rooms");
   }
@@ -405,12 +410,12 @@ export class Chat extends EventTarget {
     }
   }
 
-  #gone(roomId) {
+  #gone(roomId, deleted = false) {
     const room = this.rooms.get(roomId);
     if (!room) return;
     this.rooms.delete(roomId);
     room.forget();
-    this.#tell("gone", { roomId, name: room.name });
+    this.#tell("gone", { roomId, name: room.name, deleted });
     this.#tell("rooms");
   }
 
@@ -426,6 +431,7 @@ export class Chat extends EventTarget {
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.loaded = true;
     room.atTail = !page.has_after;
+    void this.#meet(room, page.messages);
     this.#follow(room);
     this.#changed(room);
   }
@@ -439,6 +445,7 @@ export class Chat extends EventTarget {
       room.messages.length = WINDOW_MAX;
       room.atTail = false;
     }
+    void this.#meet(room, page.messages);
     this.#changed(room);
   }
 
@@ -449,6 +456,7 @@ export class Chat extends EventTarget {
     room.messages = [...room.messages, ...room.known(page.messages)].slice(-WINDOW_MAX);
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.atTail = !page.has_after && room.last >= room.lastSeq;
+    void this.#meet(room, page.messages);
     this.#follow(room);
     this.#changed(room);
   }
@@ -478,6 +486,7 @@ export class Chat extends EventTarget {
         const more = room.known(page.messages).filter((message) => message.seq > room.last);
         failures = more.length ? 0 : failures + 1; // the tables may be behind the events
         room.messages.push(...more);
+        void this.#meet(room, more);
       } catch (error) {
         if (error instanceof Problem && !error.passing) break;
         failures++;
@@ -518,12 +527,34 @@ export class Chat extends EventTarget {
       this.api.get(room.path(`/messages/${seq}`)).then(
         (message) => {
           room.quotes.set(seq, message);
+          void this.#meet(room, [message]);
           this.#changed(room);
         },
         () => room.quotes.set(seq, null),
       );
     }
     return here;
+  }
+
+  // --- people -------------------------------------------------------------------------------------------------------
+
+  /** Ask for the names of those who wrote these messages, or are mentioned in them, and are members no more. */
+  async #meet(room, messages) {
+    await room.membersLoading; // it knows most of them
+    const ids = new Set(messages.flatMap(({ author_id, mentions }) => [author_id, ...mentions]));
+    const unknown = [...ids].filter((id) => id && !this.people.has(id) && !this.#nameless.has(id));
+    for (const id of unknown) this.#nameless.add(id);
+    for (let n = 0; n < unknown.length; n += AUTHORS_MAX) {
+      const asked = unknown.slice(n, n + AUTHORS_MAX);
+      try {
+        const { authors } = await this.api.get(room.path(`/authors?ids=${asked.join(",")}`));
+        for (const { account_id, name } of authors) this.people.set(account_id, name);
+      } catch (error) {
+        for (const id of asked) this.#nameless.delete(id); // asked again when the room is next read
+        console.warn("names could not be read", error);
+      }
+    }
+    if (unknown.length) this.#changed(room);
   }
 
   // --- members ------------------------------------------------------------------------------------------------------

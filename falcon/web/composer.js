@@ -245,7 +245,7 @@ export class Composer {
               },
             },
           },
-          avatar(account_id, name),
+          avatar(name),
           h("span", { dir: "auto" }, name),
           h("small", { class: "quiet" }, `#${account_id}`),
         ),

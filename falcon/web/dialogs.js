@@ -1,18 +1,28 @@
 import { Problem } from "./api.js";
-import { h, iconButton } from "./dom.js";
+import { h, icon, iconButton } from "./dom.js";
 import { has, t } from "./strings.js";
 
 /** What went wrong, for people. */
 export function reason(error) {
   if (!(error instanceof Problem)) return t("error.unreachable");
+  if (error.code === "invalid" && error.errors.length) return error.errors.map(brokenRule).join(" ");
   if (has(`error.${error.code}`)) return t(`error.${error.code}`);
-  return error.detail || error.message;
+  return t(error.passing ? "error.unavailable" : "error.unexpected", { code: error.code });
 }
 
+/** A field and the rule that it breaks, as one sentence. */
+function brokenRule({ field, rule }) {
+  const name = `field.${field.split(/[.[]/)[0]}`;
+  return t("error.field", { field: has(name) ? t(name) : field, rule });
+}
+
+let opened = 0;
+
 function open(title, content, onClose = () => {}) {
-  const dialog = h("dialog", { "aria-labelledby": "dialog-title" });
+  const id = `dialog-title-${++opened}`; // a question may stand above a form
+  const dialog = h("dialog", { "aria-labelledby": id });
   dialog.append(
-    h("header", {}, h("h2", { id: "dialog-title" }, title), iconButton("close", t("cancel"), () => dialog.close())),
+    h("header", {}, h("h2", { id }, title), iconButton("close", t("cancel"), () => dialog.close())),
     content,
   );
   dialog.addEventListener("close", () => {
@@ -63,7 +73,7 @@ function form(title, fields, label, send) {
             await send();
             dialog.close();
           } catch (failure) {
-            error.textContent = failure instanceof WrongIds ? t("error.ids") : reason(failure);
+            error.textContent = failure instanceof Nameless ? failure.message : reason(failure);
           }
           submit.disabled = false;
         },
@@ -75,14 +85,24 @@ function form(title, fields, label, send) {
   );
   const dialog = open(title, content);
   content.querySelector("input")?.focus();
+  return dialog;
 }
 
-class WrongIds extends Error {}
+class Nameless extends Error {}
 
-function ids(text) {
-  const parts = text.split(/[\s,、，]+/).filter(Boolean).map((part) => part.replace(/^#/, ""));
-  if (parts.some((part) => !/^[1-9]\d{0,15}$/.test(part))) throw new WrongIds();
-  return [...new Set(parts.map(Number))];
+/** Account ids out of numbers and names with commas between; a name is one that is known here. Throws Nameless. */
+function ids(chat, text) {
+  const parts = text.split(/[,、，]/).map((part) => part.trim()).filter(Boolean);
+  return [...new Set(parts.map((part) => idOf(chat, part)))];
+}
+
+function idOf(chat, part) {
+  const number = /^#?([1-9]\d{0,15})$/.exec(part);
+  if (number) return Number(number[1]);
+  const called = [...chat.people].filter(([, name]) => name.toLocaleLowerCase() === part.toLocaleLowerCase());
+  if (called.length === 1) return called[0][0];
+  const numbers = called.map(([accountId]) => accountId).join(", ");
+  throw new Nameless(called.length ? t("error.ambiguous", { name: part, ids: numbers }) : t("error.nameless", { name: part }));
 }
 
 function field(id, label, input, hint = null) {
@@ -93,7 +113,7 @@ function field(id, label, input, hint = null) {
   ];
 }
 
-/** An input for an account's number, which offers those that are known. */
+/** An input for an account's number or name, which offers those that are known. */
 export function accountInput(chat, id) {
   const list = h(
     "datalist",
@@ -102,7 +122,7 @@ export function accountInput(chat, id) {
       .filter(([accountId]) => accountId !== chat.me.account_id)
       .map(([accountId, name]) => h("option", { value: accountId, label: name })),
   );
-  const input = h("input", { list: list.id, inputmode: "numeric", autocomplete: "off", required: true });
+  const input = h("input", { list: list.id, autocomplete: "off", required: true });
   return { input, list };
 }
 
@@ -119,7 +139,7 @@ export function newRoom(chat, opened) {
     ],
     t("new.make"),
     async () => {
-      const invited = ids(members.value).filter((each) => each !== chat.me.account_id);
+      const invited = ids(chat, members.value).filter((each) => each !== chat.me.account_id);
       const room = await chat.api.command("POST", "/v1/rooms", {
         name: name.value,
         description: description.value,
@@ -133,7 +153,7 @@ export function newRoom(chat, opened) {
 export function newDirect(chat, opened) {
   const { input, list } = accountInput(chat, "direct-account");
   form(t("direct.title"), [field("direct-account", t("direct.account"), input), list], t("direct.open"), async () => {
-    const [accountId] = ids(input.value);
+    const [accountId] = ids(chat, input.value);
     opened(await openDirect(chat, accountId));
   });
 }
@@ -154,10 +174,37 @@ export function addMember(chat, room, added) {
     [field("add-account", t("members.account"), input), list, field("add-role", t("members.role"), role)],
     t("members.add"),
     async () => {
-      const [accountId] = ids(input.value);
+      const [accountId] = ids(chat, input.value);
       const member = await chat.api.command("PUT", room.path(`/members/${accountId}`), { role: role.value });
       chat.people.set(member.account_id, member.name);
       added(member);
     },
   );
+}
+
+/** Name and description of a room, and its end, for its admins. */
+export function roomSettings(chat, room) {
+  const name = h("input", { required: true, maxlength: 255, autocomplete: "off", value: room.name });
+  const description = h("textarea", { maxlength: 4096, rows: 3, value: room.description });
+  const end = h("button", { type: "button", class: "danger", on: { click: () => void deleteRoom(chat, room, dialog) } }, icon("bin"), t("settings.delete"));
+  const dialog = form(
+    t("settings.title"),
+    [field("room-name", t("new.name"), name), field("room-description", t("new.description"), description), h("div", { class: "end" }, end)],
+    t("settings.save"),
+    async () => {
+      chat.made(await chat.api.command("PATCH", room.path(), { name: name.value, description: description.value }));
+    },
+  );
+}
+
+async function deleteRoom(chat, room, dialog) {
+  const sure = await ask(t("settings.delete.ask", { room: room.name }), t("settings.delete.text"), [[true, t("settings.delete"), "danger"]]);
+  if (!sure) return;
+  const error = dialog.querySelector(".error");
+  try {
+    await chat.api.command("DELETE", room.path());
+    dialog.close();
+  } catch (failure) {
+    error.textContent = reason(failure);
+  }
 }

@@ -17,6 +17,9 @@ const PATHS = {
   close: "M6 6l12 12M18 6L6 18",
   down: "M12 5v14M6 13l6 6 6-6",
   chat: "M5 5h14a1 1 0 0 1 1 1v9a1 1 0 0 1-1 1h-8l-5 4v-4H5a1 1 0 0 1-1-1V6a1 1 0 0 1 1-1z",
+  bell: "M6 16V11a6 6 0 0 1 12 0v5l2 2H4zM10 21h4",
+  bellOff: "M6 16V11a6 6 0 0 1 12 0v5l2 2H4zM10 21h4M4 4l16 16",
+  settings: "M4 7h9M19 7h1M4 17h1M11 17h9M16 7m-2.500 0a2.500 2.500 0 1 0 5 0a2.500 2.500 0 1 0-5 0M8 17m-2.500 0a2.500 2.500 0 1 0 5 0a2.500 2.500 0 1 0-5 0",
   out: "M10 5H5v14h5M14 8l4 4-4 4M18 12H9",
 };
 
@@ -55,9 +58,25 @@ export function announce(text) {
   while (announcer.childElementCount > 3) announcer.firstElementChild.remove();
 }
 
-/** A circle with the beginning of a name; the colour stays with the id. */
-export function avatar(id, name, shape = "") {
+/** A circle with the beginning of a person's name, in the colour of that name: a direct room bears the name, too. */
+export const avatar = (name, shape = "") => circle(name, shape, hueOf(name));
+
+/** A room's: of a direct room the other person's; the colour of a group stays with its id when it is renamed. */
+export function roomAvatar({ roomId, name, kind }) {
+  if (kind === "direct") return avatar(name, kind);
+  return circle(name, kind, Math.floor(((roomId * 0.618034) % 1) * HUES)); // ids of rooms lie some fixed steps apart
+}
+
+const HUES = 8;
+
+function circle(name, shape, hue) {
   const letter = [...(name || "?").trim()][0] ?? "?";
-  const hue = Math.floor(((id * 0.618034) % 1) * 8); // ids of one sort lie some fixed steps apart
   return h("span", { class: `avatar hue-${hue} ${shape}`, "aria-hidden": "true" }, letter.toUpperCase());
+}
+
+/** FNV-1a, folded: names that differ in one letter differ in colour more often than not. */
+function hueOf(name) {
+  let hash = 0x811c9dc5;
+  for (let n = 0; n < name.length; n++) hash = Math.imul(hash ^ name.charCodeAt(n), 0x01000193);
+  return ((hash >>> 16) ^ (hash & 0xffff)) % HUES;
 }

@@ -3,9 +3,10 @@
 import { Api, Problem } from "./api.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { ask } from "./dialogs.js";
-import { avatar, h, iconButton } from "./dom.js";
+import { ask, roomSettings } from "./dialogs.js";
+import { avatar, h, iconButton, roomAvatar } from "./dom.js";
 import { Members } from "./members.js";
+import { notify, noticesButton } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { RoomList } from "./roomlist.js";
 import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
@@ -46,7 +47,9 @@ class App {
     this.chat.addEventListener("typing", ({ detail }) => this.typing?.said(detail));
     this.chat.addEventListener("posted", ({ detail }) => {
       if (detail.room.roomId === this.roomId) this.typing?.ended(detail.message.author_id);
-      if (detail.fresh && detail.room.roomId === this.roomId) this.timeline?.announce(detail.message);
+      if (!detail.fresh) return;
+      if (detail.room.roomId === this.roomId) this.timeline?.announce(detail.message);
+      notify(this, detail.room, detail.message);
     });
     this.outbox.addEventListener("change", soon);
     const { signal } = this.#listeners;
@@ -87,8 +90,9 @@ class App {
     return h(
       "div",
       { class: "account", role: "group", "aria-label": t("account.menu") },
-      avatar(me.account_id, me.name),
+      avatar(me.name),
       h("span", { class: "name" }, h("span", { dir: "auto" }, me.name), h("small", { class: "quiet" }, t("account.id", { id: me.account_id }))),
+      noticesButton(this),
       iconButton("out", t("account.out"), () => void this.#signOut()),
     );
   }
@@ -205,14 +209,16 @@ class App {
     }
     this.#waiting = null;
     this.title = h("h2", { dir: "auto" }, room.name);
-    this.count = h("small", { class: "quiet" });
+    this.count = h("small", { class: "quiet", dir: "auto" });
+    this.picture = roomAvatar(room);
+    this.settingsButton = iconButton("settings", t("settings.title"), () => roomSettings(this.chat, room));
     this.membersButton = iconButton("people", t("room.members"), () => this.showMembers(!this.members), { "aria-expanded": "false" });
     this.banner = h("p", { class: "banner", hidden: true });
     this.timeline = new Timeline(this, room);
     this.typing = new Typing(this, room);
     this.composer = new Composer(this, room);
     this.main.replaceChildren(
-      h("header", {}, this.#back(), avatar(room.roomId, room.name, room.kind), h("div", { class: "titles" }, this.title, this.count), this.membersButton),
+      h("header", {}, this.#back(), this.picture, h("div", { class: "titles" }, this.title, this.count), this.settingsButton, this.membersButton),
       this.banner,
       this.timeline.element,
       this.typing.element,
@@ -250,9 +256,9 @@ class App {
     this.#gone({ roomId: room.roomId, name: room.name });
   }
 
-  #gone({ roomId, name }) {
+  #gone({ roomId, name, deleted = false }) {
     if (roomId !== this.roomId) return;
-    this.toast(t("room.left", { room: name }));
+    this.toast(t(deleted ? "room.deleted" : "room.left", { room: name }));
     this.go("#/");
   }
 
@@ -279,8 +285,16 @@ class App {
     this.list.render();
     const room = this.chat.rooms.get(this.roomId);
     if (room && this.timeline) {
-      this.title.textContent = room.name;
-      this.count.textContent = room.kind === "direct" ? t("room.direct") : room.members ? t("room.members.n", { n: room.members.size }) : "";
+      if (this.title.textContent !== room.name) {
+        this.title.textContent = room.name;
+        const picture = roomAvatar(room);
+        this.picture.replaceWith(picture);
+        this.picture = picture;
+      }
+      this.settingsButton.hidden = room.kind !== "group" || room.role !== "admin";
+      const count = room.kind === "direct" ? t("room.direct") : room.members ? t("room.members.n", { n: room.members.size }) : "";
+      this.count.textContent = [count, room.description].filter(Boolean).join(" · ");
+      this.count.title = room.description;
       this.timeline.render();
       this.composer.render();
       this.members?.render();

@@ -7,6 +7,7 @@ export class Members {
   #app;
   #room;
   #list = h("ul", { class: "member-list" });
+  #about = h("p", { class: "quiet note about-room", dir: "auto" });
   #note = h("p", { class: "quiet note" });
   #add;
   #leave;
@@ -21,7 +22,7 @@ export class Members {
       "aside",
       { class: "members", "aria-label": t("members.title", { room: room.name }), on: { keydown: (event) => event.key === "Escape" && app.showMembers(false) } },
       h("header", {}, h("h2", { tabindex: "-1" }, t("room.members")), iconButton("close", t("members.close"), () => app.showMembers(false))),
-      h("div", { class: "scroll" }, room.description ? h("p", { class: "quiet note", dir: "auto" }, room.description) : null, this.#note, this.#list),
+      h("div", { class: "scroll" }, this.#about, this.#note, this.#list),
       h("footer", {}, this.#add, this.#leave),
     );
     this.render();
@@ -36,9 +37,11 @@ export class Members {
     const { me } = this.#app.chat;
     const admin = room.role === "admin" && room.kind === "group";
     const members = [...(room.members?.values() ?? [])].sort((a, b) => a.name.localeCompare(b.name) || a.account_id - b.account_id);
-    const state = JSON.stringify([admin, room.kind, members.map(({ account_id, name, role }) => [account_id, name, role, this.#app.chat.online.has(account_id)])]);
+    const state = JSON.stringify([admin, room.kind, room.description, members.map(({ account_id, name, role }) => [account_id, name, role, this.#app.chat.online.has(account_id)])]);
     if (state === this.#state) return;
     this.#state = state;
+    this.#about.textContent = room.description;
+    this.#about.hidden = !room.description;
     this.#add.hidden = !admin;
     this.#leave.hidden = room.kind !== "group";
     this.#note.textContent = room.members ? "" : t("members.loading");
@@ -49,8 +52,14 @@ export class Members {
         return h(
           "li",
           { data: { account: member.account_id } },
-          avatar(member.account_id, member.name),
-          h("span", { class: "name", dir: "auto" }, member.name, this.#app.chat.online.has(member.account_id) ? h("small", { class: "online" }, t("members.online")) : null, mine ? h("small", { class: "quiet" }, ` (${t("members.you")})`) : null),
+          avatar(member.name),
+          h(
+            "span",
+            { class: "who" },
+            h("span", { class: "name", dir: "auto", title: member.name }, member.name),
+            mine ? h("small", { class: "quiet" }, `(${t("members.you")})`) : null,
+            this.#app.chat.online.has(member.account_id) ? h("small", { class: "online" }, t("members.online")) : null,
+          ),
           h("small", { class: "quiet id" }, `#${member.account_id} · `, admin && !mine ? this.#roles(member) : t(`role.${member.role}`)),
           mine ? null : iconButton("chat", t("direct.with", { name: member.name }), () => void this.#direct(member)),
           admin && !mine ? iconButton("close", t("members.remove", { name: member.name }), () => void this.#remove(member), { class: "icon-button danger" }) : null,

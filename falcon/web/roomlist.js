@@ -1,4 +1,4 @@
-import { avatar, h, iconButton } from "./dom.js";
+import { h, iconButton, roomAvatar } from "./dom.js";
 import { newDirect, newRoom } from "./dialogs.js";
 import { shortTime, t } from "./strings.js";
 
@@ -109,7 +109,7 @@ export class RoomList {
         : null,
     ];
     const content = [
-      avatar(room.roomId, room.name, room.kind),
+      roomAvatar(room),
       h("span", { class: "name", dir: "auto" }, room.name),
       h("time", { datetime: room.updatedAt }, room.updatedAt ? shortTime(room.updatedAt) : ""),
       h("span", { class: "last", dir: "auto" }, author && !last.deleted ? t("message.says", { name: author, text }) : text),

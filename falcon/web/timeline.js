@@ -2,7 +2,7 @@
 
 import { Problem } from "./api.js";
 import { ask, reason } from "./dialogs.js";
-import { announce, avatar, h, icon, iconButton } from "./dom.js";
+import { announce, avatar, h, icon, iconButton, roomAvatar } from "./dom.js";
 import { richText } from "./richtext.js";
 import { day, fullTime, t, time } from "./strings.js";
 
@@ -178,7 +178,7 @@ export class Timeline {
         h(
           "div",
           { class: "beginning" },
-          avatar(room.roomId, room.name, room.kind),
+          roomAvatar(room),
           h("p", {}, t("room.begin", { room: room.name })),
           room.description ? h("p", { class: "quiet", dir: "auto" }, room.description) : null,
         ),
@@ -333,7 +333,7 @@ export class Timeline {
         data: { seq: message.seq },
         "aria-label": `${name}, ${time(message.posted_at)}. ${spoken}`,
       },
-      head ? avatar(message.author_id, name) : null,
+      head ? avatar(name) : null,
       h(
         "div",
         { class: "line" },
@@ -366,7 +366,7 @@ export class Timeline {
     return h(
       "article",
       { class: `message head own unsent ${entry.state}`, tabindex: "-1", data: { id: entry.id }, "aria-label": `${chat.me.name}. ${entry.text}. ${why}` },
-      avatar(chat.me.account_id, chat.me.name),
+      avatar(chat.me.name),
       h("div", { class: "line" }, h("span", { class: "author", dir: "auto" }, chat.me.name)),
       h("div", { class: "text", dir: "auto" }, entry.text),
       h(
@@ -488,5 +488,5 @@ function together(before, message) {
 
 /** A refusal that was written down. */
 function refusal({ code, detail }) {
-  return Object.assign(Object.create(Problem.prototype), { code, detail });
+  return Object.assign(Object.create(Problem.prototype), { code, detail, errors: [] });
 }

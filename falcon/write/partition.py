@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from falcon.buckets import Buckets
 from falcon.domain import account as accounts
 from falcon.domain import decider
 from falcon.domain import room as rooms
@@ -22,10 +23,11 @@ from falcon.domain.commands import (
     IssueToken,
     OpenDirect,
     PostMessage,
+    PutMember,
     ReadPosition,
     RevokeToken,
 )
-from falcon.domain.decider import Decided, Decision
+from falcon.domain.decider import Decided, Decision, members_after
 from falcon.domain.events import (
     AccountCreated,
     CommandAnswered,
@@ -37,6 +39,7 @@ from falcon.domain.events import (
     TokenRevoked,
 )
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
+from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room
 from falcon.journal import codec
@@ -88,14 +91,19 @@ class Partition:
         *,
         answer_window: Millis,
         hot_aggregates: int,
+        room_messages: int = 0,
+        room_members: int = MEMBERS_MAX,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``room_messages``: so many a second, and at once; 0 for any number."""
         self.number = number
         self._partitions = partitions
         self._store = store
         self._answer_window = answer_window
         self._hot_max = hot_aggregates
         self._monotonic = monotonic
+        self._room_messages = Buckets(room_messages, 1.0, clock=monotonic)
+        self._room_members = room_members
         self._reset()
 
     def _reset(self) -> None:
@@ -175,6 +183,9 @@ class Partition:
                 return refusal
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
+            refusal = self._beyond_limit(envelope.command, decision)
+            if refusal is not None:
+                return refusal
             self._happen(envelope, decision.events, at, reference, decision.answer)
             return Accepted(decision.answer, self.number, self.confirmed)
         if not isinstance(decision, RestsOnView):
@@ -281,6 +292,18 @@ class Partition:
                 return decider.decide_account(self._account(command.account_id), command, at)
             case _:
                 return decider.decide_room(self._room(command.room_id), command, at)
+
+    def _beyond_limit(self, command: Command, decision: Decided) -> Unavailable | None:
+        """What the rules allow may be more than a room takes. Nothing is done then, and no key remembers it: there may
+        be room when it is asked again."""
+        if type(command) is PostMessage:
+            wait = self._room_messages.take(command.room_id)
+            return Unavailable("overloaded", wait, "room-messages") if wait else None
+        if isinstance(command, PutMember | CreateRoom) and decision.events:
+            room = self._room(command.room_id) if isinstance(command, PutMember) else None
+            if members_after(room, decision.events) > self._room_members:
+                return Unavailable("overloaded", limit="room-members")
+        return None
 
     def _decide_import(self, command: ImportRoom, at: Millis) -> Decision:
         existing = self._imported(command.imported_as)

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from falcon.domain.ids import AccountId, Millis
+from falcon.domain.limits import MEMBERS_MAX
 from falcon.journal.envelope import Position
 from falcon.journal.ports import (
     Append,
@@ -51,8 +52,9 @@ class ShardLimits(msgspec.Struct, frozen=True):
     partition, more of them in use than this and the turn comes early. ``refusal_age_seconds``: an answer that no event
     stands behind, a refusal say, rests on a state that was the log's at most so long ago; None where the owner cannot
     have been deposed without its knowledge. ``recovery_retry_seconds``: the first pause of a partition that cannot be
-    taken over, each is twice the last. ``answers_bytes``: memory for the keys of commands; beyond it, and beyond
-    ``account_keys`` of one account (0 for any number), new ones are refused.
+    taken over, each is twice the last. ``room_messages``: what a room takes in a second, and at once; 0 for any number.
+    ``room_members``: the most that a room may have. ``answers_bytes``: memory for the keys of commands; beyond it, and
+    beyond ``account_keys`` of one account (0 for any number), new ones are refused.
     """
 
     answer_window_ms: Millis = 600_000
@@ -66,6 +68,8 @@ class ShardLimits(msgspec.Struct, frozen=True):
     stall_seconds: float = 5.0
     refusal_age_seconds: float | None = None
     reclaim_seconds: float = 1.0
+    room_messages: int = 0
+    room_members: int = MEMBERS_MAX
     answers_bytes: int = 512 << 20
     account_keys: int = 0
 
@@ -155,6 +159,8 @@ class Shard:
                 store,
                 answer_window=limits.answer_window_ms,
                 hot_aggregates=limits.hot_aggregates,
+                room_messages=limits.room_messages,
+                room_members=limits.room_members,
                 monotonic=clock.monotonic,
             ),
             owner,

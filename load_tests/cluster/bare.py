@@ -24,7 +24,11 @@ from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
 from falcon.bootstrap.cluster import kafka_cluster
 from falcon.domain.message import Message
-from falcon.read.messages import row_of
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.memberships import hbase as memberships_hbase
+from falcon.read.rooms import hbase as rooms_hbase
+from falcon.read.timeline import hbase as timeline_hbase
+from falcon.read.timeline.messages import row_of
 from falcon.settings import Settings
 from load_tests.figures import percentile
 from load_tests.wrk import TEXT_BYTES
@@ -130,7 +134,7 @@ class Names(msgspec.Struct, frozen=True):
 
 def _names(settings: Settings) -> Names:
     gateways = Gateways(settings.hbase)
-    found = Meta(gateways.within(10.0), settings.hbase_prefix).all_generations(list(schema.TABLES))
+    found = Meta(gateways.within(10.0), settings.hbase_prefix).all_generations(list(READ_MODELS))
     gateways.close()
 
     def name(projection: str) -> str:
@@ -150,10 +154,10 @@ def read(settings: Settings, rooms: list[int], account_id: int, threads: int, se
 
         def once() -> int:
             room = rooms[next(turns) % len(rooms)]
-            member = memberships.row(schema.member_key(room, account_id))
-            last = int(of_rooms.row(schema.room_key(room))[schema.ROOM_LAST_SEQ])
-            timeline.row(schema.head_key(room))
-            found = dict(timeline.rows(schema.bucket_keys(room, last - PAGE + 1, last)))
+            member = memberships.row(memberships_hbase.member_key(room, account_id))
+            last = int(of_rooms.row(rooms_hbase.room_key(room))[rooms_hbase.ROOM_LAST_SEQ])
+            timeline.row(timeline_hbase.head_key(room))
+            found = dict(timeline.rows(timeline_hbase.bucket_keys(room, last - PAGE + 1, last)))
             cells = sum(len(row) for row in found.values())
             if not member or cells < PAGE:
                 raise SystemExit(f"room {room} shows {cells} messages of {last}")
@@ -192,18 +196,18 @@ def write(settings: Settings, table: str, rows: int, batch: int, threads: int) -
 
 def _message_batches(partitions: int, rows: int, size: int) -> Iterator[list[tuple[bytes, bytes, bytes]]]:
     """Each of rooms of one partition, 25 messages of a room in turn."""
-    rooms_each = max(1, size // schema.BUCKET)
+    rooms_each = max(1, size // timeline_hbase.BUCKET)
     for number in range(rows // size):
-        first = 1 + number % 4 * schema.BUCKET
+        first = 1 + number % 4 * timeline_hbase.BUCKET
         rooms = [(number // 4 * rooms_each + n + 1) * partitions + number % partitions for n in range(rooms_each)]
         yield [
             (
-                schema.bucket_key(room, seq),
-                schema.message_column(seq),
+                timeline_hbase.bucket_key(room, seq),
+                timeline_hbase.message_column(seq),
                 row_of(Message(room, seq, 1, f"{seq:08d} " + "x" * (TEXT_BYTES - 9), 1_795_599_000_123)),
             )
             for room in rooms
-            for seq in range(first, first + schema.BUCKET)
+            for seq in range(first, first + timeline_hbase.BUCKET)
         ]
 
 

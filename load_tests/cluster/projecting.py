@@ -7,11 +7,12 @@ import time
 import msgspec
 
 from falcon.adapters.hbase import schema
+from falcon.read.catalogue import READ_MODELS
 from load_tests.cluster.bare import Measured
 from load_tests.cluster.figures import FALCON, SERVERS, Section, at_least, medians, ratios
 from load_tests.cluster.past import Past
 from load_tests.cluster.plan import Plan
-from load_tests.cluster.site import PROJECTIONS, Site
+from load_tests.cluster.site import Site
 from load_tests.progress import say
 from load_tests.servers import ServerFailed
 from load_tests.tables import Table, numbers
@@ -27,7 +28,7 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
     starts: list[float] = []
     bare: list[float] = []
     works: list[dict[str, float]] = []
-    done: dict[str, list[float]] = {name: [] for name in PROJECTIONS}
+    done: dict[str, list[float]] = {name: [] for name in READ_MODELS}
     step = max(1, plan.history_messages // (plan.runs + 1))
     for turn in range(plan.runs + 1):
         site.settle()
@@ -76,7 +77,7 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
 def _applied(site: Site, events: int, begun: float) -> dict[str, float]:
     """Wait until each projection has applied so many; gives the seconds of each."""
     done: dict[str, float] = {}
-    while len(done) < len(PROJECTIONS):
+    while len(done) < len(READ_MODELS):
         now = time.perf_counter() - begun
         if now > _PATIENCE_SECONDS:
             raise ServerFailed(f"{events:,} events were not applied within {now:.0f} s: {site.projected()}")

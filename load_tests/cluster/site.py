@@ -19,6 +19,7 @@ from deploy.local.daemon import Daemon, is_free
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 from falcon.adapters.kafka.owners import Owners
 from falcon.bootstrap.cluster import kafka_cluster
+from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from load_tests.calls import Caller
 from load_tests.cluster.figures import FALCON, SERVERS, Work
@@ -36,7 +37,6 @@ _SPAN: Final = 600  # ports that a cluster takes, with gaps: Kafka's, HBase's, F
 _PROJECTED: Final = "falcon_projected_events_total"
 _COMPILER: Final = "Compiler"  # in the name of a JVM's thread that compiles
 _COMPILED: Final = 0.1  # of a core: what compiling may still take when a server is warm
-PROJECTIONS: Final = ("timeline", "rooms", "memberships", "accounts")
 
 
 def free_ports(first: int) -> tuple[int, int, int]:
@@ -282,7 +282,7 @@ class Site:
     def projected(self) -> dict[str, float]:
         """Events that the projector has applied since it was started."""
         scraped = self.scrape("project")
-        return {name: scraped.total(_PROJECTED, projection=name) for name in PROJECTIONS}
+        return {name: scraped.total(_PROJECTED, projection=name) for name in READ_MODELS}
 
     def warm(self, load: Callable[[], object], seconds: float) -> None:
         """Have the servers work, until their JVMs have compiled what that takes, or for so long."""

@@ -12,50 +12,43 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.calls import Calls, Family, HBase, Row, Stamped
-from falcon.adapters.hbase.cells import fold
+from falcon.adapters.hbase.calls import Calls, Family, HBase, Stamped
 from falcon.adapters.hbase.connections import Gateways
 from falcon.adapters.hbase.lines import TableMissing
 from falcon.adapters.hbase.prepare import WrongTables, by_command, check, prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
-from falcon.adapters.hbase.schema import Cell, TableSpec
+from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import ID_MAX
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.messages import missing_message
-from falcon.read.models import Access
-from falcon.read.store import (
-    Comparison,
-    DropMember,
-    DropRoom,
-    PutAccount,
-    PutMember,
-    PutMessage,
-    PutRoom,
-    ReadStoreUnavailable,
-    SetMention,
-    SetReadMark,
-    SetRevision,
-    SetRole,
-    SetRoomActivity,
-    SetRoomName,
-    Skip,
-    StaleProjector,
-    Stop,
-    Write,
-)
+from falcon.read import hbase as read_hbase
+from falcon.read.accounts.projection import PutAccount
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.hbase import Cell, Row
+from falcon.read.memberships import hbase as memberships_hbase
+from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.queries import Access
+from falcon.read.rooms import hbase as rooms_hbase
+from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.store import BeingFilled, Comparison, Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop
+from falcon.read.timeline import hbase as timeline_hbase
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, BOB, LATER, NOON, ROOM, Store, StreamReadStoreContract
+from tests.support.hbase import folded
 
 IDS = st.integers(1, ID_MAX)
-SEQS = st.integers(1, schema.SEQ_MAX)
+SEQS = st.integers(1, timeline_hbase.SEQ_MAX)
 
 
 @pytest.fixture(scope="module")
@@ -214,69 +207,75 @@ class TestHBaseReadStore(StreamReadStoreContract):
 @given(IDS, SEQS, SEQS)
 def test_newer_messages_lie_before_older_ones(room_id: int, one: int, other: int) -> None:
     newer, older = max(one, other), min(one, other)
-    assert schema.head_key(room_id) < schema.bucket_key(room_id, newer) <= schema.bucket_key(room_id, older)
-    apart = (newer - 1) // schema.BUCKET > (older - 1) // schema.BUCKET
-    assert apart == (schema.bucket_key(room_id, newer) != schema.bucket_key(room_id, older))
+    assert (
+        timeline_hbase.head_key(room_id)
+        < timeline_hbase.bucket_key(room_id, newer)
+        <= timeline_hbase.bucket_key(room_id, older)
+    )
+    apart = (newer - 1) // timeline_hbase.BUCKET > (older - 1) // timeline_hbase.BUCKET
+    assert apart == (timeline_hbase.bucket_key(room_id, newer) != timeline_hbase.bucket_key(room_id, older))
 
 
 @given(IDS, SEQS, IDS, SEQS)
 def test_each_message_has_a_place_of_its_own(room_id: int, seq: int, other_room: int, other_seq: int) -> None:
-    place = (schema.bucket_key(room_id, seq), schema.message_column(seq))
-    other = (schema.bucket_key(other_room, other_seq), schema.message_column(other_seq))
+    place = (timeline_hbase.bucket_key(room_id, seq), timeline_hbase.message_column(seq))
+    other = (timeline_hbase.bucket_key(other_room, other_seq), timeline_hbase.message_column(other_seq))
     assert (place == other) == ((room_id, seq) == (other_room, other_seq))
-    assert schema.head_key(other_room) != place[0]
-    assert schema.message_seq(*place) == seq
+    assert timeline_hbase.head_key(other_room) != place[0]
+    assert timeline_hbase.message_seq(*place) == seq
 
 
 @given(IDS, SEQS, IDS, SEQS)
 def test_what_is_no_newer_than_a_message_is_found_from_its_row_on(
     room_id: int, through: int, other_room: int, seq: int
 ) -> None:
-    start, stop = schema.messages_range(room_id, through)
-    older = (seq - 1) // schema.BUCKET <= (through - 1) // schema.BUCKET
-    assert (start <= schema.bucket_key(room_id, seq) < stop) == older
-    assert not start <= schema.head_key(room_id) < stop
-    assert (start <= schema.bucket_key(other_room, seq) < stop) == (other_room == room_id and older)
+    start, stop = timeline_hbase.messages_range(room_id, through)
+    older = (seq - 1) // timeline_hbase.BUCKET <= (through - 1) // timeline_hbase.BUCKET
+    assert (start <= timeline_hbase.bucket_key(room_id, seq) < stop) == older
+    assert not start <= timeline_hbase.head_key(room_id) < stop
+    assert (start <= timeline_hbase.bucket_key(other_room, seq) < stop) == (other_room == room_id and older)
 
 
 @given(IDS, SEQS, st.integers(0, 500))
 def test_a_page_lies_in_few_rows(room_id: int, first: int, more: int) -> None:
-    last = min(first + more, schema.SEQ_MAX)
-    keys = schema.bucket_keys(room_id, first, last)
-    assert set(keys) == {schema.bucket_key(room_id, seq) for seq in range(first, last + 1)}
+    last = min(first + more, timeline_hbase.SEQ_MAX)
+    keys = timeline_hbase.bucket_keys(room_id, first, last)
+    assert set(keys) == {timeline_hbase.bucket_key(room_id, seq) for seq in range(first, last + 1)}
     assert len(keys) == len(set(keys))
     assert last - first >= 50 or len(keys) <= 3
 
 
 @given(IDS, IDS)
 def test_the_index_is_in_the_order_of_ids_and_apart_from_the_rows(one: int, other: int) -> None:
-    assert (schema.index_key(one) < schema.index_key(other)) == (one < other)
-    start, stop = schema.index_range(one)
-    assert (start <= schema.index_key(other) < stop) == (other > one)
-    assert not schema.INDEX_START <= schema.room_key(other) < stop
-    assert not schema.INDEX_START <= schema.pair_key(one, other) < stop
-    assert schema.id_at_end(schema.index_key(one)) == schema.id_at_end(schema.room_key(one)) == one
+    assert (read_hbase.index_key(one) < read_hbase.index_key(other)) == (one < other)
+    start, stop = read_hbase.index_range(one)
+    assert (start <= read_hbase.index_key(other) < stop) == (other > one)
+    assert not read_hbase.INDEX_START <= rooms_hbase.room_key(other) < stop
+    assert not read_hbase.INDEX_START <= rooms_hbase.pair_key(one, other) < stop
+    assert read_hbase.id_at_end(read_hbase.index_key(one)) == read_hbase.id_at_end(rooms_hbase.room_key(one)) == one
 
 
 @given(IDS, IDS, IDS, IDS)
 def test_memberships_are_found_from_both_sides(room_id: int, account_id: int, other: int, after: int) -> None:
-    start, stop = schema.members_range(room_id, after)
-    assert (start <= schema.member_key(room_id, account_id) < stop) == (account_id > after)
-    assert (start <= schema.member_key(other, account_id) < stop) == (other == room_id and account_id > after)
-    start, stop = schema.memberships_range(account_id)
-    assert start <= schema.membership_key(account_id, room_id) < stop
-    assert schema.member_key(room_id, account_id) != schema.membership_key(room_id, account_id)
+    start, stop = memberships_hbase.members_range(room_id, after)
+    assert (start <= memberships_hbase.member_key(room_id, account_id) < stop) == (account_id > after)
+    assert (start <= memberships_hbase.member_key(other, account_id) < stop) == (
+        other == room_id and account_id > after
+    )
+    start, stop = memberships_hbase.memberships_range(account_id)
+    assert start <= memberships_hbase.membership_key(account_id, room_id) < stop
+    assert memberships_hbase.member_key(room_id, account_id) != memberships_hbase.membership_key(room_id, account_id)
 
 
 @given(IDS, IDS, SEQS, st.integers(0, 5_000))
 def test_mentions_lie_where_they_are_looked_for(account_id: int, room_id: int, seq: int, around: int) -> None:
-    after, through = max(seq - 1 - around, 0), min(seq + around, schema.SEQ_MAX)
-    key, column = schema.mentions_key(account_id, room_id, seq), schema.mention_column(seq)
-    keys = schema.mentions_keys(account_id, room_id, after, through)
-    start, stop = schema.mentions_range(account_id, room_id, after, through)
-    assert schema.mentioned_seq(key, column) == seq
+    after, through = max(seq - 1 - around, 0), min(seq + around, timeline_hbase.SEQ_MAX)
+    key, column = memberships_hbase.mentions_key(account_id, room_id, seq), memberships_hbase.mention_column(seq)
+    keys = memberships_hbase.mentions_keys(account_id, room_id, after, through)
+    start, stop = memberships_hbase.mentions_range(account_id, room_id, after, through)
+    assert memberships_hbase.mentioned_seq(key, column) == seq
     assert key in keys
-    assert len(keys) == schema.mentions_rows(after, through)
+    assert len(keys) == memberships_hbase.mentions_rows(after, through)
     assert all(start <= each < stop for each in keys)
 
 
@@ -302,7 +301,7 @@ HISTORY: tuple[tuple[Write, ...], ...] = (
 def put(space: Space, first: int, behind: int) -> None:
     """What a projector does that dies before it moves the position: the events from ``first`` on, below ``behind``."""
     calls = space.within(30)
-    for table, cells in fold([write for event in HISTORY[first:behind] for write in event]):
+    for table, cells in folded([write for event in HISTORY[first:behind] for write in event]):
         calls.put(schema.table_name("falcon", table, 1), cells, behind)
 
 
@@ -354,7 +353,7 @@ def test_of_projectors_that_do_the_same_one_moves_the_position(store: _SpaceStor
     for tables in rivals:
         tables.close()
     assert store.tables.cursor("timeline")[0].offset == 30
-    assert len(asyncio.run(store.reads.page(ROOM, 1, 99))) == 30
+    assert len(asyncio.run(store.reads.page(ROOM, 1, 99)).messages) == 30
     assert sorted(moved) == list(range(30))
 
 
@@ -392,15 +391,15 @@ def test_a_message_is_never_older_than_the_revision_it_comes_with(store: _SpaceS
 def test_a_hole_ends_a_page_until_all_before_what_stands_behind_it_has_been_applied(store: _SpaceStore) -> None:
     """The missing ones of the batch are passed over, or their rows get lost."""
     batch = [PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 1_200) if seq not in (30, 1_100)]
-    for table, cells in fold(batch):
+    for table, cells in folded(batch):
         store.space.within(30).put(f"falcon_{table}_1", cells, 1)
-    assert asyncio.run(store.reads.page(ROOM, 20, 69)) == [b"%d" % seq for seq in range(20, 30)]
-    assert asyncio.run(store.reads.page(ROOM, 30, 69)) == []
+    assert asyncio.run(store.reads.page(ROOM, 20, 69)).messages == [b"%d" % seq for seq in range(20, 30)]
+    assert asyncio.run(store.reads.page(ROOM, 30, 69)).messages == []
     advance(store.tables, "timeline", 1)
     shown = [missing_message(ROOM, seq) if seq in (30, 1_100) else b"%d" % seq for seq in range(1, 1_200)]
-    assert asyncio.run(store.reads.page(ROOM, 20, 69)) == shown[19:69]
-    assert asyncio.run(store.reads.page(ROOM, 30, 69)) == shown[29:69]
-    assert asyncio.run(store.reads.page(ROOM, 1, 2_000)) == shown
+    assert asyncio.run(store.reads.page(ROOM, 20, 69)).messages == shown[19:69]
+    assert asyncio.run(store.reads.page(ROOM, 30, 69)).messages == shown[29:69]
+    assert asyncio.run(store.reads.page(ROOM, 1, 2_000)).messages == shown
 
 
 @pytest.mark.processes
@@ -448,7 +447,7 @@ def rebuilt(store: _Store) -> str:
 
 
 def page(store: _Store) -> list[bytes]:
-    return asyncio.run(store.reads.page(ROOM, 1, 9))
+    return asyncio.run(store.reads.page(ROOM, 1, 9)).messages
 
 
 @pytest.mark.processes
@@ -615,9 +614,12 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
     messages = [PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)]
     advance(store.tables, "timeline", 60, *messages[:50], SetRevision(ROOM, 3))  # ten were lost
     calls = store.space.within(30)
-    wrong = [schema.Cell(schema.bucket_key(ROOM, seq), schema.message_column(seq), b"?") for seq in (5, 6)]
+    wrong = [
+        read_hbase.Cell(timeline_hbase.bucket_key(ROOM, seq), timeline_hbase.message_column(seq), b"?")
+        for seq in (5, 6)
+    ]
     calls.put("falcon_timeline_1", wrong, 60)
-    newer = schema.Cell(schema.bucket_key(ROOM, 7), schema.message_column(7), b"edited since")
+    newer = read_hbase.Cell(timeline_hbase.bucket_key(ROOM, 7), timeline_hbase.message_column(7), b"edited since")
     calls.put("falcon_timeline_1", [newer], 70)
     writes: list[Write] = [*messages, SetRevision(ROOM, 3)]
     assert compared(store, "timeline", 60, writes) == Comparison(60, 10, 2)
@@ -626,7 +628,7 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
     with pytest.raises(ValueError, match="not of 1"):
         store.tables.comparing("timeline", everywhere(60), mend=True).compare(1, 60, writes)
     expected = [b"edited since" if seq == 7 else b"%d" % seq for seq in range(1, 61)]
-    assert asyncio.run(store.reads.page(ROOM, 1, 60)) == expected
+    assert asyncio.run(store.reads.page(ROOM, 1, 60)).messages == expected
 
 
 @pytest.mark.processes
@@ -671,6 +673,59 @@ def test_a_table_that_was_lost_is_not_made_anew_silently(store: _SpaceStore) -> 
     shadow = store.tables.begin_rebuild("rooms")
     store.tables.finish_rebuild("rooms", lambda: advance(store.tables, shadow, 1, *HISTORY[0]))
     check(store.space, "falcon", "log", PARTITIONS)
+
+
+@pytest.mark.processes
+def test_tables_of_a_new_read_model_are_said_to_be_filled_until_they_are_shown(
+    gateways: Gateways, shared_table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = Space(gateways, shared_table)
+    with patch.dict(READ_MODELS):  # as in a Falcon of before
+        del READ_MODELS["memberships"]
+        prepare(space, "falcon", "log", PARTITIONS, through_gateway(space))
+    with pytest.raises(WrongTables, match="of memberships yet: run falcon prepare"):
+        check(space, "falcon", "log", PARTITIONS)
+    store = _SpaceStore(space)  # which prepares
+    monkeypatch.setattr("falcon.adapters.hbase.read_store._GENERATIONS_SECONDS", 0.0)
+    try:
+        for projection in ("timeline", "rooms", "accounts"):
+            advance(store.tables, projection, 9)
+        assert asyncio.run(store.reads.applied(0)) == 9, "nobody waits for it"
+        assert asyncio.run(store.reads.room(ROOM)) is None
+        with pytest.raises(BeingFilled, match="memberships is new here"):
+            asyncio.run(store.reads.access(ROOM, ANN))
+        with pytest.raises(BeingFilled):
+            asyncio.run(store.reads.applied_everywhere(PARTITIONS, ["accounts", "memberships"]))
+        advance(store.tables, "memberships", 5, PutMember(ROOM, ANN, "admin", 0))
+        assert store.tables.fill("memberships") is Fill.FILLING
+        store.tables.begin_rebuild("memberships")
+        assert store.tables.fill("memberships") is Fill.FILLING, "a rebuild that has only begun shows nothing"
+        store.tables.move_fill("memberships", Fill.COUNTED)
+        assert asyncio.run(store.reads.applied(0)) == 5
+        with pytest.raises(BeingFilled):
+            asyncio.run(store.reads.roles_of(ANN, 9))
+        store.tables.move_fill("memberships", Fill.SHOWN)
+        assert asyncio.run(store.reads.roles_of(ANN, 9)) == {ROOM: "admin"}
+        store.tables.move_fill("memberships", Fill.FILLING)
+        assert store.tables.fill("memberships") is Fill.SHOWN, "it only ever goes on"
+    finally:
+        store.close()
+
+
+@pytest.mark.processes
+def test_a_rebuild_shows_a_read_model_that_is_being_filled(gateways: Gateways, shared_table: str) -> None:
+    space = Space(gateways, shared_table)
+    with patch.dict(READ_MODELS):  # as in a Falcon of before
+        del READ_MODELS["timeline"]
+        prepare(space, "falcon", "log", PARTITIONS, through_gateway(space))
+    store = _SpaceStore(space)
+    try:
+        shadow = store.tables.begin_rebuild("timeline")
+        advance(store.tables, shadow, 4, PutMessage(ROOM, 1, b"first"))
+        store.tables.finish_rebuild("timeline", lambda: None)
+        assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"first"]
+    finally:
+        store.close()
 
 
 @pytest.mark.processes

@@ -323,7 +323,7 @@ def test_a_query_is_refused_by_its_deadline_while_gateways_hang(stack: ExitStack
 
     async def together() -> list[object]:
         queries = (reads.room(room_id) for room_id in range(1, 20))  # most of them never get a thread
-        return await asyncio.gather(*queries, return_exceptions=True)
+        return list(await asyncio.gather(*queries, return_exceptions=True))
 
     began = time.monotonic()
     answers = asyncio.run(together())

@@ -5,18 +5,24 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 import pytest
 
-from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.meta import Applied, applied_of
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.messages import missing_message
-from falcon.read.store import ManyRooms, PutMember, PutMessage, PutRoom, ReadStoreUnavailable, SetRoomActivity, Write
+from falcon.read import hbase as read_hbase
+from falcon.read.memberships import hbase as memberships_hbase
+from falcon.read.memberships.projection import PutMember
+from falcon.read.memberships.queries import ManyRooms
+from falcon.read.rooms import hbase as rooms_hbase
+from falcon.read.rooms.projection import PutRoom, SetRoomActivity
+from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.projection import PutMessage
+from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract
-from tests.support.hbase import FakeHBase
+from tests.support.hbase import FakeHBase, folded
 
 
 class _Store:
@@ -106,16 +112,21 @@ def test_a_projector_that_dies_in_a_batch_leaves_no_member_in_part(store: _Store
 
 
 def put_in_part(store: _Store, table: str, row: bytes, columns: Sequence[bytes]) -> None:
-    store.hbase.within(1).put(f"falcon_{table}_1", [schema.Cell(row, column, b"1") for column in columns], 1)
+    store.hbase.within(1).put(f"falcon_{table}_1", [read_hbase.Cell(row, column, b"1") for column in columns], 1)
 
 
 def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(store: _Store) -> None:
     """Before rows were written whole, a batch might end within one."""
-    put_in_part(store, "rooms", schema.room_key(ROOM), [schema.ROOM_MADE, schema.ROOM_GONE])
+    put_in_part(store, "rooms", rooms_hbase.room_key(ROOM), [rooms_hbase.ROOM_MADE, rooms_hbase.ROOM_GONE])
     assert asyncio.run(store.reads.room(ROOM)) is None
     store.apply("rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None))
-    put_in_part(store, "memberships", schema.member_key(ROOM, ANN), [schema.MEMBER])
-    put_in_part(store, "memberships", schema.membership_key(ANN, ROOM), [schema.MEMBER, schema.MEMBER_READ_SEQ])
+    put_in_part(store, "memberships", memberships_hbase.member_key(ROOM, ANN), [memberships_hbase.MEMBER])
+    put_in_part(
+        store,
+        "memberships",
+        memberships_hbase.membership_key(ANN, ROOM),
+        [memberships_hbase.MEMBER, memberships_hbase.MEMBER_READ_SEQ],
+    )
     assert asyncio.run(store.reads.access(ROOM, ANN)) is None
     assert asyncio.run(store.reads.members(ROOM, 0, 9)) == []
     assert asyncio.run(store.reads.rooms_of(ANN, None, 9)) == []
@@ -141,12 +152,12 @@ def missing(*seqs: int) -> list[bytes]:
 
 def being_written(store: _Store, offset: int, seqs: Iterable[int]) -> None:
     """A part of the timeline's batch up to ``offset``, which is not applied yet."""
-    for table, cells in fold(messages(seqs)):
+    for table, cells in folded(messages(seqs)):
         store.hbase.within(1).put(f"falcon_{table}_1", cells, offset)
 
 
 def page(store: _Store, first: int, last: int) -> list[bytes]:
-    return asyncio.run(store.reads.page(ROOM, first, last))
+    return asyncio.run(store.reads.page(ROOM, first, last)).messages
 
 
 def test_what_stands_behind_a_hole_is_shown_only_when_all_before_it_has_been_applied(store: _Store) -> None:
@@ -218,6 +229,22 @@ def test_a_page_that_is_whole_is_one_call(talk: _Store) -> None:
     assert talk.calls_of(talk.reads.page(ROOM, 51, 100)) == ["timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 30, 79)) == ["timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 101, 100)) == []
+
+
+def test_a_page_of_more_than_three_rows_is_read_in_parts_and_no_further_than_it_may_have(talk: _Store) -> None:
+    assert talk.calls_of(talk.reads.page(ROOM, 1, 100)) == ["timeline"] * 2
+    assert talk.calls_of(talk.reads.page(ROOM, 1, 100, bytes_max=50)) == ["timeline"]
+    assert talk.calls_of(talk.reads.page(ROOM, 20, 100, from_last=True, bytes_max=50)) == ["timeline"]
+
+
+def test_nothing_is_shown_behind_what_is_not_there_yet_in_an_earlier_part(store: _Store) -> None:
+    store.apply("timeline", *messages(range(1, 20)))
+    being_written(store, 2, range(76, 101))
+    assert asyncio.run(store.reads.page(ROOM, 1, 100, from_last=True)) == (
+        1,
+        [b"%d" % seq for seq in range(1, 20)],
+        False,
+    )
 
 
 def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(talk: _Store) -> None:

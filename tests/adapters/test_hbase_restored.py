@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import get_args
 
 import pytest
 
 from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.prepare import WrongTables, check, check_family_of_log, prepare, start_over, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
@@ -19,32 +17,18 @@ from falcon.domain.message import Message
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.messages import message_in, row_of
-from falcon.read.store import (
-    Comparison,
-    DropMember,
-    DropRoom,
-    DropToken,
-    PutAccount,
-    PutMember,
-    PutMessage,
-    PutRoom,
-    PutToken,
-    ReadStoreUnavailable,
-    SetMention,
-    SetReadMark,
-    SetRevision,
-    SetRole,
-    SetRoomActivity,
-    SetRoomName,
-    Skip,
-    Stop,
-    Write,
-)
-from tests.support.hbase import FakeHBase
+from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
+from falcon.read.timeline import hbase as timeline_hbase
+from falcon.read.timeline.messages import message_in, row_of
+from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.write import Write
+from tests.support.hbase import FakeHBase, folded, model_of
 
 PARTITIONS = 2
 ROOM, OTHER_ROOM = 2, 4  # of partition 0
@@ -111,16 +95,16 @@ class World:
         self.take_over()
 
     def project(self) -> None:
-        stream = Stream("timeline", PROJECTIONS["timeline"], self.log, self.tables, lambda: {0, 1})
+        stream = Stream("timeline", READ_MODELS["timeline"].project, self.log, self.tables, lambda: {0, 1})
         for _ in range(5):
             stream.step()
 
     def verify(self, *, mend: bool = False) -> Comparison:
-        project = PROJECTIONS["timeline"]
+        project = READ_MODELS["timeline"].project
         return Verify("timeline", project, self.log, self.tables, mend=mend, events_a_second=1e9).run()
 
     def texts(self) -> list[str]:
-        page = asyncio.run(self.reads.page(ROOM, 1, 99))
+        page = asyncio.run(self.reads.page(ROOM, 1, 99)).messages
         return [message_in(message).text for message in page]
 
     def close(self) -> None:
@@ -246,9 +230,9 @@ def test_what_was_written_otherwise_is_wrong_wherever_batches_and_windows_end(
     world.post(*"abcdefg")
     world.project()  # one batch, so that no cell bears an offset within any window but the last
     assert world.verify() == Comparison(7, 0, 0, 0)
-    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][schema.bucket_key(ROOM, 1)]
-    row[schema.message_column(1)].value = b"{}"
-    del row[schema.message_column(4)]
+    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][timeline_hbase.bucket_key(ROOM, 1)]
+    row[timeline_hbase.message_column(1)].value = b"{}"
+    del row[timeline_hbase.message_column(4)]
     assert world.verify() == Comparison(7, 1, 1, 0)
     assert world.verify(mend=True) == Comparison(7, 1, 1, 0)
     assert world.verify() == Comparison(7, 0, 0, 0)
@@ -266,8 +250,8 @@ def test_an_edit_counts_when_it_is_judged(world: World, monkeypatch: pytest.Monk
     world.edit(1, "AA")
     world.project()
     assert world.verify() == Comparison(cells=5, missing=0, wrong=0, unexplained=0)  # four messages and the revision
-    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][schema.bucket_key(ROOM, 1)]
-    row[schema.message_column(1)].value = b"{}"
+    row = world.hbase.rows[schema.table_name("falcon", "timeline", 1)][timeline_hbase.bucket_key(ROOM, 1)]
+    row[timeline_hbase.message_column(1)].value = b"{}"
     assert world.verify() == Comparison(cells=5, missing=0, wrong=1, unexplained=0)
 
 
@@ -287,8 +271,8 @@ def test_what_is_written_during_a_comparison_is_not_judged(world: World) -> None
 
 @pytest.mark.parametrize("write", EVERY_WRITE, ids=lambda write: type(write).__name__)
 def test_of_every_row_it_is_known_whose_partition_writes_it(write: Write) -> None:
-    owner = write.account_id if isinstance(write, PutAccount | PutToken | DropToken) else write.room_id
-    for table, cells in fold([write]):
+    model = model_of(write)
+    for table, cells in folded([write]):
         for cell in cells:
-            assert schema.owner_of_row(table, cell.row, {cell.column: cell.value}) == owner
-    assert {type(each) for each in EVERY_WRITE} == set(get_args(Write))
+            assert model.owner_of_row(table, cell.row, {cell.column: cell.value}) == model.owner(write)
+    assert {type(each) for each in EVERY_WRITE} == {kind for each in READ_MODELS.values() for kind in each.hbase.cells}

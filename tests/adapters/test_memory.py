@@ -9,7 +9,7 @@ from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import Journal, Outcome, Wake
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import Store, StreamReadStoreContract
 
@@ -29,7 +29,7 @@ class _Log:
 
 class _Store:
     def __init__(self) -> None:
-        self.tables = self.reads = MemoryTables(PARTITIONS, list(PROJECTIONS))
+        self.tables = self.reads = MemoryTables(PARTITIONS, list(READ_MODELS))
 
     def cursor(self, offset: int) -> Cursor:
         return dict.fromkeys(range(PARTITIONS), Position(offset))

@@ -19,7 +19,8 @@ from falcon.adapters.sqlite.source import Everywhere, SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import Append, Journal, JournalUnavailable, Outcome, Wake
-from falcon.read.store import PutMessage, ReadStoreUnavailable
+from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline.projection import PutMessage
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
 
@@ -319,4 +320,4 @@ def test_queries_of_tables_that_cannot_be_read_say_so(path: Path) -> None:
     with pytest.raises(ReadStoreUnavailable, match="no such table"):
         asyncio.run(reads.page(64, 1, 9))
     connection.execute("ALTER TABLE lost RENAME TO timeline")
-    assert asyncio.run(reads.page(64, 1, 9)) == []
+    assert asyncio.run(reads.page(64, 1, 9)).messages == []

@@ -56,10 +56,10 @@ def test_a_copy_that_is_made_while_messages_are_sent_has_all_that_were_acknowled
     assert connection.pragma("integrity_check") == "ok"
     connection.close()
     with Embedded(tmp_path / "copy" / "falcon.db") as again:
-        shown = len(asked(again.store.page(ROOM, 1, 100_000)))
+        shown = len(asked(again.store.page(ROOM, 1, 100_000)).messages)
         assert before <= shown <= acknowledged
         again.append(posted(shown + 1))
-        assert len(asked(again.store.page(ROOM, 1, 100_000))) == shown + 1
+        assert len(asked(again.store.page(ROOM, 1, 100_000)).messages) == shown + 1
 
 
 def test_it_is_whole_private_and_another_history_of_the_log(data: Path, tmp_path: Path) -> None:
@@ -76,11 +76,24 @@ def test_it_is_whole_private_and_another_history_of_the_log(data: Path, tmp_path
     assert naming.family(renamed) == naming.family(name)
 
 
+def test_how_far_a_copy_has_come_is_reported(data: Path, tmp_path: Path) -> None:
+    with Embedded(data / "falcon.db") as falcon:
+        falcon.append(a_group())
+        for seq in range(1, 2_000):
+            falcon.append(posted(seq))
+    told: list[tuple[int, int]] = []
+    database.copy(data / "falcon.db", tmp_path / "copy.db", lambda done, total: told.append((done, total)))
+    *before, (done, total) = told
+    assert before
+    assert all(part <= whole for part, whole in before)
+    assert 0 < done == total
+
+
 def test_nothing_is_copied_over(data: Path, tmp_path: Path) -> None:
     database.prepare(data / "falcon.db", PARTITIONS)
     (tmp_path / "copy").mkdir()
     found = copied(data, tmp_path / "copy")
-    assert (found.exit_code, found.stderr) == (1, f"{tmp_path / 'copy'} is there already; give another name\n")
+    assert (found.exit_code, found.stderr) == (1, f"{tmp_path / 'copy'} exists already; give another name\n")
 
 
 def test_without_data_there_is_nothing_to_copy(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import httpx
 
 from deploy.local.daemon import ServerFault
 from falcon.journal.envelope import Recorded
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from tests.chaos.field import Field, NotHealed
 from tests.chaos.folds import as_exported
 
@@ -38,12 +38,12 @@ async def export(field: Field, chance: Random) -> None:
 async def verify(field: Field, chance: Random) -> None:
     """The tables lack nothing, since none of the faults takes a row from them."""
     said = await _until_done(field, "verify")
-    if said.count(_ALL_THERE) != len(PROJECTIONS):
+    if said.count(_ALL_THERE) != len(READ_MODELS):
         raise NotHealed(f"falcon verify has found a difference: {said}")
 
 
 async def rebuild(field: Field, chance: Random) -> None:
-    await _until_done(field, "rebuild", chance.choice(sorted(PROJECTIONS)))
+    await _until_done(field, "rebuild", chance.choice(sorted(READ_MODELS)))
 
 
 async def prepare(field: Field, chance: Random) -> None:

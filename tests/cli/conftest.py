@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from falcon.cli import app
 from falcon.cli.calling import Outside
-from tests.cli.fake import FakeClock, FakeFalcon, Script
+from tests.cli.fake import FakeClock, FakeFalcon, Script, account
 
 Run: TypeAlias = Callable[..., Result]
 
@@ -46,6 +46,7 @@ def server() -> FakeFalcon:
     return FakeFalcon(
         messages={64: []},
         members=[{"account_id": 130, "name": "Alice", "role": "admin", "read_seq": 0}],
+        accounts=[account(130, "Alice", is_admin=True)],
     )
 
 

@@ -17,6 +17,9 @@ Piece: TypeAlias = bytes | Exception | Callable[[], bytes]
 TIME = "2026-11-25T09:30:00.123Z"
 
 
+EMPTY: Json = {"type": "falcon-export", "version": 2, "source": "0123456789abcdef", "position": "0:0"}
+
+
 class FakeClock:
     """Time passes only by sleeping. Sleeping for the ``patience + 1``-th time is Ctrl-C."""
 
@@ -62,6 +65,10 @@ def message(room_id: int, seq: int, text: str, **fields: Any) -> Json:
     } | fields
 
 
+def account(account_id: int, name: str, *, is_admin: bool = False) -> Json:
+    return {"account_id": account_id, "name": name, "is_admin": is_admin, "created_at": TIME}
+
+
 def room(room_id: int, name: str, **fields: Any) -> Json:
     return {
         "room_id": room_id,
@@ -72,6 +79,12 @@ def room(room_id: int, name: str, **fields: Any) -> Json:
         "last_seq": 0,
         "created_at": TIME,
     } | fields
+
+
+def listed_room(room_id: int, name: str, **fields: Any) -> Json:
+    """As the list of one's rooms has it."""
+    unread: Json = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
+    return room(room_id, name, **unread | fields)
 
 
 def event(id: str, name: str, data: Json) -> bytes:
@@ -118,6 +131,8 @@ class FakeFalcon:
     messages: dict[int, list[Json]] = field(default_factory=dict)
     rooms: list[Json] = field(default_factory=list)
     members: list[Json] = field(default_factory=list)
+    left: dict[int, str] = field(default_factory=dict)  # who is a member no more: account to name
+    accounts: list[Json] = field(default_factory=list)
     export: list[bytes] = field(default_factory=list)
     breaks_after: list[int] = field(default_factory=list)  # bytes after which the next exports break
     pieces_of: int = 50
@@ -138,6 +153,10 @@ class FakeFalcon:
             (r"/v1/rooms", self._rooms),
             (r"/v1/rooms/(\d+)", self._room),
             (r"/v1/rooms/(\d+)/members", self._members),
+            (r"/v1/rooms/(\d+)/members/(\d+)", self._member),
+            (r"/v1/rooms/(\d+)/authors", self._authors),
+            (r"/v1/rooms/(\d+)/read", self._read),
+            (r"/v1/direct/(\d+)", self._direct),
             (r"/v1/rooms/(\d+)/messages", self._messages),
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/(\d+)/tokens", self._tokens),
@@ -161,13 +180,44 @@ class FakeFalcon:
             json={"rooms": self.rooms[start:end], "next_cursor": str(end) if end < len(self.rooms) else None},
         )
 
-    def _room(self, _: httpx.Request, room_id: int) -> httpx.Response:
+    def _room(self, request: httpx.Request, room_id: int) -> httpx.Response:
         if room_id not in self.messages:
             return problem(404, "room_not_found", "there is no such room")
-        return httpx.Response(200, json=room(room_id, "Tea", last_seq=len(self.messages[room_id])))
+        if request.method == "DELETE":
+            del self.messages[room_id]
+            return httpx.Response(204)
+        change = msgspec.json.decode(request.content) if request.method == "PATCH" else {}
+        answer = room(room_id, change.get("name", "Tea"), last_seq=len(self.messages[room_id]))
+        return httpx.Response(200, json=answer | change)
 
     def _members(self, _: httpx.Request, __: int) -> httpx.Response:
         return httpx.Response(200, json={"members": self.members, "next_cursor": None})
+
+    def _member(self, request: httpx.Request, _: int, account_id: int) -> httpx.Response:
+        here = [each for each in self.members if each["account_id"] == account_id]
+        if request.method == "DELETE":
+            if not here:
+                return problem(404, "account_not_found", "there is no such member")
+            self.members.remove(here[0])
+            return httpx.Response(204)
+        known = {each["account_id"]: each["name"] for each in self.accounts}
+        added = {"account_id": account_id, "name": known.get(account_id, "Somebody"), "read_seq": 0}
+        self.members.append(added | msgspec.json.decode(request.content))
+        return httpx.Response(200, json=self.members[-1])
+
+    def _authors(self, request: httpx.Request, _: int) -> httpx.Response:
+        names = self.left | {each["account_id"]: each["name"] for each in self.members}
+        ids = [int(each) for each in request.url.params["ids"].split(",")]
+        found = [{"account_id": each, "name": names[each]} for each in ids if each in names]
+        return httpx.Response(200, json={"authors": found})
+
+    def _read(self, request: httpx.Request, room_id: int) -> httpx.Response:
+        seq = msgspec.json.decode(request.content)["seq"]
+        unread = len(self.messages[room_id]) - seq
+        return httpx.Response(200, json={"room_id": room_id, "read_seq": seq, "unread": unread, "mentions": 0})
+
+    def _direct(self, _: httpx.Request, account_id: int) -> httpx.Response:
+        return httpx.Response(201, json=room(1000 + account_id, "Somebody", kind="direct"))
 
     def _messages(self, request: httpx.Request, room_id: int) -> httpx.Response:
         if room_id not in self.messages:
@@ -194,10 +244,11 @@ class FakeFalcon:
         if request.method == "POST":
             name = msgspec.json.decode(request.content)["name"]
             return httpx.Response(201, json={"account_id": 130, "name": name, "token": "secret"})
-        accounts = [{"account_id": 130, "name": "Alice", "is_admin": True, "created_at": TIME}]
-        return httpx.Response(200, json={"accounts": accounts, "next_cursor": None})
+        return httpx.Response(200, json={"accounts": self.accounts, "next_cursor": None})
 
-    def _tokens(self, _: httpx.Request, __: int) -> httpx.Response:
+    def _tokens(self, request: httpx.Request, __: int) -> httpx.Response:
+        if request.method == "POST":
+            return httpx.Response(201, json={"token_id": 2, "token": "another secret"})
         tokens = [{"token_id": token_id, "created_at": TIME} for token_id in self.tokens]
         return httpx.Response(200, json={"tokens": tokens})
 
@@ -222,6 +273,8 @@ class FakeFalcon:
         return httpx.Response(200, json=answer)
 
     def _export(self, request: httpx.Request) -> httpx.Response:
+        if not self.export:  # an empty Falcon
+            return httpx.Response(200, content=self._pieces(msgspec.json.encode(EMPTY) + b"\n"))
         start = 0
         if resume := request.url.params.get("resume"):
             assert request.url.params["since"] == msgspec.json.decode(self.export[0])["position"]

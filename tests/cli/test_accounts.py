@@ -1,5 +1,7 @@
+import msgspec
+
 from tests.cli.conftest import Run
-from tests.cli.fake import FakeFalcon, Script, problem
+from tests.cli.fake import FakeFalcon, Script, account, problem
 
 
 def test_an_account_is_made_and_its_token_shown(run: Run, server: FakeFalcon) -> None:
@@ -10,8 +12,23 @@ def test_an_account_is_made_and_its_token_shown(run: Run, server: FakeFalcon) ->
 def test_accounts_are_listed(run: Run, server: FakeFalcon) -> None:
     assert run(server, "account", "list").stdout.splitlines()[1].split() == [
         *("130", "Alice", "yes"),
-        *("2026-11-25", "09:30:00"),
+        *("2026-11-25", "09:30"),
     ]
+
+
+def test_an_account_and_its_token_are_json_for_programs(run: Run, server: FakeFalcon) -> None:
+    made = run(server, "account", "add", "Alice", "--json")
+    assert msgspec.json.decode(made.stdout) == {"account_id": 130, "name": "Alice", "token": "secret"}
+    token = run(server, "account", "token", "130", "--json")
+    assert msgspec.json.decode(token.stdout) == {"account_id": 130, "token_id": 2, "token": "another secret"}
+    listed = run(server, "account", "list", "--json").stdout.splitlines()
+    assert [msgspec.json.decode(line)["name"] for line in listed] == ["Alice"]
+
+
+def test_an_account_gets_a_token_by_its_name(run: Run, server: FakeFalcon) -> None:
+    server.accounts.append(account(131, "Ben"))
+    assert run(server, "account", "token", "Ben").stdout == "another secret\n"
+    assert server.requests[-1].url.path == "/v1/accounts/131/tokens"
 
 
 def test_revoking_without_saying_which_lists_the_tokens_and_ends_none(run: Run, server: FakeFalcon) -> None:

@@ -58,7 +58,7 @@ def test_a_falcon_that_was_killed_is_told_from_one_that_runs(data_dir: Path) -> 
 
 def test_a_broken_file_of_the_data_directory_is_named(data_dir: Path) -> None:
     (data_dir / "up.json").write_text("{")
-    with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it anew"):
+    with pytest.raises(Fault, match=r"up\.json: .*`falcon up` writes it again"):
         find_server(None, None, data_dir, admin=False)
 
 
@@ -98,7 +98,16 @@ def test_the_version_is_printed() -> None:
     "command",
     [
         *("up", "send", "tail", "rooms", "import", "export", "rebuild", "doctor"),
-        *("room create", "account add", "account list", "account token", "account revoke"),
+        *("read", "room create", "room direct", "room members", "room add", "room remove"),
+        *(
+            "room rename",
+            "room describe",
+            "room delete",
+            "account add",
+            "account list",
+            "account token",
+            "account revoke",
+        ),
     ],
 )
 def test_each_commands_help_has_an_example(command: str) -> None:

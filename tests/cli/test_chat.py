@@ -1,6 +1,8 @@
 from collections.abc import Callable
 
 import httpx
+import msgspec
+import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.fake import (
@@ -10,6 +12,7 @@ from tests.cli.fake import (
     Script,
     busy,
     event,
+    listed_room,
     message,
     problem,
     room,
@@ -49,6 +52,58 @@ def test_tail_shows_time_number_author_and_text(run: Run, server: FakeFalcon) ->
         "2026-11-25 09:30:00  #3  account 131 (to #1): Ho (edited)",
         "2026-11-25 09:30:00  #4  (missing: the server cannot show it)",
     ]
+
+
+def test_who_has_left_keeps_the_name_in_the_history(run: Run, server: FakeFalcon) -> None:
+    server.left[131] = "Ben"
+    server.messages[64] = [message(64, 1, "Bye", author_id=131)]
+    assert run(server, "tail", "64").stdout == "2026-11-25 09:30:00  #1  Ben: Bye\n"
+
+
+def test_tail_asks_for_the_names_of_a_page_at_once(run: Run, server: FakeFalcon) -> None:
+    server.left |= {131: "Ben", 132: "Cleo"}
+    server.messages[64] = [message(64, seq, "Hi", author_id=130 + seq % 3) for seq in range(1, 21)]
+    run(server, "tail", "64")
+    (asked,) = [request for request in server.requests if request.url.path.endswith("/authors")]
+    assert asked.url.params["ids"] == "131,132,130"
+
+
+def test_messages_are_json_for_programs_each_with_its_authors_name(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Hi"), message(64, 2, "", author_id=0, deleted=True, missing=True)]
+    told = [msgspec.json.decode(line) for line in run(server, "tail", "64", "--json").stdout.splitlines()]
+    assert [(each["seq"], each["author_id"], each["author"], each["text"]) for each in told] == [
+        (1, 130, "Alice", "Hi"),
+        (2, 0, "", ""),
+    ]
+    assert run(server, "send", "64", "Ho", "--json").stdout.startswith('{"room_id":64,"seq":3,')
+
+
+def test_a_room_is_found_by_its_name(run: Run, server: FakeFalcon) -> None:
+    server.rooms = [listed_room(64, "Tea kitchen"), listed_room(128, "Coffee"), listed_room(192, "coffee")]
+    assert run(server, "send", "tea kitchen", "Hi").stdout == "1\n"
+    assert run(server, "tail", "Tea kitchen").stdout.endswith("Alice: Hi\n")
+    assert run(server, "tail", "Coffee").stderr.startswith(
+        "room_not_found"
+    )  # it asked for 128, whose name fits exactly
+    two = run(server, "send", "COFFEE", "Hi")
+    assert (two.exit_code, two.stderr) == (1, "2 rooms are called 'COFFEE': give one of the ids 128, 192\n")
+    none = run(server, "send", "Milk", "Hi")
+    assert (none.exit_code, none.stderr) == (1, "no room is called 'Milk' (`falcon rooms` lists yours)\n")
+
+
+def test_a_member_is_mentioned_by_name(run: Run, server: FakeFalcon) -> None:
+    run(server, "send", "64", "Tea, @Alice?", "--mention", "Alice")
+    assert server.messages[64][0]["mentions"] == [130]
+    missed = run(server, "send", "64", "Tea?", "--mention", "Zoe")
+    assert missed.stderr == "no member is called 'Zoe' (`falcon room members 64` lists them)\n"
+
+
+def test_a_room_is_marked_read_up_to_its_newest_message_or_another(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, seq, "Hi") for seq in range(1, 6)]
+    assert run(server, "read", "64").stdout == "Room 64 is read up to #5: 0 unread, 0 mentions.\n"
+    assert run(server, "read", "64", "2", "--back").stdout == "Room 64 is read up to #2: 3 unread, 0 mentions.\n"
+    assert server.requests[-1].content == b'{"seq":2,"force":true}'
+    assert run(server, "read", "64", "--json").stdout == '{"room_id":64,"read_seq":5,"unread":0,"mentions":0}\n'
 
 
 def test_tail_shows_the_newest_also_when_they_are_more_than_a_page(run: Run, server: FakeFalcon) -> None:
@@ -186,35 +241,47 @@ def test_following_where_nothing_answers_is_one_line(run: Run) -> None:
 
 
 def test_rooms_are_listed_with_what_is_unread(run: Run, server: FakeFalcon) -> None:
-    more = {"read_seq": 1, "mentions": 3, "updated_at": TIME, "last_message": message(64, 6, "Bye\x1b[0m\nnow")}
-    server.rooms = [room(64, "Tea [bold]\x1b", last_seq=6, unread=5, **more)]
+    last = message(64, 6, "Bye\x1b[0m\nnow")
+    server.rooms = [listed_room(64, "Tea [bold]\x1b", last_seq=6, unread=5, mentions=3, last_message=last)]
     shown = run(server, "rooms").stdout.splitlines()
     assert shown[0].split() == ["Room", "Unread", "Mentions", "Name", "Active", "Last", "message"]
-    assert " ".join(shown[1].split()) == "64 5 3 Tea [bold]␛ 2026-11-25 09:30:00 Bye␛[0m␊now"
+    assert " ".join(shown[1].split()) == "64 5 3 Tea [bold]␛ 2026-11-25 09:30 Alice: Bye␛[0m␊now"
+
+
+def test_the_list_of_rooms_fits_eighty_columns_and_keeps_every_id(
+    run: Run, server: FakeFalcon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    last = message(64, 6, "Who will bring the very long letter to the post office before it closes? " * 3)
+    server.rooms = [
+        listed_room(6_400_000_064, "Tea kitchen", unread=12_345, last_message=last),
+        listed_room(9_007_199_254_740_991, "A room whose name is long enough for three lines or so", last_message=last),
+    ]
+    shown = run(server, "rooms").stdout
+    assert all(len(line.rstrip()) <= 80 for line in shown.splitlines())
+    assert shown.split("\n")[0].split() == ["Room", "Unread", "Mentions", "Name", "Active", "Last", "me…"]
+    for wanted in ("6400000064", "9007199254740991", "12345", "Tea kitchen", "2026-11-25 09:30"):
+        assert wanted in shown
+
+
+def test_a_room_that_was_left_while_it_was_listed_does_not_spoil_the_list(run: Run) -> None:
+    listed = {"rooms": [listed_room(64, "Tea", last_message=message(64, 1, "Hi"))], "next_cursor": None}
+    left = Script(httpx.Response(200, json=listed), problem(404, "room_not_found", "no longer"))
+    assert "account 130: Hi" in run(left, "rooms").stdout
+
+
+def test_rooms_are_json_for_programs(run: Run, server: FakeFalcon) -> None:
+    server.rooms = [listed_room(64, "Tea", unread=5), listed_room(128, "Coffee")]
+    listed = [msgspec.json.decode(line) for line in run(server, "rooms", "--json").stdout.splitlines()]
+    assert [(each["room_id"], each["name"], each["unread"]) for each in listed] == [(64, "Tea", 5), (128, "Coffee", 0)]
 
 
 def test_rooms_are_listed_over_pages_and_says_when_there_are_more(run: Run, server: FakeFalcon) -> None:
-    more = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
-    server.rooms = [room(room_id, "Tea", **more) for room_id in range(1, 301)]
+    server.rooms = [listed_room(room_id, "Tea") for room_id in range(1, 301)]
     result = run(server, "rooms", "-n", "250")
     assert len(result.stdout.splitlines()) == 251
     assert result.stderr == "There are more; falcon rooms -n 500 shows some of them.\n"
     assert run(server, "rooms", "-n", "300").stderr == ""
-
-
-def test_a_room_is_made_with_members_and_roles(run: Run, server: FakeFalcon) -> None:
-    result = run(server, "room", "create", "Tea", "--member", "130", "--member", "131:readonly")
-    assert (result.exit_code, result.stdout) == (0, "64\n")
-    assert (
-        server.requests[0].content == b'{"name":"Tea","description":"","members":'
-        b'[{"account_id":130,"role":"member"},{"account_id":131,"role":"readonly"}]}'
-    )
-
-
-def test_a_member_that_is_none_is_a_fault_of_usage(run: Run, server: FakeFalcon) -> None:
-    for member in ("Alice", "130:owner", "130:", ":admin"):
-        result = run(server, "room", "create", "Tea", "--member", member)
-        assert result.exit_code == (0 if member == "130:" else 2)
 
 
 def test_a_refusal_is_one_line_that_says_what_to_do(run: Run, server: FakeFalcon) -> None:

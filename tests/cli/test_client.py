@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 
-from falcon.client import ExportFailed, ExportHeader, FalconClient, FieldError, Problem, Unreachable
+from falcon.client import ExportFailed, ExportHeader, FalconClient, FieldError, Names, Problem, Unreachable
 from tests.cli.fake import FakeClock, FakeFalcon, Script, busy, message, problem, room, unanswered
 
 T = TypeVar("T")
@@ -172,6 +172,24 @@ def test_a_read_that_the_read_side_is_not_ready_for_is_asked_again() -> None:
     assert server.header("Falcon-Position") == [None, "3:17", "3:17"]
 
 
+def test_names_are_asked_for_once_also_of_those_who_left() -> None:
+    ben = httpx.Response(200, json={"authors": [{"account_id": 131, "name": "Ben"}]})
+    server = Script(ben, httpx.Response(200, json={"authors": []}))
+
+    async def named(falcon: FalconClient) -> list[str]:
+        names = Names(falcon)
+        return [await names.of(64, account_id) for account_id in (131, 131, 132)]
+
+    assert talk(server, named) == ["Ben", "Ben", "account 132"]
+    assert [str(request.url.query, "ascii") for request in server.requests] == ["ids=131", "ids=132"]
+
+
+def test_many_authors_are_asked_for_in_several_requests() -> None:
+    server = Script(httpx.Response(200, json={"authors": []}))
+    talk(server, lambda falcon: falcon.authors(64, [*range(1, 121), 1]))
+    assert [len(request.url.params["ids"].split(",")) for request in server.requests] == [50, 50, 20]
+
+
 def test_fields_that_are_not_given_are_not_sent() -> None:
     server = Script(httpx.Response(200, json=room(64, "Tea")))
     talk(server, lambda falcon: falcon.change_room(64, description=""))
@@ -238,10 +256,11 @@ def test_an_export_of_a_falcon_that_knows_no_changes_ends_with_its_rows() -> Non
     assert talk(Script(httpx.Response(200, content=b"".join(rows))), export_of) == b"".join(rows)
 
 
-def test_an_export_that_the_server_cannot_make_whole_fails_with_the_servers_words() -> None:
+@pytest.mark.parametrize("rows", [ROWS, []])
+def test_an_export_that_the_server_cannot_make_whole_fails_with_the_servers_words(rows: list[bytes]) -> None:
     failed = b'{"type":"failed","detail":"room 64 has 3 messages, but the timeline ends at 2"}\n'
     with pytest.raises(ExportFailed, match="the timeline ends at 2"):
-        talk(Script(httpx.Response(200, content=b"".join(ROWS) + failed)), export_of)
+        talk(Script(httpx.Response(200, content=b"".join(rows) + failed)), export_of)
 
 
 def test_an_export_that_ends_within_a_line_is_taken_up_again() -> None:

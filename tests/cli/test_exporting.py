@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from falcon.cli.exporting import mend
+from falcon.cli.exporting import repair
 from tests.cli.conftest import Run
 from tests.cli.fake import FakeFalcon, Script, unanswered
 
@@ -44,10 +44,10 @@ def test_an_export_goes_to_standard_output_as_it_comes(run: Run, server: FakeFal
     assert result.stderr.splitlines()[-1] == "8 lines written."
 
 
-def test_a_file_torn_anywhere_is_mended_to_its_last_whole_line() -> None:
+def test_a_file_torn_anywhere_is_cut_back_to_its_last_whole_line() -> None:
     for torn_at in range(len(WHOLE) + 1):
         file = io.BytesIO(WHOLE[:torn_at])
-        partial = mend(file, "backup.jsonl")
+        partial = repair(file, "backup.jsonl")
         lines = WHOLE[:torn_at].splitlines(keepends=True)
         whole = lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
         begun = whole if len(whole) > 1 else []  # a header alone is begun anew
@@ -130,5 +130,5 @@ def test_a_broken_off_export_says_that_it_can_go_on(run: Run, file: Path) -> Non
     file.write_bytes(b"".join(LINES[:4]))
     result = run(Script(unanswered), "export", "backup.jsonl")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].endswith("; the same command goes on where this stopped")
+    assert result.stderr.splitlines()[-1].endswith("; the same command continues where this stopped")
     assert file.read_bytes() == b"".join(LINES[:4])

@@ -1,8 +1,10 @@
 """`falcon health` asks the operations port, as a container engine without curl would."""
 
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -61,6 +63,27 @@ def test_where_no_falcon_runs_it_says_so(ops: HTTPServer) -> None:
     assert found.exit_code == 1
     assert found.stderr.startswith("nothing answers on port ")
     assert found.stderr.endswith("; does Falcon run?\n")
+
+
+def test_the_falcon_of_the_data_folder_is_found_on_whatever_port_it_has(
+    ops: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "up.json").write_bytes(
+        b'{"url":"","ops_url":"http://0.0.0.0:%d","pid":%d}' % (ops.server_port, os.getpid())
+    )
+    for set_port in (None, "0"):  # 0: the system chose the port
+        monkeypatch.delenv("FALCON_OPS_PORT", raising=False)
+        if set_port is not None:
+            monkeypatch.setenv("FALCON_OPS_PORT", set_port)
+        found = _health("--data-dir", str(tmp_path))
+        assert (found.exit_code, found.stdout) == (0, "Falcon is live.\n")
+
+
+def test_a_port_that_was_named_is_asked_and_no_other(
+    ops: HTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "up.json").write_bytes(b'{"url":"","ops_url":"http://127.0.0.1:1","pid":%d}' % os.getpid())
+    assert _health("--data-dir", str(tmp_path)).stdout == "Falcon is live.\n"
 
 
 def test_without_an_operations_port_there_is_nothing_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:

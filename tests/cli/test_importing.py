@@ -2,12 +2,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
 from falcon.cli.importing import BATCH_BYTES, BATCH_LINES
 from tests.cli.conftest import Run
-from tests.cli.fake import TIME, FakeFalcon, Json, Script, problem
+from tests.cli.fake import EMPTY, TIME, FakeFalcon, Json, Script, problem
 
 HEADER: Json = {"type": "falcon-export", "version": 1, "source": "old-chat"}
 ALICE: Json = {"type": "account", "ref": "al", "name": "Alice"}
@@ -152,7 +153,8 @@ def test_a_line_that_the_server_refuses_is_named_by_its_place_in_the_file(
 
 
 def test_a_refusal_that_names_no_line_names_those_that_were_sent(run: Run, file: Path) -> None:
-    refused = Script(problem(413, "too_large", "at most 1 MiB"))
+    empty = httpx.Response(200, content=msgspec.json.encode(EMPTY) + b"\n")
+    refused = Script(empty, problem(413, "too_large", "at most 1 MiB"))
     result = run(refused, "import", written(file, [HEADER, ALICE, BOB]))
     assert result.stderr.splitlines()[-1] == "old.jsonl:2-3: at most 1 MiB"
 
@@ -180,3 +182,18 @@ def test_what_is_no_export_is_refused(run: Run, server: FakeFalcon, file: Path, 
 def test_a_file_that_there_is_not_is_one_line(run: Run, server: FakeFalcon) -> None:
     result = run(server, "import", "none.jsonl")
     assert (result.exit_code, result.stderr) == (1, "none.jsonl: No such file or directory\n")
+
+
+@pytest.mark.parametrize("source", ["0123456789abcdef", "0123456789abcdef-00c0ffee"])
+def test_a_file_is_not_imported_into_the_falcon_that_it_came_from(
+    run: Run, server: FakeFalcon, file: Path, source: str
+) -> None:
+    name = written(file, [HEADER | {"source": source}, ALICE, TEA | {"members": [{"account": "al"}]}, said(1)])
+    refused = run(server, "import", name)
+    assert refused.exit_code == 1 and server.imports == []
+    assert refused.stderr.splitlines()[-1] == (
+        "old.jsonl was exported from this Falcon: importing it would create every account and room a second time. "
+        "To restore, import into an empty Falcon; to do it all the same, say --again"
+    )
+    assert run(server, "import", name, "--again").exit_code == 0
+    assert len(server.imports) == 3

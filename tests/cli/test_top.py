@@ -202,6 +202,15 @@ def test_a_wait_of_minutes_is_worse_than_a_single_failure() -> None:
     assert [what.partition(":")[0] for what in hurting("", text)] == ["mailbox 0", "messages to actors that had ended"]
 
 
+def test_an_event_loop_that_is_held_up_hurts_but_not_that_of_the_operations_port() -> None:
+    text = "".join(
+        f'falcon_process_uptime_seconds{{process="{name}"}} 90\n'
+        f'falcon_event_loop_delay_max_seconds{{process="{name}"}} 0.3\n'
+        for name in ("ops-0", "serve-0")
+    )
+    assert hurting("", text) == ["process serve-0: event loop held up in the last minute for 300 ms"]
+
+
 def test_commands_that_were_refused_by_a_rule_do_not_hurt_and_those_not_carried_out_do() -> None:
     text = 'falcon_commands_total{outcome="rejected"} 9\nfalcon_commands_total{outcome="overloaded"} 2\n'
     assert hurting("", text) == ["commands not carried out (overloaded): 1.0 a second"]

@@ -6,10 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from falcon.bootstrap import embedded
-from falcon.cli import app, doctor, upkeep
+from falcon.cli import app, doctor
 from falcon.cli.calling import Running
 from falcon.cli.doctor import State
-from falcon.projections import projection
 from falcon.projections.skipping import ProjectionFailed
 from falcon.settings import Settings
 
@@ -69,10 +68,6 @@ def test_a_rebuild_of_what_there_is_not_is_a_fault_of_usage() -> None:
     result = CliRunner().invoke(app, ["rebuild", "timelines"])
     assert result.exit_code == 2
     assert "timeline, rooms, memberships, accounts" in " ".join(result.stderr.replace("│", "").split())
-
-
-def test_each_projection_that_there_is_can_be_rebuilt() -> None:
-    assert set(upkeep.PROJECTIONS) == set(projection.PROJECTIONS)
 
 
 def test_the_doctor_finds_a_healthy_machine_in_order(healthy: pytest.MonkeyPatch) -> None:
@@ -142,7 +137,7 @@ def test_a_port_is_free_or_this_falcons_or_somebody_elses() -> None:
         ended = Running(f"http://127.0.0.1:{number}", "http://127.0.0.1:1", pid=GONE)
         found = [doctor.port("FALCON_HTTP_PORT", "127.0.0.1", number, running) for running in (mine, ended, None)]
     assert [finding.state for finding in found] == [State.OK, State.FAIL, State.FAIL]
-    assert "FALCON_HTTP_PORT" in found[2].mend
+    assert "FALCON_HTTP_PORT" in found[2].advice
     assert doctor.port("FALCON_HTTP_PORT", "127.0.0.1", 0, None).state is State.OK
 
 

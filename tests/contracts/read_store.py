@@ -8,30 +8,15 @@ from typing import Protocol, cast
 import pytest
 
 from falcon.journal.envelope import Cursor
-from falcon.read.messages import missing_message
-from falcon.read.models import Access, AccountRow, RoomCursor, RoomSummaryRow, Standing
-from falcon.read.store import (
-    DropMember,
-    DropRoom,
-    DropToken,
-    ManyRooms,
-    ProjectionTables,
-    PutAccount,
-    PutMember,
-    PutMessage,
-    PutRoom,
-    PutToken,
-    ReadStore,
-    SetMention,
-    SetReadMark,
-    SetRevision,
-    SetRole,
-    SetRoomActivity,
-    SetRoomName,
-    StaleProjector,
-    StreamTables,
-    Write,
-)
+from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.queries import Access, ManyRooms, RoomCursor, RoomSummaryRow, Standing
+from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.store import ProjectionTables, ReadStore, StaleProjector, StreamTables
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.write import Write
 
 NOON = "2026-11-25T12:00:00.000Z"
 LATER = "2026-11-25T13:00:00.000Z"
@@ -70,17 +55,17 @@ class ReadStoreContract(ABC):
     def test_a_page_is_a_run_of_a_rooms_messages(self, store: Store) -> None:
         self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)))
         self.put(store, "timeline", PutMessage(OTHER, 1, b"elsewhere"))
-        assert asyncio.run(store.reads.page(ROOM, 26, 28)) == [b"26", b"27", b"28"]
-        assert asyncio.run(store.reads.page(ROOM, 60, 99)) == [b"60"]
-        assert asyncio.run(store.reads.page(ROOM, 61, 99)) == []
-        assert len(asyncio.run(store.reads.page(ROOM, 1, 60))) == 60
+        assert asyncio.run(store.reads.page(ROOM, 26, 28)).messages == [b"26", b"27", b"28"]
+        assert asyncio.run(store.reads.page(ROOM, 60, 99)).messages == [b"60"]
+        assert asyncio.run(store.reads.page(ROOM, 61, 99)).messages == []
+        assert len(asyncio.run(store.reads.page(ROOM, 1, 60)).messages) == 60
 
     def test_a_message_that_will_never_be_there_is_seen_to_be_missing(self, store: Store) -> None:
         self.messages(store, 1, 2, 4, 5, 60)
         shown = [b"1", b"2", missing_message(ROOM, 3), b"4", b"5"]
-        assert asyncio.run(store.reads.page(ROOM, 1, 5)) == shown
-        assert asyncio.run(store.reads.page(ROOM, 2, 4)) == shown[1:4]
-        assert asyncio.run(store.reads.page(ROOM, 3, 3)) == [missing_message(ROOM, 3)]
+        assert asyncio.run(store.reads.page(ROOM, 1, 5)).messages == shown
+        assert asyncio.run(store.reads.page(ROOM, 2, 4)).messages == shown[1:4]
+        assert asyncio.run(store.reads.page(ROOM, 3, 3)).messages == [missing_message(ROOM, 3)]
         assert asyncio.run(store.reads.message(ROOM, 3)) == missing_message(ROOM, 3)
         assert asyncio.run(store.reads.message_at(ROOM, 3)) == (missing_message(ROOM, 3), 0)
 
@@ -89,16 +74,42 @@ class ReadStoreContract(ABC):
         self.messages(store, *range(1, 20), 140, 141)
         shown = [b"%d" % seq if seq < 20 or seq > 139 else missing_message(ROOM, seq) for seq in range(1, 142)]
         for first in range(1, 142, 9):
-            page = asyncio.run(store.reads.page(ROOM, first, first + limit - 1))
+            page = asyncio.run(store.reads.page(ROOM, first, first + limit - 1)).messages
             assert page == shown[first - 1 : first + limit - 1]
+
+    @pytest.mark.parametrize("from_last", [False, True])
+    def test_a_page_has_as_many_messages_as_fit_and_says_that_there_are_more(
+        self, store: Store, from_last: bool
+    ) -> None:
+        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq * 1_000) for seq in range(100, 300)))
+        for first, last, bytes_max, fits in [
+            (100, 299, 60_000, 19),
+            (100, 299, 3_001 * 150, 150),
+            (130, 200, 3_001 * 70, 70),
+            (130, 200, 3_001 * 71, 71),
+            (130, 131, 1, 1),
+        ]:
+            page = asyncio.run(store.reads.page(ROOM, first, last, from_last=from_last, bytes_max=bytes_max))
+            shown = range(last - fits + 1, last + 1) if from_last else range(first, first + fits)
+            assert page.messages == [b"%d" % seq * 1_000 for seq in shown]
+            assert (page.first, page.last, page.cut) == (shown[0], shown[-1], fits < last - first + 1)
+
+    def test_a_page_that_is_cut_has_missing_messages_in_their_places(self, store: Store) -> None:
+        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq * 1_000) for seq in (1, 2, 4, 5, 7, 8)))
+        shown = {seq: b"%d" % seq * 1_000 for seq in (1, 2, 4, 5, 7, 8)}
+        shown |= {seq: missing_message(ROOM, seq) for seq in (3, 6)}
+        page = asyncio.run(store.reads.page(ROOM, 1, 9, bytes_max=4_900))
+        assert page == (1, [shown[seq] for seq in range(1, 7)], True)
+        page = asyncio.run(store.reads.page(ROOM, 1, 9, from_last=True, bytes_max=4_900))
+        assert page == (3, [shown[seq] for seq in range(3, 9)], True)
 
     def test_a_message_that_is_still_to_come_is_not_missing(self, store: Store) -> None:
         self.messages(store, 1, 2, 4)
-        assert asyncio.run(store.reads.page(ROOM, 4, 9)) == [b"4"]
-        assert asyncio.run(store.reads.page(ROOM, 5, 9)) == []
+        assert asyncio.run(store.reads.page(ROOM, 4, 9)).messages == [b"4"]
+        assert asyncio.run(store.reads.page(ROOM, 5, 9)).messages == []
         assert asyncio.run(store.reads.message(ROOM, 5)) is None
         assert asyncio.run(store.reads.message_at(ROOM, 5)) == (None, 0)
-        assert asyncio.run(store.reads.page(OTHER, 1, 9)) == []
+        assert asyncio.run(store.reads.page(OTHER, 1, 9)).messages == []
         assert asyncio.run(store.reads.message(OTHER, 1)) is None
 
     def test_the_newest_message_up_to_another_is_found_however_far_back(self, store: Store) -> None:
@@ -374,9 +385,9 @@ class ReadStoreContract(ABC):
         shadow = store.tables.begin_rebuild("timeline")
         assert store.tables.cursor(shadow)[0].offset == 0
         store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(4), [PutMessage(ROOM, 1, b"new")])
-        assert asyncio.run(store.reads.page(ROOM, 1, 9)) == [b"old", b"stray"]
+        assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"old", b"stray"]
         store.tables.finish_rebuild("timeline", lambda: None)
-        assert asyncio.run(store.reads.page(ROOM, 1, 9)) == [b"new"]
+        assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"new"]
         assert store.tables.cursor("timeline")[0].offset == 4
 
     @pytest.mark.parametrize("projection", ["timeline", "rooms", "memberships", "accounts"])

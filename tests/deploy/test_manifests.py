@@ -124,6 +124,52 @@ def test_a_component_adds_to_an_overlay_that_has_it_not(name: str, tmp_path: Pat
     assert len(show(tmp_path)) > len(show(MANIFESTS / "overlays" / overlay))
 
 
+_KAFKA_USERS: Final = {
+    "falcon-api": "falcon-kafka-api",
+    "falcon-write": "falcon-kafka-write",
+    "falcon-project": "falcon-kafka-project",
+    "falcon-prepare": "falcon-kafka-operator",
+}
+
+
+def test_with_tls_to_kafka_and_hbase_each_role_has_a_user_of_its_own_and_the_secrets_that_it_needs(
+    tmp_path: Path,
+) -> None:
+    up = os.path.relpath(MANIFESTS, tmp_path)
+    components = f"components: [{up}/components/kafka-tls, {up}/components/hbase-tls]"
+    lines = ["namespace: falcon", f"resources: [{up}/overlays/production]", components]
+    (tmp_path / "kustomization.yaml").write_text("\n".join(lines) + "\n")
+    found = list(yaml.safe_load_all(show(tmp_path)))
+    (shared,) = [each["data"] for each in found if each["metadata"]["name"].startswith("falcon-settings-")]
+    pods = {each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in found if _is_role(each)}
+    assert pods.keys() == _KAFKA_USERS.keys()
+    for name, spec in pods.items():
+        (container,) = spec["containers"]
+        own = {each["name"]: each["value"] for each in container.get("env", ()) if "value" in each}
+        settings = Settings.from_env({**shared, **own})
+        assert (settings.kafka_security_protocol, settings.kafka_user) == ("SASL_SSL", _KAFKA_USERS[name])
+        secrets = {each["name"]: each["secret"]["secretName"] for each in spec["volumes"] if "secret" in each}
+        files = {
+            each["mountPath"]: secrets[each["name"]] for each in container["volumeMounts"] if each["name"] in secrets
+        }
+        wanted = {"/etc/falcon/kafka": _KAFKA_USERS[name], "/etc/falcon/kafka-ca": "falcon-kafka-ca"}
+        wanted |= {} if name == "falcon-write" else {"/etc/falcon/hbase": "falcon-hbase"}
+        assert wanted.items() <= files.items()
+        assert files.get("/etc/falcon/hbase") == wanted.get("/etc/falcon/hbase"), "each secret has one purpose"
+        assert {str(path.parent) for path in _files(settings) if name != "falcon-write"} <= files.keys()
+        assert {each["secret"]["defaultMode"] for each in spec["volumes"] if "secret" in each} == {0o440}
+
+
+def _is_role(found: dict[str, Any]) -> bool:
+    return found["kind"] in ("Deployment", "Job") and found["metadata"]["name"] in _KAFKA_USERS
+
+
+def _files(settings: Settings) -> list[Path]:
+    """That Kafka's and HBase's security is read from."""
+    hbase = (settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
+    return [path for path in (settings.kafka_ca, settings.kafka_password_file, *hbase) if path is not None]
+
+
 @every_overlay
 def test_all_of_it_is_in_one_namespace_and_says_what_it_belongs_to(overlay: str) -> None:
     for each in objects(overlay):

@@ -1,9 +1,10 @@
 import pytest
 
+from falcon.domain import room as rooms
 from falcon.domain.answers import Done, MemberAnswer
 from falcon.domain.commands import PostMessage, PutMember, RemoveMember, Role
+from falcon.domain.decider import members_after
 from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft
-from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import (
     LastAdmin,
     MemberNotFound,
@@ -89,18 +90,13 @@ def test_nobody_joins_two_in_a_direct_room() -> None:
     )
 
 
-def test_a_full_room_takes_nobody_more_but_roles_can_still_change() -> None:
-    others = range(1_000, 1_000 + MEMBERS_MAX - 1)
-    full = given(a_group(members=others))
-    full.when(PutMember(ANN, ROOM, BOB, "member")).then_rejected(
-        NotAllowed(f"a room has at most {MEMBERS_MAX} members")
-    )
-    full.when(PutMember(ANN, ROOM, 1_000, "readonly")).then(MemberChanged(ROOM, 1_000, "readonly", was="member"))
-
-
-def test_the_last_place_of_a_room_can_be_taken() -> None:
-    others = range(1_000, 1_000 + MEMBERS_MAX - 2)
-    given(a_group(members=others)).when(PutMember(ANN, ROOM, BOB, "member")).then(joined(BOB))
+def test_how_many_a_room_has_once_it_has_happened() -> None:
+    """Whoever owns the room has its limit."""
+    room = rooms.evolve(None, a_group(members=[BOB]))
+    assert members_after(room, (joined(CAT),)) == 3
+    assert members_after(None, (a_group(members=[BOB, CAT]),)) == 3
+    assert members_after(room, (MemberChanged(ROOM, BOB, "readonly", was="member"),)) == 0
+    assert members_after(room, ()) == 0
 
 
 # --- roles ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ from falcon.domain.answers import Done, RoomAnswer
 from falcon.domain.commands import ChangeRoom, CreateRoom, DeleteRoom, Invitation
 from falcon.domain.events import Membership, RoomChanged, RoomCreated, RoomDeleted
 from falcon.domain.rejections import NotAllowed, NotAMember, RoomNotFound
+from falcon.write.snapshots import encode_aggregate
 from tests.support.builders import (
     ANN,
     BOB,
@@ -17,7 +18,7 @@ from tests.support.builders import (
     gone,
     invited,
 )
-from tests.support.given import given
+from tests.support.given import World, given
 
 FOR_EVER = NotAllowed("a direct room cannot be changed: it is the one room of two accounts, for ever")
 
@@ -123,6 +124,13 @@ def test_a_deleted_room_is_not_found_any_more() -> None:
     deleted = given(a_group(), gone(ANN))
     deleted.when(DeleteRoom(ANN, ROOM)).then_rejected(RoomNotFound(ROOM))
     deleted.when(ChangeRoom(ANN, ROOM, name="Coffee")).then_rejected(RoomNotFound(ROOM))
+
+
+def test_of_a_deleted_room_little_is_kept() -> None:
+    world = World().after(
+        a_group(members=range(1_000, 1_100), description="All about it"), *a_conversation(3), gone(ANN)
+    )
+    assert len(encode_aggregate(world.rooms[ROOM])) < 50
 
 
 def test_a_room_that_never_was_is_not_found() -> None:

@@ -204,3 +204,16 @@ def test_the_page_believes_no_host(falcon: Falcon, host: str) -> None:
     answer = falcon.send("GET", "/docs", headers={"Host": host})
     assert answer.status_code == 200
     assert not {"script", "b"} & set(Page(answer.text).tags)
+
+
+def test_what_anybody_may_read_is_made_once(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/openapi.json", "/docs"):
+        assert falcon.send("GET", path).status_code == 200
+
+    def made_again() -> Json:
+        raise AssertionError("a twentieth of a second for whoever asks")
+
+    monkeypatch.setattr("falcon.http.app.document", made_again)
+    for path in ("/openapi.json", "/docs"):
+        assert falcon.send("GET", path).status_code == 200
+    assert "http://elsewhere.test/v1/rooms" in falcon.send("GET", "/docs", headers={"Host": "elsewhere.test"}).text

@@ -114,6 +114,7 @@ def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> 
         "kind",
         "le",
         "level",
+        "limit",
         "method",
         "outcome",
     }

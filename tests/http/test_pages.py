@@ -129,6 +129,88 @@ def test_around_a_message_and_on_from_both_ends_gives_each_message_once(
     assert walked == list(range(1, 24))
 
 
+# --- large messages ---------------------------------------------------------------------------------------------------
+
+_MEBIBYTE = 1 << 20
+
+
+@pytest.fixture
+def heavy_room(anna: Person, room: Room) -> Room:
+    """40 messages of 64 KB, with small ones between some of them."""
+    for i in range(1, 41):
+        anna.says(room, f"{i} " + ("x" * 65_000 if i % 5 else ""))
+    return room
+
+
+def page_of(person: Person, room: Room, **query: Any) -> Json:
+    answer = person.get(f"{room}/messages", params=query)
+    assert len(answer.content) <= _MEBIBYTE
+    page: Json = answer.json()
+    return page
+
+
+def test_a_page_has_at_most_a_mebibyte_and_says_that_there_is_more(anna: Person, heavy_room: Room) -> None:
+    newest = page_of(anna, heavy_room, limit=200)
+    assert (newest["has_before"], newest["has_after"]) == (True, False)
+    assert seqs(newest) == list(range(seqs(newest)[0], 41)) and len(seqs(newest)) >= 16
+    before = page_of(anna, heavy_room, limit=30, before=31)
+    assert (before["has_before"], before["has_after"], seqs(before)[-1]) == (True, True, 30)
+    after = page_of(anna, heavy_room, limit=30, after=4)
+    assert (after["has_before"], after["has_after"], seqs(after)[0]) == (True, True, 5)
+    first = page_of(anna, heavy_room, limit=200, after=0)
+    assert (first["has_before"], first["has_after"]) == (False, True)
+
+
+@pytest.mark.parametrize("seq", [0, 1, 2, 20, 39, 40, 1_000])
+def test_a_page_of_large_messages_has_the_one_it_is_around(anna: Person, heavy_room: Room, seq: int) -> None:
+    page = page_of(anna, heavy_room, limit=200, around=seq)
+    assert min(max(seq, 1), 40) in seqs(page)
+    assert seqs(page) == list(range(seqs(page)[0], seqs(page)[-1] + 1))
+    assert (page["has_before"], page["has_after"]) == (seqs(page)[0] > 1, seqs(page)[-1] < 40)
+
+
+@pytest.mark.parametrize("limit", [1, 17, 200])
+def test_a_walk_through_large_messages_gives_each_once(anna: Person, heavy_room: Room, limit: int) -> None:
+    page = page_of(anna, heavy_room, limit=limit, after=0)
+    walked = seqs(page)
+    while page["has_after"]:
+        page = page_of(anna, heavy_room, limit=limit, after=walked[-1])
+        walked += seqs(page)
+    assert walked == list(range(1, 41))
+    page = page_of(anna, heavy_room, limit=limit)
+    walked = seqs(page)
+    while page["has_before"]:
+        page = page_of(anna, heavy_room, limit=limit, before=walked[0])
+        walked = seqs(page) + walked
+    assert walked == list(range(1, 41))
+
+
+def test_a_page_that_lacks_a_part_has_no_etag(anna: Person, heavy_room: Room) -> None:
+    """Of two pages between the same two messages one may have the first of them, and one the last."""
+    for query in ({"after": 0}, {"before": 31}, {"around": 16}):
+        assert "etag" not in anna.get(f"{heavy_room}/messages", params={"limit": 30, **query}).headers
+
+
+def test_a_list_of_rooms_has_at_most_a_mebibyte_and_goes_on_behind_the_last(anna: Person) -> None:
+    rooms = [anna.makes_room(str(i)) for i in range(24)]
+    for room in rooms:
+        anna.says(room, "x" * 65_000)
+    walked: list[int] = []
+    query: Json = {"limit": 200}
+    pages = 0
+    while pages == 0 or query["cursor"] is not None:
+        answer = anna.get("/v1/rooms", params=query)
+        assert len(answer.content) <= _MEBIBYTE
+        walked += [each["room_id"] for each in answer.json()["rooms"]]
+        query["cursor"] = answer.json()["next_cursor"]
+        pages += 1
+    assert pages == 2
+    assert sorted(walked) == sorted(room.room_id for room in rooms)
+
+
+# --- while others write -----------------------------------------------------------------------------------------------
+
+
 @given(limit=st.integers(1, 9), meanwhile=st.lists(st.integers(0, 6), max_size=12))
 @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_walks_skip_nothing_and_repeat_nothing_while_messages_come_in(

@@ -7,7 +7,7 @@ from hypothesis import given
 
 from falcon.domain.message import Message
 from falcon.http import shapes
-from falcon.read.messages import StoredMessage, message_in, missing_message, row_of
+from falcon.read.timeline.messages import StoredMessage, message_in, missing_message, row_of
 from falcon.streams import delivery, frames
 from tests.support.builders import NOW, ROOM, a_message, anything, edited, tried, without_text
 

@@ -17,8 +17,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from falcon.http import tls
-from falcon.http.tls import Certificate, WrongCertificate
+from falcon import certificates
+from falcon.certificates import WrongCertificate
+from falcon.http.tls import Certificate
 from tests.support.falcon import Falcon
 
 pytestmark = [
@@ -211,7 +212,7 @@ def _is_shown(falcon: Falcon, certificate: Path) -> bool:
 def test_files_that_do_not_fit_each_other_change_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(tls, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(certificates, "_LOOK_SECONDS", 0.0)
     certificate, key = certify(tmp_path)
     shown = Certificate(certificate, key)
     first = shown.context()
@@ -223,7 +224,7 @@ def test_files_that_do_not_fit_each_other_change_nothing(
     assert shown.context() is first
     key.unlink()
     assert shown.context() is first
-    assert caplog.text.count("the certificate stays as it was") == 2
+    assert caplog.text.count("the certificates stay as they were") == 2
     key.write_text(renewed)
     assert shown.context() is not first
 
@@ -244,6 +245,54 @@ def test_a_certificate_that_does_not_serve_is_refused_with_a_line(tmp_path: Path
         certify(tmp_path / "other")[1].replace(key)
     with pytest.raises(WrongCertificate, match=str(tmp_path)):
         Certificate(certificate, key)
+
+
+def test_an_address_has_so_many_connections_before_and_after_the_handshake(
+    start: Callable[..., Falcon], certificate: Path
+) -> None:
+    falcon = start(limits="on", address_connections=10, address_requests=0)
+    with contextlib.ExitStack() as silent:
+        for _ in range(30):
+            silent.enter_context(raw(falcon))
+        until(lambda: "address" in reasons(falcon))
+    until(lambda: speaks(falcon, certificate))
+    with contextlib.ExitStack() as secure:
+        until(lambda: holds_ten(falcon, certificate, secure))
+        assert not speaks(falcon, certificate)
+    until(lambda: speaks(falcon, certificate))
+
+
+def reasons(falcon: Falcon) -> set[str]:
+    """For which Falcon has cut connections."""
+    page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
+    return set(re.findall(r'^falcon_connections_cut_total\{reason="(\w+)"\} [1-9]', page, re.MULTILINE))
+
+
+def speaks(falcon: Falcon, certificate: Path) -> bool:
+    with contextlib.suppress(OSError, ssl.SSLError), secured(falcon, certificate) as connection:
+        connection.sendall(b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\nConnection: close\r\n\r\n")
+        return answer(connection).startswith(b"HTTP/1.1 401")
+    return False
+
+
+def holds_ten(falcon: Falcon, certificate: Path, holding: contextlib.ExitStack) -> bool:
+    """Having said something on each, since only those that speak are kept for long."""
+    taken = contextlib.ExitStack()
+    try:
+        for _ in range(10):
+            connection = taken.enter_context(secured(falcon, certificate))
+            connection.sendall(b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\nContent-Length: 9\r\n\r\n")
+    except OSError:
+        taken.close()
+        return False
+    holding.enter_context(taken)
+    return True
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < deadline
 
 
 # --- whether it starts ------------------------------------------------------------------------------------------------

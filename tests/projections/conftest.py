@@ -20,10 +20,12 @@ def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]
     log = logging.getLogger("falcon.projections")
     log.addHandler(caplog.handler)
     before = log.level, log.propagate
-    log.level, log.propagate = logging.INFO, False
+    log.setLevel(logging.INFO)  # which, unlike the attribute, takes effect
+    log.propagate = False
     yield caplog
     log.removeHandler(caplog.handler)
-    log.level, log.propagate = before
+    log.setLevel(before[0])
+    log.propagate = before[1]
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.database import READ_TABLES
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
@@ -18,8 +17,8 @@ from falcon.domain.events import Event
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append, Outcome
-from falcon.projections.projection import PROJECTIONS, Project
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.read.catalogue import READ_MODELS, Project, projections
 from tests.support.builders import NOW, PARTITION, PARTITIONS
 
 T = TypeVar("T")
@@ -32,7 +31,8 @@ _DURABLE_SECONDS = 30
 class Embedded:
     """``inline``: the projections that are applied within each commit."""
 
-    def __init__(self, path: Path, inline: Mapping[str, Project] = PROJECTIONS) -> None:
+    def __init__(self, path: Path, inline: Mapping[str, Project] | None = None) -> None:
+        inline = projections() if inline is None else inline
         database.prepare(path, PARTITIONS)
         self.path = path
         self._woken = threading.Event()
@@ -96,28 +96,28 @@ class Embedded:
 
     # --- the tables ---------------------------------------------------------------------------------------------------
 
-    def catch_up(self, projections: Mapping[str, Project] = PROJECTIONS) -> CatchUp:
-        return CatchUp(projections, self.source, self.tables)
+    def catch_up(self, of: Mapping[str, Project] | None = None) -> CatchUp:
+        return CatchUp(projections() if of is None else of, self.source, self.tables)
 
-    def caught_up(self, projections: Mapping[str, Project] = PROJECTIONS) -> "Embedded":
-        catch_up = self.catch_up(projections)
+    def caught_up(self, of: Mapping[str, Project] | None = None) -> "Embedded":
+        catch_up = self.catch_up(of)
         while catch_up.step():
             pass
         return self
 
     def rebuild(self, name: str, project: Project | None = None) -> int:
-        return Rebuild(name, project or PROJECTIONS[name], self.source, self.tables).run()
+        return Rebuild(name, project or READ_MODELS[name].project, self.source, self.tables).run()
 
     def stand_at(self, offset: int) -> None:
         """As if the tables had been written, and the crash had come before their position was."""
         self._other.execute("UPDATE projections SET applied = ?", (offset,))
 
-    def rows(self, *projections: str) -> Rows:
+    def rows(self, *names: str) -> Rows:
         """Everything in the live tables, of all projections or of these."""
         return {
             table: sorted(self._fetch(f"SELECT * FROM {table}"))
-            for projection in projections or READ_TABLES
-            for table in READ_TABLES[projection]
+            for projection in names or READ_MODELS
+            for table in READ_MODELS[projection].sqlite.tables
         }
 
     def applied(self) -> dict[str, int]:
@@ -128,6 +128,15 @@ class Embedded:
 
     def _fetch(self, sql: str) -> list[Any]:
         return list(self._other.execute(sql))
+
+
+def lose(path: Path, read_model: str) -> None:
+    """As if the model had never been installed."""
+    connection = database.connect(path)
+    for table in READ_MODELS[read_model].sqlite.tables:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("DELETE FROM projections WHERE name = ?", (read_model,))
+    connection.close()
 
 
 def asked(query: Coroutine[Any, Any, T]) -> T:

@@ -12,10 +12,11 @@ from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.domain.events import Event
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Recorded
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.skipping import ProjectionFailed
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.catalogue import READ_MODELS, projections
+from falcon.read.store import ReadStoreUnavailable, StaleProjector
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches
@@ -54,7 +55,7 @@ class WhileReading:
         """Every kind of question, of which none may fail, and nothing that was there may be missing."""
         rooms = asked(self._reader.all_rooms(0, 200))
         for room in rooms:
-            page = asked(self._reader.page(room.room_id, 1, room.last_seq))
+            page = asked(self._reader.page(room.room_id, 1, room.last_seq)).messages
             assert [msgspec.json.decode(message)["seq"] for message in page] == list(range(1, room.last_seq + 1))
             asked(self._reader.members(room.room_id, 0, 200))
         for account in asked(self._reader.accounts(0, 200)):
@@ -75,7 +76,7 @@ class WhileReading:
         raise NotImplementedError
 
 
-@pytest.mark.parametrize("name", PROJECTIONS)
+@pytest.mark.parametrize("name", projections())
 def test_messages_come_in_and_are_read_all_through_a_rebuild(
     falcon: Embedded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -92,7 +93,7 @@ def test_messages_come_in_and_are_read_all_through_a_rebuild(
     reader = SqliteReadStore(database.connect(falcon.path, writable=False))
     source = WhileReading(falcon, in_batches(events[200:], [1, 3, 12]), reader)
 
-    done = Rebuild(name, PROJECTIONS[name], source, falcon.tables).run()
+    done = Rebuild(name, READ_MODELS[name].project, source, falcon.tables).run()
     source.look()
     falcon.settle()
     falcon.append(*(event for batch in source.coming for event in batch))
@@ -100,7 +101,7 @@ def test_messages_come_in_and_are_read_all_through_a_rebuild(
 
     assert source.ends == 3
     assert 200 < done < len(events), "some came in before the switch, and some behind it"
-    assert falcon.applied() == dict.fromkeys(PROJECTIONS, len(events)), "without catching up"
+    assert falcon.applied() == dict.fromkeys(READ_MODELS, len(events)), "without catching up"
     with Embedded(tmp_path / "undisturbed.db") as undisturbed:
         undisturbed.append(*events)
         assert falcon.rows() == undisturbed.rows()
@@ -121,7 +122,7 @@ def test_a_reader_in_the_middle_of_a_page_reads_on_as_if_nothing_had_happened(fa
 def test_progress_is_told_and_only_goes_up(falcon: Embedded) -> None:
     falcon.append(a_group(), *a_conversation(9_000))
     told: list[int] = []
-    rebuild = Rebuild("rooms", PROJECTIONS["rooms"], falcon.source, falcon.tables, told.append)
+    rebuild = Rebuild("rooms", READ_MODELS["rooms"].project, falcon.source, falcon.tables, told.append)
     assert rebuild.run() == 9_001
     assert told == [4_000, 8_000, 9_001]
 
@@ -135,11 +136,11 @@ def test_a_rebuild_mends_what_a_wrong_projection_wrote(tmp_path: Path) -> None:
     def forgetful(envelope: Envelope) -> tuple[Write, ...]:
         return ()
 
-    with Embedded(tmp_path / "wrong.db", {**PROJECTIONS, "timeline": forgetful}) as falcon:
+    with Embedded(tmp_path / "wrong.db", {**projections(), "timeline": forgetful}) as falcon:
         falcon.append(a_group(), *a_conversation(3))
-        assert asked(falcon.store.page(ROOM, 1, 10)) == []
+        assert asked(falcon.store.page(ROOM, 1, 10)).messages == []
         falcon.rebuild("timeline")
-        assert len(asked(falcon.store.page(ROOM, 1, 10))) == 3
+        assert len(asked(falcon.store.page(ROOM, 1, 10)).messages) == 3
 
 
 def test_a_rebuild_of_one_projection_leaves_the_others_alone(falcon: Embedded) -> None:
@@ -152,11 +153,11 @@ def test_a_rebuild_of_one_projection_leaves_the_others_alone(falcon: Embedded) -
 def test_after_a_rebuild_nothing_is_left_over(falcon: Embedded) -> None:
     falcon.append(a_group(), posted(1))
     before = falcon.table_names()
-    for name in PROJECTIONS:
+    for name in READ_MODELS:
         falcon.rebuild(name)
         falcon.rebuild(name)
     assert falcon.table_names() == before
-    assert set(falcon.applied()) == set(PROJECTIONS)
+    assert set(falcon.applied()) == set(READ_MODELS)
 
 
 # --- when it fails ----------------------------------------------------------------------------------------------------
@@ -175,7 +176,7 @@ def test_a_rebuild_that_fails_leaves_the_live_tables_as_they_were(falcon: Embedd
     assert falcon.tables.why_stopped("timeline") is None
     assert asked(falcon.store.applied(PARTITION)) == 4
     falcon.append(posted(4))
-    assert len(asked(falcon.store.page(ROOM, 1, 10))) == 4
+    assert len(asked(falcon.store.page(ROOM, 1, 10)).messages) == 4
 
 
 def test_after_a_rebuild_that_failed_comes_one_that_does_not(falcon: Embedded) -> None:
@@ -200,7 +201,7 @@ def test_a_projection_and_its_rebuild_pass_over_what_a_newer_falcon_calls_not_cr
     falcon.append(a_group(), posted(1))
     falcon.spoil(b'{"at":1,"by":0,"event":{}}', "room-painted", critical=False)
     falcon.append(posted(2))
-    assert falcon.caught_up().applied() == dict.fromkeys(PROJECTIONS, 4)
+    assert falcon.caught_up().applied() == dict.fromkeys(READ_MODELS, 4)
     before = falcon.rows()
     assert falcon.rebuild("timeline") == 4
     assert falcon.rows() == before
@@ -234,7 +235,7 @@ def test_a_rebuild_that_was_begun_again_finds_its_tables_taken_away(falcon: Embe
 
 @pytest.fixture
 def stopped(tmp_path: Path) -> Iterator[Embedded]:
-    with Embedded(tmp_path / "failing.db", {**PROJECTIONS, "timeline": fails}) as falcon:
+    with Embedded(tmp_path / "failing.db", {**projections(), "timeline": fails}) as falcon:
         falcon.append(a_group(), *a_conversation(3, by=ANN))
         assert falcon.tables.why_stopped("timeline")
         yield falcon
@@ -243,7 +244,7 @@ def stopped(tmp_path: Path) -> Iterator[Embedded]:
 def test_a_rebuild_sets_a_stopped_projection_going_again(stopped: Embedded) -> None:
     assert stopped.rebuild("timeline") == 4
     assert stopped.tables.why_stopped("timeline") is None
-    assert len(asked(stopped.store.page(ROOM, 1, 10))) == 3
+    assert len(asked(stopped.store.page(ROOM, 1, 10)).messages) == 3
 
 
 def test_after_a_rebuild_the_gauge_does_not_say_stopped_any_more(stopped: Embedded) -> None:

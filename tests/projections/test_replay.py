@@ -6,8 +6,8 @@ from typing import get_args
 import pytest
 
 from falcon.domain.events import Event, PassedOver
-from falcon.projections.projection import PROJECTIONS
-from falcon.read.messages import message_in
+from falcon.read.catalogue import READ_MODELS, projections
+from falcon.read.timeline.messages import message_in
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, in_batches
 from tests.support.builders import in_the_log
@@ -62,7 +62,7 @@ def test_applied_with_the_commits_or_after_them_is_the_same(busy: BusyFalcon, tm
                 falcon.append(*batch)
         assert after.rows()["timeline"] == []
         assert after.caught_up().rows() == inline.rows()
-        assert after.applied() == inline.applied() == dict.fromkeys(PROJECTIONS, len(busy.events))
+        assert after.applied() == inline.applied() == dict.fromkeys(READ_MODELS, len(busy.events))
 
 
 def test_events_applied_twice_are_applied_once(busy: BusyFalcon, falcon: Embedded) -> None:
@@ -73,16 +73,16 @@ def test_events_applied_twice_are_applied_once(busy: BusyFalcon, falcon: Embedde
         assert falcon.caught_up().rows() == once, f"applied again from offset {start} on"
 
 
-@pytest.mark.parametrize("name", PROJECTIONS)
+@pytest.mark.parametrize("name", projections())
 def test_rebuilt_tables_are_those_that_were_there(busy: BusyFalcon, falcon: Embedded, name: str) -> None:
     falcon.append(*busy.events)
     before = falcon.rows()
     assert falcon.rebuild(name) == len(busy.events)
     assert falcon.rows() == before
-    assert falcon.applied() == dict.fromkeys(PROJECTIONS, len(busy.events))
+    assert falcon.applied() == dict.fromkeys(READ_MODELS, len(busy.events))
 
 
 def test_a_projection_says_the_same_of_the_same_event(busy: BusyFalcon) -> None:
-    for project in PROJECTIONS.values():
+    for project in projections().values():
         for event in busy.events:
             assert project(in_the_log(event)) == project(in_the_log(event))

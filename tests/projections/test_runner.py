@@ -11,11 +11,13 @@ from falcon.domain.commands import DeleteMessage, EditMessage
 from falcon.domain.events import MessagePosted
 from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Cursor, Envelope, Recorded
-from falcon.projections import timeline
-from falcon.projections.projection import PROJECTIONS, Project
 from falcon.projections.runner import CatchUp
-from falcon.read.messages import message_in
-from falcon.read.store import PutAccount, StaleProjector, Write
+from falcon.read.accounts.projection import PutAccount
+from falcon.read.catalogue import READ_MODELS, Project, projections
+from falcon.read.store import StaleProjector
+from falcon.read.timeline import projection as timeline
+from falcon.read.timeline.messages import message_in
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
@@ -50,10 +52,10 @@ def gauge(name: str) -> float:
 
 
 def texts(falcon: Embedded) -> list[str]:
-    return [message_in(message).text for message in asked(falcon.store.page(ROOM, 1, 200))]
+    return [message_in(message).text for message in asked(falcon.store.page(ROOM, 1, 200)).messages]
 
 
-FAILING = {**PROJECTIONS, "timeline": fails_at("boom")}
+FAILING = {**projections(), "timeline": fails_at("boom")}
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_a_write_that_the_tables_refuse_is_undone_alone(tmp_path: Path) -> None:
     def nameless(envelope: Envelope) -> tuple[Write, ...]:
         return (PutAccount(1, "Ann", False, ""), PutAccount(2, None, False, ""))  # type: ignore[arg-type]
 
-    with Embedded(tmp_path / "failing.db", {**PROJECTIONS, "accounts": nameless}) as falcon:
+    with Embedded(tmp_path / "failing.db", {**projections(), "accounts": nameless}) as falcon:
         falcon.append(a_group(), posted(1, text="Hello"))
         assert falcon.rows()["accounts"] == []
         assert texts(falcon) == ["Hello"]
@@ -188,7 +190,7 @@ def test_with_nothing_new_a_step_does_nothing(falcon: Embedded) -> None:
 def test_a_long_way_is_gone_in_bounded_steps(tmp_path: Path) -> None:
     with Embedded(tmp_path / "behind.db", inline={}) as falcon:
         falcon.append(a_group(), *a_conversation(1_200))
-        rooms_only = {"rooms": PROJECTIONS["rooms"]}
+        rooms_only = {"rooms": READ_MODELS["rooms"].project}
         assert [falcon.catch_up(rooms_only).step() for _ in range(3)] == [1_000, 201, 0]
 
 
@@ -196,7 +198,7 @@ def test_a_record_that_nobody_knows_stops_the_projections_there(falcon: Embedded
     falcon.append(a_group(), posted(1))
     falcon.spoil(b'{"at":1,"event":{}}', "room-painted")
     assert falcon.catch_up().step() == 0
-    for name in PROJECTIONS:
+    for name in READ_MODELS:
         assert f"partition {PARTITION}, offset 2: " in (falcon.tables.why_stopped(name) or "")
         assert gauge(name) == 1
     assert set(falcon.applied().values()) == {2}
@@ -251,7 +253,7 @@ class InBetween:
 def test_one_who_was_overtaken_while_reading_applies_nothing_twice(tmp_path: Path) -> None:
     with Embedded(tmp_path / "race.db", inline={}) as falcon:
         falcon.append(a_group(), posted(1))
-        slow = CatchUp(PROJECTIONS, InBetween(falcon, 1, falcon.caught_up), falcon.tables)
+        slow = CatchUp(projections(), InBetween(falcon, 1, falcon.caught_up), falcon.tables)
         assert slow.step() == 0
         assert texts(falcon) == ["Who wants tea?"]
         assert falcon.tables.why_stopped("timeline") is None
@@ -292,7 +294,7 @@ def test_while_the_timeline_is_a_step_behind_the_rooms_nobody_decides_on_an_old_
     with Embedded(tmp_path / "race.db", inline={}) as falcon:
         falcon.append(*history[:2])
         # The timeline is the first to read, and the deletion comes before the rooms do.
-        CatchUp(PROJECTIONS, InBetween(falcon, 1, lambda: falcon.append(*history[2:])), falcon.tables).step()
+        CatchUp(projections(), InBetween(falcon, 1, lambda: falcon.append(*history[2:])), falcon.tables).step()
         assert decided_on_what_is_shown(falcon, World().after(*history)) == [NotYetReadable(ROOM, 1)] * 2
 
 

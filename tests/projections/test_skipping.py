@@ -7,9 +7,8 @@ import pytest
 from falcon.domain.events import Event, MessagePosted, PassedOver
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import LogWentBack
-from falcon.projections.losses import loss
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, skip_event
+from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import Skip
 from tests.history.samples import SAMPLES
 from tests.projections.test_stream import World, room_in
@@ -68,12 +67,12 @@ def test_in_a_log_that_went_back_nothing_is_skipped(world: World) -> None:
         skip(world, 1)
 
 
-@pytest.mark.parametrize("projection", PROJECTIONS)
+@pytest.mark.parametrize("projection", projections())
 def test_of_every_event_that_a_projection_uses_it_is_said_what_is_lost(projection: str) -> None:
     seen: set[type] = set()
     for event in (sample.event for sample in SAMPLES.values()):
-        used = bool(PROJECTIONS[projection](Envelope(0, 1, 0, 1_000, event)))
-        assert used == (not loss(projection, event).startswith("nothing: ")) or (
+        used = bool(READ_MODELS[projection].project(Envelope(0, 1, 0, 1_000, event)))
+        assert used == (READ_MODELS[projection].loss(event) is not None) or (
             projection == "memberships" and isinstance(event, MessagePosted)  # one that mentions nobody
         ), event
         seen.add(type(event))

@@ -16,13 +16,15 @@ from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
-from falcon.projections import timeline
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import Rebuild
 from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
-from falcon.read.messages import message_in
-from falcon.read.store import Comparison, PutMessage, ReadStoreUnavailable, Skip, Write
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.store import Comparison, ReadStoreUnavailable, Skip
+from falcon.read.timeline import projection as timeline
+from falcon.read.timeline.messages import message_in
+from falcon.read.timeline.projection import PutMessage
+from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tests.support.clock import FakeClock
 
@@ -42,7 +44,7 @@ class World:
         self.journal = MemoryJournal(self.log, lambda: None)
         self.ends = self.journal.takeover(range(PARTITIONS), "a test")
         self.n = [0] * PARTITIONS
-        self.tables = MemoryTables(PARTITIONS, list(PROJECTIONS))
+        self.tables = MemoryTables(PARTITIONS, list(READ_MODELS))
         self.clock = FakeClock()
 
     def post(self, partition: int, *texts: str) -> None:
@@ -79,7 +81,7 @@ class World:
         return ["(missing)" if m.author_id == NOBODY else m.text for m in self._page(partition)]
 
     def _page(self, partition: int) -> list[Message]:
-        page = asyncio.run(self.tables.page(room_in(partition), 1, 200))
+        page = asyncio.run(self.tables.page(room_in(partition), 1, 200)).messages
         return [message_in(message) for message in page]
 
 
@@ -304,7 +306,7 @@ class Choosy:
         self.batches += 1
         refused = {w.room_id for w in writes if isinstance(w, PutMessage) and b'"huge"' in w.message}
         for partition in after:
-            of_partition = [write for write in writes if write.room_id == room_in(partition)]  # type: ignore[union-attr]
+            of_partition = [write for write in writes if write[0] == room_in(partition)]
             if room_in(partition) not in refused:
                 self._apply(projection, {partition: expected[partition]}, {partition: after[partition]}, of_partition)
         if refused:
@@ -581,7 +583,7 @@ class Pair:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        others = {"memberships": PROJECTIONS["memberships"]}
+        others = {"memberships": READ_MODELS["memberships"].project}
         for name in ("rooms", "accounts"):
             world.tables.apply(name, world.tables.cursor(name), dict.fromkeys(range(PARTITIONS), _FAR), ())
         self.timeline = self._stream("timeline", vouches_for=others)
@@ -589,7 +591,7 @@ class Pair:
 
     def _stream(self, name: str, **vouching: Any) -> Stream:
         log, tables, monotonic = self.world.log, self.world.tables, self.world.clock.monotonic
-        return Stream(name, PROJECTIONS[name], log, tables, lambda: {0}, monotonic=monotonic, **vouching)
+        return Stream(name, READ_MODELS[name].project, log, tables, lambda: {0}, monotonic=monotonic, **vouching)
 
     def join(self) -> None:
         self.world.append(0, MemberJoined(room_in(0), 8, "member", 0))
@@ -725,7 +727,7 @@ def test_what_waits_behind_a_poison_event_does_not_hurry_the_stream(world: World
 def test_verifying_finds_what_the_tables_have_lost_and_mends_it(world: World) -> None:
     world.post(0, *(f"{i}" for i in range(50)))
     world.stream(0, 1, 2).settle()
-    messages = world.tables._projections["timeline"].messages
+    messages = world.tables.tables("timeline").messages
     del messages[room_in(0), 7]
     messages[room_in(0), 9] = b"{}"
 
@@ -743,7 +745,7 @@ def test_what_several_partitions_lack_is_counted_together(world: World, monkeypa
     for partition in range(PARTITIONS):
         world.post(partition, *"abcd")
     world.stream(0, 1, 2).settle()
-    messages = world.tables._projections["timeline"].messages
+    messages = world.tables.tables("timeline").messages
     del messages[room_in(0), 1], messages[room_in(2), 1], messages[room_in(2), 2]
     messages[room_in(0), 3] = messages[room_in(1), 3] = b"{}"
     verify = Verify("timeline", timeline.project, world.log, world.tables, mend=False, events_a_second=1e9)

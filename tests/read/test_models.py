@@ -1,6 +1,7 @@
 """What is put together from several tables belongs to one place in the log; comparisons add up."""
 
-from falcon.read.models import RoomRow, room_summary
+from falcon.read.memberships.queries import room_summary
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.store import Comparison
 
 NOON = "2026-11-25T12:00:00.000Z"

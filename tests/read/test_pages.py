@@ -3,16 +3,17 @@
 import asyncio
 import tracemalloc
 from collections.abc import Coroutine
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import pytest
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.domain.message import Message
-from falcon.read.messages import StoredMessage, missing_message, row_of
-from falcon.read.pages import Page, Pages
 from falcon.read.store import ReadStore
+from falcon.read.timeline.messages import StoredMessage, missing_message, row_of
+from falcon.read.timeline.pages import Page, Pages
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
 
 T = TypeVar("T")
 ROOM, OTHER = 64, 128
@@ -26,9 +27,14 @@ class Timeline:
         self.rows = {seq: message(seq, "x" * size) for seq in range(1, texts + 1)}
         self.asked: list[tuple[RoomId, Seq, Seq]] = []
 
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+    async def page(
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    ) -> Run:
         self.asked.append((room_id, first, last))
-        return [self.rows[seq] for seq in range(first, last + 1) if seq in self.rows]
+        rows = [self.rows[seq] for seq in range(first, last + 1) if seq in self.rows]
+        if from_last:
+            return run_to(first + len(rows) - 1, reversed(rows), bytes_max)
+        return run_from(first, rows, bytes_max)
 
 
 def message(seq: Seq, text: str) -> bytes:
@@ -48,6 +54,46 @@ def test_a_page_is_its_messages_with_commas_between() -> None:
     page = run(pages_of(timeline).page(ROOM, 0, 1, 3))
     assert (page.count, page.lasting) == (3, True)
     assert msgspec.json.decode(b"[" + page.messages + b"]", type=list[StoredMessage])[2].seq == 3
+
+
+def seqs(page: Page) -> list[Seq]:
+    return [each.seq for each in msgspec.json.decode(b"[" + page.messages + b"]", type=list[StoredMessage])]
+
+
+@pytest.mark.parametrize("size", [1, 6_000, 65_000])
+def test_a_page_has_at_most_a_mebibyte_and_stands_where_it_was_asked_for(size: int) -> None:
+    pages = pages_of(Timeline(200, size))
+    fits = min(200, MESSAGES_BYTES_MAX // (len(message(100, "x" * size)) + 1))
+    for last in (199, 200):
+        page = run(pages.page(ROOM, 0, 1, last))
+        assert seqs(page) == list(range(1, min(fits, last) + 1))
+        assert page.more == (fits < last)
+        page = run(pages.page(ROOM, 0, 1, last, from_last=True))
+        assert seqs(page) == list(range(max(last - fits, 0) + 1, last + 1))
+        assert not page.more
+        for middle in (1, 2, 100, last - 1, last):
+            page = run(pages.around(ROOM, 0, 1, middle, last))
+            assert middle in seqs(page) and len(page.messages) <= MESSAGES_BYTES_MAX
+            assert seqs(page) == list(range(page.first, page.last + 1))
+            assert page.more == (page.last < last)
+
+
+def test_a_page_around_a_message_ends_where_the_timeline_does() -> None:
+    timeline = Timeline(40, 65_000)
+    page = run(pages_of(timeline).around(ROOM, 0, 1, 35, 60))
+    assert page.last == 40 and not page.more
+
+
+def test_a_page_around_a_message_that_is_not_there_yet_has_nothing_from_behind_the_hole() -> None:
+    timeline = Timeline(30, 65_000)
+    whole = timeline.page
+
+    async def page(room_id: RoomId, first: Seq, last: Seq, **more: Any) -> Run:
+        return await whole(room_id, first, min(last, 20) if first <= 20 else last, **more)
+
+    timeline.page = page  # type: ignore[method-assign]  # the tables have a part of a batch that ends behind message 20
+    shown = run(pages_of(timeline).around(ROOM, 0, 1, 25, 30))
+    assert shown.last == 20 and not shown.more
 
 
 def test_the_tables_are_asked_once_for_a_page_that_many_read() -> None:
@@ -95,13 +141,14 @@ def test_who_asks_for_what_comes_next_and_finds_nothing_leaves_nothing_behind() 
     timeline = Timeline()
     pages = pages_of(timeline)
 
-    async def poll(last_seqs: range) -> set[Page]:
-        return {await pages.page(ROOM, 0, last_seq + 1, last_seq) for last_seq in last_seqs}
+    async def poll(last_seqs: range) -> set[tuple[int, bytes]]:
+        read = [await pages.page(ROOM, 0, last_seq + 1, last_seq) for last_seq in last_seqs]
+        return {(page.count, page.messages) for page in read}
 
     run(poll(range(100)))
     tracemalloc.start()
     try:
-        assert [(page.count, page.messages) for page in run(poll(range(100, 5_000)))] == [(0, b"")]
+        assert run(poll(range(100, 5_000))) == {(0, b"")}
         assert tracemalloc.get_traced_memory()[0] < 100_000
     finally:
         tracemalloc.stop()

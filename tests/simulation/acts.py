@@ -12,18 +12,19 @@ import msgspec
 from aiokafka import TopicPartition
 
 from falcon.adapters.hbase.meta import Generations, applied_key, applied_of, generations_key, stop_key, stop_of
-from falcon.adapters.hbase.schema import MESSAGE_COLUMNS, TABLES, message_seq, owner_of_row, table_name
+from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.kafka import topics
 from falcon.bootstrap import cluster as roles
-from falcon.cli.exporting import mend, open_export, write_export
+from falcon.cli.exporting import open_export, repair, write_export
 from falcon.cli.faults import Fault
 from falcon.cli.importing import import_lines
 from falcon.cli.merging import numbered
 from falcon.client import FalconClient, Imported
 from falcon.domain.events import MessagePosted
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.skipping import NotStoppedThere
+from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison
+from falcon.read.timeline.hbase import MESSAGE_COLUMNS, message_seq
 from falcon.settings import Settings
 from tests.chaos.folds import as_exported, exported, fold
 from tests.chaos.history import Operation
@@ -109,7 +110,7 @@ async def prepare_again(operator: Operator, chance: random.Random) -> Sequence[s
 
 async def rebuild(operator: Operator, chance: random.Random) -> Sequence[str]:
     """Maybe the command is killed, and given again."""
-    name = chance.choice(list(PROJECTIONS))
+    name = chance.choice(list(READ_MODELS))
     async with operator.alone:
         before = live(operator, name)
         if chance.random() < 0.3:
@@ -122,11 +123,11 @@ async def rebuild(operator: Operator, chance: random.Random) -> Sequence[str]:
 async def verify(operator: Operator, chance: random.Random) -> Sequence[str]:
     """Where nothing was lost it finds nothing."""
     async with operator.alone:
-        return await nothing_differs(operator, list(PROJECTIONS))
+        return await nothing_differs(operator, list(READ_MODELS))
 
 
 async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """HBase loses some of the operator's: verify finds those and nothing else, and mends them."""
+    """HBase loses some of the operator's: a backup says so, verify finds those and nothing else, and repairs them."""
     room = await operator.room()
     for _ in range(chance.randint(1, 12)):
         await operator.post(room)
@@ -134,7 +135,10 @@ async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
     async with operator.alone:
         await _until_applied(operator, projection)
         lost = _lose(operator, projection, chance.choice([0.1, 0.5, 1.0]))
-        wrong = await _shows_holes(operator, room, lost) if projection == "timeline" else []
+        wrong = []
+        if projection == "timeline":
+            wrong += await _shows_holes(operator, room, lost)
+            wrong += await _backs_up_around(operator, lost)
         wrong += _compared(operator, lost, await operator.command(verifying(projection)))
         wrong += _compared(operator, lost, await operator.command(verifying(projection, mend=True)), mended=True)
         wrong += await nothing_differs(operator, [projection])
@@ -143,7 +147,8 @@ async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
 
 def _lose(operator: Operator, projection: str, share: float) -> list[Lost]:
     generation = live(operator, projection)
-    tables = {table_name("falcon", table, generation): table for table in TABLES[projection]}
+    tables = {table_name("falcon", table, generation): table for table in READ_MODELS[projection].hbase.tables}
+    owner_of_row = READ_MODELS[projection].hbase.owner_of_row
 
     def loses(name: str, row: bytes, cells: Mapping[bytes, Cell]) -> bool:
         if name not in tables:
@@ -154,12 +159,14 @@ def _lose(operator: Operator, projection: str, share: float) -> list[Lost]:
     return operator.falcon.hbase.lose_some(loses, share)
 
 
+def _room_of(message: Lost) -> int:
+    return READ_MODELS["timeline"].hbase.owner_of_row("timeline", message.row, {})
+
+
 async def _shows_holes(operator: Operator, room: int, lost: Sequence[Lost]) -> list[str]:
     """A message that is lost may be missing in its place; all others are there, also behind it."""
     gone = {
-        message_seq(each.row, each.column)
-        for each in lost
-        if each.column in MESSAGE_COLUMNS and owner_of_row("timeline", each.row, {}) == room
+        message_seq(each.row, each.column) for each in lost if each.column in MESSAGE_COLUMNS and _room_of(each) == room
     }
     shown, texts = operator.shown(room), await operator.texts(room)
     wrong = [
@@ -168,6 +175,18 @@ async def _shows_holes(operator: Operator, room: int, lost: Sequence[Lost]) -> l
         if seq not in gone and texts[seq - 1 : seq] != [text]
     ]
     return wrong[:1]
+
+
+async def _backs_up_around(operator: Operator, lost: Sequence[Lost]) -> list[str]:
+    """A backup has the lost messages as missing ones in their places, or fails. It leaves none out."""
+    path = operator.file("around")
+    try:
+        await operator.command(_exporting(operator, path))
+    except Fault:
+        return []
+    places = {(_room_of(each), message_seq(each.row, each.column)) for each in lost if each.column in MESSAGE_COLUMNS}
+    chat, then = as_exported(path, await operator.log())
+    return chat.differences_from_log(then, operator.skipped | places)[:1]
 
 
 def _compared(operator: Operator, lost: Sequence[Lost], found: Comparison, *, mended: bool = False) -> list[str]:
@@ -301,7 +320,7 @@ def _exporting(operator: Operator, path: Path) -> Work:
 async def _export(urls: Sequence[str], token: str, path: Path) -> None:
     async with FalconClient(urls, token, timeout=_PATIENCE_SECONDS) as falcon:
         with open_export(path) as out:
-            await write_export(falcon, out, path.name, mend(out, path.name), lambda done, total: None)
+            await write_export(falcon, out, path.name, repair(out, path.name), lambda done, total: None)
 
 
 async def _as_the_log_says(operator: Operator, path: Path) -> list[str]:

@@ -24,14 +24,14 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import falcon
-from falcon.adapters.kafka import group, owners, tail, wire
+from falcon.adapters.kafka import group, owners, source, tail, wire
 from falcon.adapters.pods import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.http import internal
 from falcon.projections import sharing
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from falcon.streams import signals
 from tests.chaos.sessions import Session
 from tests.simulation.acts import ActsCourse, export, nothing_differs, rebuild
@@ -59,6 +59,7 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (owners, "_WAIT_MILLIS", 60_000),
     (wire, "_WAIT_MILLIS", 60_000),
     (tail, "_WAIT_SECONDS", 20.0),
+    (source, "_CHECK_SECONDS", 60.0),  # longer than a node holds a fetch
     (roles, "_IDLE_SECONDS", 20.0),
     (sharing, "_WAIT_SECONDS", 20.0),
     (signals, "_TURN_SECONDS", 5.0),
@@ -74,7 +75,11 @@ _BOUNDED: Final[Mapping[str, str]] = {
     "memory: SharedSource._order": "16 MiB of events",
     "memory: _Window._chunks": "16 MiB of events",
     "memory: Edge._keys": "100,000 keys",
+    "memory: Retries._remembered": "256 replies",
 }
+_DELETED: Final = "rooms that were deleted"
+# Each deleted room leaves a small one, without which a snapshot that comes late would bring the room back.
+_WITH_DELETED: Final = frozenset({"records of falcon.snapshots", "records of falcon.snapshots that a takeover reads"})
 
 
 def run(outcome: Outcome, folder: Path, days: int = DAYS) -> list[Counter[str]]:
@@ -109,10 +114,11 @@ def grown(counted: Sequence[Mapping[str, int]]) -> list[str]:
         return []
     early = counted[: 2 if len(counted) > 2 else 1]
     found: list[str] = []
-    for kind in sorted(counted[-1]):
+    for kind in sorted(counted[-1].keys() - {_DELETED}):
         days = [each.get(kind, 0) for each in counted]
         most = max(each.get(kind, 0) for each in early)
-        if kind not in _BOUNDED and days[-1] > 1.5 * most + _SLACK:
+        left = counted[-1].get(_DELETED, 0) - counted[0].get(_DELETED, 0) if kind in _WITH_DELETED else 0
+        if kind not in _BOUNDED and days[-1] > 1.5 * most + _SLACK + left:
             found.append(f"{kind} grows: {days}, a day each")
     return found
 
@@ -185,7 +191,8 @@ class Growth(ActsCourse):
     def __init__(self, simulated: SimulatedFalcon, folder: Path, outcome: Outcome, census: Census) -> None:
         super().__init__(simulated, folder, outcome)
         self._census = census
-        self._rooms: deque[int] = deque()  # that live for a day
+        self._rooms: deque[int] = deque()  # that live for a few hours
+        self._deleted = 0
         self._plan = Plan()
 
     def _talk(self, numbers: Any) -> None:
@@ -198,7 +205,7 @@ class Growth(ActsCourse):
             await session.open_room()
         counted = [await self._day(day) for day in range(days)]
         self._load.end()
-        self._outcome.violations += await nothing_differs(self._operator, list(PROJECTIONS))
+        self._outcome.violations += await nothing_differs(self._operator, list(READ_MODELS))
         await self._reckon()
         await self._settle_listeners()
         return counted
@@ -254,6 +261,7 @@ class Growth(ActsCourse):
         await operator.patiently(partial(operator.client.post, made.room_id, operator.next_text()))
         if len(self._rooms) > 12:
             await operator.patiently(partial(operator.client.delete_room, self._rooms.popleft()))
+            self._deleted += 1
 
     async def _change_tokens(self) -> None:
         account = self._accounts[0]
@@ -273,6 +281,7 @@ class Growth(ActsCourse):
         await asyncio.sleep(_CALM_SECONDS)
         gc.collect()
         counted = Counter({f"memory: {kind}": number for kind, number in self._census.count().items()})
+        counted[_DELETED] = self._deleted
         counted["rows of falcon_meta"] = len(self._falcon.hbase.tables["falcon_meta"].rows)
         cluster = self._falcon.journal()
         for topic in (cluster.snapshots, cluster.owners, cluster.signals):

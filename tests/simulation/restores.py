@@ -16,7 +16,7 @@ from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.journal import naming
 from falcon.journal.ports import LogWentBack
-from falcon.projections.projection import PROJECTIONS
+from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
 from tests.chaos.history import Operation
 from tests.chaos.sessions import Account, Load
@@ -68,7 +68,7 @@ class RestoreCourse(ActsCourse):
         await self._restore(log=what != "the tables", tables=what != "the log")
         await self._come_in()
         await self._hurt()
-        self._outcome.violations += await nothing_differs(self._operator, list(PROJECTIONS))
+        self._outcome.violations += await nothing_differs(self._operator, list(READ_MODELS))
         await self._reckon()
         await self._settle_listeners()
 
@@ -118,7 +118,7 @@ class RestoreCourse(ActsCourse):
     def _tables_are_ahead(self) -> bool:
         """Of a log that is their own, so that a projector sees what was lost."""
         ends = ends_of_log(self._falcon)
-        places = [applied(self._operator, projection) for projection in PROJECTIONS]
+        places = [applied(self._operator, projection) for projection in READ_MODELS]
         return any(at > ends[partition] for each in places for partition, at in each.items())
 
     async def _forget(self) -> None:
@@ -134,7 +134,7 @@ class RestoreCourse(ActsCourse):
                 wrong.append("no projector says that the log has lost what the tables show")
                 break
             await asyncio.sleep(_LOOK_SECONDS)
-        name = self._random.choice([each for each in PROJECTIONS if self._is_ahead(each)])
+        name = self._random.choice([each for each in READ_MODELS if self._is_ahead(each)])
         for what, work in (("rebuild", rebuilding(name)), ("verify", verifying(name))):
             try:
                 await operator.command(work)

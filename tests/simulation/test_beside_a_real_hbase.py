@@ -11,7 +11,8 @@ import pytest
 from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.connections import Gateways
 from falcon.adapters.hbase.lines import HBaseFault
-from falcon.adapters.hbase.schema import Cell, TableSpec
+from falcon.adapters.hbase.schema import TableSpec
+from falcon.read.hbase import Cell
 from falcon.read.store import ReadStoreUnavailable
 from tests.simulation.hbase.lines import Road, SimulatedGateways
 from tests.simulation.hbase.servers import Later, Servers

@@ -17,6 +17,13 @@ def test_what_is_more_each_day_grows() -> None:
     ]
 
 
+def test_deleted_rooms_leave_a_snapshot_each_and_nothing_more() -> None:
+    name = "records of falcon.snapshots"
+    left = [{name: 100 + 70 * day, "rooms that were deleted": 70 * day} for day in range(7)]
+    assert grown(left) == []
+    assert len(grown([{**each, name: 2 * each[name]} for each in left])) == 1
+
+
 def test_signals_are_forgotten_within_the_hour() -> None:
     (signals,) = [each for each in topics.topics(KafkaCluster((), 1)) if each.name.endswith("signals")]
     log = Log({**DEFAULTS, **topics._as_made(signals)})
@@ -27,5 +34,5 @@ def test_signals_are_forgotten_within_the_hour() -> None:
 
 
 @pytest.mark.faults
-def test_nothing_grows_in_a_day_but_what_lives() -> None:
-    assert re.search("1 days, 0 violations", simulate("--growth", "1", "--seed", "1"))
+def test_nothing_grows_in_two_days_but_what_lives() -> None:
+    assert re.search("2 days, 0 violations", simulate("--growth", "2", "--seed", "1"))

@@ -10,11 +10,14 @@ from falcon.adapters.hbase.connections import Gateways
 from falcon.adapters.hbase.lines import HBaseFault
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
-from falcon.adapters.hbase.schema import Cell, TableSpec
+from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.hbase.thrift import BatchMutation, GatewayError, Mutation
 from falcon.journal.envelope import Position
-from falcon.read.store import PutMessage, ReadStoreUnavailable, SetRevision, StaleProjector, Write
+from falcon.read.hbase import Cell
+from falcon.read.store import ReadStoreUnavailable, StaleProjector
+from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.write import Write
 from tests.simulation.hbase.lines import Road, SimulatedGateways
 from tests.simulation.hbase.servers import Later, Servers
 from tests.simulation.threads import Simulation
@@ -140,7 +143,7 @@ def projected(seed: int) -> int:
     time.sleep(60)
     road.heal()
     reads = HBaseReadStore(SimulatedGateways(road), "falcon", threads=2, seconds=10)
-    page = asyncio.run(reads.page(ROOM, 1, 40))
+    page = asyncio.run(reads.page(ROOM, 1, 40)).messages
     reads.close()
     for tables in rivals:
         tables.close()

@@ -19,9 +19,9 @@ from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
-from falcon.projections.projection import PROJECTIONS
 from falcon.projections.runner import CatchUp, Rebuild
-from falcon.read.messages import message_in
+from falcon.read.catalogue import READ_MODELS, projections
+from falcon.read.timeline.messages import message_in
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
@@ -60,8 +60,8 @@ class World:
         self.random = random.Random(seed)
         self.clock = FakeClock()
         self.log = MemoryLog(PARTITIONS)
-        self.tables = MemoryTables(PARTITIONS, list(PROJECTIONS))
-        self.runner = CatchUp(PROJECTIONS, self.log, self.tables)
+        self.tables = MemoryTables(PARTITIONS, list(READ_MODELS))
+        self.runner = CatchUp(projections(), self.log, self.tables)
         self.processes: list[Process] = []
         self.intents: list[Intent] = []
         self.rooms: list[int] = []
@@ -199,8 +199,8 @@ class World:
         self.runner.step()
 
     def rebuild(self) -> None:
-        name = self.random.choice(list(PROJECTIONS))
-        Rebuild(name, PROJECTIONS[name], self.log, self.tables).run()
+        name = self.random.choice(list(READ_MODELS))
+        Rebuild(name, READ_MODELS[name].project, self.log, self.tables).run()
 
     def pause(self) -> None:
         self.clock.advance(self.random.choice([0.01, 0.2, 1.0, 20.0]))
@@ -295,14 +295,14 @@ class World:
             assert by_text[intent.command.text] == reply.answer.message, "acknowledged, and not what the log has"
 
     def _check_read_side(self) -> None:
-        anew = MemoryTables(PARTITIONS, list(PROJECTIONS))
-        fresh = CatchUp(PROJECTIONS, self.log, anew)
+        anew = MemoryTables(PARTITIONS, list(READ_MODELS))
+        fresh = CatchUp(projections(), self.log, anew)
         while fresh.step():
             pass
-        for name in PROJECTIONS:
+        for name in READ_MODELS:
             assert anew._projections[name] == self.tables._projections[name], f"{name} is not what a rebuild makes"
         for room in self.rooms:
             row = asyncio.run(self.tables.room(room))
             assert row is not None
-            page = asyncio.run(self.tables.page(room, 1, 1_000_000))
+            page = asyncio.run(self.tables.page(room, 1, 1_000_000, bytes_max=1 << 40)).messages
             assert len(page) == row.last_seq

@@ -46,7 +46,7 @@ from falcon.domain.events import (
 )
 from falcon.journal import codec
 from falcon.journal.envelope import aggregate_of
-from falcon.read.messages import stored
+from falcon.read.timeline.messages import stored
 from falcon.read.times import rfc3339
 from tests.faults.chaos import SETTINGS
 from tests.support.falcon import Falcon, alive

@@ -13,9 +13,10 @@ import uvicorn
 import uvloop
 
 from falcon.http.connections import Limits, Sweep
-from falcon.http.door import Door, Protocol
+from falcon.http.door import Door, Protocol, WebSocket
+from falcon.http.limits.per_address import ConnectionsPerAddress
 
-# Short times, so that a test need not wait for seconds; sizes as they are.
+# Short times, so that a test need not wait for seconds; sizes as they are, but for the answer of /large.
 QUICK: Final = Limits(
     idle_seconds=0.4,
     head_seconds=0.4,
@@ -23,6 +24,7 @@ QUICK: Final = Limits(
     stalled_seconds=0.4,
     linger_seconds=0.2,
     sweep_seconds=0.02,
+    account_held_bytes=32 << 20,
 )
 _SECONDS: Final = 30  # by then a test has failed
 PATIENT: Final = Limits(sweep_seconds=0.02)
@@ -84,9 +86,10 @@ class Client:
 class Server:
     """``bodies``: those of the requests that the application has read."""
 
-    def __init__(self, port: int, state: Any) -> None:
+    def __init__(self, port: int, state: Any, sweep: Sweep) -> None:
         self.port = port
         self.state = state
+        self._sweep = sweep
         self.bodies: list[bytes] = []
         self.gone = 0
         self._clients: list[Client] = []
@@ -99,6 +102,10 @@ class Server:
         await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", self.port))
         self._clients.append(Client(*await asyncio.open_connection(sock=connection, limit=1 << 16)))
         return self._clients[-1]
+
+    def held(self) -> int:
+        """Bytes of bodies, and of answers that wait."""
+        return self._sweep.held.size
 
     def close(self) -> None:
         for client in self._clients:
@@ -117,7 +124,9 @@ async def _read(receive: Any) -> bytes | None:
 
 
 @asynccontextmanager
-async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator[Server]:
+async def serving(
+    limits: Limits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
+) -> AsyncIterator[Server]:
     """It answers 201 with the body's size. /early does not wait for the body; /stream begins an answer, and adds to it
     when it is told to; /large has an answer of 16 MB, /broken raises; a WebSocket is accepted, and sent as much."""
     server: Server
@@ -148,11 +157,11 @@ async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator
         await send({"type": "http.response.start", "status": 201, "headers": headers})
         await send({"type": "http.response.body", "body": text})
 
-    sweep = Sweep("test", limits, connections_max)
+    sweep = Sweep("test", limits, connections_max, per_address)
     config = uvicorn.Config(
         app,
         http=partial(Protocol, Door(), sweep),  # type: ignore[arg-type]
-        ws="websockets-sansio",
+        ws=WebSocket,
         lifespan="off",
         port=0,
         log_level="critical",
@@ -162,7 +171,7 @@ async def serving(limits: Limits, connections_max: int = 1_000) -> AsyncIterator
     task = asyncio.create_task(running.serve())
     while not running.started:
         await asyncio.sleep(0.01)
-    server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state)
+    server = Server(running.servers[0].sockets[0].getsockname()[1], running.server_state, sweep)
     try:
         yield server
     finally:
@@ -177,12 +186,15 @@ async def _until_gone(receive: Any) -> None:
 
 
 def at_a_server(
-    ask: Callable[[Server], Awaitable[None]], limits: Limits = PATIENT, connections_max: int = 1_000
+    ask: Callable[[Server], Awaitable[None]],
+    limits: Limits = PATIENT,
+    connections_max: int = 1_000,
+    per_address: ConnectionsPerAddress | None = None,
 ) -> None:
     """On the event loop that Falcon runs on."""
 
     async def run() -> None:
-        async with serving(limits, connections_max) as server, asyncio.timeout(_SECONDS):
+        async with serving(limits, connections_max, per_address) as server, asyncio.timeout(_SECONDS):
             await ask(server)
 
     work: Coroutine[Any, Any, None] = run()

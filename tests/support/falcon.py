@@ -30,11 +30,14 @@ TITLES: Final = {
 @dataclass
 class Falcon:
     """``settings``: names of Settings' fields, as in FALCON_ variables. ``descriptors``: the system's limit, 0 for its
-    own."""
+    own. ``variables``: of the environment, beside those. ``within``: a command that runs the rest of its line
+    somewhere, in the same process."""
 
     data_dir: Path
     settings: dict[str, Any] = field(default_factory=dict)
     descriptors: int = 0
+    variables: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
     process: "subprocess.Popen[str] | None" = None
     info: dict[str, Any] = field(default_factory=dict)
     seen: set[int] = field(default_factory=set)
@@ -42,14 +45,14 @@ class Falcon:
     def environment(self) -> dict[str, str]:
         settings = {"http_port": 0, "ops_port": 0, "log_level": "warning", **self.settings, "data_dir": self.data_dir}
         own = {f"FALCON_{name.upper()}": str(value) for name, value in settings.items()}
-        return {**{k: v for k, v in os.environ.items() if not k.startswith("FALCON_")}, **own}
+        return {**{k: v for k, v in os.environ.items() if not k.startswith("FALCON_")}, **own, **self.variables}
 
     def start(self) -> "Falcon":
         """Returns once it accepts commands. The ports stay the same over restarts, as they would for a user."""
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with (self.data_dir / "up.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "falcon", "up", "--json"],
+                [*self.within, sys.executable, "-m", "falcon", "up", "--json"],
                 env=self.environment(),
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -6,12 +6,16 @@ timestamp wins, and the later write where they are equal; a row is written whole
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from falcon.adapters.hbase.calls import Calls
+from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.lines import TableMissing
 from falcon.adapters.hbase.thrift import AlreadyExists, ColumnDescriptor, TCell, TRowResult
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.hbase import Cell, HBaseModel
+from falcon.read.write import Write
 
 T = TypeVar("T")
 _Row = dict[bytes, TCell]
@@ -134,3 +138,13 @@ class _Client:
 
 def _result(key: bytes, row: _Row, columns: Sequence[bytes] | None) -> TRowResult:
     return TRowResult(row=key, columns={name: cell for name, cell in row.items() if columns is None or name in columns})
+
+
+def model_of(write: Write) -> HBaseModel:
+    return next(model.hbase for model in READ_MODELS.values() if type(write) in model.hbase.cells)
+
+
+def folded(writes: Sequence[Write]) -> Iterator[tuple[str, list[Cell]]]:
+    """Of several read models."""
+    for model in READ_MODELS.values():
+        yield from fold(model.hbase, [write for write in writes if type(write) in model.hbase.cells])

@@ -23,20 +23,20 @@ FOLDER: Final = Path(__file__).parents[2] / "build" / "test-servers"
 _PORTS: Final = range(20_000, 31_000, 40)  # below those that the kernel gives to whoever connects
 _TRIES: Final = 3
 
-Server = TypeVar("Server", Kafka, HBase)
+Server = TypeVar("Server", bound=Kafka | HBase)
 
 
 def start_kafka(folder: Path, nodes: int = 3) -> Kafka:
     """A Kafka on free ports with its data in ``folder``. Raises ServerFault; ToolMissing without Java or Maven."""
-    return _start(lambda port: Kafka(folder, port, nodes, heap_mib=256))
+    return start_server(lambda port: Kafka(folder, port, nodes, heap_mib=256))
 
 
 def start_hbase(folder: Path, region_servers: int = 0, gateways: int = 1) -> HBase:
     """An HBase on free ports with its data in ``folder``. Raises ServerFault; ToolMissing without Java or Maven."""
-    return _start(lambda port: HBase(folder, port, region_servers, gateways, heap_mib=384))
+    return start_server(lambda port: HBase(folder, port, region_servers, gateways, heap_mib=384))
 
 
-def _start(make: Callable[[int], Server]) -> Server:
+def start_server(make: Callable[[int], Server]) -> Server:
     for left in reversed(range(_TRIES)):
         server = make(_free_base(make))
         try:

@@ -91,3 +91,23 @@ def test_both_languages_say_the_same_things() -> None:
     assert said(english) == said(japanese)
     used = {name for path in FOLDER.glob("*.js") for name in re.findall(r'\bt\("([\w.]+)"', path.read_text())}
     assert used <= said(english).keys()
+
+
+def test_every_problem_of_the_server_is_told_to_people() -> None:
+    """Those that a mistake of a program causes, and no person, share a sentence."""
+    sources = [path.read_text() for path in (FOLDER.parent / "http").glob("*.py")]
+    codes = {code for source in sources for code in re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', source)}
+    programs = {
+        *(
+            "busy",
+            "idempotency_key_reused",
+            "internal",
+            "malformed",
+            "method_not_allowed",
+            "not_acceptable",
+            "not_found",
+        ),
+        *("timeout", "token_not_found", "unauthenticated", "unsupported_media_type"),
+    }
+    told = set(re.findall(r'"error\.(\w+)"', (FOLDER / "strings.js").read_text()))
+    assert codes - programs <= told

@@ -1,11 +1,21 @@
 """A shard on a log in memory: batches, retries, deadlines, recovery, passivation."""
 
+import msgspec
 import pytest
 
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateAccount, CreateRoom, EditMessage, OpenDirect, PostMessage, PutMember
+from falcon.domain.commands import (
+    Command,
+    CreateAccount,
+    CreateRoom,
+    EditMessage,
+    Invitation,
+    OpenDirect,
+    PostMessage,
+    PutMember,
+)
 from falcon.domain.rejections import KeyReused, NotAMember, NotYetReadable, UnknownAccount
 from falcon.journal.envelope import Position
 from falcon.journal.record import Record
@@ -462,3 +472,57 @@ def test_a_shard_tells_which_rooms_are_busy() -> None:
     clock.advance(10)
     busy.turn()
     assert busy.busiest() == {}, "what was long ago is forgotten"
+
+
+# --- what a room takes ------------------------------------------------------------------------------------------------
+
+
+def test_a_room_has_ten_thousand_members_and_its_last_place_can_be_taken(log: MemoryLog) -> None:
+    host = Host(log)
+    others = tuple(Invitation(account_id) for account_id in range(2_000, 2_000 + 9_998))
+    made = host.ask(CreateRoom(ANN, "Tea kitchen", members=others))
+    assert isinstance(made, Accepted)
+    assert isinstance(made.answer, RoomAnswer)
+    room = made.answer.room_id
+    assert isinstance(host.ask(PutMember(ANN, room, BOB, "member")), Accepted)
+    full = Unavailable("overloaded", limit="room-members")
+    assert host.ask(PutMember(ANN, room, 1_500, "member")) == full
+    assert isinstance(host.ask(PutMember(ANN, room, BOB, "readonly")), Accepted)
+    assert host.ask(CreateRoom(ANN, "larger still", members=(*others, Invitation(1_500), Invitation(1_501)))) == full
+
+
+def test_a_busy_room_is_refused_what_is_new_and_a_retry_gets_its_answer(log: MemoryLog) -> None:
+    host = Host(log, room_messages=2)
+    busy, quiet = host.room(), host.room()
+    first = host.ask(PostMessage(ANN, busy, "one"), key="k")
+    assert _seq(first) == 1
+    assert isinstance(host.ask(PostMessage(BOB, busy, "let me in"), by=BOB), Rejected)
+    assert _seq(host.ask(PostMessage(ANN, busy, "two"))) == 2
+    refused = host.ask(PostMessage(ANN, busy, "three"), key="l")
+    assert isinstance(refused, Unavailable)
+    assert (refused.reason, refused.limit, round(refused.retry_after, 3)) == ("overloaded", "room-messages", 0.5)
+    assert _seq(host.ask(PostMessage(ANN, busy, "one"), key="k")) == 1
+    assert _seq(host.ask(PostMessage(ANN, quiet, "one"))) == 1
+    host.clock.advance(0.5)
+    assert _seq(host.ask(PostMessage(ANN, busy, "three"), key="l")) == 3
+
+
+def test_a_step_of_the_time_of_day_changes_nothing_for_a_busy_room(log: MemoryLog) -> None:
+    host = Host(log, room_messages=1)
+    room = host.room()
+    assert _seq(host.ask(PostMessage(ANN, room, "one"))) == 1
+    host.clock.set_back(3_600)
+    assert isinstance(host.ask(PostMessage(ANN, room, "two")), Unavailable)
+    host.clock.advance(1)
+    assert _seq(host.ask(PostMessage(ANN, room, "two"))) == 2
+
+
+def test_an_edge_of_before_understands_that_a_limit_was_reached() -> None:
+    """It does not know the field, and passes it over."""
+
+    class Before(msgspec.Struct, tag="Unavailable"):
+        reason: str
+        retry_after: float = 1.0
+
+    told = msgspec.msgpack.decode(msgspec.msgpack.encode(Unavailable("overloaded", 2.0, "room-messages")), type=Before)
+    assert (told.reason, told.retry_after) == ("overloaded", 2.0)

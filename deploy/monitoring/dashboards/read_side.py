@@ -185,13 +185,34 @@ _HTTP: Final = Section(
         Panel(
             title="Connections",
             description="How many connections are open, how many may be, and how many are refused or cut off? full: "
-            "there were too many; too_large, malformed: a request broke a limit; timeout: it came too slowly; stalled: "
-            "the client took nothing of its answer.",
+            "there were too many; address: of one address; too_large, malformed: a request broke a limit; timeout: it "
+            "came too slowly; stalled: the client took nothing of its answer; held: there was too much in memory "
+            "already. How many requests are past a limit of their account, room or address?",
             unit=grafana.COUNT,
             queries=(
                 Query(total("falcon_connections", "instance, server"), "{{instance}} {{server}}"),
                 Query(total("falcon_connections_max", "instance, server"), "{{instance}} {{server}} at most"),
                 Query(increase("falcon_connections_cut_total", "instance, reason"), "{{instance}} {{reason}}"),
+                Query(increase("falcon_rate_limited_total", "limit"), "past {{limit}}"),
+            ),
+            width=6,
+        ),
+        Panel(
+            title="Held for clients",
+            description="How many bytes of bodies, and of answers that nobody takes, are in memory? A process holds 64 "
+            "MiB at most, and 8 MiB for an account; past that requests are refused.",
+            unit=grafana.BYTES,
+            queries=(Query(total("falcon_http_held_bytes", "instance"), "{{instance}}"),),
+            width=6,
+        ),
+        Panel(
+            title="Junk, and refused for what is held",
+            description="How many requests are none that a client of Falcon's makes, and how many are refused since "
+            "too much is held for their account or the process?",
+            unit=grafana.COUNT,
+            queries=(
+                Query(increase("falcon_http_junk_total", "instance, kind"), "{{instance}} {{kind}}"),
+                Query(increase("falcon_http_held_refused_total", "instance, of"), "{{instance}} held {{of}}"),
             ),
             width=6,
         ),

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from falcon.adapters.hbase.lines import Line, TableMissing
-from falcon.adapters.hbase.schema import BEHIND_ALL, FAMILY, Cell, TableSpec
+from falcon.adapters.hbase.schema import FAMILY, TableSpec
 from falcon.adapters.hbase.thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Mutation, TScan
+from falcon.read.hbase import BEHIND_ALL, Cell, Row
 
 _PUT_CELLS: Final = 500
 _PUT_BYTES: Final = 1 << 20
@@ -14,7 +15,6 @@ _ROWS: Final = 1_000
 _ADMIN_SECONDS: Final = 60.0
 _FOR_EVER: Final = (-1, 2**31 - 1)  # how a gateway says that cells do not expire
 
-Row: TypeAlias = dict[bytes, bytes]
 T = TypeVar("T")
 
 

@@ -12,10 +12,13 @@ from typing import Final
 from falcon.adapters.hbase.calls import HBase, Stamped
 from falcon.adapters.hbase.cells import by_partition, fold
 from falcon.adapters.hbase.lines import TableMissing
-from falcon.adapters.hbase.schema import TABLES, Cell, owner_of_row, table_name
+from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, partition_of
 from falcon.journal.envelope import Cursor
-from falcon.read.store import Comparison, ReadStoreUnavailable, Write
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.hbase import Cell
+from falcon.read.store import Comparison, ReadStoreUnavailable
+from falcon.read.write import Write
 
 _ROWS: Final = 1_000
 _BITS_AN_EVENT: Final = 32
@@ -39,7 +42,8 @@ class HBaseComparing:
         seconds: float,
     ) -> None:
         self._hbase = hbase
-        self._names = {table: table_name(prefix, table, generation) for table in TABLES[projection]}
+        self._model = READ_MODELS[projection].hbase
+        self._names = {table: table_name(prefix, table, generation) for table in self._model.tables}
         self._projection = projection
         self._ends = ends
         self._mend = mend
@@ -48,10 +52,10 @@ class HBaseComparing:
         self._waiting: dict[tuple[Partition, str], _Waiting] = {}
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
-        if strangers := by_partition(writes, len(self._ends)).keys() - {partition}:
+        if strangers := by_partition(self._model, writes, len(self._ends)).keys() - {partition}:
             raise ValueError(f"writes of partitions {sorted(strangers)}, not of {partition}")
         written: dict[str, list[Cell]] = {table: [] for table in self._names}
-        for table, cells in fold(writes):
+        for table, cells in fold(self._model, writes):
             written[table] += cells
         total = Comparison()
         for table, cells in written.items():
@@ -66,7 +70,7 @@ class HBaseComparing:
                 unexplained = 0
                 for key, row in rows.items():
                     values = {column: cell.value for column, cell in row.items()}
-                    end = self._ends[partition_of(owner_of_row(table, key, values), len(self._ends))].offset
+                    end = self._ends[partition_of(self._model.owner_of_row(table, key, values), len(self._ends))].offset
                     unexplained += sum(
                         cell.stamp <= end and not self._written.has(_key(table, key, column))
                         for column, cell in row.items()

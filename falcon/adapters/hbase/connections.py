@@ -6,6 +6,7 @@ exception at all is its end.
 """
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -197,6 +198,8 @@ def _raise_if_lasting(error: Any) -> None:
 
 def _words(error: Any) -> str:
     """One line of it: HBase sends stack traces."""
+    if isinstance(error.__context__, ssl.SSLError):  # of which thriftpy2 says only that it could not connect
+        error = error.__context__
     message = getattr(error, "message", None) or str(error)
     if isinstance(message, bytes):
         message = message.decode(errors="replace")

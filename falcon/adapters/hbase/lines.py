@@ -1,11 +1,12 @@
 """One connection to a gateway, and what may be wrong at its other end."""
 
+import ssl
 import time
 from typing import Any
 
 from thriftpy2.protocol import TBinaryProtocol
 from thriftpy2.thrift import TClient
-from thriftpy2.transport import TBufferedTransport, TSocket
+from thriftpy2.transport import TBufferedTransport, TSocket, TSSLSocket
 
 from falcon.adapters.hbase.thrift import Hbase
 
@@ -19,12 +20,12 @@ class TableMissing(HBaseFault):
 
 
 class Line:
-    """One connection, for one thread at a time."""
+    """One connection, for one thread at a time. ``tls``: of a gateway that has it."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.until = 0.0
         self.idle_since = 0.0
-        self._socket = TSocket(host, port)
+        self._socket = TSocket(host, port) if tls is None else TSSLSocket(host, port, ssl_context=tls)
         self._transport = TBufferedTransport(self._socket)
         self._client = TClient(Hbase, TBinaryProtocol(self._transport, decode_response=False))
 

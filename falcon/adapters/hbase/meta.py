@@ -13,7 +13,7 @@ from falcon.adapters.hbase.calls import Calls
 from falcon.adapters.hbase.schema import meta_name
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.read.store import Reached, Skip, Stop
+from falcon.read.store import Fill, Reached, Skip, Stop
 
 VALUE: Final = b"d:v"
 _NOTHING: Final = b"-"  # what was said and holds no more
@@ -33,6 +33,7 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``last``: the highest generation ever begun. ``rebuilding``: the one that is being built, 0 for none. ``closing``:
     the name of a switch-over under way. ``dropping``: those whose tables are to go, or have half gone.
+    ``fill``: how far the live one has been filled.
     """
 
     live: int
@@ -40,6 +41,7 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
     rebuilding: int = 0
     closing: str = ""
     dropping: tuple[int, ...] = ()
+    fill: Fill = Fill.SHOWN
 
 
 class Applied(NamedTuple):

@@ -9,17 +9,25 @@ from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
 from falcon.adapters.hbase.calls import Calls, HBase
 from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
-from falcon.adapters.hbase.schema import FORMAT, TABLES, TableSpec, meta_name, meta_spec, table_names, table_specs
+from falcon.adapters.hbase.schema import FORMAT, TableSpec, meta_name, meta_spec, table_names, table_specs
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.journal import naming
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.store import Fill, ReadStoreUnavailable
 
 log = logging.getLogger("falcon.hbase")
 
 _SECONDS: Final = 30.0
 _ADMIN_SECONDS: Final = 180.0
+
+
+# By format: the read models whose tables lie otherwise in the next one. They get empty tables, which are filled from
+# the log: cells are only ever a copy of what it says. tests/history/tables has the tables of each format.
+_REMADE: Final[dict[int, tuple[str, ...]]] = {}
 
 
 class WrongTables(Exception):
@@ -35,7 +43,8 @@ def prepare(
     *,
     regions: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Make what is missing; what is there is checked and left as it is.
+    """Make what is missing, and bring tables of an older format to this one; what is there is checked and left as it is
+    otherwise. Read models that are new beside others, or were made anew, are to be filled from the log.
 
     ``instance`` names the log that the tables will show. Raises WrongTables, ReadStoreUnavailable.
     """
@@ -43,21 +52,36 @@ def prepare(
     there = calls.tables()
     wanted = Log(instance, partitions, FORMAT)
     known: Collection[str] = ()
+    fill = Fill.SHOWN
     if meta_name(prefix) in there:
         _check_family(calls, meta_name(prefix))
         meta = Meta(calls, prefix)
-        if meta.log() is not None:
+        if (found := meta.log()) is not None:
+            _migrate(hbase, create, prefix, found, regions)
             _check_log(meta, prefix, instance, partitions)
-        known = meta.all_generations(list(TABLES))
-    new = [projection for projection in TABLES if projection not in known]
+            fill = Fill.FILLING
+        known = meta.all_generations(list(READ_MODELS))
+    new = [projection for projection in READ_MODELS if projection not in known]
     specs = [spec for projection in new for spec in table_specs(prefix, projection, 1, regions)]
     if missing := [spec for spec in (meta_spec(prefix), *specs) if spec.name not in there]:
         create(missing)
     meta = Meta(hbase.within(_SECONDS), prefix)
     meta.swap_log(None, wanted)
     for projection in new:
-        meta.swap_generations(projection, None, Generations(live=1, last=1))
+        meta.swap_generations(projection, None, Generations(live=1, last=1, fill=fill))
     check(hbase, prefix, instance, partitions)
+
+
+def _migrate(hbase: HBase, create: Create, prefix: str, found: Log, regions: Mapping[str, int]) -> None:
+    """One format after the other; doing any of it again is safe."""
+    for version in range(found.format, FORMAT):
+        switching = _switching(hbase, create, prefix, found.partitions, regions)
+        for projection in _REMADE.get(version, ()):
+            switching.start_over(projection, Fill.FILLING)
+        migrated = msgspec.structs.replace(found, format=version + 1)
+        if not Meta(hbase.within(_SECONDS), prefix).swap_log(found, migrated):
+            raise ReadStoreUnavailable(f"somebody else changes the tables {prefix}_* as well: do it again")
+        found = migrated
 
 
 def start_over(
@@ -80,27 +104,31 @@ def start_over(
     meta = Meta(calls, prefix)
     found = meta.log() if meta_name(prefix) in calls.tables() else None
     if found is not None:
-        switching = Switching(
-            hbase,
-            create,
-            prefix,
-            partitions,
-            regions,
-            seconds=_SECONDS,
-            admin_seconds=_ADMIN_SECONDS,
-            switch_seconds=0,
-            grace_seconds=0,
-        )
-        for projection in meta.all_generations(list(TABLES)):
+        switching = _switching(hbase, create, prefix, partitions, regions)
+        for projection in meta.all_generations(list(READ_MODELS)):
             switching.start_over(projection)
         meta = Meta(hbase.within(_SECONDS), prefix)
-        for projection in TABLES:
+        for projection in READ_MODELS:
             for place in meta.below(skips_key(projection)):
                 meta.say(skips_key(projection) + place, None)
         meta.say(went_back_key(), None)
         if not meta.swap_log(found, Log(instance, partitions, FORMAT)):
             raise ReadStoreUnavailable(f"somebody else changes the tables {prefix}_* as well: do it again")
     prepare(hbase, prefix, instance, partitions, create, regions=regions)
+
+
+def _switching(hbase: HBase, create: Create, prefix: str, partitions: int, regions: Mapping[str, int]) -> Switching:
+    return Switching(
+        hbase,
+        create,
+        prefix,
+        partitions,
+        regions,
+        seconds=_SECONDS,
+        admin_seconds=_ADMIN_SECONDS,
+        switch_seconds=0,
+        grace_seconds=0,
+    )
 
 
 def check_family_of_log(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
@@ -137,7 +165,7 @@ def check(hbase: HBase, prefix: str, instance: str | None, partitions: int) -> s
     meta = Meta(calls, prefix)
     found = _check_log(meta, prefix, instance, partitions)
     names: list[str] = []
-    for projection in TABLES:
+    for projection in READ_MODELS:
         generations = meta.generations(projection)
         if generations is None:
             raise WrongTables(f"HBase has no tables {prefix}_* of {projection} yet: run falcon prepare")
@@ -155,10 +183,14 @@ def _check_log(meta: Meta, prefix: str, instance: str | None, partitions: int) -
     found = meta.log()
     if found is None:
         raise WrongTables(f"the tables {prefix}_* were not made to their end: run falcon prepare")
-    if found.format != FORMAT:
+    if found.format > FORMAT:
         raise WrongTables(
-            f"the tables {prefix}_* have format {found.format}, this Falcon knows {FORMAT}: set another prefix "
-            "and run falcon prepare; the projections fill it from the log"
+            f"the tables {prefix}_* have format {found.format} and were made by a newer Falcon, so run that; this one "
+            f"knows {FORMAT}"
+        )
+    if found.format < FORMAT:
+        raise WrongTables(
+            f"the tables {prefix}_* have format {found.format}, this Falcon knows {FORMAT}: run falcon prepare"
         )
     if found.partitions != partitions:
         raise WrongTables(

@@ -1,23 +1,25 @@
 """Queries on the read tables, on threads of their own."""
 
 import asyncio
+import functools
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.calls import Calls, HBase
 from falcon.adapters.hbase.lines import HBaseFault, TableMissing
 from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import View
-from falcon.adapters.hbase.schema import TABLES
 from falcon.adapters.hbase.timed import TimedCalls
-from falcon.domain.commands import Role
-from falcon.domain.ids import AccountId, Partition, RoomId, Seq
-from falcon.journal.envelope import Position
-from falcon.read.models import Access, AccountRow, MemberRow, RoomCursor, RoomRow, RoomSummaryRow, Standing, TokenRow
+from falcon.domain.ids import Partition
+from falcon.read.accounts import hbase as accounts_queries
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.memberships import hbase as memberships_queries
+from falcon.read.rooms import hbase as rooms_queries
 from falcon.read.store import ReadStoreUnavailable
+from falcon.read.timeline import hbase as timeline_queries
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
 
@@ -25,6 +27,18 @@ _GENERATIONS_SECONDS: Final = 1.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def _query(
+    query: Callable[Concatenate[View, P], T],
+) -> Callable[Concatenate["HBaseReadStore", P], Coroutine[Any, Any, T]]:
+    """A method that asks a query."""
+
+    @functools.wraps(query)
+    async def asked(self: "HBaseReadStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._ask(query, *args, **kwargs)
+
+    return asked
 
 
 class HBaseReadStore:
@@ -52,75 +66,28 @@ class HBaseReadStore:
             asked.add_done_callback(lambda done: self._answered(partition, done))
         return await asyncio.shield(asked)
 
-    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        return await self._ask(queries.applied_in, partitions)
-
-    async def applied_everywhere(
-        self, partitions: int, projections: Sequence[str] | None = None
-    ) -> dict[Partition, Position]:
-        return await self._ask(queries.applied_everywhere, partitions, projections)
-
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        return await self._ask(queries.access, room_id, account_id)
-
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        return await self._ask(queries.page, room_id, first, last)
-
-    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        return await self._ask(queries.message, room_id, seq)
-
-    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        return await self._ask(queries.message_at, room_id, seq)
-
-    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
-        return await self._ask(queries.newest, room_id, through)
-
-    async def room(self, room_id: RoomId) -> RoomRow | None:
-        return await self._ask(queries.room, room_id)
-
-    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        return await self._ask(queries.room_of, account_id, room_id)
-
-    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        return await self._ask(queries.direct_room, smaller, larger)
-
-    async def rooms_of(
-        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
-    ) -> list[RoomSummaryRow]:
-        return await self._ask(queries.rooms_of, account_id, cursor, limit, most)
-
-    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
-        return await self._ask(queries.roles_of, account_id, limit, after)
-
-    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
-        return await self._ask(queries.standings_of, account_id, room_ids)
-
-    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
-        return await self._ask(queries.summaries_of, account_id, room_ids)
-
-    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        return await self._ask(queries.members, room_id, after, limit)
-
-    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
-        return await self._ask(queries.mentions, account_id, room_id, after, through)
-
-    async def account(self, account_id: AccountId) -> AccountRow | None:
-        return await self._ask(queries.account, account_id)
-
-    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]:
-        return await self._ask(queries.accounts, after, limit)
-
-    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        return await self._ask(queries.bearer, account_id, token_hash)
-
-    async def tokens(self, account_id: AccountId) -> list[TokenRow]:
-        return await self._ask(queries.tokens, account_id)
-
-    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]:
-        return await self._ask(queries.all_rooms, after, limit)
-
-    async def totals(self) -> tuple[int, int, int]:
-        return await self._ask(queries.totals)
+    applied_in = _query(queries.applied_in)
+    applied_everywhere = _query(queries.applied_everywhere)
+    page = _query(timeline_queries.page)
+    message = _query(timeline_queries.message)
+    message_at = _query(timeline_queries.message_at)
+    newest = _query(timeline_queries.newest)
+    room = _query(rooms_queries.room)
+    direct_room = _query(rooms_queries.direct_room)
+    all_rooms = _query(rooms_queries.all_rooms)
+    totals = _query(rooms_queries.totals)
+    access = _query(memberships_queries.access)
+    rooms_of = _query(memberships_queries.rooms_of)
+    room_of = _query(memberships_queries.room_of)
+    roles_of = _query(memberships_queries.roles_of)
+    standings_of = _query(memberships_queries.standings_of)
+    summaries_of = _query(memberships_queries.summaries_of)
+    members = _query(memberships_queries.members)
+    mentions = _query(memberships_queries.mentions)
+    account = _query(accounts_queries.account)
+    accounts = _query(accounts_queries.accounts)
+    bearer = _query(accounts_queries.bearer)
+    tokens = _query(accounts_queries.tokens)
 
     async def _ask(self, query: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work(seconds: float) -> T:
@@ -148,11 +115,11 @@ class HBaseReadStore:
         """Generations are looked up once a second: a rebuild is rare, and corrects what stood for long."""
         live, until = self._live
         if time.monotonic() >= until:
-            found = Meta(calls, self._prefix).all_generations(list(TABLES))
+            found = Meta(calls, self._prefix).all_generations(list(READ_MODELS))
             with self._lock:
                 known = self._live[0]  # of a thread that was quicker, and which may not be taken back
                 live = {
-                    name: known[name] if name in known and known[name].live > each.live else each
+                    name: known[name] if name in known and _age(known[name]) > _age(each) else each
                     for name, each in found.items()
                 }
                 self._live = (live, time.monotonic() + _GENERATIONS_SECONDS)
@@ -167,3 +134,8 @@ class HBaseReadStore:
             del self._applied[partition]
         if not done.cancelled():
             done.exception()  # all who waited for it may have gone
+
+
+def _age(generations: Generations) -> tuple[int, int]:
+    """A later look finds what is no less."""
+    return generations.live, -generations.fill

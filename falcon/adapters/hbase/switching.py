@@ -21,7 +21,7 @@ from falcon.adapters.hbase.meta import Applied, Generations, Meta, applied_key
 from falcon.adapters.hbase.schema import TableSpec, table_names, table_specs
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.read.store import ReadStoreUnavailable
+from falcon.read.store import Fill, ReadStoreUnavailable
 
 log = logging.getLogger("falcon.hbase")
 
@@ -78,6 +78,7 @@ class Switching:
             last=before.last + 1,
             rebuilding=before.last + 1,
             dropping=before.dropping + ((before.rebuilding,) if before.rebuilding else ()),
+            fill=before.fill,
         )
         if not self._meta().swap_generations(projection, before, begun):
             raise ReadStoreUnavailable(f"another rebuild of {projection} has just begun")
@@ -85,11 +86,11 @@ class Switching:
         self._create(table_specs(self._prefix, projection, begun.rebuilding, self._regions))
         return begun.rebuilding
 
-    def start_over(self, projection: str) -> None:
+    def start_over(self, projection: str, fill: Fill = Fill.SHOWN) -> None:
         """Empty tables of a new generation take the live ones' place at once."""
         generation = self.begin(projection)
         before = self.generations(projection)
-        after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live))
+        after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live), fill=fill)
         if before.rebuilding != generation or not self._meta().swap_generations(projection, before, after):
             raise ReadStoreUnavailable(f"another rebuild of {projection} has just begun")
         self._drop_old(projection)
@@ -128,6 +129,14 @@ class Switching:
             self._call_off(projection, generations.closing)
             return
         self._reopen(projection, generation, closed)
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        """Raises ReadStoreUnavailable."""
+        before = self.generations(projection)
+        while fill < before.fill:
+            if self._meta().swap_generations(projection, before, msgspec.structs.replace(before, fill=fill)):
+                return
+            before = self.generations(projection)
 
     # --- steps of a switch-over ---------------------------------------------------------------------------------------
 

@@ -29,7 +29,9 @@ from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.store import ReadStoreUnavailable, Skip, StaleProjector, Stop, Write
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.store import Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop
+from falcon.read.write import Write
 from falcon.telemetry.dispatchers import Dispatcher
 
 _LOOKS: Final = 3
@@ -81,6 +83,7 @@ class HBaseTables:
         self._threads = Dispatcher(dispatcher, threads=threads, queue=partitions)
         self._known: dict[str, int] = {}
         self._begun: dict[str, int] = {}
+        self._fills: dict[str, Fill] = {}
         self._moved: dict[tuple[str, int, Partition], tuple[Applied, float]] = {}
 
     def close(self) -> None:
@@ -107,7 +110,8 @@ class HBaseTables:
         writes: Sequence[Write],
         quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
     ) -> None:
-        grouped = by_partition(writes, self._partitions)
+        model = READ_MODELS[_base(projection)].hbase
+        grouped = by_partition(model, writes, self._partitions)
         if strangers := grouped.keys() - after.keys():
             raise ValueError(f"writes of partitions {sorted(strangers)}, which the cursor does not stand in")
         generation = self._known.get(projection)
@@ -148,6 +152,15 @@ class HBaseTables:
     def why_stopped(self, projection: str) -> str | None:
         said = self._meta().said(stopped_key(_base(projection), self._generation(projection)))
         return None if said is None else said.decode()
+
+    def fill(self, projection: str) -> Fill:
+        """Looked up for as long as it is not all."""
+        if self._fills.get(projection) is not Fill.SHOWN:
+            self._generation(projection)
+        return self._fills[projection]
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        self._switching.move_fill(projection, fill)
 
     # --- one partition at a time --------------------------------------------------------------------------------------
 
@@ -225,7 +238,7 @@ class HBaseTables:
         writes: Sequence[Write],
     ) -> None:
         calls = self._hbase.within(self._seconds, _ATTEMPT_SECONDS)
-        for table, cells in fold(writes):
+        for table, cells in fold(READ_MODELS[_base(projection)].hbase, writes):
             calls.put(table_name(self._prefix, table, generation), cells, after.position.offset)
         key = applied_key(_base(projection), generation, partition)
         if not Meta(calls, self._prefix).move(key, expected, after):
@@ -236,6 +249,7 @@ class HBaseTables:
         """Raises ReadStoreUnavailable for a rebuild that another one has taken away."""
         base, _, generation = projection.partition("@")
         generations = self._switching.generations(base)
+        self._fills[base] = generations.fill
         if not generation:
             return generations.live
         if int(generation) not in (generations.live, generations.rebuilding):

@@ -1,6 +1,7 @@
 """Where the brokers are, what the topics are called, and the clients as Falcon sets them."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -8,6 +9,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
+
+from falcon.adapters.kafka.security import Security, secure
 
 # The largest record batch that the topics take, and so the largest append.
 MESSAGE_BYTES_MAX: Final = 8 << 20
@@ -37,12 +40,14 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     """``brokers``: host:port, some of them. ``prefix``: of the names of topics and groups.
 
     ``append_seconds``: after which the outcome of an append is unknown; longer than the loss of a leader takes.
+    ``security``: of every connection; none in plaintext.
     """
 
     brokers: tuple[str, ...]
     partitions: int
     prefix: str = "falcon."
     append_seconds: float = 10.0
+    security: Security | None = None
 
     @property
     def journal(self) -> str:
@@ -60,33 +65,48 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     def signals(self) -> str:
         return self.prefix + "signals"
 
+    def refusal(self, operations: Iterable[str], kind: str, name: str) -> str:
+        """That the brokers do not allow this process those operations on a topic or group, and how to allow them."""
+        user = "" if self.security is None else self.security.user
+        asked = list(operations)
+        return (
+            f"Kafka refuses {user or 'this certificate'} {', '.join(asked)} on the {kind} {name}: allow it with "
+            f"kafka-acls.sh --bootstrap-server {self.brokers[0]} --add --allow-principal 'User:{user}' --{kind} {name} "
+            + " ".join(f"--operation {operation}" for operation in asked)
+        )
+
     def producer(self) -> AIOKafkaProducer:
-        return AIOKafkaProducer(
-            bootstrap_servers=list(self.brokers),
+        producer = AIOKafkaProducer(
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
             max_batch_size=MESSAGE_BYTES_MAX,
             max_request_size=2 * MESSAGE_BYTES_MAX,
             **_PATIENCE,
+            **self._way(),
         )
+        secure(producer.client, self.security)
+        return producer
 
     def consumer(self, **settings: Any) -> AIOKafkaConsumer:
         """One that reads what it is assigned, and stops rather than jump when that is not there any more."""
-        return _Consumer(
-            bootstrap_servers=list(self.brokers),
+        consumer = _Consumer(
             **{
                 "enable_auto_commit": False,
                 "auto_offset_reset": "none",
                 "max_partition_fetch_bytes": 2 << 20,
                 **_PATIENCE,
+                **self._way(),
                 **settings,
             },
         )
+        secure(consumer._client, self.security)
+        return consumer
 
     async def broker_client(self) -> AIOKafkaClient:
         """One that has found the brokers. Raises as clients do."""
-        client = AIOKafkaClient(bootstrap_servers=list(self.brokers), **_PATIENCE)
+        client = AIOKafkaClient(**_PATIENCE, **self._way())
+        secure(client, self.security)
         try:
             await client.bootstrap()
         except BaseException:
@@ -95,7 +115,14 @@ class KafkaCluster(msgspec.Struct, frozen=True):
         return client
 
     def admin(self) -> AIOKafkaAdminClient:
-        return AIOKafkaAdminClient(bootstrap_servers=list(self.brokers), request_timeout_ms=10_000)
+        admin = AIOKafkaAdminClient(request_timeout_ms=10_000, **self._way())
+        secure(admin._client, self.security)
+        return admin
+
+    def _way(self) -> dict[str, Any]:
+        """To the brokers."""
+        security = {} if self.security is None else self.security.settings()
+        return {"bootstrap_servers": list(self.brokers), **security}
 
 
 _PATIENCE: Final[dict[str, Any]] = {

@@ -135,7 +135,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._take(assigned)
 
 
-async def _coordinator(admin: AIOKafkaAdminClient, group: str) -> int:
+async def coordinator(admin: AIOKafkaAdminClient, group: str) -> int:
     """Brokers that have just been started have none for a moment."""
     until = time.monotonic() + _COORDINATOR_SECONDS
     while True:
@@ -166,8 +166,8 @@ async def active(cluster: KafkaCluster, groups: Sequence[str]) -> list[str]:
     try:
         await admin.start()
         for group in (cluster.prefix + group for group in groups):
-            coordinator = await _coordinator(admin, group)
-            described = await admin._send_request(_DescribeGroups([group]), coordinator)
+            broker = await coordinator(admin, group)
+            described = await admin._send_request(_DescribeGroups([group]), broker)
             states |= {name: state for _, name, state, *_ in described.groups}
     except CLIENT_ERRORS as error:
         raise JournalUnavailable(f"cannot see who runs: {error!r}") from error

@@ -3,17 +3,23 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaConnectionError, for_code
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaConnectionError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
+from falcon.adapters.kafka.security import NotLetIn
 from falcon.journal import naming
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
@@ -23,6 +29,7 @@ log = logging.getLogger("falcon.kafka")
 LOG: Final = b"log"  # key of the log's name and format among the owners
 _BEFORE_FORMATS: Final = b"instance"  # key of the name of a log that says no format
 _TOPIC_EXISTS: Final = 36
+_TOPIC_REFUSED: Final = 29
 _UNKNOWN_TOPIC: Final = 3
 _SET_FOR_THE_TOPIC: Final = 1  # where a setting's value comes from
 _LEADERS_SECONDS: Final = 30.0
@@ -42,6 +49,8 @@ _COMPACTED_IN_TIME: Final = {
 }
 # Who types is not remembered: each signal is read at once, or not at all.
 _SIGNALS_MILLIS: Final = 600_000
+
+T = TypeVar("T")
 
 
 class WrongTopics(Exception):
@@ -96,7 +105,7 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
     Those that are there are lowered to their bounds, and otherwise left as they are. Raises WrongTopics where they are
     not as they must be, JournalUnavailable.
     """
-    async with _Admin(cluster) as admin:
+    async with Admin(cluster) as admin:
         described = await _describe(admin, topics(cluster))
         missing = [topic for topic in topics(cluster) if topic.name not in described]
         found = await _settings(admin, described)
@@ -106,7 +115,7 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         for topic, over in _over_bounds(topics(cluster), found):
             await _lower(admin, topic, over, ",".join(cluster.brokers))
         if missing:
-            await _create(admin, missing, replicas)
+            await _create(admin, cluster, missing, replicas)
             await _await_leaders(admin, topics(cluster))
     return await instance(cluster) or await _name(cluster, naming.new_name())
 
@@ -117,14 +126,19 @@ async def rename(cluster: KafkaCluster) -> str:
 
 
 async def check(cluster: KafkaCluster) -> str:
-    """The log's name. Raises WrongTopics, also where they are missing; JournalUnavailable.
+    """The log's name. Raises WrongTopics, also where they are missing; JournalUnavailable."""
+    return await patiently(lambda: _check(cluster))
 
-    A broker that is away for a moment is waited for; where none answers at all, the address may be wrong.
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """A broker that is away for a moment is waited for; where none answers at all, the address may be wrong.
+
+    Raises what is raised, and JournalUnavailable.
     """
     until = time.monotonic() + _CHECK_SECONDS
     while True:
         try:
-            return await _check(cluster)
+            return await ask()
         except JournalUnavailable as error:
             if isinstance(error.__cause__, KafkaConnectionError) or time.monotonic() > until:
                 raise
@@ -132,7 +146,7 @@ async def check(cluster: KafkaCluster) -> str:
 
 
 async def _check(cluster: KafkaCluster) -> str:
-    async with _Admin(cluster) as admin:
+    async with Admin(cluster) as admin:
         described = await _describe(admin, topics(cluster))
         faults = [
             f"topic {topic.name} is not there: run falcon prepare, or correct FALCON_KAFKA or FALCON_KAFKA_PREFIX"
@@ -251,7 +265,7 @@ def _refuse(faults: list[str]) -> None:
 # --- the brokers' side ------------------------------------------------------------------------------------------------
 
 
-class _Admin:
+class Admin:
     """Raises JournalUnavailable for what the brokers are at fault of within the block."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
@@ -272,7 +286,13 @@ class _Admin:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: BaseException) -> JournalUnavailable:
+        if isinstance(error, NotLetIn):
+            return JournalUnavailable(str(error))
         brokers = ",".join(self._cluster.brokers)
+        if isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
+            return JournalUnavailable(
+                f"Kafka at {brokers} refuses it ({error}): see Kafka's ACLs in docs/operations.md"
+            )
         return JournalUnavailable(f"no Kafka answers at {brokers} ({error}): start it, or correct FALCON_KAFKA")
 
 
@@ -295,7 +315,7 @@ async def _settings(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[st
     return settings
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: Iterable[Topic], replicas: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: Iterable[Topic], replicas: int) -> None:
     in_sync = {"min.insync.replicas": str(min(2, replicas))}
     response = await admin.create_topics(
         [
@@ -303,7 +323,9 @@ async def _create(admin: AIOKafkaAdminClient, missing: Iterable[Topic], replicas
             for topic in missing
         ]
     )
-    for name, code, *message in response.topic_errors:
+    made = sorted(response.topic_errors)
+    _refuse([cluster.refusal(["Create"], "topic", name) for name, code, *_ in made if code == _TOPIC_REFUSED])
+    for name, code, *message in made:
         if code not in (0, _TOPIC_EXISTS):  # somebody else may be preparing as well
             raise WrongTopics(f"topic {name} could not be made: {message[0] if message else for_code(code).__name__}")
 

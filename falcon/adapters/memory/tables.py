@@ -1,42 +1,47 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from falcon.domain.commands import Role
-from falcon.domain.ids import AccountId, Partition, RoomId, Seq
+from falcon.domain.ids import Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
-from falcon.read import store
-from falcon.read.messages import missing_message
-from falcon.read.models import (
-    Access,
-    AccountRow,
-    MemberRow,
-    RoomCursor,
-    RoomRow,
-    RoomSummaryRow,
-    Standing,
-    TokenRow,
-    room_summary,
-)
-from falcon.read.store import Comparison, ManyRooms, Reached, Skip, StaleProjector, Stop, Write, shown_by
+from falcon.read.accounts import memory as accounts_queries
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.memberships import memory as memberships_queries
+from falcon.read.memory import MemoryTables as ModelTables
+from falcon.read.memory import View
+from falcon.read.rooms import memory as rooms_queries
+from falcon.read.store import BeingFilled, Comparison, Fill, Reached, Skip, StaleProjector, Stop, shown_by
+from falcon.read.timeline import memory as timeline_queries
+from falcon.read.timeline.projection import PutMessage
+from falcon.read.write import Write
+
+_REBUILDING = "_rebuilding"
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass
-class _Tables:
-    """Those of one projection; each uses its own."""
+class _Kept:
+    """The tables of one projection, and how far it has been applied to them."""
 
+    tables: ModelTables
     cursor: dict[Partition, Position]
     quiet_since: dict[Partition, dict[str, int]] = field(default_factory=dict)
-    messages: dict[tuple[RoomId, Seq], bytes] = field(default_factory=dict)
-    revisions: dict[RoomId, int] = field(default_factory=dict)
-    rooms: dict[RoomId, dict[str, Any]] = field(default_factory=dict)
-    members: dict[tuple[RoomId, AccountId], dict[str, Any]] = field(default_factory=dict)
-    mentions: set[tuple[AccountId, RoomId, Seq]] = field(default_factory=set)
-    accounts: dict[AccountId, AccountRow] = field(default_factory=dict)
-    tokens: dict[tuple[AccountId, int], tuple[str, str]] = field(default_factory=dict)
+
+
+def _query(
+    query: Callable[Concatenate[View, P], T],
+) -> Callable[Concatenate["MemoryTables", P], Coroutine[Any, Any, T]]:
+    @functools.wraps(query)
+    async def asked(self: "MemoryTables", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return query(self, *args, **kwargs)
+
+    return asked
 
 
 class _Comparing:
@@ -48,7 +53,7 @@ class _Comparing:
         self._written: set[tuple[RoomId, Seq]] = set()
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
-        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, store.PutMessage)}
+        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, PutMessage)}
         self._written |= wanted.keys()
         missing = [place for place in wanted if place not in self._messages]
         wrong = [place for place, message in wanted.items() if self._messages.get(place, message) != message]
@@ -63,15 +68,16 @@ class _Comparing:
 class MemoryTables:
     def __init__(self, partitions: int, projections: Sequence[str]) -> None:
         self._partitions = partitions
-        self._projections = {name: self._empty() for name in projections}
+        self._projections = {name: self._empty(name) for name in projections}
+        self._fills: dict[str, Fill] = {}
         self._stopped: dict[str, str] = {}
         self._stops: dict[tuple[str, Partition], Stop] = {}
         self._skips: dict[tuple[str, Partition, int], Skip] = {}
         self._went_back: str | None = None
         self._rebuilds = 0
 
-    def _empty(self) -> _Tables:
-        return _Tables(dict.fromkeys(range(self._partitions), Position()))
+    def _empty(self, projection: str) -> _Kept:
+        return _Kept(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
 
     # --- ProjectionTables ---------------------------------------------------------------------------------------------
 
@@ -86,21 +92,22 @@ class MemoryTables:
         writes: Sequence[Write],
         quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
     ) -> None:
-        tables = self._projections[projection]
-        if any(tables.cursor[partition] != position for partition, position in expected.items()):
+        kept = self._projections[projection]
+        if any(kept.cursor[partition] != position for partition, position in expected.items()):
             raise StaleProjector(projection)
         for write in writes:
-            _APPLY[type(write)](tables, write)
-        tables.cursor.update(after)
-        tables.quiet_since.update({partition: dict(quiet_since.get(partition, {})) for partition in after})
+            kept.tables.apply(write)
+        kept.cursor.update(after)
+        kept.quiet_since.update({partition: dict(quiet_since.get(partition, {})) for partition in after})
 
     def begin_rebuild(self, projection: str) -> str:
-        self._projections[f"{projection}_rebuilding"] = self._empty()
-        return f"{projection}_rebuilding"
+        self._projections[projection + _REBUILDING] = self._empty(projection)
+        return projection + _REBUILDING
 
     def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
         catch_up()
-        self._projections[projection] = self._projections.pop(f"{projection}_rebuilding")
+        self._projections[projection] = self._projections.pop(projection + _REBUILDING)
+        self._fills.pop(projection, None)
         self._rebuilds += 1
 
     def stopped(self, projection: str, error: str | None) -> None:
@@ -111,6 +118,17 @@ class MemoryTables:
 
     def why_stopped(self, projection: str) -> str | None:
         return self._stopped.get(projection)
+
+    def fill(self, projection: str) -> Fill:
+        return self._fills.get(projection, Fill.SHOWN)
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        self._fills[projection] = min(fill, self.fill(projection))
+
+    def install(self, projection: str) -> None:
+        """Empty tables of a read model, to be filled from the log."""
+        self._projections[projection] = self._empty(projection)
+        self._fills[projection] = Fill.FILLING
 
     # --- of streams ---------------------------------------------------------------------------------------------------
 
@@ -136,7 +154,8 @@ class MemoryTables:
         return self._went_back
 
     def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> "_Comparing":
-        return _Comparing(self._projections[projection].messages, mend)
+        kept = self._projections[projection].tables
+        return _Comparing(kept.messages if isinstance(kept, timeline_queries.Tables) else {}, mend)
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
@@ -149,195 +168,49 @@ class MemoryTables:
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
-        live = {name: tables for name, tables in self._projections.items() if not name.endswith("_rebuilding")}
+        for name in projections or ():
+            self.tables(name)
+        live = {
+            name: kept
+            for name, kept in self._projections.items()
+            if not name.endswith(_REBUILDING) and self.fill(name) is not Fill.FILLING
+        }
         shown: dict[Partition, Position] = {}
         for partition in range(partitions):
             reached = {
-                name: Reached(tables.cursor[partition], tables.quiet_since.get(partition, {}))
-                for name, tables in live.items()
+                name: Reached(kept.cursor[partition], kept.quiet_since.get(partition, {}))
+                for name, kept in live.items()
             }
             shown[partition] = min(shown_by(name, reached) for name in projections or live)
         return shown
 
-    async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        member, room = self._members.get((room_id, account_id)), self._rooms.get(room_id)
-        if member is None or room is None:
-            return None
-        return Access(
-            member["role"],
-            member["read_seq"],
-            room["last_seq"],
-            self._revisions.get(room_id, 0) + (self._rebuilds << 40),
-        )
+    page = _query(timeline_queries.page)
+    message = _query(timeline_queries.message)
+    message_at = _query(timeline_queries.message_at)
+    newest = _query(timeline_queries.newest)
+    room = _query(rooms_queries.room)
+    direct_room = _query(rooms_queries.direct_room)
+    all_rooms = _query(rooms_queries.all_rooms)
+    totals = _query(rooms_queries.totals)
+    access = _query(memberships_queries.access)
+    rooms_of = _query(memberships_queries.rooms_of)
+    room_of = _query(memberships_queries.room_of)
+    roles_of = _query(memberships_queries.roles_of)
+    standings_of = _query(memberships_queries.standings_of)
+    summaries_of = _query(memberships_queries.summaries_of)
+    members = _query(memberships_queries.members)
+    mentions = _query(memberships_queries.mentions)
+    account = _query(accounts_queries.account)
+    accounts = _query(accounts_queries.accounts)
+    bearer = _query(accounts_queries.bearer)
+    tokens = _query(accounts_queries.tokens)
 
-    async def page(self, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
-        newest = max((seq for room, seq in self._messages if room == room_id), default=0)
-        places = [(room_id, seq) for seq in range(max(first, 1), min(last, newest) + 1)]
-        return [self._messages[place] if place in self._messages else missing_message(*place) for place in places]
+    # --- View ---------------------------------------------------------------------------------------------------------
 
-    async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        return next(iter(await self.page(room_id, seq, seq)), None)
+    def tables(self, projection: str) -> Any:
+        if self.fill(projection) is not Fill.SHOWN:
+            raise BeingFilled(projection)
+        return self._projections[projection].tables
 
-    async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        return await self.message(room_id, seq), self._revisions.get(room_id, 0)
-
-    async def newest(self, room_id: RoomId, through: Seq) -> Seq:
-        return self._newest(room_id, through)
-
-    async def room(self, room_id: RoomId) -> RoomRow | None:
-        room = self._rooms.get(room_id)
-        return None if room is None else RoomRow(room_id, **room)
-
-    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        pair = (smaller, larger)
-        return next((RoomRow(r, **room) for r, room in self._rooms.items() if room["peers"] == pair), None)
-
-    async def rooms_of(
-        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
-    ) -> list[RoomSummaryRow]:
-        if most is not None and len(await self.roles_of(account_id, most + 1)) > most:
-            raise ManyRooms
-        rooms = [RoomRow(r, **self._rooms[r]) for r, a in self._members if a == account_id and r in self._rooms]
-        rooms.sort(key=lambda room: (room.updated_at, room.room_id), reverse=True)
-        if cursor is not None:
-            rooms = [r for r in rooms if (r.updated_at, r.room_id) < (cursor.updated_at, cursor.room_id)]
-        return [self._summary(account_id, room) for room in rooms[:limit]]
-
-    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
-        roles = {r: member["role"] for (r, a), member in self._members.items() if a == account_id and r > after}
-        return dict(sorted(roles.items())[:limit])
-
-    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
-        rows = await self.summaries_of(account_id, room_ids)
-        return {row.room.room_id: Standing(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
-
-    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
-        return [row for row in await self.rooms_of(account_id, None, 1 << 31) if row.room.room_id in room_ids]
-
-    async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        if (room_id, account_id) not in self._members or room_id not in self._rooms:
-            return None
-        return self._summary(account_id, RoomRow(room_id, **self._rooms[room_id]))
-
-    async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        accounts = sorted(a for r, a in self._members if r == room_id and a > after)[:limit]
-        return [self._member(room_id, account_id) for account_id in accounts]
-
-    async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
-        mentions = self._projections["memberships"].mentions
-        return sum(a == account_id and r == room_id and after < seq <= through for a, r, seq in mentions)
-
-    async def account(self, account_id: AccountId) -> AccountRow | None:
-        return self._accounts.get(account_id)
-
-    async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]:
-        return [self._accounts[a] for a in sorted(self._accounts) if a > after][:limit]
-
-    async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        tokens = self._projections["accounts"].tokens
-        known = any(account == account_id and kept[0] == token_hash for (account, _), kept in tokens.items())
-        return self._accounts.get(account_id) if known else None
-
-    async def tokens(self, account_id: AccountId) -> list[TokenRow]:
-        tokens = self._projections["accounts"].tokens
-        return [TokenRow(i, kept[1]) for (account, i), kept in sorted(tokens.items()) if account == account_id]
-
-    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]:
-        return [RoomRow(r, **self._rooms[r]) for r in sorted(self._rooms) if r > after][:limit]
-
-    async def totals(self) -> tuple[int, int, int]:
-        return len(self._accounts), len(self._rooms), sum(room["last_seq"] for room in self._rooms.values())
-
-    # --- the tables ---------------------------------------------------------------------------------------------------
-
-    @property
-    def _messages(self) -> dict[tuple[RoomId, Seq], bytes]:
-        return self._projections["timeline"].messages
-
-    @property
-    def _revisions(self) -> dict[RoomId, int]:
-        return self._projections["timeline"].revisions
-
-    @property
-    def _rooms(self) -> dict[RoomId, dict[str, Any]]:
-        return self._projections["rooms"].rooms
-
-    @property
-    def _members(self) -> dict[tuple[RoomId, AccountId], dict[str, Any]]:
-        return self._projections["memberships"].members
-
-    @property
-    def _accounts(self) -> dict[AccountId, AccountRow]:
-        return self._projections["accounts"].accounts
-
-    def _newest(self, room_id: RoomId, through: Seq) -> Seq:
-        return max((seq for room, seq in self._messages if room == room_id and seq <= through), default=0)
-
-    def _member(self, room_id: RoomId, account_id: AccountId) -> MemberRow:
-        member, account = self._members[room_id, account_id], self._accounts.get(account_id)
-        return MemberRow(account_id, "" if account is None else account.name, member["role"], member["read_seq"])
-
-    def _summary(self, account_id: AccountId, room: RoomRow) -> RoomSummaryRow:
-        member = self._members[room.room_id, account_id]
-        newest = self._newest(room.room_id, room.last_seq)
-        mentions = sum(
-            a == account_id and r == room.room_id and member["read_seq"] < seq <= newest
-            for a, r, seq in self._projections["memberships"].mentions
-        )
-        message = (newest, self._messages[room.room_id, newest]) if newest else None
-        return room_summary(room, member["role"], member["read_seq"], mentions, message)
-
-
-def _put_room(tables: _Tables, write: store.PutRoom) -> None:
-    tables.rooms[write.room_id] = {
-        "kind": write.kind,
-        "name": write.name,
-        "description": write.description,
-        "created_at": write.created_at,
-        "last_seq": 0,
-        "updated_at": "",
-        "imported": write.imported,
-        "peers": None if write.smaller is None else (write.smaller, write.larger),
-    }
-
-
-def _set_room(tables: _Tables, room_id: RoomId, **fields: Any) -> None:
-    if room_id in tables.rooms:
-        tables.rooms[room_id].update(fields)
-
-
-def _set_member(tables: _Tables, room_id: RoomId, account_id: AccountId, **fields: Any) -> None:
-    if (room_id, account_id) in tables.members:
-        tables.members[room_id, account_id].update(fields)
-
-
-def _set_mention(tables: _Tables, write: store.SetMention) -> None:
-    mention = (write.account_id, write.room_id, write.seq)
-    if write.mentioned:
-        tables.mentions.add(mention)
-    else:
-        tables.mentions.discard(mention)
-
-
-_APPLY: dict[type[Any], Callable[[_Tables, Any], object]] = {
-    store.PutMessage: lambda t, w: t.messages.__setitem__((w.room_id, w.seq), w.message),
-    store.PutRoom: _put_room,
-    store.SetRoomName: lambda t, w: _set_room(
-        t, w.room_id, name=w.name, description=w.description, updated_at=w.updated_at
-    ),
-    store.SetRoomActivity: lambda t, w: _set_room(t, w.room_id, last_seq=w.last_seq, updated_at=w.updated_at),
-    store.SetRevision: lambda t, w: t.revisions.__setitem__(w.room_id, w.revision),
-    store.DropRoom: lambda t, w: t.rooms.pop(w.room_id, None),
-    store.PutMember: lambda t, w: t.members.__setitem__(
-        (w.room_id, w.account_id), {"role": w.role, "read_seq": w.read_seq}
-    ),
-    store.SetRole: lambda t, w: _set_member(t, w.room_id, w.account_id, role=w.role),
-    store.SetReadMark: lambda t, w: _set_member(t, w.room_id, w.account_id, read_seq=w.read_seq),
-    store.DropMember: lambda t, w: t.members.pop((w.room_id, w.account_id), None),
-    store.SetMention: _set_mention,
-    store.PutAccount: lambda t, w: t.accounts.__setitem__(
-        w.account_id, AccountRow(w.account_id, w.name, w.is_admin, w.created_at)
-    ),
-    store.PutToken: lambda t, w: t.tokens.__setitem__((w.account_id, w.token_id), (w.token_hash, w.created_at)),
-    store.DropToken: lambda t, w: t.tokens.pop((w.account_id, w.token_id), None),
-}
+    def generation(self, projection: str) -> int:
+        return self._rebuilds

@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,14 +11,16 @@ import apsw
 from falcon.journal import naming
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.store import Fill
 
-SCHEMA_VERSION: Final = 2
 # 3.51.3 is the first without a bug that corrupts the WAL when two connections checkpoint at once.
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
 BUSY_MILLISECONDS: Final = 10_000
 _PAGE_BYTES: Final = 2_048
 _CACHE_KIB: Final = 16_384
 _WAL_PAGES: Final = 1_000
+_REPORT_OPERATIONS: Final = 10_000  # of SQLite, between two reports on a copy: about fifty a second
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -53,46 +56,14 @@ CREATE TABLE projections (
 ) WITHOUT ROWID;
 """
 
-# The read tables by projection. "{}" is empty for the live ones and a suffix for those of a rebuild; an index keeps its
-# name when its table is renamed, so it has a "{unique}" one.
-READ_TABLES: Final[dict[str, dict[str, str]]] = {
-    "timeline": {
-        # place: room_id << 32 | seq. A table by rowid has narrow inner pages and appends cheaply, which a primary key
-        # of two columns has not (twice the pages written for a message). It is good for room ids below 2^31, which is
-        # two thousand million of them, and as many messages in each.
-        "timeline": "CREATE TABLE timeline{} (place INTEGER PRIMARY KEY, message BLOB NOT NULL)",
-        "revisions": "CREATE TABLE revisions{} (room_id INTEGER PRIMARY KEY, revision INTEGER NOT NULL)",
-    },
-    "rooms": {
-        "rooms": """CREATE TABLE rooms{} (
-            room_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
-            created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, imported INTEGER NOT NULL,
-            last_seq INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT ''
-        );
-        CREATE INDEX rooms_{unique} ON rooms{} (smaller, larger) WHERE smaller IS NOT NULL""",
-    },
-    "memberships": {
-        "memberships": """CREATE TABLE memberships{} (
-            room_id INTEGER NOT NULL, account_id INTEGER NOT NULL, role TEXT NOT NULL, read_seq INTEGER NOT NULL,
-            PRIMARY KEY (room_id, account_id)
-        ) WITHOUT ROWID;
-        CREATE INDEX memberships_{unique} ON memberships{} (account_id, room_id)""",
-        "mentions": """CREATE TABLE mentions{} (
-            account_id INTEGER NOT NULL, room_id INTEGER NOT NULL, seq INTEGER NOT NULL,
-            PRIMARY KEY (account_id, room_id, seq)
-        ) WITHOUT ROWID""",
-    },
-    "accounts": {
-        "accounts": """CREATE TABLE accounts{} (
-            account_id INTEGER PRIMARY KEY, name TEXT NOT NULL, is_admin INTEGER NOT NULL, created_at TEXT NOT NULL
-        )""",
-        "tokens": """CREATE TABLE tokens{} (
-            account_id INTEGER NOT NULL, token_id INTEGER NOT NULL, token_hash TEXT NOT NULL,
-            created_at TEXT NOT NULL, PRIMARY KEY (account_id, token_id)
-        ) WITHOUT ROWID""",
-    },
+# What makes a file of each schema one of the next. A read table whose columns change is dropped here together with its
+# row in ``projections``: then it is missing, and is made and filled from the log. A schema that is released never
+# changes any more, and tests/history/folders has a file of each.
+_MIGRATIONS: Final[dict[int, str]] = {
+    2: "ALTER TABLE projections ADD COLUMN filling INTEGER NOT NULL DEFAULT 0",  # as read.store.Fill
 }
-
+_FIRST_SCHEMA: Final = min(_MIGRATIONS)
+SCHEMA_VERSION: Final = max(_MIGRATIONS) + 1
 
 # Of a row of the journal; the last five are the record.
 RECORD_COLUMNS: Final = "offset, partition, epoch, n, key, type, version, critical, data"
@@ -120,7 +91,8 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> 
 
 
 def prepare(path: Path, partitions: int) -> None:
-    """Create the file, or check that it was made for this many partitions. Raises WrongDatabase, JournalUnavailable."""
+    """Create the file; or check that it was made for this many partitions, and bring it to this schema, with empty
+    tables for the read models that are new. All of it or nothing. Raises WrongDatabase, JournalUnavailable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         connection = apsw.Connection(str(path))
@@ -133,20 +105,45 @@ def prepare(path: Path, partitions: int) -> None:
             if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone():
                 _create(connection, partitions)
             _check(connection, path, partitions)
+            _migrate(connection)
+            _install(connection)
         connection.close()
     except apsw.Error as error:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error
 
 
-def copy(path: Path, to: Path) -> None:
+def check(path: Path, partitions: int) -> None:
+    """That the file is one of this Falcon's, without writing anything: another Falcon may be using it. Raises
+    WrongDatabase, JournalUnavailable."""
+    try:
+        connection = connect(path, writable=False)
+        _check(connection, path, partitions)
+        if _schema(connection) != SCHEMA_VERSION:
+            raise WrongDatabase(f"{path} is of an earlier Falcon: falcon up of this one brings it to its own schema")
+        connection.close()
+    except apsw.Error as error:
+        raise JournalUnavailable(f"cannot open {path}: {error}") from error
+
+
+def copy(path: Path, to: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
     """A file of its own with what is committed by now, while others write; ``to`` must not be there, or be empty.
+    ``report`` is called now and then with the bytes that are copied, and about how many there are.
 
     It has another name as a log: whoever goes on from the copy writes another history. Raises JournalUnavailable.
     """
     try:
         connection = connect(path, writable=False)
+        total = connection.pragma("page_count") * connection.pragma("page_size")
+
+        def step() -> bool:
+            done = to.stat().st_size if to.exists() else 0
+            report(done, max(done, total))
+            return False  # go on
+
+        connection.set_progress_handler(step, _REPORT_OPERATIONS)
         connection.execute("VACUUM INTO ?", (str(to),))
         connection.close()
+        report(to.stat().st_size, to.stat().st_size)
         copied = apsw.Connection(str(to))
         with transaction(copied):
             ((name,),) = copied.execute("SELECT value FROM meta WHERE key = 'instance'").fetchall()
@@ -158,13 +155,9 @@ def copy(path: Path, to: Path) -> None:
 
 def _create(connection: apsw.Connection, partitions: int) -> None:
     connection.execute(_SCHEMA)
-    for projection, tables in READ_TABLES.items():
-        for ddl in tables.values():
-            connection.execute(ddl.format("", "", unique=secrets.token_hex(4)))
-        connection.execute("INSERT INTO projections VALUES (?, 0, NULL, 0)", (projection,))
     connection.execute("INSERT INTO log VALUES (1, 0, 0, zeroblob(?))", (8 * partitions,))
     rows = {
-        "schema": SCHEMA_VERSION,
+        "schema": _FIRST_SCHEMA,
         "format": FORMAT,
         "partitions": partitions,
         "instance": naming.new_name(),
@@ -177,15 +170,45 @@ def _check(connection: apsw.Connection, path: Path, partitions: int) -> None:
     meta: dict[str, Any] = dict(connection.execute("SELECT key, value FROM meta"))
     if why := refusal(str(path), meta.get("format"), "a new data folder"):
         raise WrongDatabase(why)
-    if meta["schema"] != SCHEMA_VERSION:
+    if meta["schema"] > SCHEMA_VERSION:
         raise WrongDatabase(
-            f"{path} has schema {meta['schema']}, this Falcon knows {SCHEMA_VERSION}: run the version that made it, "
-            "export, and import into a new data folder"
+            f"{path} has schema {meta['schema']} and was written by a newer Falcon, so run that; this one knows "
+            f"{SCHEMA_VERSION}"
+        )
+    if meta["schema"] < _FIRST_SCHEMA:
+        raise WrongDatabase(
+            f"{path} has schema {meta['schema']}, this Falcon knows {_FIRST_SCHEMA} to {SCHEMA_VERSION}: run the "
+            "version that made it, export, and import into a new data folder"
         )
     if meta["partitions"] != partitions:
         raise WrongDatabase(
             f"{path} was made with {meta['partitions']} partitions, which is fixed for ever; the settings say "
             f"{partitions}. Set FALCON_PARTITIONS={meta['partitions']}, or take another data folder"
+        )
+
+
+def _schema(connection: apsw.Connection) -> int:
+    row: Any = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
+    return int(row[0])
+
+
+def _migrate(connection: apsw.Connection) -> None:
+    for version in range(_schema(connection), SCHEMA_VERSION):
+        connection.execute(_MIGRATIONS[version])
+    connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (SCHEMA_VERSION,))
+
+
+def _install(connection: apsw.Connection) -> None:
+    """Make empty tables for the read models that the file does not have; they are filled if there is a log already."""
+    known = {name for (name,) in connection.execute("SELECT name FROM projections")}
+    ((has_log,),) = connection.execute("SELECT next > 0 FROM log").fetchall()
+    for projection in READ_MODELS.keys() - known:
+        for table, ddl in READ_MODELS[projection].sqlite.tables.items():
+            connection.execute(f"DROP TABLE IF EXISTS {table}")
+            connection.execute(ddl.format("", "", unique=secrets.token_hex(4)))
+        connection.execute(
+            "INSERT INTO projections (name, applied, filling) VALUES (?, 0, ?)",
+            (projection, Fill.FILLING if has_log else Fill.SHOWN),
         )
 
 

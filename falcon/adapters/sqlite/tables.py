@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import apsw
 
-from falcon.adapters.sqlite.database import READ_TABLES, transaction
+from falcon.adapters.sqlite.database import transaction
 from falcon.adapters.sqlite.source import Everywhere
 from falcon.journal.envelope import Cursor
-from falcon.read import store
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, Write
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.sqlite import SqliteModel
+from falcon.read.store import Fill, ReadStoreUnavailable, StaleProjector
+from falcon.read.write import Write
 
 # What may be otherwise the next time. The rest is a fault of the write's, and says so.
 _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)
@@ -19,37 +21,9 @@ _REBUILDING: Final = "_rebuilding"
 _DROP_ROWS: Final = 20_000
 
 _STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
+_FILL: Final = "SELECT filling FROM projections WHERE name = ?"
+_MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
 _MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ? AND applied = ?"
-# The statements of each kind of write. ?1, ?2 ... are its fields in their order; "{}" is the tables' suffix.
-_STATEMENTS: Final[dict[type[Any], tuple[str, ...]]] = {
-    store.PutMessage: (
-        "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message",
-    ),
-    store.PutRoom: (
-        "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger, imported)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    ),
-    store.SetRoomName: ("UPDATE rooms{} SET name = ?2, description = ?3, updated_at = ?4 WHERE room_id = ?1",),
-    store.SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),
-    store.SetRevision: ("INSERT OR REPLACE INTO revisions{} VALUES (?1, ?2)",),
-    store.DropRoom: ("DELETE FROM rooms{} WHERE room_id = ?1",),
-    store.PutMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
-    store.SetRole: ("UPDATE memberships{} SET role = ?3 WHERE room_id = ?1 AND account_id = ?2",),
-    store.SetReadMark: ("UPDATE memberships{} SET read_seq = ?3 WHERE room_id = ?1 AND account_id = ?2",),
-    store.DropMember: ("DELETE FROM memberships{} WHERE room_id = ?1 AND account_id = ?2",),
-    store.SetMention: (
-        "INSERT OR IGNORE INTO mentions{} SELECT ?1, ?2, ?3 WHERE ?4",
-        "DELETE FROM mentions{} WHERE account_id = ?1 AND room_id = ?2 AND seq = ?3 AND NOT ?4",
-    ),
-    store.PutAccount: ("INSERT OR REPLACE INTO accounts{} VALUES (?1, ?2, ?3, ?4)",),
-    store.PutToken: ("INSERT OR REPLACE INTO tokens{} VALUES (?1, ?2, ?3, ?4)",),
-    store.DropToken: ("DELETE FROM tokens{} WHERE account_id = ?1 AND token_id = ?2",),
-}
-# Writes that come for each message, and the fields that make their key: only the last of a batch is made.
-_FOLDED: Final[dict[type[Any], Callable[[Any], tuple[int, ...]]]] = {
-    store.SetRoomActivity: lambda w: (w.room_id,),
-    store.SetReadMark: lambda w: (w.room_id, w.account_id),
-}
 
 
 class SqliteTables:
@@ -81,8 +55,9 @@ class SqliteTables:
         self._connection.execute(_MOVE, (after.offset, projection, expected.offset))
         if not self._connection.changes():
             raise StaleProjector(f"projection {projection} does not stand at {expected.offset} any more")
-        for kind, run in _runs(writes):
-            for sql in _STATEMENTS[kind]:
+        model = READ_MODELS[projection.removesuffix(_REBUILDING)].sqlite
+        for kind, run in _runs(model, writes):
+            for sql in model.statements[kind]:
                 self._connection.executemany(sql.format(suffix), run)
 
     def begin_rebuild(self, projection: str) -> str:
@@ -90,11 +65,11 @@ class SqliteTables:
         try:
             self._drop_old(projection)
             with transaction(self._connection) as connection:
-                for ddl in READ_TABLES[projection].values():
+                for ddl in READ_MODELS[projection].sqlite.tables.values():
                     connection.execute(ddl.format(_REBUILDING, _REBUILDING, unique=secrets.token_hex(4)))
                 connection.execute(
-                    "INSERT OR REPLACE INTO projections SELECT ?, 0, NULL, generation + 1 FROM projections"
-                    " WHERE name = ?",
+                    "INSERT OR REPLACE INTO projections (name, applied, generation)"
+                    " SELECT ?, 0, generation + 1 FROM projections WHERE name = ?",
                     (shadow, projection),
                 )
         except apsw.Error as error:
@@ -107,7 +82,7 @@ class SqliteTables:
         try:
             with transaction(self._connection) as connection:
                 catch_up()
-                for table in READ_TABLES[projection]:
+                for table in READ_MODELS[projection].sqlite.tables:
                     connection.execute(f"ALTER TABLE {table} RENAME TO {table}_old")
                     connection.execute(f"ALTER TABLE {table}{_REBUILDING} RENAME TO {table}")
                 connection.execute("DELETE FROM projections WHERE name = ?", (projection,))
@@ -129,6 +104,21 @@ class SqliteTables:
             raise ReadStoreUnavailable(f"cannot read the state of {projection}: {error}") from error
         return None if row is None else row[0]
 
+    def fill(self, projection: str) -> Fill:
+        try:
+            row: Any = self._connection.execute(_FILL, (projection,)).fetchone()
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot read the state of {projection}: {error}") from error
+        if row is None:
+            raise _not_there(projection)
+        return Fill(row[0])
+
+    def move_fill(self, projection: str, fill: Fill) -> None:
+        try:
+            self._connection.execute(_MOVE_FILL, (fill, projection))
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot record how far {projection} has been filled: {error}") from error
+
     def _applied(self, projection: str) -> int:
         try:
             row: Any = self._connection.execute(
@@ -137,12 +127,12 @@ class SqliteTables:
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot read where {projection} stands: {error}") from error
         if row is None:
-            raise ReadStoreUnavailable(f"the rebuild of {projection} was taken away by another one")
+            raise _not_there(projection)
         return int(row[0])
 
     def _drop_old(self, projection: str) -> None:
         """Empty tables that nobody reads in small transactions, since writers of live ones wait for each."""
-        for table, ddl in READ_TABLES[projection].items():
+        for table, ddl in READ_MODELS[projection].sqlite.tables.items():
             keys = ddl.rpartition("PRIMARY KEY (")[2].partition(")")[0] if "WITHOUT ROWID" in ddl else "rowid"
             for name in (f"{table}_old", f"{table}{_REBUILDING}"):
                 if not self._connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (name,)).fetchone():
@@ -153,11 +143,17 @@ class SqliteTables:
                 self._connection.execute(f"DROP TABLE {name}")
 
 
-def _runs(writes: Sequence[Write]) -> Iterable[tuple[type[Any], Iterable[Write]]]:
+def _not_there(projection: str) -> ReadStoreUnavailable:
+    if projection.endswith(_REBUILDING):
+        return ReadStoreUnavailable(f"the rebuild of {projection} was taken away by another one")
+    return ReadStoreUnavailable(f"the data folder has no tables of {projection}: falcon up makes them")
+
+
+def _runs(model: SqliteModel, writes: Sequence[Write]) -> Iterable[tuple[type[Any], Iterable[Write]]]:
     """The writes in their order, in runs of one kind; of a mark that moves several times in a run, the last move."""
     for kind, run in groupby(writes, type):
         writes_of_kind = list(run)
-        key = _FOLDED.get(kind)
+        key = model.folded.get(kind)
         yield kind, writes_of_kind if key is None else {key(write): write for write in writes_of_kind}.values()
 
 

@@ -160,6 +160,7 @@ class RoomShardActor(Actor):  # type: ignore[misc]
         self._shard = message.build(self._watch() if message.host is None else message.host.wake)
         _hosted[message.name] = self._shard
         metrics.actor_errors.begin(("RoomShard",))
+        metrics.actor_restarts.begin(("RoomShard",))
         self._shard.start()
         if self._host is None:
             self.wakeupAfter(timedelta(seconds=TICK_SECONDS))
@@ -238,7 +239,6 @@ class Supervisor(Actor):  # type: ignore[misc]
             case StartShards(shards=shards, begin=begin):
                 if not self._starts:
                     begin()
-                    metrics.actor_restarts.begin(("RoomShard",))
                     self.handleDeadLetters()
                     self._starts = shards
                     self._addresses = [self._create(start) for start in shards]

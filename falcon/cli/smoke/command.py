@@ -44,11 +44,11 @@ def smoke(
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON, for programs.")] = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Try out a Falcon that was just deployed, as a client would, and say what is wrong.
+    """Try out a Falcon that was just deployed, as a client would.
 
-    Reaches it, makes a room, sends a message, sends it again with the same key, reads, edits and marks it, hears of another on the stream, once, and of what it missed while it was away; then it deletes the room. A line a step. When one fails the last line says what is wrong, what was expected and what to look at.
+    It creates a room, sends a message, sends it again with the same key, reads, edits and marks it, receives another on the stream, and receives what it missed while disconnected; then it deletes the room. It prints a line for each step. When a step fails, the last line says what is wrong, what was expected and what to look at.
 
-    Exit codes: 0 all is well, 1 something is wrong, 2 the command line is. It ends within --timeout, and five seconds more for deleting the room where a step has failed.
+    Exit codes: 0 all is well, 1 something is wrong, 2 wrong arguments. It ends within --timeout; after a failed step it takes up to five seconds more to delete the room.
 
     \b
     Examples:

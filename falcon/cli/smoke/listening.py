@@ -34,9 +34,9 @@ class Listening:
         self._last_id = ""
 
     def trials(self) -> Iterator[Trial]:
-        told = "to be told of a new message, once, and then of its deletion"
+        told = "to receive a new message, once, and then its deletion"
         yield Trial("stream", self._listen, told, _LOOK_AT, self._awaits)
-        missed = "to be told of what was missed while nobody listened, in order, once"
+        missed = "to receive what was missed while not listening, in order, once"
         yield Trial("resume", self._go_on, missed, _LOOK_AT, self._awaits)
 
     def _awaits(self) -> str:
@@ -58,8 +58,8 @@ class Listening:
                 times += isinstance(event, MessagePosted)
                 self._last_id = event.id
         if times != 1:
-            raise Wrong(f"message {posted.seq} was sent once and told {times} times")
-        return f"message {posted.seq} told once, {late * 1000:,.0f} ms after it was acknowledged"
+            raise Wrong(f"message {posted.seq} was sent once and delivered {times} times")
+        return f"message {posted.seq} delivered once, {late * 1000:,.0f} ms after it was acknowledged"
 
     async def _until_told(self, stream: Stream, posted: Message) -> int:
         async for event in _about(stream, posted):
@@ -80,8 +80,8 @@ class Listening:
                 if isinstance(event, MessagePosted):
                     told.append(event.message.seq)
         if told != missed:
-            raise Wrong(f"messages {_listed(missed)} were missed, and it tells {_listed(told) or 'none'}")
-        return f"messages {_listed(missed)} told, which were missed"
+            raise Wrong(f"messages {_listed(missed)} were missed, and it delivers {_listed(told) or 'none'}")
+        return f"messages {_listed(missed)} delivered, which were missed"
 
     async def _post(self, what: str) -> Message:
         return await self._falcon.post(self.room_id, f"{self._run}: {what}")

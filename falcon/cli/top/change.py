@@ -91,7 +91,7 @@ class Change:
         return found
 
     def _grown(self, name: str, labels: Labels, value: float) -> float:
-        """What has fallen was begun anew: then all of it is growth."""
+        """A value that has fallen started again at 0: all of it is growth."""
         earlier = self._of(self._before, name).get(labels, 0.0)
         return value - earlier if value >= earlier else value
 
@@ -113,7 +113,7 @@ def _histograms(scrape: Scrape, name: str) -> dict[Labels, dict[float, float]]:
 
 
 def _increase(before: Mapping[float, float], after: Mapping[float, float]) -> dict[float, float]:
-    """When one bucket has fallen, all of them were begun anew."""
+    """When one bucket has fallen, all of them started again at 0."""
     if any(after.get(bound, 0.0) < count for bound, count in before.items()):
         before = {}
     return {bound: count - before.get(bound, 0.0) for bound, count in after.items()}

@@ -44,9 +44,9 @@ def top(
     as_json: Annotated[bool, typer.Option("--json", help="With --once: print it as JSON, for programs.")] = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Show what Falcon does right now, and what hurts it, until Ctrl-C.
+    """Show live load and problems, until Ctrl-C.
 
-    Rates, p50 and p99 are of the last interval, largest values of the last minute. What is worst comes first, and is marked red. Events are messages and everything else that was decided; each is projected into four tables.
+    Rates, p50 and p99 are of the last interval, largest values of the last minute. The worst comes first, in red. Events are messages and all other changes; each is projected into four tables.
 
     \b
     Examples:
@@ -83,7 +83,7 @@ def _cluster_addresses() -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except msgspec.DecodeError as fault:
-        raise Fault(f"{_CLUSTER}: {fault}; `make cluster` writes it anew") from fault
+        raise Fault(f"{_CLUSTER}: {fault}; `make cluster` writes it again") from fault
 
 
 async def _print_once(urls: list[str], interval: float, outside: Outside, as_json: bool) -> None:
@@ -116,7 +116,7 @@ async def _show_in_place(watch: "Watch", interval: float, console: "Console") ->
     from falcon.cli.top.rendering import Screenful
 
     with Live("The first figures come soon.", console=console, screen=True, auto_refresh=False) as live:
-        # A terminal that was resized shows the same reading anew at once.
+        # A terminal that was resized shows the same reading again at once.
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, live.refresh)
         while True:
             live.update(Screenful(await watch.read_after(interval), fit=True), refresh=True)

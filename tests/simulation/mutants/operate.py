@@ -3,15 +3,15 @@
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
-from falcon.adapters.hbase import queries
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.http import exporting
 from falcon.journal.envelope import Position
 from falcon.projections import runner, verify
 from falcon.projections.skipping import SkippingProjection, position_of
 from falcon.projections.stream import Stream
-from falcon.read.messages import stored_in
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
+from falcon.read.timeline import hbase as timeline_hbase
+from falcon.read.timeline.messages import stored_in
 from tests.simulation.mutants.mutant import mutant
 from tests.simulation.schedules import ACTS, RESTORES
 
@@ -23,7 +23,7 @@ def _no_changes(self: exporting.Export, raws: Any, through: Any) -> Iterator[byt
 
 async def _to_an_empty_page(edge: Any, room: Any, after: int) -> AsyncIterator[bytes]:
     """A room ends for an export where a page has nothing."""
-    while rows := await edge.store.page(room.room_id, after + 1, after + exporting._ROWS):
+    while rows := (await edge.store.page(room.room_id, after + 1, after + exporting._ROWS)).messages:
         yield b"".join(exporting._line(exporting._message_out(stored_in(row))) for row in rows)
         after += len(rows)
 
@@ -46,7 +46,7 @@ def _stops_before_the_batch(self: Stream, partition: int, events: Sequence[Any],
 MUTANTS: Final = (
     mutant("an export leaves out what has changed meanwhile", exporting.Export, "_change_lines", _no_changes, ACTS),
     mutant("an export takes an empty page for a room's end", exporting, "_message_lines", _to_an_empty_page, ACTS),
-    mutant("a hole ends a page", queries, "_from_a_hole_on", lambda *_: [], ACTS),
+    mutant("a hole ends a page", timeline_hbase, "_from_a_hole_on", lambda *_: [], ACTS),
     mutant("a rebuild knows no skips", runner, "SkippingProjection", _without_skips, ACTS),
     mutant("verify knows no skips", verify, "SkippingProjection", _without_skips, ACTS),
     mutant("a stop names the first event of a batch", Stream, "_write_up_to_the_fault", _stops_before_the_batch, ACTS),

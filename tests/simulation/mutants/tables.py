@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from falcon.adapters.hbase import calls, queries, schema, tables
+from falcon.adapters.hbase import calls, tables
 from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.meta import Applied, Meta, applied_key
 from falcon.adapters.hbase.read_store import HBaseReadStore
@@ -15,8 +15,11 @@ from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.thrift import BatchMutation, Mutation
 from falcon.http import messages, streaming, wire
 from falcon.http.freshness import Freshness
-from falcon.read.models import RoomSummaryRow
-from falcon.read.pages import Page, Pages
+from falcon.read.catalogue import READ_MODELS
+from falcon.read.memberships import hbase as memberships_hbase
+from falcon.read.memberships.queries import RoomSummaryRow
+from falcon.read.rooms import hbase as rooms_hbase
+from falcon.read.timeline.pages import Page, Pages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tests.simulation.schedules import BEHIND, CALM, TROUBLED
 
@@ -41,14 +44,14 @@ def _position_first(
     key = applied_key(tables._base(projection), generation, partition)
     if not Meta(within, self._prefix).move(key, Applied(expected), Applied(after)):
         raise tables._stale(projection, partition, expected)
-    for table, cells in fold(writes):
+    for table, cells in fold(READ_MODELS[tables._base(projection)].hbase, writes):
         within.put(table_name(self._prefix, table, generation), cells, after.offset)
 
 
-async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[Page, int, int]:
+async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[Page, int]:
     """The list of rooms says how far a page goes, though the timeline is behind it."""
     first, last = messages._bounds(query, access.last_seq)
-    return await edge.pages.page(room_id, access.version, first, last), first, access.last_seq
+    return await edge.pages.page(room_id, access.version, first, last), access.last_seq
 
 
 def _around(query: Any, last_seq: int) -> tuple[int, int]:
@@ -82,12 +85,14 @@ async def _believed(self: Freshness, partition: int, seconds: float) -> None:
     """A no of the tables is taken at once."""
 
 
-async def _keeps_all(self: Pages, room_id: int, version: int, first: int, last: int) -> Page:
+async def _keeps_all(
+    self: Pages, room_id: int, version: int, first: int, last: int, *, from_last: bool = False
+) -> Page:
     """Also a page that is short is kept."""
-    name = (room_id, version, first, last)
+    name = (room_id, version, first, last, from_last)
     if name not in self._kept:
-        rows = await self._store.page(room_id, first, last)
-        self._kept[name] = Page(len(rows), b",".join(rows), lasting=True)
+        run = await self._store.page(room_id, first, last, from_last=from_last)
+        self._kept[name] = Page(run.first, len(run.messages), b",".join(run.messages), lasting=True)
     return self._kept[name]
 
 
@@ -110,8 +115,8 @@ MUTANTS: Final = (
         "a batch ends in the middle of a row",
         (
             Replaced(calls, "_parts", _cut_anywhere),
-            Replaced(schema, "ROOM_CELLS", frozenset({schema.ROOM_MADE})),
-            Replaced(schema, "MEMBER_CELLS", frozenset({schema.MEMBER})),
+            Replaced(rooms_hbase, "ROOM_CELLS", frozenset({rooms_hbase.ROOM_MADE})),
+            Replaced(memberships_hbase, "MEMBER_CELLS", frozenset({memberships_hbase.MEMBER})),
         ),
         BEHIND,
     ),
@@ -120,13 +125,13 @@ MUTANTS: Final = (
     mutant("a page around a message is short near the end", messages, "_bounds", _around, CALM),
     Mutant(
         "the numbers of a summary are those of several places",
-        (Replaced(queries, "room_summary", _unlevelled), Replaced(streaming, "room_summary", _unlevelled)),
+        (Replaced(memberships_hbase, "room_summary", _unlevelled), Replaced(streaming, "room_summary", _unlevelled)),
         BEHIND,
     ),
     Mutant(
         "a stream begins where the list of rooms stands, though pages are behind",
         (
-            Replaced(queries, "room_summary", _unlevelled),
+            Replaced(memberships_hbase, "room_summary", _unlevelled),
             Replaced(HBaseReadStore, "applied_everywhere", _of_rooms),
             Replaced(streaming.Streams, "_as_of", _as_listed),
         ),

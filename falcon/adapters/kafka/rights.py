@@ -1,0 +1,205 @@
+"""What each role has to be allowed at Kafka, and the check at its start that it is.
+
+Without it a missing right would show only once it is needed, as an error that does not name the operation.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import for_code
+from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.group import coordinator
+from falcon.adapters.kafka.topics import Admin, patiently
+
+_TOPIC_UNKNOWN: Final = 3
+_REFUSED: Final = (29, 30)  # the topic, the group: not even Describe is allowed
+_NOT_SAID: Final = -(2**31)  # of brokers without authorization
+
+
+class RightsMissing(Exception):
+    """A line for each right that is missing, with the command that gives it."""
+
+
+class Operation(IntEnum):
+    """As Kafka numbers them; a set of them has the bits of their numbers."""
+
+    Read = 3
+    Write = 4
+    Describe = 8
+    DescribeConfigs = 10
+
+
+class Rights(msgspec.Struct, frozen=True):
+    """Operations by the name of the topic, and of the group, without the prefix."""
+
+    topics: Mapping[str, tuple[Operation, ...]]
+    groups: Mapping[str, tuple[Operation, ...]] = {}
+
+
+# Who may read or write may describe, too. Of what may not be described no more is known than that.
+_UNDESCRIBED: Final = ~(1 << Operation.Read | 1 << Operation.Write | 1 << Operation.Describe)
+_LOOK: Final = (Operation.Describe, Operation.DescribeConfigs)
+_MEMBER: Final = (Operation.Read,)
+
+
+def of_write(group: str) -> Rights:
+    """``group``: of those that own partitions."""
+    both = (Operation.Read, Operation.Write, *_LOOK)
+    return Rights({"journal": both, "snapshots": both, "owners": both, "signals": _LOOK}, {group: _MEMBER})
+
+
+def of_project(groups: Iterable[str]) -> Rights:
+    reads = (Operation.Read, *_LOOK)
+    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": _LOOK}
+    return Rights(topics, dict.fromkeys(groups, _MEMBER))
+
+
+def of_api() -> Rights:
+    reads = (Operation.Read, *_LOOK)
+    signals = (Operation.Read, Operation.Write, *_LOOK)
+    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": signals})
+
+
+def of_operator(groups: Iterable[str]) -> Rights:
+    """Of those who run ``falcon prepare`` and ``falcon restored``, which asks whether the ``groups`` have members.
+
+    Create and AlterConfigs are left out: only a topic that is missing, or has to be changed, needs them.
+    """
+    topics = {
+        "journal": _LOOK,
+        "snapshots": _LOOK,
+        "owners": (Operation.Read, Operation.Write, *_LOOK),
+        "signals": _LOOK,
+    }
+    return Rights(topics, dict.fromkeys(groups, (Operation.Describe,)))
+
+
+async def check(cluster: KafkaCluster, rights: Rights) -> None:
+    """Raises RightsMissing, JournalUnavailable. Topics that are not there yet are passed over."""
+    if cluster.security is not None and (missing := await patiently(lambda: _missing(cluster, rights))):
+        raise RightsMissing("\n".join(missing))
+
+
+async def _missing(cluster: KafkaCluster, rights: Rights) -> list[str]:
+    async with Admin(cluster) as admin:
+        missing = await _missing_of_topics(admin, cluster, rights.topics)
+        for group, wanted in rights.groups.items():
+            missing += await _missing_of_group(admin, cluster, group, wanted)
+    return missing
+
+
+async def _missing_of_topics(
+    admin: AIOKafkaAdminClient, cluster: KafkaCluster, wanted: Mapping[str, tuple[Operation, ...]]
+) -> list[str]:
+    names = {cluster.prefix + name: operations for name, operations in wanted.items()}
+    response = await admin._send_request(_Metadata(list(names)))
+    missing: list[str] = []
+    for code, name, _, _, allowed in response.topics:
+        if code in (0, *_REFUSED):
+            missing += _lines(cluster, "topic", name, names[name], _UNDESCRIBED if code else allowed)
+        elif code != _TOPIC_UNKNOWN:
+            raise for_code(code)(name)
+    return missing
+
+
+async def _missing_of_group(
+    admin: AIOKafkaAdminClient, cluster: KafkaCluster, name: str, wanted: tuple[Operation, ...]
+) -> list[str]:
+    group = cluster.prefix + name
+    try:
+        broker = await coordinator(admin, group)
+        ((code, _, _, _, _, _, allowed),) = (await admin._send_request(_DescribeGroup(group), broker)).groups
+    except for_code(_REFUSED[1]):
+        code, allowed = _REFUSED[1], 0
+    if code not in (0, *_REFUSED):
+        raise for_code(code)(group)
+    return _lines(cluster, "group", group, wanted, _UNDESCRIBED if code else allowed)
+
+
+def _lines(cluster: KafkaCluster, kind: str, name: str, wanted: Iterable[Operation], allowed: int) -> list[str]:
+    missing = [] if allowed == _NOT_SAID else [each.name for each in wanted if not allowed & 1 << each]
+    return [cluster.refusal(missing, kind, name)] if missing else []
+
+
+# --- requests in versions that aiokafka does not have -----------------------------------------------------------------
+
+
+class _MetadataResponse_v8(Response):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "brokers",
+            Array(("node_id", Int32), ("host", String("utf-8")), ("port", Int32), ("rack", String("utf-8"))),
+        ),
+        ("cluster_id", String("utf-8")),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", String("utf-8")),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _MetadataRequest_v8(RequestStruct):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _MetadataResponse_v8
+    SCHEMA = Schema(
+        ("topics", Array(String("utf-8"))),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _Metadata(Request[_MetadataRequest_v8]):  # type: ignore[misc]
+    API_KEY = 3
+
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[_MetadataRequest_v8]) -> _MetadataRequest_v8:
+        return request_struct_class(self._topics, False, False, True)
+
+
+class _DescribeGroupRequest_v3(DescribeGroupsRequest_v3):  # type: ignore[misc]
+    """With the answer that this version has."""
+
+    RESPONSE_TYPE = DescribeGroupsResponse_v3
+
+
+class _DescribeGroup(Request[_DescribeGroupRequest_v3]):  # type: ignore[misc]
+    API_KEY = 15
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    def build(self, request_struct_class: type[_DescribeGroupRequest_v3]) -> _DescribeGroupRequest_v3:
+        return request_struct_class([self._group], True)

@@ -1,0 +1,172 @@
+"""Who Falcon is to Kafka, and how Kafka is known to be Kafka: TLS, and a password or a certificate."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Protocol
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
+
+log = logging.getLogger("falcon.kafka")
+
+_TOLD_SECONDS: Final = 10.0
+
+
+class NotLetIn(KafkaConnectionError):  # type: ignore[misc]
+    """A broker answers, and no connection comes about. The message says why, and what to correct."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Tls(Protocol):
+    """Certificates, as ``falcon.certificates`` has them."""
+
+    def context(self) -> ssl.SSLContext:
+        """For a connection that begins now."""
+
+
+class Security:
+    """``tls``: of each connection. ``mechanism``: by which the ``user`` shows the password; without one the certificate
+    of ``tls`` says who this is.
+
+    A connection that begins takes both as they are then, so they are changed without a restart.
+    """
+
+    def __init__(self, tls: Tls, user: str = "", mechanism: str = "", password: Callable[[], str] = lambda: "") -> None:
+        self._tls = tls
+        self.user = user
+        self._mechanism = mechanism
+        self._password = password
+        self._tell_at = 0.0
+        # Its lines for debugging have the requests in them, and with the mechanism PLAIN the password.
+        logging.getLogger("aiokafka.conn").setLevel(logging.CRITICAL)
+
+    def settings(self) -> dict[str, Any]:
+        """As aiokafka's clients take them."""
+        return {
+            "security_protocol": "SASL_SSL" if self._mechanism else "SSL",
+            "ssl_context": self.context(),
+            "sasl_mechanism": self._mechanism or "PLAIN",
+            "sasl_plain_username": self.user,
+            "sasl_plain_password": self.password(),
+        }
+
+    def context(self) -> ssl.SSLContext:
+        return self._tls.context()
+
+    def password(self) -> str:
+        return self._password()
+
+    async def why_not_let_in(self, brokers: Iterable[tuple[str, int]], seconds: float) -> str | None:
+        """Of the first broker that answers within that time; None where none does, or it lets this process in.
+
+        aiokafka tells its callers only that no connection came about.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for host, port in brokers:
+                    try:
+                        connection = await create_conn(host, port, **self.settings())
+                    except (KafkaError, OSError) as error:
+                        if why := self._why(f"{host}:{port}", error):
+                            return why
+                    else:
+                        connection.close()
+                        return None
+        return None
+
+    def _why(self, broker: str, error: BaseException) -> str | None:
+        for each in (error, error.__cause__):
+            if isinstance(each, ssl.SSLError):
+                return (
+                    f"no TLS with Kafka at {broker} ({_words(each)}): correct FALCON_KAFKA, FALCON_KAFKA_CA or "
+                    "FALCON_KAFKA_SECURITY_PROTOCOL, and FALCON_KAFKA_CERT where brokers ask for a certificate"
+                )
+        if isinstance(error, SaslAuthenticationFailed | UnsupportedSaslMechanismError):
+            return (
+                f"Kafka at {broker} does not let {self.user} in ({error}): correct FALCON_KAFKA_USER, "
+                "FALCON_KAFKA_PASSWORD_FILE or FALCON_KAFKA_SASL_MECHANISM"
+            )
+        return None
+
+    async def tell_why(self, host: str, port: int, seconds: float) -> None:
+        """In a line of the log, now and then."""
+        now = time.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + _TOLD_SECONDS
+            if why := await self.why_not_let_in([(host, port)], seconds):
+                log.error("%s", why)
+
+
+class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
+    """Under aiokafka's consumers, producers and admin clients. They make their client themselves, so ``secure`` turns
+    that into this one."""
+
+    security: Security
+    telling: "asyncio.Task[None] | None" = None
+
+    @property
+    def _ssl_context(self) -> ssl.SSLContext:
+        """aiokafka looks at this, and at the password, for each connection that it makes."""
+        return self.security.context()
+
+    @property
+    def _sasl_plain_password(self) -> str:
+        return self.security.password()
+
+    async def bootstrap(self) -> None:
+        """Raises NotLetIn, KafkaConnectionError."""
+        try:
+            await super().bootstrap()
+        except KafkaConnectionError as error:
+            brokers = [(host, port) for host, port, _ in self.hosts]
+            if why := await self.security.why_not_let_in(brokers, self._seconds):
+                raise NotLetIn(why) from error
+            raise
+
+    async def close(self) -> None:
+        """At once. A broker takes part in TLS's goodbye only when it has answered what is under way, such as a fetch
+        that waits for news, and aiokafka would wait for that."""
+        if self.telling is not None:
+            self.telling.cancel()
+        for connection in self._conns.values():
+            if connection._writer is not None:
+                connection._writer.transport.abort()
+        await super().close()
+
+    async def _get_conn(self, node_id: Any, **where: Any) -> Any:
+        connection = await super()._get_conn(node_id, **where)
+        if connection is None and (self.telling is None or self.telling.done()):
+            self.telling = asyncio.get_running_loop().create_task(self._tell_why(node_id))  # it holds nobody up
+        return connection
+
+    async def _tell_why(self, node_id: Any) -> None:
+        broker = self.cluster.broker_metadata(node_id)
+        if broker is not None:
+            await self.security.tell_why(broker.host, broker.port, self._seconds)
+
+    @property
+    def _seconds(self) -> float:
+        return float(self._request_timeout_ms) / 1000
+
+
+def secure(client: AIOKafkaClient, security: Security | None) -> None:
+    """Before it connects."""
+    if security is not None:
+        client.__class__ = SecuredClient
+        client.security = security
+
+
+def _words(error: ssl.SSLError) -> str:
+    return str(getattr(error, "verify_message", "") or error.reason or error)

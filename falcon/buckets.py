@@ -1,0 +1,122 @@
+"""Rates, each counted by key: token buckets, kept as the time at which a bucket is full again (GCRA)."""
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Final
+
+_KEYS_MAX: Final = 100_000
+_OTHERS: Final = object()
+_ROUNDING_SECONDS: Final = 1e-6  # what adding up times may be wrong by
+
+
+class Buckets:
+    """Each key may be used ``quota`` times at once, and ``quota`` times in each further ``seconds``. A quota of 0 means
+    that there is no limit.
+
+    A bucket is full again ``seconds`` after its last use, and a full one need not be remembered. So what is remembered
+    is dropped in two halves, and nothing is ever searched. Each half has at most ``keys_max`` keys. Where more are
+    used, the older half is forgotten early. With ``shared`` all further keys share one bucket instead, until the next
+    half begins: a client that can invent keys gains nothing by it.
+
+    ``clock``: in seconds; it must not go back. For one thread.
+    """
+
+    __slots__ = ("_clock", "_each", "_keys_max", "_lately", "_older", "_shared", "_slack", "_turn_at", "_window")
+
+    def __init__(
+        self,
+        quota: int,
+        seconds: float,
+        *,
+        keys_max: int = _KEYS_MAX,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._window = seconds
+        self._each = seconds / quota if quota else 0.0
+        self._slack = seconds - self._each + _ROUNDING_SECONDS
+        self._keys_max = keys_max
+        self._shared = shared
+        self._lately: dict[Hashable, float] = {}
+        self._older: dict[Hashable, float] = {}
+        self._turn_at = 0.0
+
+    def __len__(self) -> int:
+        """How many keys are remembered."""
+        return len(self._lately) + len(self._older)
+
+    def take(self, key: Hashable) -> float:
+        """Use the key once. Gives 0 where that is allowed; else the seconds until it is, and nothing is used."""
+        if not self._each:
+            return 0.0
+        now = self._clock()
+        if now >= self._turn_at:
+            self._turn(now)
+        full_at = self._lately.get(key)
+        if full_at is None:
+            full_at = self._older.get(key, now)
+            if len(self._lately) >= self._keys_max:
+                if self._shared:
+                    key = _OTHERS
+                    full_at = self._lately.get(key, now)
+                else:
+                    self._turn(now)
+        if full_at < now:
+            full_at = now
+        wait = full_at - now - self._slack
+        if wait > 0.0:
+            return wait
+        self._lately[key] = full_at + self._each
+        return 0.0
+
+    def wait(self, key: Hashable) -> float:
+        """Seconds until the key may be used; 0 where it may be now."""
+        if not self._each:
+            return 0.0
+        now = self._clock()
+        full_at = self._lately.get(key) or self._older.get(key, now)
+        if self._shared and len(self._lately) >= self._keys_max and key not in self._lately:
+            full_at = self._lately.get(_OTHERS, now)
+        return max(0.0, full_at - now - self._slack)
+
+    def _turn(self, now: float) -> None:
+        self._older = self._lately if now < self._turn_at + self._window else {}
+        self._lately = {}
+        self._turn_at = now + self._window
+
+
+class Counts:
+    """How many there are at once of each key, at most ``most``; 0 means that there is no limit."""
+
+    __slots__ = ("_counts", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        """How many keys are remembered: those that have some."""
+        return len(self._counts)
+
+    def enter(self, key: Hashable) -> bool:
+        """Whether there was room for one more, which is counted then, until :meth:`leave`."""
+        if not self._most:
+            return True
+        count = self._counts.get(key, 0)
+        if count >= self._most:
+            return False
+        self._counts[key] = count + 1
+        return True
+
+    def leave(self, key: Hashable) -> None:
+        if not self._most:
+            return
+        count = self._counts[key] - 1
+        if count:
+            self._counts[key] = count
+        else:
+            del self._counts[key]
+
+    def is_full(self, key: Hashable) -> bool:
+        return self._most > 0 and self._counts.get(key, 0) >= self._most

@@ -1,0 +1,42 @@
+"""Whole lists, which the API gives by page."""
+
+from typing import Final
+
+from falcon.client import Account, FalconClient, Member, RoomSummary
+
+_PAGE: Final = 200  # the most that the API gives at once
+
+
+async def all_accounts(falcon: FalconClient) -> list[Account]:
+    """For admins."""
+    found: list[Account] = []
+    cursor: str | None = None
+    while True:
+        page = await falcon.accounts(limit=_PAGE, cursor=cursor)
+        found.extend(page.accounts)
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+async def all_members(falcon: FalconClient, room_id: int) -> list[Member]:
+    found: list[Member] = []
+    cursor: str | None = None
+    while True:
+        page = await falcon.members(room_id, limit=_PAGE, cursor=cursor)
+        found.extend(page.members)
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+async def newest_rooms(falcon: FalconClient, count: int) -> tuple[list[RoomSummary], bool]:
+    """At most ``count`` rooms, and whether there are more."""
+    found: list[RoomSummary] = []
+    cursor: str | None = None
+    while True:
+        page = await falcon.rooms(limit=min(_PAGE, count - len(found)), cursor=cursor)
+        found.extend(page.rooms)
+        cursor = page.next_cursor
+        if cursor is None or len(found) >= count:
+            return found[:count], cursor is not None

@@ -1,0 +1,75 @@
+"""The address that a request comes from, seen through the proxies before Falcon."""
+
+import socket
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
+from typing import Final, TypeAlias
+
+# An IPv4 address, or the first 64 bits of an IPv6 one: a network has as many of these as it likes.
+AddressKey: TypeAlias = bytes
+
+_UNKNOWN: Final[AddressKey] = b""
+_PREFIX_BYTES: Final = 8
+_MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address within IPv6
+_HOPS_MAX: Final = 20  # of X-Forwarded-For, from its end
+_TEXT_MAX: Final = 64
+
+
+class Addresses:
+    """``trusted``: networks of the proxies whose X-Forwarded-For counts."""
+
+    def __init__(self, trusted: Sequence[str] = ()) -> None:
+        networks = [ip_network(each) for each in trusted]
+        # ipaddress would take as long to look as all else of a refusal.
+        self._trusted = [(n.max_prefixlen // 8, int(n.netmask), int(n.network_address)) for n in networks]
+
+    def of_request(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey:
+        """The last address on the way here that is no trusted proxy's. A client can write what stands before that in
+        X-Forwarded-For."""
+        address = _parse(client[0]) if client else None
+        if address is None:
+            return _UNKNOWN
+        if self._is_trusted(address):
+            for hop in _hops(headers):
+                before = _parse(hop)
+                if before is None:
+                    break
+                address = before
+                if not self._is_trusted(address):
+                    break
+        return address[:_PREFIX_BYTES]
+
+    def of_peer(self, client: tuple[str, int] | None) -> AddressKey | None:
+        """Of the other end of a connection; None for a trusted proxy, whose connections carry many clients."""
+        address = _parse(client[0]) if client else None
+        if address is None or self._is_trusted(address):
+            return None
+        return address[:_PREFIX_BYTES]
+
+    def _is_trusted(self, address: bytes) -> bool:
+        number = int.from_bytes(address)
+        return any(len(address) == size and number & mask == network for size, mask, network in self._trusted)
+
+
+def _hops(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """The nearest first."""
+    fields = [value for name, value in headers if name == b"x-forwarded-for"]
+    hops = b",".join(fields).rsplit(b",", _HOPS_MAX)
+    return [hop.decode("latin-1").strip() for hop in reversed(hops[-_HOPS_MAX:])]
+
+
+def _parse(text: str) -> bytes | None:
+    """4 or 16 bytes. Also with a port behind it, as some proxies write it, and of IPv4 within IPv6."""
+    if len(text) > _TEXT_MAX:
+        return None
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        if ":" not in text:
+            return socket.inet_pton(socket.AF_INET, text)
+        address = socket.inet_pton(socket.AF_INET6, text.partition("%")[0])
+    except (OSError, ValueError):
+        return None
+    return address.removeprefix(_MAPPED)

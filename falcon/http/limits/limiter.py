@@ -1,0 +1,135 @@
+"""Whether a request is within the limits of its account or its address. The answer is in this process's memory."""
+
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from starlette.types import Scope
+
+from falcon.buckets import Buckets, Counts
+from falcon.domain.ids import AccountId
+from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.quotas import Policies, Policy, Quotas
+from falcon.http.problems import Problem
+from falcon.telemetry import metrics
+
+_READING: Final = frozenset({"GET", "HEAD"})
+_ADDRESSES_MAX: Final = 50_000  # remembered at once, in each of two halves; further ones share what is left
+
+
+class Limiter:
+    """Of one process. What there is no quota for is not limited.
+
+    ``clock``: in seconds, and steady: a step of the time of day changes nothing.
+    """
+
+    def __init__(
+        self,
+        quotas: Quotas | None = None,
+        addresses: Addresses | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.policies = Policies(quotas or Quotas())
+        self._addresses = addresses or Addresses()
+        self.clock = clock
+        self._commands = self._buckets(self.policies.account_commands)
+        self._reads = self._buckets(self.policies.account_reads)
+        self._unauthenticated = Buckets(
+            self.policies.address_requests.quota,
+            self.policies.address_requests.seconds,
+            keys_max=_ADDRESSES_MAX,
+            shared=True,
+            clock=clock,
+        )
+        self._new_rooms = self._buckets(self.policies.account_new_rooms)
+        self._under_way = Counts(self.policies.account_requests.quota)
+        self._streams = Counts(self.policies.account_streams.quota)
+        metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
+
+    def _buckets(self, policy: Policy) -> Buckets:
+        return Buckets(policy.quota, policy.seconds, clock=self.clock)
+
+    # --- an account ---------------------------------------------------------------------------------------------------
+
+    def enter(self, account_id: AccountId, method: str) -> None:
+        """A request of the account begins: it is under way until :meth:`leave`. Raises Problem 429."""
+        reads = method in _READING
+        wait = (self._reads if reads else self._commands).take(account_id)
+        if wait:
+            raise refused(self.policies.account_reads if reads else self.policies.account_commands, wait)
+        if not self._under_way.enter(account_id):
+            raise refused(self.policies.account_requests)
+
+    def leave(self, account_id: AccountId) -> None:
+        self._under_way.leave(account_id)
+
+    def read(self, account_id: AccountId) -> None:
+        """Raises Problem 429."""
+        wait = self._reads.take(account_id)
+        if wait:
+            raise refused(self.policies.account_reads, wait)
+
+    def check_stream(self, account_id: AccountId) -> None:
+        """A stream is asked for: that is a read, and there must be room for one more. Raises Problem 429."""
+        self.read(account_id)
+        if self._streams.is_full(account_id):
+            raise refused(self.policies.account_streams)
+
+    @contextmanager
+    def stream(self, account_id: AccountId) -> Iterator[None]:
+        """For as long as a stream of the account lasts. Raises Problem 429."""
+        if not self._streams.enter(account_id):
+            raise refused(self.policies.account_streams)
+        try:
+            yield
+        finally:
+            self._streams.leave(account_id)
+
+    def check_new_room(self, account_id: AccountId) -> None:
+        """Raises Problem 429 where the account has made as many rooms as it may in a day."""
+        wait = self._new_rooms.wait(account_id)
+        if wait:
+            raise refused(self.policies.account_new_rooms, wait)
+
+    def made_room(self, account_id: AccountId) -> None:
+        self._new_rooms.take(account_id)
+
+    def refused_by_owner(self, limit: str, wait: float) -> Problem:
+        """A limit that the owner of a room or an account keeps, since it sees what all processes send there."""
+        policy = self.policies.by_name.get(limit)
+        if policy is None or not policy.quota:  # its settings are not ours
+            policy = Policy(limit, f"The limit {limit} is reached", 0)
+        return refused(policy, wait)
+
+    # --- an address ---------------------------------------------------------------------------------------------------
+
+    @property
+    def limits_addresses(self) -> bool:
+        return self.policies.address_requests.quota > 0
+
+    def check_unauthenticated(self, scope: Scope, claimed: AccountId | None) -> None:
+        """Raises Problem 429 where the request's address has used up what it may ask without a good token.
+
+        ``claimed``: the account of a token that this deployment has issued, but that may have been revoked. Such tokens
+        count apart, so that those who share an address with an attacker are still let in.
+        """
+        wait = self._unauthenticated.wait(self._unauthenticated_key(scope, claimed))
+        if wait:
+            raise refused(self.policies.address_requests, wait)
+
+    def count_unauthenticated(self, scope: Scope, claimed: AccountId | None = None) -> None:
+        """A request without a good token. Raises Problem 429."""
+        wait = self._unauthenticated.take(self._unauthenticated_key(scope, claimed))
+        if wait:
+            raise refused(self.policies.address_requests, wait)
+
+    def _unauthenticated_key(self, scope: Scope, claimed: AccountId | None) -> Hashable:
+        address = self._addresses.of_request(scope.get("client"), scope["headers"])
+        return address if claimed is None else (address, claimed)
+
+
+def refused(policy: Policy, wait: float = 0.0) -> Problem:
+    """``wait`` seconds until there is room, as far as that is known."""
+    metrics.rate_limited.labels(policy.name).inc()
+    return policy.problem(wait)

@@ -1,0 +1,39 @@
+"""How many connections each address has."""
+
+from falcon.buckets import Counts
+from falcon.http.limits.addresses import Addresses, AddressKey
+from falcon.http.limits.limiter import refused
+from falcon.http.limits.quotas import Policies, Quotas
+from falcon.http.problems import Problem
+
+
+class ConnectionsPerAddress:
+    """Of one server. Where there is no quota, or the peer is a trusted proxy, a connection is not counted."""
+
+    def __init__(self, quotas: Quotas | None = None, addresses: Addresses | None = None) -> None:
+        self._quotas = quotas or Quotas()
+        self._addresses = addresses or Addresses()
+        self._policy = Policies(self._quotas).address_connections
+        self._connections = Counts(self._policy.quota)
+
+    def separate(self) -> "ConnectionsPerAddress":
+        """Others, with the same limit, that are counted by themselves."""
+        return ConnectionsPerAddress(self._quotas, self._addresses)
+
+    def of(self, client: tuple[str, int] | None) -> AddressKey | None:
+        """The address for which a connection of this peer counts; None where it does not count."""
+        return self._addresses.of_peer(client) if self._policy.quota else None
+
+    def enter(self, address: AddressKey | None) -> bool:
+        """Whether there is room for one more, which counts until :meth:`leave`."""
+        return address is None or self._connections.enter(address)
+
+    def leave(self, address: AddressKey | None) -> None:
+        if address is not None:
+            self._connections.leave(address)
+
+    def is_full(self, address: AddressKey | None) -> bool:
+        return address is not None and self._connections.is_full(address)
+
+    def refusal(self) -> Problem:
+        return refused(self._policy)

@@ -1,0 +1,134 @@
+"""How much each limit allows, and how a client that is past one is told."""
+
+import math
+from typing import Final
+
+import msgspec
+
+from falcon.domain.limits import MEMBERS_MAX
+from falcon.http.problems import Problem
+
+DAY_SECONDS: Final = 86_400.0
+
+
+class Quotas(msgspec.Struct, frozen=True):
+    """0 means that there is no such limit, but that a room has MEMBERS_MAX members at most. A ``burst`` is how many
+    there may be at once of what else has a rate a second."""
+
+    account_commands: int = 0
+    account_burst: int = 0
+    account_reads: int = 0
+    account_requests: int = 0
+    account_streams: int = 0
+    account_keys: int = 0
+    account_rooms: int = 0
+    account_rooms_a_day: int = 0
+    room_messages: int = 0
+    room_members: int = 0
+    address_requests: int = 0
+    address_burst: int = 0
+    address_connections: int = 0
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """A limit as draft-ietf-httpapi-ratelimit-headers tells a client of it.
+
+    ``quota``: so many at once, and as many again in each further ``seconds``. Without ``seconds`` it is how many there
+    may be, at the same time if ``concurrent``. ``rule`` is the problem's detail. ``retry_seconds``: the least time
+    after which it makes sense to try again.
+    """
+
+    name: str
+    rule: str
+    quota: int
+    seconds: float = 0.0
+    concurrent: bool = False
+    retry_seconds: float = 1.0
+
+    def problem(self, wait: float = 0.0) -> Problem:
+        """429. ``wait``: seconds until there is room again, as far as that is known.
+
+        It says what is true of every request that is refused so: this one was not carried out. An earlier one with the
+        same key may have been, and its answer is there when the request is sent again.
+        """
+        seconds = math.ceil(max(wait, self.retry_seconds))
+        repeat = f"send it again in {seconds} s, with the same Idempotency-Key if it has one"
+        state = b'"%b";r=0;t=%d' % (self.name.encode(), seconds)
+        return Problem(
+            429,
+            "rate_limited",
+            f"{self.rule}. This request was not carried out: {repeat}.",
+            retry_after=seconds,
+            headers=((b"ratelimit", state), (b"ratelimit-policy", self._field())),
+        )
+
+    def _field(self) -> bytes:
+        unit = b';qu="concurrent-requests"' if self.concurrent else b""
+        window = b";w=%d" % math.ceil(self.seconds) if self.seconds else b""
+        return b'"%b";q=%d%b%b' % (self.name.encode(), self.quota, unit, window)
+
+
+class Policies:
+    """One for each limit, by name. A limit that there is not has a quota of 0, and refuses nothing here; an owner with
+    other settings may."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        q = quotas
+        self.account_commands = _rate(
+            "account-commands", "An account may send {} commands a second", q.account_commands, q.account_burst
+        )
+        self.account_reads = _rate("account-reads", "An account may send {} reads a second", q.account_reads)
+        self.account_requests = Policy(
+            "account-requests",
+            f"An account may have {q.account_requests} requests under way",
+            q.account_requests,
+            concurrent=True,
+        )
+        self.account_streams = Policy(
+            "account-streams",
+            f"An account may have {q.account_streams} streams",
+            q.account_streams,
+            concurrent=True,
+            retry_seconds=5.0,
+        )
+        self.account_keys = Policy(
+            "account-keys",
+            f"A server remembers {q.account_keys} Idempotency-Keys of an account",
+            q.account_keys,
+            retry_seconds=60.0,
+        )
+        self.account_rooms = Policy(
+            "account-rooms",
+            f"An account may be an admin of {q.account_rooms} rooms: delete some, or leave them",
+            q.account_rooms,
+            retry_seconds=60.0,
+        )
+        self.account_new_rooms = Policy(
+            "account-new-rooms",
+            f"An account may make {q.account_rooms_a_day} rooms a day",
+            q.account_rooms_a_day,
+            DAY_SECONDS,
+        )
+        self.room_messages = _rate("room-messages", "A room takes {} messages a second", q.room_messages)
+        members = q.room_members or MEMBERS_MAX
+        self.room_members = Policy("room-members", f"A room has at most {members} members", members, retry_seconds=60.0)
+        self.address_requests = _rate(
+            "address-requests",
+            "Without a token that is good an address may send {} requests a second",
+            q.address_requests,
+            q.address_burst,
+        )
+        self.address_connections = Policy(
+            "address-connections",
+            f"An address may have {q.address_connections} connections",
+            q.address_connections,
+            retry_seconds=5.0,
+        )
+        self.by_name = {policy.name: policy for policy in vars(self).values()}
+
+
+def _rate(name: str, rule: str, quota: int, burst: int = 0) -> Policy:
+    """``quota``: uses a second; ``burst``: at once, as many as in a second where it is not set."""
+    most = burst or quota
+    at_once = f", and {most} at once" if most != quota else ""
+    return Policy(name, rule.format(quota) + at_once, most, most / quota if quota else 0.0)

@@ -1,0 +1,66 @@
+"""How many rooms an account has, as far as a limit needs to know."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from falcon.domain.ids import AccountId
+from falcon.http.limits.limiter import refused
+from falcon.http.limits.quotas import Policy
+from falcon.read.store import ReadStore
+
+_SHARE: Final = 10
+_LOOK_AGAIN_SECONDS: Final = 1.0
+_KNOWN_MAX: Final = 10_000
+
+
+class _Known(msgspec.Struct):
+    """``left``: so many rooms may be made before the tables are asked again, but not before ``look_at``."""
+
+    left: int
+    look_at: float
+
+
+class RoomCounts:
+    """The rooms of which an account is an admin, as it is of those that it makes. Rooms that others put it into as a
+    member do not count: they could use up its limit.
+
+    The read tables know them, so the limit holds for all processes, and after a restart. Counting takes longer the more
+    rooms there are, so a process counts once, lets through a tenth of what is left, and counts again. Several processes
+    that make rooms of one account at the same time pass the limit by a few, and by what was under way.
+    """
+
+    def __init__(self, policy: Policy, store: ReadStore, clock: Callable[[], float]) -> None:
+        self._policy = policy
+        self._store = store
+        self._clock = clock
+        self._known: dict[AccountId, _Known] = {}
+
+    async def check(self, account_id: AccountId) -> None:
+        """Raises Problem 429, ReadStoreUnavailable."""
+        if not self._policy.quota:
+            return
+        known = self._known.get(account_id)
+        if known is None or (known.left <= 0 and self._clock() >= known.look_at):
+            known = await self._look(account_id)
+        if known.left <= 0:
+            raise refused(self._policy)
+
+    def made(self, account_id: AccountId) -> None:
+        known = self._known.get(account_id)
+        if known is not None:
+            known.left -= 1
+            known.look_at = 0.0
+
+    async def _look(self, account_id: AccountId) -> _Known:
+        # As many again may be others' rooms. An account that is in more of them has its limit sooner.
+        most = 2 * self._policy.quota
+        roles = await self._store.roles_of(account_id, most)
+        has = len(roles) if len(roles) == most else sum(role == "admin" for role in roles.values())
+        left = self._policy.quota - has
+        if len(self._known) >= _KNOWN_MAX:
+            self._known.clear()
+        known = _Known(max(1, left // _SHARE) if left > 0 else 0, self._clock() + _LOOK_AGAIN_SECONDS)
+        self._known[account_id] = known
+        return known

@@ -1,0 +1,1 @@
+"""The accounts that there are, and their tokens."""

@@ -1,0 +1,53 @@
+"""Accounts and the hashes of their tokens."""
+
+from typing import NamedTuple
+
+from falcon.domain.events import AccountCreated, Event, TokenIssued, TokenRevoked
+from falcon.domain.ids import AccountId
+from falcon.journal.envelope import Envelope
+from falcon.read.times import rfc3339
+from falcon.read.write import Write
+
+
+class PutAccount(NamedTuple):
+    account_id: AccountId
+    name: str
+    is_admin: bool
+    created_at: str
+
+
+class PutToken(NamedTuple):
+    account_id: AccountId
+    token_id: int
+    token_hash: str
+    created_at: str
+
+
+class DropToken(NamedTuple):
+    account_id: AccountId
+    token_id: int
+
+
+def project(envelope: Envelope) -> tuple[Write, ...]:
+    match envelope.event:
+        case AccountCreated(account_id=account_id, name=name, is_admin=is_admin, created_at=created_at):
+            return (PutAccount(account_id, name, is_admin, rfc3339(created_at)),)
+        case TokenIssued(account_id=account_id, token_id=token_id, token_hash=token_hash, created_at=created_at):
+            return (PutToken(account_id, token_id, token_hash, rfc3339(created_at)),)
+        case TokenRevoked(account_id=account_id, token_id=token_id):
+            return (DropToken(account_id, token_id),)
+        case _:
+            return ()
+
+
+def loss(event: Event) -> str | None:
+    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    match event:
+        case AccountCreated(account_id=account_id):
+            return f"account {account_id} has no name, is in no list, and its tokens are refused"
+        case TokenIssued(account_id=account_id, token_id=token_id):
+            return f"token {token_id} of account {account_id} is refused: issue another one"
+        case TokenRevoked(account_id=account_id, token_id=token_id):
+            return f"token {token_id} of account {account_id} GOES ON WORKING though it was revoked"
+        case _:
+            return None

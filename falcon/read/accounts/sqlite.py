@@ -1,0 +1,61 @@
+"""Accounts and tokens in SQLite."""
+
+from typing import Any, Final
+
+from falcon.domain.ids import AccountId
+from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.queries import AccountRow, TokenRow
+from falcon.read.sqlite import SqliteModel, View
+
+MODEL: Final = SqliteModel(
+    tables={
+        "accounts": """CREATE TABLE accounts{} (
+        account_id INTEGER PRIMARY KEY, name TEXT NOT NULL, is_admin INTEGER NOT NULL, created_at TEXT NOT NULL
+    )""",
+        "tokens": """CREATE TABLE tokens{} (
+        account_id INTEGER NOT NULL, token_id INTEGER NOT NULL, token_hash TEXT NOT NULL,
+        created_at TEXT NOT NULL, PRIMARY KEY (account_id, token_id)
+    ) WITHOUT ROWID""",
+    },
+    statements={
+        PutAccount: ("INSERT OR REPLACE INTO accounts{} VALUES (?1, ?2, ?3, ?4)",),
+        PutToken: ("INSERT OR REPLACE INTO tokens{} VALUES (?1, ?2, ?3, ?4)",),
+        DropToken: ("DELETE FROM tokens{} WHERE account_id = ?1 AND token_id = ?2",),
+    },
+)
+
+
+def account(view: View, account_id: AccountId) -> AccountRow | None:
+    row = view.execute(
+        "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id = ?", (account_id,)
+    ).fetchone()
+    return None if row is None else _account(row)
+
+
+def accounts(view: View, after: AccountId, limit: int) -> list[AccountRow]:
+    rows = view.execute(
+        "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id > ? ORDER BY account_id LIMIT ?",
+        (after, limit),
+    )
+    return [_account(row) for row in rows]
+
+
+def bearer(view: View, account_id: AccountId, token_hash: str) -> AccountRow | None:
+    row = view.execute(
+        "SELECT a.account_id, a.name, a.is_admin, a.created_at FROM tokens t JOIN accounts a USING (account_id)"
+        " WHERE t.account_id = ? AND t.token_hash = ?",
+        (account_id, token_hash),
+    ).fetchone()
+    return None if row is None else _account(row)
+
+
+def tokens(view: View, account_id: AccountId) -> list[TokenRow]:
+    rows: Any = view.execute(
+        "SELECT token_id, created_at FROM tokens WHERE account_id = ? ORDER BY token_id", (account_id,)
+    )
+    return [TokenRow(*row) for row in rows]
+
+
+def _account(row: Any) -> AccountRow:
+    account_id, name, is_admin, created_at = row
+    return AccountRow(account_id, name, bool(is_admin), created_at)

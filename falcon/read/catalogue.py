@@ -1,0 +1,91 @@
+"""The read models there are. A new one is a folder beside the others, and a line here."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from falcon.domain.events import Event
+from falcon.journal.envelope import Envelope
+from falcon.read.accounts import hbase as accounts_hbase
+from falcon.read.accounts import memory as accounts_memory
+from falcon.read.accounts import projection as accounts
+from falcon.read.accounts import sqlite as accounts_sqlite
+from falcon.read.hbase import HBaseModel
+from falcon.read.memberships import hbase as memberships_hbase
+from falcon.read.memberships import memory as memberships_memory
+from falcon.read.memberships import projection as memberships
+from falcon.read.memberships import sqlite as memberships_sqlite
+from falcon.read.memory import MemoryModel
+from falcon.read.rooms import hbase as rooms_hbase
+from falcon.read.rooms import memory as rooms_memory
+from falcon.read.rooms import projection as rooms
+from falcon.read.rooms import sqlite as rooms_sqlite
+from falcon.read.sqlite import SqliteModel
+from falcon.read.timeline import hbase as timeline_hbase
+from falcon.read.timeline import memory as timeline_memory
+from falcon.read.timeline import projection as timeline
+from falcon.read.timeline import sqlite as timeline_sqlite
+from falcon.read.write import Write
+
+Project: TypeAlias = Callable[[Envelope], tuple[Write, ...]]
+
+
+def _nothing(envelope: Envelope) -> tuple[Write, ...]:
+    return ()
+
+
+class ReadModel(NamedTuple):
+    """``project``: the projection, a pure function. ``loss``: what is lost when it passes over an event, in one line,
+    for the operator who decides that; None for an event that it does not use. ``passed_over``: what is written instead.
+    """
+
+    project: Project
+    loss: Callable[[Event], str | None]
+    sqlite: SqliteModel
+    hbase: HBaseModel
+    memory: MemoryModel
+    passed_over: Project = _nothing
+
+
+READ_MODELS: Final[dict[str, ReadModel]] = {
+    "timeline": ReadModel(
+        project=timeline.project,
+        loss=timeline.loss,
+        sqlite=timeline_sqlite.MODEL,
+        hbase=timeline_hbase.MODEL,
+        memory=timeline_memory.Tables,
+        passed_over=timeline.passed_over,
+    ),
+    "rooms": ReadModel(
+        project=rooms.project,
+        loss=rooms.loss,
+        sqlite=rooms_sqlite.MODEL,
+        hbase=rooms_hbase.MODEL,
+        memory=rooms_memory.Tables,
+    ),
+    "memberships": ReadModel(
+        project=memberships.project,
+        loss=memberships.loss,
+        sqlite=memberships_sqlite.MODEL,
+        hbase=memberships_hbase.MODEL,
+        memory=memberships_memory.Tables,
+    ),
+    "accounts": ReadModel(
+        project=accounts.project,
+        loss=accounts.loss,
+        sqlite=accounts_sqlite.MODEL,
+        hbase=accounts_hbase.MODEL,
+        memory=accounts_memory.Tables,
+    ),
+}
+
+# On a cluster this projection's stream, which has to keep up with every message, records for the others where the log
+# holds nothing for them, so that they move their positions only for what they write.
+VOUCHING: Final = "timeline"
+
+
+def projections() -> dict[str, Project]:
+    return {name: model.project for name, model in READ_MODELS.items()}
+
+
+def vouched_for() -> dict[str, Project]:
+    return {name: project for name, project in projections().items() if name != VOUCHING}

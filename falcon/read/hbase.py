@@ -1,0 +1,147 @@
+"""What the read models of HBase share: how keys begin, how cells are made, and what a query is asked of.
+
+Keys begin with two bytes of a hash, which spreads them over a table's regions, split by their first byte. Behind them
+stands a byte for the kind of row where a table has several.
+"""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from struct import Struct
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+
+import msgspec
+
+from falcon.domain.ids import ID_MAX
+
+Row: TypeAlias = dict[bytes, bytes]
+Cells: TypeAlias = tuple[tuple[bytes, bytes, bytes], ...]
+Layout: TypeAlias = tuple[int, tuple[tuple[str, str], ...]]
+
+PREFIXES_KEPT: Final = 65_536
+FAST_DIFF: Final = ("DATA_BLOCK_ENCODING", "FAST_DIFF")
+YES, NO = b"1", b"0"
+ALL_ROWS: Final = 2**31 - 1
+
+U64 = Struct(">Q").pack
+U32 = Struct(">I").pack
+U16 = Struct(">H").pack
+encode = msgspec.json.Encoder().encode
+
+
+class Cell(NamedTuple):
+    row: bytes
+    column: bytes
+    value: bytes
+
+
+class Stamp(Protocol):
+    """A cell's value, and the offset that it is of."""
+
+    @property
+    def value(self) -> bytes: ...
+
+    @property
+    def stamp(self) -> int: ...
+
+
+class HBaseModel(NamedTuple):
+    """How a read model lies in HBase.
+
+    ``tables``: by name, with their regions and the attributes that are not those of all. ``cells``: of each kind of
+    write, the place in ``puts`` and what makes the cells. ``puts``: the tables in the order in which the cells of a
+    batch are put. ``owner``: the id of the room or account in whose partition a write, or the cells of a row, are
+    written.
+    """
+
+    tables: Mapping[str, Layout]
+    puts: tuple[str, ...]
+    cells: Mapping[type[Any], tuple[int, Callable[[Any], Cells]]]
+    owner: Callable[[Any], int]
+    owner_of_row: Callable[[str, bytes, Row], int]
+
+
+class Calls(Protocol):
+    """What a query may ask of HBase. Every method may raise ReadStoreUnavailable."""
+
+    def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row: ...
+
+    def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]: ...
+
+    def stamped(self, table: str, keys: Iterable[bytes]) -> Mapping[bytes, Mapping[bytes, Stamp]]: ...
+
+    def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]: ...
+
+
+class View(Protocol):
+    """The tables as they are for one query."""
+
+    @property
+    def calls(self) -> Calls: ...
+
+    def table(self, projection: str, table: str) -> str:
+        """Its name in HBase. Raises BeingFilled, ReadStoreUnavailable."""
+
+    def generation(self, projection: str) -> int:
+        """Raises BeingFilled, ReadStoreUnavailable."""
+
+    def applied(self, projection: str, identity: int) -> int:
+        """The offset up to which a projection has been applied in the partition of a room or account. Raises
+        ReadStoreUnavailable."""
+
+
+def hashed(key: bytes, kind: bytes = b"") -> bytes:
+    return hashlib.md5(key, usedforsecurity=False).digest()[:2] + kind + key
+
+
+def behind(prefix: bytes) -> bytes:
+    """The first key that does not begin so."""
+    return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
+
+
+# --- walking through --------------------------------------------------------------------------------------------------
+# Keys with a hash cannot be walked through in the order of the ids, so rooms and accounts have an index, which lies in
+# one region. A room or account enters it once, when it is made.
+
+ROW, PAIR, _INDEX = b"\x01", b"\x02", b"\x03"  # the index last, so that a scan of the others can stop before it
+INDEXED: Final = b"d:i"
+BEHIND_ALL: Final = b"\xff" * 32  # no key is so large
+INDEX_START: Final = b"\xff\xff" + _INDEX
+_SAMPLE: Final = 5_000
+
+
+def index_key(identity: int) -> bytes:
+    return INDEX_START + U64(identity)
+
+
+def index_range(after: int) -> tuple[bytes, bytes]:
+    """Where the index goes on behind ``after``, and where it ends."""
+    return index_key(after + 1), behind(INDEX_START)
+
+
+def is_row(key: bytes) -> bool:
+    """Whether it is a room's or an account's own row."""
+    return key[2:3] == ROW
+
+
+def id_at_end(key: bytes) -> int:
+    """The last id in a key of rooms, memberships, accounts or an index."""
+    return int.from_bytes(key[-8:], "big")
+
+
+def share_of_keys(through: bytes) -> float:
+    """Which part of all keys with a hash comes up to this one."""
+    return (int.from_bytes(through[:2], "big") + 1) / 65_536
+
+
+def indexed(view: View, table: str, after: int, limit: int) -> list[int]:
+    if limit <= 0 or after >= ID_MAX:
+        return []
+    start, stop = index_range(after)
+    return [id_at_end(key) for key, _ in view.calls.scan(table, start, stop, limit)]
+
+
+def sample(view: View, table: str) -> tuple[list[tuple[bytes, Row]], float]:
+    """Rows of rooms or accounts, and which part of all they are."""
+    scanned = view.calls.scan(table, b"", INDEX_START, _SAMPLE)
+    share = 1.0 if len(scanned) < _SAMPLE else share_of_keys(scanned[-1][0])
+    return [(key, row) for key, row in scanned if is_row(key)], share

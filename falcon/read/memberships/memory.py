@@ -1,0 +1,123 @@
+"""Memberships and mentions in memory, and what members find in their rooms."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from falcon.domain.commands import Role
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.read.accounts import memory as accounts
+from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.queries import (
+    Access,
+    ManyRooms,
+    MemberRow,
+    RoomCursor,
+    RoomSummaryRow,
+    Standing,
+    room_summary,
+)
+from falcon.read.memory import View
+from falcon.read.rooms import memory as rooms
+from falcon.read.rooms.queries import RoomRow
+from falcon.read.timeline import memory as timeline
+from falcon.read.write import Write
+
+
+class _Member(NamedTuple):
+    role: Role
+    read_seq: Seq
+
+
+@dataclass
+class Tables:
+    members: dict[tuple[RoomId, AccountId], _Member] = field(default_factory=dict)
+    mentions: set[tuple[AccountId, RoomId, Seq]] = field(default_factory=set)
+
+    def apply(self, write: Write) -> None:
+        match write:
+            case PutMember(room_id, account_id, role, read_seq):
+                self.members[room_id, account_id] = _Member(role, read_seq)
+            case SetRole(room_id, account_id, role) if member := self.members.get((room_id, account_id)):
+                self.members[room_id, account_id] = member._replace(role=role)
+            case SetReadMark(room_id, account_id, read_seq) if member := self.members.get((room_id, account_id)):
+                self.members[room_id, account_id] = member._replace(read_seq=read_seq)
+            case DropMember(room_id, account_id):
+                self.members.pop((room_id, account_id), None)
+            case SetMention(account_id, room_id, seq, mentioned):
+                change = self.mentions.add if mentioned else self.mentions.discard
+                change((account_id, room_id, seq))
+
+
+def tables(view: View) -> Tables:
+    found: Tables = view.tables("memberships")
+    return found
+
+
+def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
+    member, room = tables(view).members.get((room_id, account_id)), rooms.room(view, room_id)
+    if member is None or room is None:
+        return None
+    return Access(member.role, member.read_seq, room.last_seq, timeline.version(view, room_id))
+
+
+def rooms_of(
+    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+) -> list[RoomSummaryRow]:
+    if most is not None and len(roles_of(view, account_id, most + 1)) > most:
+        raise ManyRooms
+    found = [rooms.room(view, r) for r, a in tables(view).members if a == account_id]
+    there = sorted((room for room in found if room is not None), key=_activity, reverse=True)
+    if cursor is not None:
+        there = [room for room in there if _activity(room) < (cursor.updated_at, cursor.room_id)]
+    return [_summary(view, account_id, room) for room in there[:limit]]
+
+
+def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+    room = rooms.room(view, room_id)
+    if (room_id, account_id) not in tables(view).members or room is None:
+        return None
+    return _summary(view, account_id, room)
+
+
+def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+    roles = {r: member.role for (r, a), member in tables(view).members.items() if a == account_id and r > after}
+    return dict(sorted(roles.items())[:limit])
+
+
+def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+    there = tables(view).members
+    found = [rooms.room(view, room_id) for room_id in room_ids if (room_id, account_id) in there]
+    return {
+        room.room_id: Standing(there[room.room_id, account_id].role, room.updated_at, room.last_seq)
+        for room in found
+        if room is not None
+    }
+
+
+def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+    return [row for row in rooms_of(view, account_id, None, 1 << 31) if row.room.room_id in room_ids]
+
+
+def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+    there = tables(view).members
+    found = sorted(a for r, a in there if r == room_id and a > after)[:limit]
+    return [MemberRow(each, accounts.name(view, each), *there[room_id, each]) for each in found]
+
+
+def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+    there = tables(view).mentions
+    return sum(a == account_id and r == room_id and after < seq <= through for a, r, seq in there)
+
+
+def _activity(room: RoomRow) -> tuple[str, RoomId]:
+    return room.updated_at, room.room_id
+
+
+def _summary(view: View, account_id: AccountId, room: RoomRow) -> RoomSummaryRow:
+    member = tables(view).members[room.room_id, account_id]
+    seq = timeline.newest(view, room.room_id, room.last_seq)
+    mentioned = mentions(view, account_id, room.room_id, member.read_seq, seq)
+    message = timeline.message(view, room.room_id, seq) if seq else None
+    newest = None if message is None else (seq, message)
+    return room_summary(room, member.role, member.read_seq, mentioned, newest)

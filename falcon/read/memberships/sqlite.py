@@ -1,0 +1,146 @@
+"""Memberships and mentions in SQLite, and what members find in their rooms."""
+
+from collections.abc import Collection
+from typing import Any, Final
+
+import msgspec
+
+from falcon.domain.commands import Role
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.queries import (
+    Access,
+    ManyRooms,
+    MemberRow,
+    RoomCursor,
+    RoomSummaryRow,
+    Standing,
+    room_summary,
+)
+from falcon.read.rooms import sqlite as rooms
+from falcon.read.sqlite import SqliteModel, View
+from falcon.read.timeline import sqlite as timeline
+
+MODEL: Final = SqliteModel(
+    tables={
+        "memberships": """CREATE TABLE memberships{} (
+        room_id INTEGER NOT NULL, account_id INTEGER NOT NULL, role TEXT NOT NULL, read_seq INTEGER NOT NULL,
+        PRIMARY KEY (room_id, account_id)
+    ) WITHOUT ROWID;
+    CREATE INDEX memberships_{unique} ON memberships{} (account_id, room_id)""",
+        "mentions": """CREATE TABLE mentions{} (
+        account_id INTEGER NOT NULL, room_id INTEGER NOT NULL, seq INTEGER NOT NULL,
+        PRIMARY KEY (account_id, room_id, seq)
+    ) WITHOUT ROWID""",
+    },
+    statements={
+        PutMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
+        SetRole: ("UPDATE memberships{} SET role = ?3 WHERE room_id = ?1 AND account_id = ?2",),
+        SetReadMark: ("UPDATE memberships{} SET read_seq = ?3 WHERE room_id = ?1 AND account_id = ?2",),
+        DropMember: ("DELETE FROM memberships{} WHERE room_id = ?1 AND account_id = ?2",),
+        SetMention: (
+            "INSERT OR IGNORE INTO mentions{} SELECT ?1, ?2, ?3 WHERE ?4",
+            "DELETE FROM mentions{} WHERE account_id = ?1 AND room_id = ?2 AND seq = ?3 AND NOT ?4",
+        ),
+    },
+    folded={SetReadMark: lambda write: (write.room_id, write.account_id)},
+)
+
+
+def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
+    row: Any = view.execute(
+        "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0) FROM memberships m"
+        " JOIN rooms r USING (room_id) LEFT JOIN revisions v USING (room_id)"
+        " WHERE m.room_id = ? AND m.account_id = ?",
+        (room_id, account_id),
+    ).fetchone()
+    if row is None:
+        return None
+    role, read_seq, last_seq, revision = row
+    return Access(role, read_seq, last_seq, timeline.with_generation(view, revision))
+
+
+def rooms_of(
+    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+) -> list[RoomSummaryRow]:
+    if most is not None and _is_in_more_than(view, account_id, most):
+        raise ManyRooms
+    if cursor is None:
+        return _summaries(view, "WHERE m.account_id = ?", (account_id,), limit)
+    where = "WHERE m.account_id = ? AND (r.updated_at, r.room_id) < (?, ?)"
+    return _summaries(view, where, (account_id, cursor.updated_at, cursor.room_id), limit)
+
+
+def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+    found = _summaries(view, "WHERE m.room_id = ? AND m.account_id = ?", (room_id, account_id), 1)
+    return found[0] if found else None
+
+
+def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+    rows: Any = view.execute(
+        "SELECT room_id, role FROM memberships WHERE account_id = ? AND room_id > ? ORDER BY room_id LIMIT ?",
+        (account_id, after, limit),
+    )
+    return dict(rows)
+
+
+def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+    rows: Any = view.execute(
+        "SELECT m.room_id, m.role, r.updated_at, r.last_seq FROM json_each(?) e"
+        " JOIN memberships m ON m.room_id = e.value AND m.account_id = ? JOIN rooms r ON r.room_id = e.value",
+        (_json(room_ids), account_id),
+    )
+    return {room_id: Standing(*standing) for room_id, *standing in rows}
+
+
+def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+    where = "WHERE m.account_id = ? AND m.room_id IN (SELECT value FROM json_each(?))"
+    return _summaries(view, where, (account_id, _json(room_ids)), len(room_ids))
+
+
+def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+    rows: Any = view.execute(
+        "SELECT m.account_id, coalesce(a.name, ''), m.role, m.read_seq FROM memberships m"
+        " LEFT JOIN accounts a USING (account_id)"
+        " WHERE m.room_id = ? AND m.account_id > ? ORDER BY m.account_id LIMIT ?",
+        (room_id, after, limit),
+    )
+    return [MemberRow(*row) for row in rows]
+
+
+def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+    row: Any = view.execute(
+        "SELECT count(*) FROM mentions WHERE account_id = ? AND room_id = ? AND seq > ? AND seq <= ?",
+        (account_id, room_id, after, through),
+    ).fetchone()
+    return int(row[0])
+
+
+def _is_in_more_than(view: View, account_id: AccountId, most: int) -> bool:
+    row: Any = view.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE account_id = ? LIMIT ?)", (account_id, most + 1)
+    ).fetchone()
+    return int(row[0]) > most
+
+
+def _json(ids: Collection[int]) -> str:
+    return msgspec.json.encode(list(ids)).decode()
+
+
+def _summaries(view: View, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:
+    """The newest activity first. One statement, so that all of it is of one moment: the inner query picks the
+    rooms, the outer one looks up what only the picked ones need."""
+    rows: Any = view.execute(
+        "SELECT p.*, (SELECT count(*) FROM mentions x WHERE x.account_id = p.account_id AND x.room_id = p.room_id"
+        "   AND x.seq > p.read_seq AND x.seq <= t.place & 0xffffffff), t.place & 0xffffffff, t.message FROM ("
+        f" SELECT {rooms.COLUMNS}, m.account_id, m.role, m.read_seq FROM memberships m JOIN rooms r USING (room_id)"
+        f"  {where} ORDER BY r.updated_at DESC, r.room_id DESC LIMIT ?) p"
+        " LEFT JOIN timeline t ON t.place = (SELECT max(place) FROM timeline"
+        "   WHERE place BETWEEN p.room_id << 32 AND p.room_id << 32 | p.last_seq)"
+        " ORDER BY p.updated_at DESC, p.room_id DESC",
+        (*bindings, limit),
+    )
+    return [
+        room_summary(rooms.room_in(room), role, read_seq, mentions, None if message is None else (seq, message))
+        for *room, _, role, read_seq, mentions, seq, message in rows
+    ]

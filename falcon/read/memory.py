@@ -1,0 +1,24 @@
+"""What the read models in memory share."""
+
+from typing import Any, Protocol, TypeAlias
+
+from falcon.read.write import Write
+
+
+class MemoryTables(Protocol):
+    """The tables of one read model."""
+
+    def apply(self, write: Write) -> None: ...
+
+
+MemoryModel: TypeAlias = type[MemoryTables]
+
+
+class View(Protocol):
+    """The tables as they are for one query."""
+
+    def tables(self, projection: str) -> Any:
+        """Those of a read model. Raises BeingFilled."""
+
+    def generation(self, projection: str) -> int:
+        """How often they were made again."""

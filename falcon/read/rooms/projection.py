@@ -1,0 +1,85 @@
+"""Rooms: what they are called, how far their messages go, when something last happened in them."""
+
+from typing import NamedTuple
+
+from falcon.domain.commands import RoomKind
+from falcon.domain.events import Event, MessagePosted, RoomChanged, RoomCreated, RoomDeleted
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.journal.envelope import Envelope
+from falcon.read.times import rfc3339
+from falcon.read.write import Write
+
+
+class PutRoom(NamedTuple):
+    """``smaller``, ``larger``: the pair of a direct room."""
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    smaller: AccountId | None
+    larger: AccountId | None
+    imported: bool = False
+
+
+class SetRoomName(NamedTuple):
+    room_id: RoomId
+    name: str
+    description: str
+    updated_at: str
+
+
+class SetRoomActivity(NamedTuple):
+    room_id: RoomId
+    last_seq: Seq
+    updated_at: str
+
+
+class DropRoom(NamedTuple):
+    room_id: RoomId
+
+
+def project(envelope: Envelope) -> tuple[Write, ...]:
+    match envelope.event:
+        case MessagePosted(message=message):
+            return (SetRoomActivity(message.room_id, message.seq, rfc3339(message.posted_at)),)
+        case RoomCreated() as created:
+            return (_row(created), SetRoomActivity(created.room_id, 0, rfc3339(created.created_at)))
+        case RoomChanged(room_id=room_id, name=name, description=description):
+            return (SetRoomName(room_id, name, description, rfc3339(envelope.at)),)
+        case RoomDeleted(room_id=room_id):
+            return (DropRoom(room_id),)
+        case _:
+            return ()
+
+
+def _row(created: RoomCreated) -> PutRoom:
+    smaller = larger = None
+    if created.kind == "direct":
+        smaller, larger = sorted(member.account_id for member in created.members)
+    return PutRoom(
+        created.room_id,
+        created.kind,
+        created.name,
+        created.description,
+        rfc3339(created.created_at),
+        smaller,
+        larger,
+        created.imported_as is not None,
+    )
+
+
+def loss(event: Event) -> str | None:
+    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    match event:
+        case RoomCreated(room_id=room_id):
+            return f"room {room_id} is in no list, and nobody can read it"
+        case RoomChanged(room_id=room_id):
+            return f"room {room_id} keeps its old name and description in lists until it is changed again"
+        case RoomDeleted(room_id=room_id):
+            return f"room {room_id} stays in its members' lists, though nothing can be done in it any more"
+        case MessagePosted(message=m):
+            return f"room {m.room_id} seems to end before message {m.seq} until the next one is sent there"
+        case _:
+            return None

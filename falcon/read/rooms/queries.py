@@ -1,0 +1,36 @@
+"""What can be asked of rooms, and the rows that it gives."""
+
+from typing import Protocol
+
+import msgspec
+
+from falcon.domain.commands import RoomKind
+from falcon.domain.ids import AccountId, RoomId, Seq
+
+
+class RoomRow(msgspec.Struct, frozen=True):
+    """``peers``: the pair of a direct room."""
+
+    room_id: RoomId
+    kind: RoomKind
+    name: str
+    description: str
+    created_at: str
+    last_seq: Seq
+    updated_at: str
+    imported: bool
+    peers: tuple[AccountId, AccountId] | None
+
+
+class RoomQueries(Protocol):
+    """Every method may raise ReadStoreUnavailable, and BeingFilled."""
+
+    async def room(self, room_id: RoomId) -> RoomRow | None: ...
+
+    async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+        """The room of a pair."""
+
+    async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
+
+    async def totals(self) -> tuple[int, int, int]:
+        """How many accounts, rooms and messages there are."""

@@ -1,0 +1,61 @@
+"""Rooms in SQLite."""
+
+from typing import Any, Final
+
+from falcon.domain.ids import AccountId, RoomId
+from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.rooms.queries import RoomRow
+from falcon.read.sqlite import SqliteModel, View
+
+COLUMNS: Final = (
+    "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
+)
+
+MODEL: Final = SqliteModel(
+    tables={
+        "rooms": """CREATE TABLE rooms{} (
+        room_id INTEGER PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT NOT NULL,
+        created_at TEXT NOT NULL, smaller INTEGER, larger INTEGER, imported INTEGER NOT NULL,
+        last_seq INTEGER NOT NULL DEFAULT 0, updated_at TEXT NOT NULL DEFAULT ''
+    );
+    CREATE INDEX rooms_{unique} ON rooms{} (smaller, larger) WHERE smaller IS NOT NULL""",
+    },
+    statements={
+        PutRoom: (
+            "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger, imported)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        ),
+        SetRoomName: ("UPDATE rooms{} SET name = ?2, description = ?3, updated_at = ?4 WHERE room_id = ?1",),
+        SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),
+        DropRoom: ("DELETE FROM rooms{} WHERE room_id = ?1",),
+    },
+    folded={SetRoomActivity: lambda write: (write.room_id,)},
+)
+
+
+def room(view: View, room_id: RoomId) -> RoomRow | None:
+    row = view.execute(f"SELECT {COLUMNS} FROM rooms r WHERE room_id = ?", (room_id,)).fetchone()
+    return None if row is None else room_in(row)
+
+
+def direct_room(view: View, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+    row = view.execute(f"SELECT {COLUMNS} FROM rooms r WHERE smaller = ? AND larger = ?", (smaller, larger)).fetchone()
+    return None if row is None else room_in(row)
+
+
+def all_rooms(view: View, after: RoomId, limit: int) -> list[RoomRow]:
+    rows = view.execute(f"SELECT {COLUMNS} FROM rooms r WHERE room_id > ? ORDER BY room_id LIMIT ?", (after, limit))
+    return [room_in(row) for row in rows]
+
+
+def totals(view: View) -> tuple[int, int, int]:
+    row: Any = view.execute(
+        "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
+    ).fetchone()
+    return row[0], row[1], row[2] or 0
+
+
+def room_in(row: Any) -> RoomRow:
+    *fields, imported, smaller, larger = row
+    peers = None if smaller is None else (smaller, larger)
+    return RoomRow(*fields, bool(imported), peers)  # type: ignore[call-arg]  # COLUMNS are its fields

@@ -1,0 +1,50 @@
+"""Messages that stand one behind the other, as many as a page may have."""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from falcon.domain.ids import Seq
+
+PAGE_BYTES_MAX: Final = 1 << 20  # of an answer with a list in it
+MESSAGES_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # of its messages with the commas between them
+
+
+class Run(NamedTuple):
+    """``messages``: each as JSON, ascending, the first of them message ``first``.
+
+    ``cut``: there are more of what was asked for, which did not fit.
+    """
+
+    first: Seq
+    messages: list[bytes]
+    cut: bool = False
+
+    @property
+    def last(self) -> Seq:
+        return self.first + len(self.messages) - 1
+
+
+def run_from(first: Seq, messages: Iterable[bytes], bytes_max: int) -> Run:
+    """The first of the messages, which ascend from ``first`` on."""
+    found, cut = fitting(messages, bytes_max)
+    return Run(first, found, cut)
+
+
+def run_to(last: Seq, messages: Iterable[bytes], bytes_max: int) -> Run:
+    """The last of the messages, which descend from ``last`` on."""
+    found, cut = fitting(messages, bytes_max)
+    found.reverse()
+    return Run(last - len(found) + 1, found, cut)
+
+
+def fitting(messages: Iterable[bytes], bytes_max: int) -> tuple[list[bytes], bool]:
+    """The messages up to the first that does not fit, but at least one; and whether one did not. No more than that one
+    is taken from ``messages``."""
+    found: list[bytes] = []
+    left = bytes_max
+    for message in messages:
+        left -= len(message) + 1
+        if left < 0 and found:
+            return found, True
+        found.append(message)
+    return found, False

@@ -1,0 +1,104 @@
+"""The timeline in SQLite.
+
+``place`` is room_id << 32 | seq. A table by rowid has narrow inner pages and appends cheaply, which a primary key of
+two columns has not (twice the pages written for a message). It is good for room ids below 2^31, which is two thousand
+million of them, and as many messages in each.
+"""
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from falcon.domain.ids import RoomId, Seq
+from falcon.read.sqlite import SqliteModel, View
+from falcon.read.timeline.messages import missing_message
+from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
+
+_OF_A_PAGE: Final = "FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place"
+_MESSAGES: Final = f"SELECT message {_OF_A_PAGE}"
+_MESSAGES_FROM_LAST: Final = f"{_MESSAGES} DESC"
+_PLACED: Final = f"SELECT message, place & 0xffffffff {_OF_A_PAGE}"
+_PLACED_FROM_LAST: Final = f"{_PLACED} DESC"
+_first: Final = operator.itemgetter(0)
+
+_SEQ_MAX: Final = 2**32 - 1
+_REVISION_BITS: Final = 40
+
+MODEL: Final = SqliteModel(
+    tables={
+        "timeline": "CREATE TABLE timeline{} (place INTEGER PRIMARY KEY, message BLOB NOT NULL)",
+        "revisions": "CREATE TABLE revisions{} (room_id INTEGER PRIMARY KEY, revision INTEGER NOT NULL)",
+    },
+    statements={
+        PutMessage: (
+            "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message",
+        ),
+        SetRevision: ("INSERT OR REPLACE INTO revisions{} VALUES (?1, ?2)",),
+    },
+)
+
+
+def page(
+    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+) -> Run:
+    first, last = max(first, 1), min(last, _SEQ_MAX)
+    if first > last:
+        return Run(first, [])
+    rows: Any = view.execute(_MESSAGES_FROM_LAST if from_last else _MESSAGES, (room_id, first, last))
+    messages, _ = fitting(map(_first, rows), bytes_max)
+    if len(messages) != last - first + 1:
+        return _with_missing(view, room_id, first, last, from_last, bytes_max)
+    if from_last:
+        messages.reverse()
+    return Run(first, messages)
+
+
+def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
+    if not 1 <= seq <= _SEQ_MAX:  # its upper bits would name a place in another room
+        return None
+    row: Any = view.execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
+    if row is not None:
+        message: bytes = row[0]
+        return message
+    return next(iter(_with_missing(view, room_id, seq, seq, False, MESSAGES_BYTES_MAX).messages), None)
+
+
+def message_at(view: View, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
+    # The revision first: what is read after it is at least as new.
+    row: Any = view.execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
+    return message(view, room_id, seq), 0 if row is None else row[0]
+
+
+def newest(view: View, room_id: RoomId, through: Seq) -> Seq:
+    row: Any = view.execute(
+        "SELECT coalesce(max(place), 0) & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 AND ?1 << 32 | ?2",
+        (room_id, min(through, _SEQ_MAX)),
+    ).fetchone()
+    return int(row[0])
+
+
+def with_generation(view: View, revision: int) -> int:
+    """The version of a room whose messages have this revision."""
+    return view.generation("timeline") << _REVISION_BITS | revision
+
+
+def _with_missing(view: View, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int) -> Run:
+    """A page with a hole in it, or with more than it may have. The timeline is written in the order of the log, a
+    transaction a batch, so a hole before its newest message will not be filled by what is still to come."""
+    last = min(last, newest(view, room_id, _SEQ_MAX))
+    rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
+    if from_last:
+        return run_to(last, _each(room_id, range(last, first - 1, -1), rows), bytes_max)
+    return run_from(first, _each(room_id, range(first, last + 1), rows), bytes_max)
+
+
+def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]]) -> Iterator[bytes]:
+    """The message of each seq, from rows in the same order, some of which there may not be."""
+    message, found = next(rows, (b"", 0))
+    for seq in seqs:
+        if seq == found:
+            yield message
+            message, found = next(rows, (b"", 0))
+        else:
+            yield missing_message(room_id, seq)

@@ -1,0 +1,61 @@
+// Desktop notifications of mentions and direct messages, once the user has asked for them on this device.
+
+import { iconButton } from "./dom.js";
+import { t } from "./strings.js";
+
+const KEPT = "falcon.notify";
+const TEXT_MAX = 200;
+
+const supported = () => "Notification" in window && window.isSecureContext;
+const wanted = () => localStorage.getItem(KEPT) === "yes" && supported() && Notification.permission === "granted";
+
+/** Switches them on and off; the browser asks for consent the first time. Null where there are none. */
+export function noticesButton(app) {
+  if (!supported()) return null;
+  const button = iconButton("bell", "", () => void toggle(app, button));
+  show(button);
+  return button;
+}
+
+function show(button) {
+  const on = wanted();
+  const label = t(on ? "notify.stop" : "notify.start");
+  button.replaceChildren(iconButton(on ? "bell" : "bellOff", label, () => {}).firstChild);
+  button.title = label;
+  button.setAttribute("aria-label", label);
+  button.setAttribute("aria-pressed", String(on));
+}
+
+async function toggle(app, button) {
+  if (wanted()) {
+    localStorage.removeItem(KEPT);
+  } else if ((await Notification.requestPermission()) === "granted") {
+    localStorage.setItem(KEPT, "yes");
+  } else {
+    app.toast(t("notify.denied"));
+  }
+  show(button);
+}
+
+/** A message has come: tell of it, if it is meant for the user and the page is not looked at. */
+export function notify(app, room, message) {
+  const { chat } = app;
+  const { me } = chat;
+  if (message.author_id === me.account_id || message.deleted || !wanted()) return;
+  if (room.kind !== "direct" && !message.mentions.includes(me.account_id)) return;
+  if (document.visibilityState === "visible" && document.hasFocus()) return;
+  const author = chat.nameOf(message.author_id);
+  const title = room.kind === "direct" ? room.name : t("notify.title", { name: author, room: room.name });
+  let notice;
+  try {
+    notice = new Notification(title, { body: message.text.slice(0, TEXT_MAX), tag: `falcon-${room.roomId}`, icon: "/web/icon.svg" });
+  } catch (error) {
+    console.info("this browser shows notifications of service workers only", error);
+    return;
+  }
+  notice.addEventListener("click", () => {
+    window.focus();
+    app.go(`#/rooms/${room.roomId}/${message.seq}`);
+    notice.close();
+  });
+}

@@ -1,0 +1,44 @@
+"""The hostile clients, in a process of their own. It reads a target and the names of attacks, and tells what it met."""
+
+import asyncio
+import os
+import resource
+import sys
+from collections import Counter
+
+import msgspec
+import uvloop
+
+from tests.attack.attacks import Counts, Target, attack
+
+_NICENESS = 5  # the machine's cores are the server's and the others', as if the attack came from elsewhere
+
+
+class Orders(msgspec.Struct, frozen=True):
+    target: Target
+    attacks: list[str]
+    seconds: float
+
+
+async def _obey(orders: Orders) -> dict[str, Counts]:
+    counts: dict[str, Counts] = {name: Counter() for name in orders.attacks}
+    work = [asyncio.create_task(attack(orders.target, name, counts[name])) for name in orders.attacks]
+    done, _ = await asyncio.wait(work, timeout=orders.seconds, return_when=asyncio.FIRST_EXCEPTION)
+    for task in done:
+        task.result()  # an attack goes on for ever, so it has failed
+    for task in work:
+        task.cancel()
+    await asyncio.gather(*work, return_exceptions=True)
+    return counts
+
+
+def main() -> None:
+    os.nice(_NICENESS)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    orders = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
+    sys.stdout.buffer.write(msgspec.json.encode(uvloop.run(_obey(orders))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""A real Falcon under attack: each attack alone, then all of them at once; and what that did to the others."""
+
+import asyncio
+import dataclasses
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import httpx
+import msgspec
+
+from falcon.settings import Settings
+from tests.attack.attackers import Orders
+from tests.attack.attacks import Counts, Target
+from tests.attack.others import Asked, Others
+from tests.support.falcon import Falcon
+
+_ALONE_SECONDS_MIN: Final = 8.0  # an attack has no turn of its own where that would be shorter
+_AFTER_SECONDS: Final = 30.0  # for what an attacker needs to end
+_LARGE: Final = 18  # messages in the hostile account's room, more than a page may have
+_SLOWER: Final = 2.0
+_SOON_SECONDS: Final = 0.060
+_GROWTH_BYTES_MAX: Final = 128 << 20
+_TOKENS: Final = 100_000
+_FULL_SECONDS: Final = 600.0
+
+
+class Phase(NamedTuple):
+    """``resident``: the largest resident size of the server in bytes. ``counts``: what attackers met, by attack."""
+
+    name: str
+    asked: list[Asked]
+    resident: int
+    counts: dict[str, Counts]
+
+    @property
+    def p50(self) -> float:
+        return _quantile(self.asked, 0.5)
+
+    @property
+    def p99(self) -> float:
+        return _quantile(self.asked, 0.99)
+
+    @property
+    def refused(self) -> Counts:
+        return Counter(each.outcome for each in self.asked if each.is_refused)
+
+
+class Report(NamedTuple):
+    """``phases``: the quiet one first. ``limited``: rates were on. ``wrong``: what else went wrong."""
+
+    seconds: float
+    limited: bool
+    phases: list[Phase]
+    streamed: int
+    streams_ended: int
+    wrong: list[str]
+
+    def faults(self, *, timed: bool) -> list[str]:
+        quiet, *attacked = self.phases
+        faults = list(self.wrong)
+        bound = max(_SLOWER * quiet.p99, _SOON_SECONDS)
+        for phase in self.phases:
+            faults += [f"{phase.name}: the others were refused: {dict(phase.refused)}"] if phase.refused else []
+            if not phase.asked:
+                faults.append(f"{phase.name}: the others were not answered at all")
+        for phase in attacked:
+            if timed and phase.p99 > bound:
+                faults.append(f"{phase.name}: p99 of the others {_ms(phase.p99)}, may be {_ms(bound)}")
+            grown = phase.resident - quiet.resident
+            if grown > _GROWTH_BYTES_MAX:
+                faults.append(f"{phase.name}: the server has grown by {grown >> 20} MiB")
+            for name, counts in phase.counts.items():
+                faults += [f"{phase.name}, {name}: {counts['500']} times 500"] if counts["500"] else []
+        if self.streams_ended:
+            faults.append(f"streams of the others have ended {self.streams_ended} times")
+        if self.seconds >= _FULL_SECONDS and self.tokens < _TOKENS and self._tries("wrong tokens"):
+            faults.append(f"only {self.tokens:,} wrong tokens were tried")
+        return faults
+
+    @property
+    def tokens(self) -> int:
+        return sum(counts["tokens"] for phase in self.phases for counts in phase.counts.values())
+
+    def _tries(self, attack: str) -> bool:
+        return any(attack in phase.counts for phase in self.phases)
+
+    def __str__(self) -> str:
+        quiet = self.phases[0]
+        lines = [
+            f"rates: {'on' if self.limited else 'there are none'}; {self.tokens:,} wrong tokens; "
+            f"{self.streamed:,} messages by streams, which ended {self.streams_ended} times",
+            f"{'phase':<20} {'asked':>6} {'refused':>8} {'p50':>9} {'p99':>9} {'grown':>8}",
+        ]
+        for phase in self.phases:
+            grown = (phase.resident - quiet.resident) >> 20
+            figures = f"{len(phase.asked):>6} {phase.refused.total():>8} {_ms(phase.p50):>9} {_ms(phase.p99):>9}"
+            lines.append(f"{phase.name:<20} {figures} {grown:>4} MiB")
+        for phase in self.phases:
+            for name, counts in phase.counts.items():
+                met = ", ".join(f"{what} {count:,}" for what, count in sorted(counts.items()))
+                lines.append(f"  {phase.name}: {name}: {met}" if phase.name != name else f"  {name}: {met}")
+        return "\n".join(lines)
+
+
+async def lay_siege(folder: Path, seconds: float, attacks: Sequence[str]) -> Report:
+    limited = "limits" in {field.name for field in dataclasses.fields(Settings)}
+    falcon = Falcon(folder, {"limits": "on"} if limited else {}).start()
+    try:
+        return await _Siege(falcon, seconds, limited).run(attacks)
+    finally:
+        falcon.stop()
+
+
+class _Siege:
+    def __init__(self, falcon: Falcon, seconds: float, limited: bool) -> None:
+        self._falcon = falcon
+        self._seconds = seconds
+        self._limited = limited
+        self._others = Others(falcon.info["url"], falcon.info["admin_token"])
+        self._phases: list[Phase] = []
+        self._resident = 0
+
+    async def run(self, attacks: Sequence[str]) -> Report:
+        await self._others.arrive()
+        target = await self._prepare()
+        before = self._falcon.pids("serve")
+        async with self._watching(), self._others.chatting():
+            await asyncio.sleep(2)  # what is done for the first time takes longer
+            alone = 0.6 * self._seconds / len(attacks)
+            if len(attacks) == 1 or alone < _ALONE_SECONDS_MIN:
+                await self._phase("quiet", target, (), self._seconds / 4)
+                await self._phase(
+                    attacks[0] if len(attacks) == 1 else "all at once", target, attacks, self._seconds * 0.75
+                )
+            else:
+                await self._phase("quiet", target, (), self._seconds / 10)
+                for name in attacks:
+                    await self._phase(name, target, [name], alone)
+                await self._phase("all at once", target, attacks, self._seconds * 0.3)
+        wrong = [] if self._falcon.pids("serve") == before else ["the server was started again"]
+        faults = [line for line in self._falcon.log().splitlines() if "Traceback" in line]
+        wrong += [f"the log has {len(faults)} faults"] if faults else []
+        others = self._others
+        return Report(self._seconds, self._limited, self._phases, others.streamed, others.streams_ended, wrong)
+
+    async def _prepare(self) -> Target:
+        """The hostile account, its room with large messages, and a stranger."""
+        url, info = self._falcon.info["url"], self._falcon.info
+        async with httpx.AsyncClient(base_url=url, headers=_bearer(info["admin_token"]), timeout=30) as admin:
+            mallory = (await admin.post("/v1/accounts", json={"name": "Mallory"})).raise_for_status().json()
+        async with httpx.AsyncClient(base_url=url, headers=_bearer(mallory["token"]), timeout=30) as client:
+            room = (await client.post("/v1/rooms", json={"name": "Large"})).raise_for_status().json()["room_id"]
+            for _ in range(_LARGE):
+                path = f"/v1/rooms/{room}/messages"
+                (await client.post(path, json={"text": "x" * 65_000})).raise_for_status()
+        return Target(self._falcon.settings["http_port"], mallory["token"], room, info["account_id"])
+
+    async def _phase(self, name: str, target: Target, attacks: Sequence[str], seconds: float) -> None:
+        self._resident = 0
+        began = time.monotonic()
+        counts: dict[str, Counts] = {}
+        if attacks:
+            counts = await _attackers(Orders(target, list(attacks), seconds))
+        else:
+            await asyncio.sleep(seconds)
+        ended = time.monotonic()
+        self._phases.append(Phase(name, self._others.asked_between(began, ended), self._resident, counts))
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncIterator[None]:
+        async def watch() -> None:
+            while True:
+                self._resident = max(self._resident, sum(_resident(pid) for pid in self._falcon.pids("serve")))
+                await asyncio.sleep(0.25)
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _attackers(orders: Orders) -> dict[str, Counts]:
+    """Raises RuntimeError where the attack itself fails."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.attack.attackers", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(orders.seconds + _AFTER_SECONDS):
+            told, _ = await process.communicate(msgspec.json.encode(orders))
+    except BaseException:
+        process.kill()
+        raise
+    if process.returncode:
+        raise RuntimeError(f"the attackers ended with {process.returncode}")
+    found: dict[str, dict[str, int]] = msgspec.json.decode(told)
+    return {name: Counter(counts) for name, counts in found.items()}
+
+
+def _resident(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def _quantile(asked: Sequence[Asked], share: float) -> float:
+    seconds = sorted(each.seconds for each in asked)
+    return seconds[min(math.ceil(share * len(seconds)), len(seconds)) - 1] if seconds else math.nan
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"

@@ -1,0 +1,22 @@
+"""All attacks at once for half a minute: nobody else is refused, nothing fails, and the server does not grow without
+bound. How long the others wait depends on what else this machine does: ``make attack`` judges that."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.attack.attacks import ATTACKS
+from tests.attack.siege import lay_siege
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
+
+SECONDS = float(os.environ.get("FALCON_ATTACK_SECONDS", "40"))
+
+
+def test_a_hostile_client_hurts_nobody_else(tmp_path: Path) -> None:
+    report = asyncio.run(lay_siege(tmp_path, SECONDS, list(ATTACKS)))
+    assert not report.faults(timed=False), f"{report}"
+    (_, attacked) = report.phases
+    assert all(attacked.counts[name]["connections"] for name in ATTACKS)

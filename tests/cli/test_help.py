@@ -1,0 +1,52 @@
+"""What `--help` and the page on the command line say."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from falcon.cli import app
+
+PAGE: Final = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Each with its whole name, groups left out."""
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from ((f"{name} {below}", each) for below, each in command.commands.items())
+        else:
+            yield name, command
+
+
+NAMES: Final = [name for name, _ in commands()]
+
+
+@pytest.mark.parametrize("name", ["", "room", "account", *NAMES])
+def test_help_fits_a_terminal_of_eighty_columns(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(app, [*name.split(), "--help"])
+    assert shown.exit_code == 0
+    long = [line for line in shown.stdout.splitlines() if len(line.rstrip()) > 80]
+    assert long == []
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_argument_and_option_says_what_it_is(name: str, command: Any) -> None:
+    assert [each.name for each in command.params if not each.help] == []
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if re.match("room |account |send|tail|read|rooms", name)])
+def test_the_page_lists_every_command_of_chat(name: str) -> None:
+    assert f"| `falcon {name}" in PAGE
+
+
+def test_the_page_lists_no_command_that_is_not_there() -> None:
+    listed = re.findall(r"^\| `falcon ((?:room|account) \w+|\w+)", PAGE, re.MULTILINE)
+    assert listed
+    assert set(listed) <= set(NAMES)

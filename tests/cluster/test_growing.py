@@ -1,0 +1,143 @@
+"""A cluster gets a read model that it did not have; it is filled from the log while people send and read."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from deploy.local.cluster import Cluster
+from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.meta import Meta
+from falcon.read.store import Fill
+from tests.cluster.conftest import PARTITIONS
+from tests.support import lengths
+from tests.support.lengths import LENGTHS
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
+
+_SECONDS: Final = 120.0
+_BEFORE: Final = 720
+_SENDERS: Final = 24
+_NAME: Final = "grow"
+
+
+@pytest.fixture
+def older(make_cluster: Callable[..., Cluster]) -> Cluster:
+    """One of each role, of the Falcon of before."""
+    cluster = make_cluster(_NAME, session_seconds=3)
+    cluster.up(counts={"api": 1, "write": 1, "project": 1})
+    return cluster
+
+
+@pytest.fixture
+def newer(older: Cluster, tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
+    """Makes it the Falcon of after: what is started from then on has one read model more, and fills it slowly."""
+
+    def grow() -> Cluster:
+        lengths.install()
+        older._settings |= {**lengths.installing(tmp_path / "newer"), "FALCON_PROJECT_EVENTS": "5"}
+        return older
+
+    yield grow
+    lengths.uninstall()
+
+
+def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
+    older: Cluster, newer: Callable[[], Cluster]
+) -> None:
+    described = older.describe()
+    headers = {"Authorization": f"Bearer {described['token']}"}
+    room = asyncio.run(_conversation(described["urls"][0], headers))
+    cluster = newer()
+    cluster.falcon("prepare")
+    with httpx.Client(base_url=described["urls"][0], headers=headers, timeout=20) as http:
+        assert _sent_and_read(http, room) == _BEFORE + 1, "the edge of before does not know the model"
+        cluster.process("project", 1).end()
+        cluster.start("project", 1)
+        cluster.process("api", 1).end()
+        cluster.await_ready(cluster.start("api", 1))
+        gateways = Gateways(cluster.hbase.addresses.split(","))
+        sent = _BEFORE + 1
+        try:
+            for _ in range(2):
+                begun = _applied(gateways)
+                until = time.monotonic() + _SECONDS
+                while _applied(gateways) <= begun:
+                    assert time.monotonic() < until, "nothing is filled"
+                sent += 1
+                assert _sent_and_read(http, room) == sent
+                assert _fill(gateways) is Fill.FILLING, "filled before it could be killed"
+                cluster.process("project", 1).kill()
+                cluster.start("project", 1)
+            until = time.monotonic() + _SECONDS
+            while _fill(gateways) is not Fill.SHOWN:
+                assert time.monotonic() < until, cluster.process("project", 1).said()
+                sent += 1
+                assert _sent_and_read(http, room) == sent
+        finally:
+            gateways.close()
+    said = cluster.falcon("verify", LENGTHS)
+    assert said.startswith(f"{LENGTHS}: {sent:,} cells compared, 0 missing, 0 wrong, 0 that the log"), said
+
+
+async def _conversation(url: str, headers: dict[str, str]) -> int:
+    """So many messages, sent by several at once; the room."""
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
+        made = await http.post("/v1/rooms", json={"name": "Tea kitchen"})
+        room = int(made.raise_for_status().json()["room_id"])
+
+        async def send(count: int) -> None:
+            for _ in range(count):
+                while (answer := await _post(http, room)).status_code == 503:
+                    await asyncio.sleep(0.05)
+                assert answer.status_code == 201, answer.text
+
+        await asyncio.gather(*(send(_BEFORE // _SENDERS) for _ in range(_SENDERS)))
+        return room
+
+
+async def _post(http: httpx.AsyncClient, room: int) -> httpx.Response:
+    return await http.post(f"/v1/rooms/{room}/messages", json={"text": "tea"})
+
+
+def _sent_and_read(http: httpx.Client, room: int) -> int:
+    """Sends one more message, and reads it; its seq. Neither waits for what is being filled."""
+    sent = _until_done(lambda: http.post(f"/v1/rooms/{room}/messages", json={"text": "more"}))
+    seq = int(sent.json()["seq"])
+    position = {"Falcon-Position": sent.headers["Falcon-Position"], "Falcon-Wait": "10"}
+    page = _until_done(lambda: http.get(f"/v1/rooms/{room}/messages", params={"after": seq - 1}, headers=position))
+    assert [message["seq"] for message in page.json()["messages"]] == [seq]
+    return seq
+
+
+def _until_done(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    """While processes come and go an answer may be 503; it is no other refusal."""
+    until = time.monotonic() + _SECONDS
+    while True:
+        try:
+            answer = ask()
+        except httpx.TransportError:
+            answer = httpx.Response(503)
+        if answer.is_success:
+            return answer
+        assert answer.status_code == 503 and time.monotonic() < until, answer.text
+        time.sleep(0.05)
+
+
+def _meta(gateways: Gateways) -> Meta:
+    return Meta(gateways.within(20), _NAME)
+
+
+def _applied(gateways: Gateways) -> int:
+    applied: dict[int, Any] = _meta(gateways).applied(LENGTHS, 1, PARTITIONS)
+    return sum(each.position.offset for each in applied.values())
+
+
+def _fill(gateways: Gateways) -> Fill:
+    generations = _meta(gateways).generations(LENGTHS)
+    assert generations is not None
+    return generations.fill

@@ -1,0 +1,29 @@
+"""``make fuzz``: millions of inputs for every parser of what anybody may send, or may stand in a log. Prints how many
+were taken and refused; exits 1 at the first that was neither, and prints it."""
+
+import argparse
+import random
+import sys
+import time
+
+from tests.fuzz.run import Surprise, fuzz
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.fuzz", description=__doc__)
+    parser.add_argument("--count", type=int, default=5_000_000, help="of inputs, shared by the parsers")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    try:
+        for told in fuzz(arguments.count, arguments.seed):
+            print(told, flush=True)  # noqa: T201
+    except Surprise as surprise:
+        print(f"seed {arguments.seed}: {surprise}")  # noqa: T201
+        return 1
+    print(f"{arguments.count:,} inputs, seed {arguments.seed}, {time.monotonic() - began:,.0f} s")  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

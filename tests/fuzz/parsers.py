@@ -1,0 +1,111 @@
+"""What reads bytes that anybody may have made, each with good inputs to begin from, and what it may say to bad ones."""
+
+import base64
+import secrets
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from falcon.adapters.kafka import records
+from falcon.http import rooms, tokens, wire
+from falcon.http.problems import Problem
+from falcon.http.shapes import ExportQuery, ListQuery, PageQuery
+from falcon.http.streaming import StreamQuery
+from falcon.journal import codec
+from falcon.journal.record import Record
+from falcon.read.memberships.queries import RoomCursor
+from falcon.streams import tokens as resume_tokens
+from tests.history import samples
+
+_SECRET: Final = secrets.token_bytes(32)
+_NOW: Final = 1_795_599_000.0
+_LOG: Final = "a-log"
+
+
+class Parser(NamedTuple):
+    """``read`` gives None for what it refuses, and raises nothing but ``refusals``."""
+
+    seeds: Sequence[bytes]
+    read: Callable[[bytes], Any]
+    refusals: tuple[type[Exception], ...] = ()
+
+
+class Deceived(Exception):
+    """A parser took what it may not take."""
+
+
+def _token(data: bytes) -> Any:
+    text = data.decode("latin-1")
+    found = tokens.parse(text)
+    if found is not None and tokens.token(*found) != text:
+        raise Deceived(f"{text!r} was read as another token")
+    return found
+
+
+_TICKETS: Final = [tokens.ticket(_SECRET, account_id, samples.TOKEN_HASH, _NOW) for account_id in (1, 65, 2**53 - 1)]
+
+
+def _ticket(data: bytes) -> Any:
+    text = data.decode("latin-1")
+    found = tokens.read_ticket(_SECRET, text, _NOW)
+    if found is not None and text not in _TICKETS:
+        raise Deceived(f"{text!r} was taken for a ticket")
+    return found
+
+
+def _cursor(data: bytes) -> RoomCursor:
+    return rooms._decode_cursor(data.decode("latin-1"))
+
+
+def _resume(data: bytes) -> dict[int, int]:
+    found = resume_tokens.decode(_LOG, data.decode("latin-1"))
+    if any(place < 0 for pair in found.items() for place in pair):
+        raise Deceived(f"{data!r} names a place before the log")
+    return found
+
+
+def _record(data: bytes) -> Any:
+    return codec.decode(records.record(bytes(8), data), 1, 2, 3, 4)
+
+
+def _stored() -> list[bytes]:
+    """Every shape that was ever written, as it stands in Kafka."""
+    found: list[bytes] = []
+    for path in sorted(samples.FOLDER.glob("*.json")):
+        beside, data = path.read_bytes().split(b"\n", 1)
+        name, version, critical, key = msgspec.json.decode(beside)
+        found.append(records.body(Record(name, version, critical, key, data.rstrip())))
+    return found
+
+
+_QUERIES: Final = {
+    "page query": (PageQuery, [b"limit=50&before=17", b"after=0&limit=200", b"around=9007199254740991"]),
+    "list query": (ListQuery, [b"limit=1&cursor=abc", b"cursor=", b"limit=200"]),
+    "stream query": (StreamQuery, [b"rooms=1,2,3&signals=typing,presence", b"resume=AQID", b"ticket=abc"]),
+    "export query": (ExportQuery, [b"resume=message:1:2&since=0:17,1:18", b"resume=changes&since=0:1"]),
+}
+
+PARSERS: Final[dict[str, Parser]] = {
+    "token": Parser([f"falcon_{n}_{'aZ9-_' * 8}xyz".encode() for n in (1, 65, 10**15)], _token),
+    "ticket": Parser([ticket.encode() for ticket in _TICKETS], _ticket),
+    "cursor": Parser(
+        [
+            base64.urlsafe_b64encode(msgspec.json.encode(RoomCursor("2026-11-25T12:00:00.000Z", n)))
+            for n in (1, 2**53 - 1)
+        ],
+        _cursor,
+        (Problem,),
+    ),
+    "resume token": Parser(
+        [resume_tokens.encode(_LOG, {lane: 2**lane for lane in range(lanes)}).encode() for lanes in (0, 1, 60)],
+        _resume,
+        (resume_tokens.WrongToken,),
+    ),
+    **{
+        name: Parser(seeds, partial(wire._decode_query, query_type=kind), (Problem,))
+        for name, (kind, seeds) in _QUERIES.items()
+    },
+    "record": Parser(_stored(), _record, (codec.Undecodable,)),
+}

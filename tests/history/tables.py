@@ -1,0 +1,132 @@
+"""Tables in HBase of every format that there was, and what queries must show of them for ever.
+
+``tables/format-N.json`` is never changed once a Falcon of that format was released. After a new format, run
+``python -m tests.history.tables``, which writes the file that is missing, and commit it.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from falcon.adapters.hbase.prepare import prepare, through_gateway
+from falcon.adapters.hbase.read_store import HBaseReadStore
+from falcon.adapters.hbase.schema import FORMAT
+from falcon.adapters.hbase.tables import HBaseTables
+from falcon.adapters.hbase.thrift import TCell
+from falcon.domain.ids import partition_of
+from falcon.journal.envelope import Cursor, Envelope, Position
+from falcon.read.catalogue import projections
+from falcon.read.timeline.runs import Run
+from tests.projections.busy import BusyFalcon
+from tests.support.builders import NOW, nth_id
+from tests.support.hbase import FakeHBase
+
+FOLDER: Final = Path(__file__).with_name("tables")
+PREFIX: Final = "falcon"
+LOG: Final = "2e37f5149cee0280"
+PARTITIONS: Final = 2
+_IDS: Final = [nth_id(number) for number in range(1, 16)]  # of rooms and accounts, which share them
+_SEQS: Final = 30
+
+
+class Cell(msgspec.Struct, array_like=True, frozen=True):
+    table: str
+    row: bytes
+    column: bytes
+    value: bytes
+    stamp: int
+
+
+class Shown(msgspec.Struct, array_like=True, frozen=True):
+    """What a query answered."""
+
+    query: str
+    arguments: tuple[Any, ...]
+    answer: Any
+
+
+class Tables(msgspec.Struct, frozen=True):
+    cells: list[Cell]
+    shown: list[Shown]
+
+    def hbase(self) -> FakeHBase:
+        """One that holds these cells."""
+        hbase = FakeHBase()
+        for cell in self.cells:
+            cells = hbase.rows.setdefault(cell.table, {}).setdefault(cell.row, {})
+            cells[cell.column] = TCell(value=cell.value, timestamp=cell.stamp)
+        hbase.client._clock = max(cell.stamp for cell in self.cells)  # a server's clock does not go back
+        return hbase
+
+
+def read(version: int) -> Tables:
+    return msgspec.json.decode(_path(version).read_bytes(), type=Tables)
+
+
+def answers(hbase: FakeHBase) -> list[Shown]:
+    """Of queries of every kind."""
+
+    async def asked() -> list[Shown]:
+        store = HBaseReadStore(hbase, PREFIX, threads=1)
+        shown = []
+        for query, arguments in _queries():
+            answer = await getattr(store, query)(*arguments)
+            answer = answer.messages if isinstance(answer, Run) else answer
+            shown.append(Shown(query, arguments, msgspec.to_builtins(answer)))
+        store.close()
+        return shown
+
+    return msgspec.json.decode(msgspec.json.encode(asyncio.run(asked())), type=list[Shown])
+
+
+def _queries() -> Iterator[tuple[str, tuple[Any, ...]]]:
+    yield "accounts", (0, 50)
+    yield "all_rooms", (0, 50)
+    yield "totals", ()
+    for one in _IDS:
+        yield "page", (one, 1, _SEQS)
+        yield "room", (one,)
+        yield "members", (one, 0, 50)
+        yield "account", (one,)
+        yield "tokens", (one,)
+        yield "rooms_of", (one, None, 50)
+        for other in _IDS[:6]:
+            yield "access", (one, other)
+            yield "mentions", (other, one, 0, _SEQS)
+            yield "direct_room", (min(one, other), max(one, other))
+    for number in range(6):
+        yield "bearer", (nth_id(number + 1), f"hash {number}")
+
+
+def _filled() -> FakeHBase:
+    """With something of everything, by this Falcon."""
+    hbase = FakeHBase()
+    prepare(hbase, PREFIX, LOG, PARTITIONS, through_gateway(hbase))
+    tables = HBaseTables(hbase, PREFIX, PARTITIONS, through_gateway(hbase))
+    for offset, event in enumerate(BusyFalcon(7, 250).events):
+        envelope = Envelope(partition_of(_IDS[0], PARTITIONS), 1, offset, NOW + offset, event)
+        after: Cursor = dict.fromkeys(range(PARTITIONS), Position(offset + 1, 1, offset + 1))
+        for name, project in projections().items():
+            tables.apply(name, tables.cursor(name), after, project(envelope))
+    tables.close()
+    return hbase
+
+
+def _path(version: int) -> Path:
+    return FOLDER / f"format-{version}.json"
+
+
+if __name__ == "__main__" and not _path(FORMAT).exists():
+    made = _filled()
+    every = [
+        Cell(table, row, column, cell.value, cell.timestamp)
+        for table, rows in sorted(made.rows.items())
+        for row, columns in sorted(rows.items())
+        for column, cell in sorted(columns.items())
+    ]
+    lines = msgspec.json.encode(Tables(every, answers(made))).replace(b"],[", b"],\n[")
+    FOLDER.mkdir(exist_ok=True)
+    _path(FORMAT).write_bytes(lines + b"\n")

@@ -1,0 +1,64 @@
+"""Names for a room's history, in which also those have written who have left it since."""
+
+import pytest
+
+from tests.support.http import Falcon, Person, Room, problem
+
+
+def authors(person: Person, room: Room, *people: Person) -> dict[int, str]:
+    """Account to name."""
+    answer = person.get(f"{room}/authors", params={"ids": ",".join(str(each.account_id) for each in people)})
+    assert answer.status_code == 200, answer.text
+    return {each["account_id"]: each["name"] for each in answer.json()["authors"]}
+
+
+def test_who_has_left_a_room_keeps_the_name_in_its_history(anna: Person, ben: Person, room: Room) -> None:
+    ben.says(room, "Bye")
+    ben.delete(f"{room}/members/{ben.account_id}")
+    (message,) = anna.reads(room)["messages"]
+    assert authors(anna, room, ben) == {message["author_id"]: "Ben"}
+
+
+def test_everybody_who_reads_the_room_is_told_the_names(anna: Person, ben: Person, cleo: Person, room: Room) -> None:
+    ben.says(room, "Bye")
+    anna.put(f"{room}/members/{cleo.account_id}", {"role": "readonly"})
+    ben.delete(f"{room}/members/{ben.account_id}")
+    assert authors(cleo, room, anna, ben) == {anna.account_id: "Anna", ben.account_id: "Ben"}
+
+
+def test_who_does_not_read_the_room_is_told_none(anna: Person, ben: Person, cleo: Person, room: Room) -> None:
+    ben.delete(f"{room}/members/{ben.account_id}")
+    for stranger in (ben, cleo):
+        problem(stranger.get(f"{room}/authors", params={"ids": str(anna.account_id)}), 404, "room_not_found")
+
+
+def test_names_come_in_the_order_of_the_ids_each_once(anna: Person, ben: Person, room: Room) -> None:
+    ids = [ben.account_id, anna.account_id, ben.account_id]
+    answer = anna.get(f"{room}/authors", params={"ids": ",".join(map(str, ids))})
+    assert [each["account_id"] for each in answer.json()["authors"]] == ids[:2]
+
+
+def test_an_id_that_no_account_has_is_left_out(anna: Person, room: Room) -> None:
+    answer = anna.get(f"{room}/authors", params={"ids": f"9007199254740991,{anna.account_id}"})
+    assert answer.json() == {"authors": [{"account_id": anna.account_id, "name": "Anna"}]}
+
+
+def test_an_account_that_was_made_just_now_has_its_name(falcon: Falcon, anna: Person, room: Room) -> None:
+    for number in range(5):
+        newcomer = falcon.account(f"Newcomer {number}")
+        assert authors(anna, room, newcomer) == {newcomer.account_id: f"Newcomer {number}"}
+
+
+@pytest.mark.parametrize("ids", ["", "x", "0", "-1", "1,", ",1", "1, 2", "9007199254740992", "9" * 5000, "1,é"])
+def test_ids_are_those_of_accounts_with_commas_between(anna: Person, room: Room, ids: str) -> None:
+    problem(anna.get(f"{room}/authors", params={"ids": ids}), 422, "invalid", "ids")
+    problem(anna.get(f"{room}/authors"), 422, "invalid", "ids")
+
+
+def test_ids_are_fifty_at_most(anna: Person, room: Room) -> None:
+    def asked(count: int) -> str:
+        return ",".join(map(str, range(1, count + 1)))
+
+    assert anna.get(f"{room}/authors", params={"ids": asked(50)}).status_code == 200
+    refused = problem(anna.get(f"{room}/authors", params={"ids": asked(51)}), 422, "invalid", "ids")
+    assert refused["errors"][0]["rule"] == "must be at most 50 account ids"

@@ -1,0 +1,126 @@
+"""docs/building.md says of every event, code and limit what it is, and its samples run."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+import pytest
+
+from falcon.cli.importing import import_lines
+from falcon.client import Imported
+from falcon.client.events import read_event
+from falcon.domain import limits
+from falcon.http.shapes import AUTHORS_MAX
+from falcon.streams.frames import Reason
+from falcon.streams.signals import SIGNALS
+from tests.support.falcon import Falcon
+
+FOLDER: Final = Path(__file__).parents[2] / "falcon"
+PAGE: Final = (FOLDER.parent / "docs" / "building.md").read_text()
+OPERATORS_CODES: Final = {"busy", "not_acceptable"}  # of the operations port alone
+
+
+def section(title: str) -> str:
+    return PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def table(text: str) -> set[str]:
+    """The first cells that are code."""
+    return set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
+
+
+def sources(*folders: str) -> str:
+    return "".join(path.read_text() for folder in folders for path in sorted((FOLDER / folder).glob("*.py")))
+
+
+def test_every_event_is_in_the_page() -> None:
+    sent = set(re.findall(r'"((?:message|room|member|read)\.\w+)"', sources("streams", "http")))
+    assert len(sent) == 10
+    of_the_stream = {"hello", "caught_up", "catch_up", "bye", *SIGNALS}
+    reasons = set(Reason.__args__)  # type: ignore[attr-defined]  # a Literal
+    assert table(section("The stream")) == sent | of_the_stream | reasons
+
+
+def test_the_client_knows_every_event_of_the_page() -> None:
+    for name in table(section("The stream")) - {"draining", "slow", "unauthenticated"}:
+        with pytest.raises(msgspec.DecodeError):
+            read_event(name, b"", "")  # of an unknown one it would be None
+
+
+def test_every_code_is_in_the_page() -> None:
+    raised = set(re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', sources("http")))
+    reasons = set(re.findall(r'": \("(\w+)", "', sources("http")))
+    assert {"room_not_found", "invalid"} <= raised and "outcome_unknown" in reasons
+    assert table(section("Errors")) == (raised | reasons | {"idempotency_key_reused"}) - OPERATORS_CODES
+
+
+def test_every_limit_is_in_the_page() -> None:
+    text = section("Limits")
+    bounds = [value for name, value in vars(limits).items() if name.endswith("_MAX")]
+    for value in (*bounds, AUTHORS_MAX):
+        assert f"{value:,}" in text
+
+
+def test_the_import_file_of_the_page_is_one() -> None:
+    (file,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
+    sent: list[bytes] = []
+
+    async def send(lines: bytes) -> Imported:
+        sent.append(lines)
+        return Imported({"al": 1}, {"tea": 2}, 0, 0)
+
+    outcome = asyncio.run(import_lines(enumerate(file.encode().splitlines(), 1), "page", send))
+    assert (outcome.lines, len(sent)) == (3, 3)
+
+
+@pytest.fixture
+def falcon(tmp_path: Path) -> Iterator[Falcon]:
+    falcon = Falcon(tmp_path).start()
+    yield falcon
+    falcon.stop()
+
+
+def environment(falcon: Falcon) -> dict[str, str]:
+    return {**os.environ, "URL": falcon.info["url"], "TOKEN": falcon.info["token"], "PYTHONPATH": str(FOLDER.parent)}
+
+
+@pytest.mark.processes
+def test_the_first_lines_work_when_they_are_pasted(falcon: Falcon) -> None:
+    (lines,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", lines], env=environment(falcon), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Who wants some?") == 2
+
+
+@pytest.mark.processes
+def test_the_bot_answers(falcon: Falcon, tmp_path: Path) -> None:
+    (bot,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "bot.py").write_text(bot)
+    headers = {"Authorization": f"Bearer {falcon.info['token']}"}
+    with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
+        room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
+        running = subprocess.Popen([sys.executable, str(tmp_path / "bot.py")], env=environment(falcon))
+        try:
+            said: list[dict[str, Any]] = []
+            deadline = time.monotonic() + 40
+            while not any(each["text"].startswith("pong") for each in said):
+                assert time.monotonic() < deadline and running.poll() is None, said
+                client.post(f"/v1/rooms/{room}/messages", json={"text": "ping"})  # it may not listen yet
+                time.sleep(0.2)
+                said = client.get(f"/v1/rooms/{room}/messages").json()["messages"]
+        finally:
+            running.kill()
+            running.wait()
+    pong = next(each for each in said if each["text"].startswith("pong"))
+    assert pong["text"] == "pong, First account"
+    assert said[pong["reply_to"] - 1]["text"] == "ping"

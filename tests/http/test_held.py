@@ -1,0 +1,193 @@
+"""What is held for clients has a bound: bodies that have not come to their end, and answers that nobody takes."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from falcon.http.held import Held, Share
+from falcon.http.problems import Problem
+from tests.support.door import PATIENT, QUICK, Server, at_a_server
+from tests.support.falcon import Falcon
+
+KIB = 1024
+GET = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"
+ANN, BOB = 65, 66
+
+
+def beginning_of(body: bytes, declared: int) -> bytes:
+    return b"POST /v1/rooms HTTP/1.1\r\nHost: falcon\r\nContent-Length: %d\r\n\r\n%b" % (declared, body)
+
+
+# --- the count --------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_has_its_share_and_another_one_its_own() -> None:
+    held = Held(1_000, 100)
+    anns, another, bobs = Share(held), Share(held), Share(held)
+    anns.belongs_to(ANN)
+    anns.set_bodies(60)
+    another.set_unread(50)
+    with pytest.raises(Problem, match="429 rate_limited"):
+        another.belongs_to(ANN)
+    bobs.belongs_to(BOB)
+    bobs.set_unread(99)
+    assert bobs.refusal() is None
+    anns.set_bodies(0)
+    another.belongs_to(ANN)
+
+
+def test_when_a_process_has_all_that_it_may_only_what_is_large_is_refused() -> None:
+    held = Held(100, 100)
+    strangers, bobs = Share(held), Share(held)
+    strangers.set_unread(100)
+    bobs.set_bodies(1)
+    bobs.belongs_to(BOB)
+    refusal = bobs.refusal()
+    assert refusal is not None and (refusal.status, refusal.code) == (503, "overloaded")
+    strangers.release()
+    assert bobs.refusal() is None
+
+
+def test_those_without_a_token_share_what_one_account_may_have() -> None:
+    held = Held(1_000, 100)
+    strangers = [Share(held), Share(held)]
+    for share in strangers:
+        share.set_unread(60)
+    refusal = Share(held).refusal()
+    assert refusal is not None and (refusal.status, refusal.code) == (503, "overloaded")
+    Share(held).belongs_to(ANN)
+
+
+# --- at a server ------------------------------------------------------------------------------------------------------
+
+
+def test_a_body_too_many_is_refused_and_there_is_room_again_when_one_ends() -> None:
+    async def ask(server: Server) -> None:
+        waiting = [await server.connect() for _ in range(3)]
+        for client in waiting[:2]:
+            await client.send(beginning_of(b"x" * 40 * KIB, 50 * KIB))
+        while server.held() < 80 * KIB:
+            await asyncio.sleep(0.01)
+        await waiting[2].send(beginning_of(b"x" * 40 * KIB, 50 * KIB))
+        answer = await waiting[2].answer()
+        assert (answer.status, answer.code, answer.closes) == (503, "overloaded", True)
+        assert (await (await server.connect()).asks(GET)).status == 201, "what is small is taken"
+        assert (await waiting[0].asks(b"x" * 10 * KIB)).body == b"%d" % (50 * KIB)
+        while server.held() > 40 * KIB:
+            await asyncio.sleep(0.01)
+        again = await server.connect()
+        assert (await again.asks(beginning_of(b"x" * 40 * KIB, 40 * KIB))).status == 201
+        waiting[1].writer.close()
+        while server.held():
+            await asyncio.sleep(0.01)
+
+    at_a_server(ask, replace(PATIENT, account_held_bytes=100 * KIB))
+
+
+@pytest.mark.parametrize("path", [b"/large", b"/large-socket"], ids=["answer", "websocket"])
+def test_what_a_client_does_not_take_is_counted_until_it_has_gone(path: bytes) -> None:
+    from tests.http.test_connections import UPGRADE
+
+    request = UPGRADE.replace(b"/v1/stream", b"/large") if path == b"/large-socket" else GET.replace(b"/v1/me", path)
+
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(request)
+        while server.held() < 4 << 20:
+            await asyncio.sleep(0.01)
+        client.writer.transport.abort()
+        while server.held():
+            await asyncio.sleep(0.01)
+
+    at_a_server(ask, PATIENT)
+
+
+def test_where_too_much_waits_a_client_that_takes_nothing_is_cut_at_once() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect(receive_buffer=4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await client.send(GET.replace(b"/v1/me", b"/large"))
+        while not server.bodies:
+            await asyncio.sleep(0.01)
+        while server.state.connections:
+            await asyncio.sleep(0.01)
+        assert server.held() == 0
+
+    at_a_server(ask, replace(QUICK, stalled_seconds=60, account_held_bytes=1 << 20))
+
+
+# --- a real Falcon ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
+    running = Falcon(tmp_path_factory.mktemp("held")).start()
+    yield running
+    running.stop()
+
+
+def client_of(falcon: Falcon, token: str) -> httpx.Client:
+    return httpx.Client(base_url=falcon.info["url"], headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+
+def resident(falcon: Falcon) -> int:
+    (serve,) = falcon.pids("serve")
+    (line,) = [each for each in Path(f"/proc/{serve}/status").read_text().splitlines() if each.startswith("VmRSS")]
+    return int(line.split()[1]) * KIB
+
+
+def connection_to(falcon: Falcon) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * KIB)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", falcon.settings["http_port"]))
+    return connection
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_an_account_that_takes_no_answers_or_ends_no_body_is_told_so_and_nobody_else_is(falcon: Falcon) -> None:
+    with ExitStack() as stack:
+        admin = stack.enter_context(client_of(falcon, falcon.info["admin_token"]))
+        token = admin.post("/v1/accounts", json={"name": "Mallory"}).json()["token"]
+        mallory = stack.enter_context(client_of(falcon, token))
+        room = mallory.post("/v1/rooms", json={"name": "Large"}).json()["room_id"]
+        for _ in range(18):
+            assert mallory.post(f"/v1/rooms/{room}/messages", json={"text": "x" * 65_000}).status_code == 201
+        head = f"HTTP/1.1\r\nHost: falcon\r\nAuthorization: Bearer {token}\r\n"
+        before = resident(falcon)
+        for _ in range(60):
+            unread = stack.enter_context(connection_to(falcon))
+            unread.sendall(f"GET /v1/rooms/{room}/messages?limit=200 {head}\r\n".encode())
+            assert admin.get("/v1/me").status_code == 200
+        refused = mallory.get("/v1/me")
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        assert refused.headers["retry-after"] == "1"
+        for _ in range(60):
+            body = stack.enter_context(connection_to(falcon))
+            body.sendall(f"POST /v1/rooms {head}Content-Length: 500000\r\n\r\n".encode() + b"x" * 60_000)
+        assert admin.post("/v1/rooms", json={"name": "Tea"}).status_code == 201
+        assert resident(falcon) - before < 48 << 20
+    with client_of(falcon, token) as mallory:
+        while mallory.get("/v1/me").status_code == 429:  # until the server has seen that the connections are closed
+            pass
+        assert mallory.get("/v1/me").status_code == 200
+
+
+@pytest.mark.processes
+def test_wrong_tokens_and_wrong_paths_are_counted_and_logged_once(falcon: Falcon) -> None:
+    with client_of(falcon, "falcon_65_" + "x" * 43) as stranger:
+        for number in range(50):
+            assert stranger.get(f"/v1/rooms/{number}").status_code == 401
+            assert stranger.get(f"/nowhere/{number}").status_code == 404
+    assert len([line for line in falcon.log().splitlines() if "none of Falcon's clients'" in line]) == 1
+    page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
+    for kind in ("unauthenticated", "nowhere"):
+        assert f'falcon_http_junk_total{{kind="{kind}"}} 50' in page

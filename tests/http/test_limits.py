@@ -1,0 +1,587 @@
+"""What an account, a room and an address may take, and what one is told who is past it."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from falcon import bootstrap
+from falcon.bootstrap import embedded
+from falcon.client import FalconClient
+from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.limits.quotas import Quotas
+from falcon.settings import Settings, WrongSettings
+from falcon.telemetry import metrics
+from falcon.write.clock import SystemClock
+from tests.http.test_connections import GET, UPGRADE
+from tests.streams.reader import Listen
+from tests.support.clock import FakeClock
+from tests.support.door import Server, at_a_server
+from tests.support.falcon import Falcon as Process
+from tests.support.http import Falcon, Person, problem
+
+Start = Callable[..., Falcon]
+NONE = {name: 0 for name in Quotas.__struct_fields__ if name != "room_members"}
+WRONG = "falcon_7_" + "x" * 43
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def owners_clock(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    """The owner of a room goes by it too. It may be some seconds ahead of the system's, by which commands expire."""
+
+    class Clock(SystemClock):
+        def __init__(self) -> None:
+            super().__init__()
+            self.began = time.monotonic() - clock.monotonic()
+
+        def monotonic(self) -> float:
+            return self.began + clock.monotonic()
+
+    monkeypatch.setattr(embedded, "SystemClock", Clock)
+    return clock
+
+
+@pytest.fixture
+def start(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
+    """Only the limits that a test names. Those of the edge go by the test's clock."""
+
+    def limiter(settings: Settings) -> Limiter:
+        return Limiter(bootstrap.quotas(settings), Addresses(settings.trusted_proxies), clock.monotonic)
+
+    monkeypatch.setattr(embedded, "limiter", limiter)
+    with ExitStack() as started:
+
+        def begin(**settings: Any) -> Falcon:
+            return started.enter_context(Falcon(tmp_path, **{"limits": "on", **NONE, **settings}))
+
+        yield begin
+
+
+def limited(answer: httpx.Response, limit: str, policy: str) -> int:
+    """A refusal by this limit, having looked at all that it tells; in how many seconds one may try again."""
+    body = problem(answer, 429, "rate_limited")
+    seconds = int(answer.headers["retry-after"])
+    assert seconds >= 1
+    assert answer.headers["ratelimit"] == f'"{limit}";r=0;t={seconds}'
+    assert answer.headers["ratelimit-policy"] == f'"{limit}";{policy}'
+    assert "This request was not carried out" in body["detail"] and f" {seconds} s" in body["detail"]
+    return seconds
+
+
+def statuses(*answers: httpx.Response) -> list[int]:
+    return [answer.status_code for answer in answers]
+
+
+# --- accounts ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_sends_so_many_commands_at_once_and_then_as_time_goes_by(start: Start, clock: FakeClock) -> None:
+    falcon = start(account_commands=20, account_burst=100)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    room = anna.makes_room("Tea kitchen", ben)
+    for number in range(99):
+        anna.says(room, f"{number}")
+    before = metrics.rate_limited.labels("account-commands").value
+    refused = anna.post(f"{room}/messages", {"text": "too much"})
+    seconds = limited(refused, "account-commands", "q=100;w=5")
+    assert "20 commands a second, and 100 at once" in refused.json()["detail"]
+    assert metrics.rate_limited.labels("account-commands").value == before + 1
+    assert ben.says(room, "I am heard") == 100
+    assert anna.get("/v1/me").status_code == 200
+    clock.advance(seconds)
+    for number in range(20):
+        anna.says(room, f"{number}")
+    limited(anna.patch(f"{room}", {"name": "Tea"}), "account-commands", "q=100;w=5")
+
+
+def test_an_account_sends_so_many_reads_a_second(start: Start, clock: FakeClock) -> None:
+    falcon = start(account_reads=5)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    assert statuses(*(anna.get("/v1/rooms") for _ in range(5))) == [200] * 5
+    limited(anna.get("/v1/me"), "account-reads", "q=5;w=1")
+    assert ben.get("/v1/me").status_code == 200
+    assert anna.makes_room("Tea kitchen")
+    clock.advance(1)
+    assert anna.get("/v1/me").status_code == 200
+
+
+def test_a_command_that_was_done_is_answered_as_done_once_there_is_room_again(start: Start, clock: FakeClock) -> None:
+    falcon = start(account_commands=1, account_burst=2)
+    anna = falcon.account("Anna")
+    room = anna.makes_room()
+    done = anna.post(f"{room}/messages", {"text": "Tea?"}, key="once")
+    assert done.status_code == 201
+    again = anna.post(f"{room}/messages", {"text": "Tea?"}, key="once")
+    seconds = limited(again, "account-commands", "q=2;w=2")
+    assert "with the same Idempotency-Key" in again.json()["detail"]
+    clock.advance(seconds)
+    replayed = anna.post(f"{room}/messages", {"text": "Tea?"}, key="once")
+    assert (replayed.status_code, replayed.content) == (201, done.content)
+    assert replayed.headers["idempotency-replayed"] == "true"
+
+
+def test_an_account_has_so_many_requests_under_way(start: Start) -> None:
+    falcon = start(account_requests=2)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    asked = {"position": f"0:{10**15}", "wait": "0.3"}  # they wait for what never comes
+    answers = falcon.together(
+        anna.request("GET", "/v1/me", **asked),
+        anna.request("GET", "/v1/me", **asked),
+        anna.request("GET", "/v1/me"),
+        anna.request("POST", "/v1/rooms", {"name": "Tea kitchen"}),
+        ben.request("GET", "/v1/me"),
+    )
+    assert statuses(*answers) == [503, 503, 429, 429, 200]
+    limited(answers[2], "account-requests", 'q=2;qu="concurrent-requests"')
+    assert statuses(*(anna.get("/v1/me") for _ in range(3))) == [200] * 3
+    assert anna.get("/v1/nowhere").status_code == 404
+    assert anna.get("/v1/rooms/1").status_code == 404
+
+
+def test_an_account_has_so_many_streams(start: Start, request: pytest.FixtureRequest) -> None:
+    falcon = start(account_streams=2)
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    first, second = listen(anna), listen(anna, transport="websocket")
+    assert (first.status, second.status) == (200, 101)
+    for transport in ("sse", "websocket"):
+        refused = listen(anna, transport=transport)
+        assert refused.status == 429
+        assert json.loads(refused.body)["code"] == "rate_limited"
+        assert refused.answer_headers["ratelimit-policy"] == '"account-streams";q=2;qu="concurrent-requests"'
+        assert refused.answer_headers["ratelimit"] == '"account-streams";r=0;t=5'
+        assert refused.answer_headers["retry-after"] == "5"
+    assert listen(ben).status == 200
+    first.close()
+    assert listen(anna).status == 200
+
+
+def test_a_stream_that_is_refused_takes_nobodys_place(start: Start, request: pytest.FixtureRequest) -> None:
+    falcon = start(account_streams=1)
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    anna = falcon.account("Anna")
+    assert listen(anna, rooms="999").status == 404
+    assert listen(anna, resume="nonsense").status == 400
+    assert listen(anna).status == 200
+
+
+def test_a_stream_that_is_refused_for_now_uses_no_ticket(start: Start, request: pytest.FixtureRequest) -> None:
+    falcon = start(account_streams=1)
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    anna = falcon.account("Anna")
+    ticket = anna.post("/v1/stream/tickets").json()["ticket"]
+    first = listen(anna)
+    assert falcon.send("GET", f"/v1/stream?ticket={ticket}").status_code == 429
+    first.close()
+    assert listen.bare(falcon, {}, ticket=ticket).status == 200
+
+
+def test_opening_streams_counts_as_reading(start: Start, request: pytest.FixtureRequest) -> None:
+    falcon = start(account_reads=2)
+    listen = Listen()
+    request.addfinalizer(listen.close)
+    anna = falcon.account("Anna")
+    for expected in (200, 200, 429):
+        stream = listen(anna)
+        assert stream.status == expected
+        stream.close()
+
+
+# --- rooms of an account ----------------------------------------------------------------------------------------------
+
+
+def test_an_account_has_so_many_rooms_and_one_that_is_deleted_makes_room(start: Start, clock: FakeClock) -> None:
+    falcon = start(account_rooms=3)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    rooms = [anna.makes_room(f"{number}", ben) for number in range(3)]
+    refused = anna.post("/v1/rooms", {"name": "one more"})
+    limited(refused, "account-rooms", "q=3")
+    assert ben.makes_room("Ben's, who is in three of Anna's")
+    assert anna.direct_with(ben)
+    assert anna.delete(str(rooms[0])).status_code == 204
+    clock.advance(1)
+    anna.makes_room("one more")
+    limited(anna.post("/v1/rooms", {"name": "one more"}), "account-rooms", "q=3")
+
+
+def test_rooms_are_counted_by_what_all_processes_have_made_and_after_a_restart(tmp_path: Path) -> None:
+    settings = {**NONE, "limits": "on", "account_rooms": 2}
+    with Falcon(tmp_path, **settings) as falcon:
+        anna = falcon.account("Anna")
+        anna.makes_room("one")
+        anna.makes_room("two")
+    with Falcon(tmp_path, **settings) as again:
+        refused = Person(again, anna.account_id, "Anna", anna.token).post("/v1/rooms", {"name": "three"})
+        limited(refused, "account-rooms", "q=2")
+
+
+def test_an_account_makes_so_many_rooms_a_day_also_if_it_deletes_them(start: Start, clock: FakeClock) -> None:
+    falcon = start(account_rooms_a_day=3)
+    anna, ben, cleo = (falcon.account(name) for name in ("Anna", "Ben", "Cleo"))
+    anna.direct_with(ben)
+    for _ in range(2):
+        assert anna.delete(str(anna.makes_room())).status_code == 204
+    seconds = limited(anna.post("/v1/rooms", {"name": "one more"}), "account-new-rooms", "q=3;w=86400")
+    assert abs(seconds - 86_400 / 3) <= 1
+    limited(anna.put(f"/v1/direct/{cleo.account_id}"), "account-new-rooms", "q=3;w=86400")
+    assert anna.put(f"/v1/direct/{ben.account_id}").status_code == 200  # it is there already
+    assert ben.makes_room()
+    clock.advance(seconds)
+    anna.makes_room()
+
+
+def test_a_room_that_is_made_again_by_a_retry_counts_once(start: Start) -> None:
+    falcon = start(account_rooms_a_day=2)
+    anna = falcon.account("Anna")
+    made = [anna.post("/v1/rooms", {"name": "Tea kitchen"}, key="once") for _ in range(5)]
+    assert statuses(*made) == [201] * 5
+    assert len({answer.json()["room_id"] for answer in made}) == 1
+    anna.makes_room()
+    limited(anna.post("/v1/rooms", {"name": "one more"}), "account-new-rooms", "q=2;w=86400")
+
+
+# --- rooms ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_room_takes_so_many_messages_a_second_of_all_its_members(owners_clock: FakeClock, start: Start) -> None:
+    falcon = start(room_messages=1)
+    anna, ben, cleo = (falcon.account(name) for name in ("Anna", "Ben", "Cleo"))
+    room, other = anna.makes_room("busy", ben), anna.makes_room("quiet")
+    for _ in range(20):  # one who is not in it takes nothing of it
+        assert cleo.post(f"{room}/messages", {"text": "let me in"}).status_code == 404
+    answers = [person.post(f"{room}/messages", {"text": "!"}, key="once") for person in (anna, ben)]
+    done, refused = answers
+    assert done.status_code == 201
+    limited(refused, "room-messages", "q=1;w=1")
+    again = anna.post(f"{room}/messages", {"text": "!"}, key="once")  # it was done: that does not change
+    assert (again.status_code, again.content) == (201, done.content)
+    assert anna.says(other, "here it is quiet") == 1
+    owners_clock.advance(1)
+    assert ben.post(f"{room}/messages", {"text": "!"}, key="once").status_code == 201
+    assert [each["author_id"] for each in anna.reads(room)["messages"]] == [anna.account_id, ben.account_id]
+
+
+def test_a_room_has_so_many_members_and_a_place_that_is_free_again_can_be_taken(start: Start) -> None:
+    falcon = start(room_members=3)
+    anna, ben, cleo, dora = (falcon.account(name) for name in ("Anna", "Ben", "Cleo", "Dora"))
+    everybody = [{"account_id": person.account_id} for person in (ben, cleo, dora)]
+    limited(anna.post("/v1/rooms", {"name": "too many", "members": everybody}), "room-members", "q=3")
+    room = anna.makes_room("full", ben, cleo)
+    brought = f"{room}/members/{dora.account_id}"
+    refused = anna.put(brought, {"role": "member"}, key="bring-Dora-in")
+    assert limited(refused, "room-members", "q=3") == 60
+    assert ben.put(brought, {"role": "member"}).status_code == 403  # who may not anyway learns nothing
+    assert anna.put(f"{room}/members/{ben.account_id}", {"role": "readonly"}).status_code == 200
+    assert cleo.delete(f"{room}/members/{cleo.account_id}").status_code == 204
+    assert anna.put(brought, {"role": "member"}, key="bring-Dora-in").status_code == 200
+
+
+# --- addresses --------------------------------------------------------------------------------------------------------
+
+
+def unauthenticated(falcon: Falcon, path: str = "/v1/me", token: str = WRONG, **headers: str) -> httpx.Response:
+    return falcon.send("GET", path, headers={"Authorization": f"Bearer {token}", **headers})
+
+
+def test_an_address_asks_so_often_without_a_good_token_and_those_with_one_are_not_affected(
+    start: Start, clock: FakeClock
+) -> None:
+    falcon = start(address_requests=1, address_burst=6)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    assert anna.get("/v1/me").status_code == 200
+    asked = [
+        unauthenticated(falcon),
+        unauthenticated(falcon, token="nonsense"),
+        falcon.send("GET", "/v1/me"),
+        falcon.send("GET", "/docs"),
+        falcon.send("GET", "/nowhere"),
+        falcon.send("DELETE", "/v1/rooms"),
+    ]
+    assert statuses(*asked) == [401, 401, 401, 200, 404, 405]
+    for method, path in (("GET", "/v1/me"), ("GET", "/"), ("GET", "/nowhere"), ("PUT", "/v1/me"), ("GET", "/docs")):
+        limited(falcon.send(method, path), "address-requests", "q=6;w=6")
+    limited(unauthenticated(falcon), "address-requests", "q=6;w=6")
+    assert anna.get("/v1/me").status_code == 200  # a token that is remembered
+    assert anna.get("/docs").status_code == 200
+    assert ben.get("/v1/me").status_code == 200  # one that has to be looked up
+    clock.advance(1)
+    assert unauthenticated(falcon).status_code == 401
+
+
+def test_a_token_that_was_revoked_does_not_lock_out_those_who_share_its_address(start: Start) -> None:
+    falcon = start(address_requests=1, address_burst=3)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    assert anna.delete("/v1/me/token").status_code == 204
+    assert statuses(*(anna.get("/v1/me") for _ in range(3))) == [401] * 3
+    limited(anna.get("/v1/me"), "address-requests", "q=3;w=3")
+    assert ben.get("/v1/me").status_code == 200
+    assert unauthenticated(falcon).status_code == 401
+
+
+def test_tickets_that_are_wrong_count_for_their_address(start: Start, request: pytest.FixtureRequest) -> None:
+    falcon = start(address_requests=1, address_burst=2)
+    answers = [falcon.send("GET", "/v1/stream?ticket=nonsense") for _ in range(3)]
+    assert statuses(*answers) == [401, 401, 429]
+
+
+def test_a_trusted_proxy_says_for_whom_it_asks(start: Start) -> None:
+    falcon = start(address_requests=1, address_burst=2, trusted_proxies=("127.0.0.0/8", "10.0.0.0/8"))
+    first = {"X-Forwarded-For": "203.0.113.1"}
+    assert statuses(*(unauthenticated(falcon, **first) for _ in range(3))) == [401, 401, 429]
+    assert unauthenticated(falcon, **{"X-Forwarded-For": "203.0.113.2"}).status_code == 401
+    # What the client wrote itself stands before what the proxy has added; proxies of ours may be behind that.
+    for invented in range(5):
+        said = f"198.51.100.{invented}, 203.0.113.1, 10.1.2.3"
+        assert unauthenticated(falcon, **{"X-Forwarded-For": said}).status_code == 429
+
+
+def test_what_an_untrusted_peer_says_of_its_address_does_not_count(start: Start) -> None:
+    falcon = start(address_requests=1, address_burst=2, trusted_proxies=("10.0.0.0/8",))
+    answers = [unauthenticated(falcon, **{"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(3)]
+    assert statuses(*answers) == [401, 401, 429]
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "other", "same"),
+    [
+        ("192.0.2.1", "", "192.0.2.2", False),
+        ("2001:db8::1", "", "2001:db8::ffff:1", True),  # one network has as many of these as it likes
+        ("2001:db8::1", "", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "", "192.0.2.1", True),
+        ("10.0.0.1", "192.0.2.1:4711", "192.0.2.1", True),
+        ("10.0.0.1", "[2001:db8::1]:443", "2001:db8::2", True),
+        ("10.0.0.1", "unknown", "10.0.0.1", True),
+        ("10.0.0.1", "192.0.2.1, nonsense", "10.0.0.1", True),
+        ("::ffff:10.0.0.1", "192.0.2.1", "192.0.2.1", True),
+        ("fd00::1", "192.0.2.1, 10.0.0.2", "192.0.2.1", True),
+        ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3", True),
+        ("10.0.0.1", "x" * 10_000, "10.0.0.1", True),
+    ],
+)
+def test_who_is_one_and_the_same(client: str, forwarded: str, other: str, same: bool) -> None:
+    addresses = Addresses(("10.0.0.0/8", "fd00::/8"))
+    headers = [(b"host", b"falcon"), (b"x-forwarded-for", forwarded.encode())]
+    assert (addresses.of_request((client, 1), headers) == addresses.of_request((other, 2), [])) is same
+
+
+def test_several_fields_of_proxies_are_one_list() -> None:
+    addresses = Addresses(("10.0.0.0/8",))
+    fields = [(b"x-forwarded-for", b"192.0.2.9"), (b"x-forwarded-for", b"192.0.2.1, 10.0.0.2")]
+    assert addresses.of_request(("10.0.0.1", 1), fields) == addresses.of_request(("192.0.2.1", 1), [])
+
+
+def test_a_proxys_connections_are_not_counted() -> None:
+    addresses = Addresses(("10.0.0.0/8",))
+    assert addresses.of_peer(("10.0.0.1", 1)) is None
+    assert addresses.of_peer(("192.0.2.1", 1)) is not None
+
+
+# --- connections ------------------------------------------------------------------------------------------------------
+
+
+def ten_an_address(*trusted: str) -> ConnectionsPerAddress:
+    return ConnectionsPerAddress(Quotas(address_connections=10), Addresses(trusted))
+
+
+def test_an_address_has_so_many_connections_and_those_that_end_make_room() -> None:
+    before = metrics.connections_cut.labels("address").value
+
+    async def ask(server: Server) -> None:
+        first, *_ = clients = [await server.connect() for _ in range(10)]
+        for client in clients:
+            assert (await client.asks(GET)).status == 201
+        refused = await server.connect()
+        answer = await refused.answer()
+        assert (answer.status, answer.code, answer.closes) == (429, "rate_limited", True)
+        assert b'\r\nratelimit: "address-connections";r=0;t=5\r\n' in answer.head
+        assert b'\r\nratelimit-policy: "address-connections";q=10\r\n' in answer.head
+        assert b"\r\nretry-after: 5\r\n" in answer.head
+        assert await refused.is_closed()
+        first.writer.close()
+        await first.writer.wait_closed()
+        while (await (await server.connect()).asks(GET)).status != 201:
+            await asyncio.sleep(0)
+        assert (await clients[-1].asks(GET)).status == 201
+
+    at_a_server(ask, per_address=ten_an_address())
+    assert metrics.connections_cut.labels("address").value > before
+
+
+def test_a_websocket_counts_as_the_connection_that_it_is() -> None:
+    async def ask(server: Server) -> None:
+        clients = [await server.connect() for _ in range(10)]
+        for client in clients:
+            assert (await client.asks(UPGRADE)).status == 101
+        assert (await (await server.connect()).answer()).status == 429
+        for client in clients:
+            client.writer.close()
+        for _ in range(10):
+            while (await (again := await server.connect()).asks(UPGRADE)).status != 101:
+                again.writer.close()
+        assert (await (await server.connect()).answer()).status == 429
+
+    at_a_server(ask, per_address=ten_an_address())
+
+
+def test_the_connections_of_a_trusted_proxy_are_everybodys() -> None:
+    async def ask(server: Server) -> None:
+        for _ in range(30):
+            assert (await (await server.connect()).asks(GET)).status == 201
+
+    at_a_server(ask, per_address=ten_an_address("127.0.0.0/8"))
+
+
+# --- whether there are limits -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "on"),
+    [
+        ({}, False),
+        ({"FALCON_HOST": "127.0.0.2"}, False),
+        ({"FALCON_HOST": "::1"}, False),
+        ({"FALCON_HOST": "0.0.0.0"}, True),
+        ({"FALCON_HOST": "192.0.2.1"}, True),
+        ({"FALCON_TRUSTED_PROXIES": "127.0.0.0/8"}, True),
+        ({"FALCON_HOST": "0.0.0.0", "FALCON_LIMITS": "off"}, False),
+        ({"FALCON_LIMITS": "on"}, True),
+    ],
+)
+def test_there_are_limits_where_others_come_than_this_machines(settings: dict[str, str], on: bool) -> None:
+    found = Settings.from_env(settings)
+    assert found.has_limits is on
+    assert (bootstrap.quotas(found).account_commands == 20) is on
+    assert (bootstrap.shard_limits(found).room_messages == 50) is on
+    assert bootstrap.shard_limits(found).room_members == 10_000
+    assert bootstrap.shard_limits(replace(found, room_members=7)).room_members == (7 if on else 10_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("FALCON_LIMITS", "yes", "on, off or auto"),
+        ("FALCON_ACCOUNT_COMMANDS", "-1", "0 (no limit) to 1000000"),
+        ("FALCON_ACCOUNT_COMMANDS", "many", "a whole number"),
+        ("FALCON_ACCOUNT_COMMANDS", "101", "FALCON_ACCOUNT_BURST: must be 0 or at least FALCON_ACCOUNT_COMMANDS, 101"),
+        ("FALCON_ADDRESS_BURST", "19", "at least FALCON_ADDRESS_REQUESTS, 20"),
+        ("FALCON_ROOM_MEMBERS", "1", "2 to 10000"),
+        ("FALCON_ROOM_MEMBERS", "10001", "2 to 10000"),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused(name: str, value: str, words: str) -> None:
+    with pytest.raises(WrongSettings, match=re.escape(words)):
+        Settings.from_env({name: value})
+
+
+@pytest.mark.parametrize("name", sorted(NONE))
+def test_each_limit_must_be_a_number_that_is_not_negative(name: str) -> None:
+    with pytest.raises(WrongSettings, match=f"FALCON_{name.upper()}: must be 0"):
+        Settings.from_env({f"FALCON_{name.upper()}": "-1"})
+
+
+def test_on_its_own_machine_nothing_is_limited(tmp_path: Path) -> None:
+    with Falcon(tmp_path) as falcon:
+        anna = falcon.account("Anna")
+        room = anna.makes_room()
+        for number in range(150):
+            anna.says(room, f"{number}")
+        assert {anna.get("/v1/me").status_code for _ in range(150)} == {200}
+        assert {unauthenticated(falcon).status_code for _ in range(150)} == {401}
+
+
+# --- whole processes --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    running: list[Process] = []
+
+    def begin(**settings: Any) -> Process:
+        running.append(Process(tmp_path / str(len(running)), settings).start())
+        return running[-1]
+
+    yield begin
+    for each in running:
+        each.stop()
+
+
+def as_first(falcon: Process, token: str = "") -> httpx.Client:
+    headers = {"Authorization": f"Bearer {token or falcon.info['token']}"}
+    return httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_a_falcon_on_its_own_machine_limits_nothing(run: Callable[..., Process]) -> None:
+    falcon = run()
+    with as_first(falcon) as client, as_first(falcon, WRONG) as wrong:
+        room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
+        for number in range(150):
+            assert client.post(f"/v1/rooms/{room}/messages", json={"text": f"{number}"}).status_code == 201
+            assert client.get("/v1/me").status_code == 200
+            assert wrong.get("/v1/me").status_code == 401
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("where", [{"limits": "on"}, {"trusted_proxies": "10.0.0.0/8"}, {"host": "0.0.0.0"}])
+def test_beyond_it_who_floods_is_told_to_wait_and_nobody_else_is(
+    run: Callable[..., Process], where: dict[str, str]
+) -> None:
+    falcon = run(account_commands=1, account_burst=20, address_requests=1, address_burst=20, plaintext="yes", **where)
+    if "host" in where:
+        falcon.info["url"] = f"http://127.0.0.1:{falcon.settings['http_port']}"
+    with (
+        as_first(falcon) as flooding,
+        as_first(falcon, falcon.info["admin_token"]) as other,
+        as_first(falcon, WRONG) as wrong,
+    ):
+        room = flooding.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
+        answers = [flooding.post(f"/v1/rooms/{room}/messages", json={"text": "!"}) for _ in range(60)]
+        refused = [answer for answer in answers if answer.status_code != 201]
+        assert refused
+        for answer in refused:
+            limited(answer, "account-commands", "q=20;w=20")
+        guesses = [wrong.get("/v1/me") for _ in range(60)]
+        assert {answer.status_code for answer in guesses} == {401, 429}
+        limited(guesses[-1], "address-requests", "q=20;w=20")
+        made = [other.post("/v1/rooms", json={"name": "quiet"}).status_code for _ in range(10)]
+        assert made == [201] * 10
+        assert flooding.get("/v1/me").status_code == 200
+        page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
+        counted = re.search(r'^falcon_rate_limited_total\{limit="account-commands"\} (\S+)', page, re.MULTILINE)
+        assert counted is not None and float(counted[1]) == len(refused)
+
+
+@pytest.mark.processes
+@pytest.mark.timeout(120)
+def test_the_client_waits_as_it_is_told_and_everything_arrives_once(run: Callable[..., Process]) -> None:
+    falcon = run(limits="on", account_commands=20, account_burst=20)
+
+    async def talk() -> list[str]:
+        async with FalconClient(falcon.info["url"], falcon.info["token"]) as client:
+            room = await client.create_room("Tea kitchen")
+            texts = [f"{number}" for number in range(40)]
+            await asyncio.gather(*(client.post(room.room_id, text) for text in texts))
+            page = await client.messages(room.room_id, limit=200)
+            return [message.text for message in page.messages]
+
+    assert sorted(asyncio.run(talk())) == sorted(f"{number}" for number in range(40))

@@ -1,0 +1,78 @@
+"""What dashboards and alerts ask for is there before anything has happened."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from deploy.monitoring import rules
+from deploy.monitoring.dashboards import DASHBOARDS
+from deploy.monitoring.thresholds import Thresholds
+from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
+from falcon.telemetry.instruments import REGISTRY
+from tests.support.falcon import Falcon
+
+_SELECTOR: Final = re.compile(r'(?<![\w:])(falcon_\w+)(?:\{((?:[^}"]|"(?:[^"\\]|\\.)*")*)\})?')
+_MATCHER: Final = re.compile(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"')
+_OF_TARGETS: Final = ("job", "instance")
+# The text format has no native buckets; beside each stands a query of the classic ones.
+_NATIVE: Final = {metric.name for metric in REGISTRY.values() if metric.kind == "histogram"}
+
+
+class Selector(NamedTuple):
+    name: str
+    matchers: tuple[tuple[str, str, str], ...]
+
+    def takes(self, labels: dict[str, str]) -> bool:
+        return all(_holds(labels.get(name, ""), operator, value) for name, operator, value in self.matchers)
+
+
+def _holds(value: str, operator: str, wanted: str) -> bool:
+    found = re.fullmatch(wanted, value) is not None if "~" in operator else value == wanted
+    return found is not operator.startswith("!")
+
+
+def selectors() -> Iterator[tuple[str, Selector]]:
+    """Where each stands, and what it asks for."""
+    asked = [(panel.title, query.expr) for each in DASHBOARDS for panel in each.panels for query in panel.queries]
+    asked += [(alert.name, alert.expr) for alert in rules.alerts(Thresholds())]
+    for where, expr in asked:
+        for name, body in _SELECTOR.findall(expr):
+            found = (
+                (label, operator, value.replace("\\\\", "\\")) for label, operator, value in _MATCHER.findall(body)
+            )
+            yield where, Selector(name, tuple(each for each in found if each[0] not in _OF_TARGETS))
+
+
+def missing(ops_url: str) -> set[tuple[str, str, str]]:
+    text = httpx.get(f"{ops_url}/metrics", headers={"Accept": "text/plain"}).text
+    series: dict[str, list[dict[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            series.setdefault(sample.name, []).append(sample.labels)
+    return {
+        (each.name, str(each.matchers), where)
+        for where, each in selectors()
+        if each.name not in _NATIVE and not any(each.takes(labels) for labels in series.get(each.name, ()))
+    }
+
+
+def test_dashboards_and_alerts_ask_for_much() -> None:
+    assert len(list(selectors())) > 100
+
+
+@pytest.mark.processes
+def test_a_fresh_falcon_has_every_metric_and_label_that_dashboards_and_alerts_ask_for(tmp_path: Path) -> None:
+    falcon = Falcon(tmp_path).start()
+    deadline = time.monotonic() + 20
+    try:
+        while (found := missing(falcon.info["ops_url"])) and time.monotonic() < deadline:
+            time.sleep(0.2)  # gauges of sizes and ages are sampled once a second, whether or not anything happens
+    finally:
+        falcon.stop()
+    assert found == set()

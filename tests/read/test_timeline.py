@@ -1,0 +1,106 @@
+import msgspec
+import pytest
+
+from falcon.domain.message import Message
+from falcon.read.timeline import projection as timeline
+from falcon.read.timeline.messages import message_in
+from falcon.read.timeline.projection import PutMessage, SetRevision
+from tests.projections.embedded import Embedded, asked
+from tests.support.builders import (
+    ANN,
+    AWKWARD_TEXTS,
+    BOB,
+    LATER,
+    NOW,
+    ROOM,
+    a_group,
+    a_message,
+    an_account,
+    deleted,
+    edited,
+    gone,
+    has_read,
+    in_the_log,
+    joined,
+    left,
+    posted,
+    without_text,
+)
+
+JSON = (
+    b'{"room_id":321,"seq":1,"author_id":65,"text":"Who wants tea?","posted_at":"2026-11-25T09:30:00.123Z",'
+    b'"edited_at":null,"deleted":false,"reply_to":null,"mentions":[]}'
+)
+
+
+def test_a_message_is_kept_as_the_json_that_goes_out() -> None:
+    assert timeline.project(in_the_log(posted(1))) == (PutMessage(ROOM, 1, JSON),)
+
+
+def test_an_edit_takes_the_place_of_the_message() -> None:
+    write, revision = timeline.project(in_the_log(edited(a_message(7, mentions=(BOB,)), 3, "Coffee?")))
+    assert revision == SetRevision(ROOM, 3)
+    assert isinstance(write, PutMessage)
+    assert write[:2] == (ROOM, 7)
+    assert message_in(write.message) == Message(ROOM, 7, ANN, "Coffee?", NOW, LATER, mentions=(BOB,))
+
+
+def test_of_a_deleted_message_the_place_stays_and_the_text_goes() -> None:
+    write, revision = timeline.project(in_the_log(deleted(a_message(7, text="a secret"), 4)))
+    assert revision == SetRevision(ROOM, 4)
+    assert isinstance(write, PutMessage)
+    assert b"secret" not in write.message
+    assert message_in(write.message) == without_text(a_message(7))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [a_group(), an_account(), joined(BOB), left(BOB), has_read(BOB, 1), gone(ANN)],
+    ids=lambda event: type(event).__name__,
+)
+def test_what_is_no_message_is_not_in_the_timeline(event: object) -> None:
+    assert timeline.project(in_the_log(event)) == ()
+
+
+# --- on the tables ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", AWKWARD_TEXTS, ids=ascii)
+def test_a_text_is_read_as_it_was_posted_byte_for_byte(falcon: Embedded, text: str) -> None:
+    falcon.append(a_group(), posted(1, text=text))
+    read = asked(falcon.store.message(ROOM, 1))
+    assert read is not None
+    assert msgspec.json.decode(read)["text"].encode() == text.encode()
+
+
+def test_a_page_has_the_messages_from_one_seq_to_another(falcon: Embedded) -> None:
+    falcon.append(a_group(), *(posted(seq) for seq in range(1, 11)))
+    page = asked(falcon.store.page(ROOM, 3, 6)).messages
+    assert [msgspec.json.decode(message)["seq"] for message in page] == [3, 4, 5, 6]
+    assert asked(falcon.store.page(ROOM, 11, 20)).messages == []
+
+
+def test_a_message_comes_with_a_revision_that_it_is_not_older_than(falcon: Embedded) -> None:
+    falcon.append(a_group(), posted(1), posted(2))
+    assert asked(falcon.store.message_at(ROOM, 1)) == (JSON, 0)
+    falcon.append(edited(a_message(2), 1), deleted(a_message(2), 2))
+    assert asked(falcon.store.message_at(ROOM, 1)) == (JSON, 2)
+    access = asked(falcon.store.access(ROOM, ANN))
+    assert access is not None
+    assert access.version == 2
+
+
+def test_rooms_do_not_mix(falcon: Embedded) -> None:
+    falcon.append(*(a_group(room) for room in (64, 65)))
+    falcon.append(*(posted(1, room_id=room, text=f"in {room}") for room in (64, 65)))
+    assert [msgspec.json.decode(m)["text"] for m in asked(falcon.store.page(64, 1, 200)).messages] == ["in 64"]
+    assert [msgspec.json.decode(m)["text"] for m in asked(falcon.store.page(65, 1, 200)).messages] == ["in 65"]
+
+
+@pytest.mark.parametrize("seq", [(1 << 32) + 1, (3 << 32) + 1])
+def test_no_seq_however_large_shows_a_message_of_another_room(falcon: Embedded, seq: int) -> None:
+    falcon.append(a_group(64), a_group(65), a_group(67))
+    falcon.append(posted(1, room_id=65, text="a secret"), posted(1, room_id=67, text="a secret"))
+    assert asked(falcon.store.message(64, seq)) is None
+    assert asked(falcon.store.message_at(64, seq)) == (None, 0)
+    assert asked(falcon.store.page(64, seq, seq)).messages == []

@@ -1,0 +1,87 @@
+"""A read model that only tests have: how many characters each message has. Once installed it is one like all others."""
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from falcon.domain.events import Event, MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.ids import RoomId, Seq
+from falcon.journal.envelope import Envelope
+from falcon.read.catalogue import READ_MODELS, ReadModel
+from falcon.read.hbase import U32, U64, Cells, HBaseModel, Row, hashed, id_at_end
+from falcon.read.sqlite import SqliteModel
+from falcon.read.write import Write
+
+LENGTHS: Final = "lengths"
+
+
+class PutLength(NamedTuple):
+    room_id: RoomId
+    seq: Seq
+    length: int
+
+
+def _project(envelope: Envelope) -> tuple[Write, ...]:
+    match envelope.event:
+        case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):
+            return (PutLength(m.room_id, m.seq, len(m.text)),)
+        case _:
+            return ()
+
+
+def _loss(event: Event) -> str | None:
+    return "the length of a message" if isinstance(event, MessagePosted | MessageEdited | MessageDeleted) else None
+
+
+def _cells(write: PutLength) -> Cells:
+    return ((hashed(U32(write.seq) + U64(write.room_id)), b"d:l", b"%d" % write.length),)
+
+
+def _owner_of_row(table: str, key: bytes, row: Row) -> int:
+    return id_at_end(key)
+
+
+@dataclass
+class _Tables:
+    lengths: dict[tuple[RoomId, Seq], int] = field(default_factory=dict)
+
+    def apply(self, write: Write) -> None:
+        room_id, seq, length = write
+        self.lengths[room_id, seq] = length
+
+
+MODEL: Final = ReadModel(
+    project=_project,
+    loss=_loss,
+    sqlite=SqliteModel(
+        tables={
+            "lengths": "CREATE TABLE lengths{} (room_id INTEGER, seq INTEGER, length INTEGER,"
+            " PRIMARY KEY (room_id, seq)) WITHOUT ROWID"
+        },
+        statements={PutLength: ("INSERT OR REPLACE INTO lengths{} VALUES (?1, ?2, ?3)",)},
+    ),
+    hbase=HBaseModel(
+        tables={"lengths": (1, ())},
+        puts=("lengths",),
+        cells={PutLength: (0, _cells)},
+        owner=attrgetter("room_id"),
+        owner_of_row=_owner_of_row,
+    ),
+    memory=_Tables,
+)
+
+
+def install() -> None:
+    READ_MODELS[LENGTHS] = MODEL
+
+
+def uninstall() -> None:
+    READ_MODELS.pop(LENGTHS, None)
+
+
+def installing(folder: Path) -> dict[str, str]:
+    """Environment variables with which every Python process has the model installed from its start."""
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text("from tests.support.lengths import install\n\ninstall()\n")
+    return {"PYTHONPATH": f"{folder}:{Path(__file__).parents[2]}"}
