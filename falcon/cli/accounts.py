@@ -176,7 +176,9 @@ def _token_made_here(data_dir: Path, account: str) -> str | None:
     running = find_running(data_dir)
     if not settings.kafka and (not settings.database.exists() or (running is not None and running.alive)):
         return None
-    if not account.isdecimal():
+    from falcon.cli.naming import is_id
+
+    if not is_id(account):
         raise Fault(f"no Falcon runs that could look up {account!r}: give the account's id")
     account_id = int(account)
     from falcon.adapters.sqlite.database import WrongDatabase

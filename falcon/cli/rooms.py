@@ -143,17 +143,20 @@ def remove(
       falcon room remove 64 130 131
     """
 
-    async def removed(falcon: "FalconClient") -> list[int]:
+    async def removed(falcon: "FalconClient") -> list[str]:
         from falcon.cli.naming import member_ids_of, room_id_of
+        from falcon.client import Names
 
         room_id = await room_id_of(falcon, room)
         ids = await member_ids_of(falcon, room_id, account)
+        names = Names(falcon)
+        known = [await names.of(room_id, each) for each in ids]  # before: who leaves the room can ask no more
         for each in ids:
             await falcon.remove_member(room_id, each)
-        return ids
+        return [f"{each} {name}" for each, name in zip(ids, known, strict=True)]
 
-    ids = Caller(ctx, url, token, data_dir).run(removed)
-    typer.echo(f"Removed: {', '.join(map(str, ids))}")
+    gone = Caller(ctx, url, token, data_dir).run(removed)
+    typer.echo(f"Removed: {visible(', '.join(gone))}")
 
 
 def members(

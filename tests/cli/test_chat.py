@@ -91,6 +91,12 @@ def test_a_room_is_found_by_its_name(run: Run, server: FakeFalcon) -> None:
     assert (none.exit_code, none.stderr) == (1, "no room is called 'Milk' (`falcon rooms` lists yours)\n")
 
 
+def test_digits_that_no_id_has_so_many_of_are_a_name(run: Run, server: FakeFalcon) -> None:
+    digits = "9" * 5_000
+    server.rooms = [listed_room(64, digits)]
+    assert run(server, "send", digits, "Hi").stdout == "1\n"
+
+
 def test_a_member_is_mentioned_by_name(run: Run, server: FakeFalcon) -> None:
     run(server, "send", "64", "Tea, @Alice?", "--mention", "Alice")
     assert server.messages[64][0]["mentions"] == [130]

@@ -69,7 +69,7 @@ def test_two_of_a_name_are_told_apart_by_id(run: Run, server: FakeFalcon, ben: i
 
 
 def test_a_member_is_removed_by_name(run: Run, server: FakeFalcon) -> None:
-    assert run(server, "room", "remove", "64", "Alice").stdout == "Removed: 130\n"
+    assert run(server, "room", "remove", "64", "Alice").stdout == "Removed: 130 Alice\n"
     assert server.members == []
 
 

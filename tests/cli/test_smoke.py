@@ -347,7 +347,7 @@ def test_a_stream_that_does_not_tell_of_a_deletion(falcon: Falcon) -> None:
 
 def test_a_stream_that_tells_everything_twice(falcon: Falcon) -> None:
     result = smoke(falcon, breaks=streaming(lambda event: event * 2))
-    failed(result, "stream", "was sent once and told 2 times")
+    failed(result, "stream", "was sent once and delivered 2 times")
 
 
 def test_a_stream_that_is_cut_off_and_goes_on_is_in_order(falcon: Falcon) -> None:
@@ -366,12 +366,12 @@ def test_a_stream_that_is_cut_off_and_goes_on_is_in_order(falcon: Falcon) -> Non
 
 def test_a_stream_that_does_not_tell_what_was_missed(falcon: Falcon) -> None:
     forgets = streaming(lambda event: b"" if b": missed 1" in event else event)
-    failed(smoke(falcon, breaks=forgets), "resume", "messages 3 and 4 were missed, and it tells 4", "streams.md")
+    failed(smoke(falcon, breaks=forgets), "resume", "messages 3 and 4 were missed, and it delivers 4", "streams.md")
 
 
 def test_a_stream_that_tells_what_was_missed_in_another_order(falcon: Falcon) -> None:
     turned = streaming(lambda event: event.replace(b'"seq":3', b'"seq":5'))
-    failed(smoke(falcon, breaks=turned), "resume", "messages 3 and 4 were missed, and it tells 5 and 4")
+    failed(smoke(falcon, breaks=turned), "resume", "messages 3 and 4 were missed, and it delivers 5 and 4")
 
 
 def test_a_stream_that_begins_anew(falcon: Falcon) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from falcon.adapters.hbase import calls, tables
 from falcon.adapters.hbase.cells import fold
-from falcon.adapters.hbase.meta import Applied, Meta, applied_key
+from falcon.adapters.hbase.meta import Meta, applied_key
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.thrift import BatchMutation, Mutation
@@ -42,10 +42,10 @@ def _position_first(
     """The position says that events have been applied before their cells are there."""
     within = self._hbase.within(self._seconds, tables._ATTEMPT_SECONDS)
     key = applied_key(tables._base(projection), generation, partition)
-    if not Meta(within, self._prefix).move(key, Applied(expected), Applied(after)):
-        raise tables._stale(projection, partition, expected)
+    if not Meta(within, self._prefix).move(key, expected, after):
+        raise tables._stale(projection, partition, expected.position)
     for table, cells in fold(READ_MODELS[tables._base(projection)].hbase, writes):
-        within.put(table_name(self._prefix, table, generation), cells, after.offset)
+        within.put(table_name(self._prefix, table, generation), cells, after.position.offset)
 
 
 async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[Page, int]:

@@ -256,6 +256,23 @@ _AGGREGATES: Final = Section(
             queries=(Query(ratio(rate("falcon_snapshots_total"), rate("falcon_checkpoints_total")), "snapshots"),),
             width=12,
         ),
+        Panel(
+            title="Keys remembered",
+            description="Is there room for the keys of commands? Without it new ones are refused.",
+            unit=grafana.BYTES,
+            width=12,
+            queries=(
+                Query(total("falcon_keys_bytes", "instance"), "{{instance}}"),
+                Query(total("falcon_keys_bytes_max", "instance"), "{{instance}} at most"),
+            ),
+        ),
+        Panel(
+            title="Keys",
+            description="How many keyed commands of the last ten minutes are remembered?",
+            unit=grafana.COUNT,
+            width=12,
+            queries=(Query(total("falcon_keys_remembered", "instance"), "{{instance}}"),),
+        ),
     ),
 )
 
