@@ -9,7 +9,7 @@ LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)")
 # Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns people.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
-.PHONY: run test check bench bench-peers bench-cluster load overload faults chaos simulate attack fuzz cluster cluster-down cluster-status cluster-wipe \
+.PHONY: run test check bench load faults chaos simulate attack fuzz cluster cluster-down cluster-status cluster-wipe \
 	image k8s-up k8s-test k8s-down checkers lock clean help
 
 help:            ## this list
@@ -28,26 +28,17 @@ check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	$(BIN)/lint-imports --no-logo >/dev/null
 	$(BIN)/python -m pytest tests -m "not processes and not faults"
 
-bench: $(VENV)/.load         ## speed and memory beside two neighbours, written to docs/benchmarks.md (needs wrk and PostgreSQL)
-	$(BIN)/python -m load_tests.bench $(ARGS)
-
-bench-peers: $(VENV)/.load   ## the same beside Synapse and Prosody, which it installs into a cache; written to docs/benchmarks-peers.md
-	$(BIN)/python -m load_tests.peers_bench $(ARGS)
-
-bench-cluster: $(VENV)/.dev  ## the same for a cluster, beside bare clients of Kafka and HBase; written to docs/benchmarks-cluster.md
-	$(BIN)/python -m load_tests.cluster_bench $(ARGS)
+bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|profile, written to docs/ (needs wrk; most suites more)
+	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
 load: $(VENV)/.load          ## people by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own
 	@$(BIN)/python -m load_tests.load $(LOAD) $(ARGS)
 
-overload: $(VENV)/.load      ## three times as many sends as Falcon can carry, SECONDS=60, and what becomes of them
-	@$(BIN)/python -m load_tests.overload $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
-
 faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SEED=1
-	$(BIN)/python -m tests.faults --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
+	$(BIN)/python -m tools.faults --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
 
 chaos: $(VENV)/.dev          ## faults on a cluster of real servers, under load, SECONDS=1800 SEED=1
-	$(BIN)/python -m tests.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
+	$(BIN)/python -m tools.chaos --seconds $(or $(SECONDS),1800) --seed $(or $(SEED),1) $(ARGS)
 
 simulate: $(VENV)/.dev       ## short and long schedules of faults on a cluster of simulated servers, SECONDS=60; SEED=1 SCHEDULES=1 repeats one, MUTANTS=1 proves the search
 	$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),60) $(if $(SEED),--seed "$(SEED)") \
@@ -61,28 +52,28 @@ fuzz: $(VENV)/.dev           ## parsers of tokens, tickets, cursors, queries and
 	FALCON_EXAMPLES=$(or $(EXAMPLES),100) FALCON_EXAMPLES_SECONDS=3600 $(BIN)/python -m pytest tests/http/test_roles.py
 
 cluster: $(VENV)/.run        ## Kafka, HBase and two of each role on this machine (needs Java 17 and Maven); see build/cluster.json
-	@$(BIN)/python -m deploy.local.cluster up
+	@$(BIN)/python -m tools.servers.cluster up
 
 cluster-down:                ## end it, and leave nothing running; its data stay until make cluster-wipe
-	@$(BIN)/python -m deploy.local.cluster down
+	@$(BIN)/python -m tools.servers.cluster down
 
 cluster-status:              ## what of it runs
-	@$(BIN)/python -m deploy.local.cluster status
+	@$(BIN)/python -m tools.servers.cluster status
 
 cluster-wipe:                ## end it and delete its data
-	@$(BIN)/python -m deploy.local.cluster wipe
+	@$(BIN)/python -m tools.servers.cluster wipe
 
 image:           ## the container image localhost/falcon:dev, with buildah or docker
-	@$(PYTHON) -m deploy.node image
+	@$(PYTHON) -m tools.node image
 
-k8s-up:          ## a real Kubernetes node on this machine and Falcon on it, OVERLAY=local|single (needs root and Go; deploy/node/README.md)
-	@$(PYTHON) -m deploy.node deploy $(or $(OVERLAY),local)
+k8s-up:          ## a real Kubernetes node on this machine and Falcon on it, OVERLAY=local|single (needs root and Go; tools/node/README.md)
+	@$(PYTHON) -m tools.node deploy $(or $(OVERLAY),local)
 
 k8s-test: $(VENV)/.dev       ## proofs on that node, under load; written to docs/kubernetes-proof.md
-	$(BIN)/python -m tests.kubernetes $(ARGS)
+	$(BIN)/python -m tools.k8s_proof $(ARGS)
 
 k8s-down:        ## end the node and delete it, with all its data
-	@$(PYTHON) -m deploy.node down
+	@$(PYTHON) -m tools.node down
 
 checkers: build/checkers/.done  ## programs that judge manifests and Dockerfiles, for their tests
 

@@ -18,6 +18,7 @@ _LIMITS: Final = (
     "account_reads",
     "account_requests",
     "account_streams",
+    "account_keys",
     "account_rooms",
     "account_rooms_a_day",
     "room_messages",
@@ -55,6 +56,7 @@ class Settings:
     lanes: int = 1
     command_seconds: float = 5.0
     answer_window_seconds: float = 600.0
+    answers_bytes: int = 512 << 20
     checkpoint_events: int = 1_000
     passivate_seconds: float = 60.0
     hot_aggregates: int = 2_000
@@ -73,6 +75,7 @@ class Settings:
     account_reads: int = 50
     account_requests: int = 64
     account_streams: int = 16
+    account_keys: int = 20_000
     account_rooms: int = 5_000
     account_rooms_a_day: int = 500
     room_messages: int = 50
@@ -180,6 +183,7 @@ class Settings:
             (1 <= self.lanes <= 8, "FALCON_LANES: must be 1 to 8"),
             (0 < self.command_seconds <= 60, "FALCON_COMMAND_SECONDS: must be more than 0, at most 60"),
             (self.answer_window_seconds >= 1, "FALCON_ANSWER_WINDOW_SECONDS: must be at least 1"),
+            (self.answers_bytes >= 1 << 20, "FALCON_ANSWERS_BYTES: must be at least 1048576 bytes"),
             (self.checkpoint_events >= 1, "FALCON_CHECKPOINT_EVENTS: must be at least 1"),
             (self.passivate_seconds > 0, "FALCON_PASSIVATE_SECONDS: must be more than 0"),
             (self.hot_aggregates >= 1, "FALCON_HOT_AGGREGATES: must be at least 1"),

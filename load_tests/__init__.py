@@ -1,1 +1,1 @@
-"""Falcon's benchmark: `python -m load_tests.bench`, or `make bench`."""
+"""A load test of Falcon: users by locust, what they look for, and the report."""

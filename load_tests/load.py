@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-from load_tests.generate import Past, WrongSizes
 from load_tests.people.objectives import Objectives, WrongThresholds
 from load_tests.people.options import Options
 from load_tests.people.plans import SHAPES
 from load_tests.people.target import NoTarget, target
 from load_tests.people.world import NotReady
-from load_tests.processes import adopt_orphans, kill_everything
+from tools.harness.generate import Past, WrongSizes
+from tools.harness.processes import adopt_orphans, kill_everything
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 THRESHOLDS: Final = Path(__file__).with_name("thresholds.toml")

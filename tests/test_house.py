@@ -75,6 +75,16 @@ def test_each_library_is_imported_in_one_folder(library: str, home: str) -> None
     assert strangers in ([], ["falcon/bootstrap/embedded.py"])
 
 
+@pytest.mark.parametrize(
+    ("folder", "others"),
+    [("falcon", "tools|load_tests|tests"), ("tools", "tests"), ("load_tests", r"tools\.(?!harness)\w+|tests")],
+)
+def test_what_is_shipped_knows_no_tools_and_tools_know_no_tests(folder: str, others: str) -> None:
+    importing = re.compile(rf"^\s*(?:from|import) (?:{others})\b", re.MULTILINE)
+    strangers = [str(path) for path in (ROOT / folder).rglob("*.py") if importing.search(path.read_text())]
+    assert strangers == []
+
+
 def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
     parts = {"__init__.py", "projection.py", "queries.py", "sqlite.py", "hbase.py", "memory.py"}
     folders = {folder.name: folder for folder in (ROOT / "falcon/read").iterdir() if (folder / "__init__.py").exists()}

@@ -50,6 +50,9 @@ class HostedGateway(CommandGateway, Protocol):
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """To the shard that is known to own the partition, without waiting. Raises IndexError."""
 
+    def tell_of_commits(self, tell: Callable[[], None]) -> bool:
+        """``tell`` is called on this loop behind each commit of the shards' journals; False where it cannot be."""
+
     def ready(self) -> bool:
         """It can pass commands on now."""
 
@@ -74,6 +77,8 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
         refusal_age_seconds=refusal_age_seconds,
         room_messages=quotas(settings).room_messages,
         room_members=quotas(settings).room_members or MEMBERS_MAX,
+        answers_bytes=settings.answers_bytes // _shards_in_a_process(settings),
+        account_keys=quotas(settings).account_keys,
     )
 
 
@@ -90,6 +95,10 @@ def limiter(settings: Settings) -> Limiter:
 
 def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
     return ConnectionsPerAddress(quotas(settings), Addresses(settings.trusted_proxies))
+
+
+def _shards_in_a_process(settings: Settings) -> int:
+    return settings.shards if settings.system_base == "simpleSystemBase" else 1
 
 
 def edge_limits(settings: Settings) -> EdgeLimits:

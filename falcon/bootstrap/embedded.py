@@ -1,5 +1,6 @@
 """Falcon on one machine: the log, the snapshots and the read tables in one SQLite file."""
 
+import asyncio
 import fcntl
 import logging
 import os
@@ -95,8 +96,10 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
 class CatchUpThread:
     """Keeps the read tables up to date from a thread of its own, with connections of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, moved: Callable[[], None]) -> None:
+        """``moved`` is called on that thread when it has applied something."""
         self._settings = settings
+        self._moved = moved
         self._ending = threading.Event()
         self._thread = start_thread("catch-up", self._run)
 
@@ -113,6 +116,8 @@ class CatchUpThread:
                 while not self._ending.is_set():
                     began = time.monotonic()
                     has_more = catch_up.step()
+                    if has_more:
+                        self._moved()
                     self._ending.wait(time.monotonic() - began if has_more else _IDLE_SECONDS)
             except JournalUnavailable as error:
                 log.error("the projections wait: %s", error)
@@ -177,7 +182,6 @@ async def serving(
         health.ready = gateway.ready
     read_connection = database.connect(settings.database, writable=False)
     source = SqliteSource(database.connect(settings.database, writable=False))
-    catch_up = CatchUpThread(settings) if settings.projection == "inline" else None
     edge = Edge(
         gateway,
         SqliteReadStore(read_connection),
@@ -188,6 +192,15 @@ async def serving(
         edge_limits(settings),
         limiter(settings),
     )
+    catch_up = None
+    if settings.projection == "inline":
+        edge.freshness.is_told = gateway.tell_of_commits(edge.freshness.moved)
+        loop = asyncio.get_running_loop()
+
+        def moved() -> None:
+            loop.call_soon_threadsafe(edge.freshness.moved)
+
+        catch_up = CatchUpThread(settings, moved)
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
     streams = start_streams(settings, edge, tail, _wire(settings))
     try:

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
 
-from falcon.domain.ids import partition_of
+from falcon.domain.ids import AccountId, partition_of
 from falcon.http import held, junk
 from falcon.http.connections import Limits, Sweep
 from falcon.http.held import Share
@@ -39,6 +39,9 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length: ?([0-9]{1,7})\r\n", re.IGNORE
 _UNUSUAL: Final = re.compile(
     rb"\r\n(?:transfer-encoding:|expect:|origin:|connection:(?! ?keep-alive\r))", re.IGNORECASE
 )
+
+# By this who asks is told from others. It may not be true: whoever is let in is looked at there.
+_ACCOUNT: Final = re.compile(rb"\r\nauthorization: ?bearer falcon_([0-9]{1,16})_", re.IGNORECASE)
 
 # What a connection is reading.
 _NOTHING: Final = 0  # it is between two requests
@@ -86,6 +89,9 @@ class Door:
             return None
         lane = self._gateway.lane(partition_of(int(send[1]), self._partitions))
         if lane is None or lane.expects() or not _is_whole(data):
+            return None
+        account_id = _claimed_account(data)
+        if account_id is not None and lane.yields_to(account_id):
             return None
         lane.rejected()
         self._refused.inc()
@@ -444,6 +450,11 @@ class Protocol(_Counted, HttpToolsProtocol):
         self.transport.write(refusal.answer)
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+
+def _claimed_account(data: bytes) -> AccountId | None:
+    claimed = _ACCOUNT.search(data)
+    return None if claimed is None else int(claimed[1])
 
 
 def _is_whole(data: bytes) -> bool:

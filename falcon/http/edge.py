@@ -6,7 +6,6 @@ import hashlib
 import math
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from itertools import product
@@ -36,6 +35,7 @@ from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.read.timeline.pages import Pages
 from falcon.streams.tail import Tail
 from falcon.telemetry import metrics, tracing
+from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
 
@@ -167,7 +167,7 @@ class Edge:
         self._store_away = False
         self._looking: asyncio.Task[None] | None = None
         self._figures: dict[type, _Figures] = {}
-        self._keys: OrderedDict[tuple[int, str], tuple[int, float]] = OrderedDict()
+        self._keys = UsedKeys(bounds.keys_remembered, bounds.answer_window_seconds)
 
     # --- who asks -----------------------------------------------------------------------------------------------------
 
@@ -431,13 +431,8 @@ class Edge:
     def _refuse_reused(self, account_id: int, key: str, fingerprint: int, now: float) -> None:
         """The owner of a partition knows the keys that were used there. Those used elsewhere, this process knows, as
         far back as it remembers. Raises Problem 422."""
-        known, since = self._keys.setdefault((account_id, key), (fingerprint, now))
-        if now - since >= self.bounds.answer_window_seconds:
-            self._keys[account_id, key] = (fingerprint, now)
-        elif known != fingerprint:
+        if not self._keys.use(account_id, key, fingerprint, now):
             raise from_rejection(KeyReused())
-        if len(self._keys) > self.bounds.keys_remembered:
-            self._keys.popitem(last=False)
 
     # --- positions ----------------------------------------------------------------------------------------------------
 

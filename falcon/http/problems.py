@@ -8,6 +8,7 @@ from falcon.domain import rejections
 from falcon.domain.rejections import Rejection
 from falcon.http.shapes import FieldError, ProblemBody
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
+from falcon.write.partition import KEYS
 from falcon.write.protocol import Reason, Unavailable
 
 _encode = msgspec.json.Encoder().encode
@@ -136,6 +137,12 @@ _REASONS: Final[dict[Reason, tuple[str, str]]] = {
 }
 
 
+_FULL: Final = {
+    KEYS: "There is no room for another Idempotency-Key before some are forgotten. Nothing was done.",
+}
+
+
 def from_unavailable(unavailable: Unavailable) -> Problem:
     code, detail = _REASONS[unavailable.reason]
+    detail = _FULL.get(unavailable.full, detail)
     return Problem(503, code, detail, retry_after=unavailable.retry_after)

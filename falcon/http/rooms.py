@@ -75,9 +75,13 @@ async def open_direct(edge: Edge, call: Call) -> Answer:
 async def list_rooms(edge: Edge, call: Call) -> Answer:
     query = decode_query(call.request, ListQuery)
     cursor = None if query.cursor is None else _decode_cursor(query.cursor)
-    rows = await edge.store.rooms_of(call.account.account_id, cursor, query.limit + 1)
-    page = await _fitting(edge, call.account.account_id, rows[: query.limit])
-    next_cursor = _encode_cursor(rows[len(page) - 1].room) if len(rows) > len(page) else None
+    listed = await edge.streams.room_lists.page(call.account.account_id, cursor, query.limit)
+    page = await _fitting(edge, call.account.account_id, listed.rows)
+    following = listed.next
+    if len(page) < len(listed.rows):
+        last = listed.rows[len(page) - 1].room
+        following = RoomCursor(last.updated_at, last.room_id)
+    next_cursor = None if following is None else _encode_cursor(following)
     return json_bytes(200, b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor)))
 
 
@@ -259,8 +263,8 @@ def _wrong_ids(_: str) -> Problem:
     return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, with commas between")
 
 
-def _encode_cursor(room: RoomRow) -> str:
-    return base64.urlsafe_b64encode(_encode(RoomCursor(room.updated_at, room.room_id))).decode()
+def _encode_cursor(cursor: RoomCursor) -> str:
+    return base64.urlsafe_b64encode(_encode(cursor)).decode()
 
 
 def _decode_cursor(text: str) -> RoomCursor:

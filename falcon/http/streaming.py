@@ -23,13 +23,15 @@ from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow, room_summary
+from falcon.read.memberships.queries import RoomSummaryRow, Standing, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.shared import Shared
+from falcon.streams import room_lists
 from falcon.streams import tokens as resume_tokens
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Bye, Frame, Reason, encode
 from falcon.streams.opening import Beginning, NotReached
+from falcon.streams.room_lists import RoomLists, RoomPage
 from falcon.streams.signals import SIGNALS, Signals
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import WrongPlace
@@ -40,9 +42,8 @@ log = logging.getLogger("falcon.http")
 Transport: TypeAlias = Literal["sse", "websocket"]
 
 _ROOMS_MAX: Final = 100  # that may be named
-_HELLO_ROOMS_MAX: Final = 1_000
+_HELLO_ROOMS_MAX: Final = room_lists.FEW
 _ROOMS_OF_MAX: Final = 10_000
-_PAGE: Final = 500
 _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
 _KNOWN_SECONDS: Final = 5.0
@@ -94,6 +95,7 @@ class Streams:
         self._draining = False
         self._beginning = 0
         self._turns = asyncio.Semaphore(_TURNS)
+        self.room_lists = RoomLists(edge.store, feed)
         self._all_applied = Shared(lambda: edge.store.applied_everywhere(feed.partitions))
         self._members_applied = Shared(lambda: edge.store.applied_everywhere(feed.partitions, _MEMBERS))
         self._serving: set[Subscription] = set()
@@ -245,26 +247,25 @@ class Streams:
         async with self._turn():
             applied = await self._all_applied.get()
             known = await self._is_known(caller)
-            rows = await self._rows(caller.account_id, only)
+            page, standings = await self._rooms(caller.account_id, only)
         tables = self._in_lanes(applied, caller.account_id, only)
         offsets = {lane: position.offset for lane, position in tables.items()}
-        roles = {row.room.room_id: row.role for row in rows}
+        roles = {room_id: standing.role for room_id, standing in standings.items()}
         beginning = Beginning(self._feed, self._lookups, offsets, tables, roles)
         await beginning.prepare()
         await self._look_back(beginning, caller, only, known)
         newest = await beginning.newest_before()
-        rows = [row for row in rows if row.room.room_id in beginning.rooms]
         if name == "catch_up":
-            seqs = {row.room.room_id: row.room.last_seq for row in rows}
+            seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in beginning.rooms}
             last = [{"room_id": room_id, "last_seq": newest.get(room_id, seq)} for room_id, seq in seqs.items()]
             return _Opening(self, caller, only, beginning, "catch_up", encode({"rooms": last}))
-        shown = rows[:_HELLO_ROOMS_MAX]
+        shown = [row for row in page.rows if row.room.room_id in beginning.rooms]
         async with self._turn():
             rooms = [
                 await summary(self._edge, caller.account_id, await self._as_of(beginning, newest, caller, row))
                 for row in shown
             ]
-        hello = {"account_id": caller.account_id, "rooms": rooms, "truncated": len(rows) > len(shown)}
+        hello = {"account_id": caller.account_id, "rooms": rooms, "truncated": page.next is not None}
         return _Opening(self, caller, only, beginning, "hello", encode(hello))
 
     async def _as_of(
@@ -304,27 +305,14 @@ class Streams:
         for room_id in (only or frozenset()) - beginning.rooms.keys() - beginning.seen_since:
             raise room_not_found(room_id)
 
-    async def _rows(self, account_id: AccountId, only: frozenset[RoomId] | None) -> list[RoomSummaryRow]:
-        """As far as the tables know them."""
-        store = self._edge.store
-        if only is not None:
-            found = [await store.room_of(account_id, room_id) for room_id in sorted(only)]
-            return [row for row in found if row is not None]
-        rows: list[RoomSummaryRow] = []
-        known: set[RoomId] = set()
-        cursor: RoomCursor | None = None
-        while len(rows) < _ROOMS_OF_MAX:
-            page = await store.rooms_of(account_id, cursor, _PAGE)
-            new = [row for row in page if row.room.room_id not in known]
-            known |= {row.room.room_id for row in new}
-            rows += new
-            if len(page) == _PAGE:
-                cursor = RoomCursor(page[-1].room.updated_at, page[-1].room.room_id)
-            elif cursor is None or not new:
-                break
-            else:  # a room may have moved up meanwhile, past where it was looked for
-                cursor = None
-        return rows
+    async def _rooms(
+        self, account_id: AccountId, only: frozenset[RoomId] | None
+    ) -> tuple[RoomPage, dict[RoomId, Standing]]:
+        """Those to be shown, and how the account stands in each of its own; as far as the tables know them."""
+        if only is None:
+            return await self.room_lists.first_page(account_id, _HELLO_ROOMS_MAX)
+        rows = await self._edge.store.summaries_of(account_id, only)
+        return RoomPage(rows, None), room_lists.standings(rows)
 
     # --- and goes on --------------------------------------------------------------------------------------------------
 
@@ -417,7 +405,8 @@ class _Opening:
     async def begin(self, subscription: Subscription) -> None:
         """Show what it begins with, and what came behind that, until the feed goes on with it."""
         rooms = self._beginning.rooms
-        subscription.rooms = {room_id: role for room_id, role in rooms.items() if subscription.wants(room_id)}
+        only = self.only
+        subscription.rooms = dict(rooms if only is None else {each: rooms[each] for each in only if each in rooms})
         if self.start != "replay":
             self._beginning.show_state(subscription, self.start, self._data)
         await self._beginning.run(subscription, replay=self.start == "replay")

@@ -1,6 +1,6 @@
 """The ports of the read side: tables to query, and tables to keep up to date."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
@@ -187,6 +187,9 @@ class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries,
     async def applied(self, partition: Partition) -> int:
         """The offset up to which every projection has been applied: reads show everything below it. One that is being
         filled is left out."""
+
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """Of several, as :meth:`applied`."""
 
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None

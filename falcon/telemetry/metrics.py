@@ -95,6 +95,13 @@ owners_removed = counter(
 ).labels()
 owners_heard = gauge("falcon_owners_heard", "Other owners whose signs of life this one hears.").labels()
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
+keys_remembered = gauge(
+    "falcon_keys_remembered", "Idempotency keys that shards remember, each for its window.", ("shard",)
+)
+keys_bytes = gauge("falcon_keys_bytes", "Memory that these take, about.", ("shard",))
+keys_bytes_max = gauge(
+    "falcon_keys_bytes_max", "The memory beyond which commands with a new key are refused.", ("shard",)
+)
 aggregate_loads = histogram(
     "falcon_aggregate_load_seconds", "Reading a room or account that was not in memory, from snapshot and log."
 ).labels()

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
@@ -23,6 +22,7 @@ from falcon.domain.commands import (
 )
 from falcon.domain.ids import AccountId, Partition, partition_of
 from falcon.telemetry import metrics
+from falcon.write.fair_queue import FairQueue
 from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply, Unavailable
 
 _BATCH_COMMANDS_MAX = 256
@@ -97,13 +97,17 @@ class _Away(msgspec.Struct, eq=False):
 
 
 class Lane:
-    """The mailbox in front of one shard. Everything queued while its batches are away goes out as the next batch.
+    """The mailbox in front of one shard. Everything queued while its batches are away goes out as the next batch,
+    each account's in turn.
 
     ``send`` hands a batch over without blocking; the replies come to :meth:`replied`. ``bound`` is the number of
     commands queued or away, past which a command is refused at once. The next batch waits for the one that is away,
     since half as many at once cost nearly as much, on the way and in the log; a large one does not, up to
     ``batches_away`` of them. For one of which most is back, or which is away for long, none waits: some partition of it
     is slow, and the others must not wait for that.
+
+    Where there is no room, the account that has most in the queue makes some for one that has little: its newest
+    command is refused in the other's place.
 
     ``near``: the shard decides on this loop's thread, and nothing is read or refused meanwhile. Once such a mailbox was
     full it takes no more than a batch until it is nearly empty: a burst finds all the room there is, while where more
@@ -126,7 +130,7 @@ class Lane:
         self._was_full = False
         self._expected = 0
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Pending] = deque()
+        self._queue: FairQueue[_Pending] = FairQueue()
         self._away: dict[int, _Away] = {}
         self._holding = 0
         self._size = 0
@@ -141,18 +145,24 @@ class Lane:
 
     def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        if not self._has_room(0):
+        while not self._has_room(0):
             self.rejected()
-            reply.set_result(Unavailable("overloaded"))
-            return reply
+            if not self._queue.yields_to(envelope.account_id):
+                reply.set_result(Unavailable("overloaded"))
+                return reply
+            self._resolve(self._queue.pop_of_crowder(), Unavailable("overloaded"))
         self._size += 1
         self._bytes += envelope.size
-        self._queue.append((envelope, reply, time.monotonic()))
+        self._queue.append(envelope.account_id, (envelope, reply, time.monotonic()))
         self._schedule_flush()
         if not self._sweep_scheduled:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         return reply
+
+    def yields_to(self, account_id: AccountId) -> bool:
+        """Whether one of this account's would be taken in though there is no room."""
+        return self._queue.yields_to(account_id)
 
     def expects(self) -> bool:
         """Whether there is room for a command that is on its way in. It is then counted on, since all that has come in
@@ -188,7 +198,7 @@ class Lane:
 
     def _oldest(self) -> float:
         """Age of the oldest command without a reply. Asked from another thread, so things may change meanwhile."""
-        queued = list(self._queue)[:1]
+        queued = self._queue.firsts()
         away = [pending for batch in list(self._away.values()) for pending in list(batch.waiting.values())[:1]]
         oldest = min((since for _, _, since in (*queued, *away)), default=None)
         return 0.0 if oldest is None else time.monotonic() - oldest
@@ -218,12 +228,8 @@ class Lane:
     def disown(self, partition: Partition, since: float) -> None:
         """Another shard owns the partition, as was known at ``since``, so nobody waits for this one to answer what had
         been asked before. What is queued was not sent; what became of the rest, only a retry can tell."""
-        queued, self._queue = self._queue, deque()
-        for pending in queued:
-            if _is_for(pending, partition, since):
-                self._resolve(pending, Unavailable("not_mine"))
-            else:
-                self._queue.append(pending)
+        for pending in self._queue.take_all(lambda pending: _is_for(pending, partition, since)):
+            self._resolve(pending, Unavailable("not_mine"))
         for number, away in list(self._away.items()):
             for index in [i for i, pending in away.waiting.items() if _is_for(pending, partition, since)]:
                 self._resolve(away.waiting.pop(index), Unavailable("outcome_unknown", 0.2))
@@ -292,8 +298,8 @@ class Lane:
         now = time.monotonic()
         for number in [number for number, away in self._away.items() if away.deadline < now]:
             self.give_up(number)
-        while self._queue and self._queue[0][0].deadline < now:
-            self._resolve(self._queue.popleft(), Unavailable("expired"))
+        for pending in self._queue.take_first_while(lambda pending: pending[0].deadline < now):
+            self._resolve(pending, Unavailable("expired"))
         if self._size:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)

@@ -5,7 +5,7 @@ It decides; it does not write. What it has decided waits in ``take()`` for the s
 
 import time
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -48,16 +48,19 @@ from falcon.journal.ports import Append, Checkpoint, SnapshotStore
 from falcon.journal.record import Record
 from falcon.telemetry import metrics
 from falcon.write import snapshots
-from falcon.write.answers import AnswerWindow, Remembered, WindowTime
+from falcon.write.answers import AnswerWindow, KeyCounts, Remembered, WindowTime, is_same_request
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
 
+# Names of a limit and of what may be full; see Unavailable.
+ACCOUNT_KEYS: Final = "account-keys"
+KEYS: Final = "keys"
+
 
 class Replay(msgspec.Struct, frozen=True):
-    """The command has been answered before; the answer is in the log, or on its way there."""
+    """The command has been answered before, as far as is remembered; the answer is in the log, or on its way there."""
 
-    account_id: AccountId
-    key: str
+    command: CommandRef
 
 
 class _Captured(msgspec.Struct, frozen=True):
@@ -117,6 +120,7 @@ class Partition:
         self._ahead: dict[int, int] = {}
         self._saving = _NOTHING
         self._answers = AnswerWindow(self._answer_window)
+        self._keys: KeyCounts | None = None
         self._window_time = WindowTime(self._monotonic)
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
         self._new_answers: list[AnswerRow] = []
@@ -169,12 +173,14 @@ class Partition:
         at = self.at = max(self.at, now)
         reference = None
         if envelope.key is not None:
+            reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
             fingerprint = self._answered(envelope.account_id, envelope.key)
             if fingerprint is not None:
-                if fingerprint != envelope.fingerprint:
+                if not is_same_request(fingerprint, envelope.fingerprint):
                     return Rejected(KeyReused(), self.number, self.confirmed)
-                return Replay(envelope.account_id, envelope.key)
-            reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
+                return Replay(reference)
+            if (refusal := self._beyond_keys(envelope.account_id)) is not None:
+                return refusal
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
             refusal = self._beyond_limit(envelope.command, decision)
@@ -191,8 +197,35 @@ class Partition:
 
         Everything decided before it must be durable.
         """
-        remembered = self._answers.find(replay.account_id, replay.key, self._window_time.now(self.at))
+        command = replay.command
+        remembered = self._answers.find(command.account_id, command.key, self._window_time.now(self.at))
         return None if remembered is None else remembered.position
+
+    def _beyond_keys(self, account_id: AccountId) -> Unavailable | None:
+        """A key that could not be remembered is not taken: a retry would find nothing."""
+        if self._keys is None:
+            return None
+        if self._keys.is_full_for(account_id):
+            return Unavailable("overloaded", self._seconds_to_forget(), ACCOUNT_KEYS)
+        if self._keys.is_full:
+            return Unavailable("overloaded", self._seconds_to_forget(), full=KEYS)
+        return None
+
+    def _seconds_to_forget(self) -> float:
+        return self._answers.seconds_to_forget(self._window_time.now(self.at))
+
+    def count_keys_in(self, keys: KeyCounts) -> None:
+        """Those that are remembered here count among ``keys`` until :meth:`count_keys_out`, and are bounded by them."""
+        self._keys = keys
+        self._answers.count_in(keys)
+
+    def count_keys_out(self) -> None:
+        self._keys = None
+        self._answers.count_out()
+
+    def forget_keys(self) -> None:
+        """Those whose window is over; to be called where no commands come."""
+        self._answers.expire(self._window_time.now(self.at))
 
     def knows(self, account_id: AccountId, key: str | None) -> bool:
         """Whether a command with this key was decided here within the window."""

@@ -54,12 +54,14 @@ class Unavailable(msgspec.Struct, frozen=True, tag=True):
     """Not executed, or, with ``outcome_unknown``, perhaps. Retrying with the same key is safe and tells the truth.
 
     ``limit``: the name of the limit that was reached, where it is not for want of room. A sender of an earlier version
-    does not read it, so the reason is one that it knows: ``overloaded``.
+    does not read it, so the reason is one that it knows: ``overloaded``. ``full``: what has no room, where it is no
+    mailbox; likewise.
     """
 
     reason: Reason
     retry_after: float = 1.0
     limit: str = ""
+    full: str = ""
 
 
 Reply: TypeAlias = Accepted | Rejected | Unavailable

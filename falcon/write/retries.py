@@ -9,8 +9,9 @@ from typing import Final, Generic, TypeAlias, TypeVar
 from falcon.domain.answers import Answer, MessageAnswer
 from falcon.domain.events import PassedOver
 from falcon.domain.ids import Partition
+from falcon.domain.rejections import KeyReused
 from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import Position, Recorded, UnknownAnswer
+from falcon.journal.envelope import CommandRef, Position, Recorded, UnknownAnswer
 from falcon.journal.ports import EventSource, JournalUnavailable
 from falcon.write.protocol import Accepted, Rejected, Reply, Unavailable
 from falcon.write.recovery import Background
@@ -29,6 +30,23 @@ _EMPTY_READS_MAX: Final = 20
 _UNREADABLE: Final = Unavailable("outcome_unknown")
 
 
+class _Answer:
+    """What the log has where a command's answer should stand."""
+
+    def __init__(self, recorded: Recorded) -> None:
+        self._command = recorded.envelope.command
+        self._partition, self._offset = recorded.envelope.partition, recorded.offset
+        self._reply = answer_of(recorded)
+
+    def to(self, command: CommandRef) -> Reply:
+        """What is remembered of a command is a hash of its key and a part of its fingerprint: the log has all of it."""
+        if self._command is None or self._command == command:
+            return self._reply
+        if (self._command.account_id, self._command.key) == (command.account_id, command.key):
+            return Rejected(KeyReused(), self._partition, self._offset)
+        return Unavailable("unavailable")
+
+
 class Retries(Generic[W]):
     """Reads answers, one batch at a time, and each once for all who wait for it; those read last are remembered.
 
@@ -38,25 +56,25 @@ class Retries(Generic[W]):
     def __init__(self, source: EventSource, background: Background) -> None:
         self._source = source
         self._background = background
-        self._waiting: dict[_Place, list[W]] = {}
-        self._reading: dict[_Place, list[W]] = {}
-        self._read: deque[dict[_Place, Reply]] = deque()
-        self._remembered: dict[_Place, Reply] = {}
+        self._waiting: dict[_Place, list[tuple[W, CommandRef]]] = {}
+        self._reading: dict[_Place, list[tuple[W, CommandRef]]] = {}
+        self._read: deque[dict[_Place, _Answer]] = deque()
+        self._remembered: dict[_Place, _Answer] = {}
         self._size = 0
 
     @property
     def busy(self) -> bool:
         return self._size > 0
 
-    def ask(self, partition: Partition, position: Position, waiter: W) -> Reply | None:
+    def ask(self, partition: Partition, position: Position, command: CommandRef, waiter: W) -> Reply | None:
         """The reply, where it is at hand or too many wait; else ``turn`` will give it."""
         place = (partition, position)
         if (remembered := self._remembered.get(place)) is not None:
-            return remembered
+            return remembered.to(command)
         if self._size >= _WAITING_MAX:
             return _UNREADABLE
         self._size += 1
-        (self._reading if place in self._reading else self._waiting).setdefault(place, []).append(waiter)
+        (self._reading if place in self._reading else self._waiting).setdefault(place, []).append((waiter, command))
         return None
 
     def turn(self) -> list[tuple[W, Reply]]:
@@ -71,7 +89,7 @@ class Retries(Generic[W]):
     def give_up(self) -> list[tuple[W, Reply]]:
         """Whoever still waits is told that it is not known here."""
         waiters = [
-            waiter for asked in (self._reading, self._waiting) for waiters in asked.values() for waiter in waiters
+            waiter for asked in (self._reading, self._waiting) for waiters in asked.values() for waiter, _ in waiters
         ]
         self._reading, self._waiting, self._size = {}, {}, 0
         return [(waiter, _UNREADABLE) for waiter in waiters]
@@ -81,14 +99,14 @@ class Retries(Generic[W]):
         while self._read:
             found = self._read.popleft()
             asked, self._reading = self._reading, {}
-            answered += [
-                (waiter, found.get(place, _UNREADABLE)) for place, waiters in asked.items() for waiter in waiters
-            ]
+            for place, waiters in asked.items():
+                answer = found.get(place)
+                answered += [(waiter, answer.to(command) if answer else _UNREADABLE) for waiter, command in waiters]
             self._remember(found)
         self._size -= len(answered)
         return answered
 
-    def _remember(self, found: dict[_Place, Reply]) -> None:
+    def _remember(self, found: dict[_Place, _Answer]) -> None:
         self._remembered.update(found)
         while len(self._remembered) > _REMEMBERED_MAX:
             del self._remembered[next(iter(self._remembered))]
@@ -97,7 +115,7 @@ class Retries(Generic[W]):
         wanted: dict[Partition, list[Position]] = defaultdict(list)
         for partition, position in sorted(places):
             wanted[partition].append(position)
-        found: dict[_Place, Reply] = {}
+        found: dict[_Place, _Answer] = {}
         empty = 0
         while wanted and empty < _EMPTY_READS_MAX:
             cursor = {partition: positions[0] for partition, positions in wanted.items()}
@@ -114,13 +132,13 @@ class Retries(Generic[W]):
         self._read.append(found)
 
 
-def _take(recorded: Recorded, wanted: dict[Partition, list[Position]], found: dict[_Place, Reply]) -> None:
+def _take(recorded: Recorded, wanted: dict[Partition, list[Position]], found: dict[_Place, _Answer]) -> None:
     partition = recorded.envelope.partition
     positions = wanted.get(partition)
     while positions and positions[0].offset <= recorded.offset:
         position = positions.pop(0)
         if position.offset == recorded.offset:
-            found[partition, position] = answer_of(recorded)
+            found[partition, position] = _Answer(recorded)
     if not positions:
         wanted.pop(partition, None)
 

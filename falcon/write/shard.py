@@ -28,6 +28,7 @@ from falcon.journal.ports import (
     Submission,
 )
 from falcon.telemetry import metrics, tracing
+from falcon.write.answers import KeyCounts
 from falcon.write.busy import BusyRooms
 from falcon.write.clock import Clock
 from falcon.write.ownership import Ownership
@@ -52,7 +53,8 @@ class ShardLimits(msgspec.Struct, frozen=True):
     stands behind, a refusal say, rests on a state that was the log's at most so long ago; None where the owner cannot
     have been deposed without its knowledge. ``recovery_retry_seconds``: the first pause of a partition that cannot be
     taken over, each is twice the last. ``room_messages``: what a room takes in a second, and at once; 0 for any number.
-    ``room_members``: the most that a room may have.
+    ``room_members``: the most that a room may have. ``answers_bytes``: memory for the keys of commands; beyond it, and
+    beyond ``account_keys`` of one account (0 for any number), new ones are refused.
     """
 
     answer_window_ms: Millis = 600_000
@@ -68,6 +70,8 @@ class ShardLimits(msgspec.Struct, frozen=True):
     reclaim_seconds: float = 1.0
     room_messages: int = 0
     room_members: int = MEMBERS_MAX
+    answers_bytes: int = 512 << 20
+    account_keys: int = 0
 
 
 class _Waiter(msgspec.Struct, frozen=True, gc=False):
@@ -162,7 +166,9 @@ class Shard:
             owner,
             clock.monotonic,
         )
+        metrics.keys_bytes_max.labels(name).set(limits.answers_bytes)
         self._retries: Retries[_Waiter] = Retries(source, reading)
+        self._keys = KeyCounts(limits.answers_bytes, limits.account_keys)
         self._figures = _Figures(name)
         self._busy = BusyRooms(clock.monotonic)
         metrics.append_failures.begin((Outcome.FENCED.value,), (Outcome.UNKNOWN.value,))
@@ -275,6 +281,9 @@ class Shard:
         if monotonic >= self._passivate_at:
             self._passivate_at = monotonic + self._limits.passivate_seconds
             metrics.passivations.inc(sum(partition.passivate() for partition in self._serving))
+        for owned in self._owned.values():
+            if (known := owned.partition or owned.before) is not None:
+                known.forget_keys()
         self._measure(monotonic)
         self._busy.turn()
         self._look_after_partitions()
@@ -285,6 +294,8 @@ class Shard:
         self._figures.owned.set(len(self._serving))
         self._figures.assigned.set(len(self._ownership.assigned()))
         self._figures.in_flight.set(len(in_flight))
+        self._figures.keys.set(self._keys.total)
+        self._figures.keys_bytes.set(self._keys.bytes)
         self._figures.oldest.set(max((monotonic - each.since for each in in_flight), default=0.0))
 
     def take_replies(self) -> list[tuple[Sender, BatchReply]]:
@@ -341,7 +352,7 @@ class Shard:
         waiting, owned.unproven = owned.unproven, []
         for waiter in (*waiting, *waiters):
             if isinstance(waiter.executed, Replay):
-                self._retry(owned.number, owned.partition.answered_at(waiter.executed), waiter)
+                self._retry(owned.number, owned.partition.answered_at(waiter.executed), waiter.executed, waiter)
             elif fresh or waiter.recorded:
                 if not isinstance(waiter.executed, Unavailable):
                     # The newest position is all that a reader has to wait for.
@@ -358,11 +369,11 @@ class Shard:
         age = self._limits.refusal_age_seconds
         return age is None or self._clock.monotonic() - owned.proven_at <= age
 
-    def _retry(self, partition: int, position: Position | None, waiter: _Waiter) -> None:
+    def _retry(self, partition: int, position: Position | None, replay: Replay, waiter: _Waiter) -> None:
         """Answered as the log has it; that the command was done, or refused, is known in any case."""
         reply: Reply | None = Unavailable("outcome_unknown")
         if position is not None:
-            reply = self._retries.ask(partition, position, waiter)
+            reply = self._retries.ask(partition, position, replay.command, waiter)
         if reply is not None:
             self._reply(waiter.sender, waiter.batch, waiter.index, reply)
 
@@ -457,7 +468,10 @@ class Shard:
     def _let_go(self) -> None:
         gone = [n for n, owned in self._owned.items() if owned.leaving and not owned.in_flight and not owned.unproven]
         for number in gone:
-            del self._owned[number]
+            owned = self._owned.pop(number)
+            for partition in (owned.partition, owned.before):
+                if partition is not None:
+                    partition.count_keys_out()
             metrics.ownership_changes.labels("left").inc()
 
     def _prove_what_stays(self) -> None:
@@ -511,6 +525,9 @@ class Shard:
             for partition in recovered.ready:
                 owned = self._owned.get(partition.number)
                 if owned is not None:  # else it is assigned elsewhere by now
+                    if owned.before is not None:
+                        owned.before.count_keys_out()
+                    partition.count_keys_in(self._keys)
                     owned.partition, owned.before, owned.lost, owned.tries = partition, None, False, 0
                     metrics.ownership_changes.labels("taken over").inc()
                     owned.captured_at, owned.proven_at = now, -math.inf
@@ -555,6 +572,8 @@ class _Figures:
         self.assigned = metrics.partitions_assigned.labels(shard)
         self.in_flight = metrics.appends_in_flight.labels(shard)
         self.oldest = metrics.append_oldest.labels(shard)
+        self.keys = metrics.keys_remembered.labels(shard)
+        self.keys_bytes = metrics.keys_bytes.labels(shard)
 
 
 def _row(owned: _Owned, now: float) -> dict[str, object]:

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from load_tests.people.histogram import Histogram
 from load_tests.people.recorder import COUNTED, PUSHED, Second, Sum, Timeline
-from load_tests.watching import Look, rates
+from tools.harness.histogram import Histogram
+from tools.harness.watching import Look, rates
 
 _POINTS_MAX: Final = 300
 

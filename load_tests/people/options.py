@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from load_tests.generate import Past
+from tools.harness.generate import Past
 
 
 @dataclass(frozen=True, slots=True)

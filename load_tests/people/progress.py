@@ -8,7 +8,7 @@ from typing import Final, TextIO
 
 from load_tests.people.figures import counted
 from load_tests.people.recorder import Timeline
-from load_tests.watching import Watch, rates
+from tools.harness.watching import Watch, rates
 
 _SHOWN_SECONDS: Final = 3
 _BEHIND_SECONDS: Final = 2  # by then all workers have told of a second

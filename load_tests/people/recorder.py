@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from load_tests.people.histogram import Histogram
+from tools.harness.histogram import Histogram
 
 _TEXTS_MAX: Final = 200
 

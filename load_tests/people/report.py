@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from load_tests.panels import Line, Panel, draw, svg
 from load_tests.people.figures import Falcon, Kind, Moment
 from load_tests.people.limit import Limit
 from load_tests.people.objectives import Verdict
+from tools.harness.panels import Line, Panel, draw, svg
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2430; margin: 2rem auto; max-width: 62rem; padding: 0 1rem }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import socket
 import subprocess
 import sys
 import time
@@ -31,9 +30,10 @@ from load_tests.people.target import Target, machine
 from load_tests.people.users import acts_each_second
 from load_tests.people.worker import address
 from load_tests.people.world import NotReady, look, make
-from load_tests.processes import register, terminate
-from load_tests.progress import say
-from load_tests.watching import Watch
+from tools.harness.processes import register, terminate
+from tools.harness.progress import say
+from tools.harness.servers import free_port
+from tools.harness.watching import Watch
 
 HELD, BROKEN = 0, 1
 _TIMES_MORE: Final = 1_000  # people than to begin with, when the limit is looked for
@@ -50,7 +50,7 @@ def run(options: Options, objectives: Objectives, target: Target) -> int:
         watch = stack.enter_context(Watch(target.ops_urls)) if target.ops_urls else None
         progress = Progress(timeline, watch)
         stack.callback(progress.end)
-        host, port = address(options.listen or f"127.0.0.1:{_free_port()}")
+        host, port = address(options.listen or f"127.0.0.1:{free_port()}")
         leader = Leader(host, port, timeline)
         alive = stack.enter_context(_workers(options, host, port))
         say(f"{options.shape}: up to {options.people} people, {options.workers} workers …")
@@ -113,13 +113,6 @@ def _workers(options: Options, host: str, port: int) -> Iterator[Callable[[], st
     finally:
         for process in started:
             terminate(process, 5)
-
-
-def _free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port: int = chosen.getsockname()[1]
-        return port
 
 
 # --- after ------------------------------------------------------------------------------------------------------------

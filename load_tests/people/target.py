@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from load_tests.machine import Cores, MachineUnfit, choose_cores, work_folder_parent
 from load_tests.people.options import Options
-from load_tests.progress import say
+from tools.harness.machine import Cores, MachineUnfit, choose_cores, work_folder_parent
+from tools.harness.progress import say
 
 # Of these the one that is started has its own.
 _NOT_PASSED_ON: Final = ("FALCON_DATA_DIR", "FALCON_HTTP_PORT", "FALCON_OPS_PORT", "FALCON_HOST")
@@ -49,7 +49,7 @@ def target(options: Options) -> Iterator[Target]:
 @contextmanager
 def _started(options: Options) -> Iterator[Target]:
     # Whoever has an address needs none of this, nor what the benchmark's servers import.
-    from load_tests.servers import FalconServer, ServerFailed
+    from tools.harness.servers import FalconServer, ServerFailed
 
     chosen = cores()
     try:

@@ -8,8 +8,8 @@ from typing import Final
 
 from falcon.cli.importing import import_lines
 from falcon.client import FalconClient, Imported, Problem, Unreachable
-from load_tests.generate import Past, account_ref, room_ref
 from load_tests.people.stage import World
+from tools.harness.generate import Past, account_ref, room_ref
 
 _LOOK_SECONDS: Final = 5.0
 _IMPORT_SECONDS: Final = 120.0

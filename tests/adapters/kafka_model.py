@@ -117,8 +117,8 @@ class Copy(LocalCopy):
     def get(self, partition: int, name: str) -> Kept | None:
         return self.rows.get((partition, name))
 
-    def under(self, partition: int, prefix: str) -> list[tuple[str, Kept]]:
-        return sorted(self._under(partition, prefix))
+    def under(self, partition: int, prefix: str, stop: str | None = None) -> list[tuple[str, Kept]]:
+        return sorted(each for each in self._under(partition, prefix) if stop is None or each[0] < stop)
 
     def drop(self, partition: int, names: Sequence[str]) -> None:
         for name in names:

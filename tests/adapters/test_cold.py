@@ -38,6 +38,8 @@ def test_a_partition_is_cleared_without_the_others(file: ColdFile[bytes]) -> Non
 def test_a_name_that_only_begins_alike_is_found_under_its_beginning(file: ColdFile[bytes]) -> None:
     file.put(0, [("answers:1", b"1"), ("answers:2", b"2"), ("aggregate:1", b"3")])
     assert file.under(0, "answers:") == [("answers:1", b"1"), ("answers:2", b"2")]
+    assert file.under(0, "answers:", "answers:2") == [("answers:1", b"1")]
+    assert file.under(0, "answers:", "answers:0") == []
 
 
 def test_it_is_empty_at_each_start(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.projection import PutMember
+from falcon.read.memberships.queries import ManyRooms
 from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.rooms.projection import PutRoom, SetRoomActivity
 from falcon.read.store import ReadStoreUnavailable
@@ -261,6 +262,10 @@ def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk
     talk.apply("rooms", *(PutRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
     talk.apply("memberships", *(PutMember(each, ANN, "member", 0) for each in rooms))
     assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
+    assert talk.calls_of(talk.reads.summaries_of(ANN, [ROOM, *rooms])) == LIST
+    assert talk.calls_of(talk.reads.standings_of(ANN, rooms)) == ["memberships", "rooms"]
+    with pytest.raises(ManyRooms):
+        talk.calls_of(talk.reads.rooms_of(ANN, None, 50, 30))
 
 
 def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behind(talk: _Store) -> None:

@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from deploy.local.kafka import Kafka
 from falcon.adapters.kafka import journal as journals
 from falcon.adapters.kafka import snapshots as snapshots_module
 from falcon.adapters.kafka import topics
@@ -41,6 +40,8 @@ from falcon.write.snapshots import encode_aggregate
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, Writer, load, texts
 from tests.support.clock import FakeClock
+from tools.harness.waiting import until
+from tools.servers.kafka import Kafka
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
@@ -72,17 +73,7 @@ def brokers(kafka: Kafka, log: KafkaLog) -> Iterator[Kafka]:
     for node in range(1, kafka.nodes + 1):
         kafka.resume(node)
     kafka.start()
-    wait_until(lambda: all(len(p["isr"]) == 3 for p in described(log, log.cluster.journal)["partitions"]), 60)
-
-
-def wait_until(condition: Callable[[], T], seconds: float = 10.0) -> T:
-    until = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found or time.monotonic() > until:
-            assert found, f"not within {seconds:g} s"
-            return found
-        time.sleep(0.02)
+    until(lambda: all(len(p["isr"]) == 3 for p in described(log, log.cluster.journal)["partitions"]), seconds=60)
 
 
 def impatient(log: KafkaLog, seconds: float) -> None:
@@ -124,7 +115,7 @@ def alter(log: KafkaLog, topic: str, **changed: str) -> None:
             await admin.close()
 
     log.loop.call(ask())
-    wait_until(lambda: all(settings_of(log)[topic].get(name) == value for name, value in settings.items()))
+    until(lambda: all(settings_of(log)[topic].get(name) == value for name, value in settings.items()))
 
 
 def settings_of(log: KafkaLog) -> dict[str, dict[str, str]]:
@@ -148,13 +139,13 @@ def settle(writer: Writer, *appends: Append, seconds: float = 30.0) -> list[Outc
         writer.journal.collect()
         return all(append.outcome is not None for append in appends)
 
-    wait_until(answered, seconds)
+    until(answered, seconds=seconds)
     return [append.outcome for append in appends]
 
 
 def goes_on(log: KafkaLog, writer: Writer, partition: int, *before: str) -> None:
     """After a takeover a message is appended behind those."""
-    wait_until(lambda: taken_over(writer, partition), 40)
+    until(lambda: taken_over(writer, partition), seconds=40)
     assert settle(writer, writer.prepare(partition, "next")) == [Outcome.DURABLE]
     assert messages(log, partition) == [*before, "next"]
 
@@ -230,7 +221,7 @@ def test_a_producer_is_replaced_before_its_sequence_numbers_end_and_nothing_is_l
         assert settle(ann, append) == [Outcome.DURABLE]
     assert messages(log, 0) == [text for i in range(20) for text in (f"{i}", f"{i}, again")]
     assert len(made) >= 4
-    wait_until(lambda: sum(not producer._closed for producer in made) <= 1)
+    until(lambda: sum(not producer._closed for producer in made) <= 1)
 
 
 class _ShortLived:
@@ -254,9 +245,9 @@ def test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitio
 ) -> None:
     impatient(log, 1.5)
     ann = Writer(log)
-    wait_until(lambda: taken_over(ann, 0, 1))
-    other = wait_until(lambda: next((p for p in range(1, PARTITIONS) if leader(log, p) != leader(log, 0)), 0))
-    wait_until(lambda: taken_over(ann, 0, other))
+    until(lambda: taken_over(ann, 0, 1))
+    other = until(lambda: next((p for p in range(1, PARTITIONS) if leader(log, p) != leader(log, 0)), 0))
+    until(lambda: taken_over(ann, 0, other))
     assert settle(ann, ann.prepare(0, "first"), ann.prepare(other, "first")) == [Outcome.DURABLE] * 2
     node = leader(log, 0)
     brokers.pause(node)
@@ -266,7 +257,7 @@ def test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitio
     brokers.resume(node)
     assert settle(ann, ann.prepare(other, "second")) == [Outcome.DURABLE]
     assert messages(log, other) == ["first", "second"]
-    wait_until(lambda: taken_over(ann, 0), 30)
+    until(lambda: taken_over(ann, 0), seconds=30)
     settled = messages(log, 0)
     assert settled in (["first"], ["first", "lost"]), "only the one that was away can have happened"
     assert settle(ann, ann.prepare(0, "next")) == [Outcome.DURABLE]
@@ -278,7 +269,7 @@ def test_with_two_of_three_brokers_stopped_nothing_is_written_and_a_takeover_say
 ) -> None:
     impatient(log, 2.0)
     ann = Writer(log)
-    wait_until(lambda: taken_over(ann, 0))
+    until(lambda: taken_over(ann, 0))
     assert settle(ann, ann.prepare(0, "first")) == [Outcome.DURABLE]
     for node in {1, 2, 3} - {leader(log, 0)}:
         brokers.pause(node)
@@ -289,7 +280,7 @@ def test_with_two_of_three_brokers_stopped_nothing_is_written_and_a_takeover_say
     assert time.monotonic() - began < 2 + 3
     for node in (1, 2, 3):
         brokers.resume(node)
-    wait_until(lambda: taken_over(ann, 0), 30)
+    until(lambda: taken_over(ann, 0), seconds=30)
     settled = messages(log, 0)
     assert settled in (["first"], ["first", "lost"])
     assert settle(ann, ann.prepare(0, "next")) == [Outcome.DURABLE]
@@ -300,11 +291,11 @@ def test_an_append_waits_for_enough_replicas_as_long_as_it_may(brokers: Kafka, l
     patient.takeover(0)
     impatient(log, 1.5)
     hasty = Writer(log)
-    wait_until(lambda: taken_over(hasty, 1))
+    until(lambda: taken_over(hasty, 1))
     alter(log, log.cluster.journal, min_insync_replicas="3")
     node = ({1, 2, 3} - {leader(log, 0), leader(log, 1)}).pop()
     os.kill(brokers.pid(node) or 0, signal.SIGTERM)  # one that is asked to end leaves at once
-    wait_until(lambda: not brokers.running(node), 20)
+    until(lambda: not brokers.running(node), seconds=20)
     waiting = patient.prepare(0, "patience")
     patient.journal.submit([waiting])
     assert settle(hasty, hasty.prepare(1, "lost"), hasty.prepare(1, "behind")) == [Outcome.UNKNOWN] * 2
@@ -359,7 +350,7 @@ def test_a_transaction_in_the_log_stops_readers_and_the_owner(log: KafkaLog) -> 
 
     log.loop.call(interfere(), 60)
     source = log.source()
-    wait_until(lambda: source.end()[0].offset == 4)  # the transaction's end is written behind its answer
+    until(lambda: source.end()[0].offset == 4)  # the transaction's end is written behind its answer
     assert settle(ann, ann.prepare(0, "two")) == [Outcome.UNKNOWN]
     with pytest.raises(JournalUnavailable, match="partition 0: offset 3 should follow, but 4 does"):
         read_until_it_fails(source, 0, [])
@@ -455,7 +446,7 @@ def test_what_an_older_epoch_kept_is_deleted_once_a_newer_one_has_replaced_it(lo
     second = bob.takeover(0)[0]
     bob.checkpoint(0, second, snapshots=[("aggregate:1", b"bob's")], answers=b"")
     old, new = first.epoch, second.epoch
-    wait_until(lambda: f"{old}/checkpoint" not in left(log, 0))
+    until(lambda: f"{old}/checkpoint" not in left(log, 0))
     assert left(log, 0) == {f"{old}/aggregate:2", f"{new}/aggregate:1", f"{new}/checkpoint", "0/opened"}
     assert load(log.snapshots(), 0, "aggregate:2") == b"ann's"
 
@@ -465,7 +456,7 @@ def test_answers_whose_time_is_over_are_deleted_those_of_older_epochs_too(log: K
     ann.checkpoint(0, ann.takeover(0)[0], answers=b"old", answers_at=1_000)
     end = bob.takeover(0)[0]
     bob.checkpoint(0, end, answers=b"new", answers_at=5_000, answers_expired=2_000)
-    wait_until(lambda: sum("/answers:" in key for key in left(log, 0)) == 1)
+    until(lambda: sum("/answers:" in key for key in left(log, 0)) == 1)
     assert log.snapshots().answers(0, 1, 0) == [b"new"]
 
 
@@ -482,7 +473,7 @@ def test_a_deposed_owners_late_snapshot_hides_no_newer_one_even_after_compaction
     def compacted() -> bool:  # asking writes a record, which lets the brokers close the segment
         return sum(key == name for key, _ in kept(log, 0)) == 1
 
-    wait_until(compacted, 60)
+    until(compacted, seconds=60)
     snapshots = log.snapshots()
     found = snapshots.checkpoint(0, 1)
     assert found is not None
@@ -545,7 +536,7 @@ class Host:
                 replies.extend(reply for _, reply in sorted(batch.replies, key=lambda r: r[0]))
             return len(replies) == len(commands)
 
-        wait_until(answered)
+        until(answered)
         return replies
 
     def room(self) -> int:
@@ -590,8 +581,8 @@ def test_a_snapshot_that_is_newer_than_the_checkpoint_is_not_changed_by_events_t
     ann.ask(EditMessage(ANN, room, 5, "edited"))
     before = ann.state(room)
     ann.capture()
-    wait_until(lambda: dies.died)
-    wait_until(lambda: any(key.endswith(f"/aggregate:{room}") for key, _ in kept(log, 0)))
+    until(lambda: dies.died)
+    until(lambda: any(key.endswith(f"/aggregate:{room}") for key, _ in kept(log, 0)))
 
     bob = Host(log).start()
     assert bob.snapshots.checkpoint(0, 1) is None
@@ -673,7 +664,7 @@ def test_topics_of_an_earlier_version_may_be_used_and_are_made_to_compact_in_tim
     assert f"topic {topic} has segment.ms=604800000" in caplog.text
     assert "run falcon prepare" in caplog.text
     assert log.loop.call(topics.prepare(log.cluster, 3)) == name
-    wait_until(lambda: settings_of(log)[topic]["segment.ms"] == "600000")
+    until(lambda: settings_of(log)[topic]["segment.ms"] == "600000")
     lowered = settings_of(log)[topic]
     assert lowered["segment.bytes"] == str(64 << 20)
     assert lowered["delete.retention.ms"] == "1000", "lower is as good"
@@ -785,12 +776,12 @@ def share(*members: Member) -> None:
             partition for member in members for partition in member.assigned
         ) == sorted(ALL)
 
-    wait_until(shared, 20)
+    until(shared, seconds=20)
 
 
 def test_members_share_the_partitions_and_those_that_stay_are_not_disturbed(join: Callable[..., Member]) -> None:
     ann = join()
-    wait_until(lambda: ann.assigned == ALL)
+    until(lambda: ann.assigned == ALL)
     bob = join()
     share(ann, bob)
     assert len(ann.assigned) == len(bob.assigned) == PARTITIONS // 2
@@ -813,7 +804,7 @@ def test_who_leaves_hands_over_at_once(join: Callable[..., Member]) -> None:
     share(ann, bob)
     began = time.monotonic()
     bob.leave()
-    wait_until(lambda: ann.assigned == ALL)
+    until(lambda: ann.assigned == ALL)
     assert time.monotonic() - began < 1
 
 
@@ -822,7 +813,7 @@ def test_who_dies_is_missed_when_its_session_is_over(join: Callable[..., Member]
     share(ann, bob)
     began = time.monotonic()
     bob.fall_silent()
-    wait_until(lambda: ann.assigned == ALL)
+    until(lambda: ann.assigned == ALL)
     assert time.monotonic() - began < SESSION_SECONDS + 1
 
 
@@ -843,7 +834,7 @@ def test_one_of_the_members_has_another_removed_that_died(
     assert members.keys() == {"ann", "bob"}
     began = time.monotonic()
     log.loop.call(roster.remove(members["bob"]))
-    wait_until(lambda: ann.assigned == ALL)
+    until(lambda: ann.assigned == ALL)
     assert time.monotonic() - began < SESSION_SECONDS / 2
     log.loop.call(roster.remove(members["bob"]))  # as another watcher does
 
@@ -855,7 +846,7 @@ def test_one_that_was_removed_though_it_lives_joins_again_as_another(
     share(ann, bob)
     before = log.loop.call(roster.members())
     log.loop.call(roster.remove(before["bob"]))
-    wait_until(lambda: log.loop.call(roster.members()).get("bob", before["bob"]) != before["bob"])
+    until(lambda: log.loop.call(roster.members()).get("bob", before["bob"]) != before["bob"])
     share(ann, bob)
 
 
@@ -863,12 +854,12 @@ def test_who_starts_again_does_not_wait_for_the_process_that_died_there(
     log: KafkaLog, roster: GroupRoster, join: Callable[..., Member]
 ) -> None:
     dead = join("here~1")
-    wait_until(lambda: dead.assigned == ALL)
+    until(lambda: dead.assigned == ALL)
     dead.fall_silent()
     log.loop.call(roster.remove_predecessors(lambda name: name == "here~1"))
     began = time.monotonic()
     successor = join("here~2")
-    wait_until(lambda: successor.assigned == ALL)
+    until(lambda: successor.assigned == ALL)
     assert time.monotonic() - began < SESSION_SECONDS / 2
 
 

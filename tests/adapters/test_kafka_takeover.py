@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,6 +14,7 @@ from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept
 from falcon.journal.ports import JournalUnavailable
 from tests.adapters.kafka_model import CLUSTER, Brokers, Copy
 from tests.support.clock import FakeClock
+from tools.harness.waiting import until
 
 ALL = range(CLUSTER.partitions)
 GOOD, BAD = 0, 3
@@ -49,14 +50,6 @@ def owner(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> Iterator[Owner]:
     yield made
     made.journal.close()
     made.loop.close()
-
-
-def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1_000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it never came")
 
 
 def test_a_partition_whose_snapshots_cannot_be_written_stays_down_alone_and_its_owner_is_not_deposed(

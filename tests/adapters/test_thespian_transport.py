@@ -16,7 +16,7 @@ from thespian.system.transport.streamBuffer import toSendBuffer
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE, transport
 from falcon.telemetry import metrics
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 KEY = b"k" * KEY_BYTES
 LISTEN = "0A"

@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from tests.adapters.test_thespian_transport import TCP
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

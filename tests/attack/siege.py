@@ -18,7 +18,7 @@ from falcon.settings import Settings
 from tests.attack.attackers import Orders
 from tests.attack.attacks import Counts, Target
 from tests.attack.others import Asked, Others
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 _ALONE_SECONDS_MIN: Final = 8.0  # an attack has no turn of its own where that would be shorter
 _AFTER_SECONDS: Final = 120.0  # for what an attacker needs to end

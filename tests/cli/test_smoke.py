@@ -20,7 +20,7 @@ from falcon.cli.calling import Outside
 from falcon.client import FalconClient
 from tests.cli.broken import Break, Broken, Forward, answering, changing, streaming, without
 from tests.cli.fake import Json
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from falcon.client import Bye, FalconClient, Hello, Message, MessagePosted
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

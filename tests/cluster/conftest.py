@@ -8,21 +8,17 @@ from typing import Any
 
 import pytest
 
-from deploy.local.cluster import ROLES, Cluster
-from deploy.local.daemon import is_free
-from deploy.local.hbase import HBase
-from deploy.local.kafka import Kafka
+from tools.servers.cluster import ROLES, Cluster, Ports, free_ports
+from tools.servers.hbase import HBase
+from tools.servers.kafka import Kafka
 
 PARTITIONS = 4
-_PORTS = range(31_000, 32_700, 10)
+_BASES = range(31_000, 32_300, 10)
 
 
-def free_port() -> int:
-    """The first of those that a cluster takes."""
-    for port in random.sample(_PORTS, len(_PORTS)):
-        if all(is_free(port + kind + k + i) for kind in (0, 100, 200) for k in range(0, 40, 10) for i in (0, 1)):
-            return port
-    raise RuntimeError("no free ports")
+def ports_for(kafka: Kafka, hbase: HBase) -> Ports:
+    """Of a cluster on these servers."""
+    return free_ports(random.sample(_BASES, len(_BASES)), (kafka, hbase))
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +30,7 @@ def make_cluster(kafka: Kafka, hbase: HBase, servers_folder: Path) -> Iterator[C
         own = {f"FALCON_{setting.upper()}": str(value) for setting, value in settings.items()}
         cluster = Cluster(
             servers_folder / f"falcon-{name}",
-            ports=(0, 0, free_port()),
+            ports=ports_for(kafka, hbase),
             partitions=PARTITIONS,
             settings={
                 "FALCON_KAFKA_PREFIX": f"{name}.",

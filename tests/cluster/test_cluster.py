@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from deploy.local.cluster import Cluster
-from deploy.local.daemon import ServerFault
-from deploy.local.hbase import HBase
-from deploy.local.kafka import Kafka
 from tests.cluster.conftest import PARTITIONS
+from tools.servers.cluster import Cluster
+from tools.servers.daemon import ServerFault
+from tools.servers.hbase import HBase
+from tools.servers.kafka import Kafka
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

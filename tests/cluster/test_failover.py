@@ -14,12 +14,12 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deploy.local.cluster import Cluster
-from deploy.local.daemon import HOST, Daemon
 from falcon.process import descendants
-from load_tests.cluster.metrics import scrape
 from tests.cluster.conftest import PARTITIONS
 from tests.cluster.test_cluster import Caller
+from tools.bench.cluster.metrics import scrape
+from tools.servers.cluster import Cluster
+from tools.servers.daemon import HOST, Daemon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

@@ -9,13 +9,13 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deploy.local.cluster import Cluster
 from falcon.adapters.hbase.connections import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.read.store import Fill
 from tests.cluster.conftest import PARTITIONS
 from tests.support import lengths
 from tests.support.lengths import LENGTHS
+from tools.servers.cluster import Cluster
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.local.cluster import ROLES, Cluster
-from deploy.local.daemon import ServerFault
-from deploy.local.hbase import HBase
-from deploy.local.kafka import Kafka
-from tests.cluster.conftest import free_port
-from tests.support.servers import start_hbase, start_kafka, start_or_skip
+from tests.cluster.conftest import ports_for
+from tests.support.servers import start_or_skip
+from tools.servers.cluster import ROLES, Cluster
+from tools.servers.daemon import ServerFault
+from tools.servers.hbase import HBase
+from tools.servers.kafka import Kafka
+from tools.servers.session import start_hbase, start_kafka
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600)]
 
@@ -30,7 +31,7 @@ class Deployment:
         self.hbase = hbase
         self.cluster = Cluster(
             folder / "falcon",
-            ports=(0, 0, free_port()),
+            ports=ports_for(kafka, hbase),
             partitions=2,
             settings={"FALCON_KAFKA_REPLICAS": "1", "FALCON_HBASE_CREATE_COMMAND": "", "FALCON_LOG_LEVEL": "info"},
             servers=(kafka, hbase),

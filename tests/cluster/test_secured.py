@@ -19,8 +19,6 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from deploy.local.cluster import Cluster
-from deploy.local.hbase import HBase
 from falcon.adapters.kafka import rights, topics
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
@@ -31,11 +29,14 @@ from falcon.certificates import client_tls
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import READ_MODELS
 from falcon.secret_files import SecretFile
-from tests.cluster.conftest import PARTITIONS, free_port
+from tests.cluster.conftest import PARTITIONS, ports_for
 from tests.support.certificates import Authority, Pair, needs_openssl
 from tests.support.secured_kafka import SecuredKafka
-from tests.support.servers import start_or_skip, start_server
+from tests.support.servers import start_or_skip
 from tests.support.tls_front import FRONT, tls_in_front_of
+from tools.servers.cluster import Cluster
+from tools.servers.hbase import HBase
+from tools.servers.session import start_server
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(600), needs_openssl]
 
@@ -154,12 +155,12 @@ def secured(servers_folder: Path) -> Iterator[Secured]:
 def cluster(secured: Secured, hbase: HBase) -> Iterator[Cluster]:
     """One of each role. TLS in front of HBase is stunnel's where that is installed, else a relay's in Python."""
     pair = secured.authority.issue("falcon")
-    port = free_port()
+    *_, port = ports = ports_for(secured.kafka, hbase)
     with tls_in_front_of(hbase.port, port + 9, secured.authority, secured.folder / "front") as gateway:
         users = {"write": "write", "project": "project", "api": "api", "credentials": "api", "prepare": "operator"}
         cluster = Cluster(
             secured.folder / "falcon",
-            ports=(0, 0, port),
+            ports=ports,
             partitions=PARTITIONS,
             settings={
                 "FALCON_HBASE": gateway,

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from deploy.local.cluster import Cluster
+from tools.servers.cluster import Cluster
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(240)]
 

@@ -11,7 +11,7 @@ from falcon.journal.envelope import Cursor
 from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
-from falcon.read.memberships.queries import Access, RoomCursor, RoomSummaryRow
+from falcon.read.memberships.queries import Access, ManyRooms, RoomCursor, RoomSummaryRow, Standing
 from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
 from falcon.read.store import ProjectionTables, ReadStore, StaleProjector, StreamTables
 from falcon.read.timeline.messages import missing_message
@@ -43,6 +43,14 @@ class ReadStoreContract(ABC):
     def put(self, store: Store, projection: str, *writes: Write) -> None:
         before = store.tables.cursor(projection)
         store.tables.apply(projection, before, store.cursor(before[0].offset + 1), writes)
+
+    def test_what_shows_the_log_in_some_partitions_is_what_shows_it_in_each(self, store: Store) -> None:
+        for projection in ("timeline", "rooms", "memberships", "accounts"):
+            self.put(store, projection)
+        assert asyncio.run(store.reads.applied_in([0, 1])) == {
+            partition: asyncio.run(store.reads.applied(partition)) for partition in (0, 1)
+        }
+        assert asyncio.run(store.reads.applied_in([])) == {}
 
     def test_a_page_is_a_run_of_a_rooms_messages(self, store: Store) -> None:
         self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)))
@@ -224,6 +232,52 @@ class ReadStoreContract(ABC):
         assert len(asyncio.run(store.reads.roles_of(ANN, 1))) == 1
         self.put(store, "memberships", DropMember(ROOM, ANN))
         assert asyncio.run(store.reads.roles_of(ANN, 10)) == {OTHER: "readonly"}
+
+    def test_the_rooms_of_an_account_are_walked_through_in_parts(self, store: Store) -> None:
+        rooms = [ROOM * n for n in range(1, 8)]
+        self.put(store, "memberships", *(PutMember(room, ANN, "member", 0) for room in rooms))
+        walked: list[int] = []
+        while part := asyncio.run(store.reads.roles_of(ANN, 3, walked[-1] if walked else 0)):
+            walked += part
+        assert walked == rooms
+
+    def test_a_list_of_very_many_rooms_is_not_begun(self, store: Store) -> None:
+        rooms = [ROOM, OTHER]
+        self.put(store, "rooms", *(PutRoom(room, "group", "Tea", "", NOON, None, None) for room in rooms))
+        self.put(store, "memberships", *(PutMember(room, ANN, "member", 0) for room in rooms))
+        assert len(asyncio.run(store.reads.rooms_of(ANN, None, 1, 2))) == 1
+        with pytest.raises(ManyRooms):
+            asyncio.run(store.reads.rooms_of(ANN, None, 1, 1))
+
+    def test_some_of_an_accounts_rooms_are_as_its_list_has_them(self, store: Store) -> None:
+        self.room(store)
+        third = 192
+        self.put(
+            store,
+            "rooms",
+            PutRoom(OTHER, "group", "Other", "", NOON, None, None),
+            SetRoomActivity(OTHER, 2, LATER),
+            PutRoom(third, "group", "Third", "", NOON, None, None),
+        )
+        self.put(store, "timeline", PutMessage(OTHER, 2, b'"hello"'))
+        self.put(store, "memberships", *(PutMember(room, ANN, "member", 1) for room in (ROOM, OTHER, third)))
+        self.put(store, "memberships", PutMember(OTHER, BOB, "admin", 0), SetMention(ANN, OTHER, 2, True))
+        listed = asyncio.run(store.reads.rooms_of(ANN, None, 10))
+        assert asyncio.run(store.reads.summaries_of(ANN, [third, ROOM, OTHER])) == listed
+        assert asyncio.run(store.reads.summaries_of(ANN, [OTHER])) == listed[:1]
+        standings = asyncio.run(store.reads.standings_of(ANN, {OTHER, ROOM, 999}))
+        assert standings.keys() == {OTHER, ROOM}
+        assert standings[OTHER] == Standing("member", LATER, 2)
+        assert standings[ROOM].role == "member"
+
+    def test_rooms_that_an_account_is_not_in_or_that_are_gone_are_not_shown_to_it(self, store: Store) -> None:
+        self.put(store, "rooms", *(PutRoom(room, "group", "Tea", "", NOON, None, None) for room in (ROOM, OTHER)))
+        self.put(store, "memberships", *(PutMember(room, ANN, "member", 0) for room in (ROOM, OTHER)))
+        self.put(store, "memberships", DropMember(ROOM, ANN))
+        self.put(store, "rooms", DropRoom(OTHER))
+        for room_ids in ([ROOM, OTHER, 999], []):
+            assert asyncio.run(store.reads.standings_of(ANN, room_ids)) == {}
+            assert asyncio.run(store.reads.summaries_of(ANN, room_ids)) == []
 
     @pytest.mark.parametrize("behind", [1, 2, 24, 25, 26, 60, 99])
     def test_a_room_is_listed_as_far_as_its_messages_can_be_read(self, store: Store, behind: int) -> None:

@@ -1,4 +1,4 @@
-"""The compose file cannot be started everywhere, but it can be read: it stands for the same servers as deploy/local."""
+"""The compose file cannot be started everywhere, but it can be read: it has the same servers as tools/servers."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from deploy.local import hbase, kafka
+from tools.servers import hbase, kafka
 
 COMPOSE = Path(__file__).parents[2] / "deploy" / "compose"
 

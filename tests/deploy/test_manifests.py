@@ -1,4 +1,4 @@
-"""What the overlays apply, and what must be true of all of it. That it works is shown on a node: tests/kubernetes."""
+"""What the overlays apply, and what must be true of all of it. That it works is shown on a node: tools/k8s_proof."""
 
 import os
 import re
@@ -330,6 +330,6 @@ def test_checkov_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
     assert "Failed checks: 0" in said, said
 
 
-@pytest.mark.parametrize("dockerfile", ["Dockerfile", "deploy/k8s/servers/Dockerfile"])
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "tools/servers/Dockerfile"])
 def test_hadolint_finds_nothing_in(dockerfile: str) -> None:
     _run(checker("hadolint"), dockerfile)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos import FAULTS, SETTINGS, Chaos, fill_disk
-from tests.support.falcon import Falcon
+from tools.faults.chaos import FAULTS, FULL_DISK, PARTITIONS, SETTINGS, hurt
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -22,11 +22,11 @@ SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
 def test_nothing_acknowledged_is_lost_whatever_is_killed(base: str, tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(SETTINGS[base])).start()
     try:
-        report = asyncio.run(Chaos(falcon, SEED).run(SECONDS, FAULTS[base]))
+        report = asyncio.run(hurt(falcon, tmp_path, FAULTS[base], SECONDS, SEED))
     finally:
         falcon.stop()
     assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"
-    assert report.acknowledged > 100
+    assert report.counts.acknowledged > 100
     assert not falcon.left()
 
 
@@ -42,11 +42,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_full_disk_refuses_and_goes_on_when_there_is_room(small_disk: Path) -> None:
-    falcon = Falcon(small_disk, {"command_seconds": 1.0}).start()
+def test_a_full_disk_refuses_and_goes_on_when_there_is_room(
+    small_disk: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    falcon = Falcon(small_disk, {"command_seconds": 1.0, "partitions": PARTITIONS}).start()
     try:
-        report = asyncio.run(Chaos(falcon, SEED).run(1, {"fill disk": fill_disk}))
+        report = asyncio.run(hurt(falcon, tmp_path_factory.mktemp("notes"), FULL_DISK, 1, SEED))
     finally:
         falcon.stop()
     assert not report.violations, f"seed {SEED}\n{report}\n{falcon.log()[-3000:]}"
-    assert report.refused, "a full disk went unnoticed"
+    assert report.counts.refused, "a full disk went unnoticed"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.kafka import Kafka
-from tests.faults.fence import torture
+from tools.faults.fence import torture
+from tools.servers.kafka import Kafka
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 

@@ -4,29 +4,19 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.falcon import Falcon, alive
+from tools.harness.falcon import Falcon, alive
+from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
 TCP = {"system_base": "multiprocTCPBase", "shards": 2, "http_workers": 2, "projection": "process"}
 BOTH = pytest.mark.parametrize("settings", [{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return False
 
 
 def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Response:
@@ -82,21 +72,21 @@ def test_no_orphan_survives_a_kill(settings: dict[str, Any], role: str, tmp_path
     falcon = Falcon(tmp_path, dict(settings)).start()
     killed = falcon.kill(role)
     if role == "launcher":
-        assert wait_until(lambda: falcon.left() == [])
+        assert until(lambda: falcon.left() == [])
     else:
-        assert wait_until(lambda: not alive(killed))
-        assert wait_until(lambda: bool(falcon.pids("serve")))
+        assert until(lambda: not alive(killed))
+        assert until(lambda: bool(falcon.pids("serve")))
     falcon.stop()
-    assert wait_until(lambda: falcon.left() == [])
+    assert until(lambda: falcon.left() == [])
 
 
 @pytest.mark.parametrize("role", ["shard", "admin", "supervisor", "actors", "project"])
 def test_no_orphan_survives_a_kill_among_the_actors(role: str, tmp_path: Path) -> None:
     falcon = Falcon(tmp_path, dict(TCP)).start()
     falcon.kill(role)
-    assert wait_until(lambda: len(falcon.pids("shard")) == 2 and len(falcon.pids("serve")) == 2, 15)
+    assert until(lambda: len(falcon.pids("shard")) == 2 and len(falcon.pids("serve")) == 2, seconds=15)
     falcon.stop()
-    assert wait_until(lambda: falcon.left() == [])
+    assert until(lambda: falcon.left() == [])
 
 
 def test_a_second_falcon_on_the_same_data_is_turned_away(tmp_path: Path) -> None:
@@ -182,7 +172,7 @@ def test_tokens_are_told_to_people_and_not_to_whoever_collects_lines(format: str
     command = [sys.executable, "-m", "falcon", "up"]
     process = subprocess.Popen(command, env=falcon.environment(), stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    assert wait_until(lambda: (tmp_path / "up.json").exists(), 30)
+    assert until(lambda: (tmp_path / "up.json").exists(), seconds=30)
     process.terminate()
     said, _ = process.communicate(timeout=30)
     token = json.loads((tmp_path / "credentials.json").read_text())["token"]

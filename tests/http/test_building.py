@@ -21,7 +21,7 @@ from falcon.domain import limits
 from falcon.http.shapes import AUTHORS_MAX
 from falcon.streams.frames import Reason
 from falcon.streams.signals import SIGNALS
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon"
 PAGE: Final = (FOLDER.parent / "docs" / "building.md").read_text()

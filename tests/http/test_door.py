@@ -33,6 +33,8 @@ class Owner:
         self._lane = Lane("test", self._batches.append, 2, 1)
 
     def fill(self) -> None:
+        """By account 1. They stay in the queue."""
+        self._lane._may_go = lambda: False  # type: ignore[method-assign]
         for _ in range(2):
             self._lane.ask(CommandEnvelope(0, 1, PostMessage(1, 640, "tea"), time.monotonic() + 60))
 
@@ -110,6 +112,15 @@ def test_a_message_to_a_full_mailbox_is_refused_with_all_that_the_client_must_kn
             assert b"\r\nretry-after: 1\r\n" in head
             assert b"\r\ncontent-type: application/problem+json\r\n" in head
             assert json.loads(body)["code"] == "overloaded"
+
+    at_a_full_owner(ask)
+
+
+def test_a_full_mailbox_is_closed_for_those_who_filled_it_and_not_for_others() -> None:
+    async def ask(client: Client) -> None:
+        for who, status in [(b"falcon_1_", b"503"), (b"falcon_2_", b"201"), (b"", b"503")]:
+            head, _ = await client.send(SEND.replace(b"Bearer token", b"bearer " + who + b"secret"))
+            assert head.startswith(b"HTTP/1.1 " + status)
 
     at_a_full_owner(ask)
 

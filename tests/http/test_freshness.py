@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -415,6 +415,10 @@ class Store:
         await asyncio.sleep(0)
         return self._applied if self.looks > self._late else 0
 
+    async def applied_in(self, partitions: Collection[int]) -> dict[int, int]:
+        applied = await self.applied(0)
+        return dict.fromkeys(partitions, applied)
+
 
 class Log:
     def __init__(self, confirmed: int) -> None:
@@ -432,6 +436,45 @@ def test_a_thousand_who_wait_for_one_partition_are_one_who_looks() -> None:
         return store.looks
 
     assert asyncio.run(run()) <= 1_005, "each looks once, and then one for all"
+
+
+def test_those_who_wait_for_many_partitions_are_one_who_looks() -> None:
+    async def run() -> int:
+        store = Store(applied=8, looks=70)
+        freshness = Freshness(store, Log(7))  # type: ignore[arg-type]
+        await asyncio.gather(*(freshness.reach(partition, 7, 5.0) for partition in range(64)))
+        return store.looks
+
+    assert asyncio.run(run()) <= 72, "each looks once, and then one for all"
+
+
+def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None:
+    class Tables(Store):
+        stand_at = 0
+
+        async def applied(self, partition: int) -> int:
+            self.looks += 1
+            return self.stand_at
+
+    async def run() -> None:
+        store = Tables(applied=0, looks=0)
+        freshness = Freshness(store, Log(7), is_told=True)  # type: ignore[arg-type]
+        near, far = (asyncio.create_task(freshness.reach(3, offset, 500.0)) for offset in (7, 9))
+        await asyncio.sleep(0.9)
+        looks = store.looks
+        assert looks <= 4, "each of them when it came, and one for both"
+        store.stand_at = 8
+        freshness.moved()
+        await near
+        assert store.looks == looks + 1 and not far.done()
+        store.stand_at = 10
+        await far  # a rebuild by another process says nothing: it is found within a second
+        looks = store.looks
+        freshness.moved()
+        await asyncio.sleep(5)
+        assert store.looks == looks, "nobody waits any more"
+
+    Simulation().run(lambda: asyncio.run(run()))
 
 
 def test_tables_that_stand_still_are_looked_at_seldom_and_seen_to_move_soon() -> None:

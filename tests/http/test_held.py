@@ -13,7 +13,7 @@ import pytest
 from falcon.http.held import Held, Share
 from falcon.http.problems import Problem
 from tests.support.door import PATIENT, QUICK, Server, at_a_server
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 KIB = 1024
 GET = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"

@@ -27,8 +27,8 @@ from tests.http.test_connections import GET, UPGRADE
 from tests.streams.reader import Listen
 from tests.support.clock import FakeClock
 from tests.support.door import Server, at_a_server
-from tests.support.falcon import Falcon as Process
 from tests.support.http import Falcon, Person, problem
+from tools.harness.falcon import Falcon as Process
 
 Start = Callable[..., Falcon]
 NONE = {name: 0 for name in Quotas.__struct_fields__ if name != "room_members"}
@@ -118,6 +118,20 @@ def test_an_account_sends_so_many_reads_a_second(start: Start, clock: FakeClock)
     assert anna.makes_room("Tea kitchen")
     clock.advance(1)
     assert anna.get("/v1/me").status_code == 200
+
+
+def test_a_server_remembers_so_many_keys_of_an_account(start: Start) -> None:
+    falcon = start(account_keys=3, partitions=4)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    rooms = [anna.makes_room("Tea kitchen", ben) for _ in range(3)]
+    for number, room in enumerate(rooms):
+        assert anna.post(f"{room}/messages", {"text": "Tea?"}, key=f"{number}").status_code == 201
+    refused = anna.post(f"{rooms[0]}/messages", {"text": "Tea?"}, key="3")
+    assert limited(refused, "account-keys", "q=3") <= 660
+    again = anna.post(f"{rooms[0]}/messages", {"text": "Tea?"}, key="0")
+    assert again.status_code == 201 and again.headers["idempotency-replayed"] == "true"
+    assert anna.says(rooms[0], "without a key") == 2
+    assert ben.post(f"{rooms[0]}/messages", {"text": "Tea!"}, key="3").status_code == 201
 
 
 def test_a_command_that_was_done_is_answered_as_done_once_there_is_room_again(start: Start, clock: FakeClock) -> None:

@@ -15,8 +15,8 @@ from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
 from falcon.telemetry.pod import Pod
-from tests.support.falcon import Falcon
 from tests.support.http import Api
+from tools.harness.falcon import Falcon
 
 TOKEN = "a token for operators"
 OPEN = ("/livez", "/startupz", "/readyz", "/metrics")

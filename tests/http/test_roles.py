@@ -17,7 +17,7 @@ from schemathesis.checks import not_a_server_error
 
 from falcon.http.openapi import document
 from tests.http.test_openapi import CHECKS, as_httpx
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(float(os.environ.get("FALCON_EXAMPLES_SECONDS", "300")))]
 

@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 from falcon import certificates
 from falcon.certificates import WrongCertificate
 from falcon.http.tls import Certificate
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 pytestmark = [
     pytest.mark.processes,

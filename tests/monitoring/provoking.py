@@ -17,14 +17,14 @@ from typing import Any, Final, TypeAlias
 import httpx
 import msgspec
 
-from deploy.monitoring import rules
-from deploy.monitoring.thresholds import Thresholds
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.journal.ports import JournalUnavailable
 from tests.monitoring.faults.sitecustomize import __file__ as _FAULTS_FILE
 from tests.monitoring.prometheus import Prometheus
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
+from tools.monitoring import rules
+from tools.monitoring.thresholds import Thresholds
 
 _POLL_SECONDS: Final = 0.25
 _CLEAR_SECONDS: Final = 300.0  # a maximum is that of the last minute, and a busy machine makes more of them

@@ -15,15 +15,15 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from deploy.monitoring import dashboards
-from deploy.monitoring.dashboards import DASHBOARDS, grafana, promql
-from deploy.monitoring.dashboards.grafana import Dashboard, Panel, metrics_in
-from deploy.monitoring.dashboards.overview import OVERVIEW
 from falcon.telemetry.buckets import maximum_name
 from falcon.telemetry.instruments import REGISTRY
 from falcon.telemetry.pod import INFO, PROCESS_GAUGES
 from tests.monitoring.prometheus import Prometheus
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
+from tools.monitoring import dashboards
+from tools.monitoring.dashboards import DASHBOARDS, grafana, promql
+from tools.monitoring.dashboards.grafana import Dashboard, Panel, metrics_in
+from tools.monitoring.dashboards.overview import OVERVIEW
 
 ROOT: Final = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("dashboard", DASHBOARDS, ids=[dashboard.uid for dashboard in DASHBOARDS])
@@ -193,7 +193,7 @@ def every_panel() -> list[Panel]:
 def test_the_files_are_as_the_code_makes_them() -> None:
     made = dashboards.files()
     for name, text in made.items():
-        assert (ROOT / name).read_text() == text, f"{name}: run python -m deploy.monitoring.generate"
+        assert (ROOT / name).read_text() == text, f"{name}: run python -m tools.monitoring.generate"
     there = {str(path.relative_to(ROOT)) for path in (ROOT / dashboards.FOLDER).glob("*.json")}
     assert there == set(made), "a dashboard that is not made any more"
 

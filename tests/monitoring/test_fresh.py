@@ -10,12 +10,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from deploy.monitoring import rules
-from deploy.monitoring.dashboards import DASHBOARDS
-from deploy.monitoring.thresholds import Thresholds
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from falcon.telemetry.instruments import REGISTRY
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
+from tools.monitoring import rules
+from tools.monitoring.dashboards import DASHBOARDS
+from tools.monitoring.thresholds import Thresholds
 
 _SELECTOR: Final = re.compile(r'(?<![\w:])(falcon_\w+)(?:\{((?:[^}"]|"(?:[^"\\]|\\.)*")*)\})?')
 _MATCHER: Final = re.compile(r'(\w+)(=~|!~|!=|=)"((?:[^"\\]|\\.)*)"')

@@ -4,10 +4,10 @@ import re
 from itertools import pairwise
 from pathlib import Path
 
-from deploy.monitoring import metric_docs
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
 from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from tools.monitoring import metric_docs
 
 ROOT = Path(__file__).parents[2]
 HEADING = re.compile(r"^# --- (.*?) -+$", re.MULTILINE)
@@ -39,4 +39,4 @@ def test_every_label_is_explained_and_is_in_use() -> None:
 
 def test_the_file_is_as_the_code_makes_it() -> None:
     for name, text in metric_docs.files().items():
-        assert (ROOT / name).read_text() == text, f"{name}: run python -m deploy.monitoring.generate"
+        assert (ROOT / name).read_text() == text, f"{name}: run python -m tools.monitoring.generate"

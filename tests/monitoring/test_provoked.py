@@ -17,11 +17,11 @@ from typing import Any, Final
 
 import pytest
 
-from deploy.monitoring import rules
-from deploy.monitoring.thresholds import Thresholds
 from tests.monitoring import provoking
 from tests.monitoring.prometheus import prometheus_or_skip
 from tests.monitoring.provoking import Cause, Seen, Stage, fault, killed
+from tools.monitoring import rules
+from tools.monitoring.thresholds import Thresholds
 
 log = logging.getLogger("tests.provoked")
 

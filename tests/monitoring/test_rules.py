@@ -13,18 +13,20 @@ from typing import Any, Final
 import pytest
 import yaml  # type: ignore[import-untyped]  # comes with what tests the API
 
-from deploy.monitoring import generate, rules
-from deploy.monitoring.rules import Alert
-from deploy.monitoring.thresholds import Thresholds, promql
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from falcon.telemetry.buckets import classic_buckets, maximum_name
 from falcon.telemetry.instruments import BUCKETS_AT, REGISTRY, SECONDS
 from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from tests.monitoring import rule_cases
+from tools.monitoring import generate, rules
+from tools.monitoring.rules import Alert
+from tools.monitoring.thresholds import Thresholds, promql
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / "deploy" / "monitoring"
 RUNBOOKS: Final = ROOT / "docs" / "runbooks"
 ALERTS: Final = rules.alerts(Thresholds())
+CASES: Final = rule_cases.files(Thresholds())
 _OF_TARGETS: Final = {"job", "instance"}
 
 every_alert = pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
@@ -63,9 +65,11 @@ def test_prometheus_takes_faster_ones(promtool: str, tmp_path: Path, factor: int
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("name", ["rules_test.yaml", "rules_slow_test.yaml"])
-def test_each_alert_fires_when_it_should_and_then_only(promtool: str, name: str) -> None:
-    _run(promtool, "test", "rules", name)
+@pytest.mark.parametrize("name", CASES)
+def test_each_alert_fires_when_it_should_and_then_only(promtool: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(rules.text(Thresholds()))
+    (tmp_path / name).write_text(CASES[name])
+    _run(promtool, "test", "rules", name, folder=tmp_path)
 
 
 def test_prometheus_takes_the_example(promtool: str) -> None:
@@ -83,7 +87,7 @@ def test_alertmanager_takes_the_example() -> None:
 
 
 def _cases() -> list[dict[str, Any]]:
-    loaded = [yaml.safe_load((FOLDER / name).read_text()) for name in ("rules_test.yaml", "rules_slow_test.yaml")]
+    loaded = [yaml.safe_load(text) for text in CASES.values()]
     return [case for file in loaded for case in file["tests"]]
 
 

@@ -24,8 +24,8 @@ from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches, lose
 from tests.support import lengths
 from tests.support.builders import ANN, PARTITIONS, ROOM, a_conversation, a_group, a_message, an_account, edited, posted
-from tests.support.falcon import Falcon as FalconUp
 from tests.support.lengths import LENGTHS
+from tools.harness.falcon import Falcon as FalconUp
 
 _SECONDS: Final = 60.0
 

@@ -26,12 +26,12 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison
 from falcon.read.timeline.hbase import MESSAGE_COLUMNS, message_seq
 from falcon.settings import Settings
-from tests.chaos.folds import as_exported, exported, fold
-from tests.chaos.history import Operation
 from tests.simulation.cluster import PARTITIONS, SimulatedFalcon
 from tests.simulation.course import FAULTS, Chance, Course, Outcome, simulate
 from tests.simulation.hbase.servers import Cell, Lost
 from tests.simulation.operator import Operator
+from tools.chaos.folds import as_exported, exported, fold
+from tools.chaos.history import Operation
 
 _ACT_SECONDS: Final = 240.0  # after which an act must be done
 _ENDED_SECONDS: Final = 30.0  # after SIGTERM

@@ -1,7 +1,7 @@
 """Visitors of the simulated cluster, who look at what no load does: at once, at another edge, and from both ends.
 
 Each knows the contract of the API and nothing else, and notes what contradicts it. They come beside the sessions of
-``tests/chaos``, who chat.
+``tools/chaos``, who chat.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ import httpx
 
 from falcon.client import FalconClient, Message
 from falcon.client.sse import Block, Parser
-from tests.chaos.history import Operation, spoken, token_of
-from tests.chaos.sessions import Account
 from tests.simulation.threads import Simulation
+from tools.chaos.history import Operation, spoken, token_of
+from tools.chaos.sessions import Account
 
 _PATIENCE_SECONDS: Final = 12.0
 _CLOCK_SECONDS: Final = 15.0  # what owners may differ from the brokers by, and what steps of clocks add

@@ -1,6 +1,6 @@
 """A schedule from beginning to end: people chat, things fail, all heals, and what they were told is judged.
 
-The people, their history and its checker are those of ``tests/chaos``.
+The people, their history and its checker are those of ``tools/chaos``.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from typing import Any, Final
 import msgspec
 
 from falcon.client import CatchUp, FalconClient, Hello, Message, MessagePosted
-from tests.chaos.audit import Audit, patient
-from tests.chaos.checker import Checker, Counts
-from tests.chaos.history import History, Operation, token_of
-from tests.chaos.sessions import Account, Load, Session
 from tests.simulation.clients import VISITORS, Visitors
 from tests.simulation.cluster import PARTITIONS, Client, SimulatedFalcon
 from tests.simulation.threads import Simulation
+from tools.chaos.audit import Audit, patient
+from tools.chaos.checker import Checker, Counts
+from tools.chaos.history import History, Operation, token_of
+from tools.chaos.sessions import Account, Load, Session
 
 _SESSIONS: Final = 3  # beside one for each partition, which only sends and reads there
 _GUESTS: Final = 2

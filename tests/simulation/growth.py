@@ -33,12 +33,12 @@ from falcon.http import internal
 from falcon.projections import sharing
 from falcon.read.catalogue import READ_MODELS
 from falcon.streams import signals
-from tests.chaos.sessions import Session
 from tests.simulation.acts import ActsCourse, export, nothing_differs, rebuild
 from tests.simulation.cluster import SimulatedFalcon
 from tests.simulation.course import Outcome, Plan, simulate
 from tests.simulation.kafka.consumer import SimulatedConsumer
 from tests.simulation.threads import Process
+from tools.chaos.sessions import Session
 
 DAYS: Final = 7
 _HOUR: Final = 3_600.0

@@ -13,10 +13,10 @@ from falcon.journal.envelope import Recorded
 from falcon.journal.ports import LogWentBack
 from falcon.read.store import StaleProjector
 from falcon.settings import Settings
-from tests.chaos.audit import events_of
-from tests.chaos.history import spoken
 from tests.simulation.cluster import SimulatedFalcon
 from tests.simulation.threads import Killed, Process
+from tools.chaos.audit import events_of
+from tools.chaos.history import spoken
 
 T = TypeVar("T")
 

@@ -18,13 +18,13 @@ from falcon.journal import naming
 from falcon.journal.ports import LogWentBack
 from falcon.read.catalogue import READ_MODELS
 from falcon.settings import Settings
-from tests.chaos.history import Operation
-from tests.chaos.sessions import Account, Load
 from tests.simulation.acts import ActsCourse, applied, ends_of_log, name_of_log, nothing_differs, rebuilding, verifying
 from tests.simulation.cluster import Client, SimulatedFalcon
 from tests.simulation.course import Noted, Outcome, Plan, simulate
 from tests.simulation.hbase.servers import Table
 from tests.simulation.kafka.brokers import Copy
+from tools.chaos.history import Operation
+from tools.chaos.sessions import Account, Load
 
 _SAID_SECONDS: Final = 90.0  # after which a projection has said that it has stopped
 _LOOK_SECONDS: Final = 0.1

@@ -31,10 +31,10 @@ from tests.adapters.test_kafka_faults import (
     test_who_dies_is_missed_when_its_session_is_over,
     test_who_leaves_hands_over_at_once,
     test_with_two_of_three_brokers_stopped_nothing_is_written_and_a_takeover_says_so_in_time,
-    wait_until,
 )
 from tests.simulation.kafka.brokers import Brokers as Servers
 from tests.simulation.test_kafka import SimulatedLog
+from tools.harness.waiting import until
 
 __all__ = [
     "test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitions_go_on",
@@ -103,7 +103,7 @@ def log(servers: Servers, tmp_path: Path) -> Iterator[SimulatedLog]:
 def brokers(thread: LoopThread, servers: Servers, log: SimulatedLog) -> Iterator[Brokers]:
     yield Brokers(thread, servers)
     thread.soon(servers.heal)
-    wait_until(lambda: all(len(p["isr"]) == 3 for p in described(log, log.cluster.journal)["partitions"]), 60)
+    until(lambda: all(len(p["isr"]) == 3 for p in described(log, log.cluster.journal)["partitions"]), seconds=60)
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ TABLES: Final = {
 ALL: Final = tuple(TABLES)
 # What looks at several, and is as old as the oldest of them here.
 MIXED: Final = {
-    "rooms": ("rooms_of", "room_of", "access"),
-    "memberships": ("rooms_of", "room_of", "access", "members"),
+    "rooms": ("rooms_of", "standings_of", "summaries_of", "room_of", "access"),
+    "memberships": ("rooms_of", "standings_of", "summaries_of", "room_of", "access", "members"),
 }
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from deploy.local.daemon import HOST
-from deploy.local.jars import java
-from deploy.local.kafka import Kafka, fetch
 from tests.support.certificates import Authority
+from tools.servers.daemon import HOST
+from tools.servers.jars import java
+from tools.servers.kafka import Kafka, fetch
 
 _ACLS: Final = Path(__file__).parent / "java" / "Acls.java"
 _INSIDE: Final = 20  # above the port of clients: plaintext on loopback, for Kafka's own tools, which may do anything

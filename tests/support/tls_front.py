@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from deploy.local.daemon import HOST, answers
 from tests.support.certificates import Authority
+from tools.servers.daemon import HOST, answers
 
 STUNNEL: Final = shutil.which("stunnel4") or shutil.which("stunnel")
 FRONT: Final = "stunnel" if STUNNEL else "a relay in Python"  # for tests that say by which they were run

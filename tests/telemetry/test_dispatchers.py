@@ -2,8 +2,7 @@
 
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher, Saturated, start_thread
+from tools.harness.waiting import until
 
 FALCON = Path(__file__).parents[2] / "falcon"
 
@@ -63,7 +63,7 @@ def test_it_shows_who_is_at_work_and_who_waits(dispatcher: Dispatcher) -> None:
     gate.open()
     wait(running)
     assert gauge("dispatcher_queue", dispatcher) == gauge("dispatcher_oldest", dispatcher) == 0
-    assert eventually(lambda: gauge("dispatcher_completed", dispatcher) == 3)
+    assert until(lambda: gauge("dispatcher_completed", dispatcher) == 3)
 
 
 def test_time_with_all_threads_at_work_counts_while_it_lasts(dispatcher: Dispatcher) -> None:
@@ -76,10 +76,10 @@ def test_time_with_all_threads_at_work_counts_while_it_lasts(dispatcher: Dispatc
         return gauge("dispatcher_all_active", dispatcher)
 
     before = all_active()
-    assert eventually(lambda: all_active() > before)
+    assert until(lambda: all_active() > before)
     gate.open()
     wait(running)
-    assert eventually(lambda: gauge("dispatcher_active", dispatcher) == 0)
+    assert until(lambda: gauge("dispatcher_active", dispatcher) == 0)
     ended = all_active()
     assert dispatcher.submit(lambda: None).result(10) is None
     assert all_active() == ended, "one at work is not all"
@@ -101,7 +101,7 @@ def test_a_task_that_fails_is_done_too(dispatcher: Dispatcher) -> None:
 
     with pytest.raises(ValueError, match="no"):
         dispatcher.submit(fail).result(10)
-    assert eventually(lambda: gauge("dispatcher_completed", dispatcher) == 1)
+    assert until(lambda: gauge("dispatcher_completed", dispatcher) == 1)
 
 
 def test_a_closed_one_takes_nothing(dispatcher: Dispatcher) -> None:
@@ -125,12 +125,3 @@ def test_threads_and_executors_are_made_in_one_module_only() -> None:
     allowed = {FALCON / "telemetry/dispatchers.py", FALCON / "process.py"}
     strangers = [path for path in FALCON.rglob("*.py") if path not in allowed and making.search(path.read_text())]
     assert strangers == []
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
-    until = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        threading.Event().wait(0.001)
-    return True

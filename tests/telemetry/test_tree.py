@@ -13,7 +13,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
+from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
@@ -70,15 +71,6 @@ def make_room(falcon: Falcon) -> int:
     return room
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> bool:
-    until = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def test_every_process_of_the_tree_is_there(falcon: Falcon) -> None:
     expected = {"launcher-0", "ops-0", "serve-0"}
     if falcon.settings.get("shards"):
@@ -87,11 +79,11 @@ def test_every_process_of_the_tree_is_there(falcon: Falcon) -> None:
     def processes(figure: str) -> set[str]:
         return {dict(labels)["process"] for name, labels in scrape(falcon) if name == f"falcon_process_{figure}"}
 
-    assert eventually(lambda: expected <= processes("pss_bytes")), processes("pss_bytes")
+    assert until(lambda: expected <= processes("pss_bytes")), processes("pss_bytes")
     for figure in ("resident_bytes", "threads", "fds", "fds_max", "uptime_seconds"):
         assert expected <= processes(figure) <= expected | {"actor-logger"}
-    assert eventually(lambda: total(scrape(falcon), "falcon_process_cpu_seconds_total", process="serve-0") > 0)
-    assert eventually(lambda: total(scrape(falcon), "falcon_event_loop_delay_seconds_count", process="serve-0") > 0)
+    assert until(lambda: total(scrape(falcon), "falcon_process_cpu_seconds_total", process="serve-0") > 0)
+    assert until(lambda: total(scrape(falcon), "falcon_event_loop_delay_seconds_count", process="serve-0") > 0)
 
 
 def test_counters_never_go_back_whoever_is_killed(falcon: Falcon) -> None:
@@ -113,7 +105,7 @@ def test_counters_never_go_back_whoever_is_killed(falcon: Falcon) -> None:
         if number % 20 == 10 and victims:
             os.kill(falcon.pids(victims.pop())[0], signal.SIGKILL)
             enough = len(seen) + 2
-            assert eventually(lambda: len(seen) >= enough)
+            assert until(lambda: len(seen) >= enough)
 
     watching = threading.Thread(target=watch)
     watching.start()
@@ -134,9 +126,9 @@ def test_of_one_that_was_killed_no_gauge_is_left_over(falcon: Falcon) -> None:
     def uptime() -> float:
         return total(scrape(falcon), "falcon_process_uptime_seconds", process="serve-0")
 
-    assert eventually(lambda: uptime() > 3.0)
+    assert until(lambda: uptime() > 3.0)
     os.kill(falcon.pids("serve")[0], signal.SIGKILL)
-    assert eventually(lambda: 0 < uptime() < 3.0)
+    assert until(lambda: 0 < uptime() < 3.0)
     assert total(scrape(falcon), "falcon_process_restarts_total", role="serve") == 1
     names = [dict(labels)["process"] for name, labels in scrape(falcon) if name == "falcon_process_resident_bytes"]
     assert len(names) == len(set(names))
@@ -149,7 +141,7 @@ def test_a_loaded_system_has_few_series(falcon: Falcon) -> None:
     with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
         for path in ("me", "rooms", f"rooms/{room}", f"rooms/{room}/messages", f"rooms/{room}/members", "accounts"):
             client.get(f"/v1/{path}")
-        assert eventually(lambda: total(scrape(falcon), "falcon_dispatcher_threads", dispatcher="operations") > 0)
+        assert until(lambda: total(scrape(falcon), "falcon_dispatcher_threads", dispatcher="operations") > 0)
         before = scrape(falcon)
         for _ in range(30):
             send(falcon, make_room(falcon), 1)
@@ -185,7 +177,7 @@ def test_a_process_that_hangs_is_not_live(falcon: Falcon) -> None:
         assert answer.status_code == 503 and "serve-" in answer.text
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert eventually(lambda: httpx.get(f"{falcon.info['ops_url']}/livez", timeout=20).status_code == 200)
+    assert until(lambda: httpx.get(f"{falcon.info['ops_url']}/livez", timeout=20).status_code == 200)
 
 
 def test_without_an_operations_port_nothing_is_there(tmp_path: Path) -> None:

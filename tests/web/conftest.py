@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
 
-from tests.support.falcon import Falcon
+from tools.harness.falcon import Falcon
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Without these a browser asks for hosts of its maker's at every start.

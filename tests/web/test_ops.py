@@ -6,8 +6,8 @@ from threading import Event, Thread
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.falcon import Falcon
 from tests.web.conftest import Open, Person, Screen
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.support.falcon import Falcon
 from tests.web.conftest import Open, Person, Screen
+from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 

@@ -25,8 +25,16 @@ from falcon.write.protocol import (
 DONE = Unavailable("not_mine")
 
 
-def envelope(text: str = "hello", seconds: float = 5.0, size: int = 100) -> CommandEnvelope:
-    return CommandEnvelope(0, 1, PostMessage(1, 64, text), time.monotonic() + seconds, size=size)
+def envelope(text: str = "hello", seconds: float = 5.0, size: int = 100, by: int = 1) -> CommandEnvelope:
+    return CommandEnvelope(0, by, PostMessage(by, 64, text), time.monotonic() + seconds, size=size)
+
+
+def senders(batch: CommandBatch) -> list[int]:
+    return [command.account_id for command in batch.commands]
+
+
+def texts(batch: CommandBatch) -> list[str]:
+    return [command.command.text for command in batch.commands]  # type: ignore[union-attr]
 
 
 def answer(batch: CommandBatch) -> BatchReply:
@@ -308,3 +316,103 @@ async def test_what_waits_for_a_shard_that_lost_the_partition_is_let_go_and_what
     shard.answer()
     assert [await elsewhere, await later] == [DONE, DONE]
     assert not shard.lane.busy
+
+
+# --- fair shares ------------------------------------------------------------------------------------------------------
+
+ANN, BEN, CLEO = 1, 2, 3
+
+
+@in_loop
+async def test_who_sends_two_thousand_waits_for_himself_alone() -> None:
+    shard = Shard(bound=4_000)
+    flood = [shard.lane.ask(envelope(f"{i}", by=ANN)) for i in range(2_000)]
+    await turn()
+    other = shard.lane.ask(envelope("hello", by=BEN))
+    shard.answer()
+    await turn()
+    assert BEN in senders(shard.batches[1])
+    shard.answer()
+    assert (await other) == DONE
+    assert sum(reply.done() for reply in flood) <= 512
+
+
+@in_loop
+async def test_accounts_are_served_in_turn_and_each_in_its_own_order() -> None:
+    shard = Shard()
+    shard.lane.ask(envelope("away", by=CLEO))
+    await turn()
+    for by, texts_of in ((ANN, "abcd"), (BEN, "xy"), (CLEO, "1")):
+        for text in texts_of:
+            shard.lane.ask(envelope(text, by=by))
+    shard.answer()
+    await turn()
+    assert texts(shard.batches[1]) == ["a", "x", "1", "b", "y", "c", "d"]
+
+
+@in_loop
+async def test_a_turn_that_a_batch_was_too_small_for_is_the_first_of_the_next_one() -> None:
+    shard = Shard()
+    for by in (ANN, ANN, ANN, BEN, CLEO, BEN):
+        shard.lane.ask(envelope(by=by, size=300_000))
+    await turn()
+    for _ in range(2):
+        shard.answer()
+        await turn()
+    assert [senders(batch) for batch in shard.batches] == [[ANN, BEN], [CLEO, ANN], [BEN, ANN]]
+
+
+@in_loop
+async def test_in_a_full_mailbox_who_filled_it_is_refused_and_not_the_others() -> None:
+    shard = Shard(bound=100)
+    flood = [shard.lane.ask(envelope(f"{i}", by=ANN)) for i in range(100)]
+    others = [shard.lane.ask(envelope(by=account_id)) for account_id in range(10, 40)]
+    assert not any(reply.done() for reply in others)
+    assert [reply.result() for reply in flood[70:]] == [Unavailable("overloaded")] * 30, "the newest ones"
+    assert not any(reply.done() for reply in flood[:70])
+    assert shard.lane.ask(envelope(by=ANN)).result() == Unavailable("overloaded")
+    await turn()
+    shard.answer()
+    assert await asyncio.gather(*others, *flood[:70]) == [DONE] * 100
+    assert not shard.lane.busy
+
+
+@in_loop
+async def test_of_many_who_fill_a_mailbox_together_none_is_refused_for_another_of_them() -> None:
+    shard = Shard(bound=30)
+    replies = [shard.lane.ask(envelope(by=account_id)) for account_id in (ANN, BEN, CLEO) for _ in range(10)]
+    for by in (ANN, BEN, CLEO):
+        assert shard.lane.ask(envelope(by=by)).result() == Unavailable("overloaded")
+    assert not any(reply.done() for reply in replies)
+
+
+@in_loop
+async def test_what_is_on_its_way_already_makes_no_room() -> None:
+    shard = Shard(bound=3)
+    away = [shard.lane.ask(envelope(by=ANN)) for _ in range(3)]
+    await turn()
+    assert shard.lane.ask(envelope(by=BEN)).result() == Unavailable("overloaded")
+    shard.answer()
+    assert await asyncio.gather(*away) == [DONE] * 3
+
+
+@in_loop
+async def test_large_commands_make_room_for_no_more_bytes_than_a_mailbox_may_hold() -> None:
+    shard = Shard(bound=2_000)
+    shard.lane._may_go = lambda: False  # type: ignore[method-assign]
+    small = [shard.lane.ask(envelope(by=ANN, size=100)) for _ in range(100)]
+    while not (refused := shard.lane.ask(envelope(by=BEN, size=500_000))).done():
+        pass
+    assert refused.result() == Unavailable("overloaded")
+    assert shard.lane._bytes < (64 << 20) + 500_000 and not all(reply.done() for reply in small)
+
+
+@in_loop
+async def test_the_oldest_is_measured_whosever_it_is() -> None:
+    shard = Shard()
+    shard.lane._may_go = lambda: False  # type: ignore[method-assign]
+    began = time.monotonic()
+    shard.lane.ask(envelope(by=ANN))
+    shard.lane.ask(envelope(by=BEN))
+    oldest = metrics.mailbox_oldest.labels("test").value
+    assert 0 < oldest <= time.monotonic() - began

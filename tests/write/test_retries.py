@@ -8,13 +8,14 @@ from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, PostMessage
-from falcon.domain.rejections import NotAMember
+from falcon.domain.rejections import KeyReused, NotAMember
 from falcon.http.problems import from_unavailable
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import JournalUnavailable
 from falcon.write import retries as module
 from falcon.write import snapshots
+from falcon.write.answers import KEY_BYTES
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard, ShardLimits
@@ -56,23 +57,25 @@ class Source:
 class Host:
     """A shard that reads answers when the test says so."""
 
-    def __init__(self, log: MemoryLog, clock: FakeClock | None = None) -> None:
+    def __init__(self, log: MemoryLog, clock: FakeClock | None = None, limits: ShardLimits | None = None) -> None:
         self.clock = clock or FakeClock()
         self.source = Source(log)
         self.journal = MemoryJournal(log, lambda: None)
         self.readings: list[Callable[[], None]] = []
         ownership = FixedOwnership(range(PARTITIONS))
         self.shard = Shard(
-            ownership, self.journal, self.source, log, self.clock, ShardLimits(), "a test", recovery_source=log,
-            reading=self.readings.append,
+            ownership, self.journal, self.source, log, self.clock, limits or ShardLimits(), "a test",
+            recovery_source=log, reading=self.readings.append,
         )  # fmt: skip
         self.shard.start()
         self._number = 0
 
-    def send(self, *commands: Command, key: str | None = None, by: int = ANN, seconds: float = 5.0) -> None:
+    def send(
+        self, *commands: Command, key: str | None = None, by: int = ANN, seconds: float = 5.0, fingerprint: int = 1
+    ) -> None:
         self._number += 1
         deadline = self.clock.monotonic() + seconds
-        envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, 1) for c in commands]
+        envelopes = [CommandEnvelope(_partition(c), by, c, deadline, key, fingerprint) for c in commands]
         self.shard.execute(CommandBatch(self._number, envelopes), "ann's process")
 
     def replies(self) -> list[Reply]:
@@ -322,6 +325,86 @@ def test_closing_tells_those_who_wait_for_an_answer(host: Host) -> None:
     host.send(PostMessage(ANN, room, "hello"), key="k")
     host.shard.close()
     assert host.replies() == [UNKNOWN]
+
+
+# --- what is remembered of a key --------------------------------------------------------------------------------------
+
+
+def test_the_log_tells_another_request_from_the_one_whose_fingerprint_ends_alike(host: Host) -> None:
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.send(PostMessage(ANN, room, "hello there"), key="k", fingerprint=1 << 40 | 1)
+    (reply,) = host.read()
+    assert isinstance(reply, Rejected) and reply.rejection == KeyReused()
+    host.send(PostMessage(ANN, room, "hello"), key="k", fingerprint=2)
+    assert [each.rejection for each in host.replies() if isinstance(each, Rejected)] == [KeyReused()], "at once"
+
+
+def test_a_command_is_never_given_the_answer_of_another_whose_key_has_the_same_hash(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("falcon.write.answers._name", lambda account_id, key: 7)
+    room = host.room()
+    assert seq(host.ask(PostMessage(ANN, room, "hello"), key="k")) == 1
+    host.send(PostMessage(ANN, room, "hello"), key="l")
+    assert host.read() == [Unavailable("unavailable")], "and nothing was done"
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert seq(host.replies()[0]) == 1
+    assert seq(host.ask(PostMessage(ANN, room, "next"))) == 2
+
+
+def test_an_account_with_as_many_keys_as_it_may_have_waits_until_some_are_forgotten() -> None:
+    host = Host(MemoryLog(PARTITIONS), limits=ShardLimits(account_keys=3))
+    rooms = [host.room(partition) for partition in (0, 1)]
+    for number in range(3):
+        seq(host.ask(PostMessage(ANN, rooms[number % 2], f"{number}"), key=f"{number}"))
+    refused = host.ask(PostMessage(ANN, rooms[0], "one more"), key="3")
+    assert isinstance(refused, Unavailable)
+    assert (refused.reason, refused.limit) == ("overloaded", "account-keys")
+    assert 600 <= refused.retry_after <= 660
+    host.send(PostMessage(ANN, rooms[0], "0"), key="0")
+    assert [seq(reply) for reply in host.read()] == [1], "a retry is answered"
+    seq(host.ask(PostMessage(ANN, rooms[0], "without a key")))
+    assert isinstance(host.ask(PostMessage(BOB, rooms[0], "of another"), key="3", by=BOB), Rejected)
+    host.clock.advance(refused.retry_after)
+    host.shard.tick()
+    seq(host.ask(PostMessage(ANN, rooms[0], "one more"), key="3"))
+
+
+def test_a_process_that_remembers_as_many_keys_as_it_may_takes_no_new_ones_and_forgets_none() -> None:
+    host = Host(MemoryLog(PARTITIONS), limits=ShardLimits(answers_bytes=3 * KEY_BYTES))
+    room = host.room()
+    for number in range(3):
+        seq(host.ask(PostMessage(ANN, room, f"{number}"), key=f"{number}"))
+    refused = host.ask(PostMessage(ANN, room, "one more"), key="3")
+    assert isinstance(refused, Unavailable)
+    problem = from_unavailable(refused)
+    assert (problem.status, problem.code) == (503, "overloaded")
+    assert "Idempotency-Key" in problem.detail and problem.retry_after == refused.retry_after
+    for number in range(3):
+        host.send(PostMessage(ANN, room, f"{number}"), key=f"{number}")
+        assert [seq(reply) for reply in host.read()] == [number + 1]
+    host.clock.advance(refused.retry_after)
+    host.shard.tick()
+    assert seq(host.ask(PostMessage(ANN, room, "one more"), key="3")) == 4
+
+
+def test_keys_of_a_partition_that_was_taken_over_count_and_those_of_one_that_is_given_up_do_not() -> None:
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    first = Host(log, clock)
+    room = first.room()
+    for number in range(3):
+        first.ask(PostMessage(ANN, room, f"{number}"), key=f"{number}")
+    second = Host(log, clock, ShardLimits(account_keys=4))
+    seq(second.ask(PostMessage(ANN, room, "one more"), key="3"))
+    assert isinstance(second.ask(PostMessage(ANN, room, "too many"), key="4"), Unavailable)
+    third = Host(log, clock, ShardLimits(account_keys=3))
+    assert second.ask(PostMessage(ANN, room, "without a key")) == Unavailable("not_mine", 0.1)
+    assert second.shard._keys.total == 4, "it still knows them"
+    assert third.shard._keys.total == 4
+    third.shard._ownership = FixedOwnership([1])
+    third.shard.tick()
+    assert third.shard._keys.total == 0
 
 
 # --- the window -------------------------------------------------------------------------------------------------------

@@ -39,7 +39,11 @@ class View(NamedTuple):
 
 
 def applied(view: View, partition: Partition) -> int:
-    return _shown(view, [partition], _counted(view))[partition].offset
+    return applied_in(view, [partition])[partition]
+
+
+def applied_in(view: View, partitions: Collection[Partition]) -> dict[Partition, int]:
+    return {partition: position.offset for partition, position in _shown(view, partitions, _counted(view)).items()}
 
 
 def applied_everywhere(

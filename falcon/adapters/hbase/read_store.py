@@ -66,6 +66,7 @@ class HBaseReadStore:
             asked.add_done_callback(lambda done: self._answered(partition, done))
         return await asyncio.shield(asked)
 
+    applied_in = _query(queries.applied_in)
     applied_everywhere = _query(queries.applied_everywhere)
     page = _query(timeline_queries.page)
     message = _query(timeline_queries.message)
@@ -79,6 +80,8 @@ class HBaseReadStore:
     rooms_of = _query(memberships_queries.rooms_of)
     room_of = _query(memberships_queries.room_of)
     roles_of = _query(memberships_queries.roles_of)
+    standings_of = _query(memberships_queries.standings_of)
+    summaries_of = _query(memberships_queries.summaries_of)
     members = _query(memberships_queries.members)
     mentions = _query(memberships_queries.mentions)
     account = _query(accounts_queries.account)

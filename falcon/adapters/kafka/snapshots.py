@@ -65,8 +65,8 @@ class LocalCopy(Protocol):
 
     def get(self, partition: Partition, name: str) -> Kept | None: ...
 
-    def under(self, partition: Partition, prefix: str) -> list[tuple[str, Kept]]:
-        """What is kept under names that begin so, in the order of the names."""
+    def under(self, partition: Partition, prefix: str, stop: str | None = None) -> list[tuple[str, Kept]]:
+        """What is kept under names that begin so, in the order of the names, up to the name ``stop`` (excluded)."""
 
     def drop(self, partition: Partition, names: Sequence[str]) -> None: ...
 
@@ -167,11 +167,8 @@ class KafkaSnapshots:
         return True
 
     def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, Kept]]:
-        return [
-            (name, kept)
-            for name, kept in self._copy.under(checkpoint.partition, _ANSWERS)
-            if _answered_at(name) < checkpoint.answers_expired
-        ]
+        """Nothing else is looked at, however long the window is."""
+        return self._copy.under(checkpoint.partition, _ANSWERS, f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}")
 
     async def _forget(self, partition: Partition, opened: _Open) -> None:
         """Delete the garbage, that found at the takeover included. What cannot be deleted now is with the next one."""

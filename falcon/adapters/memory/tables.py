@@ -1,7 +1,7 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
 import functools
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -162,6 +162,9 @@ class MemoryTables:
     async def applied(self, partition: Partition) -> int:
         return (await self.applied_everywhere(self._partitions))[partition].offset
 
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return {partition: await self.applied(partition) for partition in partitions}
+
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
@@ -193,6 +196,8 @@ class MemoryTables:
     rooms_of = _query(memberships_queries.rooms_of)
     room_of = _query(memberships_queries.room_of)
     roles_of = _query(memberships_queries.roles_of)
+    standings_of = _query(memberships_queries.standings_of)
+    summaries_of = _query(memberships_queries.summaries_of)
     members = _query(memberships_queries.members)
     mentions = _query(memberships_queries.mentions)
     account = _query(accounts_queries.account)

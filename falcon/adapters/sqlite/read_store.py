@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import apsw
@@ -96,12 +96,17 @@ class SqliteReadStore:
     rooms_of = _query(memberships_queries.rooms_of, "memberships", "rooms", "timeline")
     room_of = _query(memberships_queries.room_of, "memberships", "rooms", "timeline")
     roles_of = _query(memberships_queries.roles_of, "memberships")
+    standings_of = _query(memberships_queries.standings_of, "memberships", "rooms")
+    summaries_of = _query(memberships_queries.summaries_of, "memberships", "rooms", "timeline")
     members = _query(memberships_queries.members, "memberships", "accounts")
     mentions = _query(memberships_queries.mentions, "memberships")
     account = _query(accounts_queries.account, "accounts")
     accounts = _query(accounts_queries.accounts, "accounts")
     bearer = _query(accounts_queries.bearer, "accounts")
     tokens = _query(accounts_queries.tokens, "accounts")
+
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return dict.fromkeys(partitions, await self.applied(0))
 
     def generation(self, projection: str) -> int:
         """Looked at once a second: a rebuild is rare, and corrects what stood for long."""

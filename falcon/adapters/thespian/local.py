@@ -60,6 +60,11 @@ class LocalGateway:
         """To the shard that is known to own the partition. Raises IndexError."""
         return self._shards[shard].lane.ask(envelope)
 
+    def tell_of_commits(self, tell: Callable[[], None]) -> bool:
+        for shard in self._shards:
+            shard.committed = tell
+        return True
+
     def leave(self) -> None:
         """Begin to hand over what is owned; it is served until somebody has taken it."""
         for shard in self._shards:
@@ -80,6 +85,7 @@ class _HostedShard:
         self._loop = loop
         self._closed = False
         self._woken = False
+        self.committed: Callable[[], None] = _nothing
         self._address = system.createActor(RoomShardActor)
         self.lane = Lane(name, self.tell, mailbox_bound, near=True)
 
@@ -112,3 +118,8 @@ class _HostedShard:
     def _drain(self) -> None:
         self._woken = False  # before what is collected is taken: what comes behind it wakes again
         self.tell(Drain())
+        self.committed()
+
+
+def _nothing() -> None:
+    """Nobody wants to be told."""

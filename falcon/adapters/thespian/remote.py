@@ -9,6 +9,7 @@ import logging
 import queue
 import socket
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 from thespian.actors import ActorSystem
@@ -65,6 +66,10 @@ class RemoteGateway:
     def ready(self) -> bool:
         """Every lane has found its shard."""
         return all(endpoint.located for endpoint in self._endpoints)
+
+    def tell_of_commits(self, tell: Callable[[], None]) -> bool:
+        """Other processes commit."""
+        return False
 
     def leave(self) -> None:
         """The shards do, each when its process is told to end."""

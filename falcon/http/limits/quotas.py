@@ -20,6 +20,7 @@ class Quotas(msgspec.Struct, frozen=True):
     account_reads: int = 0
     account_requests: int = 0
     account_streams: int = 0
+    account_keys: int = 0
     account_rooms: int = 0
     account_rooms_a_day: int = 0
     room_messages: int = 0
@@ -89,6 +90,12 @@ class Policies:
             q.account_streams,
             concurrent=True,
             retry_seconds=5.0,
+        )
+        self.account_keys = Policy(
+            "account-keys",
+            f"A server remembers {q.account_keys} Idempotency-Keys of an account",
+            q.account_keys,
+            retry_seconds=60.0,
         )
         self.account_rooms = Policy(
             "account-rooms",

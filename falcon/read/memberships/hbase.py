@@ -1,6 +1,6 @@
 """Memberships and mentions in HBase. Each membership twice: among those of the room, and among those of the account."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
@@ -24,7 +24,15 @@ from falcon.read.hbase import (
     id_at_end,
 )
 from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
-from falcon.read.memberships.queries import Access, MemberRow, RoomCursor, RoomSummaryRow, room_summary
+from falcon.read.memberships.queries import (
+    Access,
+    ManyRooms,
+    MemberRow,
+    RoomCursor,
+    RoomSummaryRow,
+    Standing,
+    room_summary,
+)
 from falcon.read.rooms import hbase as rooms
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline import hbase as timeline
@@ -55,8 +63,9 @@ def members_range(room_id: RoomId, after: AccountId) -> tuple[bytes, bytes]:
     return _members(room_id) + U64(after + 1), behind(_members(room_id))
 
 
-def memberships_range(account_id: AccountId) -> tuple[bytes, bytes]:
-    return _memberships(account_id), behind(_memberships(account_id))
+def memberships_range(account_id: AccountId, after: RoomId = 0) -> tuple[bytes, bytes]:
+    """Where the memberships of an account begin and end, from room ``after`` on, excluded."""
+    return _memberships(account_id) + U64(after + 1), behind(_memberships(account_id))
 
 
 def mentions_key(account_id: AccountId, room_id: RoomId, seq: Seq) -> bytes:
@@ -177,10 +186,14 @@ def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
     return Access(_role(member), _read_seq(member), found.last_seq, timeline.version(view, room_id))
 
 
-def rooms_of(view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+def rooms_of(
+    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+) -> list[RoomSummaryRow]:
     """Reads all memberships of the account and their rooms, and of those picked the last messages and the mentions."""
     start, stop = memberships_range(account_id)
-    scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS, _MEMBERS_ONLY)
+    scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS if most is None else most + 1, _MEMBERS_ONLY)
+    if most is not None and len(scanned) > most:
+        raise ManyRooms
     members = {id_at_end(key): row for key, row in scanned if _is_member(row)}
     found = sorted(rooms.rooms_among(view, members), key=_newest, reverse=True)
     if cursor is not None:
@@ -210,8 +223,26 @@ def _summaries(
     ]
 
 
-def roles_of(view: View, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-    start, stop = memberships_range(account_id)
+def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+    members = _members_of(view, account_id, room_ids)
+    found = rooms.rooms_among(view, members)
+    return {row.room_id: Standing(_role(members[row.room_id]), row.updated_at, row.last_seq) for row in found}
+
+
+def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+    members = _members_of(view, account_id, room_ids)
+    return _summaries(view, account_id, sorted(rooms.rooms_among(view, members), key=_newest, reverse=True), members)
+
+
+def _members_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
+    """The account's rows in these rooms, where it is a member."""
+    keys = {membership_key(account_id, room_id): room_id for room_id in room_ids}
+    found = view.calls.rows(_table(view), keys)
+    return {room_id: found[key] for key, room_id in keys.items() if _is_member(found.get(key, {}))}
+
+
+def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+    start, stop = memberships_range(account_id, after)
     scanned = view.calls.scan(_table(view), start, stop, limit, _MEMBERS_ONLY)
     return {id_at_end(key): _role(row) for key, row in scanned}
 

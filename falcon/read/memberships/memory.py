@@ -1,5 +1,6 @@
 """Memberships and mentions in memory, and what members find in their rooms."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -7,7 +8,15 @@ from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.read.accounts import memory as accounts
 from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
-from falcon.read.memberships.queries import Access, MemberRow, RoomCursor, RoomSummaryRow, room_summary
+from falcon.read.memberships.queries import (
+    Access,
+    ManyRooms,
+    MemberRow,
+    RoomCursor,
+    RoomSummaryRow,
+    Standing,
+    room_summary,
+)
 from falcon.read.memory import View
 from falcon.read.rooms import memory as rooms
 from falcon.read.rooms.queries import RoomRow
@@ -52,7 +61,11 @@ def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
     return Access(member.role, member.read_seq, room.last_seq, timeline.version(view, room_id))
 
 
-def rooms_of(view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+def rooms_of(
+    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+) -> list[RoomSummaryRow]:
+    if most is not None and len(roles_of(view, account_id, most + 1)) > most:
+        raise ManyRooms
     found = [rooms.room(view, r) for r, a in tables(view).members if a == account_id]
     there = sorted((room for room in found if room is not None), key=_activity, reverse=True)
     if cursor is not None:
@@ -67,9 +80,23 @@ def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRo
     return _summary(view, account_id, room)
 
 
-def roles_of(view: View, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-    roles = {r: member.role for (r, a), member in tables(view).members.items() if a == account_id}
-    return dict(list(roles.items())[:limit])
+def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+    roles = {r: member.role for (r, a), member in tables(view).members.items() if a == account_id and r > after}
+    return dict(sorted(roles.items())[:limit])
+
+
+def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+    there = tables(view).members
+    found = [rooms.room(view, room_id) for room_id in room_ids if (room_id, account_id) in there]
+    return {
+        room.room_id: Standing(there[room.room_id, account_id].role, room.updated_at, room.last_seq)
+        for room in found
+        if room is not None
+    }
+
+
+def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+    return [row for row in rooms_of(view, account_id, None, 1 << 31) if row.room.room_id in room_ids]
 
 
 def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:

@@ -1,6 +1,7 @@
 """What can be asked of memberships, and the rows that it gives."""
 
-from typing import Annotated, Protocol
+from collections.abc import Collection
+from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
 
@@ -61,6 +62,18 @@ def room_summary(
     return RoomSummaryRow(room, role, min(read_seq, last_seq), mentions, last_message)
 
 
+class Standing(NamedTuple):
+    """A member's role in a room, when something last happened there, and the number of its newest message."""
+
+    role: Role
+    updated_at: str
+    last_seq: Seq
+
+
+class ManyRooms(Exception):
+    """The account is in more rooms than were to be looked at."""
+
+
 class RoomCursor(msgspec.Struct, frozen=True, array_like=True):
     """Where a list of rooms by newest activity goes on."""
 
@@ -77,11 +90,25 @@ class MembershipQueries(Protocol):
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
         """A room as :meth:`rooms_of` gives it; None for one who is no member, or a room that is not there."""
 
-    async def rooms_of(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
-        """The newest activity first."""
+    async def rooms_of(
+        self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    ) -> list[RoomSummaryRow]:
+        """The newest activity first. It looks at every room that the account is in, whatever the limit.
 
-    async def roles_of(self, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-        """The rooms that the account is in, and as what: the memberships alone, which is cheap."""
+        Raises ManyRooms, before it looks at them, where the account is in more than ``most`` rooms.
+        """
+
+    async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+        """The rooms that the account is in, and as what, by room id from ``after`` (excluded) on.
+
+        It reads the memberships alone, which is cheap."""
+
+    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+        """Of these rooms, those that there are and that the account is in."""
+
+    async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+        """These rooms as :meth:`rooms_of` gives them, the newest activity first; without those that are gone, or that
+        the account is not in."""
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
         """By account id, from ``after`` on, excluded."""

@@ -1,11 +1,22 @@
 """Memberships and mentions in SQLite, and what members find in their rooms."""
 
+from collections.abc import Collection
 from typing import Any, Final
+
+import msgspec
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
-from falcon.read.memberships.queries import Access, MemberRow, RoomCursor, RoomSummaryRow, room_summary
+from falcon.read.memberships.queries import (
+    Access,
+    ManyRooms,
+    MemberRow,
+    RoomCursor,
+    RoomSummaryRow,
+    Standing,
+    room_summary,
+)
 from falcon.read.rooms import sqlite as rooms
 from falcon.read.sqlite import SqliteModel, View
 from falcon.read.timeline import sqlite as timeline
@@ -49,7 +60,11 @@ def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
     return Access(role, read_seq, last_seq, timeline.with_generation(view, revision))
 
 
-def rooms_of(view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> list[RoomSummaryRow]:
+def rooms_of(
+    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+) -> list[RoomSummaryRow]:
+    if most is not None and _is_in_more_than(view, account_id, most):
+        raise ManyRooms
     if cursor is None:
         return _summaries(view, "WHERE m.account_id = ?", (account_id,), limit)
     where = "WHERE m.account_id = ? AND (r.updated_at, r.room_id) < (?, ?)"
@@ -61,9 +76,26 @@ def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRo
     return found[0] if found else None
 
 
-def roles_of(view: View, account_id: AccountId, limit: int) -> dict[RoomId, Role]:
-    rows: Any = view.execute("SELECT room_id, role FROM memberships WHERE account_id = ? LIMIT ?", (account_id, limit))
+def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+    rows: Any = view.execute(
+        "SELECT room_id, role FROM memberships WHERE account_id = ? AND room_id > ? ORDER BY room_id LIMIT ?",
+        (account_id, after, limit),
+    )
     return dict(rows)
+
+
+def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+    rows: Any = view.execute(
+        "SELECT m.room_id, m.role, r.updated_at, r.last_seq FROM json_each(?) e"
+        " JOIN memberships m ON m.room_id = e.value AND m.account_id = ? JOIN rooms r ON r.room_id = e.value",
+        (_json(room_ids), account_id),
+    )
+    return {room_id: Standing(*standing) for room_id, *standing in rows}
+
+
+def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+    where = "WHERE m.account_id = ? AND m.room_id IN (SELECT value FROM json_each(?))"
+    return _summaries(view, where, (account_id, _json(room_ids)), len(room_ids))
 
 
 def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
@@ -82,6 +114,17 @@ def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, thr
         (account_id, room_id, after, through),
     ).fetchone()
     return int(row[0])
+
+
+def _is_in_more_than(view: View, account_id: AccountId, most: int) -> bool:
+    row: Any = view.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE account_id = ? LIMIT ?)", (account_id, most + 1)
+    ).fetchone()
+    return int(row[0]) > most
+
+
+def _json(ids: Collection[int]) -> str:
+    return msgspec.json.encode(list(ids)).decode()
 
 
 def _summaries(view: View, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:

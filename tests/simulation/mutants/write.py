@@ -44,9 +44,9 @@ def _execute(self: Partition, envelope: CommandEnvelope, now: Millis) -> Any:
     at = self.at = max(self.at, now)
     reference = None
     if envelope.key is not None:
-        if self._answered(envelope.account_id, envelope.key) is not None:
-            return Replay(envelope.account_id, envelope.key)
         reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
+        if self._answered(envelope.account_id, envelope.key) is not None:
+            return Replay(reference)
     decision = self._decide(envelope.command, at)
     if isinstance(decision, Decided):
         self._happen(envelope, decision.events, at, reference, decision.answer)

@@ -1,0 +1,267 @@
+"""The rooms of accounts that are in many, in the order of their newest activity, kept in memory.
+
+The read tables have no such order: a message would have to be written once for every member of its room. So a list is
+read once, in parts, and from then on the feed says which of its rooms may have changed; these are read again when the
+list is next asked for. What a page costs does not depend on how many rooms there are (docs/decisions/0027).
+"""
+
+import asyncio
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from typing import Final, NamedTuple
+from weakref import WeakValueDictionary
+
+from falcon.domain.events import Event, MemberJoined, RoomCreated
+from falcon.domain.ids import AccountId, Partition, RoomId
+from falcon.journal import codec
+from falcon.journal.codec import Undecodable
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
+from falcon.read.memberships.queries import ManyRooms, RoomCursor, RoomSummaryRow, Standing
+from falcon.read.store import ReadStore
+from falcon.shared import Shared
+from falcon.streams.feed import Feed, decoded
+from falcon.streams.tail import Raw
+
+FEW: Final = 100  # rooms: so many are read from the tables each time
+_PART: Final = 500
+_ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes each
+_REACH_SECONDS: Final = 1.0
+_IDLE_SECONDS: Final = 60.0
+_LIVES_SECONDS: Final = 600.0  # then it is read again, since a rebuild of the tables corrects what the log does not say
+_JOINED: Final = codec.names_of(RoomCreated, MemberJoined)
+
+_Place = tuple[int, int]  # a lane, and an offset in it
+
+
+class RoomPage(NamedTuple):
+    """``next``: where the list goes on; None at its end."""
+
+    rows: list[RoomSummaryRow]
+    next: RoomCursor | None
+
+
+class RoomLists:
+    """Of one event loop. What it gives is at least as new as the tables were when it was asked for."""
+
+    def __init__(self, store: ReadStore, feed: Feed) -> None:
+        self._store = store
+        self._feed = feed
+        self._applied = Shared(lambda: store.applied_everywhere(feed.partitions))
+        self._lists: OrderedDict[AccountId, _List] = OrderedDict()
+        self._by_room: dict[RoomId, set[_List]] = {}
+        self._entries = 0
+        self._asked: WeakValueDictionary[AccountId, Shared[_List]] = WeakValueDictionary()
+        self._hold = ExitStack()
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    async def page(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> RoomPage:
+        """Raises ReadStoreUnavailable."""
+        if account_id not in self._lists:
+            with suppress(ManyRooms):
+                return _page(await self._store.rooms_of(account_id, cursor, limit + 1, FEW), limit)
+        return await self._pick(await self._current(account_id), cursor, limit)
+
+    async def first_page(self, account_id: AccountId, limit: int) -> tuple[RoomPage, dict[RoomId, Standing]]:
+        """And how the account stands in each of its rooms. Raises ReadStoreUnavailable."""
+        if account_id not in self._lists:
+            with suppress(ManyRooms):
+                rows = await self._store.rooms_of(account_id, None, FEW, FEW)
+                return _page(rows, limit), standings(rows)
+        current = await self._current(account_id)
+        return await self._pick(current, None, limit), dict(current.standings)
+
+    async def _pick(self, current: "_List", cursor: RoomCursor | None, limit: int) -> RoomPage:
+        picked, following = current.pick(cursor, limit)
+        return RoomPage(await self._store.summaries_of(current.account_id, picked), following)
+
+    # --- what the feed says -------------------------------------------------------------------------------------------
+
+    def saw(self, raw: Raw) -> None:
+        """Called for each record of a followed lane."""
+        lists = self._by_room.get(raw.record.key)
+        if lists is not None:
+            for kept in lists:
+                kept.doubts[raw.record.key] = (raw.lane, raw.at.offset)
+        if raw.record.type in _JOINED and self._lists:
+            self._saw_joined(raw, self._lists)
+
+    def _saw_joined(self, raw: Raw, lists: "Mapping[AccountId, _List]") -> None:
+        with suppress(Undecodable):  # the feed says so
+            for account_id in _who_joined(decoded(raw).event):
+                kept = lists.get(account_id)
+                if kept is not None:
+                    kept.doubts[raw.record.key] = (raw.lane, raw.at.offset)
+
+    # --- keeping them -------------------------------------------------------------------------------------------------
+
+    async def _current(self, account_id: AccountId) -> "_List":
+        """One at a time for an account, and the same for all who want it meanwhile."""
+        asked = self._asked.get(account_id)
+        if asked is None:
+            asked = self._asked[account_id] = Shared(lambda: self._bring_up_to_date(account_id))
+        return await asked.get()
+
+    async def _bring_up_to_date(self, account_id: AccountId) -> "_List":
+        with self._feed.held():
+            try:
+                applied = await self._reach_tables()
+            except (JournalUnavailable, TimeoutError):
+                return await self._read(account_id)  # the tables can be read without the log
+            kept = self._lists.get(account_id)
+            if kept is None:
+                kept = await self._read(account_id)
+                if not self._catches_up(kept, applied):
+                    return kept
+                self._add(kept)
+            kept.used_at = asyncio.get_running_loop().time()
+            self._lists.move_to_end(account_id)
+            await self._settle(kept, applied)
+            return kept
+
+    async def _reach_tables(self) -> dict[int, Position]:
+        """The feed has read at least as much of each lane as the tables show; where they stand there."""
+        applied = self._in_lanes(await self._applied.get())
+        self._feed.follow(applied)
+        async with asyncio.timeout(_REACH_SECONDS):
+            await self._feed.reach({lane: position.offset for lane, position in applied.items()})
+        return applied
+
+    def _in_lanes(self, applied: Mapping[Partition, Position]) -> dict[int, Position]:
+        lanes: dict[int, Position] = {}
+        for partition, position in applied.items():
+            lane = self._feed.lane_of(partition)
+            lanes[lane] = min(lanes.get(lane, position), position)
+        return lanes
+
+    async def _read(self, account_id: AccountId) -> "_List":
+        """In parts, so that others have their turns in between."""
+        found: dict[RoomId, Standing] = {}
+        part = await self._store.roles_of(account_id, _PART)
+        while part:
+            found |= await self._store.standings_of(account_id, part)
+            await asyncio.sleep(0)
+            part = await self._store.roles_of(account_id, _PART, max(part))
+        return _List(account_id, found, asyncio.get_running_loop().time())
+
+    def _catches_up(self, kept: "_List", applied: Mapping[int, Position]) -> bool:
+        """What happened while it was read may be in it or not. False where that is more than the feed remembers."""
+        most = self._feed.remembered
+        for lane, position in applied.items():
+            raws = self._feed.remembered_since(lane, position.offset, most)
+            if raws is None or len(raws) == most:
+                return False
+            for raw in raws:
+                if raw.record.key in kept.standings:
+                    kept.doubts[raw.record.key] = (lane, raw.at.offset)
+                if raw.record.type in _JOINED:
+                    self._saw_joined(raw, {kept.account_id: kept})
+        return True
+
+    async def _settle(self, kept: "_List", applied: Mapping[int, Position]) -> None:
+        """Read again what may have changed. It stays in doubt for as long as the tables may not show it yet."""
+        doubts = list(kept.doubts.items())
+        for first in range(0, len(doubts), _PART):
+            part = dict(doubts[first : first + _PART])
+            found = await self._store.standings_of(kept.account_id, part)
+            for room_id, place in part.items():
+                self._put(kept, room_id, found.get(room_id))
+                lane, offset = place
+                if kept.doubts[room_id] == place and applied[lane].offset > offset:
+                    del kept.doubts[room_id]
+
+    def _add(self, kept: "_List") -> None:
+        if not self._lists:
+            self._hold.enter_context(self._feed.held())
+            self._feed.watch = self.saw
+            self._sweeping = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._sweep)
+        self._lists[kept.account_id] = kept
+        for room_id in kept.standings:
+            self._by_room.setdefault(room_id, set()).add(kept)
+        self._entries += len(kept.standings)
+        while self._entries > _ENTRIES_MAX and len(self._lists) > 1:
+            self._drop(next(iter(self._lists.values())))
+
+    def _put(self, kept: "_List", room_id: RoomId, standing: Standing | None) -> None:
+        before = len(kept.standings)
+        kept.put(room_id, standing)
+        if self._lists.get(kept.account_id) is not kept:  # it was dropped meanwhile
+            return
+        self._entries += len(kept.standings) - before
+        if standing is not None:
+            self._by_room.setdefault(room_id, set()).add(kept)
+        else:
+            self._unlink(kept, room_id)
+
+    def _drop(self, kept: "_List") -> None:
+        del self._lists[kept.account_id]
+        self._entries -= len(kept.standings)
+        for room_id in kept.standings:
+            self._unlink(kept, room_id)
+        if not self._lists:
+            self._feed.watch = None
+            self._hold.close()
+            if self._sweeping is not None:
+                self._sweeping.cancel()
+
+    def _unlink(self, kept: "_List", room_id: RoomId) -> None:
+        lists = self._by_room.get(room_id, set())
+        lists.discard(kept)
+        if not lists:
+            self._by_room.pop(room_id, None)
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._sweeping = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._sweep)
+        for kept in list(self._lists.values()):
+            if now - kept.used_at > _IDLE_SECONDS or now - kept.read_at > _LIVES_SECONDS:
+                self._drop(kept)
+
+
+class _List:
+    """``doubts``: rooms that may be otherwise by now, with where the log says so last."""
+
+    def __init__(self, account_id: AccountId, standings: dict[RoomId, Standing], now: float) -> None:
+        self.account_id = account_id
+        self.standings = standings
+        self.doubts: dict[RoomId, _Place] = {}
+        self.read_at = self.used_at = now
+        self._order = sorted((standing.updated_at, room_id) for room_id, standing in standings.items())
+
+    def put(self, room_id: RoomId, standing: Standing | None) -> None:
+        before = self.standings.pop(room_id, None)
+        if before is not None:
+            del self._order[bisect_left(self._order, (before.updated_at, room_id))]
+        if standing is not None:
+            self.standings[room_id] = standing
+            insort(self._order, (standing.updated_at, room_id))
+
+    def pick(self, cursor: RoomCursor | None, limit: int) -> tuple[list[RoomId], RoomCursor | None]:
+        """The newest ones behind the cursor, and where the list goes on behind them."""
+        order = self._order
+        end = len(order) if cursor is None else bisect_left(order, (cursor.updated_at, cursor.room_id))
+        start = max(0, end - limit)
+        return [room_id for _, room_id in order[start:end]], RoomCursor(*order[start]) if start else None
+
+
+def standings(rows: Sequence[RoomSummaryRow]) -> dict[RoomId, Standing]:
+    return {row.room.room_id: Standing(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
+
+
+def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomPage:
+    """``rows``: one more than the limit, where there is one."""
+    page = list(rows[:limit])
+    last = page[-1].room if len(rows) > limit else None
+    return RoomPage(page, None if last is None else RoomCursor(last.updated_at, last.room_id))
+
+
+def _who_joined(event: Event) -> Iterable[AccountId]:
+    match event:
+        case RoomCreated(members=members):
+            return [member.account_id for member in members]
+        case MemberJoined(account_id=account_id):
+            return [account_id]
+        case _:
+            return []

@@ -1,0 +1,29 @@
+"""A short run on real servers: whatever is killed or cut off, what was promised holds."""
+
+import asyncio
+import os
+import random
+
+import pytest
+
+from tools.chaos.run import run
+from tools.servers.jars import ToolMissing, java
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SECONDS = float(os.environ.get("FALCON_CHAOS_SECONDS", "40"))
+SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
+SOME = ("kill write", "zombie writer", "kill leading broker", "kill gateway", "kill project", "cut off write")
+
+
+def test_nothing_acknowledged_is_lost_whatever_is_hurt() -> None:
+    try:
+        java()
+        report = asyncio.run(run(SECONDS, SEED, SOME))
+    except ToolMissing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(missing))
+    assert not report.violations, str(report)
+    assert report.counts.acknowledged > 100, str(report)
+    assert report.faults, "nothing was hurt"

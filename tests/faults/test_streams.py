@@ -1,0 +1,23 @@
+"""Whoever is killed, and whoever stalls, goes and comes back: each gets what is for him, in order, once."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tools.faults.chaos import SETTINGS
+from tools.faults.streams import torture
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+
+SECONDS = float(os.environ.get("FALCON_FAULTS_SECONDS", "20"))
+SEED = int(os.environ.get("FALCON_FAULTS_SEED", random.randrange(2**32)))
+
+
+@pytest.mark.parametrize("base", list(SETTINGS))
+def test_everybody_gets_what_is_for_him_in_order_and_once(base: str, tmp_path: Path) -> None:
+    report = torture(tmp_path, base, seconds=SECONDS, subscribers=30, seed=SEED)
+    assert not report.violations, f"seed {SEED}\n{report}"
+    assert report.acknowledged > 50 and report.kills
+    assert report.connections["caught_up"] > 10

@@ -1,0 +1,205 @@
+"""Lists of very many rooms, which are kept in memory: they say what the tables say, and cost what is shown of them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from falcon.journal.ports import JournalUnavailable
+from falcon.streams import room_lists
+from tests.streams.reader import Listen
+from tests.support.http import Falcon, Person, Room
+
+FEW = 5
+
+
+@pytest.fixture
+def falcon(start: Callable[..., Falcon], monkeypatch: pytest.MonkeyPatch) -> Falcon:
+    """One for which more than five rooms are many."""
+    monkeypatch.setattr(room_lists, "FEW", FEW)
+    monkeypatch.setattr(room_lists, "_PART", 3)
+    monkeypatch.setattr("falcon.http.streaming._HELLO_ROOMS_MAX", FEW)
+    return start()
+
+
+@pytest.fixture
+def rooms(anna: Person, ben: Person) -> list[Room]:
+    """Anna's, with Ben in them."""
+    return [anna.makes_room(f"Room {i}", ben) for i in range(12)]
+
+
+def by_table(person: Person) -> list[int]:
+    """The ids of all of one's rooms, as the tables have them in the order of their activity."""
+    rows = person.falcon.run(person.falcon.edge.store.rooms_of(person.account_id, None, 100))
+    return [row.room.room_id for row in rows]
+
+
+def listed(person: Person, limit: int = 4) -> list[int]:
+    """The same, page by page."""
+    ids: list[int] = []
+    query: dict[str, Any] = {"limit": limit}
+    while True:
+        page = person.get("/v1/rooms", params=query).json()
+        assert len(page["rooms"]) <= limit
+        ids += [room["room_id"] for room in page["rooms"]]
+        if page["next_cursor"] is None:
+            return ids
+        query["cursor"] = page["next_cursor"]
+
+
+def test_a_list_is_in_the_order_of_what_has_happened_last(anna: Person, ben: Person, rooms: list[Room]) -> None:
+    assert listed(ben) == [room.room_id for room in reversed(rooms)]
+    for room in (rooms[3], rooms[0], rooms[7]):
+        anna.says(room, "Tea?")
+        assert listed(ben)[0] == room.room_id
+        assert listed(ben) == listed(anna) == by_table(ben)
+    anna.patch(f"{rooms[1]}", {"name": "Kitchen"})
+    assert listed(ben) == by_table(ben)
+    assert ben.summary(rooms[1])["name"] == "Kitchen"
+
+
+def test_a_list_follows_who_comes_and_goes(anna: Person, ben: Person, cleo: Person, rooms: list[Room]) -> None:
+    assert listed(ben) == by_table(ben)
+    new = cleo.makes_room("New", ben)
+    assert listed(ben)[0] == new.room_id
+    ben.delete(f"{rooms[2]}/members/{ben.account_id}")
+    anna.delete(f"{rooms[4]}")
+    other = cleo.makes_room("Other")
+    cleo.put(f"{other}/members/{ben.account_id}", {"role": "readonly"})
+    ids = listed(ben)
+    assert ids == by_table(ben)
+    assert other.room_id in ids and new.room_id in ids
+    assert rooms[2].room_id not in ids and rooms[4].room_id not in ids
+    assert ben.summary(other)["role"] == "readonly"
+
+
+def test_what_was_acknowledged_is_in_the_very_next_list(anna: Person, ben: Person, rooms: list[Room]) -> None:
+    for i in range(30):
+        anna.says(rooms[i * 7 % len(rooms)], f"{i}")
+        top = ben.get("/v1/rooms", params={"limit": 1}).json()["rooms"][0]
+        assert top["room_id"] == rooms[i * 7 % len(rooms)].room_id
+        assert top["last_message"]["text"] == f"{i}"
+
+
+def test_while_everybody_talks_a_list_is_whole(anna: Person, ben: Person, rooms: list[Room]) -> None:
+    """Rooms move up while pages are read: none is shown in disorder, and none of those that rest is left out."""
+    resting = {room.room_id for room in rooms[::2]}
+    for round in range(5):
+        requests = [anna.request("POST", f"{room}/messages", {"text": f"{round}"}) for room in rooms[1::2]]
+        lists = [ben.request("GET", "/v1/rooms", params={"limit": limit}) for limit in (3, 12, 200)]
+        *_, third, twelfth, all_of_them = ben.falcon.together(*requests, *lists)
+        for answer in (third, twelfth, all_of_them):
+            times = [room["updated_at"] for room in answer.json()["rooms"]]
+            assert times == sorted(times, reverse=True)
+        assert resting <= {room["room_id"] for room in all_of_them.json()["rooms"]}
+        assert listed(ben) == by_table(ben)
+
+
+def test_a_page_reads_no_more_rooms_than_it_shows(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(ben)
+    anna.says(rooms[0], "Tea?")
+    store = falcon.edge.store
+    read: dict[str, list[int]] = {"standings_of": [], "summaries_of": []}
+
+    def counting(name: str) -> Callable[..., Any]:
+        query = getattr(store, name)
+
+        async def counted(account_id: int, room_ids: Any) -> Any:
+            read[name].append(len(room_ids))
+            return await query(account_id, room_ids)
+
+        return counted
+
+    async def forbidden(*_: Any) -> Any:
+        raise AssertionError("all rooms are read")
+
+    for name in read:
+        monkeypatch.setattr(store, name, counting(name))
+    for name in ("rooms_of", "roles_of"):
+        monkeypatch.setattr(store, name, forbidden)
+    for _ in range(3):
+        assert len(ben.get("/v1/rooms", params={"limit": 2}).json()["rooms"]) == 2
+    assert read == {"standings_of": [1], "summaries_of": [2, 2, 2]}
+
+
+def test_a_stream_shows_the_newest_rooms_and_hears_all(
+    anna: Person, ben: Person, rooms: list[Room], listen: Listen
+) -> None:
+    stream = listen(ben)
+    hello = stream.next()
+    assert hello.data["truncated"] is True
+    assert hello.data["rooms"] == ben.rooms()[:FEW]
+    for room in rooms:
+        anna.says(room, "Anybody?")
+    assert [stream.next("message.posted").data["room_id"] for _ in rooms] == [room.room_id for room in rooms]
+
+
+def test_who_was_away_for_long_is_told_of_every_room_how_far_it_goes(
+    start: Callable[..., Falcon], monkeypatch: pytest.MonkeyPatch, listen: Listen
+) -> None:
+    monkeypatch.setattr(room_lists, "FEW", FEW)
+    falcon = start(stream_events=10)
+    anna = falcon.account("Anna")
+    rooms = [anna.makes_room(f"Room {i}") for i in range(12)]
+    hello = listen(anna).next()
+    for room in rooms:
+        for i in range(3):
+            anna.says(room, f"{i}")
+    caught_up = listen.resume(anna, hello).next()
+    assert caught_up.name == "catch_up"
+    last = {each["room_id"]: each["last_seq"] for each in caught_up.data["rooms"]}
+    assert last == {room.room_id: 3 for room in rooms}
+
+
+def test_a_list_can_be_read_while_the_log_cannot(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_lists, "_REACH_SECONDS", 0.01)
+
+    async def away(*_: Any) -> Any:
+        raise JournalUnavailable("away")
+
+    monkeypatch.setattr(falcon.edge.tail, "read", away)
+    assert listed(ben) == by_table(ben) == [room.room_id for room in reversed(rooms)]
+
+
+def test_a_list_that_more_happens_to_than_is_remembered_is_read_again_each_time(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(falcon.edge.streams._feed, "remembered", 0)
+    for room in rooms[:3]:
+        anna.says(room, "Tea?")
+        assert listed(ben) == by_table(ben)
+
+
+def test_lists_that_are_too_many_are_forgotten_and_found_again(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_lists, "_ENTRIES_MAX", len(rooms))
+    lists = falcon.edge.streams.room_lists
+    for person in (anna, ben, anna):
+        assert listed(person) == by_table(person)
+        assert list(lists._lists) == [person.account_id]
+        assert lists._entries == len(rooms)
+        assert all(len(kept) == 1 for kept in lists._by_room.values())
+
+
+def test_a_list_that_nobody_asks_for_is_let_go_and_the_log_is_not_followed_for_it(
+    falcon: Falcon, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(ben)
+    lists, feed = falcon.edge.streams.room_lists, falcon.edge.streams._feed
+    assert feed._lanes
+    monkeypatch.setattr(room_lists, "_IDLE_SECONDS", -1.0)
+    falcon.run(swept(lists))
+    assert not lists._lists and not lists._by_room and lists._entries == 0
+    assert not feed._lanes and feed.watch is None
+    assert listed(ben) == by_table(ben)
+
+
+async def swept(lists: room_lists.RoomLists) -> None:
+    lists._sweep()
+    await asyncio.sleep(0)

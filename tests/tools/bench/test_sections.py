@@ -1,0 +1,146 @@
+"""What the sections of the embedded suite make of figures; nothing here measures anything."""
+
+from tests.tools.bench.test_report import sample
+from tools.bench import growth, journals, measuring, memory, returning, streams, throughput, walks
+from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, Size, sizes
+from tools.bench.journals import RecoveryRun
+from tools.bench.memory import MemoryUse
+from tools.bench.returning import Returned
+from tools.bench.samples import FALCON, FALCON_TCP, ProcessMemory, Sample
+from tools.bench.streams import FanOut, Idle
+from tools.bench.walks import LONG_ROOMS, Past, distinct_windows
+
+BACK = "back through 10,000 messages"
+LIST = "list 1,000 rooms"
+
+
+def grown(send: float = 100.0, page: float = 200.0, spread: float | None = None) -> dict[str, list[Sample]]:
+    samples = {SEND: [sample(cpu=send)], PAGE: [sample(cpu=page)]}
+    return samples if spread is None else {**samples, SPREAD: [sample(cpu=spread)]}
+
+
+# --- sends and reads --------------------------------------------------------------------------------------------------
+
+
+def test_sends_are_judged_beside_both_neighbours_and_over_tcp() -> None:
+    samples = {
+        "bare": {"send, 64 in flight": [sample(rate=1_000.0)]},
+        "crud": {"send, 64 in flight": [sample(rate=100.0)]},
+        FALCON: {"send, 64 in flight": [sample(rate=400.0, cpu=25.0)]},
+        FALCON_TCP: {"send, 64 in flight": [sample(rate=200.0, cpu=50.0)]},
+    }
+    found = {(each.what, each.wanted): each for each in throughput._judge(samples, throughput._SEND_TARGETS)}
+    chat = found["sends/s, 64 in flight, of the CRUD chat's", "≥ 3×"]
+    route = found["sends/s, 64 in flight, of the bare route's", "≥ 25 %"]
+    assert (chat.found, chat.met, chat.over_tcp) == ("4.00×", True, "2.00×")
+    assert (route.found, route.met, route.over_tcp) == ("40 %", True, "20 %")
+    assert "0.50× with 64 in flight" in throughput._over_tcp(samples)[0]
+
+
+# --- walks ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_time_of_a_walk_is_its_pages_at_the_rate_that_was_found() -> None:
+    found = {FALCON: {BACK: [sample(rate=1_000.0)], LIST: [sample(rate=100.0)]}}
+    assert [row[:2] for row in walks.rows(found, 10_000)] == [(f"{BACK}, Falcon", "200"), (f"{LIST}, Falcon", "200")]
+
+
+def test_what_is_unread_is_what_was_said_less_what_was_read() -> None:
+    past = Past("token", list(range(1, LONG_ROOMS + 5)), messages=100)
+    read = sum(seq for _, seq in past.marks())
+    assert past.unread() == LONG_ROOMS * 100 + 4 * 3 - read
+    assert len(past.long) == LONG_ROOMS
+
+
+def test_windows_are_different_pages_within_the_rooms() -> None:
+    windows = distinct_windows([64, 128], messages=100, most=60)
+    assert len(set(windows)) == 60
+    befores = [int(path.rpartition("=")[2]) for path in windows]
+    assert min(befores) >= 51 and max(befores) <= 101
+    assert windows == distinct_windows([64, 128], messages=100, most=60)
+
+
+def test_rooms_with_less_than_a_page_have_one_window_each() -> None:
+    assert sorted(distinct_windows([64, 128], messages=3, most=60)) == [
+        "/v1/rooms/128/messages?limit=50&before=4",
+        "/v1/rooms/64/messages?limit=50&before=4",
+    ]
+
+
+# --- growth -----------------------------------------------------------------------------------------------------------
+
+
+def test_it_grows_by_tens_from_one_smallest_size() -> None:
+    assert sizes(1_000_000, 100_000) == [
+        Size(10_000, USED_ROOMS),
+        Size(100_000, USED_ROOMS),
+        Size(1_000_000, USED_ROOMS),
+        Size(10_000, 1_000),
+        Size(10_000, 10_000),
+        Size(10_000, 100_000),
+    ]
+
+
+def test_growth_that_stays_flat_is_told_from_growth_that_does_not() -> None:
+    small, long, wide = Size(10_000, 100), Size(1_000_000, 100), Size(10_000, 100_000)
+    flat: Growth = {small: grown(), long: grown(send=110.0), wide: grown(page=210.0)}
+    steep: Growth = {small: grown(), long: grown(send=200.0), wide: grown()}
+    assert all(target.met for target in growth.judged(flat))
+    missed = [target for target in growth.judged(steep) if not target.met]
+    assert [target.what for target in missed] == ["CPU a send with 1,000,000 messages, of that with 10,000"]
+    assert missed[0].found == "2.00×"
+
+
+def test_what_a_room_costs_that_nobody_used_lately_is_said() -> None:
+    found = growth.slower({Size(10_000, 100): grown(), Size(10_000, 100_000): grown(spread=400.0)})
+    assert "costs 4.0× the CPU" in found[0] and "100,000 rooms" in found[0]
+
+
+def test_a_page_that_costs_more_in_a_long_history_is_named() -> None:
+    found = growth.slower({Size(10_000, 100): grown(), Size(1_000_000, 100): grown(page=260.0)})
+    assert "anywhere in 1,000,000 messages costs 1.30× the CPU" in found[0]
+
+
+# --- memory and subscribers -------------------------------------------------------------------------------------------
+
+
+def test_memory_is_shown_for_one_room_and_one_subscriber() -> None:
+    def process(pss: float) -> dict[str, list[ProcessMemory]]:
+        return {FALCON: [ProcessMemory("falcon: serve", rss=pss + 10, pss=pss)]}
+
+    use = MemoryUse(102_400, 10_240, process(40.0), process(50.0), process(150.0), fill_seconds=1.0)
+    (rooms,) = memory.one_room(use)
+    assert [row[1] for row in rooms.rows] == ["0.10", "10.0"]
+    subscribers = streams.idle_table({"falcon-sse": Idle(10_240, before=40.0, during=140.0, share=0.02)})
+    assert subscribers.rows[0][1:] == ("10.0", "2.0 %")
+
+
+def test_a_slower_delivery_than_centrifugos_is_named() -> None:
+    found = {
+        "falcon-sse, 200": [FanOut(200, 0, cpu=6.0, lone_cpu=802.0, p50=2.0, p99=5.0)],
+        "centrifugo-sse, 200": [FanOut(200, 0, cpu=10.0, lone_cpu=10.0, p50=2.0, p99=4.0)],
+    }
+    (text,) = streams.slower(found)
+    assert "sse, 200 listeners: 5.0 ms at the 99th percentile to 4.0, 1.25×" in text
+    assert "CPU a delivery to" not in text
+    judged = {target.what: target for target in streams.judged(found)}
+    assert judged["CPU of a delivery by sse, 200 listen, of Centrifugo's"].met
+    assert not judged["p99 of a delivery by sse, 200 listen, of Centrifugo's"].met
+
+
+def test_those_who_come_back_are_told_of() -> None:
+    table = returning.table([Returned(1_000, first=0.5, p50=0.9, p99=1.2, last=1.3)])
+    assert table.rows == [("1,000 who listened", "0.50", "0.90", "1.20", "1.30")]
+
+
+# --- what measuring costs, and large journals -------------------------------------------------------------------------
+
+
+def test_what_measuring_costs_is_the_mean_of_the_rounds() -> None:
+    (target,) = measuring.judged({"sends/s": [[0.99, 0.97], [1.0, 0.99]]}).targets
+    assert target.found == "98.7 % (98.0–99.5)" and target.met
+
+
+def test_a_large_journal_may_take_only_little_longer_to_recover_than_a_small_one() -> None:
+    targets = journals.judged({100_000: [RecoveryRun(0.7, 0.8)], 1_000_000: [RecoveryRun(1.2, 1.4)]})
+    assert [(target.found, target.met) for target in targets] == [("1.20 s", True), ("+0.50 s", False)]

@@ -1,0 +1,393 @@
+"""Kafka and HBase on this machine: they start, come back after kill -9, and leave nothing when they end."""
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.servers import start_or_skip
+from tools.harness.servers import free_port
+from tools.servers import __main__ as command
+from tools.servers import jars, tables
+from tools.servers.daemon import Daemon, ServerFault, answers, is_free, locked
+from tools.servers.hbase import HBase
+from tools.servers.kafka import Kafka
+from tools.servers.session import start_hbase, start_kafka
+
+processes = pytest.mark.processes
+
+
+@pytest.fixture(scope="module")
+def small_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+    folder = tmp_path_factory.mktemp("kafka")
+    kafka = start_or_skip(lambda: start_kafka(folder, nodes=1))
+    yield kafka
+    kafka.wipe()
+
+
+@pytest.fixture(scope="module")
+def small_hbase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HBase]:
+    folder = tmp_path_factory.mktemp("hbase")
+    hbase = start_or_skip(lambda: start_hbase(folder))
+    yield hbase
+    hbase.wipe()
+
+
+# --- Kafka ------------------------------------------------------------------------------------------------------------
+
+
+@processes
+def test_a_kafka_that_runs_is_not_started_again(small_kafka: Kafka) -> None:
+    pid = small_kafka.pid(1)
+    assert small_kafka.start().launched == 0
+    assert small_kafka.pid(1) == pid
+
+
+@processes
+def test_a_killed_node_is_gone_at_once_and_comes_back_with_its_data(small_kafka: Kafka) -> None:
+    before = small_kafka.pid(1)
+    small_kafka.kill(1)
+    assert [status.pid for status in small_kafka.status()] == [None]
+    small_kafka.up(1)
+    assert small_kafka.pid(1) not in (None, before)
+    assert not small_kafka.start().first
+
+
+@processes
+def test_a_paused_node_says_so_until_it_goes_on(small_kafka: Kafka) -> None:
+    small_kafka.pause(1)
+    assert str(small_kafka.status()[0]).endswith("paused")
+    small_kafka.resume(1)
+    assert not str(small_kafka.status()[0]).endswith("paused")
+
+
+@processes
+def test_the_servers_are_reached_from_this_machine_only(small_kafka: Kafka, small_hbase: HBase) -> None:
+    for server in (small_kafka, small_hbase):
+        assert all(answers(port) for port in server.ports())
+        assert not {port for port in server.ports() if port in _listening_elsewhere()}
+
+
+@processes
+def test_a_kafka_is_found_again_by_its_folder(small_kafka: Kafka, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Kafka.open(small_kafka.folder).bootstrap == small_kafka.bootstrap
+    assert command.main(["kafka", "status", "--folder", str(small_kafka.folder)]) == 0
+    assert f"pid {small_kafka.pid(1)}" in capsys.readouterr().out
+
+
+@processes
+def test_the_number_of_nodes_cannot_change_later(small_kafka: Kafka) -> None:
+    with pytest.raises(ServerFault, match="of 1 node"):
+        Kafka(small_kafka.folder, small_kafka.port, nodes=3).start()
+
+
+@processes
+def test_a_server_holds_no_lock_of_who_started_it(small_kafka: Kafka) -> None:
+    assert small_kafka.folder / "lock" not in _opened(small_kafka.pid(1))
+
+
+@processes
+def test_a_stopped_kafka_leaves_nothing_running_and_keeps_its_data(small_kafka: Kafka) -> None:
+    small_kafka.pause(1)  # it must not matter
+    small_kafka.stop()
+    assert _marked(small_kafka.folder) == []
+    assert all(is_free(port) for port in small_kafka.ports())
+    assert not small_kafka.start().first
+
+
+# --- HBase ------------------------------------------------------------------------------------------------------------
+
+
+@processes
+def test_tables_are_made_once_and_split(small_hbase: HBase) -> None:
+    line = "timeline d 4 VERSIONS=1 BLOOMFILTER=ROW"
+    assert small_hbase.create_tables([line]) == ["timeline created"]
+    assert small_hbase.create_tables([line]) == ["timeline exists"]
+    small_hbase.check()
+
+
+@processes
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("lonely", "NAME FAMILY REGIONS"),
+        ("rooms d many", "NAME FAMILY REGIONS"),
+        ("rooms d 257", "1 to 256 regions"),
+        ("rooms d 2 VERSION=1", "no attribute VERSION"),
+    ],
+)
+def test_a_line_that_is_wrong_makes_no_table(
+    small_hbase: HBase, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, line: str, why: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", iter(["good d 1\n", line + "\n"]))
+    assert tables.main(["--hbase", str(small_hbase.folder)]) == 1
+    said = capsys.readouterr()
+    assert why in said.err
+    assert said.err.count("\n") == 1
+    assert "good" not in said.out
+
+
+@processes
+def test_a_killed_hbase_serves_every_region_again_once_it_is_up(small_hbase: HBase) -> None:
+    small_hbase.create_tables(["members d 2"])
+    small_hbase.kill("master")
+    with pytest.raises(ServerFault, match="does not serve"):
+        small_hbase.check()
+    small_hbase.up("master")
+    small_hbase.wait()
+    small_hbase.check()
+
+
+@processes
+def test_a_stopped_hbase_leaves_nothing_running(small_hbase: HBase) -> None:
+    small_hbase.stop()
+    assert _marked(small_hbase.folder) == []
+    assert all(is_free(port) for port in small_hbase.ports())
+
+
+def test_tables_need_an_hbase(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tables.main(["--hbase", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"tables: no HBase has been started in {tmp_path}\n"
+
+
+# --- a server's process -----------------------------------------------------------------------------------------------
+
+_PAUSE = "signal.pause()"
+_SLOW_TO_END = (
+    "import sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), sys.exit())); "
+    "print('up', flush=True); signal.pause()"
+)
+_DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon("server", free_port(), tmp_path)
+    yield daemon
+    daemon.kill()
+
+
+def _launch(daemon: Daemon, does: str = _PAUSE) -> int:
+    """Start a program in place of Java; its pid."""
+    program = _program(daemon.folder / "java", f"#!{sys.executable}\nimport signal\n{does}\n")
+    daemon.launch(str(program), [], {})
+    pid = daemon.pid()
+    assert pid is not None
+    return pid
+
+
+def test_ending_what_never_ran_is_nothing(daemon: Daemon) -> None:
+    daemon.end()
+    assert daemon.pid() is None
+
+
+def test_the_pid_file_of_a_foreign_process_is_not_believed(daemon: Daemon) -> None:
+    _launch(daemon)
+    daemon.kill()
+    stranger = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    try:
+        (daemon.folder / "run" / "server.pid").write_text(f"{stranger.pid}\n0\n")
+        assert daemon.pid() is None
+        daemon.kill()
+        daemon.end()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_server_is_found_by_another_process_and_ended_by_it(daemon: Daemon) -> None:
+    pid = _launch(daemon)
+    other = Daemon(daemon.name, daemon.port, daemon.folder)
+    assert other.pid() == pid
+    other.end()
+    assert daemon.pid() is None
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_server_on_its_way_out_is_waited_for(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = _launch(daemon, _SLOW_TO_END)
+    daemon.wait_for(lambda: "up" in daemon.said(), "said so", 10)
+    other = Daemon(daemon.name, daemon.port, daemon.folder)
+    with other.ending():
+        # What the system does to a process that ends, before its files are closed and its parent is told.
+        monkeypatch.setattr("tools.servers.daemon._arguments", lambda pid: [])
+        assert other.pid() is None
+    assert daemon.pid() is None
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_server_inherits_no_descriptor(daemon: Daemon, tmp_path: Path) -> None:
+    with (tmp_path / "held").open("w") as held:
+        os.set_inheritable(held.fileno(), True)
+        pid = _launch(daemon, "print('up', flush=True); signal.pause()")
+        daemon.wait_for(lambda: "up" in daemon.said(), "said so", 10)
+        assert tmp_path / "held" not in _opened(pid)
+        assert os.getsid(pid) == pid
+
+
+def test_a_server_that_does_not_hear_is_ended_all_the_same(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.servers.daemon._END_SECONDS", 0.2)
+    pid = _launch(daemon, _DEAF)
+    daemon.wait_for(lambda: "deaf" in daemon.said(), "said so", 10)
+    daemon.end()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_a_server_that_ends_while_starting_shows_its_last_words(daemon: Daemon) -> None:
+    _launch(daemon, "print('old words', flush=True); signal.pause()")
+    daemon.wait_for(lambda: "old words" in daemon.said(), "said so", 10)
+    daemon.kill()
+    program = _program(daemon.folder / "java", f"#!{sys.executable}\nprint('no room')\n")
+    daemon.launch(str(program), [], {})
+    with pytest.raises(ServerFault, match="no room") as fault:
+        daemon.wait_for(lambda: False, "served", 10)
+    assert "old words" not in str(fault.value)
+
+
+def test_a_port_that_is_taken_is_named(daemon: Daemon) -> None:
+    with socket.create_server(("127.0.0.1", daemon.port)), pytest.raises(ServerFault, match=f"{daemon.port} is taken"):
+        daemon.launch(sys.executable, [], {})
+
+
+# --- jars -------------------------------------------------------------------------------------------------------------
+
+_WHOLE = 'for a; do case $a in -Dlib=*) mkdir -p "${a#-Dlib=}"; echo jar > "${a#-Dlib=}/a.jar";; esac; done'
+
+
+@pytest.fixture
+def bin_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Comes first on the PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    return folder
+
+
+def _fetch(said: list[str] | None = None) -> Path:
+    return jars.jars("thing-1", Path("pom.xml"), {}, (said if said is not None else []).append)
+
+
+def test_jars_are_fetched_once(bin_folder: Path, tmp_path: Path) -> None:
+    _program(bin_folder / "mvn", f"#!/bin/sh\necho once >> {tmp_path}/count\n{_WHOLE}\n")
+    said: list[str] = []
+    assert [jar.name for jar in _fetch(said).glob("*")] == ["a.jar"]
+    assert said[-1].startswith("fetched 1 jars")
+    assert _fetch() == tmp_path / "cache" / "falcon" / "thing-1"
+    assert (tmp_path / "count").read_text() == "once\n"
+
+
+def test_half_a_fetch_is_never_taken_for_all_of_it(bin_folder: Path) -> None:
+    _program(bin_folder / "mvn", f"#!/bin/sh\n{_WHOLE}\necho '[ERROR] the line is dead'\nexit 1\n")
+    with pytest.raises(ServerFault, match="the line is dead"):
+        _fetch()
+    assert not (jars.cache() / "thing-1").exists()
+    (jars.cache() / ".thing-1-killed" / "lib").mkdir(parents=True)
+    _program(bin_folder / "mvn", f"#!/bin/sh\n{_WHOLE}\n")
+    _fetch()
+    assert sorted(path.name for path in jars.cache().iterdir()) == ["thing-1", "thing-1.lock"]
+
+
+def test_of_two_who_fetch_one_waits_for_the_other(bin_folder: Path, tmp_path: Path) -> None:
+    _program(bin_folder / "mvn", f"#!/bin/sh\necho once >> {tmp_path}/count\n{_WHOLE}\n")
+    waits = threading.Event()
+    second = threading.Thread(target=jars.jars, args=("thing-1", Path("pom.xml"), {}, lambda line: waits.set()))
+    with locked(jars.cache() / "thing-1.lock"):
+        second.start()
+        assert waits.wait(10)
+        assert not (tmp_path / "count").exists()
+    second.join()
+    assert (tmp_path / "count").read_text() == "once\n"
+
+
+def test_without_maven_it_says_what_to_install(bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(bin_folder))
+    with pytest.raises(jars.ToolMissing, match=r"Maven is needed .* package maven"):
+        _fetch()
+
+
+def test_without_java_it_says_what_to_install(bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(bin_folder))
+    with pytest.raises(jars.ToolMissing, match=r"17 or newer is needed and there is no java on the PATH; .*jdk"):
+        jars.java()
+
+
+@pytest.mark.parametrize(("version", "number"), [("1.8.0_292", "8"), ("11.0.2", "11"), ("", "broken")])
+def test_a_java_that_is_too_old_is_refused(bin_folder: Path, version: str, number: str) -> None:
+    _program(bin_folder / "java", f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
+    with pytest.raises(jars.ToolMissing, match=f"is {number};"):
+        jars.java()
+
+
+def test_java_home_comes_before_the_path(bin_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _program(bin_folder / "java", "#!/bin/sh\necho 'openjdk version \"21\"' >&2\n")
+    monkeypatch.setenv("JAVA_HOME", str(bin_folder.parent))
+    assert jars.java() == str(bin_folder / "java")
+
+
+def _no_java() -> Kafka:
+    raise jars.ToolMissing("there is no java")
+
+
+def test_without_java_a_test_is_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="there is no java"):
+        start_or_skip(_no_java)
+
+
+def test_without_java_a_test_fails_where_everything_must_be_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(jars.ToolMissing):
+        start_or_skip(_no_java)
+
+
+# --- under the bonnet -------------------------------------------------------------------------------------------------
+
+
+def _program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def _marked(folder: Path) -> list[str]:
+    """Processes that carry the mark of a server of this folder."""
+    lines = (cmdline for path in Path("/proc").glob("[0-9]*/cmdline") if (cmdline := _read(path)))
+    return [line for line in lines if f"-Dfalcon.server={folder}/" in line]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""  # it has just ended
+
+
+def _opened(pid: int | None) -> set[Path]:
+    opened = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed by now
+            opened.add(link.readlink())
+    assert opened
+    return opened
+
+
+def _listening_elsewhere() -> set[int]:
+    """Ports that are open on another address than the loopback's."""
+    listening = "0A"
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in _read(Path(table)).splitlines()[1:]:
+            local, _, state = line.split()[1:4]
+            address, _, port = local.rpartition(":")
+            if state == listening and not address.endswith("0100007F"):
+                ports.add(int(port, 16))
+    return ports

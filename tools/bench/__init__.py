@@ -1,0 +1,1 @@
+"""Benchmarks of Falcon, alone, beside its peers and on a cluster."""

@@ -1,0 +1,140 @@
+"""One, two and three ``falcon write``: what a message costs, and what memory they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tools.bench import readable, wrk
+from tools.bench.cluster.figures import FALCON, SERVERS, medians
+from tools.bench.cluster.plan import Plan
+from tools.bench.cluster.sending import ACCOUNTS, warm
+from tools.bench.cluster.site import Site
+from tools.bench.report import Section, Table, Target, at_most, numbers
+from tools.bench.samples import ProcessMemory, ratios
+from tools.harness.progress import say
+
+COUNTS: Final = (1, 2, 3)
+_IDLE_SECONDS: Final = 2.0
+GROWTH_BOUND: Final = 1.05  # what may be noise
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """``micros``: CPU by role, each message. ``idle``: what Falcon takes of a core while nobody asks it anything."""
+
+    load: wrk.Load
+    micros: dict[str, float]
+    idle: float
+
+    @property
+    def falcon(self) -> float:
+        return sum(self.micros[role] for role in FALCON)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A load for each number of ``falcon write``: the rate that is offered to so many."""
+
+    name: str
+    note: str
+    rates: Mapping[int, float]
+
+
+def measure(site: Site, plan: Plan) -> Section:
+    targets = wrk.write_targets(plan.folder / "scale.targets", site.fill(plan.rooms, ACCOUNTS))
+    warm(site, plan, targets)
+    half = _send(site, targets, min(plan.seconds, 3)).rate / 2
+    offers = (
+        Offer(
+            "the load grows with them",
+            "Each `falcon write` is offered as much as every other: three of them together, half of what one can do.",
+            {count: half * count / max(COUNTS) for count in COUNTS},
+        ),
+        Offer(
+            "the load stays the same",
+            "Half of what one `falcon write` can do. The more of them share it, the fewer messages share a wake-up, a "
+            "batch and a flush.",
+            dict.fromkeys(COUNTS, half),
+        ),
+    )
+    found: dict[str, dict[int, list[Sample]]] = {offer.name: {count: [] for count in COUNTS} for offer in offers}
+    memory: dict[int, list[ProcessMemory]] = {}
+    try:
+        for _ in range(plan.runs):
+            for count in COUNTS:
+                site.scale_write(count)
+                for offer in offers:
+                    sample = _sample(site, plan, targets, offer.rates[count])
+                    found[offer.name][count].append(sample)
+                    say(f"scale, {count}, {offer.name}: {sample.load.rate:,.0f}/s, {sample.falcon:.0f} µs a message")
+                memory[count] = site.memory()
+    finally:
+        site.scale_write(1)
+    tables = [_costs(offer, found[offer.name]) for offer in offers]
+    return Section("scale", [*tables, _memory(memory)], [_target(found[offers[-1].name])])
+
+
+def _sample(site: Site, plan: Plan, targets: Path, rate: float) -> Sample:
+    pause = readable.pause_for(rate, readable.CONNECTIONS, lambda pause: _send(site, targets, 1, pause).rate)
+    site.settle()
+    idle = _idle_share(site)
+    before = site.work()
+    load = _send(site, targets, plan.seconds, pause)
+    site.settle()
+    return Sample(load, site.work().since(before).micros_each(load.requests - load.refused), idle)
+
+
+def _send(site: Site, targets: Path, seconds: int, pause_ms: float = 0.0) -> wrk.Load:
+    return wrk.send(site.cores.generator, site.address, targets, readable.CONNECTIONS, seconds, pause_ms)
+
+
+def _idle_share(site: Site) -> float:
+    before = site.work()
+    time.sleep(_IDLE_SECONDS)
+    return site.work().since(before).falcon / _IDLE_SECONDS
+
+
+def _target(samples: Mapping[int, Sequence[Sample]]) -> Target:
+    one, most = min(samples), max(samples)
+    growth = ratios([each.falcon for each in samples[most]], [each.falcon for each in samples[one]])
+    what = f"Falcon's CPU a message with {most} `falcon write`, of that with one at the same load"
+    return at_most(what, growth, GROWTH_BOUND, "×")
+
+
+def _costs(offer: Offer, samples: Mapping[int, Sequence[Sample]]) -> Table:
+    rows = [
+        (
+            f"{count} `falcon write`",
+            numbers((each.load.rate for each in of_count), "{:,.0f}"),
+            numbers((each.load.p50 / 1000 for each in of_count), "{:.2f}"),
+            numbers((each.load.p99 / 1000 for each in of_count), "{:.2f}"),
+            numbers((each.falcon / 1000 for each in of_count), "{:.3f}"),
+            *(medians([each.micros for each in of_count], role) for role in (*FALCON, *SERVERS)),
+            numbers((each.idle * 100 for each in of_count), "{:.1f}"),
+        )
+        for count, of_count in samples.items()
+    ]
+    columns = ("", "a second", "p50, ms", "p99, ms", "CPU s, 1,000 messages", *FALCON, *SERVERS, "idle, % of a core")
+    note = (
+        f"{offer.note} By role: µs. What Falcon's processes take of a core when idle is in these figures too; it "
+        "stands in the last column."
+    )
+    return Table(f"One, two and three `falcon write`: {offer.name}", columns, rows, note)
+
+
+def _memory(memory: dict[int, list[ProcessMemory]]) -> Table:
+    names = dict.fromkeys(each.title for found in memory.values() for each in found)
+    rows: list[tuple[str, ...]] = []
+    for name in sorted(names):
+        cells = ["–"] * len(memory)
+        for place, found in enumerate(memory.values()):
+            sizes = [each.pss for each in found if each.title == name]
+            if sizes:
+                cells[place] = f"{sum(sizes):,.0f}"
+        rows.append((name, *cells))
+    columns = ("MiB, PSS", *(f"{count} `falcon write`" for count in memory))
+    return Table("Memory of each process", columns, rows, "After the last run with each number.")

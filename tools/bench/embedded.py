@@ -1,0 +1,81 @@
+"""Embedded Falcon beside a bare route, a hand-written chat on PostgreSQL and, for streams, Centrifugo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tools.bench import (
+    growth,
+    journals,
+    measuring,
+    memory,
+    readable,
+    returning,
+    start,
+    streams,
+    throughput,
+    unwanted,
+    walks,
+)
+from tools.bench.bench import Bench, Measures, Size, Suite
+from tools.bench.peers.postgres import PostgresMissing
+from tools.bench.report import Section
+from tools.bench.samples import FALCON, FALCON_TCP
+from tools.harness.processes import kill_everything
+
+_SECTIONS: Final[dict[str, Callable[[Bench], Section]]] = {
+    "send": throughput.sends,
+    "read": throughput.reads,
+    "measuring": measuring.section,
+    "walks": walks.section,
+    "streams": streams.section,
+    "unwanted": unwanted.section,
+    "returning": returning.section,
+    "idle": streams.idle,
+    "readable": readable.section,
+    "start": start.section,
+    "import": journals.imports,
+    "journals": journals.journals,
+    "growth": growth.section,
+    "memory": memory.section,
+}
+
+
+@contextmanager
+def _open(bench: Bench) -> Iterator[Measures]:
+    def bound(measure: Callable[[Bench], Section]) -> Callable[[], Section]:
+        def measured() -> Section:
+            try:
+                return measure(bench)
+            except Exception:
+                kill_everything()  # the next section begins with nothing that runs
+                raise
+
+        return measured
+
+    yield {name: bound(measure) for name, measure in _SECTIONS.items()}
+
+
+SUITE: Final = Suite(
+    name="embedded",
+    title="Benchmarks",
+    page="benchmarks.md",
+    method=Path(__file__).with_name("method.md"),
+    sections=tuple(_SECTIONS),
+    servers=("bare", "crud", FALCON, FALCON_TCP),
+    sizes={
+        "chat_rooms": Size(100, 100, "rooms that sends and reads are spread over"),
+        "walk_messages": Size(10_000, 500, "in a room that is read back to its first"),
+        "subscribers": Size(10_000, 500, "idle ones, of which the memory is measured"),
+        "messages": Size(1_000_000, 20_000, "in the largest journal; others have a tenth or less", 1_000),
+        "journal_rooms": Size(10_000, 200, "that these messages are in"),
+        "growth_rooms": Size(100_000, 1_000, "the most rooms while growing", 1_000),
+        "rooms": Size(100_000, 20_000, "of the memory measurement"),
+        "used_rooms": Size(5_000, 500, "of these, how many are in use"),
+    },
+    open=_open,
+    failures=(PostgresMissing,),
+)

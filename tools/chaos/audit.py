@@ -1,0 +1,181 @@
+"""After everything has healed: what each API shows, and what the log holds, as lines of the history."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import Final, TypeVar
+
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.source import KafkaSource
+from falcon.client import FalconClient, Message
+from falcon.domain import events
+from falcon.journal.envelope import Position, Recorded
+from falcon.journal.ports import EventSource
+from tools.chaos.history import DELETED, History, Operation, token_of
+from tools.chaos.sessions import Account
+
+T = TypeVar("T")
+
+_AT_ONCE: Final = 6
+_PAGE: Final = 200
+_READ_AT_ONCE: Final = 2_000
+_PATIENCE_SECONDS: Final = 60.0
+
+
+def patient(url: str, account: Account) -> FalconClient:
+    return FalconClient(url, account.token, timeout=_PATIENCE_SECONDS)
+
+
+class Audit:
+    """Reads everything back. ``urls``: the APIs, each asked for all of it, with clients that it closes then."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        accounts: Sequence[Account],
+        guests: Sequence[int],
+        history: History,
+        client: Callable[[str, Account], FalconClient] = patient,
+    ) -> None:
+        self._urls = urls
+        self._accounts = accounts
+        self._guests = guests
+        self._history = history
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._client = client
+        self._position = ""  # of the log's last events
+
+    async def run(self, cluster: KafkaCluster) -> None:
+        await asyncio.to_thread(self._note_log, cluster)
+        admitted, changed = _rooms(self._history.operations())
+        for api, url in enumerate(self._urls):
+            clients = [self._client(url, each) for each in self._accounts]
+            for client in clients if self._position else []:
+                client._connection.positions.remember(self._position)  # what the log has can be read, says the contract
+            try:
+                await self._all(
+                    lambda room, session, api=api, clients=clients: self._note_room(api, room, clients[session]),  # type: ignore[misc]
+                    admitted.items(),
+                )
+                await self._all(
+                    lambda room, session, api=api, clients=clients: self._note_members(api, room, clients[session]),  # type: ignore[misc]
+                    changed.items(),
+                )
+                await self._all(
+                    lambda session, client, api=api: self._note_summaries(api, session, client),  # type: ignore[misc]
+                    enumerate(clients),
+                )
+            finally:
+                for client in clients:
+                    await client.__aexit__(None, None, None)
+
+    async def _all(self, note: Callable[[int, T], Awaitable[None]], items: object) -> None:
+        async def one(first: int, second: T) -> None:
+            async with self._at_once:
+                await note(first, second)
+
+        async with asyncio.TaskGroup() as group:
+            for first, second in items:  # type: ignore[attr-defined]
+                group.create_task(one(first, second))
+
+    async def _note_room(self, api: int, room: int, client: FalconClient) -> None:
+        after = 0
+        while True:
+            page = await client.messages(room, after=after, limit=_PAGE)
+            found = [(message.seq, _token(message)) for message in page.messages]
+            self._history.note(Operation(kind="final", api=api, room=room, seen=found))
+            if not page.has_after or not found:
+                return
+            after = found[-1][0]
+
+    async def _note_members(self, api: int, room: int, client: FalconClient) -> None:
+        """Of the guests, who are the only ones whose roles change."""
+        members = await client.members(room, limit=_PAGE)
+        roles = sorted(f"{each.account_id}:{each.role}" for each in members.members if each.account_id in self._guests)
+        self._history.note(Operation(kind="members", api=api, room=room, answer=" ".join(roles)))
+
+    async def _note_summaries(self, api: int, session: int, client: FalconClient) -> None:
+        cursor = None
+        while True:
+            page = await client.rooms(limit=_PAGE, cursor=cursor)
+            for each in page.rooms:
+                self._history.note(
+                    Operation(
+                        kind="summary",
+                        api=api,
+                        session=session,
+                        room=each.room_id,
+                        seq=each.last_seq,
+                        at=each.read_seq,
+                        unread=each.unread,
+                    )
+                )
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    def _note_log(self, cluster: KafkaCluster) -> None:
+        """Raises JournalUnavailable, Undecodable."""
+        self.note_events(log_of(cluster))
+
+    def note_events(self, log: Iterable[Recorded]) -> None:
+        """All of a log."""
+        last: dict[int, int] = {}
+        for recorded in log:
+            self._history.note(_logged(recorded))
+            last[recorded.envelope.partition] = recorded.offset
+        self._position = ",".join(f"{partition}:{offset}" for partition, offset in last.items())
+
+
+def log_of(cluster: KafkaCluster) -> Iterator[Recorded]:
+    """Every event that the fence lets pass, up to where the log ends now. Raises JournalUnavailable, Undecodable."""
+    loop = LoopThread()
+    source = KafkaSource(cluster, loop)
+    try:
+        yield from events_of(source)
+    finally:
+        source.close()
+        loop.close()
+
+
+def events_of(source: EventSource) -> Iterator[Recorded]:
+    """From the log's beginning to where it ends now. Raises JournalUnavailable, Undecodable."""
+    end = source.end()
+    cursor = dict.fromkeys(end, Position())
+    while any(cursor[partition].offset < end[partition].offset for partition in cursor):
+        found, after = source.read(cursor, _READ_AT_ONCE)
+        cursor = dict(after)
+        yield from found
+
+
+def _rooms(noted: Iterable[Operation]) -> tuple[dict[int, int], dict[int, int]]:
+    """Every room that was acknowledged in some way, with a session that is in it; those of them whose members were
+    changed, with the session that did."""
+    admitted: dict[int, int] = {}
+    changed: dict[int, int] = {}
+    for op in noted:
+        if op.outcome == "acknowledged" and op.room:
+            admitted.setdefault(op.room, op.session)
+            if op.kind == "member":
+                changed.setdefault(op.room, op.session)
+    return admitted, changed
+
+
+def _token(message: Message) -> str:
+    return DELETED if message.deleted else token_of(message.text)
+
+
+def _logged(recorded: Recorded) -> Operation:
+    envelope = recorded.envelope
+    event = envelope.event
+    op = Operation(
+        kind="logged",
+        name=type(event).__name__,
+        position=f"{envelope.partition}:{recorded.offset}",
+        key="" if envelope.command is None else envelope.command.key,
+    )
+    if isinstance(event, events.MessagePosted | events.MessageEdited | events.MessageDeleted):
+        message = event.message
+        op.room, op.seq = message.room_id, message.seq
+        op.token = DELETED if message.deleted else token_of(message.text)
+    return op

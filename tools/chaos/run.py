@@ -1,0 +1,277 @@
+"""A run: a cluster, a load, faults one after the other, and the reckoning."""
+
+import asyncio
+import fcntl
+import math
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import httpx
+
+from falcon.client import FalconClient
+from tools.chaos.checker import Checker
+from tools.chaos.faults import FAULTS, Fault, go_together
+from tools.chaos.field import Field
+from tools.chaos.history import History, Operation, operations
+from tools.chaos.report import Report
+from tools.chaos.sessions import Account, Load, Session
+from tools.harness.waiting import NotInTime, eventually
+from tools.servers.cluster import ROOT
+from tools.servers.daemon import ServerFault
+
+FOLDER: Final = ROOT / "build" / "chaos"
+SESSIONS: Final = 16  # beside one for each partition, which only probes
+GUESTS: Final = 4
+_SERVED_SECONDS: Final = 90.0
+_PAUSE_SECONDS: Final = (1.0, 4.0)
+_TOGETHER: Final = 0.2  # how often a second fault comes along
+_AT_MOST: Final = 4.0  # a fault that takes more than this part of the run is left out
+_TRIES: Final = 200
+
+Say = Callable[[str], None]
+
+
+async def run(seconds: float, seed: int, names: Sequence[str] = (), say: Say = print) -> Report:
+    """Hurt a cluster of its own for so long. ``names``: of the faults; all that fit into the time when none is given.
+
+    Raises ServerFault, ToolMissing when the cluster cannot be started. Nothing is left when this ends, however it does.
+    """
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ServerFault(f"another run is under way in {FOLDER}") from error
+        return await _run(seconds, seed, names, say)
+
+
+async def _run(seconds: float, seed: int, names: Sequence[str], say: Say) -> Report:
+    history = History(FOLDER / f"history-{seed}.jsonl")
+    field = Field(FOLDER / "cluster")
+    report = Report(seed)
+    try:
+        described = await field.begin(say)
+        chaos = Chaos(field, history, report, say)
+        await chaos.prepare(described, seed)
+        await chaos.hurt(seconds, _chosen(field, seconds, names))
+        await chaos.reckon()
+        if report.violations:
+            field.keep_logs(FOLDER / f"logs-{seed}")
+    except BaseException:
+        field.keep_logs(FOLDER / f"logs-{seed}")
+        raise
+    finally:
+        history.close()
+        await asyncio.shield(field.close())
+    return report
+
+
+def check(path: Path, report: Report) -> None:
+    """Hold a history that is on disk against what was promised."""
+    checker = Checker()
+    report.violations += checker.check(operations(path))
+    report.counts = checker.counts
+
+
+def _chosen(field: Field, seconds: float, names: Sequence[str]) -> list[Fault[Field]]:
+    possible = [
+        fault for fault in FAULTS if (field.apart or not fault.apart) and (field.has_small_disk or not fault.small_disk)
+    ]
+    if names:
+        return [fault for fault in possible if fault.name in names]
+    return [fault for fault in possible if fault.seconds <= seconds / _AT_MOST]
+
+
+class Hurt(Protocol):
+    """What is hurt, and asked afterwards. ``verify`` raises ServerFault for a difference."""
+
+    @property
+    def partitions(self) -> int: ...
+    async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None: ...
+    def verify(self) -> str: ...
+    def judge_exports(self) -> Iterable[list[str]]: ...
+
+
+F = TypeVar("F", bound=Hurt)
+
+
+class Chaos(Generic[F]):
+    """``pauses``: between two faults, in seconds. ``each``: every kind of fault comes at least once, however long it
+    takes."""
+
+    def __init__(
+        self,
+        field: F,
+        history: History,
+        report: Report,
+        say: Say,
+        pauses: tuple[float, float] = _PAUSE_SECONDS,
+        *,
+        each: bool = False,
+    ) -> None:
+        self._pauses = pauses
+        self._each = each
+        self._field = field
+        self._history = history
+        self._report = report
+        self._say = say
+
+    # --- before -------------------------------------------------------------------------------------------------------
+
+    async def prepare(self, described: dict[str, Any], seed: int) -> None:
+        """Accounts, and rooms that everybody is in: at least one in each partition."""
+        self._seed = seed
+        self._chance = random.Random(seed)
+        urls = described["urls"]
+        async with FalconClient(urls, described["admin_token"]) as admin:
+            made = [await admin.create_account(f"s{i}") for i in range(SESSIONS + self._field.partitions + GUESTS)]
+        accounts = [Account(each.account_id, each.token) for each in made]
+        await asyncio.gather(*(_await_account(url, each.token) for url in urls for each in accounts))
+        self._accounts, guests = accounts[:-GUESTS], [each.account_id for each in accounts[-GUESTS:]]
+        self._guests = guests
+        self._load = Load(urls, self._history, self._accounts, guests)
+        self._halls = await self._open_halls(urls)
+        self._load.halls = list(self._halls.values())
+
+    async def _open_halls(self, urls: Sequence[str]) -> dict[int, int]:
+        """By partition."""
+        halls: dict[int, int] = {}
+        first, *others = self._accounts
+        async with FalconClient(urls, first.token) as falcon:
+            for _ in range(_TRIES):
+                room = await falcon.create_room("Hall", members={each.account_id: "member" for each in others})
+                halls.setdefault(room.room_id % self._field.partitions, room.room_id)
+                if len(halls) == self._field.partitions:
+                    break
+            await falcon.rooms()  # waits until all of it can be read
+        return halls
+
+    # --- during -------------------------------------------------------------------------------------------------------
+
+    async def hurt(self, seconds: float, faults: Sequence[Fault[F]]) -> None:
+        """Each kind before any comes again; ends by itself, with everything healed and every session done."""
+        began = time.monotonic()
+        sessions = self._start_sessions()
+        bag = self._shuffled(faults, math.inf if self._each else seconds)
+        first_round = self._each
+        try:
+            await self._served(self._history.now())
+            while (left := seconds - (time.monotonic() - began)) > 0 or (first_round and bag):
+                if not first_round:
+                    bag = [fault for fault in bag if fault.seconds <= left]
+                if not bag:
+                    first_round = False
+                    bag = self._shuffled(faults, left)
+                if not bag:
+                    await asyncio.sleep(left)
+                    break
+                await self._one(bag)
+        except (NotInTime, ServerFault) as fault:
+            self._violation(f"not healed: {fault}")
+        finally:
+            self._load.end()
+            ended = await asyncio.gather(*sessions, return_exceptions=True)
+            await self._load.http.aclose()
+        for failed in ended:
+            if isinstance(failed, BaseException):
+                self._violation(f"a session failed: {failed!r}")
+        self._report.seconds = time.monotonic() - began
+
+    def _start_sessions(self) -> list["asyncio.Task[None]"]:
+        sessions = [Session(self._load, number, self._seed) for number in range(len(self._accounts))]
+        probing = [session.probe(room) for session, room in zip(sessions, self._halls.values(), strict=False)]
+        chatting = [session.run() for session in sessions[len(probing) :]]
+        return [asyncio.create_task(each) for each in [*probing, *chatting]]
+
+    def _shuffled(self, faults: Sequence[Fault[F]], left: float) -> list[Fault[F]]:
+        fitting = [fault for fault in faults if fault.seconds <= left]
+        self._chance.shuffle(fitting)
+        return fitting
+
+    async def _one(self, bag: list[Fault[F]]) -> None:
+        """One fault, sometimes two, and everything that was hurt serves again."""
+        chosen = [bag.pop()]
+        if self._chance.random() < _TOGETHER:
+            partners = [fault for fault in bag if go_together(fault, chosen[0])]
+            if partners:
+                bag.remove(partners[0])
+                chosen.append(partners[0])
+        started, name = self._history.now(), " + ".join(fault.name for fault in chosen)
+        self._say(f"{started:7.1f} s: {name}")
+        seeds = [random.Random(self._chance.random()) for _ in chosen]
+        offset = time.monotonic() - started
+        sinces = await asyncio.gather(
+            *(fault.act(self._field, chance) for fault, chance in zip(chosen, seeds, strict=True))
+        )
+        since = max(started if each is None else each - offset for each in sinces)
+        try:
+            await self._served(self._history.now())
+        except NotInTime as fault:
+            self._violation(f"after {name}: {fault}")
+        self._note_recovery(chosen, name, since)
+        self._history.note(Operation(kind="fault", name=name, started=started, ended=self._history.now()))
+        await asyncio.sleep(self._chance.uniform(*self._pauses))
+
+    async def _served(self, since: float) -> None:
+        """Until a send and a read that were begun after that were acknowledged in each partition. Raises NotInTime."""
+        wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
+
+        def served() -> bool:
+            return wanted <= {(wait.kind, wait.room) for wait in self._load.waits if wait.started >= since}
+
+        await eventually(served, "sends and reads go through in each partition", _SERVED_SECONDS, every=0.05)
+
+    def _note_recovery(self, chosen: list[Fault[F]], name: str, since: float) -> None:
+        """The longest that anybody who probes had to wait, counted from when things could go on."""
+        for fault in chosen:
+            self._report.faults[fault.name].times += 1
+        if len(chosen) > 1:
+            name = "(two at once)"
+            self._report.faults[name].times += 1
+        longest = {"send": 0.0, "read": 0.0}
+        for wait in self._load.waits:
+            if wait.ended >= since:
+                longest[wait.kind] = max(longest[wait.kind], wait.ended - max(wait.started, since))
+        self._report.faults[name].sends.append(longest["send"])
+        self._report.faults[name].reads.append(longest["read"])
+        self._say(f"{self._history.now():7.1f} s:   sends after {longest['send']:.1f} s, reads {longest['read']:.1f} s")
+
+    # --- after --------------------------------------------------------------------------------------------------------
+
+    async def reckon(self) -> None:
+        self._say("reading everything back")
+        try:
+            await self._field.audit(self._accounts, self._guests, self._history)
+        except* Exception as failed:
+            for error in failed.exceptions:
+                self._violation(f"not everything could be read back: {error!r}")
+        try:
+            self._report.verified = await asyncio.to_thread(self._field.verify)
+        except ServerFault as fault:
+            self._violation(f"{fault}")
+        await asyncio.to_thread(self._judge_exports)
+        self._history.close()
+        check(self._history.path, self._report)
+
+    def _judge_exports(self) -> None:
+        for found in self._field.judge_exports():
+            for wrong in found:
+                self._violation(wrong)
+            self._report.exports += 1
+
+    def _violation(self, what: str) -> None:
+        self._say(f"VIOLATION {what}")
+        self._report.violations.append(what)
+
+
+async def _await_account(url: str, token: str) -> None:
+    """Until the edge knows it: a token is looked up before any position is waited for."""
+    async with httpx.AsyncClient(trust_env=False, timeout=10, headers={"Authorization": f"Bearer {token}"}) as http:
+
+        async def is_known() -> bool:
+            return (await http.get(f"{url}/v1/me")).status_code == 200
+
+        await eventually(is_known, "an account that was made can be used", 30, every=0.1)

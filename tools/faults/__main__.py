@@ -1,0 +1,36 @@
+"""``make faults``: random kills under load for as long as you like, on both system bases. Exits 1 on a violation."""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tools.faults.chaos import FAULTS, SETTINGS, hurt
+from tools.harness.falcon import Falcon
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tools.faults", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=600, help="in all; half on each system base")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    arguments = parser.parse_args()
+    violations = 0
+    for base, settings in SETTINGS.items():
+        with tempfile.TemporaryDirectory(prefix="falcon-faults-") as folder:
+            falcon = Falcon(Path(folder), dict(settings)).start()
+            try:
+                seconds = arguments.seconds / len(SETTINGS)
+                report = asyncio.run(hurt(falcon, Path(folder), FAULTS[base], seconds, arguments.seed))
+            finally:
+                falcon.stop()
+            if left := falcon.left():
+                report.violations.append(f"processes left behind: {left}")
+        print(f"\n{base}, seed {arguments.seed}\n{report}", flush=True)
+        violations += len(report.violations)
+    return 1 if violations else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Kills under load, on one machine: a real ``falcon up``, its processes killed and frozen, its disk filled.
+
+The people who chat, their history and the checker that holds it against the promises are those of ``tools.chaos``.
+"""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.source import record_of
+from falcon.journal import codec
+from falcon.journal.envelope import Recorded
+from tools.chaos.audit import Audit
+from tools.chaos.faults import ActOn, Fault
+from tools.chaos.history import History
+from tools.chaos.report import Report
+from tools.chaos.run import Chaos
+from tools.chaos.sessions import Account
+from tools.harness.falcon import TITLES, Falcon, alive
+from tools.harness.waiting import eventually
+
+PARTITIONS: Final = 8
+RECOVERY_SECONDS: Final = 3.0
+_GRACE_SECONDS: Final = 30.0
+_PAUSES: Final = (0.3, 1.5)
+
+
+class Machine:
+    """Falcon on one machine, as what is hurt."""
+
+    def __init__(self, falcon: Falcon) -> None:
+        self.falcon = falcon
+        self.partitions = PARTITIONS
+
+    def running(self) -> Counter[str]:
+        return Counter({role: len(self.falcon.pids(role)) for role in TITLES})
+
+    async def audit(self, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None:
+        await _Audit(self.falcon, accounts, guests, history).run(KafkaCluster((), PARTITIONS))
+
+    def verify(self) -> str:
+        return ""  # the command is the cluster's; what the tables show is read back and held against the log
+
+    def judge_exports(self) -> Iterable[list[str]]:
+        return ()
+
+
+class _Audit(Audit):
+    """The log is the data folder's."""
+
+    def __init__(self, falcon: Falcon, accounts: Sequence[Account], guests: Sequence[int], history: History) -> None:
+        super().__init__([falcon.info["url"]], accounts, guests, history)
+        self._folder = falcon.data_dir
+
+    def _note_log(self, cluster: KafkaCluster) -> None:
+        self.note_events(log_in(self._folder))
+
+
+def log_in(data_dir: Path) -> Iterator[Recorded]:
+    """Every event of the log of a data folder, in its order."""
+    connection = database.connect(data_dir / "falcon.db", writable=False)
+    try:
+        rows: Any = connection.execute(f"SELECT {database.RECORD_COLUMNS} FROM journal ORDER BY offset")
+        for offset, partition, epoch, n, *record in rows:
+            yield codec.decode(record_of(*record), partition, offset, epoch, n)
+    finally:
+        connection.close()
+
+
+async def hurt(falcon: Falcon, folder: Path, faults: Sequence[Fault[Machine]], seconds: float, seed: int) -> Report:
+    """Each kind at least once. ``folder``: for the history of what was done and seen."""
+    history, report = History(folder / f"history-{seed}.jsonl"), Report(seed)
+    chaos = Chaos(Machine(falcon), history, report, _quiet, _PAUSES, each=True)
+    try:
+        await chaos.prepare({"urls": [falcon.info["url"]], "admin_token": falcon.info["admin_token"]}, seed)
+        await chaos.hurt(seconds, faults)
+        await chaos.reckon()
+    finally:
+        history.close()
+    for name, found in report.faults.items():
+        report.violations += [
+            f"after {name} it took {each:.1f} s to serve again" for each in found.sends if each > RECOVERY_SECONDS
+        ]
+    return report
+
+
+def _quiet(line: str) -> None:
+    """The report says all of it in the end."""
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+
+def kill(role: str) -> ActOn[Machine]:
+    async def act(machine: Machine, chance: Random) -> None:
+        before = machine.running()
+        pid = machine.falcon.kill(role)
+        await eventually(lambda: not alive(pid), f"{role} is gone", _GRACE_SECONDS)
+        await _whole(machine, before)
+
+    return act
+
+
+async def _whole(machine: Machine, before: Counter[str]) -> None:
+    """As many processes run as before. Raises NotInTime."""
+    await eventually(lambda: machine.running() == before, "as many processes run as before", _GRACE_SECONDS)
+
+
+async def kill_launcher(machine: Machine, chance: Random) -> None:
+    """Everything dies with it; a supervisor would start it again."""
+    before = machine.running()
+    machine.falcon.kill("launcher")
+    await asyncio.to_thread(machine.falcon.start)
+    await _whole(machine, before)
+
+
+def freeze(role: str, seconds: float) -> ActOn[Machine]:
+    """Stopped for longer than any command may wait, then it goes on as if nothing had been."""
+
+    async def act(machine: Machine, chance: Random) -> float:
+        pid = machine.falcon.pids(role)[-1]
+        os.kill(pid, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        os.kill(pid, signal.SIGCONT)
+        return time.monotonic()
+
+    return act
+
+
+async def fill_disk(machine: Machine, chance: Random) -> float:
+    """Until not a byte is left; after a while there is room again."""
+    filler = machine.falcon.data_dir / "filler"
+    with filler.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        except OSError:
+            pass
+        await asyncio.sleep(1.5)
+    filler.unlink()
+    return time.monotonic()
+
+
+def _fault(name: str, act: ActOn[Machine]) -> Fault[Machine]:
+    return Fault(name, "falcon", 5, act)
+
+
+IN_PROCESS: Final = (
+    _fault("kill serve", kill("serve")),
+    _fault("kill project", kill("project")),
+    _fault("kill launcher", kill_launcher),
+    _fault("freeze serve", freeze("serve", 2.0)),
+)
+PROCESSES: Final = (
+    *IN_PROCESS,
+    _fault("kill shard", kill("shard")),
+    _fault("kill admin", kill("admin")),
+    _fault("kill supervisor", kill("supervisor")),
+    _fault("freeze shard", freeze("shard", 2.0)),
+)
+FULL_DISK: Final = (_fault("fill disk", fill_disk),)
+SETTINGS: Final[dict[str, dict[str, Any]]] = {
+    "simpleSystemBase": {"projection": "process", "command_seconds": 1.0, "partitions": PARTITIONS},
+    "multiprocTCPBase": {
+        "system_base": "multiprocTCPBase",
+        "shards": 2,
+        "http_workers": 2,
+        "projection": "process",
+        "command_seconds": 1.0,
+        "partitions": PARTITIONS,
+    },
+}
+FAULTS: Final = {"simpleSystemBase": IN_PROCESS, "multiprocTCPBase": PROCESSES}

@@ -1,0 +1,38 @@
+"""The one way to wait until something is so."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class NotInTime(TimeoutError):
+    """What was waited for did not come."""
+
+
+def until(holds: Callable[[], T], what: str = "it was so", seconds: float = 60.0, every: float = 0.02) -> T:
+    """Ask again ``every`` so many seconds; gives the first answer that is true. Raises NotInTime."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        if time.monotonic() > deadline:
+            raise NotInTime(f"not within {seconds:g} s: {what}")
+        time.sleep(every)
+    return found
+
+
+async def eventually(
+    holds: Callable[[], Any], what: str = "it was so", seconds: float = 60.0, every: float = 0.02
+) -> None:
+    """The same on an event loop; ``holds`` may be a coroutine function. Raises NotInTime."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = holds()
+        if await found if asyncio.iscoroutine(found) else found:
+            return
+        if time.monotonic() > deadline:
+            raise NotInTime(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(every)

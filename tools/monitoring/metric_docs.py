@@ -1,0 +1,284 @@
+"""docs/metrics.md: what is declared in falcon/telemetry, and the question that each metric answers."""
+
+from typing import Final
+
+from falcon.telemetry.buckets import maximum_name
+from falcon.telemetry.exposition import AnyMetric
+from falcon.telemetry.instruments import REGISTRY
+from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+
+PATH: Final = "docs/metrics.md"
+
+# In the order and under the headings of falcon/telemetry/metrics.py.
+QUESTIONS: Final[dict[str, dict[str, str]]] = {
+    "HTTP": {
+        "falcon_http_request_seconds": "How long do clients wait, on which route?",
+        "falcon_http_requests": "How much is asked, and what share of it fails?",
+        "falcon_http_requests_in_flight": "Do requests pile up, since they come faster than they are answered?",
+        "falcon_connections": "How many clients hold a connection, and how near is that to all that there may be?",
+        "falcon_connections_max": "How many may there be?",
+        "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
+        "falcon_rate_limited": "Is somebody past a limit, and past which?",
+        "falcon_http_held_bytes": "How much memory do slow clients, and large bodies, take?",
+        "falcon_http_held_refused": "Does an account, or a process, have as much of it as it may?",
+        "falcon_http_junk": "Does somebody try what Falcon has not, or tokens that are none?",
+    },
+    "commands and messages": {
+        "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",
+        "falcon_command_seconds": "How long does a command take from the edge to its shard, the journal and back?",
+        "falcon_message_seconds": "How soon is a message safe, and how soon do others see it?",
+    },
+    "mailboxes and actors": {
+        "falcon_mailbox_size": "Does a shard keep up with what it is sent?",
+        "falcon_mailbox_bound": "How near is a mailbox to refusing?",
+        "falcon_mailbox_oldest_seconds": "Is there a shard that answers nothing any more?",
+        "falcon_mailbox_rejections": "Is there an overload, and at which shard?",
+        "falcon_batch_commands": "Does batching work: do commands share their way when there are many?",
+        "falcon_mailbox_seconds": "Is the time of a command spent waiting for its actor?",
+        "falcon_actor_processing_seconds": "Is it spent at work there, and how busy are the actors?",
+        "falcon_actor_errors": "Do actors fail, which a fault of Falcon's would make them do?",
+        "falcon_actor_restarts": "Do actors end and come back, whatever the cause?",
+        "falcon_forged_messages": "Does somebody on this machine try to speak to the actors?",
+        "falcon_dead_letters": "Is something sent to actors that have ended?",
+    },
+    "the journal": {
+        "falcon_journal_commit_seconds": "Is the disk, or are the brokers, what a command waits for?",
+        "falcon_journal_commit_events": "Do events share their appends when there are many?",
+        "falcon_journal_append_failures": "Was an owner deposed, or is it unknown what became of an append?",
+        "falcon_journal_appends_in_flight": "How much is on its way to the log?",
+        "falcon_journal_oldest_append_seconds": "Does an append hang?",
+    },
+    "aggregates and partitions": {
+        "falcon_partitions": "How many partitions must have an owner?",
+        "falcon_partitions_owned": "Is each of them served, and do the shards share them evenly?",
+        "falcon_partitions_assigned": "Is a partition assigned to a shard that does not serve it yet?",
+        "falcon_ownership_changes": "Do partitions move, and were they handed over or lost?",
+        "falcon_owners_removed": "Did an owner end or hang, so that its partitions were given to others?",
+        "falcon_owners_heard": "Do owners reach one another, so that a dead one is found before its session is over?",
+        "falcon_aggregates_in_memory": "What fills a shard's memory?",
+        "falcon_keys_remembered": "How many keyed commands of the last ten minutes are remembered?",
+        "falcon_keys_bytes": "How much memory do they take?",
+        "falcon_keys_bytes_max": "When will commands with a new key be refused?",
+        "falcon_aggregate_load_seconds": "How often does a room have to be read again, and how long does it take?",
+        "falcon_passivations": "Do rooms leave memory, and more of them than are loaded?",
+        "falcon_checkpoints": "Are checkpoints written, without which the next recovery is long?",
+        "falcon_snapshots": "How much of the state changes between checkpoints?",
+        "falcon_recoveries": "How many partitions had to be recovered?",
+        "falcon_recovery_events": "How much of the log had to be read for it?",
+        "falcon_recovery_seconds": "How long is a partition away when its owner changes?",
+    },
+    "projections and the read tables": {
+        "falcon_projected_events": "Do the projections go on, and how fast?",
+        "falcon_projection_batch_seconds": "Are the tables what a projection waits for?",
+        "falcon_projection_stopped": "Has an event stopped a projection, so that somebody must look?",
+        "falcon_projection_lag_events": "How much has a projection to catch up with?",
+        "falcon_projection_lag_seconds": "How old is what readers see?",
+        "falcon_read_seconds": "Are the read tables what a request waits for, and which call of them?",
+        "falcon_read_failures": "Can the read tables be read?",
+        "falcon_refusals_checked": "Can Falcon tell what is not there from what the tables do not show yet?",
+    },
+    "streams": {
+        "falcon_streams": "How many listen, and how?",
+        "falcon_streams_max": "How many may listen to a process at once?",
+        "falcon_streams_refused": "Is somebody turned away, since too many listen already?",
+        "falcon_streams_stalled_seconds": "Is the log still read for those who listen?",
+        "falcon_streams_opened": "Do many come at once, and do they get what they missed or have to catch up by page?",
+        "falcon_streams_ended": "Are listeners sent away, since they read too slowly, or because a process ends?",
+        "falcon_streams_queued_bytes": "Are there listeners who do not read what they are sent?",
+        "falcon_stream_deliveries": "How much is sent, each event to each of its listeners?",
+        "falcon_signals": "How much is said of who types and who is there?",
+        "falcon_signals_lost": "Do signals get lost, since too many are said at once?",
+        "falcon_stream_events": "Do the streams follow the log, and how much of it do they read for nobody?",
+    },
+    "dispatchers": {
+        "falcon_dispatcher_threads_max": "How many tasks can a dispatcher do at once?",
+        "falcon_dispatcher_threads": "How many threads has it needed so far?",
+        "falcon_dispatcher_threads_active": "How much of it is in use?",
+        "falcon_dispatcher_all_active_seconds": "For what share of the time was it the bottleneck?",
+        "falcon_dispatcher_queue_size": "Do tasks wait for a thread?",
+        "falcon_dispatcher_queue_bound": "How near is it to refusing?",
+        "falcon_dispatcher_oldest_seconds": "Do all its threads hang?",
+        "falcon_dispatcher_queue_seconds": "How long do tasks wait for a thread?",
+        "falcon_dispatcher_run_seconds": "How long do they keep it?",
+        "falcon_dispatcher_tasks_completed": "How much does it do?",
+        "falcon_dispatcher_rejections": "Is work turned away, since too much waits?",
+    },
+    "the process": {
+        "falcon_process_cpu_seconds": "Which process uses the CPU, and does it use all of a core?",
+        "falcon_event_loop_delay_seconds": "Is an event loop held up, and with it everything that it serves?",
+        "falcon_gc_collections": "How often does the garbage collector run?",
+        "falcon_gc_pause_seconds": "How much of the time does it hold everything up?",
+        "falcon_process_restarts": "Which processes end and have to be started again?",
+        "falcon_log_lines": "Are there errors in the log, and since when?",
+    },
+    "what the system says of each process": {
+        "falcon_process_resident_bytes": "How much RAM does a process have mapped?",
+        "falcon_process_pss_bytes": "How much RAM is it the cause of, and does that grow?",
+        "falcon_process_threads": "Do threads pile up?",
+        "falcon_process_fds": "Do connections or files leak?",
+        "falcon_process_fds_max": "How many more can it open?",
+        "falcon_process_uptime_seconds": "Since when does it run?",
+        "falcon_process_sampled_seconds": "Is it stopped, or stuck with all of its threads?",
+        "falcon_build_info": "Which versions run, and is an update complete?",
+    },
+}
+
+# By label: what its values are, and what bounds their number.
+LABELS: Final[dict[str, tuple[str, str]]] = {
+    "route": (
+        "the template of a path, such as `/v1/rooms/{room_id}`; `none` for a path that there is not",
+        "the routes of the API; what stands in a path is never a label",
+    ),
+    "method": ("the method", "six of HTTP's, and `other` for whatever else clients invent"),
+    "status": ("`2xx` to `5xx`; `gone` when the client left before there was an answer", "classes, not codes"),
+    "command": ("the type of a command, such as `PostMessage`", "the classes in `falcon/domain/commands.py`"),
+    "outcome": (
+        "of a command: `accepted`, `rejected` (by the rules), `overloaded`, `expired`, `unavailable`, "
+        "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`; "
+        "of a refusal that was checked: `current`, `unavailable`",
+        "written in the code (`falcon/write/protocol.py`, `falcon/journal/ports.py`)",
+    ),
+    "kind": ("of a signal: `typing`, `presence`", "written in the code (`falcon/streams/signals.py`)"),
+    "stage": ("`durable`, `readable`, `pushed`", "written in the code"),
+    "shard": (
+        "the number of a shard in its process tree; for the mailboxes of `falcon api`, `owner-` and a number that is "
+        "given again when an owner has gone",
+        "`FALCON_SHARDS`; as many owners as there are at once",
+    ),
+    "actor": ("an actor's class, such as `RoomShard`", "the classes in `falcon/adapters/thespian`"),
+    "change": ("`taken over`, `lost` (to another owner), `left` (handed over)", "written in the code"),
+    "projection": ("`timeline`, `rooms`, `memberships`, `accounts`", "the projections there are"),
+    "transport": ("`sse`, `websocket`", "written in the code"),
+    "start": (
+        "what a stream begins with: `hello` (the state of now), `replay` (all that was missed), `catch_up` (too much "
+        "was missed to be sent)",
+        "written in the code",
+    ),
+    "reason": (
+        "of a stream that was ended: `draining` (the process ends, or cannot go on; the client is to come back), "
+        "`slow` (too much waited for it), `unauthenticated` (its token was revoked); of a connection: `full` (there "
+        "were too many), `address` (of one address), `malformed`, `too_large` (a request broke a limit), `timeout` (it "
+        "came too slowly), `stalled` (the client took nothing of its answer)",
+        "written in the code (`falcon/streams/frames.py`, `falcon/telemetry/metrics.py`)",
+    ),
+    "limit": (
+        "the limit's name, such as `account-commands`, as `RateLimit-Policy` has it",
+        "written in the code (`falcon/http/limits/quotas.py`)",
+    ),
+    "server": ("`public`, `internal`, `operations`", "written in the code"),
+    "wanted": ("`yes` where somebody of the process listened to it, else `no`", "two"),
+    "call": ("a call of the read store, such as `page`", "the methods of the port in `falcon/read/store.py`"),
+    "dispatcher": (
+        "a pool's name, such as `blocking` or `journal-0`",
+        "named in the code; a few once for each shard or projection",
+    ),
+    "process": (
+        "a process of the tree, by its role and place: `serve-0`, `shard-1`; without telemetry of its own `admin`, "
+        "`actor-logger`, `other`",
+        "the processes of a tree; never a pid, so one that is started again goes on with its series",
+    ),
+    "generation": ("the garbage collector's: `0`, `1`, `2`", "Python has three"),
+    "role": ("what the launcher starts: `serve`, `project`, `actors`, `ops`", "written in the code"),
+    "level": ("`debug` to `critical`", "Python's levels"),
+    "version": ("Falcon's version", "one for each process tree"),
+    "python": ("Python's version", "one for each process tree"),
+}
+
+_ACROSS: Final = {"sum": "sum", "max": "largest", "process": "each"}
+
+_HEAD: Final = """\
+# Metrics
+
+Written by `python -m tools.monitoring.generate` from `falcon/telemetry/metrics.py`. The operations port exposes all of
+this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which each metric stands somewhere.
+
+## How to read them
+
+- **Process trees.** What is scraped is a process tree (`falcon up`, or one of `falcon api`, `write` and `project`), not
+  a process. Each process counts in a slot of its own, a file in shared memory, and the tables say what the operations
+  port makes of the processes' values: their *sum*, the *largest*, or one series for *each*, with the label `process`.
+- **Restarts.** A slot is named for a role and a place, not for a pid. A process that is started again in place of one
+  that was killed goes on counting where that one stopped, so counters and histograms do not fall back. What counters
+  have counted is not lost by `kill -9`, but for the requests and commands of the event loop's turn under way; of
+  histograms the last second is. They start anew with the tree. Gauges count only for processes that live.
+- **Across instances** a sum is added up and the largest is taken again: `sum(falcon_partitions_owned)`,
+  `max(falcon_partitions)`.
+- **Histograms** have classic buckets, one for each power of two (seconds: from 0.12 ms to 8 s; sizes: from 1), in every
+  format. Quantiles from them can be off by a factor of two, and say 8 s for whatever took longer: see the maximum.
+- **Native histograms.** A scrape in protobuf has native buckets besides, eight for each power of two, so quantiles are
+  within some percent. Prometheus 2.40 and later asks for it with `--enable-feature=native-histograms`, Prometheus 3.8
+  and later with `scrape_native_histograms: true`. It drops the classic buckets then, which the alerts read: keep them
+  with `always_scrape_classic_histograms: true` (2.45 and later: `scrape_classic_histograms`). The dashboards take
+  whichever there are, the native ones first.
+- **Maxima.** No histogram knows its largest value, so beside each stands a gauge: `falcon_x_seconds` has
+  `falcon_x_max_seconds`, `falcon_x` has `falcon_x_max`. It is the largest value of the last minute, and of up to five
+  seconds more; 0 when there was none. For longer times take `max_over_time`: with a scrape a minute or more often none
+  is missed.
+- **Gauges that are sampled**, such as sizes and ages, are about a second old at most. Where a process hangs, its gauges
+  stand still, and `falcon_process_sampled_seconds` says for how long.
+- **Nothing yet.** Failures, restarts, errors in the log, commands and requests are shown as 0 before the first of them.
+  Each metric, and each label value, that a dashboard or an alert names has a series from the start. Some other label
+  values, such as the route of a histogram, have none before what they count has happened for the first time. In a ratio
+  write `(sum(rate(…)) or vector(0)) / sum(rate(…))`. `increase` does not see the first: for what is rare, such as
+  streams that were ended, write `(x unless x offset 5m) or increase(x[5m])`. A process without an event loop has no
+  delay of one.
+- **Streams** over Server-Sent Events are requests, too. `falcon_http_requests` and `falcon_http_request_seconds` count
+  one when it ends, with its whole life as its time: leave `route="/v1/stream"` out of what is said about times. Over
+  WebSockets they are no requests.
+- **Pushed** is when an event is handed to a connection. What waits there, since the client reads slowly, is
+  `falcon_streams_queued_bytes`.
+- `FALCON_TELEMETRY=off` measures nothing; what the system says of each process is still there.
+"""
+
+
+def files() -> dict[str, str]:
+    """By path from the repository's root."""
+    return {PATH: _text()}
+
+
+def _text() -> str:
+    parts = [_HEAD, _labels_section()]
+    for heading, questions in QUESTIONS.items():
+        rows = [_row(name, question) for name, question in questions.items()]
+        head = "| metric | type | processes | labels | meaning | which question it answers |\n|---|---|---|---|---|---|"
+        parts.append(f"## {heading[0].upper()}{heading[1:]}\n\n" + "\n".join([head, *rows]) + "\n")
+    return "\n".join(parts)
+
+
+def _labels_section() -> str:
+    rows = [f"| `{label}` | {values} | {bound} |" for label, (values, bound) in LABELS.items()]
+    return "\n".join(
+        [
+            "## Labels",
+            "",
+            "Few, and what they can be is bounded: never a room, an account, a message, an address or a pid.",
+            "",
+            "| label | what its values are | why they are bounded |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _row(name: str, question: str) -> str:
+    if name in REGISTRY:
+        return _declared(REGISTRY[name], question)
+    if name == INFO[0]:
+        return _cells(f"`{name}`", "gauge", "–", INFO[2], INFO[1], question)
+    return _cells(f"`{name}`", "gauge", "each", ("process",), PROCESS_GAUGES[name], question)
+
+
+def _declared(metric: AnyMetric, question: str) -> str:
+    names, kind = f"`{metric.name}`", str(metric.kind)
+    if metric.kind == "counter":
+        names = f"`{metric.name}_total`"
+    elif metric.kind == "histogram":
+        names, kind = f"{names}<br>`{maximum_name(metric.name)}`", "histogram<br>gauge"
+    labels = (*metric.label_names, "process") if metric.across == "process" else metric.label_names
+    return _cells(names, kind, _ACROSS[metric.across], labels, metric.help, question)
+
+
+def _cells(names: str, kind: str, across: str, labels: tuple[str, ...], meaning: str, question: str) -> str:
+    shown = ", ".join(f"`{label}`" for label in labels) or "–"
+    return f"| {names} | {kind} | {across} | {shown} | {meaning} | {question} |"

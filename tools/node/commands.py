@@ -1,0 +1,39 @@
+"""Commands of this machine: what they print, or a fault with what they said."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from tools.servers.daemon import ServerFault
+
+_LINES: Final = 12  # of a long complaint, the last ones
+
+
+def run(*command: str | Path, feed: str | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """What it prints. Raises ServerFault when it fails, with what it complained about."""
+    try:
+        done = subprocess.run(
+            command,
+            input=feed,
+            stdin=subprocess.DEVNULL if feed is None else None,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise ServerFault(f"{command[0]} is not on the PATH") from error
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-_LINES:]
+        words = " ".join(str(word) for word in command)
+        raise ServerFault("\n".join([f"{words[:200]} failed with code {done.returncode}", *said]))
+    return done.stdout
+
+
+def succeeds(*command: str | Path) -> bool:
+    try:
+        run(*command)
+    except ServerFault:
+        return False
+    return True

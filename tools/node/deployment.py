@@ -1,0 +1,128 @@
+"""Falcon on the node: images, secrets, an overlay, and a wait until all of it is Ready."""
+
+import json
+import secrets
+import time
+from typing import Any, Final
+
+from tools.node import images
+from tools.node.node import Node
+from tools.servers.daemon import Say, ServerFault
+
+OVERLAYS: Final = ("local", "single")
+NAMESPACE: Final = "falcon"
+_MANIFESTS: Final = images.ROOT / "deploy" / "k8s"
+_OVERLAY: Final = "falcon.chat/overlay"  # an annotation of the namespace: which one is deployed
+_READY_SECONDS: Final = 420  # a Falcon without its servers says so for FALCON_START_SECONDS and begins anew
+_WORKLOADS: Final = "deployments,statefulsets"
+
+
+def deploy(node: Node, overlay: str, say: Say) -> dict[str, Any]:
+    """Everything from nothing to a Falcon that serves; gives the first account's credentials. Raises ServerFault.
+
+    What is there already is kept; a workload whose image is a new one is rolled.
+    """
+    node.up(say)
+    tags = _build(overlay, say)
+    new = node.load(tags, say)
+    _claim_namespace(node, overlay)
+    _make_secrets(node)
+    began = time.monotonic()
+    _apply(node, overlay, new)
+    _await_ready(node)
+    say(f"Falcon ({overlay}): Ready {time.monotonic() - began:.1f} s after kubectl apply")
+    return credentials(node, overlay)
+
+
+def credentials(node: Node, overlay: str) -> dict[str, Any]:
+    """The first accounts, made when there are none: ``account_id``, ``token``, ``admin_token``. Raises ServerFault."""
+    command = {
+        "local": ("deployment/falcon-api", "--", "falcon", "credentials"),
+        "single": ("statefulset/falcon", "--", "cat", "/data/credentials.json"),
+    }
+    made: dict[str, Any] = json.loads(_kubectl(node, "exec", *command[overlay]))
+    return made
+
+
+def _build(overlay: str, say: Say) -> list[str]:
+    """The tags of what the overlay runs."""
+    images.build_falcon(say)
+    if overlay == "single":
+        return [images.FALCON]
+    images.build_servers(say)
+    return [images.FALCON, images.SERVERS]
+
+
+def _claim_namespace(node: Node, overlay: str) -> None:
+    """Two overlays in one namespace would share names and take each other's requests."""
+    node.kubectl("apply", f"--filename={_MANIFESTS / 'namespace.yaml'}")
+    there = json.loads(node.kubectl("get", "namespace", NAMESPACE, "--output=json"))
+    before = there["metadata"].get("annotations", {}).get(_OVERLAY, overlay)
+    if before != overlay:
+        raise ServerFault(
+            f"overlay {before} is deployed; end it and delete its data first: "
+            f"python -m tools.node in kubectl delete namespace {NAMESPACE}"
+        )
+    node.kubectl("annotate", "--overwrite", "namespace", NAMESPACE, f"{_OVERLAY}={overlay}")
+
+
+def _make_secrets(node: Node) -> None:
+    if _kubectl(node, "get", "secret", "falcon-secrets", "--ignore-not-found", "--output=name"):
+        return
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "falcon-secrets"},
+        "stringData": {"secret": secrets.token_urlsafe(32), "internal-token": secrets.token_urlsafe(32)},
+    }
+    _kubectl(node, "create", "--filename=-", feed=json.dumps(secret))
+
+
+def _apply(node: Node, overlay: str, new_images: list[str]) -> None:
+    before = _names(node, _WORKLOADS)
+    # A Job cannot be changed, only made again.
+    _kubectl(node, "delete", "job", "falcon-prepare", "--ignore-not-found")
+    node.kubectl("apply", f"--kustomize={_MANIFESTS / 'overlays' / overlay}")
+    for name in before:
+        if _images(node, name) & set(new_images):  # the tag is the same, so that nothing else would roll it
+            _kubectl(node, "rollout", "restart", name)
+
+
+def _images(node: Node, workload: str) -> set[str]:
+    path = "--output=jsonpath={.spec.template.spec.containers[*].image}"
+    return set(_kubectl(node, "get", workload, "--ignore-not-found", path).split())
+
+
+def _await_ready(node: Node) -> None:
+    until = time.monotonic() + _READY_SECONDS
+    try:
+        for name in _names(node, _WORKLOADS):
+            _kubectl(node, "rollout", "status", name, _timeout(until))
+        for name in _names(node, "jobs"):
+            _kubectl(node, "wait", name, "--for=condition=Complete", _timeout(until))
+    except ServerFault as fault:
+        raise ServerFault(f"not all of it became Ready within {_READY_SECONDS} s\n{_why(node)}") from fault
+
+
+def _timeout(until: float) -> str:
+    return f"--timeout={max(1.0, until - time.monotonic()):.0f}s"
+
+
+def _why(node: Node) -> str:
+    """What each pod that is not Ready says of itself."""
+    lines = [_kubectl(node, "get", "pods", "--output=wide").rstrip()]
+    for pod in json.loads(_kubectl(node, "get", "pods", "--output=json"))["items"]:
+        name = pod["metadata"]["name"]
+        for container in pod["status"].get("containerStatuses", ()):
+            if not container["ready"] and "completed" not in str(container["state"]).lower():
+                lines += [f"--- {name}: {json.dumps(container['state'])}"]
+                lines += _kubectl(node, "logs", name, "--tail=5", "--ignore-errors").splitlines()
+    return "\n".join(lines)
+
+
+def _names(node: Node, kinds: str) -> list[str]:
+    return _kubectl(node, "get", kinds, "--output=name").split()
+
+
+def _kubectl(node: Node, *arguments: str, feed: str | None = None) -> str:
+    return node.kubectl(f"--namespace={NAMESPACE}", *arguments, feed=feed)

@@ -1,0 +1,272 @@
+"""``python -m tools.servers.cluster up|down|status``: a whole Falcon cluster on this machine.
+
+Kafka of three nodes, HBase, and two of each of Falcon's roles, on loopback. What runs is written to
+``build/cluster.json`` once it serves.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from tools.servers.daemon import HOST, POLL_SECONDS, Daemon, Say, ServerFault, end_all, is_free
+from tools.servers.hbase import HBase
+from tools.servers.jars import ToolMissing
+from tools.servers.kafka import Kafka
+from tools.servers.session import on_free_ports
+
+ROOT: Final = Path(__file__).parents[2]
+ROLES: Final = ("write", "project", "api")  # in the order in which they are started
+_PARTITIONS: Final = 16
+_FALCON_PORT: Final = 8080
+_APART: Final = 10  # between the ports of two processes of a role
+_KINDS_APART: Final = 100  # between the roles
+_EACH_MAX: Final = 9  # processes of a role
+_READY_SECONDS: Final = 60.0
+_END_SECONDS: Final = 5.0
+
+
+Ports = tuple[int, int, int]  # the first of Kafka, of HBase, and of Falcon
+
+
+def free_ports(bases: Iterable[int], servers: "tuple[Kafka, HBase] | None" = None) -> Ports:
+    """For a cluster of its own, or for Falcon's processes on servers that run already. Raises ServerFault."""
+
+    def of(base: int) -> Cluster:
+        return Cluster(Path(), ports=(base, base + 100, base + 200), servers=servers)
+
+    return on_free_ports(of, bases).first_ports
+
+
+class Cluster:
+    """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
+
+    ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
+    and ``wipe`` leave them alone. ``optimizing``: whether Kafka is (see there). ``settings_of``: more variables, by
+    role and command.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        ports: Ports | None = None,
+        partitions: int = _PARTITIONS,
+        region_servers: int = 2,
+        settings: Mapping[str, str] | None = None,
+        servers: tuple[Kafka, HBase] | None = None,
+        optimizing: bool = False,
+        settings_of: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> None:
+        self.folder = folder.resolve()
+        self.first_ports = ports or (19092, 20090, _FALCON_PORT)
+        kafka, hbase, self._port = self.first_ports
+        self._owns_servers = servers is None
+        self.kafka, self.hbase = servers or (
+            Kafka(self.folder / "kafka", kafka, optimizing=optimizing),
+            HBase(self.folder / "hbase", hbase, region_servers, gateways=2),
+        )
+        self.partitions = partitions
+        self._settings = dict(settings or {})
+        self._settings_of = dict(settings_of or {})
+
+    # --- all of it ----------------------------------------------------------------------------------------------------
+
+    def up(self, say: Say = print, counts: Mapping[str, int] | None = None) -> dict[str, Any]:
+        """Start what does not run; gives what ``cluster.json`` says. Raises ServerFault, ToolMissing."""
+        began = time.monotonic()
+        say(f"Kafka: {self.kafka.start(say)}")
+        say(f"HBase: {self.hbase.start(say)}")
+        self._make_secrets()
+        say(self.falcon("prepare"))
+        for role in ROLES:
+            self.scale(role, (counts or {}).get(role, 2))
+        for role in ROLES:
+            for process in self.processes(role):
+                self.await_ready(process)
+        described = self.describe()
+        say(f"Falcon serves at {', '.join(described['urls'])}; all of it took {time.monotonic() - began:.1f} s")
+        return described
+
+    def down(self) -> None:
+        """End all of it, the edge first; the data stay."""
+        for role in reversed(ROLES):
+            end_all(self.processes(role))
+        if self._owns_servers and (self.folder / "hbase" / "hbase.json").exists():
+            self.hbase.stop()
+        if self._owns_servers and (self.folder / "kafka" / "kafka.json").exists():
+            self.kafka.stop()
+
+    def wipe(self) -> None:
+        """End all of it at once, and delete its data."""
+        for role in reversed(ROLES):
+            for process in self.processes(role):
+                process.kill()
+        if self._owns_servers:
+            self.hbase.wipe()
+            self.kafka.wipe()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def describe(self) -> dict[str, Any]:
+        """The shape of ``cluster.json``. The first accounts are made when there are none."""
+        made = json.loads(self.falcon("credentials"))
+        apis = self.processes("api")
+        servers = [("kafka", status) for status in self.kafka.status()]
+        servers += [("hbase", status) for status in self.hbase.status()]
+        processes = [
+            {"role": role, "pid": status.pid, "port": status.port} for role, status in servers if status.pid is not None
+        ]
+        for role in ROLES:
+            processes += [{"role": role, "pid": each.pid(), "port": each.port} for each in self.processes(role)]
+        return {
+            "urls": [f"http://{HOST}:{each.port}" for each in apis],
+            "ops_urls": [self.ops_url(each) for role in ROLES for each in self.processes(role)],
+            "account_id": made["account_id"],
+            "token": made["token"],
+            "admin_token": made["admin_token"],
+            "processes": processes,
+        }
+
+    def ports(self) -> list[int]:
+        """That it may take: of servers that it starts itself, and of Falcon's processes."""
+        servers = [*self.kafka.ports(), *self.hbase.ports()] if self._owns_servers else []
+        processes = (self.process(role, number) for role in ROLES for number in range(1, _EACH_MAX + 1))
+        return [*servers, *(port for process in processes for port in (process.port, process.port + 1))]
+
+    # --- Falcon's processes -------------------------------------------------------------------------------------------
+
+    def processes(self, role: str) -> list[Daemon]:
+        """Those that run."""
+        return [each for number in range(1, _EACH_MAX + 1) if (each := self.process(role, number)).running()]
+
+    def process(self, role: str, number: int) -> Daemon:
+        """Counted from 1."""
+        kind = {"api": 0, "write": 1, "project": 2}[role]
+        port = self._port + kind * _KINDS_APART + (number - 1) * _APART
+        return Daemon(f"{role}-{number}", port, self.folder / "falcon", "-X")
+
+    def scale(self, role: str, count: int) -> None:
+        """Let so many run; those that are too many are asked to end, and have when this returns."""
+        for number in range(1, count + 1):
+            self.start(role, number)
+        end_all(each for number in range(count + 1, _EACH_MAX + 1) if (each := self.process(role, number)).running())
+
+    def start(self, role: str, number: int) -> Daemon:
+        process = self.process(role, number)
+        if not process.running():
+            data = self.folder / "falcon" / "data" / process.name
+            own = {
+                "FALCON_DATA_DIR": str(data),
+                "FALCON_HTTP_PORT": str(process.port),
+                "FALCON_INTERNAL_PORT": str(process.port),
+                "FALCON_OPS_PORT": str(process.port + 1),
+            }
+            self._await_end(process)
+            process.launch(sys.executable, ["-m", "falcon", role, "--json"], {**self.environment(role), **own})
+        return process
+
+    def _await_end(self, process: Daemon) -> None:
+        """What a killed launcher had below it ends a moment after it."""
+        until = time.monotonic() + _END_SECONDS
+        while not (is_free(process.port) and is_free(process.port + 1)) and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+
+    def ops_url(self, process: Daemon) -> str:
+        return f"http://{HOST}:{process.port + 1}"
+
+    def await_ready(self, process: Daemon, seconds: float = _READY_SECONDS) -> None:
+        """Until it has said that it does its work. Raises ServerFault."""
+        process.wait_for(lambda: '"ops_url"' in process.said(), "was ready", seconds)
+
+    def falcon(self, *arguments: str) -> str:
+        """What a command of Falcon's prints. Raises ServerFault."""
+        return self.falcon_with({}, *arguments)
+
+    def falcon_with(self, settings: Mapping[str, str], *arguments: str) -> str:
+        """With other settings than the cluster's."""
+        done = subprocess.run(
+            [sys.executable, "-m", "falcon", *arguments],
+            env={**os.environ, **self.environment(arguments[0]), **settings},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise ServerFault(f"falcon {' '.join(arguments)} failed: {done.stdout.strip()} {done.stderr.strip()}")
+        return done.stdout.strip()
+
+    def environment(self, command: str = "") -> dict[str, str]:
+        tables = [sys.executable, "-m", "tools.servers.tables", "--hbase", str(self.hbase.folder)]
+        return {
+            "PYTHONPATH": str(ROOT),
+            "FALCON_KAFKA": self.kafka.bootstrap,
+            "FALCON_HBASE": self.hbase.addresses,
+            "FALCON_HBASE_CREATE_COMMAND": " ".join(tables),
+            "FALCON_PARTITIONS": str(self.partitions),
+            "FALCON_SECRET_FILE": str(self.folder / "secret"),
+            "FALCON_INTERNAL_TOKEN_FILE": str(self.folder / "internal-token"),
+            **self._settings,
+            **self._settings_of.get(command, {}),
+        }
+
+    def _make_secrets(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("secret", "internal-token"):
+            path = self.folder / name
+            if not path.exists():
+                path.touch(0o600)
+                path.write_text(secrets.token_urlsafe(32))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tools.servers.cluster", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("action", choices=("up", "down", "status", "wipe", "scale"))
+    parser.add_argument("role", nargs="?", choices=ROLES, help="to scale")
+    parser.add_argument("count", nargs="?", type=int, help="how many of it")
+    chosen = parser.parse_args(arguments)
+    own = {name: value for name, value in os.environ.items() if name.startswith("FALCON_")}
+    partitions = int(own.get("FALCON_PARTITIONS", _PARTITIONS))
+    cluster = Cluster(ROOT / "build" / "cluster", partitions=partitions, settings=own)
+    try:
+        return _run(cluster, chosen)
+    except (ServerFault, ToolMissing) as fault:
+        print(f"cluster: {fault}", file=sys.stderr)
+        return 1
+
+
+def _run(cluster: Cluster, chosen: argparse.Namespace) -> int:
+    note = ROOT / "build" / "cluster.json"
+    match chosen.action:
+        case "up":
+            described = cluster.up()
+            note.write_text(json.dumps(described, indent=1) + "\n")
+            print(f"what runs: {note.relative_to(ROOT)}; end it with make cluster-down")
+        case "down":
+            cluster.down()
+            note.unlink(missing_ok=True)
+        case "wipe":
+            cluster.wipe()
+            note.unlink(missing_ok=True)
+        case "scale":
+            if chosen.role is None or chosen.count is None:
+                raise ServerFault("scale what, and to how many?")
+            cluster.scale(chosen.role, chosen.count)
+        case "status":
+            lines = [*cluster.kafka.status(), *cluster.hbase.status()]
+            lines += [each.status() for role in ROLES for each in cluster.processes(role)]
+            for line in lines:
+                print(line)
+            return 0 if all(line.pid for line in lines) and cluster.processes("api") else 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
