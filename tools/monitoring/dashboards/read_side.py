@@ -221,18 +221,21 @@ _HTTP: Final = Section(
             description="How long does each route usually take?",
             unit=grafana.SECONDS,
             queries=(Query(quantile(0.5, "falcon_http_request_seconds", "route", _TIMED), "{{route}}"),),
+            width=4,
         ),
         Panel(
             title="Time of a request, p99",
             description="How long does it take, but for one in a hundred?",
             unit=grafana.SECONDS,
             queries=(Query(quantile(0.99, "falcon_http_request_seconds", "route", _TIMED), "{{route}}"),),
+            width=4,
         ),
         Panel(
             title="Time of a request, max",
             description="What did the slowest take?",
             unit=grafana.SECONDS,
             queries=(Query(maximum("falcon_http_request_seconds", "route", _TIMED), "{{route}}"),),
+            width=4,
         ),
     ),
 )
