@@ -73,9 +73,14 @@ class Caller:
         return asyncio.run(self.connected(work, timeout))
 
     def as_admin(self) -> "Caller | None":
-        """The same with an admin's token, from FALCON_ADMIN_TOKEN or the data directory; None where there is none."""
+        """The same with an admin's token, from FALCON_ADMIN_TOKEN or the data directory; None where there is none.
+
+        A server that the command line names may be another one than that which the variable is for.
+        """
+        source = self.ctx.get_parameter_source("url")
+        given = None if source is not None and source.name == "COMMANDLINE" else os.environ.get("FALCON_ADMIN_TOKEN")
         try:
-            _, token = find_server(self.url, os.environ.get("FALCON_ADMIN_TOKEN"), self.data_dir, admin=True)
+            _, token = find_server(self.url, given, self.data_dir, admin=True)
         except Fault:
             return None
         return Caller(self.ctx, self.url, token, self.data_dir, admin=True)

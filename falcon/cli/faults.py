@@ -53,12 +53,14 @@ def _told(fault: Exception) -> str | None:
     if isinstance(fault, OSError):
         return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 
-    from falcon.client import Problem, Unreachable
+    from falcon.client import ExportFailed, Problem, Unreachable
 
     if isinstance(fault, Problem):
         said = "; ".join(f"{error.field}: {error.rule}" for error in fault.errors) or fault.detail
         what_to_do = _WHAT_TO_DO.get(fault.code)
         return f"{fault.code}: {said}" + (f" ({what_to_do})" if what_to_do else "")
+    if isinstance(fault, ExportFailed):
+        return f"this Falcon cannot be exported now: {fault}"
     if isinstance(fault, Unreachable):
         return f"{fault} (is Falcon running there? `falcon doctor` tells more)"
     return None

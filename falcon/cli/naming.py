@@ -1,12 +1,12 @@
 """Rooms and people by name, as far as the caller can see them. Text in digits is always an id."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from falcon.cli.calling import Caller
 from falcon.cli.faults import Fault
 from falcon.cli.listing import all_accounts, all_members, newest_rooms
-from falcon.client import FalconClient
+from falcon.client import FalconClient, Problem, RoomSummary
 
 _ID_DIGITS_MAX: Final = 16
 _ROOMS_MAX: Final = 1_000  # of the caller's, that are looked through for a name
@@ -21,7 +21,7 @@ async def room_id_of(falcon: FalconClient, room: str) -> int:
     """Raises Fault for a name that none of the caller's rooms has, or several have."""
     if is_id(room):
         return int(room)
-    rooms, _ = await newest_rooms(falcon, _ROOMS_MAX)
+    rooms = await _all_rooms(falcon)
     return _only(room, {each.room_id: each.name for each in rooms}, "room", "`falcon rooms` lists yours")
 
 
@@ -39,32 +39,45 @@ async def account_ids_of(caller: Caller, falcon: FalconClient, people: Sequence[
     it the members of the caller's rooms are looked through. Raises Fault as :func:`room_id_of` does."""
     if all(is_id(each) for each in people):
         return [int(each) for each in people]
-    admin = caller.as_admin()
-    known = await _met(falcon) if admin is None else await admin.connected(_everybody)
+    known = await _all_accounts(caller) or await _met(falcon)
     what_to_do = "an admin's `falcon account list` lists all accounts"
     return [int(each) if is_id(each) else _only(each, known, "account", what_to_do) for each in people]
 
 
-async def _everybody(falcon: FalconClient) -> dict[int, str]:
-    return {account.account_id: account.name for account in await all_accounts(falcon)}
+async def _all_accounts(caller: Caller) -> dict[int, str]:
+    """Empty where there is no admin's token, or one that is not good any more."""
+    admin = caller.as_admin()
+    if admin is None:
+        return {}
+    try:
+        return {account.account_id: account.name for account in await admin.connected(all_accounts)}
+    except Problem as problem:
+        if problem.status not in (401, 403):
+            raise
+        return {}
 
 
 async def _met(falcon: FalconClient) -> dict[int, str]:
-    rooms, _ = await newest_rooms(falcon, _ROOMS_MAX)
+    rooms = await _all_rooms(falcon)
     return {member.account_id: member.name for room in rooms for member in await all_members(falcon, room.room_id)}
 
 
+async def _all_rooms(falcon: FalconClient) -> "list[RoomSummary]":
+    """All of the caller's. Raises Fault where they are too many: one that was left out may have the name as well."""
+    rooms, more = await newest_rooms(falcon, _ROOMS_MAX)
+    if more:
+        raise Fault(f"you are in more than {_ROOMS_MAX:,} rooms, too many to look through for a name: give the id")
+    return rooms
+
+
 def _only(name: str, known: Mapping[int, str], what: str, what_to_do: str) -> int:
-    """The one that is called so; capital letters count only where they tell two apart. Raises Fault."""
-    found = _called(name, known.items()) or _called(
-        name.casefold(), ((id, each.casefold()) for id, each in known.items())
-    )
+    """The one that is called so, in capital letters or not. Raises Fault.
+
+    A name that fits exactly is no better than one that does not: others may make a room that is called so.
+    """
+    found = sorted(id for id, each in known.items() if each.casefold() == name.casefold())
     if len(found) == 1:
         return found[0]
     if not found:
         raise Fault(f"no {what} is called {name!r} ({what_to_do})")
     raise Fault(f"{len(found)} {what}s are called {name!r}: give one of the ids {', '.join(map(str, found))}")
-
-
-def _called(name: str, known: Iterable[tuple[int, str]]) -> list[int]:
-    return sorted(id for id, each in known if each == name)

@@ -148,7 +148,7 @@ def remove(
         from falcon.client import Names
 
         room_id = await room_id_of(falcon, room)
-        ids = await member_ids_of(falcon, room_id, account)
+        ids = list(dict.fromkeys(await member_ids_of(falcon, room_id, account)))
         names = Names(falcon)
         known = [await names.of(room_id, each) for each in ids]  # before: who leaves the room can ask no more
         for each in ids:

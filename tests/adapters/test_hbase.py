@@ -713,7 +713,7 @@ def test_tables_of_a_new_read_model_are_said_to_be_filled_until_they_are_shown(
 
 
 @pytest.mark.processes
-def test_a_rebuild_shows_a_read_model_that_is_being_filled(gateways: Gateways, shared_table: str) -> None:
+def test_a_rebuild_of_a_read_model_that_is_being_filled_ends_the_filling(gateways: Gateways, shared_table: str) -> None:
     space = Space(gateways, shared_table)
     with patch.dict(READ_MODELS):  # as in a Falcon of before
         del READ_MODELS["timeline"]
@@ -723,6 +723,8 @@ def test_a_rebuild_shows_a_read_model_that_is_being_filled(gateways: Gateways, s
         shadow = store.tables.begin_rebuild("timeline")
         advance(store.tables, shadow, 4, PutMessage(ROOM, 1, b"first"))
         store.tables.finish_rebuild("timeline", lambda: None)
+        assert store.tables.fill("timeline") is Fill.COUNTED, "readers may not count it yet, and must not ask it"
+        store.tables.move_fill("timeline", Fill.SHOWN)
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"first"]
     finally:
         store.close()

@@ -57,6 +57,7 @@ def prepare(
         _check_family(calls, meta_name(prefix))
         meta = Meta(calls, prefix)
         if (found := meta.log()) is not None:
+            _check_instance(found, prefix, instance, partitions)
             _migrate(hbase, create, prefix, found, regions)
             _check_log(meta, prefix, instance, partitions)
             fill = Fill.FILLING
@@ -192,13 +193,18 @@ def _check_log(meta: Meta, prefix: str, instance: str | None, partitions: int) -
         raise WrongTables(
             f"the tables {prefix}_* have format {found.format}, this Falcon knows {FORMAT}: run falcon prepare"
         )
+    _check_instance(found, prefix, instance, partitions)
+    return found
+
+
+def _check_instance(found: Log, prefix: str, instance: str | None, partitions: int) -> None:
     if found.partitions != partitions:
         raise WrongTables(
             f"the tables {prefix}_* are of a log with {found.partitions} partitions, the settings say "
             f"{partitions}: set FALCON_PARTITIONS={found.partitions}, or another prefix for another log"
         )
     if instance is None or found.instance == instance:
-        return found
+        return
     if naming.family(found.instance) == naming.family(instance):
         raise WrongTables(
             f"the tables {prefix}_* show the log's history {found.instance}, and it has {instance}: one of them was "

@@ -172,7 +172,8 @@ class Switching:
 
     def _switch(self, projection: str, generation: int, name: str) -> None:
         before = self.generations(projection)
-        after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live))
+        fill = min(before.fill, Fill.COUNTED)  # readers may not know yet that it has been filled
+        after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live), fill=fill)
         ours = before.closing == name and before.rebuilding == generation
         if not ours or not self._meta().swap_generations(projection, before, after):
             raise ReadStoreUnavailable(f"the switch-over of {projection} was called off by somebody else")

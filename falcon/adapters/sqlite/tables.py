@@ -72,6 +72,8 @@ class SqliteTables:
                     " SELECT ?, 0, generation + 1 FROM projections WHERE name = ?",
                     (shadow, projection),
                 )
+                if not connection.changes():
+                    raise _not_there(projection)
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot begin to rebuild {projection}: {error}") from error
         return shadow
