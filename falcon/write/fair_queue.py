@@ -1,4 +1,4 @@
-"""A queue that serves accounts in turn (round robin, one at a time): whoever fills it waits for himself."""
+"""A queue that serves accounts in turn (round robin, one at a time): an account that fills it waits for itself."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -50,12 +50,13 @@ class FairQueue(Generic[T]):
         """
         return self._length(self._crowder()) >= 2 * (self._length(account_id) + 1)
 
-    def pop_of_crowder(self) -> T:
+    def newest_of_crowder(self) -> T:
         """The newest of the account that has most in here. Raises IndexError."""
-        crowder = self._crowder()
-        if crowder is None:
-            raise IndexError("there is nothing in the queue")
-        waiting = self._of[crowder]
+        return self._crowders()[-1]
+
+    def pop_of_crowder(self) -> T:
+        """The same, and it is not in here any more. Raises IndexError."""
+        waiting = self._crowders()
         item = waiting.pop()
         self._size -= 1
         if not waiting:
@@ -92,6 +93,12 @@ class FairQueue(Generic[T]):
         if self._longest is None:
             self._longest = max(self._of, key=lambda account_id: len(self._of[account_id]), default=None)
         return self._longest
+
+    def _crowders(self) -> deque[T]:
+        crowder = self._crowder()
+        if crowder is None:
+            raise IndexError("there is nothing in the queue")
+        return self._of[crowder]
 
     def _length(self, account_id: AccountId | None) -> int:
         return 0 if account_id is None else len(self._of.get(account_id, ()))

@@ -145,9 +145,9 @@ class Lane:
 
     def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        while not self._has_room(0):
+        if not self._has_room(0):
             self.rejected()
-            if not self._queue.yields_to(envelope.account_id):
+            if not self._takes_a_place(envelope):
                 reply.set_result(Unavailable("overloaded"))
                 return reply
             self._resolve(self._queue.pop_of_crowder(), Unavailable("overloaded"))
@@ -159,6 +159,13 @@ class Lane:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         return reply
+
+    def _takes_a_place(self, envelope: CommandEnvelope) -> bool:
+        """Whether one of another account's may be given up for this one, and makes room for it."""
+        if not self._queue.yields_to(envelope.account_id):
+            return False
+        given_up, _, _ = self._queue.newest_of_crowder()
+        return self._bytes - given_up.size < _MAILBOX_BYTES_MAX
 
     def yields_to(self, account_id: AccountId) -> bool:
         """Whether one of this account's would be taken in though there is no room."""

@@ -116,6 +116,7 @@ def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> 
         "level",
         "limit",
         "method",
+        "of",
         "outcome",
     }
     allowed |= {"process", "projection", "python", "role", "route", "shard", "stage", "start", "status"}

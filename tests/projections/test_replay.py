@@ -33,7 +33,9 @@ def test_what_can_be_read_is_what_was_decided(busy: BusyFalcon, falcon: Embedded
     assert [(r[0], r[2], r[3], r[8]) for r in rows["rooms"]] == sorted(
         (room_id, room.name, room.description, room.last_seq) for room_id, room in rooms.items()
     )
-    assert rows["revisions"] == sorted((r.room_id, r.revision) for r in world.rooms.values() if r.revision)
+    assert [row for row in rows["revisions"] if row[0] in rooms] == sorted(
+        (room_id, room.revision) for room_id, room in rooms.items() if room.revision
+    )
     assert rows["memberships"] == sorted(
         (room_id, account_id, member.role, member.read_seq)
         for room_id, room in rooms.items()
