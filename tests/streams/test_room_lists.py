@@ -1,13 +1,19 @@
 """Lists of very many rooms, which are kept in memory: they say what the tables say, and cost what is shown of them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams import room_lists
+from falcon.streams.feed import Feed
 from tests.streams.reader import Listen
 from tests.support.http import Falcon, Person, Room
 
@@ -94,6 +100,70 @@ def test_while_everybody_talks_a_list_is_whole(anna: Person, ben: Person, rooms:
             assert times == sorted(times, reverse=True)
         assert resting <= {room["room_id"] for room in all_of_them.json()["rooms"]}
         assert listed(ben) == by_table(ben)
+
+
+@contextmanager
+def tables_of_now(falcon: Falcon, copy: Path) -> Iterator[None]:
+    """Within the block lists are read from tables that stay as they are now, whatever happens meanwhile."""
+    with closing(database.connect(falcon.settings.database, writable=False)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    with closing(apsw.Connection(str(copy))) as connection, pytest.MonkeyPatch.context() as patch:
+        old = SqliteReadStore(connection)
+        for query in ("applied_everywhere", "rooms_of", "roles_of", "standings_of", "summaries_of"):
+            patch.setattr(falcon.edge.store, query, getattr(old, query))
+        yield
+
+
+async def has_read_all(feed: Feed) -> None:
+    async with asyncio.timeout(10):
+        await feed.reach(await feed.ends(feed._every_lane))
+
+
+def test_a_room_that_one_came_to_and_left_before_the_tables_knew_is_not_listed(
+    falcon: Falcon, ben: Person, cleo: Person, rooms: list[Room], tmp_path: Path
+) -> None:
+    listed(ben)
+    new = cleo.makes_room("New", ben)
+    with tables_of_now(falcon, tmp_path / "before.db"):
+        ben.delete(f"{new}/members/{ben.account_id}")
+        falcon.run(has_read_all(falcon.edge.streams._feed))
+        assert new.room_id in listed(ben)
+    assert listed(ben) == by_table(ben)
+    assert new.room_id not in listed(ben)
+    assert not any(new.room_id in each for each in (of(falcon, ben).doubts, falcon.edge.streams.room_lists._by_room))
+
+
+def test_what_is_said_in_a_room_that_one_just_came_to_moves_it_up(
+    falcon: Falcon, anna: Person, ben: Person, cleo: Person, rooms: list[Room], tmp_path: Path
+) -> None:
+    new = cleo.makes_room("New")
+    anna.says(rooms[0], "Tea?")
+    listed(ben)
+    cleo.put(f"{new}/members/{ben.account_id}", {"role": "member"})
+    with tables_of_now(falcon, tmp_path / "before.db"):
+        cleo.says(new, "Welcome")
+        falcon.run(has_read_all(falcon.edge.streams._feed))
+        assert listed(ben)[0] == rooms[0].room_id
+    assert listed(ben) == by_table(ben)
+    assert listed(ben)[0] == new.room_id
+    assert of(falcon, ben).standings[new.room_id].last_seq == 1
+
+
+def test_a_list_with_rooms_in_doubt_is_let_go_whole(
+    falcon: Falcon, ben: Person, cleo: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(ben)
+    new = cleo.makes_room("New", ben)
+    lists = falcon.edge.streams.room_lists
+    falcon.run(has_read_all(falcon.edge.streams._feed))
+    assert new.room_id in of(falcon, ben).doubts
+    monkeypatch.setattr(room_lists, "_IDLE_SECONDS", -1.0)
+    falcon.run(swept(lists))
+    assert not lists._by_room and lists._entries == 0
+
+
+def of(falcon: Falcon, person: Person) -> Any:
+    return falcon.edge.streams.room_lists._lists[person.account_id]
 
 
 def test_a_page_reads_no_more_rooms_than_it_shows(
