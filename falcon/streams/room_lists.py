@@ -27,6 +27,7 @@ from falcon.streams.tail import Raw
 
 FEW: Final = 100  # rooms: so many are read from the tables each time
 _PART: Final = 500
+_MANY: Final = 1_000  # rooms that change: to sort all of them once is cheaper than to move each
 _ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes each
 _REACH_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 60.0
@@ -159,16 +160,19 @@ class RoomLists:
         return True
 
     async def _settle(self, kept: "_List", applied: Mapping[int, Position]) -> None:
-        """Read again what may have changed. It stays in doubt for as long as the tables may not show it yet."""
-        doubts = list(kept.doubts.items())
-        for first in range(0, len(doubts), _PART):
-            part = dict(doubts[first : first + _PART])
-            found = await self._store.standings_of(kept.account_id, part)
-            for room_id, place in part.items():
-                lane, offset = place
-                if kept.doubts[room_id] == place and applied[lane].offset > offset:
-                    del kept.doubts[room_id]
-                self._put(kept, room_id, found.get(room_id))
+        """Read again what may have changed, in parts, so that others have their turns in between. It stays in doubt for
+        as long as the tables may not show it yet."""
+        doubts = dict(kept.doubts)
+        room_ids = list(doubts)
+        found: dict[RoomId, Standing] = {}
+        for first in range(0, len(room_ids), _PART):
+            found |= await self._store.standings_of(kept.account_id, room_ids[first : first + _PART])
+            await asyncio.sleep(0)
+        for room_id, place in doubts.items():
+            lane, offset = place
+            if kept.doubts[room_id] == place and applied[lane].offset > offset:
+                del kept.doubts[room_id]
+        self._put(kept, {room_id: found.get(room_id) for room_id in doubts})
 
     def _add(self, kept: "_List") -> None:
         if not self._lists:
@@ -182,14 +186,15 @@ class RoomLists:
         while self._entries > _ENTRIES_MAX and len(self._lists) > 1:
             self._drop(next(iter(self._lists.values())))
 
-    def _put(self, kept: "_List", room_id: RoomId, standing: Standing | None) -> None:
+    def _put(self, kept: "_List", changed: Mapping[RoomId, Standing | None]) -> None:
         before = len(kept.standings)
-        kept.put(room_id, standing)
+        kept.put(changed)
         if self._lists.get(kept.account_id) is not kept:  # it was dropped meanwhile
             return
         self._entries += len(kept.standings) - before
-        if standing is None and room_id not in kept.doubts:
-            self._unlink(kept, room_id)
+        for room_id, standing in changed.items():
+            if standing is None and room_id not in kept.doubts:
+                self._unlink(kept, room_id)
 
     def _drop(self, kept: "_List") -> None:
         del self._lists[kept.account_id]
@@ -224,13 +229,27 @@ class _List:
         self.standings = standings
         self.doubts: dict[RoomId, _Place] = {}
         self.read_at = self.used_at = now
-        self._order = sorted((standing.updated_at, room_id) for room_id, standing in standings.items())
+        self._order = sorted(_places(standings))
 
     def rooms(self) -> set[RoomId]:
         """Those that it has, and those that it may have by now."""
         return self.standings.keys() | self.doubts.keys()
 
-    def put(self, room_id: RoomId, standing: Standing | None) -> None:
+    def put(self, changed: Mapping[RoomId, Standing | None]) -> None:
+        """None for a room that the account is not in."""
+        if len(changed) < _MANY:
+            for room_id, standing in changed.items():
+                self._move(room_id, standing)
+            return
+        present = {room_id: standing for room_id, standing in changed.items() if standing is not None}
+        for room_id in changed:
+            self.standings.pop(room_id, None)
+        self.standings |= present
+        self._order = [place for place in self._order if place[1] not in changed]
+        self._order += _places(present)
+        self._order.sort()
+
+    def _move(self, room_id: RoomId, standing: Standing | None) -> None:
         before = self.standings.pop(room_id, None)
         if before is not None:
             del self._order[bisect_left(self._order, (before.updated_at, room_id))]
@@ -248,6 +267,10 @@ class _List:
 
 def standings(rows: Sequence[RoomSummaryRow]) -> dict[RoomId, Standing]:
     return {row.room.room_id: Standing(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
+
+
+def _places(standings: Mapping[RoomId, Standing]) -> list[tuple[str, RoomId]]:
+    return [(standing.updated_at, room_id) for room_id, standing in standings.items()]
 
 
 def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomPage:

@@ -162,6 +162,54 @@ def test_a_list_with_rooms_in_doubt_is_let_go_whole(
     assert not lists._by_room and lists._entries == 0
 
 
+def test_others_have_their_turns_while_many_rooms_are_read_again(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(ben)
+    for room in rooms:
+        anna.says(room, "Tea?")
+    turns = 0
+    turns_at_parts: list[int] = []
+    read = falcon.edge.store.standings_of
+
+    async def standings_of(account_id: int, room_ids: Any) -> Any:
+        turns_at_parts.append(turns)
+        return await read(account_id, room_ids)
+
+    async def first_page_beside_another() -> None:
+        async def take_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(take_turns())
+        await falcon.edge.streams.room_lists.first_page(ben.account_id, 1)
+        other.cancel()
+
+    monkeypatch.setattr(falcon.edge.store, "standings_of", standings_of)
+    falcon.run(first_page_beside_another())
+    assert len(turns_at_parts) == len(rooms) / 3
+    assert sorted(set(turns_at_parts)) == turns_at_parts
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_a_list_is_in_order_whether_rooms_move_one_by_one_or_together(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(room_lists, "_MANY", many)
+    listed(ben)
+    for i in (5, 1, 9, 1, 7, 0):
+        anna.says(rooms[i], "Tea?")
+    new = anna.makes_room("New", ben)
+    anna.delete(f"{rooms[9]}")
+    ben.delete(f"{rooms[2]}/members/{ben.account_id}")
+    assert listed(ben) == by_table(ben)
+    assert listed(ben)[0] == new.room_id
+    assert of(falcon, ben).standings.keys() == set(by_table(ben))
+    assert falcon.edge.streams.room_lists._entries == len(by_table(ben))
+
+
 def of(falcon: Falcon, person: Person) -> Any:
     return falcon.edge.streams.room_lists._lists[person.account_id]
 
