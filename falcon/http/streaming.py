@@ -14,6 +14,7 @@ import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Message, Receive, Scope, Send
 
+from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.http import held, tokens
 from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
@@ -43,7 +44,7 @@ Transport: TypeAlias = Literal["sse", "websocket"]
 
 _ROOMS_MAX: Final = 100  # that may be named
 _HELLO_ROOMS_MAX: Final = room_lists.FEW
-_ROOMS_OF_MAX: Final = 10_000
+_ROLES_PART: Final = 10_000  # rooms that are read at once
 _BEAT_SECONDS: Final = 7.0  # so that no connection is silent for fifteen
 _BYE_SECONDS: Final = 2.0
 _KNOWN_SECONDS: Final = 5.0
@@ -228,7 +229,7 @@ class Streams:
         """By the log, and the account's memberships; None where too much has happened since ``offsets``."""
         async with self._turn():
             known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
-            roles = await self._edge.store.roles_of(caller.account_id, _ROOMS_OF_MAX)
+            roles = await self._roles(caller.account_id)
         in_lanes = self._in_lanes(tables.applied, caller.account_id, only)
         # A lane that the token does not name had nothing in it for the account then.
         since = {lane: offsets.get(lane, position.offset) for lane, position in in_lanes.items()}
@@ -238,6 +239,15 @@ class Streams:
             return None
         await self._look_back(beginning, caller, only, known)
         return _Opening(self, caller, only, beginning, "replay")
+
+    async def _roles(self, account_id: AccountId) -> dict[RoomId, Role]:
+        """In all of the account's rooms. Raises ReadStoreUnavailable."""
+        roles = part = await self._edge.store.roles_of(account_id, _ROLES_PART)
+        while len(part) == _ROLES_PART:
+            await asyncio.sleep(0)  # others have their turns
+            part = await self._edge.store.roles_of(account_id, _ROLES_PART, max(part))
+            roles = roles | part
+        return roles
 
     async def _state(
         self, caller: "_Caller", only: frozenset[RoomId] | None, name: Literal["hello", "catch_up"]

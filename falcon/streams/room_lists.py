@@ -8,12 +8,12 @@ list is next asked for. What a page costs does not depend on how many rooms ther
 import asyncio
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from falcon.domain.events import Event, MemberJoined, RoomCreated
+from falcon.domain.events import MemberJoined, RoomCreated
 from falcon.domain.ids import AccountId, Partition, RoomId
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
@@ -27,6 +27,7 @@ from falcon.streams.tail import Raw
 
 FEW: Final = 100  # rooms: so many are read from the tables each time
 _PART: Final = 500
+_MANY: Final = 1_000  # rooms that change: to sort all of them once is cheaper than to move each
 _ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes each
 _REACH_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 60.0
@@ -51,7 +52,7 @@ class RoomLists:
         self._feed = feed
         self._applied = Shared(lambda: store.applied_everywhere(feed.partitions))
         self._lists: OrderedDict[AccountId, _List] = OrderedDict()
-        self._by_room: dict[RoomId, set[_List]] = {}
+        self._by_room: dict[RoomId, set[_List]] = {}  # those that have the room, or are in doubt about it
         self._entries = 0
         self._asked: WeakValueDictionary[AccountId, Shared[_List]] = WeakValueDictionary()
         self._hold = ExitStack()
@@ -81,19 +82,14 @@ class RoomLists:
 
     def saw(self, raw: Raw) -> None:
         """Called for each record of a followed lane."""
-        lists = self._by_room.get(raw.record.key)
-        if lists is not None:
-            for kept in lists:
-                kept.doubts[raw.record.key] = (raw.lane, raw.at.offset)
+        room_id, place = raw.record.key, (raw.lane, raw.at.offset)
         if raw.record.type in _JOINED and self._lists:
-            self._saw_joined(raw, self._lists)
-
-    def _saw_joined(self, raw: Raw, lists: "Mapping[AccountId, _List]") -> None:
-        with suppress(Undecodable):  # the feed says so
-            for account_id in _who_joined(decoded(raw).event):
-                kept = lists.get(account_id)
-                if kept is not None:
-                    kept.doubts[raw.record.key] = (raw.lane, raw.at.offset)
+            for account_id in _who_joined(raw):
+                kept = self._lists.get(account_id)
+                if kept is not None:  # what follows in the room concerns it too, before the tables show the room
+                    self._by_room.setdefault(room_id, set()).add(kept)
+        for kept in self._by_room.get(room_id, ()):
+            kept.doubts[room_id] = place
 
     # --- keeping them -------------------------------------------------------------------------------------------------
 
@@ -154,23 +150,29 @@ class RoomLists:
             if raws is None or len(raws) == most:
                 return False
             for raw in raws:
-                if raw.record.key in kept.standings:
-                    kept.doubts[raw.record.key] = (lane, raw.at.offset)
-                if raw.record.type in _JOINED:
-                    self._saw_joined(raw, {kept.account_id: kept})
+                room_id = raw.record.key
+                if (
+                    room_id in kept.standings
+                    or room_id in kept.doubts
+                    or (raw.record.type in _JOINED and kept.account_id in _who_joined(raw))
+                ):
+                    kept.doubts[room_id] = (lane, raw.at.offset)
         return True
 
     async def _settle(self, kept: "_List", applied: Mapping[int, Position]) -> None:
-        """Read again what may have changed. It stays in doubt for as long as the tables may not show it yet."""
-        doubts = list(kept.doubts.items())
-        for first in range(0, len(doubts), _PART):
-            part = dict(doubts[first : first + _PART])
-            found = await self._store.standings_of(kept.account_id, part)
-            for room_id, place in part.items():
-                self._put(kept, room_id, found.get(room_id))
-                lane, offset = place
-                if kept.doubts[room_id] == place and applied[lane].offset > offset:
-                    del kept.doubts[room_id]
+        """Read again what may have changed, in parts, so that others have their turns in between. It stays in doubt for
+        as long as the tables may not show it yet."""
+        doubts = dict(kept.doubts)
+        room_ids = list(doubts)
+        found: dict[RoomId, Standing] = {}
+        for first in range(0, len(room_ids), _PART):
+            found |= await self._store.standings_of(kept.account_id, room_ids[first : first + _PART])
+            await asyncio.sleep(0)
+        for room_id, place in doubts.items():
+            lane, offset = place
+            if kept.doubts[room_id] == place and applied[lane].offset > offset:
+                del kept.doubts[room_id]
+        self._put(kept, {room_id: found.get(room_id) for room_id in doubts})
 
     def _add(self, kept: "_List") -> None:
         if not self._lists:
@@ -178,27 +180,26 @@ class RoomLists:
             self._feed.watch = self.saw
             self._sweeping = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._sweep)
         self._lists[kept.account_id] = kept
-        for room_id in kept.standings:
+        for room_id in kept.rooms():
             self._by_room.setdefault(room_id, set()).add(kept)
         self._entries += len(kept.standings)
         while self._entries > _ENTRIES_MAX and len(self._lists) > 1:
             self._drop(next(iter(self._lists.values())))
 
-    def _put(self, kept: "_List", room_id: RoomId, standing: Standing | None) -> None:
+    def _put(self, kept: "_List", changed: Mapping[RoomId, Standing | None]) -> None:
         before = len(kept.standings)
-        kept.put(room_id, standing)
+        kept.put(changed)
         if self._lists.get(kept.account_id) is not kept:  # it was dropped meanwhile
             return
         self._entries += len(kept.standings) - before
-        if standing is not None:
-            self._by_room.setdefault(room_id, set()).add(kept)
-        else:
-            self._unlink(kept, room_id)
+        for room_id, standing in changed.items():
+            if standing is None and room_id not in kept.doubts:
+                self._unlink(kept, room_id)
 
     def _drop(self, kept: "_List") -> None:
         del self._lists[kept.account_id]
         self._entries -= len(kept.standings)
-        for room_id in kept.standings:
+        for room_id in kept.rooms():
             self._unlink(kept, room_id)
         if not self._lists:
             self._feed.watch = None
@@ -228,9 +229,27 @@ class _List:
         self.standings = standings
         self.doubts: dict[RoomId, _Place] = {}
         self.read_at = self.used_at = now
-        self._order = sorted((standing.updated_at, room_id) for room_id, standing in standings.items())
+        self._order = sorted(_places(standings))
 
-    def put(self, room_id: RoomId, standing: Standing | None) -> None:
+    def rooms(self) -> set[RoomId]:
+        """Those that it has, and those that it may have by now."""
+        return self.standings.keys() | self.doubts.keys()
+
+    def put(self, changed: Mapping[RoomId, Standing | None]) -> None:
+        """None for a room that the account is not in."""
+        if len(changed) < _MANY:
+            for room_id, standing in changed.items():
+                self._move(room_id, standing)
+            return
+        present = {room_id: standing for room_id, standing in changed.items() if standing is not None}
+        for room_id in changed:
+            self.standings.pop(room_id, None)
+        self.standings |= present
+        self._order = [place for place in self._order if place[1] not in changed]
+        self._order += _places(present)
+        self._order.sort()
+
+    def _move(self, room_id: RoomId, standing: Standing | None) -> None:
         before = self.standings.pop(room_id, None)
         if before is not None:
             del self._order[bisect_left(self._order, (before.updated_at, room_id))]
@@ -250,6 +269,10 @@ def standings(rows: Sequence[RoomSummaryRow]) -> dict[RoomId, Standing]:
     return {row.room.room_id: Standing(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
 
 
+def _places(standings: Mapping[RoomId, Standing]) -> list[tuple[str, RoomId]]:
+    return [(standing.updated_at, room_id) for room_id, standing in standings.items()]
+
+
 def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomPage:
     """``rows``: one more than the limit, where there is one."""
     page = list(rows[:limit])
@@ -257,11 +280,11 @@ def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomPage:
     return RoomPage(page, None if last is None else RoomCursor(last.updated_at, last.room_id))
 
 
-def _who_joined(event: Event) -> Iterable[AccountId]:
-    match event:
-        case RoomCreated(members=members):
-            return [member.account_id for member in members]
-        case MemberJoined(account_id=account_id):
-            return [account_id]
-        case _:
-            return []
+def _who_joined(raw: Raw) -> list[AccountId]:
+    with suppress(Undecodable):  # the feed says so
+        match decoded(raw).event:
+            case RoomCreated(members=members):
+                return [member.account_id for member in members]
+            case MemberJoined(account_id=account_id):
+                return [account_id]
+    return []

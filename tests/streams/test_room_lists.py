@@ -1,13 +1,19 @@
 """Lists of very many rooms, which are kept in memory: they say what the tables say, and cost what is shown of them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
+from falcon.adapters.sqlite import database
+from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams import room_lists
+from falcon.streams.feed import Feed
 from tests.streams.reader import Listen
 from tests.support.http import Falcon, Person, Room
 
@@ -94,6 +100,118 @@ def test_while_everybody_talks_a_list_is_whole(anna: Person, ben: Person, rooms:
             assert times == sorted(times, reverse=True)
         assert resting <= {room["room_id"] for room in all_of_them.json()["rooms"]}
         assert listed(ben) == by_table(ben)
+
+
+@contextmanager
+def tables_of_now(falcon: Falcon, copy: Path) -> Iterator[None]:
+    """Within the block lists are read from tables that stay as they are now, whatever happens meanwhile."""
+    with closing(database.connect(falcon.settings.database, writable=False)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    with closing(apsw.Connection(str(copy))) as connection, pytest.MonkeyPatch.context() as patch:
+        old = SqliteReadStore(connection)
+        for query in ("applied_everywhere", "rooms_of", "roles_of", "standings_of", "summaries_of"):
+            patch.setattr(falcon.edge.store, query, getattr(old, query))
+        yield
+
+
+async def has_read_all(feed: Feed) -> None:
+    async with asyncio.timeout(10):
+        await feed.reach(await feed.ends(feed._every_lane))
+
+
+def test_a_room_that_one_came_to_and_left_before_the_tables_knew_is_not_listed(
+    falcon: Falcon, ben: Person, cleo: Person, rooms: list[Room], tmp_path: Path
+) -> None:
+    listed(ben)
+    new = cleo.makes_room("New", ben)
+    with tables_of_now(falcon, tmp_path / "before.db"):
+        ben.delete(f"{new}/members/{ben.account_id}")
+        falcon.run(has_read_all(falcon.edge.streams._feed))
+        assert new.room_id in listed(ben)
+    assert listed(ben) == by_table(ben)
+    assert new.room_id not in listed(ben)
+    assert not any(new.room_id in each for each in (of(falcon, ben).doubts, falcon.edge.streams.room_lists._by_room))
+
+
+def test_what_is_said_in_a_room_that_one_just_came_to_moves_it_up(
+    falcon: Falcon, anna: Person, ben: Person, cleo: Person, rooms: list[Room], tmp_path: Path
+) -> None:
+    new = cleo.makes_room("New")
+    anna.says(rooms[0], "Tea?")
+    listed(ben)
+    cleo.put(f"{new}/members/{ben.account_id}", {"role": "member"})
+    with tables_of_now(falcon, tmp_path / "before.db"):
+        cleo.says(new, "Welcome")
+        falcon.run(has_read_all(falcon.edge.streams._feed))
+        assert listed(ben)[0] == rooms[0].room_id
+    assert listed(ben) == by_table(ben)
+    assert listed(ben)[0] == new.room_id
+    assert of(falcon, ben).standings[new.room_id].last_seq == 1
+
+
+def test_a_list_with_rooms_in_doubt_is_let_go_whole(
+    falcon: Falcon, ben: Person, cleo: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(ben)
+    new = cleo.makes_room("New", ben)
+    lists = falcon.edge.streams.room_lists
+    falcon.run(has_read_all(falcon.edge.streams._feed))
+    assert new.room_id in of(falcon, ben).doubts
+    monkeypatch.setattr(room_lists, "_IDLE_SECONDS", -1.0)
+    falcon.run(swept(lists))
+    assert not lists._by_room and lists._entries == 0
+
+
+def test_others_have_their_turns_while_many_rooms_are_read_again(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed(ben)
+    for room in rooms:
+        anna.says(room, "Tea?")
+    turns = 0
+    turns_at_parts: list[int] = []
+    read = falcon.edge.store.standings_of
+
+    async def standings_of(account_id: int, room_ids: Any) -> Any:
+        turns_at_parts.append(turns)
+        return await read(account_id, room_ids)
+
+    async def first_page_beside_another() -> None:
+        async def take_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(take_turns())
+        await falcon.edge.streams.room_lists.first_page(ben.account_id, 1)
+        other.cancel()
+
+    monkeypatch.setattr(falcon.edge.store, "standings_of", standings_of)
+    falcon.run(first_page_beside_another())
+    assert len(turns_at_parts) == len(rooms) / 3
+    assert sorted(set(turns_at_parts)) == turns_at_parts
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_a_list_is_in_order_whether_rooms_move_one_by_one_or_together(
+    falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(room_lists, "_MANY", many)
+    listed(ben)
+    for i in (5, 1, 9, 1, 7, 0):
+        anna.says(rooms[i], "Tea?")
+    new = anna.makes_room("New", ben)
+    anna.delete(f"{rooms[9]}")
+    ben.delete(f"{rooms[2]}/members/{ben.account_id}")
+    assert listed(ben) == by_table(ben)
+    assert listed(ben)[0] == new.room_id
+    assert of(falcon, ben).standings.keys() == set(by_table(ben))
+    assert falcon.edge.streams.room_lists._entries == len(by_table(ben))
+
+
+def of(falcon: Falcon, person: Person) -> Any:
+    return falcon.edge.streams.room_lists._lists[person.account_id]
 
 
 def test_a_page_reads_no_more_rooms_than_it_shows(

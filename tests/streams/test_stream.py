@@ -591,6 +591,25 @@ def test_a_direct_room_is_heard_of_while_the_tables_are_behind_the_log(
     assert names(stream.until("message.posted")) == ["room.created"]
 
 
+@pytest.mark.parametrize("count", [4, 5])
+def test_one_who_comes_back_hears_all_of_very_many_rooms(
+    anna: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(streaming, "_ROLES_PART", 2)
+    rooms = [anna.makes_room(f"Room {i}") for i in range(count)]
+    hello = listen(anna).next()
+    for room in rooms:
+        anna.says(room, "Missed")
+    stream = listen(anna, resume=hello.id)
+    missed = stream.until("caught_up")
+    assert [event.data["room_id"] for event in missed if event.name == "message.posted"] == [
+        room.room_id for room in rooms
+    ]
+    for room in rooms:
+        anna.says(room, "Heard")
+    assert [stream.next("message.posted").data["room_id"] for _ in rooms] == [room.room_id for room in rooms]
+
+
 # --- catch_up ---------------------------------------------------------------------------------------------------------
 
 
