@@ -16,6 +16,7 @@ import pytest
 from falcon import bootstrap
 from falcon.bootstrap import embedded
 from falcon.client import FalconClient
+from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
@@ -234,6 +235,20 @@ def test_an_account_has_so_many_rooms_and_one_that_is_deleted_makes_room(start: 
     clock.advance(1)
     anna.makes_room("one more")
     limited(anna.post("/v1/rooms", {"name": "one more"}), "account-rooms", "q=3")
+
+
+def test_rooms_that_others_put_one_into_use_up_nothing_however_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_counts, "_PART", 2)
+    falcon = start(account_rooms=2)
+    anna, *others = (falcon.account(name) for name in ("Anna", "Ben", "Cem", "Dora"))
+    for other in others:
+        for number in range(2):
+            other.makes_room(f"{number}", anna)
+    anna.makes_room("one")
+    anna.makes_room("two")
+    limited(anna.post("/v1/rooms", {"name": "three"}), "account-rooms", "q=2")
 
 
 def test_rooms_are_counted_by_what_all_processes_have_made_and_after_a_restart(tmp_path: Path) -> None:
