@@ -243,15 +243,15 @@ class Edge:
     ) -> AccountRow:
         """Raises Problem 401, 429, 503, ReadStoreUnavailable."""
         asked_at = time.monotonic()
-        claimed: AccountId | None = None
+        issued: str | None = None
         limited = scope is not None and self.limiter.limits_addresses
         if scope is not None and limited:
-            claimed = self._claimed(authorization)
-            self.limiter.check_unauthenticated(scope, claimed)
+            issued = self._issued(authorization)
+            self.limiter.check_unauthenticated(scope, issued)
         account = await self._bearer(authorization, headers, turn)
         if account is None:
             if scope is not None and limited:
-                self.limiter.count_unauthenticated(scope, claimed)
+                self.limiter.count_unauthenticated(scope, issued)
             raise Problem(
                 401,
                 "unauthenticated",
@@ -288,10 +288,12 @@ class Edge:
                 account = await self.newest_bearer(account_id, token_hash, headers)
         return account
 
-    def _claimed(self, authorization: bytes) -> AccountId | None:
-        """The account of a token that this deployment has issued, whether it is still good or not."""
+    def _issued(self, authorization: bytes) -> str | None:
+        """The hash of a secret that this deployment has issued, whether it is still good or not.
+
+        For which account is not signed: anybody may write another account's number before a secret."""
         parsed = _parse_bearer(authorization)
-        return parsed[0] if parsed is not None and tokens.is_issued(self.secret, parsed[1]) else None
+        return tokens.hash_of(parsed[1]) if parsed is not None and tokens.is_issued(self.secret, parsed[1]) else None
 
     async def newest_bearer(self, account_id: AccountId, token_hash: str, headers: Headers) -> AccountRow | None:
         """Whose token has this hash, as of the newest that has been acknowledged. Raises Problem 422, 503."""

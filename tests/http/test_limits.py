@@ -365,6 +365,16 @@ def test_a_token_that_was_revoked_does_not_lock_out_those_who_share_its_address(
     assert unauthenticated(falcon).status_code == 401
 
 
+def test_ones_own_secret_with_other_accounts_numbers_counts_as_one_token(start: Start) -> None:
+    falcon = start(address_requests=1, address_burst=3)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    secret = anna.token.rpartition(f"_{anna.account_id}_")[2]
+    invented = [f"falcon_{number}_{secret}" for number in range(900_001, 900_005)]
+    assert statuses(*(unauthenticated(falcon, token=token) for token in invented)) == [401, 401, 401, 429]
+    assert ben.get("/v1/me").status_code == 200
+    assert unauthenticated(falcon).status_code == 401
+
+
 def test_tickets_that_are_wrong_count_for_their_address(start: Start, request: pytest.FixtureRequest) -> None:
     falcon = start(address_requests=1, address_burst=2)
     answers = [falcon.send("GET", "/v1/stream?ticket=nonsense") for _ in range(3)]
