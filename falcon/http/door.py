@@ -228,7 +228,7 @@ class Protocol(_Counted, HttpToolsProtocol):
         self.flow.pause_reading()
         self._behind += data
         self.share.set_bodies(self._body + len(self._behind))
-        if self.share.is_full:
+        if self.share.refusal_of_body() is not None:
             metrics.connections_cut.labels("held").inc()
             self.transport.abort()
 
@@ -373,7 +373,7 @@ class Protocol(_Counted, HttpToolsProtocol):
         self._body += len(body)
         if self._body > _SMALL_BODY:
             self.share.set_bodies(self._body)
-            problem = self.share.refusal()
+            problem = self.share.refusal_of_body()
             if problem is not None:
                 raise _Refused(_Refusal("held", problem))
 
@@ -389,6 +389,7 @@ class Protocol(_Counted, HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
+        self.share.begins()
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
