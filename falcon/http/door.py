@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import SecurityError
 
@@ -175,6 +175,7 @@ class Protocol(_Counted, HttpToolsProtocol):
         self._body = 0  # of all requests that are not answered
         self._behind = b""  # what came behind requests that wait for their turn: it is not parsed yet
         self._address: AddressKey | None = None
+        self._running: RequestResponseCycle | None = None  # the request that is being answered
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -198,8 +199,13 @@ class Protocol(_Counted, HttpToolsProtocol):
         self.transport.close()  # at once: the descriptor may be one of those that are kept
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells only the request that was parsed last. One that is being answered may be before it."""
         self._sweep.per_address.leave(self._address)
+        running, self._running = self._running, None
         super().connection_lost(exc)
+        if running is not None:
+            running.disconnected = True
+            running.message_event.set()
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -222,7 +228,7 @@ class Protocol(_Counted, HttpToolsProtocol):
         self.flow.pause_reading()
         self._behind += data
         self.share.set_bodies(self._body + len(self._behind))
-        if self.share.is_full:
+        if self.share.refusal_of_body() is not None:
             metrics.connections_cut.labels("held").inc()
             self.transport.abort()
 
@@ -367,7 +373,7 @@ class Protocol(_Counted, HttpToolsProtocol):
         self._body += len(body)
         if self._body > _SMALL_BODY:
             self.share.set_bodies(self._body)
-            problem = self.share.refusal()
+            problem = self.share.refusal_of_body()
             if problem is not None:
                 raise _Refused(_Refusal("held", problem))
 
@@ -381,8 +387,14 @@ class Protocol(_Counted, HttpToolsProtocol):
         super().on_message_complete()
         self._rest()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        self.share.begins()
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
         """As uvicorn's, without its timer for the next request."""
+        self._running = None
         self.server_state.total_requests += 1
         if not self.pipeline:
             self._let_bodies_go()

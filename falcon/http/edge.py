@@ -243,15 +243,15 @@ class Edge:
     ) -> AccountRow:
         """Raises Problem 401, 429, 503, ReadStoreUnavailable."""
         asked_at = time.monotonic()
-        claimed: AccountId | None = None
+        issued: str | None = None
         limited = scope is not None and self.limiter.limits_addresses
         if scope is not None and limited:
-            claimed = self._claimed(authorization)
-            self.limiter.check_unauthenticated(scope, claimed)
+            issued = self._issued(authorization)
+            self.limiter.check_unauthenticated(scope, issued)
         account = await self._bearer(authorization, headers, turn)
         if account is None:
             if scope is not None and limited:
-                self.limiter.count_unauthenticated(scope, claimed)
+                self.limiter.count_unauthenticated(scope, issued)
             raise Problem(
                 401,
                 "unauthenticated",
@@ -288,10 +288,12 @@ class Edge:
                 account = await self.newest_bearer(account_id, token_hash, headers)
         return account
 
-    def _claimed(self, authorization: bytes) -> AccountId | None:
-        """The account of a token that this deployment has issued, whether it is still good or not."""
+    def _issued(self, authorization: bytes) -> str | None:
+        """The hash of a secret that this deployment has issued, whether it is still good or not.
+
+        For which account is not signed: anybody may write another account's number before a secret."""
         parsed = _parse_bearer(authorization)
-        return parsed[0] if parsed is not None and tokens.is_issued(self.secret, parsed[1]) else None
+        return tokens.hash_of(parsed[1]) if parsed is not None and tokens.is_issued(self.secret, parsed[1]) else None
 
     async def newest_bearer(self, account_id: AccountId, token_hash: str, headers: Headers) -> AccountRow | None:
         """Whose token has this hash, as of the newest that has been acknowledged. Raises Problem 422, 503."""
@@ -443,21 +445,25 @@ class Edge:
     async def reach_positions(self, call: Call) -> None:
         """Wait for the request's Falcon-Position. Raises Problem 422, 503, ReadStoreUnavailable."""
         positions, call.positions = call.positions, ()
+        if len(positions) > 1:  # one look shows which of them the tables have still to reach
+            applied = await self.store.applied_in([partition for partition, _ in positions])
+            positions = tuple(each for each in positions if applied[each[0]] <= each[1])
         for partition, offset in positions:
             await self.freshness.reach(partition, offset, self._seconds_left(call))
 
     def _parse_positions(self, text: bytes) -> tuple[tuple[Partition, int], ...]:
+        """Of each partition the largest offset, which has all the others below it. Raises Problem 400."""
         items = text.split(b",")
-        matches = [_POSITION.fullmatch(item.strip()) for item in items[:_POSITIONS_MAX]]
-        positions = tuple((int(match[1]), int(match[2])) for match in matches if match is not None)
-        if len(positions) < len(items) or any(partition >= self.partitions for partition, _ in positions):
-            raise Problem(
-                400,
-                "malformed",
-                "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
-                (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
-            )
-        return positions
+        largest: dict[Partition, int] = {}
+        for item in items[:_POSITIONS_MAX]:
+            match = _POSITION.fullmatch(item.strip())
+            if match is None or int(match[1]) >= self.partitions:
+                raise _no_position()
+            partition, offset = int(match[1]), int(match[2])
+            largest[partition] = max(offset, largest.get(partition, 0))
+        if len(items) > _POSITIONS_MAX:
+            raise _no_position()
+        return tuple(largest.items())
 
     def _seconds_left(self, call: Call) -> float:
         """Of the request's wait, which begins with the first time that it has to."""
@@ -485,6 +491,15 @@ class NotReadableYet(Exception):
         super().__init__(f"{partition}:{offset}")
         self.partition = partition
         self.offset = offset
+
+
+def _no_position() -> Problem:
+    return Problem(
+        400,
+        "malformed",
+        "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
+        (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
+    )
 
 
 def _parse_bearer(authorization: bytes) -> tuple[AccountId, str] | None:

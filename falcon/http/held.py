@@ -22,9 +22,12 @@ class Held:
         metrics.http_held.set_function(lambda: self.size)
         metrics.http_held_refused.begin(("account",), ("process",))
 
-    def change(self, account_id: AccountId, size: int) -> None:
-        """By so many bytes; fewer than none are given back."""
+    def change(self, account_id: AccountId | None, size: int) -> None:
+        """By so many bytes; fewer than none are given back. None: it is not known yet for whom, so that they count for
+        the process alone."""
         self.size += size
+        if account_id is None:
+            return
         now = self._of.get(account_id, 0) + size
         if now:
             self._of[account_id] = now
@@ -46,38 +49,64 @@ class Held:
         detail = f"The bodies and unread answers of this account are more than {self._account_bytes_max} bytes."
         return Problem(429, "rate_limited", detail, retry_after=1)
 
-    def refusal(self, account_id: AccountId) -> Problem | None:
-        """What to tell this account instead of holding something large for it."""
+    def refusal_of_process(self) -> Problem | None:
+        """What to tell anybody instead of holding something large."""
         if self.size < self._process_bytes_max:
-            return self.refusal_of(account_id)
+            return None
         metrics.http_held_refused.labels("process").inc()
         detail = f"The bodies and unread answers on this server are more than {self._process_bytes_max} bytes."
         return Problem(503, "overloaded", detail, retry_after=1)
 
+    def refusal(self, account_id: AccountId) -> Problem | None:
+        """What to tell this account instead of holding something large for it."""
+        return self.refusal_of_process() or self.refusal_of(account_id)
+
 
 class Share:
-    """One connection's part of it. It counts for the account that asked last on the connection."""
+    """One connection's part of it. It counts for the account whose request is under way on the connection.
 
-    __slots__ = ("_account_id", "_bodies", "_held", "_unread")
+    Bytes of a body may come before it is known who asks. Until then they count for the process alone: the account that
+    asked last on the connection may be another one, as with a proxy's connections.
+    """
+
+    __slots__ = ("_account_id", "_bodies", "_bodies_of", "_held", "_unread")
 
     def __init__(self, held: Held) -> None:
         self._held = held
         self._account_id = NOBODY
         self._bodies = 0
+        self._bodies_of: AccountId | None = None
         self._unread = 0
+
+    def begins(self) -> None:
+        """A request begins, and it is not known yet who asks."""
+        self._claim_bodies(None)
+        if not self._unread:  # what waits is still that of the account that asked before
+            self._account_id = NOBODY
 
     def belongs_to(self, account_id: AccountId) -> None:
         """Raises Problem 429 where the account has as much as it may."""
-        held = self._held
+        self._claim_bodies(account_id)
         if account_id != self._account_id:
-            size = self._bodies + self._unread
-            if size:
-                held.change(self._account_id, -size)
-                held.change(account_id, size)
+            if self._unread:
+                self._held.change(self._account_id, -self._unread)
+                self._held.change(account_id, self._unread)
             self._account_id = account_id
-        problem = held.refusal_of(account_id)
+        problem = self._held.refusal_of(account_id)
         if problem is not None:
             raise problem
+
+    def _claim_bodies(self, account_id: AccountId | None) -> None:
+        if self._bodies and account_id != self._bodies_of:
+            self._held.change(self._bodies_of, -self._bodies)
+            self._held.change(account_id, self._bodies)
+        self._bodies_of = account_id
+
+    def refusal_of_body(self) -> Problem | None:
+        """What to answer instead of taking more of a body."""
+        if self._bodies_of is None:
+            return self._held.refusal_of_process()
+        return self._held.refusal(self._bodies_of)
 
     def refusal(self) -> Problem | None:
         return self._held.refusal(self._account_id)
@@ -89,7 +118,7 @@ class Share:
     def set_bodies(self, size: int) -> None:
         """Bytes of the bodies that have come and are not answered yet."""
         if size != self._bodies:
-            self._held.change(self._account_id, size - self._bodies)
+            self._held.change(self._bodies_of, size - self._bodies)
             self._bodies = size
 
     def set_unread(self, size: int) -> None:

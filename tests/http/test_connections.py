@@ -351,6 +351,19 @@ def test_a_stream_that_has_nothing_to_say_is_left_alone(sent: bytes) -> None:
     at_a_server(ask, QUICK)
 
 
+def test_a_stream_ends_with_its_connection_also_if_a_request_waits_behind_it() -> None:
+    async def ask(server: Server) -> None:
+        client = await server.connect()
+        await client.send(GET.replace(b"/v1/me", b"/stream") + GET)
+        await client.reader.readuntil(b"event")
+        client.writer.transport.abort()
+        while not server.gone:
+            await asyncio.sleep(0.01)
+        assert (server.gone, server.bodies) == (1, []), "the request behind it is not begun"
+
+    at_a_server(ask)
+
+
 def test_a_quiet_websocket_is_left_alone() -> None:
     async def ask(server: Server) -> None:
         client = await server.connect()

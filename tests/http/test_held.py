@@ -64,6 +64,29 @@ def test_those_without_a_token_share_what_one_account_may_have() -> None:
     Share(held).belongs_to(ANN)
 
 
+def test_a_body_counts_for_the_process_until_it_is_known_who_asks_and_then_for_that_account() -> None:
+    held = Held(1_000, 100)
+    anns, proxys = Share(held), Share(held)
+    proxys.belongs_to(ANN)
+    anns.belongs_to(ANN)
+    anns.set_bodies(100)
+    Share(held).set_unread(100)  # a stranger's
+    proxys.begins()
+    proxys.set_bodies(60)
+    assert proxys.refusal_of_body() is None, "neither Ann nor the stranger need be the one who asks"
+    proxys.belongs_to(BOB)
+    assert held.size == 260
+    proxys.set_bodies(100)
+    refusal = proxys.refusal_of_body()
+    assert refusal is not None and (refusal.status, refusal.code) == (429, "rate_limited")
+    proxys.begins()
+    assert proxys.refusal_of_body() is None
+    with pytest.raises(Problem, match="429 rate_limited"):
+        proxys.belongs_to(BOB)
+    proxys.release()
+    Share(held).belongs_to(BOB)
+
+
 # --- at a server ------------------------------------------------------------------------------------------------------
 
 
@@ -86,6 +109,18 @@ def test_a_body_too_many_is_refused_and_there_is_room_again_when_one_ends() -> N
         waiting[1].writer.close()
         while server.held():
             await asyncio.sleep(0.01)
+
+    at_a_server(ask, replace(PATIENT, held_bytes=100 * KIB))
+
+
+def test_a_body_that_comes_with_its_head_is_taken_whatever_those_without_a_token_hold() -> None:
+    async def ask(server: Server) -> None:
+        strangers = Share(server._sweep.held)
+        strangers.set_unread(100 * KIB)
+        client = await server.connect()
+        assert (await client.asks(beginning_of(b"x" * 6 * KIB, 6 * KIB))).status == 201
+        strangers.release()
+        assert server.held() == 0
 
     at_a_server(ask, replace(PATIENT, account_held_bytes=100 * KIB))
 

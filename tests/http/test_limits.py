@@ -16,6 +16,7 @@ import pytest
 from falcon import bootstrap
 from falcon.bootstrap import embedded
 from falcon.client import FalconClient
+from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
@@ -236,6 +237,20 @@ def test_an_account_has_so_many_rooms_and_one_that_is_deleted_makes_room(start: 
     limited(anna.post("/v1/rooms", {"name": "one more"}), "account-rooms", "q=3")
 
 
+def test_rooms_that_others_put_one_into_use_up_nothing_however_many(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_counts, "_PART", 2)
+    falcon = start(account_rooms=2)
+    anna, *others = (falcon.account(name) for name in ("Anna", "Ben", "Cem", "Dora"))
+    for other in others:
+        for number in range(2):
+            other.makes_room(f"{number}", anna)
+    anna.makes_room("one")
+    anna.makes_room("two")
+    limited(anna.post("/v1/rooms", {"name": "three"}), "account-rooms", "q=2")
+
+
 def test_rooms_are_counted_by_what_all_processes_have_made_and_after_a_restart(tmp_path: Path) -> None:
     settings = {**NONE, "limits": "on", "account_rooms": 2}
     with Falcon(tmp_path, **settings) as falcon:
@@ -346,6 +361,16 @@ def test_a_token_that_was_revoked_does_not_lock_out_those_who_share_its_address(
     assert anna.delete("/v1/me/token").status_code == 204
     assert statuses(*(anna.get("/v1/me") for _ in range(3))) == [401] * 3
     limited(anna.get("/v1/me"), "address-requests", "q=3;w=3")
+    assert ben.get("/v1/me").status_code == 200
+    assert unauthenticated(falcon).status_code == 401
+
+
+def test_ones_own_secret_with_other_accounts_numbers_counts_as_one_token(start: Start) -> None:
+    falcon = start(address_requests=1, address_burst=3)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    secret = anna.token.rpartition(f"_{anna.account_id}_")[2]
+    invented = [f"falcon_{number}_{secret}" for number in range(900_001, 900_005)]
+    assert statuses(*(unauthenticated(falcon, token=token) for token in invented)) == [401, 401, 401, 429]
     assert ben.get("/v1/me").status_code == 200
     assert unauthenticated(falcon).status_code == 401
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Collection
 
 import pytest
 
@@ -100,6 +101,31 @@ def test_what_cannot_be_reached_is_unavailable_within_the_wait(scene: Scene, wai
         problem(answer, 503, "unavailable")
         assert float(wait) <= time.monotonic() - started < float(wait) + 1
         problem(person.get(path, position=f"0:0,{UNREACHABLE}", wait="0"), 503, "unavailable")
+
+
+def test_a_partition_that_is_named_a_thousand_times_is_looked_at_once(
+    falcon: Falcon, anna: Person, room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    applied, applied_in = falcon.edge.store.applied, falcon.edge.store.applied_in
+
+    async def look(partition: int) -> int:
+        looks.append(partition)
+        return await applied(partition)
+
+    async def look_at_several(partitions: Collection[int]) -> dict[int, int]:
+        looks.extend(partitions)
+        return await applied_in(partitions)
+
+    position = anna.post(f"{room}/messages", {"text": "Hi"}).headers["falcon-position"]
+    monkeypatch.setattr(falcon.edge.store, "applied", look)
+    monkeypatch.setattr(falcon.edge.store, "applied_in", look_at_several)
+    partition, _, offset = position.partition(":")
+    lower = f"{partition}:0"
+    assert anna.get(f"{room}/messages", position=",".join([lower, position, lower] * 400)).status_code == 200
+    assert set(looks) == {int(partition)} and len(looks) < 100, "1,200 times named"
+    beyond = f"{partition}:{int(offset) + 9}"
+    problem(anna.get(f"{room}/messages", position=f"{beyond},{lower}", wait="0"), 503, "unavailable")
 
 
 def test_a_read_waits_two_seconds_unless_told_otherwise_and_ten_at_most() -> None:

@@ -35,13 +35,8 @@ class Limiter:
         self.clock = clock
         self._commands = self._buckets(self.policies.account_commands)
         self._reads = self._buckets(self.policies.account_reads)
-        self._unauthenticated = Buckets(
-            self.policies.address_requests.quota,
-            self.policies.address_requests.seconds,
-            keys_max=_ADDRESSES_MAX,
-            shared=True,
-            clock=clock,
-        )
+        self._unauthenticated = self._buckets_of_addresses()
+        self._issued = self._buckets_of_addresses()
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
         self._under_way = Counts(self.policies.account_requests.quota)
         self._streams = Counts(self.policies.account_streams.quota)
@@ -49,6 +44,10 @@ class Limiter:
 
     def _buckets(self, policy: Policy) -> Buckets:
         return Buckets(policy.quota, policy.seconds, clock=self.clock)
+
+    def _buckets_of_addresses(self) -> Buckets:
+        policy = self.policies.address_requests
+        return Buckets(policy.quota, policy.seconds, keys_max=_ADDRESSES_MAX, shared=True, clock=self.clock)
 
     # --- an account ---------------------------------------------------------------------------------------------------
 
@@ -108,25 +107,28 @@ class Limiter:
     def limits_addresses(self) -> bool:
         return self.policies.address_requests.quota > 0
 
-    def check_unauthenticated(self, scope: Scope, claimed: AccountId | None) -> None:
+    def check_unauthenticated(self, scope: Scope, issued: str | None) -> None:
         """Raises Problem 429 where the request's address has used up what it may ask without a good token.
 
-        ``claimed``: the account of a token that this deployment has issued, but that may have been revoked. Such tokens
-        count apart, so that those who share an address with an attacker are still let in.
+        ``issued``: the hash of a secret that this deployment has issued, but that may have been revoked, or may come
+        with another account's number. Each such secret counts apart, so that those who share an address with an
+        attacker are still let in. An attacker can show only as many of them as it was given.
         """
-        wait = self._unauthenticated.wait(self._unauthenticated_key(scope, claimed))
+        buckets, key = self._unauthenticated_bucket(scope, issued)
+        wait = buckets.wait(key)
         if wait:
             raise refused(self.policies.address_requests, wait)
 
-    def count_unauthenticated(self, scope: Scope, claimed: AccountId | None = None) -> None:
+    def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """A request without a good token. Raises Problem 429."""
-        wait = self._unauthenticated.take(self._unauthenticated_key(scope, claimed))
+        buckets, key = self._unauthenticated_bucket(scope, issued)
+        wait = buckets.take(key)
         if wait:
             raise refused(self.policies.address_requests, wait)
 
-    def _unauthenticated_key(self, scope: Scope, claimed: AccountId | None) -> Hashable:
+    def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
-        return address if claimed is None else (address, claimed)
+        return (self._unauthenticated, address) if issued is None else (self._issued, (address, issued))
 
 
 def refused(policy: Policy, wait: float = 0.0) -> Problem:
