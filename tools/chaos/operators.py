@@ -13,6 +13,7 @@ import httpx
 
 from falcon.read.catalogue import READ_MODELS
 from tools.chaos.field import Field, NotHealed
+from tools.chaos.history import spoken
 from tools.servers.daemon import ServerFault
 
 _ACT_SECONDS: Final = 240.0  # other faults included
@@ -52,7 +53,7 @@ async def skip(field: Field, chance: Random) -> None:
         room = (await _until_answered(http, field, "POST", "/v1/rooms", {"name": "Skipped"})).json()["room_id"]
         await field.scale_and_wait("project", 0)
         try:
-            texts = ["before", "skipped", "behind"]
+            texts = [spoken(f"operator.{room}/{place}") for place in range(3)]  # which stand nowhere else
             posted = [
                 await _until_answered(http, field, "POST", f"/v1/rooms/{room}/messages", {"text": t}) for t in texts
             ]
