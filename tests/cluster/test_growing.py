@@ -39,7 +39,7 @@ def newer(older: Cluster, tmp_path: Path) -> Iterator[Callable[[], Cluster]]:
 
     def grow() -> Cluster:
         lengths.install()
-        older._settings |= {**lengths.installing(tmp_path / "newer"), "FALCON_PROJECT_EVENTS": "5"}
+        older._settings |= {**lengths.installing(tmp_path / "newer"), "FALCON_PROJECT_EVENTS": "1"}
         return older
 
     yield grow
@@ -56,15 +56,15 @@ def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
     cluster.falcon("prepare")
     with httpx.Client(base_url=described["urls"][0], headers=headers, timeout=20) as http:
         assert _sent_and_read(http, room) == _BEFORE + 1, "the edge of before does not know the model"
-        cluster.process("project", 1).end()
-        cluster.start("project", 1)
         cluster.process("api", 1).end()
         cluster.await_ready(cluster.start("api", 1))
+        cluster.process("project", 1).end()
         gateways = Gateways(cluster.hbase.addresses.split(","))
         sent = _BEFORE + 1
         try:
             for _ in range(2):
                 begun = _applied(gateways)
+                cluster.start("project", 1)
                 until = time.monotonic() + _SECONDS
                 while _applied(gateways) <= begun:
                     assert time.monotonic() < until, "nothing is filled"
@@ -72,7 +72,7 @@ def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
                 assert _sent_and_read(http, room) == sent
                 assert _fill(gateways) is Fill.FILLING, "filled before it could be killed"
                 cluster.process("project", 1).kill()
-                cluster.start("project", 1)
+            cluster.start("project", 1)
             until = time.monotonic() + _SECONDS
             while _fill(gateways) is not Fill.SHOWN:
                 assert time.monotonic() < until, cluster.process("project", 1).said()
