@@ -138,7 +138,7 @@ def _catch_up(settings: Settings) -> tuple[CatchUp, SqliteSource]:
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does, and
+    """Build the tables of a projection again; gives the number of events. Raises as Rebuild.run does, and
     WrongDatabase."""
     database.check(settings.database, settings.partitions)
     source = SqliteSource(database.connect(settings.database, writable=False))

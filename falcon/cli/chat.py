@@ -1,4 +1,4 @@
-"""Messages, and the list of one's rooms."""
+"""Messages, and the list of the caller's rooms."""
 
 import sys
 from typing import TYPE_CHECKING, Annotated

@@ -40,7 +40,7 @@ _UNUSUAL: Final = re.compile(
     rb"\r\n(?:transfer-encoding:|expect:|origin:|connection:(?! ?keep-alive\r))", re.IGNORECASE
 )
 
-# By this who asks is told from others. It may not be true: whoever is let in is looked at there.
+# It tells accounts apart and may be false: the edge checks the token of each request that is let in.
 _ACCOUNT: Final = re.compile(rb"\r\nauthorization: ?bearer falcon_([0-9]{1,16})_", re.IGNORECASE)
 
 # What a connection is reading.

@@ -44,7 +44,7 @@ def prepare(
     regions: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     """Make what is missing, and bring tables of an older format to this one; what is there is checked and left as it is
-    otherwise. Read models that are new beside others, or were made anew, are to be filled from the log.
+    otherwise. Read models that are new beside others, or were made again, are to be filled from the log.
 
     ``instance`` names the log that the tables will show. Raises WrongTables, ReadStoreUnavailable.
     """
