@@ -23,7 +23,7 @@ from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole,
 from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.timeline.runs import PAGE_BYTES_MAX
+from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting
 from falcon.read.times import rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
@@ -32,7 +32,6 @@ _member_role: Final = msgspec.json.Decoder(MemberRole)
 _read_mark: Final = msgspec.json.Decoder(ReadMark)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
-_ROOMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # with the commas between them
 
 
 # --- rooms ------------------------------------------------------------------------------------------------------------
@@ -87,14 +86,8 @@ async def list_rooms(edge: Edge, call: Call) -> Answer:
 
 async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
     """The rooms as JSON, up to the first that would make a page too large."""
-    page: list[bytes] = []
-    left = _ROOMS_BYTES_MAX
-    for row in rows:
-        room = _encode(await summary(edge, account_id, row))
-        left -= len(room) + 1
-        if left < 0 and page:
-            break
-        page.append(room)
+    summaries = [await summary(edge, account_id, row) for row in rows]
+    page, _ = fitting(map(_encode, summaries), ITEMS_BYTES_MAX)
     return page
 
 

@@ -24,7 +24,7 @@ from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.memberships.queries import RoomSummaryRow, Standing, room_summary
+from falcon.read.memberships.queries import RoomSummaryRow, Standing, roles_in_parts, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.shared import Shared
 from falcon.streams import room_lists
@@ -242,11 +242,9 @@ class Streams:
 
     async def _roles(self, account_id: AccountId) -> dict[RoomId, Role]:
         """In all of the account's rooms. Raises ReadStoreUnavailable."""
-        roles = part = await self._edge.store.roles_of(account_id, _ROLES_PART)
-        while len(part) == _ROLES_PART:
-            await asyncio.sleep(0)  # others have their turns
-            part = await self._edge.store.roles_of(account_id, _ROLES_PART, max(part))
-            roles = roles | part
+        roles: dict[RoomId, Role] = {}
+        async for part in roles_in_parts(self._edge.store, account_id, _ROLES_PART):
+            roles |= part
         return roles
 
     async def _state(

@@ -19,7 +19,13 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.memberships.queries import ManyRooms, RoomCursor, RoomSummaryRow, Standing
+from falcon.read.memberships.queries import (
+    ManyRooms,
+    RoomCursor,
+    RoomSummaryRow,
+    Standing,
+    roles_in_parts,
+)
 from falcon.read.store import ReadStore
 from falcon.shared import Shared
 from falcon.streams.feed import Feed, decoded
@@ -133,13 +139,9 @@ class RoomLists:
         return lanes
 
     async def _read(self, account_id: AccountId) -> "_List":
-        """In parts, so that others have their turns in between."""
         found: dict[RoomId, Standing] = {}
-        part = await self._store.roles_of(account_id, _PART)
-        while part:
+        async for part in roles_in_parts(self._store, account_id, _PART):
             found |= await self._store.standings_of(account_id, part)
-            await asyncio.sleep(0)
-            part = await self._store.roles_of(account_id, _PART, max(part))
         return _List(account_id, found, asyncio.get_running_loop().time())
 
     def _catches_up(self, kept: "_List", applied: Mapping[int, Position]) -> bool:

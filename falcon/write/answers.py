@@ -150,7 +150,7 @@ class AnswerWindow:
         """``remembered.at`` must not go back."""
         start = remembered.at - remembered.at % self._slice
         if not self._slices or self._slices[-1][0] != start:
-            self._expire(remembered.at)
+            self.expire(remembered.at)
             self._slices.append((start, {}))
         answers = self._slices[-1][1]
         name = _name(account_id, key)
@@ -172,19 +172,15 @@ class AnswerWindow:
 
     def expire(self, at: Millis) -> None:
         """Forget what nobody can ask for any more."""
-        if self._slices and self._slices[0][0] + self._slice <= at - self.window:
-            self._expire(at)
+        while self._slices and self._slices[0][0] + self._slice <= at - self.window:
+            _, answers = self._slices.popleft()
+            if self._counts is not None:
+                self._counts.remove(map(_account_of, answers.values()))
 
     def seconds_to_forget(self, at: Millis) -> float:
         """Until some are forgotten."""
         first = self._slices[0][0] if self._slices else at
         return max(1.0, (first + self._slice + self.window - at) / 1_000)
-
-    def _expire(self, at: Millis) -> None:
-        while self._slices and self._slices[0][0] + self._slice <= at - self.window:
-            _, answers = self._slices.popleft()
-            if self._counts is not None:
-                self._counts.remove(map(_account_of, answers.values()))
 
 
 class UsedKeys:

@@ -13,7 +13,7 @@ from falcon.domain.message import Message
 from falcon.read.store import ReadStore
 from falcon.read.timeline.messages import StoredMessage, missing_message, row_of
 from falcon.read.timeline.pages import Page, Pages
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
+from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
 T = TypeVar("T")
 ROOM, OTHER = 64, 128
@@ -28,7 +28,7 @@ class Timeline:
         self.asked: list[tuple[RoomId, Seq, Seq]] = []
 
     async def page(
-        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
     ) -> Run:
         self.asked.append((room_id, first, last))
         rows = [self.rows[seq] for seq in range(first, last + 1) if seq in self.rows]
@@ -63,7 +63,7 @@ def seqs(page: Page) -> list[Seq]:
 @pytest.mark.parametrize("size", [1, 6_000, 65_000])
 def test_a_page_has_at_most_a_mebibyte_and_stands_where_it_was_asked_for(size: int) -> None:
     pages = pages_of(Timeline(200, size))
-    fits = min(200, MESSAGES_BYTES_MAX // (len(message(100, "x" * size)) + 1))
+    fits = min(200, ITEMS_BYTES_MAX // (len(message(100, "x" * size)) + 1))
     for last in (199, 200):
         page = run(pages.page(ROOM, 0, 1, last))
         assert seqs(page) == list(range(1, min(fits, last) + 1))
@@ -73,7 +73,7 @@ def test_a_page_has_at_most_a_mebibyte_and_stands_where_it_was_asked_for(size: i
         assert not page.more
         for middle in (1, 2, 100, last - 1, last):
             page = run(pages.around(ROOM, 0, 1, middle, last))
-            assert middle in seqs(page) and len(page.messages) <= MESSAGES_BYTES_MAX
+            assert middle in seqs(page) and len(page.messages) <= ITEMS_BYTES_MAX
             assert seqs(page) == list(range(page.first, page.last + 1))
             assert page.more == (page.last < last)
 

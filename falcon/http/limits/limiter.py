@@ -53,10 +53,10 @@ class Limiter:
 
     def enter(self, account_id: AccountId, method: str) -> None:
         """A request of the account begins: it is under way until :meth:`leave`. Raises Problem 429."""
-        reads = method in _READING
-        wait = (self._reads if reads else self._commands).take(account_id)
-        if wait:
-            raise refused(self.policies.account_reads if reads else self.policies.account_commands, wait)
+        if method in _READING:
+            self.read(account_id)
+        else:
+            _take(self._commands, account_id, self.policies.account_commands)
         if not self._under_way.enter(account_id):
             raise refused(self.policies.account_requests)
 
@@ -65,9 +65,7 @@ class Limiter:
 
     def read(self, account_id: AccountId) -> None:
         """Raises Problem 429."""
-        wait = self._reads.take(account_id)
-        if wait:
-            raise refused(self.policies.account_reads, wait)
+        _take(self._reads, account_id, self.policies.account_reads)
 
     def check_stream(self, account_id: AccountId) -> None:
         """A stream is asked for: that is a read, and there must be room for one more. Raises Problem 429."""
@@ -122,13 +120,18 @@ class Limiter:
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """A request without a good token. Raises Problem 429."""
         buckets, key = self._unauthenticated_bucket(scope, issued)
-        wait = buckets.take(key)
-        if wait:
-            raise refused(self.policies.address_requests, wait)
+        _take(buckets, key, self.policies.address_requests)
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
         return (self._unauthenticated, address) if issued is None else (self._issued, (address, issued))
+
+
+def _take(buckets: Buckets, key: Hashable, policy: Policy) -> None:
+    """Raises Problem 429."""
+    wait = buckets.take(key)
+    if wait:
+        raise refused(policy, wait)
 
 
 def refused(policy: Policy, wait: float = 0.0) -> Problem:

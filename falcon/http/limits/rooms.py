@@ -1,6 +1,5 @@
 """How many rooms an account has, as far as a limit needs to know."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Final
 
@@ -9,6 +8,7 @@ import msgspec
 from falcon.domain.ids import AccountId
 from falcon.http.limits.limiter import refused
 from falcon.http.limits.quotas import Policy
+from falcon.read.memberships.queries import roles_in_parts
 from falcon.read.store import ReadStore
 
 _SHARE: Final = 10
@@ -64,13 +64,10 @@ class RoomCounts:
         return known
 
     async def _count(self, account_id: AccountId) -> int:
-        """It stops where the quota is reached. In parts, so that others have their turns in between."""
+        """It stops where the quota is reached."""
         count = 0
-        part = await self._store.roles_of(account_id, _PART)
-        while part:
+        async for part in roles_in_parts(self._store, account_id, _PART):
             count += sum(role == "admin" for role in part.values())
             if count >= self._policy.quota:
                 break
-            await asyncio.sleep(0)
-            part = await self._store.roles_of(account_id, _PART, max(part))
         return count

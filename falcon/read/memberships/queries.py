@@ -1,6 +1,7 @@
 """What can be asked of memberships, and the rows that it gives."""
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import AsyncIterator, Collection
 from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
@@ -115,3 +116,18 @@ class MembershipQueries(Protocol):
 
     async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
         """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
+
+
+async def roles_in_parts(
+    store: MembershipQueries, account_id: AccountId, size: int
+) -> AsyncIterator[dict[RoomId, Role]]:
+    """All of :meth:`MembershipQueries.roles_of`, so many at once; others have their turns between two parts.
+
+    Raises ReadStoreUnavailable, and BeingFilled.
+    """
+    part = await store.roles_of(account_id, size)
+    yield part
+    while len(part) == size:
+        await asyncio.sleep(0)
+        part = await store.roles_of(account_id, size, max(part))
+        yield part

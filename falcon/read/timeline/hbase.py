@@ -13,7 +13,7 @@ from falcon.domain.ids import RoomId, Seq
 from falcon.read.hbase import FAST_DIFF, PREFIXES_KEPT, U32, U64, Cells, HBaseModel, Row, View, behind, hashed
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import PutMessage, SetRevision
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
+from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
 BUCKET: Final = 25  # messages a row: small enough to read a whole row for a few, large enough for a page in three
 SEQ_MAX: Final = BUCKET * 2**32
@@ -101,7 +101,7 @@ def _timeline(view: View) -> str:
 
 
 def page(
-    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
 ) -> Run:
     """One call where all of it is there, one more where the timeline ends; more for more than three rows, so that what
     is read of large messages, to be thrown away again, has a bound."""

@@ -7,7 +7,7 @@ from falcon.domain.ids import RoomId, Seq
 from falcon.read.memory import View
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import PutMessage, SetRevision
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, run_from, run_to
+from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 from falcon.read.write import Write
 
 _REVISION_BITS: Final = 40
@@ -32,7 +32,7 @@ def tables(view: View) -> Tables:
 
 
 def page(
-    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
 ) -> Run:
     there = tables(view).messages
     first, last = max(first, 1), min(last, max((seq for room, seq in there if room == room_id), default=0))

@@ -8,7 +8,7 @@ import msgspec
 from falcon.domain.ids import RoomId, Seq
 from falcon.read.timeline.messages import MISSING
 from falcon.read.timeline.queries import TimelineQueries
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX
+from falcon.read.timeline.runs import ITEMS_BYTES_MAX
 
 _KEPT_BYTES_MAX: Final = 32 << 20
 _PAGE_BYTES: Final = 500  # what a page takes beside its messages: its name, its entry, its objects
@@ -37,7 +37,7 @@ class Page(msgspec.Struct, frozen=True):
 
 class Pages:
     """What messages ``first`` to ``last`` of a room say is fixed by the room's version, so that a page once read need
-    not be read again until something there is edited: whoever opens a room reads what the others have just read.
+    not be read again until something there is edited: a room that is opened shows what others have just read.
 
     A page that is not lasting is not kept. ``kept_bytes_max`` bounds what is, whatever the size of its pages.
     """
@@ -71,7 +71,7 @@ class Pages:
         page = await self.page(room_id, version, first, last)
         if not page.more:
             return page
-        half = MESSAGES_BYTES_MAX // 2
+        half = ITEMS_BYTES_MAX // 2
         before = await self._store.page(room_id, first, middle - 1, from_last=True, bytes_max=half)
         if before.last < middle - 1:
             return Page(before.first, len(before.messages), b",".join(before.messages), lasting=False)

@@ -3,14 +3,14 @@
 from typing import Protocol
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run
+from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run
 
 
 class TimelineQueries(Protocol):
     """Every method may raise ReadStoreUnavailable, and BeingFilled."""
 
     async def page(
-        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+        self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
     ) -> Run:
         """The messages ``first`` to ``last``, both included, up to the first that is not there yet. Of these as many as
         fit into ``bytes_max``, but at least one: the first of them, or ``from_last`` the last.

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from falcon.domain.ids import Seq
 
 PAGE_BYTES_MAX: Final = 1 << 20  # of an answer with a list in it
-MESSAGES_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # of its messages with the commas between them
+ITEMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # of what the list holds, with the commas between
 
 
 class Run(NamedTuple):

@@ -13,7 +13,7 @@ from falcon.domain.ids import RoomId, Seq
 from falcon.read.sqlite import SqliteModel, View
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import PutMessage, SetRevision
-from falcon.read.timeline.runs import MESSAGES_BYTES_MAX, Run, fitting, run_from, run_to
+from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, fitting, run_from, run_to
 
 _OF_A_PAGE: Final = "FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place"
 _MESSAGES: Final = f"SELECT message {_OF_A_PAGE}"
@@ -40,7 +40,7 @@ MODEL: Final = SqliteModel(
 
 
 def page(
-    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = MESSAGES_BYTES_MAX
+    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
 ) -> Run:
     first, last = max(first, 1), min(last, _SEQ_MAX)
     if first > last:
@@ -61,7 +61,7 @@ def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
     if row is not None:
         message: bytes = row[0]
         return message
-    return next(iter(_with_missing(view, room_id, seq, seq, False, MESSAGES_BYTES_MAX).messages), None)
+    return next(iter(_with_missing(view, room_id, seq, seq, False, ITEMS_BYTES_MAX).messages), None)
 
 
 def message_at(view: View, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
