@@ -70,11 +70,12 @@ _FETCH_MILLIS: Final = 10_000
 # What may be more at the end than on the second day: half as much again, and this many.
 _SLACK: Final = 24
 # What a bound holds that days of so little use do not reach.
-_BOUNDED: Final[Mapping[str, str]] = {
+BOUNDED: Final[Mapping[str, str]] = {
     "memory: Pages._kept": "32 MiB of pages",
     "memory: SharedSource._order": "16 MiB of events",
     "memory: _Window._chunks": "16 MiB of events",
-    "memory: Edge._keys": "100,000 keys",
+    "memory: UsedKeys._newer": "100,000 keys",
+    "memory: UsedKeys._older": "100,000 keys",
     "memory: Retries._remembered": "256 replies",
 }
 _DELETED: Final = "rooms that were deleted"
@@ -118,7 +119,7 @@ def grown(counted: Sequence[Mapping[str, int]]) -> list[str]:
         days = [each.get(kind, 0) for each in counted]
         most = max(each.get(kind, 0) for each in early)
         left = counted[-1].get(_DELETED, 0) - counted[0].get(_DELETED, 0) if kind in _WITH_DELETED else 0
-        if kind not in _BOUNDED and days[-1] > 1.5 * most + _SLACK + left:
+        if kind not in BOUNDED and days[-1] > 1.5 * most + _SLACK + left:
             found.append(f"{kind} grows: {days}, a day each")
     return found
 
@@ -135,7 +136,7 @@ class Census:
     def taken(self) -> Iterator[None]:
         """Of what is made while it lasts."""
         with ExitStack() as stack:
-            for each in _classes():
+            for each in classes():
                 stack.enter_context(patch.object(each, "__init__", self._noting(vars(each)["__init__"])))
             yield
 
@@ -168,7 +169,7 @@ def _entries(value: Any) -> int:
     return len(value) + sum(len(each) for each in inner if isinstance(each, (dict, list, set, deque)))
 
 
-def _classes() -> list[type]:
+def classes() -> list[type]:
     """Of Falcon's server side, those whose objects can be found again."""
     for found in pkgutil.walk_packages(falcon.__path__, "falcon."):
         if found.name.split(".")[1] in ("write", "read", "streams", "http", "projections", "adapters"):

@@ -1,12 +1,13 @@
 """Days pass in a cluster that is used a little, and nothing grows but what lives."""
 
+import inspect
 import re
 
 import pytest
 
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
-from tests.simulation.growth import grown
+from tests.simulation.growth import BOUNDED, classes, grown
 from tests.simulation.kafka.partitions import DEFAULTS, Entry, Log
 from tests.simulation.test_course import simulate
 
@@ -15,6 +16,13 @@ def test_what_is_more_each_day_grows() -> None:
     assert grown([{"leaks": 10 * day, "stays": 40} for day in range(1, 8)]) == [
         "leaks grows: [10, 20, 30, 40, 50, 60, 70], a day each"
     ]
+
+
+def test_each_container_that_may_fill_up_to_its_bound_is_still_there() -> None:
+    sources = {each.__name__: inspect.getsource(each) for each in classes()}
+    for kind in BOUNDED:
+        name, attribute = kind.removeprefix("memory: ").split(".")
+        assert f"self.{attribute}" in sources[name]
 
 
 def test_deleted_rooms_leave_a_snapshot_each_and_nothing_more() -> None:
