@@ -8,7 +8,7 @@ from falcon.domain import rejections
 from falcon.domain.rejections import Rejection
 from falcon.http.shapes import FieldError, ProblemBody
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
-from falcon.write.partition import KEYS
+from falcon.write.partition_aggregates import KEYS
 from falcon.write.protocol import Reason, Unavailable
 
 _encode = msgspec.json.Encoder().encode

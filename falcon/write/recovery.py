@@ -12,7 +12,7 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import EventSource, Journal, JournalUnavailable
 from falcon.telemetry import metrics
-from falcon.write.partition import Partition
+from falcon.write.partition_aggregates import PartitionAggregates
 
 log = logging.getLogger("falcon.shard")
 
@@ -30,7 +30,7 @@ class Recovered(msgspec.Struct, frozen=True):
     """
 
     left: int
-    ready: Sequence[Partition] = ()
+    ready: Sequence[PartitionAggregates] = ()
     down: Sequence[int] = ()
     undecodable: Sequence[int] = ()
 
@@ -42,7 +42,7 @@ class Recovery:
         self,
         journal: Journal,
         source: EventSource,
-        make_partition: Callable[[int], Partition],
+        make_partition: Callable[[int], PartitionAggregates],
         owner: str,
         monotonic: Callable[[], float],
     ) -> None:
@@ -109,7 +109,7 @@ class Recovery:
                     metrics.recovery_events.inc()
             cursor = dict(after)
 
-    def _begun(self, partition: Partition, end: Position) -> Partition:
+    def _begun(self, partition: PartitionAggregates, end: Position) -> PartitionAggregates:
         partition.begin(end)
         metrics.recoveries.inc()
         return partition

@@ -156,7 +156,7 @@ def answer_of(recorded: Recorded) -> Reply:
     if isinstance(answer, UnknownAnswer) or (answer is None and isinstance(envelope.event, PassedOver)):
         return _UNREADABLE
     if answer is None:
-        answer = MessageAnswer(envelope.event.message)  # type: ignore[union-attr]  # see Partition._happen
+        answer = MessageAnswer(envelope.event.message)  # type: ignore[union-attr]  # see PartitionAggregates._happen
     if isinstance(answer, Answer):
         return Accepted(answer, envelope.partition, recorded.offset, replayed=True)
     return Rejected(answer, envelope.partition, recorded.offset, replayed=True)

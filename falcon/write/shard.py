@@ -32,7 +32,7 @@ from falcon.write.answers import KeyCounts
 from falcon.write.busy import BusyRooms
 from falcon.write.clock import Clock
 from falcon.write.ownership import Ownership
-from falcon.write.partition import Executed, Partition, Replay
+from falcon.write.partition_aggregates import Executed, PartitionAggregates, Replay
 from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reason, Reply, Unavailable
 from falcon.write.recovery import Background, Recovered, Recovery, at_once
 from falcon.write.retries import Retries
@@ -103,7 +103,7 @@ class _Owned(msgspec.Struct, eq=False):
     """
 
     number: int
-    partition: Partition | None = None
+    partition: PartitionAggregates | None = None
     lost: bool = False
     lost_at: int = 0
     leaving: bool = False
@@ -114,7 +114,7 @@ class _Owned(msgspec.Struct, eq=False):
     unproven: list[_Waiter] = msgspec.field(default_factory=list)
     retry_at: float = 0.0
     tries: int = 0
-    before: Partition | None = None
+    before: PartitionAggregates | None = None
 
     def knows(self, account_id: AccountId, key: str) -> bool:
         """Whether the command with this key was decided here, and may have been done."""
@@ -153,7 +153,7 @@ class Shard:
         self._recovery = Recovery(
             journal,
             recovery_source or source,
-            lambda number: Partition(
+            lambda number: PartitionAggregates(
                 number,
                 source.partitions,
                 store,
@@ -207,7 +207,7 @@ class Shard:
         return sum(partition.aggregates_in_memory for partition in self._serving)
 
     @property
-    def _serving(self) -> list[Partition]:
+    def _serving(self) -> list[PartitionAggregates]:
         return [owned.partition for owned in self._owned.values() if owned.partition is not None]
 
     def describe(self) -> list[dict[str, object]]:
@@ -545,7 +545,7 @@ class Shard:
         owned.retry_at = now + min(pause, self._limits.recovery_retry_seconds_max)
         owned.tries = min(owned.tries + 1, 30)
 
-    def _checkpoint(self, owned: _Owned, partition: Partition, checkpoints: list[Submission]) -> None:
+    def _checkpoint(self, owned: _Owned, partition: PartitionAggregates, checkpoints: list[Submission]) -> None:
         """Capture the state; with nothing in flight it is a checkpoint already."""
         owned.captured_at = self._clock.monotonic()
         if not partition.capture():

@@ -12,7 +12,7 @@ from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import JournalUnavailable
 from falcon.write import recovery as module
 from falcon.write.ownership import FixedOwnership
-from falcon.write.partition import Partition
+from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.recovery import Recovered, Recovery
 from falcon.write.shard import Shard, ShardLimits
@@ -60,8 +60,8 @@ def log() -> MemoryLog:
 
 
 def recover(log: MemoryLog, source: Source, numbers: Sequence[int] = range(PARTITIONS)) -> list[Recovered]:
-    def make(number: int) -> Partition:
-        return Partition(number, log.partitions, log, answer_window=1, hot_aggregates=1)
+    def make(number: int) -> PartitionAggregates:
+        return PartitionAggregates(number, log.partitions, log, answer_window=1, hot_aggregates=1)
 
     return list(Recovery(MemoryJournal(log, lambda: None), source, make, "bob", lambda: 7.0).run(numbers))
 

@@ -11,7 +11,7 @@ from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef
 from falcon.write import shard
 from falcon.write.answers import AnswerWindow
-from falcon.write.partition import Partition, Replay
+from falcon.write.partition_aggregates import PartitionAggregates, Replay
 from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
 from falcon.write.transit import Arrivals
@@ -39,8 +39,8 @@ def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
     return reply.reason in again
 
 
-def _execute(self: Partition, envelope: CommandEnvelope, now: Millis) -> Any:
-    """As Partition.execute, but for the last refusal."""
+def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) -> Any:
+    """As PartitionAggregates.execute, but for the last refusal."""
     at = self.at = max(self.at, now)
     reference = None
     if envelope.key is not None:
@@ -80,10 +80,10 @@ async def _forgets_its_doubt(self: gateway.PodGateway, envelope: CommandEnvelope
         tries += 1
 
 
-_capture = Partition.capture
+_capture = PartitionAggregates.capture
 
 
-def _forgets_what_changed(self: Partition) -> bool:
+def _forgets_what_changed(self: PartitionAggregates) -> bool:
     """A checkpoint has only half of what has changed since the last one."""
     captured = _capture(self)
     if captured:
@@ -110,11 +110,15 @@ MUTANTS: Final = (
         _forgets_its_doubt,
         NO_OWNERS,
     ),
-    mutant("a key remembers a refusal that rests on what was read", Partition, "execute", _execute, ONE_SHARD),
+    mutant(
+        "a key remembers a refusal that rests on what was read", PartitionAggregates, "execute", _execute, ONE_SHARD
+    ),
     mutant(
         "the time on the way to an owner does not count", Arrivals, "_seconds_on_the_way", _as_if_just_sent, SILENCE
     ),
     mutant("nobody has an owner removed that has gone", watch.Watch, "_is_dead", lambda self, peer: False, LOSS),
-    mutant("a checkpoint lacks some of what has changed", Partition, "capture", _forgets_what_changed, ONE_SHARD),
+    mutant(
+        "a checkpoint lacks some of what has changed", PartitionAggregates, "capture", _forgets_what_changed, ONE_SHARD
+    ),
     mutant("a partition's own epoch is proof enough for a refusal", Shard, "_proven", lambda *_: True, OWNERS),
 )

@@ -76,7 +76,7 @@ _NOTHING = _Captured(PartitionState(), {}, {})
 Executed: TypeAlias = Reply | Replay
 
 
-class Partition:
+class PartitionAggregates:
     """Restore it, replay the log's tail, begin; then commands in order. Not for two threads.
 
     An aggregate that has not been used since the last but one :meth:`passivate` is dropped and comes back from its
