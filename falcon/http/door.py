@@ -87,13 +87,13 @@ class Door:
         send = _SEND.match(data)
         if send is None or self._gateway is None:
             return None
-        lane = self._gateway.lane(partition_of(int(send[1]), self._partitions))
-        if lane is None or lane.expects() or not _is_whole(data):
+        mailbox = self._gateway.mailbox(partition_of(int(send[1]), self._partitions))
+        if mailbox is None or mailbox.expects() or not _is_whole(data):
             return None
         account_id = _claimed_account(data)
-        if account_id is not None and lane.yields_to(account_id):
+        if account_id is not None and mailbox.yields_to(account_id):
             return None
-        lane.rejected()
+        mailbox.rejected()
         self._refused.inc()
         self._answered.inc()
         return self._refusal

@@ -15,7 +15,7 @@ from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
 from falcon.http.connections import Sweep
 from falcon.http.door import Door, Protocol
-from falcon.write.gateway import Lane
+from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
 
 SEND = (
@@ -30,16 +30,16 @@ class Owner:
 
     def __init__(self) -> None:
         self._batches: list[CommandBatch] = []
-        self._lane = Lane("test", self._batches.append, 2, 1)
+        self._mailbox = Mailbox("test", self._batches.append, 2, 1)
 
     def fill(self) -> None:
         """By account 1. They stay in the queue."""
-        self._lane._may_go = lambda: False  # type: ignore[method-assign]
+        self._mailbox._may_go = lambda: False  # type: ignore[method-assign]
         for _ in range(2):
-            self._lane.ask(CommandEnvelope(0, 1, PostMessage(1, 640, "tea"), time.monotonic() + 60))
+            self._mailbox.ask(CommandEnvelope(0, 1, PostMessage(1, 640, "tea"), time.monotonic() + 60))
 
-    def lane(self, partition: Partition) -> Lane | None:
-        return self._lane if partition == 0 else None
+    def mailbox(self, partition: Partition) -> Mailbox | None:
+        return self._mailbox if partition == 0 else None
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
         raise NotImplementedError

@@ -9,7 +9,7 @@ from falcon.domain.answers import PositionAnswer
 from falcon.domain.commands import ReadPosition
 from falcon.journal.ports import JournalUnavailable
 from falcon.write import positions
-from falcon.write.gateway import Lane
+from falcon.write.mailbox import Mailbox
 from falcon.write.positions import OwnersPositions
 from falcon.write.protocol import Accepted, CommandEnvelope, Reply, Unavailable
 
@@ -29,7 +29,7 @@ class Owners:
         self._replies.append(reply)
         return await reply
 
-    def lane(self, partition: int) -> Lane | None:
+    def mailbox(self, partition: int) -> Mailbox | None:
         return None
 
     def say(self, offset: int) -> None:

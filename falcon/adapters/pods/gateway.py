@@ -1,4 +1,4 @@
-"""The gateway to whoever owns a command's partition: one lane an owner, a batch a request."""
+"""The gateway to whoever owns a command's partition: one mailbox an owner, a batch a request."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ import aiohttp
 
 from falcon.adapters.pods.networks import connector
 from falcon.domain.ids import Partition
-from falcon.write.gateway import Lane
+from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import (
     BatchReply,
     CommandBatch,
@@ -58,7 +58,7 @@ class PodGateway:
         self._directory = directory
         self._keys = keys
         self._mailbox_bound = mailbox_bound
-        self._owners: dict[str, _OwnerLane] = {}
+        self._owners: dict[str, _OwnerMailbox] = {}
         self._news: dict[Partition, asyncio.Future[None]] = {}
         self._session = aiohttp.ClientSession(
             headers={"Content-Type": "application/msgpack"},
@@ -73,7 +73,7 @@ class PodGateway:
             address = self._directory.address(envelope.partition)
             reply: Reply = Unavailable("unavailable")
             if address is not None:
-                reply = await self._owner(address).lane.ask(envelope)
+                reply = await self._owner(address).mailbox.ask(envelope)
             if not isinstance(reply, Unavailable):
                 return reply
             # Once it may have been done, no later refusal says that it was not.
@@ -96,7 +96,7 @@ class PodGateway:
         owner = self._owners.get(before or "")
         if owner is not None:
             loop, now = asyncio.get_running_loop(), time.monotonic()
-            loop.call_later(_LAST_WORD_SECONDS, owner.lane.disown, partition, now)
+            loop.call_later(_LAST_WORD_SECONDS, owner.mailbox.disown, partition, now)
 
     async def _until_moved(self, partition: Partition, seconds: float) -> None:
         news = self._news.get(partition)
@@ -104,26 +104,26 @@ class PodGateway:
             news = self._news[partition] = asyncio.get_running_loop().create_future()
         await asyncio.wait([news], timeout=seconds)
 
-    def lane(self, partition: Partition) -> Lane | None:
+    def mailbox(self, partition: Partition) -> Mailbox | None:
         owner = self._owners.get(self._directory.address(partition) or "")
-        return None if owner is None else owner.lane
+        return None if owner is None else owner.mailbox
 
     async def close(self) -> None:
         await self._session.close()
 
-    def _owner(self, address: str) -> "_OwnerLane":
+    def _owner(self, address: str) -> "_OwnerMailbox":
         owner = self._owners.get(address)
         if owner is None:
             self._forget_idle_owners()
             used = {each.number for each in self._owners.values()}
             number = next(free for free in itertools.count() if free not in used)
-            owner = _OwnerLane(self._session, Signer(self._keys), address, number, self._mailbox_bound)
+            owner = _OwnerMailbox(self._session, Signer(self._keys), address, number, self._mailbox_bound)
             self._owners[address] = owner
         return owner
 
     def _forget_idle_owners(self) -> None:
         """Addresses come and go; those with nothing on its way need not be remembered."""
-        for address in [address for address, owner in self._owners.items() if not owner.lane.busy]:
+        for address in [address for address, owner in self._owners.items() if not owner.mailbox.busy]:
             del self._owners[address]
 
 
@@ -138,8 +138,8 @@ class _NotTaken(Exception):
     """The owner has carried nothing out of the batch."""
 
 
-class _OwnerLane:
-    """A lane whose batches are POSTed to one owner. ``number``: its name in metrics, as few as owners at once."""
+class _OwnerMailbox:
+    """A mailbox whose batches are POSTed to one owner. ``number``: its name in metrics, as few as owners at once."""
 
     def __init__(
         self, session: aiohttp.ClientSession, signer: Signer, address: str, number: int, mailbox_bound: int
@@ -151,7 +151,7 @@ class _OwnerLane:
         self._path = f"{PATH}{shard}"
         self._url = f"http://{host}{self._path}"
         self._requests: set[asyncio.Task[None]] = set()
-        self.lane = Lane(f"owner-{number}", self._send, mailbox_bound, _BATCHES_AWAY)
+        self.mailbox = Mailbox(f"owner-{number}", self._send, mailbox_bound, _BATCHES_AWAY)
 
     def _send(self, batch: CommandBatch) -> None:
         task = asyncio.get_running_loop().create_task(self._post(batch))
@@ -165,10 +165,10 @@ class _OwnerLane:
         except (aiohttp.ClientConnectorError, _NotTaken) as error:
             log.warning("no owner takes commands at %s: %s", self._url, error)
             not_taken = [(index, Unavailable("unavailable", 0.2)) for index in range(len(batch.commands))]
-            self.lane.replied(BatchReply(batch.number, list(not_taken)))
+            self.mailbox.replied(BatchReply(batch.number, list(not_taken)))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             log.warning("a batch to %s failed: %r", self._url, error)
-        self.lane.give_up(batch.number)
+        self.mailbox.give_up(batch.number)
 
     async def _exchange(self, batch: CommandBatch) -> None:
         """Sends the batch, and once more if the owner is another process than before."""
@@ -193,4 +193,4 @@ class _OwnerLane:
         async for data in response.content.iter_any():
             replies, rest = decode_reply_frames(rest + data)
             for replied in replies:
-                self.lane.replied(BatchReply(batch.number, replied))
+                self.mailbox.replied(BatchReply(batch.number, replied))

@@ -17,7 +17,7 @@ from falcon.adapters.thespian.actors import (
 )
 from falcon.domain.ids import Partition
 from falcon.journal.ports import Wake
-from falcon.write.gateway import Lane
+from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply
 from falcon.write.shard import Shard
 
@@ -51,14 +51,14 @@ class LocalGateway:
         return cls(hosted, close)
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
-        return await self.lane(envelope.partition).ask(envelope)
+        return await self.mailbox(envelope.partition).ask(envelope)
 
-    def lane(self, partition: Partition) -> Lane:
-        return self._shards[partition % len(self._shards)].lane
+    def mailbox(self, partition: Partition) -> Mailbox:
+        return self._shards[partition % len(self._shards)].mailbox
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """To the shard that is known to own the partition. Raises IndexError."""
-        return self._shards[shard].lane.ask(envelope)
+        return self._shards[shard].mailbox.ask(envelope)
 
     def tell_of_commits(self, tell: Callable[[], None]) -> bool:
         for shard in self._shards:
@@ -87,7 +87,7 @@ class _HostedShard:
         self._woken = False
         self.committed: Callable[[], None] = _nothing
         self._address = system.createActor(RoomShardActor)
-        self.lane = Lane(name, self.tell, mailbox_bound, near=True)
+        self.mailbox = Mailbox(name, self.tell, mailbox_bound, near=True)
 
         def build_and_keep(wake: Wake) -> Shard:
             self._shard = build(wake)
@@ -102,7 +102,7 @@ class _HostedShard:
             self._loop.call_soon_threadsafe(self._drain)
 
     def replied(self, reply: BatchReply) -> None:
-        self.lane.replied(reply)
+        self.mailbox.replied(reply)
 
     def serving(self) -> bool:
         return self._shard.serving

@@ -19,52 +19,52 @@ from falcon.adapters.thespian.actors import Shards, Supervisor, WhereAreShards
 from falcon.adapters.thespian.system import BASE, SUPERVISOR
 from falcon.domain.ids import Partition
 from falcon.telemetry.dispatchers import start_thread
-from falcon.write.gateway import Lane
+from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply, decode_replies, encode_batch
 
 log = logging.getLogger("falcon.gateway")
 
-# How often a lane that waits asks whether its shard is still the one that it sent to.
+# How often a mailbox that waits asks whether its shard is still the one that it sent to.
 _LISTEN_SECONDS: Final = 0.1
 _ATTACH_SECONDS: Final = 10
 
 
 class RemoteGateway:
-    """One lane a shard, some endpoints (threads) a lane."""
+    """One mailbox a shard, some endpoints (threads) a mailbox."""
 
-    def __init__(self, lanes: list[Lane], endpoints: list["_Endpoint"]) -> None:
-        self._lanes = lanes
+    def __init__(self, mailboxes: list[Mailbox], endpoints: list["_Endpoint"]) -> None:
+        self._mailboxes = mailboxes
         self._endpoints = endpoints
 
     @classmethod
-    async def attach(cls, port: int, shards: int, endpoints_a_lane: int, mailbox_bound: int) -> "RemoteGateway":
+    async def attach(cls, port: int, shards: int, endpoints_a_mailbox: int, mailbox_bound: int) -> "RemoteGateway":
         """To a system that runs, and must: otherwise Thespian would start one here. Raises OSError, NoKey."""
         transport.secure()
         with socket.create_connection(("127.0.0.1", port), _ATTACH_SECONDS):
             pass  # somebody listens
         loop = asyncio.get_running_loop()
         system = ActorSystem(BASE, {"Admin Port": port}, transientUnique=True)
-        lanes: list[Lane] = []
+        mailboxes: list[Mailbox] = []
         endpoints: list[_Endpoint] = []
         for index in range(shards):
             batches: queue.SimpleQueue[CommandBatch | None] = queue.SimpleQueue()
-            lane = Lane(str(index), batches.put, mailbox_bound, endpoints_a_lane)
-            lanes.append(lane)
-            endpoints += [_Endpoint(system, loop, lane, index, batches) for _ in range(endpoints_a_lane)]
-        return cls(lanes, endpoints)
+            mailbox = Mailbox(str(index), batches.put, mailbox_bound, endpoints_a_mailbox)
+            mailboxes.append(mailbox)
+            endpoints += [_Endpoint(system, loop, mailbox, index, batches) for _ in range(endpoints_a_mailbox)]
+        return cls(mailboxes, endpoints)
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
-        return await self.lane(envelope.partition).ask(envelope)
+        return await self.mailbox(envelope.partition).ask(envelope)
 
-    def lane(self, partition: Partition) -> Lane:
-        return self._lanes[partition % len(self._lanes)]
+    def mailbox(self, partition: Partition) -> Mailbox:
+        return self._mailboxes[partition % len(self._mailboxes)]
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """To the shard that is known to own the partition. Raises IndexError."""
-        return self._lanes[shard].ask(envelope)
+        return self._mailboxes[shard].ask(envelope)
 
     def ready(self) -> bool:
-        """Every lane has found its shard."""
+        """Every mailbox has found its shard."""
         return all(endpoint.located for endpoint in self._endpoints)
 
     def tell_of_commits(self, tell: Callable[[], None]) -> bool:
@@ -80,25 +80,25 @@ class RemoteGateway:
 
 
 class _Endpoint:
-    """A thread that takes a lane's batches, one at a time, to the shard and the replies back."""
+    """A thread that takes a mailbox's batches, one at a time, to the shard and the replies back."""
 
     def __init__(
         self,
         system: ActorSystem,
         loop: asyncio.AbstractEventLoop,
-        lane: Lane,
+        mailbox: Mailbox,
         shard: int,
         batches: "queue.SimpleQueue[CommandBatch | None]",
     ) -> None:
         self._system = system
         self._loop = loop
-        self._lane = lane
+        self._mailbox = mailbox
         self._shard = shard
         self._batches = batches
         self._supervisor: Any = None
         self._address: Any = None
         self._starts = 0
-        self._thread = start_thread(f"lane-{shard}", self._run)
+        self._thread = start_thread(f"mailbox-{shard}", self._run)
 
     def close(self) -> None:
         self._batches.put(None)
@@ -136,7 +136,7 @@ class _Endpoint:
                 replies = decode_replies(message)
                 missing -= sum(len(reply.replies) for reply in replies if reply.number == batch.number)
                 for reply in replies:
-                    self._loop.call_soon_threadsafe(self._lane.replied, reply)
+                    self._loop.call_soon_threadsafe(self._mailbox.replied, reply)
             elif isinstance(message, Shards):
                 self._locate(message)
                 if self._starts != starts:
@@ -151,7 +151,7 @@ class _Endpoint:
         self._locate(endpoint.ask(self._supervisor, WhereAreShards(), _ATTACH_SECONDS))
 
     def _give_up(self, batch: CommandBatch) -> None:
-        self._loop.call_soon_threadsafe(self._lane.give_up, batch.number)
+        self._loop.call_soon_threadsafe(self._mailbox.give_up, batch.number)
 
     def _locate(self, shards: Shards | None) -> None:
         if isinstance(shards, Shards) and shards.addresses:

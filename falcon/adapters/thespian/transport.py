@@ -27,7 +27,7 @@ log = logging.getLogger("falcon.actors")
 _LOOPBACK: Final = "127.0.0.1"
 _MAC: Final = "sha256"
 _MAC_BYTES: Final = 32
-_MESSAGE_MAX: Final = 64 << 20  # a lane's batch has half a megabyte; the replies to one may have a few
+_MESSAGE_MAX: Final = 64 << 20  # a mailbox's batch has half a megabyte; the replies to one may have a few
 _SIZE_DIGITS_MAX: Final = 20
 _LOG_SECONDS: Final = 60.0
 

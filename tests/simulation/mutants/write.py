@@ -70,7 +70,7 @@ async def _forgets_its_doubt(self: gateway.PodGateway, envelope: CommandEnvelope
         address = self._directory.address(envelope.partition)
         reply: Reply = Unavailable("unavailable")
         if address is not None:
-            reply = await self._owner(address).lane.ask(envelope)
+            reply = await self._owner(address).mailbox.ask(envelope)
         if not isinstance(reply, Unavailable) or not gateway._may_try_again(reply, envelope):
             return reply
         pause = gateway._PAUSES_SECONDS[min(tries, len(gateway._PAUSES_SECONDS) - 1)]
