@@ -4,6 +4,7 @@ from typing import assert_never
 
 import msgspec
 from immutables import Map
+from msgspec.structs import replace
 
 from falcon.domain.events import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.domain.ids import AccountId, RoomId
@@ -28,10 +29,10 @@ def evolve(account: Account | None, event: AccountEvent) -> Account:
     match event:
         case TokenIssued(token_id=token_id, token_hash=token_hash):
             tokens = account.tokens.set(token_id, token_hash)
-            return msgspec.structs.replace(account, tokens=tokens, tokens_issued=token_id)
+            return replace(account, tokens=tokens, tokens_issued=token_id)
         case TokenRevoked(token_id=token_id):
-            return msgspec.structs.replace(account, tokens=account.tokens.delete(token_id))
+            return replace(account, tokens=account.tokens.delete(token_id))
         case DirectRoomOpened(peer=peer, room_id=room_id):
-            return msgspec.structs.replace(account, directs=account.directs.set(peer, room_id))
+            return replace(account, directs=account.directs.set(peer, room_id))
         case _:
             assert_never(event)

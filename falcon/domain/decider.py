@@ -1,10 +1,10 @@
-"""Deciding: state and command in, events and an answer out, or a refusal. One function a command.
+"""Deciding: state and command in, events and an answer out, or a refusal. One function decides one kind of command.
 
 Time and new ids come in as arguments. No events means "already so".
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias, assert_never
 
 import msgspec
 
@@ -92,7 +92,7 @@ class Decided(msgspec.Struct, frozen=True):
 Decision: TypeAlias = Decided | Rejection
 
 
-# --- things that come to be -------------------------------------------------------------------------------------------
+# --- new rooms and accounts -------------------------------------------------------------------------------------------
 
 
 def create_room(command: CreateRoom, room_id: RoomId, at: Millis) -> Decision:
@@ -158,10 +158,30 @@ def import_room(command: ImportRoom, account: Account | None, room_id: RoomId, a
 
 
 def decide_room(room: Room | None, command: RoomCommand, at: Millis) -> Decision:
-    """Dispatch on the kind of command; a room that is not there, or not for the caller, is not found."""
+    """A room that does not exist, or was deleted, is not found."""
     if room is None or room.deleted:
         return RoomNotFound(command.room_id)
-    return _ROOM_RULES[type(command)](room, command, at)
+    match command:
+        case PostMessage():
+            return post_message(room, command, at)
+        case EditMessage():
+            return edit_message(room, command, at)
+        case DeleteMessage():
+            return delete_message(room, command)
+        case MoveRead():
+            return move_read(room, command)
+        case ChangeRoom():
+            return change_room(room, command)
+        case DeleteRoom():
+            return delete_room(room, command)
+        case PutMember():
+            return put_member(room, command)
+        case RemoveMember():
+            return remove_member(room, command)
+        case ImportMessages():
+            return import_messages(room, command)
+        case _:
+            assert_never(command)
 
 
 def post_message(room: Room, command: PostMessage, at: Millis) -> Decision:
@@ -202,7 +222,7 @@ def edit_message(room: Room, command: EditMessage, at: Millis) -> Decision:
     return Decided((MessageEdited(edited, room.revision + 1, unmentioned),), MessageAnswer(edited))
 
 
-def delete_message(room: Room, command: DeleteMessage, at: Millis) -> Decision:
+def delete_message(room: Room, command: DeleteMessage) -> Decision:
     member = room.members.get(command.by)
     if member is None:
         return NotAMember(room.room_id, command.by)
@@ -219,7 +239,7 @@ def delete_message(room: Room, command: DeleteMessage, at: Millis) -> Decision:
     return Decided((MessageDeleted(deleted, room.revision + 1, message.mentions),), Done())
 
 
-def move_read(room: Room, command: MoveRead, at: Millis) -> Decision:
+def move_read(room: Room, command: MoveRead) -> Decision:
     reader = room.members.get(command.by)
     if reader is None:
         return NotAMember(room.room_id, command.by)
@@ -231,7 +251,7 @@ def move_read(room: Room, command: MoveRead, at: Millis) -> Decision:
     return Decided((ReadMoved(room.room_id, command.by, command.seq, answer.unread, answer.mentions),), answer)
 
 
-def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
+def change_room(room: Room, command: ChangeRoom) -> Decision:
     if (refusal := _refuse_unless_admin(room, command.by, "change the room")) is not None:
         return refusal
     name = room.name if command.name is None else command.name
@@ -243,7 +263,7 @@ def change_room(room: Room, command: ChangeRoom, at: Millis) -> Decision:
     return Decided((changed,), answer)
 
 
-def delete_room(room: Room, command: DeleteRoom, at: Millis) -> Decision:
+def delete_room(room: Room, command: DeleteRoom) -> Decision:
     if (refusal := _refuse_unless_admin(room, command.by, "delete the room")) is not None:
         return refusal
     deleted = RoomDeleted(
@@ -257,7 +277,7 @@ def delete_room(room: Room, command: DeleteRoom, at: Millis) -> Decision:
     return Decided((deleted,), Done())
 
 
-def put_member(room: Room, command: PutMember, at: Millis) -> Decision:
+def put_member(room: Room, command: PutMember) -> Decision:
     if (refusal := _refuse_unless_admin(room, command.by, "change members")) is not None:
         return refusal
     member = room.members.get(command.account_id)
@@ -286,7 +306,7 @@ def members_after(room: Room | None, events: Sequence[Event]) -> int:
             return 0
 
 
-def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:
+def remove_member(room: Room, command: RemoveMember) -> Decision:
     if command.by not in room.members:
         return NotAMember(room.room_id, command.by)
     if room.kind == "direct":
@@ -303,7 +323,7 @@ def remove_member(room: Room, command: RemoveMember, at: Millis) -> Decision:
     return Decided((MemberLeft(room.room_id, command.account_id, member.role),), Done())
 
 
-def import_messages(room: Room, command: ImportMessages, at: Millis) -> Decision:
+def import_messages(room: Room, command: ImportMessages) -> Decision:
     """Passes over what the room has; refuses a gap. Authors and those mentioned need not be members (any more)."""
     if not room.imported:
         return NotAllowed("messages can only be imported into a room that was imported")
@@ -324,9 +344,13 @@ def import_messages(room: Room, command: ImportMessages, at: Millis) -> Decision
 def decide_account(account: Account | None, command: AccountCommand, at: Millis) -> Decision:
     if account is None:
         return AccountNotFound(command.account_id)
-    if isinstance(command, IssueToken):
-        return issue_token(account, command, at)
-    return revoke_token(account, command)
+    match command:
+        case IssueToken():
+            return issue_token(account, command, at)
+        case RevokeToken():
+            return revoke_token(account, command)
+        case _:
+            assert_never(command)
 
 
 def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
@@ -338,7 +362,7 @@ def issue_token(account: Account, command: IssueToken, at: Millis) -> Decision:
 
 
 def revoke_token(account: Account, command: RevokeToken) -> Decision:
-    """An admin keeps one token: without any, nobody could give one to anybody."""
+    """An admin keeps one token: the last admin without any could issue none, neither to itself nor to others."""
     token_id = command.token_id or _numbered(account, command.token_hash)
     token_hash = account.tokens.get(token_id)
     if token_hash is None:
@@ -383,7 +407,7 @@ def _current(
 ) -> Message | MessageNotFound | NotYetReadable | MessageIsDeleted:
     """The message as it now stands, if the sender's view of it is no older than its last change.
 
-    A missing one is taken for a deleted one, as readers see it, whoever its author was.
+    Where the view shows no message, readers see a deleted one: so it counts as deleted, for every author.
     """
     if not 1 <= command.seq <= room.last_seq:
         return MessageNotFound(room.room_id, command.seq)
@@ -414,16 +438,3 @@ def _refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMe
 
 def _is_last_admin(room: Room, member: Member) -> bool:
     return member.role == "admin" and room.admins() == 1
-
-
-_ROOM_RULES: Final[dict[type[Any], Callable[[Room, Any, Millis], Decision]]] = {
-    PostMessage: post_message,
-    EditMessage: edit_message,
-    DeleteMessage: delete_message,
-    MoveRead: move_read,
-    ChangeRoom: change_room,
-    DeleteRoom: delete_room,
-    PutMember: put_member,
-    RemoveMember: remove_member,
-    ImportMessages: import_messages,
-}

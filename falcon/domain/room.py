@@ -3,10 +3,12 @@
 It grows with the members, never with the messages: bodies are not state.
 """
 
+from copy import copy
 from typing import TypeAlias, assert_never
 
 import msgspec
 from immutables import Map
+from msgspec.structs import force_setattr, replace
 
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.events import (
@@ -40,8 +42,8 @@ class Room(msgspec.Struct, frozen=True):
     The sender of an edit shows the message as the read side had it at some revision. If the message has changed since,
     or may have (``forgotten``: the newest revision no longer in ``changes``), the view is too old to decide on.
 
-    A ``deleted`` room has nothing else left, so that it costs little for ever. It does not go entirely: a snapshot of
-    before that is written late would bring the room back.
+    A ``deleted`` room keeps nothing else, so that it costs little for ever. It does not go entirely: an older snapshot
+    that is written late would bring the room back.
     """
 
     room_id: RoomId
@@ -68,7 +70,7 @@ class Room(msgspec.Struct, frozen=True):
         return sum(member.role == "admin" for member in self.members.values())
 
     def peer_of(self, account_id: AccountId) -> AccountId | None:
-        """The other one of a direct room."""
+        """The other account of a direct room."""
         if self.kind != "direct":
             return None
         return next((other for other in self.members if other != account_id), account_id)
@@ -87,25 +89,20 @@ def _created(event: RoomCreated) -> Room:
     )
 
 
-def _with(
-    room: Room, *, members: Members | None = None, last_seq: Seq | None = None, name: str | None = None,
-    description: str | None = None,
-) -> Room:  # fmt: skip
-    # msgspec.structs.replace costs three times as much, and this runs once for each message.
-    return Room(
-        room.room_id,
-        room.kind,
-        room.name if name is None else name,
-        room.description if description is None else description,
-        room.created_at,
-        room.members if members is None else members,
-        room.last_seq if last_seq is None else last_seq,
-        room.revision,
-        room.changes,
-        room.forgotten,
-        room.imported,
-        room.deleted,
-    )
+def _after_message(room: Room, last_seq: Seq, members: Members | None = None) -> Room:
+    """The room with one more message.
+
+    This runs once for each message. A copy in place of ``msgspec.structs.replace`` takes a third of the time.
+    """
+    after = copy(room)
+    force_setattr(after, "last_seq", last_seq)
+    if members is not None:
+        force_setattr(after, "members", members)
+    return after
+
+
+def _with_member(room: Room, account_id: AccountId, member: Member) -> Room:
+    return replace(room, members=room.members.set(account_id, member))
 
 
 def _with_change(room: Room, seq: Seq, revision: int) -> Room:
@@ -114,7 +111,7 @@ def _with_change(room: Room, seq: Seq, revision: int) -> Room:
     if len(changes) > CHANGES_REMEMBERED:
         forgotten = changes[0][1]
         changes = changes[1:]
-    return msgspec.structs.replace(room, revision=revision, changes=changes, forgotten=forgotten)
+    return replace(room, revision=revision, changes=changes, forgotten=forgotten)
 
 
 def evolve(room: Room | None, event: RoomEvent) -> Room:
@@ -125,24 +122,24 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
     match event:
         case MessagePosted(message=message, author_read_seq=read_seq):
             if read_seq is None:
-                return _with(room, last_seq=message.seq)
+                return _after_message(room, message.seq)
             author = room.members[message.author_id]
             members = room.members.set(message.author_id, Member(author.role, read_seq))
-            return _with(room, members=members, last_seq=message.seq)
+            return _after_message(room, message.seq, members)
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
             return _with_change(room, message.seq, revision)
         case ReadMoved(account_id=account_id, read_seq=read_seq):
             reader = room.members[account_id]
-            return _with(room, members=room.members.set(account_id, Member(reader.role, read_seq)))
+            return _with_member(room, account_id, Member(reader.role, read_seq))
         case MemberJoined(account_id=account_id, role=role, read_seq=read_seq):
-            return _with(room, members=room.members.set(account_id, Member(role, read_seq)))
+            return _with_member(room, account_id, Member(role, read_seq))
         case MemberChanged(account_id=account_id, role=role):
             changed = room.members[account_id]
-            return _with(room, members=room.members.set(account_id, Member(role, changed.read_seq)))
+            return _with_member(room, account_id, Member(role, changed.read_seq))
         case MemberLeft(account_id=account_id):
-            return _with(room, members=room.members.delete(account_id))
+            return replace(room, members=room.members.delete(account_id))
         case RoomChanged(name=name, description=description):
-            return _with(room, name=name, description=description)
+            return replace(room, name=name, description=description)
         case RoomDeleted():
             return Room(room.room_id, room.kind, "", "", room.created_at, Map(), imported=room.imported, deleted=True)
         case _:

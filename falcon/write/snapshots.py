@@ -1,17 +1,17 @@
 """Aggregates' states as bytes. A cache of the log, not a record: a new VERSION makes every older one void."""
 
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 from immutables import Map
 
 from falcon.domain.account import Account
 from falcon.domain.commands import Role
-from falcon.domain.ids import AccountId, Millis
+from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.room import Member, Room
 
-# Raise it whenever the shape of Room, Account, PartitionState or the answers changes: recovery then reads the log.
-VERSION = 3
+# Raise it whenever the fields of Room, Account, PartitionState or the answers change: recovery then reads the log.
+VERSION: Final = 3
 
 Aggregate: TypeAlias = Room | Account
 AnswerRow: TypeAlias = tuple[AccountId, str, int, int, int, int, Millis]  # account, key; fields of Remembered
@@ -28,15 +28,33 @@ class PartitionState(msgspec.Struct, frozen=True):
     window_at: Millis = 0
 
 
+# Written beside the other fields, as lists of their entries.
+_MAPS: Final = ("members", "tokens", "directs")
+
+
+def _row_of(aggregate: type[msgspec.Struct]) -> Any:
+    """A struct of an aggregate's fields that are no Map, in their order, written as an array."""
+    fields = [
+        (field.name, field.type, msgspec.field(default=field.default))
+        for field in msgspec.structs.fields(aggregate)
+        if field.name not in _MAPS
+    ]
+    return msgspec.defstruct(f"{aggregate.__name__}Row", fields, array_like=True, frozen=True)
+
+
+_RoomRow = _row_of(Room)
+_AccountRow = _row_of(Account)
+
+
 class _RoomState(msgspec.Struct, frozen=True, tag="room", array_like=True):
-    fields: tuple[Any, ...]
-    members: list[tuple[int, Role, int]]
+    row: _RoomRow  # type: ignore[valid-type]
+    members: list[tuple[AccountId, Role, Seq]]
 
 
 class _AccountState(msgspec.Struct, frozen=True, tag="account", array_like=True):
-    fields: tuple[Any, ...]
+    row: _AccountRow  # type: ignore[valid-type]
     tokens: list[tuple[int, str]]
-    directs: list[tuple[int, int]]
+    directs: list[tuple[AccountId, RoomId]]
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -46,49 +64,29 @@ _answers = msgspec.msgpack.Decoder(list[AnswerRow])
 
 
 def encode_aggregate(aggregate: Aggregate) -> bytes:
-    if isinstance(aggregate, Account):
-        fields = (aggregate.account_id, aggregate.name, aggregate.is_admin, aggregate.tokens_issued)
-        return _encoder.encode(_AccountState(fields, list(aggregate.tokens.items()), list(aggregate.directs.items())))
-    fields_of_room = (
-        aggregate.room_id,
-        aggregate.kind,
-        aggregate.name,
-        aggregate.description,
-        aggregate.created_at,
-        aggregate.last_seq,
-        aggregate.revision,
-        aggregate.changes,
-        aggregate.forgotten,
-        aggregate.imported,
-        aggregate.deleted,
-    )
-    members = [(account_id, m.role, m.read_seq) for account_id, m in aggregate.members.items()]
-    return _encoder.encode(_RoomState(fields_of_room, members))
+    match aggregate:
+        case Account():
+            row = msgspec.convert(aggregate, _AccountRow, from_attributes=True)
+            state = _AccountState(row, list(aggregate.tokens.items()), list(aggregate.directs.items()))
+            return _encoder.encode(state)
+        case Room():
+            row = msgspec.convert(aggregate, _RoomRow, from_attributes=True)
+            members = [(account_id, m.role, m.read_seq) for account_id, m in aggregate.members.items()]
+            return _encoder.encode(_RoomState(row, members))
+        case _:
+            assert_never(aggregate)
 
 
 def decode_aggregate(data: bytes) -> Aggregate:
     state = _aggregates.decode(data)
-    if isinstance(state, _AccountState):
-        account_id, name, is_admin, tokens_issued = state.fields
-        return Account(account_id, name, is_admin, Map(state.tokens), tokens_issued, Map(state.directs))
-    room_id, kind, name, description, created_at, last_seq, revision, changes, forgotten, imported, deleted = (
-        state.fields
-    )
-    members = Map({account_id: Member(role, read_seq) for account_id, role, read_seq in state.members})
-    return Room(
-        room_id,
-        kind,
-        name,
-        description,
-        created_at,
-        members,
-        last_seq,
-        revision,
-        tuple((seq, at) for seq, at in changes),
-        forgotten,
-        imported,
-        deleted,
-    )
+    match state:
+        case _AccountState(row=row):
+            return Account(**msgspec.structs.asdict(row), tokens=Map(state.tokens), directs=Map(state.directs))
+        case _RoomState(row=row):
+            members = Map({account_id: Member(role, read_seq) for account_id, role, read_seq in state.members})
+            return Room(**msgspec.structs.asdict(row), members=members)
+        case _:
+            assert_never(state)
 
 
 def encode_state(state: PartitionState) -> bytes:

@@ -1,0 +1,47 @@
+"""Snapshots keep what an aggregate is, in bytes that earlier versions wrote and read."""
+
+import msgspec
+import pytest
+from immutables import Map
+
+from falcon.domain.account import Account
+from falcon.domain.room import Member, Room
+from falcon.write.snapshots import Aggregate, decode_aggregate, encode_aggregate
+
+ROOM = Room(
+    room_id=64,
+    kind="group",
+    name="Tea kitchen",
+    description="All about tea",
+    created_at=1_700_000_000_000,
+    members=Map({1_000: Member("admin", 5), 1_001: Member("member", 3)}),
+    last_seq=7,
+    revision=2,
+    changes=((3, 1), (5, 2)),
+    forgotten=1,
+    imported=True,
+)
+ACCOUNT = Account(1_000, "Ann", True, Map({2: "hash"}), 2, Map({1_001: 128}))
+# As version 3 of the snapshots has them.
+STORED_ROOM = [
+    "room",
+    [64, "group", "Tea kitchen", "All about tea", 1_700_000_000_000, 7, 2, [[3, 1], [5, 2]], 1, True, False],
+    [[1_000, "admin", 5], [1_001, "member", 3]],
+]
+STORED_ACCOUNT = ["account", [1_000, "Ann", True, 2], [[2, "hash"]], [[1_001, 128]]]
+
+
+@pytest.mark.parametrize(("aggregate", "stored"), [(ROOM, STORED_ROOM), (ACCOUNT, STORED_ACCOUNT)])
+def test_an_aggregate_is_written_as_version_3_has_it_and_read_again(aggregate: Aggregate, stored: list[object]) -> None:
+    written = msgspec.msgpack.decode(encode_aggregate(aggregate))
+    assert [sorted(part) if part is written[-1] else part for part in written] == stored
+    assert decode_aggregate(msgspec.msgpack.encode(stored)) == aggregate
+
+
+@pytest.mark.parametrize("aggregate", [ROOM, ACCOUNT])
+def test_every_field_of_an_aggregate_is_kept(aggregate: Aggregate) -> None:
+    """Each of them differs from its default."""
+    for field in msgspec.structs.fields(type(aggregate)):
+        if field.name != "deleted":
+            assert getattr(aggregate, field.name) != field.default, field.name
+    assert decode_aggregate(encode_aggregate(aggregate)) == aggregate
