@@ -53,7 +53,6 @@ class Settings:
     http_workers: int = 1
     projection: str = "inline"
     mailbox_bound: int = 2_000
-    lanes: int = 1
     command_seconds: float = 5.0
     answer_window_seconds: float = 600.0
     answers_bytes: int = 512 << 20
@@ -180,7 +179,6 @@ class Settings:
                 "since with simpleSystemBase the HTTP process hosts the actors",
             ),
             (self.mailbox_bound >= 1, "FALCON_MAILBOX_BOUND: must be at least 1"),
-            (1 <= self.lanes <= 8, "FALCON_LANES: must be 1 to 8"),
             (0 < self.command_seconds <= 60, "FALCON_COMMAND_SECONDS: must be more than 0, at most 60"),
             (self.answer_window_seconds >= 1, "FALCON_ANSWER_WINDOW_SECONDS: must be at least 1"),
             (self.answers_bytes >= 1 << 20, "FALCON_ANSWERS_BYTES: must be at least 1048576 bytes"),

@@ -29,8 +29,10 @@ from falcon.streams.signals import Signals, Wire
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.gateway import CommandGateway, partition_for
+from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.replies import SendReply
+from falcon.write.shard import Shard
 
 START_SECONDS = 30
 
@@ -110,7 +112,7 @@ def edge_limits(settings: Settings) -> EdgeLimits:
 
 
 async def start_gateway(
-    settings: Settings, builds: Sequence[Callable[[Wake], Shard]], actors_port: int | None
+    settings: Settings, builds: Sequence[Callable[[Wake, SendReply], Shard]], actors_port: int | None
 ) -> HostedGateway:
     """To shards in this process, or to the actor system at ``actors_port``. Thespian is imported where it is used."""
     if actors_port is None:
@@ -119,7 +121,7 @@ async def start_gateway(
         return await LocalGateway.start(builds, settings.mailbox_bound)
     from falcon.adapters.thespian.remote import RemoteGateway
 
-    return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
+    return await RemoteGateway.attach(actors_port, settings.shards, settings.mailbox_bound)
 
 
 def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Streams:

@@ -78,6 +78,7 @@ from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
 from falcon.write.positions import OwnersPositions
 from falcon.write.recovery import Background
+from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
 # Why a process of a cluster does not start. The message of each says in a line what to do.
@@ -175,12 +176,12 @@ def internal_keys(settings: Settings) -> SecretFile:
 # --- the write side ---------------------------------------------------------------------------------------------------
 
 
-def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
+def shard_builds(settings: Settings) -> list[Callable[[Wake, SendReply], Shard]]:
     """How to make each shard, wherever it is to run: these pickle."""
     return [partial(build_shard, settings, index) for index in range(settings.shards)]
 
 
-def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
+def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) -> Shard:
     """Raises KafkaError where no broker answers."""
     if settings.system_base != "simpleSystemBase":
         begin(settings, f"shard-{index}")
@@ -202,6 +203,7 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
         clock,
         limits,
         owner=f"{address}, process {os.getpid()}",
+        reply=reply,
         recovery_source=KafkaSource(cluster, loop),
         background=_on_dispatcher(f"recovery-{index}", wake),
         reading=_on_dispatcher(f"retries-{index}", wake),

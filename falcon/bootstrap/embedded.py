@@ -49,6 +49,7 @@ from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.health import Health
 from falcon.write.clock import SystemClock
 from falcon.write.ownership import FixedOwnership
+from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
 log = logging.getLogger("falcon")
@@ -64,12 +65,12 @@ def sqlite_version() -> str:
 # --- the write side ---------------------------------------------------------------------------------------------------
 
 
-def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
+def shard_builds(settings: Settings) -> list[Callable[[Wake, SendReply], Shard]]:
     """How to make each shard, wherever it is to run: these pickle."""
     return [partial(build_shard, settings, index) for index in range(settings.shards)]
 
 
-def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
+def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) -> Shard:
     """Raises JournalUnavailable."""
     if settings.system_base != "simpleSystemBase":
         begin(settings, f"shard-{index}")
@@ -86,6 +87,7 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
         SystemClock(),
         shard_limits(settings),
         owner=f"shard {index}, process {os.getpid()}",
+        reply=reply,
         name=str(index),
     )
 

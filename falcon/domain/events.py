@@ -159,17 +159,18 @@ class PassedOver(msgspec.Struct, frozen=True):
     version: int
 
 
+# isinstance goes through these in their order: the most frequent ones come first.
 RoomEvent: TypeAlias = (
-    RoomCreated
+    MessagePosted
+    | ReadMoved
+    | MessageEdited
+    | MessageDeleted
+    | RoomCreated
     | RoomChanged
     | RoomDeleted
     | MemberJoined
     | MemberChanged
     | MemberLeft
-    | MessagePosted
-    | MessageEdited
-    | MessageDeleted
-    | ReadMoved
 )
 AccountEvent: TypeAlias = AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened
 Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered | PassedOver

@@ -27,8 +27,8 @@ from falcon.http.held import Share
 from falcon.http.limits.addresses import AddressKey
 from falcon.http.problems import Problem, from_unavailable
 from falcon.telemetry import metrics
+from falcon.write import refusals
 from falcon.write.gateway import CommandGateway
-from falcon.write.protocol import Unavailable
 
 log = logging.getLogger("falcon.http")
 
@@ -74,7 +74,7 @@ class Door:
     def __init__(self) -> None:
         self._gateway: CommandGateway | None = None
         self._partitions = 1
-        self._refusal = _answer(from_unavailable(Unavailable("overloaded")), closes=False)
+        self._refusal = _answer(from_unavailable(refusals.mailbox_full.answer), closes=False)
         self._refused = metrics.commands.labels("PostMessage", "overloaded")
         self._answered = metrics.http_requests.labels(_ROUTE, "POST", "5xx")
 
@@ -93,7 +93,7 @@ class Door:
         account_id = _claimed_account(data)
         if account_id is not None and mailbox.yields_to(account_id):
             return None
-        mailbox.rejected()
+        mailbox.refuse()
         self._refused.inc()
         self._answered.inc()
         return self._refusal

@@ -8,8 +8,8 @@ from falcon.domain import rejections
 from falcon.domain.rejections import Rejection
 from falcon.http.shapes import FieldError, ProblemBody
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
-from falcon.write.partition_aggregates import KEYS
 from falcon.write.protocol import Reason, Unavailable
+from falcon.write.refusals import KEYS
 
 _encode = msgspec.json.Encoder().encode
 

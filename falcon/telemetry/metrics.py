@@ -39,6 +39,9 @@ JUNK = ("malformed", "nowhere", "too_large", "unauthenticated")
 # --- commands and messages --------------------------------------------------------------------------------------------
 
 commands = counter("falcon_commands", "Commands answered to whoever sent them, by outcome.", ("command", "outcome"))
+refusals = counter(
+    "falcon_refusals", "Commands that the write side did not decide, by cause; some are tried again.", ("cause",)
+)
 command_seconds = histogram(
     "falcon_command_seconds", "From a command's acceptance at the edge to its reply.", ("command",)
 )

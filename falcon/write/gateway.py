@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from falcon.domain.commands import (
     Command,
@@ -11,9 +11,9 @@ from falcon.domain.commands import (
     ImportRoom,
     IssueToken,
     OpenDirect,
-    PostMessage,
     ReadPosition,
     RevokeToken,
+    RoomCommand,
 )
 from falcon.domain.ids import AccountId, Partition, partition_of
 from falcon.write.mailbox import Mailbox
@@ -31,10 +31,10 @@ class CommandGateway(Protocol):
 
 
 def partition_for(command: Command, account_id: AccountId, key: str | None, partitions: int) -> Partition:
-    """Where the command is decided. A retry with the same key goes to the same place, also of what creates."""
+    """Where the command is decided. A retry with the same key goes to the same place, also if it creates something."""
+    if isinstance(command, RoomCommand):
+        return partition_of(command.room_id, partitions)
     match command:
-        case PostMessage(room_id=room_id):  # the most frequent by far
-            return partition_of(room_id, partitions)
         case CreateRoom():
             return _hashed(f"{account_id}/{key or secrets.token_hex(8)}", partitions)
         case CreateAccount(imported_as=reference):
@@ -50,7 +50,7 @@ def partition_for(command: Command, account_id: AccountId, key: str | None, part
         case IssueToken(account_id=owner) | RevokeToken(account_id=owner):
             return partition_of(owner, partitions)
         case _:
-            return partition_of(command.room_id, partitions)
+            assert_never(command)
 
 
 def _hashed(text: str, partitions: int) -> Partition:

@@ -1,11 +1,11 @@
-"""One partition of the write side: its aggregates in memory, and how they come back from the log.
+"""The rooms and accounts of one partition in memory, and how they come back from the log.
 
-It decides; it does not write. What it has decided waits in ``take()`` for the shard to append.
+They decide; they do not write. What they have decided waits in ``take()`` for the shard to append.
 """
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias, assert_never
 
 import msgspec
 
@@ -26,20 +26,19 @@ from falcon.domain.commands import (
     PutMember,
     ReadPosition,
     RevokeToken,
+    RoomCommand,
 )
 from falcon.domain.decider import Decided, Decision, members_after
 from falcon.domain.events import (
     AccountCreated,
+    AccountEvent,
     CommandAnswered,
-    DirectRoomOpened,
     Event,
     PassedOver,
     RoomCreated,
-    TokenIssued,
-    TokenRevoked,
+    RoomEvent,
 )
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
-from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room
 from falcon.journal import codec
@@ -47,24 +46,21 @@ from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, ag
 from falcon.journal.ports import Append, Checkpoint, SnapshotStore
 from falcon.journal.record import Record
 from falcon.telemetry import metrics
-from falcon.write import snapshots
+from falcon.write import refusals, snapshots
 from falcon.write.answers import AnswerWindow, KeyCounts, Remembered, WindowTime, is_same_request
+from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
 
-# Names of a limit and of what may be full; see Unavailable.
-ACCOUNT_KEYS: Final = "account-keys"
-KEYS: Final = "keys"
-
 
 class Replay(msgspec.Struct, frozen=True):
-    """The command has been answered before, as far as is remembered; the answer is in the log, or on its way there."""
+    """The command has been answered before. The answer is in the log, or on its way there."""
 
     command: CommandRef
 
 
 class _Captured(msgspec.Struct, frozen=True):
-    """The state at some point of what was decided, to become a checkpoint once that is durable."""
+    """The state after some of the decisions. It becomes a checkpoint once these are durable."""
 
     state: PartitionState
     aggregates: dict[int, Aggregate]
@@ -88,28 +84,21 @@ class PartitionAggregates:
         number: int,
         partitions: int,
         store: SnapshotStore,
-        *,
-        answer_window: Millis,
-        hot_aggregates: int,
-        room_messages: int = 0,
-        room_members: int = MEMBERS_MAX,
+        limits: ShardLimits,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``room_messages``: so many a second, and at once; 0 for any number."""
         self.number = number
         self._partitions = partitions
         self._store = store
-        self._answer_window = answer_window
-        self._hot_max = hot_aggregates
+        self._limits = limits
         self._monotonic = monotonic
-        self._room_messages = Buckets(room_messages, 1.0, clock=monotonic)
-        self._room_members = room_members
+        self._room_messages = Buckets(limits.room_messages, 1.0, clock=monotonic)
         self._reset()
 
     def _reset(self) -> None:
         self.epoch = self.n = self._confirmed_n = 0
         self.confirmed = -1  # offset of the last event known to be durable
-        self._changed = -1  # of the last of these that changes anything: what stands behind it is nothing to read
+        self._changed = -1  # offset of the last of these that changes anything: readers need not wait for later ones
         self.at: Millis = 0
         self.uncheckpointed = 0
         self._counter = 0
@@ -119,7 +108,7 @@ class PartitionAggregates:
         self._imports: dict[str, int] = {}
         self._ahead: dict[int, int] = {}
         self._saving = _NOTHING
-        self._answers = AnswerWindow(self._answer_window)
+        self._answers = AnswerWindow(self._limits.answer_window_ms)
         self._keys: KeyCounts | None = None
         self._window_time = WindowTime(self._monotonic)
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
@@ -130,8 +119,10 @@ class PartitionAggregates:
     # --- recovery -----------------------------------------------------------------------------------------------------
 
     def restore(self) -> Position:
-        """Stand where the newest checkpoint stands; the log from there on is to be replayed. Raises
-        JournalUnavailable."""
+        """Take the state of the newest checkpoint. Gives its position, from which on the log is to be replayed.
+
+        Raises JournalUnavailable.
+        """
         self._reset()
         checkpoint = self._store.checkpoint(self.number, snapshots.VERSION)
         if checkpoint is None:
@@ -140,13 +131,13 @@ class PartitionAggregates:
         self._counter, self.at = state.counter, state.at
         self.confirmed = self._changed = checkpoint.position.offset - 1
         window_at = self._window_time.reach(max(state.at, state.window_at))
-        for data in self._store.answers(self.number, snapshots.VERSION, window_at - self._answer_window):
+        for data in self._store.answers(self.number, snapshots.VERSION, window_at - self._limits.answer_window_ms):
             for account_id, key, *remembered in snapshots.decode_answers(data):
                 self._answers.add(account_id, key, Remembered(*remembered))
         return checkpoint.position
 
     def replay(self, recorded: Recorded) -> None:
-        """What stands in the log has happened."""
+        """Take in an event of the log."""
         event = recorded.envelope.event
         self._count(event)
         if not self._holds(event, recorded.offset):
@@ -183,17 +174,16 @@ class PartitionAggregates:
                 return refusal
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
-            refusal = self._beyond_limit(envelope.command, decision)
-            if refusal is not None:
-                return refusal
-            self._happen(envelope, decision.events, at, reference, decision.answer)
+            self._happen(decision.events, at, envelope.account_id, reference, decision.answer, envelope.trace)
             return Accepted(decision.answer, self.number, self.confirmed)
+        if isinstance(decision, Unavailable):
+            return decision
         if not isinstance(decision, RestsOnView):
-            self._happen(envelope, (), at, reference, decision)
+            self._happen((), at, envelope.account_id, reference, decision, envelope.trace)
         return Rejected(decision, self.number, self.confirmed)
 
     def answered_at(self, replay: Replay) -> Position | None:
-        """Where the log has the answer of a command that was asked again; None where its time ran out meanwhile.
+        """Where the log has the answer of a command that was asked again; None where it was forgotten meanwhile.
 
         Everything decided before it must be durable.
         """
@@ -202,20 +192,20 @@ class PartitionAggregates:
         return None if remembered is None else remembered.position
 
     def _beyond_keys(self, account_id: AccountId) -> Unavailable | None:
-        """A key that could not be remembered is not taken: a retry would find nothing."""
+        """Refuse a key that could not be remembered: a retry would find nothing."""
         if self._keys is None:
             return None
         if self._keys.is_full_for(account_id):
-            return Unavailable("overloaded", self._seconds_to_forget(), ACCOUNT_KEYS)
+            return refusals.too_many_keys_of_account(self._seconds_to_forget())
         if self._keys.is_full:
-            return Unavailable("overloaded", self._seconds_to_forget(), full=KEYS)
+            return refusals.keys_full(self._seconds_to_forget())
         return None
 
     def _seconds_to_forget(self) -> float:
         return self._answers.seconds_to_forget(self._window_time.now(self.at))
 
     def count_keys_in(self, keys: KeyCounts) -> None:
-        """Those that are remembered here count among ``keys`` until :meth:`count_keys_out`, and are bounded by them."""
+        """The keys remembered here count among ``keys``, which bound them, until :meth:`count_keys_out`."""
         self._keys = keys
         self._answers.count_in(keys)
 
@@ -224,7 +214,7 @@ class PartitionAggregates:
         self._answers.count_out()
 
     def forget_keys(self) -> None:
-        """Those whose window is over; to be called where no commands come."""
+        """Forget keys whose window is over. Call it where no commands come, since commands do it too."""
         self._answers.expire(self._window_time.now(self.at))
 
     def knows(self, account_id: AccountId, key: str | None) -> bool:
@@ -240,13 +230,8 @@ class PartitionAggregates:
         return None if remembered is None else remembered.fingerprint
 
     def prove(self) -> None:
-        """Decide nothing, but have it in the log that this owner could have."""
-        self._record((CommandAnswered(),), self.at, NOBODY)
-
-    @property
-    def decided(self) -> int:
-        """How many events wait to be taken."""
-        return len(self._envelopes)
+        """Have a record written that changes nothing: it shows that this owner still is the owner."""
+        self._happen((CommandAnswered(),), self.at, NOBODY)
 
     def take(self) -> Append | None:
         """What was decided since the last call."""
@@ -268,12 +253,12 @@ class PartitionAggregates:
         self.confirmed = append.last
         self._confirmed_n += len(append.envelopes)
 
-    def _decide(self, command: Command, at: Millis) -> Decision:
+    def _decide(self, command: Command, at: Millis) -> Decision | Unavailable:
+        if isinstance(command, RoomCommand):
+            return self._decide_in_room(command, at)
         match command:
-            case PostMessage():  # the most frequent by far
-                return decider.decide_room(self._room(command.room_id), command, at)
             case CreateRoom():
-                return decider.create_room(command, self._next_id(), at)
+                return self._within_members(None, decider.create_room(command, self._next_id(), at))
             case OpenDirect(by=by, peer=peer):
                 account = self._account(min(by, peer))
                 room_id = account.directs.get(max(by, peer)) if account else None
@@ -286,24 +271,30 @@ class PartitionAggregates:
             case ImportRoom():
                 return self._decide_import(command, at)
             case ReadPosition():
-                # The record proves that this is still the owner. It changes nothing, so nobody waits to read it.
+                # The record proves that this is still the owner. It changes nothing, so no reader waits for it.
                 return Decided((CommandAnswered(),), PositionAnswer(self._changed))
             case IssueToken() | RevokeToken():
                 return decider.decide_account(self._account(command.account_id), command, at)
             case _:
-                return decider.decide_room(self._room(command.room_id), command, at)
+                assert_never(command)
 
-    def _beyond_limit(self, command: Command, decision: Decided) -> Unavailable | None:
-        """What the rules allow may be more than a room takes. Nothing is done then, and no key remembers it: there may
-        be room when it is asked again."""
-        if type(command) is PostMessage:
+    def _decide_in_room(self, command: RoomCommand, at: Millis) -> Decision | Unavailable:
+        """What the rules allow may be more than a room takes now. Nothing is done then, and no key remembers it."""
+        room = self._room(command.room_id)
+        decision = decider.decide_room(room, command, at)
+        if not isinstance(decision, Decided):
+            return decision
+        if isinstance(command, PostMessage):
             wait = self._room_messages.take(command.room_id)
-            return Unavailable("overloaded", wait, "room-messages") if wait else None
-        if isinstance(command, PutMember | CreateRoom) and decision.events:
-            room = self._room(command.room_id) if isinstance(command, PutMember) else None
-            if members_after(room, decision.events) > self._room_members:
-                return Unavailable("overloaded", limit="room-members")
-        return None
+            return refusals.room_messages(wait) if wait else decision
+        if isinstance(command, PutMember):
+            return self._within_members(room, decision)
+        return decision
+
+    def _within_members(self, room: Room | None, decision: Decision) -> Decision | Unavailable:
+        if isinstance(decision, Decided) and members_after(room, decision.events) > self._limits.room_members:
+            return refusals.room_members()
+        return decision
 
     def _decide_import(self, command: ImportRoom, at: Millis) -> Decision:
         existing = self._imported(command.imported_as)
@@ -319,40 +310,30 @@ class PartitionAggregates:
 
     def _happen(
         self,
-        command: CommandEnvelope,
-        events: tuple[Event, ...],
-        at: Millis,
-        reference: CommandRef | None,
-        answer: Answer | Rejection,
-    ) -> None:
-        """Put the events behind the others, and change the state.
-
-        A keyed command always leaves a record, also when nothing changes, so that a retry is answered by the log. The
-        answer is in the record unless it is the message that its event carries.
-        """
-        if reference is not None and not events:
-            events = (CommandAnswered(),)
-        stored = None if reference is None or (type(answer) is MessageAnswer) else answer
-        self._record(events, at, command.account_id, reference, stored, command.trace)
-
-    def _record(
-        self,
         events: tuple[Event, ...],
         at: Millis,
         by: AccountId,
         reference: CommandRef | None = None,
-        stored: Answer | Rejection | None = None,
+        answer: Answer | Rejection | None = None,
         trace: str | None = None,
     ) -> None:
+        """Put the events behind the others, and change the state.
+
+        A keyed command leaves a record even when nothing changes, so that the log answers its retry. The answer is in
+        the record of the first event, unless it is the message that the event carries.
+        """
+        if reference is None or isinstance(answer, MessageAnswer):
+            answer = None
+        if reference is not None:
+            events = events or (CommandAnswered(),)
+            self._answers_in_flight[reference.account_id, reference.key] = reference.fingerprint
         for event in events:
-            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, stored, trace, by)
+            envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, answer, trace, by)
             self._records.append(codec.encode(envelope))
             self._envelopes.append(envelope)
             self._count(event)
             self._apply(event)
-            if reference is not None:
-                self._answers_in_flight[reference.account_id, reference.key] = reference.fingerprint
-                reference = stored = None
+            reference = answer = None
             self.n += 1
         self.uncheckpointed += len(events)
 
@@ -367,8 +348,10 @@ class PartitionAggregates:
         return id_of(self._counter + 1, self.number, self._partitions)
 
     def end(self, *, void: bool) -> None:
-        """Its epoch is over, and nothing is decided any more: it is only asked which keys it knows. ``void``: what is
-        not known to be durable never will be."""
+        """Its epoch is over: it decides nothing any more, and only knows its keys.
+
+        ``void``: what is not known to be durable never will be.
+        """
         self._hot, self._idle, self._imports, self._saving = {}, {}, {}, _NOTHING
         self._envelopes, self._records = [], []
         if void:
@@ -377,12 +360,9 @@ class PartitionAggregates:
     # --- aggregates ---------------------------------------------------------------------------------------------------
 
     @property
-    def aggregates_in_memory(self) -> int:
+    def in_memory(self) -> int:
+        """How many aggregates are."""
         return len(self._hot) + len(self._idle)
-
-    @property
-    def answers_in_memory(self) -> int:
-        return len(self._answers)
 
     def _count(self, event: Event) -> None:
         if isinstance(event, RoomCreated | AccountCreated):
@@ -392,13 +372,14 @@ class PartitionAggregates:
                 self._imports[event.imported_as] = identity
 
     def _apply(self, event: Event) -> None:
-        if isinstance(event, CommandAnswered | PassedOver):
-            return
-        identity = aggregate_of(event)
-        if isinstance(event, AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened):
+        if isinstance(event, RoomEvent):
+            identity = aggregate_of(event)
+            self._hot[identity] = rooms.evolve(self._room(identity), event)
+        elif isinstance(event, AccountEvent):
+            identity = event.account_id
             self._hot[identity] = accounts.evolve(self._account(identity), event)
         else:
-            self._hot[identity] = rooms.evolve(self._room(identity), event)
+            return
         self._dirty.add(identity)
 
     def _room(self, room_id: RoomId) -> Room | None:
@@ -452,7 +433,7 @@ class PartitionAggregates:
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     def capture(self) -> bool:
-        """Hold the state as it stands, for a checkpoint; False while the last one is under way, or without news.
+        """Keep the state as it is, for a checkpoint. False while the last one is under way, or where nothing changed.
 
         Everything decided so far must have been taken.
         """
@@ -467,9 +448,9 @@ class PartitionAggregates:
         return True
 
     def checkpoint(self) -> Checkpoint:
-        """What was captured, now that exactly what was decided before is durable."""
+        """What was captured. Exactly what was decided before that must be durable."""
         captured = self._saving
-        expired = captured.state.window_at - self._answer_window
+        expired = captured.state.window_at - self._limits.answer_window_ms
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]
         self._new_answers = []
         saved = [(f"aggregate:{i}", snapshots.encode_aggregate(state)) for i, state in captured.aggregates.items()]
@@ -487,17 +468,17 @@ class PartitionAggregates:
         )
 
     def checkpointed(self) -> None:
-        """The last checkpoint is in the store."""
+        """The last checkpoint has been stored."""
         self._saving = _NOTHING
 
     @property
-    def crowded(self) -> bool:
-        return len(self._hot) > self._hot_max
+    def is_crowded(self) -> bool:
+        return len(self._hot) > self._limits.hot_aggregates
 
     def passivate(self) -> int:
-        """Drop the aggregates that were not used since the last call, except those that no checkpoint has yet.
+        """Drop the aggregates that were not used since the last call, unless no checkpoint has them yet.
 
-        Returns how many were dropped.
+        Gives how many were dropped.
         """
         kept = {i: state for i, state in self._idle.items() if i in self._dirty}
         dropped = len(self._idle) - len(kept)

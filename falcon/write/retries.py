@@ -13,7 +13,8 @@ from falcon.domain.rejections import KeyReused
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import CommandRef, Position, Recorded, UnknownAnswer
 from falcon.journal.ports import EventSource, JournalUnavailable
-from falcon.write.protocol import Accepted, Rejected, Reply, Unavailable
+from falcon.write import refusals
+from falcon.write.protocol import Accepted, Rejected, Reply
 from falcon.write.recovery import Background
 
 log = logging.getLogger("falcon.shard")
@@ -26,8 +27,6 @@ _REMEMBERED_MAX: Final = 256
 # Answers that stand so close to each other are read at once.
 _NEAR: Final = 100
 _EMPTY_READS_MAX: Final = 20
-# The command was done, or refused, and may be asked for again.
-_UNREADABLE: Final = Unavailable("outcome_unknown")
 
 
 class _Answer:
@@ -44,7 +43,7 @@ class _Answer:
             return self._reply
         if (self._command.account_id, self._command.key) == (command.account_id, command.key):
             return Rejected(KeyReused(), self._partition, self._offset)
-        return Unavailable("unavailable")
+        return refusals.key_collision()
 
 
 class Retries(Generic[W]):
@@ -72,7 +71,7 @@ class Retries(Generic[W]):
         if (remembered := self._remembered.get(place)) is not None:
             return remembered.to(command)
         if self._size >= _WAITING_MAX:
-            return _UNREADABLE
+            return refusals.too_many_retries()
         self._size += 1
         (self._reading if place in self._reading else self._waiting).setdefault(place, []).append((waiter, command))
         return None
@@ -87,12 +86,12 @@ class Retries(Generic[W]):
         return answered
 
     def give_up(self) -> list[tuple[W, Reply]]:
-        """Whoever still waits is told that it is not known here."""
+        """Tell those that still wait that their answers are not known here."""
         waiters = [
             waiter for asked in (self._reading, self._waiting) for waiters in asked.values() for waiter, _ in waiters
         ]
         self._reading, self._waiting, self._size = {}, {}, 0
-        return [(waiter, _UNREADABLE) for waiter in waiters]
+        return [(waiter, refusals.answer_unreadable()) for waiter in waiters]
 
     def _collect(self) -> list[tuple[W, Reply]]:
         answered: list[tuple[W, Reply]] = []
@@ -101,7 +100,10 @@ class Retries(Generic[W]):
             asked, self._reading = self._reading, {}
             for place, waiters in asked.items():
                 answer = found.get(place)
-                answered += [(waiter, answer.to(command) if answer else _UNREADABLE) for waiter, command in waiters]
+                answered += [
+                    (waiter, answer.to(command) if answer else refusals.answer_unreadable())
+                    for waiter, command in waiters
+                ]
             self._remember(found)
         self._size -= len(answered)
         return answered
@@ -154,7 +156,7 @@ def answer_of(recorded: Recorded) -> Reply:
     envelope = recorded.envelope
     answer = envelope.answer
     if isinstance(answer, UnknownAnswer) or (answer is None and isinstance(envelope.event, PassedOver)):
-        return _UNREADABLE
+        return refusals.answer_unreadable()
     if answer is None:
         answer = MessageAnswer(envelope.event.message)  # type: ignore[union-attr]  # see PartitionAggregates._happen
     if isinstance(answer, Answer):

@@ -33,13 +33,16 @@ from falcon.domain.commands import Command, CreateRoom, EditMessage, PostMessage
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Append, EventSource, JournalUnavailable, Outcome, Wake
+from falcon.write.limits import ShardLimits
+from falcon.write.owned import Serving
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 from falcon.write.snapshots import encode_aggregate
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, Writer, load, texts
 from tests.support.clock import FakeClock
+from tests.support.replies import Replied
 from tools.harness.waiting import until
 from tools.servers.kafka import Kafka
 
@@ -513,9 +516,11 @@ class Host:
         journal = KafkaJournal(log.cluster, log.loop, self.producer, self.snapshots, log.clock, lambda: None)
         self.journal = log._keep(journal)
         self.source = log.source()
+        self.replied = Replied()
         self.shard = Shard(
-            FixedOwnership([0]), self.journal, self.source, self.snapshots, self.clock, ShardLimits(), "a test"
-        )
+            FixedOwnership([0]), self.journal, self.source, self.snapshots, self.clock, ShardLimits(), "a test",
+            reply=self.replied,
+        )  # fmt: skip
         self._number = 0
 
     def start(self) -> "Host":
@@ -532,8 +537,7 @@ class Host:
 
         def answered() -> bool:
             self.shard.drain()
-            for _, batch in self.shard.take_replies():
-                replies.extend(reply for _, reply in sorted(batch.replies, key=lambda r: r[0]))
+            replies.extend(self.replied.take_replies())
             return len(replies) == len(commands)
 
         until(answered)
@@ -546,9 +550,9 @@ class Host:
         return reply.answer.room_id
 
     def state(self, room: int) -> bytes:
-        partition = self.shard._owned[0].partition
-        assert partition is not None
-        aggregate = partition._get(room)
+        owned = self.shard.owned(0)
+        assert isinstance(owned, Serving)
+        aggregate = owned.aggregates._get(room)
         assert aggregate is not None
         return encode_aggregate(aggregate)
 

@@ -15,6 +15,7 @@ from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, PostMessage
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.write.limits import ShardLimits
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import Accepted, CommandEnvelope
 from falcon.write.snapshots import VERSION
@@ -58,7 +59,7 @@ class Pod:
         end = self._log.take(0)
         await self.snapshots.drop_lost(0, end.offset)
         self.snapshots.open(0, end.epoch)
-        self.partition = PartitionAggregates(0, 1, self.snapshots, answer_window=600_000, hot_aggregates=1_000)
+        self.partition = PartitionAggregates(0, 1, self.snapshots, ShardLimits(hot_aggregates=1_000))
         start = self.partition.restore()
         for recorded in self._log.read({0: start}, 1_000)[0]:
             self.partition.replay(recorded)

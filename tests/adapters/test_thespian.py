@@ -45,7 +45,7 @@ async def in_process(data_dir: Path) -> AsyncIterator[CommandGateway]:
 
 @asynccontextmanager
 async def over_tcp(data_dir: Path) -> AsyncIterator[CommandGateway]:
-    made = replace(settings(data_dir), system_base="multiprocTCPBase", lanes=2)
+    made = replace(settings(data_dir), system_base="multiprocTCPBase")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

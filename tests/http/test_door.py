@@ -34,7 +34,7 @@ class Owner:
 
     def fill(self) -> None:
         """By account 1. They stay in the queue."""
-        self._mailbox._may_go = lambda: False  # type: ignore[method-assign]
+        self._mailbox._batching.may_go = lambda queued: False  # type: ignore[method-assign]
         for _ in range(2):
             self._mailbox.ask(CommandEnvelope(0, 1, PostMessage(1, 640, "tea"), time.monotonic() + 60))
 

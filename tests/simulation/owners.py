@@ -34,8 +34,9 @@ from falcon.domain.events import MessagePosted
 from falcon.journal.envelope import Position, Recorded
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.clock import SystemClock
+from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 from tests.simulation.http import network_loop
 from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.cluster import SimulatedCluster
@@ -264,6 +265,7 @@ class Owners:
             clock,
             _LIMITS,
             name,
+            reply=self._told,
             recovery_source=KafkaSource(cluster, loop),
             background=partial(on, recoveries),
             reading=partial(on, retries),
@@ -279,10 +281,8 @@ class Owners:
             if time.monotonic() - ticked >= _TICK_SECONDS:
                 ticked = time.monotonic()
                 shard.tick()
-            for _, reply in shard.take_replies():
-                self._told(reply)
 
-    def _told(self, batch: BatchReply) -> None:
+    def _told(self, sender: str, batch: BatchReply) -> None:
         for index, reply in batch.replies:
             intent, place = self._batches[batch.number][index]
             intent.told[place] = reply

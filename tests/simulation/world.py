@@ -22,10 +22,12 @@ from falcon.journal.envelope import Position
 from falcon.projections.runner import CatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.timeline.messages import message_in
+from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 from tests.support.clock import FakeClock
+from tests.support.replies import Replied
 
 PARTITIONS = 2
 ROOMS = 3
@@ -52,6 +54,7 @@ class Process:
 
     shard: Shard
     journal: MemoryJournal
+    replied: Replied
     commands: list[CommandBatch] = field(default_factory=list)  # on their way to it
 
 
@@ -167,7 +170,7 @@ class World:
 
     def collect(self, process: Process) -> None:
         process.shard.drain()
-        for _, batch in process.shard.take_replies():
+        for batch in process.replied.take():
             intents = self._batches[batch.number]
             self._replies += [(intents[index], reply) for index, reply in batch.replies]
 
@@ -232,9 +235,10 @@ class World:
         journal = MemoryJournal(self.log, lambda: None, held=True)
         limits = ShardLimits(checkpoint_events=self.random.choice([1, 5, 50]), hot_aggregates=2)
         ownership = FixedOwnership(range(PARTITIONS))
-        shard = Shard(ownership, journal, self.log, self.log, self.clock, limits, f"process {self._number}")
+        replied, owner = Replied(), f"process {self._number}"
+        shard = Shard(ownership, journal, self.log, self.log, self.clock, limits, owner, reply=replied)
         shard.start()
-        self.processes.append(Process(shard, journal))
+        self.processes.append(Process(shard, journal, replied))
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

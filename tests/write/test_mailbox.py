@@ -254,7 +254,7 @@ async def test_nobody_waits_past_the_deadline_in_a_queue_that_does_not_move() ->
     shard = Shard()
     shard.mailbox.ask(envelope(seconds=60))
     await turn()
-    shard.mailbox._may_go = lambda: False  # type: ignore[method-assign]  # whatever comes back
+    shard.mailbox._batching.may_go = lambda queued: False  # type: ignore[method-assign]  # whatever comes back
     queued = [shard.mailbox.ask(envelope(seconds=seconds)) for seconds in (0.01, 0.02, 60)]
     replies = await asyncio.wait_for(asyncio.gather(*queued[:2]), 5)
     assert replies == [Unavailable("expired")] * 2
@@ -409,19 +409,19 @@ async def test_what_is_on_its_way_already_makes_no_room() -> None:
 @in_loop
 async def test_large_commands_make_room_for_no_more_bytes_than_a_mailbox_may_hold() -> None:
     shard = Shard(bound=2_000)
-    shard.mailbox._may_go = lambda: False  # type: ignore[method-assign]
+    shard.mailbox._batching.may_go = lambda queued: False  # type: ignore[method-assign]
     small = [shard.mailbox.ask(envelope(by=ANN, size=100)) for _ in range(100)]
     while not (refused := shard.mailbox.ask(envelope(by=BEN, size=500_000))).done():
         pass
     assert refused.result() == Unavailable("overloaded")
-    assert shard.mailbox._bytes < (64 << 20) + 500_000
+    assert shard.mailbox._capacity.bytes < (64 << 20) + 500_000
     assert not any(reply.done() for reply in small[:-1]), "they make no room for so large a one"
 
 
 @in_loop
 async def test_the_oldest_is_measured_whosever_it_is() -> None:
     shard = Shard()
-    shard.mailbox._may_go = lambda: False  # type: ignore[method-assign]
+    shard.mailbox._batching.may_go = lambda queued: False  # type: ignore[method-assign]
     began = time.monotonic()
     shard.mailbox.ask(envelope(by=ANN))
     shard.mailbox.ask(envelope(by=BEN))

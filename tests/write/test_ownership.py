@@ -9,9 +9,11 @@ from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, PostMessage, ReadPosition
 from falcon.domain.rejections import NotAMember
+from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 from tests.support.clock import FakeClock
+from tests.support.replies import Replied
 
 ANN, BOB = 1_000, 1_001
 PARTITIONS = 4
@@ -59,6 +61,7 @@ class Owner:
         self.group = Group(*partitions)
         self.journal = MemoryJournal(log, lambda: None, held=held)
         self.recoveries: list[Callable[[], None]] = []
+        self.replied = Replied()
         self.shard = Shard(
             self.group,
             self.journal,
@@ -67,6 +70,7 @@ class Owner:
             clock,
             ShardLimits(refusal_age_seconds=1.0),
             "a test",
+            reply=self.replied,
             background=self.recoveries.append if background else lambda recovery: recovery(),
         )
         self.shard.start()
@@ -84,7 +88,7 @@ class Owner:
 
     def replies(self) -> list[Reply]:
         self.shard.drain()
-        replies = [reply for _, batch in self.shard.take_replies() for reply in batch.replies]
+        replies = [reply for batch in self.replied.take() for reply in batch.replies]
         return [reply for _, reply in sorted(replies, key=lambda item: item[0])]
 
     def ask(self, command: Command, by: int = ANN, key: str | None = None) -> Reply:

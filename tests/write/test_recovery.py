@@ -11,12 +11,14 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import JournalUnavailable
 from falcon.write import recovery as module
+from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
 from falcon.write.recovery import Recovered, Recovery
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 from tests.support.clock import FakeClock
+from tests.support.replies import Replied
 
 ANN = 1_000
 PARTITIONS = 4
@@ -51,7 +53,14 @@ def log() -> MemoryLog:
     made = MemoryLog(PARTITIONS)
     clock = FakeClock()
     shard = Shard(
-        FixedOwnership(range(PARTITIONS)), MemoryJournal(made, lambda: None), made, made, clock, ShardLimits(), "ann"
+        FixedOwnership(range(PARTITIONS)),
+        MemoryJournal(made, lambda: None),
+        made,
+        made,
+        clock,
+        ShardLimits(),
+        "ann",
+        reply=Replied(),
     )
     shard.start()
     commands = [CommandEnvelope(p, ANN, CreateRoom(ANN, "Tea"), clock.monotonic() + 5) for p in range(PARTITIONS)]
@@ -61,7 +70,7 @@ def log() -> MemoryLog:
 
 def recover(log: MemoryLog, source: Source, numbers: Sequence[int] = range(PARTITIONS)) -> list[Recovered]:
     def make(number: int) -> PartitionAggregates:
-        return PartitionAggregates(number, log.partitions, log, answer_window=1, hot_aggregates=1)
+        return PartitionAggregates(number, log.partitions, log, ShardLimits(answer_window_ms=1, hot_aggregates=1))
 
     return list(Recovery(MemoryJournal(log, lambda: None), source, make, "bob", lambda: 7.0).run(numbers))
 
@@ -100,6 +109,7 @@ class Host:
         self.source = Source(log, JournalUnavailable("trimmed", BAD))
         self.journal = MemoryJournal(log, lambda: None)
         self.recoveries: list[object] = []
+        self.replied = Replied()
         self.shard = Shard(
             FixedOwnership(range(PARTITIONS)),
             self.journal,
@@ -108,6 +118,7 @@ class Host:
             self.clock,
             ShardLimits(**limits),  # type: ignore[arg-type]
             "bob",
+            reply=self.replied,
             recovery_source=self.source,
             background=self.recoveries.append,
         )
@@ -177,5 +188,4 @@ def test_a_shard_tells_of_partitions_that_are_down(log: MemoryLog) -> None:
     assert (rows[0]["state"], rows[0]["aggregates"]) == ("serving", 1)
     envelope = CommandEnvelope(BAD, ANN, CreateRoom(ANN, "Tea"), host.clock.monotonic() + 5)
     host.shard.execute(CommandBatch(1, [envelope]), "ann's process")
-    ((_, reply),) = host.shard.take_replies()
-    assert reply.replies == [(0, Unavailable("unavailable"))]
+    assert host.replied.take_replies() == [Unavailable("unavailable")]

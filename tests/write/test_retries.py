@@ -16,10 +16,12 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.write import retries as module
 from falcon.write import snapshots
 from falcon.write.answers import KEY_BYTES
+from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 from tests.support.clock import FakeClock
+from tests.support.replies import Replied
 
 ANN, BOB = 1_000, 1_001
 PARTITIONS = 2
@@ -63,9 +65,10 @@ class Host:
         self.journal = MemoryJournal(log, lambda: None)
         self.readings: list[Callable[[], None]] = []
         ownership = FixedOwnership(range(PARTITIONS))
+        self.replied = Replied()
         self.shard = Shard(
             ownership, self.journal, self.source, log, self.clock, limits or ShardLimits(), "a test",
-            recovery_source=log, reading=self.readings.append,
+            reply=self.replied, recovery_source=log, reading=self.readings.append,
         )  # fmt: skip
         self.shard.start()
         self._number = 0
@@ -80,9 +83,7 @@ class Host:
 
     def replies(self) -> list[Reply]:
         self.shard.drain()
-        return [
-            reply for _, batch in self.shard.take_replies() for _, reply in sorted(batch.replies, key=lambda r: r[0])
-        ]
+        return self.replied.take_replies()
 
     def read(self) -> list[Reply]:
         """What the answers are that are being read."""
@@ -424,9 +425,7 @@ def test_while_the_events_time_stands_still_old_answers_are_forgotten_and_none_t
             host = Host(log, clock)
         host.clock.advance(60)
         host.shard.tick()
-        partition = host.shard._owned[0].partition
-        assert partition is not None
-        assert partition.answers_in_memory <= 20
+        assert host.shard._keys.total <= 20
     assert len(log.answers(0, snapshots.VERSION, 0)) <= 20, "and from the store"
     for minute in (51, 55, 59):
         host.send(PostMessage(ANN, room, f"{minute}"), key=f"{minute}")

@@ -21,10 +21,12 @@ from falcon.journal.envelope import Position
 from falcon.journal.record import Record
 from falcon.write import snapshots
 from falcon.write.busy import BusyRooms
+from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
-from falcon.write.shard import Shard, ShardLimits
+from falcon.write.shard import Shard
 from tests.support.clock import FakeClock
+from tests.support.replies import Replied
 
 ANN, BOB = 1_000, 1_001  # no accounts of the log: a room takes the ids it is given
 PARTITIONS = 4
@@ -36,6 +38,7 @@ class Host:
     def __init__(self, log: MemoryLog, clock: FakeClock | None = None, *, held: bool = False, **limits: float) -> None:
         self.clock = clock or FakeClock()
         self.journal = MemoryJournal(log, lambda: None, held=held)
+        self.replied = Replied()
         self.shard = Shard(
             FixedOwnership(range(PARTITIONS)),
             self.journal,
@@ -44,6 +47,7 @@ class Host:
             self.clock,
             ShardLimits(**limits),  # type: ignore[arg-type]
             "a test",
+            reply=self.replied,
         )
         self._number = 0
         self.shard.start()
@@ -59,9 +63,7 @@ class Host:
 
     def replies(self) -> list[Reply]:
         self.shard.drain()
-        return [
-            reply for _, batch in self.shard.take_replies() for _, reply in sorted(batch.replies, key=lambda r: r[0])
-        ]
+        return self.replied.take_replies()
 
     def ask(self, command: Command, key: str | None = None, by: int = ANN, same: int = 1) -> Reply:
         self.send(command, key=key, by=by, same=same)
@@ -461,12 +463,19 @@ def test_ids_carry_their_partition_and_are_never_given_twice(log: MemoryLog) -> 
 def test_a_shard_tells_which_rooms_are_busy() -> None:
     clock = FakeClock()
     busy = BusyRooms(clock.monotonic)
-    for room, times in ((7, 30), (8, 10), (9, 1)):
-        for _ in range(times):
-            busy.count(CommandEnvelope(room % 2, 1, PostMessage(1, room, "Tea!"), 5.0))
+    commands = [
+        CommandEnvelope(room % 2, 1, PostMessage(1, room, "Tea!"), 5.0)
+        for room, times in ((7, 30), (8, 10), (9, 1))
+        for _ in range(times)
+    ]
+    for number in range(41):  # each place of a batch has its turn
+        busy.sample(CommandBatch(number, commands))
     clock.advance(10)
     busy.turn()
-    assert busy.busiest() == {1: (3.1, "room 7: 3.0/s, room 9: 0.1/s"), 0: (1.0, "room 8: 1.0/s")}
+    assert busy.busiest() == {
+        1: (127.1, "room 7: 123.0/s, room 9: 4.1/s"),
+        0: (41.0, "room 8: 41.0/s"),
+    }
     clock.advance(10)
     busy.turn()
     clock.advance(10)

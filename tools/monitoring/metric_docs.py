@@ -25,6 +25,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",
+        "falcon_refusals": "Why are commands not decided, and what to do about it?",
         "falcon_command_seconds": "How long does a command take from the edge to its shard, the journal and back?",
         "falcon_message_seconds": "How soon is a message safe, and how soon do others see it?",
     },
@@ -138,6 +139,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
         "of a refusal that was checked: `current`, `unavailable`",
         "written in the code (`falcon/write/protocol.py`, `falcon/journal/ports.py`)",
     ),
+    "cause": ("the name of a cause, such as `mailbox_full`", "written in the code (`falcon/write/refusals.py`)"),
     "kind": ("of a signal: `typing`, `presence`", "written in the code (`falcon/streams/signals.py`)"),
     "of": ("`account`, `process`: which share is used up", "written in the code (`falcon/http/held.py`)"),
     "stage": ("`durable`, `readable`, `pushed`", "written in the code"),

@@ -1,4 +1,4 @@
-"""The gateway to whoever owns a command's partition: one mailbox an owner, a batch a request."""
+"""The gateway to the owners of partitions: each owner has a mailbox, and each batch is a request."""
 
 import asyncio
 import itertools
@@ -11,6 +11,7 @@ import aiohttp
 
 from falcon.adapters.pods.networks import connector
 from falcon.domain.ids import Partition
+from falcon.write import refusals
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import (
     BatchReply,
@@ -42,7 +43,7 @@ _TRY_AGAIN: Final[tuple[Reason, ...]] = ("not_mine", "unavailable")
 
 
 class Directory(Protocol):
-    """Who owns what, as far as is known here."""
+    """The owners of partitions, as far as they are known here."""
 
     def address(self, partition: Partition) -> str | None:
         """host:port of the owner, and the number of its shard: ``10.0.0.7:8082/0``."""
@@ -58,7 +59,7 @@ class PodGateway:
         self._directory = directory
         self._keys = keys
         self._mailbox_bound = mailbox_bound
-        self._owners: dict[str, _OwnerMailbox] = {}
+        self._owners: dict[str, _Owner] = {}
         self._news: dict[Partition, asyncio.Future[None]] = {}
         self._session = aiohttp.ClientSession(
             headers={"Content-Type": "application/msgpack"},
@@ -71,12 +72,14 @@ class PodGateway:
         doubt: Unavailable | None = None
         while True:
             address = self._directory.address(envelope.partition)
-            reply: Reply = Unavailable("unavailable")
-            if address is not None:
+            reply: Reply
+            if address is None:
+                reply = refusals.no_owner_known()
+            else:
                 reply = await self._owner(address).mailbox.ask(envelope)
             if not isinstance(reply, Unavailable):
                 return reply
-            # Once it may have been done, no later refusal says that it was not.
+            # Once the command may have been done, no later refusal may say that it was not.
             if reply.reason == "outcome_unknown":
                 doubt = reply
             answer = doubt or reply
@@ -89,7 +92,7 @@ class PodGateway:
             tries += 1
 
     def moved(self, partition: Partition, before: str | None) -> None:
-        """The directory knows another owner now than ``before``. Commands that wait for one go there at once."""
+        """The directory knows another owner than ``before``. Commands that wait for an owner go there at once."""
         news = self._news.pop(partition, None)
         if news is not None:
             news.set_result(None)
@@ -111,24 +114,25 @@ class PodGateway:
     async def close(self) -> None:
         await self._session.close()
 
-    def _owner(self, address: str) -> "_OwnerMailbox":
+    def _owner(self, address: str) -> "_Owner":
         owner = self._owners.get(address)
         if owner is None:
             self._forget_idle_owners()
             used = {each.number for each in self._owners.values()}
             number = next(free for free in itertools.count() if free not in used)
-            owner = _OwnerMailbox(self._session, Signer(self._keys), address, number, self._mailbox_bound)
+            owner = _Owner(self._session, Signer(self._keys), address, number, self._mailbox_bound)
             self._owners[address] = owner
         return owner
 
     def _forget_idle_owners(self) -> None:
-        """Addresses come and go; those with nothing on its way need not be remembered."""
+        """Addresses come and go. An owner with nothing on its way need not be remembered."""
         for address in [address for address, owner in self._owners.items() if not owner.mailbox.busy]:
             del self._owners[address]
 
 
 def _may_try_again(reply: Unavailable, envelope: CommandEnvelope) -> bool:
-    """With a key also what may have been done: it is done once, and the second try is told of the first."""
+    """A command that may have been done is tried again only with a key: it is done once, and the second try gets the
+    answer of the first."""
     if reply.reason == "outcome_unknown":
         return envelope.key is not None
     return reply.reason in _TRY_AGAIN
@@ -138,8 +142,11 @@ class _NotTaken(Exception):
     """The owner has carried nothing out of the batch."""
 
 
-class _OwnerMailbox:
-    """A mailbox whose batches are POSTed to one owner. ``number``: its name in metrics, as few as owners at once."""
+class _Owner:
+    """An owner and its mailbox, whose batches are POSTed to it.
+
+    ``number``: the owner's name in metrics. Numbers of owners that have gone are given again, so they stay few.
+    """
 
     def __init__(
         self, session: aiohttp.ClientSession, signer: Signer, address: str, number: int, mailbox_bound: int
@@ -159,19 +166,21 @@ class _OwnerMailbox:
         task.add_done_callback(self._requests.discard)
 
     async def _post(self, batch: CommandBatch) -> None:
-        """Whatever happens, every command of the batch gets its reply: those that none has come for are unknown."""
+        """Whatever happens, every command of the batch gets a reply. Where none came, the outcome is unknown."""
         try:
             await self._exchange(batch)
         except (aiohttp.ClientConnectorError, _NotTaken) as error:
             log.warning("no owner takes commands at %s: %s", self._url, error)
-            not_taken = [(index, Unavailable("unavailable", 0.2)) for index in range(len(batch.commands))]
-            self.mailbox.replied(BatchReply(batch.number, list(not_taken)))
+            not_taken: list[tuple[int, Reply]] = [
+                (index, refusals.owner_not_reached()) for index in range(len(batch.commands))
+            ]
+            self.mailbox.replied(BatchReply(batch.number, not_taken))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             log.warning("a batch to %s failed: %r", self._url, error)
         self.mailbox.give_up(batch.number)
 
     async def _exchange(self, batch: CommandBatch) -> None:
-        """Sends the batch, and once more if the owner is another process than before."""
+        """Send the batch, and once more if the owner is another process than before."""
         for _ in range(2):
             now = time.monotonic()
             seconds = max(envelope.deadline for envelope in batch.commands) - now
@@ -185,7 +194,7 @@ class _OwnerMailbox:
         raise _NotTaken("the process there is another one each time")
 
     async def _receive(self, batch: CommandBatch, response: aiohttp.ClientResponse) -> None:
-        """Replies come in frames, as they are ready: a slow partition does not keep the others'."""
+        """Replies come in frames, as they are ready: a slow partition does not delay the replies of others."""
         if response.status != 200:
             error = _NotTaken if response.status in _NOT_TAKEN else ValueError
             raise error(f"status {response.status}: {(await response.text())[:200]}")

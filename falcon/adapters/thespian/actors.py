@@ -1,7 +1,7 @@
 """The actor classes. They are the same under every system base; what differs is who wakes a shard for the journal.
 
-Thespian runs a handler that raises again, so nothing may escape one: a fault that is not a refusal ends the actor's
-process, and whoever supervises it starts it anew, to recover from the log.
+Thespian runs a handler again that has raised, so nothing may escape one. A fault that is not a refusal ends the actor's
+process. Its supervisor starts it again, and it recovers from the log.
 """
 
 import contextlib
@@ -26,7 +26,9 @@ from thespian.actors import (
 
 from falcon.journal.ports import Wake
 from falcon.telemetry import metrics, probes
-from falcon.write.protocol import BatchReply, CommandBatch, Reply, Unavailable, decode_batch, encode_replies
+from falcon.write import refusals
+from falcon.write.protocol import BatchReply, CommandBatch, Reply, decode_batch, encode_replies
+from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
 log = logging.getLogger("falcon.actors")
@@ -38,7 +40,7 @@ _STEADY_SECONDS = 10.0
 _in_mailbox = metrics.mailbox_seconds.labels("RoomShard")
 _processing = metrics.actor_seconds.labels("RoomShard")
 
-# The shards of this process, by name, for whoever looks inside.
+# The shards of this process, by name, for the operators' pages.
 _hosted: dict[str, Shard] = {}
 
 
@@ -48,32 +50,28 @@ def _describe_shards(arguments: Mapping[str, str]) -> list[dict[str, object]]:
 
 probes.answer("shards", _describe_shards)
 
-BuildShard: TypeAlias = Callable[[Wake], Shard]
+BuildShard: TypeAlias = Callable[[Wake, SendReply], Shard]
 
 
 class Host(Protocol):
-    """Who has a shard in its own process."""
+    """Hosts an actor in its own process."""
 
     def wake(self) -> None:
-        """Have a Drain sent to the actor soon; called from any thread."""
+        """Have the shard drained soon (:func:`carry_out`). Called from any thread."""
 
-    def replied(self, reply: BatchReply) -> None:
-        """Takes replies, from the thread that the actor's messages come from."""
+    def reply(self, sender: Any, reply: BatchReply) -> None:
+        """Take replies, on the thread that sends the actor its messages."""
 
 
 class StartShard(msgspec.Struct, frozen=True):
-    """``build`` makes the shard, with its journal; it must pickle where an actor is a process.
+    """``build`` makes the shard, with its journal. It must pickle where an actor is a process.
 
-    ``host``: None where it is; the actor watches a socket then, and replies by messages.
+    ``host``: None there; the actor then watches a socket and replies by messages.
     """
 
     name: str
     build: BuildShard
     host: Host | None = None
-
-
-class Drain(msgspec.Struct, frozen=True):
-    """The journal has completed something."""
 
 
 class Tick(msgspec.Struct, frozen=True):
@@ -85,7 +83,7 @@ class CloseShard(msgspec.Struct, frozen=True):
 
 
 class LeaveShard(msgspec.Struct, frozen=True):
-    """Begin to hand over; go on until somebody has taken over."""
+    """Begin to hand over. Go on until another shard has taken over."""
 
 
 class WhereAreShards(msgspec.Struct, frozen=True):
@@ -101,10 +99,24 @@ class Shards(msgspec.Struct, frozen=True):
 
 
 class StartShards(msgspec.Struct, frozen=True):
-    """``begin``: what the Supervisor's process, which was forked like the others, does first."""
+    """``begin``: what the Supervisor's process does first. It is forked, as the shards' are."""
 
     shards: list[StartShard]
     begin: Callable[[], None]
+
+
+def carry_out(work: Callable[..., None], *arguments: object) -> None:
+    """Have the shard work, and measure it. If the work fails, the process ends: the state in memory may be wrong then,
+    while the log is right."""
+    began = time.monotonic()
+    try:
+        work(*arguments)
+        _processing.observe(time.monotonic() - began)
+    except Exception:
+        metrics.actor_errors.labels("RoomShard").inc()
+        at = type(arguments[0]).__name__ if arguments else work.__name__
+        log.exception("shard failed at %s; it ends, to be started again", at)
+        os._exit(70)
 
 
 class RoomShardActor(Actor):  # type: ignore[misc]
@@ -117,29 +129,19 @@ class RoomShardActor(Actor):  # type: ignore[misc]
         self._closed = False
         self._watched: socket.socket | None = None
         self._senders: dict[str, Any] = {}
+        self._replies: dict[str, list[BatchReply]] = {}
 
     def receiveMessage(self, message: Any, sender: Any) -> ThespianWatch | None:
-        began = time.monotonic()
-        try:
-            self._handle(message, sender)
-            _processing.observe(time.monotonic() - began)
-        except Exception:
-            metrics.actor_errors.labels("RoomShard").inc()
-            # The state in memory may be wrong now; the log is right. See the module's docstring.
-            log.exception("shard failed at %s; it ends, to be started again", type(message).__name__)
-            os._exit(70)
+        carry_out(self._handle, message, sender)
         return None if self._watched is None else ThespianWatch([self._watched.fileno()])
 
     def _handle(self, message: Any, sender: Any) -> None:
         match message:
-            case bytes():  # a batch from another process
-                batch = decode_batch(message)
-                _in_mailbox.observe(time.monotonic() - batch.since)
-                self._execute(batch, sender)
             case CommandBatch():
-                _in_mailbox.observe(time.monotonic() - message.since)
                 self._execute(message, sender)
-            case WatchMessage() | Drain():
+            case bytes():  # a batch from another process
+                self._execute(decode_batch(message), sender)
+            case WatchMessage():
                 self._drain()
             case WakeupMessage():
                 self._tick()
@@ -152,12 +154,15 @@ class RoomShardActor(Actor):  # type: ignore[misc]
                 self._shard.leave()
             case CloseShard() | ActorExitRequest():
                 self._close()
-        if self._shard is not None:
-            self._send_replies(self._shard)
+        if self._replies:
+            self._send_replies()
 
     def _start(self, message: StartShard) -> None:
         self._host = message.host
-        self._shard = message.build(self._watch() if message.host is None else message.host.wake)
+        if message.host is None:
+            self._shard = message.build(self._watch(), self._keep_reply)
+        else:
+            self._shard = message.build(message.host.wake, message.host.reply)
         _hosted[message.name] = self._shard
         metrics.actor_errors.begin(("RoomShard",))
         metrics.actor_restarts.begin(("RoomShard",))
@@ -178,18 +183,22 @@ class RoomShardActor(Actor):  # type: ignore[misc]
         return wake
 
     def _execute(self, batch: CommandBatch, sender: Any) -> None:
+        _in_mailbox.observe(time.monotonic() - batch.since)
         if self._shard is None or self._closed:
             # It has overtaken the message that starts the shard, or comes behind its end: nothing was done.
-            refused: list[tuple[int, Reply]] = [(i, Unavailable("unavailable")) for i in range(len(batch.commands))]
+            refused: list[tuple[int, Reply]] = [(i, refusals.shard_not_running()) for i in range(len(batch.commands))]
             self.send(sender, encode_replies([BatchReply(batch.number, refused)]))
             return
-        name = str(sender)
-        self._senders[name] = sender
-        self._shard.execute(batch, name)
+        if self._host is None:
+            name = str(sender)
+            self._senders[name] = sender
+            self._shard.execute(batch, name)
+        else:
+            self._shard.execute(batch, None)
         self._drain()
 
     def _drain(self) -> None:
-        """Also called with every batch, since what wakes us may come late under load."""
+        """Also called with every batch, since what wakes the shard may come late under load."""
         if self._watched is not None:
             with contextlib.suppress(BlockingIOError):
                 while self._watched.recv(4096):
@@ -209,21 +218,18 @@ class RoomShardActor(Actor):  # type: ignore[misc]
             self._closed = True
             self._shard.close()
 
-    def _send_replies(self, shard: Shard) -> None:
-        replied = shard.take_replies()
-        if self._host is not None:
-            for _, reply in replied:
-                self._host.replied(reply)
-            return
-        by_sender: dict[str, list[BatchReply]] = {}
-        for name, reply in replied:
-            by_sender.setdefault(name, []).append(reply)
-        for name, replies in by_sender.items():
-            self.send(self._senders[name], encode_replies(replies))
+    def _keep_reply(self, sender: str, reply: BatchReply) -> None:
+        """All replies to one sender go in one message."""
+        self._replies.setdefault(sender, []).append(reply)
+
+    def _send_replies(self) -> None:
+        replies, self._replies = self._replies, {}
+        for name, of_sender in replies.items():
+            self.send(self._senders[name], encode_replies(of_sender))
 
 
 class Supervisor(Actor):  # type: ignore[misc]
-    """The parent of the shards: starts them, and starts again the one that dies."""
+    """The parent of the shards: it starts them, and starts each again that dies."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -266,7 +272,7 @@ class Supervisor(Actor):  # type: ignore[misc]
         return address
 
     def _restart(self, address: Any) -> None:
-        """One that keeps dying is started less and less often."""
+        """Start a shard again, after longer pauses the more often it dies."""
         for index, known in enumerate(self._addresses):
             if known == address:
                 steady = time.monotonic() - self._started_at[index] > _STEADY_SECONDS

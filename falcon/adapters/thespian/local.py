@@ -9,16 +9,17 @@ from falcon.adapters.thespian.actors import (
     TICK_SECONDS,
     BuildShard,
     CloseShard,
-    Drain,
     LeaveShard,
     RoomShardActor,
     StartShard,
     Tick,
+    carry_out,
 )
 from falcon.domain.ids import Partition
 from falcon.journal.ports import Wake
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import BatchReply, CommandBatch, CommandEnvelope, Reply
+from falcon.write.replies import SendReply
 from falcon.write.shard import Shard
 
 
@@ -66,7 +67,7 @@ class LocalGateway:
         return True
 
     def leave(self) -> None:
-        """Begin to hand over what is owned; it is served until somebody has taken it."""
+        """Begin to hand over what is owned. It is served until another shard has taken it."""
         for shard in self._shards:
             shard.tell(LeaveShard())
 
@@ -76,7 +77,7 @@ class LocalGateway:
 
 
 class _HostedShard:
-    """One actor of the in-process system, and what it replies to. A message has been dealt with when it is told."""
+    """One actor of the in-process system, and its mailbox. ``tell`` returns when the actor has handled the message."""
 
     def __init__(
         self, system: ActorSystem, loop: asyncio.AbstractEventLoop, name: str, build: BuildShard, mailbox_bound: int
@@ -89,19 +90,19 @@ class _HostedShard:
         self._address = system.createActor(RoomShardActor)
         self.mailbox = Mailbox(name, self.tell, mailbox_bound, near=True)
 
-        def build_and_keep(wake: Wake) -> Shard:
-            self._shard = build(wake)
+        def build_and_keep(wake: Wake, reply: SendReply) -> Shard:
+            self._shard = build(wake, reply)
             return self._shard
 
         self.tell(StartShard(name, build_and_keep, self))
 
     def wake(self) -> None:
-        """Once for all that is to be collected: a message to an actor costs as much as several decisions."""
+        """Once for all completions that there are by then."""
         if not self._woken:
             self._woken = True
             self._loop.call_soon_threadsafe(self._drain)
 
-    def replied(self, reply: BatchReply) -> None:
+    def reply(self, sender: object, reply: BatchReply) -> None:
         self.mailbox.replied(reply)
 
     def serving(self) -> bool:
@@ -109,17 +110,19 @@ class _HostedShard:
 
     def close(self) -> None:
         self.tell(CloseShard())
-        self._closed = True  # completions that are still on their way find nobody
+        self._closed = True  # completions that are still on their way are dropped
 
-    def tell(self, message: Drain | Tick | LeaveShard | CloseShard | StartShard | CommandBatch) -> None:
+    def tell(self, message: Tick | LeaveShard | CloseShard | StartShard | CommandBatch) -> None:
         if not self._closed:
             self._system.tell(self._address, message)
 
     def _drain(self) -> None:
-        self._woken = False  # before what is collected is taken: what comes behind it wakes again
-        self.tell(Drain())
+        """Not by a message: the loop's thread is the actor's, and no other message is under way there."""
+        self._woken = False  # before completions are collected: a later one wakes again
+        if not self._closed:
+            carry_out(self._shard.drain)
         self.committed()
 
 
 def _nothing() -> None:
-    """Nobody wants to be told."""
+    """For a gateway that was given no one to tell of commits."""

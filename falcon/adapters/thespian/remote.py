@@ -1,7 +1,7 @@
 """The gateway to shards in processes of their own: a batch crosses as one blob of bytes.
 
-An endpoint of the actor system belongs to one thread for its life, and has one batch away at a time: several in
-flight on one endpoint delay each other, and a late reply would be taken for another's.
+An endpoint of the actor system belongs to one thread for its life, and has one batch away at a time. Several batches in
+flight on one endpoint delay each other, and the endpoint would take a late reply for another batch's.
 """
 
 import asyncio
@@ -30,27 +30,26 @@ _ATTACH_SECONDS: Final = 10
 
 
 class RemoteGateway:
-    """One mailbox a shard, some endpoints (threads) a mailbox."""
+    """One mailbox a shard, and one endpoint (a thread) a mailbox."""
 
     def __init__(self, mailboxes: list[Mailbox], endpoints: list["_Endpoint"]) -> None:
         self._mailboxes = mailboxes
         self._endpoints = endpoints
 
     @classmethod
-    async def attach(cls, port: int, shards: int, endpoints_a_mailbox: int, mailbox_bound: int) -> "RemoteGateway":
+    async def attach(cls, port: int, shards: int, mailbox_bound: int) -> "RemoteGateway":
         """To a system that runs, and must: otherwise Thespian would start one here. Raises OSError, NoKey."""
         transport.secure()
         with socket.create_connection(("127.0.0.1", port), _ATTACH_SECONDS):
-            pass  # somebody listens
+            pass  # a process listens
         loop = asyncio.get_running_loop()
         system = ActorSystem(BASE, {"Admin Port": port}, transientUnique=True)
         mailboxes: list[Mailbox] = []
         endpoints: list[_Endpoint] = []
         for index in range(shards):
             batches: queue.SimpleQueue[CommandBatch | None] = queue.SimpleQueue()
-            mailbox = Mailbox(str(index), batches.put, mailbox_bound, endpoints_a_mailbox)
-            mailboxes.append(mailbox)
-            endpoints += [_Endpoint(system, loop, mailbox, index, batches) for _ in range(endpoints_a_mailbox)]
+            mailboxes.append(Mailbox(str(index), batches.put, mailbox_bound))
+            endpoints.append(_Endpoint(system, loop, mailboxes[index], index, batches))
         return cls(mailboxes, endpoints)
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
@@ -120,7 +119,7 @@ class _Endpoint:
                         self._find(endpoint)
                     self._carry(endpoint, batch)
                 except Exception:
-                    # Whatever Thespian met: the batch's outcome is unknown, and the next one finds its way anew.
+                    # Whatever Thespian met: the batch's outcome is unknown, and the next one looks for the shard again.
                     log.exception("a batch to shard %d failed", self._shard)
                     self._address = None
                     self._give_up(batch)

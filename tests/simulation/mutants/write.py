@@ -9,11 +9,12 @@ from falcon.adapters.pods import gateway, watch
 from falcon.domain.decider import Decided
 from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef
-from falcon.write import shard
+from falcon.write import execution, refusals
 from falcon.write.answers import AnswerWindow
 from falcon.write.partition_aggregates import PartitionAggregates, Replay
 from falcon.write.protocol import Accepted, CommandEnvelope, Reason, Rejected, Reply, Unavailable
-from falcon.write.shard import Shard
+from falcon.write.refusals import Cause
+from falcon.write.replies import Replies
 from falcon.write.transit import Arrivals
 from tests.simulation.mutants.mutant import mutant
 from tests.simulation.schedules import BROKEN, LOSS, MOVES, NO_OWNERS, ONE_SHARD, OWNERS, SILENCE
@@ -23,15 +24,15 @@ def _forgetful(self: AnswerWindow, account_id: int, key: str, remembered: Any) -
     """No answer is remembered: a retry is done again."""
 
 
-_hold = Shard._hold
+_hold = Replies.hold
 
 
-def _hasty(self: Shard, owned: Any, waiters: list[Any], submissions: list[Any]) -> None:
+def _hasty(self: Replies, serving: Any, waiters: list[Any], submissions: list[Any]) -> None:
     """Replies leave before what they say is durable, but for those that have to look an answer up."""
     for waiter in waiters:
         if not isinstance(waiter.executed, Replay):
-            self._reply(waiter.sender, waiter.batch, waiter.index, waiter.executed)
-    _hold(self, owned, [waiter for waiter in waiters if isinstance(waiter.executed, Replay)], submissions)
+            self.add(waiter, waiter.executed)
+    _hold(self, serving, [waiter for waiter in waiters if isinstance(waiter.executed, Replay)], submissions)
 
 
 def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
@@ -49,9 +50,11 @@ def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) 
             return Replay(reference)
     decision = self._decide(envelope.command, at)
     if isinstance(decision, Decided):
-        self._happen(envelope, decision.events, at, reference, decision.answer)
+        self._happen(decision.events, at, envelope.account_id, reference, decision.answer)
         return Accepted(decision.answer, self.number, self.confirmed)
-    self._happen(envelope, (), at, reference, decision)
+    if isinstance(decision, Unavailable):
+        return decision
+    self._happen((), at, envelope.account_id, reference, decision)
     return Rejected(decision, self.number, self.confirmed)
 
 
@@ -68,7 +71,7 @@ async def _forgets_its_doubt(self: gateway.PodGateway, envelope: CommandEnvelope
     tries = 0
     while True:
         address = self._directory.address(envelope.partition)
-        reply: Reply = Unavailable("unavailable")
+        reply: Reply = refusals.no_owner_known()
         if address is not None:
             reply = await self._owner(address).mailbox.ask(envelope)
         if not isinstance(reply, Unavailable) or not gateway._may_try_again(reply, envelope):
@@ -93,15 +96,15 @@ def _forgets_what_changed(self: PartitionAggregates) -> bool:
     return captured
 
 
-def _plain(owned: Any, envelope: CommandEnvelope, reason: Reason) -> Unavailable:
+def _plain(owned: Any, envelope: CommandEnvelope, cause: Cause) -> Unavailable:
     """An owner says that nothing was done, though it knows the key."""
-    return Unavailable(reason, 0.1) if reason == "not_mine" else Unavailable(reason)
+    return cause()
 
 
 MUTANTS: Final = (
-    mutant("an owner that knows a key says that nothing was done", shard, "_refusal", _plain, OWNERS),
+    mutant("an owner that knows a key says that nothing was done", execution, "_refusal", _plain, OWNERS),
     mutant("answers are not remembered", AnswerWindow, "add", _forgetful),
-    mutant("replies do not wait for the log", Shard, "_hold", _hasty, MOVES),
+    mutant("replies do not wait for the log", Replies, "hold", _hasty, MOVES),
     mutant("what may be done is tried again without a key", gateway, "_may_try_again", _again_without_a_key, BROKEN),
     mutant(
         "a refusal makes an edge forget that an attempt before it may be done",
@@ -120,5 +123,5 @@ MUTANTS: Final = (
     mutant(
         "a checkpoint lacks some of what has changed", PartitionAggregates, "capture", _forgets_what_changed, ONE_SHARD
     ),
-    mutant("a partition's own epoch is proof enough for a refusal", Shard, "_proven", lambda *_: True, OWNERS),
+    mutant("a partition's own epoch is proof enough for a refusal", Replies, "_is_proven", lambda *_: True, OWNERS),
 )

@@ -25,7 +25,7 @@ from falcon.domain.commands import Command, ImportMessages, ImportRoom, Invitati
 from falcon.domain.message import Message
 from falcon.settings import Settings
 from falcon.write.gateway import partition_for
-from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope
+from falcon.write.protocol import Accepted, BatchReply, CommandBatch, CommandEnvelope
 from tools.bench.wrk import TEXT_BYTES
 
 _AWAY: Final = 4  # batches
@@ -44,7 +44,7 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         self._partitions = settings.partitions
         self._woken = threading.Event()
-        self._shard = build_shard(settings, 0, self._woken.set)
+        self._shard = build_shard(settings, 0, self._woken.set, self._take)
         self._shard.start()
         self._missing: dict[int, int] = {}
         self._answers: dict[tuple[int, int], Answer] = {}
@@ -64,7 +64,6 @@ class Host:
         self._number += 1
         self._missing[self._number] = len(commands)
         self._shard.execute(CommandBatch(self._number, envelopes), None)
-        self._take()
 
     def answers(self) -> list[Answer]:
         """Of all that was submitted since the last call, in its order."""
@@ -89,17 +88,15 @@ class Host:
         if time.monotonic() >= self._tick_at:
             self._tick_at = time.monotonic() + _TICK_SECONDS
             self._shard.tick()
-        self._take()
 
-    def _take(self) -> None:
-        for _, reply in self._shard.take_replies():
-            for index, answer in reply.replies:
-                if not isinstance(answer, Accepted):
-                    raise Refused(f"{answer}")
-                self._answers[reply.number, index] = answer.answer
-            self._missing[reply.number] -= len(reply.replies)
-            if not self._missing[reply.number]:
-                del self._missing[reply.number]
+    def _take(self, sender: None, reply: BatchReply) -> None:
+        for index, answer in reply.replies:
+            if not isinstance(answer, Accepted):
+                raise Refused(f"{answer}")
+            self._answers[reply.number, index] = answer.answer
+        self._missing[reply.number] -= len(reply.replies)
+        if not self._missing[reply.number]:
+            del self._missing[reply.number]
 
 
 def make_rooms(host: Host, count: int, authors: tuple[int, int]) -> list[int]:

@@ -54,6 +54,13 @@ _COMMANDS: Final = Section(
             queries=(Query(maximum("falcon_command_seconds", "command"), "{{command}}"),),
             width=6,
         ),
+        Panel(
+            title="Refused by the write side, by cause",
+            description="Why were commands not decided? The runbook of errors says what to do about each cause.",
+            unit=grafana.COMMANDS,
+            queries=(Query(rate("falcon_refusals_total", "cause"), "{{cause}}"),),
+            width=24,
+        ),
     ),
 )
 

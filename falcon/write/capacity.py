@@ -1,0 +1,65 @@
+"""How much a mailbox may hold, and when it is full."""
+
+import asyncio
+from typing import Final
+
+from falcon.write.batching import BATCH_COMMANDS_MAX
+
+BYTES_MAX: Final = 64 << 20
+# A near shard's mailbox that was full stays so until no more commands wait in it than this.
+_NEARLY_EMPTY: Final = 32
+
+
+class Capacity:
+    """Counts the commands of one mailbox that are queued or away: at most ``bound`` of them, and ``BYTES_MAX`` bytes.
+
+    ``is_near``: the shard decides on this loop's thread, and nothing is read or refused meanwhile. Once such a mailbox
+    was full it takes no more than a batch until it is nearly empty. So a burst finds all the room there is; and where
+    more comes than can be carried, no command waits at the end of a long queue, which carries no more than a short one.
+    """
+
+    def __init__(self, bound: int, *, is_near: bool) -> None:
+        self.commands = 0
+        self.bytes = 0
+        self._bound = bound
+        self._is_near = is_near
+        self.was_full = False
+        self._expected = 0
+        self._loop = asyncio.get_running_loop()
+
+    def has_room(self, queued: int) -> bool:
+        """``queued``: how many of the commands are not away yet."""
+        if self.commands >= self._bound or self.bytes >= BYTES_MAX:
+            self.was_full = self._is_near
+            return False
+        return not self.was_full or queued < BATCH_COMMANDS_MAX
+
+    def expects(self, queued: int) -> bool:
+        """Whether there is room for a command that is on its way to the mailbox.
+
+        It is then counted on until the end of this turn of the loop: all that has come in one turn is looked at before
+        any of it asks.
+        """
+        expected = self._expected
+        if self.commands + expected >= self._bound or self.bytes >= BYTES_MAX:
+            self.was_full = self._is_near
+            return False
+        if self.was_full and queued + expected >= BATCH_COMMANDS_MAX:
+            return False
+        if not expected:
+            self._loop.call_soon(self._expect_none)
+        self._expected = expected + 1
+        return True
+
+    def relax(self, queued: int) -> None:
+        """Some have left the queue: it may be nearly empty now."""
+        if queued <= _NEARLY_EMPTY:
+            self.was_full = False
+
+    @property
+    def bound(self) -> int:
+        """What may be queued, and what may be away."""
+        return min(self._bound, 2 * BATCH_COMMANDS_MAX) if self.was_full else self._bound
+
+    def _expect_none(self) -> None:
+        self._expected = 0

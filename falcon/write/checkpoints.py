@@ -1,0 +1,50 @@
+"""When the state of a partition is captured, and when what was captured is a checkpoint."""
+
+from collections.abc import Callable
+
+from falcon.journal.ports import Append, Checkpoint, Submission
+from falcon.telemetry import metrics
+from falcon.write.limits import ShardLimits
+from falcon.write.owned import Serving
+
+
+class Checkpoints:
+    """Keeps the tail short that a recovery has to read, and memory free of aggregates that are not in use."""
+
+    def __init__(self, limits: ShardLimits, monotonic: Callable[[], float]) -> None:
+        self._limits = limits
+        self._monotonic = monotonic
+
+    def after_decisions(self, serving: Serving, submissions: list[Submission]) -> None:
+        """Capture the state after many events, or with many aggregates in memory."""
+        aggregates = serving.aggregates
+        is_crowded = aggregates.is_crowded
+        if is_crowded or aggregates.uncheckpointed >= self._limits.checkpoint_events:
+            self.capture(serving, submissions)
+            if is_crowded:
+                metrics.passivations.inc(aggregates.passivate())
+
+    def after_time(self, serving: Serving, submissions: list[Submission]) -> None:
+        if self._monotonic() - serving.captured_at >= self._limits.checkpoint_seconds:
+            self.capture(serving, submissions)
+
+    def capture(self, serving: Serving, submissions: list[Submission]) -> None:
+        """With nothing in flight the captured state is a checkpoint already."""
+        serving.captured_at = self._monotonic()
+        if not serving.aggregates.capture():
+            return
+        if serving.in_flight:
+            serving.captured_behind = serving.in_flight[-1].append
+        else:
+            submissions.append(serving.aggregates.checkpoint())
+
+    def confirmed(self, serving: Serving, append: Append, submissions: list[Submission]) -> None:
+        """The append is durable, so the state that was captured behind it is a checkpoint."""
+        if serving.captured_behind is append:
+            serving.captured_behind = None
+            submissions.append(serving.aggregates.checkpoint())
+
+    def written(self, serving: Serving, checkpoint: Checkpoint) -> None:
+        serving.aggregates.checkpointed()
+        metrics.checkpoints.inc()
+        metrics.snapshots.inc(len(checkpoint.snapshots))

@@ -1,0 +1,73 @@
+"""Carrying out a batch: which of its commands are decided, and why the others are not."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from falcon.journal.ports import Submission
+from falcon.write import refusals
+from falcon.write.clock import Clock
+from falcon.write.owned import Down, Leaving, Lost, Owned, Recovering, Sender, Serving, Waiter, known_of
+from falcon.write.protocol import CommandBatch, CommandEnvelope, Unavailable
+from falcon.write.refusals import Cause
+from falcon.write.replies import Replies
+
+
+class Execution:
+    """Decides commands of the partitions in ``states`` that serve, and lets their replies wait for the log."""
+
+    def __init__(self, states: Mapping[int, Owned], replies: Replies, clock: Clock, stall_seconds: float) -> None:
+        self._states = states
+        self._replies = replies
+        self._clock = clock
+        self._stall_seconds = stall_seconds
+
+    def carry_out(self, batch: CommandBatch, sender: Sender, submissions: list[Submission]) -> list[Serving]:
+        """Gives the partitions in which something was decided; adds their appends to ``submissions``.
+
+        All of a partition's events go into one append.
+        """
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        waiting: dict[int, tuple[Serving, list[Waiter]]] = {}
+        for index, envelope in enumerate(batch.commands):
+            owned = self._states.get(envelope.partition)
+            cause = self._cause(owned, envelope, monotonic)
+            if cause is not None:
+                refusal = _refusal(owned, envelope, cause)
+                self._replies.add(Waiter(sender, batch.number, index, refusal, recorded=False), refusal)
+                continue
+            assert isinstance(owned, Serving)
+            aggregates = owned.aggregates
+            n = aggregates.n
+            executed = aggregates.execute(envelope, now)
+            waiter = Waiter(sender, batch.number, index, executed, aggregates.n > n)
+            if (touched := waiting.get(envelope.partition)) is None:
+                waiting[envelope.partition] = (owned, [waiter])
+            else:
+                touched[1].append(waiter)
+        for serving, waiters in waiting.values():
+            self._replies.hold(serving, waiters, submissions)
+        return [serving for serving, _ in waiting.values()]
+
+    def _cause(self, owned: Owned | None, envelope: CommandEnvelope, monotonic: float) -> Cause | None:
+        """Why the command cannot be decided here and now; None where it can."""
+        match owned:
+            case Serving(in_flight=in_flight):
+                if envelope.deadline < monotonic:
+                    return refusals.expired_at_owner
+                if in_flight and monotonic - in_flight[0].since > self._stall_seconds:
+                    return refusals.append_stalled
+                return None
+            case Down() | Recovering():
+                return refusals.not_recovered
+            case Leaving() | Lost() | None:
+                return refusals.not_owned
+            case _:
+                assert_never(owned)
+
+
+def _refusal(owned: Owned | None, envelope: CommandEnvelope, cause: Cause) -> Unavailable:
+    """A refusal says that nothing was done. Of a command whose key is known here that may be wrong."""
+    known = None if owned is None else known_of(owned)
+    if known is not None and known.knows(envelope.account_id, envelope.key):
+        return refusals.key_may_be_done()
+    return cause()
