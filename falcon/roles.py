@@ -109,7 +109,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     """On a cluster: the actors, or the way to them, for commands from the edge."""
     import uvloop
 
-    from falcon.adapters.pods.gateway import SERVER_KEEP_ALIVE_SECONDS
+    from falcon.adapters.owner_http.gateway import SERVER_KEEP_ALIVE_SECONDS
     from falcon.bootstrap import cluster
     from falcon.http.connections import Limits, Sweep
     from falcon.http.door import Door

@@ -42,9 +42,9 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
 from falcon.adapters.kafka.wire import KafkaWire
-from falcon.adapters.pods.gateway import PodGateway
-from falcon.adapters.pods.suspicion import name_of, precedes
-from falcon.adapters.pods.watch import Watch
+from falcon.adapters.owner_http.gateway import OwnerGateway
+from falcon.adapters.owner_http.suspicion import name_of, precedes
+from falcon.adapters.owner_http.watch import Watch
 from falcon.adapters.sqlite.cold import ColdFile
 from falcon.bootstrap import (
     Credentials,
@@ -299,7 +299,7 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         hbase = stack.enter_context(_hbase(settings))
         instance = await blocking(settings).run(_check_tables, settings, hbase, log_name)
         owners = Owners(cluster)
-        gateway = PodGateway(owners, internal_keys(settings), settings.mailbox_bound, settings.internal_networks)
+        gateway = OwnerGateway(owners, internal_keys(settings), settings.mailbox_bound, settings.internal_networks)
         stack.push_async_callback(gateway.close)
         owners.moved = gateway.moved
         owners.start()

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from falcon.adapters.pods.suspicion import (
+from falcon.adapters.owner_http.suspicion import (
     ENDED_TICKS,
     REMEMBER_SECONDS,
     SILENT_TICKS,

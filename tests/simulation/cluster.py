@@ -25,8 +25,8 @@ import msgspec
 
 import falcon.bootstrap as composing
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.pods import gateway as pods
-from falcon.adapters.pods import watch
+from falcon.adapters.owner_http import gateway as pods
+from falcon.adapters.owner_http import watch
 from falcon.bootstrap import Credentials
 from falcon.bootstrap import cluster as roles
 from falcon.http.app import create_app

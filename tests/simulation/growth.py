@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 import falcon
 from falcon.adapters.kafka import group, owners, source, tail, wire
-from falcon.adapters.pods import watch
+from falcon.adapters.owner_http import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from falcon.adapters.pods import gateway, watch
+from falcon.adapters.owner_http import gateway, watch
 from falcon.domain.decider import Decided
 from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef
@@ -66,8 +66,8 @@ def _as_if_just_sent(self: Arrivals, *sent: Any) -> float:
     return 0.0
 
 
-async def _forgets_its_doubt(self: gateway.PodGateway, envelope: CommandEnvelope) -> Reply:
-    """As PodGateway.ask, but that the last refusal counts, whatever an earlier attempt has come to."""
+async def _forgets_its_doubt(self: gateway.OwnerGateway, envelope: CommandEnvelope) -> Reply:
+    """As OwnerGateway.ask, but that the last refusal counts, whatever an earlier attempt has come to."""
     tries = 0
     while True:
         address = self._directory.address(envelope.partition)
@@ -108,7 +108,7 @@ MUTANTS: Final = (
     mutant("what may be done is tried again without a key", gateway, "_may_try_again", _again_without_a_key, BROKEN),
     mutant(
         "a refusal makes an edge forget that an attempt before it may be done",
-        gateway.PodGateway,
+        gateway.OwnerGateway,
         "ask",
         _forgets_its_doubt,
         NO_OWNERS,

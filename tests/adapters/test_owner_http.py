@@ -13,9 +13,9 @@ import msgspec
 import pytest
 import uvicorn
 
-from falcon.adapters.pods.gateway import KEEP_ALIVE_SECONDS, SERVER_KEEP_ALIVE_SECONDS, PodGateway
-from falcon.adapters.pods.suspicion import name_of
-from falcon.adapters.pods.watch import Watch
+from falcon.adapters.owner_http.gateway import KEEP_ALIVE_SECONDS, SERVER_KEEP_ALIVE_SECONDS, OwnerGateway
+from falcon.adapters.owner_http.suspicion import name_of
+from falcon.adapters.owner_http.watch import Watch
 from falcon.adapters.sqlite import database
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.answers import ReadAnswer
@@ -46,8 +46,8 @@ def keys() -> list[bytes]:
     return KEYS
 
 
-def open_gateway(directory: "Directory", mailbox_bound: int = 100) -> PodGateway:
-    return PodGateway(directory, keys, mailbox_bound, NETWORKS)
+def open_gateway(directory: "Directory", mailbox_bound: int = 100) -> OwnerGateway:
+    return OwnerGateway(directory, keys, mailbox_bound, NETWORKS)
 
 
 class Directory:
@@ -618,7 +618,7 @@ def test_keys_are_changed_while_commands_are_sent() -> None:
         app = InternalCommands(lambda: list(owner))
         app.shards = Pod(lambda envelope: DONE)
         async with serving_app(app) as address:
-            gateway = PodGateway(Directory(f"{address}/0"), lambda: list(edge), 100, NETWORKS)
+            gateway = OwnerGateway(Directory(f"{address}/0"), lambda: list(edge), 100, NETWORKS)
             for edge[:], owner[:] in (
                 ([old], [old]),
                 ([old], [old, new]),
@@ -642,7 +642,7 @@ def test_a_private_message_goes_to_no_address_outside_the_networks_of_owners() -
         async with serving(pod) as address, recorded.between(address) as between:
             for host in ("127.0.0.1", "localhost"):
                 port = between.rpartition(":")[2]
-                gateway = PodGateway(Directory(f"{host}:{port}/0"), keys, 100, ("10.0.0.0/8", "fc00::/7"))
+                gateway = OwnerGateway(Directory(f"{host}:{port}/0"), keys, 100, ("10.0.0.0/8", "fc00::/7"))
                 assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
                 await gateway.close()
         assert recorded.connections == 0

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import aiohttp
 
-from falcon.adapters.pods.networks import connector
+from falcon.adapters.owner_http.networks import connector
 from falcon.domain.ids import Partition
 from falcon.write import refusals
 from falcon.write.mailbox import Mailbox
@@ -49,7 +49,7 @@ class Directory(Protocol):
         """host:port of the owner, and the number of its shard: ``10.0.0.7:8082/0``."""
 
 
-class PodGateway:
+class OwnerGateway:
     """CommandGateway. For one event loop.
 
     While a partition moves, its commands wait here, and are tried again until their deadlines.

@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 import aiohttp
 
-from falcon.adapters.pods.networks import connector
-from falcon.adapters.pods.suspicion import (
+from falcon.adapters.owner_http.networks import connector
+from falcon.adapters.owner_http.suspicion import (
     TICK_SECONDS,
     MemberId,
     Name,
