@@ -1,4 +1,4 @@
-"""What the sender of an accepted command is told. Stored with the event, so that a retry is told the same.
+"""The answers to accepted commands. They are stored with the events, so that a retry gets the same answer.
 
 Their tags go from process to process. How they stand in the log is in ``falcon.journal.shapes``.
 """
@@ -37,7 +37,7 @@ class MemberAnswer(msgspec.Struct, frozen=True, tag="member-answer"):
 
 
 class ReadAnswer(msgspec.Struct, frozen=True, tag="read-answer"):
-    """What is unread, as it stood."""
+    """How much was unread then."""
 
     room_id: RoomId
     read_seq: Seq
@@ -66,13 +66,13 @@ class ImportAnswer(msgspec.Struct, frozen=True, tag="import-answer"):
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
-    """It is so now; there is nothing to show."""
+    """The command is done; there is nothing to show."""
 
 
 class PositionAnswer(msgspec.Struct, frozen=True, tag="position-answer"):
-    """``offset``: every change acknowledged in the partition before the command came stands there or below.
+    """``offset``: every change that was acknowledged in the partition before the command came stands there or below.
 
-    -1 where there was none. Never kept: the next one who asks is told another.
+    -1 if there was none. The answer is never kept, since it is another one each time.
     """
 
     offset: int

@@ -1,4 +1,4 @@
-"""What can be asked of the write side. ``by`` is the account that asks, already authenticated."""
+"""The commands of the write side. ``by`` is the account that asks, already authenticated."""
 
 from typing import Literal, TypeAlias
 
@@ -12,16 +12,16 @@ RoomKind: TypeAlias = Literal["group", "direct"]
 
 
 class Invitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One member of a room in the making."""
+    """A member that a new room begins with."""
 
     account_id: AccountId
     role: Role = "member"
 
 
 class CreateRoom(msgspec.Struct, frozen=True, tag=True):
-    """The sender has made sure that the members are accounts: those live in other partitions.
+    """The sender has made sure that the members are accounts, since accounts live in other partitions.
 
-    ``unknown``: one of an earlier version leaves it to the owner to refuse the member of this index.
+    ``unknown``: a sender of an earlier version has the owner refuse the member at this index.
     """
 
     by: AccountId
@@ -32,10 +32,10 @@ class CreateRoom(msgspec.Struct, frozen=True, tag=True):
 
 
 class OpenDirect(msgspec.Struct, frozen=True, tag=True):
-    """The room of a pair of accounts; decided where the smaller id of the pair lives, so there is one for ever.
+    """The room of two accounts. It is decided where the smaller of their ids lives, so there is one for ever.
 
-    The sender has made sure that the peer is an account. ``peer_exists``: one of an earlier version leaves it to the
-    owner to refuse.
+    The sender has made sure that the peer is an account. ``peer_exists``: a sender of an earlier version has the owner
+    refuse where it is false.
     """
 
     by: AccountId
@@ -56,7 +56,7 @@ class DeleteRoom(msgspec.Struct, frozen=True, tag=True):
 
 
 class PutMember(msgspec.Struct, frozen=True, tag=True):
-    """Bring an account in, or change its role. ``account_exists``: as the sender has read.
+    """Add an account to the room, or change its role. ``account_exists``: as the sender has read.
 
     The sender does not refuse by itself: only members of the room may learn which accounts there are.
     """
@@ -155,14 +155,14 @@ class ImportRoom(msgspec.Struct, frozen=True, tag=True):
 
 
 class ImportMessages(msgspec.Struct, frozen=True, tag=True):
-    """Messages that go on where an imported room stands; those that it has already are passed over."""
+    """The next messages of an imported room; those that it has already are skipped."""
 
     room_id: RoomId
     messages: tuple[Message, ...]
 
 
 class ReadPosition(msgspec.Struct, frozen=True, tag=True):
-    """How far has the partition's log been acknowledged? Changes nothing, and has no key.
+    """Asks how far the partition's log has been acknowledged. It changes nothing, and has no key.
 
     The owner proves with a record that it still is the owner, as Raft's read index does with a round of heartbeats.
     """

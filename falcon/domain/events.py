@@ -1,7 +1,7 @@
-"""What has happened. Events carry results, so that whoever follows them sets and never adds.
+"""What has happened. Events carry results, so that readers set values and never add to them.
 
-How they are written is in ``falcon.journal.shapes``: renaming a class or a field here changes nothing that was written.
-Who did it, and when, is said by the envelope.
+``falcon.journal.shapes`` says how they are written: renaming a class or a field here changes nothing that was written.
+The envelope says who did it, and when.
 """
 
 from typing import TypeAlias
@@ -41,8 +41,8 @@ class RoomChanged(msgspec.Struct, frozen=True):
 
 
 class RoomDeleted(msgspec.Struct, frozen=True):
-    """``members`` are those who are in it no longer, so that nobody has to look them up. The rest is the room as it was
-    last."""
+    """``members``: those that the room had, so that readers need not look them up. The other fields are the room's last
+    ones."""
 
     room_id: RoomId
     members: tuple[Membership, ...]
@@ -53,7 +53,7 @@ class RoomDeleted(msgspec.Struct, frozen=True):
 
 
 class MemberJoined(msgspec.Struct, frozen=True):
-    """One who joins has read what was there before."""
+    """All earlier messages count as read: ``read_seq`` is the newest of them."""
 
     room_id: RoomId
     account_id: AccountId
@@ -79,7 +79,7 @@ class MemberLeft(msgspec.Struct, frozen=True):
 
 
 class MessagePosted(msgspec.Struct, frozen=True):
-    """``author_read_seq``: where the author's own read mark has moved on to, if it moved."""
+    """``author_read_seq``: where the author's own read mark has moved to, if it moved."""
 
     message: Message
     author_read_seq: Seq | None = None
@@ -141,7 +141,7 @@ class TokenRevoked(msgspec.Struct, frozen=True):
 
 
 class DirectRoomOpened(msgspec.Struct, frozen=True):
-    """Kept by the smaller id of the pair: the room with ``peer`` is this one, for ever."""
+    """An event of the account with the smaller id: its room with ``peer`` is this one, for ever."""
 
     account_id: AccountId
     peer: AccountId
@@ -149,11 +149,11 @@ class DirectRoomOpened(msgspec.Struct, frozen=True):
 
 
 class CommandAnswered(msgspec.Struct, frozen=True):
-    """A keyed command was answered without changing anything; a retry gets this answer, which the record carries."""
+    """A keyed command was answered without a change. The record carries the answer, and a retry gets it."""
 
 
 class PassedOver(msgspec.Struct, frozen=True):
-    """An event that a newer Falcon wrote and this one does not know. It changes nothing here; no Falcon writes it."""
+    """Stands for an event of a newer Falcon that this one does not know. It changes nothing, and is never written."""
 
     name: str
     version: int

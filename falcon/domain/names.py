@@ -1,4 +1,4 @@
-"""What an account or a room may be called, so that no name looks like another or hides what stands around it."""
+"""Rules for names of accounts and rooms: none looks like another, or hides the text around it."""
 
 import re
 import unicodedata

@@ -1,4 +1,4 @@
-"""Refusals, as values. A refusal changes nothing and says what the command's sender may know.
+"""Refusals by the rules, as values. A refusal changes nothing, and says only what the command's sender may know.
 
 Their tags go from process to process. How they stand in the log, where a keyed command's refusal is kept, is in
 ``falcon.journal.shapes``.
@@ -16,14 +16,14 @@ class RoomNotFound(msgspec.Struct, frozen=True, tag="room-not-found"):
 
 
 class NotAMember(msgspec.Struct, frozen=True, tag="not-a-member"):
-    """To the caller the same as RoomNotFound: who is not in a room may not know that it exists."""
+    """To the caller the same as RoomNotFound: only members may know that a room exists."""
 
     room_id: RoomId
     account_id: AccountId
 
 
 class MemberNotFound(msgspec.Struct, frozen=True, tag="member-not-found"):
-    """The account that the command is about, not the one that asks, is no member."""
+    """The account that the command is about is no member. (NotAMember: the account that asks.)"""
 
     room_id: RoomId
     account_id: AccountId
@@ -70,7 +70,7 @@ class LastToken(msgspec.Struct, frozen=True, tag="last-token"):
 
 
 class Invalid(msgspec.Struct, frozen=True, tag="invalid"):
-    """A field breaks a rule that only the room's state could tell."""
+    """A field breaks a rule that only the room's state can check."""
 
     field: str
     rule: str
@@ -81,14 +81,14 @@ class KeyReused(msgspec.Struct, frozen=True, tag="key-reused"):
 
 
 class NotYetReadable(msgspec.Struct, frozen=True, tag="not-yet-readable"):
-    """The sender's view of the message is older than the log: read again and retry. Never shown to clients."""
+    """The sender's view of the message is older than the log: it must read again and retry. Clients never see this."""
 
     room_id: RoomId
     seq: Seq
 
 
 class UnknownAccount(AccountNotFound, frozen=True, tag="account-not-found"):
-    """The sender's view shows no such account. To the sender, whatever its version, it is an AccountNotFound."""
+    """The sender's view shows no such account. Senders of every version decode it as an AccountNotFound."""
 
 
 Rejection: TypeAlias = (
@@ -109,4 +109,4 @@ Rejection: TypeAlias = (
     | NotYetReadable
 )
 RestsOnView: TypeAlias = NotYetReadable | UnknownAccount
-"""Refusals that rest on what the sender had read, which the log may be ahead of: no key remembers them."""
+"""Refusals that rest on what the sender has read. The log may be ahead of that, so no key remembers them."""

@@ -1,4 +1,4 @@
-"""The answers given to keyed commands within the retry window: where in the log each one stands."""
+"""Where in the log the answers to keyed commands stand, for as long as a retry may ask for them."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -29,9 +29,9 @@ _ACCOUNT: Final = _OFFSET + _OFFSET_BITS
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """Something of the command's fingerprint (``is_of``), and where the event stands that carries its answer.
+    """A part of the command's fingerprint (``is_same_request``), and where the event stands that carries its answer.
 
-    ``at``: when it was given, by the partition's WindowTime.
+    ``at``: when the answer was given, by the partition's WindowTime.
     """
 
     fingerprint: int
@@ -46,10 +46,10 @@ class Remembered(msgspec.Struct, frozen=True, gc=False):
 
 
 class WindowTime:
-    """The time by which answers grow old, in milliseconds: that of the events, which goes on where theirs stands still.
+    """The time by which answers grow old, in milliseconds: the steady clock plus the greatest lead of the events' time.
 
-    Theirs does where it is ahead of the clock, as it is when the clock was set back before a restart; answers would be
-    kept for as long. So it is the steady clock's, with the greatest lead that the events' time has had over it.
+    The events' time alone would not do. It stands still while it is ahead of the clock, as after a restart with the
+    clock set back, and answers would be kept for as long.
     """
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
@@ -58,16 +58,16 @@ class WindowTime:
         self._lead: Millis | None = None
 
     def reach(self, at: Millis) -> Millis:
-        """It was this, or later, when the event was written that is being read; gives the latest of these."""
+        """An event of this time is read. Gives the latest time of all that were read."""
         self._reached = max(self._reached, at)
         return self._reached
 
     def start(self) -> None:
-        """All of the log has been read: from here on time goes by."""
+        """The log has been read to its end: from now on the steady clock counts."""
         self._lead = self._reached - self._steady()
 
     def now(self, at: Millis) -> Millis:
-        """While the events' time is ``at``. Behind ``start``."""
+        """The time now, with ``at`` as the events' time. Call ``start`` before."""
         steady = self._steady()
         if self._lead is None or at - steady > self._lead:
             self._lead = at - steady
@@ -78,10 +78,10 @@ class WindowTime:
 
 
 class KeyCounts:
-    """How many keys are remembered for the partitions of a shard, and for whom.
+    """Counts the keys that the partitions of a shard remember, in all and for each account.
 
-    ``bytes_max``: of all accounts together; ``most_of_account``: keys of each, 0 for any number. More may be remembered
-    where partitions were taken over: none is forgotten within its window.
+    ``bytes_max``: for all accounts together. ``most_of_account``: keys of one account, 0 for any number. A shard that
+    has taken partitions over may remember more, since no key is forgotten within its window.
     """
 
     def __init__(self, bytes_max: int, most_of_account: int = 0) -> None:
@@ -123,8 +123,8 @@ class AnswerWindow:
 
     There may be millions of answers, so each is two numbers: a hash of account and key, and all the rest. Two of the
     40,000 names of a partition have the same hash with a chance of one in a thousand million; the later one is then
-    refused, as if its key had been used for another request. Nobody can choose such names: the hash is another one in
-    each process.
+    refused, as if its key had been used for another request. No client can choose such names: each process hashes in
+    another way.
     """
 
     def __init__(self, window: Millis) -> None:
@@ -171,22 +171,22 @@ class AnswerWindow:
             self._counts = None
 
     def expire(self, at: Millis) -> None:
-        """Forget what nobody can ask for any more."""
+        """Forget answers whose window is over."""
         while self._slices and self._slices[0][0] + self._slice <= at - self.window:
             _, answers = self._slices.popleft()
             if self._counts is not None:
                 self._counts.remove(map(_account_of, answers.values()))
 
     def seconds_to_forget(self, at: Millis) -> float:
-        """Until some are forgotten."""
+        """Seconds until the next answers are forgotten."""
         first = self._slices[0][0] if self._slices else at
         return max(1.0, (first + self._slice + self.window - at) / 1_000)
 
 
 class UsedKeys:
-    """Which request each of the keys was used for that were used last: ``most`` of them, and up to as many more.
+    """Remembers for which requests keys were used: the newest ``most`` keys, and up to as many older ones.
 
-    In the form of AnswerWindow's, and with its chance of a mistake.
+    It hashes names as AnswerWindow does, with the same chance of a mistake.
     """
 
     def __init__(self, most: int, window_seconds: float) -> None:
@@ -211,7 +211,7 @@ class UsedKeys:
 
 
 def is_same_request(kept: int, fingerprint: int) -> bool:
-    """Whether what is kept of a fingerprint (``Remembered.fingerprint``) is of this one."""
+    """Whether the part of a fingerprint that is kept (``Remembered.fingerprint``) is a part of this one."""
     return kept & _FINGERPRINT_MASK == fingerprint & _FINGERPRINT_MASK
 
 

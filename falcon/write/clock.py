@@ -1,4 +1,4 @@
-"""Time as the write side takes it in."""
+"""The clocks of the write side."""
 
 import logging
 import time
@@ -16,16 +16,15 @@ class Clock(Protocol):
         """Wall clock, milliseconds since 1970."""
 
     def ahead_of(self, reference: Millis) -> Millis:
-        """How far ``now`` is ahead of a time that comes from elsewhere."""
+        """How far ``now`` is ahead of another machine's time."""
 
     def monotonic(self) -> float:
         """Seconds of a clock that never goes back and is the same in every process of the machine."""
 
 
 class SystemClock:
-    """The machine's, as long as it goes on as clocks do. A jump is not followed: every event of the log would bear the
-    wrong time, and those behind it too, since an owner's time never goes back. Unless the jump was a correction: one
-    after which the machine agrees with others is followed."""
+    """The machine's clock, which does not follow a jump: all later events of the log would bear the wrong time, since
+    an owner's time never goes back. It follows a correction: a jump after which the machine agrees with others."""
 
     def __init__(self) -> None:
         self._ahead = _wall() - _since_boot()
@@ -66,5 +65,5 @@ def _wall() -> Millis:
 
 
 def _since_boot() -> Millis:
-    """Goes on while the machine sleeps, as the wall clock does."""
+    """It goes on while the machine sleeps, as the wall clock does."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

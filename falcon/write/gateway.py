@@ -27,7 +27,7 @@ class CommandGateway(Protocol):
         """The owner's reply, by the envelope's deadline at the latest. Raises nothing: what fails is Unavailable."""
 
     def mailbox(self, partition: Partition) -> Mailbox | None:
-        """Where a command for the partition would wait; None while nobody has been found who owns it."""
+        """Where a command for the partition would wait; None while no owner is known."""
 
 
 def partition_for(command: Command, account_id: AccountId, key: str | None, partitions: int) -> Partition:

@@ -179,7 +179,7 @@ class Mailbox:
             pending = self._queue.popleft()
             envelope, reply, _ = pending
             if reply.cancelled():
-                self._resolve(pending, refusals.expired_in_mailbox.answer)  # which nobody gets
+                self._resolve(pending, refusals.expired_in_mailbox.answer)  # its caller has gone
                 continue
             if envelope.deadline < now:
                 self._resolve(pending, refusals.expired_in_mailbox())

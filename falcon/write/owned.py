@@ -3,7 +3,7 @@
     Down ──takeover──▶ Recovering ──recovered──▶ Serving ──assigned elsewhere──▶ Leaving ──▶ (forgotten)
       ▲                    │                     │     │◀──assigned again──────────┘
       ├─────put off────────┘                     │     │
-      └─────an append is of unknown outcome──────┘     └──an append is fenced──▶ Lost ──assigned anew──▶ Recovering
+      └─────an append is of unknown outcome──────┘     └──an append is fenced──▶ Lost ──assigned again─▶ Recovering
 
 The shard has no state for a partition that it neither owns nor should own. No state but Serving takes commands.
 """
@@ -17,7 +17,7 @@ import msgspec
 from falcon.journal.ports import Append
 from falcon.write.partition_aggregates import Executed, PartitionAggregates
 
-Sender: TypeAlias = Any  # whoever hosts the shard knows how to reach it
+Sender: TypeAlias = Any  # the shard's host knows how to reach it
 
 
 class Waiter(msgspec.Struct, frozen=True, gc=False):
@@ -42,7 +42,7 @@ class InFlight(msgspec.Struct, eq=False):
 
 
 class Down(msgspec.Struct, frozen=True):
-    """Nobody serves the partition here; it is taken over from ``retry_at`` on (CLOCK_MONOTONIC).
+    """No command is decided here. The partition is taken over from ``retry_at`` on (CLOCK_MONOTONIC).
 
     ``tries``: how many takeovers have failed since it last served. ``before``: as it last served, for the keys that it
     knows.

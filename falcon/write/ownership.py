@@ -1,4 +1,4 @@
-"""Which partitions a shard should own. Who does own one, the log alone decides."""
+"""Which partitions a shard should own. Only the log decides which shard does own one."""
 
 from collections.abc import Collection, Mapping
 from typing import Protocol
@@ -7,9 +7,9 @@ from falcon.domain.ids import Partition
 
 
 class Ownership(Protocol):
-    """``reclaims``: whether a partition that another owner took is taken back where it is assigned here anew.
+    """``reclaims``: whether the shard takes a lost partition back once it is assigned to it again.
 
-    Without it a shard that has lost one is to end: what took it over has the better claim.
+    Otherwise a shard that has lost a partition should end: the new owner has the better claim.
     """
 
     @property
@@ -17,22 +17,22 @@ class Ownership(Protocol):
 
     @property
     def assignments(self) -> int:
-        """How often it has been said what is assigned."""
+        """How many assignments there have been. A new one may assign the same partitions."""
 
     def doubt(self) -> None:
-        """Another owner took what is assigned here: have it said anew, since one of the two must be wrong."""
+        """Another owner took a partition that is assigned here. One of the two is wrong: ask for a new assignment."""
 
     def assigned(self) -> Collection[Partition]:
-        """Those that this shard should own now. Cheap, since it is asked at every tick."""
+        """The partitions that this shard should own now. It must be cheap: the shard asks with every message."""
 
     def opened(self, epochs: Mapping[Partition, int]) -> None:
-        """These partitions serve here now, in these epochs: let whoever sends commands know."""
+        """These partitions serve here now, in these epochs: tell the gateways."""
 
     def leave(self) -> None:
-        """Let others have the partitions, at once. What is assigned stays so here, to be served until they do."""
+        """Let other shards have the partitions. ``assigned`` stays as it is, so that this one serves until they do."""
 
     def close(self) -> None:
-        """Leave, if that has not been done, and wait until it is known to have happened."""
+        """Leave, unless that was done before, and wait until the others know."""
 
 
 class FixedOwnership:
@@ -48,13 +48,13 @@ class FixedOwnership:
         return self._partitions
 
     def doubt(self) -> None:
-        """There is nothing to ask."""
+        """The assignment cannot change."""
 
     def opened(self, epochs: Mapping[Partition, int]) -> None:
-        """Everybody knows."""
+        """Gateways know it from the settings."""
 
     def leave(self) -> None:
-        """There is nobody else."""
+        """There are no other shards."""
 
     def close(self) -> None:
-        """There is nobody to tell."""
+        """There are no other shards."""

@@ -1,4 +1,4 @@
-"""Where the owners of partitions say that the logs stand."""
+"""How far the log of a partition has been acknowledged, as its owner says."""
 
 import time
 from functools import partial
@@ -20,8 +20,8 @@ _SIZE: Final = 100
 class OwnersPositions:
     """ConfirmedPositions, from the owners. For one event loop.
 
-    Callers share a question only if it is asked after they came: what they know of may have been acknowledged after the
-    owner had answered the one before.
+    A caller shares only a question that is asked after it came. The owner may have answered an earlier one before it
+    acknowledged what the caller knows of.
     """
 
     def __init__(self, gateway: CommandGateway) -> None:

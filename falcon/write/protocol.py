@@ -1,4 +1,4 @@
-"""What crosses between the edge and the shards, as values and as bytes."""
+"""Commands and replies between the edge and the shards, as values and as bytes."""
 
 import struct
 from typing import Literal, TypeAlias
@@ -14,8 +14,8 @@ from falcon.domain.rejections import Rejection
 class CommandEnvelope(msgspec.Struct, frozen=True):
     """A command on its way to the owner of ``partition``.
 
-    ``account_id`` asks; with a ``key`` the same request (``fingerprint``) is executed once. ``deadline`` is in seconds
-    of CLOCK_MONOTONIC: what has not been decided by then is dropped. ``size``: about as many bytes as it takes.
+    ``account_id`` asks. With a ``key``, the same request (``fingerprint``) is executed once. ``deadline`` (seconds of
+    CLOCK_MONOTONIC): a command that has not been decided by then is dropped. ``size``: about as many bytes as it takes.
     ``trace``: the W3C traceparent of the request that it came with.
     """
 
@@ -30,7 +30,7 @@ class CommandEnvelope(msgspec.Struct, frozen=True):
 
 
 class Accepted(msgspec.Struct, tag=True):
-    """Durable. ``offset``: as far as the partition's log had got by then, which the command's events are below."""
+    """The command's events are durable. ``offset``: of the newest durable event of the partition, theirs or a later."""
 
     answer: Answer
     partition: Partition
@@ -39,7 +39,7 @@ class Accepted(msgspec.Struct, tag=True):
 
 
 class Rejected(msgspec.Struct, tag=True):
-    """``offset``: as far as the partition's log had got."""
+    """``offset``: of the newest durable event of the partition."""
 
     rejection: Rejection
     partition: Partition
@@ -51,11 +51,11 @@ Reason: TypeAlias = Literal["overloaded", "expired", "unavailable", "outcome_unk
 
 
 class Unavailable(msgspec.Struct, frozen=True, tag=True):
-    """Not executed, or, with ``outcome_unknown``, perhaps. Retrying with the same key is safe and tells the truth.
+    """The command was not executed or, with ``outcome_unknown``, may have been. Retrying with the same key is safe and
+    tells the truth. Only ``falcon.write.refusals`` makes one.
 
-    ``limit``: the name of the limit that was reached, where it is not for want of room. A sender of an earlier version
-    does not read it, so the reason is one that it knows: ``overloaded``. ``full``: what has no room, where it is no
-    mailbox; likewise.
+    ``limit``: the name of the limit that was reached, if there is one. ``full``: what has no room, if that is no
+    mailbox. Senders of earlier versions read neither, so the reason is one that they know: ``overloaded``.
     """
 
     reason: Reason
@@ -68,7 +68,7 @@ Reply: TypeAlias = Accepted | Rejected | Unavailable
 
 
 class CommandBatch(msgspec.Struct, frozen=True):
-    """``since``: when the oldest command came to the mailbox, on this machine's CLOCK_MONOTONIC."""
+    """``since``: when the oldest command came to the mailbox (CLOCK_MONOTONIC)."""
 
     number: int
     commands: list[CommandEnvelope]
@@ -83,9 +83,9 @@ class BatchReply(msgspec.Struct, frozen=True):
 
 
 class SentBatch(msgspec.Struct, frozen=True, array_like=True):
-    """A batch for another machine. ``sent_at``: the sender's clock, on which its deadlines are.
+    """A batch for another machine. ``sent_at``: by the sender's clock, which also counts its deadlines.
 
-    ``sender``: a name for that clock; 0 where the sender's version gives none. ``sent_wall``: its time of day.
+    ``sender``: a name for that clock; 0 from versions that give none. ``sent_wall``: the sender's time of day.
     """
 
     sent_at: float
@@ -116,7 +116,7 @@ def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis, sender: int
 
 
 def decode_sent_batch(data: bytes) -> SentBatch:
-    """With the deadlines on the sender's clock: see ``transit``. Raises msgspec.DecodeError."""
+    """Its deadlines are by the sender's clock: see ``transit``. Raises msgspec.DecodeError."""
     return _sent_batches.decode(data)
 
 

@@ -19,14 +19,14 @@ log = logging.getLogger("falcon.shard")
 _READ_EVENTS = 5_000
 _PROGRESS_SECONDS = 15.0
 
-# Runs a recovery: at once, or on a thread, so that partitions that serve are not held up by those that come.
+# Runs a recovery: at once, or on a thread, so that it does not hold up partitions that serve.
 Background: TypeAlias = Callable[[Callable[[], None]], object]
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """What became of some partitions: ready to serve, or down still; ``left`` of the others are not done yet.
+    """Some partitions are ``ready`` to serve, or still ``down``; ``left`` of the others are not done yet.
 
-    ``undecodable``: down until somebody runs a version that knows their events.
+    ``undecodable``: down until a version runs that knows their events.
     """
 
     left: int
@@ -53,8 +53,8 @@ class Recovery:
         self._monotonic = monotonic
 
     def run(self, numbers: Sequence[int]) -> Iterator[Recovered]:
-        """Each partition as soon as it is known what becomes of it. Raises nothing: what cannot be taken over now is
-        said, and is down."""
+        """Reports each partition as soon as it is ready, or found to be down. Raises nothing: a partition that cannot
+        be taken over now is down."""
         began = self._monotonic()
         left = len(numbers)
         for recovered in self._recover(numbers):
@@ -103,7 +103,7 @@ class Recovery:
                 cursor = {number: position for number, position in cursor.items() if number not in down}
                 continue
             for recorded in events:
-                # What stands behind our own marker is a newer owner's: a state that held it would pass for ours.
+                # An event behind our own marker is a newer owner's. A state that held it would pass for ours.
                 if recorded.offset < ends[recorded.envelope.partition].offset:
                     partitions[recorded.envelope.partition].replay(recorded)
                     metrics.recovery_events.inc()
@@ -119,5 +119,5 @@ _some = partial(Recovered, 0)
 
 
 def at_once(recovery: Callable[[], None]) -> None:
-    """A Background for those whose journal belongs to one thread, and is quick."""
+    """A Background where the journal is quick and belongs to one thread."""
     recovery()

@@ -1,4 +1,4 @@
-"""The answers of commands that were asked again, as the log has them."""
+"""Reading the answers to retries from the log."""
 
 import logging
 from collections import defaultdict, deque
@@ -24,13 +24,13 @@ _Place: TypeAlias = tuple[Partition, Position]
 
 _WAITING_MAX: Final = 1_000
 _REMEMBERED_MAX: Final = 256
-# Answers that stand so close to each other are read at once.
+# Answers that stand so close to each other in the log are read at once.
 _NEAR: Final = 100
 _EMPTY_READS_MAX: Final = 20
 
 
 class _Answer:
-    """What the log has where a command's answer should stand."""
+    """The record at the place where a command's answer should stand."""
 
     def __init__(self, recorded: Recorded) -> None:
         self._command = recorded.envelope.command
@@ -38,7 +38,7 @@ class _Answer:
         self._reply = answer_of(recorded)
 
     def to(self, command: CommandRef) -> Reply:
-        """What is remembered of a command is a hash of its key and a part of its fingerprint: the log has all of it."""
+        """The shard remembers a hash of the key and a part of the fingerprint. The log has all of both."""
         if self._command is None or self._command == command:
             return self._reply
         if (self._command.account_id, self._command.key) == (command.account_id, command.key):
@@ -47,9 +47,9 @@ class _Answer:
 
 
 class Retries(Generic[W]):
-    """Reads answers, one batch at a time, and each once for all who wait for it; those read last are remembered.
+    """Reads answers, one batch at a time, and each once for all that wait for it. It remembers those read last.
 
-    ``source`` is used by what runs in the ``background`` only, all else by the shard's thread.
+    Only what runs in the ``background`` uses ``source``; the shard's thread uses all else.
     """
 
     def __init__(self, source: EventSource, background: Background) -> None:
@@ -66,7 +66,7 @@ class Retries(Generic[W]):
         return self._size > 0
 
     def ask(self, partition: Partition, position: Position, command: CommandRef, waiter: W) -> Reply | None:
-        """The reply, where it is at hand or too many wait; else ``turn`` will give it."""
+        """The reply, if it is remembered or too many wait; else None, and ``turn`` will give the reply."""
         place = (partition, position)
         if (remembered := self._remembered.get(place)) is not None:
             return remembered.to(command)
@@ -77,7 +77,7 @@ class Retries(Generic[W]):
         return None
 
     def turn(self) -> list[tuple[W, Reply]]:
-        """The replies that have come, and the next batch is on its way."""
+        """Gives the replies that have come, and begins to read the next batch."""
         answered = self._collect()
         if self._waiting and not self._reading:
             self._reading, self._waiting = self._waiting, {}
@@ -152,7 +152,7 @@ def _span(positions: list[Position]) -> int:
 
 
 def answer_of(recorded: Recorded) -> Reply:
-    """What the sender of the command was told."""
+    """The reply that the sender of the command got."""
     envelope = recorded.envelope
     answer = envelope.answer
     if isinstance(answer, UnknownAnswer) or (answer is None and isinstance(envelope.event, PassedOver)):

@@ -1,11 +1,11 @@
 """Requests between the processes of a cluster are signed, so that no secret travels.
 
 A signature is an HMAC over the process that the request is for, the time, the method, the path and a hash of the body.
-It is good once: a process remembers the signatures that it accepted for as long as their time would be accepted again,
-and none of another process is good here. So a request that was recorded does nothing a second time, also where it is
-sent to another owner, or to the same one after a restart.
+It is good once: a process remembers an accepted signature for as long as its time would be accepted again, and it
+accepts no signature for another process. So a recorded request does nothing a second time, not even at another owner,
+or at the same one after a restart.
 
-A sender learns which process there is from the answer to its first request, which is signed for none.
+A sender signs its first request for no process; the answer says which process there is.
 """
 
 import hmac
@@ -43,8 +43,10 @@ class Signer:
         return {HEADER: f"{signed}.{_mac(self._keys()[0], method, path, signed.encode())}"}
 
     def learns_from(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Whether the request was refused because it was for another process than the one that is there. It was not
-        carried out then, and the next one is for that process."""
+        """Whether the request was refused because it was signed for another process than the one that answers.
+
+        Such a request was not carried out; the next one is signed for the right process.
+        """
         process = headers.get(PROCESS_HEADER, "")
         if status != UNSIGNED or not process or process == self._process:
             return False
@@ -64,7 +66,7 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class NotSigned:
-    """``process``: the one that the sender has to sign for; only a sender with the key is told."""
+    """``process``: the one to sign for; only a sender with the key learns it."""
 
     reason: str
     process: str = ""

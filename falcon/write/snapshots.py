@@ -1,4 +1,4 @@
-"""Aggregates' states as bytes. A cache of the log, not a record: a new VERSION makes every older one void."""
+"""States of aggregates as bytes. They are a cache of the log: a new VERSION makes all older ones void."""
 
 from typing import Any, Final, TypeAlias, assert_never
 
@@ -18,7 +18,7 @@ AnswerRow: TypeAlias = tuple[AccountId, str, int, int, int, int, Millis]  # acco
 
 
 class PartitionState(msgspec.Struct, frozen=True):
-    """What a partition keeps beside its aggregates: the last number given to a thing, and its clock.
+    """The state of a partition beside its aggregates: how many ids it has given out, and its clock.
 
     ``window_at``: its WindowTime; 0 in what was written before there was one.
     """

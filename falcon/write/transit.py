@@ -1,11 +1,11 @@
-"""Batches on their way from machine to machine, and how long that took: it counts for the deadlines of their commands.
+"""How long a batch was on its way from another machine, which counts for the deadlines of its commands.
 
-No clock of one machine can be read on another. But the difference of two steady clocks stays as it is, so a batch that
-shows a larger one than others of the same sender lay somewhere: in the socket of an owner that was stopped, say, while
-those who asked gave up. It is late by as much, and what is past its deadline then is not executed.
+No clock of one machine can be read on another. But the difference of two steady clocks stays the same. So a batch that
+shows a larger difference than others of its sender has waited somewhere: in the socket of an owner that was stopped,
+say, while its callers gave up. It is late by as much, and commands past their deadline then are not executed.
 
-Of a sender's first batch only the time of day tells, and only where it is far off: machines' times may differ by up to
-``_WALL_SECONDS``. A sender whose time is further behind is refused for a minute, as if its batches had been late.
+For a sender's first batch only the time of day tells, and only roughly: machines' times may differ by up to
+``_WALL_SECONDS``. If a sender's time is further behind, its batches count as late, for a minute.
 """
 
 import logging
@@ -44,7 +44,7 @@ class _Sender(msgspec.Struct):
 
 
 class Arrivals:
-    """Those of one process."""
+    """The batches that come to one process."""
 
     def __init__(
         self, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], Millis] | None = None
@@ -61,7 +61,7 @@ class Arrivals:
         return [msgspec.structs.replace(command, deadline=command.deadline + moved) for command in sent.commands]
 
     def _seconds_on_the_way(self, sent: SentBatch, now: float) -> float:
-        """Beyond those of the fastest batch."""
+        """Beyond the seconds of the fastest batch."""
         if not sent.sender:
             return 0.0
         difference = now - sent.sent_at

@@ -1,6 +1,6 @@
 """Connections to owners, within the networks in which an owner may be.
 
-The log says where an owner is reached, and commands carry messages. An address that somebody else put there must not
+The log says at which address an owner is reached, and commands carry messages. A forged address in the log must not
 lead them out of the deployment.
 """
 
@@ -13,7 +13,7 @@ import aiohttp
 
 
 def connector(networks: Sequence[str], **options: Any) -> aiohttp.TCPConnector:
-    """For any number of connections. What a name resolves to is checked as the connection is made."""
+    """For any number of connections. It checks the address that a name resolves to when it connects."""
     return aiohttp.TCPConnector(limit=0, socket_factory=_sockets_within(networks), **options)
 
 

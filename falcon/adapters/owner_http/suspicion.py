@@ -1,7 +1,7 @@
-"""When a process that owns partitions is taken for dead. Pure rules: no clock but the caller's, no network.
+"""Rules for when a process that owns partitions counts as dead. They use the caller's clock, and no network.
 
-A wrong suspicion costs a rebalance and no message, since the log decides who writes. What must not happen is that a
-process which is merely slow is removed again and again, so each wrong removal makes the watchers more patient with it.
+A wrong suspicion costs a rebalance and no message, since the log decides who writes. But a process that is only slow
+must not be removed again and again, so each wrong removal makes the watchers more patient with it.
 """
 
 import math
@@ -24,8 +24,8 @@ Process = str
 
 
 class Suspicion:
-    """Of one process. Silence is counted in the watcher's own ticks: a watcher that was stopped itself has counted
-    nothing meanwhile, and hears the beats that have come before it counts on. ``heard``: there was a beat."""
+    """Suspicion of one process. It counts silence in the watcher's own ticks: a watcher that was stopped counts nothing
+    meanwhile, and hears the beats that have come before it counts on. ``heard``: there was a beat."""
 
     def __init__(self) -> None:
         self.heard = False
@@ -43,22 +43,22 @@ class Suspicion:
         self._silent += 1
 
     def restart(self) -> None:
-        """Silence until now says nothing."""
+        """Begin to count again."""
         self._silent = 0
 
     def is_dead(self, patience: float) -> bool:
-        """``patience``: how many times longer than usual to wait. Never before a first beat: it may be starting, be of
-        another version, or out of this watcher's reach for good."""
+        """``patience``: how many times longer than usual to wait. Before its first beat no process is dead: it may be
+        starting, be of another version, or be out of this watcher's reach."""
         allowed = ENDED_TICKS if self._ended else SILENT_TICKS
         return self.heard and self._silent >= allowed * patience
 
 
 class Patience:
-    """Doubles with each wrong removal of a process. A process that was removed though it lives joins again, under its
-    name and another member id; one that was started again has another name."""
+    """Doubles with each wrong removal of a process. A process that lives joins again after its removal, under its name
+    and another member id. A process that was started again has another name."""
 
     def __init__(self, session_seconds: float, monotonic: Callable[[], float]) -> None:
-        """``session_seconds``: after which the brokers remove a silent member themselves."""
+        """``session_seconds``: the brokers themselves remove a member after so long a silence."""
         self._session_seconds = session_seconds
         self._monotonic = monotonic
         self._ids: dict[Name, MemberId] = {}
@@ -66,7 +66,7 @@ class Patience:
         self._removals: dict[Name, list[float]] = {}
 
     def see(self, members: Mapping[Name, MemberId]) -> None:
-        """Who is in the group now."""
+        """Take in the members that the group has now."""
         now = self._monotonic()
         for name, member_id in members.items():
             if self._ids.get(name, member_id) != member_id:
@@ -77,7 +77,7 @@ class Patience:
             self._removals.pop(name, None)
 
     def of(self, names: Iterable[Name]) -> float:
-        """With the process that these members live in; infinite where the brokers' time-out would be as quick."""
+        """Patience with the process of these members; infinite where the brokers' time-out would be as quick."""
         since = self._monotonic() - REMEMBER_SECONDS
         removals = max((sum(at > since for at in self._removals.get(name, ())) for name in names), default=0)
         patience = 2.0**removals
@@ -92,8 +92,8 @@ class Watched(msgspec.Struct, frozen=True):
 
 
 def watched_by(me: Process, members: Mapping[Name, MemberId], count: int) -> list[Watched]:
-    """The next ``count`` processes behind this one in the order of their addresses; none for one that is no member:
-    who was removed, or has lost its way to the brokers, has nothing to say of others."""
+    """The next ``count`` processes behind this one in the order of their addresses. A process that is no member watches
+    none: it was removed, or has lost its way to the brokers, and must not judge others."""
     processes: dict[Process, dict[Name, MemberId]] = {}
     for name, member_id in members.items():
         process = process_of(name)
@@ -108,7 +108,7 @@ def watched_by(me: Process, members: Mapping[Name, MemberId], count: int) -> lis
 
 
 def name_of(address: str, started: str) -> Name:
-    """A member's: where it takes commands, ``host:port/shard``, and what tells its process from earlier ones there."""
+    """The name of a member: where it takes commands, ``host:port/shard``, and a mark of its process."""
     return f"{address}~{started}"
 
 
@@ -120,5 +120,5 @@ def process_of(name: Name) -> Process | None:
 
 
 def precedes(other: Name, name: Name) -> bool:
-    """It was at the same address before: two cannot listen there at once."""
+    """Whether ``other`` was at the same address before: two cannot listen there at once."""
     return other != name and other.rpartition("~")[0] == name.rpartition("~")[0] != ""

@@ -1,7 +1,7 @@
-"""Owners watch one another, since the brokers notice only after a session that one of them has gone.
+"""Owners watch one another, since the brokers take a whole session to notice that one has gone.
 
-Each process keeps a connection to some others, on which they say several times a second that they live. One that has
-ended or fallen silent is removed from the group, which then assigns its partitions to those that are left.
+Each process keeps a connection to some others, which send a beat on it several times a second. It removes a process
+that has ended or fallen silent from the group, which then assigns its partitions to the others.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ _PAUSE_SECONDS: Final = 0.05
 
 
 class Roster(Protocol):
-    """The members of the group that spreads the partitions. Its methods raise JournalUnavailable."""
+    """The members of the group that assigns the partitions. Its methods raise JournalUnavailable."""
 
     async def members(self) -> Mapping[Name, MemberId]: ...
 
     async def remove(self, member: MemberId) -> None:
-        """So that what is assigned to it goes to others. One that has gone already is no error."""
+        """Have its partitions assigned to others. A member that has gone already is no error."""
 
     async def close(self) -> None: ...
 
@@ -86,7 +86,7 @@ class Watch:
                 members = await self._roster.members()
             except JournalUnavailable as error:
                 if self._informed:
-                    log.warning("nobody is suspected until the brokers answer: %s", error)
+                    log.warning("no owner is suspected until the brokers answer: %s", error)
                 self._informed = False
             else:
                 self._patience.see(members)
@@ -95,7 +95,7 @@ class Watch:
             await asyncio.sleep(_ROSTER_SECONDS)
 
     def _watch(self, watched: list[Watched]) -> None:
-        """Those that stay keep their connections, and what is suspected of them."""
+        """Processes that stay keep their connections and their suspicion."""
         members = {each.process: each.members for each in watched}
         for process in self._peers.keys() - members.keys():
             self._peers.pop(process).forget()
@@ -120,7 +120,7 @@ class Watch:
         return peer.suspicion.is_dead(self._patience.of(peer.members))
 
     async def _remove(self, peer: "_Peer") -> None:
-        """It is tried at each tick until it is done, or the process is heard."""
+        """Each tick tries it until it is done, or the process is heard."""
         try:
             for member in peer.members.values():
                 await self._roster.remove(member)
@@ -133,7 +133,7 @@ class Watch:
 
 
 class _Peer:
-    """A process that is watched."""
+    """A watched process."""
 
     def __init__(self, session: aiohttp.ClientSession, signer: Signer, process: Process) -> None:
         self.process = process

@@ -1,8 +1,8 @@
-"""Thespian's TCP transport, bound to loopback, and reading no pickle that does not bear our key's MAC.
+"""Thespian's TCP transport, bound to loopback, and changed to read no pickle without our key's MAC.
 
-As it comes the transport listens on every address and unpickles what arrives, so that anybody who can connect runs
-code in the server. The key is made by the launcher at each start. It reaches the processes below in their environment,
-which only their user can read, and what they fork inherits it.
+Thespian's own listens on every address and unpickles what arrives, so that anybody who can connect runs code in the
+server. The launcher makes the key at each start. The processes below get it in their environment, which only their
+user can read, and the processes that they fork inherit it.
 
 A message is ``SIZE>``, the MAC of the pickle, the pickle.
 """
@@ -51,7 +51,7 @@ def secure() -> None:
     tcp.ackDataErrMsg = toSendBuffer(ackDataErrPacket, seal.dumps)
     tcp.TCPTransport._addedDataToIncoming = _take_sealed
     TCPv4ActorAddress.bindArgs = property(lambda address: ((_LOOPBACK, address.bindname[1]),))
-    os.environ["THESPIAN_BASE_IPADDR"] = _LOOPBACK  # where others are told to reply to
+    os.environ["THESPIAN_BASE_IPADDR"] = _LOOPBACK  # where others send their replies
 
 
 class Forged(Exception):
@@ -69,7 +69,7 @@ class Seal:
         return hmac.digest(self._key, pickled, _MAC) + pickled
 
     def loads(self, sealed: bytes) -> Any:
-        """Raises Forged before a byte of the pickle is looked at."""
+        """Raises Forged before it looks at a byte of the pickle."""
         mac, pickled = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
         if not hmac.compare_digest(mac, hmac.digest(self._key, pickled, _MAC)):
             raise Forged
@@ -77,7 +77,7 @@ class Seal:
 
 
 class _SealedBuffer(ReceiveBuffer):  # type: ignore[misc]
-    """Collects one message. A forged one is ``forged``, and done, as soon as that is known."""
+    """Collects one message. It is done as soon as the message is known to be ``forged``."""
 
     def __init__(self, seal: Seal, deserialize: object) -> None:
         super().__init__(seal.loads)
@@ -107,7 +107,7 @@ class _SealedBuffer(ReceiveBuffer):  # type: ignore[misc]
         return self.forged or bool(super().isDone())
 
     def completed(self) -> tuple[Any, bytes] | None:
-        """None for a forged one: a sender that waits for an acknowledgement takes that for a lost one."""
+        """None for a forged message: to a sender that waits for an acknowledgement, the message is lost."""
         return None if self.forged or self._message is None else (self._message[0], self._extra)
 
     def _refuse(self) -> None:
@@ -120,7 +120,7 @@ _take = tcp.TCPTransport._addedDataToIncoming
 
 
 def _take_sealed(transport: Any, incoming: Any, *args: Any, **kwargs: Any) -> Any:
-    """What connects and sends a forgery is not answered."""
+    """Close a connection that sends a forgery, without an answer."""
     if incoming._rData.forged:
         incoming.close()
         return None
@@ -128,7 +128,7 @@ def _take_sealed(transport: Any, incoming: Any, *args: Any, **kwargs: Any) -> An
 
 
 class _Refusals:
-    """Counts each, and logs at most one a minute."""
+    """Counts each refused message, and logs at most once a minute."""
 
     def __init__(self) -> None:
         self._logged_at = -_LOG_SECONDS
