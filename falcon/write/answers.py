@@ -64,17 +64,14 @@ class WindowTime:
 
     def start(self) -> None:
         """The log has been read to its end: from now on the steady clock counts."""
-        self._lead = self._reached - self._steady()
+        self._lead = self._reached - round(self._monotonic() * 1_000)
 
     def now(self, at: Millis) -> Millis:
         """The time now, with ``at`` as the events' time. Call ``start`` before."""
-        steady = self._steady()
+        steady = round(self._monotonic() * 1_000)
         if self._lead is None or at - steady > self._lead:
             self._lead = at - steady
         return steady + self._lead
-
-    def _steady(self) -> Millis:
-        return round(self._monotonic() * 1_000)
 
 
 class KeyCounts:
@@ -94,12 +91,14 @@ class KeyCounts:
     def bytes(self) -> int:
         return self.total * KEY_BYTES + len(self._of) * ACCOUNT_BYTES
 
-    @property
-    def is_full(self) -> bool:
-        return self.bytes >= self._bytes_max
-
     def is_full_for(self, account_id: AccountId) -> bool:
         return self._most_of_account > 0 and self._of[account_id] >= self._most_of_account
+
+    def has_room_for(self, account_id: AccountId) -> bool:
+        """Whether another key of this account may be remembered."""
+        if self._most_of_account and self._of[account_id] >= self._most_of_account:
+            return False
+        return self.total * KEY_BYTES + len(self._of) * ACCOUNT_BYTES < self._bytes_max
 
     def add(self, account_ids: Iterable[AccountId]) -> None:
         for account_id in account_ids:

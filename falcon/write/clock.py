@@ -56,8 +56,7 @@ class SystemClock:
             ahead = self.now() - reference
         return ahead
 
-    def monotonic(self) -> float:
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
 
 
 def _wall() -> Millis:

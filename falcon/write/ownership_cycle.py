@@ -82,7 +82,9 @@ class OwnershipCycle:
 
     def look_after(self) -> None:
         """The shard calls it with every message, so it looks at each partition only while one of them needs it."""
-        self._follow_assignment()
+        ownership = self._ownership
+        if ownership.assigned() is not self._assigned or ownership.assignments != self._assignments:
+            self._follow_assignment()
         if self._is_settled:
             return
         self._let_go()

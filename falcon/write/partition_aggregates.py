@@ -139,7 +139,8 @@ class PartitionAggregates:
     def replay(self, recorded: Recorded) -> None:
         """Take in an event of the log."""
         event = recorded.envelope.event
-        self._count(event)
+        if isinstance(event, RoomCreated | AccountCreated):
+            self._count(event)
         if not self._holds(event, recorded.offset):
             self._apply(event)
         self.at = recorded.envelope.at
@@ -170,8 +171,8 @@ class PartitionAggregates:
                 if not is_same_request(fingerprint, envelope.fingerprint):
                     return Rejected(KeyReused(), self.number, self.confirmed)
                 return Replay(reference)
-            if (refusal := self._beyond_keys(envelope.account_id)) is not None:
-                return refusal
+            if self._keys is not None and not self._keys.has_room_for(envelope.account_id):
+                return self._beyond_keys(self._keys, envelope.account_id)
         decision = self._decide(envelope.command, at)
         if isinstance(decision, Decided):
             self._happen(decision.events, at, envelope.account_id, reference, decision.answer, envelope.trace)
@@ -191,15 +192,10 @@ class PartitionAggregates:
         remembered = self._answers.find(command.account_id, command.key, self._window_time.now(self.at))
         return None if remembered is None else remembered.position
 
-    def _beyond_keys(self, account_id: AccountId) -> Unavailable | None:
+    def _beyond_keys(self, keys: KeyCounts, account_id: AccountId) -> Unavailable:
         """Refuse a key that could not be remembered: a retry would find nothing."""
-        if self._keys is None:
-            return None
-        if self._keys.is_full_for(account_id):
-            return refusals.too_many_keys_of_account(self._seconds_to_forget())
-        if self._keys.is_full:
-            return refusals.keys_full(self._seconds_to_forget())
-        return None
+        refuse = refusals.too_many_keys_of_account if keys.is_full_for(account_id) else refusals.keys_full
+        return refuse(self._seconds_to_forget())
 
     def _seconds_to_forget(self) -> float:
         return self._answers.seconds_to_forget(self._window_time.now(self.at))
@@ -331,7 +327,8 @@ class PartitionAggregates:
             envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, answer, trace, by)
             self._records.append(codec.encode(envelope))
             self._envelopes.append(envelope)
-            self._count(event)
+            if isinstance(event, RoomCreated | AccountCreated):
+                self._count(event)
             self._apply(event)
             reference = answer = None
             self.n += 1
@@ -364,12 +361,11 @@ class PartitionAggregates:
         """How many aggregates are."""
         return len(self._hot) + len(self._idle)
 
-    def _count(self, event: Event) -> None:
-        if isinstance(event, RoomCreated | AccountCreated):
-            identity = aggregate_of(event)
-            self._counter = max(self._counter, counter_of(identity, self._partitions))
-            if event.imported_as is not None:
-                self._imports[event.imported_as] = identity
+    def _count(self, event: RoomCreated | AccountCreated) -> None:
+        identity = aggregate_of(event)
+        self._counter = max(self._counter, counter_of(identity, self._partitions))
+        if event.imported_as is not None:
+            self._imports[event.imported_as] = identity
 
     def _apply(self, event: Event) -> None:
         if isinstance(event, RoomEvent):
@@ -383,7 +379,7 @@ class PartitionAggregates:
         self._dirty.add(identity)
 
     def _room(self, room_id: RoomId) -> Room | None:
-        found = self._get(room_id)
+        found = self._hot.get(room_id) or self._get(room_id)
         return found if isinstance(found, Room) else None
 
     def _account(self, account_id: AccountId) -> Account | None:

@@ -43,7 +43,7 @@ class Replies:
         self._ready.setdefault((waiter.sender, waiter.batch), []).append((waiter.index, reply))
 
     def send_ready(self) -> None:
-        if self._retries.busy:
+        if self._retries.unanswered:
             self._add_all(self._retries.turn())
         if self._ready:
             ready, self._ready = self._ready, {}
@@ -79,14 +79,13 @@ class Replies:
     def release(self, serving: Serving, waiters: list[Waiter], submissions: list[Submission]) -> None:
         """The replies may leave, unless they rest on a state that another owner may have outdated since."""
         aggregates = serving.aggregates
-        is_proven = self._is_proven(serving)
         if serving.unproven:
             waiters, serving.unproven = serving.unproven + waiters, []
         for waiter in waiters:
             executed = waiter.executed
             if isinstance(executed, Replay):
                 self._retry(waiter, executed, aggregates.number, aggregates.answered_at(executed))
-            elif is_proven or waiter.recorded:
+            elif waiter.recorded or self._is_proven(serving):
                 if not isinstance(executed, Unavailable):
                     executed.offset = aggregates.confirmed  # readers need not wait for more than the newest position
                 self.add(waiter, executed)

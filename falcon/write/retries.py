@@ -49,7 +49,8 @@ class _Answer:
 class Retries(Generic[W]):
     """Reads answers, one batch at a time, and each once for all that wait for it. It remembers those read last.
 
-    Only what runs in the ``background`` uses ``source``; the shard's thread uses all else.
+    ``unanswered``: how many replies ``turn`` is still to give. Only what runs in the ``background`` uses ``source``;
+    the shard's thread uses all else.
     """
 
     def __init__(self, source: EventSource, background: Background) -> None:
@@ -59,20 +60,16 @@ class Retries(Generic[W]):
         self._reading: dict[_Place, list[tuple[W, CommandRef]]] = {}
         self._read: deque[dict[_Place, _Answer]] = deque()
         self._remembered: dict[_Place, _Answer] = {}
-        self._size = 0
-
-    @property
-    def busy(self) -> bool:
-        return self._size > 0
+        self.unanswered = 0
 
     def ask(self, partition: Partition, position: Position, command: CommandRef, waiter: W) -> Reply | None:
         """The reply, if it is remembered or too many wait; else None, and ``turn`` will give the reply."""
         place = (partition, position)
         if (remembered := self._remembered.get(place)) is not None:
             return remembered.to(command)
-        if self._size >= _WAITING_MAX:
+        if self.unanswered >= _WAITING_MAX:
             return refusals.too_many_retries()
-        self._size += 1
+        self.unanswered += 1
         (self._reading if place in self._reading else self._waiting).setdefault(place, []).append((waiter, command))
         return None
 
@@ -90,7 +87,7 @@ class Retries(Generic[W]):
         waiters = [
             waiter for asked in (self._reading, self._waiting) for waiters in asked.values() for waiter, _ in waiters
         ]
-        self._reading, self._waiting, self._size = {}, {}, 0
+        self._reading, self._waiting, self.unanswered = {}, {}, 0
         return [(waiter, refusals.answer_unreadable()) for waiter in waiters]
 
     def _collect(self) -> list[tuple[W, Reply]]:
@@ -105,7 +102,7 @@ class Retries(Generic[W]):
                     for waiter, command in waiters
                 ]
             self._remember(found)
-        self._size -= len(answered)
+        self.unanswered -= len(answered)
         return answered
 
     def _remember(self, found: dict[_Place, _Answer]) -> None:

@@ -90,13 +90,18 @@ def test_keys_count_for_their_account_until_they_are_forgotten() -> None:
         window.count_in(counts)
     for key in ("a", "b", "b"):
         answers.add(1, key, Remembered(0, 1, 1, 1, 150))
-    assert (counts.total, counts.is_full_for(1), counts.is_full_for(2), counts.is_full) == (3, True, False, False)
+    assert (counts.total, counts.is_full_for(1), counts.has_room_for(1), counts.has_room_for(2)) == (
+        3,
+        True,
+        False,
+        True,
+    )
     answers.add(1, "later", Remembered(0, 2, 1, 2, 1_050))
     answers.add(1, "and", Remembered(0, 3, 1, 3, 1_050))
-    assert counts.is_full
+    assert not counts.has_room_for(2)
     assert answers.seconds_to_forget(1_050) == 1.0
     answers.expire(1_250)
-    assert (counts.total, counts.is_full_for(1), counts.is_full) == (3, True, False)
+    assert (counts.total, counts.is_full_for(1), counts.has_room_for(2)) == (3, True, True)
     elsewhere.count_out()
     assert (counts.total, counts.is_full_for(1)) == (2, False)
     answers.count_out()

@@ -28,6 +28,7 @@ class LocalGateway:
 
     def __init__(self, shards: "list[_HostedShard]", close: Callable[[], None]) -> None:
         self._shards = shards
+        self._mailboxes = [shard.mailbox for shard in shards]
         self.close = close
 
     @classmethod
@@ -52,14 +53,14 @@ class LocalGateway:
         return cls(hosted, close)
 
     async def ask(self, envelope: CommandEnvelope) -> Reply:
-        return await self.mailbox(envelope.partition).ask(envelope)
+        return await self._mailboxes[envelope.partition % len(self._mailboxes)].ask(envelope)
 
     def mailbox(self, partition: Partition) -> Mailbox:
-        return self._shards[partition % len(self._shards)].mailbox
+        return self._mailboxes[partition % len(self._mailboxes)]
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """To the shard that is known to own the partition. Raises IndexError."""
-        return self._shards[shard].mailbox.ask(envelope)
+        return self._mailboxes[shard].ask(envelope)
 
     def tell_of_commits(self, tell: Callable[[], None]) -> bool:
         for shard in self._shards:
