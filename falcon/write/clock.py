@@ -27,6 +27,7 @@ class SystemClock:
     an owner's time never goes back. It follows a correction: a jump after which the machine agrees with others."""
 
     def __init__(self) -> None:
+        self.monotonic = time.monotonic
         self._ahead = _wall() - _since_boot()
         self._jumped = False
 
@@ -55,8 +56,6 @@ class SystemClock:
             self._ahead = _wall() - _since_boot()
             ahead = self.now() - reference
         return ahead
-
-    monotonic = staticmethod(time.monotonic)
 
 
 def _wall() -> Millis:
