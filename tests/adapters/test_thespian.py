@@ -94,6 +94,6 @@ def test_a_batch_that_overtakes_the_start_of_its_shard_is_refused_at_once() -> N
     sent: list[bytes] = []
     actor.send = lambda to, message: sent.append(message)
     commands = [CommandEnvelope(0, 1, PostMessage(1, 64, text), 5.0) for text in ("Hi", "Ho")]
-    actor.receiveMessage(encode_batch(CommandBatch(7, commands)), "a lane")
+    actor.receiveMessage(encode_batch(CommandBatch(7, commands)), "a mailbox")
     (reply,) = decode_replies(sent[0])
     assert reply == BatchReply(7, [(0, Unavailable("unavailable")), (1, Unavailable("unavailable"))])
