@@ -44,7 +44,7 @@ from falcon.adapters.kafka.topics import WrongTopics
 from falcon.adapters.kafka.wire import KafkaWire
 from falcon.adapters.owner_http.gateway import OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of, precedes
-from falcon.adapters.owner_http.watch import Watch
+from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite.cold import ColdFile
 from falcon.bootstrap import (
     Credentials,
@@ -255,7 +255,7 @@ async def owning(settings: Settings, actors_port: int | None, health: Health) ->
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
     health.ready = gateway.ready
     roster = GroupRoster(cluster, _SHARDS)
-    watch = Watch(
+    watch = OwnerWatch(
         _commands_address(settings),
         internal_keys(settings),
         roster,

@@ -296,7 +296,7 @@ def put_member(room: Room, command: PutMember) -> Decision:
 
 
 def members_after(room: Room | None, events: Sequence[Event]) -> int:
-    """How many members the room has once the events have happened; 0 where they bring nobody in."""
+    """How many members the room has once the events have happened; 0 where they bring no member in."""
     match events:
         case (RoomCreated(members=members), *_):
             return len(members)

@@ -29,7 +29,7 @@ _NEAR: Final = 100
 _EMPTY_READS_MAX: Final = 20
 
 
-class _Answer:
+class _ReadAnswer:
     """The record at the place where a command's answer should stand."""
 
     def __init__(self, recorded: Recorded) -> None:
@@ -58,8 +58,8 @@ class Retries(Generic[W]):
         self._background = background
         self._waiting: dict[_Place, list[tuple[W, CommandRef]]] = {}
         self._reading: dict[_Place, list[tuple[W, CommandRef]]] = {}
-        self._read: deque[dict[_Place, _Answer]] = deque()
-        self._remembered: dict[_Place, _Answer] = {}
+        self._read: deque[dict[_Place, _ReadAnswer]] = deque()
+        self._remembered: dict[_Place, _ReadAnswer] = {}
         self.unanswered = 0
 
     def ask(self, partition: Partition, position: Position, command: CommandRef, waiter: W) -> Reply | None:
@@ -105,7 +105,7 @@ class Retries(Generic[W]):
         self.unanswered -= len(answered)
         return answered
 
-    def _remember(self, found: dict[_Place, _Answer]) -> None:
+    def _remember(self, found: dict[_Place, _ReadAnswer]) -> None:
         self._remembered.update(found)
         while len(self._remembered) > _REMEMBERED_MAX:
             del self._remembered[next(iter(self._remembered))]
@@ -114,7 +114,7 @@ class Retries(Generic[W]):
         wanted: dict[Partition, list[Position]] = defaultdict(list)
         for partition, position in sorted(places):
             wanted[partition].append(position)
-        found: dict[_Place, _Answer] = {}
+        found: dict[_Place, _ReadAnswer] = {}
         empty = 0
         while wanted and empty < _EMPTY_READS_MAX:
             cursor = {partition: positions[0] for partition, positions in wanted.items()}
@@ -131,13 +131,13 @@ class Retries(Generic[W]):
         self._read.append(found)
 
 
-def _take(recorded: Recorded, wanted: dict[Partition, list[Position]], found: dict[_Place, _Answer]) -> None:
+def _take(recorded: Recorded, wanted: dict[Partition, list[Position]], found: dict[_Place, _ReadAnswer]) -> None:
     partition = recorded.envelope.partition
     positions = wanted.get(partition)
     while positions and positions[0].offset <= recorded.offset:
         position = positions.pop(0)
         if position.offset == recorded.offset:
-            found[partition, position] = _Answer(recorded)
+            found[partition, position] = _ReadAnswer(recorded)
     if not positions:
         wanted.pop(partition, None)
 

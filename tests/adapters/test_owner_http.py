@@ -15,7 +15,7 @@ import uvicorn
 
 from falcon.adapters.owner_http.gateway import KEEP_ALIVE_SECONDS, SERVER_KEEP_ALIVE_SECONDS, OwnerGateway
 from falcon.adapters.owner_http.suspicion import name_of
-from falcon.adapters.owner_http.watch import Watch
+from falcon.adapters.owner_http.watch import OwnerWatch
 from falcon.adapters.sqlite import database
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.answers import ReadAnswer
@@ -363,7 +363,7 @@ class Group:
 @asynccontextmanager
 async def watching(group: Group) -> AsyncIterator[None]:
     group.members_by_process["127.0.0.1:1"] = "the watcher"
-    watch = Watch("127.0.0.1:1", keys, group, session_seconds=6.0, networks=NETWORKS)
+    watch = OwnerWatch("127.0.0.1:1", keys, group, session_seconds=6.0, networks=NETWORKS)
     watch.start()
     yield
     await watch.stop()

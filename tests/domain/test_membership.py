@@ -91,7 +91,7 @@ def test_nobody_joins_two_in_a_direct_room() -> None:
 
 
 def test_how_many_a_room_has_once_it_has_happened() -> None:
-    """Whoever owns the room has its limit."""
+    """The owner of the room compares it with the limit."""
     room = rooms.evolve(None, a_group(members=[BOB]))
     assert members_after(room, (joined(CAT),)) == 3
     assert members_after(None, (a_group(members=[BOB, CAT]),)) == 3

@@ -1,8 +1,8 @@
-"""What holds for a room whatever is asked of it, in whatever order, by whomever.
+"""What holds for a room after any requests, in any order, by any account.
 
 A sequence of random requests is played against a room. Beside it stands a model that keeps the whole history: each
 message as it was at each revision of the room. So it knows what an author with a view of some age would have seen,
-which the room, that forgets all but the last changes, has to judge rightly.
+which the room has to judge rightly, though it forgets all but the last changes.
 """
 
 from collections.abc import Callable, Iterator
@@ -100,9 +100,9 @@ class Chat:
         self.as_it_was[-1] = dict(self.messages)
 
     def seen(self, seq: int, age: int, newer: int) -> tuple[Message | None, int]:
-        """A message as somebody sees it whose revision is ``age`` changes old, while the message may be ``newer``.
+        """A message with a revision that is ``age`` changes old, while the message may be ``newer``.
 
-        That is how a reader gets it who asks for the room's revision first, and then for the message.
+        A reader gets that who asks for the room's revision first, and then for the message.
         """
         revision = max(0, len(self.as_it_was) - 1 - age)
         view = self.as_it_was[min(len(self.as_it_was) - 1, revision + newer)]

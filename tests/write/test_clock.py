@@ -73,7 +73,7 @@ def test_a_jump_that_others_confirm_was_a_correction_and_is_followed(
     clock = SystemClock()
     assert clock.ahead_of(START) == 3_600_000
     machine.wall -= 3_600_000
-    assert clock.now() == START + 3_600_000, "nobody has confirmed it yet"
+    assert clock.now() == START + 3_600_000, "no other machine has confirmed it yet"
     with caplog.at_level(logging.WARNING):
         assert clock.ahead_of(START + 3) == -3
     assert "was wrong by +3599 s when this process started" in caplog.text

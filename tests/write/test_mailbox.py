@@ -234,7 +234,7 @@ async def test_a_batch_that_is_given_up_is_of_unknown_outcome() -> None:
     await turn()
     shard.mailbox.give_up(shard.batches[0].number)
     assert (await reply) == Unavailable("outcome_unknown", 0.2)
-    shard.answer()  # comes too late and harms nobody
+    shard.answer()  # comes too late and does no harm
 
 
 @in_loop
@@ -291,7 +291,7 @@ async def test_what_waits_for_a_shard_that_lost_the_partition_is_let_go_and_what
     await turn()
     texts = [command.command.text for command in shard.batches[1].commands]  # type: ignore[union-attr]
     assert texts == ["of another partition", "later"]
-    shard.mailbox.replied(answer(shard.batches[0]))  # it answers after all: nobody waits
+    shard.mailbox.replied(answer(shard.batches[0]))  # it answers after all: no caller waits
     shard.answer()
     assert [await elsewhere, await later] == [DONE, DONE]
     assert not shard.mailbox.busy

@@ -336,7 +336,7 @@ def test_one_that_an_assignment_has_passed_by_finds_out_though_nobody_sends_to_i
     ann.group.assign(0)
     clock.advance(2)
     ann.shard.tick()
-    assert ann.group.told[0] == log.epochs[0], "whoever sends is told to come back"
+    assert ann.group.told[0] == log.epochs[0], "gateways are told to come back"
     assert seq(ann.ask(PostMessage(ANN, room, "hello"))) == 1
 
 

@@ -50,7 +50,7 @@ class Roster(Protocol):
     async def close(self) -> None: ...
 
 
-class Watch:
+class OwnerWatch:
     """For one event loop. ``me``: host:port where this process takes commands."""
 
     def __init__(

@@ -119,7 +119,7 @@ MUTANTS: Final = (
     mutant(
         "the time on the way to an owner does not count", Arrivals, "_seconds_on_the_way", _as_if_just_sent, SILENCE
     ),
-    mutant("nobody has an owner removed that has gone", watch.Watch, "_is_dead", lambda self, peer: False, LOSS),
+    mutant("nobody has an owner removed that has gone", watch.OwnerWatch, "_is_dead", lambda self, peer: False, LOSS),
     mutant(
         "a checkpoint lacks some of what has changed", PartitionAggregates, "capture", _forgets_what_changed, ONE_SHARD
     ),
