@@ -65,8 +65,7 @@ class Batching:
 
     def came_back(self, number: int) -> None:
         """All of its replies are here, or none will come any more."""
-        if self.away.pop(number).holds:
-            self._holding -= 1
+        self.pass_over(self.away.pop(number))
 
     def pass_over(self, away: Away) -> None:
         """The next batch does not wait for this one any more."""

@@ -227,5 +227,5 @@ class OwnershipCycle:
 
     def _pause(self, each: Down | Recovering) -> float:
         """It grows, since each try may depose an owner that serves."""
-        pause = self._limits.recovery_retry_seconds * 2 ** min(each.tries, _TRIES_MAX)
+        pause = self._limits.recovery_retry_seconds * 2.0 ** min(each.tries, _TRIES_MAX)
         return min(pause, self._limits.recovery_retry_seconds_max)

@@ -8,6 +8,7 @@ import msgspec
 
 from falcon.domain.commands import PostMessage
 from falcon.telemetry import metrics
+from falcon.write.batching import SLOW_SECONDS
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import (
     BatchReply,
@@ -157,6 +158,21 @@ async def test_a_batch_that_is_away_for_long_does_not_hold_up_the_next() -> None
     await turn()
     shard.mailbox.ask(envelope("next"))
     await shard.sent(2)
+
+
+@in_loop
+async def test_a_batch_that_came_back_in_time_is_not_passed_over_once_more_when_its_time_is_over() -> None:
+    shard = Shard()
+    shard.mailbox.ask(envelope("quick"))
+    await turn()
+    shard.answer()
+    await asyncio.sleep(2 * SLOW_SECONDS)
+    shard.mailbox.ask(envelope("next"))
+    await turn()
+    assert len(shard.batches) == 2
+    shard.mailbox.ask(envelope("waits for it"))
+    await turn()
+    assert len(shard.batches) == 2
 
 
 @in_loop

@@ -182,7 +182,7 @@ def test_no_more_than_so_many_wait_for_an_answer_and_what_is_read_is_forgotten_i
     assert [seq(reply) for reply in [*host.read(), *host.read()]] == [1, 2, 3]
     host.send(PostMessage(ANN, room, "0"), key="0")
     assert [seq(reply) for reply in host.read()] == [1], "there is room again"
-    assert len(host.shard._retries._remembered) == 2
+    assert len(host.shard._replies._retries._remembered) == 2
 
 
 def test_a_replay_waits_for_what_was_decided_before_it(host: Host) -> None:
@@ -403,7 +403,7 @@ def test_keys_of_a_partition_that_was_taken_over_count_and_those_of_one_that_is_
     assert second.ask(PostMessage(ANN, room, "without a key")) == Unavailable("not_mine", 0.1)
     assert second.shard._keys.total == 4, "it still knows them"
     assert third.shard._keys.total == 4
-    third.shard._ownership = FixedOwnership([1])
+    third.shard._cycle._ownership = FixedOwnership([1])
     third.shard.tick()
     assert third.shard._keys.total == 0
 
