@@ -90,7 +90,8 @@ class Shard:
         submissions: list[Submission] = []
         for serving in self._execution.carry_out(batch, sender, submissions):
             self._checkpoints.after_decisions(serving, submissions)
-        self._submit(submissions)
+        if submissions:
+            self._journal.submit(submissions)
         self._busy.sample(batch)
         self._replies.send_ready()
 
@@ -107,7 +108,8 @@ class Shard:
                 self._checkpoints.written(serving, submission)
             else:
                 self._confirm(serving, submission, submissions)
-        self._submit(submissions)
+        if submissions:
+            self._journal.submit(submissions)
         self._cycle.look_after()
         self._replies.send_ready()
 
@@ -118,7 +120,8 @@ class Shard:
         submissions: list[Submission] = []
         for each in serving:
             self._checkpoints.after_time(each, submissions)
-        self._submit(submissions)
+        if submissions:
+            self._journal.submit(submissions)
         if now >= self._passivate_at:
             self._passivate_at = now + self._limits.passivate_seconds
             metrics.passivations.inc(sum(each.aggregates.passivate() for each in serving))
@@ -143,7 +146,8 @@ class Shard:
         submissions: list[Submission] = []
         for serving in self._cycle.serving:
             self._checkpoints.capture(serving, submissions)
-        self._submit(submissions)
+        if submissions:
+            self._journal.submit(submissions)
         self._journal.flush()
         self._ownership.close()
         self._journal.close()
@@ -188,10 +192,6 @@ class Shard:
 
     # --- the journal --------------------------------------------------------------------------------------------------
 
-    def _submit(self, submissions: list[Submission]) -> None:
-        if submissions:
-            self._journal.submit(submissions)
-
     def _confirm(self, serving: Serving, append: Append, submissions: list[Submission]) -> None:
         self._replies.confirm(serving, append, submissions)
         self._checkpoints.confirmed(serving, append, submissions)
@@ -208,4 +208,5 @@ class Shard:
         for serving in stays:
             serving.aggregates.prove()
             self._replies.hold(serving, [], submissions)
-        self._submit(submissions)
+        if submissions:
+            self._journal.submit(submissions)

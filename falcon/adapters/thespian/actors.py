@@ -189,16 +189,15 @@ class RoomShardActor(Actor):  # type: ignore[misc]
             refused: list[tuple[int, Reply]] = [(i, refusals.shard_not_running()) for i in range(len(batch.commands))]
             self.send(sender, encode_replies([BatchReply(batch.number, refused)]))
             return
-        if self._host is None:
-            name = str(sender)
-            self._senders[name] = sender
-            self._shard.execute(batch, name)
-        else:
+        if self._host is not None:
             self._shard.execute(batch, None)
-        self._drain()
+            return
+        name = str(sender)
+        self._senders[name] = sender
+        self._shard.execute(batch, name)
+        self._drain()  # what wakes the shard may come late under load
 
     def _drain(self) -> None:
-        """Also called with every batch, since what wakes the shard may come late under load."""
         if self._watched is not None:
             with contextlib.suppress(BlockingIOError):
                 while self._watched.recv(4096):
