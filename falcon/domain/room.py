@@ -3,7 +3,6 @@
 It grows with the members, never with the messages: bodies are not state.
 """
 
-from copy import copy
 from typing import TypeAlias, assert_never
 
 import msgspec
@@ -92,9 +91,9 @@ def _created(event: RoomCreated) -> Room:
 def _after_message(room: Room, last_seq: Seq, members: Members | None = None) -> Room:
     """The room with one more message.
 
-    This runs once for each message. A copy in place of ``msgspec.structs.replace`` takes a third of the time.
+    This runs once for each message, and takes a third of the time of ``msgspec.structs.replace``.
     """
-    after = copy(room)
+    after: Room = room.__copy__()  # type: ignore[attr-defined]  # which msgspec's stubs lack
     force_setattr(after, "last_seq", last_seq)
     if members is not None:
         force_setattr(after, "members", members)

@@ -1,5 +1,6 @@
 """States of aggregates as bytes. They are a cache of the log: a new VERSION makes all older ones void."""
 
+from operator import attrgetter
 from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
@@ -44,6 +45,8 @@ def _row_of(aggregate: type[msgspec.Struct]) -> Any:
 
 _RoomRow = _row_of(Room)
 _AccountRow = _row_of(Account)
+_room_fields = attrgetter(*_RoomRow.__struct_fields__)
+_account_fields = attrgetter(*_AccountRow.__struct_fields__)
 
 
 class _RoomState(msgspec.Struct, frozen=True, tag="room", array_like=True):
@@ -66,11 +69,11 @@ _answers = msgspec.msgpack.Decoder(list[AnswerRow])
 def encode_aggregate(aggregate: Aggregate) -> bytes:
     match aggregate:
         case Account():
-            row = msgspec.convert(aggregate, _AccountRow, from_attributes=True)
+            row = _AccountRow(*_account_fields(aggregate))
             state = _AccountState(row, list(aggregate.tokens.items()), list(aggregate.directs.items()))
             return _encoder.encode(state)
         case Room():
-            row = msgspec.convert(aggregate, _RoomRow, from_attributes=True)
+            row = _RoomRow(*_room_fields(aggregate))
             members = [(account_id, m.role, m.read_seq) for account_id, m in aggregate.members.items()]
             return _encoder.encode(_RoomState(row, members))
         case _:
