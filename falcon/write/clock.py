@@ -27,7 +27,6 @@ class SystemClock:
     an owner's time never goes back. It follows a correction: a jump after which the machine agrees with others."""
 
     def __init__(self) -> None:
-        self.monotonic = time.monotonic
         self._ahead = _wall() - _since_boot()
         self._jumped = False
 
@@ -56,6 +55,9 @@ class SystemClock:
             self._ahead = _wall() - _since_boot()
             ahead = self.now() - reference
         return ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
 
 def _wall() -> Millis:

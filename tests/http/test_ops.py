@@ -107,6 +107,7 @@ def test_metrics_name_no_room_and_nobody(ops: Api, anna: Person, room: Room) -> 
     allowed = {
         "actor",
         "call",
+        "cause",
         "change",
         "command",
         "dispatcher",
