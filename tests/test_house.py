@@ -34,7 +34,7 @@ def test_settings_come_from_the_environment_each_as_its_type() -> None:
 
 def test_every_wrong_setting_is_named_at_once() -> None:
     with pytest.raises(WrongSettings) as wrong:
-        Settings.from_env({"FALCON_HTTP_PORT": "high", "FALCON_SHARDS": "0", "FALCON_LOG_LEVEL": "loud"})
+        Settings.from_env({"FALCON_HTTP_PORT": "high", "FALCON_SHARDS": "99", "FALCON_LOG_LEVEL": "loud"})
     assert re.findall(r"FALCON_\w+", str(wrong.value)) == ["FALCON_HTTP_PORT", "FALCON_SHARDS", "FALCON_LOG_LEVEL"]
 
 

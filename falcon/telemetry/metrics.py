@@ -39,9 +39,6 @@ JUNK = ("malformed", "nowhere", "too_large", "unauthenticated")
 # --- commands and messages --------------------------------------------------------------------------------------------
 
 commands = counter("falcon_commands", "Commands answered to whoever sent them, by outcome.", ("command", "outcome"))
-refusals = counter(
-    "falcon_refusals", "Commands that the write side did not decide, by cause; some are tried again.", ("cause",)
-)
 command_seconds = histogram(
     "falcon_command_seconds", "From a command's acceptance at the edge to its reply.", ("command",)
 )
@@ -49,6 +46,9 @@ message_seconds = histogram(
     "falcon_message_seconds",
     "The life of an event from the moment that its aggregate decided it: to durable, to readable, to pushed.",
     ("stage",),
+)
+refusals = counter(
+    "falcon_refusals", "Commands that the write side did not decide, by cause; some are tried again.", ("cause",)
 )
 
 FAILURES = ("overloaded", "expired", "unavailable", "outcome_unknown", "not_mine")

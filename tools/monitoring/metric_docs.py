@@ -25,9 +25,9 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",
-        "falcon_refusals": "Why are commands not decided, and what to do about it?",
         "falcon_command_seconds": "How long does a command take from the edge to its shard, the journal and back?",
         "falcon_message_seconds": "How soon is a message safe, and how soon do others see it?",
+        "falcon_refusals": "Why are commands not decided, and what to do about it?",
     },
     "mailboxes and actors": {
         "falcon_mailbox_size": "Does a shard keep up with what it is sent?",
