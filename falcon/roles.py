@@ -386,7 +386,7 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.http.ops import create_ops_app
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
-    from falcon.telemetry.pod import Pod
+    from falcon.telemetry.process_tree import Pod
 
     pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))

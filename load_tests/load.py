@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-from load_tests.people.objectives import Objectives, WrongThresholds
-from load_tests.people.options import Options
-from load_tests.people.plans import SHAPES
-from load_tests.people.target import NoTarget, target
-from load_tests.people.world import NotReady
+from load_tests.users.objectives import Objectives, WrongThresholds
+from load_tests.users.options import Options
+from load_tests.users.plans import SHAPES
+from load_tests.users.target import NoTarget, target
+from load_tests.users.world import NotReady
 from tools.harness.generate import Past, WrongSizes
 from tools.harness.processes import adopt_orphans, kill_everything
 
@@ -63,7 +63,7 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--print-json", action="store_true", help="print the figures, as the last line")
     given = parser.parse_args(arguments)
     if given.join is not None:
-        from load_tests.people import worker
+        from load_tests.users import worker
 
         raise SystemExit(worker.main([given.join]))
 
@@ -118,8 +118,8 @@ def _past(given: argparse.Namespace) -> Past:
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
-        from load_tests.people.leader import RunFailed
-        from load_tests.people.run import run
+        from load_tests.users.leader import RunFailed
+        from load_tests.users.run import run
     except ModuleNotFoundError as missing:
         return _no_run(f"{missing.name} is not installed; `make load` installs what it needs")
     adopt_orphans()

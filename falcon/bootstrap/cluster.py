@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import cache, partial
 from pathlib import Path
 
-from falcon.adapters.hbase.calls import HBase
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import Line
+from falcon.adapters.hbase.client import HBase
+from falcon.adapters.hbase.connection import Line
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import (
     WrongTables,
     by_command,
@@ -37,15 +37,15 @@ from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.security import Security
+from falcon.adapters.kafka.signal_transport import KafkaWire
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
-from falcon.adapters.kafka.wire import KafkaWire
 from falcon.adapters.pods.gateway import PodGateway
 from falcon.adapters.pods.suspicion import name_of, precedes
 from falcon.adapters.pods.watch import Watch
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import ColdFile
 from falcon.bootstrap import (
     Credentials,
     HostedGateway,
@@ -62,10 +62,10 @@ from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.http.edge import Edge
 from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
+from falcon.projections.consumer import Stream
 from falcon.projections.runner import Rebuild
-from falcon.projections.sharing import SharedSource
+from falcon.projections.shared_consumer import SharedSource
 from falcon.projections.skipping import skip_event
-from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS, VOUCHING, vouched_for
 from falcon.read.store import Comparison, ReadStoreUnavailable

@@ -17,8 +17,8 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from falcon.adapters.memory.wire import LoneWire
-from falcon.adapters.sockets.wire import SocketWire
+from falcon.adapters.memory.signal_transport import LoneWire
+from falcon.adapters.sockets.signal_transport import SocketWire
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.journal import SqliteJournal, Within
 from falcon.adapters.sqlite.read_store import SqliteReadStore

@@ -27,11 +27,10 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.read.memberships.queries import RoomSummaryRow, Standing, roles_in_parts, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.shared import Shared
-from falcon.streams import room_lists
-from falcon.streams import tokens as resume_tokens
+from falcon.streams import resume_tokens, room_lists
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Bye, Frame, Reason, encode
-from falcon.streams.opening import Beginning, NotReached
+from falcon.streams.replay import Beginning, NotReached
 from falcon.streams.room_lists import RoomLists, RoomPage
 from falcon.streams.signals import SIGNALS, Signals
 from falcon.streams.subscription import Subscription

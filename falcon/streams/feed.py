@@ -31,7 +31,7 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.shared import Shared
-from falcon.streams import tokens
+from falcon.streams import resume_tokens
 from falcon.streams.delivery import Delivery, Lookups
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw, Tail
@@ -72,7 +72,7 @@ class Feed:
         self.partitions = partitions
         self.remembered = remembered
         self._lanes: dict[int, _Lane] = {}
-        self._token = tokens.Token(log_name, {})
+        self._token = resume_tokens.Token(log_name, {})
         self._read: dict[int, int] = {}  # by lane, how far it has been read since the token was last asked for
         self._rooms: dict[RoomId, set[Subscription]] = {}
         self._accounts: dict[AccountId, set[Subscription]] = {}
@@ -214,7 +214,7 @@ class Feed:
             return
         self._lanes.clear()
         self._read.clear()
-        self._token = tokens.Token(self.log_name, {})
+        self._token = resume_tokens.Token(self.log_name, {})
         self._followed.clear()
 
     def _stalled(self) -> float:

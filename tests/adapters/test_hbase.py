@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.calls import Calls, Family, HBase, Stamped
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import Calls, Family, HBase, Stamped
+from falcon.adapters.hbase.connection import TableMissing
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import WrongTables, by_command, check, prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec

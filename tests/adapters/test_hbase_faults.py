@@ -13,12 +13,12 @@ from thriftpy2.protocol import TBinaryProtocol
 from thriftpy2.thrift import TApplicationException, TProcessor
 from thriftpy2.transport import TBufferedTransport, TSocket
 
-from falcon.adapters.hbase.calls import Calls
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import HBaseFault, TableMissing
+from falcon.adapters.hbase.client import Calls
+from falcon.adapters.hbase.connection import HBaseFault, TableMissing
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.thrift import GatewayError, Hbase, TCell, TRowResult
-from falcon.adapters.hbase.timed import TimedCalls
+from falcon.adapters.hbase.timed_client import TimedCalls
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry.dispatchers import Dispatcher
 

@@ -17,7 +17,7 @@ from falcon.domain.message import Message
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
-from falcon.projections.stream import Stream
+from falcon.projections.consumer import Stream
 from falcon.projections.verify import Verify
 from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
 from falcon.read.catalogue import READ_MODELS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import Line
+from falcon.adapters.hbase.connection import Line
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.read.store import ReadStoreUnavailable
 from tests.adapters.test_hbase_faults import Gateway, who

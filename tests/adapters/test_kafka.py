@@ -14,7 +14,7 @@ from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import ColdFile
 from falcon.journal.ports import Wake
 from falcon.write.clock import Clock, SystemClock
 from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.read.store import Fill
 from tests.cluster.conftest import PARTITIONS

@@ -16,7 +16,7 @@ from falcon.http.streaming import StreamQuery
 from falcon.journal import codec
 from falcon.journal.record import Record
 from falcon.read.memberships.queries import RoomCursor
-from falcon.streams import tokens as resume_tokens
+from falcon.streams import resume_tokens
 from tests.history import samples
 
 _SECRET: Final = secrets.token_bytes(32)

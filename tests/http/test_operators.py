@@ -14,7 +14,7 @@ from falcon.http.ops import create_ops_app
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
-from falcon.telemetry.pod import Pod
+from falcon.telemetry.process_tree import Pod
 from tests.support.http import Api
 from tools.harness.falcon import Falcon
 

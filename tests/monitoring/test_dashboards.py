@@ -17,7 +17,7 @@ import pytest
 
 from falcon.telemetry.buckets import maximum_name
 from falcon.telemetry.instruments import REGISTRY
-from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
 from tests.monitoring.prometheus import Prometheus
 from tools.harness.falcon import Falcon
 from tools.monitoring import dashboards

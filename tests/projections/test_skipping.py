@@ -11,7 +11,7 @@ from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, skip_event
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import Skip
 from tests.history.samples import SAMPLES
-from tests.projections.test_stream import World, room_in
+from tests.projections.test_consumer import World, room_in
 
 
 @pytest.fixture

@@ -24,13 +24,13 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import falcon
-from falcon.adapters.kafka import group, owners, source, tail, wire
+from falcon.adapters.kafka import group, owners, signal_transport, source, tail
 from falcon.adapters.pods import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.http import internal
-from falcon.projections import sharing
+from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
 from falcon.streams import signals
 from tests.simulation.acts import ActsCourse, export, nothing_differs, rebuild
@@ -57,11 +57,11 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (internal, "_BEAT_SECONDS", 6.0),
     (local, "TICK_SECONDS", 5.0),
     (owners, "_WAIT_MILLIS", 60_000),
-    (wire, "_WAIT_MILLIS", 60_000),
+    (signal_transport, "_WAIT_MILLIS", 60_000),
     (tail, "_WAIT_SECONDS", 20.0),
     (source, "_CHECK_SECONDS", 60.0),  # longer than a node holds a fetch
     (roles, "_IDLE_SECONDS", 20.0),
-    (sharing, "_WAIT_SECONDS", 20.0),
+    (shared_consumer, "_WAIT_SECONDS", 20.0),
     (signals, "_TURN_SECONDS", 5.0),
 )
 _SETTINGS: Final[Mapping[str, object]] = {"session_seconds": 45.0, "stream_events": 200}

@@ -27,7 +27,7 @@ from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import ColdFile
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, PostMessage, PutMember
 from falcon.domain.events import MessagePosted

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pytest
 
-from falcon.adapters.hbase.calls import HBase
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import HBaseFault
+from falcon.adapters.hbase.client import HBase
+from falcon.adapters.hbase.connection import HBaseFault
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.read.hbase import Cell
 from falcon.read.store import ReadStoreUnavailable

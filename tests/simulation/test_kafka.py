@@ -9,14 +9,14 @@ import pytest
 
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.signal_transport import KafkaWire
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.adapters.kafka.wire import KafkaWire
 from falcon.streams.signals import Wire
 from falcon.write.clock import SystemClock
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
+from tests.contracts.signal_transport import WireContract
 from tests.contracts.tail import TailContract, TailedLog
-from tests.contracts.wire import WireContract
 from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.cluster import SimulatedCluster
 

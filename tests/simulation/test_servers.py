@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import HBaseFault
+from falcon.adapters.hbase.connection import HBaseFault
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec

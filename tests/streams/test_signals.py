@@ -11,9 +11,9 @@ from falcon.http import tokens
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import signals
 from falcon.streams.signals import Signals
-from tests.contracts.wire import Other
+from tests.contracts.signal_transport import Other
 from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
-from tests.streams.test_beginning import ANN, ROOM, Scene, play
+from tests.streams.test_replay import ANN, ROOM, Scene, play
 from tests.support.http import Falcon, Person, Room
 
 Start = Callable[..., Falcon]

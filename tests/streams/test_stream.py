@@ -12,8 +12,7 @@ from falcon.http import streaming, tokens
 from falcon.journal.envelope import Envelope
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.store import ReadStoreUnavailable
-from falcon.streams import feed, opening, room_lists
-from falcon.streams import tokens as resume_tokens
+from falcon.streams import feed, replay, resume_tokens, room_lists
 from falcon.streams.frames import Frame
 from falcon.streams.tail import Raw
 from falcon.telemetry import metrics
@@ -935,7 +934,7 @@ def test_a_quick_reader_is_not_too_slow_for_a_burst(start: Start, listen: Listen
 def test_what_is_deleted_during_a_replay_is_not_told_again(
     anna: Person, ben: Person, room: Room, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "_CHUNK", 1)
+    monkeypatch.setattr(replay, "_CHUNK", 1)
     hello = listen(ben).next()
     anna.says(room, "Harmless")
     for _ in range(3):
@@ -964,7 +963,7 @@ def test_a_stream_that_could_not_begin_leaves_nothing_behind(
 
 
 @BOTH
-@pytest.mark.parametrize("fault", [JournalUnavailable("away"), opening.NotReached()])
+@pytest.mark.parametrize("fault", [JournalUnavailable("away"), replay.NotReached()])
 def test_without_a_log_no_stream_begins(
     start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch, transport: Transport, fault: Exception
 ) -> None:
@@ -975,7 +974,7 @@ def test_without_a_log_no_stream_begins(
     async def prepare(beginning: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(opening.Beginning, "prepare", prepare)
+    monkeypatch.setattr(replay.Beginning, "prepare", prepare)
     for query in ({}, {"resume": hello.id}):
         refused = listen(anna, transport=transport, **query)
         problem_of(refused, 503, "unavailable")
@@ -992,7 +991,7 @@ def test_a_log_that_goes_away_while_a_stream_begins_ends_it_where_it_is(
     hello = listen(anna).next()
     for i in range(3):
         anna.says(room, f"{i}")
-    read, reads = opening.Beginning._next, 0
+    read, reads = replay.Beginning._next, 0
 
     async def next_part(beginning: Any, lane: int, offset: int) -> Any:
         nonlocal reads
@@ -1001,8 +1000,8 @@ def test_a_log_that_goes_away_while_a_stream_begins_ends_it_where_it_is(
             raise JournalUnavailable("away")
         return await read(beginning, lane, offset)
 
-    monkeypatch.setattr(opening, "_CHUNK", 1)
-    monkeypatch.setattr(opening.Beginning, "_next", next_part)
+    monkeypatch.setattr(replay, "_CHUNK", 1)
+    monkeypatch.setattr(replay.Beginning, "_next", next_part)
     heard = listen(anna, transport=transport, resume=hello.id).rest()
     assert seqs(heard) == [1, 2]
     assert (heard[-1].name, heard[-1].data["reason"], heard[-1].id) == ("bye", "draining", heard[-2].id)

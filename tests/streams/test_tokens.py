@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.streams.tokens import Token, WrongToken, decode, encode
+from falcon.streams.resume_tokens import Token, WrongToken, decode, encode
 
 LOG = "a log"
 

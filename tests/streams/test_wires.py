@@ -11,10 +11,10 @@ import pytest
 
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.kafka.wire import KafkaWire
-from falcon.adapters.sockets.wire import SocketWire
+from falcon.adapters.kafka.signal_transport import KafkaWire
+from falcon.adapters.sockets.signal_transport import SocketWire
 from falcon.streams.signals import Wire
-from tests.contracts.wire import Ear, WireContract
+from tests.contracts.signal_transport import Ear, WireContract
 
 
 class TestSocketWire(WireContract):

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from falcon.adapters.hbase.calls import Calls
 from falcon.adapters.hbase.cells import fold
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import Calls
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.thrift import AlreadyExists, ColumnDescriptor, TCell, TRowResult
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.hbase import Cell, HBaseModel

@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from tools.bench import journals, plots, wrk
 from tools.bench.bench import Bench
+from tools.bench.pagination import distinct_windows
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import FALCON, Sample, compared, cpu
 from tools.bench.throughput import Ask, in_turn, in_words, measure_once
-from tools.bench.walks import distinct_windows
 from tools.harness.machine import Cores
 from tools.harness.progress import say
 from tools.harness.running import running

@@ -19,7 +19,7 @@ from typing import Final
 from falcon.telemetry.profile import NoProfile, record
 from tools.bench import wrk
 from tools.bench.bench import Bench, Measures, Size, Suite
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import Site
 from tools.bench.report import Section, Table, numbers
 from tools.bench.samples import Sample, compared, cpu, rate
 from tools.bench.throughput import in_turn, in_words, measure_once

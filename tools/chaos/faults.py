@@ -11,7 +11,7 @@ from random import Random
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from tools.chaos import operators
-from tools.chaos.field import PARTITIONS, Field
+from tools.chaos.cluster import PARTITIONS, Field
 from tools.servers.cluster import ROLES
 
 F = TypeVar("F")  # what is hurt

@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 
 from falcon.read.catalogue import READ_MODELS
-from tools.chaos.field import Field, NotHealed
+from tools.chaos.cluster import Field, NotHealed
 from tools.chaos.history import spoken
 from tools.servers.daemon import ServerFault
 

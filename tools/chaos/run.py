@@ -13,8 +13,8 @@ import httpx
 
 from falcon.client import FalconClient
 from tools.chaos.checker import Checker
+from tools.chaos.cluster import Field
 from tools.chaos.faults import FAULTS, Fault, go_together
-from tools.chaos.field import Field
 from tools.chaos.history import History, Operation, operations
 from tools.chaos.report import Report
 from tools.chaos.sessions import Account, Load, Session

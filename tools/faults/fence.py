@@ -41,7 +41,7 @@ from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.records import record as record_of
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import ColdFile
 from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.journal import codec

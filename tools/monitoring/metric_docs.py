@@ -5,7 +5,7 @@ from typing import Final
 from falcon.telemetry.buckets import maximum_name
 from falcon.telemetry.exposition import AnyMetric
 from falcon.telemetry.instruments import REGISTRY
-from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
 
 PATH: Final = "docs/metrics.md"
 

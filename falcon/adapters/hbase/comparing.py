@@ -9,9 +9,9 @@ import heapq
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from falcon.adapters.hbase.calls import HBase, Stamped
 from falcon.adapters.hbase.cells import by_partition, fold
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import HBase, Stamped
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, partition_of
 from falcon.journal.envelope import Cursor

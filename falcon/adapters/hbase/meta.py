@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from falcon.adapters.hbase.calls import Calls
+from falcon.adapters.hbase.client import Calls
 from falcon.adapters.hbase.schema import meta_name
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from falcon.adapters.hbase.calls import Calls, HBase
+from falcon.adapters.hbase.client import Calls, HBase
 from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
 from falcon.adapters.hbase.schema import FORMAT, TableSpec, meta_name, meta_spec, table_names, table_specs
 from falcon.adapters.hbase.switching import Create, Switching

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from falcon.adapters.hbase.calls import Calls
+from falcon.adapters.hbase.client import Calls
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, partition_of

@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
-from falcon.adapters.hbase.calls import Calls, HBase
-from falcon.adapters.hbase.lines import HBaseFault, TableMissing
+from falcon.adapters.hbase.client import Calls, HBase
+from falcon.adapters.hbase.connection import HBaseFault, TableMissing
 from falcon.adapters.hbase.meta import Generations, Meta
 from falcon.adapters.hbase.queries import View
-from falcon.adapters.hbase.timed import TimedCalls
+from falcon.adapters.hbase.timed_client import TimedCalls
 from falcon.domain.ids import Partition
 from falcon.read.accounts import hbase as accounts_queries
 from falcon.read.catalogue import READ_MODELS

@@ -15,8 +15,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from falcon.adapters.hbase.calls import HBase
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import HBase
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.meta import Applied, Generations, Meta, applied_key
 from falcon.adapters.hbase.schema import TableSpec, table_names, table_specs
 from falcon.domain.ids import Partition

@@ -6,10 +6,10 @@ from concurrent.futures import wait
 from types import MappingProxyType
 from typing import Final
 
-from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.cells import by_partition, fold
+from falcon.adapters.hbase.client import HBase
 from falcon.adapters.hbase.comparing import HBaseComparing
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.meta import (
     Applied,
     Meta,

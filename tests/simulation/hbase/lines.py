@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from thriftpy2.transport import TTransportException
 
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import Line
+from falcon.adapters.hbase.connection import Line
+from falcon.adapters.hbase.gateways import Gateways
 from tests.simulation.hbase.servers import Later, Servers, hbase_says
 
 # After which a gateway gives up on a region's server.

@@ -10,7 +10,7 @@ from falcon.domain.commands import OpenDirect
 from falcon.http import streaming, tokens
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem
-from falcon.streams import opening
+from falcon.streams import replay
 from falcon.streams.delivery import Delivery, _group
 from falcon.streams.frames import encode
 from tests.simulation.mutants.mutant import mutant
@@ -62,9 +62,9 @@ def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
         subscription.push_later(self.id, "room.changed", of_now)
 
 
-async def _without_looking_back(self: opening.Beginning, account_id: int) -> None:
+async def _without_looking_back(self: replay.Beginning, account_id: int) -> None:
     """Who listens again is taken to have been in the rooms that he is in now."""
-    self._past = opening._Past(account_id, dict(self._offsets))
+    self._past = replay._Past(account_id, dict(self._offsets))
     self._again = dict(self._tables)
 
 
@@ -82,7 +82,7 @@ MUTANTS: Final = (
     mutant("who comes back waits for the tables", streaming.Streams, "_replay", _waits_for_tables, STANDSTILL),
     mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
     mutant(
-        "who comes back was always in the rooms of now", opening.Beginning, "look_back", _without_looking_back, EDGES
+        "who comes back was always in the rooms of now", replay.Beginning, "look_back", _without_looking_back, EDGES
     ),
     mutant("a ticket is good whose signature was changed", tokens, "read_ticket", _by_anybody, CALM),
 )

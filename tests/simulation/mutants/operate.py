@@ -7,8 +7,8 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.http import exporting
 from falcon.journal.envelope import Position
 from falcon.projections import runner, verify
+from falcon.projections.consumer import Stream
 from falcon.projections.skipping import SkippingProjection, position_of
-from falcon.projections.stream import Stream
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
 from falcon.read.timeline import hbase as timeline_hbase
 from falcon.read.timeline.messages import stored_in

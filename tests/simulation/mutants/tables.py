@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from falcon.adapters.hbase import calls, tables
+from falcon.adapters.hbase import client, tables
 from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.meta import Meta, applied_key
 from falcon.adapters.hbase.read_store import HBaseReadStore
@@ -26,7 +26,7 @@ from tests.simulation.schedules import BEHIND, CALM, TROUBLED
 
 def _all_alike(table: str, mutations: list[Any], stamp: int) -> Callable[..., None]:
     """Every cell gets the same timestamp, so that a late batch undoes a later one."""
-    return calls._probing(table, lambda line: line.client.mutateRowsTs(table, mutations, 1, {}))
+    return client._probing(table, lambda line: line.client.mutateRowsTs(table, mutations, 1, {}))
 
 
 def _cut_anywhere(cells: Iterable[Any]) -> Iterator[list[Any]]:
@@ -110,11 +110,11 @@ def _loosely(query: bytes, query_type: Any) -> Any:
 
 
 MUTANTS: Final = (
-    mutant("the last call to the tables wins", calls, "_put", _all_alike, TROUBLED),
+    mutant("the last call to the tables wins", client, "_put", _all_alike, TROUBLED),
     Mutant(
         "a batch ends in the middle of a row",
         (
-            Replaced(calls, "_parts", _cut_anywhere),
+            Replaced(client, "_parts", _cut_anywhere),
             Replaced(rooms_hbase, "ROOM_CELLS", frozenset({rooms_hbase.ROOM_MADE})),
             Replaced(memberships_hbase, "MEMBER_CELLS", frozenset({memberships_hbase.MEMBER})),
         ),

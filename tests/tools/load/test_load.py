@@ -22,7 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from load_tests.load import NO_RUN, parse
-from load_tests.people.world import NotReady, look
+from load_tests.users.world import NotReady, look
 from tools.harness.falcon import Falcon
 
 SIZES = ("--users=12", "--accounts=20", "--rooms=20", "--messages=300", "--pace=2")

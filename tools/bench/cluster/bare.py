@@ -18,7 +18,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics

@@ -6,7 +6,7 @@ import msgspec
 
 from tools.bench.cluster.history import Note
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import Site
 from tools.harness.calls import Caller
 from tools.harness.progress import say
 

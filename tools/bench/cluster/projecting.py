@@ -12,7 +12,7 @@ from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import Site
 from tools.bench.report import Section, Table, at_least, numbers
 from tools.bench.samples import ratios
 from tools.harness.progress import say

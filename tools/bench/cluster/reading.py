@@ -10,7 +10,7 @@ from tools.bench import wrk
 from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import Site
 from tools.bench.report import Section, Table, Target, at_least, at_most, numbers
 from tools.bench.samples import ratios
 from tools.harness.progress import say

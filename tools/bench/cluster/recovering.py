@@ -13,7 +13,7 @@ from itertools import pairwise
 from falcon.process import descendants
 from tools.bench.cluster.metrics import scrape
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site, on_core, port_of
+from tools.bench.cluster.running import Site, on_core, port_of
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.harness.calls import Address, Caller, CallRefused
 from tools.harness.progress import say

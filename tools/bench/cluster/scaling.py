@@ -11,8 +11,8 @@ from typing import Final
 from tools.bench import readable, wrk
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.plan import Plan
+from tools.bench.cluster.running import Site
 from tools.bench.cluster.sending import ACCOUNTS, warm
-from tools.bench.cluster.site import Site
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import ProcessMemory, ratios
 from tools.harness.progress import say

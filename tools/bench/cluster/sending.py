@@ -16,7 +16,7 @@ from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.metrics import mean_since
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import Site
 from tools.bench.readable import pause_for
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import Spread, ratios

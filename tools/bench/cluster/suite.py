@@ -10,10 +10,10 @@ from typing import Final
 
 from falcon.journal.ports import JournalUnavailable
 from tools.bench.bench import ROOT, Bench, Measures, Size, Suite
-from tools.bench.cluster import projecting, reading, recovering, returning, scaling, sending, visible
+from tools.bench.cluster import projecting, reading, reconnects, recovering, scaling, sending, visible
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import Site
 from tools.bench.report import Section
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
@@ -58,7 +58,7 @@ def _open(bench: Bench) -> Iterator[Measures]:
         measures = {
             "send": lambda: sending.measure(site, plan),
             "readable": lambda: visible.measure(site, plan),
-            "return": lambda: returning.measure(site, plan),
+            "return": lambda: reconnects.measure(site, plan),
             "scale": lambda: scaling.measure(site, plan),
             # The backlog is what is read afterwards.
             "project": lambda: projecting.measure(site, plan, past),

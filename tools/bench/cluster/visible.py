@@ -6,8 +6,8 @@ from typing import Final
 
 from tools.bench import readable, subscribers, wrk
 from tools.bench.cluster.plan import Plan
+from tools.bench.cluster.running import Site
 from tools.bench.cluster.sending import ACCOUNTS, warm
-from tools.bench.cluster.site import Site
 from tools.bench.readable import ReadableRun
 from tools.bench.report import Section, Table, at_most, numbers
 from tools.bench.streams import listen

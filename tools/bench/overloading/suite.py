@@ -16,7 +16,7 @@ from typing import IO, Final
 
 import msgspec
 
-from load_tests.people.target import settings
+from load_tests.users.target import settings
 from tools.bench.bench import Bench, Measures, Size, Suite
 from tools.bench.overloading import judge
 from tools.bench.overloading.limit import Limit, NoLimit, find

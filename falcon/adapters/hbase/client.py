@@ -1,0 +1,218 @@
+"""What Falcon asks of HBase, each in one call that may be made twice."""
+
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+from falcon.adapters.hbase.connection import Line, TableMissing
+from falcon.adapters.hbase.schema import FAMILY, TableSpec
+from falcon.adapters.hbase.thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Mutation, TScan
+from falcon.read.hbase import BEHIND_ALL, Cell, Row
+
+_PUT_CELLS: Final = 500
+_PUT_BYTES: Final = 1 << 20
+_ROWS: Final = 1_000
+_ADMIN_SECONDS: Final = 60.0
+_FOR_EVER: Final = (-1, 2**31 - 1)  # how a gateway says that cells do not expire
+
+T = TypeVar("T")
+
+
+class Stamped(NamedTuple):
+    value: bytes
+    stamp: int
+
+
+class Family(NamedTuple):
+    """``expires``: whether its cells vanish with time."""
+
+    versions: int
+    expires: bool
+
+
+class Asking(Protocol):
+    """Who makes a call, as ``Gateways`` does."""
+
+    def call(self, ask: Callable[[Line], T], until: float, attempt_seconds: float) -> T: ...
+
+
+class HBase(Protocol):
+    """Where calls begin."""
+
+    def within(self, seconds: float, attempt_seconds: float | None = None) -> "Calls": ...
+
+
+class Calls:
+    """Calls that end by one deadline. Each may raise ReadStoreUnavailable, or HBaseFault where waiting is no use."""
+
+    def __init__(self, asking: Asking, until: float, attempt_seconds: float) -> None:
+        self._asking = asking
+        self._until = until
+        self._attempt_seconds = attempt_seconds
+
+    def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row:
+        """Empty where there is none. ``columns``: only these, all where none are given."""
+        found = self._call(lambda line: line.client.getRowWithColumns(table, key, list(columns) or None, {}))
+        return {column: cell.value for column, cell in found[0].columns.items()} if found else {}
+
+    def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]:
+        """Those that there are, by key."""
+        return {
+            key: {column: cell.value for column, cell in cells.items()}
+            for key, cells in self._rows(table, keys, columns)
+        }
+
+    def stamped(self, table: str, keys: Iterable[bytes]) -> dict[bytes, dict[bytes, Stamped]]:
+        """Rows with the timestamps of their cells."""
+        return {
+            key: {column: Stamped(cell.value, cell.timestamp) for column, cell in cells.items()}
+            for key, cells in self._rows(table, keys, ())
+        }
+
+    def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]:
+        """The rows from ``start`` to ``stop``, excluded, in the order of their keys; at most ``limit``."""
+
+        def ask(line: Line) -> list[tuple[bytes, Row]]:
+            scan = TScan(startRow=start, stopRow=stop, caching=min(limit, _ROWS), filterString=filter or None)
+            scanner = line.client.scannerOpenWithScan(table, scan, {})
+            found: list[tuple[bytes, Row]] = []
+            while len(found) < limit:
+                wanted = min(limit - len(found), _ROWS)
+                got = line.client.scannerGetList(scanner, wanted)
+                found += [(r.row, {column: cell.value for column, cell in r.columns.items()}) for r in got]
+                if len(got) < wanted:
+                    break
+            line.client.scannerClose(scanner)
+            return found
+
+        return self._call(ask)
+
+    def stamped_scan(self, table: str, start: bytes, limit: int) -> dict[bytes, dict[bytes, Stamped]]:
+        """The rows from ``start`` on, in the order of their keys, with their cells' timestamps; at most ``limit``."""
+
+        def ask(line: Line) -> dict[bytes, dict[bytes, Stamped]]:
+            scanner = line.client.scannerOpenWithScan(
+                table, TScan(startRow=start, stopRow=BEHIND_ALL, caching=limit), {}
+            )
+            got = line.client.scannerGetList(scanner, limit)
+            line.client.scannerClose(scanner)
+            return {r.row: {c: Stamped(cell.value, cell.timestamp) for c, cell in r.columns.items()} for r in got}
+
+        return self._call(ask)
+
+    def put(self, table: str, cells: Iterable[Cell], stamp: int) -> None:
+        """All cells with this timestamp, in calls of bounded size, each with whole rows."""
+        for mutations in _parts(cells):
+            self._call(_put(table, mutations, stamp))
+
+    def check_and_put(self, table: str, row: bytes, column: bytes, expected: bytes | None, value: bytes) -> bool:
+        """Put ``value`` if the cell is as ``expected``, None for one that is not there; False if it is not."""
+        attempts = 0
+
+        def ask(line: Line) -> bool:
+            nonlocal attempts
+            attempts += 1
+            done = line.client.checkAndPut(table, row, column, expected, Mutation(column=column, value=value), {})
+            # An attempt whose answer was lost may have been carried out.
+            return bool(done) or (attempts > 1 and _value(line, table, row, column) == value)
+
+        return self._call(ask)
+
+    # --- tables -------------------------------------------------------------------------------------------------------
+
+    def tables(self) -> set[str]:
+        return {name.decode() for name in self._call(lambda line: line.client.getTableNames())}
+
+    def family(self, table: str) -> Family | None:
+        """None where the table has no family of ours."""
+        found = self._call(lambda line: line.client.getColumnDescriptors(table))
+        ours = found.get(FAMILY + b":")
+        return None if ours is None else Family(ours.maxVersions, ours.timeToLive not in _FOR_EVER)
+
+    def create(self, spec: TableSpec) -> None:
+        """In one region and without FAST_DIFF, since the gateway can do no better. One that is there is left alone."""
+        family = ColumnDescriptor(
+            name=FAMILY + b":", maxVersions=1, bloomFilterType="ROW", blockCacheEnabled=True, timeToLive=-1
+        )
+
+        def ask(line: Line) -> None:
+            with suppress(AlreadyExists):
+                line.client.createTable(spec.name, [family])
+
+        self._call(ask, _ADMIN_SECONDS)
+
+    def drop(self, table: str) -> None:
+        """One that is not there is no error, nor one that was half dropped."""
+        for step in ("disableTable", "deleteTable"):
+            with suppress(TableMissing):
+                self._call(_step(step, table), _ADMIN_SECONDS)
+
+    def _rows(
+        self, table: str, keys: Iterable[bytes], columns: Collection[bytes]
+    ) -> Iterator[tuple[bytes, dict[bytes, Any]]]:
+        wanted = list(dict.fromkeys(keys))
+        only = list(columns) or None
+        for start in range(0, len(wanted), _ROWS):
+            for found in self._call(_get(table, wanted[start : start + _ROWS], only)):
+                yield found.row, found.columns
+
+    def _call(self, ask: Callable[[Line], T], attempt_seconds: float | None = None) -> T:
+        return self._asking.call(ask, self._until, attempt_seconds or self._attempt_seconds)
+
+
+def _get(table: str, keys: list[bytes], columns: list[bytes] | None) -> Callable[[Line], list[Any]]:
+    return _probing(table, lambda line: line.client.getRowsWithColumns(table, keys, columns, {}))
+
+
+def _put(table: str, mutations: list[Any], stamp: int) -> Callable[[Line], None]:
+    return _probing(table, lambda line: line.client.mutateRowsTs(table, mutations, stamp, {}))
+
+
+def _probing(table: str, ask: Callable[[Line], T]) -> Callable[[Line], T]:
+    """Of many rows in a table that is gone HBase says nothing for long, and then not why; of one row it says so at
+    once. So from the second attempt on it is asked for one first."""
+    attempts = 0
+
+    def attempt(line: Line) -> T:
+        nonlocal attempts
+        attempts += 1
+        if attempts > 1:
+            line.client.getRowWithColumns(table, b"\0", [FAMILY], {})
+        return ask(line)
+
+    return attempt
+
+
+def _step(step: str, table: str) -> Callable[[Line], None]:
+    return lambda line: getattr(line.client, step)(table)
+
+
+def _value(line: Line, table: str, row: bytes, column: bytes) -> bytes | None:
+    found = line.client.getRowWithColumns(table, row, [column], {})
+    return found[0].columns[column].value if found else None
+
+
+def _parts(cells: Iterable[Cell]) -> Iterator[list[Any]]:
+    """What goes out together, rows in the order in which they first come.
+
+    A row is never divided: HBase writes it whole, and so a reader finds all of what a batch says of it, or nothing. A
+    part may therefore be larger than its bounds by a row.
+    """
+    rows: dict[bytes, list[Any]] = {}
+    for row, column, value in cells:
+        mutation = Mutation(column=column, value=value)
+        if (mutations := rows.get(row)) is None:
+            rows[row] = [mutation]
+        else:
+            mutations.append(mutation)
+    part: list[Any] = []
+    count = size = 0
+    for row, mutations in rows.items():
+        part.append(BatchMutation(row, mutations))
+        count += len(mutations)
+        size += sum(len(mutation.value) for mutation in mutations)
+        if count >= _PUT_CELLS or size >= _PUT_BYTES:
+            yield part
+            part, count, size = [], 0, 0
+    if part:
+        yield part
