@@ -121,7 +121,7 @@ class Launcher:
         self._stopping = False
         self._waking, self._woken = os.pipe()
         self._roles: list[_Role] = []
-        self._telemetry = Path(settings.telemetry_dir) if settings.telemetry_dir else None
+        self._run_dir = Path(settings.run_dir) if settings.run_dir else None
         self._cpu_counted = 0.0
         self._actors_key = secrets.token_hex(KEY_BYTES)
 
@@ -157,7 +157,7 @@ class Launcher:
         self._forget_address()
         return 0
 
-    # --- before anything runs -----------------------------------------------------------------------------------------
+    # --- before roles start -------------------------------------------------------------------------------------------
 
     def _lock_data_dir(self) -> None:
         folder = self._settings.data_dir
@@ -183,13 +183,13 @@ class Launcher:
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
         """The folder in which the processes keep what they measure is there for as long as they are."""
-        folder = self._telemetry or slots.make_folder()
+        folder = self._run_dir or slots.make_folder()
         try:
             instruments.attach(folder, "launcher-0")
-            self._telemetry = folder
+            self._run_dir = folder
             yield
         finally:
-            if not self._settings.telemetry_dir:
+            if not self._settings.run_dir:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _listen(self) -> tuple[socket.socket | None, socket.socket | None]:
@@ -246,7 +246,7 @@ class Launcher:
         except (WrongDatabase, JournalUnavailable) as error:
             raise CannotStart(str(error)) from error
 
-    # --- the group ----------------------------------------------------------------------------------------------------
+    # --- the roles ----------------------------------------------------------------------------------------------------
 
     def _start_group(self, public: socket.socket | None, ops: socket.socket | None) -> dict[str, Any] | None:
         """What the first server says once it does its work; None when it never did."""
@@ -283,7 +283,7 @@ class Launcher:
         return [_Role("serve", [name, *shared, "--place", str(place)], list(handles)) for place in range(count)]
 
     def _hosts_actors_apart(self) -> bool:
-        return self._plan.command in ("up", "write") and self._settings.system_base != "simpleSystemBase"
+        return self._plan.command in ("up", "write") and self._settings.actors != "in_process"
 
     def _start_and_wait(self, role: _Role) -> dict[str, Any] | None:
         reading, writing = os.pipe()
@@ -314,7 +314,7 @@ class Launcher:
         if ready is not None:
             command += ["--ready", str(ready)]
             handles.append(ready)
-        environment = {**os.environ, **_actor_environment(self._settings), "FALCON_TELEMETRY_DIR": str(self._telemetry)}
+        environment = {**os.environ, **_actor_environment(self._settings), "FALCON_RUN_DIR": str(self._run_dir)}
         if self._hosts_actors_apart():
             environment[KEY_VARIABLE] = self._actors_key  # not on the command line, which every user can read
         # Their standard output is ours alone: what follows the first line must not be mixed with it.
@@ -398,7 +398,7 @@ class Launcher:
         self._stopping = True
         os.write(self._woken, b"\0")
 
-    # --- what people see ----------------------------------------------------------------------------------------------
+    # --- output -------------------------------------------------------------------------------------------------------
 
     def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
         line = {"ops_url": "" if ops is None else self._url("http", ops)}

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _DRAIN_SECONDS: Final = 3
 _OPS_NICENESS: Final = 10
+_OPS_THREADS: Final = 4  # requests that the operations port answers at once
 _WEBSOCKET_BYTES_MAX: Final = 16_384  # nobody has anything to say there
 _PING_SECONDS: Final = 10.0
 
@@ -386,11 +387,11 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.http.ops import create_ops_app
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
-    from falcon.telemetry.process_tree import Pod
+    from falcon.telemetry.process_tree import ProcessTree
 
-    pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
+    tree = ProcessTree(Path(settings.run_dir), arguments.launcher, arguments.watched)
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
-    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32), operators)
+    app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators)
     server = _server(app, "off", Door(), Sweep("operations"))
 
     async def serve_operations() -> None:

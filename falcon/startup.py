@@ -14,6 +14,6 @@ def begin(settings: Settings, name: str) -> None:
     otel.configure(name)
     if settings.telemetry == "off":
         instruments.switch_off()
-    if settings.telemetry_dir:
+    if settings.run_dir:
         allow_profiling()
-        probes.start(Path(settings.telemetry_dir), name)
+        probes.start(Path(settings.run_dir), name)

@@ -34,8 +34,13 @@ def test_settings_come_from_the_environment_each_as_its_type() -> None:
 
 def test_every_wrong_setting_is_named_at_once() -> None:
     with pytest.raises(WrongSettings) as wrong:
-        Settings.from_env({"FALCON_HTTP_PORT": "high", "FALCON_LANES": "99", "FALCON_LOG_LEVEL": "loud"})
-    assert re.findall(r"FALCON_\w+", str(wrong.value)) == ["FALCON_HTTP_PORT", "FALCON_LANES", "FALCON_LOG_LEVEL"]
+        Settings.from_env({"FALCON_HTTP_PORT": "high", "FALCON_SHARDS": "99", "FALCON_LOG_LEVEL": "loud"})
+    assert re.findall(r"FALCON_\w+", str(wrong.value)) == ["FALCON_HTTP_PORT", "FALCON_SHARDS", "FALCON_LOG_LEVEL"]
+
+
+def test_a_setting_that_was_renamed_is_refused_with_its_new_name() -> None:
+    with pytest.raises(WrongSettings, match="FALCON_SYSTEM_BASE: is called FALCON_ACTORS=in_process or processes now"):
+        Settings.from_env({"FALCON_SYSTEM_BASE": "multiprocTCPBase"})
 
 
 @pytest.mark.parametrize("lock", ["run", "dev", "build"])

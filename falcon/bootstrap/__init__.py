@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ from falcon.http.streaming import StoreLookups, Streams
 from falcon.journal.ports import Wake
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
-from falcon.streams.signals import Signals, Wire
+from falcon.streams.signals import Signals, SignalTransport
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.gateway import CommandGateway, partition_for
@@ -33,9 +33,11 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 from falcon.write.shard import Shard, ShardLimits
 
 START_SECONDS = 30
+_BLOCKING_THREADS: Final = 4
+_ENDPOINTS_A_SHARD: Final = 1  # batches away at once to an actor in another process; more would be smaller
 
 
-class Credentials(msgspec.Struct, frozen=True):
+class FirstAccounts(msgspec.Struct, frozen=True):
     """The first accounts of a new Falcon, for whoever runs it."""
 
     account_id: int
@@ -65,13 +67,12 @@ class HostedGateway(CommandGateway, Protocol):
 @cache
 def blocking(settings: Settings) -> Dispatcher:
     """Of this process, for calls that block and have no dispatcher of their own."""
-    return Dispatcher("blocking", threads=settings.blocking_threads, queue=256)
+    return Dispatcher("blocking", threads=_BLOCKING_THREADS, queue=256)
 
 
 def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:
     return ShardLimits(
         answer_window_ms=round(settings.answer_window_seconds * 1000),
-        checkpoint_events=settings.checkpoint_events,
         passivate_seconds=settings.passivate_seconds,
         hot_aggregates=settings.hot_aggregates,
         refusal_age_seconds=refusal_age_seconds,
@@ -98,7 +99,7 @@ def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
 
 
 def _shards_in_a_process(settings: Settings) -> int:
-    return settings.shards if settings.system_base == "simpleSystemBase" else 1
+    return settings.shards if settings.actors == "in_process" else 1
 
 
 def edge_limits(settings: Settings) -> EdgeLimits:
@@ -119,10 +120,10 @@ async def start_gateway(
         return await LocalGateway.start(builds, settings.mailbox_bound)
     from falcon.adapters.thespian.remote import RemoteGateway
 
-    return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
+    return await RemoteGateway.attach(actors_port, settings.shards, _ENDPOINTS_A_SHARD, settings.mailbox_bound)
 
 
-def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Streams:
+def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: SignalTransport) -> Streams:
     """The edge's, on the running event loop; to be stopped with it."""
     lookups = StoreLookups(edge.store)
     feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)

@@ -12,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from falcon.adapters.hbase.client import HBase
-from falcon.adapters.hbase.connection import Line
+from falcon.adapters.hbase.connection import ThriftConnection
 from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import (
     WrongTables,
@@ -37,7 +37,7 @@ from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.security import Security
-from falcon.adapters.kafka.signal_transport import KafkaWire
+from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
@@ -45,9 +45,9 @@ from falcon.adapters.kafka.topics import WrongTopics
 from falcon.adapters.pods.gateway import PodGateway
 from falcon.adapters.pods.suspicion import name_of, precedes
 from falcon.adapters.pods.watch import Watch
-from falcon.adapters.sqlite.snapshot_cache import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.bootstrap import (
-    Credentials,
+    FirstAccounts,
     HostedGateway,
     blocking,
     create_account,
@@ -62,9 +62,9 @@ from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.http.edge import Edge
 from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.consumer import Stream
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.runner import Rebuild
-from falcon.projections.shared_consumer import SharedSource
+from falcon.projections.shared_consumer import SharedLogReader
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS, VOUCHING, vouched_for
@@ -182,13 +182,13 @@ def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
 
 def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     """Raises KafkaError where no broker answers."""
-    if settings.system_base != "simpleSystemBase":
+    if settings.actors != "in_process":
         begin(settings, f"shard-{index}")
     cluster = kafka_cluster(settings)
     loop = LoopThread()
     producer = Producer(cluster)
     clock = SystemClock()
-    copy = ColdFile(settings.data_dir / f"cold-{index}.db", pack, unpack)
+    copy = LocalSnapshotCache(settings.data_dir / f"cold-{index}.db", pack, unpack)
     snapshots = KafkaSnapshots(cluster, producer, copy)
     address = f"{_commands_address(settings)}/{index}"
     name = name_of(address, secrets.token_hex(4))
@@ -320,12 +320,12 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
             edge_limits(settings),
             limiter(settings),
         )
-        streams = start_streams(settings, edge, KafkaTail(cluster), KafkaWire(cluster))
+        streams = start_streams(settings, edge, KafkaTail(cluster), KafkaSignalTransport(cluster))
         stack.push_async_callback(streams.stop)
         yield edge
 
 
-async def credentials(settings: Settings, edge: Edge) -> Credentials:
+async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
     """The first two accounts. They and their tokens follow from the secret, so that everybody finds the same ones."""
     secret = _secret(settings)
     admin_id, admin_token = await create_account(
@@ -342,10 +342,10 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
         secret=derived_secret(secret, "first account's token"),
         reference="falcon:first-account",
     )
-    return Credentials(account_id, token, admin_id, admin_token)
+    return FirstAccounts(account_id, token, admin_id, admin_token)
 
 
-async def first_credentials(settings: Settings) -> Credentials:
+async def first_credentials(settings: Settings) -> FirstAccounts:
     """``credentials`` for whoever has no edge. Raises as the checks of topics and tables do, and RuntimeError."""
     async with serving(settings) as edge:
         return await credentials(settings, edge)
@@ -388,7 +388,7 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     instance = loop.call(topics.check(cluster))
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
-        shared = SharedSource(_projected_log(settings, loop))
+        shared = SharedLogReader(_projected_log(settings, loop))
         streams = [_Projecting(settings, name, hbase, loop, shared) for name in READ_MODELS]
         threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
         started()
@@ -411,13 +411,13 @@ def _projected_log(settings: Settings, loop: LoopThread) -> KafkaSource:
 class _Projecting:
     """A projection's stream with what it reads, writes, and is assigned."""
 
-    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedSource) -> None:
+    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedLogReader) -> None:
         self.name = name
         self._loop = loop
         self._member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
         self._source = shared.stream(partial(_projected_log, settings, loop))
         self._tables = _tables(settings, hbase, f"hbase-{name}")
-        self._stream = Stream(
+        self._stream = ProjectionConsumer(
             name,
             READ_MODELS[name].project,
             self._source,
@@ -464,12 +464,12 @@ def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str
     return check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
 
 
-def _line(settings: Settings) -> Callable[[str, int], Line]:
+def _line(settings: Settings) -> Callable[[str, int], ThriftConnection]:
     """How a connection to a gateway is made. Raises WrongSettings."""
     if settings.hbase_ca is None:
-        return Line
+        return ThriftConnection
     tls = _client_tls("FALCON_HBASE_CA", settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
-    return lambda host, port: Line(host, port, tls.context())
+    return lambda host, port: ThriftConnection(host, port, tls.context())
 
 
 @contextmanager

@@ -17,16 +17,16 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from falcon.adapters.memory.signal_transport import LoneWire
-from falcon.adapters.sockets.signal_transport import SocketWire
+from falcon.adapters.memory.signal_transport import LocalSignalTransport
+from falcon.adapters.sockets.signal_transport import SocketSignalTransport
 from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.journal import SqliteJournal, Within
+from falcon.adapters.sqlite.journal import CommitHook, SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.bootstrap import (
-    Credentials,
+    FirstAccounts,
     blocking,
     create_account,
     edge_limits,
@@ -39,11 +39,11 @@ from falcon.bootstrap import issue_token as issue_token_of
 from falcon.http.edge import Edge
 from falcon.http.tokens import new_secret
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.projections.runner import InlineProjector, ProjectionCatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.settings import Settings
 from falcon.startup import begin
-from falcon.streams.signals import Wire
+from falcon.streams.signals import SignalTransport
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.health import Health
@@ -71,10 +71,10 @@ def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
 
 def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     """Raises JournalUnavailable."""
-    if settings.system_base != "simpleSystemBase":
+    if settings.actors != "in_process":
         begin(settings, f"shard-{index}")
     connection = database.connect(settings.database)
-    within: Within | None = None
+    within: CommitHook | None = None
     if settings.projection == "inline":
         within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
     source = SqliteSource(database.connect(settings.database))
@@ -131,10 +131,10 @@ def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
             source.wait(_IDLE_SECONDS)
 
 
-def _catch_up(settings: Settings) -> tuple[CatchUp, SqliteSource]:
+def _catch_up(settings: Settings) -> tuple[ProjectionCatchUp, SqliteSource]:
     source = SqliteSource(database.connect(settings.database, writable=False))
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
-    return CatchUp(projections(), source, tables), source
+    return ProjectionCatchUp(projections(), source, tables), source
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
@@ -213,14 +213,16 @@ async def serving(
         read_connection.close()
 
 
-def _wire(settings: Settings) -> Wire:
+def _wire(settings: Settings) -> SignalTransport:
     """To the other HTTP processes, where there may be some."""
-    return SocketWire(Path(settings.telemetry_dir), str(os.getpid())) if settings.telemetry_dir else LoneWire()
+    return (
+        SocketSignalTransport(Path(settings.run_dir), str(os.getpid())) if settings.run_dir else LocalSignalTransport()
+    )
 
 
 def _poll_seconds(settings: Settings) -> float:
     """Where the actors are in this process it knows of whatever is written."""
-    return 0.1 if settings.system_base == "simpleSystemBase" else 0.005
+    return 0.1 if settings.actors == "in_process" else 0.005
 
 
 def server_secret(settings: Settings) -> bytes:
@@ -231,14 +233,14 @@ def server_secret(settings: Settings) -> bytes:
     return path.read_bytes()
 
 
-async def credentials(settings: Settings, edge: Edge) -> Credentials:
+async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
     """Those of the data folder; for a new one, two accounts are made: an admin's, and one to begin with."""
     path = settings.data_dir / "credentials.json"
     if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=Credentials)
+        return msgspec.json.decode(path.read_bytes(), type=FirstAccounts)
     admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=new_secret(edge.secret))
     account_id, token = await create_account(edge, "First account", is_admin=False, secret=new_secret(edge.secret))
-    made = Credentials(account_id, token, admin_id, admin_token)
+    made = FirstAccounts(account_id, token, admin_id, admin_token)
     _write_private(settings, "credentials.json", msgspec.json.encode(made))
     return made
 
@@ -250,13 +252,13 @@ class InUse(Exception):
 async def issue_token(settings: Settings, account_id: int) -> str:
     """For the account, on a data folder that no Falcon runs on; it is among the credentials from then on if the account
     is. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
-    alone = replace(settings, system_base="simpleSystemBase", shards=1, projection="inline", telemetry_dir="")
+    alone = replace(settings, actors="in_process", shards=1, projection="inline", run_dir="")
     with _locked(settings.data_dir):
         database.prepare(settings.database, settings.partitions)
         async with serving(alone) as edge:
             token = await issue_token_of(edge, account_id)
         path = settings.data_dir / "credentials.json"
-        known = msgspec.json.decode(path.read_bytes(), type=Credentials) if path.exists() else None
+        known = msgspec.json.decode(path.read_bytes(), type=FirstAccounts) if path.exists() else None
         if known is not None and account_id in (known.admin_account_id, known.account_id):
             changed = {"admin_token" if account_id == known.admin_account_id else "token": token}
             _write_private(settings, path.name, msgspec.json.encode(msgspec.structs.replace(known, **changed)))

@@ -35,7 +35,7 @@ class LogWentBack(JournalUnavailable):
     Whatever was made from it shows a history that is gone, and time does not mend that."""
 
 
-class Outcome(Enum):
+class AppendOutcome(Enum):
     """What became of a submission.
 
     DURABLE: it will be there after a crash. FENCED: another owner has taken the partition over, and nothing of this
@@ -58,7 +58,7 @@ class Append(msgspec.Struct, eq=False):
     epoch: int
     envelopes: list[Envelope]
     records: list[Record]
-    outcome: Outcome | None = None
+    outcome: AppendOutcome | None = None
     first: int = -1
 
     @property
@@ -84,7 +84,7 @@ class Checkpoint(msgspec.Struct, eq=False):
     answers: bytes
     answers_at: Millis
     answers_expired: Millis
-    outcome: Outcome | None = None
+    outcome: AppendOutcome | None = None
 
 
 Submission: TypeAlias = Append | Checkpoint

@@ -20,7 +20,7 @@ from falcon.projections.filling import Filling
 from falcon.projections.lag import Lag
 from falcon.projections.skipping import SkippingProjection, position_of
 from falcon.read.catalogue import Project
-from falcon.read.store import ReadStoreUnavailable, StaleProjector, Stop, StreamTables
+from falcon.read.store import ConsumerTables, ReadStoreUnavailable, StaleProjector, Stop
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 
@@ -42,7 +42,7 @@ _QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is 
 _UNRECORDED_SECONDS: Final = 1.0  # for which a position stands still at most while its projection has nothing to write
 
 
-class Stream:
+class ProjectionConsumer:
     """For one thread. ``assigned``: the partitions that are this stream's now.
 
     ``events``: the most in a batch. ``pace_seconds``: the least between two batches, so that many events share one;
@@ -58,7 +58,7 @@ class Stream:
         name: str,
         project: Project,
         source: CheckingSource,
-        tables: StreamTables,
+        tables: ConsumerTables,
         assigned: Callable[[], Collection[Partition]],
         *,
         events: int = 2_000,

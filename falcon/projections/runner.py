@@ -95,7 +95,7 @@ class Savepoint(Protocol):
     def rollback(self) -> None: ...
 
 
-class CatchUp:
+class ProjectionCatchUp:
     """Applies what the tables have not got yet. ``step`` is one bounded round; call it again and again."""
 
     def __init__(self, projections: Mapping[str, Project], source: EventSource, tables: ProjectionTables) -> None:

@@ -81,7 +81,7 @@ class _Window:
         return [event for event in chunk.events if event.offset >= position.offset], chunk.after
 
 
-class SharedSource:
+class SharedLogReader:
     """``source``: by which the log is read for all. Any thread may call anything."""
 
     def __init__(self, source: Source, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -96,20 +96,20 @@ class SharedSource:
         self._reading = False
         self._read_at = -_FRESH_SECONDS
 
-    def stream(self, make: Callable[[], Source]) -> "StreamSource":
+    def stream(self, make: Callable[[], Source]) -> "ProjectionSource":
         """The source of one stream. ``make``: what it reads by where it is further back."""
-        return StreamSource(self, make)
+        return ProjectionSource(self, make)
 
     def close(self) -> None:
         self._source.close()
 
-    # --- for a stream's source ----------------------------------------------------------------------------------------
+    # --- called by ProjectionSource -----------------------------------------------------------------------------------
 
     @property
     def log(self) -> Source:
         return self._source
 
-    def further_back(self, stream: object, cursor: Cursor) -> dict[Partition, Position | None]:
+    def lagging_partitions(self, stream: object, cursor: Cursor) -> dict[Partition, Position | None]:
         """The partitions that the stream has to read by itself, each with where it can stop doing that: None where what
         follows cannot be decoded, which it has to find for itself."""
         with self._changed:
@@ -224,10 +224,10 @@ def _size(recorded: Recorded) -> int:
     return _EVENT_BYTES + (len(event.message.text) if isinstance(event, MessagePosted | MessageEdited) else 0)
 
 
-class StreamSource:
+class ProjectionSource:
     """A CheckingSource for one stream, and one thread."""
 
-    def __init__(self, shared: SharedSource, make: Callable[[], Source]) -> None:
+    def __init__(self, shared: SharedLogReader, make: Callable[[], Source]) -> None:
         self._shared = shared
         self._make = make
         self._own: Source | None = None
@@ -237,7 +237,7 @@ class StreamSource:
         return self._shared.log.partitions
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
-        alone = self._shared.further_back(self, cursor)
+        alone = self._shared.lagging_partitions(self, cursor)
         together = {partition: position for partition, position in cursor.items() if partition not in alone}
         if together:
             self._shared.read_on(together, limit, wait=not alone)

@@ -9,7 +9,7 @@ from falcon.journal.codec import Undecodable, name_of
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import CheckingSource, EventSource
 from falcon.read.catalogue import READ_MODELS, Project
-from falcon.read.store import Skip, StreamTables
+from falcon.read.store import ConsumerTables, Skip
 from falcon.read.write import Write
 
 _READ_EVENTS: Final = 1_000
@@ -82,7 +82,7 @@ class NoSuchEvent(Exception):
 
 def skip_event(
     source: CheckingSource,
-    tables: StreamTables,
+    tables: ConsumerTables,
     name: str,
     partition: Partition,
     offset: int,

@@ -9,7 +9,7 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import CheckingSource
 from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
-from falcon.read.store import Comparing, Comparison, StreamTables
+from falcon.read.store import Comparing, Comparison, ConsumerTables
 
 _WINDOW_EVENTS: Final = 2_000
 _PART_EVENTS: Final = 500  # what a part of the rest costs is taken for
@@ -27,7 +27,7 @@ class Verify:
         name: str,
         project: Project,
         source: CheckingSource,
-        tables: StreamTables,
+        tables: ConsumerTables,
         *,
         mend: bool,
         events_a_second: float,

@@ -52,7 +52,7 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=timeline.loss,
         sqlite=timeline_sqlite.MODEL,
         hbase=timeline_hbase.MODEL,
-        memory=timeline_memory.Tables,
+        memory=timeline_memory.TimelineTables,
         passed_over=timeline.passed_over,
     ),
     "rooms": ReadModel(
@@ -60,21 +60,21 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=rooms.loss,
         sqlite=rooms_sqlite.MODEL,
         hbase=rooms_hbase.MODEL,
-        memory=rooms_memory.Tables,
+        memory=rooms_memory.RoomTables,
     ),
     "memberships": ReadModel(
         project=memberships.project,
         loss=memberships.loss,
         sqlite=memberships_sqlite.MODEL,
         hbase=memberships_hbase.MODEL,
-        memory=memberships_memory.Tables,
+        memory=memberships_memory.MembershipTables,
     ),
     "accounts": ReadModel(
         project=accounts.project,
         loss=accounts.loss,
         sqlite=accounts_sqlite.MODEL,
         hbase=accounts_hbase.MODEL,
-        memory=accounts_memory.Tables,
+        memory=accounts_memory.AccountTables,
     ),
 }
 

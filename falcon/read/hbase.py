@@ -60,7 +60,7 @@ class HBaseModel(NamedTuple):
     owner_of_row: Callable[[str, bytes, Row], int]
 
 
-class Calls(Protocol):
+class HBaseReads(Protocol):
     """What a query may ask of HBase. Every method may raise ReadStoreUnavailable."""
 
     def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row: ...
@@ -72,11 +72,11 @@ class Calls(Protocol):
     def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]: ...
 
 
-class View(Protocol):
+class HBaseQueryContext(Protocol):
     """The tables as they are for one query."""
 
     @property
-    def calls(self) -> Calls: ...
+    def calls(self) -> HBaseReads: ...
 
     def table(self, projection: str, table: str) -> str:
         """Its name in HBase. Raises BeingFilled, ReadStoreUnavailable."""
@@ -133,14 +133,14 @@ def share_of_keys(through: bytes) -> float:
     return (int.from_bytes(through[:2], "big") + 1) / 65_536
 
 
-def indexed(view: View, table: str, after: int, limit: int) -> list[int]:
+def indexed(view: HBaseQueryContext, table: str, after: int, limit: int) -> list[int]:
     if limit <= 0 or after >= ID_MAX:
         return []
     start, stop = index_range(after)
     return [id_at_end(key) for key, _ in view.calls.scan(table, start, stop, limit)]
 
 
-def sample(view: View, table: str) -> tuple[list[tuple[bytes, Row]], float]:
+def sample(view: HBaseQueryContext, table: str) -> tuple[list[tuple[bytes, Row]], float]:
     """Rows of rooms or accounts, and which part of all they are."""
     scanned = view.calls.scan(table, b"", INDEX_START, _SAMPLE)
     share = 1.0 if len(scanned) < _SAMPLE else share_of_keys(scanned[-1][0])

@@ -5,16 +5,16 @@ from typing import Any, Protocol, TypeAlias
 from falcon.read.write import Write
 
 
-class MemoryTables(Protocol):
+class ModelTables(Protocol):
     """The tables of one read model."""
 
     def apply(self, write: Write) -> None: ...
 
 
-MemoryModel: TypeAlias = type[MemoryTables]
+MemoryModel: TypeAlias = type[ModelTables]
 
 
-class View(Protocol):
+class MemoryQueryContext(Protocol):
     """The tables as they are for one query."""
 
     def tables(self, projection: str) -> Any:

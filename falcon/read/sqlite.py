@@ -23,7 +23,7 @@ class SqliteModel(NamedTuple):
     folded: Mapping[type[Any], Callable[[Any], tuple[int, ...]]] = MappingProxyType({})
 
 
-class View(Protocol):
+class SqliteQueryContext(Protocol):
     """The tables as they are for one query."""
 
     @property

@@ -141,7 +141,7 @@ def shown_by(name: str, reached: Mapping[str, Reached]) -> Position:
     return max(each.shows_of(name, reached[name].position) for each in reached.values())
 
 
-class StreamTables(ProjectionTables, Protocol):
+class ConsumerTables(ProjectionTables, Protocol):
     """Tables that several projectors keep up to date, each some of the partitions, and each partition by itself."""
 
     def apply(

@@ -1,4 +1,4 @@
-"""How a stream begins: with the state of now, or with what has happened since a token, and then goes on live."""
+"""A stream starts with the present state, or with what has happened since a token. Then it goes on live."""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.streams import resume_tokens
 from falcon.streams.delivery import Delivery, Lookups
-from falcon.streams.feed import CONCERNS_ACCOUNTS, OF_THE_PAST, Feed, decoded
+from falcon.streams.feed import ACCOUNT_EVENTS, HISTORY_EVENTS, Feed, decoded
 from falcon.streams.frames import Frame
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
@@ -37,19 +37,22 @@ _POSTED: Final = codec.names_of(MessagePosted)
 
 
 class NotReached(Exception):
-    """The log could not be read as far as it goes within a few seconds."""
+    """The log could not be read up to its end within a few seconds."""
 
 
-class Beginning:
-    """A subscription that has yet to be added to the feed. The feed must be held meanwhile.
+class StreamReplay:
+    """Brings a subscription from some offsets up to where the feed reads, and adds it there. The feed must be held
+    meanwhile.
 
-    ``offsets``: what it has been shown, lane by lane. ``tables``: where the memberships in the tables stood in each of
-    these lanes before ``roles``, the account's, were read there. That may be before the offsets or behind them: the log
-    tells the difference, so that no stream waits for tables.
+    ``offsets``: what the client has seen, by segment. ``roles``: the account's memberships in the tables. ``tables``:
+    where the tables stood in each of these segments before ``roles`` were read. That may be before or behind the
+    offsets: the log tells the difference, so that no stream waits for tables.
 
-    First :meth:`prepare` and :meth:`look_back`, which may fail; then say what the stream begins with, and :meth:`run`.
-    ``rooms``: those that the account was in at ``offsets``, with its role; right once it has looked back.
-    ``seen_since``: those that it came to or left behind that.
+    Call :meth:`prepare` and :meth:`resolve_membership` first. Both may fail. Then send what the stream begins with, and
+    call :meth:`run`.
+
+    ``rooms``: the account's rooms and roles at ``offsets``, once they are resolved. ``seen_since``: rooms that the
+    account joined or left behind them.
     """
 
     def __init__(
@@ -63,11 +66,11 @@ class Beginning:
         self._feed = feed
         self._lookups = lookups
         self._offsets = dict(offsets)
-        self._token = resume_tokens.Token(feed.log_name, offsets)
+        self._token = resume_tokens.ResumeToken(feed.log_name, offsets)
         self._tables = tables
-        self._again = dict(tables)
-        self._past = _Past(0, {})
-        self._looked: dict[int, int] = {}
+        self._positions = dict(tables)
+        self._history = _History(0, {})
+        self._history_read: dict[int, int] = {}
         self.rooms = dict(roles)
         self.seen_since: frozenset[RoomId] = frozenset()
 
@@ -77,23 +80,23 @@ class Beginning:
 
     @property
     def length(self) -> int:
-        """How many records stand behind the offsets, as far as the lanes have been read."""
-        return sum(self._feed.reached(lane) - offset for lane, offset in self._offsets.items())
+        """The number of records between the offsets and where the segments have been read to."""
+        return sum(self._feed.reached(segment) - offset for segment, offset in self._offsets.items())
 
     async def prepare(self) -> None:
-        """See to it that the lanes are read as far as they go now.
+        """Make the feed read the segments up to their present ends.
 
-        Raises NotReached, JournalUnavailable; WrongPlace for offsets that are beyond the log.
+        Raises NotReached, JournalUnavailable; WrongPlace for offsets beyond the log.
         """
         self._feed.follow(self._tables)
         ends = await self._feed.ends(self._offsets.keys())
-        for lane, offset in self._offsets.items():
-            if offset > ends[lane]:  # which may be stale
-                await self._feed.again(lane, offset)
-        await self._reach({lane: max(ends[lane], offset) for lane, offset in self._offsets.items()})
+        for segment, offset in self._offsets.items():
+            if offset > ends[segment]:  # the end may be stale
+                await self._feed.seek(segment, offset)
+        await self._reach({segment: max(ends[segment], offset) for segment, offset in self._offsets.items()})
 
     async def _reach(self, ends: Mapping[int, int]) -> None:
-        """However long that takes, as long as it comes nearer: tables may be far behind, and the log begins there."""
+        """Wait for as long as there is progress: tables may be far behind, and then the feed starts there."""
         left = self._left(ends)
         while True:
             try:
@@ -105,82 +108,89 @@ class Beginning:
                     raise NotReached from error
 
     def _left(self, ends: Mapping[int, int]) -> int:
-        return sum(max(0, end - self._feed.reached(lane)) for lane, end in ends.items())
+        return sum(max(0, end - self._feed.reached(segment)) for segment, end in ends.items())
 
-    async def look_back(self, account_id: AccountId) -> None:
-        """Find out in which rooms the account was then, and what has been deleted since. Raises JournalUnavailable,
-        WrongPlace."""
-        self._past = _Past(account_id, dict(self._offsets))
-        self._looked = {lane: min(offset, self._tables[lane].offset) for lane, offset in self._offsets.items()}
-        await self._look_on()
-        for room_id, role in self._past.roles.items():
+    async def resolve_membership(self, account_id: AccountId) -> None:
+        """Find out in which rooms the account was at the offsets, and which messages have been deleted since. Raises
+        JournalUnavailable, WrongPlace."""
+        self._history = _History(account_id, dict(self._offsets))
+        self._history_read = {
+            segment: min(offset, self._tables[segment].offset) for segment, offset in self._offsets.items()
+        }
+        await self._catch_up_history()
+        for room_id, role in self._history.roles.items():
             self.rooms.pop(room_id, None)
             if role is not None:
                 self.rooms[room_id] = role
-        self.seen_since = frozenset(self._past.seen_since)
-        self._again = dict(self._tables)
+        self.seen_since = frozenset(self._history.seen_since)
+        self._positions = dict(self._tables)
 
-    async def _look_on(self) -> None:
-        """As far as the lanes have been read by now: what is deleted while others are shown is not shown either."""
-        for lane in self._looked:
-            while (offset := self._looked[lane]) < self._feed.reached(lane):
-                events = self._feed.past_since(lane, offset)
-                after = self._feed.reached(lane)
+    async def _catch_up_history(self) -> None:
+        """Read the history as far as the segments have been read: the replay must not show what is deleted while it
+        runs."""
+        for segment in self._history_read:
+            while (offset := self._history_read[segment]) < self._feed.reached(segment):
+                events = self._feed.history_since(segment, offset)
+                after = self._feed.reached(segment)
                 if events is None:
-                    raws, after = await self._next(lane, offset)
-                    events = list(_of_the_past(raws))
-                self._past.look_at(lane, events)
-                self._looked[lane] = after
+                    raws, after = await self._next(segment, offset)
+                    events = list(_history_events(raws))
+                self._history.add(segment, events)
+                self._history_read[segment] = after
 
     def is_good(self, token_hash: str, *, known: bool) -> bool:
-        """Whether a token may be used, which the tables knew or did not: they may be behind in either."""
-        return token_hash not in self._past.revoked and (known or token_hash in self._past.issued)
+        """A token may be used if it was issued and not revoked. ``known``: the tables have it. They may be behind in
+        both."""
+        return token_hash not in self._history.revoked and (known or token_hash in self._history.issued)
 
     async def newest_before(self) -> dict[RoomId, Seq]:
-        """The newest message at the offsets, of the rooms in which something has been posted behind them.
+        """The newest message at the offsets, for each room in which messages have been posted behind them.
 
-        The tables may be ahead there, each as far as it likes; up to this message all of them show everything.
-        Raises JournalUnavailable.
+        Each table may be ahead of the offsets by any distance. Up to this message all of them agree. Raises
+        JournalUnavailable.
         """
         newest: dict[RoomId, Seq] = {}
-        for lane, offset in self._offsets.items():
-            while offset < self._feed.reached(lane):
-                raws, offset = await self._next(lane, offset)
+        for segment, offset in self._offsets.items():
+            while offset < self._feed.reached(segment):
+                raws, offset = await self._next(segment, offset)
                 for raw in raws:
                     room_id = raw.record.key
                     if room_id in self.rooms and room_id not in newest and raw.record.type in _POSTED:
-                        with suppress(Undecodable):  # the feed has said so
+                        with suppress(Undecodable):  # the feed has logged it
                             event = decoded(raw).event
                             if isinstance(event, MessagePosted):
                                 newest[room_id] = event.message.seq - 1
-        self._again = dict(self._tables)
+        self._positions = dict(self._tables)
         return newest
 
     def show_state(self, subscription: Subscription, name: str, data: bytes) -> None:
-        """The state at ``offsets``, which what is shown next goes on from."""
+        """Push the state at ``offsets``. What the stream shows next continues from it."""
         subscription.push(Frame(self.id, name, data))
 
     async def run(self, subscription: Subscription, *, replay: bool) -> None:
-        """Show what is behind ``offsets``, and let the feed go on from there. Raises JournalUnavailable, WrongPlace."""
+        """Push what is behind ``offsets``, then add the subscription to the feed. Raises JournalUnavailable,
+        WrongPlace."""
         while subscription.open:
-            lane = next((lane for lane, offset in self._offsets.items() if offset < self._feed.reached(lane)), None)
-            if lane is None:
+            segment = next(
+                (segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)), None
+            )
+            if segment is None:
                 break
-            await self._look_on()
-            raws, after = await self._next(lane, self._offsets[lane])
-            await self._show_all(subscription, lane, raws)
-            self._offsets[lane] = max(self._offsets[lane], after)
-        if subscription.open:  # nothing has been waited for since the lanes were compared
+            await self._catch_up_history()
+            raws, after = await self._next(segment, self._offsets[segment])
+            await self._show_all(subscription, segment, raws)
+            self._offsets[segment] = max(self._offsets[segment], after)
+        if subscription.open:  # there was no await since the segments were compared, so nothing is missed
             if replay:
                 subscription.push(Frame(self.id, "caught_up", b"{}"))
             self._feed.add(subscription)
 
-    async def _show_all(self, subscription: Subscription, lane: int, raws: Sequence[Raw]) -> None:
-        """As fast as it is read, and with turns for others in between."""
+    async def _show_all(self, subscription: Subscription, segment: int, raws: Sequence[Raw]) -> None:
+        """Push as fast as the client reads, with turns for others in between."""
         size = 0
         for raw in raws:
-            self._offsets[lane] = raw.at.offset + 1
-            self._token.move(lane, raw.at.offset + 1)
+            self._offsets[segment] = raw.at.offset + 1
+            self._token.move(segment, raw.at.offset + 1)
             self._show(subscription, raw)
             size += len(raw.record.data)
             if subscription.busy:
@@ -191,38 +201,41 @@ class Beginning:
             if not subscription.open:
                 return
 
-    async def _next(self, lane: int, offset: int) -> tuple[Sequence[Raw], int]:
-        remembered = self._feed.remembered_since(lane, offset, _CHUNK)
+    async def _next(self, segment: int, offset: int) -> tuple[Sequence[Raw], int]:
+        remembered = self._feed.remembered_since(segment, offset, _CHUNK)
         if remembered is None:
-            return await self._read_again(lane, offset)
-        # Behind the last valid record there may be some that are void.
-        after = remembered[-1].at.offset + 1 if len(remembered) == _CHUNK else self._feed.reached(lane)
+            return await self._read_range(segment, offset)
+        # There may be void records behind the last valid one.
+        after = remembered[-1].at.offset + 1 if len(remembered) == _CHUNK else self._feed.reached(segment)
         return remembered, after
 
-    async def _read_again(self, lane: int, offset: int) -> tuple[Sequence[Raw], int]:
-        """Each part goes on from where the one before stood: only that is certain to be right."""
-        position = self._again.get(lane)
+    async def _read_range(self, segment: int, offset: int) -> tuple[Sequence[Raw], int]:
+        """Each part continues from the position where the last one ended. No other position is certain to be right."""
+        position = self._positions.get(segment)
         if position is None or position.offset != offset:
-            position = await self._feed.again(lane, offset)
-        raws, self._again[lane] = await self._feed.read_again(lane, position, _CHUNK)
-        return raws, self._again[lane].offset
+            position = await self._feed.seek(segment, offset)
+        raws, self._positions[segment] = await self._feed.read_range(segment, position, _CHUNK)
+        return raws, self._positions[segment].offset
 
     def _show(self, subscription: Subscription, raw: Raw) -> None:
         concerned = raw.record.key in subscription.rooms or raw.record.key == subscription.account_id
-        if not concerned and raw.record.type not in CONCERNS_ACCOUNTS:
+        if not concerned and raw.record.type not in ACCOUNT_EVENTS:
             return
         try:
             event = decoded(raw).event
         except Undecodable:
-            return  # the feed has said so
-        Delivery(self._token.text, event, self._lookups, _NOBODY, self._past.deleted).to(subscription)
+            return  # the feed has logged it
+        Delivery(self._token.text, event, self._lookups, _NO_INDEX, self._history.deleted).to(subscription)
         metrics.stream_deliveries.inc()
 
 
-class _Past:
-    """What happened around some offsets, by lane. ``roles``: the account's in a room at these offsets, None where it
-    was no member; of rooms where anything is said about it. ``seen_since``: rooms where it is said behind the offsets.
-    ``deleted``: messages. ``issued``, ``revoked``: hashes of the account's tokens."""
+class _History:
+    """What happened around some offsets.
+
+    ``roles``: the account's role in a room at these offsets, None if it was no member. It has the rooms of which an
+    event mentions the account. ``seen_since``: those of them where such an event lies behind the offsets. ``deleted``:
+    messages. ``issued``, ``revoked``: hashes of the account's tokens.
+    """
 
     def __init__(self, account_id: AccountId, offsets: Mapping[int, int]) -> None:
         self._account_id = account_id
@@ -233,8 +246,8 @@ class _Past:
         self.issued: set[str] = set()
         self.revoked: set[str] = set()
 
-    def look_at(self, lane: int, events: Iterable[tuple[int, Event]]) -> None:
-        """What follows what was looked at in this lane before, each with its offset."""
+    def add(self, segment: int, events: Iterable[tuple[int, Event]]) -> None:
+        """Add the next events of a segment, each with its offset."""
         for offset, event in events:
             match event:
                 case MessageDeleted(message=message):
@@ -244,21 +257,22 @@ class _Past:
                 case TokenRevoked(account_id=self._account_id, token_hash=token_hash):
                     self.revoked.add(token_hash)
                 case _:
-                    self._change(event, is_past=offset < self._offsets[lane])
+                    self._change(event, before_offsets=offset < self._offsets[segment])
 
-    def _change(self, event: Event, *, is_past: bool) -> None:
-        """The last change before the offsets tells the role there; without one, the first behind them."""
+    def _change(self, event: Event, *, before_offsets: bool) -> None:
+        """The last change before the offsets tells the role there. Without one, the first change behind them does."""
         change = self._roles_around(event)
         if change is not None:
             room_id, before, after = change
-            if is_past:
+            if before_offsets:
                 self.roles[room_id] = after
             else:
                 self.roles.setdefault(room_id, before)
                 self.seen_since.add(room_id)
 
     def _roles_around(self, event: Event) -> tuple[RoomId, Role | None, Role | None] | None:
-        """The room, and the account's role there before and after the event; None where it changes nothing for it."""
+        """The room, and the account's role there before and after the event. None if the event does not change the
+        role."""
         me = self._account_id
         match event:
             case RoomCreated(room_id=room_id, members=members):
@@ -276,21 +290,21 @@ class _Past:
         return None
 
 
-def _of_the_past(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
+def _history_events(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
     for raw in raws:
-        if raw.record.type in OF_THE_PAST:
-            with suppress(Undecodable):  # the feed has said so
+        if raw.record.type in HISTORY_EVENTS:
+            with suppress(Undecodable):  # the feed has logged it
                 yield raw.at.offset, decoded(raw).event
 
 
-class _Nobody:
-    """No index has this subscription yet."""
+class _NoIndex:
+    """The index of subscriptions that have not been added yet."""
 
     def enter(self, subscription: Subscription, room_id: RoomId) -> None:
-        """It is added with its rooms in the end."""
+        """The feed indexes all rooms of a subscription when it is added."""
 
     def leave(self, subscription: Subscription, room_id: RoomId) -> None:
-        """Likewise."""
+        """The feed indexes all rooms of a subscription when it is added."""
 
 
-_NOBODY: Final = _Nobody()
+_NO_INDEX: Final = _NoIndex()

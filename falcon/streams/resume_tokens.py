@@ -1,8 +1,8 @@
-"""Resume tokens: how far a stream has got, in every lane that it is about.
+"""Resume tokens: how far a stream has got in each of its segments.
 
-It is the same for everybody who gets an event from the same process, so that an event is encoded once. Whoever has one
-can only see again what the log says he might see, so it is not signed; the check is there to tell a token from what is
-none, and from one of another log.
+All clients that get an event from one process get the same token, so that the event is encoded once. A token opens
+nothing that the log would not show its bearer anyway, so it is not signed. The checksum tells a token from other text,
+and from a token of another log.
 """
 
 import base64
@@ -18,15 +18,15 @@ _VARINT_MAX: Final = 9
 
 
 class WrongToken(ValueError):
-    """It is no token, or one of another log."""
+    """The text is no token, or a token of another log."""
 
 
 def encode(log: str, offsets: Mapping[int, int]) -> str:
-    return Token(log, offsets).text()
+    return ResumeToken(log, offsets).text()
 
 
 def decode(log: str, text: str) -> dict[int, int]:
-    """Offsets by lane. Raises WrongToken."""
+    """Offsets by segment. Raises WrongToken."""
     if not text.isascii() or not 0 < len(text) <= _TEXT_MAX:
         raise WrongToken("it is too long, or not ASCII")
     try:
@@ -39,21 +39,21 @@ def decode(log: str, text: str) -> dict[int, int]:
     return _offsets(body[1:])
 
 
-class Token:
-    """One that is kept up to date: only what has changed is encoded anew."""
+class ResumeToken:
+    """A token that is kept up to date. It encodes only the segments that have changed."""
 
     def __init__(self, log: str, offsets: Mapping[int, int]) -> None:
         self._log = log
-        self._parts = {lane: _pair(lane, offsets[lane]) for lane in sorted(offsets)}
+        self._parts = {segment: _pair(segment, offsets[segment]) for segment in sorted(offsets)}
 
-    def move(self, lane: int, offset: int) -> None:
-        if lane not in self._parts:
-            self._parts[lane] = b""
+    def move(self, segment: int, offset: int) -> None:
+        if segment not in self._parts:
+            self._parts[segment] = b""
             self._parts = dict(sorted(self._parts.items()))
-        self._parts[lane] = _pair(lane, offset)
+        self._parts[segment] = _pair(segment, offset)
 
-    def drop(self, lane: int) -> None:
-        self._parts.pop(lane, None)
+    def drop(self, segment: int) -> None:
+        self._parts.pop(segment, None)
 
     def text(self) -> str:
         body = _VERSION + b"".join(self._parts.values())
@@ -64,8 +64,8 @@ def _check(log: str, body: bytes) -> bytes:
     return zlib.crc32(body, zlib.crc32(log.encode())).to_bytes(_CHECK_BYTES)
 
 
-def _pair(lane: int, offset: int) -> bytes:
-    return _varint(lane) + _varint(offset)
+def _pair(segment: int, offset: int) -> bytes:
+    return _varint(segment) + _varint(offset)
 
 
 def _varint(value: int) -> bytes:

@@ -34,7 +34,7 @@ PROCESS_GAUGES: Final = {
 INFO: Final = ("falcon_build_info", "Always 1; its labels say which versions run.", ("version", "python"))
 
 
-class Pod:
+class ProcessTree:
     """``role``: of the processes that serve, whose health is the pod's. ``launcher``: the pid of the tree's root."""
 
     def __init__(self, folder: Path, launcher: int, role: str) -> None:

@@ -17,16 +17,16 @@ from falcon.domain.message import Message
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
-from falcon.projections.consumer import Stream
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.verify import Verify
-from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
 from falcon.read.timeline import hbase as timeline_hbase
 from falcon.read.timeline.messages import message_in, row_of
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tests.support.hbase import FakeHBase, folded, model_of
 
@@ -36,19 +36,19 @@ NOON = 1_795_694_400_000
 NOON_TEXT = "2026-11-26T12:00:00.000Z"
 LOG = "5ee0d1"
 EVERY_WRITE: tuple[Write, ...] = (
-    PutMessage(256, 30, b"hi"),
+    UpsertMessage(256, 30, b"hi"),
     SetRevision(256, 3),
-    PutRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
+    UpsertRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
     SetRoomName(256, "Tea", "", NOON_TEXT),
     SetRoomActivity(256, 7, NOON_TEXT),
     DropRoom(256),
-    PutMember(256, 77, "member", 0),
+    UpsertMember(256, 77, "member", 0),
     SetRole(256, 77, "admin"),
     SetReadMark(256, 77, 3),
     DropMember(256, 77),
     SetMention(77, 256, 1_001, True),
-    PutAccount(77, "Ann", False, NOON_TEXT),
-    PutToken(77, 1, "hash", NOON_TEXT),
+    UpsertAccount(77, "Ann", False, NOON_TEXT),
+    UpsertToken(77, 1, "hash", NOON_TEXT),
     DropToken(77, 1),
 )
 
@@ -95,7 +95,7 @@ class World:
         self.take_over()
 
     def project(self) -> None:
-        stream = Stream("timeline", READ_MODELS["timeline"].project, self.log, self.tables, lambda: {0, 1})
+        stream = ProjectionConsumer("timeline", READ_MODELS["timeline"].project, self.log, self.tables, lambda: {0, 1})
         for _ in range(5):
             stream.step()
 
@@ -263,7 +263,7 @@ def test_what_is_written_during_a_comparison_is_not_judged(world: World) -> None
     world.post("c")
     world.project()
     comparing = world.tables.comparing("timeline", ends, mend=True)
-    writes = [PutMessage(ROOM, seq, world.messages[seq]) for seq in (1, 2)]
+    writes = [UpsertMessage(ROOM, seq, world.messages[seq]) for seq in (1, 2)]
     assert comparing.compare(0, 2, writes) == Comparison(1, 0, 0)
     assert [*comparing.rest()] == [Comparison()]
     assert world.texts() == ["A", "b", "c"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon.adapters.hbase.connection import Line
+from falcon.adapters.hbase.connection import ThriftConnection
 from falcon.adapters.hbase.gateways import Gateways
 from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.read.store import ReadStoreUnavailable
@@ -48,8 +48,8 @@ def stack() -> Iterator[ExitStack]:
 
 
 def through(address: str, stack: ExitStack, tls: TlsFiles | None) -> Gateways:
-    def connect(host: str, port: int) -> Line:
-        return Line(host, port, None if tls is None else tls.context())
+    def connect(host: str, port: int) -> ThriftConnection:
+        return ThriftConnection(host, port, None if tls is None else tls.context())
 
     gateways = Gateways([address], connect=connect)
     stack.callback(gateways.close)

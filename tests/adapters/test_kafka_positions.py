@@ -17,7 +17,7 @@ from falcon.adapters.kafka.tail import KafkaTail
 from falcon.journal.envelope import Position
 from falcon.streams.tail import WrongPlace
 
-LANE: Final = 0
+SEGMENT: Final = 0
 
 
 @dataclass
@@ -28,18 +28,18 @@ class FakeReader:
     end: int
     read: int = 0
 
-    async def ends(self, lanes: Sequence[int]) -> dict[int, int]:
-        return dict.fromkeys(lanes, self.end)
+    async def ends(self, segments: Sequence[int]) -> dict[int, int]:
+        return dict.fromkeys(segments, self.end)
 
     async def records(self, offsets: Mapping[int, int], limit: int, seconds: float) -> dict[int, list[Any]]:
         (start,) = offsets.values()
         stop = min(start + limit, self.end)
         self.read += stop - start
-        return {LANE: [record(offset, self.value(offset)) for offset in range(start, stop)]}
+        return {SEGMENT: [record(offset, self.value(offset)) for offset in range(start, stop)]}
 
 
 def record(offset: int, value: bytes) -> ConsumerRecord[bytes, bytes]:
-    return ConsumerRecord("journal", LANE, offset, 0, 0, None, value, None, 0, len(value), ())
+    return ConsumerRecord("journal", SEGMENT, offset, 0, 0, None, value, None, 0, len(value), ())
 
 
 def tail_over(reader: FakeReader) -> KafkaTail:
@@ -50,7 +50,7 @@ def tail_over(reader: FakeReader) -> KafkaTail:
 
 
 def position(tail: KafkaTail, offset: int) -> Position:
-    return asyncio.run(tail.position(LANE, offset))
+    return asyncio.run(tail.position(SEGMENT, offset))
 
 
 def from_the_start(records: Sequence[bytes]) -> list[Position]:
@@ -160,6 +160,6 @@ def test_a_long_epoch_is_not_read_back(late: int) -> None:
 
 def test_nobody_stands_beyond_the_end_or_where_no_partition_is() -> None:
     tail = tail_over(FakeReader(lambda offset: fence.marker(""), 3))
-    for lane, offset in ((LANE, 4), (1, 0), (-1, 1)):
+    for segment, offset in ((SEGMENT, 4), (1, 0), (-1, 1)):
         with pytest.raises(WrongPlace):
-            asyncio.run(tail.position(lane, offset))
+            asyncio.run(tail.position(segment, offset))

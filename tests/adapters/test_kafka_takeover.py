@@ -10,7 +10,7 @@ from falcon.adapters.kafka import journal as journals
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord
 from falcon.journal.ports import JournalUnavailable
 from tests.adapters.kafka_model import CLUSTER, Brokers, Copy
 from tests.support.clock import FakeClock
@@ -129,7 +129,7 @@ def test_the_clock_that_stamps_events_is_the_one_that_is_compared_with_the_broke
 def test_snapshots_that_hold_more_than_the_log_are_dropped_before_the_partition_is_served(
     owner: Owner, brokers: Brokers
 ) -> None:
-    lost = Kept(5, 77, 1, b"state")
+    lost = SnapshotRecord(5, 77, 1, b"state")
     brokers.append(CLUSTER.snapshots, 0, [(lost.key("aggregate:64"), module.pack(lost))])
     assert owner.take_over(0) == {0}
     assert (lost.key("aggregate:64"), None) in [record[1:] for record in brokers.topics[CLUSTER.snapshots, 0]]

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from falcon.adapters.sockets.signal_transport import SocketWire
-from falcon.streams.signals import Wire
+from falcon.adapters.sockets.signal_transport import SocketSignalTransport
+from falcon.streams.signals import SignalTransport
 from tests.support.http import Falcon
 
 SECONDS = 20.0
@@ -18,7 +18,7 @@ SECONDS = 20.0
 class Ear:
     """One end of a wire, within the loop that it is opened in."""
 
-    def __init__(self, wire: Wire) -> None:
+    def __init__(self, wire: SignalTransport) -> None:
         self.wire = wire
         self.heard: list[bytes] = []
         wire.open(self.heard.append)
@@ -29,13 +29,13 @@ class Ear:
                 await asyncio.sleep(0.005)
 
 
-class WireContract:
+class SignalTransportContract:
     @pytest.fixture
-    def make(self) -> Callable[[], Wire]:
+    def make(self) -> Callable[[], SignalTransport]:
         """Another end of the same wire, each time."""
         raise NotImplementedError
 
-    def test_what_one_says_everybody_hears_and_so_does_he(self, make: Callable[[], Wire]) -> None:
+    def test_what_one_says_everybody_hears_and_so_does_he(self, make: Callable[[], SignalTransport]) -> None:
         async def talk() -> None:
             ears = [Ear(make()), Ear(make())]
             for ear in ears:
@@ -50,7 +50,7 @@ class WireContract:
 
         asyncio.run(talk())
 
-    def test_who_has_left_disturbs_nobody(self, make: Callable[[], Wire]) -> None:
+    def test_who_has_left_disturbs_nobody(self, make: Callable[[], SignalTransport]) -> None:
         async def talk() -> None:
             stays, leaves = Ear(make()), Ear(make())
             for ear in (stays, leaves):
@@ -76,7 +76,7 @@ class Other:
 
     def __init__(self, falcon: Falcon, folder: Path) -> None:
         self._falcon = falcon
-        self._wire = SocketWire(folder, "another")
+        self._wire = SocketSignalTransport(folder, "another")
         self._heard: list[Any] = []
         falcon.run(self._open())
 

@@ -14,7 +14,7 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
-from falcon.adapters.sqlite.source import Everywhere
+from falcon.adapters.sqlite.source import UniformCursor
 from falcon.domain.events import MessagePosted
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
@@ -73,7 +73,7 @@ def test_a_folder_of_the_first_format_says_what_it_said(tmp_path: Path, name: st
         for projection in READ_MODELS:
             assert falcon.rebuild(projection) == 44
         assert falcon.rows() == rows
-        recorded, _ = falcon.source.read(Everywhere(0), 100)
+        recorded, _ = falcon.source.read(UniformCursor(0), 100)
         assert [each.offset for each in recorded] == list(range(44))
         assert sum(isinstance(each.envelope.event, MessagePosted) for each in recorded) == 11
 

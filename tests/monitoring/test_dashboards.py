@@ -212,7 +212,7 @@ groups:
       - {alert: FalconIsThere, expr: count(falcon_build_info), labels: {severity: ticket}}
 """
 SETTINGS: Final = {
-    "system_base": "multiprocTCPBase",
+    "actors": "processes",
     "shards": 2,
     "http_workers": 2,
     "projection": "process",

@@ -154,7 +154,7 @@ CASES: Final = (
             ),
             Cause("the shard is killed in the midst of its work", killed("shard"), ("FalconDeadLetters",)),
         ),
-        {"system_base": "multiprocTCPBase"},
+        {"actors": "processes"},
     ),
     Case(
         "streams are late or slow",

@@ -16,8 +16,8 @@ from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.domain.events import Event
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position
-from falcon.journal.ports import Append, Outcome
-from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.journal.ports import Append, AppendOutcome
+from falcon.projections.runner import InlineProjector, ProjectionCatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, Project, projections
 from tests.support.builders import NOW, PARTITION, PARTITIONS
 
@@ -80,7 +80,7 @@ class Embedded:
             assert self._woken.wait(_DURABLE_SECONDS), "the journal does not answer"
             self._woken.clear()
             for collected in self._journal.collect():
-                assert collected.outcome is Outcome.DURABLE
+                assert collected.outcome is AppendOutcome.DURABLE
                 self._away -= 1
 
     def everything(self) -> list[Event]:
@@ -96,8 +96,8 @@ class Embedded:
 
     # --- the tables ---------------------------------------------------------------------------------------------------
 
-    def catch_up(self, of: Mapping[str, Project] | None = None) -> CatchUp:
-        return CatchUp(projections() if of is None else of, self.source, self.tables)
+    def catch_up(self, of: Mapping[str, Project] | None = None) -> ProjectionCatchUp:
+        return ProjectionCatchUp(projections() if of is None else of, self.source, self.tables)
 
     def caught_up(self, of: Mapping[str, Project] | None = None) -> "Embedded":
         catch_up = self.catch_up(of)

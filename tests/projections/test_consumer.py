@@ -16,14 +16,14 @@ from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
-from falcon.projections.consumer import Stream
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.runner import Rebuild
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip
 from falcon.read.timeline import projection as timeline
 from falcon.read.timeline.messages import message_in
-from falcon.read.timeline.projection import PutMessage
+from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tests.support.clock import FakeClock
@@ -92,7 +92,7 @@ class Running:
         self.assigned = assigned
         self.world = world
         self.bears_everything = False
-        self.stream = Stream(
+        self.stream = ProjectionConsumer(
             "timeline",
             self.project,
             world.log,
@@ -304,7 +304,7 @@ class Choosy:
 
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: list[Write], *quiet: object) -> None:
         self.batches += 1
-        refused = {w.room_id for w in writes if isinstance(w, PutMessage) and b'"huge"' in w.message}
+        refused = {w.room_id for w in writes if isinstance(w, UpsertMessage) and b'"huge"' in w.message}
         for partition in after:
             of_partition = [write for write in writes if write[0] == room_in(partition)]
             if room_in(partition) not in refused:
@@ -589,9 +589,11 @@ class Pair:
         self.timeline = self._stream("timeline", vouches_for=others)
         self.memberships = self._stream("memberships", is_vouched_for=True)
 
-    def _stream(self, name: str, **vouching: Any) -> Stream:
+    def _stream(self, name: str, **vouching: Any) -> ProjectionConsumer:
         log, tables, monotonic = self.world.log, self.world.tables, self.world.clock.monotonic
-        return Stream(name, READ_MODELS[name].project, log, tables, lambda: {0}, monotonic=monotonic, **vouching)
+        return ProjectionConsumer(
+            name, READ_MODELS[name].project, log, tables, lambda: {0}, monotonic=monotonic, **vouching
+        )
 
     def join(self) -> None:
         self.world.append(0, MemberJoined(room_in(0), 8, "member", 0))

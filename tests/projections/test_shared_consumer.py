@@ -13,7 +13,7 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import JournalUnavailable
 from falcon.projections import shared_consumer
-from falcon.projections.shared_consumer import SharedSource, StreamSource
+from falcon.projections.shared_consumer import ProjectionSource, SharedLogReader
 from tests.projections.test_consumer import NOON, PARTITIONS, World, room_in
 
 
@@ -58,7 +58,7 @@ class Shared:
     def __init__(self) -> None:
         self.world = World()
         self.ahead, self.alone = Log(self.world), Log(self.world)
-        self.source = SharedSource(self.ahead, self.world.clock.monotonic)
+        self.source = SharedLogReader(self.ahead, self.world.clock.monotonic)
 
     def stream(self, *partitions: int) -> "Seeing":
         return Seeing(self.source.stream(lambda: self.alone), dict.fromkeys(partitions, Position()))
@@ -67,7 +67,7 @@ class Shared:
 class Seeing:
     """A stream that notes what it is given."""
 
-    def __init__(self, source: StreamSource, cursor: dict[int, Position]) -> None:
+    def __init__(self, source: ProjectionSource, cursor: dict[int, Position]) -> None:
         self.source = source
         self.cursor = cursor
         self.seen: dict[int, list[int]] = {partition: [] for partition in range(PARTITIONS)}

@@ -112,7 +112,7 @@ class Visitors:
             each.chance.seed(f"visitor {number} {seed}")
         return [each.run() for each in self._all if (each.name in names if names else each in some)]
 
-    async def look_back(self) -> None:
+    async def resolve_membership(self) -> None:
         """Once all have come to their end and all is well: page the halls to their end at every edge."""
         visit = self._visit
         for url in visit.urls:

@@ -27,7 +27,7 @@ import falcon.bootstrap as composing
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.pods import gateway as pods
 from falcon.adapters.pods import watch
-from falcon.bootstrap import Credentials
+from falcon.bootstrap import FirstAccounts
 from falcon.bootstrap import cluster as roles
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
@@ -76,7 +76,7 @@ class SimulatedFalcon:
         for each in (self.random, self.brokers.random, self.hbase.random, self.road.random, self.http.random):
             each.seed(chance.random())
 
-    async def start(self) -> Credentials:
+    async def start(self) -> FirstAccounts:
         """Everything, until it serves."""
         simulation = self.simulation
         self.http = Http(simulation, self._chance())

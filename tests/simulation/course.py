@@ -416,7 +416,7 @@ class Course:
     async def _reckon(self) -> None:
         try:
             await self._audit(self._history)
-            await self._visitors.look_back()
+            await self._visitors.resolve_membership()
         except* Exception as failed:
             self._outcome.violations += [f"not everything could be read back: {each!r}" for each in failed.exceptions]
         self._history.close()

@@ -71,8 +71,8 @@ _FETCH_MILLIS: Final = 10_000
 _SLACK: Final = 24
 # What a bound holds that days of so little use do not reach.
 BOUNDED: Final[Mapping[str, str]] = {
-    "memory: Pages._kept": "32 MiB of pages",
-    "memory: SharedSource._order": "16 MiB of events",
+    "memory: TimelinePages._kept": "32 MiB of pages",
+    "memory: SharedLogReader._order": "16 MiB of events",
     "memory: _Window._chunks": "16 MiB of events",
     "memory: UsedKeys._newer": "100,000 keys",
     "memory: UsedKeys._older": "100,000 keys",

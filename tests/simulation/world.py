@@ -19,7 +19,7 @@ from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
-from falcon.projections.runner import CatchUp, Rebuild
+from falcon.projections.runner import ProjectionCatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.timeline.messages import message_in
 from falcon.write.ownership import FixedOwnership
@@ -61,7 +61,7 @@ class World:
         self.clock = FakeClock()
         self.log = MemoryLog(PARTITIONS)
         self.tables = MemoryTables(PARTITIONS, list(READ_MODELS))
-        self.runner = CatchUp(projections(), self.log, self.tables)
+        self.runner = ProjectionCatchUp(projections(), self.log, self.tables)
         self.processes: list[Process] = []
         self.intents: list[Intent] = []
         self.rooms: list[int] = []
@@ -296,7 +296,7 @@ class World:
 
     def _check_read_side(self) -> None:
         anew = MemoryTables(PARTITIONS, list(READ_MODELS))
-        fresh = CatchUp(projections(), self.log, anew)
+        fresh = ProjectionCatchUp(projections(), self.log, anew)
         while fresh.step():
             pass
         for name in READ_MODELS:

@@ -28,7 +28,7 @@ from falcon.journal.record import Record
 from falcon.streams import resume_tokens
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, Reason
-from falcon.streams.replay import Beginning, NotReached
+from falcon.streams.replay import NotReached, StreamReplay
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw
 from tests.streams.reader import eventually
@@ -41,7 +41,7 @@ SHOWN: Final = {"room_id": ROOM, "kind": "group", "name": "Tea", "description": 
 
 
 class FakeTail:
-    """One lane. ``shown``: how much of it a reader gets; ``said_end``: where it is said to end. ``away``: nothing of
+    """One segment. ``shown``: how much of it a reader gets; ``said_end``: where it is said to end. ``away``: nothing of
     it can be read."""
 
     def __init__(self, events: Iterable[Event]) -> None:
@@ -50,15 +50,15 @@ class FakeTail:
         self.said_end: int | None = None
         self.away: Exception | None = None
 
-    def lane(self, partition: int) -> int:
+    def segment(self, partition: int) -> int:
         return 0
 
-    async def ends(self, lanes: Mapping[int, object]) -> dict[int, int]:
+    async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         if self.away is not None:
             raise self.away
-        return dict.fromkeys(lanes, len(self.raws) if self.said_end is None else self.said_end)
+        return dict.fromkeys(segments, len(self.raws) if self.said_end is None else self.said_end)
 
-    async def position(self, lane: int, offset: int) -> Position:
+    async def position(self, segment: int, offset: int) -> Position:
         return Position(offset)
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
@@ -69,7 +69,7 @@ class FakeTail:
         raws = self.raws[start : min(start + limit, self.shown)]
         return raws, {0: Position(start + len(raws))}
 
-    async def read_again(self, lane: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
         raws = self.raws[start.offset : min(stop, start.offset + limit)]
         return raws, Position(start.offset + len(raws))
 
@@ -162,10 +162,10 @@ class Scene:
         await beginning.run(subscription, replay=True)
         return ear
 
-    async def begins(self, offset: int, applied: int, roles: Mapping[int, Role]) -> Beginning:
-        beginning = Beginning(self.feed, self.lookups, {0: offset}, {0: Position(applied)}, roles)
+    async def begins(self, offset: int, applied: int, roles: Mapping[int, Role]) -> StreamReplay:
+        beginning = StreamReplay(self.feed, self.lookups, {0: offset}, {0: Position(applied)}, roles)
         await beginning.prepare()
-        await beginning.look_back(BOB)
+        await beginning.resolve_membership(BOB)
         return beginning
 
     async def goes_on(self, *events: Event) -> None:
@@ -363,7 +363,7 @@ def test_the_past_is_read_again_where_the_process_has_forgotten_it(monkeypatch: 
         joined = [MemberJoined(OTHER, who, "member", 0) for who in range(1_000, 1_010)]
         scene = Scene([created(ANN, BOB), MemberLeft(ROOM, BOB, "member"), *joined, posted(1)])
         await scene.hello(0)
-        assert scene.feed.past_since(0, 1) is None
+        assert scene.feed.history_since(0, 1) is None
         assert (await scene.replay(12, MEMBER, applied=1)).heard == ["caught_up"]
 
     play(scenario)

@@ -183,7 +183,7 @@ def test_two_processes_of_a_machine_hear_of_one_another(
     monkeypatch.setattr(signals, "_TURN_SECONDS", 0.01)
     folder = tmp_path / "shared"
     folder.mkdir()
-    falcon = start(telemetry_dir=str(folder))
+    falcon = start(run_dir=str(folder))
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea", ben)
     watching = begun(listen(anna, signals="typing,presence"))
@@ -204,7 +204,7 @@ def test_two_processes_of_a_machine_hear_of_one_another(
 def test_a_ticket_is_used_in_every_process_once_it_is_used_in_one(tmp_path: Path, start: Start, listen: Listen) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
-    falcon = start(telemetry_dir=str(folder))
+    falcon = start(run_dir=str(folder))
     anna = falcon.account("Anna")
     other = Other(falcon, folder)
     here, elsewhere = (anna.post("/v1/stream/tickets").json()["ticket"] for _ in range(2))

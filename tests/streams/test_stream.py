@@ -262,7 +262,7 @@ def test_events_of_rooms_that_nobody_listens_to_are_not_decoded(
     decode = feed.decoded
 
     def decoded(raw: Raw) -> Envelope:
-        if raw.record.type not in feed.OF_THE_PAST:
+        if raw.record.type not in feed.HISTORY_EVENTS:
             keys.append(raw.record.key)
         return decode(raw)
 
@@ -642,7 +642,7 @@ def test_where_a_replay_would_be_too_long_the_history_is_to_be_read(
 
 
 def test_what_is_remembered_no_more_is_read_again(forgetful: Falcon, listen: Listen) -> None:
-    """One lane remembers a hundred records; a replay of fewer may begin before those, as long as somebody listens."""
+    """A segment remembers a hundred records. A short replay may begin before them while a stream is open."""
     anna = forgetful.account("Anna")
     room = anna.makes_room("Tea")
     hello = listen(anna).next()
@@ -859,7 +859,7 @@ def test_a_client_that_goes_away_is_forgotten(start: Start, listen: Listen, tran
     for stream in streams:
         stream.close()
     left = falcon.edge.streams._feed
-    assert (left._accounts, left._rooms, left._lanes) == ({}, {}, {})
+    assert (left._accounts, left._rooms, left._segments) == ({}, {}, {})
     anna.says(room, "Hi")
     begun(listen(anna, transport=transport))
 
@@ -959,7 +959,7 @@ def test_a_stream_that_could_not_begin_leaves_nothing_behind(
 
     monkeypatch.setattr(streaming, "summary", summary)
     problem_of(listen(anna, transport=transport), 503, "unavailable")
-    assert falcon.edge.streams._feed._lanes == {}
+    assert falcon.edge.streams._feed._segments == {}
 
 
 @BOTH
@@ -974,7 +974,7 @@ def test_without_a_log_no_stream_begins(
     async def prepare(beginning: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(replay.Beginning, "prepare", prepare)
+    monkeypatch.setattr(replay.StreamReplay, "prepare", prepare)
     for query in ({}, {"resume": hello.id}):
         refused = listen(anna, transport=transport, **query)
         problem_of(refused, 503, "unavailable")
@@ -991,17 +991,17 @@ def test_a_log_that_goes_away_while_a_stream_begins_ends_it_where_it_is(
     hello = listen(anna).next()
     for i in range(3):
         anna.says(room, f"{i}")
-    read, reads = replay.Beginning._next, 0
+    read, reads = replay.StreamReplay._next, 0
 
-    async def next_part(beginning: Any, lane: int, offset: int) -> Any:
+    async def next_part(beginning: Any, segment: int, offset: int) -> Any:
         nonlocal reads
         reads += 1
         if reads > 2:
             raise JournalUnavailable("away")
-        return await read(beginning, lane, offset)
+        return await read(beginning, segment, offset)
 
     monkeypatch.setattr(replay, "_CHUNK", 1)
-    monkeypatch.setattr(replay.Beginning, "_next", next_part)
+    monkeypatch.setattr(replay.StreamReplay, "_next", next_part)
     heard = listen(anna, transport=transport, resume=hello.id).rest()
     assert seqs(heard) == [1, 2]
     assert (heard[-1].name, heard[-1].data["reason"], heard[-1].id) == ("bye", "draining", heard[-2].id)

@@ -60,7 +60,7 @@ class Bench:
         return self.sizes["seconds"]
 
     def falcon(self, folder: str, name: str = FALCON) -> FalconServer:
-        settings = {"FALCON_SYSTEM_BASE": "multiprocTCPBase"} if name == FALCON_TCP else None
+        settings = {"FALCON_ACTORS": "processes"} if name == FALCON_TCP else None
         return FalconServer(name, self.cores.server, self.folder / folder, settings)
 
     @property

@@ -19,7 +19,7 @@ from typing import Final
 from falcon.telemetry.profile import NoProfile, record
 from tools.bench import wrk
 from tools.bench.bench import Bench, Measures, Size, Suite
-from tools.bench.cluster.running import Site
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section, Table, numbers
 from tools.bench.samples import Sample, compared, cpu, rate
 from tools.bench.throughput import in_turn, in_words, measure_once
@@ -197,20 +197,25 @@ def embedded(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
 
 
 def cluster(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
-    site = Site(folder / "cluster", cores, 16, free_ports(_PORTS))
+    running_cluster = RunningCluster(folder / "cluster", cores, 16, free_ports(_PORTS))
     found: list[Profile] = []
     try:
-        site.start()
-        targets = wrk.write_targets(folder / "cluster.targets", site.fill(_ROOMS, _ACCOUNTS))
+        running_cluster.start()
+        targets = wrk.write_targets(folder / "cluster.targets", running_cluster.fill(_ROOMS, _ACCOUNTS))
         roots = [
-            pid for role in ("api", "write", "project") for each in site.cluster.processes(role) if (pid := each.pid())
+            pid
+            for role in ("api", "write", "project")
+            for each in running_cluster.cluster.processes(role)
+            if (pid := each.pid())
         ]
         for load in LOADS:
             say(f"cluster: {load.name}")
-            found += profiles(f"cluster, {load.name}", roots, seconds, load.runs(cores, site.address, targets))
-            site.settle()
+            found += profiles(
+                f"cluster, {load.name}", roots, seconds, load.runs(cores, running_cluster.address, targets)
+            )
+            running_cluster.settle()
     finally:
-        site.end()
+        running_cluster.end()
     return found
 
 

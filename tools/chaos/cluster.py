@@ -42,7 +42,7 @@ class NotHealed(NotInTime):
     """Something that was hurt has not come back."""
 
 
-class Field(Cluster):
+class ChaosCluster(Cluster):
     """In ``folder``, which is emptied first. Used within one event loop; what blocks goes to threads."""
 
     def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
@@ -118,7 +118,7 @@ class Field(Cluster):
 
     def start(self, role: str, number: int) -> Daemon:
         if number == _SECOND and role in self.apart:
-            return self.apart[role].do(lambda: super(Field, self).start(role, number))
+            return self.apart[role].do(lambda: super(ChaosCluster, self).start(role, number))
         return super().start(role, number)
 
     async def start_and_wait(self, role: str, number: int) -> None:

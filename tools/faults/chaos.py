@@ -169,9 +169,9 @@ PROCESSES: Final = (
 )
 FULL_DISK: Final = (_fault("fill disk", fill_disk),)
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "simpleSystemBase": {"projection": "process", "command_seconds": 1.0, "partitions": PARTITIONS},
-    "multiprocTCPBase": {
-        "system_base": "multiprocTCPBase",
+    "in_process": {"projection": "process", "command_seconds": 1.0, "partitions": PARTITIONS},
+    "processes": {
+        "actors": "processes",
         "shards": 2,
         "http_workers": 2,
         "projection": "process",
@@ -179,4 +179,4 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
         "partitions": PARTITIONS,
     },
 }
-FAULTS: Final = {"simpleSystemBase": IN_PROCESS, "multiprocTCPBase": PROCESSES}
+FAULTS: Final = {"in_process": IN_PROCESS, "processes": PROCESSES}

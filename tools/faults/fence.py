@@ -39,14 +39,14 @@ from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.records import record as record_of
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.adapters.sqlite.snapshot_cache import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, Recorded
-from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome
+from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.write.clock import SystemClock
 from tools.servers.kafka import Kafka
 from tools.servers.session import session_folder, start_kafka
@@ -120,7 +120,7 @@ class Contender:
         self._woken = threading.Event()
         loop = LoopThread()
         producer = (Stutter if setting.twice else Producer)(cluster)
-        copy = ColdFile(Path(setting.folder) / f"{self._name}.db", pack, unpack)
+        copy = LocalSnapshotCache(Path(setting.folder) / f"{self._name}.db", pack, unpack)
         self._snapshots = KafkaSnapshots(cluster, producer, copy)
         self._journal = KafkaJournal(cluster, loop, producer, self._snapshots, SystemClock(), self._woken.set)
         self._source = KafkaSource(cluster, loop)
@@ -243,12 +243,12 @@ class Contender:
         for submission in self._journal.collect():
             if isinstance(submission, Append):
                 self._answered(self._rooms[submission.partition], submission)
-            elif submission.outcome is Outcome.DURABLE:
+            elif submission.outcome is AppendOutcome.DURABLE:
                 self._note("saved", submission.partition, submission.position, int(submission.state), time.monotonic())
 
     def _answered(self, room: Room, append: Append) -> None:
         room.in_flight -= 1
-        if append.outcome is Outcome.DURABLE:
+        if append.outcome is AppendOutcome.DURABLE:
             for offset, envelope in enumerate(append.envelopes, append.first):
                 identity, seq = _said(Recorded(offset, envelope))
                 self._note("acknowledged", room.partition, identity, seq, offset)
@@ -258,9 +258,9 @@ class Contender:
         room.lost = True
         for envelope in append.envelopes:
             identity, _ = _said(Recorded(0, envelope))
-            if append.outcome is Outcome.UNKNOWN:
+            if append.outcome is AppendOutcome.UNKNOWN:
                 room.unknown.add(identity)
-            self._note("fenced" if append.outcome is Outcome.FENCED else "unknown", room.partition, identity)
+            self._note("fenced" if append.outcome is AppendOutcome.FENCED else "unknown", room.partition, identity)
 
 
 def _taken(journal: KafkaJournal, partitions: Sequence[int], owner: str) -> dict[int, Position]:
@@ -335,7 +335,7 @@ def _ask_the_last_epoch() -> None:
 
 def _late_snapshots_win() -> None:
     """The snapshot written last counts, also that of an owner that was deposed before."""
-    Kept.newer_than = lambda self, other: True  # type: ignore[method-assign]
+    SnapshotRecord.newer_than = lambda self, other: True  # type: ignore[method-assign]
 
 
 MUTATIONS: Final[dict[str, Callable[[], None]]] = {
@@ -723,7 +723,7 @@ def torture(
 
 def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int, Position]:
     producer = Producer(cluster)
-    snapshots = KafkaSnapshots(cluster, producer, ColdFile(folder / "last.db", pack, unpack))
+    snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(folder / "last.db", pack, unpack))
     journal = KafkaJournal(cluster, loop, producer, snapshots, SystemClock(), lambda: None)
     try:
         return _taken(journal, range(cluster.partitions), _LAST)
@@ -734,7 +734,7 @@ def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int
 @contextmanager
 def _mutated(mutation: str | None) -> Iterator[None]:
     """Here too: what is broken about reading is broken for every reader."""
-    names = [(fence, "judge"), (KafkaJournal, "takeover"), (KafkaJournal, "_judge"), (Kept, "newer_than")]
+    names = [(fence, "judge"), (KafkaJournal, "takeover"), (KafkaJournal, "_judge"), (SnapshotRecord, "newer_than")]
     kept = [(where, name, getattr(where, name)) for where, name in names]
     if mutation is not None:
         MUTATIONS[mutation]()

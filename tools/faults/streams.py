@@ -56,8 +56,8 @@ WORKERS: Final = 6
 GRACE_SECONDS: Final = 60.0
 STALLED_SECONDS: Final = (0.5, 8.0)
 VICTIMS: Final = {
-    "simpleSystemBase": ("serve", "ops", "project"),
-    "multiprocTCPBase": ("serve", "shard", "ops", "project"),
+    "in_process": ("serve", "ops", "project"),
+    "processes": ("serve", "shard", "ops", "project"),
 }
 # So few that who is away for long has to read the history instead, and so little room that who stalls is cut off.
 SMALL: Final = {"stream_events": 1_500, "stream_buffer": 65_536}
@@ -208,7 +208,7 @@ class WebSocket:
 
 
 def place_of(token: str) -> int:
-    """On one machine a token names one offset, that of lane 0; or none, where nothing has been read."""
+    """On one machine a token names one offset, that of segment 0; or none, where nothing has been read."""
     body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[1:-4]
     return next(numbers(body[1:]), 0) if body else 0
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from falcon.adapters.hbase.connection import Line, TableMissing
+from falcon.adapters.hbase.connection import TableMissing, ThriftConnection
 from falcon.adapters.hbase.schema import FAMILY, TableSpec
 from falcon.adapters.hbase.thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Mutation, TScan
 from falcon.read.hbase import BEHIND_ALL, Cell, Row
@@ -33,16 +33,16 @@ class Family(NamedTuple):
 class Asking(Protocol):
     """Who makes a call, as ``Gateways`` does."""
 
-    def call(self, ask: Callable[[Line], T], until: float, attempt_seconds: float) -> T: ...
+    def call(self, ask: Callable[[ThriftConnection], T], until: float, attempt_seconds: float) -> T: ...
 
 
 class HBase(Protocol):
     """Where calls begin."""
 
-    def within(self, seconds: float, attempt_seconds: float | None = None) -> "Calls": ...
+    def within(self, seconds: float, attempt_seconds: float | None = None) -> "HBaseClient": ...
 
 
-class Calls:
+class HBaseClient:
     """Calls that end by one deadline. Each may raise ReadStoreUnavailable, or HBaseFault where waiting is no use."""
 
     def __init__(self, asking: Asking, until: float, attempt_seconds: float) -> None:
@@ -72,7 +72,7 @@ class Calls:
     def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]:
         """The rows from ``start`` to ``stop``, excluded, in the order of their keys; at most ``limit``."""
 
-        def ask(line: Line) -> list[tuple[bytes, Row]]:
+        def ask(line: ThriftConnection) -> list[tuple[bytes, Row]]:
             scan = TScan(startRow=start, stopRow=stop, caching=min(limit, _ROWS), filterString=filter or None)
             scanner = line.client.scannerOpenWithScan(table, scan, {})
             found: list[tuple[bytes, Row]] = []
@@ -90,7 +90,7 @@ class Calls:
     def stamped_scan(self, table: str, start: bytes, limit: int) -> dict[bytes, dict[bytes, Stamped]]:
         """The rows from ``start`` on, in the order of their keys, with their cells' timestamps; at most ``limit``."""
 
-        def ask(line: Line) -> dict[bytes, dict[bytes, Stamped]]:
+        def ask(line: ThriftConnection) -> dict[bytes, dict[bytes, Stamped]]:
             scanner = line.client.scannerOpenWithScan(
                 table, TScan(startRow=start, stopRow=BEHIND_ALL, caching=limit), {}
             )
@@ -109,7 +109,7 @@ class Calls:
         """Put ``value`` if the cell is as ``expected``, None for one that is not there; False if it is not."""
         attempts = 0
 
-        def ask(line: Line) -> bool:
+        def ask(line: ThriftConnection) -> bool:
             nonlocal attempts
             attempts += 1
             done = line.client.checkAndPut(table, row, column, expected, Mutation(column=column, value=value), {})
@@ -135,7 +135,7 @@ class Calls:
             name=FAMILY + b":", maxVersions=1, bloomFilterType="ROW", blockCacheEnabled=True, timeToLive=-1
         )
 
-        def ask(line: Line) -> None:
+        def ask(line: ThriftConnection) -> None:
             with suppress(AlreadyExists):
                 line.client.createTable(spec.name, [family])
 
@@ -156,24 +156,24 @@ class Calls:
             for found in self._call(_get(table, wanted[start : start + _ROWS], only)):
                 yield found.row, found.columns
 
-    def _call(self, ask: Callable[[Line], T], attempt_seconds: float | None = None) -> T:
+    def _call(self, ask: Callable[[ThriftConnection], T], attempt_seconds: float | None = None) -> T:
         return self._asking.call(ask, self._until, attempt_seconds or self._attempt_seconds)
 
 
-def _get(table: str, keys: list[bytes], columns: list[bytes] | None) -> Callable[[Line], list[Any]]:
+def _get(table: str, keys: list[bytes], columns: list[bytes] | None) -> Callable[[ThriftConnection], list[Any]]:
     return _probing(table, lambda line: line.client.getRowsWithColumns(table, keys, columns, {}))
 
 
-def _put(table: str, mutations: list[Any], stamp: int) -> Callable[[Line], None]:
+def _put(table: str, mutations: list[Any], stamp: int) -> Callable[[ThriftConnection], None]:
     return _probing(table, lambda line: line.client.mutateRowsTs(table, mutations, stamp, {}))
 
 
-def _probing(table: str, ask: Callable[[Line], T]) -> Callable[[Line], T]:
+def _probing(table: str, ask: Callable[[ThriftConnection], T]) -> Callable[[ThriftConnection], T]:
     """Of many rows in a table that is gone HBase says nothing for long, and then not why; of one row it says so at
     once. So from the second attempt on it is asked for one first."""
     attempts = 0
 
-    def attempt(line: Line) -> T:
+    def attempt(line: ThriftConnection) -> T:
         nonlocal attempts
         attempts += 1
         if attempts > 1:
@@ -183,11 +183,11 @@ def _probing(table: str, ask: Callable[[Line], T]) -> Callable[[Line], T]:
     return attempt
 
 
-def _step(step: str, table: str) -> Callable[[Line], None]:
+def _step(step: str, table: str) -> Callable[[ThriftConnection], None]:
     return lambda line: getattr(line.client, step)(table)
 
 
-def _value(line: Line, table: str, row: bytes, column: bytes) -> bytes | None:
+def _value(line: ThriftConnection, table: str, row: bytes, column: bytes) -> bytes | None:
     found = line.client.getRowWithColumns(table, row, [column], {})
     return found[0].columns[column].value if found else None
 

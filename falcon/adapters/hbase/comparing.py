@@ -49,7 +49,7 @@ class HBaseComparing:
         self._mend = mend
         self._seconds = seconds
         self._written = _Keys(sum(end.offset for end in ends.values()) * _BITS_AN_EVENT)
-        self._waiting: dict[tuple[Partition, str], _Waiting] = {}
+        self._waiting: dict[tuple[Partition, str], _Pending] = {}
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
         if strangers := by_partition(self._model, writes, len(self._ends)).keys() - {partition}:
@@ -79,7 +79,7 @@ class HBaseComparing:
                 start = max(rows) + b"\0"
 
     def _compare(self, partition: Partition, table: str, through: int, cells: Sequence[Cell]) -> Comparison:
-        waiting = self._waiting.setdefault((partition, table), _Waiting())
+        waiting = self._waiting.setdefault((partition, table), _Pending())
         for cell in cells:
             self._written.add(_key(table, cell.row, cell.column))
         due = waiting.due(through, cells)
@@ -119,7 +119,7 @@ class HBaseComparing:
         return ReadStoreUnavailable(f"the tables of {self._projection} have just been replaced: compare again")
 
 
-class _Waiting:
+class _Pending:
     """Cells that a later batch has stamped than those that were looked at, with what they should be so far."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ class TableMissing(HBaseFault):
     """The table is not there, not any more, or is just being dropped."""
 
 
-class Line:
+class ThriftConnection:
     """One connection, for one thread at a time. ``tls``: of a gateway that has it."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:

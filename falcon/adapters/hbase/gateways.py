@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 
 from thriftpy2.thrift import TApplicationException, TException
 
-from falcon.adapters.hbase.client import Calls
-from falcon.adapters.hbase.connection import HBaseFault, Line, TableMissing
+from falcon.adapters.hbase.client import HBaseClient
+from falcon.adapters.hbase.connection import HBaseFault, TableMissing, ThriftConnection
 from falcon.adapters.hbase.thrift import AlreadyExists, GatewayError, IllegalArgument
 from falcon.read.store import ReadStoreUnavailable
 
@@ -43,7 +43,7 @@ class _Gateway:
         self.address = address
         self.host = host
         self.port = int(port)
-        self.idle: list[Line] = []
+        self.idle: list[ThriftConnection] = []
         self.failures = 0
         self.passed_over_until = 0.0
 
@@ -57,7 +57,11 @@ class Gateways:
     """
 
     def __init__(
-        self, addresses: Sequence[str], connections: int = 64, *, connect: Callable[[str, int], Line] = Line
+        self,
+        addresses: Sequence[str],
+        connections: int = 64,
+        *,
+        connect: Callable[[str, int], ThriftConnection] = ThriftConnection,
     ) -> None:
         if not addresses:
             raise ValueError("no gateway: give at least one HOST:PORT")
@@ -69,15 +73,15 @@ class Gateways:
         self._turn = 0
         self._closed = False
 
-    def within(self, seconds: float, attempt_seconds: float | None = None) -> Calls:
+    def within(self, seconds: float, attempt_seconds: float | None = None) -> HBaseClient:
         """Calls that all together take no longer.
 
         ``attempt_seconds``: how long one gateway may take before another one is asked; half of the time by default.
         """
         attempt = seconds / 2 if attempt_seconds is None else attempt_seconds
-        return Calls(self, time.monotonic() + seconds, attempt)
+        return HBaseClient(self, time.monotonic() + seconds, attempt)
 
-    def call(self, ask: Callable[[Line], T], until: float, attempt_seconds: float) -> T:
+    def call(self, ask: Callable[[ThriftConnection], T], until: float, attempt_seconds: float) -> T:
         """What ``ask`` gives. It may be called several times, so it must be such that twice is as good as once.
 
         ``until`` is on the monotonic clock. Raises ReadStoreUnavailable by then, and HBaseFault at once.
@@ -114,7 +118,9 @@ class Gateways:
         for line in idle:
             line.close()
 
-    def _attempt(self, gateway: _Gateway, ask: Callable[[Line], T], attempt_until: float, until: float) -> T:
+    def _attempt(
+        self, gateway: _Gateway, ask: Callable[[ThriftConnection], T], attempt_until: float, until: float
+    ) -> T:
         if not self._free.acquire(timeout=max(0.0, until - time.monotonic())):
             raise ReadStoreUnavailable(f"all {self._connections} connections to HBase are busy")
         try:
@@ -130,19 +136,19 @@ class Gateways:
         finally:
             self._free.release()
 
-    def _take(self, gateway: _Gateway) -> Line:
+    def _take(self, gateway: _Gateway) -> ThriftConnection:
         """The one used last. When that is too old to be trusted, so are all below it."""
         oldest = time.monotonic() - _IDLE_SECONDS
         with self._lock:
             line = gateway.idle.pop() if gateway.idle else None
-            old: list[Line] = []
+            old: list[ThriftConnection] = []
             if line is not None and line.idle_since < oldest:
                 old, gateway.idle = [line, *gateway.idle], []
         for each in old:
             each.close()
         return self._connect(gateway.host, gateway.port) if line is None or old else line
 
-    def _give_back(self, gateway: _Gateway, line: Line) -> None:
+    def _give_back(self, gateway: _Gateway, line: ThriftConnection) -> None:
         line.idle_since = time.monotonic()
         self._is_well(gateway)
         with self._lock:

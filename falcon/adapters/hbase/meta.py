@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from falcon.adapters.hbase.client import Calls
+from falcon.adapters.hbase.client import HBaseClient
 from falcon.adapters.hbase.schema import meta_name
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
@@ -155,7 +155,7 @@ def skip_of(partition: Partition, offset: int, value: bytes) -> Skip:
 class Meta:
     """The table, by the calls of one operation."""
 
-    def __init__(self, calls: Calls, prefix: str) -> None:
+    def __init__(self, calls: HBaseClient, prefix: str) -> None:
         self._calls = calls
         self._table = meta_name(prefix)
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from falcon.adapters.hbase.client import Calls, HBase
+from falcon.adapters.hbase.client import HBase, HBaseClient
 from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
 from falcon.adapters.hbase.schema import FORMAT, TableSpec, meta_name, meta_spec, table_names, table_specs
 from falcon.adapters.hbase.switching import Create, Switching
@@ -216,7 +216,7 @@ def _check_instance(found: Log, prefix: str, instance: str | None, partitions: i
     )
 
 
-def _check_family(calls: Calls, name: str) -> None:
+def _check_family(calls: HBaseClient, name: str) -> None:
     family = calls.family(name)
     if family is None:
         raise WrongTables(f"the table {name} has no family d: it is not Falcon's; set another prefix")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
-from falcon.adapters.hbase.client import Calls, HBase
+from falcon.adapters.hbase.client import HBase, HBaseClient
 from falcon.adapters.hbase.connection import HBaseFault, TableMissing
 from falcon.adapters.hbase.meta import Generations, Meta
-from falcon.adapters.hbase.queries import View
-from falcon.adapters.hbase.timed_client import TimedCalls
+from falcon.adapters.hbase.queries import QueryContext
+from falcon.adapters.hbase.timed_client import TimedClient
 from falcon.domain.ids import Partition
 from falcon.read.accounts import hbase as accounts_queries
 from falcon.read.catalogue import READ_MODELS
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def _query(
-    query: Callable[Concatenate[View, P], T],
+    query: Callable[Concatenate[QueryContext, P], T],
 ) -> Callable[Concatenate["HBaseReadStore", P], Coroutine[Any, Any, T]]:
     """A method that asks a query."""
 
@@ -50,7 +50,7 @@ class HBaseReadStore:
     def __init__(self, hbase: HBase, prefix: str, *, threads: int = 16, queue: int = 256, seconds: float = 2.0) -> None:
         self._hbase = hbase
         self._prefix = prefix
-        self._timed = TimedCalls(Dispatcher("hbase-reads", threads=threads, queue=queue), seconds)
+        self._timed = TimedClient(Dispatcher("hbase-reads", threads=threads, queue=queue), seconds)
         self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
         self._applied: dict[Partition, asyncio.Task[int]] = {}
@@ -89,7 +89,7 @@ class HBaseReadStore:
     bearer = _query(accounts_queries.bearer)
     tokens = _query(accounts_queries.tokens)
 
-    async def _ask(self, query: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work(seconds: float) -> T:
             calls = self._hbase.within(seconds)
             try:
@@ -111,7 +111,7 @@ class HBaseReadStore:
         finally:
             metrics.read_seconds.labels(name).observe(time.monotonic() - began)
 
-    def _view(self, calls: Calls) -> View:
+    def _view(self, calls: HBaseClient) -> QueryContext:
         """Generations are looked up once a second: a rebuild is rare, and corrects what stood for long."""
         live, until = self._live
         if time.monotonic() >= until:
@@ -123,7 +123,7 @@ class HBaseReadStore:
                     for name, each in found.items()
                 }
                 self._live = (live, time.monotonic() + _GENERATIONS_SECONDS)
-        return View(calls, self._prefix, live)
+        return QueryContext(calls, self._prefix, live)
 
     def _look_again(self) -> None:
         with self._lock:

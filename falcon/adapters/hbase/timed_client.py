@@ -11,7 +11,7 @@ from falcon.telemetry.dispatchers import Dispatcher, Saturated
 T = TypeVar("T")
 
 
-class TimedCalls:
+class TimedClient:
     """Each is done with after ``seconds``, waiting for a thread included."""
 
     def __init__(self, dispatcher: Dispatcher, seconds: float) -> None:

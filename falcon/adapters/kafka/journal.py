@@ -18,7 +18,7 @@ from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
+from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
 from falcon.telemetry import metrics
 from falcon.write.clock import Clock
 
@@ -233,7 +233,7 @@ class KafkaJournal:
     def _refuse(self, submission: Submission) -> None:
         """Its epoch ended before it was sent, so it never will be; whether by another owner is known, or it is not."""
         fenced = submission.epoch <= self._over.get(submission.partition, -1)
-        submission.outcome = Outcome.FENCED if fenced else Outcome.UNKNOWN
+        submission.outcome = AppendOutcome.FENCED if fenced else AppendOutcome.UNKNOWN
         self._collected.append(submission)
         self._wake()
 
@@ -266,7 +266,7 @@ class KafkaJournal:
             return
         writing.position = Position(first + len(written), writing.epoch, writing.position.n + len(written))
         for append in group:
-            append.first, append.outcome = first, Outcome.DURABLE
+            append.first, append.outcome = first, AppendOutcome.DURABLE
             first += len(append.records)
             self._collected.append(append)
         metrics.commit_seconds.observe(time.monotonic() - started)
@@ -306,7 +306,7 @@ class KafkaJournal:
         if fenced:
             self._over[partition] = writing.epoch
         for append in (*group, *writing.waiting):
-            append.outcome = Outcome.FENCED if fenced else Outcome.UNKNOWN
+            append.outcome = AppendOutcome.FENCED if fenced else AppendOutcome.UNKNOWN
             self._collected.append(append)
         writing.waiting.clear()
         writing.away = False
@@ -318,13 +318,13 @@ class KafkaJournal:
 
     async def _checkpoint(self, checkpoint: Checkpoint) -> None:
         """Tried until it is written, or its epoch has ended: the log does not depend on it."""
-        checkpoint.outcome = Outcome.UNKNOWN
+        checkpoint.outcome = AppendOutcome.UNKNOWN
         pause = _CHECKPOINT_PAUSE_SECONDS
         try:
             while self._open_here(checkpoint):
                 try:
                     if await self._snapshots.save(checkpoint):
-                        checkpoint.outcome = Outcome.DURABLE
+                        checkpoint.outcome = AppendOutcome.DURABLE
                     return
                 except (NotWritten, TooLarge) as error:
                     log.warning("partition %s: a checkpoint waits: %s", checkpoint.partition, error)

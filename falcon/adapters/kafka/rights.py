@@ -27,7 +27,7 @@ class RightsMissing(Exception):
     """A line for each right that is missing, with the command that gives it."""
 
 
-class Operation(IntEnum):
+class AclOperation(IntEnum):
     """As Kafka numbers them; a set of them has the bits of their numbers."""
 
     Read = 3
@@ -39,31 +39,31 @@ class Operation(IntEnum):
 class Rights(msgspec.Struct, frozen=True):
     """Operations by the name of the topic, and of the group, without the prefix."""
 
-    topics: Mapping[str, tuple[Operation, ...]]
-    groups: Mapping[str, tuple[Operation, ...]] = {}
+    topics: Mapping[str, tuple[AclOperation, ...]]
+    groups: Mapping[str, tuple[AclOperation, ...]] = {}
 
 
 # Who may read or write may describe, too. Of what may not be described no more is known than that.
-_UNDESCRIBED: Final = ~(1 << Operation.Read | 1 << Operation.Write | 1 << Operation.Describe)
-_LOOK: Final = (Operation.Describe, Operation.DescribeConfigs)
-_MEMBER: Final = (Operation.Read,)
+_UNDESCRIBED: Final = ~(1 << AclOperation.Read | 1 << AclOperation.Write | 1 << AclOperation.Describe)
+_LOOK: Final = (AclOperation.Describe, AclOperation.DescribeConfigs)
+_MEMBER: Final = (AclOperation.Read,)
 
 
 def of_write(group: str) -> Rights:
     """``group``: of those that own partitions."""
-    both = (Operation.Read, Operation.Write, *_LOOK)
+    both = (AclOperation.Read, AclOperation.Write, *_LOOK)
     return Rights({"journal": both, "snapshots": both, "owners": both, "signals": _LOOK}, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
-    reads = (Operation.Read, *_LOOK)
+    reads = (AclOperation.Read, *_LOOK)
     topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": _LOOK}
     return Rights(topics, dict.fromkeys(groups, _MEMBER))
 
 
 def of_api() -> Rights:
-    reads = (Operation.Read, *_LOOK)
-    signals = (Operation.Read, Operation.Write, *_LOOK)
+    reads = (AclOperation.Read, *_LOOK)
+    signals = (AclOperation.Read, AclOperation.Write, *_LOOK)
     return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": signals})
 
 
@@ -75,10 +75,10 @@ def of_operator(groups: Iterable[str]) -> Rights:
     topics = {
         "journal": _LOOK,
         "snapshots": _LOOK,
-        "owners": (Operation.Read, Operation.Write, *_LOOK),
+        "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
         "signals": _LOOK,
     }
-    return Rights(topics, dict.fromkeys(groups, (Operation.Describe,)))
+    return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
 
 
 async def check(cluster: KafkaCluster, rights: Rights) -> None:
@@ -96,7 +96,7 @@ async def _missing(cluster: KafkaCluster, rights: Rights) -> list[str]:
 
 
 async def _missing_of_topics(
-    admin: AIOKafkaAdminClient, cluster: KafkaCluster, wanted: Mapping[str, tuple[Operation, ...]]
+    admin: AIOKafkaAdminClient, cluster: KafkaCluster, wanted: Mapping[str, tuple[AclOperation, ...]]
 ) -> list[str]:
     names = {cluster.prefix + name: operations for name, operations in wanted.items()}
     response = await admin._send_request(_Metadata(list(names)))
@@ -110,7 +110,7 @@ async def _missing_of_topics(
 
 
 async def _missing_of_group(
-    admin: AIOKafkaAdminClient, cluster: KafkaCluster, name: str, wanted: tuple[Operation, ...]
+    admin: AIOKafkaAdminClient, cluster: KafkaCluster, name: str, wanted: tuple[AclOperation, ...]
 ) -> list[str]:
     group = cluster.prefix + name
     try:
@@ -123,7 +123,7 @@ async def _missing_of_group(
     return _lines(cluster, "group", group, wanted, _UNDESCRIBED if code else allowed)
 
 
-def _lines(cluster: KafkaCluster, kind: str, name: str, wanted: Iterable[Operation], allowed: int) -> list[str]:
+def _lines(cluster: KafkaCluster, kind: str, name: str, wanted: Iterable[AclOperation], allowed: int) -> list[str]:
     missing = [] if allowed == _NOT_SAID else [each.name for each in wanted if not allowed & 1 << each]
     return [cluster.refusal(missing, kind, name)] if missing else []
 

@@ -22,7 +22,7 @@ _WAIT_MILLIS: Final = 500
 _STALE_SECONDS: Final = 5.0  # what is read later than that, after brokers were away, is nobody's news any more
 
 
-class KafkaWire:
+class KafkaSignalTransport:
     """For one event loop. What waits while one batch is on its way goes out as the next."""
 
     def __init__(self, cluster: KafkaCluster) -> None:

@@ -37,7 +37,7 @@ _READERS: Final = 4
 _CLOSE_SECONDS: Final = 2.0
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
+class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True):
     """A record's value, and a row of the local copy. It holds what stands below ``offset``."""
 
     epoch: int
@@ -46,7 +46,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
     generation: int = 0
 
-    def newer_than(self, other: "Kept | None") -> bool:
+    def newer_than(self, other: "SnapshotRecord | None") -> bool:
         if other is None:
             return True
         return (self.epoch, self.offset, self.generation) >= (other.epoch, other.offset, other.generation)
@@ -61,17 +61,17 @@ class LocalCopy(Protocol):
 
     def clear(self, partition: Partition) -> None: ...
 
-    def put(self, partition: Partition, rows: Iterable[tuple[str, Kept]]) -> None: ...
+    def put(self, partition: Partition, rows: Iterable[tuple[str, SnapshotRecord]]) -> None: ...
 
-    def get(self, partition: Partition, name: str) -> Kept | None: ...
+    def get(self, partition: Partition, name: str) -> SnapshotRecord | None: ...
 
-    def under(self, partition: Partition, prefix: str, stop: str | None = None) -> list[tuple[str, Kept]]:
+    def under(self, partition: Partition, prefix: str, stop: str | None = None) -> list[tuple[str, SnapshotRecord]]:
         """What is kept under names that begin so, in the order of the names, up to the name ``stop`` (excluded)."""
 
     def drop(self, partition: Partition, names: Sequence[str]) -> None: ...
 
 
-_Record: TypeAlias = "tuple[bytes, str, Kept | None]"  # key, what it is about, None where it is deleted
+_Record: TypeAlias = "tuple[bytes, str, SnapshotRecord | None]"  # key, what it is about, None where it is deleted
 
 
 class _CheckpointData(msgspec.Struct, frozen=True, array_like=True):
@@ -80,9 +80,9 @@ class _CheckpointData(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_kept = msgspec.msgpack.Decoder(Kept)
-pack: Final[Callable[[Kept], bytes]] = _encode  # for the local copy
-unpack: Final[Callable[[bytes], Kept]] = _kept.decode
+_kept = msgspec.msgpack.Decoder(SnapshotRecord)
+pack: Final[Callable[[SnapshotRecord], bytes]] = _encode  # for the local copy
+unpack: Final[Callable[[bytes], SnapshotRecord]] = _kept.decode
 _checkpoint_data = msgspec.msgpack.Decoder(_CheckpointData)
 
 
@@ -131,7 +131,7 @@ class KafkaSnapshots:
             rows = self._copy.under(partition, _ANSWERS)
         return [kept.data for name, kept in rows if kept.version == version and _answered_at(name) >= since]
 
-    def _get(self, partition: Partition, name: str, version: int) -> Kept | None:
+    def _get(self, partition: Partition, name: str, version: int) -> SnapshotRecord | None:
         with self._lock:
             kept = self._copy.get(partition, name)
         return kept if kept is not None and kept.version == version else None
@@ -166,7 +166,7 @@ class KafkaSnapshots:
         await self._forget(partition, opened)
         return True
 
-    def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, Kept]]:
+    def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, SnapshotRecord]]:
         """Nothing else is looked at, however long the window is."""
         return self._copy.under(checkpoint.partition, _ANSWERS, f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}")
 
@@ -236,7 +236,7 @@ class KafkaSnapshots:
             await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
 
     async def _say_opening(self, partition: Partition, owner: str) -> int:
-        said = Kept(0, 0, 0, owner.encode())
+        said = SnapshotRecord(0, 0, 0, owner.encode())
         written = await self._producer.write(self._cluster.snapshots, partition, [(said.key(_OPENING), _encode(said))])
         return int(written.offset)
 
@@ -278,7 +278,7 @@ class _Found:
 
     def __init__(self) -> None:
         self.garbage: set[bytes] = set()
-        self._newest: dict[str, Kept] = {}  # without their data
+        self._newest: dict[str, SnapshotRecord] = {}  # without their data
 
     @property
     def reaches(self) -> int:
@@ -289,9 +289,9 @@ class _Found:
         """Of all the records there are."""
         return [*self.garbage, *(kept.key(name) for name, kept in self._newest.items())]
 
-    def take(self, records: Iterable[_Record]) -> dict[str, Kept | None]:
+    def take(self, records: Iterable[_Record]) -> dict[str, SnapshotRecord | None]:
         """The next records; gives what is the newest of a thing now, or None where that was deleted."""
-        changed: dict[str, Kept | None] = {}
+        changed: dict[str, SnapshotRecord | None] = {}
         for key, name, kept in records:
             known = self._newest.get(name)
             if kept is None:
@@ -302,7 +302,7 @@ class _Found:
                 continue
             older: bytes | None = key
             if kept.newer_than(known):
-                self._newest[name] = Kept(kept.epoch, kept.offset, kept.version, b"", kept.generation)
+                self._newest[name] = SnapshotRecord(kept.epoch, kept.offset, kept.version, b"", kept.generation)
                 changed[name] = kept
                 older = known.key(name) if known is not None else None
             if older is not None and older != self._newest[name].key(name):
@@ -311,9 +311,9 @@ class _Found:
         return changed
 
 
-def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, Kept]]:
-    def kept(data: bytes) -> Kept:
-        return Kept(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data, generation)
+def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, SnapshotRecord]]:
+    def kept(data: bytes) -> SnapshotRecord:
+        return SnapshotRecord(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data, generation)
 
     rows = [(key, kept(data)) for key, data in checkpoint.snapshots]
     if checkpoint.answers:
@@ -325,7 +325,7 @@ def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, Kept]]:
     return rows
 
 
-def _batches(rows: Iterable[tuple[str, Kept]]) -> Iterator[list[Record]]:
+def _batches(rows: Iterable[tuple[str, SnapshotRecord]]) -> Iterator[list[Record]]:
     batch: list[Record] = []
     size = 0
     for name, kept in rows:

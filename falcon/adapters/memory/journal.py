@@ -7,7 +7,7 @@ from enum import Enum, auto
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Append, JournalUnavailable, Outcome, Submission, Wake
+from falcon.journal.ports import Append, AppendOutcome, JournalUnavailable, Submission, Wake
 
 
 class Fate(Enum):
@@ -59,12 +59,12 @@ class MemoryJournal:
         """Let the oldest submission meet its fate."""
         submission = self._waiting.popleft()
         if submission.epoch <= self._failed.get(submission.partition, -1) or fate is Fate.LOST:
-            submission.outcome = Outcome.UNKNOWN
+            submission.outcome = AppendOutcome.UNKNOWN
         elif not self._log.write(submission):
-            submission.outcome = Outcome.FENCED
+            submission.outcome = AppendOutcome.FENCED
         else:
-            submission.outcome = Outcome.DURABLE if fate is Fate.WRITTEN else Outcome.UNKNOWN
-        if submission.outcome is not Outcome.DURABLE:
+            submission.outcome = AppendOutcome.DURABLE if fate is Fate.WRITTEN else AppendOutcome.UNKNOWN
+        if submission.outcome is not AppendOutcome.DURABLE:
             self._failed[submission.partition] = submission.epoch
             if isinstance(submission, Append):
                 submission.first = -1

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-class LoneWire:
+class LocalSignalTransport:
     def open(self, take: Callable[[bytes], None]) -> None:
         self._take = take
         self._loop = asyncio.get_running_loop()

@@ -11,12 +11,11 @@ from falcon.journal.envelope import Cursor, Position
 from falcon.read.accounts import memory as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import memory as memberships_queries
-from falcon.read.memory import MemoryTables as ModelTables
-from falcon.read.memory import View
+from falcon.read.memory import MemoryQueryContext, ModelTables
 from falcon.read.rooms import memory as rooms_queries
 from falcon.read.store import BeingFilled, Comparison, Fill, Reached, Skip, StaleProjector, Stop, shown_by
 from falcon.read.timeline import memory as timeline_queries
-from falcon.read.timeline.projection import PutMessage
+from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 
 _REBUILDING = "_rebuilding"
@@ -35,7 +34,7 @@ class _Kept:
 
 
 def _query(
-    query: Callable[Concatenate[View, P], T],
+    query: Callable[Concatenate[MemoryQueryContext, P], T],
 ) -> Callable[Concatenate["MemoryTables", P], Coroutine[Any, Any, T]]:
     @functools.wraps(query)
     async def asked(self: "MemoryTables", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -53,7 +52,7 @@ class _Comparing:
         self._written: set[tuple[RoomId, Seq]] = set()
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
-        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, PutMessage)}
+        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, UpsertMessage)}
         self._written |= wanted.keys()
         missing = [place for place in wanted if place not in self._messages]
         wrong = [place for place, message in wanted.items() if self._messages.get(place, message) != message]
@@ -130,7 +129,7 @@ class MemoryTables:
         self._projections[projection] = self._empty(projection)
         self._fills[projection] = Fill.FILLING
 
-    # --- of streams ---------------------------------------------------------------------------------------------------
+    # --- ConsumerTables -----------------------------------------------------------------------------------------------
 
     def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         self._stops[projection, partition] = stop
@@ -155,7 +154,7 @@ class MemoryTables:
 
     def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> "_Comparing":
         kept = self._projections[projection].tables
-        return _Comparing(kept.messages if isinstance(kept, timeline_queries.Tables) else {}, mend)
+        return _Comparing(kept.messages if isinstance(kept, timeline_queries.TimelineTables) else {}, mend)
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
@@ -205,7 +204,7 @@ class MemoryTables:
     bearer = _query(accounts_queries.bearer)
     tokens = _query(accounts_queries.tokens)
 
-    # --- View ---------------------------------------------------------------------------------------------------------
+    # --- MemoryQueryContext -------------------------------------------------------------------------------------------
 
     def tables(self, projection: str) -> Any:
         if self.fill(projection) is not Fill.SHOWN:

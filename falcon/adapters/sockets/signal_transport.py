@@ -19,7 +19,7 @@ _WAITING_MAX: Final = 1_000  # for each process; the kernel itself keeps ten
 _RETRY_SECONDS: Final = 0.005
 
 
-class SocketWire:
+class SocketSignalTransport:
     """``folder``: must be there, and belong to one Falcon. ``name``: of this process in it."""
 
     def __init__(self, folder: Path, name: str) -> None:

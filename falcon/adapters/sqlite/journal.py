@@ -17,10 +17,10 @@ from typing import Final, Protocol
 import apsw
 
 from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, transaction
-from falcon.adapters.sqlite.source import Everywhere
+from falcon.adapters.sqlite.source import UniformCursor
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
+from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Activity, start_thread
 
@@ -31,7 +31,7 @@ _GROUP_EVENTS_MAX: Final = 1_000
 _TAKEOVER_SECONDS: Final = 0.05
 
 
-class Within(Protocol):
+class CommitHook(Protocol):
     """What happens within each commit that has appends."""
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
@@ -50,7 +50,9 @@ class _Step(Enum):
 class SqliteJournal:
     """Everything submitted while a commit is away is the next commit."""
 
-    def __init__(self, connection: apsw.Connection, wake: Wake, within: Within | None = None, name: str = "0") -> None:
+    def __init__(
+        self, connection: apsw.Connection, wake: Wake, within: CommitHook | None = None, name: str = "0"
+    ) -> None:
         """``name``: of the shard whose journal it is."""
         self._connection = connection
         self._wake = wake
@@ -153,7 +155,7 @@ class SqliteJournal:
                 break
             taken += 1
             if submission.epoch <= self._failed.get(submission.partition, -1):
-                submission.outcome = Outcome.UNKNOWN
+                submission.outcome = AppendOutcome.UNKNOWN
                 self._collected.append(submission)
                 continue
             group.append(submission)
@@ -184,7 +186,7 @@ class SqliteJournal:
                 self._insert(appends)
                 self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
                 if self._within is not None:
-                    self._within.apply(appends, Everywhere(start), Everywhere(offset))
+                    self._within.apply(appends, UniformCursor(start), UniformCursor(offset))
         except apsw.Error as error:
             self._settle(error)
             return
@@ -218,7 +220,7 @@ class SqliteJournal:
         group, self._group = self._group, []
         if error is None:
             for submission in group:
-                submission.outcome = Outcome.FENCED if self._fenced(submission) else Outcome.DURABLE
+                submission.outcome = AppendOutcome.FENCED if self._fenced(submission) else AppendOutcome.DURABLE
             if self._within is not None:
                 self._within.committed(_durable(group))
         else:
@@ -227,7 +229,7 @@ class SqliteJournal:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for submission in group:
-                submission.outcome = Outcome.UNKNOWN
+                submission.outcome = AppendOutcome.UNKNOWN
                 self._failed[submission.partition] = submission.epoch
         metrics.commit_seconds.observe(time.monotonic() - self._started)
         self._collected += group
@@ -271,7 +273,7 @@ class SqliteJournal:
 
 
 def _durable(group: Sequence[Submission]) -> list[Append]:
-    return [each for each in group if isinstance(each, Append) and each.outcome is Outcome.DURABLE]
+    return [each for each in group if isinstance(each, Append) and each.outcome is AppendOutcome.DURABLE]
 
 
 _HEAD: Final = struct.Struct("<q")

@@ -13,7 +13,7 @@ from falcon.read.accounts import sqlite as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import sqlite as memberships_queries
 from falcon.read.rooms import sqlite as rooms_queries
-from falcon.read.sqlite import View
+from falcon.read.sqlite import SqliteQueryContext
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
 from falcon.read.timeline import sqlite as timeline_queries
 from falcon.telemetry import metrics
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def _query(
-    query: Callable[Concatenate[View, P], T], *read_models: str
+    query: Callable[Concatenate[SqliteQueryContext, P], T], *read_models: str
 ) -> Callable[Concatenate["SqliteReadStore", P], Coroutine[Any, Any, T]]:
     """A method that asks a query of these read models."""
     seconds = metrics.read_seconds.labels(query.__name__)
@@ -47,12 +47,12 @@ def _query(
     return asked
 
 
-def applied(view: View, partition: Partition) -> int:
+def applied(view: SqliteQueryContext, partition: Partition) -> int:
     return _shown(view, tuple(READ_MODELS))
 
 
 def applied_everywhere(
-    view: View, partitions: int, projections: Sequence[str] | None = None
+    view: SqliteQueryContext, partitions: int, projections: Sequence[str] | None = None
 ) -> dict[Partition, Position]:
     if projections is None:
         projections = tuple(READ_MODELS)
@@ -61,7 +61,7 @@ def applied_everywhere(
     return dict.fromkeys(range(partitions), Position(_shown(view, projections)))
 
 
-def _shown(view: View, projections: Sequence[str]) -> int:
+def _shown(view: SqliteQueryContext, projections: Sequence[str]) -> int:
     """Where the one stands that is the furthest behind, but for those that are being filled."""
     names = ", ".join("?" * len(projections))
     row: Any = view.execute(

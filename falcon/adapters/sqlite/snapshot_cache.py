@@ -11,7 +11,7 @@ R = TypeVar("R")
 _CACHE_KIB: Final = 16 << 10
 
 
-class ColdFile(Generic[R]):
+class LocalSnapshotCache(Generic[R]):
     """Names and records by partition, in a file that is made anew at each start.
 
     All of it is one transaction that never ends: nobody needs the file after a crash, so pages are written only when

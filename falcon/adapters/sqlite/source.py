@@ -17,7 +17,7 @@ from falcon.journal.record import Record
 _POLL_SECONDS: Final = 0.002
 
 
-class Everywhere(Mapping[Partition, Position]):
+class UniformCursor(Mapping[Partition, Position]):
     """A cursor that stands at the same offset in every partition, as one who reads all of the log does."""
 
     def __init__(self, offset: int) -> None:
@@ -36,7 +36,7 @@ class Everywhere(Mapping[Partition, Position]):
         return True
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Everywhere) and other.offset == self.offset
+        return isinstance(other, UniformCursor) and other.offset == self.offset
 
     def __hash__(self) -> int:
         return hash(self.offset)
@@ -63,10 +63,10 @@ class SqliteSource:
     # --- events -------------------------------------------------------------------------------------------------------
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
-        if isinstance(cursor, Everywhere):
+        if isinstance(cursor, UniformCursor):
             self._seen = self._data_version()  # before the rows: what comes in behind them is news
             rows = self._rows("offset >= ?", (cursor.offset,), limit)
-            return _decode(rows), Everywhere(rows[-1][0] + 1) if rows else cursor
+            return _decode(rows), UniformCursor(rows[-1][0] + 1) if rows else cursor
         end = self._next()  # before the rows, so that what comes in between is not passed over
         start = min(position.offset for position in cursor.values())
         where = "offset >= ?"
@@ -81,7 +81,7 @@ class SqliteSource:
         return _decode(wanted), {p: Position(max(reached, at.offset)) for p, at in cursor.items()}
 
     def end(self) -> Cursor:
-        return Everywhere(self._next())
+        return UniformCursor(self._next())
 
     async def confirmed(self, partition: Partition) -> int:
         """ConfirmedPositions: nothing is acknowledged before it is committed to this file."""
@@ -89,7 +89,7 @@ class SqliteSource:
 
     def behind(self, cursor: Cursor) -> int:
         """One row is soon read here. Of several partitions, what stands between the first of them and the end."""
-        start = cursor.offset if isinstance(cursor, Everywhere) else min(at.offset for at in cursor.values())
+        start = cursor.offset if isinstance(cursor, UniformCursor) else min(at.offset for at in cursor.values())
         return max(0, self._next() - start)
 
     def wait(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import apsw
 
 from falcon.adapters.sqlite.database import transaction
-from falcon.adapters.sqlite.source import Everywhere
+from falcon.adapters.sqlite.source import UniformCursor
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.sqlite import SqliteModel
@@ -33,7 +33,7 @@ class SqliteTables:
         self._connection = connection
 
     def cursor(self, projection: str) -> Cursor:
-        return Everywhere(self._applied(projection))
+        return UniformCursor(self._applied(projection))
 
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
         try:
@@ -44,13 +44,13 @@ class SqliteTables:
 
     def standing(self, cursor: Cursor) -> set[str]:
         """The projections that have been applied up to there."""
-        assert isinstance(cursor, Everywhere), "cursors of these tables are those that they gave"
+        assert isinstance(cursor, UniformCursor), "cursors of these tables are those that they gave"
         return {name for (name,) in self._connection.execute(_STANDING, (cursor.offset,))}
 
     def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
         """As ``apply``, within a transaction of the caller's, who undoes it when this raises."""
-        assert isinstance(expected, Everywhere), "cursors of these tables are those that they gave"
-        assert isinstance(after, Everywhere), "and those of the log that stands beside them"
+        assert isinstance(expected, UniformCursor), "cursors of these tables are those that they gave"
+        assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
         suffix = _REBUILDING if projection.endswith(_REBUILDING) else ""
         self._connection.execute(_MOVE, (after.offset, projection, expected.offset))
         if not self._connection.changes():

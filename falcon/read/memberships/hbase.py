@@ -17,20 +17,20 @@ from falcon.read.hbase import (
     YES,
     Cells,
     HBaseModel,
+    HBaseQueryContext,
     Row,
-    View,
     behind,
     hashed,
     id_at_end,
 )
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
     Access,
     ManyRooms,
     MemberRow,
+    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
-    Standing,
     room_summary,
 )
 from falcon.read.rooms import hbase as rooms
@@ -114,7 +114,7 @@ def _each_bucket(first: Seq, last: Seq) -> range:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _put_member(write: PutMember) -> Cells:
+def _put_member(write: UpsertMember) -> Cells:
     fields = {
         MEMBER: YES,
         MEMBER_ROLE: write.role.encode(),
@@ -158,7 +158,7 @@ MODEL: Final = HBaseModel(
     tables={"memberships": (4, (FAST_DIFF,)), "mentions": (4, (FAST_DIFF,))},
     puts=("memberships", "mentions"),
     cells={
-        PutMember: (0, _put_member),
+        UpsertMember: (0, _put_member),
         SetRole: (0, _set_role),
         SetReadMark: (0, _set_read_mark),
         DropMember: (0, _drop_member),
@@ -172,11 +172,11 @@ MODEL: Final = HBaseModel(
 # --- queries ----------------------------------------------------------------------------------------------------------
 
 
-def _table(view: View) -> str:
+def _table(view: HBaseQueryContext) -> str:
     return view.table("memberships", "memberships")
 
 
-def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
+def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     member = view.calls.row(_table(view), member_key(room_id, account_id))
     if not _is_member(member):
         return None
@@ -187,7 +187,7 @@ def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
 
 
 def rooms_of(
-    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    view: HBaseQueryContext, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
 ) -> list[RoomSummaryRow]:
     """Reads all memberships of the account and their rooms, and of those picked the last messages and the mentions."""
     start, stop = memberships_range(account_id)
@@ -201,14 +201,14 @@ def rooms_of(
     return _summaries(view, account_id, found[:limit], members)
 
 
-def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+def room_of(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
     member = view.calls.row(_table(view), member_key(room_id, account_id))
     found = rooms.room(view, room_id) if _is_member(member) else None
     return None if found is None else _summaries(view, account_id, [found], {room_id: member})[0]
 
 
 def _summaries(
-    view: View, account_id: AccountId, of_rooms: Sequence[RoomRow], members: Mapping[RoomId, Row]
+    view: HBaseQueryContext, account_id: AccountId, of_rooms: Sequence[RoomRow], members: Mapping[RoomId, Row]
 ) -> list[RoomSummaryRow]:
     """``members``: the account's rows by room."""
     newest = timeline.newest_messages(view, {row.room_id: row.last_seq for row in of_rooms if row.last_seq})
@@ -223,31 +223,33 @@ def _summaries(
     ]
 
 
-def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+def standings_of(
+    view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
+) -> dict[RoomId, MembershipAt]:
     members = _members_of(view, account_id, room_ids)
     found = rooms.rooms_among(view, members)
-    return {row.room_id: Standing(_role(members[row.room_id]), row.updated_at, row.last_seq) for row in found}
+    return {row.room_id: MembershipAt(_role(members[row.room_id]), row.updated_at, row.last_seq) for row in found}
 
 
-def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+def summaries_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
     members = _members_of(view, account_id, room_ids)
     return _summaries(view, account_id, sorted(rooms.rooms_among(view, members), key=_newest, reverse=True), members)
 
 
-def _members_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
+def _members_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
     """The account's rows in these rooms, where it is a member."""
     keys = {membership_key(account_id, room_id): room_id for room_id in room_ids}
     found = view.calls.rows(_table(view), keys)
     return {room_id: found[key] for key, room_id in keys.items() if _is_member(found.get(key, {}))}
 
 
-def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+def roles_of(view: HBaseQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
     start, stop = memberships_range(account_id, after)
     scanned = view.calls.scan(_table(view), start, stop, limit, _MEMBERS_ONLY)
     return {id_at_end(key): _role(row) for key, row in scanned}
 
 
-def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+def members(view: HBaseQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     start, stop = members_range(room_id, after)
     scanned = view.calls.scan(_table(view), start, stop, limit, _MEMBERS_ONLY) if limit > 0 else []
     rows = {id_at_end(key): row for key, row in scanned if _is_member(row)}
@@ -255,7 +257,7 @@ def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[M
     return [MemberRow(each, names.get(each, ""), _role(row), _read_seq(row)) for each, row in rows.items()]
 
 
-def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+def mentions(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
     return _mentions(view, account_id, {room_id: (after, through)})[room_id]
 
 
@@ -275,7 +277,9 @@ def _read_seq(row: Row) -> Seq:
     return int(row[MEMBER_READ_SEQ])
 
 
-def _mentions(view: View, account_id: AccountId, ranges: dict[RoomId, tuple[Seq, Seq]]) -> dict[RoomId, int]:
+def _mentions(
+    view: HBaseQueryContext, account_id: AccountId, ranges: dict[RoomId, tuple[Seq, Seq]]
+) -> dict[RoomId, int]:
     """How many of the messages from the first (excluded) to the second seq mention the account, by room.
 
     Few rows are asked for by their keys, all rooms in one call. Where a room has many unread messages its rows are

@@ -63,7 +63,7 @@ def room_summary(
     return RoomSummaryRow(room, role, min(read_seq, last_seq), mentions, last_message)
 
 
-class Standing(NamedTuple):
+class MembershipAt(NamedTuple):
     """A member's role in a room, when something last happened there, and the number of its newest message."""
 
     role: Role
@@ -104,7 +104,7 @@ class MembershipQueries(Protocol):
 
         It reads the memberships alone, which is cheap."""
 
-    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, MembershipAt]:
         """Of these rooms, those that there are and that the account is in."""
 
     async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:

@@ -10,7 +10,7 @@ from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
 
-class PutRoom(NamedTuple):
+class UpsertRoom(NamedTuple):
     """``smaller``, ``larger``: the pair of a direct room."""
 
     room_id: RoomId
@@ -54,11 +54,11 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
             return ()
 
 
-def _row(created: RoomCreated) -> PutRoom:
+def _row(created: RoomCreated) -> UpsertRoom:
     smaller = larger = None
     if created.kind == "direct":
         smaller, larger = sorted(member.account_id for member in created.members)
-    return PutRoom(
+    return UpsertRoom(
         created.room_id,
         created.kind,
         created.name,

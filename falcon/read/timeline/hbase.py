@@ -10,9 +10,20 @@ from operator import attrgetter
 from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.hbase import FAST_DIFF, PREFIXES_KEPT, U32, U64, Cells, HBaseModel, Row, View, behind, hashed
+from falcon.read.hbase import (
+    FAST_DIFF,
+    PREFIXES_KEPT,
+    U32,
+    U64,
+    Cells,
+    HBaseModel,
+    HBaseQueryContext,
+    Row,
+    behind,
+    hashed,
+)
 from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
 BUCKET: Final = 25  # messages a row: small enough to read a whole row for a few, large enough for a page in three
@@ -71,7 +82,7 @@ def message_columns(first: Seq, last: Seq) -> tuple[bytes, ...]:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _put_message(write: PutMessage) -> Cells:
+def _put_message(write: UpsertMessage) -> Cells:
     return ((bucket_key(write.room_id, write.seq), message_column(write.seq), write.message),)
 
 
@@ -87,7 +98,7 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
 MODEL: Final = HBaseModel(
     tables={"timeline": (8, (FAST_DIFF,))},
     puts=("timeline", "timeline"),
-    cells={PutMessage: (0, _put_message), SetRevision: (1, _set_revision)},
+    cells={UpsertMessage: (0, _put_message), SetRevision: (1, _set_revision)},
     owner=attrgetter("room_id"),
     owner_of_row=_owner_of_row,
 )
@@ -96,12 +107,18 @@ MODEL: Final = HBaseModel(
 # --- queries ----------------------------------------------------------------------------------------------------------
 
 
-def _timeline(view: View) -> str:
+def _timeline(view: HBaseQueryContext) -> str:
     return view.table("timeline", "timeline")
 
 
 def page(
-    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
+    view: HBaseQueryContext,
+    room_id: RoomId,
+    first: Seq,
+    last: Seq,
+    *,
+    from_last: bool = False,
+    bytes_max: int = ITEMS_BYTES_MAX,
 ) -> Run:
     """One call where all of it is there, one more where the timeline ends; more for more than three rows, so that what
     is read of large messages, to be thrown away again, has a bound."""
@@ -114,7 +131,9 @@ def page(
     )
 
 
-def _page_from(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+def _page_from(
+    view: HBaseQueryContext, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int
+) -> Run:
     messages: list[bytes] = []
     for start, stop in parts:
         messages += _messages(view, room_id, start, stop)
@@ -124,7 +143,9 @@ def _page_from(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Se
     return Run(first, messages)
 
 
-def _page_to(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+def _page_to(
+    view: HBaseQueryContext, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int
+) -> Run:
     messages: list[bytes] = []
     for start, stop in reversed(parts):
         found = _messages(view, room_id, start, stop)
@@ -135,7 +156,7 @@ def _page_to(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq,
     return Run(first, messages)
 
 
-def _messages(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+def _messages(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     """The messages ``first`` to ``last``, up to the first that is not there yet."""
     keys = bucket_keys(room_id, first, last)
     rows = view.calls.rows(_timeline(view), keys)
@@ -159,7 +180,7 @@ def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-def _from_a_hole_on(view: View, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
+def _from_a_hole_on(view: HBaseQueryContext, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
     """What a page shows from message ``hole`` on, which was not found.
 
     A batch is not written at once, so a reader may find a part of it, and may not show what stands behind a hole there
@@ -183,12 +204,12 @@ def _from_a_hole_on(view: View, room_id: RoomId, hole: Seq, last: Seq) -> list[b
     return messages
 
 
-def newest(view: View, room_id: RoomId, through: Seq) -> Seq:
+def newest(view: HBaseQueryContext, room_id: RoomId, through: Seq) -> Seq:
     seq, _ = _walk_back(view, {room_id: min(through, SEQ_MAX)}).get(room_id, (0, b""))
     return seq
 
 
-def newest_messages(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
+def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
     """The newest message of each room up to a seq, with its own; by one call where those very messages are there. It
     brings some of the messages beside them too, which is dearer than a call a room only for few."""
     places = {room_id: (bucket_key(room_id, seq), message_column(seq)) for room_id, seq in through.items()}
@@ -203,7 +224,7 @@ def newest_messages(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, t
     return found | _walk_back(view, behind) if behind else found
 
 
-def _walk_back(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
+def _walk_back(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
     """The same where the timeline is behind: mostly by little, so that it is found within two rows of each room, which
     are one call. The rest are looked for one by one, newest first."""
     keys = {room_id: bucket_keys(room_id, max(seq - BUCKET, 1), seq) for room_id, seq in through.items() if seq >= 1}
@@ -228,7 +249,7 @@ def _newest_in(rows: Iterable[tuple[bytes, Row]], through: Seq = SEQ_MAX) -> Seq
     return max((seq for seq in seqs if seq <= through), default=0)
 
 
-def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
+def message(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
     if not 1 <= seq <= SEQ_MAX:
         return None
     column = message_column(seq)
@@ -238,17 +259,17 @@ def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
     return found
 
 
-def message_at(view: View, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
+def message_at(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
     # The revision first: what is read after it is at least as new.
     revision = _revision(view, room_id)
     return message(view, room_id, seq), revision
 
 
-def version(view: View, room_id: RoomId) -> int:
+def version(view: HBaseQueryContext, room_id: RoomId) -> int:
     """Another one whenever messages of the room that could be read before may read otherwise."""
     rebuilds = view.generation("timeline") - 1
     return rebuilds << _REVISION_BITS | _revision(view, room_id)
 
 
-def _revision(view: View, room_id: RoomId) -> int:
+def _revision(view: HBaseQueryContext, room_id: RoomId) -> int:
     return int(view.calls.row(_timeline(view), head_key(room_id)).get(REVISION, b"0"))

@@ -16,7 +16,7 @@ _PAGE_BYTES: Final = 500  # what a page takes beside its messages: its name, its
 _Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
 
 
-class Page(msgspec.Struct, frozen=True):
+class TimelinePage(msgspec.Struct, frozen=True):
     """``count`` messages, ascending from ``first`` on, as JSON with commas between.
 
     ``lasting``: the page has all that was asked for, and nobody can bring back any of it that is missing, so that it
@@ -35,7 +35,7 @@ class Page(msgspec.Struct, frozen=True):
         return self.first + self.count - 1
 
 
-class Pages:
+class TimelinePages:
     """What messages ``first`` to ``last`` of a room say is fixed by the room's version, so that a page once read need
     not be read again until something there is edited: a room that is opened shows what others have just read.
 
@@ -44,15 +44,17 @@ class Pages:
 
     def __init__(self, store: TimelineQueries, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
         self._store = store
-        self._kept: OrderedDict[_Name, Page] = OrderedDict()
+        self._kept: OrderedDict[_Name, TimelinePage] = OrderedDict()
         self._kept_bytes_max = kept_bytes_max
         self._kept_bytes = 0
 
-    async def page(self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False) -> Page:
+    async def page(
+        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+    ) -> TimelinePage:
         """``version``: as read before; the page is not older. Of a page that would be too large it has the first
         messages, or ``from_last`` the last. Raises ReadStoreUnavailable."""
         if first > last:
-            return Page(first, 0, b"", lasting=True)
+            return TimelinePage(first, 0, b"", lasting=True)
         name = (room_id, version, first, last, from_last)
         kept = self._kept.get(name)
         if kept is not None:
@@ -61,12 +63,12 @@ class Pages:
         run = await self._store.page(room_id, first, last, from_last=from_last)
         messages = b",".join(run.messages)
         lasting = len(run.messages) == last - first + 1 and MISSING not in messages
-        page = Page(run.first, len(run.messages), messages, lasting, more=run.cut and not from_last)
+        page = TimelinePage(run.first, len(run.messages), messages, lasting, more=run.cut and not from_last)
         if page.lasting:
             self._keep(name, page)
         return page
 
-    async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> Page:
+    async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> TimelinePage:
         """The same, but of a page that would be too large it has what stands around message ``middle``."""
         page = await self.page(room_id, version, first, last)
         if not page.more:
@@ -74,12 +76,12 @@ class Pages:
         half = ITEMS_BYTES_MAX // 2
         before = await self._store.page(room_id, first, middle - 1, from_last=True, bytes_max=half)
         if before.last < middle - 1:
-            return Page(before.first, len(before.messages), b",".join(before.messages), lasting=False)
+            return TimelinePage(before.first, len(before.messages), b",".join(before.messages), lasting=False)
         after = await self._store.page(room_id, middle, last, bytes_max=half)
         rows = before.messages + after.messages
-        return Page(before.first, len(rows), b",".join(rows), lasting=False, more=after.cut)
+        return TimelinePage(before.first, len(rows), b",".join(rows), lasting=False, more=after.cut)
 
-    def _keep(self, name: _Name, page: Page) -> None:
+    def _keep(self, name: _Name, page: TimelinePage) -> None:
         if name not in self._kept and _size(page) <= self._kept_bytes_max // 16:
             self._kept[name] = page
             self._kept_bytes += _size(page)
@@ -88,5 +90,5 @@ class Pages:
             self._kept_bytes -= _size(oldest)
 
 
-def _size(page: Page) -> int:
+def _size(page: TimelinePage) -> int:
     return len(page.messages) + _PAGE_BYTES

@@ -14,7 +14,7 @@ from falcon.read.timeline.messages import missing_message, row_of
 from falcon.read.write import Write
 
 
-class PutMessage(NamedTuple):
+class UpsertMessage(NamedTuple):
     """``message`` is the JSON that goes out."""
 
     room_id: RoomId
@@ -32,9 +32,9 @@ class SetRevision(NamedTuple):
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case MessagePosted(message=message):
-            return (PutMessage(message.room_id, message.seq, row_of(message)),)
+            return (UpsertMessage(message.room_id, message.seq, row_of(message)),)
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
-            put = PutMessage(message.room_id, message.seq, row_of(message))
+            put = UpsertMessage(message.room_id, message.seq, row_of(message))
             return (put, SetRevision(message.room_id, revision))
         case _:
             return ()
@@ -52,8 +52,8 @@ def passed_over(envelope: Envelope) -> tuple[Write, ...]:
             return ()
 
 
-def _missing(message: Message) -> PutMessage:
-    return PutMessage(message.room_id, message.seq, missing_message(message.room_id, message.seq, message.posted_at))
+def _missing(message: Message) -> UpsertMessage:
+    return UpsertMessage(message.room_id, message.seq, missing_message(message.room_id, message.seq, message.posted_at))
 
 
 def loss(event: Event) -> str | None:

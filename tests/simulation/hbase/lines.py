@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from thriftpy2.transport import TTransportException
 
-from falcon.adapters.hbase.connection import Line
+from falcon.adapters.hbase.connection import ThriftConnection
 from falcon.adapters.hbase.gateways import Gateways
 from tests.simulation.hbase.servers import Later, Servers, hbase_says
 
@@ -56,7 +56,7 @@ class Road:
         return (seconds, 0.0) if self.random.random() < 0.5 else (0.0, seconds)
 
 
-class SimulatedLine(Line):
+class SimulatedLine(ThriftConnection):
     """For one thread at a time."""
 
     def __init__(self, road: Road) -> None:

@@ -40,7 +40,7 @@ async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, off
     until = time.monotonic() + 5.0
     while True:
         applied = await self._edge.store.applied_everywhere(self._feed.partitions)
-        if all(applied[self._feed.lane_of(lane)].offset >= offset for lane, offset in offsets.items()):
+        if all(applied[self._feed.segment_of(lane)].offset >= offset for lane, offset in offsets.items()):
             return await _replay(self, caller, only, offsets, tables)
         if time.monotonic() > until:
             raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
@@ -62,10 +62,10 @@ def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
         subscription.push_later(self.id, "room.changed", of_now)
 
 
-async def _without_looking_back(self: replay.Beginning, account_id: int) -> None:
+async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> None:
     """Who listens again is taken to have been in the rooms that he is in now."""
-    self._past = replay._Past(account_id, dict(self._offsets))
-    self._again = dict(self._tables)
+    self._history = replay._History(account_id, dict(self._offsets))
+    self._positions = dict(self._tables)
 
 
 def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> tokens.Ticket:
@@ -82,7 +82,11 @@ MUTANTS: Final = (
     mutant("who comes back waits for the tables", streaming.Streams, "_replay", _waits_for_tables, STANDSTILL),
     mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
     mutant(
-        "who comes back was always in the rooms of now", replay.Beginning, "look_back", _without_looking_back, EDGES
+        "who comes back was always in the rooms of now",
+        replay.StreamReplay,
+        "resolve_membership",
+        _without_looking_back,
+        EDGES,
     ),
     mutant("a ticket is good whose signature was changed", tokens, "read_ticket", _by_anybody, CALM),
 )

@@ -10,7 +10,7 @@ from falcon.adapters.kafka.owners import Owners, _owner
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Checkpoint, JournalUnavailable, Outcome
+from falcon.journal.ports import AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.write.recovery import Recovery
 from tests.simulation.mutants.mutant import mutant
 from tests.simulation.schedules import CALM, HOURS, MOVES, NIGHTS, OWNERS
@@ -39,7 +39,7 @@ def _unknown_is_taken_for_done(
 ) -> None:
     first = writing.position.offset
     for append in (*group, *writing.waiting):
-        append.first, append.outcome = first, Outcome.DURABLE
+        append.first, append.outcome = first, AppendOutcome.DURABLE
         first += len(append.records)
         self._collected.append(append)
     writing.waiting.clear()
@@ -121,9 +121,9 @@ async def _all_or_none(self: Any, partitions: Any, owner: str) -> Any:
     return ({}, failed) if failed else (done, failed)
 
 
-async def _highest_epoch_near(self: KafkaTail, lane: int, offset: int) -> Position:
+async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Position:
     """Who goes on from an offset believes the highest epoch among the few records before it."""
-    before = await self._values(lane, max(0, offset - 5), offset) if offset else []
+    before = await self._values(segment, max(0, offset - 5), offset) if offset else []
     position = fence.standing_behind(before)
     witness = fence.witness_among(before)
     if position is not None:
@@ -131,7 +131,7 @@ async def _highest_epoch_near(self: KafkaTail, lane: int, offset: int) -> Positi
     return Position(offset) if witness is None else fence.behind(witness, before)
 
 
-async def _without_looking(self: KafkaTail, lane: int, witness: Any, most: int) -> bool:
+async def _without_looking(self: KafkaTail, segment: int, witness: Any, most: int) -> bool:
     """Any event of the highest epoch near is taken for a valid one."""
     return True
 

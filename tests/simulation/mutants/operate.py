@@ -7,7 +7,7 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.http import exporting
 from falcon.journal.envelope import Position
 from falcon.projections import runner, verify
-from falcon.projections.consumer import Stream
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.skipping import SkippingProjection, position_of
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
 from falcon.read.timeline import hbase as timeline_hbase
@@ -32,7 +32,7 @@ def _without_skips(name: str, project: Any, skips: Any = ()) -> SkippingProjecti
     return SkippingProjection(name, project)
 
 
-def _stops_before_the_batch(self: Stream, partition: int, events: Sequence[Any], end: Position) -> None:
+def _stops_before_the_batch(self: ProjectionConsumer, partition: int, events: Sequence[Any], end: Position) -> None:
     """Of a batch that the tables refuse the first event is said to be at fault."""
     try:
         self._write({partition: end}, self._projection.all_writes(events))
@@ -49,7 +49,13 @@ MUTANTS: Final = (
     mutant("a hole ends a page", timeline_hbase, "_from_a_hole_on", lambda *_: [], ACTS),
     mutant("a rebuild knows no skips", runner, "SkippingProjection", _without_skips, ACTS),
     mutant("verify knows no skips", verify, "SkippingProjection", _without_skips, ACTS),
-    mutant("a stop names the first event of a batch", Stream, "_write_up_to_the_fault", _stops_before_the_batch, ACTS),
+    mutant(
+        "a stop names the first event of a batch",
+        ProjectionConsumer,
+        "_write_up_to_the_fault",
+        _stops_before_the_batch,
+        ACTS,
+    ),
     mutant(
         "a position that the log has lost is gone on from", KafkaSource, "check", lambda self, cursor: None, RESTORES
     ),

@@ -19,7 +19,7 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.queries import RoomSummaryRow
 from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.timeline.pages import Page, Pages
+from falcon.read.timeline.pages import TimelinePage, TimelinePages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tests.simulation.schedules import BEHIND, CALM, TROUBLED
 
@@ -48,7 +48,7 @@ def _position_first(
         within.put(table_name(self._prefix, table, generation), cells, after.position.offset)
 
 
-async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[Page, int]:
+async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[TimelinePage, int]:
     """The list of rooms says how far a page goes, though the timeline is behind it."""
     first, last = messages._bounds(query, access.last_seq)
     return await edge.pages.page(room_id, access.version, first, last), access.last_seq
@@ -86,13 +86,13 @@ async def _believed(self: Freshness, partition: int, seconds: float) -> None:
 
 
 async def _keeps_all(
-    self: Pages, room_id: int, version: int, first: int, last: int, *, from_last: bool = False
-) -> Page:
+    self: TimelinePages, room_id: int, version: int, first: int, last: int, *, from_last: bool = False
+) -> TimelinePage:
     """Also a page that is short is kept."""
     name = (room_id, version, first, last, from_last)
     if name not in self._kept:
         run = await self._store.page(room_id, first, last, from_last=from_last)
-        self._kept[name] = Page(run.first, len(run.messages), b",".join(run.messages), lasting=True)
+        self._kept[name] = TimelinePage(run.first, len(run.messages), b",".join(run.messages), lasting=True)
     return self._kept[name]
 
 
@@ -138,7 +138,7 @@ MUTANTS: Final = (
         BEHIND,
     ),
     mutant("a no of the tables is not checked with the owner", Freshness, "catch_up", _believed, BEHIND),
-    mutant("pages that are short are kept", Pages, "page", _keeps_all, BEHIND),
+    mutant("pages that are short are kept", TimelinePages, "page", _keeps_all, BEHIND),
     Mutant(
         "texts are read as numbers",
         (Replaced(wire, "_kept_query", _loosely), Replaced(wire, "_decode_query", _loosely)),

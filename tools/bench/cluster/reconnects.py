@@ -5,7 +5,7 @@ from __future__ import annotations
 from tools.bench import reconnects
 from tools.bench.cluster.figures import FALCON, SERVERS, Work, medians
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.running import Site, on_core
+from tools.bench.cluster.running import RunningCluster, on_core
 from tools.bench.reconnects import Returned
 from tools.bench.report import Section, Table, at_most, numbers
 from tools.harness.progress import say
@@ -14,14 +14,14 @@ _ACCOUNTS = 500  # with two clients each
 _LIVE_BOUND = 3.0
 
 
-def measure(site: Site, plan: Plan) -> Section:
+def measure(running: RunningCluster, plan: Plan) -> Section:
     """Leaves one ``falcon api``, as it was."""
-    _, tokens = site.members(1, _ACCOUNTS)
+    _, tokens = running.members(1, _ACCOUNTS)
     runs: list[Returned] = []
     works: list[dict[str, float]] = []
     try:
         for turn in range(plan.runs):
-            returned, micros = _measure_once(site, tokens)
+            returned, micros = _measure_once(running, tokens)
             runs.append(returned)
             works.append(micros)
             say(
@@ -29,10 +29,10 @@ def measure(site: Site, plan: Plan) -> Section:
                 f"{returned.last:.2f} s, {returned.refused} refused"
             )
     finally:
-        with on_core(site.cores.server):
-            site.cluster.start("api", 1)
-            site.cluster.await_ready(site.cluster.process("api", 1))
-        site.cluster.process("api", 2).kill()
+        with on_core(running.cores.server):
+            running.cluster.start("api", 1)
+            running.cluster.await_ready(running.cluster.process("api", 1))
+        running.cluster.process("api", 2).kill()
     rows = [
         ("the first of them, s", numbers((each.first for each in runs), "{:.2f}")),
         ("half of them, s", numbers((each.p50 for each in runs), "{:.2f}")),
@@ -53,10 +53,10 @@ def measure(site: Site, plan: Plan) -> Section:
     return Section("return", [table], targets)
 
 
-def _measure_once(site: Site, tokens: list[str]) -> tuple[Returned, dict[str, float]]:
+def _measure_once(running: RunningCluster, tokens: list[str]) -> tuple[Returned, dict[str, float]]:
     """With CPU by role in ms, from the kill until all are live."""
-    cluster = site.cluster
-    with on_core(site.cores.server):
+    cluster = running.cluster
+    with on_core(running.cores.server):
         for number in (1, 2):
             cluster.start("api", number)
             cluster.await_ready(cluster.process("api", number))
@@ -66,8 +66,8 @@ def _measure_once(site: Site, tokens: list[str]) -> tuple[Returned, dict[str, fl
 
     def kill() -> None:
         listened.kill()
-        works.append(site.work())
+        works.append(running.work())
 
-    returned = reconnects.come_back(plan, site.cores, kill)
-    work = site.work().since(works[0])
+    returned = reconnects.come_back(plan, running.cores, kill)
+    work = running.work().since(works[0])
     return returned, {role: seconds * 1000 for role, seconds in work.seconds.items()}

@@ -13,7 +13,7 @@ from itertools import pairwise
 from falcon.process import descendants
 from tools.bench.cluster.metrics import scrape
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.running import Site, on_core, port_of
+from tools.bench.cluster.running import RunningCluster, on_core, port_of
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.harness.calls import Address, Caller, CallRefused
 from tools.harness.progress import say
@@ -32,10 +32,10 @@ _MOVE_BOUND = 0.3
 _BROKER_BOUND = 2.0
 
 
-def measure(site: Site, plan: Plan) -> Section:
-    session = site.settings().session_seconds
-    killed, frozen, moved, broken = _gaps(site, plan)
-    recovered = _large_partition(site, plan)
+def measure(running: RunningCluster, plan: Plan) -> Section:
+    session = running.settings().session_seconds
+    killed, frozen, moved, broken = _gaps(running, plan)
+    recovered = _large_partition(running, plan)
     large = f"{plan.partition_messages:,} messages in {plan.partition_rooms:,} rooms"
     rows = [
         (f"start of `falcon write` alone → it serves a partition with {large}, s", numbers(recovered, "{:.2f}")),
@@ -103,25 +103,25 @@ def longest_gap(accepted: list[float], since: float) -> float:
     return max((b - a for a, b in pairwise(accepted) if b > since), default=0.0)
 
 
-def _gaps(site: Site, plan: Plan) -> tuple[list[float], list[float], list[float], list[float]]:
-    (room, token), *_ = site.fill(1, 1)
-    site.scale_write(2)
+def _gaps(running: RunningCluster, plan: Plan) -> tuple[list[float], list[float], list[float], list[float]]:
+    (room, token), *_ = running.fill(1, 1)
+    running.scale_write(2)
     killed: list[float] = []
     frozen: list[float] = []
     moved: list[float] = []
     broken: list[float] = []
     try:
         for turn in range(plan.runs):
-            killed.append(_owner_gap(site, room, token, Daemon.kill))
-            frozen.append(_owner_gap(site, room, token, _freeze))
-            moved.append(_owner_gap(site, room, token, Daemon.ask_to_end))
-            broken.append(_broker_gap(site, room, token))
+            killed.append(_owner_gap(running, room, token, Daemon.kill))
+            frozen.append(_owner_gap(running, room, token, _freeze))
+            moved.append(_owner_gap(running, room, token, Daemon.ask_to_end))
+            broken.append(_broker_gap(running, room, token))
             say(
                 f"{turn + 1}/{plan.runs} gap at kill -9 {killed[-1]:.2f} s, at SIGSTOP {frozen[-1]:.2f} s, "
                 f"at a planned move {moved[-1]:.2f} s, at kill -9 of a broker {broken[-1]:.2f} s"
             )
     finally:
-        site.write_with({})
+        running.write_with({})
     return killed, frozen, moved, broken
 
 
@@ -132,37 +132,37 @@ def _freeze(owner: Daemon) -> None:
             os.kill(each, signal.SIGSTOP)
 
 
-def _owner_gap(site: Site, room: int, token: str, lose: Callable[[Daemon], None]) -> float:
+def _owner_gap(running: RunningCluster, room: int, token: str, lose: Callable[[Daemon], None]) -> float:
     """Two run before and afterwards."""
-    port = port_of(site.owners()[room % site.partitions])
-    (owner,) = (each for each in site.cluster.processes("write") if each.port == port)
-    gap = _gap(site, room, token, lambda: lose(owner))
+    port = port_of(running.owners()[room % running.partitions])
+    (owner,) = (each for each in running.cluster.processes("write") if each.port == port)
+    gap = _gap(running, room, token, lambda: lose(owner))
     owner.kill()  # what is left of it
-    site.scale_write(2)
+    running.scale_write(2)
     return gap
 
 
-def _broker_gap(site: Site, room: int, token: str) -> float:
+def _broker_gap(running: RunningCluster, room: int, token: str) -> float:
     """All brokers run, and have all of the log, before and afterwards."""
-    kafka = site.cluster.kafka
-    until(lambda: _all_in_sync(site), "every broker has all of the log")
-    node = site.brokers()[room % site.partitions].leader
-    gap = _gap(site, room, token, lambda: kafka.kill(node))
-    with on_core(site.cores.generator):
+    kafka = running.cluster.kafka
+    until(lambda: _all_in_sync(running), "every broker has all of the log")
+    node = running.brokers()[room % running.partitions].leader
+    gap = _gap(running, room, token, lambda: kafka.kill(node))
+    with on_core(running.cores.generator):
         kafka.up(node)
-    until(lambda: _all_in_sync(site), "the broker that was killed has caught up")
+    until(lambda: _all_in_sync(running), "the broker that was killed has caught up")
     return gap
 
 
-def _all_in_sync(site: Site) -> bool:
-    brokers = site.brokers()
-    return len(brokers) == site.partitions and all(
-        len(each.in_sync) == site.cluster.kafka.nodes for each in brokers.values()
+def _all_in_sync(running: RunningCluster) -> bool:
+    brokers = running.brokers()
+    return len(brokers) == running.partitions and all(
+        len(each.in_sync) == running.cluster.kafka.nodes for each in brokers.values()
     )
 
 
-def _gap(site: Site, room: int, token: str, lose: Callable[[], None]) -> float:
-    pulse = Pulse(site.address, token, room)
+def _gap(running: RunningCluster, room: int, token: str, lose: Callable[[], None]) -> float:
+    pulse = Pulse(running.address, token, room)
     try:
         begun = time.perf_counter()
         until(lambda: pulse.accepted_since(begun) > 50, "the client sends")
@@ -178,28 +178,28 @@ def _gap(site: Site, room: int, token: str, lose: Callable[[], None]) -> float:
 # --- a large partition ------------------------------------------------------------------------------------------------
 
 
-def _large_partition(site: Site, plan: Plan) -> list[float]:
-    cluster = site.apart(PREFIX, 1)
-    site.stop("write")
+def _large_partition(running: RunningCluster, plan: Plan) -> list[float]:
+    cluster = running.apart(PREFIX, 1)
+    running.stop("write")
     found: list[float] = []
     try:
         per_room = max(1, plan.partition_messages // plan.partition_rooms)
         options = (f"--note={plan.folder / 'large.json'}", f"--rooms={plan.partition_rooms}", f"--to={per_room}")
-        filled = site.run("history", *options, f"--chunk={_CHUNK}", "--tail", cluster=cluster)
+        filled = running.run("history", *options, f"--chunk={_CHUNK}", "--tail", cluster=cluster)
         say(f"large partition: {filled['events']:,} events in {filled['seconds']:.0f} s")
         for turn in range(plan.runs):
-            found.append(_start(site, cluster))
+            found.append(_start(running, cluster))
             cluster.process("write", _NUMBER).kill()
             say(f"{turn + 1}/{plan.runs} start on the large partition: {found[-1]:.2f} s")
     finally:
         cluster.process("write", _NUMBER).kill()
-        site.scale_write(1)
+        running.scale_write(1)
     return found
 
 
-def _start(site: Site, cluster: Cluster) -> float:
+def _start(running: RunningCluster, cluster: Cluster) -> float:
     begun = time.perf_counter()
-    with on_core(site.cores.server):
+    with on_core(running.cores.server):
         process = cluster.start("write", _NUMBER)
     until(lambda: _recovered(cluster.ops_url(process)), "it recovered the partition", 120)
     return time.perf_counter() - begun

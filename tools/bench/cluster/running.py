@@ -56,7 +56,7 @@ class Brokers(NamedTuple):
     in_sync: tuple[int, ...]
 
 
-class Site:
+class RunningCluster:
     """One cluster with one of each of Falcon's roles. Errors: ServerFault, ToolMissing, ServerFailed."""
 
     name = "cluster"
@@ -172,7 +172,7 @@ class Site:
         self.cluster.await_ready(process)
         return time.perf_counter() - begun
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         """After a section that failed: one of each role, as by default."""
         for role in ("project", "api"):
             if not self.cluster.processes(role):

@@ -11,21 +11,21 @@ import pytest
 
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.cluster import KafkaCluster
-from falcon.adapters.kafka.signal_transport import KafkaWire
-from falcon.adapters.sockets.signal_transport import SocketWire
-from falcon.streams.signals import Wire
-from tests.contracts.signal_transport import Ear, WireContract
+from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
+from falcon.adapters.sockets.signal_transport import SocketSignalTransport
+from falcon.streams.signals import SignalTransport
+from tests.contracts.signal_transport import Ear, SignalTransportContract
 
 
-class TestSocketWire(WireContract):
+class TestSocketWire(SignalTransportContract):
     @pytest.fixture
-    def make(self, tmp_path: Path) -> Callable[[], Wire]:
+    def make(self, tmp_path: Path) -> Callable[[], SignalTransport]:
         names = count()
-        return lambda: SocketWire(tmp_path, f"process-{next(names)}")
+        return lambda: SocketSignalTransport(tmp_path, f"process-{next(names)}")
 
     def test_a_socket_whose_process_was_killed_is_swept_away(self, tmp_path: Path) -> None:
         async def talk() -> None:
-            killed, lives = SocketWire(tmp_path, "killed"), Ear(SocketWire(tmp_path, "lives"))
+            killed, lives = SocketSignalTransport(tmp_path, "killed"), Ear(SocketSignalTransport(tmp_path, "lives"))
             killed.open(lambda data: None)
             asyncio.get_running_loop().remove_reader(killed._socket)
             os.close(killed._socket.detach())
@@ -38,9 +38,9 @@ class TestSocketWire(WireContract):
 
 
 @pytest.mark.processes
-class TestKafkaWire(WireContract):
+class TestKafkaWire(SignalTransportContract):
     @pytest.fixture
-    def make(self, kafka_servers: str) -> Callable[[], Wire]:
+    def make(self, kafka_servers: str) -> Callable[[], SignalTransport]:
         cluster = KafkaCluster(tuple(kafka_servers.split(",")), 2, f"{secrets.token_hex(4)}.")
         asyncio.run(topics.prepare(cluster, 3))
-        return lambda: KafkaWire(cluster)
+        return lambda: KafkaSignalTransport(cluster)

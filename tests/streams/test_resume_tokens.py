@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.streams.resume_tokens import Token, WrongToken, decode, encode
+from falcon.streams.resume_tokens import ResumeToken, WrongToken, decode, encode
 
 LOG = "a log"
 
@@ -15,7 +15,7 @@ places = st.tuples(st.integers(0, 80), st.integers(0, 2**53))
 
 
 @given(st.text(max_size=40), offsets)
-def test_a_token_says_how_far_each_lane_has_got(log: str, offsets: dict[int, int]) -> None:
+def test_a_token_says_how_far_each_segment_has_got(log: str, offsets: dict[int, int]) -> None:
     assert decode(log, encode(log, offsets)) == offsets
 
 
@@ -29,19 +29,19 @@ def test_a_token_can_stand_in_a_header_and_in_a_query(offsets: dict[int, int]) -
 def test_a_token_that_is_kept_up_to_date_is_as_one_made_anew(
     offsets: dict[int, int], moves: list[tuple[int, int]]
 ) -> None:
-    token = Token(LOG, offsets)
+    token = ResumeToken(LOG, offsets)
     expected = dict(offsets)
-    for lane, offset in moves:
-        token.move(lane, offset)
-        expected[lane] = offset
+    for segment, offset in moves:
+        token.move(segment, offset)
+        expected[segment] = offset
         assert token.text() == encode(LOG, expected)
 
 
 @given(offsets, st.integers(0, 80))
-def test_a_lane_that_is_dropped_is_in_it_no_more(offsets: dict[int, int], lane: int) -> None:
-    token = Token(LOG, offsets)
-    token.drop(lane)
-    assert token.text() == encode(LOG, {each: offset for each, offset in offsets.items() if each != lane})
+def test_a_segment_that_is_dropped_is_in_it_no_more(offsets: dict[int, int], segment: int) -> None:
+    token = ResumeToken(LOG, offsets)
+    token.drop(segment)
+    assert token.text() == encode(LOG, {each: offset for each, offset in offsets.items() if each != segment})
 
 
 @given(offsets)
@@ -88,5 +88,5 @@ def test_numbers_beyond_all_offsets_are_refused() -> None:
         decode(LOG, encode(LOG, {0: 2**70}))
 
 
-def test_a_token_of_a_thousand_lanes_fits_where_it_has_to() -> None:
+def test_a_token_of_a_thousand_segments_fits_where_it_has_to() -> None:
     assert len(encode(LOG, dict.fromkeys(range(1000), 2**34))) < 16_384
