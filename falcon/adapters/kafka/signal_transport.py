@@ -1,4 +1,5 @@
-"""Signals (``falcon.streams.signals``) between the processes of a cluster: a topic of one partition that forgets."""
+"""Signals (``falcon.streams.signals``) between the processes of a cluster: a topic of one partition with a short
+retention."""
 
 import asyncio
 import logging
@@ -19,11 +20,11 @@ _WAITING_MAX: Final = 1_000
 _BATCH: Final = 100
 _RETRY_SECONDS: Final = 1.0
 _WAIT_MILLIS: Final = 500
-_STALE_SECONDS: Final = 5.0  # what is read later than that, after brokers were away, is nobody's news any more
+_STALE_SECONDS: Final = 5.0  # after an outage of the brokers, older signals are dropped
 
 
 class KafkaSignalTransport:
-    """For one event loop. What waits while one batch is on its way goes out as the next."""
+    """For one event loop. Signals that wait while a batch is on its way go out as the next batch."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster

@@ -1,11 +1,11 @@
 """Snapshots and checkpoints in a compacted topic, and their copy on this machine's disk, from which rooms come back.
 
-A record's key is the owner's epoch and what the record is about. With the epoch in it, neither the late snapshot of a
+A record's key is the owner's epoch and the name of the thing. With the epoch in it, neither the late snapshot of a
 deposed owner nor compaction can hide a newer one: of all epochs' records about a thing, the highest (epoch, offset)
 counts. A state says at which offset it stands, since between two checkpoints there may be newer states already.
 
-The same holds within an epoch. A write of unknown outcome may get in at any time, and would stand behind newer records:
-so the epoch's keys are of a new generation from then on, and the late one can hide only its own generation's.
+The same holds within an epoch. A write of unknown outcome may succeed at any time, and would stand behind newer
+records. So the epoch's keys get a new generation from then on, and the late write can hide only its own generation's.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ _OPENING: Final = "opened"
 _ANSWERS: Final = "answers:"
 _BATCH_BYTES_MAX: Final = 512 << 10
 _TOMBSTONES_MAX: Final = 5_000
-# So many partitions are read at once, each by itself.
+# This many partitions are read at once, each by itself.
 _READERS: Final = 4
 _CLOSE_SECONDS: Final = 2.0
 
 
 class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A record's value, and a row of the local copy. It holds what stands below ``offset``."""
+    """The value of a record, and a row of the local copy. It holds what stands below ``offset``."""
 
     epoch: int
     offset: int
@@ -52,12 +52,13 @@ class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True):
         return (self.epoch, self.offset, self.generation) >= (other.epoch, other.offset, other.generation)
 
     def key(self, name: str) -> bytes:
-        """The generation is as many zeros before the epoch: to versions of Falcon that know none it is the epoch."""
+        """The generation is written as that many zeros before the epoch: versions of Falcon without generations read it
+        as the epoch."""
         return f"{'0' * self.generation}{self.epoch}/{name}".encode()
 
 
 class LocalCopy(Protocol):
-    """A file, or what serves as one, that may be thrown away: names and what is kept under them, by partition."""
+    """A file, or a substitute, that may be thrown away. It keeps values by partition and name."""
 
     def clear(self, partition: Partition) -> None: ...
 
@@ -66,12 +67,12 @@ class LocalCopy(Protocol):
     def get(self, partition: Partition, name: str) -> SnapshotRecord | None: ...
 
     def under(self, partition: Partition, prefix: str, stop: str | None = None) -> list[tuple[str, SnapshotRecord]]:
-        """What is kept under names that begin so, in the order of the names, up to the name ``stop`` (excluded)."""
+        """The values under names that begin so, in the order of the names, up to the name ``stop`` (excluded)."""
 
     def drop(self, partition: Partition, names: Sequence[str]) -> None: ...
 
 
-_Record: TypeAlias = "tuple[bytes, str, SnapshotRecord | None]"  # key, what it is about, None where it is deleted
+_Record: TypeAlias = "tuple[bytes, str, SnapshotRecord | None]"  # key, name of the thing, None if it is deleted
 
 
 class _CheckpointData(msgspec.Struct, frozen=True, array_like=True):
@@ -95,10 +96,10 @@ class _Open(msgspec.Struct, eq=False):
 
 
 class KafkaSnapshots:
-    """SnapshotStore. ``restore``, ``open`` and ``save`` are the journal's, on its loop; the rest is the owner's.
+    """SnapshotStore. The journal calls ``restore``, ``open`` and ``save`` on its loop; the owner calls the rest.
 
-    The local copy holds the newest of everything, of each partition that was restored, and belongs to the epoch that
-    was opened then. An older epoch's checkpoint that ends late touches neither the copy nor the garbage.
+    The local copy holds the newest record of everything, for each partition that was restored. It belongs to the epoch
+    that was opened then. A late checkpoint of an older epoch touches neither the copy nor the garbage.
     """
 
     def __init__(self, cluster: KafkaCluster, producer: Producer, copy: LocalCopy) -> None:
@@ -109,7 +110,7 @@ class KafkaSnapshots:
         self._open: dict[Partition, _Open] = {}
         self._restored: dict[Partition, _Found] = {}
         self._idle: list[Reader] = []
-        self._closing: set[asyncio.Task[None]] = set()  # which may take long, and nobody waits for it
+        self._closing: set[asyncio.Task[None]] = set()  # closing may take long, and runs in the background
         self._restoring = 0
         self._readers = asyncio.Semaphore(_READERS)
 
@@ -139,9 +140,9 @@ class KafkaSnapshots:
     # --- saving -------------------------------------------------------------------------------------------------------
 
     async def save(self, checkpoint: Checkpoint) -> bool:
-        """The states first, and then the checkpoint that counts on them. Raises NotWritten, TooLarge.
+        """Write the states first, and then the checkpoint that counts on them. Raises NotWritten, TooLarge.
 
-        False where its epoch is over: part of it may have been written, which nobody will count on.
+        False if the epoch is over: part of the states may have been written, and no checkpoint counts on them.
         """
         partition = checkpoint.partition
         opened = self._open.get(partition)
@@ -151,7 +152,7 @@ class KafkaSnapshots:
         for batch in _batches(rows):
             try:
                 await self._producer.write(self._cluster.snapshots, partition, batch)
-            except BaseException:  # also where it is told to end: it may be written all the same
+            except BaseException:  # also when cancelled: the write may still succeed
                 opened.generation += 1
                 raise
             if self._open.get(partition) is not opened:
@@ -167,11 +168,12 @@ class KafkaSnapshots:
         return True
 
     def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, SnapshotRecord]]:
-        """Nothing else is looked at, however long the window is."""
+        """Looks at expired records only, however long the window is."""
         return self._copy.under(checkpoint.partition, _ANSWERS, f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}")
 
     async def _forget(self, partition: Partition, opened: _Open) -> None:
-        """Delete the garbage, that found at the takeover included. What cannot be deleted now is with the next one."""
+        """Delete the garbage, also what the takeover found. What cannot be deleted now is deleted with the next
+        checkpoint."""
         while opened.garbage and self._open.get(partition) is opened:
             keys = opened.garbage[:_TOMBSTONES_MAX]
             try:
@@ -184,12 +186,12 @@ class KafkaSnapshots:
     # --- restoring ----------------------------------------------------------------------------------------------------
 
     async def restore(self, partition: Partition, owner: str) -> None:
-        """Make the local copy of the partition anew; whoever owns it is not disturbed. Raises NotWritten, TooLarge,
+        """Fill the local copy of the partition again. Its present owner is not disturbed. Raises NotWritten, TooLarge,
         JournalUnavailable.
 
-        A record of one's own, read up to, is the only proof of having read what was there: what the brokers call the
-        end may be stale, and the states that a missed checkpoint replaces may have been compacted away. It also proves
-        that the partition can be written, before its owner is deposed for one who could not go on.
+        To read up to a record of one's own is the only proof of having read everything: the end that the brokers state
+        may be stale, and compaction may have removed the states that a missed checkpoint replaces. The record also
+        proves that the partition can be written, before its owner is deposed.
         """
         self._open.pop(partition, None)
         stop = await self._say_opening(partition, owner)
@@ -205,9 +207,9 @@ class KafkaSnapshots:
         self._restored[partition] = found
 
     async def drop_lost(self, partition: Partition, end: int) -> None:
-        """Snapshots that hold more than the log did at its end were made of a history that it has lost: it was restored
-        from an older copy, and they were not. None of them counts then, since any of them may have replaced one that
-        would; and they are deleted before the log grows over them. Raises NotWritten, TooLarge."""
+        """Delete snapshots of a history that the log has lost. If a snapshot holds more than the log did at its end,
+        the log was restored from an older copy and the snapshots were not. Then none of them counts, since any may have
+        replaced one that would. They are deleted before the log grows past them. Raises NotWritten, TooLarge."""
         found = self._restored[partition]
         if found.reaches <= end:
             return
@@ -227,11 +229,11 @@ class KafkaSnapshots:
         self._restored[partition] = _Found()
 
     def open(self, partition: Partition, epoch: int) -> None:
-        """What was restored is the new epoch's from now on."""
+        """The restored copy belongs to the new epoch from now on."""
         self._open[partition] = _Open(epoch, list(self._restored.pop(partition).garbage))
 
     async def close(self) -> None:
-        """Wait for readers that are being closed, if not for long."""
+        """Wait a short time for readers that are being closed."""
         if self._closing:
             await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
 
@@ -242,7 +244,7 @@ class KafkaSnapshots:
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[Reader]:
-        """One of a few, kept only while somebody restores: a reader's start may meet a broker that does not answer."""
+        """One of a few readers, kept only during restores: a reader's start may meet a broker that does not answer."""
         self._restoring += 1
         try:
             async with self._readers:
@@ -260,7 +262,8 @@ class KafkaSnapshots:
                 task.add_done_callback(self._closing.discard)
 
     def _parse(self, partition: Partition, record: ConsumerRecord) -> _Record:
-        """Raises JournalUnavailable: a checkpoint may count on a state that cannot be read, so none may be left out."""
+        """Raises JournalUnavailable if a state cannot be read: a checkpoint may count on it, so none may be left
+        out."""
         try:
             digits, _, name = (record.key or b"").decode().partition("/")
             int(digits)
@@ -274,7 +277,7 @@ class KafkaSnapshots:
 
 
 class _Found:
-    """Which record about each thing is the newest of those read so far; of the others, the keys are ``garbage``."""
+    """Finds the newest record about each thing among those read so far. The keys of the others are ``garbage``."""
 
     def __init__(self) -> None:
         self.garbage: set[bytes] = set()
@@ -282,15 +285,15 @@ class _Found:
 
     @property
     def reaches(self) -> int:
-        """The log must go so far, if all of this was made from it."""
+        """The offset that the log must reach if all of this was made from it."""
         return max((kept.offset for kept in self._newest.values()), default=0)
 
     def keys(self) -> list[bytes]:
-        """Of all the records there are."""
+        """The keys of all records."""
         return [*self.garbage, *(kept.key(name) for name, kept in self._newest.items())]
 
     def take(self, records: Iterable[_Record]) -> dict[str, SnapshotRecord | None]:
-        """The next records; gives what is the newest of a thing now, or None where that was deleted."""
+        """Take the next records. Returns the newest value of each thing, or None if it was deleted."""
         changed: dict[str, SnapshotRecord | None] = {}
         for key, name, kept in records:
             known = self._newest.get(name)

@@ -1,4 +1,4 @@
-"""The log as streams follow it, on a cluster: a segment is a partition."""
+"""The log as streams read it on a cluster: a segment is a partition."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from falcon.streams.tail import Raw, WrongPlace
 
 _WAIT_SECONDS: Final = 0.2
 _AGAIN_SECONDS: Final = 5.0
-# Those who were away for long, and so many of them at a time, have the log read for them alone.
+# Clients that were away for long get consumers of their own, so many at a time.
 _READERS: Final = 4
 _LOOKED_BACK_AT: Final = 200
 
 
 class KafkaTail:
-    """One consumer for what is new, on the event loop that it is used on; and some for those who were away."""
+    """One consumer for new records, on the event loop that uses it, and some for clients that were away."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster
@@ -30,7 +30,7 @@ class KafkaTail:
         self._ends = Reader(cluster, cluster.journal)
         self._idle: list[Reader] = []
         self._readers = asyncio.Semaphore(_READERS)
-        self._examined: dict[int, Position] = {}  # by segment, how far the beginning of its epoch is known
+        self._examined: dict[int, Position] = {}  # by segment: how far the beginning of its epoch has been examined
 
     def segment(self, partition: Partition) -> int:
         return partition
@@ -39,7 +39,8 @@ class KafkaTail:
         return await self._ends.ends(list(segments))
 
     async def position(self, segment: int, offset: int) -> Position:
-        """Looks back for a proof (``fence``): a marker, the partition's start, or an event that is certainly valid."""
+        """Searches backwards for a proof (``fence``): a marker, the partition's start, or an event that is certainly
+        valid."""
         if not 0 <= segment < self._cluster.partitions:
             raise WrongPlace(f"there is no partition {segment}")
         if offset == 0:
@@ -58,10 +59,10 @@ class KafkaTail:
             witness = fence.witness_among(before)
             if witness is not None and await self._is_valid(segment, witness, back):
                 return fence.behind(witness, before)
-            back *= 2  # all of these may be void: what a deposed owner had still to write, which ends some time
+            back *= 2  # all of these may be void: a deposed owner still wrote them, which ends some time
 
     async def _is_valid(self, segment: int, witness: fence.Witness, most: int) -> bool:
-        """Whether that is found out by looking at so many records of its epoch's beginning."""
+        """True if that many records of the epoch's beginning prove it."""
         examination = fence.Examination(witness, self._examined.get(segment))
         first = examination.next
         for offset, value in await self._values(segment, first, min(first + most, witness.offset + 1)):
@@ -98,7 +99,7 @@ class KafkaTail:
         return self._judged(segment, start, found)
 
     def nudge(self) -> None:
-        """The brokers answer a fetch as soon as there is something."""
+        """Does nothing: the brokers answer a fetch as soon as there is a record."""
 
     async def close(self) -> None:
         for reader in (self._reader, self._ends, *self._idle):
@@ -109,7 +110,7 @@ class KafkaTail:
         return [Raw(segment, segment, position, records.record(key, body)) for position, key, body in valid], after
 
     async def _again(self, segment: int, offset: int, count: int) -> list[ConsumerRecord]:
-        """The next records there, some at least. Raises JournalUnavailable."""
+        """The next records there, at least one. Raises JournalUnavailable."""
         async with self._readers:
             reader = self._idle.pop() if self._idle else Reader(self._cluster, self._cluster.journal)
             try:
