@@ -82,7 +82,7 @@ from falcon.write.shard import Shard
 
 # Why a process of a cluster does not start. The message of each says in a line what to do.
 REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, RightsMissing, WrongTopics, WrongTables)
-AWAY = (JournalUnavailable, ReadStoreUnavailable)  # those of them that time may mend
+AWAY = (JournalUnavailable, ReadStoreUnavailable)  # those of them that time may repair
 
 log = logging.getLogger("falcon")
 
@@ -523,7 +523,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
 
 
 def verify(
-    settings: Settings, name: str, *, mend: bool, events_a_second: float, progress: Callable[[int, int], None]
+    settings: Settings, name: str, *, repair: bool, events_a_second: float, progress: Callable[[int, int], None]
 ) -> Comparison:
     """Compare the tables of a projection with the log. Raises as Verify.run does, and WrongTopics, WrongTables."""
     with _looking_after(settings) as (source, tables):
@@ -533,7 +533,7 @@ def verify(
             READ_MODELS[name].project,
             source,
             tables,
-            mend=mend,
+            repair=repair,
             events_a_second=events_a_second,
             progress=lambda done: progress(done, total),
         ).run()

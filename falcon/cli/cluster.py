@@ -151,7 +151,7 @@ def verify(
     for name in names or read_models():
         check_read_model(name)
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
-            found = cluster.verify(settings, name, mend=mend, events_a_second=rate, progress=bar.set)
+            found = cluster.verify(settings, name, repair=mend, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong
         differed = differed or found.unexplained > 0 or (faults > 0 and not mend)
         mended = " (mended)" if faults and mend else ""

@@ -29,7 +29,7 @@ class Verify:
         source: CheckingSource,
         tables: ConsumerTables,
         *,
-        mend: bool,
+        repair: bool,
         events_a_second: float,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
@@ -37,7 +37,7 @@ class Verify:
         self._project = project
         self._source = source
         self._tables = tables
-        self._mend = mend
+        self._repair = repair
         self._events_a_second = events_a_second
         self._progress = progress
         self._done = 0
@@ -48,7 +48,7 @@ class Verify:
         applied = self._tables.cursor(self._name)
         self._source.check(applied)
         projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
-        comparing = self._tables.comparing(self._name, applied, mend=self._mend)
+        comparing = self._tables.comparing(self._name, applied, repair=self._repair)
         total = Comparison()
         for partition, position in sorted(applied.items()):
             total = total.plus(self._partition(projection, comparing, partition, position.offset))

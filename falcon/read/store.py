@@ -175,8 +175,8 @@ class ConsumerTables(ProjectionTables, Protocol):
     def why_went_back(self) -> str | None:
         """While this is said nothing may be applied, though the log may have grown over the place since."""
 
-    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> Comparing:
-        """``ends``: where the projection stands, of all partitions. With ``mend`` the tables are given what they lack,
+    def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> Comparing:
+        """``ends``: where the projection stands, of all partitions. With ``repair`` the tables are given what they lack,
         or have otherwise."""
 
 

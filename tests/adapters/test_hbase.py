@@ -604,9 +604,9 @@ def test_what_was_passed_over_is_recorded_for_ever(store: _SpaceStore) -> None:
 
 
 def compared(
-    store: _SpaceStore, projection: str, through: int, writes: Sequence[Write], *, mend: bool = False
+    store: _SpaceStore, projection: str, through: int, writes: Sequence[Write], *, repair: bool = False
 ) -> Comparison:
-    return store.tables.comparing(projection, everywhere(through), mend=mend).compare(0, through, writes)
+    return store.tables.comparing(projection, everywhere(through), repair=repair).compare(0, through, writes)
 
 
 @pytest.mark.processes
@@ -623,10 +623,10 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
     calls.put("falcon_timeline_1", [newer], 70)
     writes: list[Write] = [*messages, SetRevision(ROOM, 3)]
     assert compared(store, "timeline", 60, writes) == Comparison(60, 10, 2)
-    assert compared(store, "timeline", 60, writes, mend=True) == Comparison(60, 10, 2)
+    assert compared(store, "timeline", 60, writes, repair=True) == Comparison(60, 10, 2)
     assert compared(store, "timeline", 60, writes) == Comparison(60, 0, 0)
     with pytest.raises(ValueError, match="not of 1"):
-        store.tables.comparing("timeline", everywhere(60), mend=True).compare(1, 60, writes)
+        store.tables.comparing("timeline", everywhere(60), repair=True).compare(1, 60, writes)
     expected = [b"edited since" if seq == 7 else b"%d" % seq for seq in range(1, 61)]
     assert asyncio.run(store.reads.page(ROOM, 1, 60)).messages == expected
 

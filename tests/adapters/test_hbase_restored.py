@@ -99,9 +99,9 @@ class World:
         for _ in range(5):
             stream.step()
 
-    def verify(self, *, mend: bool = False) -> Comparison:
+    def verify(self, *, repair: bool = False) -> Comparison:
         project = READ_MODELS["timeline"].project
-        return Verify("timeline", project, self.log, self.tables, mend=mend, events_a_second=1e9).run()
+        return Verify("timeline", project, self.log, self.tables, repair=repair, events_a_second=1e9).run()
 
     def texts(self) -> list[str]:
         page = asyncio.run(self.reads.page(ROOM, 1, 99)).messages
@@ -234,7 +234,7 @@ def test_what_was_written_otherwise_is_wrong_wherever_batches_and_windows_end(
     row[timeline_hbase.message_column(1)].value = b"{}"
     del row[timeline_hbase.message_column(4)]
     assert world.verify() == Comparison(7, 1, 1, 0)
-    assert world.verify(mend=True) == Comparison(7, 1, 1, 0)
+    assert world.verify(repair=True) == Comparison(7, 1, 1, 0)
     assert world.verify() == Comparison(7, 0, 0, 0)
     assert world.texts() == [*"abcdefg"]
 
@@ -262,7 +262,7 @@ def test_what_is_written_during_a_comparison_is_not_judged(world: World) -> None
     world.edit(1, "A")
     world.post("c")
     world.project()
-    comparing = world.tables.comparing("timeline", ends, mend=True)
+    comparing = world.tables.comparing("timeline", ends, repair=True)
     writes = [UpsertMessage(ROOM, seq, world.messages[seq]) for seq in (1, 2)]
     assert comparing.compare(0, 2, writes) == Comparison(1, 0, 0)
     assert [*comparing.rest()] == [Comparison()]

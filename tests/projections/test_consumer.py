@@ -252,7 +252,7 @@ def test_what_was_skipped_is_passed_over_by_rebuild_and_verify(world: World, ope
     running.settle()
     shown = world.messages(0)
     if operation == "verify":
-        verify = Verify("timeline", running.project, world.log, world.tables, mend=False, events_a_second=1e9)
+        verify = Verify("timeline", running.project, world.log, world.tables, repair=False, events_a_second=1e9)
         assert verify.run() == Comparison(4, 0, 0)
     else:
         skips = world.tables.skips("timeline")
@@ -518,7 +518,7 @@ def test_tables_of_a_history_that_is_gone_are_not_verified() -> None:
     restored.write_on(7)
     tables, log = restored.world.tables, restored.world.log
     with pytest.raises(LogWentBack):
-        Verify("timeline", timeline.project, log, tables, mend=True, events_a_second=1e9).run()
+        Verify("timeline", timeline.project, log, tables, repair=True, events_a_second=1e9).run()
 
 
 # --- how much goes into a batch ---------------------------------------------------------------------------------------
@@ -733,12 +733,12 @@ def test_verifying_finds_what_the_tables_have_lost_and_mends_it(world: World) ->
     del messages[room_in(0), 7]
     messages[room_in(0), 9] = b"{}"
 
-    def verify(mend: bool) -> Comparison:
-        return Verify("timeline", timeline.project, world.log, world.tables, mend=mend, events_a_second=1e9).run()
+    def verify(repair: bool) -> Comparison:
+        return Verify("timeline", timeline.project, world.log, world.tables, repair=repair, events_a_second=1e9).run()
 
-    assert verify(mend=False) == Comparison(50, 1, 1)
-    assert verify(mend=True) == Comparison(50, 1, 1)
-    assert verify(mend=False) == Comparison(50, 0, 0)
+    assert verify(repair=False) == Comparison(50, 1, 1)
+    assert verify(repair=True) == Comparison(50, 1, 1)
+    assert verify(repair=False) == Comparison(50, 0, 0)
     assert world.texts(0) == [f"{i}" for i in range(50)]
 
 
@@ -750,7 +750,7 @@ def test_what_several_partitions_lack_is_counted_together(world: World, monkeypa
     messages = world.tables.tables("timeline").messages
     del messages[room_in(0), 1], messages[room_in(2), 1], messages[room_in(2), 2]
     messages[room_in(0), 3] = messages[room_in(1), 3] = b"{}"
-    verify = Verify("timeline", timeline.project, world.log, world.tables, mend=False, events_a_second=1e9)
+    verify = Verify("timeline", timeline.project, world.log, world.tables, repair=False, events_a_second=1e9)
     assert verify.run() == Comparison(12, 3, 2)
 
 
@@ -758,6 +758,6 @@ def test_verifying_looks_no_further_than_the_projection_has_got(world: World) ->
     world.post(0, "a")
     world.stream(0).settle()
     world.post(0, "b")
-    verify = Verify("timeline", timeline.project, world.log, world.tables, mend=False, events_a_second=1e9)
+    verify = Verify("timeline", timeline.project, world.log, world.tables, repair=False, events_a_second=1e9)
     assert verify.run() == Comparison(1, 0, 0)
     assert world.tables.cursor("timeline")[0] == Position(1, world.ends[0].epoch, 1)

@@ -140,7 +140,7 @@ async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
             wrong += await _shows_holes(operator, room, lost)
             wrong += await _backs_up_around(operator, lost)
         wrong += _compared(operator, lost, await operator.command(verifying(projection)))
-        wrong += _compared(operator, lost, await operator.command(verifying(projection, mend=True)), mended=True)
+        wrong += _compared(operator, lost, await operator.command(verifying(projection, repair=True)), mended=True)
         wrong += await nothing_differs(operator, [projection])
         return [*wrong, *await _shows(operator, room)]
 
@@ -400,9 +400,9 @@ def rebuilding(name: str) -> Work:
     return lambda settings: roles.rebuild(settings, name, lambda done, total: None)
 
 
-def verifying(name: str, *, mend: bool = False) -> Callable[[Settings], Comparison]:
+def verifying(name: str, *, repair: bool = False) -> Callable[[Settings], Comparison]:
     return lambda settings: roles.verify(
-        settings, name, mend=mend, events_a_second=_EVENTS_A_SECOND, progress=lambda done, total: None
+        settings, name, repair=repair, events_a_second=_EVENTS_A_SECOND, progress=lambda done, total: None
     )
 
 

@@ -45,7 +45,7 @@ class Operator:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     async def command(self, work: Callable[[Settings], T]) -> T:
-        """Until it is done, however often what it needs is away. Raises what time does not mend."""
+        """Until it is done, however often what it needs is away. Raises what time does not repair."""
         while True:
             try:
                 return await self.once(work)

@@ -1,4 +1,4 @@
-"""What Falcon asks of HBase, each in one call that may be made twice."""
+"""The calls that Falcon makes to HBase. Each may be repeated without harm."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -13,7 +13,7 @@ _PUT_CELLS: Final = 500
 _PUT_BYTES: Final = 1 << 20
 _ROWS: Final = 1_000
 _ADMIN_SECONDS: Final = 60.0
-_FOR_EVER: Final = (-1, 2**31 - 1)  # how a gateway says that cells do not expire
+_FOR_EVER: Final = (-1, 2**31 - 1)  # a gateway's ways to say that cells do not expire
 
 T = TypeVar("T")
 
@@ -24,26 +24,26 @@ class Stamped(NamedTuple):
 
 
 class Family(NamedTuple):
-    """``expires``: whether its cells vanish with time."""
+    """``expires``: the family's cells vanish with time."""
 
     versions: int
     expires: bool
 
 
 class Asking(Protocol):
-    """Who makes a call, as ``Gateways`` does."""
+    """Makes a call, as ``Gateways`` does."""
 
     def call(self, ask: Callable[[ThriftConnection], T], until: float, attempt_seconds: float) -> T: ...
 
 
 class HBase(Protocol):
-    """Where calls begin."""
+    """Gives clients for operations."""
 
     def within(self, seconds: float, attempt_seconds: float | None = None) -> "HBaseClient": ...
 
 
 class HBaseClient:
-    """Calls that end by one deadline. Each may raise ReadStoreUnavailable, or HBaseFault where waiting is no use."""
+    """Calls that share one deadline. Each may raise ReadStoreUnavailable, or HBaseFault if waiting is no use."""
 
     def __init__(self, asking: Asking, until: float, attempt_seconds: float) -> None:
         self._asking = asking
@@ -51,12 +51,12 @@ class HBaseClient:
         self._attempt_seconds = attempt_seconds
 
     def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row:
-        """Empty where there is none. ``columns``: only these, all where none are given."""
+        """Empty if the row does not exist. ``columns``: only these; all if none are given."""
         found = self._call(lambda line: line.client.getRowWithColumns(table, key, list(columns) or None, {}))
         return {column: cell.value for column, cell in found[0].columns.items()} if found else {}
 
     def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]:
-        """Those that there are, by key."""
+        """The rows that exist, by key."""
         return {
             key: {column: cell.value for column, cell in cells.items()}
             for key, cells in self._rows(table, keys, columns)
@@ -70,7 +70,7 @@ class HBaseClient:
         }
 
     def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]:
-        """The rows from ``start`` to ``stop``, excluded, in the order of their keys; at most ``limit``."""
+        """The rows from ``start`` to ``stop`` (excluded), in the order of their keys; at most ``limit``."""
 
         def ask(line: ThriftConnection) -> list[tuple[bytes, Row]]:
             scan = TScan(startRow=start, stopRow=stop, caching=min(limit, _ROWS), filterString=filter or None)
@@ -101,19 +101,19 @@ class HBaseClient:
         return self._call(ask)
 
     def put(self, table: str, cells: Iterable[Cell], stamp: int) -> None:
-        """All cells with this timestamp, in calls of bounded size, each with whole rows."""
+        """Put all cells with this timestamp, in calls of bounded size that divide no row."""
         for mutations in _parts(cells):
             self._call(_put(table, mutations, stamp))
 
     def check_and_put(self, table: str, row: bytes, column: bytes, expected: bytes | None, value: bytes) -> bool:
-        """Put ``value`` if the cell is as ``expected``, None for one that is not there; False if it is not."""
+        """Put ``value`` if the cell is as ``expected`` (None: it does not exist). Returns False if it is not."""
         attempts = 0
 
         def ask(line: ThriftConnection) -> bool:
             nonlocal attempts
             attempts += 1
             done = line.client.checkAndPut(table, row, column, expected, Mutation(column=column, value=value), {})
-            # An attempt whose answer was lost may have been carried out.
+            # The last attempt may have been carried out although its answer was lost.
             return bool(done) or (attempts > 1 and _value(line, table, row, column) == value)
 
         return self._call(ask)
@@ -124,13 +124,14 @@ class HBaseClient:
         return {name.decode() for name in self._call(lambda line: line.client.getTableNames())}
 
     def family(self, table: str) -> Family | None:
-        """None where the table has no family of ours."""
+        """None if the table has no family of Falcon's."""
         found = self._call(lambda line: line.client.getColumnDescriptors(table))
         ours = found.get(FAMILY + b":")
         return None if ours is None else Family(ours.maxVersions, ours.timeToLive not in _FOR_EVER)
 
     def create(self, spec: TableSpec) -> None:
-        """In one region and without FAST_DIFF, since the gateway can do no better. One that is there is left alone."""
+        """Create the table in one region and without FAST_DIFF, since a gateway can do no better. An existing table is
+        left alone."""
         family = ColumnDescriptor(
             name=FAMILY + b":", maxVersions=1, bloomFilterType="ROW", blockCacheEnabled=True, timeToLive=-1
         )
@@ -142,7 +143,7 @@ class HBaseClient:
         self._call(ask, _ADMIN_SECONDS)
 
     def drop(self, table: str) -> None:
-        """One that is not there is no error, nor one that was half dropped."""
+        """Drop the table. It is no error if it does not exist, or was half dropped."""
         for step in ("disableTable", "deleteTable"):
             with suppress(TableMissing):
                 self._call(_step(step, table), _ADMIN_SECONDS)
@@ -169,8 +170,8 @@ def _put(table: str, mutations: list[Any], stamp: int) -> Callable[[ThriftConnec
 
 
 def _probing(table: str, ask: Callable[[ThriftConnection], T]) -> Callable[[ThriftConnection], T]:
-    """Of many rows in a table that is gone HBase says nothing for long, and then not why; of one row it says so at
-    once. So from the second attempt on it is asked for one first."""
+    """About many rows of a dropped table HBase says nothing for long, and then not why. About one row it answers at
+    once. So from the second attempt on, ask about one row first."""
     attempts = 0
 
     def attempt(line: ThriftConnection) -> T:
@@ -193,10 +194,10 @@ def _value(line: ThriftConnection, table: str, row: bytes, column: bytes) -> byt
 
 
 def _parts(cells: Iterable[Cell]) -> Iterator[list[Any]]:
-    """What goes out together, rows in the order in which they first come.
+    """The parts of a batch, each of which is one call. Rows keep the order in which they first come.
 
-    A row is never divided: HBase writes it whole, and so a reader finds all of what a batch says of it, or nothing. A
-    part may therefore be larger than its bounds by a row.
+    No row is divided: HBase writes a row whole, so that a reader finds all of what a batch says about it, or nothing.
+    So a part may exceed its bounds by one row.
     """
     rows: dict[bytes, list[Any]] = {}
     for row, column, value in cells:

@@ -1,4 +1,4 @@
-"""One connection to a gateway, and what may be wrong at its other end."""
+"""One connection to a gateway, and the faults that its other end may report."""
 
 import ssl
 import time
@@ -12,15 +12,15 @@ from falcon.adapters.hbase.thrift import Hbase
 
 
 class HBaseFault(Exception):
-    """HBase refuses, and would again however often it were asked; the message says why."""
+    """HBase refuses the call, and would refuse it again. The message says why."""
 
 
 class TableMissing(HBaseFault):
-    """The table is not there, not any more, or is just being dropped."""
+    """The table does not exist, or is being dropped."""
 
 
 class ThriftConnection:
-    """One connection, for one thread at a time. ``tls``: of a gateway that has it."""
+    """One connection, for one thread at a time. ``tls``: for gateways with TLS."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.until = 0.0
@@ -31,7 +31,7 @@ class ThriftConnection:
 
     @property
     def client(self) -> Any:
-        """For one call, which ends by ``until``: get it anew for each. Raises TimeoutError, TTransportException."""
+        """A client for one call, which ends by ``until``. Raises TimeoutError, TTransportException."""
         left = self.until - time.monotonic()
         if left <= 0:
             raise TimeoutError("no time left")

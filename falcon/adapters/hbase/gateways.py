@@ -1,8 +1,9 @@
-"""Connections to HBase's gateways: several in turn, each call with a deadline, and nothing used again that once failed.
+"""Connections to several HBase gateways, used in turn. Each call has a deadline, and a failed connection is never used
+again.
 
 A connection that timed out answers the next call with the late answer of the last one, and two threads on one
-connection get each other's answers, both without an error. So a connection belongs to one call at a time, and any
-exception at all is its end.
+connection get each other's answers, both without an error. So a connection serves one call at a time, and any exception
+ends it.
 """
 
 import logging
@@ -26,10 +27,10 @@ _PASSED_OVER_SECONDS: Final = 1.0
 _PASSED_OVER_SECONDS_MAX: Final = 8.0
 _PAUSE_SECONDS: Final = 0.05
 _PAUSE_SECONDS_MAX: Final = 0.5
-# Of HBase's own errors, those that will not pass. It names them by their classes, somewhere in a stack trace.
+# HBase's own errors that do not pass by themselves. A gateway names them by their classes, somewhere in a stack trace.
 _MISSING: Final = (b"TableNotFoundException", b"TableNotEnabledException", b"table does not exist")
 _LASTING: Final = (b"NoSuchColumnFamilyException", b"AccessDeniedException", b"InvalidFamilyOperationException")
-# A gateway's word for all that it did not expect: a wrong call, but a server that has just been lost too.
+# A gateway's answer to all that it did not expect: a wrong call, but also a server that has just been lost.
 _INTERNAL_ERRORS: Final = 3
 
 T = TypeVar("T")
@@ -49,11 +50,11 @@ class _Gateway:
 
 
 class Gateways:
-    """Anybody's calls to HBase, from any thread, through gateways that take turns.
+    """Calls to HBase from any thread, through gateways in turn.
 
-    ``addresses`` are HOST:PORT. ``connections``: at most so many calls at once, over all gateways; keep the sum over
-    all processes below the gateway's ``hbase.thrift.maxWorkerThreads``, past which it accepts and never answers.
-    ``connect``: makes a connection to HOST and PORT.
+    ``addresses`` are HOST:PORT. ``connections``: the most calls at once, over all gateways. Keep the sum over all
+    processes below the gateways' ``hbase.thrift.maxWorkerThreads``: past it a gateway accepts connections and never
+    answers. ``connect``: makes a connection to HOST and PORT.
     """
 
     def __init__(
@@ -74,15 +75,15 @@ class Gateways:
         self._closed = False
 
     def within(self, seconds: float, attempt_seconds: float | None = None) -> HBaseClient:
-        """Calls that all together take no longer.
+        """A client for calls that take no longer than this in all.
 
-        ``attempt_seconds``: how long one gateway may take before another one is asked; half of the time by default.
+        ``attempt_seconds``: after this time another gateway is asked; half of the time by default.
         """
         attempt = seconds / 2 if attempt_seconds is None else attempt_seconds
         return HBaseClient(self, time.monotonic() + seconds, attempt)
 
     def call(self, ask: Callable[[ThriftConnection], T], until: float, attempt_seconds: float) -> T:
-        """What ``ask`` gives. It may be called several times, so it must be such that twice is as good as once.
+        """Returns what ``ask`` returns. ``ask`` may be called several times, so a repetition must do no harm.
 
         ``until`` is on the monotonic clock. Raises ReadStoreUnavailable by then, and HBaseFault at once.
         """
@@ -109,7 +110,7 @@ class Gateways:
             failures += 1
 
     def close(self) -> None:
-        """Let go of what is idle now, and of the rest when it comes back."""
+        """Close idle connections now, and each of the others after its call."""
         with self._lock:
             self._closed = True
             idle = [line for gateway in self._gateways for line in gateway.idle]
@@ -137,7 +138,7 @@ class Gateways:
             self._free.release()
 
     def _take(self, gateway: _Gateway) -> ThriftConnection:
-        """The one used last. When that is too old to be trusted, so are all below it."""
+        """The connection that was used last. If it is too old to be trusted, so are all below it."""
         oldest = time.monotonic() - _IDLE_SECONDS
         with self._lock:
             line = gateway.idle.pop() if gateway.idle else None
@@ -158,7 +159,7 @@ class Gateways:
         line.close()
 
     def _next(self, attempt_seconds: float) -> _Gateway:
-        """In turn. One that has failed is passed over for a while, and then tried by one call before others come."""
+        """The next gateway in turn. One that has failed is passed over for a while, and then tried by a single call."""
         now = time.monotonic()
         with self._lock:
             self._turn = (self._turn + 1) % len(self._gateways)
@@ -169,7 +170,7 @@ class Gateways:
             return gateway
 
     def _pass_over(self, gateway: _Gateway) -> None:
-        """Its other connections have most likely failed with this one."""
+        """Close the gateway's other connections: they have most likely failed, too."""
         with self._lock:
             seconds = min(_PASSED_OVER_SECONDS * 2 ** min(gateway.failures, 10), _PASSED_OVER_SECONDS_MAX)
             gateway.failures += 1
@@ -185,7 +186,7 @@ class Gateways:
                 gateway.passed_over_until = 0.0
 
     def _wait(self, failures: int, until: float, gateway: _Gateway, error: Exception) -> None:
-        """Before the next attempt; at once while there is a gateway that was not asked yet."""
+        """Pause before the next attempt, unless there is a gateway that was not asked yet."""
         fresh = failures + 1 < len(self._gateways)
         pause = 0.0 if fresh else min(_PAUSE_SECONDS * 2 ** min(failures, 10), _PAUSE_SECONDS_MAX)
         if time.monotonic() + pause >= until:
@@ -203,8 +204,8 @@ def _raise_if_lasting(error: Any) -> None:
 
 
 def _words(error: Any) -> str:
-    """One line of it: HBase sends stack traces."""
-    if isinstance(error.__context__, ssl.SSLError):  # of which thriftpy2 says only that it could not connect
+    """The error in one line: HBase sends stack traces."""
+    if isinstance(error.__context__, ssl.SSLError):  # thriftpy2 says only that it could not connect
         error = error.__context__
     message = getattr(error, "message", None) or str(error)
     if isinstance(message, bytes):

@@ -1,4 +1,4 @@
-"""What every query is asked of, and how far the tables show the log."""
+"""What all queries use, and how far the tables show the log."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable, shown_by
 
 
 class QueryContext(NamedTuple):
-    """The tables as they are for one query: its calls, and the generations that were live a moment ago."""
+    """The tables during one query: its client, and the generations that were live a moment ago."""
 
     calls: HBaseClient
     prefix: str
@@ -49,11 +49,11 @@ def applied_in(view: QueryContext, partitions: Collection[Partition]) -> dict[Pa
 def applied_everywhere(
     view: QueryContext, partitions: int, projections: Sequence[str] | None = None
 ) -> dict[Partition, Position]:
-    """Where the projection stands that is the furthest behind, of these."""
+    """The least of the positions of these projections, by partition."""
     if projections is None:
         return _shown(view, range(partitions), _counted(view))
     for name in projections:
-        view.generation(name)  # it may be filled yet
+        view.generation(name)  # raises if it is being filled
     return _shown(view, range(partitions), projections)
 
 

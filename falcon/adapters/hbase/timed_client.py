@@ -1,4 +1,4 @@
-"""Blocking calls on a dispatcher, each bounded in time."""
+"""Runs blocking calls on a dispatcher, each with a time limit."""
 
 import asyncio
 import time
@@ -12,16 +12,17 @@ T = TypeVar("T")
 
 
 class TimedClient:
-    """Each is done with after ``seconds``, waiting for a thread included."""
+    """A call is given up after ``seconds``, the wait for a thread included."""
 
     def __init__(self, dispatcher: Dispatcher, seconds: float) -> None:
         self._dispatcher = dispatcher
         self._seconds = seconds
 
     async def run(self, work: Callable[[float], T]) -> T:
-        """What ``work`` gives; it gets the time left, in seconds.
+        """Returns what ``work`` returns. ``work`` gets the time left, in seconds.
 
-        Raises ReadStoreUnavailable at once when too many wait, and when the time is over, whatever the thread does.
+        Raises ReadStoreUnavailable at once if too many calls wait, and when the time is over even if the thread goes
+        on.
         """
         name = self._dispatcher.name
         try:

@@ -1,4 +1,5 @@
-"""A journal on a log in memory. By default everything is durable at once; a test may hold and choose the fates."""
+"""A journal on a log in memory. By default everything is durable at once. A test may hold submissions and choose their
+fates."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from falcon.journal.ports import Append, AppendOutcome, JournalUnavailable, Subm
 
 
 class Fate(Enum):
-    """What becomes of a submission. LOST is not written, UNANSWERED is, and the writer learns of neither."""
+    """A submission's fate. LOST is not written, UNANSWERED is written, and the writer learns of neither."""
 
     WRITTEN = auto()
     LOST = auto()
@@ -56,7 +57,7 @@ class MemoryJournal:
         return len(self._waiting)
 
     def settle(self, fate: Fate) -> None:
-        """Let the oldest submission meet its fate."""
+        """Settle the oldest submission."""
         submission = self._waiting.popleft()
         if submission.epoch <= self._failed.get(submission.partition, -1) or fate is Fate.LOST:
             submission.outcome = AppendOutcome.UNKNOWN

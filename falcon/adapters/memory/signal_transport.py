@@ -1,4 +1,4 @@
-"""Signals (``falcon.streams.signals``) within a process that is alone."""
+"""Signals (``falcon.streams.signals``) within a single process."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ class LocalSignalTransport:
         self._loop = asyncio.get_running_loop()
 
     def send(self, data: bytes) -> None:
-        self._loop.call_soon(self._take, data)  # as from elsewhere, not within the call of whoever says it
+        self._loop.call_soon(self._take, data)  # later, as from another process, and not within the sender's call
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """There is nothing to close."""

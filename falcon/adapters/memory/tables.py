@@ -44,11 +44,11 @@ def _query(
 
 
 class _Comparing:
-    """Of messages only."""
+    """Compares messages only."""
 
-    def __init__(self, messages: dict[tuple[RoomId, Seq], bytes], mend: bool) -> None:
+    def __init__(self, messages: dict[tuple[RoomId, Seq], bytes], repair: bool) -> None:
         self._messages = messages
-        self._mend = mend
+        self._repair = repair
         self._written: set[tuple[RoomId, Seq]] = set()
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
@@ -56,7 +56,7 @@ class _Comparing:
         self._written |= wanted.keys()
         missing = [place for place in wanted if place not in self._messages]
         wrong = [place for place, message in wanted.items() if self._messages.get(place, message) != message]
-        if self._mend:
+        if self._repair:
             self._messages.update(wanted)
         return Comparison(len(wanted), len(missing), len(wrong))
 
@@ -152,9 +152,9 @@ class MemoryTables:
     def why_went_back(self) -> str | None:
         return self._went_back
 
-    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> "_Comparing":
+    def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> "_Comparing":
         kept = self._projections[projection].tables
-        return _Comparing(kept.messages if isinstance(kept, timeline_queries.TimelineTables) else {}, mend)
+        return _Comparing(kept.messages if isinstance(kept, timeline_queries.TimelineTables) else {}, repair)
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 

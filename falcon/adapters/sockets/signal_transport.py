@@ -15,12 +15,12 @@ from falcon.telemetry import metrics
 _SUFFIX: Final = ".signals"
 _DATAGRAM_BYTES_MAX: Final = 128 << 10
 _READ_AT_ONCE: Final = 100
-_WAITING_MAX: Final = 1_000  # for each process; the kernel itself keeps ten
+_WAITING_MAX: Final = 1_000  # for each process; the kernel itself queues ten
 _RETRY_SECONDS: Final = 0.005
 
 
 class SocketSignalTransport:
-    """``folder``: must be there, and belong to one Falcon. ``name``: of this process in it."""
+    """``folder``: must exist, and belong to one Falcon. ``name``: this process's name in it."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -34,7 +34,7 @@ class SocketSignalTransport:
     def open(self, take: Callable[[bytes], None]) -> None:
         self._take = take
         with short_path(self._folder, self._name) as path:
-            path.unlink(missing_ok=True)  # of a process that had this name before
+            path.unlink(missing_ok=True)  # left by an earlier process of this name
             self._socket.bind(str(path))
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
@@ -64,17 +64,17 @@ class SocketSignalTransport:
             self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_waiting)
 
     def _is_sent(self, name: str, waiting: deque[bytes]) -> bool:
-        """Whether nothing waits any more, be it because nobody is there."""
+        """True when nothing waits for that process any more, also because it has gone."""
         with short_path(self._folder, name) as path:
             try:
                 while waiting:
                     self._socket.sendto(waiting[0], str(path))
                     waiting.popleft()
-            except BlockingIOError:  # its reader is behind
+            except BlockingIOError:  # the receiver is behind
                 return False
-            except ConnectionRefusedError:  # its process has been killed
+            except ConnectionRefusedError:  # the receiver has been killed
                 path.unlink(missing_ok=True)
-            except OSError:  # it has just ended
+            except OSError:  # the receiver has just ended
                 metrics.signals_lost.inc(len(waiting))
         return True
 

@@ -1,4 +1,4 @@
-"""Snapshots on this machine's disk, as a copy of what is kept elsewhere: it may be lost at any time."""
+"""A cache of snapshots on this machine's disk. It may be lost at any time."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,9 +12,9 @@ _CACHE_KIB: Final = 16 << 10
 
 
 class LocalSnapshotCache(Generic[R]):
-    """Names and records by partition, in a file that is made anew at each start.
+    """Names and records by partition, in a file that is made again at each start.
 
-    All of it is one transaction that never ends: nobody needs the file after a crash, so pages are written only when
+    All of it is one transaction that never ends: the file is of no use after a crash, so pages are written only when
     memory for them runs out. ``pack`` and ``unpack`` turn a record into bytes and back. For several threads, one at a
     time.
     """

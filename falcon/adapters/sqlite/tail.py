@@ -1,4 +1,4 @@
-"""The log as streams follow it, on one machine: it has one order, so it is one segment."""
+"""The log as streams read it on one machine: it has one order, so it is one segment."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ _SEGMENT: Final = 0
 
 
 class SqliteTail:
-    """Over one connection, for one event loop: a few rows are soon read. ``poll_seconds``: how often it looks for what
-    other processes have written."""
+    """Over one connection, for one event loop: a few rows are read quickly. ``poll_seconds``: how often it looks for
+    rows from other processes."""
 
     def __init__(self, connection: apsw.Connection, poll_seconds: float) -> None:
         self._connection = connection
@@ -40,7 +40,7 @@ class SqliteTail:
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
         start = cursor[_SEGMENT].offset
-        # Where the last look ended nothing stood then: there is no need to look before it is said that some has come.
+        # The last read found nothing further: do not look again before a nudge.
         raws = self._look(start, limit) if start != self._end else []
         if not raws:
             await self._wait()
