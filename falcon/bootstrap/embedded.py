@@ -65,7 +65,7 @@ def sqlite_version() -> str:
 
 
 def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
-    """How to make each shard, wherever it is to run: these pickle."""
+    """Functions that make the shards where they run: they can be pickled."""
     return [partial(build_shard, settings, index) for index in range(settings.shards)]
 
 
@@ -94,10 +94,10 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
 
 
 class CatchUpThread:
-    """Keeps the read tables up to date from a thread of its own, with connections of its own."""
+    """Keeps the read tables up to date on a thread of its own, with connections of its own."""
 
     def __init__(self, settings: Settings, moved: Callable[[], None]) -> None:
-        """``moved`` is called on that thread when it has applied something."""
+        """``moved`` is called on that thread when it has applied events."""
         self._settings = settings
         self._moved = moved
         self._ending = threading.Event()
@@ -108,8 +108,8 @@ class CatchUpThread:
         self._thread.join()
 
     def _run(self) -> None:
-        """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped. Then
-        requests share the process with this thread, so it rests for as long as it has worked."""
+        """It has little to do: the commits themselves keep the tables up to date, unless a projection is new or has
+        stopped. Then this thread shares the process with requests, so it rests for as long as it has worked."""
         while not self._ending.wait(_IDLE_SECONDS):
             try:
                 catch_up, _ = _catch_up(self._settings)
@@ -124,7 +124,7 @@ class CatchUpThread:
 
 
 def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
-    """Apply what the tables lack as soon as it is in the log, until ``ending``."""
+    """Apply events that the tables lack as soon as they are in the log, until ``ending``."""
     catch_up, source = _catch_up(settings)
     while not ending():
         if not catch_up.step():
@@ -138,25 +138,25 @@ def _catch_up(settings: Settings) -> tuple[ProjectionCatchUp, SqliteSource]:
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Build the tables of a projection again; gives the number of events. Raises as Rebuild.run does, and
+    """Rebuild the tables of a projection. Returns the number of events. Raises as Rebuild.run does, and
     WrongDatabase."""
     database.check(settings.database, settings.partitions)
     source = SqliteSource(database.connect(settings.database, writable=False))
-    # Not a commit of the journal: what a crash would take, the next rebuild makes again.
+    # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
     total = source.end()[0].offset
     return Rebuild(name, READ_MODELS[name].project, source, tables, lambda done: progress(done, max(done, total))).run()
 
 
 def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
-    ``report`` is called now and then with the bytes that are copied, and about how many there are.
+    """Copy this data folder as it is now, even while it is in use, as a backup or to go on from. ``report`` is called
+    with the bytes copied so far and the approximate total.
 
     Raises FileExistsError, OSError, JournalUnavailable.
     """
     folder.mkdir(mode=0o700, parents=True)
     database_file = folder / settings.database.name
-    os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
+    os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
     database.copy(settings.database, database_file, report)
     for name in ("secret", "credentials.json"):
         if (settings.data_dir / name).exists():
@@ -174,7 +174,7 @@ def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = 
 async def serving(
     settings: Settings, actors_port: int | None = None, health: Health | None = None
 ) -> AsyncIterator[Edge]:
-    """An edge that accepts commands and queries; what it started has ended when the block is left."""
+    """An edge that accepts commands and queries. At the end of the block all that it started has ended."""
     metrics.partitions.set(settings.partitions)
     metrics.owners_heard.set(0)  # one machine has no others
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
@@ -214,19 +214,19 @@ async def serving(
 
 
 def _wire(settings: Settings) -> SignalTransport:
-    """To the other HTTP processes, where there may be some."""
+    """The transport to the other HTTP processes, if there may be some."""
     return (
         SocketSignalTransport(Path(settings.run_dir), str(os.getpid())) if settings.run_dir else LocalSignalTransport()
     )
 
 
 def _poll_seconds(settings: Settings) -> float:
-    """Where the actors are in this process it knows of whatever is written."""
+    """A process that hosts the actors knows of all writes, and need not poll often."""
     return 0.1 if settings.actors == "in_process" else 0.005
 
 
 def server_secret(settings: Settings) -> bytes:
-    """Made once for a data folder; tokens of keyed commands are derived from it."""
+    """Made once for a data folder. Tokens of keyed commands are derived from it."""
     path = settings.data_dir / "secret"
     if not path.exists():
         _write_private(settings, "secret", secrets.token_bytes(32))
@@ -234,7 +234,8 @@ def server_secret(settings: Settings) -> bytes:
 
 
 async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
-    """Those of the data folder; for a new one, two accounts are made: an admin's, and one to begin with."""
+    """The credentials of the data folder. In a new one two accounts are made: an administrator, and one to begin
+    with."""
     path = settings.data_dir / "credentials.json"
     if path.exists():
         return msgspec.json.decode(path.read_bytes(), type=FirstAccounts)
@@ -250,8 +251,8 @@ class InUse(Exception):
 
 
 async def issue_token(settings: Settings, account_id: int) -> str:
-    """For the account, on a data folder that no Falcon runs on; it is among the credentials from then on if the account
-    is. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
+    """Issue a token for an account of a data folder that is not in use. It replaces the account's token in the
+    credentials, if that is there. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
     alone = replace(settings, actors="in_process", shards=1, projection="inline", run_dir="")
     with _locked(settings.data_dir):
         database.prepare(settings.database, settings.partitions)
@@ -267,7 +268,7 @@ async def issue_token(settings: Settings, account_id: int) -> str:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """As the launcher does it. Raises InUse."""
+    """Hold the data folder's lock, as the launcher does. Raises InUse."""
     with (folder / "lock").open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -277,7 +278,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _write_private(settings: Settings, name: str, data: bytes) -> None:
-    """Whole or not at all, for the owner's eyes only."""
+    """Write the file whole or not at all, readable by its owner only."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     partial_file = settings.data_dir / f".{name}.{os.getpid()}"
     handle = os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -1,8 +1,8 @@
-"""A projection as a stream: the log's partitions that are assigned here, into the read tables, for as long as it runs.
+"""Applies a projection to the assigned partitions of the log for as long as the process runs.
 
-At least once, and idempotent: what has been applied is stored with the tables, and is where a partition goes on,
-whoever has it then, provided that the log still has that place. A slow table holds the reading up, since nothing is
-read before what was read is applied.
+At least once, and idempotent: the position is stored with the tables, and the next owner of a partition goes on there,
+provided that the log still has that place. Nothing is read before what was read is applied, so slow tables slow the
+reading down.
 """
 
 import logging
@@ -27,30 +27,32 @@ from falcon.telemetry import metrics
 log = logging.getLogger("falcon.projections")
 
 _PAUSE_SECONDS: Final = 0.5
-_LOOK_AGAIN_SECONDS: Final = 5.0  # at partitions that have stopped: a skip may have been recorded since
-# Before it looks again at partitions that could not be read when they came. The others wait for each look: it doubles.
+_LOOK_AGAIN_SECONDS: Final = 5.0  # retry stopped partitions: a skip may have been recorded since
+# The first pause before another look at partitions that could not be read. It doubles, since the other partitions wait
+# for each look.
 _LATE_SECONDS: Final = 2.0
 _LATE_SECONDS_MAX: Final = 30.0
-_TRY_AGAIN_SECONDS: Final = 30.0  # the event at which one has stopped: the fault may have been a passing one
-# What a batch costs hardly depends on its size, so servers that have much to do are given fewer and larger batches. How
-# long a batch takes tells how much they have to do. A stream writes all the time where batches take this long, half of
-# the time where they take twice as long, and so on. The pause is bounded, since readers wait for it.
+_TRY_AGAIN_SECONDS: Final = 30.0  # retry the event at which a partition has stopped: the fault may have passed
+# A batch costs about the same whatever its size, so busy servers are given fewer and larger batches. The time that a
+# batch takes shows how busy they are. If it takes this long, the consumer writes all the time; if twice as long, half
+# of the time, and so on. The pause is bounded, since readers wait for the tables.
 _WRITE_SECONDS_IDLE: Final = 0.02
-_WRITE_SMOOTHING: Final = 0.2  # the weight of the newest batch, so that one that took long holds nothing up
+_WRITE_SMOOTHING: Final = 0.2  # the weight of the newest batch, so that one slow batch does not delay the next ones
 _PACE_SECONDS_MAX: Final = 0.4
 _QUIET_PACE_SECONDS: Final = 0.1  # between two batches of a projection that is vouched for and has nothing to write
-_UNRECORDED_SECONDS: Final = 1.0  # for which a position stands still at most while its projection has nothing to write
+# a position stands still for at most so long while its projection has nothing to write
+_UNRECORDED_SECONDS: Final = 1.0
 
 
 class ProjectionConsumer:
-    """For one thread. ``assigned``: the partitions that are this stream's now.
+    """For one thread. ``assigned``: the partitions of this consumer now.
 
-    ``events``: the most in a batch. ``pace_seconds``: the least between two batches, so that many events share one;
-    it is more where the tables are busy, and nothing where much is known to follow.
+    ``events``: the most in a batch. ``pace_seconds``: the least time between two batches, so that many events share
+    one. It is more when the tables are busy, and 0 when many events are known to follow.
 
-    ``vouches_for``: other projections. With its own position this stream records from where on the log has held nothing
-    that they write. ``is_vouched_for``: another stream does so for this one, which therefore need not move a position
-    for events that it writes nothing for; it does so once a second.
+    ``vouches_for``: other projections. With its own position this consumer records from where on the log has held
+    nothing that they write. ``is_vouched_for``: another consumer does so for this one. So this one need not move its
+    position for events that it writes nothing for, and does so once a second.
     """
 
     def __init__(
@@ -77,17 +79,17 @@ class ProjectionConsumer:
         self._much = max(1, events // 4)
         self._pace_seconds = pace_seconds
         self._monotonic = monotonic
-        self._write_seconds = 0.0  # that a batch takes, of late
+        self._write_seconds = 0.0  # a moving average of the time that a batch takes
         self._behind = 0  # events that are known to follow
         self._cursor: dict[Partition, Position] = {}
-        self._recorded: dict[Partition, Position] = {}  # with the tables, which may be less
+        self._recorded: dict[Partition, Position] = {}  # with the tables; may be behind the cursor
         self._recorded_at: dict[Partition, float] = {}
         self._vouches_for = vouches_for
         self._is_vouched_for = is_vouched_for
         self._is_quiet = False  # it is vouched for, and had nothing to write last time
         self._quiet_since: dict[Partition, dict[str, int]] = {}
-        self._stopped: dict[Partition, float] = {}  # since when
-        self._late: dict[Partition, float] = {}  # cannot be read yet; when to look again
+        self._stopped: dict[Partition, float] = {}  # the time of each stop
+        self._late: dict[Partition, float] = {}  # not readable yet: the time of the next look
         self._late_seconds = _LATE_SECONDS
         self._look_again_at = 0.0
         self._went_back = False
@@ -96,7 +98,7 @@ class ProjectionConsumer:
         self._filling = Filling(name, source, tables, monotonic)
 
     def run(self, ending: threading.Event) -> None:
-        """Raises nothing: what fails is said, and tried again."""
+        """Raises nothing: errors are logged, and the step is tried again."""
         while not ending.is_set():
             began = self._monotonic()
             try:
@@ -113,12 +115,12 @@ class ProjectionConsumer:
         return max(least, min(self._write_seconds**2 / _WRITE_SECONDS_IDLE, _PACE_SECONDS_MAX))
 
     def step(self) -> int:
-        """One batch; returns how many events were applied. Raises ReadStoreUnavailable, JournalUnavailable."""
+        """Apply one batch. Returns how many events were applied. Raises ReadStoreUnavailable, JournalUnavailable."""
         try:
             return self._step()
         except (StaleProjector, LogWentBack) as error:
             log.info("projection %s: %s", self._name, error)
-            self._cursor.clear()  # to be read again from the tables, and checked
+            self._cursor.clear()  # read the positions from the tables again, and check them
             return 0
 
     def _step(self) -> int:
@@ -151,7 +153,7 @@ class ProjectionConsumer:
         return {p: position for p, position in self._cursor.items() if p not in self._stopped}
 
     def _follow_assignment(self) -> None:
-        """A partition that has come goes on where it was left, by whomever."""
+        """A newly assigned partition goes on where its last owner left it."""
         assigned = self._assigned()
         if assigned == self._cursor.keys() or self._went_back:
             return
@@ -164,8 +166,8 @@ class ProjectionConsumer:
             self._resume(come)
 
     def _resume(self, come: Collection[Partition]) -> None:
-        """Where the log has lost what the tables show, this and every later projector stops in all partitions, even if
-        the log has grown over the place: what follows there continues another history."""
+        """If the log has lost what the tables show, this and every later projector stops in all partitions, even if the
+        log has grown over the place: what follows there belongs to another history."""
         why = self._tables.why_went_back()
         applied = self._tables.cursor(self._name)
         cursor = {partition: applied[partition] for partition in come}
@@ -185,12 +187,13 @@ class ProjectionConsumer:
             return
         log.error("projection %s has stopped: the log has lost what the tables show: %s", self._name, why)
         metrics.projection_stopped.labels(self._name).set(1)
-        self._went_back = True  # until the process is started again: what it has read of the log may be lost history
+        self._went_back = True  # until the process is restarted: what it has read of the log may be lost history
         self._cursor.clear()
         self._stopped.clear()
 
     def _checked(self, cursor: dict[Partition, Position]) -> dict[Partition, Position]:
-        """Without those that cannot be read for now, a partition without a leader say: no other waits for them.
+        """The partitions without those that cannot be read for now, for instance without a leader: the others do not
+        wait for them.
 
         Raises LogWentBack, JournalUnavailable.
         """
@@ -217,7 +220,7 @@ class ProjectionConsumer:
             try:
                 writes[partition].extend(self._projection.writes(recorded))
                 count += 1
-            except Exception as error:  # whatever it is: it is this event's, and the other partitions must go on
+            except Exception as error:  # any error is this event's, and the other partitions must go on
                 at = position_of(recorded)
                 poisoned[partition] = at, f"projection {self._name} cannot apply it: {error!r}"
                 after[partition] = at
@@ -233,7 +236,7 @@ class ProjectionConsumer:
     def _write_or_find_the_fault(
         self, events: Sequence[Recorded], after: dict[Partition, Position], writes: dict[Partition, list[Write]]
     ) -> None:
-        """What the tables will never take stops the partition that it came from, not the others."""
+        """An event that the tables refuse stops its own partition, not the others."""
         try:
             self._write(self._due(after, writes, len(events)), [write for each in writes.values() for write in each])
             self._cursor.update(after)
@@ -245,13 +248,14 @@ class ProjectionConsumer:
                 of_partition = [e for e in events if e.envelope.partition == partition and e.offset < end.offset]
                 try:
                     self._write_up_to_the_fault(partition, of_partition, end)
-                except StaleProjector as stale:  # it was written together with what was refused
+                except StaleProjector as stale:  # another projector has moved the position of the refused events
                     moved = stale
             if moved is not None:
                 raise moved from None
 
     def _write_up_to_the_fault(self, partition: Partition, events: Sequence[Recorded], end: Position) -> None:
-        """In smaller and smaller batches, so that the partition stops before the one event that the tables refuse."""
+        """Write smaller and smaller batches, so that the partition stops right before the event that the tables
+        refuse."""
         done, size = 0, max(1, len(events))
         while self._cursor[partition] != end:
             behind = done + size
@@ -281,16 +285,16 @@ class ProjectionConsumer:
     def _due(
         self, after: dict[Partition, Position], writes: Mapping[Partition, Sequence[Write]], events: int
     ) -> dict[Partition, Position]:
-        """The positions that are recorded now."""
+        """The positions to record now."""
         if not self._is_vouched_for or events >= self._much:
             return after
         before = self._monotonic() - _UNRECORDED_SECONDS
         return {p: at for p, at in after.items() if writes[p] or self._recorded_at.get(p, before) <= before}
 
     def _vouch(self, events: Sequence[Recorded], after: Mapping[Partition, Position]) -> None:
-        """Note from where on the others have nothing to write. A partition that goes on without an event may have
-        passed over a record that does not decode, so nothing is vouched for there; nor in a backlog, for the time it
-        takes."""
+        """Note from where on the others have nothing to write. Vouch for nothing in a partition that went on without an
+        event, since it may have passed over a record that does not decode. Vouch for nothing in a backlog either: it
+        would take time."""
         small = len(events) < self._much
         told = {recorded.envelope.partition for recorded in events if small}
         for partition in after.keys() - told:
@@ -308,7 +312,7 @@ class ProjectionConsumer:
     # --- partitions that have stopped ---------------------------------------------------------------------------------
 
     def _stop(self, partition: Partition, at: Position, error: str) -> None:
-        """It does not skip. The others go on."""
+        """Stop before the event, without skipping it. The other partitions go on."""
         if self._recorded[partition] != at:
             self._write({partition: at}, ())
         if partition not in self._stopped:
@@ -331,7 +335,7 @@ class ProjectionConsumer:
         self._projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
         for partition, since in list(self._stopped.items()):
             at = self._cursor.get(partition)
-            if at is None:  # it cannot be read now, so it is still to be found out where it stands
+            if at is None:  # it cannot be read now, so its position is looked up later
                 continue
             skip = self._projection.skip(partition, at)
             if skip is not None:
@@ -352,7 +356,7 @@ class ProjectionConsumer:
 
 
 def _writes_anything(project: Project, recorded: Recorded) -> bool:
-    """Also where it cannot be told."""
+    """True also if the projection raises."""
     try:
         return bool(project(recorded.envelope))
     except Exception:

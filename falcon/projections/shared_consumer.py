@@ -1,9 +1,9 @@
-"""One reading of the log for several streams of a process, which mostly stand at about the same place.
+"""Reads the log once for several consumers of a process, which mostly stand at about the same place.
 
-What one of them reads is kept for a while, and the others take it from there: so the brokers are asked once, and an
-event is decoded once, however many projections there are. A stream that is further back than what is kept, since its
-tables are slow or it has just come, reads by itself until it has got there. Each has its own cursor, its own pace and
-its own faults, as if it read alone.
+What one of them reads is kept for a while, and the others take it from there. So the brokers are asked once and each
+event is decoded once, however many projections there are. A consumer that lags behind what is kept, since its tables
+are slow or it is new, reads by itself until it has caught up. Each has its own cursor, pace and faults, as if it read
+alone.
 """
 
 import threading
@@ -19,22 +19,23 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import CheckingSource
 
-_KEPT_BYTES: Final = 16 << 20  # of all partitions; what others have not taken by then they read by themselves
-_EVENT_BYTES: Final = 1_000  # about, beside its text
+# of all partitions; older chunks are dropped, and lagging consumers read them by themselves
+_KEPT_BYTES: Final = 16 << 20
+_EVENT_BYTES: Final = 1_000  # an event's overhead in memory, about
 _FRESH_SECONDS: Final = 0.01
 _WAIT_SECONDS: Final = 1.0
-_HOLD_SECONDS: Final = 0.25  # for which a read may wait for others: who is that slow goes its own way
+_HOLD_SECONDS: Final = 0.25  # a read waits at most so long for slower consumers; these then read by themselves
 
 
 class Source(CheckingSource, Protocol):
     def read(self, cursor: Cursor, limit: int, *, wait: bool = True) -> tuple[list[Recorded], Cursor]:
-        """As EventSource's. Without ``wait``: what is there now."""
+        """As in EventSource. Without ``wait`` it returns what is there now."""
 
     def close(self) -> None: ...
 
 
 class _Chunk(NamedTuple):
-    """What one read gave of a partition: events between two positions."""
+    """The events that one read gave of a partition, between two positions."""
 
     before: Position
     events: list[Recorded]
@@ -43,7 +44,7 @@ class _Chunk(NamedTuple):
 
 
 class _Window:
-    """What is kept of a partition. ``begin``, ``end``: positions at which it begins, and behind all of it."""
+    """The chunks that are kept of a partition. ``begin``, ``end``: the positions before and behind all of them."""
 
     def __init__(self, begin: Position) -> None:
         self.begin = begin
@@ -52,7 +53,7 @@ class _Window:
         self._bytes = 0
 
     def add(self, events: list[Recorded], after: Position) -> int:
-        """One more chunk; how many bytes it takes."""
+        """Add a chunk. Returns its size in bytes."""
         chunk = _Chunk(self.end, events, after, sum(map(_size, events)))
         self._chunks.append(chunk)
         self._bytes += chunk.bytes
@@ -60,21 +61,21 @@ class _Window:
         return chunk.bytes
 
     def drop_oldest(self) -> int:
-        """The oldest chunk is not kept any more; how many bytes it took."""
+        """Drop the oldest chunk. Returns its size in bytes."""
         chunk = self._chunks.popleft()
         self._bytes -= chunk.bytes
         self.begin = chunk.after
         return chunk.bytes
 
     def bytes_behind(self, position: Position) -> float:
-        """About how much of what is kept follows a position; nothing for one before all that is kept."""
+        """About how many bytes of what is kept follow a position; 0 for a position before all that is kept."""
         if not self.begin.offset <= position.offset < self.end.offset:
             return 0.0
         return self._bytes * (self.end.offset - position.offset) / (self.end.offset - self.begin.offset)
 
     def take(self, position: Position) -> tuple[list[Recorded], Position]:
-        """What follows a position to the end of its chunk. Nothing where that is not kept, or not any more: others may
-        have gone on since it was looked for."""
+        """The events from a position to the end of its chunk. Nothing if that is not kept, or not any more: the other
+        consumers may have moved on since the position was looked up."""
         if not self.begin.offset <= position.offset < self.end.offset:
             return [], position
         chunk = self._chunks[bisect_right(self._chunks, position.offset, key=lambda each: each.before.offset) - 1]
@@ -82,22 +83,22 @@ class _Window:
 
 
 class SharedLogReader:
-    """``source``: by which the log is read for all. Any thread may call anything."""
+    """``source``: reads the log for all. Any thread may call any method."""
 
     def __init__(self, source: Source, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._monotonic = monotonic
         self._changed = threading.Condition()
         self._windows: dict[Partition, _Window] = {}
-        self._order: deque[_Window] = deque()  # of each chunk that is kept, the window that it is in
+        self._order: deque[_Window] = deque()  # the window of each chunk that is kept
         self._bytes = 0
-        self._undecodable: set[Partition] = set()  # whose next event is, behind what is kept
-        self._standing: dict[object, Cursor] = {}  # where each stream stood when it last came
+        self._undecodable: set[Partition] = set()  # partitions whose next event does not decode
+        self._standing: dict[object, Cursor] = {}  # each consumer's cursor at its last call
         self._reading = False
         self._read_at = -_FRESH_SECONDS
 
     def stream(self, make: Callable[[], Source]) -> "ProjectionSource":
-        """The source of one stream. ``make``: what it reads by where it is further back."""
+        """The source of one consumer. ``make``: opens the source by which it reads while it lags."""
         return ProjectionSource(self, make)
 
     def close(self) -> None:
@@ -110,8 +111,8 @@ class SharedLogReader:
         return self._source
 
     def lagging_partitions(self, stream: object, cursor: Cursor) -> dict[Partition, Position | None]:
-        """The partitions that the stream has to read by itself, each with where it can stop doing that: None where what
-        follows cannot be decoded, which it has to find for itself."""
+        """The partitions that the consumer has to read by itself, each with the position up to which. None: up to an
+        event that does not decode, which the consumer has to meet itself."""
         with self._changed:
             self._standing[stream] = dict(cursor)
             if not self._leaves_somebody_behind():
@@ -123,7 +124,7 @@ class SharedLogReader:
             alone: dict[Partition, Position | None] = {}
             for partition, position in cursor.items():
                 window = self._windows.get(partition)
-                if window is None or position.offset > window.end.offset:  # who is in front is followed
+                if window is None or position.offset > window.end.offset:  # the others follow the foremost consumer
                     self._windows[partition] = _Window(position)
                     self._undecodable.discard(partition)
                 elif position.offset < window.begin.offset:
@@ -133,12 +134,12 @@ class SharedLogReader:
             return alone
 
     def forget(self, stream: object) -> None:
-        """It reads no more."""
+        """The consumer reads no more."""
         with self._changed:
             self._standing.pop(stream, None)
 
     def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
-        """What is kept behind the cursor, of each partition in its turn, so that none waits for another's backlog."""
+        """What is kept behind the cursor, with partitions in turn, so that none waits for another's backlog."""
         events: list[Recorded] = []
         after = dict(cursor)
         with self._changed:
@@ -153,8 +154,8 @@ class SharedLogReader:
         return events, after
 
     def read_on(self, cursor: Cursor, limit: int, *, wait: bool) -> None:
-        """Have more kept, unless somebody has just read, or is waiting for news, or others would be left behind: that
-        is waited for, if ``wait``.
+        """Read more of the log. Does not read if another consumer has just read or is waiting for events, or if a
+        slower one would be left behind. With ``wait`` it waits for that.
 
         Raises JournalUnavailable.
         """
@@ -190,9 +191,9 @@ class SharedLogReader:
         return self._reading or self._leaves_somebody_behind()
 
     def _leaves_somebody_behind(self) -> bool:
-        """Whether a stream would soon lose what it has not taken yet, and may still take it in time. So with a backlog
-        all go as fast as the slowest, which alone would have everything fetched and decoded once more; but nobody waits
-        for long, since its tables may be slow, or away."""
+        """True if a consumer would soon lose events that it may still take in time. So with a backlog all go as fast as
+        the slowest, which would otherwise have everything fetched and decoded once more. No consumer waits for long,
+        since the tables of another may be slow, or away."""
         if self._monotonic() - self._read_at > _HOLD_SECONDS:
             return False
         return any(
@@ -209,23 +210,23 @@ class SharedLogReader:
             kept = len(self._order)
             for partition, end in after.items():
                 window = self._windows.get(partition)
-                # Meanwhile it may have gone, or have been begun anew by somebody who is further on.
+                # Meanwhile the window may have gone, or another consumer that is further on may have started it again.
                 if window is not None and window.end == before[partition] != end:
                     self._bytes += window.add(by_partition.get(partition, []), end)
                     self._order.append(window)
-            while self._bytes > _KEPT_BYTES and kept:  # what has just come is kept however much it is
+            while self._bytes > _KEPT_BYTES and kept:  # the newest chunk is kept whatever its size
                 self._bytes -= self._order.popleft().drop_oldest()
                 kept -= 1
 
 
 def _size(recorded: Recorded) -> int:
-    """About what it takes in memory."""
+    """About how much memory it takes."""
     event = recorded.envelope.event
     return _EVENT_BYTES + (len(event.message.text) if isinstance(event, MessagePosted | MessageEdited) else 0)
 
 
 class ProjectionSource:
-    """A CheckingSource for one stream, and one thread."""
+    """A CheckingSource for one consumer, and one thread."""
 
     def __init__(self, shared: SharedLogReader, make: Callable[[], Source]) -> None:
         self._shared = shared
@@ -251,7 +252,7 @@ class ProjectionSource:
     def _catch_up(
         self, cursor: Cursor, stops: Mapping[Partition, Position | None], limit: int
     ) -> tuple[list[Recorded], dict[Partition, Position]]:
-        """What follows, up to what is kept."""
+        """Read by itself up to what is kept."""
         events, after = self._alone().read(cursor, limit, wait=False)
         reached: dict[Partition, Position] = {}
         for partition, stop in stops.items():
@@ -274,7 +275,7 @@ class ProjectionSource:
         return self._shared.log.behind(cursor)
 
     def wait(self, seconds: float) -> None:
-        """Nothing to do here: a read waits."""
+        """Does nothing: a read waits."""
 
     def close(self) -> None:
         self._shared.forget(self)

@@ -1,4 +1,4 @@
-"""Comparing the read tables with the log, since a table may lose what the log has."""
+"""Compares the read tables with the log, since tables may lose what the log has."""
 
 import time
 from collections.abc import Callable
@@ -12,14 +12,15 @@ from falcon.read.catalogue import Project
 from falcon.read.store import Comparing, Comparison, ConsumerTables
 
 _WINDOW_EVENTS: Final = 2_000
-_PART_EVENTS: Final = 500  # what a part of the rest costs is taken for
+_PART_EVENTS: Final = 500  # each of the last parts (Comparing.rest) counts as so many events
 
 
 class Verify:
-    """One projection, partition by partition, a window of events at a time; the live tables are served meanwhile.
+    """Compares one projection, partition by partition, a window of events at a time. The live tables are served
+    meanwhile.
 
-    Memory does not grow with the log but for one bit or so a cell, up to a bound. ``events_a_second``
-    bounds what it takes from those who work. ``progress`` gets the number of offsets done.
+    Memory grows with the log by about one bit a cell, up to a bound. ``events_a_second`` limits the load on the
+    servers. ``progress`` gets the number of offsets done.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class Verify:
         self._done = 0
 
     def run(self) -> Comparison:
-        """Up to where the projection has been applied. Raises ProjectionFailed, Undecodable, JournalUnavailable,
-        LogWentBack, ReadStoreUnavailable."""
+        """Compare up to where the projection has been applied. Raises ProjectionFailed, Undecodable,
+        JournalUnavailable, LogWentBack, ReadStoreUnavailable."""
         applied = self._tables.cursor(self._name)
         self._source.check(applied)
         projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))

@@ -1,4 +1,4 @@
-"""What the read models in memory share."""
+"""What the in-memory read models share."""
 
 from typing import Any, Protocol, TypeAlias
 
@@ -15,10 +15,10 @@ MemoryModel: TypeAlias = type[ModelTables]
 
 
 class MemoryQueryContext(Protocol):
-    """The tables as they are for one query."""
+    """The tables during one query."""
 
     def tables(self, projection: str) -> Any:
-        """Those of a read model. Raises BeingFilled."""
+        """The tables of a read model. Raises BeingFilled."""
 
     def generation(self, projection: str) -> int:
-        """How often they were made again."""
+        """How often the tables were rebuilt."""

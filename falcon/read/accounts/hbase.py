@@ -1,4 +1,4 @@
-"""Accounts in HBase. An account's tokens are cells of its row, so that a bearer is known by reading one row."""
+"""Accounts in HBase. An account's tokens are cells of its row, so that one row identifies a bearer."""
 
 from collections.abc import Iterable
 from operator import attrgetter

@@ -32,7 +32,7 @@ def tables(view: MemoryQueryContext) -> AccountTables:
 
 
 def name(view: MemoryQueryContext, account_id: AccountId) -> str:
-    """Empty for one that is not there."""
+    """Empty if the account does not exist."""
     found = account(view, account_id)
     return "" if found is None else found.name
 

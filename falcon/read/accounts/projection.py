@@ -41,7 +41,8 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
 
 
 def loss(event: Event) -> str | None:
-    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
     match event:
         case AccountCreated(account_id=account_id):
             return f"account {account_id} has no name, is in no list, and its tokens are refused"

@@ -1,4 +1,4 @@
-"""Memberships and mentions in HBase. Each membership twice: among those of the room, and among those of the account."""
+"""Memberships and mentions in HBase. Each membership is stored twice: under the room, and under the account."""
 
 from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
@@ -43,7 +43,7 @@ MEMBER_ROLE: Final = b"d:r"
 MEMBER_READ_SEQ: Final = b"d:m"
 MEMBER_CELLS: Final = frozenset((MEMBER, MEMBER_ROLE, MEMBER_READ_SEQ))  # a member has all
 _OF_ROOM, _OF_ACCOUNT = b"r", b"a"
-_MENTION_KEYS: Final = 4  # more rows than these are scanned for
+_MENTION_KEYS: Final = 4  # if there are more rows than these, scan instead
 _MEMBERS_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 
@@ -59,12 +59,12 @@ def membership_key(account_id: AccountId, room_id: RoomId) -> bytes:
 
 
 def members_range(room_id: RoomId, after: AccountId) -> tuple[bytes, bytes]:
-    """Where the members of a room begin and end, from ``after`` on, excluded."""
+    """The start and the end of the room's members behind ``after``."""
     return _members(room_id) + U64(after + 1), behind(_members(room_id))
 
 
 def memberships_range(account_id: AccountId, after: RoomId = 0) -> tuple[bytes, bytes]:
-    """Where the memberships of an account begin and end, from room ``after`` on, excluded."""
+    """The start and the end of the account's memberships behind room ``after``."""
     return _memberships(account_id) + U64(after + 1), behind(_memberships(account_id))
 
 
@@ -79,13 +79,13 @@ def mentions_keys(account_id: AccountId, room_id: RoomId, after: Seq, through: S
 
 
 def mentions_range(account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> tuple[bytes, bytes]:
-    """Where they begin and end."""
+    """The start and the end of these rows."""
     last = mentions_key(account_id, room_id, min(through, timeline.SEQ_MAX))
     return mentions_key(account_id, room_id, after + 1), last + b"\0"
 
 
 def mentions_rows(after: Seq, through: Seq) -> int:
-    """How many rows there may be with the mentions in messages ``after`` (excluded) to ``through``."""
+    """The greatest number of rows with the mentions in messages ``after`` (excluded) to ``through``."""
     return len(_each_bucket(after + 1, min(through, timeline.SEQ_MAX)))
 
 
@@ -107,7 +107,7 @@ def _memberships(account_id: AccountId) -> bytes:
 
 
 def _each_bucket(first: Seq, last: Seq) -> range:
-    """A seq in each of the rows of mentions from ``first`` to ``last``."""
+    """One seq in each of the rows of mentions from ``first`` to ``last``."""
     return range(first // MENTIONS_BUCKET * MENTIONS_BUCKET, last + 1, MENTIONS_BUCKET) if first <= last else range(0)
 
 
@@ -189,7 +189,8 @@ def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> A
 def rooms_of(
     view: HBaseQueryContext, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
 ) -> list[RoomSummaryRow]:
-    """Reads all memberships of the account and their rooms, and of those picked the last messages and the mentions."""
+    """Reads all memberships of the account and their rooms, then the last messages and the mentions of the picked
+    ones."""
     start, stop = memberships_range(account_id)
     scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS if most is None else most + 1, _MEMBERS_ONLY)
     if most is not None and len(scanned) > most:
@@ -237,7 +238,7 @@ def summaries_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Colle
 
 
 def _members_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
-    """The account's rows in these rooms, where it is a member."""
+    """The account's rows in those of these rooms where it is a member."""
     keys = {membership_key(account_id, room_id): room_id for room_id in room_ids}
     found = view.calls.rows(_table(view), keys)
     return {room_id: found[key] for key, room_id in keys.items() if _is_member(found.get(key, {}))}
@@ -280,10 +281,10 @@ def _read_seq(row: Row) -> Seq:
 def _mentions(
     view: HBaseQueryContext, account_id: AccountId, ranges: dict[RoomId, tuple[Seq, Seq]]
 ) -> dict[RoomId, int]:
-    """How many of the messages from the first (excluded) to the second seq mention the account, by room.
+    """By room: how many messages from the first (excluded) to the second seq mention the account.
 
-    Few rows are asked for by their keys, all rooms in one call. Where a room has many unread messages its rows are
-    scanned: there are only those in which the account is mentioned, at most one for a thousand messages.
+    A few rows are read by key, for all rooms in one call. If a room has many unread messages its rows are scanned: only
+    rows with mentions of the account exist, at most one for a thousand messages.
     """
     keys = {
         room_id: mentions_keys(account_id, room_id, *between)

@@ -1,4 +1,4 @@
-"""Memberships and mentions in memory, and what members find in their rooms."""
+"""Memberships and mentions in memory, and the room lists of members."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field

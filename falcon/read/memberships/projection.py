@@ -1,4 +1,4 @@
-"""Who is in which room, how far each has read, and where each is mentioned."""
+"""Members of rooms with their roles, read marks and mentions."""
 
 from typing import NamedTuple
 
@@ -88,7 +88,8 @@ def _mentions(message: Message) -> tuple[Write, ...]:
 
 
 def loss(event: Event) -> str | None:
-    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
     match event:
         case RoomCreated(room_id=room_id):
             return f"the first members of room {room_id} cannot read it until they are removed and added again"

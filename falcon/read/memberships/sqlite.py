@@ -1,4 +1,4 @@
-"""Memberships and mentions in SQLite, and what members find in their rooms."""
+"""Memberships and mentions in SQLite, and the room lists of members."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -130,7 +130,7 @@ def _json(ids: Collection[int]) -> str:
 
 
 def _summaries(view: SqliteQueryContext, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:
-    """The newest activity first. One statement, so that all of it is of one moment: the inner query picks the
+    """The newest activity first. It is one statement, so that all of it is of one moment: the inner query picks the
     rooms, the outer one looks up what only the picked ones need."""
     rows: Any = view.execute(
         "SELECT p.*, (SELECT count(*) FROM mentions x WHERE x.account_id = p.account_id AND x.room_id = p.room_id"

@@ -1,4 +1,4 @@
-"""Rooms in HBase. Beside the rows of the rooms there is one for each pair with a direct room, and an index."""
+"""Rooms in HBase: a row for each room, one for each pair with a direct room, and an index."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -131,7 +131,7 @@ def direct_room(view: HBaseQueryContext, smaller: AccountId, larger: AccountId) 
 
 
 def all_rooms(view: HBaseQueryContext, after: RoomId, limit: int) -> list[RoomRow]:
-    """A scan of the index and one call for the rooms, whatever there are; more where many of them are gone."""
+    """Scans the index and reads the rooms in one call; more calls if many of them are gone."""
     found: list[RoomRow] = []
     while len(found) < limit:
         ids = indexed(view, _table(view), after, limit - len(found))
@@ -143,7 +143,7 @@ def all_rooms(view: HBaseQueryContext, after: RoomId, limit: int) -> list[RoomRo
 
 
 def rooms_among(view: HBaseQueryContext, room_ids: Iterable[RoomId]) -> list[RoomRow]:
-    """Those that there are, in the order of ``room_ids``."""
+    """The rooms that exist, in the order of ``room_ids``."""
     keys = {room_id: room_key(room_id) for room_id in room_ids}
     found = view.calls.rows(_table(view), keys.values())
     rooms = (_room(room_id, found.get(key, {})) for room_id, key in keys.items())
@@ -171,8 +171,8 @@ def _room(room_id: RoomId, row: Row) -> RoomRow | None:
 def totals(view: HBaseQueryContext) -> tuple[int, int, int]:
     """Exact up to some thousand accounts or rooms.
 
-    Of more it looks at the first 5,000, which a hash has chosen, and takes the rest to be alike: two scans of 5,000
-    rows at the most, some tens of milliseconds, however many there are.
+    Beyond that it reads the first 5,000, a random sample by their hash, and extrapolates: two scans of 5,000 rows at
+    the most, some tens of milliseconds, however many there are.
     """
     found, of_accounts = sample(view, accounts.table(view))
     rooms, of_rooms = sample(view, _table(view))

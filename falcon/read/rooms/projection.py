@@ -1,4 +1,4 @@
-"""Rooms: what they are called, how far their messages go, when something last happened in them."""
+"""Rooms: their names, newest messages and newest activity."""
 
 from typing import NamedTuple
 
@@ -71,7 +71,8 @@ def _row(created: RoomCreated) -> UpsertRoom:
 
 
 def loss(event: Event) -> str | None:
-    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
     match event:
         case RoomCreated(room_id=room_id):
             return f"room {room_id} is in no list, and nobody can read it"

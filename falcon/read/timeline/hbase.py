@@ -1,7 +1,7 @@
 """The timeline in HBase.
 
-A room's newest messages come first, and before them all its head, whose key is the bare beginning of theirs: shorter
-than any other key, so that it is nobody else's.
+A room's head comes first, and then its messages, newest first. The head's key is the common prefix of their keys: it is
+shorter than any other key, so no other row has it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -60,7 +60,7 @@ def spans(first: Seq, last: Seq, rows: int) -> list[tuple[Seq, Seq]]:
 
 
 def messages_range(room_id: RoomId, through: Seq) -> tuple[bytes, bytes]:
-    """Where the rows with the messages up to ``through`` begin, newest first, and where they end."""
+    """The start of the rows with the messages up to ``through``, newest first, and their end."""
     return bucket_key(room_id, through), behind(head_key(room_id))
 
 
@@ -74,7 +74,7 @@ def message_seq(row: bytes, column: bytes) -> Seq:
 
 
 def message_columns(first: Seq, last: Seq) -> tuple[bytes, ...]:
-    """Those of the messages from ``first`` on, to ``last`` or the end of the row."""
+    """The columns of the messages from ``first`` on, to ``last`` or the end of the row."""
     place = (first - 1) % BUCKET
     return MESSAGE_COLUMNS[place : place + last - first + 1]
 
@@ -94,7 +94,7 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
     return int.from_bytes(key[2:10], "big")
 
 
-# The revisions are written behind the messages: a reader of a revision must find messages that are at least as new.
+# Revisions are written after the messages: a reader of a revision must find messages that are at least as new.
 MODEL: Final = HBaseModel(
     tables={"timeline": (8, (FAST_DIFF,))},
     puts=("timeline", "timeline"),
@@ -120,8 +120,8 @@ def page(
     from_last: bool = False,
     bytes_max: int = ITEMS_BYTES_MAX,
 ) -> Run:
-    """One call where all of it is there, one more where the timeline ends; more for more than three rows, so that what
-    is read of large messages, to be thrown away again, has a bound."""
+    """One call if all of it is there, one more if the timeline ends within it. More for more than three rows, so that
+    large messages that do not fit into the page are read up to a bound only."""
     first, last = max(first, 1), min(last, SEQ_MAX)
     parts = spans(first, last, _ROWS_AT_ONCE)
     return (
@@ -149,7 +149,8 @@ def _page_to(
     messages: list[bytes] = []
     for start, stop in reversed(parts):
         found = _messages(view, room_id, start, stop)
-        messages = found + messages if len(found) == stop - start + 1 else found  # nothing behind what is not there yet
+        # stop at the first message that is not there yet
+        messages = found + messages if len(found) == stop - start + 1 else found
         run = run_to(start + len(messages) - 1, reversed(messages), bytes_max)
         if run.cut:
             return run
@@ -181,16 +182,16 @@ def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
 
 
 def _from_a_hole_on(view: HBaseQueryContext, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
-    """What a page shows from message ``hole`` on, which was not found.
+    """The rest of a page from message ``hole`` on, which was not found.
 
-    A batch is not written at once, so a reader may find a part of it, and may not show what stands behind a hole there
-    as if there were none. But once the timeline has been applied as far as what stands behind, all before it has been
-    applied too, and the hole will not be filled by what is still to come.
+    A batch is not written at once, so a reader may find a part of it. Then it must not show what stands behind a hole.
+    But once the timeline has been applied up to what stands behind, all before it has been applied too, and nothing
+    will fill the hole any more.
     """
     newest_row = view.calls.scan(_timeline(view), *messages_range(room_id, SEQ_MAX), 1)
     if _newest_in(newest_row) < hole:
         return []
-    applied = view.applied("timeline", room_id)  # before the rows, which are then at least as new
+    applied = view.applied("timeline", room_id)  # before the rows are read, which are then at least as new
     keys = [*bucket_keys(room_id, hole, last), *(key for key, _ in newest_row)]
     rows = view.calls.stamped(_timeline(view), keys)
     stamps = {message_seq(key, column): cell.stamp for key, row in rows.items() for column, cell in row.items()}
@@ -210,8 +211,9 @@ def newest(view: HBaseQueryContext, room_id: RoomId, through: Seq) -> Seq:
 
 
 def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
-    """The newest message of each room up to a seq, with its own; by one call where those very messages are there. It
-    brings some of the messages beside them too, which is dearer than a call a room only for few."""
+    """The newest message of each room up to a seq, with its own seq: one call if those very messages are there. The
+    call also reads some of the messages beside them, which costs more than a call for each room only if there are few
+    rooms."""
     places = {room_id: (bucket_key(room_id, seq), message_column(seq)) for room_id, seq in through.items()}
     columns = {column for _, column in places.values()}
     rows = view.calls.rows(_timeline(view), (key for key, _ in places.values()), columns)
@@ -225,8 +227,8 @@ def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> d
 
 
 def _walk_back(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
-    """The same where the timeline is behind: mostly by little, so that it is found within two rows of each room, which
-    are one call. The rest are looked for one by one, newest first."""
+    """For a timeline that is behind. Mostly it is by little: one call reads the last two rows of each room. For the
+    rest of the rooms it looks row by row, newest first."""
     keys = {room_id: bucket_keys(room_id, max(seq - BUCKET, 1), seq) for room_id, seq in through.items() if seq >= 1}
     near = view.calls.rows(_timeline(view), (key for of_room in keys.values() for key in of_room))
     found: dict[RoomId, tuple[Seq, bytes]] = {}
@@ -244,7 +246,7 @@ def _walk_back(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[R
 
 
 def _newest_in(rows: Iterable[tuple[bytes, Row]], through: Seq = SEQ_MAX) -> Seq:
-    """The newest message of these rows up to ``through``; 0 where there is none."""
+    """The newest message of these rows up to ``through``; 0 if there is none."""
     seqs = (message_seq(key, column) for key, row in rows for column in row)
     return max((seq for seq in seqs if seq <= through), default=0)
 
@@ -260,13 +262,13 @@ def message(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
 
 
 def message_at(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-    # The revision first: what is read after it is at least as new.
+    # Read the revision first: what is read after it is at least as new.
     revision = _revision(view, room_id)
     return message(view, room_id, seq), revision
 
 
 def version(view: HBaseQueryContext, room_id: RoomId) -> int:
-    """Another one whenever messages of the room that could be read before may read otherwise."""
+    """Changes whenever messages of the room that could be read before may read otherwise."""
     rebuilds = view.generation("timeline") - 1
     return rebuilds << _REVISION_BITS | _revision(view, room_id)
 

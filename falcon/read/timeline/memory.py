@@ -60,5 +60,5 @@ def newest(view: MemoryQueryContext, room_id: RoomId, through: Seq) -> Seq:
 
 
 def version(view: MemoryQueryContext, room_id: RoomId) -> int:
-    """Another one whenever messages of the room that could be read before may read otherwise."""
+    """Changes whenever messages of the room that could be read before may read otherwise."""
     return view.generation("timeline") << _REVISION_BITS | tables(view).revisions.get(room_id, 0)

@@ -1,4 +1,4 @@
-"""Pages of messages, joined to the bytes that go out, the popular ones kept."""
+"""Pages of messages, joined to the bytes of the answer. Popular ones are cached."""
 
 from collections import OrderedDict
 from typing import Final, TypeAlias
@@ -11,7 +11,7 @@ from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX
 
 _KEPT_BYTES_MAX: Final = 32 << 20
-_PAGE_BYTES: Final = 500  # what a page takes beside its messages: its name, its entry, its objects
+_PAGE_BYTES: Final = 500  # the memory that a page takes beside its messages
 
 _Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
 
@@ -19,9 +19,8 @@ _Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
 class TimelinePage(msgspec.Struct, frozen=True):
     """``count`` messages, ascending from ``first`` on, as JSON with commas between.
 
-    ``lasting``: the page has all that was asked for, and nobody can bring back any of it that is missing, so that it
-    stays as it is for as long as the room's version does. ``more``: messages that were asked for stand behind it, for
-    which it has no room.
+    ``lasting``: the page has all that was asked for, and what is missing cannot come back, so that it stays the same
+    for as long as the room's version does. ``more``: it has no room for further messages that were asked for.
     """
 
     first: Seq
@@ -36,10 +35,10 @@ class TimelinePage(msgspec.Struct, frozen=True):
 
 
 class TimelinePages:
-    """What messages ``first`` to ``last`` of a room say is fixed by the room's version, so that a page once read need
-    not be read again until something there is edited: a room that is opened shows what others have just read.
+    """The room's version fixes what its messages ``first`` to ``last`` say, so a page that was read once can be reused
+    until a message is edited: members who open a room read what others have just read.
 
-    A page that is not lasting is not kept. ``kept_bytes_max`` bounds what is, whatever the size of its pages.
+    A page that is not lasting is not cached. ``kept_bytes_max`` bounds the cache, whatever the size of its pages.
     """
 
     def __init__(self, store: TimelineQueries, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
@@ -51,8 +50,8 @@ class TimelinePages:
     async def page(
         self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
     ) -> TimelinePage:
-        """``version``: as read before; the page is not older. Of a page that would be too large it has the first
-        messages, or ``from_last`` the last. Raises ReadStoreUnavailable."""
+        """``version``: as read before; the page is not older. A page that would be too large has the first messages
+        only, or with ``from_last`` the last. Raises ReadStoreUnavailable."""
         if first > last:
             return TimelinePage(first, 0, b"", lasting=True)
         name = (room_id, version, first, last, from_last)
@@ -69,7 +68,7 @@ class TimelinePages:
         return page
 
     async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> TimelinePage:
-        """The same, but of a page that would be too large it has what stands around message ``middle``."""
+        """As :meth:`page`, but a page that would be too large has the messages around ``middle``."""
         page = await self.page(room_id, version, first, last)
         if not page.more:
             return page

@@ -1,8 +1,8 @@
 """The timeline in SQLite.
 
-``place`` is room_id << 32 | seq. A table by rowid has narrow inner pages and appends cheaply, which a primary key of
-two columns has not (twice the pages written for a message). It is good for room ids below 2^31, which is two thousand
-million of them, and as many messages in each.
+``place`` is room_id << 32 | seq. A table by rowid has narrow inner pages and appends cheaply. With a primary key of two
+columns twice as many pages are written for a message. It holds for room ids below 2^31, two thousand million of them,
+and as many messages in each.
 """
 
 import operator
@@ -71,7 +71,7 @@ def message(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> bytes | None
 
 
 def message_at(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-    # The revision first: what is read after it is at least as new.
+    # Read the revision first: what is read after it is at least as new.
     row: Any = view.execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
     return message(view, room_id, seq), 0 if row is None else row[0]
 
@@ -92,8 +92,8 @@ def with_generation(view: SqliteQueryContext, revision: int) -> int:
 def _with_missing(
     view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int
 ) -> Run:
-    """A page with a hole in it, or with more than it may have. The timeline is written in the order of the log, a
-    transaction a batch, so a hole before its newest message will not be filled by what is still to come."""
+    """For a page that has a hole or is too large. The timeline is written in the order of the log, a transaction a
+    batch, so nothing will fill a hole before its newest message any more."""
     last = min(last, newest(view, room_id, _SEQ_MAX))
     rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
     if from_last:
@@ -102,7 +102,7 @@ def _with_missing(
 
 
 def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]]) -> Iterator[bytes]:
-    """The message of each seq, from rows in the same order, some of which there may not be."""
+    """The message of each seq, from rows in the same order. Some rows may not exist."""
     message, found = next(rows, (b"", 0))
     for seq in seqs:
         if seq == found:
