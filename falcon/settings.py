@@ -1,4 +1,4 @@
-"""The settings: read from the environment once, by whoever starts a process."""
+"""The settings, read once from the environment when a process starts."""
 
 import ipaddress
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 _PREFIX: Final = "FALCON_"
-# Loopback, and the networks that nobody routes over the internet (RFC 1918, RFC 4193).
+# Loopback, and the networks that are not routed over the internet (RFC 1918, RFC 4193).
 _INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 _SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_SSL")  # Kafka's names; SASL without TLS is not among them
 _SASL_MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
@@ -39,7 +39,7 @@ PROJECTIONS: Final = ("inline", "process")
 
 
 class WrongSettings(Exception):
-    """Some settings are wrong; the message has a line for each, with what to do."""
+    """Some settings are wrong. The message has a line for each, with what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Settings:
     telemetry: str = "on"
     run_dir: str = ""
     start_seconds: float = 0.0
-    # A cluster's
+    # Of a cluster
     kafka: tuple[str, ...] = ()
     kafka_prefix: str = "falcon."
     kafka_replicas: int = 3
@@ -133,12 +133,12 @@ class Settings:
 
     @property
     def is_read_on_the_way(self) -> bool:
-        """Other machines reach the public port, and neither Falcon nor a proxy encrypts what is said."""
+        """Other machines reach the public port, and neither Falcon nor a proxy encrypts the connection."""
         return not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies)
 
     @property
     def has_limits(self) -> bool:
-        """What an account, a room and an address may take is limited."""
+        """Accounts, rooms and addresses have limits."""
         if self.limits == "auto":
             return bool(self.trusted_proxies) or not is_loopback(self.host)
         return self.limits == "on"
@@ -228,7 +228,7 @@ class Settings:
         return [rule for holds, rule in rules if not holds]
 
     def _kafka_security_rules(self) -> tuple[tuple[bool, str], ...]:
-        """A setting that would be left unused is refused: its operator believes that it protects something."""
+        """A setting without effect is refused: its operator would believe that it protects something."""
         has_tls = self.kafka_security_protocol != "PLAINTEXT"
         has_sasl = self.kafka_security_protocol == "SASL_SSL"
         return (
@@ -268,7 +268,7 @@ class Settings:
         )
 
     def _limit_rules(self) -> list[tuple[bool, str]]:
-        """The rules for each: whether it holds, and what to say where it does not."""
+        """Each rule: whether it holds, and the message if it does not."""
         each = [
             (0 <= getattr(self, name) <= _LIMIT_MAX, f"FALCON_{name.upper()}: must be 0 (no limit) to {_LIMIT_MAX}")
             for name in _LIMITS
@@ -285,7 +285,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Only this machine reaches what listens there."""
+    """Only this machine can reach this address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

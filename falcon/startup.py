@@ -1,4 +1,4 @@
-"""What every process does first: it takes the descriptors it may have, says where its log lines go, and is measured."""
+"""The first steps of every process: it raises its limit of descriptors, configures its log, and is measured."""
 
 from pathlib import Path
 

@@ -1,7 +1,7 @@
-"""Every metric of Falcon, declared in one place; docs/metrics.md is generated from here.
+"""All metrics of Falcon, declared in one place. docs/metrics.md is generated from here.
 
-One without labels is declared as its only value. Labels are few and what they can be is bounded: never a room, an
-account or a message. Beside each histogram stands its maximum of the last minute.
+A metric without labels is declared as its only value. Labels are few and their values bounded: never a room, an account
+or a message. Each histogram has a maximum of the last minute beside it.
 """
 
 from falcon.telemetry.instruments import SIZES, Counter, Gauge, Histogram, counter, gauge, histogram

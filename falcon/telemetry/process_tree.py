@@ -1,4 +1,4 @@
-"""A process tree as one thing: what it has measured, how it is, and what its processes say when they are asked."""
+"""A process tree as one thing: its measurements, its health, and its processes' answers to questions."""
 
 import os
 import resource
@@ -21,7 +21,7 @@ _YOUNG_SECONDS: Final = 2.0
 _HEALTH_SECONDS: Final = 3.0
 _PAGE: Final = os.sysconf("SC_PAGESIZE")
 
-# What stands in /proc for each process; these are not measured by the processes themselves.
+# Figures from /proc for each process. The processes do not measure these themselves.
 PROCESS_GAUGES: Final = {
     "falcon_process_resident_bytes": "Memory that is in RAM, shared pages included.",
     "falcon_process_pss_bytes": "The same, each shared page divided by those who share it.",
@@ -35,7 +35,7 @@ INFO: Final = ("falcon_build_info", "Always 1; its labels say which versions run
 
 
 class ProcessTree:
-    """``role``: of the processes that serve, whose health is the pod's. ``launcher``: the pid of the tree's root."""
+    """``role``: of the processes that serve; their health is the tree's. ``launcher``: the pid of the tree's root."""
 
     def __init__(self, folder: Path, launcher: int, role: str) -> None:
         self._folder = folder
@@ -46,23 +46,23 @@ class ProcessTree:
     # --- metrics ------------------------------------------------------------------------------------------------------
 
     def measured(self) -> list[Measured]:
-        """As of the last second; of this process as of now."""
+        """The other processes' values are up to a second old, this process's are of now."""
         instruments.settle()
         return exposition.collect(self.slots())
 
     def metrics(self, content_type: str) -> bytes:
-        """All of it, in one of ``exposition``'s formats."""
+        """All metrics, in one of ``exposition``'s formats."""
         return exposition.render(self.measured(), [*self._process_families(), _info()], content_type)
 
     def slots(self) -> list[SlotView]:
-        """Mapped once; a slot keeps its file for as long as the pod lives."""
+        """Each is mapped once: a slot keeps its file for as long as the tree lives."""
         if any(path.stem not in self._views for path in self._folder.glob("*.cells")):
             for view in views(self._folder):
                 self._views.setdefault(view.name, view)
         return [self._views[name] for name in sorted(self._views)]
 
     def processes(self) -> dict[str, int]:
-        """The pids of those that live, by their names."""
+        """The pids of the living processes by their names."""
         return {slot.name: slot.pid for slot in self.slots() if slot.alive}
 
     def _process_families(self) -> Iterator[Family]:
@@ -78,7 +78,7 @@ class ProcessTree:
             yield family
 
     def _tree(self) -> dict[str, int]:
-        """Every process, also one that measures nothing: an actor system has some of those."""
+        """All processes, also those without a slot: an actor system has some."""
         tree = self.processes()
         known = set(tree.values())
         for pid in (self._launcher, *descendants(self._launcher)):
@@ -93,11 +93,12 @@ class ProcessTree:
         return probes.ask(self._folder, process, what, arguments, seconds)
 
     def answering(self) -> list[str]:
-        """The names of the processes that can be asked: all that live but the launcher, which must not be held up."""
+        """The names of the processes that answer questions: all that live but the launcher, which must not be held
+        up."""
         return [name for name in self.processes() if (self._folder / f"{name}.sock").exists()]
 
     def health(self) -> dict[str, dict[str, bool]]:
-        """What the processes that serve say of themselves, by name; of one that does not answer, nothing."""
+        """The health of the serving processes by name. It is empty for a process that does not answer."""
         said: dict[str, dict[str, bool]] = {}
         for slot in self.slots():
             if slot.role == self._role:
@@ -109,7 +110,7 @@ class ProcessTree:
 
 
 def _figures(pid: int) -> dict[str, float]:
-    """Of a process that has just ended, or is another's, what can be read."""
+    """What can be read of a process that may have just ended, or may be another user's."""
     figures: dict[str, float] = {}
     proc = Path(f"/proc/{pid}")
     try:
@@ -125,7 +126,8 @@ def _figures(pid: int) -> dict[str, float]:
 
 
 def _lasts(pid: int) -> bool:
-    """It has not just been forked, to be something else in a moment, nor ended."""
+    """False for a process that was just forked, and may become another program in a moment, and for one that has
+    ended."""
     try:
         return _uptime(pid) > _YOUNG_SECONDS
     except ProcessLookupError:
@@ -147,7 +149,7 @@ def _pss(pid: int) -> float:
 
 
 def _title(pid: int) -> str:
-    """Of a process without a slot; the pid is no part of it, since it would be another label with each start."""
+    """A label for a process without a slot. It must not contain the pid: each start would be another label."""
     try:
         title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
