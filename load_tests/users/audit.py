@@ -15,7 +15,7 @@ _CALL_SECONDS: Final = 30.0
 
 
 async def audit(stage: Stage) -> None:
-    """What is lost, doubled or changed is a violation; a room that cannot be read is a failure."""
+    """A lost, doubled or changed message is a violation. A room that cannot be read is a failure."""
     turns = asyncio.Semaphore(_AT_ONCE)
 
     async def one(room_id: int, first: int, last: int) -> None:
@@ -33,7 +33,7 @@ async def audit(stage: Stage) -> None:
 
 
 async def _read(stage: Stage, room_id: int, first: int, last: int) -> list[Message]:
-    """From the first confirmed message to the last. Raises Problem, Unreachable."""
+    """Read from the first confirmed message to the last. Raises Problem, Unreachable."""
     found: list[Message] = []
     async with FalconClient(stage.world.urls, stage.reader_of(room_id), timeout=_CALL_SECONDS) as falcon:
         at = first - 1

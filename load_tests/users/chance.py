@@ -71,7 +71,7 @@ class Pace:
         self._is_due = True
 
     def since(self, now: float) -> float:
-        """What the time of the next act counts from: what follows from an answer at once was meant at that moment."""
+        """The time from which the next act counts. An act that follows an answer at once was meant at that moment."""
         since = self.meant if self._is_due else now
         self._is_due = False
         return since

@@ -1,4 +1,4 @@
-"""One who talks: looks at the rooms, opens one, reads it, mostly says something, now and then mends what it said."""
+"""A user who talks: looks at the rooms, opens one, reads it, mostly says something, and now and then edits it."""
 
 from __future__ import annotations
 

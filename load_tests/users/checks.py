@@ -1,7 +1,7 @@
-"""What Falcon promised, held against what people are told: that in, violations out. It knows nothing of servers.
+"""Checks what users are told against Falcon's promises: answers in, violations out. It knows nothing of servers.
 
-A message that a person sends begins with a name that no other has, and a version that its edits raise, so that each
-can be told from all others wherever it shows up. What others wrote, or what was there before, is held to order alone.
+A user's message begins with a name that no other message has, and a version that its edits raise, so that it can be
+told from all others anywhere. Messages of others, or from before, are checked for their order only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEPT = 20_000  # places of a room that are remembered; older ones are forgotten
 
 
 class Mark(NamedTuple):
-    """What a text begins with: whose message it is, and the how many-th text of it."""
+    """The beginning of a text: the message's name and version."""
 
     name: str
     version: int
@@ -31,7 +31,7 @@ def marked(name: str, version: int, text: str) -> str:
 
 
 def mark_of(message: Message) -> Mark | None:
-    """None for one that nobody here has written, or that was deleted."""
+    """None for a message from outside the load test, or a deleted one."""
     found = _MARK.match(message.text)
     return Mark(found[1], int(found[2])) if found else None
 
@@ -50,7 +50,7 @@ class _Room:
 
 
 class Register:
-    """What all people of a process know together. Every method gives the violations that it has found."""
+    """The knowledge that all users of a process share. Every method returns the violations that it has found."""
 
     def __init__(self) -> None:
         self._rooms: dict[int, _Room] = {}
@@ -80,7 +80,7 @@ class Register:
         return []
 
     def seen(self, messages: Iterable[Message]) -> list[str]:
-        """Some message stands at a place: the same for everybody, and nowhere else."""
+        """A message was seen at a place: it must be the same for all users, and nowhere else."""
         wrong = []
         for message in messages:
             room = self._room(message.room_id)
@@ -100,7 +100,7 @@ class Register:
         return wrong
 
     def confirmed_reach(self, room_id: int) -> int:
-        """The largest ``seq`` that was confirmed to whoever sent it."""
+        """The largest ``seq`` that was confirmed to a sender."""
         return self._room(room_id).confirmed_reach
 
     def to_audit(self) -> dict[int, tuple[int, int]]:
@@ -130,9 +130,9 @@ class Register:
 
 
 class Reader:
-    """What one person was told by answers: never less than before, and all that it wrote.
+    """What answers told one user: never less than before, and all that the user wrote.
 
-    Pages and the list of rooms are tables of their own, which on a cluster need not be equally far.
+    Pages and room lists come from different tables, which on a cluster need not be equally far.
     """
 
     def __init__(self, register: Register) -> None:
@@ -194,7 +194,7 @@ def in_order(room_id: int, page: Page) -> list[str]:
 
 
 class Follower:
-    """What one person is told by a stream, over all its connections: each message once, in order."""
+    """What a stream told one user, over all its connections: each message once, in order."""
 
     def __init__(self, register: Register) -> None:
         self._register = register

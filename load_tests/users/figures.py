@@ -54,7 +54,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Falcon(msgspec.Struct, frozen=True):
-    """How Falcon was over the run."""
+    """Falcon's figures over the run."""
 
     looks: int
     missed: int
@@ -69,7 +69,7 @@ class Falcon(msgspec.Struct, frozen=True):
 
 
 def kinds(timeline: Timeline, begin: float, end: float) -> dict[str, Kind]:
-    """Those of which there was something, the most frequent first."""
+    """The kinds that occurred, the most frequent first."""
     sums = timeline.over(begin, end)
     return {name: kind(sums[name], end - begin) for name in sorted(sums, key=lambda name: -sums[name].times.count)}
 
@@ -127,7 +127,7 @@ class _Falcons:
         self._delivered = rates(looks, "delivered")
 
     def between(self, begin: float, end: float) -> Mapping[str, float]:
-        """Nothing where nobody looked."""
+        """Empty if there were no looks."""
         looks = [look for look in self._looks if begin <= look.at < end]
         if not looks:
             return {}

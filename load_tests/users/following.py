@@ -52,7 +52,7 @@ class Following:
             self._listening = self._stream = None
 
     async def reaches(self, room_id: int, seq: int) -> None:
-        """What can be read already must come, too."""
+        """A message that can be read must be pushed, too."""
         deadline = time.monotonic() + PUSHED_SECONDS
         while self._follower.reach(room_id) < seq:
             left = deadline - time.monotonic()
@@ -113,7 +113,7 @@ class Following:
                 return
 
     def _time(self, message: Message) -> None:
-        """How long its way was, from when its author meant to send it."""
+        """The time from when its author meant to send it to its arrival."""
         mark = mark_of(message)
         meant = None if mark is None else self._person.stage.sent(mark.name)
         if meant is not None and self._began.is_set():

@@ -32,8 +32,8 @@ class Leader:
     """Workers join it at ``host`` and ``port``."""
 
     def __init__(self, host: str, port: int, timeline: Timeline) -> None:
-        """Raises RunFailed where somebody else is there."""
-        self.begun = self.ended = 0.0  # of the shape, by the clock that everybody has
+        """Raises RunFailed if another leader has the port."""
+        self.begun = self.ended = 0.0  # of the shape, by the machine's monotonic clock
         self._timeline = timeline
         self._staged: set[str] = set()
         self._audited: set[str] = set()
@@ -55,9 +55,9 @@ class Leader:
         alive: Callable[[], str | None],
         join_seconds: float = _JOIN_SECONDS,
     ) -> None:
-        """Until the shape ends, and all that was confirmed has been read once more.
+        """Run until the shape ends, then read all confirmed messages once more.
 
-        ``progress`` is called each second; ``alive`` says what has ended that must not. Raises RunFailed.
+        ``progress`` is called each second; ``alive`` names processes that have ended and must not. Raises RunFailed.
         """
         self._environment.shape_class = shape
         shape.runner = self._runner

@@ -18,7 +18,7 @@ _GENERATOR_DELAY: Final = 0.25  # s, past which a stage says more about the gene
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What was found. ``rate``: acts a second that held, by so many ``people``; ``reason``: why it was not more.
+    """The finding. ``rate``: acts a second that held, with so many ``people``; ``reason``: why it was not more.
 
     ``of_falcon``: an objective was broken. Otherwise Falcon can do more than could be asked of it here.
     """
@@ -50,7 +50,7 @@ class Search:
         self.limit: Limit | None = None
 
     def people(self, now: float) -> int | None:
-        """How many there shall be; None when the limit was found."""
+        """How many users there should be. None when the limit was found."""
         if self._begun is None:
             self._begun = self._stage_begun = now
         if self.limit is None and now - self._stage_begun >= self._stage_seconds:
@@ -62,7 +62,7 @@ class Search:
         return None if self.limit is not None else self._people
 
     def _judged(self, begin: float, end: float) -> Limit | None:
-        """Whether this stage is beyond the limit, or the last that there can be."""
+        """True if this stage is beyond the limit, or the last possible one."""
         sums = self._timeline.over(begin, end)
         meant = self._people * self._acts
         done = sum(each.times.count for kind, each in sums.items() if kind in COUNTED) / max(1, int(end) - int(begin))

@@ -55,7 +55,7 @@ CLASSES: tuple[Any, ...] = (Chatter, Lurker, Bot, Reconnector, Newcomer)
 
 
 def acts_each_second() -> float:
-    """Of one person, averaged over the proportion in which they come."""
+    """Acts of an average user, weighted by the proportions of the kinds."""
     total = sum(each.weight for each in CLASSES)
     mean: float = sum(each.weight * each.person.acts for each in CLASSES) / total
     return mean

@@ -1,4 +1,4 @@
-"""One who listens: has a stream open, and reads now and then. What it reads must have been pushed as well."""
+"""A user who listens to a stream, and reads now and then. What it reads must have been pushed as well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Those who come for the first time: an account, a first request, a stream, a first word that comes back on it."""
+"""Users who come for the first time: an account, a first request, a stream, a first message that comes back on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Newcomer(Person):
 
 
 class Door(Person):
-    """Where they come in: by chance, each without regard to those before."""
+    """Newcomers arrive at random, independent of one another."""
 
     acts = 4 * EACH_SECOND  # an account, a stream, a room, a message
 

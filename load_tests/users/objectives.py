@@ -1,4 +1,4 @@
-"""What a run must hold: read from a file, and judged by what people met."""
+"""The objectives of a run: read from a file, and judged by what users met."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _QUANTILES: Final = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
 
 
 class Objectives:
-    """Those of one shape: what is said for every shape, with what its own table says otherwise."""
+    """The objectives of one shape: those of all shapes, changed by its own table."""
 
     def __init__(self, table: _Table) -> None:
         self._table = table
@@ -67,7 +67,7 @@ class Objectives:
     def judge(self, sums: Mapping[str, Sum], violations: int) -> list[Verdict]:
         """Each of them. One for which nothing was measured is not held, unless it is for all kinds (``*``)."""
         table = self._table
-        # What is pushed is not asked for, and comes in numbers in which failures would be lost.
+        # Pushes are not requests, and are so many that failures of requests would be lost among them.
         asked = [each for kind, each in sums.items() if kind != PUSHED]
         answered = sum(each.times.count - each.failed for each in asked)
         failed = sum(each.failed for each in asked)
@@ -86,7 +86,7 @@ class Objectives:
         return found
 
     def judge_limit(self, rate: float, violations: int) -> list[Verdict]:
-        """Of a run that went on until something broke: what must hold all the same."""
+        """The objectives that hold even in a run that goes on until something breaks."""
         table = self._table
         found = []
         if table.rate_min is not None:

@@ -1,6 +1,6 @@
-"""What all people have in common: an account, a pace, and that each answer is timed and held to the promises.
+"""A user: an account and a pace. Each answer is timed and checked against the promises.
 
-This is asyncio and Falcon's client, and knows nothing of locust, which spawns them by `users.py`.
+This is asyncio and Falcon's client, and knows nothing of locust, which spawns users by `locust_users.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FILLER: Final = "the quick brown fox jumps over the lazy dog and is late for te
 
 
 class GaveUp(Exception):
-    """A call failed, which has been recorded: whatever it was part of is over."""
+    """A call failed, and was recorded. The act that it was part of is over."""
 
 
 class Person:
@@ -43,19 +43,19 @@ class Person:
         self.falcon: FalconClient
 
     async def live(self) -> None:
-        """Until it is cancelled."""
+        """Act until cancelled."""
         self.stage.people += 1
         try:
             async with AsyncExitStack() as stack:
                 self.falcon = await stack.enter_async_context(self.client(self.identity.token))
-                # Nobody comes on the beat of whoever started them.
+                # Users must not act in step with their start.
                 await self.pause(self.chance.random() / self.acts)
                 await self.act(stack)
         finally:
             self.stage.people -= 1
 
     async def act(self, stack: AsyncExitStack) -> None:
-        """What this kind of person does. ``stack`` is left when it goes."""
+        """The acts of this kind of user. ``stack`` is closed when it goes."""
         while True:
             try:
                 await self.visit()
@@ -72,7 +72,7 @@ class Person:
     # --- when and what ------------------------------------------------------------------------------------------------
 
     async def pause(self, seconds: float) -> None:
-        """Until the next act is meant to begin."""
+        """Wait until the next act is meant to begin."""
         self.pace.pause(seconds / self.stage.world.pace)
         await asyncio.sleep(max(0.0, self.pace.meant - time.monotonic()))
 

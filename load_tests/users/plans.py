@@ -1,6 +1,6 @@
-"""How many people there are at each moment of a planned run.
+"""How many users there are at each moment of a planned run.
 
-``share``: of the time, 0 to 1; gives one of the people.
+``share``: of the time, 0 to 1. Returns a share of the users.
 """
 
 from __future__ import annotations

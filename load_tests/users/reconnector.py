@@ -31,7 +31,7 @@ class Reconnector(Person):
                 self.hold(following.covers(confirmed))
                 await following.reaches(room_id, message.seq)
         except GaveUp:
-            # Not at once again: whoever cannot be reached is not reached sooner by haste.
+            # Pause before the next attempt: haste does not help while Falcon cannot be reached.
             await self.pause(CUT_OFF.draw(self.chance))
             raise
         finally:

@@ -1,4 +1,4 @@
-"""What people meet, second by second: gathered where they are, sent to whoever leads, and added up there."""
+"""What users meet, second by second: recorded in each process, sent to the leader, and added up there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TEXTS_MAX: Final = 200
 
 PUSHED: Final = "pushed"  # from when its author meant to send a message, to its arrival at a listener
 
-# What people do of themselves, when they mean to. All else is a part of these, or what comes of them.
+# Acts that users begin by themselves. All other kinds are parts of these, or follow from them.
 COUNTED: Final = frozenset(
     {
         "list rooms",
@@ -51,9 +51,9 @@ class Second(msgspec.Struct):
 
 
 class Part(msgspec.Struct):
-    """What has come since the last one. Seconds by the clock that everybody has; texts with how often.
+    """The records since the last part. Seconds by the machine's monotonic clock; texts with how often they came.
 
-    ``violations``: of what Falcon promised; ``failures``: of acts; ``faults``: of the load test itself.
+    ``violations``: of Falcon's promises; ``failures``: of acts; ``faults``: of the load test itself.
     """
 
     seconds: dict[int, Second] = {}
@@ -74,7 +74,7 @@ class _Now:
 
 
 class Recorder:
-    """Of one process. Written on the loop's thread and taken on another's."""
+    """One instance a process. The loop's thread writes it and another one takes from it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -148,7 +148,7 @@ def _packed(now: _Now) -> Second:
 
 
 def _count(texts: dict[str, int], text: str, times: int = 1) -> None:
-    """What more there is beyond some hundred different texts is counted together."""
+    """Beyond some hundred different texts, all others are counted together."""
     if text not in texts and len(texts) >= _TEXTS_MAX:
         text = "and others"
     texts[text] = texts.get(text, 0) + times
@@ -197,7 +197,7 @@ class Timeline:
         return sum(self.violations.values())
 
     def over(self, begin: float, end: float) -> dict[str, Sum]:
-        """By kind, of the whole seconds from ``begin`` to before ``end``."""
+        """By kind, over the whole seconds from ``begin`` to before ``end``."""
         found: dict[str, Sum] = {}
         for _, second in self._between(begin, end):
             for kind, cell in second.cells.items():

@@ -1,6 +1,6 @@
-"""The report of a run: a page with plots that stands by itself, and the figures as JSON.
+"""The report of a run: a self-contained page with plots, and the figures as JSON.
 
-`python -m load_tests.users.report report.json` makes the page anew from the figures, into report.html beside them.
+`python -m load_tests.users.report report.json` makes the page again from the figures, into report.html beside them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ code, pre { background: #f3f5f9; padding: .1rem .3rem }
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What was to be done."""
+    """What the run was to do."""
 
     shape: str
     seconds: float

@@ -76,7 +76,7 @@ async def _prepared(options: Options, target: Target) -> World:
 
 
 async def _ready(options: Options, target: Target) -> None:
-    """Where workers come from elsewhere Falcon may do so, too, and gets its time. Raises NotReady."""
+    """If workers come from elsewhere Falcon may do so, too, and gets its time. Raises NotReady."""
     deadline = time.monotonic() + (options.wait_seconds if options.listen else 0.0)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""How many people there are at each moment: what locust asks for once a second."""
+"""How many users there are at each moment: locust asks once a second."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Planned(LoadTestShape):
 
 
 class FindLimit(LoadTestShape):
-    """As many as the search says."""
+    """As many users as the search says."""
 
     def __init__(self, search: Search) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where people act: the chat that they find, and what they share in one process."""
+"""The chat in which users act, and what they share in one process."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class World(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who somebody is. ``rooms``: ids, the most popular first."""
+    """An account. ``rooms``: ids, the most popular first."""
 
     account_id: int
     token: str
@@ -40,7 +40,7 @@ class Identity:
 
 
 class Stage:
-    """What the people of one process share. ``worker`` of ``workers``: each takes accounts of its own in turn."""
+    """Shared by the users of one process. ``worker`` of ``workers``: each takes accounts of its own in turn."""
 
     def __init__(self, world: World, recorder: Recorder, worker: int = 0, workers: int = 1) -> None:
         self.world = world
@@ -61,9 +61,9 @@ class Stage:
                 self._rooms_of.setdefault(account, []).append(room_id)
 
     def enter(self) -> tuple[Identity, Random]:
-        """Who the next one to come is, with a source of chance of its own.
+        """The identity of the next user, with a source of chance of its own.
 
-        When there are more people than accounts, some are the same one's second device.
+        If there are more users than accounts, some are a second device of the same account.
         """
         number = next(self._numbers) * self._workers + self._worker
         account = number % len(self.world.tokens)
@@ -78,11 +78,11 @@ class Stage:
         self._readers[room_id] = token
 
     def reader_of(self, room_id: int) -> str:
-        """The token of somebody who may read it."""
+        """The token of an account that may read the room."""
         return self._readers[room_id]
 
     def new_name(self) -> str:
-        """For a message; no other has it, in no process."""
+        """A name for a message. No other message has it, in any process."""
         return f"{self._prefix}x{next(self._names):x}"
 
     def sending(self, name: str, meant: float) -> None:
@@ -97,6 +97,6 @@ class Stage:
 
 
 def own_cpu_seconds() -> float:
-    """What this process has used so far, user and system."""
+    """User and system time that this process has used so far."""
     times = os.times()
     return times.user + times.system

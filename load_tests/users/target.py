@@ -16,7 +16,7 @@ from load_tests.users.options import Options
 from tools.harness.machine import Cores, MachineUnfit, choose_cores, work_folder_parent
 from tools.harness.progress import say
 
-# Of these the one that is started has its own.
+# A Falcon that this starts gets its own values for these.
 _NOT_PASSED_ON: Final = ("FALCON_DATA_DIR", "FALCON_HTTP_PORT", "FALCON_OPS_PORT", "FALCON_HOST")
 
 
@@ -48,7 +48,7 @@ def target(options: Options) -> Iterator[Target]:
 
 @contextmanager
 def _started(options: Options) -> Iterator[Target]:
-    # Whoever has an address needs none of this, nor what the benchmark's servers import.
+    # With an address given, none of this is needed, nor what the benchmark's servers import.
     from tools.harness.servers import FalconServer, ServerFailed
 
     chosen = cores()
@@ -84,7 +84,7 @@ def cores() -> Cores:
 
 
 def settings() -> dict[str, str]:
-    """Falcon's settings, where somebody has set any: `make load FALCON_SHARDS=2`."""
+    """Falcon's settings that were given: `make load FALCON_SHARDS=2`."""
     from falcon.settings import Settings
 
     known = {f"FALCON_{name.upper()}" for name in Settings.__slots__}
@@ -92,7 +92,7 @@ def settings() -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """Of the load generator, and of Falcon where that is the same one."""
+    """The machine of the load generator, and of Falcon if it is the same."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     processor = models[0].partition(":")[2].strip() if models else platform.machine()
     return {

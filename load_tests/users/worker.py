@@ -1,4 +1,4 @@
-"""A process with people in it, which joins whoever leads: `python -m load_tests.users.worker HOST:PORT`."""
+"""A process with users, which joins the leader: `python -m load_tests.users.worker HOST:PORT`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from load_tests.users.locust_users import CLASSES
 from load_tests.users.recorder import Recorder
 from load_tests.users.stage import Stage, World, own_cpu_seconds
 
-# What leader and workers say to each other, beside locust's own messages.
+# Messages between leader and workers, beside locust's own.
 STAGE, STAGED, AUDIT, AUDITED = "falcon-stage", "falcon-staged", "falcon-audit", "falcon-audited"
 PART: Final = "falcon-part"
 
@@ -30,7 +30,7 @@ log = logging.getLogger("load_tests.worker")
 
 
 class Place(msgspec.Struct):
-    """Which worker of how many somebody is, and the chat that all of them act in."""
+    """Which worker of how many this is, and the chat that all of them act in."""
 
     world: World
     worker: int
@@ -56,7 +56,7 @@ class Worker:
         self._runner.register_message(AUDIT, self._audit, concurrent=True)
 
     def run(self) -> None:
-        """Until the leader ends it."""
+        """Run until the leader ends it."""
         telling = gevent.spawn(self._tell_locust)
         self._runner.greenlet.join()
         telling.kill()

@@ -21,7 +21,7 @@ class NotReady(Exception):
 
 
 async def look(urls: Sequence[str], admin_token: str, token: str | None) -> None:
-    """Whether there is a Falcon, whether it is ready, and whether it knows these tokens. Raises NotReady."""
+    """Check that Falcon answers, is ready, and knows these tokens. Raises NotReady."""
     for url in urls:
         for name, each in (("FALCON_ADMIN_TOKEN", admin_token), ("FALCON_TOKEN", token)):
             if each is not None:

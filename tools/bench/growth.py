@@ -1,7 +1,7 @@
-"""What work costs when there is more: more messages in the rooms that are used, or more rooms around them.
+"""How costs grow with more messages in the rooms that are used, or more rooms around them.
 
-A Falcon for each size, all of them running and asked in turn, so that a machine that gets slower or faster does so for
-all sizes alike.
+There is a Falcon for each size. All of them run and are asked in turn, so that a machine that gets slower or faster
+does so for all sizes alike.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _ends(growth: Growth) -> tuple[Size, Size, Size]:
 
 
 def judged(growth: Growth) -> list[Target]:
-    """Whether it stays flat: the largest size beside the smallest."""
+    """Compares the largest size with the smallest: costs should stay flat."""
     first, longest, widest = _ends(growth)
     found: list[Target] = []
     for size, words in (
@@ -128,7 +128,7 @@ def judged(growth: Growth) -> list[Target]:
 
 
 def slower(growth: Growth) -> list[str]:
-    """Of rooms that nobody has used lately, and of pages far back."""
+    """Costs of rooms that were not used lately, and of pages far back."""
     first, longest, widest = _ends(growth)
     found: list[str] = []
     spread, sends = (growth[widest].get(workload, ()) for workload in (SPREAD, SEND))

@@ -36,7 +36,7 @@ LIST = "list {:,} rooms"
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """What is there to read: ``rooms`` with few messages, but for the first ones, the long ones."""
+    """The data to read: ``rooms`` with few messages, except the first ones, which are long."""
 
     token: str
     room_ids: list[int]
@@ -47,7 +47,7 @@ class Past:
         return self.room_ids[:LONG_ROOMS]
 
     def marks(self) -> list[tuple[int, int]]:
-        """How far each room is read, so that something is unread in most."""
+        """Read marks: most rooms have unread messages."""
         return [(room_id, number % (_SHORT_MESSAGES + 1)) for number, room_id in enumerate(self.room_ids)]
 
     def unread(self) -> int:

@@ -1,7 +1,7 @@
-"""How soon those who listened are live again when the process that they listened to is killed, all of them at once.
+"""How soon clients are live again after their server process is killed, when all reconnect at once.
 
-Run as ``python -m tools.bench.reconnects`` it is these clients, on the load generator's core: it takes what it is to do
-as JSON on standard input, says when all listen, hears when the process was killed, and tells how long they took.
+``python -m tools.bench.reconnects`` runs these clients on the load generator's core. It reads its plan as JSON from
+standard input, says when all listen, is told when the process was killed, and prints how long they took.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tools.harness.servers import FalconServer, ServerFailed
 COUNT: Final = 1_000
 _ID: Final = re.compile(rb"(?:^|\n)id: ([^\n]+)\n")
 _OPEN_AT_ONCE: Final = 50
-_AGAIN_SECONDS: Final = 0.05  # while nobody takes connections; each with a spread, as clients should
+_AGAIN_SECONDS: Final = 0.05  # while the port is closed; each pause is randomized, as clients should do
 _WAIT_SECONDS: Final = 60.0
 
 
@@ -83,9 +83,9 @@ class Client:
         self.refused = 0
 
     async def listen(self) -> None:
-        """For as long as it is let."""
+        """Reconnect until cancelled."""
         while True:
-            with contextlib.suppress(OSError):  # nobody takes connections
+            with contextlib.suppress(OSError):  # the port is closed
                 await self._listen_once(self._ports[self._attempts % len(self._ports)])
             self._attempts += 1
             await asyncio.sleep(_AGAIN_SECONDS * (0.5 + random.random()))

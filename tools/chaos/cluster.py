@@ -51,7 +51,7 @@ class ChaosCluster(Cluster):
             folder,
             ports=ports,
             partitions=PARTITIONS,
-            # As under Kubernetes: what is started while Kafka is away waits for it.
+            # As under Kubernetes: processes that start while Kafka is away wait for it.
             settings={"FALCON_LOG_LEVEL": "info", "FALCON_START_SECONDS": f"{_HEAL_SECONDS:.0f}", **(settings or {})},
         )
         self.kafka = Kafka(self.folder / "kafka", ports[0], heap_mib=_KAFKA_HEAP_MIB)
@@ -177,11 +177,11 @@ class ChaosCluster(Cluster):
         await Audit(self.urls, accounts, guests, history).run(self.journal())
 
     def verify(self) -> str:
-        """What ``falcon verify`` prints. Raises ServerFault for a difference."""
+        """Returns the output of ``falcon verify``. Raises ServerFault for a difference."""
         return self.falcon("verify")
 
     def judge_exports(self) -> Iterator[list[str]]:
-        """Of each export what is wrong with it."""
+        """What is wrong with each export."""
         for path in sorted(self.exports.glob("*.jsonl")):
             yield judge_export(path, log_of(self.journal()), self.skipped)
 
@@ -191,12 +191,12 @@ class ChaosCluster(Cluster):
         return KafkaCluster(tuple(self.kafka.bootstrap.split(",")), self.partitions)
 
     async def leader(self, partition: int) -> int:
-        """Which node leads it."""
+        """The node that leads the partition."""
         node: int = (await self._journal_partitions())[partition]["leader"]
         return node
 
     async def in_sync(self) -> None:
-        """Until every node has all of the journal. Raises NotInTime."""
+        """Wait until every node has all of the journal. Raises NotInTime."""
 
         async def is_so() -> bool:
             try:
@@ -241,7 +241,7 @@ class ChaosCluster(Cluster):
 
 
 def _fill(filler: Path) -> None:
-    """Until not a byte is left."""
+    """Write until not a byte is left."""
     try:
         with filler.open("wb", buffering=0) as file:
             while True:

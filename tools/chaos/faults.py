@@ -145,7 +145,7 @@ def kill_serving(role: str) -> Act:
 
 
 def kill_pod(role: str) -> Act:
-    """Its launcher and all below; somebody starts the pod again."""
+    """Kill the launcher of a pod and all below it, then start the pod again."""
 
     async def act(cluster: ChaosCluster, chance: Random) -> None:
         number = chance.randint(1, cluster.counts[role])
@@ -162,7 +162,7 @@ async def zombie_writer(cluster: ChaosCluster, chance: Random) -> None:
 
 
 def cut_off(role: str) -> Act:
-    """One pod from all brokers. Everybody else reaches it, and it everybody else."""
+    """Cut one pod off from all brokers. It reaches all other processes, and they reach it."""
 
     async def act(cluster: ChaosCluster, chance: Random) -> None:
         cluster.apart[role].shut()
@@ -202,7 +202,7 @@ async def rolling_restart(cluster: ChaosCluster, chance: Random) -> None:
 
 
 def _end_broker(cluster: ChaosCluster, node: int) -> None:
-    """As a service would: asked first, and made to when it does not."""
+    """End a broker as a service manager would: ask first, then kill."""
     pid = cluster.kafka.pid(node)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)

@@ -1,6 +1,6 @@
-"""What an operator does to the cluster while people chat and other things fail; each act checks what came of it.
+"""Operators' acts on the cluster while people chat and other things fail. Each act checks its result.
 
-An act may have to be repeated while something else is hurt. What it must never do is to end well with a wrong result.
+An act may have to be repeated while another fault is on. It must never end well with a wrong result.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ async def skip(cluster: ChaosCluster, chance: Random) -> None:
 
 
 async def _until_done(cluster: ChaosCluster, *arguments: str) -> str:
-    """What the command prints. Raises NotHealed where it still fails after a while."""
+    """Repeat the command until it succeeds. Returns its output. Raises NotHealed if it still fails after a while."""
     until = time.monotonic() + _ACT_SECONDS
     while True:
         try:
@@ -89,7 +89,7 @@ async def _until_answered(
     body: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """By any edge. Raises NotHealed."""
+    """Repeat the request at all edges until one answers. Raises NotHealed."""
     key = {} if body is None else {"Idempotency-Key": f"operator-{next(_numbers)}"}
     until = time.monotonic() + _ACT_SECONDS
     for url in itertools.cycle(cluster.urls):

@@ -88,7 +88,7 @@ def _chosen(cluster: ChaosCluster, seconds: float, names: Sequence[str]) -> list
 
 
 class Hurt(Protocol):
-    """What is hurt, and asked afterwards. ``verify`` raises ServerFault for a difference."""
+    """The cluster that is hurt, and audited afterwards. ``verify`` raises ServerFault for a difference."""
 
     @property
     def partitions(self) -> int: ...
@@ -124,7 +124,7 @@ class Chaos(Generic[F]):
     # --- before -------------------------------------------------------------------------------------------------------
 
     async def prepare(self, described: dict[str, Any], seed: int) -> None:
-        """Accounts, and rooms that everybody is in: at least one in each partition."""
+        """Make accounts, and rooms with all of them as members: at least one in each partition."""
         self._seed = seed
         self._chance = random.Random(seed)
         urls = described["urls"]
@@ -139,7 +139,7 @@ class Chaos(Generic[F]):
         self._load.halls = list(self._halls.values())
 
     async def _open_halls(self, urls: Sequence[str]) -> dict[int, int]:
-        """By partition."""
+        """The open halls by partition."""
         halls: dict[int, int] = {}
         first, *others = self._accounts
         async with FalconClient(urls, first.token) as falcon:
@@ -218,7 +218,8 @@ class Chaos(Generic[F]):
         await asyncio.sleep(self._chance.uniform(*self._pauses))
 
     async def _served(self, since: float) -> None:
-        """Until a send and a read that were begun after that were acknowledged in each partition. Raises NotInTime."""
+        """Wait until a send and a read that began after that time were acknowledged in each partition. Raises
+        NotInTime."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
 
         def served() -> bool:
@@ -270,7 +271,7 @@ class Chaos(Generic[F]):
 
 
 async def _await_account(url: str, token: str) -> None:
-    """Until the edge knows it: a token is looked up before any position is waited for."""
+    """Wait until the edge knows the account: it looks up the token before it waits for any position."""
     async with httpx.AsyncClient(trust_env=False, timeout=10, headers={"Authorization": f"Bearer {token}"}) as http:
 
         async def is_known() -> bool:

@@ -110,7 +110,7 @@ def kill(role: str) -> ActOn[Machine]:
 
 
 async def _whole(machine: Machine, before: Counter[str]) -> None:
-    """As many processes run as before. Raises NotInTime."""
+    """Wait until as many processes run as before. Raises NotInTime."""
     await eventually(lambda: machine.running() == before, "as many processes run as before", _GRACE_SECONDS)
 
 
@@ -136,7 +136,7 @@ def freeze(role: str, seconds: float) -> ActOn[Machine]:
 
 
 async def fill_disk(machine: Machine, chance: Random) -> float:
-    """Until not a byte is left; after a while there is room again."""
+    """Write until not a byte is left. After a while make room again."""
     filler = machine.falcon.data_dir / "filler"
     with filler.open("wb") as file:
         try:

@@ -66,7 +66,7 @@ _LAST: Final = "the reckoning"
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What every process of a run is given. ``until`` on the monotonic clock, which is the machine's."""
+    """Given to every process of a run. ``until`` is on the monotonic clock, which is the machine's."""
 
     cluster: KafkaCluster
     folder: str
@@ -90,9 +90,9 @@ class Stutter(Producer):
 
 @dataclass
 class Room:
-    """What an owner knows of a partition: ``seq`` is the last message's before ``position``, both known to be so.
+    """An owner's knowledge of a partition. ``seq``: of the last message before ``position``; both are certain.
 
-    ``decided`` and ``n`` run ahead of the log. ``unknown``: messages of which only a takeover tells what became.
+    ``decided`` and ``n`` run ahead of the log. ``unknown``: messages whose outcome only a takeover tells.
     """
 
     partition: int
@@ -272,7 +272,7 @@ def _taken(journal: KafkaJournal, partitions: Sequence[int], owner: str) -> dict
 
 
 def _said(recorded: Recorded) -> tuple[str, int]:
-    """Which message, and its number."""
+    """The text of the message, and its number."""
     event = recorded.envelope.event
     assert isinstance(event, MessagePosted)
     return event.message.text, event.message.seq
@@ -282,7 +282,7 @@ def _said(recorded: Recorded) -> tuple[str, int]:
 
 
 def _trust_any_offset() -> None:
-    """Whatever was written counts as valid, wherever it stands."""
+    """The mutation: every record counts as valid, wherever it stands."""
 
     async def judge(self: KafkaJournal, writing: _Writing, base: int, group: list[Append], count: int) -> int:
         return base
@@ -417,7 +417,7 @@ async def _ends(cluster: KafkaCluster, partitions: Sequence[int]) -> dict[int, i
 
 
 class Chaos:
-    """Faults until the time is over, then everybody runs again."""
+    """Inject faults until the time is over, then let all processes run again."""
 
     def __init__(self, kafka: Kafka, setting: Setting, seed: int, *, spare_brokers: bool) -> None:
         self.done: Counter[str] = Counter()
@@ -498,7 +498,7 @@ class Chaos:
         return node
 
     async def _leader(self) -> int:
-        """0 when nobody tells."""
+        """The leader; 0 if no broker tells."""
         admin = self._setting.cluster.admin()
         try:
             async with asyncio.timeout(3):
@@ -566,7 +566,7 @@ class Report:
 
 
 class Reckoning:
-    """What the owners wrote down, held against the log."""
+    """Holds the owners' notes against the log."""
 
     def __init__(self, setting: Setting, followers: Sequence[Follower], seed: int) -> None:
         self.report = Report()
@@ -656,7 +656,7 @@ class Reckoning:
             )
 
     def _check_resumptions(self, partition: int, records: list[Judged], notes: list[Note], loop: LoopThread) -> None:
-        """From wherever readers stood, and owners' checkpoints: the same verdicts."""
+        """Reading on from any position of a reader, or any checkpoint of an owner, must give the same verdicts."""
         kept = [Position(*note[2]) for note in notes if note[0] == "saved"]
         for i, at in enumerate(_some(self._random, self._followers[partition].stood) + _some(self._random, kept)):
             expected = [judged for judged in records if judged.offset >= at.offset]

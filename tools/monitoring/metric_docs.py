@@ -123,7 +123,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-# By label: what its values are, and what bounds their number.
+# By label: its values, and what bounds their number.
 LABELS: Final[dict[str, tuple[str, str]]] = {
     "route": (
         "the template of a path, such as `/v1/rooms/{room_id}`; `none` for a path that there is not",
@@ -233,7 +233,7 @@ this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which e
 
 
 def files() -> dict[str, str]:
-    """By path from the repository's root."""
+    """The files by path from the repository's root."""
     return {PATH: _text()}
 
 

@@ -31,14 +31,14 @@ _JVM: Final = (
 
 
 def settings(nodes: int) -> dict[str, str]:
-    """What is the same for every node, wherever it runs: here, and in deploy/compose."""
+    """The settings that are the same for every node, here and in deploy/compose."""
     replicas, in_sync = (3, 2) if nodes >= 3 else (1, 1)
     values: dict[str, object] = {
         "process.roles": "broker,controller",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        # No acknowledged record is lost, whichever single node is.
+        # No acknowledged record is lost with any single node.
         "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,
         "unclean.leader.election.enable": "false",
@@ -188,7 +188,7 @@ class Kafka:
             self._wait(node)
 
     def running(self, node: int) -> bool:
-        """Whether its process runs, be it paused or not serving yet."""
+        """True if its process exists, also if it is paused or does not serve yet."""
         return self._node(node).running()
 
     def _node(self, node: int) -> Daemon:

@@ -1,4 +1,4 @@
-"""Rooms with a history, made straight through a shard while nobody else owns the log."""
+"""Rooms with a history, written straight through a shard while no other process owns the log."""
 
 from __future__ import annotations
 

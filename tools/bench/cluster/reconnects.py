@@ -1,4 +1,4 @@
-"""How soon those who listen to one of two ``falcon api`` are live again at the other, when all of them come at once."""
+"""How soon the clients of one of two ``falcon api`` are live again at the other, when all reconnect at once."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _COMPILED: Final = 0.1  # of a core: what compiling may still take when a server
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What is started within the block runs on that core."""
+    """Processes that are started within the block run on that core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -83,7 +83,7 @@ class RunningCluster:
     # --- beginning and end --------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """From nothing: what an earlier run may have left in the folder is ended and deleted."""
+        """Start with empty data: end what an earlier run has left in the folder, and delete it."""
         self.cluster.wipe()
         with on_core(self.cores.generator):
             say(f"Kafka: {self.cluster.kafka.start(say)}")
@@ -142,7 +142,7 @@ class RunningCluster:
     # --- Falcon's processes -------------------------------------------------------------------------------------------
 
     def write_with(self, settings: Mapping[str, str], count: int = 1) -> None:
-        """Have so many ``falcon write``, started anew with these settings, own all partitions."""
+        """Restart so many ``falcon write`` with these settings. They own all partitions."""
         self.stop("write")
         self.scale_write(count, settings)
 
@@ -158,7 +158,7 @@ class RunningCluster:
         self._prove_writable()
 
     def _prove_writable(self) -> None:
-        """Whoever has just become an owner is found by the edge."""
+        """Send until the edge finds the new owners."""
         caller = Caller(self.address, self.admin_token)
         for _ in range(2):
             caller.until_accepted("POST", "/v1/accounts", {"name": "probe"})
@@ -188,7 +188,7 @@ class RunningCluster:
         return asyncio.run(_owners(kafka or self.kafka_cluster()))
 
     def brokers(self) -> dict[int, Brokers]:
-        """By partition of the log; nothing while the brokers cannot say."""
+        """By partition of the log; empty while the brokers cannot tell."""
         return asyncio.run(_brokers(self.kafka_cluster()))
 
     def kafka_cluster(self) -> KafkaCluster:
@@ -235,7 +235,7 @@ class RunningCluster:
         )
 
     def memory(self) -> list[ProcessMemory]:
-        """Of each process, by the name of its server."""
+        """The memory of each process, by its server's name."""
         found: list[ProcessMemory] = []
         for name, pid in self._named():
             tree = Tree()
@@ -264,7 +264,7 @@ class RunningCluster:
         return named + [(status.name, status.pid) for status in servers if status.pid]
 
     def scrape(self, role: str) -> Scraped:
-        """Of the first of that role. Raises OSError."""
+        """The metrics of the role's first process. Raises OSError."""
         return scrape(self.cluster.ops_url(self.cluster.process(role, 1)))
 
     def projected(self) -> dict[str, float]:
@@ -299,7 +299,7 @@ class RunningCluster:
 
 
 def port_of(owner: str) -> int:
-    """Of host:port/shard."""
+    """The port in host:port/shard."""
     return int(owner.partition("/")[0].rpartition(":")[2])
 
 

@@ -24,7 +24,7 @@ GROWTH_BOUND: Final = 1.05  # what may be noise
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``micros``: CPU by role, each message. ``idle``: what Falcon takes of a core while nobody asks it anything."""
+    """``micros``: CPU by role for each message. ``idle``: Falcon's share of a core without requests."""
 
     load: wrk.Load
     micros: dict[str, float]

@@ -86,7 +86,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What a bare producer did with batches as Falcon's."""
+    """A bare producer's figures with batches as large as Falcon's."""
 
     batch: int
     at_once: int
@@ -129,7 +129,7 @@ def measure(running: RunningCluster, plan: Plan) -> Section:
 
 
 def warm(running: RunningCluster, plan: Plan, targets: Path) -> None:
-    """For sends."""
+    """Send for a while before measuring."""
 
     def load() -> None:
         for flight in COMPARED:

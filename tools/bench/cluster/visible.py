@@ -48,7 +48,8 @@ def measure(running: RunningCluster, plan: Plan) -> Section:
 
 
 def _pushed(running: RunningCluster, target: tuple[int, str], seconds: int) -> subscribers.Found:
-    """From a request that sends to its arrival at those who listen at the same ``falcon api``."""
+    """The time from sending a request to the arrival of the message at clients that listen to the same ``falcon
+    api``."""
     room, token = target
     plan = subscribers.Plan("falcon-sse", running.address.port, _LISTENERS, float(seconds), _PUSHES, token, room)
     _, found = listen(plan, Tree(), running.cores)

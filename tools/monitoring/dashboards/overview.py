@@ -61,7 +61,7 @@ _FIGURES: Final = (
         "Instances up",
         "Do all instances answer Prometheus? Each is a process tree.",
         grafana.SHARE,
-        # Of whatever job: those that have been Falcon's within the hour.
+        # Of every job that has been Falcon's within the hour.
         f"avg({select('up')} and on (job, instance) last_over_time({select('falcon_build_info')}[1h]))",
         "falcon-process",
         bad_below=1,
