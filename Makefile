@@ -77,7 +77,7 @@ k8s-down:        ## end the node and delete it, with all its data
 
 checkers: build/checkers/.done  ## programs that judge manifests and Dockerfiles, for their tests
 
-lock: $(VENV)/.dev           ## resolve the dependencies anew (needs uv)
+lock: $(VENV)/.dev           ## resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/run.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group build -o requirements/build.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock

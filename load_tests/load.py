@@ -56,7 +56,9 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "load", metavar="FOLDER")
     parser.add_argument("--folder", type=Path, help="where the data of a Falcon that is started may lie (/var/tmp)")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where workers from elsewhere join; none is started")
-    parser.add_argument("--join", metavar="HOST:PORT", help="be a worker of whoever listens there, and nothing else")
+    parser.add_argument(
+        "--join", metavar="HOST:PORT", help="be a worker of the leader that listens there, and nothing else"
+    )
     parser.add_argument(
         "--wait", type=float, default=60, help="seconds for Falcon to be ready and workers to join (60)"
     )

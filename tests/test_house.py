@@ -178,6 +178,12 @@ def _comments(source: str) -> Iterator[tuple[int, str]]:
             yield node.body[0].lineno, docstring
 
 
+def test_the_glossary_has_each_term_once_and_in_order() -> None:
+    terms = re.findall(r"^\| ([^|]+) \| ", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)[1:]
+    assert len(terms) > 50
+    assert terms == sorted(set(terms))
+
+
 def test_metrics_are_declared_in_one_module_and_bear_the_projects_name() -> None:
     assert metrics.http_seconds.name in REGISTRY
     declaring = re.compile(r"\b(?:counter|gauge|histogram|Counter|Gauge|Histogram|Summary)\(\s*\"falcon_")

@@ -38,7 +38,7 @@ JUNK = ("malformed", "nowhere", "too_large", "unauthenticated")
 
 # --- commands and messages --------------------------------------------------------------------------------------------
 
-commands = counter("falcon_commands", "Commands answered to whoever sent them, by outcome.", ("command", "outcome"))
+commands = counter("falcon_commands", "Commands answered to their senders, by outcome.", ("command", "outcome"))
 command_seconds = histogram(
     "falcon_command_seconds", "From a command's acceptance at the edge to its reply.", ("command",)
 )

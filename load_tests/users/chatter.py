@@ -11,13 +11,13 @@ AWAY: Final = Thinking(2.0)
 GLANCE: Final = Thinking(0.4)
 READING: Final = Thinking(1.0)
 TYPING: Final = Thinking(1.5)
-SAYS, MENDS = 0.7, 0.1  # of visits; of what is said
+SAYS, EDITS = 0.7, 0.1  # of visits; of what is said
 ROOMS_SHOWN: Final = 30
 
 
 class Chatter(Person):
-    _VISIT: ClassVar[float] = AWAY.mean + GLANCE.mean + READING.mean + SAYS * (TYPING.mean + MENDS * TYPING.mean)
-    acts = (3 + SAYS * (2 + MENDS)) / _VISIT
+    _VISIT: ClassVar[float] = AWAY.mean + GLANCE.mean + READING.mean + SAYS * (TYPING.mean + EDITS * TYPING.mean)
+    acts = (3 + SAYS * (2 + EDITS)) / _VISIT
 
     async def visit(self) -> None:
         await self.pause(AWAY.draw(self.chance))
@@ -34,7 +34,7 @@ class Chatter(Person):
     async def say(self, room_id: int) -> None:
         await self.pause(TYPING.draw(self.chance))
         message, mark = await self.send(room_id)
-        if self.chance.random() < MENDS:
+        if self.chance.random() < EDITS:
             await self.pause(TYPING.draw(self.chance))
             await self.edit(message, mark)
         await self.read_page(room_id)

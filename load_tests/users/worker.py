@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
     try:
         worker = Worker(host, port)
     except ConnectionError:
-        print(f"worker: nobody leads at {host}:{port}", file=sys.stderr)
+        print(f"worker: no leader listens at {host}:{port}", file=sys.stderr)
         return 2
     worker.run()
     return 0

@@ -734,7 +734,7 @@ def _processes() -> list[Case]:
             what="three times",
             series={launcher: "3+15x20 3+15x10 3+15x10 3+15x40"},
             labels={**_INSTANCE, "process": "launcher-0"},
-            description="a:8081 has been started anew 3 times in 30m.",
+            description="a:8081 has been restarted 3 times in 30m.",
         ),
         Case(alert="FalconPodRestarts", what="a new version", series={launcher: "3000+15x20 3+15x60"}),
         *_pair(

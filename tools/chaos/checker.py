@@ -317,7 +317,7 @@ class Checker:
             self._violations.append(f"{where}: the seqs are not 1 to {len(final)}")
         names = Counter(name_of(token) for _, token in final if token != DELETED)
         self._violations += [f"{where}: {name} is there {n} times" for name, n in names.items() if n > 1]
-        self._violations += [f"{where}: {name} was sent by nobody" for name in names if name not in self._tried]
+        self._violations += [f"{where}: {name} was sent by no session" for name in names if name not in self._tried]
         shown = dict(final)
         for seq, token in room.posted.items():
             if seq not in shown:

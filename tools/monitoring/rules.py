@@ -560,7 +560,7 @@ def _processes(t: Thresholds) -> list[Alert]:
             name="FalconPodRestarts",
             severity="page",
             summary="A pod of Falcon's keeps being restarted.",
-            description=f"{{{{ $labels.instance }}}} has been started anew {{{{ $value }}}} times in {pods}.",
+            description=f"{{{{ $labels.instance }}}} has been restarted {{{{ $value }}}} times in {pods}.",
             runbook="restarts",
             expr=f'resets(falcon_process_uptime_seconds{{process="launcher-0"}}[{pods}]) > {t.restarts}',
         ),
@@ -587,7 +587,7 @@ def _processes(t: Thresholds) -> list[Alert]:
         Alert(
             name="FalconEventLoopStuck",
             severity="page",
-            summary="The event loop of a process does not turn: it serves nobody.",
+            summary="The event loop of a process does not turn: it serves no request.",
             description="The event loop of {{ $labels.process }} at {{ $labels.instance }} turned {{ $value }} times "
             "a second.",
             runbook="event-loop",

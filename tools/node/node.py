@@ -42,7 +42,7 @@ class Node:
         needs.check_machine()
         needs.to_run(say)
         built = programs.build(say)
-        with locked(LOCK, lambda: say("somebody else is at it; waiting")):
+        with locked(LOCK, lambda: say("another process holds the lock; waiting")):
             if self.runs():
                 say("node: runs already")
                 return

@@ -52,7 +52,7 @@ def _figure(
 _FIGURES: Final = (
     _figure(
         "Alerts firing",
-        "Does anything need somebody now? The table below says what.",
+        "Does anything need attention now? The table below says what.",
         grafana.COUNT,
         f"count({_FIRING}) or vector(0)",
         bad_above=1,
