@@ -48,7 +48,7 @@ class Brokers:
         return first
 
     def compact(self, topic: str, partition: int) -> None:
-        """Of each key the last record is left, and none that was deleted."""
+        """Keep the last record of each key, and no deleted one."""
         stored = self.topics[topic, partition]
         last = {record.key: record for record in stored}
         stored[:] = [r for r in stored if last[r.key] is r and (r.value is not None or r is stored[-1])]

@@ -63,7 +63,7 @@ def gateways(request: pytest.FixtureRequest) -> Iterator[Gateways]:
 
 
 class Space:
-    """Tables by name only, within a real one, under row keys that begin like nobody else's."""
+    """Tables in name only, within a real one, under row keys with a prefix of their own."""
 
     def __init__(self, gateways: Gateways, table: str) -> None:
         self.gateways = gateways
@@ -299,7 +299,8 @@ HISTORY: tuple[tuple[Write, ...], ...] = (
 
 
 def put(space: Space, first: int, behind: int) -> None:
-    """What a projector does that dies before it moves the position: the events from ``first`` on, below ``behind``."""
+    """Act like a projector that dies before it moves the position: write the events from ``first`` on, below
+    ``behind``."""
     calls = space.within(30)
     for table, cells in folded([write for event in HISTORY[first:behind] for write in event]):
         calls.put(schema.table_name("falcon", table, 1), cells, behind)

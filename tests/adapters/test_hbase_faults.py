@@ -1,4 +1,4 @@
-"""What becomes of calls when gateways hang, hang up, answer late or are gone: one of our own misbehaves at will."""
+"""Calls to gateways that hang, hang up, answer late or are gone: a gateway of ours misbehaves on demand."""
 
 import asyncio
 import socket
@@ -302,7 +302,7 @@ def test_a_change_whose_answer_was_lost_is_known_to_have_been_made(stack: ExitSt
     ann.manners = manners
     assert calls.check_and_put("t", b"k", b"d:v", b"1", b"2")
     assert ann.cells[b"k"] == b"2"
-    assert not calls.check_and_put("t", b"k", b"d:v", b"1", b"2")  # somebody else's change
+    assert not calls.check_and_put("t", b"k", b"d:v", b"1", b"2")  # another client's change
 
 
 def test_an_address_must_be_a_host_and_a_port() -> None:

@@ -1,4 +1,4 @@
-"""How the HBase adapter reads, on an HBase in memory: the contract, and what a reader meets between two writes."""
+"""Reads of the HBase adapter on an HBase in memory: the contract, and what a reader meets between two writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence

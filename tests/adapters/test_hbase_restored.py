@@ -89,7 +89,7 @@ class World:
         self.n += 1
 
     def restore_log(self, messages: int) -> None:
-        """From a copy with so many messages; an owner takes over."""
+        """Restore from a copy with so many messages. An owner takes over."""
         del self.log.events[0][messages:]
         self.last = messages
         self.take_over()

@@ -1,4 +1,4 @@
-"""HBase's gateway behind TLS: who is let in, and whom Falcon takes for HBase. The gateway is one of our own."""
+"""HBase's gateway behind TLS: which clients it accepts, and which gateways Falcon accepts. The gateway is ours."""
 
 import shutil
 import socket
@@ -31,7 +31,7 @@ def pair(authority: Authority) -> Pair:
 
 @pytest.fixture(params=[FRONT])
 def address(authority: Authority, tmp_path: Path) -> Iterator[str]:
-    """Of the TLS in front: stunnel's where it is installed, else a relay's in Python."""
+    """The address of the TLS relay: stunnel's if it is installed, otherwise one in Python."""
     gateway = Gateway("ann")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -27,7 +27,7 @@ T = TypeVar("T", KafkaJournal, KafkaSource)
 
 
 class KafkaLog:
-    """Topics of their own on the brokers that the session shares. ``rests``: so does whoever reads from it."""
+    """Topics of their own on the brokers that the session shares. ``rests``: its readers rest."""
 
     def __init__(self, brokers: str, folder: Path, partitions: int = PARTITIONS, *, rests: bool = False) -> None:
         self.rests = rests
@@ -46,7 +46,7 @@ class KafkaLog:
         return self._keep(KafkaSource(self.cluster, self.loop, rests=self.rests))
 
     def snapshots(self) -> KafkaSnapshots:
-        """As the next owner finds them."""
+        """The snapshots that the next owner finds."""
         producer = Producer(self.cluster)
         snapshots = self._snapshots(producer)
         for partition in range(self.cluster.partitions):

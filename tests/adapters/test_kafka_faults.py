@@ -359,7 +359,7 @@ def test_a_transaction_in_the_log_stops_readers_and_the_owner(log: KafkaLog) -> 
 
 
 def test_a_reader_is_closed_while_a_fetch_of_it_pauses_after_an_error(log: KafkaLog) -> None:
-    """As it is where brokers are down; whoever closes it goes on."""
+    """As when brokers are down. The caller that closes it goes on."""
     reader = Reader(log.cluster, log.cluster.journal)
 
     async def close_while_it_pauses() -> bool:
@@ -750,7 +750,7 @@ class Member:
             self.loop.close()
 
     def fall_silent(self) -> None:
-        """As one does that was killed or stopped: from one moment to the next nothing is said any more."""
+        """Like one that was killed or stopped: from one moment to the next it says nothing any more."""
         self.loop.soon(self._alive.wait)
 
 
@@ -771,7 +771,7 @@ ALL: Final = frozenset(range(PARTITIONS))
 
 
 def share(*members: Member) -> None:
-    """Everybody has some, and nobody what another has."""
+    """Every member has some partitions, and no two have the same."""
 
     def shared() -> bool:
         return all(member.assigned for member in members) and sorted(

@@ -1,4 +1,5 @@
-"""Where a token's offset stands in a partition: who looks back from it stands where a reader from the start does."""
+"""A token's offset in a partition: a reader that looks back from it gets the same position as one that starts at the
+log's start."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +55,7 @@ def position(tail: KafkaTail, offset: int) -> Position:
 
 
 def from_the_start(records: Sequence[bytes]) -> list[Position]:
-    """Where a reader from the start stands before each record, and behind the last one."""
+    """The position before each record, and behind the last one, of a reader from the start."""
     found = [Position()]
     for value in records:
         found.append(fence.judge(found[-1], value)[0])
@@ -62,7 +63,7 @@ def from_the_start(records: Sequence[bytes]) -> list[Position]:
 
 
 def compared(records: Sequence[bytes]) -> None:
-    """By tails that have looked at nothing yet, and by one that has looked everywhere, in either direction."""
+    """Compares tails that have examined nothing yet, and one that has looked everywhere, in either direction."""
     expected = from_the_start(records)
     reader = FakeReader(records.__getitem__, len(records))
     assert [position(tail_over(reader), offset) for offset in range(len(expected))] == expected
@@ -85,7 +86,7 @@ class Partition:
         self.written[writer] = []
 
     def append(self, writer: int, count: int) -> None:
-        """A batch behind all that it has written in its epoch; void, if somebody has taken over since."""
+        """A batch behind all that it has written in its epoch. It is void if another owner has taken over since."""
         if writer in self.epochs:
             n = len(self.written[writer])
             batch = [fence.event(self.epochs[writer], n + i, b"") for i in range(count)]

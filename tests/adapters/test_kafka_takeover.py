@@ -1,4 +1,4 @@
-"""Takeovers on a model of the brokers: what one partition lacks holds no other up, and deposes nobody."""
+"""Takeovers on a model of the brokers: a partition that fails delays no other, and does not depose its owner."""
 
 import threading
 import time
@@ -35,7 +35,7 @@ class Owner:
         return set(self.journal.takeover(partitions, "a test"))
 
     def deposed(self, partition: int) -> int:
-        """How often whoever owns it was."""
+        """How often its owner was deposed."""
         return len(self.brokers.topics[CLUSTER.journal, partition])
 
 

@@ -1,4 +1,4 @@
-"""What every journal promises, with its source and its snapshots. Adapters' tests subclass these."""
+"""The promises of every journal, with its source and its snapshots. Adapters' tests subclass these."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -72,7 +72,7 @@ class Writer:
         return append
 
     def painted(self, partition: int, *, critical: bool) -> Append:
-        """What only a newer Falcon knows is appended."""
+        """Append an event that only a newer Falcon knows."""
         append = self.prepare(partition, "painted")
         append.records = [Record("room-painted", 1, critical, 64, append.records[0].data)]
         self.settle(append)
@@ -131,7 +131,7 @@ def read_all(
 
 
 class CheckingContract(ABC):
-    """Of sources that know their own places."""
+    """For sources that can check positions."""
 
     @pytest.fixture
     @abstractmethod

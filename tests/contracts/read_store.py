@@ -1,4 +1,4 @@
-"""What every read store promises, as tables to keep up to date and as tables to query."""
+"""The promises of every read store: tables to keep up to date, and tables to query."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -421,7 +421,7 @@ class ReadStoreContract(ABC):
 
 
 class StreamReadStoreContract(ReadStoreContract):
-    """Of tables that streams keep up to date."""
+    """For tables that consumers keep up to date."""
 
     def test_a_projection_shows_what_another_one_vouches_for(self, store: Store) -> None:
         for projection, offset in (("memberships", 3), ("accounts", 2), ("rooms", 9)):

@@ -1,4 +1,4 @@
-"""What every wire for signals does, whatever it goes over."""
+"""The promises of every signal transport."""
 
 import asyncio
 from collections.abc import Callable
@@ -87,7 +87,7 @@ class Other:
         self._wire.send(msgspec.json.encode(signal))
 
     def hears(self, kind: str) -> dict[str, Any]:
-        """The first of this kind that somebody else says."""
+        """The first signal of this kind from another process."""
 
         async def wait() -> dict[str, Any]:
             async with asyncio.timeout(SECONDS):

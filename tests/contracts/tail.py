@@ -1,4 +1,4 @@
-"""What every tail promises: the log as streams follow it. Adapters' tests subclass this."""
+"""The promises of every tail: the log as streams read it. Adapters' tests subclass this."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -23,7 +23,7 @@ ONE, OTHER = 1, 2
 
 class TailedLog(Log, Protocol):
     def tail(self) -> Tail:
-        """A new one, to be closed by whoever asked for it, on the loop that it was used on."""
+        """A new tail. The caller closes it on the loop that it was used on."""
 
 
 def texts(raws: list[Raw]) -> list[str]:
@@ -36,7 +36,7 @@ def seen(raws: list[Raw]) -> list[tuple[int, Position]]:
 
 
 async def read_on(tail: Tail, cursor: dict[int, Position], count: int) -> tuple[list[Raw], dict[int, Position]]:
-    """Until there are that many."""
+    """Read until there are that many."""
     found: list[Raw] = []
     async with asyncio.timeout(15):
         while len(found) < count:
@@ -56,7 +56,7 @@ async def read_up_to_the_end(tail: Tail, cursor: dict[int, Position]) -> tuple[l
 
 
 async def again(tail: Tail, segment: int, start: Position, stop: int, limit: int) -> list[Raw]:
-    """Part by part, as whoever was away reads it: on from where the last part ended."""
+    """Read part by part, as for a client that was away: each part goes on where the last one ended."""
     found: list[Raw] = []
     while start.offset < stop:
         raws, start = await tail.read_range(segment, start, stop, limit)
@@ -154,7 +154,7 @@ class TailContract(ABC):
         follow(reading)
 
     def test_keys_say_what_an_event_is_about(self, ann: Writer, follow: Any) -> None:
-        """Of every kind that there is, and whatever people have written into it."""
+        """For every kind of event, and any text in it."""
         epoch = ann.ends[ONE].epoch
         envelopes = [
             Envelope(ONE, epoch, n, each.at, each.event, each.command, each.answer)
@@ -268,7 +268,8 @@ class TailContract(ABC):
 
 
 def replaced(log: TailedLog, ann: Writer) -> Writer:
-    """Who took a partition over from Ann, who has not noticed and writes on: the last thing there is hers."""
+    """Another owner took a partition over from Ann, who has not noticed and writes on: the last record there is
+    hers."""
     bob = Writer(log, "bob")
     ann.append(ONE, "ann's")
     bob.takeover(ONE)

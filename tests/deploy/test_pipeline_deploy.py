@@ -65,7 +65,7 @@ class Place:
         return done
 
     def images(self) -> set[str]:
-        """What serves."""
+        """The images that serve."""
         objects = self.state["objects"]
         serving = [each for each in objects.values() if "now" in each and "falcon" in each["metadata"]["name"]]
         return {each["revisions"][each["now"]]["spec"]["containers"][0]["image"] for each in serving}
@@ -86,7 +86,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def serving(place: Place, deployed: dict[str, Any]) -> Place:
-    """With the old version deployed."""
+    """The old version is deployed."""
     place.goes_wrong(objects=deployed["objects"])
     return place
 

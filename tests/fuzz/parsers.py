@@ -1,4 +1,5 @@
-"""What reads bytes that anybody may have made, each with good inputs to begin from, and what it may say to bad ones."""
+"""The parsers of bytes that any client may send, each with good inputs to begin from, and the errors that it may
+raise."""
 
 import base64
 import secrets

@@ -1,8 +1,8 @@
-"""What becomes of data folders of earlier Falcons.
+"""Data folders of earlier Falcons.
 
 The files in ``folders`` are never changed. They have something of everything. ``before-format-1.db`` is from before the
 log had a format; the others are of its first one, and of the schemas that ``SCHEMAS`` says. After a new schema, bring
-the newest of them to it with ``falcon up``, and keep what comes of it as the next.
+the newest of them to it with ``falcon up``, and keep the result as the next one.
 """
 
 import shutil

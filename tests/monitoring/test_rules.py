@@ -1,4 +1,4 @@
-"""The alerts fire when they should, and each has all that somebody needs who is woken by it."""
+"""The alerts fire when they should, and each has all that a person needs who is woken by it."""
 
 import os
 import re

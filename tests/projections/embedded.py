@@ -66,7 +66,7 @@ class Embedded:
         self.settle()
 
     def submit(self, *events: Event) -> None:
-        """As ``append``, but without waiting."""
+        """Like ``append``, but without waiting."""
         first = self._n
         envelopes = [Envelope(PARTITION, self._epoch, n, NOW + n, event) for n, event in enumerate(events, first)]
         self._n += len(events)
@@ -84,7 +84,7 @@ class Embedded:
                 self._away -= 1
 
     def everything(self) -> list[Event]:
-        """What the log holds, from its beginning."""
+        """All events of the log."""
         recorded, _ = self.source.read({PARTITION: Position()}, 10_000)
         return [each.envelope.event for each in recorded]
 
@@ -109,7 +109,7 @@ class Embedded:
         return Rebuild(name, project or READ_MODELS[name].project, self.source, self.tables).run()
 
     def stand_at(self, offset: int) -> None:
-        """As if the tables had been written, and the crash had come before their position was."""
+        """As if a crash had come after the tables were written and before their position was."""
         self._other.execute("UPDATE projections SET applied = ?", (offset,))
 
     def rows(self, *names: str) -> Rows:

@@ -65,7 +65,7 @@ class World:
         self.append(partition, MessagePosted(Message(room_in(partition), 0, 9, "x", NOON)), b"not json")
 
     def skip_where_stopped(self, partition: int) -> None:
-        """As an operator does, and some time passes."""
+        """Skip as an operator does, and let some time pass."""
         at = self.tables.stops("timeline")[partition].at
         self.tables.skip("timeline", Skip(partition, at, "a test"))
         self.clock.advance(6)

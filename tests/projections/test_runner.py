@@ -265,7 +265,7 @@ HELLO = a_message(1)
 
 
 def decided_on_what_is_shown(falcon: Embedded, world: World) -> list[object]:
-    """What becomes of an edit and a deletion by somebody who looks at message 1 now."""
+    """The outcome of an edit and a deletion by a client that looks at message 1 now."""
     shown, revision = asked(falcon.store.message_at(ROOM, 1))
     known = None if shown is None else message_in(shown)
     commands = EditMessage(ANN, ROOM, 1, "Ho", None, known, revision), DeleteMessage(ANN, ROOM, 1, known, revision)

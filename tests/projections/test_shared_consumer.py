@@ -327,7 +327,7 @@ steps = st.lists(
 
 @given(steps)
 def test_each_stream_sees_every_event_once_and_in_order(taken: list[tuple[int, int, int]]) -> None:
-    """Three streams with partitions of their own choice, one of them slow; 3 is somebody who posts."""
+    """Three streams with partitions of their own choice, one of them slow. Number 3 is a sender."""
     shared = Shared()
     streams = [shared.stream(0, 1, 2), shared.stream(0, 1), shared.stream(1, 2)]
     for who, partition, number in taken:

@@ -65,7 +65,7 @@ class TestKafkaTail(TailContract):
     def test_many_who_come_at_once_share_a_client(
         self, log: TailedLog, ann: Writer, follow: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As they do where a process has just been started."""
+        """As after the start of a process."""
         ann.append(ONE, "one")
         made: list[AIOKafkaConsumer] = []
         make = KafkaCluster.consumer

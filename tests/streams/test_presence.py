@@ -1,4 +1,4 @@
-"""Who is there, as the processes of a Falcon tell one another."""
+"""Presence, from what the processes of a Falcon tell one another."""
 
 from falcon.streams.presence import FORGOTTEN_SECONDS, PresenceTable
 

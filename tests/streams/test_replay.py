@@ -1,4 +1,4 @@
-"""How a stream begins, with a log and tables that are not where the other one is: nothing twice, nothing left out."""
+"""A stream starts while the log and the tables have different positions: nothing comes twice, nothing is left out."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -146,7 +146,7 @@ class Scene:
         return Subscription(BOB, "hash", None, ear), ear
 
     async def hello(self, applied: int, roles: Mapping[int, Role] | None = None) -> Ear:
-        """As where all the tables have applied everything below that offset at least, and show ``roles``."""
+        """A hello for tables that have applied at least everything below that offset, and show ``roles``."""
         beginning = await self.begins(applied, applied, roles or {})
         subscription, ear = self.subscription()
         subscription.rooms = dict(beginning.rooms)
@@ -155,7 +155,7 @@ class Scene:
         return ear
 
     async def replay(self, since: int, roles: Mapping[int, Role] | None = None, *, applied: int | None = None) -> Ear:
-        """As where the tables have applied the log as far as the token, if nothing else is said."""
+        """A replay for tables that have applied the log as far as the token, unless given otherwise."""
         beginning = await self.begins(since, since if applied is None else applied, roles or {})
         subscription, ear = self.subscription()
         subscription.rooms = dict(beginning.rooms)
@@ -189,7 +189,8 @@ def play(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def test_a_state_has_the_messages_that_all_tables_show_and_what_follows_is_told() -> None:
-    """Some tables may be ahead of others: who is told of a newer message by one would not find it in the other."""
+    """Some tables may be ahead of others: a client that is told of a newer message by one would not find it in the
+    other."""
 
     async def scenario() -> None:
         scene = Scene([created(ANN, BOB), posted(1), posted(2), posted(3), posted(4)])
@@ -295,7 +296,7 @@ def test_who_was_brought_to_a_new_room_while_the_tables_were_read_is_told_so_and
 
 
 def test_what_is_said_to_be_the_end_may_be_stale() -> None:
-    """As after a change of leader: then others may have been reading on before what is shown at first here."""
+    """As after a change of leader: other streams may have read on before the first events are shown here."""
 
     async def scenario() -> None:
         scene = Scene([created(ANN, BOB), *(posted(seq) for seq in range(1, 6))])
@@ -370,7 +371,7 @@ def test_the_past_is_read_again_where_the_process_has_forgotten_it(monkeypatch: 
 
 
 def test_a_log_is_read_for_as_long_as_its_end_comes_nearer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a projection has stopped, a stream may begin far behind the end."""
+    """When a projection has stopped, a stream may begin far behind the end."""
 
     async def scenario() -> None:
         scene = Scene([created(ANN, BOB), *(posted(seq) for seq in range(1, 10))])
@@ -428,7 +429,7 @@ def test_what_a_newer_falcon_calls_not_critical_is_passed_over_without_a_word(
 
 
 def unknown(offset: int, kind: str, *, critical: bool = True) -> Raw:
-    """As a newer version of Falcon writes it."""
+    """An event as a newer version of Falcon writes it."""
     record = Record(kind, 9, critical, ROOM, b'{"at":0,"by":0,"event":{}}')
     return Raw(0, 1, Position(offset, 1, offset), record)
 
@@ -455,7 +456,7 @@ def test_a_log_that_is_away_is_waited_for(monkeypatch: pytest.MonkeyPatch, caplo
 def test_where_an_event_could_not_be_passed_on_all_who_were_to_get_it_go_on_from_where_they_are(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """By a fault of ours, in the middle of them: none may miss it without a word."""
+    """A fault of ours in the middle of a delivery: no listener may miss the event silently."""
 
     async def scenario() -> None:
         scene = Scene([created(ANN, BOB), posted(1)])

@@ -104,7 +104,7 @@ def test_while_everybody_talks_a_list_is_whole(anna: Person, ben: Person, rooms:
 
 @contextmanager
 def tables_of_now(falcon: Falcon, copy: Path) -> Iterator[None]:
-    """Within the block lists are read from tables that stay as they are now, whatever happens meanwhile."""
+    """Within the block lists are read from tables that stay as they are now."""
     with closing(database.connect(falcon.settings.database, writable=False)) as connection:
         connection.execute("VACUUM INTO ?", (str(copy),))
     with closing(apsw.Connection(str(copy))) as connection, pytest.MonkeyPatch.context() as patch:

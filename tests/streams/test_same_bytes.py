@@ -1,4 +1,4 @@
-"""An event's id fixes its bytes: whatever happens in a chat, whichever process tells of it, and whenever."""
+"""An event's id fixes its bytes: for any history of a chat, from any process, at any time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -115,7 +115,7 @@ class Chat:
 
 
 def bobs_roles(events: list[Event]) -> dict[int, Role]:
-    """As tables have them that have applied these."""
+    """Bob's roles in tables that have applied these."""
     found: dict[int, Role] = {}
     for event in events:
         match event:

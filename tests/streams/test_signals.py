@@ -1,4 +1,4 @@
-"""Who types, and who is there: told to those who want to know, and to nobody's disadvantage."""
+"""Typing and presence: told to clients that ask for them, at no disadvantage to others."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -319,7 +319,7 @@ def test_who_is_here_is_said_when_he_comes_and_then_once_a_minute() -> None:
 def test_who_is_here_is_said_later_where_it_cannot_be_found_out_who_may_know(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By tables that are away, or by a fault of ours."""
+    """The tables are away, or we have a fault."""
     monkeypatch.setattr(signals, "_TURN_SECONDS", 0.005)
 
     async def scenario() -> None:

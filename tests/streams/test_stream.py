@@ -529,7 +529,7 @@ def test_a_room_that_was_made_and_left_while_away_is_not_passed_over(anna: Perso
 def test_nothing_comes_twice_while_the_tables_are_behind_the_log(
     falcon: Falcon, anna: Person, ben: Person, room: Room, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with a projection of its own, or on a cluster, any time that somebody comes back quickly."""
+    """As with a projection of its own, or on a cluster, whenever a client resumes quickly."""
     stream = begun(listen(ben))
     behind = falcon.run(falcon.edge.store.applied_everywhere(falcon.edge.partitions))
     anna.says(room, "Heard")
@@ -772,7 +772,8 @@ def test_draining_reaches_those_who_are_still_beginning(start: Start, listen: Li
 def test_who_is_sent_away_at_the_very_beginning_is_told_from_where_to_go_on(
     start: Start, listen: Listen, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To a browser an empty id means that it has none any more: it would begin anew, and miss what it came back for."""
+    """To a browser an empty id means that it has none any more: it would start from the beginning, and miss what it
+    came back for."""
     falcon = start()
     anna = falcon.account("Anna")
     room = anna.makes_room("Tea")

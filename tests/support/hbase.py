@@ -145,6 +145,6 @@ def model_of(write: Write) -> HBaseModel:
 
 
 def folded(writes: Sequence[Write]) -> Iterator[tuple[str, list[Cell]]]:
-    """Of several read models."""
+    """The folded cells of several read models."""
     for model in READ_MODELS.values():
         yield from fold(model.hbase, [write for write in writes if type(write) in model.hbase.cells])

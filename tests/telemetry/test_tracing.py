@@ -1,4 +1,4 @@
-"""What belongs to one request can be found by its traceparent: in the log lines, in the events, and in its spans."""
+"""A traceparent finds all that belongs to a request: log lines, events and spans."""
 
 import json
 import logging

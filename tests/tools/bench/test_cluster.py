@@ -1,4 +1,4 @@
-"""What the cluster's benchmark makes of figures; nothing here measures anything."""
+"""The cluster suite's figures. Nothing here measures anything."""
 
 import pytest
 

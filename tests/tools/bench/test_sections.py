@@ -1,4 +1,4 @@
-"""What the sections of the embedded suite make of figures; nothing here measures anything."""
+"""The figures of the embedded suite's sections. Nothing here measures anything."""
 
 from tests.tools.bench.test_report import sample
 from tools.bench import growth, journals, measuring, memory, pagination, reconnects, streams, throughput

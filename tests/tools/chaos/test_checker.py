@@ -31,7 +31,7 @@ def post(token: str, seq: int, **fields: Any) -> Operation:
 
 
 def change(token: str, seq: int) -> Operation:
-    """By session 1: an edit, or a deletion."""
+    """A change by session 1: an edit, or a deletion."""
     kind = "edit" if token else "delete"
     return Operation(
         kind=kind, session=1, room=ROOM, key=f"{kind} {token}", token=token, seq=seq, outcome="acknowledged"

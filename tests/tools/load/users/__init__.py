@@ -1,1 +1,1 @@
-"""What the load test holds Falcon to, and how it counts; nothing here loads anything."""
+"""The load test's promises and counts. Nothing here loads anything."""

@@ -22,7 +22,7 @@ def test_starts_by_chance_come_at_the_rate_and_know_nothing_of_one_another() -> 
     gaps = [later - earlier for earlier, later in pairwise(starts)]
     mean = sum(gaps) / len(gaps)
     assert mean == pytest.approx(1 / 50, rel=0.02)
-    # Of exponential gaps the deviation is as large as the mean; of even ones it would be 0.
+    # The deviation of exponential gaps is as large as their mean; that of even gaps would be 0.
     assert (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5 == pytest.approx(mean, rel=0.03)
 
 

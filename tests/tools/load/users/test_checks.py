@@ -10,7 +10,7 @@ ROOM, ANN = 640, 128
 
 
 def message(seq: int, name: str = "", version: int = 1, *, room: int = ROOM, author: int = ANN) -> Message:
-    """By somebody here if it has a name; edited if its version is not the first."""
+    """A message of a user here if it has a name; edited if its version is not the first."""
     text = marked(name, version, "tea?") if name else "long ago"
     return Message(room, seq, author, text, NOW, edited_at=NOW if version > 1 else None)
 
@@ -149,5 +149,5 @@ def test_what_is_to_be_audited_reaches_from_the_first_to_the_last_that_was_confi
     register = Register()
     sent(register, 7, "a1")
     sent(register, 3, "a2")
-    register.seen([message(9, "b1")])  # by somebody of another process: confirmed there
+    register.seen([message(9, "b1")])  # by a user of another process, and confirmed there
     assert register.to_audit() == {ROOM: (3, 7)}

@@ -1,4 +1,4 @@
-"""What people meet, second by second, from several workers to one timeline."""
+"""What users meet, second by second, from several workers to one timeline."""
 
 from pytest import MonkeyPatch, approx
 
@@ -43,7 +43,7 @@ def test_a_flood_of_different_failures_does_not_fill_the_memory() -> None:
 
 
 def timeline(monkeypatch: MonkeyPatch) -> Timeline:
-    """Of two workers, ten people and 20 sends a second each, for four seconds."""
+    """A timeline of two workers, with ten users and 20 sends a second each, for four seconds."""
     clock, found = Clock(monkeypatch), Timeline()
     workers = [Recorder(), Recorder()]
     for at in range(4):
