@@ -28,7 +28,7 @@ FILTER: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 
 def follow(hbase: HBase, table: str, seed: int) -> list[Any]:
-    """What becomes of the steps that a seed says, each with its outcome."""
+    """The outcome of each of the seed's steps."""
     chance = random.Random(seed)
     calls = hbase.within(60)
     calls.create(TableSpec(table, 1, ()))

@@ -1,4 +1,4 @@
-"""What the simulated HBase does when something is wrong, and what the read tables make of it."""
+"""The simulated HBase when something is wrong, and the read tables on it."""
 
 import asyncio
 import time

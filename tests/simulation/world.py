@@ -106,7 +106,7 @@ class World:
             happening()
 
     def want(self) -> None:
-        """A client begins something new: mostly a message, with words that nobody else uses."""
+        """A client begins something new: mostly a message, with words that no other one uses."""
         room = self.random.choice(self.rooms)
         number = len(self.intents)
         command: Command
@@ -138,7 +138,7 @@ class World:
         self.random.choice(self.processes[-2:]).commands.append(batch)
 
     def viewed(self, command: Command) -> Command:
-        """With the message as the read side shows it, as the edge does."""
+        """Like the edge: with the message as the read side shows it."""
         if not isinstance(command, EditMessage | DeleteMessage):
             return command
         message, revision = asyncio.run(self.tables.message_at(command.room_id, command.seq))

@@ -67,7 +67,7 @@ class SimulatedLine(ThriftConnection):
 
     @property
     def client(self) -> Any:
-        """For one call, which ends by ``until``. Raises TimeoutError, TTransportException."""
+        """A client for one call, which ends by ``until``. Raises TimeoutError, TTransportException."""
         if time.monotonic() >= self.until:
             raise TimeoutError("no time left")
         if self._road.down:
@@ -98,7 +98,7 @@ class SimulatedLine(ThriftConnection):
         return answer
 
     def gone(self) -> None:
-        """Of many rows in a table that is gone HBase says nothing for long, and then not why."""
+        """About many rows of a dropped table HBase says nothing for long, and then not why."""
         self._take(_OPERATION_SECONDS)
         raise hbase_says("client.RetriesExhaustedException", "no region")
 
@@ -185,7 +185,7 @@ class SimulatedGateways(Gateways):
 
 
 def _quietly(do: Callable[[], object]) -> None:
-    """Nobody hears of it any more."""
+    """Ignore errors: no caller waits for it any more."""
     try:
         do()
     except Exception:

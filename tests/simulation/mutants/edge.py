@@ -18,7 +18,7 @@ from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
 
 
 async def _impatient(self: Edge, *_: Any) -> None:
-    """Who has been told of a message is shown tables that may lack it."""
+    """A client that was told of a message is shown tables that may lack it."""
 
 
 _tell = Edge.tell
@@ -36,7 +36,7 @@ _replay = streaming.Streams._replay
 
 
 async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
-    """Who comes back waits until all tables are as far as the token."""
+    """A resume waits until all tables have reached the token."""
     until = time.monotonic() + 5.0
     while True:
         applied = await self._edge.store.applied_everywhere(self._feed.partitions)
@@ -63,13 +63,13 @@ def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
 
 
 async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> None:
-    """Who listens again is taken to have been in the rooms that he is in now."""
+    """A resume takes the account's present rooms for its rooms at the token."""
     self._history = replay._History(account_id, dict(self._offsets))
     self._positions = dict(self._tables)
 
 
 def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> tokens.Ticket:
-    """Nobody looks at a ticket's signature."""
+    """A ticket's signature is not checked."""
     data = tokens._bytes(text)
     account_id, _, _ = tokens._TICKET.unpack_from(data)
     return tokens.Ticket(account_id, data[tokens._TICKET.size :][: tokens._BYTES].hex(), data[-16:])

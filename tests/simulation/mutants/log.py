@@ -17,7 +17,7 @@ from tests.simulation.schedules import CALM, HOURS, MOVES, NIGHTS, OWNERS
 
 
 def _every_epoch_counts(at: Position, value: bytes) -> tuple[Position, bytes | None]:
-    """What a deposed owner still writes is taken for valid."""
+    """Records that a deposed owner still writes count as valid."""
     head = fence._HEAD
     if len(value) >= head.size:
         epoch, n = head.unpack_from(value)
@@ -58,13 +58,13 @@ _read = KafkaTail.read
 
 
 async def _leaves_out(self: KafkaTail, cursor: Any, limit: int) -> Any:
-    """Of several events that come together streams are not told of the last."""
+    """Streams are not told of the last of several events that come together."""
     raws, after = await _read(self, cursor, limit)
     return raws[:-1] if len(raws) > 1 else raws, after
 
 
 def _last_one_told(self: Owners, key: bytes | None, value: bytes | None) -> None:
-    """Of two owners the one that spoke last counts, whatever its epoch."""
+    """Of two owners the one that published last counts, whatever its epoch."""
     if key is None or value is None or not key.isdigit():
         return
     owner, partition = _owner.decode(value), int(key)
@@ -87,7 +87,7 @@ def _number_goes_on(self: Recovery, partition: Any, end: Position) -> Any:
 
 
 async def _saves_late(self: KafkaSnapshots, checkpoint: Checkpoint) -> bool:
-    """What a checkpoint holds is put into the local copy, though the partition has been elsewhere meanwhile."""
+    """A late checkpoint is put into the local copy, though the partition has been elsewhere meanwhile."""
     partition, opened = checkpoint.partition, self._open.get(checkpoint.partition)
     rows = snapshots._rows(checkpoint, 0 if opened is None else opened.generation)
     for batch in snapshots._batches(rows):
@@ -122,7 +122,7 @@ async def _all_or_none(self: Any, partitions: Any, owner: str) -> Any:
 
 
 async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Position:
-    """Who goes on from an offset believes the highest epoch among the few records before it."""
+    """A reader that goes on from an offset believes the highest epoch among the few records before it."""
     before = await self._values(segment, max(0, offset - 5), offset) if offset else []
     position = fence.standing_behind(before)
     witness = fence.witness_among(before)

@@ -17,7 +17,7 @@ from tests.simulation.schedules import ACTS, RESTORES
 
 
 def _no_changes(self: exporting.Export, raws: Any, through: Any) -> Iterator[bytes]:
-    """What has changed while the rows were read is left out."""
+    """Changes during the reading of the rows are left out."""
     return iter(())
 
 
@@ -33,7 +33,7 @@ def _without_skips(name: str, project: Any, skips: Any = ()) -> SkippingProjecti
 
 
 def _stops_before_the_batch(self: ProjectionConsumer, partition: int, events: Sequence[Any], end: Position) -> None:
-    """Of a batch that the tables refuse the first event is said to be at fault."""
+    """The first event of a batch that the tables refuse is taken for the one at fault."""
     try:
         self._write({partition: end}, self._projection.all_writes(events))
     except (ReadStoreUnavailable, StaleProjector):

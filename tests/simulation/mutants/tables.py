@@ -101,7 +101,7 @@ def _nothing_behind_a_hole(view: Any, room_id: int, hole: int, last: int) -> lis
 
 
 def _loosely(query: bytes, query_type: Any) -> Any:
-    """What msgspec takes for a number is one."""
+    """Everything that msgspec takes for a number is one."""
     parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     try:
         return msgspec.convert(parameters, query_type, strict=False)
