@@ -53,7 +53,11 @@ _TO_BE_REWRITTEN = (
     "falcon/domain",
     "falcon/http",
     "falcon/write",
-    "tests",
+    "tests/cli",
+    "tests/domain",
+    "tests/http",
+    "tests/web",
+    "tests/write",
 )
 
 
