@@ -125,11 +125,11 @@ async def start_gateway(
     return await RemoteGateway.attach(actors_port, settings.shards, _ENDPOINTS_A_SHARD, settings.mailbox_bound)
 
 
-def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: SignalTransport) -> Streams:
+def start_streams(settings: Settings, edge: Edge, tail: Tail, transport: SignalTransport) -> Streams:
     """Start the edge's streams on the running event loop. Stop them with it."""
     lookups = StoreLookups(edge.store)
     feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
-    signals = Signals(wire, feed, lookups)
+    signals = Signals(transport, feed, lookups)
     edge.streams = Streams(edge, feed, signals, lookups, settings.streams_max, settings.stream_buffer)
     edge.tail = tail
     edge.nudge = feed.nudge

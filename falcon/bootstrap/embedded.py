@@ -202,7 +202,7 @@ async def serving(
 
         catch_up = CatchUpThread(settings, moved)
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
-    streams = start_streams(settings, edge, tail, _wire(settings))
+    streams = start_streams(settings, edge, tail, _transport(settings))
     try:
         yield edge
         await streams.stop()
@@ -213,7 +213,7 @@ async def serving(
         read_connection.close()
 
 
-def _wire(settings: Settings) -> SignalTransport:
+def _transport(settings: Settings) -> SignalTransport:
     """The transport to the other HTTP processes, if there may be some."""
     return (
         SocketSignalTransport(Path(settings.run_dir), str(os.getpid())) if settings.run_dir else LocalSignalTransport()

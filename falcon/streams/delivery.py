@@ -115,7 +115,7 @@ class Delivery:
             frame = self._frames[variant] = Frame(self.id, name, data())
         return frame
 
-    def to_everybody(self, subscriptions: Iterable[Subscription], message: Message) -> None:
+    def to_members(self, subscriptions: Iterable[Subscription], message: Message) -> None:
         """Push a message to subscriptions that are known to be in its room."""
         frame = self._message_frame(message)
         for subscription in subscriptions:

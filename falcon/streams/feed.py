@@ -192,9 +192,6 @@ class Feed:
     def in_room(self, room_id: RoomId) -> Collection[Subscription]:
         return self._rooms.get(room_id, ())
 
-    def everybody(self) -> list[Subscription]:
-        return [subscription for here in self._accounts.values() for subscription in here]
-
     def enter(self, subscription: Subscription, room_id: RoomId) -> None:
         self._rooms.setdefault(room_id, set()).add(subscription)
 
@@ -290,7 +287,7 @@ class Feed:
         delivery = Delivery(self.token, event, self._lookups, self)
         try:
             if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
-                delivery.to_everybody(audience, event.message)
+                delivery.to_members(audience, event.message)
             else:
                 for subscription in audience:
                     delivery.to(subscription)

@@ -117,9 +117,9 @@ class Signals:
     """One instance per event loop."""
 
     def __init__(
-        self, wire: SignalTransport, feed: Feed, sizes: Sizes, clock: Callable[[], float] = time.monotonic
+        self, transport: SignalTransport, feed: Feed, sizes: Sizes, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._wire = wire
+        self._transport = transport
         self._feed = feed
         self._sizes = sizes
         self._clock = clock
@@ -134,7 +134,7 @@ class Signals:
         metrics.signals.begin(*((kind,) for kind in SIGNALS))
 
     def start(self) -> None:
-        self._wire.open(self._take)
+        self._transport.open(self._take)
         self._send(_Asking())
         self._tending = asyncio.get_running_loop().create_task(self._tend())
 
@@ -142,7 +142,7 @@ class Signals:
         """Does not announce that the accounts here are gone: most of them are on their way to another process."""
         if self._tending is not None:
             self._tending.cancel()
-        await self._wire.close()
+        await self._transport.close()
 
     # --- signals from this process ------------------------------------------------------------------------------------
 
@@ -286,4 +286,4 @@ class Signals:
             self._send(_Gone(self._process, tuple(accounts)))
 
     def _send(self, signal: _Signal) -> None:
-        self._wire.send(encode(signal))
+        self._transport.send(encode(signal))

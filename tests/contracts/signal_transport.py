@@ -16,12 +16,12 @@ SECONDS = 20.0
 
 
 class Ear:
-    """One end of a wire, within the loop that it is opened in."""
+    """One end of a transport, within the loop that it is opened in."""
 
-    def __init__(self, wire: SignalTransport) -> None:
-        self.wire = wire
+    def __init__(self, transport: SignalTransport) -> None:
+        self.transport = transport
         self.heard: list[bytes] = []
-        wire.open(self.heard.append)
+        transport.open(self.heard.append)
 
     async def until(self, holds: Callable[[list[bytes]], bool]) -> None:
         async with asyncio.timeout(SECONDS):
@@ -32,7 +32,7 @@ class Ear:
 class SignalTransportContract:
     @pytest.fixture
     def make(self) -> Callable[[], SignalTransport]:
-        """Another end of the same wire, each time."""
+        """Another end of the same transport, each time."""
         raise NotImplementedError
 
     def test_what_one_says_everybody_hears_and_so_does_he(self, make: Callable[[], SignalTransport]) -> None:
@@ -41,12 +41,12 @@ class SignalTransportContract:
             for ear in ears:
                 await _connected(ear, ears)
             for number in range(20):
-                ears[0].wire.send(b"%d" % number)
+                ears[0].transport.send(b"%d" % number)
             for ear in ears:
                 await ear.until(lambda heard: b"19" in heard)
                 assert [each for each in ear.heard if each.isdigit()] == [b"%d" % number for number in range(20)]
             for ear in ears:
-                await ear.wire.close()
+                await ear.transport.close()
 
         asyncio.run(talk())
 
@@ -55,19 +55,19 @@ class SignalTransportContract:
             stays, leaves = Ear(make()), Ear(make())
             for ear in (stays, leaves):
                 await _connected(ear, [stays, leaves])
-            await leaves.wire.close()
-            stays.wire.send(b"still here")
+            await leaves.transport.close()
+            stays.transport.send(b"still here")
             await stays.until(lambda heard: b"still here" in heard)
-            await stays.wire.close()
+            await stays.transport.close()
 
         asyncio.run(talk())
 
 
 async def _connected(ear: Ear, ears: list[Ear]) -> None:
-    """A wire may take a moment until it carries: what is said before that may be lost."""
+    """A transport may take a moment until it works: earlier signals may be lost."""
     async with asyncio.timeout(SECONDS):
         while not all(b"hello" in each.heard for each in ears):
-            ear.wire.send(b"hello")
+            ear.transport.send(b"hello")
             await asyncio.sleep(0.05)
 
 
@@ -76,15 +76,15 @@ class Other:
 
     def __init__(self, falcon: Falcon, folder: Path) -> None:
         self._falcon = falcon
-        self._wire = SocketSignalTransport(folder, "another")
+        self._transport = SocketSignalTransport(folder, "another")
         self._heard: list[Any] = []
         falcon.run(self._open())
 
     async def _open(self) -> None:
-        self._wire.open(lambda data: self._heard.append(msgspec.json.decode(data)))
+        self._transport.open(lambda data: self._heard.append(msgspec.json.decode(data)))
 
     def says(self, signal: dict[str, Any]) -> None:
-        self._wire.send(msgspec.json.encode(signal))
+        self._transport.send(msgspec.json.encode(signal))
 
     def hears(self, kind: str) -> dict[str, Any]:
         """The first signal of this kind from another process."""
@@ -101,4 +101,4 @@ class Other:
         return self._falcon.run(wait())
 
     def close(self) -> None:
-        self._falcon.run(self._wire.close())
+        self._falcon.run(self._transport.close())

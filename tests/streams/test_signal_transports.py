@@ -1,4 +1,4 @@
-"""The wires for signals keep their contract: within a machine, and over a real Kafka."""
+"""The signal transports keep their contract: within a machine, and over a real Kafka."""
 
 import asyncio
 import os
@@ -29,9 +29,9 @@ class TestSocketWire(SignalTransportContract):
             killed.open(lambda data: None)
             asyncio.get_running_loop().remove_reader(killed._socket)
             os.close(killed._socket.detach())
-            lives.wire.send(b"anybody?")
+            lives.transport.send(b"anybody?")
             await lives.until(lambda heard: heard == [b"anybody?"])
-            await lives.wire.close()
+            await lives.transport.close()
 
         asyncio.run(talk())
         assert list(tmp_path.iterdir()) == []
