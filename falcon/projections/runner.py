@@ -24,7 +24,7 @@ _REBUILD_EVENTS = 4_000
 class InlineTables(ProjectionTables, Protocol):
     """Tables that a projection can be applied to within the commit of its events."""
 
-    def standing(self, cursor: Cursor) -> Collection[str]:
+    def applied_up_to(self, cursor: Cursor) -> Collection[str]:
         """The projections that have been applied up to this offset."""
 
     def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
@@ -50,8 +50,8 @@ class InlineProjector:
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
-        standing = self._tables.standing(before)
-        names = [name for name in self._projections if name in standing]
+        applied = self._tables.applied_up_to(before)
+        names = [name for name in self._projections if name in applied]
         if self._try(names, envelopes, before, after) is None:
             self._applied = names
         else:

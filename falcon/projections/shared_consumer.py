@@ -93,7 +93,7 @@ class SharedLogReader:
         self._order: deque[_Window] = deque()  # the window of each chunk that is kept
         self._bytes = 0
         self._undecodable: set[Partition] = set()  # partitions whose next event does not decode
-        self._standing: dict[object, Cursor] = {}  # each consumer's cursor at its last call
+        self._cursors: dict[object, Cursor] = {}  # each consumer's cursor at its last call
         self._reading = False
         self._read_at = -_FRESH_SECONDS
 
@@ -114,10 +114,10 @@ class SharedLogReader:
         """The partitions that the consumer has to read by itself, each with the position up to which. None: up to an
         event that does not decode, which the consumer has to meet itself."""
         with self._changed:
-            self._standing[stream] = dict(cursor)
-            if not self._leaves_somebody_behind():
+            self._cursors[stream] = dict(cursor)
+            if not self._would_leave_one_behind():
                 self._changed.notify_all()
-            wanted = {partition for standing in self._standing.values() for partition in standing}
+            wanted = {partition for each in self._cursors.values() for partition in each}
             for partition in self._windows.keys() - wanted:
                 del self._windows[partition]
                 self._undecodable.discard(partition)
@@ -136,7 +136,7 @@ class SharedLogReader:
     def forget(self, stream: object) -> None:
         """The consumer reads no more."""
         with self._changed:
-            self._standing.pop(stream, None)
+            self._cursors.pop(stream, None)
 
     def take(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], dict[Partition, Position]]:
         """What is kept behind the cursor, with partitions in turn, so that none waits for another's backlog."""
@@ -188,9 +188,9 @@ class SharedLogReader:
         return any(self._windows[p].end.offset > at.offset for p, at in cursor.items() if p in self._windows)
 
     def _must_wait(self) -> bool:
-        return self._reading or self._leaves_somebody_behind()
+        return self._reading or self._would_leave_one_behind()
 
-    def _leaves_somebody_behind(self) -> bool:
+    def _would_leave_one_behind(self) -> bool:
         """True if a consumer would soon lose events that it may still take in time. So with a backlog all go as fast as
         the slowest, which would otherwise have everything fetched and decoded once more. No consumer waits for long,
         since the tables of another may be slow, or away."""
@@ -199,7 +199,7 @@ class SharedLogReader:
         return any(
             sum(self._windows[p].bytes_behind(position) for p, position in cursor.items() if p in self._windows)
             > _KEPT_BYTES // 2
-            for cursor in self._standing.values()
+            for cursor in self._cursors.values()
         )
 
     def _keep(self, before: Mapping[Partition, Position], events: list[Recorded], after: Cursor) -> None:

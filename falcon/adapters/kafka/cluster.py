@@ -85,7 +85,7 @@ class KafkaCluster(msgspec.Struct, frozen=True):
             max_batch_size=MESSAGE_BYTES_MAX,
             max_request_size=2 * MESSAGE_BYTES_MAX,
             **_PATIENCE,
-            **self._way(),
+            **self._connection(),
         )
         secure(producer.client, self.security)
         return producer
@@ -99,7 +99,7 @@ class KafkaCluster(msgspec.Struct, frozen=True):
                 "auto_offset_reset": "none",
                 "max_partition_fetch_bytes": 2 << 20,
                 **_PATIENCE,
-                **self._way(),
+                **self._connection(),
                 **settings,
             },
         )
@@ -108,7 +108,7 @@ class KafkaCluster(msgspec.Struct, frozen=True):
 
     async def broker_client(self) -> AIOKafkaClient:
         """A client that has found the brokers. Raises CLIENT_ERRORS."""
-        client = AIOKafkaClient(**_PATIENCE, **self._way())
+        client = AIOKafkaClient(**_PATIENCE, **self._connection())
         secure(client, self.security)
         try:
             await client.bootstrap()
@@ -118,11 +118,11 @@ class KafkaCluster(msgspec.Struct, frozen=True):
         return client
 
     def admin(self) -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(request_timeout_ms=10_000, **self._way())
+        admin = AIOKafkaAdminClient(request_timeout_ms=10_000, **self._connection())
         secure(admin._client, self.security)
         return admin
 
-    def _way(self) -> dict[str, Any]:
+    def _connection(self) -> dict[str, Any]:
         """The settings of a connection to the brokers."""
         security = {} if self.security is None else self.security.settings()
         return {"bootstrap_servers": list(self.brokers), **security}

@@ -60,7 +60,7 @@ class Witness(NamedTuple):
         return self.offset - self.epoch - self.n
 
 
-def standing_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
+def position_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
     """The position behind the last of these records, which follow one another.
 
     None if they do not prove it: the partition's first record or a marker must be among them.

@@ -60,7 +60,7 @@ class _Writing(msgspec.Struct, eq=False):
         return not self.away and not self.waiting
 
 
-class _Underway(Generic[T]):
+class _InProgress(Generic[T]):
     """Work that is started once for a partition and may take longer than the call that wants it. A later call finds
     it."""
 
@@ -72,7 +72,7 @@ class _Underway(Generic[T]):
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._tasks
 
-    async def by_now(self, partitions: Iterable[Partition], owner: str) -> tuple[dict[Partition, T], list[Exception]]:
+    async def finished(self, partitions: Iterable[Partition], owner: str) -> tuple[dict[Partition, T], list[Exception]]:
         """The results of those that are done soon, and the failures."""
         if self._over:  # a process that has let go of everything starts nothing: it would depose the new owners
             return {}, [_closed(partition) for partition in partitions]
@@ -144,8 +144,8 @@ class KafkaJournal:
         self._snapshots = snapshots
         self._clock = clock
         self._wake = wake
-        self._restoring = _Underway(snapshots.restore)
-        self._opening = _Underway(self._depose)
+        self._restoring = _InProgress(snapshots.restore)
+        self._opening = _InProgress(self._depose)
         self._writing: dict[Partition, _Writing] = {}
         self._over: dict[Partition, int] = {}  # the newest epoch that is known to be over
         self._collected: deque[Submission] = deque()
@@ -187,10 +187,10 @@ class KafkaJournal:
         await self._settled([self._writing[partition] for partition in partitions if partition in self._writing])
         await self._check_clock(owner)
         opening = [partition for partition in partitions if partition in self._opening]
-        restored, unrestored = await self._restoring.by_now(
+        restored, unrestored = await self._restoring.finished(
             [partition for partition in partitions if partition not in self._opening], owner
         )
-        opened, unopened = await self._opening.by_now([*opening, *restored], owner)
+        opened, unopened = await self._opening.finished([*opening, *restored], owner)
         if (failed := [*unrestored, *unopened]) and not opened:
             raise JournalUnavailable(f"cannot take over partitions: {failed[0]}") from failed[0]
         for partition, position in opened.items():

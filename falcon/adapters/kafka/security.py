@@ -22,7 +22,7 @@ log = logging.getLogger("falcon.kafka")
 _TOLD_SECONDS: Final = 10.0
 
 
-class NotLetIn(KafkaConnectionError):  # type: ignore[misc]
+class AccessRefused(KafkaConnectionError):  # type: ignore[misc]
     """A broker answers, but no connection comes about. The message says why, and what to correct."""
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class Security:
     def password(self) -> str:
         return self._password()
 
-    async def why_not_let_in(self, brokers: Iterable[tuple[str, int]], seconds: float) -> str | None:
+    async def access_refusal(self, brokers: Iterable[tuple[str, int]], seconds: float) -> str | None:
         """The reason that the first broker to answer within that time gives. None if no broker answers, or it accepts
         this process.
 
@@ -106,7 +106,7 @@ class Security:
         now = time.monotonic()
         if now >= self._tell_at:
             self._tell_at = now + _TOLD_SECONDS
-            if why := await self.why_not_let_in([(host, port)], seconds):
+            if why := await self.access_refusal([(host, port)], seconds):
                 log.error("%s", why)
 
 
@@ -127,13 +127,13 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
         return self.security.password()
 
     async def bootstrap(self) -> None:
-        """Raises NotLetIn, KafkaConnectionError."""
+        """Raises AccessRefused, KafkaConnectionError."""
         try:
             await super().bootstrap()
         except KafkaConnectionError as error:
             brokers = [(host, port) for host, port, _ in self.hosts]
-            if why := await self.security.why_not_let_in(brokers, self._seconds):
-                raise NotLetIn(why) from error
+            if why := await self.security.access_refusal(brokers, self._seconds):
+                raise AccessRefused(why) from error
             raise
 
     async def close(self) -> None:

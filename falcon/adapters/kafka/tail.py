@@ -53,7 +53,7 @@ class KafkaTail:
         while True:
             stop, start = start, max(0, start - back)
             before = await self._values(segment, start, stop) + before
-            position = fence.standing_behind(before)
+            position = fence.position_behind(before)
             if position is not None:
                 return position
             witness = fence.witness_among(before)

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
-from falcon.adapters.kafka.security import NotLetIn
+from falcon.adapters.kafka.security import AccessRefused
 from falcon.journal import naming
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
@@ -287,7 +287,7 @@ class Admin:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: BaseException) -> JournalUnavailable:
-        if isinstance(error, NotLetIn):
+        if isinstance(error, AccessRefused):
             return JournalUnavailable(str(error))
         brokers = ",".join(self._cluster.brokers)
         if isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):

@@ -42,7 +42,7 @@ class SqliteTables:
         except _PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
-    def standing(self, cursor: Cursor) -> set[str]:
+    def applied_up_to(self, cursor: Cursor) -> set[str]:
         """The projections that have been applied up to this offset."""
         assert isinstance(cursor, UniformCursor), "cursors of these tables are those that they gave"
         return {name for (name,) in self._connection.execute(_STANDING, (cursor.offset,))}

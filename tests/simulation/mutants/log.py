@@ -112,19 +112,19 @@ async def _same_generation(self: KafkaSnapshots, checkpoint: Checkpoint) -> bool
         raise
 
 
-_by_now = journal._Underway.by_now
+_finished = journal._InProgress.finished
 
 
 async def _all_or_none(self: Any, partitions: Any, owner: str) -> Any:
     """One partition that cannot be restored keeps all down that are taken over with it."""
-    done, failed = await _by_now(self, partitions, owner)
+    done, failed = await _finished(self, partitions, owner)
     return ({}, failed) if failed else (done, failed)
 
 
 async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Position:
     """A reader that goes on from an offset believes the highest epoch among the few records before it."""
     before = await self._values(segment, max(0, offset - 5), offset) if offset else []
-    position = fence.standing_behind(before)
+    position = fence.position_behind(before)
     witness = fence.witness_among(before)
     if position is not None:
         return position
@@ -153,7 +153,11 @@ MUTANTS: Final = (
         "a snapshot of unknown outcome is written again under its key", KafkaSnapshots, "save", _same_generation, NIGHTS
     ),
     mutant(
-        "one partition that cannot be restored keeps the others down", journal._Underway, "by_now", _all_or_none, OWNERS
+        "one partition that cannot be restored keeps the others down",
+        journal._InProgress,
+        "finished",
+        _all_or_none,
+        OWNERS,
     ),
     mutant("who goes on believes the highest epoch near", KafkaTail, "position", _highest_epoch_near, OWNERS),
     mutant("what a deposed owner writes counts", fence, "judge", _every_epoch_counts, MOVES),
