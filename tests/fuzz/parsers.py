@@ -100,7 +100,10 @@ PARSERS: Final[dict[str, Parser]] = {
         (Problem,),
     ),
     "resume token": Parser(
-        [resume_tokens.encode(_LOG, {lane: 2**lane for lane in range(lanes)}).encode() for lanes in (0, 1, 60)],
+        [
+            resume_tokens.encode(_LOG, {segment: 2**segment for segment in range(count)}).encode()
+            for count in (0, 1, 60)
+        ],
         _resume,
         (resume_tokens.WrongToken,),
     ),

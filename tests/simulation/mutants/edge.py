@@ -40,7 +40,7 @@ async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, off
     until = time.monotonic() + 5.0
     while True:
         applied = await self._edge.store.applied_everywhere(self._feed.partitions)
-        if all(applied[self._feed.segment_of(lane)].offset >= offset for lane, offset in offsets.items()):
+        if all(applied[self._feed.segment_of(partition)].offset >= offset for partition, offset in offsets.items()):
             return await _replay(self, caller, only, offsets, tables)
         if time.monotonic() > until:
             raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
