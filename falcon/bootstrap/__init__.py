@@ -34,6 +34,7 @@ from falcon.write.shard import Shard, ShardLimits
 
 START_SECONDS = 30
 _BLOCKING_THREADS: Final = 4
+_CHECKPOINT_EVENTS: Final = 1_000  # of a partition between two checkpoints: the longest tail that a recovery reads
 _ENDPOINTS_A_SHARD: Final = 1  # batches away at once to an actor in another process; more would be smaller
 
 
@@ -74,6 +75,7 @@ def blocking(settings: Settings) -> Dispatcher:
 def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:
     return ShardLimits(
         answer_window_ms=round(settings.answer_window_seconds * 1000),
+        checkpoint_events=_CHECKPOINT_EVENTS,
         passivate_seconds=settings.passivate_seconds,
         hot_aggregates=settings.hot_aggregates,
         refusal_age_seconds=refusal_age_seconds,

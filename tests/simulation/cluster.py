@@ -24,6 +24,7 @@ import httpx
 import msgspec
 
 import falcon.bootstrap as composing
+from falcon import bootstrap
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.pods import gateway as pods
 from falcon.adapters.pods import watch
@@ -48,6 +49,7 @@ _RESTART_SECONDS: Final = (0.2, 3.0)
 _DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
 _LATE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
+_CHECKPOINT_EVENTS: Final = 50
 
 
 class SimulatedFalcon:
@@ -254,7 +256,6 @@ class SimulatedFalcon:
             kafka=("kafka:1",),
             hbase=("hbase:1",),
             append_seconds=8.0,
-            checkpoint_events=50,
         )
         return dataclasses.replace(usual, **self.changed)
 
@@ -268,6 +269,7 @@ class SimulatedFalcon:
         """While it lasts, Falcon's processes find the simulated parts where they look for the real ones."""
         with ExitStack() as stack:
             for target, name, new in (
+                (bootstrap, "_CHECKPOINT_EVENTS", _CHECKPOINT_EVENTS),
                 (roles, "kafka_cluster", self._kafka_cluster),
                 (roles, "_hbase", self._gateways),
                 (pods, "aiohttp", _Aiohttp(self.http_of)),
