@@ -358,7 +358,7 @@ def test_a_token_that_was_revoked_since_the_tables_stopped_is_not_good(since: in
 
 
 def test_the_past_is_read_again_where_the_process_has_forgotten_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("falcon.streams.feed._PAST_BYTES_MAX", 2_500)
+    monkeypatch.setattr("falcon.streams.feed._HISTORY_BYTES_MAX", 2_500)
 
     async def scenario() -> None:
         joined = [MemberJoined(OTHER, who, "member", 0) for who in range(1_000, 1_010)]
