@@ -77,7 +77,7 @@ class RunningCluster:
             partitions=partitions or self.partitions,
             region_servers=1,
             settings={"FALCON_LOG_LEVEL": "warning", **settings},
-            optimizing=True,
+            dedicated=True,
         )
 
     # --- beginning and end --------------------------------------------------------------------------------------------
@@ -187,9 +187,9 @@ class RunningCluster:
         """Partition → host:port/shard of its newest owner, as far as they have told."""
         return asyncio.run(_owners(kafka or self.kafka_cluster()))
 
-    def brokers(self) -> dict[int, Brokers]:
+    def brokers(self, kafka: KafkaCluster | None = None) -> dict[int, Brokers]:
         """By partition of the log; empty while the brokers cannot tell."""
-        return asyncio.run(_brokers(self.kafka_cluster()))
+        return asyncio.run(_brokers(kafka or self.kafka_cluster()))
 
     def kafka_cluster(self) -> KafkaCluster:
         return kafka_cluster(self.settings())
