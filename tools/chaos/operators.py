@@ -53,7 +53,7 @@ async def skip(cluster: ChaosCluster, chance: Random) -> None:
         room = (await _until_answered(http, cluster, "POST", "/v1/rooms", {"name": "Skipped"})).json()["room_id"]
         await cluster.scale_and_wait("project", 0)
         try:
-            texts = [spoken(f"operator.{room}/{place}") for place in range(3)]  # which stand nowhere else
+            texts = texts_of(room)
             posted = [
                 await _until_answered(http, cluster, "POST", f"/v1/rooms/{room}/messages", {"text": t}) for t in texts
             ]
@@ -67,6 +67,11 @@ async def skip(cluster: ChaosCluster, chance: Random) -> None:
     shown = [None if each.get("missing") else each["text"] for each in page["messages"]]
     if shown != [texts[0], None, texts[2]]:
         raise NotHealed(f"the second of {texts} was skipped, and the page of room {room} shows {shown}")
+
+
+def texts_of(room: int) -> list[str]:
+    """Of three messages in the operator's room: each another message, with a name that no other room's has."""
+    return [spoken(f"operator.{room}.{place}/0") for place in range(3)]
 
 
 async def _until_done(cluster: ChaosCluster, *arguments: str) -> str:
