@@ -43,9 +43,9 @@ def parse(arguments: list[str]) -> Options:
     env = os.environ.get
     parser.add_argument("--shape", default="step", help=f"one of {', '.join(SHAPES)}")
     parser.add_argument("--seconds", type=float, default=30, help="how long (30); of `limit`, at most (300)")
-    parser.add_argument("--users", type=int, default=60, help="people at the most (60); of `limit`, to begin with")
-    parser.add_argument("--workers", type=int, default=1, help="processes that the people are in (1)")
-    parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as people they are (1)")
+    parser.add_argument("--users", type=int, default=60, help="users at the most (60); of `limit`, to begin with")
+    parser.add_argument("--workers", type=int, default=1, help="processes that the users are in (1)")
+    parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as real people they are (1)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed is the same plan")
     parser.add_argument("--accounts", type=int, default=200, help="of the chat that they find (200)")
     parser.add_argument("--rooms", type=int, default=400, help="likewise (400)")

@@ -202,7 +202,7 @@ async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_gen
 
 
 def test_what_is_the_newest_again_is_no_garbage() -> None:
-    found = module._Found()
+    found = module._NewestRecords()
     old, new = SnapshotRecord(1, 5, 1, b"old"), SnapshotRecord(2, 9, 1, b"new")
     found.take([(old.key("a"), "a", old), (new.key("a"), "a", new)])
     assert found.garbage == {old.key("a")}

@@ -30,7 +30,7 @@ class Family(NamedTuple):
     expires: bool
 
 
-class Asking(Protocol):
+class CallMaker(Protocol):
     """Makes a call, as ``Gateways`` does."""
 
     def call(self, ask: Callable[[ThriftConnection], T], until: float, attempt_seconds: float) -> T: ...
@@ -45,8 +45,8 @@ class HBase(Protocol):
 class HBaseClient:
     """Calls that share one deadline. Each may raise ReadStoreUnavailable, or HBaseFault if waiting is no use."""
 
-    def __init__(self, asking: Asking, until: float, attempt_seconds: float) -> None:
-        self._asking = asking
+    def __init__(self, calls: CallMaker, until: float, attempt_seconds: float) -> None:
+        self._calls = calls
         self._until = until
         self._attempt_seconds = attempt_seconds
 
@@ -158,7 +158,7 @@ class HBaseClient:
                 yield found.row, found.columns
 
     def _call(self, ask: Callable[[ThriftConnection], T], attempt_seconds: float | None = None) -> T:
-        return self._asking.call(ask, self._until, attempt_seconds or self._attempt_seconds)
+        return self._calls.call(ask, self._until, attempt_seconds or self._attempt_seconds)
 
 
 def _get(table: str, keys: list[bytes], columns: list[bytes] | None) -> Callable[[ThriftConnection], list[Any]]:

@@ -137,5 +137,5 @@ class HBaseReadStore:
 
 
 def _age(generations: Generations) -> tuple[int, int]:
-    """Positions only grow, so a later query gives no less."""
+    """Orders generations by time: a later look-up gives no less."""
     return generations.live, -generations.fill

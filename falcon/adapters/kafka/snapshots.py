@@ -87,7 +87,7 @@ unpack: Final[Callable[[bytes], SnapshotRecord]] = _kept.decode
 _checkpoint_data = msgspec.msgpack.Decoder(_CheckpointData)
 
 
-class _Open(msgspec.Struct, eq=False):
+class _OpenEpoch(msgspec.Struct, eq=False):
     """A partition whose copy belongs to ``epoch``. ``garbage``: keys of records that newer ones have replaced."""
 
     epoch: int
@@ -107,8 +107,8 @@ class KafkaSnapshots:
         self._producer = producer
         self._copy = copy
         self._lock = threading.Lock()
-        self._open: dict[Partition, _Open] = {}
-        self._restored: dict[Partition, _Found] = {}
+        self._open: dict[Partition, _OpenEpoch] = {}
+        self._restored: dict[Partition, _NewestRecords] = {}
         self._idle: list[Reader] = []
         self._closing: set[asyncio.Task[None]] = set()  # closing may take long, and runs in the background
         self._restoring = 0
@@ -171,7 +171,7 @@ class KafkaSnapshots:
         """Looks at expired records only, however long the window is."""
         return self._copy.under(checkpoint.partition, _ANSWERS, f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}")
 
-    async def _forget(self, partition: Partition, opened: _Open) -> None:
+    async def _forget(self, partition: Partition, opened: _OpenEpoch) -> None:
         """Delete the garbage, also what the takeover found. What cannot be deleted now is deleted with the next
         checkpoint."""
         while opened.garbage and self._open.get(partition) is opened:
@@ -198,7 +198,7 @@ class KafkaSnapshots:
         async with self._reader() as reader:
             with self._lock:
                 self._copy.clear(partition)
-            found = _Found()
+            found = _NewestRecords()
             async for records in read_compacted(reader, partition, stop):
                 changed = found.take([self._parse(partition, record) for record in records])
                 with self._lock:
@@ -226,11 +226,11 @@ class KafkaSnapshots:
         for start in range(0, len(keys), _TOMBSTONES_MAX):
             dropped: list[Record] = [(key, None) for key in keys[start : start + _TOMBSTONES_MAX]]
             await self._producer.write(self._cluster.snapshots, partition, dropped)
-        self._restored[partition] = _Found()
+        self._restored[partition] = _NewestRecords()
 
     def open(self, partition: Partition, epoch: int) -> None:
         """The restored copy belongs to the new epoch from now on."""
-        self._open[partition] = _Open(epoch, list(self._restored.pop(partition).garbage))
+        self._open[partition] = _OpenEpoch(epoch, list(self._restored.pop(partition).garbage))
 
     async def close(self) -> None:
         """Wait a short time for readers that are being closed."""
@@ -276,7 +276,7 @@ class KafkaSnapshots:
             ) from error
 
 
-class _Found:
+class _NewestRecords:
     """Finds the newest record about each thing among those read so far. The keys of the others are ``garbage``."""
 
     def __init__(self) -> None:

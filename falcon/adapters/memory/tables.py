@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Kept:
+class _ProjectedTables:
     """The tables of one projection, and how far it has been applied to them."""
 
     tables: ModelTables
@@ -75,8 +75,8 @@ class MemoryTables:
         self._went_back: str | None = None
         self._rebuilds = 0
 
-    def _empty(self, projection: str) -> _Kept:
-        return _Kept(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
+    def _empty(self, projection: str) -> _ProjectedTables:
+        return _ProjectedTables(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
 
     # --- ProjectionTables ---------------------------------------------------------------------------------------------
 
