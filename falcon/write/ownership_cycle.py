@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import assert_never
 
-from falcon.journal.ports import Outcome
+from falcon.journal.ports import AppendOutcome
 from falcon.telemetry import metrics
 from falcon.write import owned
 from falcon.write.answers import KeyCounts
@@ -92,11 +92,11 @@ class OwnershipCycle:
         self._take_over()
         self._is_settled = not self._is_recovering and all(isinstance(each, Serving) for each in self.states.values())
 
-    def failed(self, serving: Serving, outcome: Outcome | None) -> None:
+    def failed(self, serving: Serving, outcome: AppendOutcome | None) -> None:
         """An append has failed: nothing of this epoch may be decided on, or answered, any more."""
         metrics.append_failures.labels(outcome.value if outcome else "none").inc()
         self._is_settled = False
-        if outcome is not Outcome.FENCED:
+        if outcome is not AppendOutcome.FENCED:
             self.states[serving.number] = owned.went_down(serving)
             return
         # Two shards that both believe to own it would depose each other for ever. So each asks first, after a pause of

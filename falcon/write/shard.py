@@ -12,7 +12,7 @@ that append is under way. Modules beside this one have one job each:
 import logging
 from collections.abc import Sequence
 
-from falcon.journal.ports import Append, Checkpoint, EventSource, Journal, Outcome, SnapshotStore, Submission
+from falcon.journal.ports import Append, AppendOutcome, Checkpoint, EventSource, Journal, SnapshotStore, Submission
 from falcon.telemetry import metrics
 from falcon.write import figures
 from falcon.write.answers import KeyCounts
@@ -77,7 +77,7 @@ class Shard:
         self._figures = figures.Figures(name, limits.answers_bytes)
         self._busy = BusyRooms(clock.monotonic)
         self._passivate_at = clock.monotonic() + limits.passivate_seconds
-        metrics.append_failures.begin((Outcome.FENCED.value,), (Outcome.UNKNOWN.value,))
+        metrics.append_failures.begin((AppendOutcome.FENCED.value,), (AppendOutcome.UNKNOWN.value,))
 
     # --- what the host calls ------------------------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class Shard:
             serving = serving_of(self._cycle.states.get(submission.partition))
             if serving is None or submission.epoch != serving.aggregates.epoch:
                 continue  # of an earlier epoch, in which all that was in flight has been refused
-            if submission.outcome is not Outcome.DURABLE:
+            if submission.outcome is not AppendOutcome.DURABLE:
                 self._fail(serving, submission.outcome)
             elif isinstance(submission, Checkpoint):
                 self._checkpoints.written(serving, submission)
@@ -196,9 +196,9 @@ class Shard:
         self._replies.confirm(serving, append, submissions)
         self._checkpoints.confirmed(serving, append, submissions)
 
-    def _fail(self, serving: Serving, outcome: Outcome | None) -> None:
+    def _fail(self, serving: Serving, outcome: AppendOutcome | None) -> None:
         log.warning("partition %s: append %s", serving.number, outcome)
-        fenced = outcome is Outcome.FENCED
+        fenced = outcome is AppendOutcome.FENCED
         serving.aggregates.end(void=fenced)
         self._cycle.failed(serving, outcome)
         self._replies.refuse_all(serving, fenced=fenced)

@@ -41,7 +41,7 @@ def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
 
 
 def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) -> Any:
-    """As PartitionAggregates.execute, but for the last refusal."""
+    """PartitionAggregates.execute with another last refusal."""
     at = self.at = max(self.at, now)
     reference = None
     if envelope.key is not None:
@@ -67,7 +67,7 @@ def _as_if_just_sent(self: Arrivals, *sent: Any) -> float:
 
 
 async def _forgets_its_doubt(self: gateway.OwnerGateway, envelope: CommandEnvelope) -> Reply:
-    """As OwnerGateway.ask, but that the last refusal counts, whatever an earlier attempt has come to."""
+    """OwnerGateway.ask, but only the last refusal counts, whatever an earlier attempt has come to."""
     tries = 0
     while True:
         address = self._directory.address(envelope.partition)

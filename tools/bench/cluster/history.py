@@ -66,7 +66,7 @@ class Host:
         self._shard.execute(CommandBatch(self._number, envelopes), None)
 
     def answers(self) -> list[Answer]:
-        """Of all that was submitted since the last call, in its order."""
+        """The answers to all that was submitted since the last call, in its order."""
         while self._missing:
             self._pump()
         answers = [self._answers[place] for place in sorted(self._answers)]
@@ -135,7 +135,7 @@ def _batches(commands: Iterable[Command], size: int) -> Iterator[list[Command]]:
 
 
 class Note(msgspec.Struct):
-    """What the log holds: of each room as many messages as ``filled`` says."""
+    """The log's contents: each room has as many messages as ``filled`` says."""
 
     rooms: list[int] = []
     filled: int = 0
