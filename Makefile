@@ -92,10 +92,10 @@ $(VENV)/bin/python:
 	@echo "Creating $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: $(VENV)/bin/python requirements/run.lock requirements/build.lock pyproject.toml
+$(VENV)/.run: $(VENV)/bin/python requirements/run.lock requirements/build.lock pyproject.toml clients/python/pyproject.toml
 	@echo "Installing Falcon and its dependencies ..."
 	@$(PIP) install --require-hashes -r requirements/run.lock -r requirements/build.lock
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
 # Apart from Falcon's own: each of these has many dependencies, in versions of its own.

@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 
-from falcon.client import ExportFailed, ExportHeader, FalconClient, FieldError, Names, Problem, Unreachable
+from falcon_chat import ExportFailed, ExportHeader, FalconClient, FieldError, Names, Problem, Unreachable
 from tests.cli.fake import FakeClock, FakeFalcon, Script, busy, message, problem, room, unanswered
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from falcon.cli import app
 from falcon.cli.calling import Outside
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 from tests.cli.broken import Break, Broken, Forward, answering, changing, streaming, without
 from tests.cli.fake import Json
 from tools.harness.falcon import Falcon

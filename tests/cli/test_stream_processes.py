@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon.client import Bye, FalconClient, Hello, Message, MessagePosted
+from falcon_chat import Bye, FalconClient, Hello, Message, MessagePosted
 from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]

@@ -15,12 +15,12 @@ import msgspec
 import pytest
 
 from falcon.cli.importing import import_lines
-from falcon.client import Imported
-from falcon.client.events import read_event
 from falcon.domain import limits
 from falcon.http.shapes import AUTHORS_MAX
 from falcon.streams.frames import Reason
 from falcon.streams.signals import SIGNALS
+from falcon_chat import Imported
+from falcon_chat.events import read_event
 from tools.harness.falcon import Falcon
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon"

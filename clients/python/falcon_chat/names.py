@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from falcon.client.client import FalconClient
-from falcon.client.models import Message
+from falcon_chat.client import FalconClient
+from falcon_chat.models import Message
 
 _NOBODY = 0  # wrote a message that the server cannot show
 

@@ -8,10 +8,10 @@ from typing import Any, Final, Literal, TypeVar
 import httpx
 import msgspec
 
-from falcon.client.connection import Connection
-from falcon.client.errors import Problem
-from falcon.client.exporting import export_blocks
-from falcon.client.models import (
+from falcon_chat.connection import Connection
+from falcon_chat.errors import Problem
+from falcon_chat.exporting import export_blocks
+from falcon_chat.models import (
     AccountPage,
     Author,
     AuthorList,
@@ -31,8 +31,8 @@ from falcon.client.models import (
     Token,
     TokenList,
 )
-from falcon.client.patience import Clock
-from falcon.client.streaming import Stream
+from falcon_chat.patience import Clock
+from falcon_chat.streaming import Stream
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class FalconClient:
     Every command takes a ``key``, its idempotency key. A caller that may crash and try again gives its own, and
     stores it before; otherwise each call makes one, and its retries use it.
 
-    Each method raises Problem and Unreachable, see :mod:`falcon.client`.
+    Each method raises Problem and Unreachable, see :mod:`falcon_chat`.
     """
 
     def __init__(
@@ -145,7 +145,7 @@ class FalconClient:
         return await self._get(f"/v1/rooms/{room_id}/members", MemberPage, limit=limit, cursor=cursor)
 
     async def authors(self, room_id: int, account_ids: Iterable[int]) -> tuple[Author, ...]:
-        """Names for a room's messages, also of accounts that have left the room. :class:`falcon.client.Names` keeps
+        """Names for a room's messages, also of accounts that have left the room. :class:`falcon_chat.Names` keeps
         them. An id that no account has is left out."""
         ids = list(dict.fromkeys(account_ids))
         found: list[Author] = []

@@ -8,12 +8,12 @@ from typing import Final
 import httpx
 import msgspec
 
-from falcon.client.connection import Busy, Connection, why
-from falcon.client.errors import Problem
-from falcon.client.events import Bye, Event, read_event
-from falcon.client.sse import Block, Parser
+from falcon_chat.connection import Busy, Connection, why
+from falcon_chat.errors import Problem
+from falcon_chat.events import Bye, Event, read_event
+from falcon_chat.sse import Block, Parser
 
-log = logging.getLogger("falcon.client")
+log = logging.getLogger("falcon_chat")
 
 _PATH: Final = "/v1/stream"
 _SILENCE_SECONDS: Final = 30.0  # the server says something every 15

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import httpx
 import msgspec
 
-from falcon.client.connection import Busy, Connection, why
-from falcon.client.errors import ExportFailed
-from falcon.client.models import ExportHeader
+from falcon_chat.connection import Busy, Connection, why
+from falcon_chat.errors import ExportFailed
+from falcon_chat.models import ExportHeader
 
 _FAILED = b'{"type":"failed"'
 _END = b'{"type":"end"'

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import httpx
 import msgspec
 
-from falcon.client.addresses import Addresses
-from falcon.client.errors import FieldError, Problem
-from falcon.client.patience import Clock, Patience
+from falcon_chat.addresses import Addresses
+from falcon_chat.errors import FieldError, Problem
+from falcon_chat.patience import Clock, Patience
 
 Params: TypeAlias = Mapping[str, str | int]
 
@@ -24,7 +24,7 @@ _CONNECT_SECONDS = 3.0
 class Connection:
     """Sends requests until they are answered or ``timeout`` seconds have passed.
 
-    Every method raises Problem and Unreachable, as :mod:`falcon.client` says.
+    Every method raises Problem and Unreachable, as :mod:`falcon_chat` says.
     """
 
     def __init__(

@@ -14,9 +14,9 @@ A call ends with an answer, with :class:`Problem` (refused, and asking again wou
 :class:`Unreachable` (no answer before the deadline). Everything in between is retried, safely.
 """
 
-from falcon.client.client import FalconClient
-from falcon.client.errors import ExportFailed, FieldError, Problem, Unreachable
-from falcon.client.events import (
+from falcon_chat.client import FalconClient
+from falcon_chat.errors import ExportFailed, FieldError, Problem, Unreachable
+from falcon_chat.events import (
     Bye,
     CatchUp,
     CaughtUp,
@@ -36,8 +36,8 @@ from falcon.client.events import (
     RoomReach,
     Typing,
 )
-from falcon.client.exporting import is_end, resume_token
-from falcon.client.models import (
+from falcon_chat.exporting import is_end, resume_token
+from falcon_chat.models import (
     Account,
     AccountPage,
     Author,
@@ -59,9 +59,9 @@ from falcon.client.models import (
     RoomSummary,
     Token,
 )
-from falcon.client.names import Names
-from falcon.client.patience import Clock
-from falcon.client.streaming import Stream
+from falcon_chat.names import Names
+from falcon_chat.patience import Clock
+from falcon_chat.streaming import Stream
 
 __all__ = [
     "Account",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from falcon.client.errors import Unreachable
+from falcon_chat.errors import Unreachable
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 2.0

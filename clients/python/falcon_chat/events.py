@@ -5,7 +5,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
-from falcon.client.models import Message, ReadMark, Role, Room, RoomSummary
+from falcon_chat.models import Message, ReadMark, Role, Room, RoomSummary
 
 _Itself = TypeVar(
     "_Itself",
