@@ -12,6 +12,7 @@ from starlette.responses import Response
 from falcon.http.wire import matches
 
 _FOLDER: Final = Path(__file__).parent.parent / "web"
+_CLIENT: Final = _FOLDER / "client"  # a link to clients/javascript/src, which the page is built on
 _OPS: Final = _FOLDER / "ops"
 _PAGE: Final = "index.html"
 _TYPES: Final = {
@@ -42,6 +43,7 @@ def documents() -> dict[str, Render]:
         answer.headers["vary"] = "Accept"
         return answer
 
+    files |= {f"client/{name}": file for name, file in _files(_CLIENT).items()}
     return {"/": index, **{f"/web/{name}": file for name, file in files.items()}}
 
 

@@ -195,7 +195,7 @@ export class Composer {
     if (text === message.text) return void this.#cancel();
     this.#send.disabled = true;
     try {
-      const saved = await this.#app.chat.api.command("PATCH", this.#room.path(`/messages/${message.seq}`), { text, mentions });
+      const saved = await this.#app.chat.falcon.edit(this.#room.roomId, message.seq, text, { mentions });
       this.#app.chat.altered(saved);
       if (this.#editing === message) this.#cancel();
     } catch (error) {

@@ -1,6 +1,6 @@
 // The messages of a room. What is on the screen stays where it is, whatever comes before or after it.
 
-import { Problem } from "./api.js";
+import { Problem } from "./client/index.js";
 import { ask, reason } from "./dialogs.js";
 import { announce, avatar, h, icon, iconButton, roomAvatar } from "./dom.js";
 import { richText } from "./richtext.js";
@@ -474,7 +474,7 @@ export class Timeline {
     this.#items.get(message.seq)?.element.focus({ preventScroll: true });
     if (!sure) return;
     try {
-      await this.#app.chat.api.command("DELETE", this.#room.path(`/messages/${message.seq}`));
+      await this.#app.chat.falcon.deleteMessage(this.#room.roomId, message.seq);
       this.#app.chat.altered({ ...message, deleted: true, text: "", mentions: [] });
     } catch (error) {
       this.#app.toast(reason(error));
@@ -488,5 +488,5 @@ function together(before, message) {
 
 /** A refusal that was written down. */
 function refusal({ code, detail }) {
-  return Object.assign(Object.create(Problem.prototype), { code, detail, errors: [] });
+  return new Problem(0, code, detail);
 }

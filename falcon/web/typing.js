@@ -36,7 +36,7 @@ export class Typing {
   mine() {
     if (performance.now() - this.#saidAt < SAID_MS) return;
     this.#saidAt = performance.now();
-    this.#app.chat.api.commandOnce("POST", this.#room.path("/typing")).catch(() => {});
+    this.#app.chat.falcon.sayTyping(this.#room.roomId, { retry: false }).catch(() => {});
   }
 
   #render() {
