@@ -54,7 +54,17 @@ def test_a_file_is_served_as_what_it_is(falcon: Falcon, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/web", "/web/", "/web/none.js", "/web/index.html", "/web/client/index.d.ts", "/web/client/", "/web/../http/app.py", "/web/..%2Fhttp%2Fapp.py"]
+    "path",
+    [
+        "/web",
+        "/web/",
+        "/web/none.js",
+        "/web/index.html",
+        "/web/client/index.d.ts",
+        "/web/client/",
+        "/web/../http/app.py",
+        "/web/..%2Fhttp%2Fapp.py",
+    ],
 )
 def test_nothing_else_is_served_there(falcon: Falcon, path: str) -> None:
     problem(falcon.send("GET", path, headers=BROWSER), 404, "not_found")
