@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import docs, held, junk, streaming, web
+from falcon.http import asyncapi, docs, held, junk, streaming, web
 from falcon.http.direct import is_gone
 from falcon.http.edge import Edge
 from falcon.http.metering import STATUS, Meter
@@ -49,7 +49,7 @@ def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
     routes: list[BaseRoute] = [Route(path, resource) for path, resource in resources.items()]
     live = _Live(STREAM)
     routes += [Route(STREAM, live), WebSocketRoute(STREAM, live)]
-    rendered = {"/openapi.json": _openapi, "/docs": _docs, **web.documents()}
+    rendered = {"/openapi.json": _openapi, "/asyncapi.json": _asyncapi, "/docs": _docs, **web.documents()}
     documents = [_Document(path, render) for path, render in rendered.items()]
     routes += [Route(document.path, document) for document in documents]
     nothing = _NothingThere()
@@ -260,6 +260,10 @@ def _openapi(request: Request) -> Response:
     return Response(_document(), media_type="application/json")
 
 
+def _asyncapi(request: Request) -> Response:
+    return Response(_events_document(), media_type="application/json")
+
+
 def _docs(request: Request) -> Response:
     url = str(request.base_url).rstrip("/")
     return HTMLResponse(_page().at(url), headers={"content-security-policy": docs.POLICY})
@@ -269,6 +273,11 @@ def _docs(request: Request) -> Response:
 def _document() -> bytes:
     """Made once: that takes a twentieth of a second, and anybody may ask."""
     return msgspec.json.encode(document())
+
+
+@functools.cache
+def _events_document() -> bytes:
+    return msgspec.json.encode(asyncapi.document())
 
 
 @functools.cache

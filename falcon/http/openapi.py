@@ -6,10 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from falcon import __version__
+from falcon.http import json_schema
 from falcon.http.operations import OPERATIONS, STREAM, Operation
 from falcon.http.shapes import Nothing, ProblemBody
 
-_REF: Final = "#/components/schemas/{name}"
 _POSITION: Final = {
     "Falcon-Position": {
         "description": "Where the command stands in the log; a read that sends it back waits until it can see it.",
@@ -77,7 +77,7 @@ _PARAMETERS: Final = {
 def document() -> dict[str, Any]:
     """A new one each time; it does not change while the process runs."""
     types = _types()
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    schemas, components = json_schema.components(types)
     by_type = dict(zip(map(_name, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
