@@ -37,6 +37,7 @@ from falcon_chat.streaming import Stream
 T = TypeVar("T")
 
 _AUTHORS_MAX: Final = 50  # the most that the API names at once
+_PAGE_MAX: Final = 200
 
 
 class FalconClient:
@@ -109,6 +110,10 @@ class FalconClient:
     async def revoke_token(self, account_id: int, token_id: int, *, key: str | None = None) -> None:
         """For admins and the account itself."""
         await self._connection.command("DELETE", f"/v1/accounts/{account_id}/tokens/{token_id}", key=key)
+
+    async def sign_out(self, *, key: str | None = None) -> None:
+        """Revoke the token of this client."""
+        await self._connection.command("DELETE", "/v1/me/token", key=key)
 
     # Rooms and their members
 
@@ -194,6 +199,26 @@ class FalconClient:
     async def message(self, room_id: int, seq: int) -> Message:
         return await self._get(f"/v1/rooms/{room_id}/messages/{seq}", Message)
 
+    async def history(self, room_id: int, *, after: int = 0, up_to: int | None = None) -> AsyncGenerator[Message, None]:
+        """The messages after ``after``, in order, page by page. With ``up_to`` it goes on until that ``seq`` has come:
+        this is how to read what a CatchUp names. ``timeout`` bounds the time without progress."""
+        patience = self._connection.patience()
+        while up_to is None or after < up_to:
+            page = await self.messages(room_id, after=after, limit=_PAGE_MAX)
+            for message in page.messages:
+                if up_to is not None and message.seq > up_to:
+                    return
+                yield message
+                after = message.seq
+            if page.messages:
+                patience.renew()
+            if page.has_after:
+                continue
+            if up_to is None:
+                return
+            if not page.messages:
+                await patience.wait(LookupError(f"room {room_id} does not show message {up_to} yet"))
+
     async def edit(
         self, room_id: int, seq: int, text: str, *, mentions: Iterable[int] | None = None, key: str | None = None
     ) -> Message:
@@ -237,8 +262,8 @@ class FalconClient:
         ``resume=`` the last one that you stored. If you are killed before you store it, that event comes again. Make
         that harmless: post with a ``key`` made from the event, such as
         ``f"answer-{message.room_id}-{message.seq}"``, and the same text; the server remembers keys for ten minutes.
-        After too long an absence CatchUp comes instead of the events: read the history by page. If you were removed
-        from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
+        After too long an absence CatchUp comes instead of the events: read each room with :meth:`history`. If you were
+        removed from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
 
         ``signals``: typing (Typing), and members of small rooms who come and go (Presence). Both are best effort.
         """
