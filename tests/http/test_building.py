@@ -1,10 +1,8 @@
 """docs/building.md says of every event, code and limit what it is, and its samples run."""
 
 import asyncio
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +19,7 @@ from falcon.streams.frames import Reason
 from falcon.streams.signals import SIGNALS
 from falcon_chat import Imported
 from falcon_chat.events import read_event
+from tests.support.samples import environment, program, samples
 from tools.harness.falcon import Falcon
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon"
@@ -88,28 +87,24 @@ def falcon(tmp_path: Path) -> Iterator[Falcon]:
     falcon.stop()
 
 
-def environment(falcon: Falcon) -> dict[str, str]:
-    return {**os.environ, "URL": falcon.info["url"], "TOKEN": falcon.info["token"], "PYTHONPATH": str(FOLDER.parent)}
-
-
 @pytest.mark.processes
 def test_the_first_lines_work_when_they_are_pasted(falcon: Falcon) -> None:
-    (lines,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", lines], env=environment(falcon), capture_output=True, text=True, timeout=60
-    )
+    (lines,) = samples(PAGE, "sh")
+    command = program("sh", lines, falcon.data_dir)
+    done = subprocess.run(command, env=environment(falcon), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Who wants some?") == 2
 
 
 @pytest.mark.processes
-def test_the_bot_answers(falcon: Falcon, tmp_path: Path) -> None:
-    (bot,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "bot.py").write_text(bot)
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_the_bot_answers(falcon: Falcon, tmp_path: Path, language: str) -> None:
+    (bot,) = samples(PAGE, language)
+    command = program(language, bot, tmp_path)
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
     with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
         room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
-        running = subprocess.Popen([sys.executable, str(tmp_path / "bot.py")], env=environment(falcon))
+        running = subprocess.Popen(command, env=environment(falcon))
         try:
             said: list[dict[str, Any]] = []
             deadline = time.monotonic() + 40
