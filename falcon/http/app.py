@@ -282,7 +282,7 @@ def _events_document() -> bytes:
 
 @functools.cache
 def _page() -> docs.Page:
-    return docs.Page(document())
+    return docs.Page(document(), asyncapi.document())
 
 
 class _NothingThere:

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 from falcon import __version__
 from falcon.http import json_schema
-from falcon.http.operations import STREAM
 from falcon.http.stream_events import STREAM_EVENTS, StreamEvent
 
+_ADDRESS: Final = "/v1/stream"
 _CHANNEL: Final = "#/channels/stream"
 _DESCRIPTION: Final = (
     "GET it for Server-Sent Events: `id:` is the token to resume behind the event, `event:` its name, `data:` one line "
@@ -43,7 +43,7 @@ def document() -> dict[str, Any]:
         "defaultContentType": "application/json",
         "channels": {
             "stream": {
-                "address": STREAM,
+                "address": _ADDRESS,
                 "title": "The stream",
                 "description": _DESCRIPTION,
                 "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in names},

@@ -7,6 +7,7 @@ import msgspec
 
 from falcon import __version__
 from falcon.http import json_schema
+from falcon.http.groups import GROUP_OF, GROUPS
 from falcon.http.operations import OPERATIONS, STREAM, Operation
 from falcon.http.shapes import Nothing, ProblemBody
 
@@ -90,6 +91,8 @@ def document() -> dict[str, Any]:
             "summary": "A chat messaging backend.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": "/", "description": "The Falcon that this document comes from."}],
+        "tags": [{"name": group.name, "description": group.description} for group in GROUPS],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -117,6 +120,7 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": handler,
         "summary": operation.summary,
+        "tags": [GROUP_OF[handler]],
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, schemas),
     }

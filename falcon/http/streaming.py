@@ -21,7 +21,6 @@ from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, unde
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid, room_not_found, tables_away
 from falcon.http.rooms import summary
-from falcon.http.stream_events import CatchUp, Hello, RoomReach
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
@@ -266,15 +265,15 @@ class Streams:
         newest = await beginning.newest_before()
         if name == "catch_up":
             seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in beginning.rooms}
-            last = [RoomReach(room_id, newest.get(room_id, seq)) for room_id, seq in seqs.items()]
-            return _Opening(self, caller, only, beginning, "catch_up", encode(CatchUp(last)))
+            last = [{"room_id": room_id, "last_seq": newest.get(room_id, seq)} for room_id, seq in seqs.items()]
+            return _Opening(self, caller, only, beginning, "catch_up", encode({"rooms": last}))
         shown = [row for row in page.rows if row.room.room_id in beginning.rooms]
         async with self._turn():
             rooms = [
                 await summary(self._edge, caller.account_id, await self._as_of(beginning, newest, caller, row))
                 for row in shown
             ]
-        hello = Hello(caller.account_id, rooms, page.next is not None)
+        hello = {"account_id": caller.account_id, "rooms": rooms, "truncated": page.next is not None}
         return _Opening(self, caller, only, beginning, "hello", encode(hello))
 
     async def _as_of(

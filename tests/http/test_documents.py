@@ -174,7 +174,7 @@ def test_the_page_needs_nothing_but_itself(page: httpx.Response) -> None:
     """No script, no picture, no style sheet, and no link that leads away."""
     parsed = Page(page.text)
     assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & set(parsed.tags)
-    assert all(link == "/openapi.json" or link.startswith("#") for link in parsed.links)
+    assert all(link in ("/openapi.json", "/asyncapi.json") or link.startswith("#") for link in parsed.links)
     assert "url(" not in page.text and "@import" not in page.text
 
 
@@ -207,13 +207,13 @@ def test_the_page_believes_no_host(falcon: Falcon, host: str) -> None:
 
 
 def test_what_anybody_may_read_is_made_once(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in ("/openapi.json", "/docs"):
+    for path in ("/openapi.json", "/asyncapi.json", "/docs"):
         assert falcon.send("GET", path).status_code == 200
 
     def made_again() -> Json:
         raise AssertionError("a twentieth of a second for whoever asks")
 
     monkeypatch.setattr("falcon.http.app.document", made_again)
-    for path in ("/openapi.json", "/docs"):
+    for path in ("/openapi.json", "/asyncapi.json", "/docs"):
         assert falcon.send("GET", path).status_code == 200
     assert "http://elsewhere.test/v1/rooms" in falcon.send("GET", "/docs", headers={"Host": "elsewhere.test"}).text
