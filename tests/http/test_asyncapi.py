@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from falcon.http.groups import GROUPS
-from falcon.http.stream_events import STREAM_EVENTS, CatchUp, Hello
+from falcon.http.stream_events import STREAM_EVENTS
 from falcon.streams.signals import SIGNALS
 from tests.http.test_documents import Page, values
 from tests.support.http import Falcon, Json
@@ -77,8 +77,3 @@ def test_the_page_lists_operations_in_learning_order_and_every_event(falcon: Fal
     for event in STREAM_EVENTS:
         assert f"<code>{event.name}</code>" in page
     assert '{"type"' not in page and "9007199254740991" not in page
-
-
-def test_hello_and_catch_up_have_their_fields() -> None:
-    assert [field.name for field in msgspec.structs.fields(Hello)] == ["account_id", "rooms", "truncated"]
-    assert [field.name for field in msgspec.structs.fields(CatchUp)] == ["rooms"]
