@@ -65,7 +65,8 @@ def _page(document: dict[str, Any], events: dict[str, Any]) -> str:
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
         f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION.format(url=_ADDRESS)}"
         f'<nav>{contents} · <a href="#events">Events</a> · <a href="#headers">Headers</a> · '
-        f'<a href="#types">Types</a> · <a href="/openapi.json">openapi.json</a> · <a href="/asyncapi.json">asyncapi.json</a></nav>'
+        f'<a href="#types">Types</a> · <a href="/openapi.json">openapi.json</a> · '
+        f'<a href="/asyncapi.json">asyncapi.json</a></nav>'
         f'{groups}<h2 id="events">Events of the stream</h2>{_EVENTS}{listed}'
         f'<h2 id="headers">Headers</h2><table>{headers}</table>'
         f'<h2 id="types">Types</h2>{schemas}</body></html>'
