@@ -32,7 +32,7 @@ export class Room {
     this.readSeq = 0;
     this.lastMessage = null;
     this.updatedAt = "";
-    // Mentions: so many behind the read mark as of ``upTo``, and those that events have told of since.
+    // Mentions: the number after the read mark as of ``upTo``, and those that came with events since.
     this.counted = { mentions: 0, upTo: 0 };
     this.mentionedAt = new Set();
     // The part of the history that is here: without a gap, ascending.
@@ -40,7 +40,7 @@ export class Room {
     this.loaded = false;
     this.atTail = true; // it follows what is new; otherwise there is more after it
     this.opening = 0;
-    this.recent = new Map(); // what events told, for pages that do not know it yet
+    this.recent = new Map(); // messages of events, for pages that do not have them yet
     this.quotes = new Map();
     this.members = null;
     this.membersStale = true;
@@ -146,7 +146,7 @@ export class Chat extends EventTarget {
   // --- events -------------------------------------------------------------------------------------------------------
 
   take(name, data) {
-    if (["hello", "caught_up", "catch_up"].includes(name)) this.online.clear(); // behind these it is told anew who is there
+    if (["hello", "caught_up", "catch_up"].includes(name)) this.online.clear(); // presence is sent again after these
     switch (name) {
       case "hello":
         return this.#hello(data);
@@ -199,7 +199,7 @@ export class Chat extends EventTarget {
     this.#tell("rooms");
   }
 
-  /** Too much has happened to be told: read it. */
+  /** The stream does not send what was missed: read it. */
   async resync() {
     this.#reread();
     await this.refreshRooms();
@@ -344,7 +344,7 @@ export class Chat extends EventTarget {
     await this.refreshRooms();
   }
 
-  /** The answer to a command of one's own; its event may come later, or have come. */
+  /** The answer to a command of this page; its event may come later, or have come. */
   posted(message) {
     const room = this.rooms.get(message.room_id);
     if (room) this.#learn(room, message);
@@ -387,7 +387,7 @@ export class Chat extends EventTarget {
     return undefined;
   }
 
-  /** The event does not say what the room is called, nor where one's mark stands. */
+  /** The event says neither the name of the room nor the read mark. */
   async #joined(roomId) {
     try {
       const [data, mark, page] = await Promise.all([

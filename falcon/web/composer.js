@@ -79,7 +79,7 @@ export class Composer {
     this.#text.placeholder = readonly ? t("compose.readonly") : t("compose.hint", { room: this.#room.name });
     this.#text.setAttribute("aria-label", t("compose.label", { room: this.#room.name }));
     if (this.#offered === this.#room.members) return;
-    this.#offered = this.#room.members; // they have come while somebody's name was being written
+    this.#offered = this.#room.members; // they have come while a name was being written
     if (document.activeElement === this.#text) this.#complete();
   }
 
@@ -206,7 +206,7 @@ export class Composer {
 
   // --- names --------------------------------------------------------------------------------------------------------
 
-  /** The @ and what follows it, up to where one writes; null where there is none. */
+  /** The @ and the text from it to the cursor; null if there is none. */
   #query() {
     const { selectionStart, selectionEnd, value } = this.#text;
     if (selectionStart !== selectionEnd) return null;

@@ -174,7 +174,7 @@ class App {
     this.timeline?.visibilityChanged();
   }
 
-  // --- where one is -------------------------------------------------------------------------------------------------
+  // --- which room is open -------------------------------------------------------------------------------------------------
 
   go(hash) {
     if (location.hash === hash) this.#route();
@@ -205,7 +205,7 @@ class App {
   #enter(seq) {
     const room = this.chat.rooms.get(this.roomId);
     if (!room) {
-      // Before the first state has come, nobody knows which rooms there are.
+      // Before the first state has come, the rooms are unknown.
       const unknown = this.chat.ready ? t("room.gone") : t("signin.checking");
       this.main.replaceChildren(h("header", {}, this.#back()), h("p", { class: "choose quiet" }, unknown));
       this.#waiting = { roomId: this.roomId, seq };
@@ -255,7 +255,7 @@ class App {
     this.frame.dataset.pane = this.members ? "members" : this.roomId === null ? "rooms" : "room";
   }
 
-  /** A room that one is no member of. */
+  /** A room of which you are not a member. */
   lost(room) {
     this.#gone({ roomId: room.roomId, name: room.name });
   }

@@ -1,11 +1,11 @@
-// Messages on their way out. Each stands in localStorage until its outcome is known, so that neither a reload nor a
-// dead network loses one; and goes with a key of its own, so that however often it is sent it arrives once.
+// Messages that are being sent. Each is kept in localStorage until its outcome is known, so that neither a reload nor a
+// dead network loses it. Each has an idempotency key, so that it arrives once, however often it is sent.
 
 import { newKey } from "./client/connection.js";
 import { Problem } from "./client/index.js";
 import { backoff, sleep } from "./pauses.js";
 
-// The server knows a key for ten minutes. After that, whether a message has arrived is looked up before it is sent anew.
+// The server knows a key for ten minutes. After that the room is searched for the message before it is sent again.
 const KEY_MS = 9 * 60_000;
 const LOOK_PAGE = 200;
 

@@ -193,7 +193,7 @@ export class Timeline {
     if (away) this.#latest.replaceChildren(icon("down"), room.unread ? t("room.latest.n", { n: room.unread }) : t("room.latest"));
   }
 
-  /** What is on a screen that somebody may be looking at is read. */
+  /** Marks what is on a visible screen as read. */
   #look() {
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => this.#markSeen(), 250);
@@ -207,7 +207,7 @@ export class Timeline {
     let seen = 0;
     for (let n = room.messages.length - 1; n >= 0 && !seen; n--) {
       const { element } = this.#items.get(room.messages[n].seq) ?? {};
-      // One that is higher than the screen is seen once its beginning is.
+      // A message that is higher than the screen counts as seen once its beginning is.
       if (element && element.offsetTop + Math.min(element.offsetHeight, this.scroller.clientHeight / 2) <= bottom) seen = room.messages[n].seq;
     }
     if (seen > room.readSeq) void this.#app.chat.markRead(room, seen);
@@ -453,7 +453,7 @@ export class Timeline {
     this.#app.composer.edit(message);
   }
 
-  /** One's own newest message, to be edited. */
+  /** The newest message of this account, to be edited. */
   editLast() {
     const own = this.#room.messages.findLast((message) => message.author_id === this.#app.chat.me.account_id && !message.deleted);
     if (own && this.#rights(own).mayEdit) this.#edit(own);

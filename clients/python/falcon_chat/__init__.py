@@ -3,15 +3,15 @@
 >>> async with FalconClient("http://127.0.0.1:8080", token) as falcon:
 ...     room = await falcon.create_room("Tea", members={130: "member"})
 ...     await falcon.post(room.room_id, "Who wants some?")
-...     page = await falcon.messages(room.room_id)  # has the message: one reads what one wrote
+...     page = await falcon.messages(room.room_id)  # it has the message: you read what you wrote
 ...     names = Names(falcon)
 ...     async for event in falcon.stream():  # what happens from now on, each event once
 ...         if isinstance(event, MessagePosted):
 ...             message = event.message
 ...             print(await names.of(message.room_id, message.author_id), message.text)
 
-A call ends with an answer, with :class:`Problem` (refused, and asking again would not help) or with
-:class:`Unreachable` (no answer before the deadline). Everything in between is retried, safely.
+A call ends with an answer, with :class:`Problem` (refused; the same request would be refused again) or with
+:class:`Unreachable` (no answer before the deadline). Everything in between is retried, which is safe.
 """
 
 from falcon_chat.client import FalconClient

@@ -13,7 +13,7 @@ _SHUNNED_SECONDS = 2.0
 class Addresses:
     """Takes turns over the addresses and, for a moment, keeps off those that did not answer.
 
-    Raises ValueError for what is no HTTP address.
+    Raises ValueError for an address that is not an HTTP address.
     """
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ class Addresses:
         self._shunned_until = dict.fromkeys(self.urls, 0.0)
 
     def next(self) -> str:
-        """The address whose turn it is; a shunned one only when all are."""
+        """The address whose turn it is; a shunned one only if all are."""
         now = time.monotonic()
         for _ in self.urls:
             url = self.urls[next(self._turns) % len(self.urls)]
@@ -33,14 +33,14 @@ class Addresses:
         return self.urls[next(self._turns) % len(self.urls)]
 
     def shun(self, url: str) -> bool:
-        """Keep off this one for a moment. True: another is worth trying at once."""
+        """Keep off this address for a moment. True: another one is worth trying at once."""
         now = time.monotonic()
         self._shunned_until[url] = now + _SHUNNED_SECONDS
         return any(until <= now for until in self._shunned_until.values())
 
     @property
     def only_local(self) -> bool:
-        """All of them on this machine."""
+        """Whether all addresses are on this machine."""
         return all(_is_local(httpx.URL(url).host) for url in self.urls)
 
 
@@ -48,9 +48,9 @@ def _checked(url: str) -> str:
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as fault:
-        raise ValueError(f"{url!r} is no address: {fault}") from fault
+        raise ValueError(f"{url!r} is not an address: {fault}") from fault
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ValueError(f"{url!r} is no address; it should look like http://127.0.0.1:8080")
+        raise ValueError(f"{url!r} is not an address; it should look like http://127.0.0.1:8080")
     return url.rstrip("/")
 
 

@@ -138,7 +138,7 @@ class FalconClient:
     async def change_room(
         self, room_id: int, *, name: str | None = None, description: str | None = None, key: str | None = None
     ) -> Room:
-        """What is None stays as it is."""
+        """Fields that are None stay as they are."""
         return await self._command(
             "PATCH", f"/v1/rooms/{room_id}", _given(name=name, description=description), Room, key
         )
@@ -165,7 +165,7 @@ class FalconClient:
         return await self._command("PUT", path, {"role": role}, Membership, key)
 
     async def remove_member(self, room_id: int, account_id: int, *, key: str | None = None) -> None:
-        """Removing oneself is leaving."""
+        """To remove your own account is to leave."""
         await self._connection.command("DELETE", f"/v1/rooms/{room_id}/members/{account_id}", key=key)
 
     # Messages
@@ -222,7 +222,7 @@ class FalconClient:
     async def edit(
         self, room_id: int, seq: int, text: str, *, mentions: Iterable[int] | None = None, key: str | None = None
     ) -> Message:
-        """``mentions`` None: those that there were."""
+        """``mentions`` None: those that the message has."""
         body = _given(text=text, mentions=None if mentions is None else list(mentions))
         return await self._command("PATCH", f"/v1/rooms/{room_id}/messages/{seq}", body, Message, key)
 
@@ -231,14 +231,14 @@ class FalconClient:
         await self._connection.command("DELETE", f"/v1/rooms/{room_id}/messages/{seq}", key=key)
 
     async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadMark:
-        """Read up to ``seq``. The mark moves forward only, unless forced; forced to 0, all is unread."""
+        """Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread."""
         body = _given(seq=seq, force=force or None)
         return await self._command("PUT", f"/v1/rooms/{room_id}/read", body, ReadMark, key)
 
     # What happens
 
     async def say_typing(self, room_id: int) -> None:
-        """Again every few seconds, while it is so. More than once a second is held back."""
+        """Say it again every few seconds while you type. The server passes it on once a second at most."""
         await self._connection.command("POST", f"/v1/rooms/{room_id}/typing")
 
     def stream(
@@ -269,7 +269,7 @@ class FalconClient:
         """
         return Stream(self._connection, rooms, resume, signals)
 
-    # Bringing in and carrying away
+    # Import and export
 
     async def import_lines(self, lines: bytes, *, key: str | None = None) -> Imported:
         """For admins. ``lines``: JSON, one object a line, at most 1 MiB and 2,000 lines."""
@@ -278,16 +278,16 @@ class FalconClient:
         return _decoded(response, Imported)
 
     def export(self, header: ExportHeader | None = None, resume: str | None = None) -> AsyncGenerator[bytes, None]:
-        """For admins. Blocks of whole lines, from the header on, or from where ``resume`` stands (`resume_token`) in an
-        export that began with ``header``. The last line is one that `is_end` knows.
+        """For admins. Blocks of whole lines, from the header on; or from ``resume`` on (see `resume_token`), in an export
+        that began with ``header``. `is_end` recognizes the last line.
 
-        A broken connection is taken up again where it broke; ``timeout`` bounds the time without progress. Raises
-        ExportFailed where the server cannot make the export whole.
+        After a broken connection it goes on where it broke; ``timeout`` bounds the time without progress. Raises
+        ExportFailed if the server cannot complete the export.
         """
         return export_blocks(self._connection, header, resume)
 
     async def export_header(self) -> ExportHeader:
-        """For admins. What an export would begin with now."""
+        """For admins. The first line of an export that begins now."""
         async with aclosing(export_blocks(self._connection, None, None)) as blocks:
             async for block in blocks:
                 return msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
@@ -304,7 +304,7 @@ class FalconClient:
 
 
 def _given(**fields: Any) -> dict[str, Any]:
-    """Those that are not None."""
+    """The fields that are not None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Requests that are retried, spread over the server's addresses, and that read what was written."""
+"""Requests: retried, spread over the server's addresses, with the position of this client's writes."""
 
 import asyncio
 import math
@@ -80,17 +80,17 @@ class Connection:
         return await self._answer(method, path, headers, self.patience(key), content=content)
 
     async def query(self, path: str, params: Params | None = None) -> httpx.Response:
-        """The answer knows at least of everything that this connection has written, unless that was opted out of."""
+        """With ``read_own_writes`` the answer knows at least everything that this connection has written."""
         return await self._answer("GET", path, self._query_headers(), self.patience(), params=params)
 
     @asynccontextmanager
     async def stream(
         self, path: str, params: Params, *, headers: Mapping[str, str] | None = None, silence: float | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """One attempt at a long answer, whose body is to be read in pieces, as they come.
+        """One attempt at a long answer, whose body is read in pieces as they come.
 
-        ``silence``: after so many seconds without a byte the connection is taken for lost.
-        Raises Busy when the server asks to come back later, and httpx.TransportError when the connection breaks.
+        ``silence``: after so many seconds without a byte the connection counts as lost.
+        Raises Busy if the server asks to come back later, and httpx.TransportError if the connection breaks.
         """
         url = self._addresses.next()
         usual = self._http.timeout
@@ -136,12 +136,12 @@ class Connection:
         try:
             self.positions.remember(position)
         except ValueError as fault:
-            detail = f"{response.url.copy_with(query=None)} answers with a Falcon-Position that is none: {position!r}"
+            detail = f"{response.url.copy_with(query=None)} answers with the Falcon-Position {position!r}"
             raise Problem(response.status_code, "not_falcon", detail) from fault
 
 
 class Positions:
-    """How far the caller's own writes reach: the largest offset of each partition."""
+    """How far this client's writes reach: the largest offset of each partition."""
 
     def __init__(self) -> None:
         self._offsets: dict[int, int] = {}
@@ -157,7 +157,7 @@ class Positions:
 
 
 class Busy(Exception):
-    """The server asks to come back, in ``retry_after`` seconds where it names a time."""
+    """The server asks to come back, in ``retry_after`` seconds if it names a time."""
 
     def __init__(self, problem: Problem, retry_after: float | None) -> None:
         super().__init__(str(problem))
@@ -173,7 +173,7 @@ class _ProblemBody(msgspec.Struct):
 
 
 def _refusal(response: httpx.Response) -> Problem | Busy:
-    """What an answer says that is no success, also one that is not Falcon's own (a proxy's page, say)."""
+    """What an answer says that is not a success, also if it does not come from Falcon (from a proxy, for example)."""
     status = response.status_code
     try:
         body = msgspec.json.decode(response.content, type=_ProblemBody)

@@ -11,7 +11,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class Problem(Exception):
-    """The server refused, and the same request would be refused again.
+    """The server refused the request, and would refuse it again.
 
     ``code`` is stable and meant to be switched on (``room_not_found``); ``detail`` is for people.
     """
@@ -25,7 +25,7 @@ class Problem(Exception):
 
 
 class Unreachable(Exception):
-    """No answer before the deadline. Whether a command was executed is unknown: retry it with the same ``key``.
+    """No answer before the deadline. It is unknown whether a command was executed: retry it with the same ``key``.
 
     ``last`` is what the last attempt met: a Problem (503, 429 …) or a connection error.
     """
@@ -37,4 +37,4 @@ class Unreachable(Exception):
 
 
 class ExportFailed(Exception):
-    """The server cannot make the export whole. The message says what is in the way."""
+    """The server cannot complete the export. The message says why."""

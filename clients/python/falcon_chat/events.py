@@ -44,7 +44,7 @@ class CatchUp(msgspec.Struct, frozen=True):
 
 
 class MessagePosted(msgspec.Struct, frozen=True):
-    """With the text of then; that of a message which has been deleted since is withheld (``deleted``)."""
+    """The message as it was posted. If it has been deleted since, it has no text, and ``deleted`` is true."""
 
     message: Message
     id: str = ""
@@ -90,7 +90,7 @@ class MemberChanged(msgspec.Struct, frozen=True):
 
 
 class MemberLeft(msgspec.Struct, frozen=True):
-    """For the one who left it is the last event of that room."""
+    """If it is your account, no event of this room follows."""
 
     room_id: int
     account_id: int

@@ -83,7 +83,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class RoomSummary(Room, frozen=True, kw_only=True):
-    """A room in the list of one's rooms. ``unread`` and ``mentions`` count what came after ``read_seq``."""
+    """A room in the list of your rooms. ``unread`` and ``mentions`` count the messages after ``read_seq``."""
 
     read_seq: int
     unread: int

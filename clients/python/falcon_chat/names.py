@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from falcon_chat.client import FalconClient
 from falcon_chat.models import Message
 
-_NOBODY = 0  # wrote a message that the server cannot show
+_NO_AUTHOR = 0  # of a message that the server cannot show
 
 
 class Names:
     """Remembers the names that it has asked for: one request for each account, or for each page of messages.
 
-    Who has left a room has a name in its history all the same. Each method raises Problem and Unreachable.
+    Accounts that have left a room are included. Each method raises Problem and Unreachable.
     """
 
     def __init__(self, falcon: FalconClient) -> None:
@@ -28,7 +28,7 @@ class Names:
         return self._known.get(account_id) or f"account {account_id}"
 
     async def _ask(self, room_id: int, account_ids: Iterable[int]) -> None:
-        unknown = [each for each in dict.fromkeys(account_ids) if each != _NOBODY and each not in self._known]
+        unknown = [each for each in dict.fromkeys(account_ids) if each != _NO_AUTHOR and each not in self._known]
         if unknown:
             found = await self._falcon.authors(room_id, unknown)
             self._known.update({author.account_id: author.name for author in found})

@@ -31,7 +31,7 @@ class Patience:
         self.renew()
 
     def renew(self) -> None:
-        """Something got done: the deadline and the pauses begin anew."""
+        """There is progress: the deadline and the pauses start again."""
         self._deadline = self._clock.now() + self._timeout
         self._pauses = 0
 
@@ -41,9 +41,9 @@ class Patience:
         return max(0.0, self._deadline - self._clock.now())
 
     async def wait(self, met: Exception, retry_after: float | None = None) -> None:
-        """Pause before the next attempt; at least ``retry_after`` seconds, where the server said so.
+        """Pause before the next attempt; for at least ``retry_after`` seconds, if the server said so.
 
-        Raises Unreachable when the next attempt would come after the deadline.
+        Raises Unreachable if the next attempt would come after the deadline.
         """
         if retry_after is None:
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** min(self._pauses, _MOST_DOUBLINGS)) * random.uniform(
@@ -51,7 +51,7 @@ class Patience:
             )
             self._pauses += 1
         else:
-            # Those who were turned away together shall not come back together.
+            # Clients that were refused together do not come back together.
             pause = retry_after * random.uniform(1.0, 1.1)
         if pause >= self.left:
             raise Unreachable(f"no answer within {self._timeout:g} s; the last attempt: {met}", met, self._key) from met

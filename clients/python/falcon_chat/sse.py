@@ -9,7 +9,7 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class Block(NamedTuple):
-    """An event as it was sent. ``id``: the last one that was given so far on this connection."""
+    """An event as it was sent. ``id``: the last id of this connection so far."""
 
     name: str
     data: bytes
@@ -17,8 +17,8 @@ class Block(NamedTuple):
 
 
 class Parser:
-    """Of one connection. Its pieces may be cut anywhere: a line is made text when it is whole, an event when the empty
-    line after it has come. So nothing that was cut off is ever taken for an event."""
+    """One parser for each connection. Its pieces may be cut anywhere: an event is complete with the empty line after it.
+    An event that was cut off is never returned."""
 
     def __init__(self) -> None:
         self._torn: list[bytes] = []
@@ -36,7 +36,7 @@ class Parser:
                 yield block
 
     def _lines(self, piece: bytes) -> list[bytes]:
-        """Those that this piece completes. A line that ended with CR has ended, whether or not LF follows."""
+        """The lines that this piece completes. A line that ended with CR has ended, whether or not LF follows."""
         if self._after_cr and piece:
             piece = piece.removeprefix(b"\n")
             self._after_cr = False
@@ -53,7 +53,7 @@ class Parser:
         return lines
 
     def _field(self, line: bytes) -> None:
-        """A comment is a field without a name, and passed over like those that nobody knows."""
+        """A comment is a field without a name. It is ignored like unknown fields."""
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         match name:

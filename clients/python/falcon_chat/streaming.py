@@ -1,4 +1,4 @@
-"""The stream over connections that break: every event once, in order, for as long as somebody listens."""
+"""The stream over connections that break: every event once and in order, for as long as someone listens."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
@@ -17,14 +17,14 @@ log = logging.getLogger("falcon_chat")
 
 _PATH: Final = "/v1/stream"
 _SILENCE_SECONDS: Final = 30.0  # the server says something every 15
-# Compressed, an event could lie with whoever compresses until the next one.
+# A proxy that compresses could keep an event back until the next one.
 _HEADERS: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
 
 
 class Stream:
     """Events as they happen; see :meth:`FalconClient.stream`. One task listens to it.
 
-    A wait for the next event may be cancelled, by a timeout for example: that costs the connection and no event.
+    You may cancel a wait for the next event, with a timeout for example. That costs the connection and no event.
     """
 
     def __init__(
@@ -68,26 +68,26 @@ class Stream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End the connection now, and not when the client is closed."""
+        """Close the connection now, and not only with the client."""
         self._closed = True
         await self._connected.aclose()
 
     async def _lose(self, met: Exception, retry_after: float | None = None) -> None:
-        """Wait before the next attempt. It is said once, however many attempts it takes."""
+        """Wait before the next attempt. The log has one line, however many attempts it takes."""
         if not self._lost and not isinstance(met, _SaidBye):
             log.warning("the stream is interrupted, and goes on when it can: %s", met)
             self._lost = True
         await self._patience.wait(met, retry_after)
 
     async def _connect(self) -> AsyncGenerator[Event, None]:
-        """What comes over one connection, behind what came over those before. It ends with an exception."""
+        """The events of one connection, after those of the connections before. It ends with an exception."""
         params = {"rooms": self._rooms, "resume": self._resume, "signals": self._signals}
         given = {name: value for name, value in params.items() if value is not None}
         async with self._connection.stream(_PATH, given, headers=_HEADERS, silence=_SILENCE_SECONDS) as response:
             async for block in _blocks(response):
                 id = block.id or self._resume or ""
                 event = _read(block, id)
-                # Before the event is handed out, so that it cannot come again, whatever becomes of the connection.
+                # Before the event is handed out, so that it cannot come again if the connection breaks.
                 self._resume = id or None
                 if event is not None:
                     yield event
@@ -97,7 +97,7 @@ class Stream:
 
 
 class _SaidBye(Problem):
-    """The connection ended in order."""
+    """The server closed the connection with a bye."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(200, "bye", reason)
@@ -106,7 +106,7 @@ class _SaidBye(Problem):
 async def _blocks(response: httpx.Response) -> AsyncIterator[Block]:
     kind = response.headers.get("Content-Type", "")
     if kind.partition(";")[0].strip().lower() != "text/event-stream":
-        raise Problem(response.status_code, "not_falcon", f"{response.url.copy_with(query=None)} answers no stream")
+        raise Problem(response.status_code, "not_falcon", f"{response.url.copy_with(query=None)} does not answer with a stream")
     parser = Parser()
     async for piece in response.aiter_bytes():
         for block in parser.feed(piece):
