@@ -278,8 +278,8 @@ class FalconClient:
         return _decoded(response, Imported)
 
     def export(self, header: ExportHeader | None = None, resume: str | None = None) -> AsyncGenerator[bytes, None]:
-        """For admins. Blocks of whole lines, from the header on; or from ``resume`` on (see `resume_token`), in an export
-        that began with ``header``. `is_end` recognizes the last line.
+        """For admins. Blocks of whole lines, from the header on; or from ``resume`` on (see `resume_token`), in an
+        export that began with ``header``. `is_end` recognizes the last line.
 
         After a broken connection it goes on where it broke; ``timeout`` bounds the time without progress. Raises
         ExportFailed if the server cannot complete the export.

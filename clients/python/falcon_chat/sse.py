@@ -17,8 +17,8 @@ class Block(NamedTuple):
 
 
 class Parser:
-    """One parser for each connection. Its pieces may be cut anywhere: an event is complete with the empty line after it.
-    An event that was cut off is never returned."""
+    """One parser for each connection. Its pieces may be cut anywhere: an event is complete with the empty line after
+    it. An event that was cut off is never returned."""
 
     def __init__(self) -> None:
         self._torn: list[bytes] = []

@@ -106,7 +106,9 @@ class _SaidBye(Problem):
 async def _blocks(response: httpx.Response) -> AsyncIterator[Block]:
     kind = response.headers.get("Content-Type", "")
     if kind.partition(";")[0].strip().lower() != "text/event-stream":
-        raise Problem(response.status_code, "not_falcon", f"{response.url.copy_with(query=None)} does not answer with a stream")
+        raise Problem(
+            response.status_code, "not_falcon", f"{response.url.copy_with(query=None)} does not answer with a stream"
+        )
     parser = Parser()
     async for piece in response.aiter_bytes():
         for block in parser.feed(piece):
