@@ -8,6 +8,7 @@ import { Positions } from "./positions.js";
 // 502 and 504 come from a proxy in between. Retrying is safe for each: a command keeps its key.
 const RETRIED = new Set([429, 502, 503, 504]);
 const ATTEMPTS = 3; // that fit into a call's time even if the server hangs
+const LONGEST_TIMER_MS = 2 ** 31 - 1; // a longer one would fire at once
 
 /** An idempotency key that no other command has. */
 export function newKey() {
@@ -125,7 +126,7 @@ export class Connection {
 
   async #attempt(url, method, path, headers, body, limitMs, signal) {
     const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(new DOMException("it took too long", "TimeoutError")), limitMs);
+    const timer = setTimeout(() => abort.abort(new DOMException("it took too long", "TimeoutError")), Math.min(limitMs, LONGEST_TIMER_MS));
     const end = () => abort.abort();
     const others = [signal, this.closed].filter(Boolean);
     for (const other of others) {

@@ -78,7 +78,6 @@ export class Stream {
   /** End the stream. A loop over it ends. */
   close = () => {
     this.#closed = true;
-    this.#connection.closed.removeEventListener("abort", this.close);
     this.#abort?.abort();
     this.#wake.abort();
     void this.#events.return();
@@ -99,6 +98,15 @@ export class Stream {
   }
 
   async *#run() {
+    try {
+      yield* this.#connections();
+    } finally {
+      this.#connection.closed.removeEventListener("abort", this.close);
+    }
+  }
+
+  /** One connection after another, until the stream is closed or refused. */
+  async *#connections() {
     while (!this.#closed) {
       this.#onState({ state: "connecting" });
       const began = Date.now();
