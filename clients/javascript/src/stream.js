@@ -78,6 +78,7 @@ export class Stream {
   /** End the stream. A loop over it ends. */
   close = () => {
     this.#closed = true;
+    this.#connection.closed.removeEventListener("abort", this.close);
     this.#abort?.abort();
     this.#wake.abort();
     void this.#events.return();
@@ -133,31 +134,34 @@ export class Stream {
     this.#abort = abort;
     this.#whyAborted = null;
     let timer;
+    // While the server is waited for, and not while the caller takes its time with an event.
+    const listen = () => (timer = setTimeout(() => this.reconnect("silent"), SILENCE_MS));
     const heard = () => {
-      this.#heardAt = Date.now();
       clearTimeout(timer);
-      timer = setTimeout(() => this.reconnect("silent"), SILENCE_MS);
+      this.#heardAt = Date.now();
     };
-    heard();
+    listen();
     try {
       const headers = this.#id ? { ...this.#headers, "Last-Event-ID": this.#id } : this.#headers;
       const response = await this.#connection.open(PATH, this.#params, headers, abort.signal);
+      heard();
       const kind = response.headers.get("Content-Type") ?? "";
       if (!kind.toLowerCase().startsWith("text/event-stream")) throw new Problem(response.status, "not_falcon", `${PATH} answers with ${kind}`);
       const reader = response.body.getReader();
       const decoder = new TextDecoder();
       const parser = new Parser();
       for (;;) {
+        listen();
         const { value, done } = await reader.read();
-        if (done) return { why: "closed", afterMs: null };
         heard();
+        if (done) return { why: "closed", afterMs: null };
         for (const block of parser.feed(decoder.decode(value, { stream: true }))) {
           const event = read(block, this.#id);
           this.#id = event.id;
           if (!KNOWN.has(event.type)) continue;
           yield event;
           if (this.#closed) return { why: "closed", afterMs: null };
-          if (event.type === "bye") return { why: event.data.reason, afterMs: event.data.retry_after_ms };
+          if (event.type === "bye") return { why: event.data.reason, afterMs: event.data.retry_after_ms ?? null };
           if (BEGINNINGS.has(event.type)) this.#onState({ state: "connected" });
         }
       }
