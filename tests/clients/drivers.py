@@ -92,11 +92,11 @@ class _PythonClient:
         if "members" in options:
             options["members"] = {each["account_id"]: each["role"] for each in options["members"]}
         with _translated():
-            return msgspec.to_builtins(await getattr(self._falcon, method)(*args, **options))
+            return _json(await getattr(self._falcon, method)(*args, **options))
 
     async def history(self, room: int, **options: Any) -> list[Json]:
         with _translated():
-            return [msgspec.to_builtins(message) async for message in self._falcon.history(room, **options)]
+            return [_json(message) async for message in self._falcon.history(room, **options)]
 
     async def name(self, room: int, account: int) -> str:
         with _translated():
@@ -119,13 +119,17 @@ class _PythonEvents:
     async def next(self) -> Json:
         with _translated():
             event = await asyncio.wait_for(anext(self._stream), _EVENT_SECONDS)
-        data = msgspec.to_builtins(event)
+        data = _json(event)
         id = data.pop("id")
         inner = data.get("message") or data.get("room") or data
         return {"type": _type(type(event).__name__), "data": inner, "id": id}
 
     async def leave(self) -> None:
         await self._stream.aclose()
+
+
+def _json(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _type(name: str) -> str:
@@ -142,7 +146,7 @@ class _translated:
     def __exit__(self, kind: Any, fault: BaseException | None, trace: Any) -> None:
         match fault:
             case Problem():
-                errors = [msgspec.to_builtins(each) for each in fault.errors]
+                errors = _json(fault.errors)
                 raise Refused(fault.status, fault.code, fault.detail, errors) from fault
             case Unreachable():
                 raise NoAnswer(fault.key) from fault
@@ -187,9 +191,11 @@ class JavaScriptDriver:
         assert process.stdout is not None
         async for line in process.stdout:
             said = json.loads(line)
-            self._waiting.pop(said["id"]).set_result(said)
+            answered = self._waiting.pop(said["id"])
+            if not answered.done():  # by a wait that was given up
+                answered.set_result(said)
         for answered in self._waiting.values():
-            answered.set_exception(ConnectionError("the driver has ended"))
+            answered.cancel()
 
     async def client(self, urls: str | list[str], token: str, timeout: float = 60.0) -> Client:
         number = next(self._numbers)

@@ -310,6 +310,7 @@ async def every_event_comes_with_its_fields(world: World) -> None:
     created = (await heard(stream, "room.created"))["data"]
     assert (created["room_id"], created["role"], created["name"]) == (room, "member", "Tea kitchen")
     hers = await anna.client.stream()
+    await begun(hers)
     presence = (await heard(stream, "presence"))["data"]
     assert presence["online"] is True
     await hers.leave()
@@ -408,7 +409,7 @@ async def a_refusal_is_not_retried(driver: Driver) -> None:
 
 async def no_answer_before_the_deadline_names_the_key(driver: Driver) -> None:
     async with ScriptedServer(busy()) as server:
-        client = await driver.client(server.url, TOKEN, timeout=0.5)
+        client = await driver.client(server.url, TOKEN, timeout=3)
         with pytest.raises(NoAnswer) as failed:
             await client.call("post", 64, "Hi")
         assert failed.value.key == server.headers(KEY)[0]
