@@ -1,4 +1,4 @@
-"""docs/quick-start.md: what it shows runs, and where it leads is there."""
+"""What docs/quick-start.md shows runs."""
 
 import re
 import subprocess
@@ -31,11 +31,6 @@ def test_a_sample_does_what_the_page_says(falcon: Falcon, tmp_path: Path, langua
     done = subprocess.run(command, env=environment(falcon), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert SAID[language] in done.stdout
-
-
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", PAGE))))
-def test_a_link_leads_somewhere(link: str) -> None:
-    assert (DOCS / link).exists()
 
 
 def test_the_module_that_the_page_names_is_there() -> None:
