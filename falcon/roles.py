@@ -1,4 +1,4 @@
-"""The processes below the launcher, one function a role. Run as ``python -m falcon.roles ROLE ...``."""
+"""The processes below the launcher, one function for each role. Run as ``python -m falcon.roles ROLE ...``."""
 
 import argparse
 import asyncio
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 _DRAIN_SECONDS: Final = 3
 _OPS_NICENESS: Final = 10
-_WEBSOCKET_BYTES_MAX: Final = 16_384  # nobody has anything to say there
+_OPS_THREADS: Final = 4  # requests that the operations port answers at once
+_WEBSOCKET_BYTES_MAX: Final = 16_384  # clients have nothing to say there
 _PING_SECONDS: Final = 10.0
 
 
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--watched")
     arguments = parser.parse_args(argv)
     die_with_parent(arguments.parent)
-    # Ctrl-C reaches the whole terminal; only the launcher acts on it, so that things end in order.
+    # Ctrl-C reaches all processes of the terminal. Only the launcher acts on it, so that they end in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle(f"falcon: {arguments.role}")
     settings = Settings.from_env()
@@ -69,7 +70,7 @@ def _ready(handle: int | None, line: bytes) -> None:
 
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On one machine: HTTP; and, without an actor system of its own, the actors."""
+    """On one machine: HTTP, and the actors unless they have processes of their own."""
     from falcon.bootstrap import embedded
     from falcon.http.edge import Edge
     from falcon.telemetry.health import Health
@@ -106,7 +107,7 @@ def api(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def write(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: the actors, or the way to them, for commands from the edge."""
+    """On a cluster: owners of partitions. Commands from the edge go to actors here or in processes of their own."""
     import uvloop
 
     from falcon.adapters.pods.gateway import SERVER_KEEP_ALIVE_SECONDS
@@ -142,7 +143,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[None]:
-    """What may be wrong with a cluster ends the process at once, and is said in a line each, without a traceback."""
+    """Known errors of a cluster end the process at once, with a line each and no traceback."""
     try:
         yield
     except refusals as refusal:
@@ -152,7 +153,8 @@ def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[N
 
 
 def _started(health: "Health", ready: int | None, credentials: object) -> None:
-    """What start-up made lives as long as the process: the collector need not look at it again."""
+    """Freeze the objects of the start-up. They live as long as the process, so the collector need not look at them
+    again."""
     import msgspec
 
     gc.collect()
@@ -204,7 +206,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
 
 
 def _tell(health: "Health") -> None:
-    """Let the probes know of it, and the running loop be measured."""
+    """Report the health to the probes, and measure the running loop."""
     from falcon.telemetry import probes
 
     probes.watch_loop()
@@ -214,7 +216,7 @@ def _tell(health: "Health") -> None:
 class _Server:
     """The public server, or the internal one.
 
-    At SIGTERM ``before_closing`` is waited for while it serves on; then what is under way is answered.
+    At SIGTERM ``before_closing`` is awaited while it still serves. Then it answers the requests under way, and ends.
     """
 
     def __init__(
@@ -251,7 +253,8 @@ def _server(
     from falcon.http.tls import Acceptor
 
     class Server(uvicorn.Server):
-        """Two of them share a process, so the process handles the signals. With a certificate it accepts by itself."""
+        """Two servers share a process, so the process handles the signals. With a certificate this accepts connections
+        itself."""
 
         acceptor: Acceptor | None = None
 
@@ -312,7 +315,7 @@ def project(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def stream(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: the projections as streams."""
+    """On a cluster: the projections, each as a consumer."""
     import threading
 
     from falcon.bootstrap import cluster
@@ -341,8 +344,9 @@ def _terminated() -> Callable[[], bool]:
 
 
 def actors(settings: Settings, arguments: argparse.Namespace) -> None:
-    """The actor system. When its admin or its Supervisor dies, this ends, and the launcher with all the rest."""
-    tether_forks(arguments.parent)  # before anything forks
+    """The actor system. When its admin or its Supervisor dies, this process ends, and the launcher with all the
+    others."""
+    tether_forks(arguments.parent)  # before the first fork
     from falcon.adapters.thespian import system as actor_system
     from falcon.adapters.thespian.actors import StartShard
 
@@ -375,8 +379,8 @@ def _shard_builds(settings: Settings) -> "list[BuildShard]":
 
 
 def ops(settings: Settings, arguments: argparse.Namespace) -> None:
-    """The operations port. In a process of its own: it answers when the others cannot, and costs them nothing."""
-    # A page of metrics takes some 20 ms, in which a core that is full would do half as much for those who chat.
+    """The operations port, in a process of its own: it answers when the others cannot, and costs them nothing."""
+    # A page of metrics takes some 20 ms. On a busy core that time is taken from chat.
     os.nice(_OPS_NICENESS)
     import uvloop
 
@@ -386,11 +390,11 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.http.ops import create_ops_app
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
-    from falcon.telemetry.pod import Pod
+    from falcon.telemetry.process_tree import ProcessTree
 
-    pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
+    tree = ProcessTree(Path(settings.run_dir), arguments.launcher, arguments.watched)
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
-    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32), operators)
+    app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators)
     server = _server(app, "off", Door(), Sweep("operations"))
 
     async def serve_operations() -> None:

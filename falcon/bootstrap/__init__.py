@@ -1,13 +1,13 @@
 """The composition root: the one place that sees the settings together with the adapters.
 
-What is the same wherever Falcon runs is here; ``embedded`` puts it together on one machine, ``cluster`` on many.
+This module has what is common. ``embedded`` wires Falcon on one machine, ``cluster`` on many.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -25,7 +25,7 @@ from falcon.http.streaming import StoreLookups, Streams
 from falcon.journal.ports import Wake
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
-from falcon.streams.signals import Signals, Wire
+from falcon.streams.signals import Signals, SignalTransport
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.gateway import CommandGateway, partition_for
@@ -33,10 +33,13 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 from falcon.write.shard import Shard, ShardLimits
 
 START_SECONDS = 30
+_BLOCKING_THREADS: Final = 4
+_CHECKPOINT_EVENTS: Final = 1_000  # of a partition between two checkpoints: the longest tail that a recovery reads
+_ENDPOINTS_A_SHARD: Final = 1  # batches away at once to an actor in another process; more would be smaller
 
 
-class Credentials(msgspec.Struct, frozen=True):
-    """The first accounts of a new Falcon, for whoever runs it."""
+class FirstAccounts(msgspec.Struct, frozen=True):
+    """The first accounts of a new Falcon, for its operator."""
 
     account_id: int
     token: str
@@ -48,30 +51,31 @@ class HostedGateway(CommandGateway, Protocol):
     """A gateway that this process has started."""
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """To the shard that is known to own the partition, without waiting. Raises IndexError."""
+        """Pass a command to the shard that is known to own the partition, without waiting. Raises IndexError."""
 
     def tell_of_commits(self, tell: Callable[[], None]) -> bool:
-        """``tell`` is called on this loop behind each commit of the shards' journals; False where it cannot be."""
+        """``tell`` is called on this loop after each commit of the shards' journals. Returns False if this gateway
+        cannot do that."""
 
     def ready(self) -> bool:
-        """It can pass commands on now."""
+        """Commands can be passed on now."""
 
     def leave(self) -> None:
-        """Begin to hand over what is owned; it is served until somebody has taken it."""
+        """Begin to hand over partitions. They are served until other owners have taken them."""
 
     def close(self) -> None: ...
 
 
 @cache
 def blocking(settings: Settings) -> Dispatcher:
-    """Of this process, for calls that block and have no dispatcher of their own."""
-    return Dispatcher("blocking", threads=settings.blocking_threads, queue=256)
+    """This process's dispatcher for blocking calls that have none of their own."""
+    return Dispatcher("blocking", threads=_BLOCKING_THREADS, queue=256)
 
 
 def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:
     return ShardLimits(
         answer_window_ms=round(settings.answer_window_seconds * 1000),
-        checkpoint_events=settings.checkpoint_events,
+        checkpoint_events=_CHECKPOINT_EVENTS,
         passivate_seconds=settings.passivate_seconds,
         hot_aggregates=settings.hot_aggregates,
         refusal_age_seconds=refusal_age_seconds,
@@ -83,7 +87,7 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
 
 
 def quotas(settings: Settings) -> Quotas:
-    """What an account, a room and an address may take: nothing is limited where the settings say so."""
+    """The quotas of accounts, rooms and addresses; none if the settings turn limits off."""
     if not settings.has_limits:
         return Quotas()
     return Quotas(**{name: getattr(settings, name) for name in Quotas.__struct_fields__})
@@ -98,7 +102,7 @@ def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
 
 
 def _shards_in_a_process(settings: Settings) -> int:
-    return settings.shards if settings.system_base == "simpleSystemBase" else 1
+    return settings.shards if settings.actors == "in_process" else 1
 
 
 def edge_limits(settings: Settings) -> EdgeLimits:
@@ -112,21 +116,22 @@ def edge_limits(settings: Settings) -> EdgeLimits:
 async def start_gateway(
     settings: Settings, builds: Sequence[Callable[[Wake], Shard]], actors_port: int | None
 ) -> HostedGateway:
-    """To shards in this process, or to the actor system at ``actors_port``. Thespian is imported where it is used."""
+    """Start shards in this process, or attach to the actor system at ``actors_port``. Thespian is imported only when it
+    is used."""
     if actors_port is None:
         from falcon.adapters.thespian.local import LocalGateway
 
         return await LocalGateway.start(builds, settings.mailbox_bound)
     from falcon.adapters.thespian.remote import RemoteGateway
 
-    return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
+    return await RemoteGateway.attach(actors_port, settings.shards, _ENDPOINTS_A_SHARD, settings.mailbox_bound)
 
 
-def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Streams:
-    """The edge's, on the running event loop; to be stopped with it."""
+def start_streams(settings: Settings, edge: Edge, tail: Tail, transport: SignalTransport) -> Streams:
+    """Start the edge's streams on the running event loop. Stop them with it."""
     lookups = StoreLookups(edge.store)
     feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
-    signals = Signals(wire, feed, lookups)
+    signals = Signals(transport, feed, lookups)
     edge.streams = Streams(edge, feed, signals, lookups, settings.streams_max, settings.stream_buffer)
     edge.tail = tail
     edge.nudge = feed.nudge
@@ -137,14 +142,15 @@ def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Str
 async def create_account(
     edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
 ) -> tuple[int, str]:
-    """The account and its token. With a ``reference`` it is made once, however often it is asked for."""
+    """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for."""
     command = CreateAccount(name, is_admin, tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
     while True:
         partition = partition_for(command, 0, None, edge.partitions)
         reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
         if isinstance(reply, Accepted):
-            await edge.readable(reply.partition, reply.offset, START_SECONDS)  # who gets the token may use it
+            # the bearer of the token may use it at once
+            await edge.readable(reply.partition, reply.offset, START_SECONDS)
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
             return account_id, tokens.token(account_id, secret)
         if time.monotonic() > deadline:
@@ -153,11 +159,11 @@ async def create_account(
 
 
 class NotIssued(Exception):
-    """An account gets no other token. The message says why."""
+    """The account gets no further token. The message says why."""
 
 
 async def issue_token(edge: Edge, account_id: int) -> str:
-    """Another token for an account, without anybody's leave. Raises NotIssued."""
+    """Issue another token for an account, without an administrator's token. Raises NotIssued."""
     secret = tokens.new_secret(edge.secret)
     deadline = time.monotonic() + START_SECONDS
     command = IssueToken(account_id, tokens.hash_of(secret))

@@ -32,7 +32,7 @@ from falcon.journal.ports import ConfirmedPositions
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import Access
 from falcon.read.store import ReadStore, ReadStoreUnavailable
-from falcon.read.timeline.pages import Pages
+from falcon.read.timeline.pages import TimelinePages
 from falcon.streams.tail import Tail
 from falcon.telemetry import metrics, tracing
 from falcon.write.answers import UsedKeys
@@ -150,7 +150,7 @@ class Edge:
     ) -> None:
         self.gateway = gateway
         self.store = store
-        self.pages = Pages(store)
+        self.pages = TimelinePages(store)
         metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
         metrics.command_seconds.begin(("PostMessage",))
         self.freshness = Freshness(store, positions)

@@ -14,7 +14,7 @@ from falcon.http.shapes import MessageChange, NewMessage, PageQuery, messages
 from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
 from falcon.read.memberships.queries import Access
 from falcon.read.timeline.messages import MISSING, message_in
-from falcon.read.timeline.pages import Page
+from falcon.read.timeline.pages import TimelinePage
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
@@ -51,7 +51,7 @@ async def read_page(edge: Edge, call: Call) -> Answer:
     return json_bytes(200, body, _page_etag(room_id, access.version, last_seq, page.first, page.last))
 
 
-async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[Page, Seq]:
+async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[TimelinePage, Seq]:
     """The page, and how far the room's messages go as of it.
 
     That is how far the room's row says, or less: the timeline's table may be behind. The page is then one of a room

@@ -24,15 +24,14 @@ from falcon.http.rooms import summary
 from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.memberships.queries import RoomSummaryRow, Standing, roles_in_parts, room_summary
+from falcon.read.memberships.queries import MembershipAt, RoomSummaryRow, roles_in_parts, room_summary
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.shared import Shared
-from falcon.streams import room_lists
-from falcon.streams import tokens as resume_tokens
+from falcon.streams import resume_tokens, room_lists
 from falcon.streams.feed import Feed
-from falcon.streams.frames import Bye, Frame, Reason, encode
-from falcon.streams.opening import Beginning, NotReached
-from falcon.streams.room_lists import RoomLists, RoomPage
+from falcon.streams.frames import Frame, Reason, StreamEnd, encode
+from falcon.streams.replay import NotReached, StreamReplay
+from falcon.streams.room_lists import RoomListPage, RoomLists
 from falcon.streams.signals import SIGNALS, Signals
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import WrongPlace
@@ -233,7 +232,7 @@ class Streams:
         in_lanes = self._in_lanes(tables.applied, caller.account_id, only)
         # A lane that the token does not name had nothing in it for the account then.
         since = {lane: offsets.get(lane, position.offset) for lane, position in in_lanes.items()}
-        beginning = Beginning(self._feed, self._lookups, since, in_lanes, roles)
+        beginning = StreamReplay(self._feed, self._lookups, since, in_lanes, roles)
         await beginning.prepare()
         if beginning.length > self._feed.remembered:
             return None
@@ -259,7 +258,7 @@ class Streams:
         tables = self._in_lanes(applied, caller.account_id, only)
         offsets = {lane: position.offset for lane, position in tables.items()}
         roles = {room_id: standing.role for room_id, standing in standings.items()}
-        beginning = Beginning(self._feed, self._lookups, offsets, tables, roles)
+        beginning = StreamReplay(self._feed, self._lookups, offsets, tables, roles)
         await beginning.prepare()
         await self._look_back(beginning, caller, only, known)
         newest = await beginning.newest_before()
@@ -277,7 +276,7 @@ class Streams:
         return _Opening(self, caller, only, beginning, "hello", encode(hello))
 
     async def _as_of(
-        self, beginning: Beginning, newest: Mapping[RoomId, Seq], caller: "_Caller", row: RoomSummaryRow
+        self, beginning: StreamReplay, newest: Mapping[RoomId, Seq], caller: "_Caller", row: RoomSummaryRow
     ) -> RoomSummaryRow:
         """A room's row as it was where the stream begins: its table may be ahead of that."""
         room = row.room
@@ -301,13 +300,13 @@ class Streams:
         partitions = set(range(feed.partitions))
         if only is not None:
             partitions = {partition_of(each, feed.partitions) for each in (account_id, *only)}
-        return {feed.lane_of(partition): applied[partition] for partition in partitions}
+        return {feed.segment_of(partition): applied[partition] for partition in partitions}
 
     async def _look_back(
-        self, beginning: Beginning, caller: "_Caller", only: frozenset[RoomId] | None, known: bool
+        self, beginning: StreamReplay, caller: "_Caller", only: frozenset[RoomId] | None, known: bool
     ) -> None:
         """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
-        await beginning.look_back(caller.account_id)
+        await beginning.resolve_membership(caller.account_id)
         if not beginning.is_good(caller.token_hash, known=known):
             raise _wrong_ticket() if caller.by_ticket else Problem(401, "unauthenticated", "The token is revoked.")
         for room_id in (only or frozenset()) - beginning.rooms.keys() - beginning.seen_since:
@@ -315,12 +314,12 @@ class Streams:
 
     async def _rooms(
         self, account_id: AccountId, only: frozenset[RoomId] | None
-    ) -> tuple[RoomPage, dict[RoomId, Standing]]:
+    ) -> tuple[RoomListPage, dict[RoomId, MembershipAt]]:
         """Those to be shown, and how the account stands in each of its own; as far as the tables know them."""
         if only is None:
             return await self.room_lists.first_page(account_id, _HELLO_ROOMS_MAX)
         rows = await self._edge.store.summaries_of(account_id, only)
-        return RoomPage(rows, None), room_lists.standings(rows)
+        return RoomListPage(rows, None), room_lists.standings(rows)
 
     # --- and goes on --------------------------------------------------------------------------------------------------
 
@@ -396,7 +395,7 @@ class _Opening:
         streams: Streams,
         caller: _Caller,
         only: frozenset[RoomId] | None,
-        beginning: Beginning,
+        beginning: StreamReplay,
         start: Literal["hello", "catch_up", "replay"],
         data: bytes = b"",
     ) -> None:
@@ -500,7 +499,7 @@ class _Sink:
         """Within a moment, or the connection is cut: who reads nothing would keep it for ever."""
         spread = random.randrange(_SPREAD_MILLIS) if reason == "draining" else 0
         retry_after = _RETRY_MILLIS + spread
-        bye = self.bye(Frame(id, "bye", encode(Bye(reason, retry_after))), retry_after)
+        bye = self.bye(Frame(id, "bye", encode(StreamEnd(reason, retry_after))), retry_after)
         try:
             async with asyncio.timeout(_BYE_SECONDS):
                 if self._waiting is not None:

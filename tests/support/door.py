@@ -76,7 +76,7 @@ class Client:
         return await self.answer()
 
     async def is_closed(self) -> bool:
-        """Within some seconds, and nothing more has come."""
+        """True if it is closed within some seconds, and nothing more has come."""
         try:
             return await asyncio.wait_for(self.reader.read(1), 10) == b""
         except ConnectionResetError:

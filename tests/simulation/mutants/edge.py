@@ -10,7 +10,7 @@ from falcon.domain.commands import OpenDirect
 from falcon.http import streaming, tokens
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem
-from falcon.streams import opening
+from falcon.streams import replay
 from falcon.streams.delivery import Delivery, _group
 from falcon.streams.frames import encode
 from tests.simulation.mutants.mutant import mutant
@@ -18,7 +18,7 @@ from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
 
 
 async def _impatient(self: Edge, *_: Any) -> None:
-    """Who has been told of a message is shown tables that may lack it."""
+    """A client that was told of a message is shown tables that may lack it."""
 
 
 _tell = Edge.tell
@@ -36,11 +36,11 @@ _replay = streaming.Streams._replay
 
 
 async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
-    """Who comes back waits until all tables are as far as the token."""
+    """A resume waits until all tables have reached the token."""
     until = time.monotonic() + 5.0
     while True:
         applied = await self._edge.store.applied_everywhere(self._feed.partitions)
-        if all(applied[self._feed.lane_of(lane)].offset >= offset for lane, offset in offsets.items()):
+        if all(applied[self._feed.segment_of(partition)].offset >= offset for partition, offset in offsets.items()):
             return await _replay(self, caller, only, offsets, tables)
         if time.monotonic() > until:
             raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
@@ -62,14 +62,14 @@ def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
         subscription.push_later(self.id, "room.changed", of_now)
 
 
-async def _without_looking_back(self: opening.Beginning, account_id: int) -> None:
-    """Who listens again is taken to have been in the rooms that he is in now."""
-    self._past = opening._Past(account_id, dict(self._offsets))
-    self._again = dict(self._tables)
+async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> None:
+    """A resume takes the account's present rooms for its rooms at the token."""
+    self._history = replay._History(account_id, dict(self._offsets))
+    self._positions = dict(self._tables)
 
 
 def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> tokens.Ticket:
-    """Nobody looks at a ticket's signature."""
+    """A ticket's signature is not checked."""
     data = tokens._bytes(text)
     account_id, _, _ = tokens._TICKET.unpack_from(data)
     return tokens.Ticket(account_id, data[tokens._TICKET.size :][: tokens._BYTES].hex(), data[-16:])
@@ -82,7 +82,11 @@ MUTANTS: Final = (
     mutant("who comes back waits for the tables", streaming.Streams, "_replay", _waits_for_tables, STANDSTILL),
     mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
     mutant(
-        "who comes back was always in the rooms of now", opening.Beginning, "look_back", _without_looking_back, EDGES
+        "who comes back was always in the rooms of now",
+        replay.StreamReplay,
+        "resolve_membership",
+        _without_looking_back,
+        EDGES,
     ),
     mutant("a ticket is good whose signature was changed", tokens, "read_ticket", _by_anybody, CALM),
 )
