@@ -85,34 +85,34 @@ class Space:
 
 
 class SpaceCalls(HBaseClient):
-    def __init__(self, calls: HBaseClient, space: Space) -> None:
-        self._calls = calls
+    def __init__(self, client: HBaseClient, space: Space) -> None:
+        self._client = client
         self._space = space
 
     def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row:
-        return self._calls.row(self._space.table, self._start(table) + key, columns)
+        return self._client.row(self._space.table, self._start(table) + key, columns)
 
     def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]:
         start = self._start(table)
-        found = self._calls.rows(self._space.table, (start + key for key in keys), columns)
+        found = self._client.rows(self._space.table, (start + key for key in keys), columns)
         return {key[len(start) :]: row for key, row in found.items()}
 
     def stamped(self, table: str, keys: Iterable[bytes]) -> dict[bytes, dict[bytes, Stamped]]:
         start = self._start(table)
-        found = self._calls.stamped(self._space.table, (start + key for key in keys))
+        found = self._client.stamped(self._space.table, (start + key for key in keys))
         return {key[len(start) :]: row for key, row in found.items()}
 
     def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]:
         beginning = self._start(table)
-        found = self._calls.scan(self._space.table, beginning + start, beginning + stop, limit, filter)
+        found = self._client.scan(self._space.table, beginning + start, beginning + stop, limit, filter)
         return [(key[len(beginning) :], row) for key, row in found]
 
     def put(self, table: str, cells: Iterable[Cell], stamp: int) -> None:
         start = self._start(table)
-        self._calls.put(self._space.table, [cell._replace(row=start + cell.row) for cell in cells], stamp)
+        self._client.put(self._space.table, [cell._replace(row=start + cell.row) for cell in cells], stamp)
 
     def check_and_put(self, table: str, row: bytes, column: bytes, expected: bytes | None, value: bytes) -> bool:
-        return self._calls.check_and_put(self._space.table, self._start(table) + row, column, expected, value)
+        return self._client.check_and_put(self._space.table, self._start(table) + row, column, expected, value)
 
     def tables(self) -> set[str]:
         return set(self._space.names)
