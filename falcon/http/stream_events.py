@@ -45,25 +45,33 @@ STREAM_EVENTS: Final = (
     StreamEvent("hello", "First, on a stream that does not resume.", Hello),
     StreamEvent("caught_up", "All missed events have been sent; from here on events are live.", CaughtUp),
     StreamEvent("catch_up", "You missed too much. Read each room by page, until its last_seq has come.", CatchUp),
-    StreamEvent("message.posted", "A message is posted.", frames.Message),
-    StreamEvent("message.edited", "Its author edits a message. The data are the message as it is now.", frames.Message),
-    StreamEvent("message.deleted", "A message is deleted. The data are the message without text.", frames.Message),
+    StreamEvent("message.posted", "A message is posted.", frames.StreamedMessage),
     StreamEvent(
-        "room.created", "A room of yours is created, or another account opens a direct room with you.", frames.Room
+        "message.edited", "Its author edits a message. The data are the message as it is now.", frames.StreamedMessage
     ),
-    StreamEvent("room.changed", "The name or the description of a room changes.", frames.Room),
-    StreamEvent("room.deleted", "A room is deleted. No event of this room follows.", frames.Room),
-    StreamEvent("member.joined", "An account joins a room. If it is you, read the room.", frames.Member),
-    StreamEvent("member.changed", "The role of a member changes.", frames.Member),
+    StreamEvent(
+        "message.deleted", "A message is deleted. The data are the message without text.", frames.StreamedMessage
+    ),
+    StreamEvent(
+        "room.created",
+        "A room of yours is created, or another account opens a direct room with you.",
+        frames.StreamedRoom,
+    ),
+    StreamEvent("room.changed", "The name or the description of a room changes.", frames.StreamedRoom),
+    StreamEvent("room.deleted", "A room is deleted. No event of this room follows.", frames.StreamedRoom),
+    StreamEvent("member.joined", "An account joins a room. If it is you, read the room.", frames.StreamedMember),
+    StreamEvent("member.changed", "The role of a member changes.", frames.StreamedMember),
     StreamEvent(
         "member.left",
         "An account leaves a room or is removed. If it is you, no event of this room follows.",
-        frames.Member,
+        frames.StreamedMember,
     ),
-    StreamEvent("read.moved", "Your own read mark moves, maybe on another device.", frames.ReadMark),
+    StreamEvent("read.moved", "Your own read mark moves, maybe on another device.", frames.StreamedReadMark),
     StreamEvent("typing", "A member is typing. Forget it after six seconds.", signals.TypingShown, signal=True),
     StreamEvent(
         "presence", "A member of a room of yours comes online or goes offline.", signals.PresenceShown, signal=True
     ),
-    StreamEvent("bye", "The server closes this stream. Reconnect with the last id after retry_after_ms.", frames.Bye),
+    StreamEvent(
+        "bye", "The server closes this stream. Reconnect with the last id after retry_after_ms.", frames.StreamEnd
+    ),
 )

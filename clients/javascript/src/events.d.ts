@@ -1,10 +1,5 @@
 // Made by `python -m tools.clients.types`. Do not edit.
 
-export interface Bye {
-  reason: "draining" | "slow" | "unauthenticated";
-  retry_after_ms: number;
-}
-
 export interface CatchUp {
   rooms: Array<RoomReach>;
 }
@@ -19,45 +14,9 @@ export interface Hello {
   truncated: boolean;
 }
 
-export interface Member {
-  room_id: number;
-  account_id: number;
-  role: "admin" | "member" | "readonly" | null;
-}
-
-export interface Message {
-  room_id: number;
-  seq: number;
-  author_id: number;
-  text: string;
-  posted_at: string;
-  edited_at: string | null;
-  deleted: boolean;
-  reply_to: number | null;
-  mentions: Array<number>;
-}
-
 export interface PresenceShown {
   account_id: number;
   online: boolean;
-}
-
-export interface ReadMark {
-  room_id: number;
-  read_seq: number;
-  unread: number;
-  mentions: number;
-}
-
-/** A room as one of its members sees it: ``role`` is his. */
-export interface Room {
-  room_id: number;
-  kind: "direct" | "group";
-  name: string;
-  description: string;
-  role: "admin" | "member" | "readonly";
-  last_seq: number;
-  created_at: string;
 }
 
 /** How far the history of a room goes. */
@@ -98,6 +57,47 @@ export interface ShownMessage {
   missing?: boolean;
 }
 
+export interface StreamEnd {
+  reason: "draining" | "slow" | "unauthenticated";
+  retry_after_ms: number;
+}
+
+export interface StreamedMember {
+  room_id: number;
+  account_id: number;
+  role: "admin" | "member" | "readonly" | null;
+}
+
+export interface StreamedMessage {
+  room_id: number;
+  seq: number;
+  author_id: number;
+  text: string;
+  posted_at: string;
+  edited_at: string | null;
+  deleted: boolean;
+  reply_to: number | null;
+  mentions: Array<number>;
+}
+
+export interface StreamedReadMark {
+  room_id: number;
+  read_seq: number;
+  unread: number;
+  mentions: number;
+}
+
+/** A room as one member sees it. ``role`` is this member's. */
+export interface StreamedRoom {
+  room_id: number;
+  kind: "direct" | "group";
+  name: string;
+  description: string;
+  role: "admin" | "member" | "readonly";
+  last_seq: number;
+  created_at: string;
+}
+
 export interface TypingShown {
   room_id: number;
   account_id: number;
@@ -111,31 +111,31 @@ export interface EventData {
   /** You missed too much. Read each room by page, until its last_seq has come. */
   "catch_up": CatchUp;
   /** A message is posted. */
-  "message.posted": Message;
+  "message.posted": StreamedMessage;
   /** Its author edits a message. The data are the message as it is now. */
-  "message.edited": Message;
+  "message.edited": StreamedMessage;
   /** A message is deleted. The data are the message without text. */
-  "message.deleted": Message;
+  "message.deleted": StreamedMessage;
   /** A room of yours is created, or another account opens a direct room with you. */
-  "room.created": Room;
+  "room.created": StreamedRoom;
   /** The name or the description of a room changes. */
-  "room.changed": Room;
+  "room.changed": StreamedRoom;
   /** A room is deleted. No event of this room follows. */
-  "room.deleted": Room;
+  "room.deleted": StreamedRoom;
   /** An account joins a room. If it is you, read the room. */
-  "member.joined": Member;
+  "member.joined": StreamedMember;
   /** The role of a member changes. */
-  "member.changed": Member;
+  "member.changed": StreamedMember;
   /** An account leaves a room or is removed. If it is you, no event of this room follows. */
-  "member.left": Member;
+  "member.left": StreamedMember;
   /** Your own read mark moves, maybe on another device. */
-  "read.moved": ReadMark;
+  "read.moved": StreamedReadMark;
   /** A member is typing. Forget it after six seconds. */
   "typing": TypingShown;
   /** A member of a room of yours comes online or goes offline. */
   "presence": PresenceShown;
   /** The server closes this stream. Reconnect with the last id after retry_after_ms. */
-  "bye": Bye;
+  "bye": StreamEnd;
 }
 
 export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "read.moved" | "typing" | "presence" | "bye";
