@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from falcon.adapters.thespian.actors import BuildShard
     from falcon.http.app import Serving
-    from falcon.http.connections import Sweep
-    from falcon.http.door import Door
-    from falcon.http.tls import Certificate
+    from falcon.http.server.connections import Sweep
+    from falcon.http.server.protocol import Door
+    from falcon.http.server.tls import Certificate
     from falcon.telemetry.health import Health
 
 _DRAIN_SECONDS: Final = 3
@@ -111,9 +111,9 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
     from falcon.adapters.pods.gateway import SERVER_KEEP_ALIVE_SECONDS
     from falcon.bootstrap import cluster
-    from falcon.http.connections import Limits, Sweep
-    from falcon.http.door import Door
-    from falcon.http.internal import InternalCommands
+    from falcon.http.internal.app import InternalCommands
+    from falcon.http.server.connections import Limits, Sweep
+    from falcon.http.server.protocol import Door
     from falcon.telemetry.health import Health
 
     health = Health()
@@ -167,10 +167,10 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
 
     from falcon.bootstrap import connections_per_address
     from falcon.http.app import create_app
-    from falcon.http.connections import Sweep
-    from falcon.http.door import Door, require_https
     from falcon.http.edge import Edge
-    from falcon.http.tls import Certificate
+    from falcon.http.server.connections import Sweep
+    from falcon.http.server.protocol import Door, require_https
+    from falcon.http.server.tls import Certificate
 
     if settings.hsts_seconds:
         require_https(settings.hsts_seconds)
@@ -247,8 +247,8 @@ def _server(
 ) -> "uvicorn.Server":
     import uvicorn
 
-    from falcon.http.door import Protocol, WebSocket
-    from falcon.http.tls import Acceptor
+    from falcon.http.server.protocol import Protocol, WebSocket
+    from falcon.http.server.tls import Acceptor
 
     class Server(uvicorn.Server):
         """Two of them share a process, so the process handles the signals. With a certificate it accepts by itself."""
@@ -380,10 +380,10 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     os.nice(_OPS_NICENESS)
     import uvloop
 
-    from falcon.http.connections import Sweep
-    from falcon.http.door import Door
-    from falcon.http.operators import Operators
-    from falcon.http.ops import create_ops_app
+    from falcon.http.ops.app import create_ops_app
+    from falcon.http.ops.operators import Operators
+    from falcon.http.server.connections import Sweep
+    from falcon.http.server.protocol import Door
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
     from falcon.telemetry.pod import Pod

@@ -15,13 +15,13 @@ from falcon.domain.commands import CreateAccount, IssueToken
 from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
-from falcon.http import tokens
+from falcon.http import bearer_tokens
 from falcon.http.edge import Edge, EdgeLimits
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
-from falcon.http.streaming import StoreLookups, Streams
+from falcon.http.stream.sessions import StoreLookups, Streams
 from falcon.journal.ports import Wake
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
@@ -138,7 +138,7 @@ async def create_account(
     edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
 ) -> tuple[int, str]:
     """The account and its token. With a ``reference`` it is made once, however often it is asked for."""
-    command = CreateAccount(name, is_admin, tokens.hash_of(secret), imported_as=reference)
+    command = CreateAccount(name, is_admin, bearer_tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
     while True:
         partition = partition_for(command, 0, None, edge.partitions)
@@ -146,7 +146,7 @@ async def create_account(
         if isinstance(reply, Accepted):
             await edge.readable(reply.partition, reply.offset, START_SECONDS)  # who gets the token may use it
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
-            return account_id, tokens.token(account_id, secret)
+            return account_id, bearer_tokens.token(account_id, secret)
         if time.monotonic() > deadline:
             raise RuntimeError(f"the first account could not be made: {reply}")
         await asyncio.sleep(0.1)
@@ -158,15 +158,15 @@ class NotIssued(Exception):
 
 async def issue_token(edge: Edge, account_id: int) -> str:
     """Another token for an account, without anybody's leave. Raises NotIssued."""
-    secret = tokens.new_secret(edge.secret)
+    secret = bearer_tokens.new_secret(edge.secret)
     deadline = time.monotonic() + START_SECONDS
-    command = IssueToken(account_id, tokens.hash_of(secret))
+    command = IssueToken(account_id, bearer_tokens.hash_of(secret))
     reply = await edge.gateway.ask(
         CommandEnvelope(partition_of(account_id, edge.partitions), account_id, command, deadline)
     )
     match reply:
         case Accepted():
-            return tokens.token(account_id, secret)
+            return bearer_tokens.token(account_id, secret)
         case Rejected(rejection=AccountNotFound()):
             raise NotIssued(f"there is no account {account_id}")
         case Rejected(rejection=NotAllowed(rule=rule)):

@@ -59,8 +59,8 @@ from falcon.bootstrap import (
 )
 from falcon.bootstrap import issue_token as issue_token_of
 from falcon.certificates import TlsFiles, WrongCertificate, client_tls
+from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
-from falcon.http.tokens import derived_secret
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.runner import Rebuild
 from falcon.projections.sharing import SharedSource

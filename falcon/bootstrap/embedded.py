@@ -36,8 +36,8 @@ from falcon.bootstrap import (
     start_streams,
 )
 from falcon.bootstrap import issue_token as issue_token_of
+from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
-from falcon.http.tokens import new_secret
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
 from falcon.read.catalogue import READ_MODELS, projections

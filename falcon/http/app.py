@@ -15,14 +15,17 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import docs, held, junk, streaming, web
-from falcon.http.direct import is_gone
+from falcon.http import web
+from falcon.http.api import docs
+from falcon.http.api.openapi import document
+from falcon.http.api.operations import OPERATIONS, STREAM, Handler
 from falcon.http.edge import Edge
-from falcon.http.metering import STATUS, Meter
-from falcon.http.openapi import document
-from falcon.http.operations import OPERATIONS, STREAM, Handler
 from falcon.http.problems import Problem, tables_away
-from falcon.http.wire import Answer, problem_answer
+from falcon.http.requests import Answer, problem_answer
+from falcon.http.server import held, junk
+from falcon.http.server.fanout import is_gone
+from falcon.http.server.request_metrics import STATUS, Meter
+from falcon.http.stream import sessions
 from falcon.read.store import BeingFilled, ReadStoreUnavailable
 from falcon.telemetry import tracing
 
@@ -191,14 +194,14 @@ class _Live:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            await streaming.stream_websocket(self.edge, scope, receive, send)
+            await sessions.stream_websocket(self.edge, scope, receive, send)
             return
         answer: ASGIApp
         try:
             if scope["method"] != "GET":
                 self.edge.admit_public(scope)
                 raise _not_allowed(scope["method"], ["GET"])
-            answer = await streaming.stream(self.edge, Request(scope, receive))
+            answer = await sessions.stream(self.edge, Request(scope, receive))
         except Problem as problem:
             _count_junk(scope, problem)
             answer = problem_answer(problem)

@@ -20,14 +20,15 @@ from falcon.domain.answers import Answer as CommandAnswer
 from falcon.domain.commands import Command
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.domain.rejections import KeyReused, NotYetReadable
-from falcon.http import held, tokens
+from falcon.http import bearer_tokens
 from falcon.http.freshness import Freshness
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.rooms import RoomCounts
-from falcon.http.metering import PerTurn
 from falcon.http.problems import Problem, from_rejection, from_unavailable, invalid, room_not_found
+from falcon.http.requests import Headers, decode_body, read_body
+from falcon.http.server import held
+from falcon.http.server.request_metrics import PerTurn
 from falcon.http.shapes import FieldError, Nothing
-from falcon.http.wire import Headers, decode_body, read_body
 from falcon.journal.ports import ConfirmedPositions
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import Access
@@ -40,7 +41,7 @@ from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected
 
 if TYPE_CHECKING:
-    from falcon.http.streaming import Streams
+    from falcon.http.stream.sessions import Streams
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
@@ -278,13 +279,13 @@ class Edge:
         if parsed is None:
             return None
         account_id, secret = parsed
-        token_hash = tokens.hash_of(secret)
+        token_hash = bearer_tokens.hash_of(secret)
         async with turn():
             account = await self.store.bearer(account_id, token_hash)
         self._store_away = False
         if account is None:
             self._callers.pop(authorization, None)
-            if tokens.is_issued(self.secret, secret):
+            if bearer_tokens.is_issued(self.secret, secret):
                 account = await self.newest_bearer(account_id, token_hash, headers)
         return account
 
@@ -293,7 +294,11 @@ class Edge:
 
         For which account is not signed: anybody may write another account's number before a secret."""
         parsed = _parse_bearer(authorization)
-        return tokens.hash_of(parsed[1]) if parsed is not None and tokens.is_issued(self.secret, parsed[1]) else None
+        return (
+            bearer_tokens.hash_of(parsed[1])
+            if parsed is not None and bearer_tokens.is_issued(self.secret, parsed[1])
+            else None
+        )
 
     async def newest_bearer(self, account_id: AccountId, token_hash: str, headers: Headers) -> AccountRow | None:
         """Whose token has this hash, as of the newest that has been acknowledged. Raises Problem 422, 503."""
@@ -318,9 +323,9 @@ class Edge:
     def token_hash(self, headers: Headers) -> str:
         """Hash of the caller's token, which has been found good."""
         _, _, credentials = headers[b"authorization"].partition(b" ")
-        parsed = tokens.parse(credentials.strip().decode("latin-1"))
+        parsed = bearer_tokens.parse(credentials.strip().decode("latin-1"))
         assert parsed is not None
-        return tokens.hash_of(parsed[1])
+        return bearer_tokens.hash_of(parsed[1])
 
     # --- what the tables say, where a "no" counts ---------------------------------------------------------------------
 
@@ -504,7 +509,7 @@ def _no_position() -> Problem:
 
 def _parse_bearer(authorization: bytes) -> tuple[AccountId, str] | None:
     scheme, _, credentials = authorization.partition(b" ")
-    return tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
+    return bearer_tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None
 
 
 _nothing: Final = msgspec.json.Decoder(Nothing)

@@ -20,7 +20,7 @@ from falcon.adapters.sqlite import database
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead, PostMessage
-from falcon.http.internal import InternalCommands
+from falcon.http.internal.app import InternalCommands
 from falcon.journal.ports import JournalUnavailable
 from falcon.settings import Settings
 from falcon.telemetry import metrics

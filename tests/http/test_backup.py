@@ -28,7 +28,7 @@ from falcon.domain.events import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.http import exporting
+from falcon.http.api import exporting
 from falcon.journal.envelope import Position
 from falcon.read.timeline.messages import stored
 from falcon.read.times import parse_rfc3339, rfc3339

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from falcon.http.connections import descriptors_for_connections
+from falcon.http.server.connections import descriptors_for_connections
 from falcon.telemetry import metrics
 from tests.support.door import PATIENT, QUICK, Answer, Server, at_a_server
 

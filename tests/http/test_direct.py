@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from falcon.http import direct
+from falcon.http.server import fanout
 
 
 class Transport:
@@ -42,7 +42,7 @@ def cycle() -> Cycle:
 
 
 def test_what_goes_to_many_is_not_written_to_one_that_was_reset_a_moment_ago(cycle: Cycle) -> None:
-    writer = direct.under_http(cycle.send)
+    writer = fanout.under_http(cycle.send)
     assert writer is not None and not writer.is_paused()
     cycle.transport.closed = True  # and the server has not been told yet
     assert writer.is_paused()
@@ -53,14 +53,14 @@ def test_a_connection_that_is_closed_is_known_behind_layers_that_wrap_it(cycle: 
         await send(message)
 
     wrapped = partial(layer, send=cycle.send)
-    assert not direct.is_gone(wrapped)
+    assert not fanout.is_gone(wrapped)
     cycle.transport.closed = True
-    assert direct.is_gone(wrapped)
+    assert fanout.is_gone(wrapped)
 
 
 def test_of_a_server_that_is_not_known_nothing_is_assumed() -> None:
     async def send(message: Any) -> None:
         pass
 
-    assert not direct.is_gone(send)
-    assert direct.under_http(send) is None
+    assert not fanout.is_gone(send)
+    assert fanout.under_http(send) is None

@@ -11,7 +11,7 @@ import pytest
 
 from falcon import __version__
 from falcon.domain import limits
-from falcon.http.operations import OPERATIONS
+from falcon.http.api.operations import OPERATIONS
 from tests.support.http import Falcon, Json
 
 # What the contract names, in its order; the rest of the API is Falcon's own.

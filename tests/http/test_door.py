@@ -13,8 +13,8 @@ import uvicorn
 
 from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
-from falcon.http.connections import Sweep
-from falcon.http.door import Door, Protocol
+from falcon.http.server.connections import Sweep
+from falcon.http.server.protocol import Door, Protocol
 from falcon.write.gateway import Lane
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
 

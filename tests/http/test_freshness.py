@@ -16,7 +16,7 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
-from falcon.http import tokens
+from falcon.http import bearer_tokens
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
 from falcon.journal.ports import JournalUnavailable
@@ -212,8 +212,8 @@ def opens_a_stream(falcon: Falcon, query: str, token: str | None = None) -> None
 
 def test_a_ticket_for_a_token_that_was_just_issued_is_good(falcon: Falcon, behind: Tables) -> None:
     made = falcon.admin.post("/v1/accounts", {"name": "Anna"}).json()
-    token_hash = tokens.hash_of(tokens.parse(made["token"])[1])  # type: ignore[index]
-    opens_a_stream(falcon, f"ticket={tokens.ticket(falcon.edge.secret, made['account_id'], token_hash)}")
+    token_hash = bearer_tokens.hash_of(bearer_tokens.parse(made["token"])[1])  # type: ignore[index]
+    opens_a_stream(falcon, f"ticket={bearer_tokens.ticket(falcon.edge.secret, made['account_id'], token_hash)}")
 
 
 def test_a_stream_of_a_room_that_was_just_made_begins(falcon: Falcon, anna: Person, behind: Tables) -> None:
@@ -528,27 +528,27 @@ def test_tables_that_go_away_are_said_to_all_who_wait() -> None:
 
 def test_each_token_is_another_one_and_shows_that_it_was_issued(falcon: Falcon, anna: Person) -> None:
     issued = [anna.post(f"/v1/accounts/{anna.account_id}/tokens").json()["token"] for _ in range(5)]
-    parsed = [tokens.parse(token) for token in (*issued, anna.token, falcon.admin.token)]
-    found = {secret for _, secret in filter(None, parsed) if tokens.is_issued(falcon.edge.secret, secret)}
+    parsed = [bearer_tokens.parse(token) for token in (*issued, anna.token, falcon.admin.token)]
+    found = {secret for _, secret in filter(None, parsed) if bearer_tokens.is_issued(falcon.edge.secret, secret)}
     assert len(found) == 7
-    assert not any(tokens.is_issued(b"another deployment's", secret) for secret in found)
+    assert not any(bearer_tokens.is_issued(b"another deployment's", secret) for secret in found)
 
 
 def test_the_first_tokens_of_a_cluster_are_the_same_for_ever() -> None:
-    admins = tokens.derived_secret(b"s" * 16, "first admin's token")
+    admins = bearer_tokens.derived_secret(b"s" * 16, "first admin's token")
     assert admins == "XJNwK5QHo81HFi6IphrELshr--UcTeEL53hfOWv5Hsc"
-    assert admins != tokens.derived_secret(b"s" * 16, "first account's token")
+    assert admins != bearer_tokens.derived_secret(b"s" * 16, "first account's token")
 
 
-@pytest.mark.parametrize("purpose", get_args(tokens.Purpose))
-def test_the_first_accounts_are_not_denied_while_the_tables_are_filled_again(purpose: tokens.Purpose) -> None:
-    secret = tokens.derived_secret(b"s" * 16, purpose)
-    assert tokens.is_issued(b"s" * 16, secret)
-    assert not tokens.is_issued(b"another deployment's", secret)
+@pytest.mark.parametrize("purpose", get_args(bearer_tokens.Purpose))
+def test_the_first_accounts_are_not_denied_while_the_tables_are_filled_again(purpose: bearer_tokens.Purpose) -> None:
+    secret = bearer_tokens.derived_secret(b"s" * 16, purpose)
+    assert bearer_tokens.is_issued(b"s" * 16, secret)
+    assert not bearer_tokens.is_issued(b"another deployment's", secret)
 
 
 def test_a_token_whose_random_half_was_changed_was_not_issued() -> None:
-    secret = tokens.new_secret(b"s" * 16)
+    secret = bearer_tokens.new_secret(b"s" * 16)
     for index in (0, 10, 30, 41):
         changed = secret[:index] + ("A" if secret[index] != "A" else "B") + secret[index + 1 :]
-        assert not tokens.is_issued(b"s" * 16, changed)
+        assert not bearer_tokens.is_issued(b"s" * 16, changed)

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from falcon.http.held import Held, Share
 from falcon.http.problems import Problem
+from falcon.http.server.held import Held, Share
 from tests.support.door import PATIENT, QUICK, Server, at_a_server
 from tools.harness.falcon import Falcon
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from falcon.http.junk import Junk
+from falcon.http.server.junk import Junk
 from falcon.telemetry import metrics
 from tests.support.door import PATIENT, Server, at_a_server
 

@@ -16,7 +16,7 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from falcon.http.openapi import document
+from falcon.http.api.openapi import document
 from tests.support.http import Falcon, Json, Room
 
 CHECKS: Final = [

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from falcon.http.operators import Operators
-from falcon.http.ops import create_ops_app
+from falcon.http.ops.app import create_ops_app
+from falcon.http.ops.operators import Operators
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health

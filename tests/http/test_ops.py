@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from falcon.http.operators import Operators
-from falcon.http.ops import create_ops_app
+from falcon.http.ops.app import create_ops_app
+from falcon.http.ops.operators import Operators
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health

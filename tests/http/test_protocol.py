@@ -11,9 +11,9 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from falcon.http.api.operations import OPERATIONS
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
-from falcon.http.operations import OPERATIONS
 from falcon.read.store import ReadStoreUnavailable
 from falcon.write.protocol import CommandEnvelope, Reason, Unavailable
 from tests.http.commands import COMMANDS, Scene, set_scene

@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, assume, settings
 from schemathesis.checks import not_a_server_error
 
-from falcon.http.openapi import document
+from falcon.http.api.openapi import document
 from tests.http.test_openapi import CHECKS, as_httpx
 from tools.harness.falcon import Falcon
 

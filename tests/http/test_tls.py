@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from falcon import certificates
 from falcon.certificates import WrongCertificate
-from falcon.http.tls import Certificate
+from falcon.http.server.tls import Certificate
 from tools.harness.falcon import Falcon
 
 pytestmark = [

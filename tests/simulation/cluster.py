@@ -31,7 +31,7 @@ from falcon.bootstrap import Credentials
 from falcon.bootstrap import cluster as roles
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
-from falcon.http.internal import InternalCommands
+from falcon.http.internal.app import InternalCommands
 from falcon.settings import Settings
 from falcon.telemetry.health import Health
 from tests.simulation.hbase.lines import Road, SimulatedGateways

@@ -11,7 +11,8 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
-from falcon.http import streaming, tokens
+from falcon.http import bearer_tokens
+from falcon.http.stream import sessions
 from falcon.read.store import ReadStoreUnavailable
 from tests.streams.reader import Event, Listen, Listener, problem_of
 from tests.streams.test_stream import begun, names, revoke, second_token, seqs, ticket_of
@@ -211,14 +212,14 @@ def test_a_token_that_was_just_issued_is_good_before_the_tables_know(
     anna = falcon.account("Anna")
     stop(falcon, *ALL)
     phone = second_token(anna)
-    ticket = tokens.ticket(falcon.edge.secret, anna.account_id, hash_of(phone))
+    ticket = bearer_tokens.ticket(falcon.edge.secret, anna.account_id, hash_of(phone))
     assert listen.bare(falcon, {}, ticket=ticket).next().name == "hello"
 
 
 def hash_of(person: Person) -> str:
-    parsed = tokens.parse(person.token)
+    parsed = bearer_tokens.parse(person.token)
     assert parsed is not None
-    return tokens.hash_of(parsed[1])
+    return bearer_tokens.hash_of(parsed[1])
 
 
 def test_a_direct_room_bears_the_other_ones_name_though_the_tables_learn_it_late(
@@ -245,7 +246,7 @@ def test_a_direct_room_bears_the_other_ones_name_though_the_tables_learn_it_late
 def test_a_name_that_the_tables_never_learn_ends_the_stream_and_not_the_others(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_KNOWN_SECONDS", 0.05)
+    monkeypatch.setattr(sessions, "_KNOWN_SECONDS", 0.05)
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea", ben)
@@ -335,11 +336,11 @@ def test_a_thousand_who_come_back_at_once_are_all_live_soon(
 def test_streams_that_cannot_begin_in_time_are_sent_elsewhere(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_TURN_SECONDS", 0.05)
+    monkeypatch.setattr(sessions, "_TURN_SECONDS", 0.05)
     falcon = start()
     anna = falcon.account("Anna")
     turns = falcon.edge.streams._turns
-    for _ in range(streaming._TURNS):
+    for _ in range(sessions._TURNS):
         falcon.run(turns.acquire())
     refused = listen(anna)
     problem_of(refused, 503, "overloaded")
@@ -353,7 +354,7 @@ def test_nobody_waits_for_those_whose_revoked_tokens_are_checked_with_the_log(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a projection has stopped, say, each such check takes as long as a request may wait."""
-    monkeypatch.setattr(streaming, "_TURN_SECONDS", 0.5)
+    monkeypatch.setattr(sessions, "_TURN_SECONDS", 0.5)
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     phone = second_token(anna)
@@ -367,13 +368,13 @@ def test_nobody_waits_for_those_whose_revoked_tokens_are_checked_with_the_log(
 
     monkeypatch.setattr(falcon.edge.freshness, "catch_up", catch_up)
     bearer = {"Authorization": f"Bearer {phone.token}"}
-    refused = [Listener(falcon, "sse", {}, bearer) for _ in range(2 * streaming._TURNS)]
+    refused = [Listener(falcon, "sse", {}, bearer) for _ in range(2 * sessions._TURNS)]
 
     async def ben_listens_while_they_wait() -> None:
         async with asyncio.TaskGroup() as tasks:
             for each in refused:
                 tasks.create_task(each._open())
-            while checks < streaming._TURNS:
+            while checks < sessions._TURNS:
                 await asyncio.sleep(0)
             stream = Listener(falcon, "sse", {}, {"Authorization": f"Bearer {ben.token}"})
             listen.opened.append(stream)

@@ -12,9 +12,9 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
-from falcon.http.connections import Limits, Sweep
-from falcon.http.door import Door, Protocol, WebSocket
 from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.server.connections import Limits, Sweep
+from falcon.http.server.protocol import Door, Protocol, WebSocket
 
 # Short times, so that a test need not wait for seconds; sizes as they are, but for the answer of /large.
 QUICK: Final = Limits(

@@ -7,9 +7,10 @@ from typing import Any, Final
 import msgspec
 
 from falcon.domain.commands import OpenDirect
-from falcon.http import streaming, tokens
+from falcon.http import bearer_tokens
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem
+from falcon.http.stream import sessions
 from falcon.streams import opening
 from falcon.streams.delivery import Delivery, _group
 from falcon.streams.frames import encode
@@ -32,10 +33,10 @@ async def _names_afterwards(self: Edge, call: Any, command: Any, size: int | Non
     return told
 
 
-_replay = streaming.Streams._replay
+_replay = sessions.Streams._replay
 
 
-async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
+async def _waits_for_tables(self: sessions.Streams, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
     """Who comes back waits until all tables are as far as the token."""
     until = time.monotonic() + 5.0
     while True:
@@ -68,21 +69,23 @@ async def _without_looking_back(self: opening.Beginning, account_id: int) -> Non
     self._again = dict(self._tables)
 
 
-def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> tokens.Ticket:
+def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.Ticket:
     """Nobody looks at a ticket's signature."""
-    data = tokens._bytes(text)
-    account_id, _, _ = tokens._TICKET.unpack_from(data)
-    return tokens.Ticket(account_id, data[tokens._TICKET.size :][: tokens._BYTES].hex(), data[-16:])
+    data = bearer_tokens._bytes(text)
+    account_id, _, _ = bearer_tokens._TICKET.unpack_from(data)
+    return bearer_tokens.Ticket(
+        account_id, data[bearer_tokens._TICKET.size :][: bearer_tokens._BYTES].hex(), data[-16:]
+    )
 
 
 MUTANTS: Final = (
     mutant("a position is not waited for", Edge, "reach_positions", _impatient, BEHIND),
-    mutant("only the tables know which tokens were issued", tokens, "is_issued", lambda *_: False, BEHIND),
+    mutant("only the tables know which tokens were issued", bearer_tokens, "is_issued", lambda *_: False, BEHIND),
     mutant("the name of a direct room is read once it is open", Edge, "tell", _names_afterwards, FLAPPING),
-    mutant("who comes back waits for the tables", streaming.Streams, "_replay", _waits_for_tables, STANDSTILL),
+    mutant("who comes back waits for the tables", sessions.Streams, "_replay", _waits_for_tables, STANDSTILL),
     mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
     mutant(
         "who comes back was always in the rooms of now", opening.Beginning, "look_back", _without_looking_back, EDGES
     ),
-    mutant("a ticket is good whose signature was changed", tokens, "read_ticket", _by_anybody, CALM),
+    mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),
 )

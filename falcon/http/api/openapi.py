@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from falcon import __version__
-from falcon.http.operations import OPERATIONS, STREAM, Operation
+from falcon.http.api.operations import OPERATIONS, STREAM, Operation
 from falcon.http.shapes import Nothing, ProblemBody
 
 _REF: Final = "#/components/schemas/{name}"

@@ -16,11 +16,11 @@ from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateAccount, ImportMessages, ImportRoom, Invitation
 from falcon.domain.ids import NOBODY, RoomId
 from falcon.domain.message import Message
-from falcon.http.accounts import require_admin
+from falcon.http.api.accounts import require_admin
 from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import Problem, invalid
+from falcon.http.requests import Answer, check_text, from_validation, json_value, read_body
 from falcon.http.shapes import AccountLine, Imported, ImportLine, MessageLine, RoomLine
-from falcon.http.wire import Answer, check_text, from_validation, json_value, read_body
 from falcon.read.times import parse_rfc3339
 
 _line: Final = msgspec.json.Decoder(ImportLine)

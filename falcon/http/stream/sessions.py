@@ -16,12 +16,13 @@ from starlette.types import Message, Receive, Scope, Send
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
-from falcon.http import held, tokens
-from falcon.http.direct import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
+from falcon.http import bearer_tokens
+from falcon.http.api.rooms import summary
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid, room_not_found, tables_away
-from falcon.http.rooms import summary
-from falcon.http.wire import Answer, decode_query, identity, json_value, problem_answer
+from falcon.http.requests import Answer, decode_query, identity, json_value, problem_answer
+from falcon.http.server import held
+from falcon.http.server.fanout import DirectWriter, chunk, owner_of, text_message, under_http, under_websocket
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.memberships.queries import RoomSummaryRow, Standing, roles_in_parts, room_summary
@@ -77,7 +78,7 @@ class Ticket(msgspec.Struct, frozen=True):
 
 async def issue_ticket(edge: Edge, call: Call) -> Answer:
     await edge.no_body(call)
-    made = tokens.ticket(edge.secret, call.account.account_id, edge.token_hash(call.headers))
+    made = bearer_tokens.ticket(edge.secret, call.account.account_id, edge.token_hash(call.headers))
     return json_value(201, Ticket(made))
 
 
@@ -201,7 +202,7 @@ class Streams:
             self._edge.limiter.check_stream(account.account_id)
             asked_at = self._edge.asked_at(headers)
             return _Caller(account.account_id, self._edge.token_hash(headers), asked_at)
-        found = tokens.read_ticket(self._edge.secret, ticket)
+        found = bearer_tokens.read_ticket(self._edge.secret, ticket)
         if found is not None:
             self._edge.limiter.check_stream(found.account_id)  # a stream that is refused for now uses no ticket
         if found is None or not self.signals.is_first_use(found.signature):

@@ -19,8 +19,8 @@ from falcon.domain.commands import (
 from falcon.http import shapes
 from falcon.http.edge import Call, Edge, Told
 from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
+from falcon.http.requests import Answer, decode_query, identity, json_bytes, json_value, read_name
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
-from falcon.http.wire import Answer, decode_query, identity, json_bytes, json_value, read_name
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting

@@ -13,10 +13,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from falcon.http import inside, web
-from falcon.http.operators import Operators
+from falcon.http import web
+from falcon.http.ops import pages
+from falcon.http.ops.operators import Operators
 from falcon.http.problems import Problem
-from falcon.http.wire import Answer, decode_query, json_value, problem_answer
+from falcon.http.requests import Answer, decode_query, json_value, problem_answer
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
 from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, Measured
 from falcon.telemetry.heap import Heaps
@@ -149,12 +150,12 @@ class _Looking:
 
     def dispatchers(self, request: Request) -> Response | Answer:
         decode_query(request, _OfProcess)
-        return self._page(request, "Dispatchers", {"dispatchers": inside.dispatchers(self._pod.measured())})
+        return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._pod.measured())})
 
     def mailboxes(self, request: Request) -> Response | Answer:
         decode_query(request, _OfProcess)
         measured = self._pod.measured()
-        tables = {"mailboxes": inside.mailboxes(measured), "actors": inside.actors(measured)}
+        tables = {"mailboxes": pages.mailboxes(measured), "actors": pages.actors(measured)}
         return self._page(request, "Mailboxes", tables)
 
     def shards(self, request: Request) -> Response | Answer:
@@ -172,7 +173,7 @@ class _Looking:
         said = self._asked("stacks", decode_query(request, _OfProcess).process)
         if _wants_json(request):
             return json_value(200, said)
-        return PlainTextResponse(inside.stacks_text(said))
+        return PlainTextResponse(pages.stacks_text(said))
 
     def heap(self, request: Request) -> Response | Answer:
         query = decode_query(request, _OfHeap)
@@ -185,7 +186,7 @@ class _Looking:
         except NoAnswer as error:
             raise Problem(503, "unavailable", f"{error}.", retry_after=1) from error
         number = self._heaps.keep(process, counted)
-        rows = inside.heap(counted, before)
+        rows = pages.heap(counted, before)
         summary = {name: value for name, value in counted.items() if name != "classes"}
         shown = {"heap": [{"process": process, "number": number, "since": query.since, **summary}], "classes": rows}
         return self._page(request, f"Heap of {process}", shown, refreshes=False)
@@ -235,7 +236,7 @@ class _Looking:
     ) -> Response | Answer:
         if _wants_json(request):
             return json_value(200, tables)
-        return HTMLResponse(inside.page(title, tables, refreshes=refreshes))
+        return HTMLResponse(pages.page(title, tables, refreshes=refreshes))
 
 
 def _wants_json(request: Request) -> bool:

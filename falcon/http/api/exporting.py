@@ -28,11 +28,11 @@ from falcon.domain.events import (
     RoomDeleted,
 )
 from falcon.domain.ids import NOBODY, Partition
-from falcon.http.accounts import require_admin
+from falcon.http.api.accounts import require_admin
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, invalid
+from falcon.http.requests import decode_query, identity
 from falcon.http.shapes import ExportQuery
-from falcon.http.wire import decode_query, identity
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable

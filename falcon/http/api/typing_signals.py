@@ -2,7 +2,7 @@
 
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, room_not_found
-from falcon.http.wire import Answer, identity
+from falcon.http.requests import Answer, identity
 from falcon.read.memberships.queries import Access
 from falcon.streams.signals import TYPING_SECONDS
 

@@ -6,11 +6,11 @@ import msgspec
 
 from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
-from falcon.http import shapes, tokens
+from falcon.http import bearer_tokens, shapes
 from falcon.http.edge import Call, Edge
 from falcon.http.problems import Problem, account_not_found, token_not_found, wrong_cursor
+from falcon.http.requests import Answer, decode_query, identity, json_value, read_name
 from falcon.http.shapes import ListQuery, NewAccount, Nothing
-from falcon.http.wire import Answer, decode_query, identity, json_value, read_name
 
 _new_account: Final = msgspec.json.Decoder(NewAccount)
 _nothing: Final = msgspec.json.Decoder(Nothing)
@@ -24,12 +24,14 @@ async def me(edge: Edge, call: Call) -> Answer:
 async def create_account(edge: Edge, call: Call) -> Answer:
     require_admin(call)
     new: NewAccount = await edge.body(call, _new_account)
-    secret = tokens.new_secret(edge.secret)
-    sealed = tokens.seal(edge.secret, secret)
-    told = await edge.tell(call, CreateAccount(read_name(new.name), token_hash=tokens.hash_of(secret), sealed=sealed))
+    secret = bearer_tokens.new_secret(edge.secret)
+    sealed = bearer_tokens.seal(edge.secret, secret)
+    told = await edge.tell(
+        call, CreateAccount(read_name(new.name), token_hash=bearer_tokens.hash_of(secret), sealed=sealed)
+    )
     assert isinstance(told.answer, AccountAnswer)
     account_id = told.answer.account_id
-    token = tokens.token(account_id, tokens.unseal(edge.secret, told.answer.sealed))
+    token = bearer_tokens.token(account_id, bearer_tokens.unseal(edge.secret, told.answer.sealed))
     created = shapes.CreatedAccount(account_id, told.answer.name, token)
     return json_value(201, created, *told.headers)
 
@@ -50,10 +52,12 @@ async def list_accounts(edge: Edge, call: Call) -> Answer:
 async def issue_token(edge: Edge, call: Call) -> Answer:
     account_id = _own_or_admins(call)
     await edge.body(call, _nothing)
-    secret = tokens.new_secret(edge.secret)
-    told = await edge.tell(call, IssueToken(account_id, tokens.hash_of(secret), tokens.seal(edge.secret, secret)))
+    secret = bearer_tokens.new_secret(edge.secret)
+    told = await edge.tell(
+        call, IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
+    )
     assert isinstance(told.answer, TokenAnswer)
-    token = tokens.token(account_id, tokens.unseal(edge.secret, told.answer.sealed))
+    token = bearer_tokens.token(account_id, bearer_tokens.unseal(edge.secret, told.answer.sealed))
     issued = shapes.IssuedToken(told.answer.token_id, token)
     return json_value(201, issued, *told.headers)
 

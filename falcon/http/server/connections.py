@@ -9,9 +9,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from falcon.http.held import Held, Share
-from falcon.http.junk import Junk
 from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.server.held import Held, Share
+from falcon.http.server.junk import Junk
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")

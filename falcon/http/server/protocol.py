@@ -21,11 +21,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import SecurityError
 
 from falcon.domain.ids import AccountId, partition_of
-from falcon.http import held, junk
-from falcon.http.connections import Limits, Sweep
-from falcon.http.held import Share
 from falcon.http.limits.addresses import AddressKey
 from falcon.http.problems import Problem, from_unavailable
+from falcon.http.server import held, junk
+from falcon.http.server.connections import Limits, Sweep
+from falcon.http.server.held import Share
 from falcon.telemetry import metrics
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import Unavailable

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.certificates import TlsFiles, load_pair
-from falcon.http.connections import Sweep
 from falcon.http.limits.addresses import AddressKey
+from falcon.http.server.connections import Sweep
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")

@@ -10,8 +10,8 @@ from falcon.domain.ids import RoomId, Seq
 from falcon.http import shapes
 from falcon.http.edge import Call, Edge, NotReadableYet, Told
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
+from falcon.http.requests import Answer, check_text, decode_query, identity, json_bytes, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery, messages
-from falcon.http.wire import Answer, check_text, decode_query, identity, json_bytes, matches
 from falcon.read.memberships.queries import Access
 from falcon.read.timeline.messages import MISSING, message_in
 from falcon.read.timeline.pages import Page

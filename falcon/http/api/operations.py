@@ -6,8 +6,10 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from starlette.types import ASGIApp
 
-from falcon.http import accounts, exporting, importing, messages, rooms, shapes, signals, streaming
+from falcon.http import shapes
+from falcon.http.api import accounts, exporting, importing, messages, rooms, typing_signals
 from falcon.http.edge import Call, Edge
+from falcon.http.stream import sessions
 
 Handler: TypeAlias = Callable[[Edge, Call], Awaitable[ASGIApp]]
 
@@ -95,22 +97,22 @@ OPERATIONS: Final = (
         None,
         "What happens, as Server-Sent Events, or on an upgrade the same over a WebSocket",
         {200: None},
-        query=streaming.StreamQuery,
+        query=sessions.StreamQuery,
         problems=(404,),
         media_type="text/event-stream",
     ),
     Operation(
         "POST",
         "/v1/stream/tickets",
-        streaming.issue_ticket,
+        sessions.issue_ticket,
         "A ticket for one stream, good for a minute, where no Authorization can be set",
-        {201: streaming.Ticket},
+        {201: sessions.Ticket},
         shapes.Nothing,
     ),
     Operation(
         "POST",
         "/v1/rooms/{room_id}/typing",
-        signals.say_typing,
+        typing_signals.say_typing,
         "Say that one is typing, every few seconds while it is so; nobody is promised to hear of it",
         {204: None},
         problems=(403, 404, 429),
