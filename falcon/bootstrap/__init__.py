@@ -16,18 +16,27 @@ from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
 from falcon.http import bearer_tokens
+from falcon.http.authenticator import Authenticator
+from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge, EdgeLimits
+from falcon.http.freshness import Freshness
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
-from falcon.http.stream.sessions import StoreLookups, Streams
+from falcon.http.limits.rooms import RoomCounts
+from falcon.http.read_your_writes import ReadYourWrites
+from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
+from falcon.read.lookups import StoreLookups
+from falcon.read.store import ReadStore
+from falcon.read.timeline.pages import Pages
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
 from falcon.streams.signals import Signals, Wire
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
+from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 from falcon.write.shard import Shard, ShardLimits
@@ -122,16 +131,57 @@ async def start_gateway(
     return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
 
 
-def start_streams(settings: Settings, edge: Edge, tail: Tail, wire: Wire) -> Streams:
-    """The edge's, on the running event loop; to be stopped with it."""
-    lookups = StoreLookups(edge.store)
-    feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
+def start_edge(
+    settings: Settings,
+    gateway: CommandGateway,
+    store: ReadStore,
+    freshness: Freshness,
+    tail: Tail,
+    wire: Wire,
+    instance: str,
+    secret: bytes,
+) -> Edge:
+    """An edge on the running event loop. Its streams have been started, and must be stopped before what they use.
+
+    ``instance`` names the log; ``secret`` is the server's own.
+    """
+    limits = edge_limits(settings)
+    allowed = limiter(settings)
+    partitions = settings.partitions
+    lookups = StoreLookups(store)
+    feed = Feed(tail, lookups, instance, partitions, remembered=settings.stream_events)
     signals = Signals(wire, feed, lookups)
-    edge.streams = Streams(edge, feed, signals, lookups, settings.streams_max, settings.stream_buffer)
-    edge.tail = tail
-    edge.nudge = feed.nudge
-    edge.streams.start()
-    return edge.streams
+    reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
+    authenticator = Authenticator(store, reads, allowed, secret)
+    keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)
+    streams = Streams(
+        store,
+        feed,
+        signals,
+        lookups,
+        authenticator,
+        allowed,
+        secret,
+        settings.streams_max,
+        settings.stream_buffer,
+    )
+    streams.start()
+    return Edge(
+        instance=instance,
+        partitions=partitions,
+        secret=secret,
+        limits=limits,
+        gateway=gateway,
+        store=store,
+        pages=Pages(store),
+        tail=tail,
+        authenticator=authenticator,
+        commands=CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge),
+        reads=reads,
+        limiter=allowed,
+        room_counts=RoomCounts(allowed.policies.account_rooms, store, allowed.clock),
+        streams=streams,
+    )
 
 
 async def create_account(
@@ -144,7 +194,8 @@ async def create_account(
         partition = partition_for(command, 0, None, edge.partitions)
         reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
         if isinstance(reply, Accepted):
-            await edge.readable(reply.partition, reply.offset, START_SECONDS)  # who gets the token may use it
+            # The token must be good when the account's owner gets it.
+            await edge.reads.reach(reply.partition, reply.offset, START_SECONDS)
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
             return account_id, bearer_tokens.token(account_id, secret)
         if time.monotonic() > deadline:

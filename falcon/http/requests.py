@@ -1,6 +1,5 @@
-"""Requests and responses at the lowest level: bodies within bounds, typed values out of them, bytes back."""
+"""What a request says: its body within bounds, and typed values from its body, query, path and headers."""
 
-import math
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,64 +7,71 @@ from typing import Any, TypeVar, get_args
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
-from starlette.types import Receive, Scope, Send
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
 
 from falcon.domain import names
-from falcon.domain.ids import ID_MAX
+from falcon.domain.ids import ID_MAX, AccountId, Partition
 from falcon.http.problems import Problem, invalid
 from falcon.http.shapes import FieldError, Nothing
+from falcon.read.accounts.queries import AccountRow
 
 T = TypeVar("T")
 
-Headers = dict[bytes, bytes]
-_JSON = (b"content-type", b"application/json")
-_PROBLEM = (b"content-type", b"application/problem+json")
+Headers = dict[bytes, bytes]  # by lower-case name; the last one where a client sends several
 _AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`]*)`")
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
-_QUOTED_MAX = 200  # of what a client sent, in a problem
-_KEPT_QUERY_MAX = 128  # bytes
-_DIGITS_MAX = 15  # of a length; a number of thousands of digits would be dear to read
-
-_encode = msgspec.json.Encoder().encode
-
-
-class Answer:
-    """A response whose bytes are there. Starlette's own does more than is needed once for each message."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
-        self.status = status
-        self.body = body
-        self.headers = headers
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        length = (b"content-length", b"%d" % len(self.body))
-        headers = (length, *self.headers) if self.status not in (204, 304) else self.headers
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body})
+_QUOTED_MAX = 200  # characters of what a client sent that a problem repeats
+_CACHED_QUERY_MAX = 128  # bytes
+_DIGITS_MAX = 15  # of a Content-Length: reading a number of thousands of digits takes long
+_nothing = msgspec.json.Decoder(Nothing)
 
 
-def json_bytes(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
-    return Answer(status, body, _JSON, *headers)
+class AuthedRequest(msgspec.Struct):
+    """A request whose sender is known.
+
+    ``body_max`` in bytes. ``body``: the bytes that :meth:`json` has read. ``positions``: places of its Falcon-Position
+    that have not been waited for yet. ``wait_until``: the time on CLOCK_MONOTONIC at which it stops waiting for the
+    read tables; 0 before its first wait.
+    """
+
+    scope: Scope
+    receive: Receive
+    headers: Headers
+    account: AccountRow
+    body_max: int
+    body: bytes = b""
+    positions: tuple[tuple[Partition, int], ...] = ()
+    wait_until: float = 0.0
+
+    @property
+    def account_id(self) -> AccountId:
+        """The sender's."""
+        return self.account.account_id
+
+    def path_id(self, name: str, not_found: Callable[[str], Problem]) -> int:
+        """An id or seq in the path. Raises the Problem that ``not_found`` makes of a text that cannot be one."""
+        return identity(self.scope["path_params"][name], not_found)
+
+    def query(self, query_type: type[T]) -> T:
+        """Raises Problem 422."""
+        return decode_query(self.scope, query_type)
+
+    async def json(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
+        """The body as the decoder's type. Raises Problem 400, 413, 415, 422, and ClientDisconnect."""
+        self.body = await read_body(self.receive, self.headers, self.body_max)
+        return decode_body(self.body, self.headers, decoder)
+
+    async def no_body(self) -> None:
+        """Raises Problem 422 where there is one, and as :meth:`json`."""
+        await self.json(_nothing)
 
 
-def json_value(status: int, value: Any, *headers: tuple[bytes, bytes]) -> Answer:
-    return Answer(status, _encode(value), _JSON, *headers)
-
-
-def problem_answer(problem: Problem) -> Answer:
-    headers = [_PROBLEM, *problem.headers]
-    if problem.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
-    return Answer(problem.status, problem.body(), *headers)
-
-
-async def read_body(request: Request, headers: Headers, limit: int) -> bytes:
-    """Raises Problem 413 as soon as it is known to be too large, ClientDisconnect when the client goes away."""
+async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
+    """Raises Problem 413 as soon as the body is known to be larger than ``limit`` bytes, ClientDisconnect when the
+    client goes away."""
     length = headers.get(b"content-length", b"0").lstrip(b"0")
     if length.isdigit() and (len(length) > _DIGITS_MAX or int(length) > limit):
         raise _too_large(limit)
@@ -73,7 +79,7 @@ async def read_body(request: Request, headers: Headers, limit: int) -> bytes:
     size = 0
     more = True
     while more:
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk: bytes = message.get("body", b"")
@@ -90,7 +96,8 @@ def _too_large(limit: int) -> Problem:
 
 
 def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]") -> T:
-    """Raises Problem 415, 400 ``malformed`` for what is no JSON, 422 ``invalid`` for what breaks a rule."""
+    """Raises Problem 415 for another media type, 400 ``malformed`` for bytes that are not JSON, 422 ``invalid`` for a
+    value that breaks a rule."""
     if not body and decoder.type is Nothing:
         return Nothing()  # type: ignore[return-value]
     media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
@@ -104,20 +111,14 @@ def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]
         raise Problem(400, "malformed", f"The body is not JSON: {error}.") from None
 
 
-def matches(header: bytes | None, etag: bytes) -> bool:
-    """Whether an If-None-Match header names this ETag."""
-    if header is None:
-        return False
-    return header == etag or any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in header.split(b","))
-
-
-def decode_query(request: HTTPConnection, query_type: type[T], *, known: bool = True) -> T:
-    """The query string as a typed value. Of a caller who is not ``known`` nothing is kept. Raises Problem 422."""
-    query = request.scope["query_string"]
+def decode_query(scope: Scope, query_type: type[T], *, authenticated: bool = True) -> T:
+    """The query string as a typed value. Only queries of ``authenticated`` callers are cached. Raises Problem 422."""
+    query = scope["query_string"]
     if not query:
         return query_type()
     kind: Any = query_type  # hashable, though its type does not say so
-    decoded: T = (_kept_query if known and len(query) <= _KEPT_QUERY_MAX else _decode_query)(query, kind)
+    is_cached = authenticated and len(query) <= _CACHED_QUERY_MAX
+    decoded: T = (_cached_query if is_cached else _decode_query)(query, kind)
     return decoded
 
 
@@ -146,13 +147,14 @@ def _read_flag(name: str, text: str) -> bool:
 
 @lru_cache
 def _readers(query_type: Any) -> dict[str, Callable[[str, str], Any]]:
-    """Of the parameters that are no texts. msgspec would also read ``1e2`` and ``null`` as numbers."""
+    """For each parameter that is not a text, the function that reads it. msgspec would accept ``1e2`` and ``null`` as
+    numbers."""
     readers = ((field.name, _reader(field.type)) for field in msgspec.structs.fields(query_type))
     return {name: read for name, read in readers if read is not None}
 
 
 def _reader(kind: Any) -> Callable[[str, str], Any] | None:
-    """Also of ``Annotated[int, ...]``, or of one of these or None."""
+    """``kind`` may be wrapped: ``Annotated[int, ...]``, or ``int | None``."""
     if kind is int:
         return _read_integer
     if kind is bool:
@@ -160,12 +162,12 @@ def _reader(kind: Any) -> Callable[[str, str], Any] | None:
     return next((read for part in get_args(kind) if (read := _reader(part)) is not None), None)
 
 
-# Most requests ask with the same few; the values are frozen, so one serves for all of them.
-_kept_query = lru_cache(maxsize=1024)(_decode_query)
+# Most requests send one of a few queries; the values are frozen, so requests can share them.
+_cached_query = lru_cache(maxsize=1024)(_decode_query)
 
 
 def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem:
-    """msgspec's sentence, taken apart into the field and the rule."""
+    """Takes the field and the rule from msgspec's sentence."""
     match = _AT.match(str(error))
     assert match is not None  # it matches everything
     rule = match["rule"]
@@ -178,7 +180,7 @@ def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem
 
 
 def identity(text: str, not_found: Callable[[str], Problem]) -> int:
-    """An id or seq in a path. What cannot be one is not found."""
+    """The number of an id or seq. Raises the Problem that ``not_found`` makes of a text that cannot be one."""
     if not (text.isascii() and text.isdigit()) or len(text) > 16:
         raise not_found(text)
     value = int(text)
@@ -189,7 +191,6 @@ def identity(text: str, not_found: Callable[[str], Problem]) -> int:
 
 def check_text(text: str, limit: int, field: str = "text") -> int:
     """The size of a text in bytes of UTF-8. Raises Problem 422 past the limit."""
-    # No character takes more than four bytes, and most texts are short.
     size = len(text) if text.isascii() else len(text.encode())
     if size > limit:
         raise invalid(field, f"must be at most {limit} bytes of UTF-8, is {size}")
@@ -197,7 +198,7 @@ def check_text(text: str, limit: int, field: str = "text") -> int:
 
 
 def read_name(name: str, field: str = "name") -> str:
-    """As it is kept. Raises Problem 422."""
+    """The name in the form that is stored. Raises Problem 422."""
     name = names.normalized(name)
     broken = names.broken_rule(name)
     if broken is not None:

@@ -9,7 +9,7 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from falcon.http.requests import matches
+from falcon.http.responses import matches
 
 _FOLDER: Final = Path(__file__).parent.parent / "web"
 _OPS: Final = _FOLDER / "ops"

@@ -13,7 +13,7 @@ from falcon.http import bearer_tokens, requests
 from falcon.http.api import rooms
 from falcon.http.problems import Problem
 from falcon.http.shapes import ExportQuery, ListQuery, PageQuery
-from falcon.http.stream.sessions import StreamQuery
+from falcon.http.stream.endpoints import StreamQuery
 from falcon.journal import codec
 from falcon.journal.record import Record
 from falcon.read.memberships.queries import RoomCursor

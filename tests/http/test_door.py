@@ -1,4 +1,4 @@
-"""Refusing at the door: only what is surely a message to a full mailbox, with the answer that it would get inside."""
+"""Admission control refuses only complete messages to a full mailbox, with the answer that they would get inside."""
 
 import asyncio
 import json
@@ -13,8 +13,9 @@ import uvicorn
 
 from falcon.domain.commands import PostMessage
 from falcon.domain.ids import Partition
+from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
-from falcon.http.server.protocol import Door, Protocol
+from falcon.http.server.protocol import FalconHttpProtocol
 from falcon.write.gateway import Lane
 from falcon.write.protocol import CommandBatch, CommandEnvelope, Reply
 
@@ -67,19 +68,19 @@ class Client:
         return head, await self._reader.readexactly(int(length[1]))
 
 
-async def behind_a_door(door: Door, ask: Callable[[Client], Awaitable[None]]) -> None:
+async def with_admission(admission: AdmissionControl, ask: Callable[[Client], Awaitable[None]]) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 201, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
     arrived: list[bytes] = []
 
-    class Watched(Protocol):
+    class Watched(FalconHttpProtocol):
         def data_received(self, data: bytes) -> None:
             arrived.append(data)
             super().data_received(data)
 
-    protocol: Any = partial(Watched, door, Sweep("test"))
+    protocol: Any = partial(Watched, admission, Sweep("test"))
     server = uvicorn.Server(uvicorn.Config(app, http=protocol, lifespan="off", port=0, log_level="error"))
     serving = asyncio.create_task(server.serve())
     while not server.started:
@@ -95,11 +96,11 @@ async def behind_a_door(door: Door, ask: Callable[[Client], Awaitable[None]]) ->
 
 def at_a_full_owner(ask: Callable[[Client], Awaitable[None]], *, full: bool = True) -> None:
     async def run() -> None:
-        owner, door = Owner(), Door()
-        door.stand_before(owner, 64)
+        owner, admission = Owner(), AdmissionControl()
+        admission.attach(owner, 64)
         if full:
             owner.fill()
-        await behind_a_door(door, ask)
+        await with_admission(admission, ask)
 
     asyncio.run(run())
 

@@ -10,7 +10,6 @@ from typing import get_args
 import httpx
 import msgspec
 import pytest
-from starlette.requests import HTTPConnection
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
@@ -19,6 +18,7 @@ from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.http import bearer_tokens
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
+from falcon.http.stream import endpoints
 from falcon.journal.ports import JournalUnavailable
 from falcon.projections.runner import CatchUp
 from falcon.read.catalogue import projections
@@ -70,7 +70,7 @@ def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Tables:
 def falcon(settings: Settings, tables: Tables, request: pytest.FixtureRequest) -> Iterator[Falcon]:
     with Falcon(settings.data_dir, projection="process") as started:
         if "owners" in request.param:
-            started.edge.freshness = Freshness(started.edge.store, OwnersPositions(started.edge.gateway))
+            started.edge.reads.freshness = Freshness(started.edge.store, OwnersPositions(started.edge.gateway))
         yield started
 
 
@@ -204,7 +204,7 @@ def opens_a_stream(falcon: Falcon, query: str, token: str | None = None) -> None
 
     async def opened() -> None:
         scope = {"type": "http", "method": "GET", "path": "/v1/stream", "query_string": query.encode()}
-        opening = await falcon.edge.streams.open(HTTPConnection({**scope, "headers": headers}))
+        opening = await endpoints._open(falcon.edge.streams, {**scope, "headers": headers})
         opening.release()
 
     falcon.run(opened())
@@ -314,7 +314,7 @@ def test_while_the_log_is_away_nothing_is_denied_and_what_the_tables_show_is_giv
         async def confirmed(self, partition: int) -> int:
             raise JournalUnavailable("a test has taken the log away")
 
-    falcon.edge.freshness = Freshness(falcon.edge.store, Away())
+    falcon.edge.reads.freshness = Freshness(falcon.edge.store, Away())
     for refused in refusals(scene):
         problem(refused, 503, "unavailable")
     assert texts(scene.anna.reads(scene.room)) == ["Tea?"]

@@ -318,7 +318,7 @@ def test_after_the_window_a_token_is_another_token(forgetful: Falcon) -> None:
 
 def test_an_edge_remembers_only_so_many_keys(tmp_path: Path) -> None:
     with Falcon(tmp_path) as falcon:
-        falcon.edge._keys = UsedKeys(3, 600.0)
+        falcon.edge.commands._keys = UsedKeys(3, 600.0)
         anna = falcon.account("Anna")
         rooms = [anna.makes_room(str(i)) for i in range(6)]  # in as many partitions, or nearly
         assert len({room.room_id % falcon.settings.partitions for room in rooms}) > 1
@@ -330,4 +330,4 @@ def test_an_edge_remembers_only_so_many_keys(tmp_path: Path) -> None:
             assert anna.post(f"{there}/messages", {"text": "Hi"}, key=other).status_code == 201
         assert anna.post(f"{there}/messages", {"text": "Hi"}, key="k").status_code == 201, "it has been forgotten here"
         the_same(*(anna.post(f"{first}/messages", {"text": "Hi"}, key=key) for key in ("f", "f")))
-        assert len(falcon.edge._keys) < 6
+        assert len(falcon.edge.commands._keys) < 6

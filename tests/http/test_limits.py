@@ -64,7 +64,7 @@ def start(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> 
     def limiter(settings: Settings) -> Limiter:
         return Limiter(bootstrap.quotas(settings), Addresses(settings.trusted_proxies), clock.monotonic)
 
-    monkeypatch.setattr(embedded, "limiter", limiter)
+    monkeypatch.setattr(bootstrap, "limiter", limiter)
     with ExitStack() as started:
 
         def begin(**settings: Any) -> Falcon:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from falcon.domain.commands import RevokeToken
-from falcon.http import edge as edges
+from falcon.http import authenticator
 from falcon.read.store import ReadStoreUnavailable
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
@@ -42,7 +42,7 @@ class Tables:
             return await look_up(account_id, token_hash)
 
         monkeypatch.setattr(falcon.edge.store, "bearer", bearer)
-        monkeypatch.setattr(edges, "_TOKEN_CACHE_SECONDS", 0.0)  # each request looks again
+        monkeypatch.setattr(authenticator, "_FRESH_SECONDS", 0.0)  # each request looks again
 
 
 def revoked_elsewhere(falcon: Falcon, person: Person) -> None:
@@ -85,7 +85,7 @@ def test_one_who_was_known_too_long_ago_is_a_stranger(
     falcon: Falcon, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna = falcon.account("Anna")
-    monkeypatch.setattr(edges, "_TOKEN_USABLE_SECONDS", 0.0)
+    monkeypatch.setattr(authenticator, "_USABLE_SECONDS", 0.0)
     room = room_of(anna)
     tables.away = True
     assert send(anna, room) == 503
@@ -96,8 +96,8 @@ def test_when_the_tables_are_back_a_token_that_was_revoked_is_refused(falcon: Fa
     room = room_of(anna)
     tables.away = True
     assert send(anna, room) == 201
-    falcon.edge._callers = {
-        name: caller for name, caller in falcon.edge._callers.items() if caller.account.name == "Anna"
+    falcon.edge.authenticator._cache = {
+        name: caller for name, caller in falcon.edge.authenticator._cache.items() if caller.account.name == "Anna"
     }
     tables.away = False
     (token,) = falcon.admin.get(f"/v1/accounts/{anna.account_id}/tokens").json()["tokens"]
@@ -152,8 +152,8 @@ def test_a_forged_token_does_not_say_that_the_tables_are_back(falcon: Falcon, ta
 
 
 def test_only_so_many_callers_are_remembered(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "_TOKEN_CACHE_MAX", 2)
+    monkeypatch.setattr(authenticator, "_CACHED_MAX", 2)
     people = [falcon.account(name) for name in ("Anna", "Ben", "Cleo", "Dora", "Emil")]
     for _ in range(2):
         assert [person.get("/v1/me").json()["name"] for person in people] == [person.name for person in people]
-        assert len(falcon.edge._callers) <= 2
+        assert len(falcon.edge.authenticator._cache) <= 2

@@ -29,7 +29,7 @@ from falcon.adapters.pods import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
-from falcon.http.internal import app
+from falcon.http.internal import app as internal
 from falcon.projections import sharing
 from falcon.read.catalogue import READ_MODELS
 from falcon.streams import signals
@@ -54,7 +54,7 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (watch, "_ROSTER_SECONDS", 30.0),
     (watch, "_BEAT_SECONDS", 20.0),
     (watch, "TICK_SECONDS", 5.0),
-    (app, "_BEAT_SECONDS", 6.0),
+    (internal, "_BEAT_SECONDS", 6.0),
     (local, "TICK_SECONDS", 5.0),
     (owners, "_WAIT_MILLIS", 60_000),
     (wire, "_WAIT_MILLIS", 60_000),

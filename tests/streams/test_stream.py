@@ -10,6 +10,7 @@ import pytest
 from falcon.domain.commands import RevokeToken
 from falcon.http import bearer_tokens
 from falcon.http.stream import sessions
+from falcon.http.stream.sinks import SseSink
 from falcon.journal.envelope import Envelope
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.store import ReadStoreUnavailable
@@ -78,7 +79,7 @@ def test_one_who_is_nowhere_is_told_so(cleo: Person, listen: Listen) -> None:
 def test_of_very_many_rooms_the_newest_are_shown_and_all_are_heard(
     anna: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_HELLO_ROOMS_MAX", 2)
+    monkeypatch.setattr("falcon.http.stream.opening._HELLO_ROOMS_MAX", 2)
     rooms = [anna.makes_room(f"Room {i}") for i in range(4)]
     stream = listen(anna)
     hello = stream.next()
@@ -548,7 +549,7 @@ def test_one_who_comes_back_has_his_token_looked_up_once(
     falcon: Falcon, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hello = listen(ben).next()
-    falcon.edge.forget_callers()
+    falcon.edge.authenticator.forget()
     looked_up: list[int] = []
     bearer = falcon.edge.store.bearer
 
@@ -596,7 +597,7 @@ def test_a_direct_room_is_heard_of_while_the_tables_are_behind_the_log(
 def test_one_who_comes_back_hears_all_of_very_many_rooms(
     anna: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(sessions, "_ROLES_PART", 2)
+    monkeypatch.setattr("falcon.http.stream.opening._ROLES_PART", 2)
     rooms = [anna.makes_room(f"Room {i}") for i in range(count)]
     hello = listen(anna).next()
     for room in rooms:
@@ -825,7 +826,7 @@ def test_a_slow_reader_is_cut_and_nobody_else_is_disturbed(start: Start, listen:
 def test_a_reader_who_takes_nothing_any_more_is_cut_off(
     start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_BYE_SECONDS", 0.05)
+    monkeypatch.setattr("falcon.http.stream.sinks._BYE_SECONDS", 0.05)
     falcon = start(stream_buffer=16_384)
     anna = falcon.account("Anna")
     room = anna.makes_room("Tea")
@@ -839,7 +840,7 @@ def test_a_reader_who_takes_nothing_any_more_is_cut_off(
 def test_a_browser_that_takes_nothing_any_more_is_cut_off(
     start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "_BYE_SECONDS", 0.05)
+    monkeypatch.setattr("falcon.http.stream.sinks._BYE_SECONDS", 0.05)
     falcon = start(stream_buffer=16_384, cors_origins=("https://tea.test",))
     anna = falcon.account("Anna")
     room = anna.makes_room("Tea")
@@ -959,7 +960,7 @@ def test_a_stream_that_could_not_begin_leaves_nothing_behind(
     async def summary(*arguments: Any) -> None:
         raise ReadStoreUnavailable("away")
 
-    monkeypatch.setattr(sessions, "summary", summary)
+    monkeypatch.setattr("falcon.http.room_views.room_summary", summary)
     problem_of(listen(anna, transport=transport), 503, "unavailable")
     assert falcon.edge.streams._feed._lanes == {}
 
@@ -1022,7 +1023,7 @@ def test_a_connection_that_was_lost_in_the_middle_of_a_frame_is_not_waited_for()
                 await lost.wait()
                 raise ConnectionResetError("the client has gone")
 
-        sink = sessions._SseSink(send, None)
+        sink = SseSink(send)
         assert not sink.send(Frame("id", "message.posted", b"{}"), lambda: None)
         lost.set()
         await asyncio.sleep(0)

@@ -13,8 +13,9 @@ import uvicorn
 import uvloop
 
 from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Limits, Sweep
-from falcon.http.server.protocol import Door, Protocol, WebSocket
+from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 
 # Short times, so that a test need not wait for seconds; sizes as they are, but for the answer of /large.
 QUICK: Final = Limits(
@@ -160,8 +161,8 @@ async def serving(
     sweep = Sweep("test", limits, connections_max, per_address)
     config = uvicorn.Config(
         app,
-        http=partial(Protocol, Door(), sweep),  # type: ignore[arg-type]
-        ws=WebSocket,
+        http=partial(FalconHttpProtocol, AdmissionControl(), sweep),  # type: ignore[arg-type]
+        ws=FalconWebSocketProtocol,
         lifespan="off",
         port=0,
         log_level="critical",

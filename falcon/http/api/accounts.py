@@ -1,4 +1,4 @@
-"""Accounts and their tokens: for admins, and each account's own."""
+"""Accounts and their tokens. Admins manage all of them, an account its own tokens."""
 
 from typing import Final
 
@@ -7,38 +7,38 @@ import msgspec
 from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
 from falcon.http import bearer_tokens, shapes
-from falcon.http.edge import Call, Edge
+from falcon.http.edge import Edge
 from falcon.http.problems import Problem, account_not_found, token_not_found, wrong_cursor
-from falcon.http.requests import Answer, decode_query, identity, json_value, read_name
-from falcon.http.shapes import ListQuery, NewAccount, Nothing
+from falcon.http.requests import AuthedRequest, identity, read_name
+from falcon.http.responses import BytesResponse, json_response
+from falcon.http.shapes import ListQuery, NewAccount
 
 _new_account: Final = msgspec.json.Decoder(NewAccount)
-_nothing: Final = msgspec.json.Decoder(Nothing)
 
 
-async def me(edge: Edge, call: Call) -> Answer:
-    account = call.account
-    return json_value(200, shapes.Me(account.account_id, account.name, None, account.is_admin))
+async def me(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    account = request.account
+    return json_response(200, shapes.Me(account.account_id, account.name, None, account.is_admin))
 
 
-async def create_account(edge: Edge, call: Call) -> Answer:
-    require_admin(call)
-    new: NewAccount = await edge.body(call, _new_account)
+async def create_account(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    require_admin(request)
+    new: NewAccount = await request.json(_new_account)
     secret = bearer_tokens.new_secret(edge.secret)
     sealed = bearer_tokens.seal(edge.secret, secret)
-    told = await edge.tell(
-        call, CreateAccount(read_name(new.name), token_hash=bearer_tokens.hash_of(secret), sealed=sealed)
-    )
-    assert isinstance(told.answer, AccountAnswer)
-    account_id = told.answer.account_id
-    token = bearer_tokens.token(account_id, bearer_tokens.unseal(edge.secret, told.answer.sealed))
-    created = shapes.CreatedAccount(account_id, told.answer.name, token)
-    return json_value(201, created, *told.headers)
+    command = CreateAccount(read_name(new.name), token_hash=bearer_tokens.hash_of(secret), sealed=sealed)
+    result = await edge.commands.dispatch(request, command)
+    answer = result.answer
+    assert isinstance(answer, AccountAnswer)
+    # A replayed command answers with the token that it made the first time.
+    token = bearer_tokens.token(answer.account_id, bearer_tokens.unseal(edge.secret, answer.sealed))
+    created = shapes.CreatedAccount(answer.account_id, answer.name, token)
+    return json_response(201, created, *result.headers)
 
 
-async def list_accounts(edge: Edge, call: Call) -> Answer:
-    require_admin(call)
-    query = decode_query(call.request, ListQuery)
+async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    require_admin(request)
+    query = request.query(ListQuery)
     after = 0
     if query.cursor is not None:
         after = identity(query.cursor, wrong_cursor)
@@ -46,55 +46,55 @@ async def list_accounts(edge: Edge, call: Call) -> Answer:
     page = rows[: query.limit]
     next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
     accounts = [shapes.Account(row.account_id, row.name, row.is_admin, row.created_at) for row in page]
-    return json_value(200, shapes.Accounts(accounts, next_cursor))
+    return json_response(200, shapes.Accounts(accounts, next_cursor))
 
 
-async def issue_token(edge: Edge, call: Call) -> Answer:
-    account_id = _own_or_admins(call)
-    await edge.body(call, _nothing)
+async def issue_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    account_id = _manageable_account_id(request)
+    await request.no_body()
     secret = bearer_tokens.new_secret(edge.secret)
-    told = await edge.tell(
-        call, IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
-    )
-    assert isinstance(told.answer, TokenAnswer)
-    token = bearer_tokens.token(account_id, bearer_tokens.unseal(edge.secret, told.answer.sealed))
-    issued = shapes.IssuedToken(told.answer.token_id, token)
-    return json_value(201, issued, *told.headers)
+    command = IssueToken(account_id, bearer_tokens.hash_of(secret), bearer_tokens.seal(edge.secret, secret))
+    result = await edge.commands.dispatch(request, command)
+    assert isinstance(result.answer, TokenAnswer)
+    token = bearer_tokens.token(account_id, bearer_tokens.unseal(edge.secret, result.answer.sealed))
+    issued = shapes.IssuedToken(result.answer.token_id, token)
+    return json_response(201, issued, *result.headers)
 
 
-async def list_tokens(edge: Edge, call: Call) -> Answer:
-    account_id = _own_or_admins(call)
-    if await edge.account(call, account_id) is None:
+async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    account_id = _manageable_account_id(request)
+    if await edge.reads.account(request, account_id) is None:
         raise account_not_found(account_id)
     rows = await edge.store.tokens(account_id)
-    return json_value(200, shapes.Tokens([shapes.Token(row.token_id, row.created_at) for row in rows]))
+    return json_response(200, shapes.Tokens([shapes.Token(row.token_id, row.created_at) for row in rows]))
 
 
-async def revoke_token(edge: Edge, call: Call) -> Answer:
-    account_id = _own_or_admins(call)
-    token_id = identity(call.path["token_id"], token_not_found)
-    await edge.no_body(call)
-    told = await edge.tell(call, RevokeToken(account_id, token_id))
-    edge.forget_callers()
-    return Answer(204, b"", *told.headers)
+async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    account_id = _manageable_account_id(request)
+    token_id = request.path_id("token_id", token_not_found)
+    await request.no_body()
+    result = await edge.commands.dispatch(request, RevokeToken(account_id, token_id))
+    edge.authenticator.forget()
+    return BytesResponse(204, b"", *result.headers)
 
 
-async def sign_out(edge: Edge, call: Call) -> Answer:
-    await edge.no_body(call)
-    told = await edge.tell(call, RevokeToken(call.account.account_id, token_hash=edge.token_hash(call.headers)))
-    edge.forget_callers()
-    return Answer(204, b"", *told.headers)
+async def sign_out(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    await request.no_body()
+    token_hash = edge.authenticator.token_hash(request.headers)
+    result = await edge.commands.dispatch(request, RevokeToken(request.account_id, token_hash=token_hash))
+    edge.authenticator.forget()
+    return BytesResponse(204, b"", *result.headers)
 
 
-def require_admin(call: Call) -> None:
-    """Raises Problem 403. An account is made an admin or not, once for all: the tables are never behind with that."""
-    if not call.account.is_admin:
+def require_admin(request: AuthedRequest) -> None:
+    """Raises Problem 403. Whether an account is an admin never changes, so the tables are never behind with it."""
+    if not request.account.is_admin:
         raise Problem(403, "not_allowed", "This needs an admin's token.")
 
 
-def _own_or_admins(call: Call) -> int:
-    """The account in the path, if the caller may manage its tokens. Raises Problem 403, 404."""
-    account_id = identity(call.path["account_id"], account_not_found)
-    if account_id != call.account.account_id:
-        require_admin(call)
+def _manageable_account_id(request: AuthedRequest) -> int:
+    """The account in the path, where the caller may manage its tokens. Raises Problem 403, 404."""
+    account_id = request.path_id("account_id", account_not_found)
+    if account_id != request.account_id:
+        require_admin(request)
     return account_id

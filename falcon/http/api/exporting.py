@@ -1,8 +1,8 @@
-"""Everything there is, a JSON object a line, as it stood at one place in the log.
+"""Export everything as of one position of the log: one JSON object a line.
 
 The tables change while they are read, so an export has two parts: first each row as it was read, then every event that
-came meanwhile, in the log's order. A later line about a thing replaces an earlier one. Events set and never add, so the
-two parts together say what stood at the position that the last line names, and nothing that came behind it.
+was appended meanwhile, in the log's order. A later line about a thing replaces an earlier one. Events set values and
+never add to them, so both parts together give the state at the position that the last line names, and nothing later.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import NOBODY, Partition
 from falcon.http.api.accounts import require_admin
-from falcon.http.edge import Call, Edge
+from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
-from falcon.http.requests import decode_query, identity
+from falcon.http.requests import AuthedRequest, identity
 from falcon.http.shapes import ExportQuery
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
@@ -57,14 +57,14 @@ P = TypeVar("P", int, Position)
 
 
 class ExportFailed(Exception):
-    """The export cannot be whole. Its last line says so, and the connection breaks off behind it."""
+    """The export cannot be complete. Its last line says so, and the connection is cut after it."""
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
 class _HeaderLine(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-export"):
-    """``position``: the changes begin there, and the rows are not older. The counts are of when it began."""
+    """``position``: the changes begin there, and no row is older. The counts were read when the export began."""
 
     version: int
     source: str
@@ -75,7 +75,7 @@ class _HeaderLine(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-exp
 
 
 class _AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account", omit_defaults=True):
-    """Here as below ``at`` says of a change where in the log it stands, PARTITION:OFFSET. A row has none."""
+    """``at``: the place of a change in the log, PARTITION:OFFSET, here and below. A row has none."""
 
     ref: str
     name: str
@@ -98,7 +98,7 @@ class _RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room", omit_d
 
 
 class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True):
-    """``missing``: the read tables do not have it. It has no author then."""
+    """``missing``: the read tables have lost it. Then it has no author."""
 
     room: str
     seq: int
@@ -114,7 +114,7 @@ class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", 
 
 
 class _ChangesLine(msgspec.Struct, frozen=True, tag_field="type", tag="changes"):
-    """What follows came after ``position``, up to ``through``."""
+    """The lines that follow are events after ``position``, up to ``through``."""
 
     position: str
     through: str
@@ -146,7 +146,7 @@ class _MemberLeftOut(msgspec.Struct, frozen=True, tag_field="type", tag="member-
 
 
 class _EndLine(msgspec.Struct, frozen=True, tag_field="type", tag="end"):
-    """Nothing is missing. An export without this line is not whole."""
+    """The export is complete. One without this line is not."""
 
     position: str
 
@@ -159,17 +159,17 @@ class _FailedLine(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
 
 
 class _From(msgspec.Struct, frozen=True):
-    """Behind which account, room or message an export goes on; in section 3 come the changes."""
+    """The account, room or message after which an export resumes. Section 3 is the changes."""
 
     section: int = 0
     identity: int = 0
     seq: int = 0
 
 
-async def export_lines(edge: Edge, call: Call) -> StreamingResponse:
-    """Accounts, rooms with their members, and messages, each by id; then what changed while these were written."""
-    require_admin(call)
-    query = decode_query(call.request, ExportQuery)
+async def export_lines(edge: Edge, request: AuthedRequest) -> StreamingResponse:
+    """Accounts, rooms with their members, and messages, each by id; then what changed while they were read."""
+    require_admin(request)
+    query = request.query(ExportQuery)
     if (query.resume is None) != (query.since is None):
         raise invalid("since", "must be the position of the first line, and come together with resume")
     if query.resume is None:
@@ -220,7 +220,7 @@ async def _located(edge: Edge, since: Mapping[Partition, int]) -> dict[Partition
 
 
 class Export:
-    """``since``: where the tables stood before the first row was read."""
+    """``since``: the tables' positions before the first row was read."""
 
     def __init__(self, edge: Edge, since: Mapping[Partition, Position]) -> None:
         self._edge = edge
@@ -260,11 +260,11 @@ class Export:
                     yield chunk
 
     async def _changes(self) -> AsyncIterator[bytes]:
-        """Everything from ``since`` to where the log ended after the last row was read.
+        """Every event from ``since`` to the log's end after the last row was read.
 
-        An account is made before anything of it happens, but in another partition, whose end may have been read
-        earlier. So the ends are read twice, and accounts are taken up to the second ones: nothing in the export speaks
-        of an account that it lacks.
+        An account is created before any event refers to it, but in another partition, whose end may have been read
+        earlier. So the ends are read twice, and accounts are exported up to the second ones. Then the export contains
+        every account that it refers to.
         """
         through = await self._ends()
         accounts_through = await self._ends()
@@ -276,7 +276,7 @@ class Export:
         yield _line(_EndLine(_text(through)))
 
     async def _ends(self) -> dict[Partition, int]:
-        """What the brokers call the end may be stale; the tables may know better."""
+        """The brokers may report a stale end; the tables may be ahead of it."""
         tail, partitions = self._edge.tail, range(self._edge.partitions)
         applied = await self._edge.store.applied_everywhere(self._edge.partitions)
         ends = await tail.ends(dict.fromkeys(tail.lane(partition) for partition in partitions))
@@ -293,12 +293,12 @@ class Export:
         while position.offset < stop:
             raws, position = await self._edge.tail.read_again(lane, position, stop, _EVENTS)
             yield raws
-            await asyncio.sleep(0)  # others get their turn
+            await asyncio.sleep(0)  # let other tasks run
 
     def _change_lines(self, raws: list[Raw], through: Mapping[Partition, int]) -> Iterator[bytes]:
         for raw in raws:
             if raw.at.offset < self._since[raw.partition]:
-                continue  # of another partition in the same lane
+                continue  # an older event of another partition in the same lane
             event = _event(raw)
             if isinstance(event, AccountCreated) or raw.at.offset < through[raw.partition]:
                 line = _change(event, f"{raw.partition}:{raw.at.offset}")
@@ -337,7 +337,7 @@ def _change(event: Event, at: str) -> msgspec.Struct | None:
 
 
 def _text(offsets: Mapping[Partition, int]) -> str:
-    """As in the header Falcon-Position, but with the offset behind the last event rather than its own."""
+    """Like Falcon-Position, but with the offset after the last event instead of the event's own."""
     return ",".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
 
 
@@ -353,7 +353,7 @@ async def _all_accounts(edge: Edge, after: int) -> AsyncIterator[AccountRow]:
         for row in rows:
             yield row
         after = rows[-1].account_id
-        await asyncio.sleep(0)  # others get their turn
+        await asyncio.sleep(0)  # let other tasks run
 
 
 async def _all_rooms(edge: Edge, after: int) -> AsyncIterator[RoomRow]:
@@ -374,8 +374,7 @@ async def _room_out(edge: Edge, room: RoomRow) -> _RoomOut:
 
 
 async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator[bytes]:
-    """At least up to the room's last message as the list of rooms has it. Raises ExportFailed where the timeline does
-    not get that far."""
+    """All messages up to the room's last seq. Raises ExportFailed where the timeline does not get that far."""
     until = time.monotonic() + _SHORT_SECONDS
     while True:
         rows = (await edge.store.page(room.room_id, after + 1, after + _ROWS)).messages

@@ -1,7 +1,7 @@
-"""Histories from elsewhere, a JSON object a line.
+"""Import histories: one JSON object a line.
 
-What is there already is passed over, so that a request, or a whole file, may be sent again. All of a request's lines
-are checked before the first is executed.
+Lines that were imported before are skipped, so a client may send a request, or a whole file, again. All lines of a
+request are checked before the first is executed.
 """
 
 import asyncio
@@ -17,9 +17,11 @@ from falcon.domain.commands import Command, CreateAccount, ImportMessages, Impor
 from falcon.domain.ids import NOBODY, RoomId
 from falcon.domain.message import Message
 from falcon.http.api.accounts import require_admin
-from falcon.http.edge import Call, Edge, Told
+from falcon.http.command_client import CommandResult
+from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
-from falcon.http.requests import Answer, check_text, from_validation, json_value, read_body
+from falcon.http.requests import AuthedRequest, check_text, from_validation, read_body
+from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import AccountLine, Imported, ImportLine, MessageLine, RoomLine
 from falcon.read.times import parse_rfc3339
 
@@ -36,29 +38,29 @@ L = TypeVar("L")
 T = TypeVar("T")
 
 
-async def import_lines(edge: Edge, call: Call) -> Answer:
-    """Answered when all of it can be read, since the next request may name what this one made."""
-    require_admin(call)
-    call.headers.pop(b"idempotency-key", None)  # not needed, and one key would stand for many commands
-    lines = _parse(await _ndjson(edge, call), edge)
-    await edge.reach_positions(call)
-    await _Check(edge, call).check(lines)
-    importing = _Import(edge, call)
+async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Responds when reads show everything that was imported, since the next request may refer to it."""
+    require_admin(request)
+    request.headers.pop(b"idempotency-key", None)  # an import needs none, and one key would stand for many commands
+    lines = _parse(await _ndjson(edge, request), edge)
+    await edge.reads.reach_positions(request)
+    await _Check(edge, request).check(lines)
+    importing = _Import(edge, request)
     accounts = await importing.accounts([line for line in lines if isinstance(line, AccountLine)])
     rooms = await importing.rooms([line for line in lines if isinstance(line, RoomLine)])
     imported, skipped = await importing.messages([line for line in lines if isinstance(line, MessageLine)])
     position = await importing.readable()
-    return json_value(200, Imported(accounts, rooms, imported, skipped), *position)
+    return json_response(200, Imported(accounts, rooms, imported, skipped), *position)
 
 
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-async def _ndjson(edge: Edge, call: Call) -> list[bytes]:
-    media_type = call.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+async def _ndjson(edge: Edge, request: AuthedRequest) -> list[bytes]:
+    media_type = request.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if media_type != b"application/x-ndjson":
         raise Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/x-ndjson.")
-    body = await read_body(call.request, call.headers, edge.bounds.import_body_max)
+    body = await read_body(request.receive, request.headers, edge.limits.import_body_max)
     lines = [line for line in body.split(b"\n") if line.strip()]
     if len(lines) > _LINES_MAX:
         raise Problem(413, "too_large", f"At most {_LINES_MAX} lines a request.")
@@ -77,7 +79,7 @@ def _parse(lines: Sequence[bytes], edge: Edge) -> list[ImportLine]:
         for name in ("created_at", "posted_at", "edited_at"):
             _check_time(getattr(line, name, None), f"line {number}: {name}")
         if isinstance(line, MessageLine):
-            check_text(line.text, edge.bounds.text_max, f"line {number}: text")
+            check_text(line.text, edge.limits.text_max, f"line {number}: text")
             if not line.deleted and not line.text:
                 raise invalid(f"line {number}: text", "must be at least 1 byte")
             if not line.deleted and line.author_id == NOBODY:
@@ -95,11 +97,11 @@ def _check_time(text: str | None, field: str) -> None:
 
 
 class _Check:
-    """The rules that need the tables: who and what is named exists, and messages go on without a gap."""
+    """The rules that need the tables: accounts and rooms exist, and messages follow without a gap."""
 
-    def __init__(self, edge: Edge, call: Call) -> None:
+    def __init__(self, edge: Edge, request: AuthedRequest) -> None:
         self._edge = edge
-        self._call = call
+        self._request = request
         self._store = edge.store
         self._accounts: dict[int, bool] = {}
         self._last_seqs: dict[RoomId, int] = {}
@@ -131,7 +133,7 @@ class _Check:
         if line.room_id not in self._last_seqs:
             room = await self._store.room(line.room_id)
             if room is None or line.seq > room.last_seq + 1:
-                room = await self._edge.newest(self._call, line.room_id, self._store.room, line.room_id)
+                room = await self._edge.reads.newest(self._request, line.room_id, self._store.room, line.room_id)
             if room is None:
                 raise Problem(404, "room_not_found", f"{at}there is no room {line.room_id}")
             if not room.imported:
@@ -150,7 +152,7 @@ class _Check:
 
     async def _account(self, account_id: int, field: str) -> None:
         if account_id not in self._accounts:
-            self._accounts[account_id] = await self._edge.account(self._call, account_id) is not None
+            self._accounts[account_id] = await self._edge.reads.account(self._request, account_id) is not None
         if not self._accounts[account_id]:
             raise invalid(field, f"there is no account {account_id}")
 
@@ -159,11 +161,11 @@ class _Check:
 
 
 class _Import:
-    """The commands of one request, some at once, and where they stand."""
+    """The commands of one request, dispatched some at a time, and their positions."""
 
-    def __init__(self, edge: Edge, call: Call) -> None:
+    def __init__(self, edge: Edge, request: AuthedRequest) -> None:
         self._edge = edge
-        self._call = call
+        self._request = request
         self._free = asyncio.Semaphore(_AT_ONCE)
         self._until = time.monotonic() + _PATIENCE_SECONDS
         self._positions: dict[int, int] = {}
@@ -175,7 +177,7 @@ class _Import:
         return await self._each(lines, self._room)
 
     async def messages(self, lines: Sequence[MessageLine]) -> tuple[int, int]:
-        """How many were imported, and how many were there already."""
+        """How many were imported, and how many were skipped."""
         by_room: dict[RoomId, list[MessageLine]] = {}
         for line in lines:
             by_room.setdefault(line.room_id, []).append(line)
@@ -183,9 +185,9 @@ class _Import:
         return sum(imported for imported, _ in counts), sum(skipped for _, skipped in counts)
 
     async def readable(self) -> tuple[tuple[bytes, bytes], ...]:
-        """Wait until reads show all of it; the header that says where it stands."""
+        """Wait until reads show everything; gives the Falcon-Position header."""
         for partition, offset in self._positions.items():
-            await self._edge.readable(partition, offset, max(0.0, self._until - time.monotonic()))
+            await self._edge.reads.reach(partition, offset, max(0.0, self._until - time.monotonic()))
         position = b",".join(b"%d:%d" % place for place in sorted(self._positions.items()))
         return ((b"falcon-position", position),) if position else ()
 
@@ -194,9 +196,8 @@ class _Import:
         return dict(await _all(make(line) for line in lines))
 
     async def _account(self, line: AccountLine) -> tuple[str, int]:
-        answer = (
-            await self._tell(CreateAccount(names.cleaned(line.name), imported_as=_reference("account", line)))
-        ).answer
+        command = CreateAccount(names.cleaned(line.name), imported_as=_reference("account", line))
+        answer = (await self._dispatch(command)).answer
         assert isinstance(answer, AccountAnswer)
         return line.ref, answer.account_id
 
@@ -209,34 +210,34 @@ class _Import:
             created_at=parse_rfc3339(line.created_at),
             members=tuple(Invitation(member.account_id, member.role) for member in line.members),
         )
-        answer = (await self._tell(command)).answer
+        answer = (await self._dispatch(command)).answer
         assert isinstance(answer, RoomAnswer)
         return line.ref, answer.room_id
 
     async def _of_room(self, lines: Sequence[MessageLine]) -> tuple[int, int]:
-        """The messages of one room, in order, some hundred a command."""
+        """Import the messages of one room, in order, some hundreds a command."""
         imported = skipped = 0
         for chunk in _chunks(lines):
-            answer = (await self._tell(ImportMessages(chunk[0].room_id, tuple(map(_as_message, chunk))))).answer
+            answer = (await self._dispatch(ImportMessages(chunk[0].room_id, tuple(map(_as_message, chunk))))).answer
             assert isinstance(answer, ImportAnswer)
             imported += answer.imported
             skipped += answer.skipped
         return imported, skipped
 
-    async def _tell(self, command: Command) -> Told:
-        """A full mailbox is waited for, within bounds: an import is in no hurry."""
+    async def _dispatch(self, command: Command) -> CommandResult:
+        """Retries for some seconds where the mailbox is full: an import can wait."""
         size = len(_pack(command))  # one request makes many commands
         while True:
             try:
                 async with self._free:
-                    told = await self._edge.tell(self._call, command, size)
+                    result = await self._edge.commands.dispatch(self._request, command, size)
             except Problem as problem:
                 if problem.code != "overloaded" or time.monotonic() > self._until:
                     raise
                 await asyncio.sleep(0.05)
             else:
-                self._positions[told.partition] = max(told.offset, self._positions.get(told.partition, 0))
-                return told
+                self._positions[result.partition] = max(result.offset, self._positions.get(result.partition, 0))
+                return result
 
 
 async def _all(tasks: "Iterable[Awaitable[T]]") -> list[T]:
@@ -244,7 +245,7 @@ async def _all(tasks: "Iterable[Awaitable[T]]") -> list[T]:
 
 
 def _reference(kind: str, line: AccountLine | RoomLine) -> str:
-    """One text for a thing of a source, whatever characters the names have."""
+    """A text that is unique for the kind, source and ref, whatever characters these contain."""
     return _encode((kind, line.source, line.ref)).decode()
 
 
@@ -261,7 +262,7 @@ def _chunks(lines: Sequence[MessageLine]) -> list[list[MessageLine]]:
 
 
 def _as_message(line: MessageLine) -> Message:
-    """A deleted one has lost what it said and whom it mentioned."""
+    """A deleted message keeps neither its text nor its mentions."""
     return Message(
         line.room_id,
         line.seq,

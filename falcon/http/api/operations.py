@@ -1,4 +1,4 @@
-"""Every operation of the API in one table: it routes the requests and makes the OpenAPI document."""
+"""The table of the API's operations. It routes requests, and the OpenAPI document is made from it."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
@@ -7,17 +7,18 @@ import msgspec
 from starlette.types import ASGIApp
 
 from falcon.http import shapes
-from falcon.http.api import accounts, exporting, importing, messages, rooms, typing_signals
-from falcon.http.edge import Call, Edge
-from falcon.http.stream import sessions
+from falcon.http.api import accounts, exporting, importing, messages, rooms, tickets, typing_signals
+from falcon.http.edge import Edge
+from falcon.http.requests import AuthedRequest
+from falcon.http.stream.endpoints import StreamQuery
 
-Handler: TypeAlias = Callable[[Edge, Call], Awaitable[ASGIApp]]
+Handler: TypeAlias = Callable[[Edge, AuthedRequest], Awaitable[ASGIApp]]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """``handler``: None where ``app`` routes it in its own way.
+    """``handler``: None for the stream, which ``app`` routes.
 
-    ``answers``: the type of the body by status; None for one without. ``command``: takes an Idempotency-Key."""
+    ``answers``: the type of the body by status; None for no body. ``command``: it takes an Idempotency-Key."""
 
     method: str
     path: str
@@ -33,7 +34,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 STREAM: Final = "/v1/stream"
 
-# The first two are asked the most, and routes are tried in order.
+# Routes are tried in order, so the most frequent operations come first.
 OPERATIONS: Final = (
     Operation(
         "POST",
@@ -97,16 +98,16 @@ OPERATIONS: Final = (
         None,
         "What happens, as Server-Sent Events, or on an upgrade the same over a WebSocket",
         {200: None},
-        query=sessions.StreamQuery,
+        query=StreamQuery,
         problems=(404,),
         media_type="text/event-stream",
     ),
     Operation(
         "POST",
         "/v1/stream/tickets",
-        sessions.issue_ticket,
+        tickets.issue_ticket,
         "A ticket for one stream, good for a minute, where no Authorization can be set",
-        {201: sessions.Ticket},
+        {201: tickets.Ticket},
         shapes.Nothing,
     ),
     Operation(

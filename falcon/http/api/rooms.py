@@ -1,4 +1,4 @@
-"""Rooms, their members, and how far each has read them."""
+"""Rooms, their members, and their read marks."""
 
 import base64
 from typing import Final
@@ -17,12 +17,15 @@ from falcon.domain.commands import (
     RemoveMember,
 )
 from falcon.http import shapes
-from falcon.http.edge import Call, Edge, Told
+from falcon.http.command_client import CommandResult
+from falcon.http.edge import Edge
 from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
-from falcon.http.requests import Answer, decode_query, identity, json_bytes, json_value, read_name
+from falcon.http.requests import AuthedRequest, identity, read_name
+from falcon.http.responses import BytesResponse, encoded_json_response, json_response
+from falcon.http.room_views import room_name, room_summary
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
+from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
-from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting
 from falcon.read.times import rfc3339
 
@@ -37,99 +40,104 @@ _encode: Final = msgspec.json.Encoder().encode
 # --- rooms ------------------------------------------------------------------------------------------------------------
 
 
-async def create_room(edge: Edge, call: Call) -> Answer:
-    new: NewRoom = await edge.body(call, _new_room)
-    await edge.reach_positions(call)
-    account_id = call.account.account_id
+async def create_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    new: NewRoom = await request.json(_new_room)
+    await edge.reads.reach_positions(request)
+    account_id = request.account_id
     edge.limiter.check_new_room(account_id)
     await edge.room_counts.check(account_id)
     for index, member in enumerate(new.members):
-        if await edge.account(call, member.account_id) is None:
+        if await edge.reads.account(request, member.account_id) is None:
             raise invalid(f"members[{index}].account_id", f"there is no account {member.account_id}")
     members = tuple(Invitation(member.account_id, member.role) for member in new.members)
-    told = await edge.tell(call, CreateRoom(account_id, read_name(new.name), new.description, members))
-    if not told.is_replayed:
+    command = CreateRoom(account_id, read_name(new.name), new.description, members)
+    result = await edge.commands.dispatch(request, command)
+    if not result.is_replayed:
         edge.limiter.made_room(account_id)
         edge.room_counts.made(account_id)
-    return _room_answer(201, told)
+    return _room_response(201, result)
 
 
-async def open_direct(edge: Edge, call: Call) -> Answer:
-    peer_id = identity(call.path["account_id"], account_not_found)
-    await edge.no_body(call)
-    await edge.reach_positions(call)
-    peer = await edge.account(call, peer_id)
+async def open_direct(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    peer_id = request.path_id("account_id", account_not_found)
+    await request.no_body()
+    await edge.reads.reach_positions(request)
+    peer = await edge.reads.account(request, peer_id)
     if peer is None:
         raise account_not_found(peer_id)
-    account_id = call.account.account_id
+    account_id = request.account_id
     if await edge.store.direct_room(min(account_id, peer_id), max(account_id, peer_id)) is None:
         edge.limiter.check_new_room(account_id)
-    told = await edge.tell(call, OpenDirect(account_id, peer_id))
-    assert isinstance(told.answer, RoomAnswer)
-    if told.answer.created and not told.is_replayed:
-        edge.limiter.made_room(account_id)
-    return _room_answer(201 if told.answer.created else 200, told, peer.name)
+    return await _opened(edge, request, peer)
 
 
-async def list_rooms(edge: Edge, call: Call) -> Answer:
-    query = decode_query(call.request, ListQuery)
+async def _opened(edge: Edge, request: AuthedRequest, peer: AccountRow) -> BytesResponse:
+    result = await edge.commands.dispatch(request, OpenDirect(request.account_id, peer.account_id))
+    assert isinstance(result.answer, RoomAnswer)
+    if result.answer.created and not result.is_replayed:
+        edge.limiter.made_room(request.account_id)
+    return _room_response(201 if result.answer.created else 200, result, peer.name)
+
+
+async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    query = request.query(ListQuery)
     cursor = None if query.cursor is None else _decode_cursor(query.cursor)
-    listed = await edge.streams.room_lists.page(call.account.account_id, cursor, query.limit)
-    page = await _fitting(edge, call.account.account_id, listed.rows)
+    listed = await edge.streams.room_lists.page(request.account_id, cursor, query.limit)
+    page = await _fitting(edge, request.account_id, listed.rows)
     following = listed.next
     if len(page) < len(listed.rows):
         last = listed.rows[len(page) - 1].room
         following = RoomCursor(last.updated_at, last.room_id)
     next_cursor = None if following is None else _encode_cursor(following)
-    return json_bytes(200, b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor)))
+    return encoded_json_response(200, b'{"rooms":[%s],"next_cursor":%s}' % (b",".join(page), _encode(next_cursor)))
 
 
 async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
-    """The rooms as JSON, up to the first that would make a page too large."""
-    summaries = [await summary(edge, account_id, row) for row in rows]
+    """The rooms as JSON, without those that would make the page too large."""
+    summaries = [await room_summary(edge.store, account_id, row) for row in rows]
     page, _ = fitting(map(_encode, summaries), ITEMS_BYTES_MAX)
     return page
 
 
-async def read_room(edge: Edge, call: Call) -> Answer:
-    room_id = _room_id(call)
-    account_id = call.account.account_id
+async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = _room_id(request)
+    account_id = request.account_id
     row = await edge.store.room_of(account_id, room_id)
     if row is None:
-        row = await edge.newest(call, room_id, edge.store.room_of, account_id, room_id)
+        row = await edge.reads.newest(request, room_id, edge.store.room_of, account_id, room_id)
     if row is None:
         raise room_not_found(room_id)
     room = row.room
-    name = await name_for(edge, account_id, room)
+    name = await room_name(edge.store, account_id, room)
     answer = shapes.Room(room_id, room.kind, name, room.description, row.role, room.last_seq, room.created_at)
-    return json_value(200, answer)
+    return json_response(200, answer)
 
 
-async def change_room(edge: Edge, call: Call) -> Answer:
-    room_id = _room_id(call)
-    change: RoomChange = await edge.body(call, _room_change)
+async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = _room_id(request)
+    change: RoomChange = await request.json(_room_change)
     if change.name is msgspec.UNSET and change.description is msgspec.UNSET:
         raise invalid("body", "must have name or description")
     name = None if isinstance(change.name, msgspec.UnsetType) else read_name(change.name)
     description = None if isinstance(change.description, msgspec.UnsetType) else change.description
-    told = await edge.tell(call, ChangeRoom(call.account.account_id, room_id, name, description))
-    return _room_answer(200, told)
+    result = await edge.commands.dispatch(request, ChangeRoom(request.account_id, room_id, name, description))
+    return _room_response(200, result)
 
 
-async def delete_room(edge: Edge, call: Call) -> Answer:
-    room_id = _room_id(call)
-    await edge.no_body(call)
-    told = await edge.tell(call, DeleteRoom(call.account.account_id, room_id))
-    return Answer(204, b"", *told.headers)
+async def delete_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = _room_id(request)
+    await request.no_body()
+    result = await edge.commands.dispatch(request, DeleteRoom(request.account_id, room_id))
+    return BytesResponse(204, b"", *result.headers)
 
 
 # --- members ----------------------------------------------------------------------------------------------------------
 
 
-async def list_members(edge: Edge, call: Call) -> Answer:
-    room_id = _room_id(call)
-    query = decode_query(call.request, ListQuery)
-    await edge.access(call, room_id)
+async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = _room_id(request)
+    query = request.query(ListQuery)
+    await edge.reads.access(request, room_id)
     after = 0
     if query.cursor is not None:
         after = identity(query.cursor, wrong_cursor)
@@ -137,60 +145,63 @@ async def list_members(edge: Edge, call: Call) -> Answer:
     page = rows[: query.limit]
     next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
     members = [shapes.Member(row.account_id, row.name, row.role, row.read_seq) for row in page]
-    return json_value(200, shapes.Members(members, next_cursor))
+    return json_response(200, shapes.Members(members, next_cursor))
 
 
-async def list_authors(edge: Edge, call: Call) -> Answer:
-    """Names for a room's history: an author who has left the room is no longer among its members."""
-    room_id = _room_id(call)
-    account_ids = _account_ids(decode_query(call.request, AuthorsQuery).ids)
-    await edge.access(call, room_id)
-    rows = [await edge.account(call, account_id) for account_id in account_ids]
+async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """Names for a room's history. Authors who have left the room are not among its members."""
+    room_id = _room_id(request)
+    account_ids = _account_ids(request.query(AuthorsQuery).ids)
+    await edge.reads.access(request, room_id)
+    rows = [await edge.reads.account(request, account_id) for account_id in account_ids]
     authors = [shapes.Author(row.account_id, row.name) for row in rows if row is not None]
-    return json_value(200, shapes.Authors(authors))
+    return json_response(200, shapes.Authors(authors))
 
 
-async def put_member(edge: Edge, call: Call) -> Answer:
-    room_id = _room_id(call)
-    change: MemberRole = await edge.body(call, _member_role)
-    account_id = identity(call.path["account_id"], account_not_found)
-    await edge.reach_positions(call)
-    account = await edge.account(call, account_id)
-    # Refused with the rest, so that a caller who may not know of the room does not learn which accounts there are.
-    exists = account is not None
-    told = await edge.tell(call, PutMember(call.account.account_id, room_id, account_id, change.role, exists))
-    assert isinstance(told.answer, MemberAnswer)
+async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = _room_id(request)
+    change: MemberRole = await request.json(_member_role)
+    account_id = request.path_id("account_id", account_not_found)
+    await edge.reads.reach_positions(request)
+    account = await edge.reads.account(request, account_id)
+    # The owner refuses an unknown account, after the caller's membership: a caller who may not see the room must not
+    # learn here which accounts exist.
+    command = PutMember(request.account_id, room_id, account_id, change.role, account is not None)
+    result = await edge.commands.dispatch(request, command)
+    assert isinstance(result.answer, MemberAnswer)
     name = "" if account is None else account.name
-    member = shapes.Member(account_id, name, told.answer.role, told.answer.read_seq)
-    return json_value(200, member, *told.headers)
+    member = shapes.Member(account_id, name, result.answer.role, result.answer.read_seq)
+    return json_response(200, member, *result.headers)
 
 
-async def remove_member(edge: Edge, call: Call) -> Answer:
-    room_id = _room_id(call)
-    await edge.no_body(call)
-    account_id = identity(call.path["account_id"], account_not_found)
-    told = await edge.tell(call, RemoveMember(call.account.account_id, room_id, account_id))
-    return Answer(204, b"", *told.headers)
+async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = _room_id(request)
+    await request.no_body()
+    account_id = request.path_id("account_id", account_not_found)
+    result = await edge.commands.dispatch(request, RemoveMember(request.account_id, room_id, account_id))
+    return BytesResponse(204, b"", *result.headers)
 
 
-async def move_read(edge: Edge, call: Call) -> Answer:
-    room_id = _room_id(call)
-    mark: ReadMark = await edge.body(call, _read_mark)
-    await edge.reach_positions(call)
-    mentions = await _mentions_behind(edge, call.account.account_id, room_id, mark)
-    told = await edge.tell(call, MoveRead(call.account.account_id, room_id, mark.seq, mark.force, mentions))
-    assert isinstance(told.answer, ReadAnswer)
-    answer = told.answer
-    return json_value(200, shapes.ReadState(room_id, answer.read_seq, answer.unread, answer.mentions), *told.headers)
+async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = _room_id(request)
+    mark: ReadMark = await request.json(_read_mark)
+    await edge.reads.reach_positions(request)
+    mentions = await _mentions_after(edge, request.account_id, room_id, mark)
+    command = MoveRead(request.account_id, room_id, mark.seq, mark.force, mentions)
+    result = await edge.commands.dispatch(request, command)
+    answer = result.answer
+    assert isinstance(answer, ReadAnswer)
+    state = shapes.ReadState(room_id, answer.read_seq, answer.unread, answer.mentions)
+    return json_response(200, state, *result.headers)
 
 
 # --- shared -----------------------------------------------------------------------------------------------------------
 
 
-def _room_answer(status: int, told: Told, name: str | None = None) -> Answer:
-    """``name``: of a direct room, which bears the other account's. It was read before the room was opened: a read that
-    fails afterwards would refuse what has been done."""
-    answer = told.answer
+def _room_response(status: int, result: CommandResult, name: str | None = None) -> BytesResponse:
+    """``name``: of a direct room, which is the other account's. It is read before the command: a read that fails
+    afterwards would turn a command that was done into a refusal."""
+    answer = result.answer
     assert isinstance(answer, RoomAnswer)
     room = shapes.Room(
         answer.room_id,
@@ -201,51 +212,25 @@ def _room_answer(status: int, told: Told, name: str | None = None) -> Answer:
         answer.last_seq,
         rfc3339(answer.created_at),
     )
-    return json_value(status, room, *told.headers)
+    return json_response(status, room, *result.headers)
 
 
-async def summary(edge: Edge, account_id: int, row: RoomSummaryRow) -> shapes.RoomSummary:
-    room = row.room
-    return shapes.RoomSummary(
-        room_id=room.room_id,
-        kind=room.kind,
-        name=await name_for(edge, account_id, room),
-        description=room.description,
-        role=row.role,
-        last_seq=room.last_seq,
-        created_at=room.created_at,
-        read_seq=row.read_seq,
-        unread=row.unread,
-        mentions=row.mentions,
-        last_message=None if row.last_message is None else msgspec.Raw(shapes.messages(row.last_message)),
-        updated_at=room.updated_at,
-    )
-
-
-async def name_for(edge: Edge, account_id: int, room: RoomRow) -> str:
-    """A direct room bears, for each of the two, the other one's name."""
-    if room.peers is None:
-        return room.name
-    smaller, larger = room.peers
-    peer = await edge.store.account(larger if account_id == smaller else smaller)
-    return "" if peer is None else peer.name
-
-
-async def _mentions_behind(edge: Edge, account_id: int, room_id: int, mark: ReadMark) -> int:
-    """What is left to read of mentions once the mark is moved; counted before, so that the answer can be kept."""
+async def _mentions_after(edge: Edge, account_id: int, room_id: int, mark: ReadMark) -> int:
+    """How many mentions are unread once the mark has moved. They are counted before the command, so that its answer can
+    be stored with it."""
     access = await edge.store.access(room_id, account_id)
     if access is None:
-        return 0  # it will be refused
+        return 0  # the owner refuses the command
     read_seq = mark.seq if mark.force else max(mark.seq, access.read_seq)
     return await edge.store.mentions(account_id, room_id, read_seq, access.last_seq)
 
 
-def _room_id(call: Call) -> int:
-    return identity(call.path["room_id"], room_not_found)
+def _room_id(request: AuthedRequest) -> int:
+    return request.path_id("room_id", room_not_found)
 
 
 def _account_ids(text: str) -> list[int]:
-    """Each once. Raises Problem 422."""
+    """Without duplicates. Raises Problem 422."""
     parts = text.split(",")
     if len(parts) > AUTHORS_MAX:
         raise invalid("ids", f"must be at most {AUTHORS_MAX} account ids")

@@ -1,6 +1,6 @@
-"""The operations port: health, metrics, and a look inside, which is for operators only.
+"""The operations port: health and metrics for everybody who reaches it, and ``/debug`` for operators.
 
-Everything blocks and runs on a dispatcher of this port's own, which bounds how much can be asked at once.
+All of it blocks, and runs on a dispatcher of its own, which bounds how many requests are served at once.
 """
 
 import re
@@ -17,7 +17,8 @@ from falcon.http import web
 from falcon.http.ops import pages
 from falcon.http.ops.operators import Operators
 from falcon.http.problems import Problem
-from falcon.http.requests import Answer, decode_query, json_value, problem_answer
+from falcon.http.requests import decode_query
+from falcon.http.responses import BytesResponse, json_response, problem_response
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
 from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, Measured
 from falcon.telemetry.heap import Heaps
@@ -27,12 +28,12 @@ from falcon.telemetry.profile import NoProfile, record
 _PROFILE_SECONDS_MAX: Final = 60
 _MEDIA: Final = {"flamegraph": "image/svg+xml", "speedscope": "application/json", "raw": "text/plain; charset=utf-8"}
 
-_Page: TypeAlias = Callable[[Request], "Response | Answer"]
+_Page: TypeAlias = Callable[[Request], "Response | BytesResponse"]
 ProfileFormat: TypeAlias = Literal["flamegraph", "speedscope", "raw"]
 
 
-class Pod(Protocol):
-    """The process tree that is looked at; see ``telemetry.pod``."""
+class InspectedProcesses(Protocol):
+    """The processes that the pages show; ``telemetry`` implements it."""
 
     def health(self) -> dict[str, dict[str, bool]]: ...
 
@@ -63,30 +64,30 @@ class _OfProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle: bool = False
 
 
-def create_ops_app(pod: Pod, dispatcher: Dispatcher, operators: Operators) -> Starlette:
-    looking = _Looking(pod)
+def create_ops_app(processes: InspectedProcesses, dispatcher: Dispatcher, operators: Operators) -> Starlette:
+    shown = OpsPages(processes)
     open_pages: dict[str, _Page] = {
-        "/livez": looking.live,
-        "/startupz": looking.started,
-        "/readyz": looking.ready,
-        "/metrics": looking.metrics,
+        "/livez": shown.live,
+        "/startupz": shown.started,
+        "/readyz": shown.ready,
+        "/metrics": shown.metrics,
     }
     pages: dict[str, _Page] = {
         **web.picture(),
-        "/debug": looking.index,
-        "/debug/dispatchers": looking.dispatchers,
-        "/debug/mailboxes": looking.mailboxes,
-        "/debug/shards": looking.shards,
-        "/debug/stacks": looking.stacks,
-        "/debug/heap": looking.heap,
-        "/debug/profile": looking.profile,
+        "/debug": shown.index,
+        "/debug/dispatchers": shown.dispatchers,
+        "/debug/mailboxes": shown.mailboxes,
+        "/debug/shards": shown.shards,
+        "/debug/stacks": shown.stacks,
+        "/debug/heap": shown.heap,
+        "/debug/profile": shown.profile,
     }
     pages = open_pages | {path: _for_operators(page, operators) for path, page in pages.items()}
     return Starlette(routes=[Route(path, _endpoint(page, dispatcher)) for path, page in pages.items()])
 
 
 def _for_operators(page: _Page, operators: Operators) -> _Page:
-    def checked(request: Request) -> Response | Answer:
+    def checked(request: Request) -> Response | BytesResponse:
         operators.check(request)
         return page(request)
 
@@ -94,37 +95,39 @@ def _for_operators(page: _Page, operators: Operators) -> _Page:
 
 
 def _endpoint(page: _Page, dispatcher: Dispatcher) -> Any:
-    async def endpoint(request: Request) -> Response | Answer:
+    async def endpoint(request: Request) -> Response | BytesResponse:
         try:
             return await dispatcher.run(page, request)
         except Problem as problem:
-            return problem_answer(problem)
+            return problem_response(problem)
         except Saturated:
-            return problem_answer(Problem(503, "overloaded", "Too much is asked at once.", retry_after=1))
+            return problem_response(Problem(503, "overloaded", "Too much is asked at once.", retry_after=1))
 
     return endpoint
 
 
-class _Looking:
-    def __init__(self, pod: Pod) -> None:
-        self._pod = pod
+class OpsPages:
+    """One method for each page."""
+
+    def __init__(self, processes: InspectedProcesses) -> None:
+        self._processes = processes
         self._heaps = Heaps()
         self._profiling = False
 
     # --- health -------------------------------------------------------------------------------------------------------
 
     def live(self, request: Request) -> Response:
-        """The event loops answer; when one does not, a restart could mend it."""
-        stuck = [name for name, said in self._pod.health().items() if not said.get("live")]
+        """Every event loop answers. Where one does not, a restart may help."""
+        stuck = [name for name, said in self._processes.health().items() if not said.get("live")]
         return PlainTextResponse("ok") if not stuck else PlainTextResponse(f"{', '.join(stuck)} does not answer", 503)
 
     def started(self, request: Request) -> Response:
-        said = self._pod.health().values()
+        said = self._processes.health().values()
         return PlainTextResponse("ok") if any(s.get("started") for s in said) else PlainTextResponse("starting", 503)
 
     def ready(self, request: Request) -> Response:
-        """It can serve now: one of the processes that share the port can, and none is on its way out."""
-        said = self._pod.health().values()
+        """One of the processes that share the port can serve, and none is draining."""
+        said = self._processes.health().values()
         if not any(each.get("started") for each in said):
             return PlainTextResponse("starting", 503)
         if any(each.get("draining") for each in said):
@@ -139,28 +142,28 @@ class _Looking:
         content_type = _acceptable(request.headers.get("accept", ""))
         if content_type is None:
             raise Problem(406, "not_acceptable", f"/metrics comes as {TEXT}, as {OPENMETRICS} and as {PROTOBUF}.")
-        return Response(self._pod.metrics(content_type), headers={"content-type": content_type})
+        return Response(self._processes.metrics(content_type), headers={"content-type": content_type})
 
     # --- a look inside ------------------------------------------------------------------------------------------------
 
-    def index(self, request: Request) -> Response | Answer:
+    def index(self, request: Request) -> Response | BytesResponse:
         pages = ["dispatchers", "mailboxes", "shards", "stacks", "heap", "profile?seconds=10"]
         links = [{"page": f"/debug/{page}"} for page in pages]
         return self._page(request, "Inside Falcon", {"pages": links, "processes": self._processes_table()})
 
-    def dispatchers(self, request: Request) -> Response | Answer:
-        decode_query(request, _OfProcess)
-        return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._pod.measured())})
+    def dispatchers(self, request: Request) -> Response | BytesResponse:
+        decode_query(request.scope, _OfProcess)
+        return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._processes.measured())})
 
-    def mailboxes(self, request: Request) -> Response | Answer:
-        decode_query(request, _OfProcess)
-        measured = self._pod.measured()
+    def mailboxes(self, request: Request) -> Response | BytesResponse:
+        decode_query(request.scope, _OfProcess)
+        measured = self._processes.measured()
         tables = {"mailboxes": pages.mailboxes(measured), "actors": pages.actors(measured)}
         return self._page(request, "Mailboxes", tables)
 
-    def shards(self, request: Request) -> Response | Answer:
+    def shards(self, request: Request) -> Response | BytesResponse:
         """What every process that hosts shards says of them; a process without any does not know the question."""
-        said = self._asked("shards", decode_query(request, _OfProcess).process)
+        said = self._asked("shards", decode_query(request.scope, _OfProcess).process)
         tables: dict[str, Any] = {"partitions": []}
         for process, answer in said.items():
             if isinstance(answer, list):
@@ -169,20 +172,20 @@ class _Looking:
         tables["partitions"].sort(key=lambda row: (row["state"] == "serving", -row["commands_per_second"]))
         return self._page(request, "Shards", tables)
 
-    def stacks(self, request: Request) -> Response | Answer:
-        said = self._asked("stacks", decode_query(request, _OfProcess).process)
+    def stacks(self, request: Request) -> Response | BytesResponse:
+        said = self._asked("stacks", decode_query(request.scope, _OfProcess).process)
         if _wants_json(request):
-            return json_value(200, said)
+            return json_response(200, said)
         return PlainTextResponse(pages.stacks_text(said))
 
-    def heap(self, request: Request) -> Response | Answer:
-        query = decode_query(request, _OfHeap)
+    def heap(self, request: Request) -> Response | BytesResponse:
+        query = decode_query(request.scope, _OfHeap)
         process = self._process(query.process)
         before = self._heaps.get(query.since, process)
         if query.since is not None and before is None:
             raise Problem(404, "not_found", f"There is no heap {query.since} of {process} any more; ask without since.")
         try:
-            counted = self._pod.ask(process, "heap", {}, 30.0)
+            counted = self._processes.ask(process, "heap", {}, 30.0)
         except NoAnswer as error:
             raise Problem(503, "unavailable", f"{error}.", retry_after=1) from error
         number = self._heaps.keep(process, counted)
@@ -192,7 +195,7 @@ class _Looking:
         return self._page(request, f"Heap of {process}", shown, refreshes=False)
 
     def profile(self, request: Request) -> Response:
-        query = decode_query(request, _OfProfile)
+        query = decode_query(request.scope, _OfProfile)
         if not 1 <= query.seconds <= _PROFILE_SECONDS_MAX:
             rule = f"must be 1 to {_PROFILE_SECONDS_MAX}"
             raise Problem(422, "invalid", f"seconds: {rule}")
@@ -201,7 +204,7 @@ class _Looking:
             raise Problem(409, "busy", "Another profile is being made; one at a time.", retry_after=query.seconds)
         self._profiling = True
         try:
-            pid = self._pod.processes()[process]
+            pid = self._processes.processes()[process]
             made = record(pid, query.seconds, format=query.format, idle=query.idle)
         except (NoProfile, KeyError) as error:
             raise Problem(503, "unavailable", f"No profile of {process}: {error}.") from error
@@ -212,35 +215,35 @@ class _Looking:
     def _asked(self, what: str, process: str | None) -> dict[str, Any]:
         """What each process says, or the one that was named; of one that does not answer, why."""
         said: dict[str, Any] = {}
-        for name in [self._process(process)] if process is not None else self._pod.answering():
+        for name in [self._process(process)] if process is not None else self._processes.answering():
             try:
-                said[name] = self._pod.ask(name, what)
+                said[name] = self._processes.ask(name, what)
             except NoAnswer as error:
                 said[name] = str(error)
         return said
 
     def _process(self, name: str | None) -> str:
         """Raises Problem 404. Without a name: the first that serves."""
-        processes = self._pod.processes()
+        processes = self._processes.processes()
         if name is None:
-            return next(iter(self._pod.health()), next(iter(processes), ""))
+            return next(iter(self._processes.health()), next(iter(processes), ""))
         if name not in processes:
             raise Problem(404, "not_found", f"There is no process {name[:64]!r}; there are {', '.join(processes)}.")
         return name
 
     def _processes_table(self) -> list[dict[str, Any]]:
-        return [{"process": name, "pid": pid} for name, pid in self._pod.processes().items()]
+        return [{"process": name, "pid": pid} for name, pid in self._processes.processes().items()]
 
     def _page(
         self, request: Request, title: str, tables: dict[str, Any], *, refreshes: bool = True
-    ) -> Response | Answer:
+    ) -> Response | BytesResponse:
         if _wants_json(request):
-            return json_value(200, tables)
+            return json_response(200, tables)
         return HTMLResponse(pages.page(title, tables, refreshes=refreshes))
 
 
 def _wants_json(request: Request) -> bool:
-    """A browser says that it likes HTML; everybody else gets JSON."""
+    """Browsers ask for HTML. All other clients get JSON."""
     return "text/html" not in request.headers.get("accept", "")
 
 
@@ -248,7 +251,8 @@ _MEDIA_RANGE: Final = re.compile(r"\s*([^;,\s]+)\s*((?:;[^,]*)?)")
 
 
 def _acceptable(accept: str) -> str | None:
-    """The best of our three formats for an Accept header, by its weights and then in its order; None for none."""
+    """The best of our three formats for an Accept header, by its weights and then by its order; None where it accepts
+    none of them."""
     ranges = [(match[1].lower(), _weight(match[2])) for match in _MEDIA_RANGE.finditer(accept or "*/*")]
     for media, weight in sorted(ranges, key=lambda each: -each[1]):
         if weight <= 0:

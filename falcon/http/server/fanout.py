@@ -1,19 +1,24 @@
-"""The transport under one of uvicorn's ``send``s, for what is framed already.
+"""Ways around ASGI for streams: frames to a transport, a send without a task, and a cut connection.
 
-Fan-out is the one place where ASGI's way costs more than the work: a coroutine and a dict for each receiver, and for a
-WebSocket the frame made anew. What goes to many is framed once and written to each transport. Where one is full, or not
-to be had, the caller takes ASGI's way, which waits.
+For fan-out ASGI costs more than the work itself: each receiver needs a coroutine and a dict, and each WebSocket frames
+the message again. Here a message is framed once and written to each transport. Where a transport is full, or of an
+unknown server, the caller uses ASGI's ``send``, which waits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
-from starlette.types import Send
+from starlette.types import Message, Send
+
+# What uvicorn's own objects must have: the owner of an HTTP ``send`` is a RequestResponseCycle, that of a WebSocket's
+# ``send`` the protocol itself.
+HTTP_ATTRIBUTES: Final = ("transport", "flow", "disconnected", "response_complete", "chunked_encoding")
+WEBSOCKET_ATTRIBUTES: Final = ("transport", "writable", "close_sent", "conn")
 
 
 class DirectWriter:
-    """``write`` takes bytes for as long as ``is_paused`` does not say so."""
+    """``write`` takes bytes while ``is_paused`` gives False."""
 
     __slots__ = ("is_paused", "transport", "write")
 
@@ -24,30 +29,41 @@ class DirectWriter:
 
 
 def owner_of(send: Send) -> Any:
-    """Of a ``send`` of the server's, also behind a layer that only wraps it; None for any other."""
+    """The server's object that a ``send`` is a method of, also behind layers that wrap it; None for any other
+    ``send``."""
     while isinstance(send, partial) and "send" in send.keywords:
         send = send.keywords["send"]
     return getattr(send, "__self__", None)
 
 
 def is_gone(send: Send) -> bool:
-    """The connection is closed already, though the server has not been told yet: writing to it raises."""
+    """Whether the connection is closed already, though the server has not been told yet: writing to it raises."""
     transport = getattr(owner_of(send), "transport", None)
     return transport is not None and transport.is_closing()
 
 
+def abort(send: Send) -> None:
+    """Cut the connection. ASGI has no way to do that while the client reads nothing."""
+    transport = getattr(owner_of(send), "transport", None)
+    if transport is not None:
+        transport.abort()
+
+
+# --- frames -----------------------------------------------------------------------------------------------------------
+
+
 def under_http(send: Send) -> DirectWriter | None:
-    """Of an answer that has begun, and is chunked."""
+    """For an answer whose head has been sent, and that is chunked."""
     owner = owner_of(send)
-    if all(hasattr(owner, name) for name in ("transport", "flow", "disconnected", "chunked_encoding")):
+    if all(hasattr(owner, name) for name in HTTP_ATTRIBUTES):
         return DirectWriter(owner, _http_is_paused)
     return None
 
 
 def under_websocket(send: Send) -> DirectWriter | None:
-    """Of one that was accepted."""
+    """For a WebSocket that was accepted."""
     owner = owner_of(send)
-    if all(hasattr(owner, name) for name in ("transport", "writable", "close_sent", "conn")):
+    if all(hasattr(owner, name) for name in WEBSOCKET_ATTRIBUTES):
         return DirectWriter(owner, _websocket_is_paused)
     return None
 
@@ -67,12 +83,12 @@ def _websocket_is_paused(protocol: Any) -> bool:
 
 
 def chunk(body: bytes) -> bytes:
-    """As a part of a chunked answer."""
+    """One chunk of a chunked answer."""
     return b"%x\r\n%b\r\n" % (len(body), body)
 
 
 def text_message(text: bytes) -> bytes:
-    """As a WebSocket's message from a server: final, text, not masked (RFC 6455, 5.2)."""
+    """A server's WebSocket message: final, text, not masked (RFC 6455, 5.2)."""
     size = len(text)
     if size < 126:
         head = bytes((0x81, size))
@@ -81,3 +97,45 @@ def text_message(text: bytes) -> bytes:
     else:
         head = b"\x81\x7f" + size.to_bytes(8)
     return head + text
+
+
+# --- a send without a task --------------------------------------------------------------------------------------------
+
+
+class UnfinishedSend:
+    """A ``send`` that has run up to where it waits. Awaiting it runs the rest."""
+
+    def __init__(self, coroutine: "Coroutine[Any, Any, None]", awaited: Any) -> None:
+        self._coroutine = coroutine
+        self._awaited = awaited
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        awaited = self._awaited
+        while True:
+            try:
+                value = yield awaited
+            except BaseException as error:
+                try:
+                    awaited = self._coroutine.throw(error)
+                except StopIteration:
+                    return
+            else:
+                try:
+                    awaited = self._coroutine.send(value)
+                except StopIteration:
+                    return
+
+
+def start_send(send: Send, message: Message) -> UnfinishedSend | None:
+    """Send without a task: None where ``send`` did not have to wait. Raises what ``send`` raises."""
+    sending = send(message)
+    assert isinstance(sending, Coroutine)
+    try:
+        awaited = sending.send(None)
+    except StopIteration:
+        return None
+    return UnfinishedSend(sending, awaited)
+
+
+async def finish_send(unfinished: UnfinishedSend) -> None:
+    await unfinished

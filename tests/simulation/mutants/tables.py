@@ -16,7 +16,7 @@ from falcon.adapters.hbase.thrift import BatchMutation, Mutation
 from falcon.http import requests
 from falcon.http.api import messages
 from falcon.http.freshness import Freshness
-from falcon.http.stream import sessions
+from falcon.http.stream import opening
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.queries import RoomSummaryRow
@@ -127,7 +127,7 @@ MUTANTS: Final = (
     mutant("a page around a message is short near the end", messages, "_bounds", _around, CALM),
     Mutant(
         "the numbers of a summary are those of several places",
-        (Replaced(memberships_hbase, "room_summary", _unlevelled), Replaced(sessions, "room_summary", _unlevelled)),
+        (Replaced(memberships_hbase, "room_summary", _unlevelled), Replaced(opening, "room_summary", _unlevelled)),
         BEHIND,
     ),
     Mutant(
@@ -135,7 +135,7 @@ MUTANTS: Final = (
         (
             Replaced(memberships_hbase, "room_summary", _unlevelled),
             Replaced(HBaseReadStore, "applied_everywhere", _of_rooms),
-            Replaced(sessions.Streams, "_as_of", _as_listed),
+            Replaced(opening.Opener, "_as_of", _as_listed),
         ),
         BEHIND,
     ),
@@ -143,7 +143,7 @@ MUTANTS: Final = (
     mutant("pages that are short are kept", Pages, "page", _keeps_all, BEHIND),
     Mutant(
         "texts are read as numbers",
-        (Replaced(requests, "_kept_query", _loosely), Replaced(requests, "_decode_query", _loosely)),
+        (Replaced(requests, "_cached_query", _loosely), Replaced(requests, "_decode_query", _loosely)),
         CALM,
     ),
 )
