@@ -105,7 +105,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.adapters.pods.gateway import SERVER_KEEP_ALIVE_SECONDS
     from falcon.bootstrap import cluster
     from falcon.http.internal.app import InternalCommands
-    from falcon.http.server.connections import Limits, Sweep
+    from falcon.http.server.connections import ConnectionLimits, Sweep
     from falcon.http.server.serving import create_server
     from falcon.telemetry.health import Health
 
@@ -118,7 +118,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
         async with contextlib.AsyncExitStack() as stack:
             with _refusing("write", cluster.REFUSALS):
                 shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
-            internal.shards = shards
+            internal.attach(shards)
             _started(health, arguments.ready, {})
             hand_over = cluster.handing_over(shards)
 
@@ -127,7 +127,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 internal.end_beats()
 
             trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
-            sweep = Sweep("internal", Limits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
+            sweep = Sweep("internal", ConnectionLimits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
             server = create_server(internal, sweep)
             await _Server(arguments, server, health, close).run()
 

@@ -213,5 +213,5 @@ def _document() -> bytes:
 
 
 @functools.cache
-def _page() -> docs.Page:
-    return docs.Page(document())
+def _page() -> docs.DocsPage:
+    return docs.DocsPage(document())

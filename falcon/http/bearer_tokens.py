@@ -1,15 +1,15 @@
 """Bearer tokens: ``falcon_ACCOUNT_SECRET``. Only the SHA-256 of the secret is stored.
 
-The tables alone say whether a token is good. Its secret shows besides whether this deployment has issued it: half of
-it is a signature of the other half, which is random; and those of the first accounts follow from the server's own
-secret. A token that was issued and is not in the tables may be newer than they are, which is worth finding out; any
-other one is refused at once.
+Only the tables say whether a token is good. Its secret also shows whether this deployment has issued it: one half of
+the secret is random, the other half is a signature of it. The secrets of the first accounts are derived from the
+server's secret. A token that was issued but is not in the tables may be newer than they are, so the edge waits for the
+tables; every other unknown token is refused at once.
 
-The retry of a keyed command must show the same token, so that the command's answer in the log keeps the secret sealed:
-a random nonce, and the secret under a pad made from the nonce and the server's own secret, which is not in the log.
+The retry of a keyed command must return the same token, so the command's answer in the log holds the secret sealed: a
+random nonce, and the secret under a pad made from the nonce and the server's secret, which is not in the log.
 
-Should the server's secret change, tokens stay good, since the tables have their hashes. But those issued before are not
-known as issued any more: in the moment before the tables show one it is refused. Nor can a retry be shown its token.
+If the server's secret changes, tokens stay good, since the tables have their hashes. But tokens from before are no
+longer known as issued: until the tables show such a token it is refused. And a retry cannot return its token.
 """
 
 import base64
@@ -40,14 +40,14 @@ def new_secret(server_secret: bytes) -> str:
 
 @cache
 def derived_secret(server_secret: bytes, purpose: Purpose) -> str:
-    """The same for a purpose whenever it is asked for, so that each process finds the same one."""
+    """Always the same for a purpose, so that every process derives the same one."""
     return _text(hmac.digest(server_secret, purpose.encode(), "sha256"))
 
 
 def is_issued(server_secret: bytes, secret: str) -> bool:
-    """Whether this deployment has made it: :func:`new_secret` has, or :func:`derived_secret`.
+    """Whether :func:`new_secret` or :func:`derived_secret` of this deployment has made it.
 
-    For which account is not signed: that one gets its id only when its first token is there already.
+    The account is not signed, since an account gets its id after its first token is made.
     """
     signed = _signed(server_secret, _bytes(secret)[:_RANDOM_BYTES])
     known = (signed, *(derived_secret(server_secret, purpose) for purpose in get_args(Purpose)))
@@ -74,35 +74,35 @@ def token(account_id: int, secret: str) -> str:
 
 
 def parse(text: str) -> tuple[int, str] | None:
-    """The account and the secret of a token; None for what is none."""
+    """The account and the secret of a token; None for any other text."""
     match = _FORM.fullmatch(text)
     return None if match is None else (int(match[1]), match[2])
 
 
 def ticket(server_secret: bytes, account_id: int, token_hash: str, now: float | None = None) -> str:
-    """For a minute it stands for the token that has this hash, where that itself must not be shown."""
+    """Stands for the token with this hash for a minute, where the token itself must not appear: in addresses."""
     until = round((time.time() if now is None else now) + TICKET_SECONDS)
     body = _TICKET.pack(account_id, until, secrets.token_bytes(8)) + bytes.fromhex(token_hash)
     return _text(body + _sign(server_secret, body))
 
 
-class Ticket(NamedTuple):
-    """``signature`` tells it from all others."""
+class TicketClaims(NamedTuple):
+    """``signature`` is unique for each ticket."""
 
     account_id: int
     token_hash: str
     signature: bytes
 
 
-def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> Ticket | None:
-    """None for what is none, or was one. Whether it has been used is for the caller to know."""
+def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> TicketClaims | None:
+    """None for a text that is no ticket, or an expired one. The caller checks whether it has been used."""
     if len(text) > _TICKET_TEXT_MAX or not text.isascii():
         return None
     try:
         data = _bytes(text)
     except ValueError:
         return None
-    if _text(data) != text:  # other characters may mean the same bytes
+    if _text(data) != text:  # base64 has several texts for the same bytes
         return None
     body, signature = data[:-_SIGNATURE_BYTES], data[-_SIGNATURE_BYTES:]
     if len(body) != _TICKET.size + _BYTES or not hmac.compare_digest(_sign(server_secret, body), signature):
@@ -110,7 +110,7 @@ def read_ticket(server_secret: bytes, text: str, now: float | None = None) -> Ti
     account_id, until, _ = _TICKET.unpack_from(body)
     if until < (time.time() if now is None else now):
         return None
-    return Ticket(account_id, body[_TICKET.size :].hex(), signature)
+    return TicketClaims(account_id, body[_TICKET.size :].hex(), signature)
 
 
 def _sign(server_secret: bytes, body: bytes) -> bytes:
@@ -122,7 +122,7 @@ def _signed(server_secret: bytes, random: bytes) -> str:
 
 
 def _under_pad(server_secret: bytes, nonce: bytes, data: bytes) -> bytes:
-    """A nonce is never used twice, so neither is a pad."""
+    """No nonce is used twice, so no pad is."""
     pad = hmac.digest(server_secret, b"token" + nonce, "sha256")
     return bytes(a ^ b for a, b in zip(pad, data, strict=True))
 

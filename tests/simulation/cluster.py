@@ -204,7 +204,7 @@ class SimulatedFalcon:
         async def serve() -> None:
             internal = InternalCommands(roles.internal_keys(settings))
             async with roles.owning(settings, None, Health()) as shards:
-                internal.shards = shards
+                internal.attach(shards)
                 self.http.serve(f"{name}:8082", internal)
                 await self._terminated(name)
                 await roles.handing_over(shards)()

@@ -14,11 +14,11 @@ import uvloop
 
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.server.admission import AdmissionControl
-from falcon.http.server.connections import Limits, Sweep
+from falcon.http.server.connections import ConnectionLimits, Sweep
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 
 # Short times, so that a test need not wait for seconds; sizes as they are, but for the answer of /large.
-QUICK: Final = Limits(
+QUICK: Final = ConnectionLimits(
     idle_seconds=0.4,
     head_seconds=0.4,
     body_seconds=0.4,
@@ -28,7 +28,7 @@ QUICK: Final = Limits(
     account_held_bytes=32 << 20,
 )
 _SECONDS: Final = 30  # by then a test has failed
-PATIENT: Final = Limits(sweep_seconds=0.02)
+PATIENT: Final = ConnectionLimits(sweep_seconds=0.02)
 
 
 class Answer:
@@ -126,7 +126,7 @@ async def _read(receive: Any) -> bytes | None:
 
 @asynccontextmanager
 async def serving(
-    limits: Limits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
+    limits: ConnectionLimits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
 ) -> AsyncIterator[Server]:
     """It answers 201 with the body's size. /early does not wait for the body; /stream begins an answer, and adds to it
     when it is told to; /large has an answer of 16 MB, /broken raises; a WebSocket is accepted, and sent as much."""
@@ -188,7 +188,7 @@ async def _until_gone(receive: Any) -> None:
 
 def at_a_server(
     ask: Callable[[Server], Awaitable[None]],
-    limits: Limits = PATIENT,
+    limits: ConnectionLimits = PATIENT,
     connections_max: int = 1_000,
     per_address: ConnectionsPerAddress | None = None,
 ) -> None:

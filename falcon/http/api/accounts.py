@@ -45,7 +45,7 @@ async def list_accounts(edge: Edge, request: AuthedRequest) -> BytesResponse:
     rows = await edge.store.accounts(after, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
-    accounts = [shapes.Account(row.account_id, row.name, row.is_admin, row.created_at) for row in page]
+    accounts = [shapes.AccountShape(row.account_id, row.name, row.is_admin, row.created_at) for row in page]
     return json_response(200, shapes.Accounts(accounts, next_cursor))
 
 
@@ -66,7 +66,7 @@ async def list_tokens(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if await edge.reads.account(request, account_id) is None:
         raise account_not_found(account_id)
     rows = await edge.store.tokens(account_id)
-    return json_response(200, shapes.Tokens([shapes.Token(row.token_id, row.created_at) for row in rows]))
+    return json_response(200, shapes.Tokens([shapes.TokenShape(row.token_id, row.created_at) for row in rows]))
 
 
 async def revoke_token(edge: Edge, request: AuthedRequest) -> BytesResponse:

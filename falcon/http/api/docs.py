@@ -1,4 +1,4 @@
-"""The documentation page: plain HTML made from the OpenAPI document. No script, and nothing from elsewhere."""
+"""The documentation page: plain HTML made from the OpenAPI document. It has no script, and loads nothing."""
 
 import json
 from html import escape
@@ -33,8 +33,8 @@ curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
 _ADDRESS = "FALCON-ADDRESS"
 
 
-class Page:
-    """Made once: for each who asks only the address is put in. Anybody may ask, and making it takes a while."""
+class DocsPage:
+    """Made once, since that takes long and needs no token. Each response only puts the address in."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         self._page = _page(document)
@@ -86,7 +86,7 @@ def _content(response: dict[str, Any]) -> str:
 
 
 def _rule(schema: dict[str, Any]) -> str:
-    """A schema in a line: a link to its type where it has a name."""
+    """A schema in one line, with a link where its type has a name."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{escape(name)}">{escape(name)}</a>'

@@ -6,10 +6,11 @@ from typing import Any, Final
 import msgspec
 
 from falcon import __version__
-from falcon.http.api.operations import OPERATIONS, STREAM, Operation
+from falcon.http.api.operations import OPERATIONS, STREAM, ApiOperation
 from falcon.http.shapes import Nothing, ProblemBody
 
 _REF: Final = "#/components/schemas/{name}"
+_SUFFIX: Final = "Shape"
 _POSITION: Final = {
     "Falcon-Position": {
         "description": "Where the command stands in the log; a read that sends it back waits until it can see it.",
@@ -75,9 +76,9 @@ _PARAMETERS: Final = {
 
 
 def document() -> dict[str, Any]:
-    """A new one each time; it does not change while the process runs."""
+    """A new dict each time, with the same content."""
     types = _types()
-    schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+    schemas, components = _public(msgspec.json.schema_components(types, ref_template=_REF))
     by_type = dict(zip(map(_name, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
@@ -99,6 +100,19 @@ def document() -> dict[str, Any]:
     }
 
 
+def _public(document: Any) -> Any:
+    """The same without ``Shape`` at the end of types' names."""
+    if isinstance(document, str):
+        return document.removesuffix(_SUFFIX) if document.startswith(_REF.format(name="")) else document
+    if isinstance(document, (list, tuple)):
+        return [_public(each) for each in document]
+    if isinstance(document, dict):
+        public = {name.removesuffix(_SUFFIX): _public(value) for name, value in document.items()}
+        title = public.get("title")
+        return public | {"title": title.removesuffix(_SUFFIX)} if isinstance(title, str) else public
+    return document
+
+
 def _types() -> list[Any]:
     types: dict[str, Any] = {_name(ProblemBody): ProblemBody}
     for operation in OPERATIONS:
@@ -112,7 +126,7 @@ def _name(used: Any) -> str:
     return getattr(used, "__name__", None) or str(used)
 
 
-def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+def _operation(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, Any]:
     handler = "stream" if operation.handler is None else operation.handler.__name__
     described: dict[str, Any] = {
         "operationId": handler,
@@ -127,7 +141,7 @@ def _operation(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
     return described
 
 
-def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
@@ -140,7 +154,7 @@ def _path_parameters(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _query_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     if operation.query is None:
         return []
     properties = msgspec.json.schema_components([operation.query])[1][operation.query.__name__]["properties"]
@@ -151,7 +165,7 @@ def _query_parameters(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A query parameter is left out rather than null."""
+    """The schema of a query parameter, which is left out and never null."""
     kept = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
     for choice in schema.get("anyOf", ()):
         if choice != {"type": "null"}:
@@ -161,7 +175,7 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
+def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     if operation.path == STREAM:
         return [_LAST_EVENT_ID]
     if operation.command:
@@ -169,7 +183,7 @@ def _header_parameters(operation: Operation) -> list[dict[str, Any]]:
     return _WAITING if operation.method == "GET" else []
 
 
-def _responses(operation: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
+def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answers.items():
         response: dict[str, Any] = {"description": operation.summary}

@@ -15,7 +15,7 @@ from falcon.http.stream.endpoints import StreamQuery
 Handler: TypeAlias = Callable[[Edge, AuthedRequest], Awaitable[ASGIApp]]
 
 
-class Operation(msgspec.Struct, frozen=True):
+class ApiOperation(msgspec.Struct, frozen=True):
     """``handler``: None for the stream, which ``app`` routes.
 
     ``answers``: the type of the body by status; None for no body. ``command``: it takes an Idempotency-Key."""
@@ -36,17 +36,17 @@ STREAM: Final = "/v1/stream"
 
 # Routes are tried in order, so the most frequent operations come first.
 OPERATIONS: Final = (
-    Operation(
+    ApiOperation(
         "POST",
         "/v1/rooms/{room_id}/messages",
         messages.post_message,
         "Send a message",
-        {201: shapes.Message},
+        {201: shapes.MessageShape},
         shapes.NewMessage,
         command=True,
         problems=(403, 404),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/messages",
         messages.read_page,
@@ -55,7 +55,7 @@ OPERATIONS: Final = (
         query=shapes.PageQuery,
         problems=(404,),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/messages/{seq}",
         messages.read_message,
@@ -63,17 +63,17 @@ OPERATIONS: Final = (
         {200: shapes.ShownMessage},
         problems=(404,),
     ),
-    Operation(
+    ApiOperation(
         "PATCH",
         "/v1/rooms/{room_id}/messages/{seq}",
         messages.edit_message,
         "Edit one's own message",
-        {200: shapes.Message},
+        {200: shapes.MessageShape},
         shapes.MessageChange,
         command=True,
         problems=(403, 404, 409),
     ),
-    Operation(
+    ApiOperation(
         "DELETE",
         "/v1/rooms/{room_id}/messages/{seq}",
         messages.delete_message,
@@ -82,17 +82,17 @@ OPERATIONS: Final = (
         command=True,
         problems=(403, 404),
     ),
-    Operation(
+    ApiOperation(
         "PUT",
         "/v1/rooms/{room_id}/read",
         rooms.move_read,
         "Move one's own read mark on, or with force also back",
         {200: shapes.ReadState},
-        shapes.ReadMark,
+        shapes.ReadMarkShape,
         command=True,
         problems=(404,),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         STREAM,
         None,
@@ -102,7 +102,7 @@ OPERATIONS: Final = (
         problems=(404,),
         media_type="text/event-stream",
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/v1/stream/tickets",
         tickets.issue_ticket,
@@ -110,7 +110,7 @@ OPERATIONS: Final = (
         {201: tickets.Ticket},
         shapes.Nothing,
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/v1/rooms/{room_id}/typing",
         typing_signals.say_typing,
@@ -118,8 +118,8 @@ OPERATIONS: Final = (
         {204: None},
         problems=(403, 404, 429),
     ),
-    Operation("GET", "/v1/me", accounts.me, "Whose token this is", {200: shapes.Me}),
-    Operation(
+    ApiOperation("GET", "/v1/me", accounts.me, "Whose token this is", {200: shapes.Me}),
+    ApiOperation(
         "DELETE",
         "/v1/me/token",
         accounts.sign_out,
@@ -128,7 +128,7 @@ OPERATIONS: Final = (
         command=True,
         problems=(409,),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/rooms",
         rooms.list_rooms,
@@ -136,36 +136,38 @@ OPERATIONS: Final = (
         {200: shapes.Rooms},
         query=shapes.ListQuery,
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/v1/rooms",
         rooms.create_room,
         "Make a group room; the caller becomes its admin",
-        {201: shapes.Room},
+        {201: shapes.RoomShape},
         shapes.NewRoom,
         command=True,
     ),
-    Operation(
+    ApiOperation(
         "PUT",
         "/v1/direct/{account_id}",
         rooms.open_direct,
         "The one direct room with another account",
-        {200: shapes.Room, 201: shapes.Room},
+        {200: shapes.RoomShape, 201: shapes.RoomShape},
         command=True,
         problems=(404,),
     ),
-    Operation("GET", "/v1/rooms/{room_id}", rooms.read_room, "Read a room", {200: shapes.Room}, problems=(404,)),
-    Operation(
+    ApiOperation(
+        "GET", "/v1/rooms/{room_id}", rooms.read_room, "Read a room", {200: shapes.RoomShape}, problems=(404,)
+    ),
+    ApiOperation(
         "PATCH",
         "/v1/rooms/{room_id}",
         rooms.change_room,
         "Change a room's name or description, as its admin",
-        {200: shapes.Room},
+        {200: shapes.RoomShape},
         shapes.RoomChange,
         command=True,
         problems=(403, 404),
     ),
-    Operation(
+    ApiOperation(
         "DELETE",
         "/v1/rooms/{room_id}",
         rooms.delete_room,
@@ -174,7 +176,7 @@ OPERATIONS: Final = (
         command=True,
         problems=(403, 404),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/members",
         rooms.list_members,
@@ -183,7 +185,7 @@ OPERATIONS: Final = (
         query=shapes.ListQuery,
         problems=(404,),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/rooms/{room_id}/authors",
         rooms.list_authors,
@@ -192,17 +194,17 @@ OPERATIONS: Final = (
         query=shapes.AuthorsQuery,
         problems=(404,),
     ),
-    Operation(
+    ApiOperation(
         "PUT",
         "/v1/rooms/{room_id}/members/{account_id}",
         rooms.put_member,
         "Bring an account in, or change its role, as the room's admin",
-        {200: shapes.Member},
+        {200: shapes.MemberShape},
         shapes.MemberRole,
         command=True,
         problems=(403, 404, 409),
     ),
-    Operation(
+    ApiOperation(
         "DELETE",
         "/v1/rooms/{room_id}/members/{account_id}",
         rooms.remove_member,
@@ -211,7 +213,7 @@ OPERATIONS: Final = (
         command=True,
         problems=(403, 404, 409),
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/v1/accounts",
         accounts.create_account,
@@ -221,7 +223,7 @@ OPERATIONS: Final = (
         command=True,
         problems=(403,),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/accounts",
         accounts.list_accounts,
@@ -230,7 +232,7 @@ OPERATIONS: Final = (
         query=shapes.ListQuery,
         problems=(403,),
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/v1/accounts/{account_id}/tokens",
         accounts.issue_token,
@@ -240,7 +242,7 @@ OPERATIONS: Final = (
         command=True,
         problems=(403, 404),
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/accounts/{account_id}/tokens",
         accounts.list_tokens,
@@ -248,7 +250,7 @@ OPERATIONS: Final = (
         {200: shapes.Tokens},
         problems=(403, 404),
     ),
-    Operation(
+    ApiOperation(
         "DELETE",
         "/v1/accounts/{account_id}/tokens/{token_id}",
         accounts.revoke_token,
@@ -257,7 +259,7 @@ OPERATIONS: Final = (
         command=True,
         problems=(403, 404, 409),
     ),
-    Operation(
+    ApiOperation(
         "POST",
         "/v1/import",
         importing.import_lines,
@@ -267,7 +269,7 @@ OPERATIONS: Final = (
         problems=(403, 404),
         media_type="application/x-ndjson",
     ),
-    Operation(
+    ApiOperation(
         "GET",
         "/v1/export",
         exporting.export_lines,

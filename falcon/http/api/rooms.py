@@ -23,7 +23,7 @@ from falcon.http.problems import Problem, account_not_found, invalid, room_not_f
 from falcon.http.requests import AuthedRequest, identity, read_name
 from falcon.http.responses import BytesResponse, encoded_json_response, json_response
 from falcon.http.room_views import room_name, room_summary
-from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMark, RoomChange
+from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMarkShape, RoomChange
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting
@@ -32,7 +32,7 @@ from falcon.read.times import rfc3339
 _new_room: Final = msgspec.json.Decoder(NewRoom)
 _room_change: Final = msgspec.json.Decoder(RoomChange)
 _member_role: Final = msgspec.json.Decoder(MemberRole)
-_read_mark: Final = msgspec.json.Decoder(ReadMark)
+_read_mark: Final = msgspec.json.Decoder(ReadMarkShape)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -109,7 +109,7 @@ async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
         raise room_not_found(room_id)
     room = row.room
     name = await room_name(edge.store, account_id, room)
-    answer = shapes.Room(room_id, room.kind, name, room.description, row.role, room.last_seq, room.created_at)
+    answer = shapes.RoomShape(room_id, room.kind, name, room.description, row.role, room.last_seq, room.created_at)
     return json_response(200, answer)
 
 
@@ -144,7 +144,7 @@ async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
     rows = await edge.store.members(room_id, after, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = str(page[-1].account_id) if len(rows) > query.limit else None
-    members = [shapes.Member(row.account_id, row.name, row.role, row.read_seq) for row in page]
+    members = [shapes.MemberShape(row.account_id, row.name, row.role, row.read_seq) for row in page]
     return json_response(200, shapes.Members(members, next_cursor))
 
 
@@ -170,7 +170,7 @@ async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
     result = await edge.commands.dispatch(request, command)
     assert isinstance(result.answer, MemberAnswer)
     name = "" if account is None else account.name
-    member = shapes.Member(account_id, name, result.answer.role, result.answer.read_seq)
+    member = shapes.MemberShape(account_id, name, result.answer.role, result.answer.read_seq)
     return json_response(200, member, *result.headers)
 
 
@@ -184,7 +184,7 @@ async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
     room_id = _room_id(request)
-    mark: ReadMark = await request.json(_read_mark)
+    mark: ReadMarkShape = await request.json(_read_mark)
     await edge.reads.reach_positions(request)
     mentions = await _mentions_after(edge, request.account_id, room_id, mark)
     command = MoveRead(request.account_id, room_id, mark.seq, mark.force, mentions)
@@ -203,7 +203,7 @@ def _room_response(status: int, result: CommandResult, name: str | None = None) 
     afterwards would turn a command that was done into a refusal."""
     answer = result.answer
     assert isinstance(answer, RoomAnswer)
-    room = shapes.Room(
+    room = shapes.RoomShape(
         answer.room_id,
         answer.kind,
         answer.name if name is None else name,
@@ -215,7 +215,7 @@ def _room_response(status: int, result: CommandResult, name: str | None = None) 
     return json_response(status, room, *result.headers)
 
 
-async def _mentions_after(edge: Edge, account_id: int, room_id: int, mark: ReadMark) -> int:
+async def _mentions_after(edge: Edge, account_id: int, room_id: int, mark: ReadMarkShape) -> int:
     """How many mentions are unread once the mark has moved. They are counted before the command, so that its answer can
     be stored with it."""
     access = await edge.store.access(room_id, account_id)

@@ -1,7 +1,7 @@
-"""``/internal/commands/SHARD``: batches of commands from the edge, for the partitions that this process owns.
+"""``/internal/commands/SHARD``: batches of commands from edges, for the partitions that this process owns.
 ``/internal/alive``: beats for the other owners, as long as the process lives.
 
-Not for the public: it trusts the processes that sign with an internal key to have checked who asks.
+Requests are signed with an internal key. Edges have authenticated the senders of the commands; this port does not.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _START: Final = {
 }
 
 
-class Shards(Protocol):
+class LocalShards(Protocol):
     """The shards of this process group."""
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
@@ -38,16 +38,19 @@ class Shards(Protocol):
 
 
 class InternalCommands:
-    """An ASGI application. ``shards`` is set while there are some."""
+    """An ASGI application. It answers 503 until it is attached to shards."""
 
     def __init__(self, keys: Keys) -> None:
         self._verifier = Verifier(keys)
-        self.shards: Shards | None = None
+        self._shards: LocalShards | None = None
         self._arrivals = Arrivals()
         self._ending = asyncio.Event()
 
+    def attach(self, shards: LocalShards) -> None:
+        self._shards = shards
+
     def end_beats(self) -> None:
-        """This process ends in order: its watchers are let go."""
+        """End the beats, because this process ends in order: its watchers need not take action."""
         self._ending.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,17 +70,17 @@ class InternalCommands:
                 await PlainTextResponse("the signature is of another body", UNSIGNED)(scope, receive, send)
                 return
             commands = self._arrivals.received(body)
-            replies = [self.shards.submit(shard, command) for command in commands]  # type: ignore[union-attr]
+            replies = [self._shards.submit(shard, command) for command in commands]  # type: ignore[union-attr]
         except (msgspec.DecodeError, ValueError, IndexError) as error:
             await PlainTextResponse(f"no batch of commands for a shard of this process: {error}", 400)(
                 scope, receive, send
             )
             return
         await send(_START)
-        await _Answer(replies, send).run()
+        await _ReplyStream(replies, send).run()
 
     def _signed(self, scope: Scope) -> Signed | ASGIApp:
-        """Or the refusal, before anything of the body is read."""
+        """The signature, or the refusal of the request. The body has not been read yet."""
         if not _is_known(scope):
             return PlainTextResponse("not found", 404)
         header = next((value for name, value in scope["headers"] if name == _SIGNATURE), b"")
@@ -85,12 +88,12 @@ class InternalCommands:
         if isinstance(signed, NotSigned):
             headers = {PROCESS_HEADER: signed.process} if signed.process else {}
             return PlainTextResponse(signed.reason, UNSIGNED, headers)
-        if self.shards is None:
+        if self._shards is None:
             return PlainTextResponse("starting", 503)
         return signed
 
     async def _beat(self, receive: Receive, send: Send) -> None:
-        """On the loop that serves the commands: while that hangs, nobody is told that the process lives."""
+        """Runs on the event loop that serves the commands: while that loop hangs, no beats are sent."""
         await send(_START)
         over = [asyncio.create_task(_gone(receive)), asyncio.create_task(self._ending.wait())]
         try:
@@ -117,7 +120,7 @@ async def _gone(receive: Receive) -> bool:
 
 
 async def _body(receive: Receive) -> bytes:
-    """Raises ValueError."""
+    """Raises ValueError for a body that is too large, or not complete."""
     body = b""
     while True:
         message = await receive()
@@ -130,8 +133,9 @@ async def _body(receive: Receive) -> bytes:
             return body
 
 
-class _Answer:
-    """Replies in frames, as they are ready: mostly one, since what was decided together becomes durable together."""
+class _ReplyStream:
+    """Sends replies in frames as they become ready. Mostly there is one frame: commands that were decided together
+    become durable together."""
 
     def __init__(self, replies: "list[asyncio.Future[Reply]]", send: Send) -> None:
         self._send = send

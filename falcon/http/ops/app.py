@@ -162,13 +162,13 @@ class OpsPages:
         return self._page(request, "Mailboxes", tables)
 
     def shards(self, request: Request) -> Response | BytesResponse:
-        """What every process that hosts shards says of them; a process without any does not know the question."""
+        """The shards of every process that hosts some; other processes do not know the question."""
         said = self._asked("shards", decode_query(request.scope, _OfProcess).process)
         tables: dict[str, Any] = {"partitions": []}
         for process, answer in said.items():
             if isinstance(answer, list):
                 tables["partitions"] += [{"process": process, **row} for row in answer]
-        # What does not serve first, then what has the most to do.
+        # Partitions that do not serve come first, then the busiest.
         tables["partitions"].sort(key=lambda row: (row["state"] == "serving", -row["commands_per_second"]))
         return self._page(request, "Shards", tables)
 
@@ -213,7 +213,7 @@ class OpsPages:
         return Response(made, media_type=_MEDIA[query.format])
 
     def _asked(self, what: str, process: str | None) -> dict[str, Any]:
-        """What each process says, or the one that was named; of one that does not answer, why."""
+        """The answer of each process, or of the named one; the reason where a process does not answer."""
         said: dict[str, Any] = {}
         for name in [self._process(process)] if process is not None else self._processes.answering():
             try:
@@ -223,7 +223,7 @@ class OpsPages:
         return said
 
     def _process(self, name: str | None) -> str:
-        """Raises Problem 404. Without a name: the first that serves."""
+        """The name of a process; by default that of the first that serves. Raises Problem 404."""
         processes = self._processes.processes()
         if name is None:
             return next(iter(self._processes.health()), next(iter(processes), ""))

@@ -1,4 +1,4 @@
-"""Who may look inside at the operations port: ``/debug`` and ``/ops``. Health and metrics are for all who reach it."""
+"""Who may see ``/debug`` and ``/ops`` on the operations port. Health and metrics need no token."""
 
 import base64
 import binascii
@@ -13,12 +13,12 @@ from falcon.http.problems import Problem
 from falcon.secret_files import SecretFile, WrongSecret
 
 _CROSS_SITE: Final = ("cross-site", "same-site")
-# A browser asks for a name and a password: any name, and the token.
+# A browser asks for a name and a password: any name will do, and the password is the token.
 _CHALLENGE: Final = ((b"www-authenticate", b'Basic realm="Falcon operations", charset="UTF-8"'),)
 
 
 class Operators:
-    """``token_file``: without one only loopback may look, and only where the port listens there."""
+    """``token_file``: without one only clients on loopback are admitted, and only if the port listens there alone."""
 
     def __init__(self, token_file: Path | None, *, on_loopback: bool) -> None:
         self._token_file = token_file
@@ -27,7 +27,7 @@ class Operators:
 
     def check(self, request: Request) -> None:
         """Raises Problem 401, 403, 503."""
-        # No page elsewhere may have a browser make a profile, or show what is here in its own frame.
+        # A page of another site must not make a browser start a profile, or show these pages in a frame.
         if request.headers.get("sec-fetch-site") in _CROSS_SITE:
             raise Problem(403, "not_allowed", "Another site asks for this page.")
         if self._token_file is not None:
@@ -50,7 +50,7 @@ class Operators:
             )
 
     def _tokens(self) -> tuple[bytes, ...]:
-        """Nobody may look while there is no token in the file. Raises Problem 503."""
+        """Raises Problem 503 while the file has no token."""
         assert self._token_file is not None
         if self._secrets is None:
             try:
@@ -61,7 +61,7 @@ class Operators:
 
 
 def _given(authorization: str) -> bytes:
-    """The token in either form; nothing where there is none."""
+    """The token, from Bearer or from Basic; empty where there is none."""
     scheme, _, credentials = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip().encode("latin-1")
@@ -74,7 +74,8 @@ def _given(authorization: str) -> bytes:
 
 
 def _is_local(request: Request) -> bool:
-    """The browser of this machine was not led here by a name that someone else has made point to it."""
+    """Whether the Host is localhost or an address. Any other name may be an attacker's that points to this machine (DNS
+    rebinding)."""
     host = request.url.hostname or ""
     if host == "localhost":
         return True

@@ -1,4 +1,4 @@
-"""What the pages of the operations port show, as rows, and as HTML for people."""
+"""The contents of the operations port's pages: rows for JSON, and HTML for people."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ Row: TypeAlias = dict[str, Any]
 
 
 def dispatchers(measured: Iterable[Measured]) -> list[Row]:
-    """One row for each; times in seconds."""
+    """One row for each dispatcher; times in seconds."""
     values = _Values(measured)
     return [
         {
@@ -76,7 +76,7 @@ class _Values:
         return round(self._series.get(name, {}).get((label,), [0.0])[0], 6)
 
     def times(self, title: str, name: str, label: str) -> Row:
-        """How many, their mean, and the largest of the last minute."""
+        """The number of observations, their mean, and the largest one of the last minute."""
         cells = self._series.get(name, {}).get((label,))
         count = 0.0 if cells is None else sum(cells[BUCKETS_AT:])
         if cells is None or count == 0:
@@ -89,7 +89,7 @@ class _Values:
 
 
 def heap(counted: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[Row]:
-    """By class; with an earlier count, what has grown most comes first."""
+    """One row for each class. With an earlier count, classes that have grown most come first."""
     earlier: Mapping[str, list[int]] = {} if before is None else before["classes"]
     rows = []
     for name, (count, size) in counted["classes"].items():
@@ -102,7 +102,7 @@ def heap(counted: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[R
 
 
 def stacks_text(said: Mapping[str, Any]) -> str:
-    """As Python prints a stack: the innermost frame last."""
+    """Text in Python's order: the innermost frame last."""
     lines: list[str] = []
     for process, answer in said.items():
         lines.append(f"=== {process} ===")
@@ -117,7 +117,7 @@ def stacks_text(said: Mapping[str, Any]) -> str:
 
 
 def page(title: str, tables: Mapping[str, list[Row]], *, refreshes: bool) -> str:
-    """Plain HTML. With ``refreshes`` it asks again every two seconds."""
+    """Plain HTML. With ``refreshes`` the browser reloads it every two seconds."""
     refresh = '<meta http-equiv="refresh" content="2">' if refreshes else ""
     body = "".join(f"<h2>{escape(name)}</h2>{_table(rows)}" for name, rows in tables.items())
     return (

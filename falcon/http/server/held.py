@@ -1,4 +1,4 @@
-"""What a process holds for its clients: bodies until their requests are answered, and answers until they are taken."""
+"""Memory that clients hold in a process: bodies until their requests are answered, and answers until they are read."""
 
 from typing import Final
 
@@ -8,11 +8,12 @@ from falcon.domain.ids import NOBODY, AccountId
 from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
-KEY: Final = "falcon.share"  # in the state of a request's scope
+KEY: Final = "falcon.share"  # in scope["state"]
 
 
 class Held:
-    """Of one event loop. Those who have not said who they are share what one account may take."""
+    """Counts bytes, one instance for each event loop. All clients without a token together may hold as much as one
+    account."""
 
     def __init__(self, process_bytes_max: int, account_bytes_max: int) -> None:
         self._process_bytes_max = process_bytes_max
@@ -23,8 +24,8 @@ class Held:
         metrics.http_held_refused.begin(("account",), ("process",))
 
     def change(self, account_id: AccountId | None, size: int) -> None:
-        """By so many bytes; fewer than none are given back. None: it is not known yet for whom, so that they count for
-        the process alone."""
+        """``size``: bytes that are added; negative where they are released. Without an account, which may not be known
+        yet, they count for the process alone."""
         self.size += size
         if account_id is None:
             return
@@ -35,11 +36,11 @@ class Held:
             self._of.pop(account_id, None)
 
     def is_full(self, account_id: AccountId) -> bool:
-        """Whether more for this account would be too much."""
+        """Whether the account, or the process, holds as much as it may."""
         return self.size >= self._process_bytes_max or self._of.get(account_id, 0) >= self._account_bytes_max
 
     def refusal_of(self, account_id: AccountId) -> Problem | None:
-        """What to tell an account that has as much as it may."""
+        """The response to an account that holds as much as it may; None where it may hold more."""
         if self._of.get(account_id, 0) < self._account_bytes_max:
             return None
         metrics.http_held_refused.labels("account").inc()
@@ -50,7 +51,7 @@ class Held:
         return Problem(429, "rate_limited", detail, retry_after=1)
 
     def refusal_of_process(self) -> Problem | None:
-        """What to tell anybody instead of holding something large."""
+        """The response to every client while the process holds as much as it may; else None."""
         if self.size < self._process_bytes_max:
             return None
         metrics.http_held_refused.labels("process").inc()
@@ -58,15 +59,15 @@ class Held:
         return Problem(503, "overloaded", detail, retry_after=1)
 
     def refusal(self, account_id: AccountId) -> Problem | None:
-        """What to tell this account instead of holding something large for it."""
+        """The response to this account in place of a large answer; None where there is room."""
         return self.refusal_of_process() or self.refusal_of(account_id)
 
 
 class Share:
-    """One connection's part of it. It counts for the account whose request is under way on the connection.
+    """What one connection holds. It counts for the account whose request is under way on the connection.
 
-    Bytes of a body may come before it is known who asks. Until then they count for the process alone: the account that
-    asked last on the connection may be another one, as with a proxy's connections.
+    Bytes of a body may come before their account is known. Until then they count for the process alone: the connection
+    may be a proxy's, so that its last request was another account's.
     """
 
     __slots__ = ("_account_id", "_bodies", "_bodies_of", "_held", "_unread")
@@ -79,13 +80,13 @@ class Share:
         self._unread = 0
 
     def begins(self) -> None:
-        """A request begins, and it is not known yet who asks."""
+        """A request begins, whose account is not known yet."""
         self._claim_bodies(None)
-        if not self._unread:  # what waits is still that of the account that asked before
+        if not self._unread:  # unread bytes still belong to the account of the request before
             self._account_id = NOBODY
 
     def belongs_to(self, account_id: AccountId) -> None:
-        """Raises Problem 429 where the account has as much as it may."""
+        """Raises Problem 429 where the account holds as much as it may."""
         self._claim_bodies(account_id)
         if account_id != self._account_id:
             if self._unread:
@@ -103,7 +104,7 @@ class Share:
         self._bodies_of = account_id
 
     def refusal_of_body(self) -> Problem | None:
-        """What to answer instead of taking more of a body."""
+        """The response in place of reading more of a body; None where there is room."""
         if self._bodies_of is None:
             return self._held.refusal_of_process()
         return self._held.refusal(self._bodies_of)
@@ -116,31 +117,31 @@ class Share:
         return self._held.is_full(self._account_id)
 
     def set_bodies(self, size: int) -> None:
-        """Bytes of the bodies that have come and are not answered yet."""
+        """``size``: bytes of the bodies of requests that are not answered yet."""
         if size != self._bodies:
             self._held.change(self._bodies_of, size - self._bodies)
             self._bodies = size
 
     def set_unread(self, size: int) -> None:
-        """Bytes that wait for the client."""
+        """``size``: bytes that the client has not read yet."""
         if size != self._unread:
             self._held.change(self._account_id, size - self._unread)
             self._unread = size
 
     def release(self) -> None:
-        """The connection has gone."""
+        """The connection is closed."""
         self.set_bodies(0)
         self.set_unread(0)
 
 
 def belongs_to(scope: Scope, account_id: AccountId) -> None:
-    """What the connection of this request holds, it holds for this account. Raises Problem 429."""
+    """The connection of this request holds its bytes for this account. Raises Problem 429."""
     share: Share | None = scope.get("state", {}).get(KEY)
     if share is not None:
         share.belongs_to(account_id)
 
 
 def refusal(scope: Scope) -> Problem | None:
-    """What to answer instead of something large."""
+    """The response in place of a large answer; None where there is room."""
     share: Share | None = scope.get("state", {}).get(KEY)
     return None if share is None else share.refusal()

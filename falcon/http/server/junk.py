@@ -1,4 +1,4 @@
-"""Requests that no client of Falcon's makes: counted each, and logged once a minute, whatever they say."""
+"""Requests that no client of Falcon makes. Each is counted; they are logged once a minute, without their content."""
 
 import asyncio
 import logging
@@ -12,11 +12,11 @@ from falcon.telemetry import metrics
 log = logging.getLogger("falcon.http")
 
 LOG_SECONDS: Final = 60.0
-KEY: Final = "falcon.junk"  # in the state of a request's scope
+KEY: Final = "falcon.junk"  # in scope["state"]
 
 
 class Junk:
-    """Of one event loop. The first is logged at once; what comes within a minute of that, at its end."""
+    """One instance for each event loop. The first request is logged at once, those of the next minute at its end."""
 
     def __init__(self, seconds: float = LOG_SECONDS) -> None:
         self._seconds = seconds
@@ -42,7 +42,7 @@ class Junk:
 
 
 def count(scope: Scope, kind: str) -> None:
-    """By the server that the request came to, where it is one of Falcon's own."""
+    """Count the request where it came to one of Falcon's own servers; tests may use another one."""
     junk = scope.get("state", {}).get(KEY)
     if junk is not None:
         junk.count(kind)

@@ -7,7 +7,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from falcon.http.problems import Problem
-from falcon.http.server.connections import Limits
+from falcon.http.server.connections import ConnectionLimits
 
 # No browser guesses the type of an answer, or shows one within another page.
 _GUARDS: Final = b"x-content-type-options: nosniff\r\nx-frame-options: DENY\r\n"
@@ -45,7 +45,7 @@ class LastResponse:
         return problem_bytes(self._problem, closes=True)
 
 
-_LIMITS: Final = Limits()
+_LIMITS: Final = ConnectionLimits()
 MALFORMED: Final = LastResponse("malformed", Problem(400, "malformed", "This is no HTTP request."))
 TWICE: Final = LastResponse("malformed", Problem(400, "malformed", "A request has one Host and one Authorization."))
 HEAD_TOO_SLOW: Final = LastResponse("timeout", Problem(408, "timeout", "The request's head did not come in time."))

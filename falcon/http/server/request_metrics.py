@@ -1,4 +1,4 @@
-"""How long requests take and how they end, by the route that they were for."""
+"""Metrics of requests by route: how long they take, and their status."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,17 +8,17 @@ from starlette.types import Scope
 
 from falcon.telemetry import metrics
 
-# Where whoever answers leaves the status.
+# In a request's scope: the status of its response.
 STATUS: Final = "falcon.status"
 _BUSY: Final = 2
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
 class PerTurn:
-    """A counter of what happens on the running event loop, told at the end of each turn how often it did.
+    """Counts on the running event loop, and adds to a counter once at the end of each turn of the loop.
 
-    A counter of its own costs a lock and a look into shared memory, and this stands in the way of every message. A
-    process that is killed takes along what it has counted in the turn under way.
+    Adding to a counter costs a lock and an access to shared memory, too much for every message. When a process is
+    killed, the counts of the current turn are lost.
     """
 
     __slots__ = ("_count", "_counter", "_loop")
@@ -30,23 +30,23 @@ class PerTurn:
 
     def inc(self) -> None:
         if not self._count:
-            self._loop.call_soon(self._hand_on)
+            self._loop.call_soon(self._add)
         self._count += 1
 
-    def _hand_on(self) -> None:
+    def _add(self) -> None:
         self._counter.inc(self._count)
         self._count = 0
 
 
 class Meter:
-    """Of one event loop. Looks the figures of a route, method and status up once.
+    """One instance for each event loop. It looks up the metrics of a route, method and status once.
 
-    ``operations``: paths and methods, the busiest first. Their counters are there from the beginning; histograms, which
-    are large, only those of the first.
+    ``operations``: paths and methods, the most frequent first. Their counters exist from the start; of the histograms,
+    which are large, only those of the first operations.
     """
 
     def __init__(self, operations: Sequence[tuple[str, str]]) -> None:
-        self._figures: dict[tuple[str, str, int], tuple[metrics.Histogram, PerTurn]] = {}
+        self._metrics: dict[tuple[str, str, int], tuple[metrics.Histogram, PerTurn]] = {}
         self._in_flight = 0
         for operation in operations:
             metrics.http_requests.begin((*operation, "2xx"), (*operation, "5xx"))
@@ -57,19 +57,19 @@ class Meter:
         self._in_flight += 1
 
     def ended(self, scope: Scope, seconds: float) -> None:
-        """Without a status the client went away before there was one."""
+        """A request without a status has lost its client before the response."""
         self._in_flight -= 1
         key = (getattr(scope.get("endpoint"), "path", "none"), scope["method"], scope.get(STATUS, 0) // 100)
-        figures = self._figures.get(key)
-        if figures is None:
-            figures = self._figures[key] = _figures(*key)
-        histogram, counter = figures
+        found = self._metrics.get(key)
+        if found is None:
+            found = self._metrics[key] = _metrics_of(*key)
+        histogram, counter = found
         histogram.observe(seconds)
         counter.inc()
 
 
-def _figures(route: str, method: str, hundreds: int) -> tuple[metrics.Histogram, PerTurn]:
-    """Anybody can invent methods, and none may make a series."""
+def _metrics_of(route: str, method: str, hundreds: int) -> tuple[metrics.Histogram, PerTurn]:
+    """Unknown methods are counted as ``other``: a client must not be able to create series."""
     method = method if method in _METHODS else "other"
     status = f"{hundreds}xx" if hundreds else "gone"
     metrics.http_requests.begin((route, method, "5xx"))

@@ -1,4 +1,4 @@
-"""TLS: the certificate, and connections from the moment when they are accepted until they are secured."""
+"""TLS: the certificate, and connections from being accepted to the end of their handshake."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ _PAUSE_SECONDS: Final = 0.1
 
 
 class Certificate(TlsFiles):
-    """The certificate of the public port with its chain, and its key."""
+    """The certificate of the public port with its chain, and its key; both are reloaded when they are renewed."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises WrongCertificate."""
@@ -38,10 +38,10 @@ def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 class Acceptor:
-    """Accepts the connections of one server, and hands them over once they are secured.
+    """Accepts the connections of one server, and gives them a protocol after their handshake.
 
-    The loop's own server would call a protocol only after the handshake: clients that do not speak would hold
-    descriptors of which no limit knows.
+    asyncio's server would create a protocol only after the handshake: clients that never finish it would hold
+    descriptors that no limit counts.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Acceptor:
         connections: Collection[Any],
         make: Callable[[], asyncio.Protocol],
     ) -> None:
-        """``connections``: those that the server has already. ``make`` gives the protocol of one more."""
+        """``connections``: the server's open ones. ``make`` creates the protocol of a new connection."""
         listening.setblocking(False)
         self._listening = listening
         self._certificate = certificate
@@ -83,7 +83,7 @@ class Acceptor:
                 continue
             if len(self._connections) + len(self._handshakes) >= self._sweep.connections_max:
                 metrics.connections_cut.labels("full").inc()
-                connection.close()  # before it is encrypted there is nothing to say
+                connection.close()  # without encryption it can get no answer
                 continue
             per_address = self._sweep.per_address
             address = per_address.of(client)
@@ -109,9 +109,9 @@ class Acceptor:
                 ssl_shutdown_timeout=_SHUTDOWN_SECONDS,
             )
         except OSError as error:
-            # A handshake that takes too long is ended with ConnectionAbortedError.
+            # asyncio ends a handshake that takes too long with ConnectionAbortedError.
             reason = "timeout" if isinstance(error, ConnectionAbortedError) else "malformed"
             metrics.connections_cut.labels(reason).inc()
-            log.debug("no TLS came about: %r", error)
+            log.debug("a TLS handshake failed: %r", error)
         finally:
             self._handshakes_per_address.leave(address)

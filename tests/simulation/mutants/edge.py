@@ -68,11 +68,11 @@ async def _without_looking_back(self: opening.Beginning, account_id: int) -> Non
     self._again = dict(self._tables)
 
 
-def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.Ticket:
+def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.TicketClaims:
     """Nobody looks at a ticket's signature."""
     data = bearer_tokens._bytes(text)
     account_id, _, _ = bearer_tokens._TICKET.unpack_from(data)
-    return bearer_tokens.Ticket(
+    return bearer_tokens.TicketClaims(
         account_id, data[bearer_tokens._TICKET.size :][: bearer_tokens._BYTES].hex(), data[-16:]
     )
 
