@@ -11,7 +11,7 @@ import pytest
 
 from falcon.http.server.connections import descriptors_for_connections
 from falcon.telemetry import metrics
-from tests.support.door import PATIENT, QUICK, Answer, Server, at_a_server
+from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
 
 KIB = 1024
 GET = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"

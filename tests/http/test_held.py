@@ -12,7 +12,7 @@ import pytest
 
 from falcon.http.problems import Problem
 from falcon.http.server.held import Held, Share
-from tests.support.door import PATIENT, QUICK, Server, at_a_server
+from tests.support.protocol_server import PATIENT, QUICK, Server, at_a_server
 from tools.harness.falcon import Falcon
 
 KIB = 1024

@@ -7,7 +7,7 @@ import pytest
 
 from falcon.http.server.junk import Junk
 from falcon.telemetry import metrics
-from tests.support.door import PATIENT, Server, at_a_server
+from tests.support.protocol_server import PATIENT, Server, at_a_server
 
 
 def counted(kind: str) -> float:

@@ -27,8 +27,8 @@ from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE
 from tests.streams.reader import Listen
 from tests.support.clock import FakeClock
-from tests.support.door import Server, at_a_server
 from tests.support.http import Falcon, Person, problem
+from tests.support.protocol_server import Server, at_a_server
 from tools.harness.falcon import Falcon as Process
 
 Start = Callable[..., Falcon]
