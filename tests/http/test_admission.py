@@ -27,14 +27,14 @@ SEND = (
 
 
 class Owner:
-    """Of partition 0, with room for two commands, none of which it takes before the test ends."""
+    """Owns partition 0. Its mailbox has room for two commands, and it takes none before the test ends."""
 
     def __init__(self) -> None:
         self._batches: list[CommandBatch] = []
         self._lane = Lane("test", self._batches.append, 2, 1)
 
     def fill(self) -> None:
-        """By account 1. They stay in the queue."""
+        """With account 1's commands, which stay in the queue."""
         self._lane._may_go = lambda: False  # type: ignore[method-assign]
         for _ in range(2):
             self._lane.ask(CommandEnvelope(0, 1, PostMessage(1, 640, "tea"), time.monotonic() + 60))
@@ -47,7 +47,7 @@ class Owner:
 
 
 class Client:
-    """One connection. ``arrived``: the pieces that the server has got."""
+    """One connection. ``arrived``: the pieces that the server has received."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, arrived: list[bytes]) -> None:
         self._reader = reader
@@ -60,7 +60,7 @@ class Client:
             await asyncio.sleep(0.001)
 
     async def send(self, request: bytes = SEND) -> tuple[bytes, bytes]:
-        """Head and body of the answer."""
+        """Gives the head and the body of the answer."""
         self.writer.write(request)
         head = await asyncio.wait_for(self._reader.readuntil(b"\r\n\r\n"), 5)
         length = re.search(rb"content-length: (\d+)", head)
@@ -136,7 +136,7 @@ def test_where_there_is_room_a_message_is_let_in() -> None:
 @pytest.mark.parametrize(
     "request_",
     [
-        SEND.replace(b"640", b"641"),  # a room of somebody else
+        SEND.replace(b"640", b"641"),  # another owner's room
         SEND.replace(b"POST", b"PUT"),
         SEND.replace(b"/messages", b"/messages/5"),
         SEND.replace(b"Content-Length: 14\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\ne\r\n") + b"\r\n0\r\n\r\n",
@@ -155,7 +155,7 @@ def test_a_request_that_comes_in_pieces_goes_the_usual_way() -> None:
     async def ask(client: Client) -> None:
         await client.send_piece(SEND[:-5])
         assert (await client.send(SEND[-5:]))[0].startswith(b"HTTP/1.1 201")
-        head, _ = await client.send()  # and what follows is looked at again
+        head, _ = await client.send()  # and the next bytes are checked again
         assert head.startswith(b"HTTP/1.1 503")
 
     at_a_full_owner(ask)

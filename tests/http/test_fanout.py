@@ -1,4 +1,4 @@
-"""What is written past ASGI goes to connections that are there, and nobody pays for one that is not."""
+"""Frames that go past ASGI are written to open connections only, and a closed one disturbs no other."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -17,13 +17,13 @@ class Transport:
         return self.closed
 
     def write(self, data: bytes) -> None:
-        """As uvloop's."""
+        """Like uvloop's."""
         if self.closed:
             raise RuntimeError("unable to perform operation on a closed transport")
 
 
 class Cycle:
-    """An answer of uvicorn's that has begun."""
+    """uvicorn's object for an answer that has begun."""
 
     def __init__(self) -> None:
         self.transport = Transport()
@@ -44,7 +44,7 @@ def cycle() -> Cycle:
 def test_what_goes_to_many_is_not_written_to_one_that_was_reset_a_moment_ago(cycle: Cycle) -> None:
     writer = fanout.under_http(cycle.send)
     assert writer is not None and not writer.is_paused()
-    cycle.transport.closed = True  # and the server has not been told yet
+    cycle.transport.closed = True  # before the server has been told
     assert writer.is_paused()
 
 

@@ -33,7 +33,7 @@ UNKNOWN_ACCOUNT = 999_999
 
 
 class Tables:
-    """Read tables that are behind: they catch up when somebody has looked for the third time how far they are."""
+    """Read tables that are behind. They catch up when their position has been read three times."""
 
     def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stuck = False
@@ -76,7 +76,7 @@ def falcon(settings: Settings, tables: Tables, request: pytest.FixtureRequest) -
 
 @pytest.fixture
 def behind(falcon: Falcon, tables: Tables) -> Tables:
-    """From now on nothing is readable before it has been waited for."""
+    """From now on every read has to wait."""
     tables.catch_up()
     tables.looks = 0
     return tables
@@ -134,7 +134,7 @@ def test_a_room_that_was_just_made_is_read(anna: Person, behind: Tables, path: s
 
 def test_one_who_was_just_brought_in_reads(anna: Person, ben: Person, behind: Tables) -> None:
     room = anna.makes_room()
-    anna.reads(room)  # which is readable now
+    anna.reads(room)  # it is readable now
     anna.put(f"{room}/members/{ben.account_id}", {"role": "member"})
     ben.reads(room)
 
@@ -199,7 +199,7 @@ def test_what_is_readable_is_shown_without_asking_the_log(anna: Person, room: Ro
 
 
 def opens_a_stream(falcon: Falcon, query: str, token: str | None = None) -> None:
-    """Raises Problem where it is refused."""
+    """Raises the Problem of a refusal."""
     headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
 
     async def opened() -> None:
@@ -266,11 +266,11 @@ def test_a_token_that_was_never_issued_is_refused_without_asking_the_log(
     assert behind.looks == 0
 
 
-# --- what nobody can tell ---------------------------------------------------------------------------------------------
+# --- what cannot be told ----------------------------------------------------------------------------------------------
 
 
 def refusals(scene: Scene) -> list[httpx.Response]:
-    """Of what might be newer than the tables: in each of the partitions something is."""
+    """The tables may lack something in each of the partitions."""
     anna, room, token = scene.anna, scene.room, scene.cleo
     anna.says(room, "Yes")
     partitions = anna.falcon.settings.partitions
@@ -288,7 +288,7 @@ def refusals(scene: Scene) -> list[httpx.Response]:
 
 @pytest.fixture
 def scene(falcon: Falcon, tables: Tables) -> Scene:
-    """All of it readable, and a token of Cleo's that is not."""
+    """Everything is readable but a token of Cleo's."""
     anna, ben, cleo = (falcon.account(name) for name in ("Anna", "Ben", "Cleo"))
     room = anna.makes_room("Tea kitchen", ben)
     anna.says(room, "Tea?", mentions=[ben.account_id])
@@ -403,7 +403,7 @@ def test_what_is_done_is_acknowledged_though_the_tables_go_away_meanwhile(
 
 
 class Store:
-    """A partition that is applied further with each look."""
+    """The partition's position moves with each look."""
 
     def __init__(self, *, applied: int, looks: int) -> None:
         self._applied = applied
@@ -468,7 +468,7 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
         await near
         assert store.looks == looks + 1 and not far.done()
         store.stand_at = 10
-        await far  # a rebuild by another process says nothing: it is found within a second
+        await far  # a rebuild by another process tells nobody: it is found within a second
         looks = store.looks
         freshness.moved()
         await asyncio.sleep(5)

@@ -1,4 +1,4 @@
-"""A retry with the same key is answered the same, and nothing is done twice."""
+"""A retry with the same key gets the same answer, and nothing is done twice."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def scene(falcon: Falcon) -> Scene:
 
 @pytest.fixture
 def key(scene: Scene) -> str:
-    """One that nobody has used yet, the admin whom all tests share included."""
+    """A key that no account has used yet, not even the admin that all tests share."""
     return f"key-of-{scene.anna.account_id}"
 
 
@@ -54,7 +54,7 @@ def test_the_same_key_for_another_body_is_refused(scene: Scene, key: str, name: 
     assert command.send(key=key).is_success
     other: dict[str, object]
     if command.body is None:
-        # An empty object says the same as no body, but is another request.
+        # An empty object means the same as no body, but is another request.
         other = {}
     else:
         other = dict(command.body)
@@ -285,7 +285,7 @@ def forgetful(tmp_path: Path) -> Iterator[Falcon]:
 
 
 def some_milliseconds_pass(person: Person, room: Room) -> None:
-    """By the clock that messages are stamped with."""
+    """Waits by the clock that stamps messages."""
     first = person.message(room, person.says(room, "tick"))["posted_at"]
     while person.message(room, person.says(room, "tock"))["posted_at"][:-2] == first[:-2]:
         pass

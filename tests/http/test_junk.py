@@ -1,4 +1,4 @@
-"""Junk is counted, and logged once a minute, in words that no sender of it can choose."""
+"""Junk is counted, and logged once a minute in words that no sender can choose."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""One reads what one wrote: positions of writes, and reads that wait for them."""
+"""Clients read their own writes: commands give positions, and reads wait for them."""
 
 import re
 import time
@@ -138,7 +138,7 @@ def test_several_positions_share_the_wait(
     since: dict[int, float] = {}
 
     async def later_each(partition: int) -> int:
-        """Each partition gets there a moment after somebody has begun to wait for it."""
+        """Each partition reaches the position a moment after a request begins to wait for it."""
         return 1 if time.monotonic() - since.setdefault(partition, time.monotonic()) > 0.1 else 0
 
     monkeypatch.setattr(falcon.edge.store, "applied", later_each)

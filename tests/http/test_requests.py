@@ -1,4 +1,4 @@
-"""What is read of the queries that clients send, and what is kept of them."""
+"""How queries are read, and which are cached."""
 
 import msgspec
 import pytest

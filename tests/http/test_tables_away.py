@@ -1,4 +1,4 @@
-"""What the edge does while the read tables are away: who was known may go on sending, nobody else may do anything."""
+"""While the read tables are away, accounts with cached tokens may go on sending. All other requests are refused."""
 
 import asyncio
 import time
@@ -18,13 +18,13 @@ from tests.support.http import Falcon, Person
 
 @pytest.fixture
 def falcon(tmp_path: Path) -> Iterator[Falcon]:
-    """One whose tables a test may take away."""
+    """A Falcon of its own, since a test takes its tables away."""
     with Falcon(tmp_path) as started:
         yield started
 
 
 class Tables:
-    """Lets the bearer of a token be looked up, or not, and counts. ``hanging``: not answered at once either."""
+    """Answers queries for bearers, or refuses them, and counts them. ``hanging``: after a second."""
 
     def __init__(self, falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
         self.away = False
@@ -46,7 +46,7 @@ class Tables:
 
 
 def revoked_elsewhere(falcon: Falcon, person: Person) -> None:
-    """The person's first token, through another process."""
+    """Revokes the person's first token, as another process would."""
     command = RevokeToken(person.account_id, 1)
     partition = partition_for(command, person.account_id, None, falcon.settings.partitions)
     envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 5)
@@ -121,7 +121,7 @@ def test_after_an_outage_a_token_that_was_revoked_elsewhere_is_refused_at_once(f
     tables.away = True
     assert send(anna, room) == 201
     tables.away = False
-    assert ben.get("/v1/me").status_code == 200  # by which it is known that they are back
+    assert ben.get("/v1/me").status_code == 200  # which shows that the tables are back
     revoked_elsewhere(falcon, anna)
     assert send(anna, room) == 401
 

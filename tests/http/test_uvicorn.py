@@ -90,7 +90,7 @@ _CYCLE_ATTRIBUTES: Final = "disconnected keep_alive message_event on_response re
 
 
 def digest(what: Any) -> str:
-    """Of its lines without comments."""
+    """The digest of its code, without comments and blank lines."""
     lines = [line.split("  # ")[0].rstrip() for line in textwrap.dedent(inspect.getsource(what)).splitlines()]
     code = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
     return hashlib.sha256(code.encode()).hexdigest()[:12]
@@ -161,7 +161,7 @@ def test_every_answer_of_uvicorns_begins_with_falcons_own_fields() -> None:
 
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[int]:
-    """The port of Falcon's server with another application."""
+    """Runs Falcon's server with this application; gives its port."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     server = create_server(app, Sweep("test"))

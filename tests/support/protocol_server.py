@@ -17,7 +17,7 @@ from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import ConnectionLimits, Sweep
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 
-# Short times, so that a test need not wait for seconds; sizes as they are, but for the answer of /large.
+# Short times, so that a test need not wait for seconds. Sizes are the usual ones, but room for the answer of /large.
 QUICK: Final = ConnectionLimits(
     idle_seconds=0.4,
     head_seconds=0.4,
@@ -77,7 +77,7 @@ class Client:
         return await self.answer()
 
     async def is_closed(self) -> bool:
-        """Within some seconds, and nothing more has come."""
+        """Whether it closes within some seconds, and sends nothing more."""
         try:
             return await asyncio.wait_for(self.reader.read(1), 10) == b""
         except ConnectionResetError:
@@ -105,7 +105,7 @@ class Server:
         return self._clients[-1]
 
     def held(self) -> int:
-        """Bytes of bodies, and of answers that wait."""
+        """Bytes of bodies and of unread answers."""
         return self._sweep.held.size
 
     def close(self) -> None:
@@ -128,8 +128,8 @@ async def _read(receive: Any) -> bytes | None:
 async def serving(
     limits: ConnectionLimits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
 ) -> AsyncIterator[Server]:
-    """It answers 201 with the body's size. /early does not wait for the body; /stream begins an answer, and adds to it
-    when it is told to; /large has an answer of 16 MB, /broken raises; a WebSocket is accepted, and sent as much."""
+    """The server answers 201 with the body's size. /early does not wait for the body; /stream begins an answer that does
+    not end; /large has an answer of 16 MB; /broken raises. A WebSocket is accepted, and sent as much."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -192,7 +192,7 @@ def at_a_server(
     connections_max: int = 1_000,
     per_address: ConnectionsPerAddress | None = None,
 ) -> None:
-    """On the event loop that Falcon runs on."""
+    """Runs ``ask`` on the event loop that Falcon uses."""
 
     async def run() -> None:
         async with serving(limits, connections_max, per_address) as server, asyncio.timeout(_SECONDS):
