@@ -128,8 +128,8 @@ async def _read(receive: Any) -> bytes | None:
 async def serving(
     limits: ConnectionLimits, connections_max: int = 1_000, per_address: ConnectionsPerAddress | None = None
 ) -> AsyncIterator[Server]:
-    """The server answers 201 with the body's size. /early does not wait for the body; /stream begins an answer that does
-    not end; /large has an answer of 16 MB; /broken raises. A WebSocket is accepted, and sent as much."""
+    """The server answers 201 with the body's size. /early does not wait for the body; the answer of /stream has no
+    end, that of /large has 16 MB; /broken raises. A WebSocket is accepted, and sent as much."""
     server: Server
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
