@@ -458,7 +458,7 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
 
     async def run() -> None:
         store = Tables(applied=0, looks=0)
-        freshness = Freshness(store, Log(7), is_told=True)  # type: ignore[arg-type]
+        freshness = Freshness(store, Log(7), subscribe=lambda moved: True)  # type: ignore[arg-type]
         near, far = (asyncio.create_task(freshness.reach(3, offset, 500.0)) for offset in (7, 9))
         await asyncio.sleep(0.9)
         looks = store.looks

@@ -32,7 +32,7 @@ def create_server(
     ``certificate`` it speaks TLS."""
     admission = admission or AdmissionControl()
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         log_config=None,
         access_log=False,
         lifespan=lifespan,
