@@ -38,7 +38,7 @@ def table(text: str) -> set[str]:
 
 
 def sources(*folders: str) -> str:
-    return "".join(path.read_text() for folder in folders for path in sorted((FOLDER / folder).glob("*.py")))
+    return "".join(path.read_text() for folder in folders for path in sorted((FOLDER / folder).rglob("*.py")))
 
 
 def test_every_event_is_in_the_page() -> None:
