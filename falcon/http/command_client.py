@@ -99,7 +99,7 @@ class CommandClient:
         return CommandResult(reply.answer, partition, offset, headers)
 
     def _envelope(self, request: AuthedRequest, command: Command, size: int) -> CommandEnvelope:
-        account_id = request.account.account_id
+        account_id = request.account_id
         now = time.monotonic()
         key = request.headers.get(b"idempotency-key")
         text, fingerprint = None, 0
@@ -126,7 +126,7 @@ class CommandClient:
         if _KEY.fullmatch(key) is None:
             raise invalid("Idempotency-Key", "must be 1 to 64 visible ASCII characters")
         text, fingerprint = key.decode(), _fingerprint(request)
-        if not self._keys.use(request.account.account_id, text, fingerprint, now):
+        if not self._keys.use(request.account_id, text, fingerprint, now):
             raise from_rejection(KeyReused())
         return text, fingerprint
 

@@ -73,7 +73,7 @@ class ReadYourWrites:
 
     async def access(self, request: AuthedRequest, room_id: RoomId) -> Access:
         """The caller's membership of the room. Raises Problem 404 where the caller is no member, 503."""
-        account_id = request.account.account_id
+        account_id = request.account_id
         access = await self._store.access(room_id, account_id)
         if access is None:
             access = await self.newest(request, room_id, self._store.access, room_id, account_id)

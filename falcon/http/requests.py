@@ -30,7 +30,7 @@ _nothing = msgspec.json.Decoder(Nothing)
 
 
 class AuthedRequest(msgspec.Struct):
-    """A request whose sender is known.
+    """A request whose sender is known: ``account``, which has ``account_id``.
 
     ``body_max`` in bytes. ``body``: the bytes that :meth:`json` has read. ``positions``: places of its Falcon-Position
     that have not been waited for yet. ``wait_until``: the time on CLOCK_MONOTONIC at which it stops waiting for the
@@ -41,15 +41,11 @@ class AuthedRequest(msgspec.Struct):
     receive: Receive
     headers: Headers
     account: AccountRow
+    account_id: AccountId
     body_max: int
     body: bytes = b""
     positions: tuple[tuple[Partition, int], ...] = ()
     wait_until: float = 0.0
-
-    @property
-    def account_id(self) -> AccountId:
-        """The sender's."""
-        return self.account.account_id
 
     def path_id(self, name: str, not_found: Callable[[str], Problem]) -> int:
         """An id or seq in the path. Raises the Problem that ``not_found`` makes of a text that cannot be one."""

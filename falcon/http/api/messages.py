@@ -28,7 +28,7 @@ C = TypeVar("C", EditMessage, DeleteMessage)
 
 
 async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     new: NewMessage = await request.json(_post)
     check_text(new.text, edge.limits.text_max)
     mentions = tuple(dict.fromkeys(new.mentions)) if new.mentions else ()
@@ -39,7 +39,7 @@ async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """The page's ETag holds the room's last seq and version, so an unchanged page need not be read."""
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     query = request.query(PageQuery)
     access = await edge.reads.access(request, room_id)
     etag = _page_etag(room_id, access.version, access.last_seq, *_bounds(query, access.last_seq))
@@ -78,9 +78,9 @@ def _page_etag(room_id: RoomId, version: int, last_seq: Seq, first: Seq, last: S
 
 
 async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     access = await edge.reads.access(request, room_id)
-    seq = _seq(request)
+    seq = request.path_id("seq", message_not_found)
     etag = (b"etag", b'"%d.%d.%d"' % (room_id, seq, access.version))
     if seq <= access.last_seq and matches(request.headers.get(b"if-none-match"), etag[1]):
         return BytesResponse(304, b"", etag)
@@ -93,19 +93,20 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def edit_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     change: MessageChange = await request.json(_change)
     check_text(change.text, edge.limits.text_max)
     mentions = None if change.mentions is None else tuple(dict.fromkeys(change.mentions))
-    command = EditMessage(request.account_id, room_id, _seq(request), change.text, mentions)
+    command = EditMessage(request.account_id, room_id, request.path_id("seq", message_not_found), change.text, mentions)
     result = await _dispatch_with_view(edge, request, command)
     return _message_response(200, result)
 
 
 async def delete_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
-    result = await _dispatch_with_view(edge, request, DeleteMessage(request.account_id, room_id, _seq(request)))
+    command = DeleteMessage(request.account_id, room_id, request.path_id("seq", message_not_found))
+    result = await _dispatch_with_view(edge, request, command)
     return BytesResponse(204, b"", *result.headers)
 
 
@@ -142,11 +143,3 @@ def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
 def _message_response(status: int, result: CommandResult) -> BytesResponse:
     assert isinstance(result.answer, MessageAnswer)
     return encoded_json_response(status, _encode(shapes.message(result.answer.message)), *result.headers)
-
-
-def _room_id(request: AuthedRequest) -> RoomId:
-    return request.path_id("room_id", room_not_found)
-
-
-def _seq(request: AuthedRequest) -> Seq:
-    return request.path_id("seq", message_not_found)

@@ -62,7 +62,9 @@ class Resource:
             scope[STATUS] = status
             await response(scope, receive, send)
         finally:
-            _leave(edge, scope)
+            account_id = scope.pop(_UNDER_WAY, None)
+            if account_id is not None:
+                edge.limiter.leave(account_id)
 
 
 def resources(app: HasEdge) -> dict[str, Resource]:
@@ -86,23 +88,17 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     method = scope["method"]
     tracing.enter(f"{method} {scope['endpoint'].path}", headers.get(b"traceparent"), headers.get(b"idempotency-key"))
     account = await edge.authenticator.authenticate(headers, scope=scope)
-    held.belongs_to(scope, account.account_id)
-    edge.limiter.enter(account.account_id, method)
-    scope[_UNDER_WAY] = account.account_id
-    request = AuthedRequest(scope, receive, headers, account, edge.limits.body_max)
+    account_id = account.account_id
+    held.belongs_to(scope, account_id)
+    edge.limiter.enter(account_id, method)
+    scope[_UNDER_WAY] = account_id
+    request = AuthedRequest(scope, receive, headers, account, account_id, edge.limits.body_max)
     position = headers.get(b"falcon-position")
     if position is not None:
         request.positions = edge.reads.parse_positions(position)
         if method in ("GET", "HEAD"):
             await edge.reads.reach_positions(request)
     return request
-
-
-def _leave(edge: Edge, scope: Scope) -> None:
-    """The request is no longer under way, if it was authenticated at all."""
-    account_id = scope.pop(_UNDER_WAY, None)
-    if account_id is not None:
-        edge.limiter.leave(account_id)
 
 
 def unless_full(scope: Scope, response: T) -> T | BytesResponse:

@@ -100,7 +100,7 @@ async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> l
 
 
 async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     account_id = request.account_id
     row = await edge.store.room_of(account_id, room_id)
     if row is None:
@@ -114,7 +114,7 @@ async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     change: RoomChange = await request.json(_room_change)
     if change.name is msgspec.UNSET and change.description is msgspec.UNSET:
         raise invalid("body", "must have name or description")
@@ -125,7 +125,7 @@ async def change_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def delete_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     result = await edge.commands.dispatch(request, DeleteRoom(request.account_id, room_id))
     return BytesResponse(204, b"", *result.headers)
@@ -135,7 +135,7 @@ async def delete_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     query = request.query(ListQuery)
     await edge.reads.access(request, room_id)
     after = 0
@@ -150,7 +150,7 @@ async def list_members(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
     """Names for a room's history. Authors who have left the room are not among its members."""
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     account_ids = _account_ids(request.query(AuthorsQuery).ids)
     await edge.reads.access(request, room_id)
     rows = [await edge.reads.account(request, account_id) for account_id in account_ids]
@@ -159,7 +159,7 @@ async def list_authors(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     change: MemberRole = await request.json(_member_role)
     account_id = request.path_id("account_id", account_not_found)
     await edge.reads.reach_positions(request)
@@ -175,7 +175,7 @@ async def put_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     await request.no_body()
     account_id = request.path_id("account_id", account_not_found)
     result = await edge.commands.dispatch(request, RemoveMember(request.account_id, room_id, account_id))
@@ -183,7 +183,7 @@ async def remove_member(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 
 async def move_read(edge: Edge, request: AuthedRequest) -> BytesResponse:
-    room_id = _room_id(request)
+    room_id = request.path_id("room_id", room_not_found)
     mark: ReadMarkShape = await request.json(_read_mark)
     await edge.reads.reach_positions(request)
     mentions = await _mentions_after(edge, request.account_id, room_id, mark)
@@ -223,10 +223,6 @@ async def _mentions_after(edge: Edge, account_id: int, room_id: int, mark: ReadM
         return 0  # the owner refuses the command
     read_seq = mark.seq if mark.force else max(mark.seq, access.read_seq)
     return await edge.store.mentions(account_id, room_id, read_seq, access.last_seq)
-
-
-def _room_id(request: AuthedRequest) -> int:
-    return request.path_id("room_id", room_not_found)
 
 
 def _account_ids(text: str) -> list[int]:
