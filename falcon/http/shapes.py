@@ -289,13 +289,13 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 # --- import: one of these a line --------------------------------------------------------------------------------------
 
 
-class AccountLine(_Request, frozen=True, tag_field="type", tag="account"):
+class AccountLineShape(_Request, frozen=True, tag_field="type", tag="account"):
     source: Reference
     ref: Reference
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 
 
-class RoomLine(_Request, frozen=True, tag_field="type", tag="room"):
+class RoomLineShape(_Request, frozen=True, tag_field="type", tag="room"):
     source: Reference
     ref: Reference
     kind: RoomKind
@@ -305,7 +305,7 @@ class RoomLine(_Request, frozen=True, tag_field="type", tag="room"):
     members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
 
 
-class MessageLine(_Request, frozen=True, tag_field="type", tag="message"):
+class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
     """``author_id``: 0 for a deleted message whose author is unknown."""
 
     room_id: Id
@@ -319,7 +319,7 @@ class MessageLine(_Request, frozen=True, tag_field="type", tag="message"):
     mentions: Mentions = ()
 
 
-ImportLine: TypeAlias = AccountLine | RoomLine | MessageLine
+ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape
 
 
 class Imported(msgspec.Struct, frozen=True):

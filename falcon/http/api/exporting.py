@@ -63,7 +63,7 @@ class ExportFailed(Exception):
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-class _HeaderLine(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-export"):
+class _HeaderOut(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-export"):
     """``position``: the changes begin there, and no row is older. The counts were read when the export began."""
 
     version: int
@@ -113,7 +113,7 @@ class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", 
     at: str | None = None
 
 
-class _ChangesLine(msgspec.Struct, frozen=True, tag_field="type", tag="changes"):
+class _ChangesOut(msgspec.Struct, frozen=True, tag_field="type", tag="changes"):
     """The lines that follow are events after ``position``, up to ``through``."""
 
     position: str
@@ -132,7 +132,7 @@ class _RoomDeletedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-d
     at: str
 
 
-class _MemberLine(msgspec.Struct, frozen=True, tag_field="type", tag="member"):
+class _MemberChangeOut(msgspec.Struct, frozen=True, tag_field="type", tag="member"):
     room: str
     account: str
     role: str
@@ -145,13 +145,13 @@ class _MemberLeftOut(msgspec.Struct, frozen=True, tag_field="type", tag="member-
     at: str
 
 
-class _EndLine(msgspec.Struct, frozen=True, tag_field="type", tag="end"):
+class _EndOut(msgspec.Struct, frozen=True, tag_field="type", tag="end"):
     """The export is complete. One without this line is not."""
 
     position: str
 
 
-class _FailedLine(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
+class _FailedOut(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
     detail: str
 
 
@@ -234,7 +234,7 @@ class Export:
             async for chunk in self._changes():
                 yield chunk
         except (ExportFailed, ReadStoreUnavailable, JournalUnavailable, WrongPlace) as error:
-            yield _encode(_FailedLine(str(error))) + b"\n"
+            yield _encode(_FailedOut(str(error))) + b"\n"
             raise
 
     async def _rows(self, start: _From | None) -> AsyncIterator[bytes]:
@@ -242,7 +242,7 @@ class Export:
             start = _From()
             accounts, rooms, messages = await self._edge.store.totals()
             position = _text(self._since)
-            yield _line(_HeaderLine(_VERSION, self._edge.instance, accounts, rooms, messages, position))
+            yield _line(_HeaderOut(_VERSION, self._edge.instance, accounts, rooms, messages, position))
         if start.section == 0:
             async for account in _all_accounts(self._edge, start.identity):
                 yield _line(_AccountOut(str(account.account_id), account.name))
@@ -268,12 +268,12 @@ class Export:
         """
         through = await self._ends()
         accounts_through = await self._ends()
-        yield _line(_ChangesLine(_text(self._since), _text(through)))
+        yield _line(_ChangesOut(_text(self._since), _text(through)))
         stops = self._by_lane(accounts_through, max)
         for lane, start in self._by_lane(self._positions, min).items():
             async for raws in self._read(lane, start, stops[lane]):
                 yield b"".join(self._change_lines(raws, through))
-        yield _line(_EndLine(_text(through)))
+        yield _line(_EndOut(_text(through)))
 
     async def _ends(self) -> dict[Partition, int]:
         """The brokers may report a stale end; the tables may be ahead of it."""
@@ -329,7 +329,7 @@ def _change(event: Event, at: str) -> msgspec.Struct | None:
         case RoomDeleted():
             return _RoomDeletedOut(str(event.room_id), at)
         case MemberJoined() | MemberChanged():
-            return _MemberLine(str(event.room_id), str(event.account_id), event.role, at)
+            return _MemberChangeOut(str(event.room_id), str(event.account_id), event.role, at)
         case MemberLeft():
             return _MemberLeftOut(str(event.room_id), str(event.account_id), at)
         case _:

@@ -22,7 +22,7 @@ from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
 from falcon.http.requests import AuthedRequest, check_text, from_validation, read_body
 from falcon.http.responses import BytesResponse, json_response
-from falcon.http.shapes import AccountLine, Imported, ImportLine, MessageLine, RoomLine
+from falcon.http.shapes import AccountLineShape, Imported, ImportLine, MessageLineShape, RoomLineShape
 from falcon.read.times import parse_rfc3339
 
 _line: Final = msgspec.json.Decoder(ImportLine)
@@ -46,9 +46,9 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     await edge.reads.reach_positions(request)
     await _Check(edge, request).check(lines)
     importing = _Import(edge, request)
-    accounts = await importing.accounts([line for line in lines if isinstance(line, AccountLine)])
-    rooms = await importing.rooms([line for line in lines if isinstance(line, RoomLine)])
-    imported, skipped = await importing.messages([line for line in lines if isinstance(line, MessageLine)])
+    accounts = await importing.accounts([line for line in lines if isinstance(line, AccountLineShape)])
+    rooms = await importing.rooms([line for line in lines if isinstance(line, RoomLineShape)])
+    imported, skipped = await importing.messages([line for line in lines if isinstance(line, MessageLineShape)])
     position = await importing.readable()
     return json_response(200, Imported(accounts, rooms, imported, skipped), *position)
 
@@ -78,7 +78,7 @@ def _parse(lines: Sequence[bytes], edge: Edge) -> list[ImportLine]:
             raise Problem(400, "malformed", f"Line {number} is not JSON: {error}.") from None
         for name in ("created_at", "posted_at", "edited_at"):
             _check_time(getattr(line, name, None), f"line {number}: {name}")
-        if isinstance(line, MessageLine):
+        if isinstance(line, MessageLineShape):
             check_text(line.text, edge.limits.text_max, f"line {number}: text")
             if not line.deleted and not line.text:
                 raise invalid(f"line {number}: text", "must be at least 1 byte")
@@ -109,12 +109,12 @@ class _Check:
     async def check(self, lines: Sequence[ImportLine]) -> None:
         """Raises Problem 404 or 422, naming the line."""
         for number, line in enumerate(lines, 1):
-            if isinstance(line, RoomLine):
+            if isinstance(line, RoomLineShape):
                 await self._room(line, f"line {number}: ")
-            elif isinstance(line, MessageLine):
+            elif isinstance(line, MessageLineShape):
                 await self._message(line, f"line {number}: ")
 
-    async def _room(self, line: RoomLine, at: str) -> None:
+    async def _room(self, line: RoomLineShape, at: str) -> None:
         for index, member in enumerate(line.members):
             await self._account(member.account_id, f"{at}members[{index}].account_id")
         if line.kind == "group" and not any(member.role == "admin" for member in line.members):
@@ -129,7 +129,7 @@ class _Check:
         if room is not None and not room.imported:
             raise Problem(403, "not_allowed", f"{at}accounts {accounts} have a direct room already")
 
-    async def _message(self, line: MessageLine, at: str) -> None:
+    async def _message(self, line: MessageLineShape, at: str) -> None:
         if line.room_id not in self._last_seqs:
             room = await self._store.room(line.room_id)
             if room is None or line.seq > room.last_seq + 1:
@@ -170,15 +170,15 @@ class _Import:
         self._until = time.monotonic() + _PATIENCE_SECONDS
         self._positions: dict[int, int] = {}
 
-    async def accounts(self, lines: Sequence[AccountLine]) -> dict[str, int]:
+    async def accounts(self, lines: Sequence[AccountLineShape]) -> dict[str, int]:
         return await self._each(lines, self._account)
 
-    async def rooms(self, lines: Sequence[RoomLine]) -> dict[str, int]:
+    async def rooms(self, lines: Sequence[RoomLineShape]) -> dict[str, int]:
         return await self._each(lines, self._room)
 
-    async def messages(self, lines: Sequence[MessageLine]) -> tuple[int, int]:
+    async def messages(self, lines: Sequence[MessageLineShape]) -> tuple[int, int]:
         """How many were imported, and how many were skipped."""
-        by_room: dict[RoomId, list[MessageLine]] = {}
+        by_room: dict[RoomId, list[MessageLineShape]] = {}
         for line in lines:
             by_room.setdefault(line.room_id, []).append(line)
         counts = await _all(self._of_room(of_room) for of_room in by_room.values())
@@ -195,13 +195,13 @@ class _Import:
     async def _each(lines: Sequence[L], make: "Callable[[L], Awaitable[tuple[str, int]]]") -> dict[str, int]:
         return dict(await _all(make(line) for line in lines))
 
-    async def _account(self, line: AccountLine) -> tuple[str, int]:
+    async def _account(self, line: AccountLineShape) -> tuple[str, int]:
         command = CreateAccount(names.cleaned(line.name), imported_as=_reference("account", line))
         answer = (await self._dispatch(command)).answer
         assert isinstance(answer, AccountAnswer)
         return line.ref, answer.account_id
 
-    async def _room(self, line: RoomLine) -> tuple[str, int]:
+    async def _room(self, line: RoomLineShape) -> tuple[str, int]:
         command = ImportRoom(
             imported_as=_reference("room", line),
             kind=line.kind,
@@ -214,7 +214,7 @@ class _Import:
         assert isinstance(answer, RoomAnswer)
         return line.ref, answer.room_id
 
-    async def _of_room(self, lines: Sequence[MessageLine]) -> tuple[int, int]:
+    async def _of_room(self, lines: Sequence[MessageLineShape]) -> tuple[int, int]:
         """Import the messages of one room, in order, some hundreds a command."""
         imported = skipped = 0
         for chunk in _chunks(lines):
@@ -244,13 +244,13 @@ async def _all(tasks: "Iterable[Awaitable[T]]") -> list[T]:
     return list(await asyncio.gather(*tasks))
 
 
-def _reference(kind: str, line: AccountLine | RoomLine) -> str:
+def _reference(kind: str, line: AccountLineShape | RoomLineShape) -> str:
     """A text that is unique for the kind, source and ref, whatever characters these contain."""
     return _encode((kind, line.source, line.ref)).decode()
 
 
-def _chunks(lines: Sequence[MessageLine]) -> list[list[MessageLine]]:
-    chunks: list[list[MessageLine]] = []
+def _chunks(lines: Sequence[MessageLineShape]) -> list[list[MessageLineShape]]:
+    chunks: list[list[MessageLineShape]] = []
     size = 0
     for line in lines:
         if not chunks or len(chunks[-1]) >= _CHUNK_MESSAGES or size + len(line.text) > _CHUNK_BYTES:
@@ -261,7 +261,7 @@ def _chunks(lines: Sequence[MessageLine]) -> list[list[MessageLine]]:
     return chunks
 
 
-def _as_message(line: MessageLine) -> Message:
+def _as_message(line: MessageLineShape) -> Message:
     """A deleted message keeps neither its text nor its mentions."""
     return Message(
         line.room_id,
