@@ -17,7 +17,7 @@ from falcon.telemetry import metrics
 _PAUSE_SECONDS: Final = 0.005
 _PAUSE_SECONDS_MAX: Final = 0.015
 _STILL_SECONDS_MAX: Final = 0.1
-_TOLD_SECONDS: Final = 1.0  # the pause where it is told of moves: a rebuild by another process tells nobody
+_TOLD_SECONDS: Final = 1.0  # the pause where it is told of moves: a rebuild by another process sends no notice
 _ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
 
 

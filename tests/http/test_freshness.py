@@ -468,7 +468,7 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
         await near
         assert store.looks == looks + 1 and not far.done()
         store.stand_at = 10
-        await far  # a rebuild by another process tells nobody: it is found within a second
+        await far  # a rebuild by another process sends no notice: it is found within a second
         looks = store.looks
         freshness.moved()
         await asyncio.sleep(5)

@@ -69,7 +69,7 @@ async def _without_looking_back(self: opening.Beginning, account_id: int) -> Non
 
 
 def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.TicketClaims:
-    """Nobody looks at a ticket's signature."""
+    """A ticket's signature is not checked."""
     data = bearer_tokens._bytes(text)
     account_id, _, _ = bearer_tokens._TICKET.unpack_from(data)
     return bearer_tokens.TicketClaims(
