@@ -23,7 +23,7 @@ from falcon.startup import begin
 
 if TYPE_CHECKING:
     from falcon.adapters.thespian.actors import BuildShard
-    from falcon.http.app import Serving
+    from falcon.http.app import EdgeLifespan
     from falcon.http.server.serving import FalconServer
     from falcon.telemetry.health import Health
 
@@ -156,7 +156,7 @@ def _started(health: "Health", ready: int | None, credentials: object) -> None:
     _ready(ready, msgspec.json.encode(credentials))
 
 
-def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Serving", health: "Health") -> None:
+def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLifespan", health: "Health") -> None:
     import uvloop
 
     from falcon.bootstrap import connections_per_address

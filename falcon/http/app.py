@@ -32,13 +32,13 @@ from falcon.read.store import ReadStoreUnavailable
 log = logging.getLogger("falcon.http")
 
 
-class Serving(Protocol):
+class EdgeLifespan(Protocol):
     """What the application needs of its process: an edge, for as long as it serves."""
 
     def __call__(self) -> AbstractAsyncContextManager[Edge]: ...
 
 
-def create_app(serving: Serving, cors_origins: Sequence[str] = ()) -> ASGIApp:
+def create_app(serving: EdgeLifespan, cors_origins: Sequence[str] = ()) -> ASGIApp:
     """The application; ``serving`` is entered at start-up and left at shutdown.
 
     A bare router rather than a Starlette application: ``_Faults`` and the resources handle exceptions, for a tenth less
@@ -84,7 +84,7 @@ class _Lifespan:
 
     edge: Edge
 
-    def __init__(self, serving: Serving) -> None:
+    def __init__(self, serving: EdgeLifespan) -> None:
         self._serving = serving
 
     @asynccontextmanager
