@@ -97,14 +97,14 @@ def digest(what: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    ("function", "parameters", "user"), _SIGNATURES, ids=lambda each: getattr(each, "__qualname__", "")
+    ("function", "parameters", "user"), _SIGNATURES, ids=[each[0].__qualname__ for each in _SIGNATURES]
 )
 def test_what_falcon_calls_takes_the_same_parameters(function: Any, parameters: str, user: str) -> None:
     now = " ".join(inspect.signature(function).parameters)
     assert now == parameters, f"{function.__qualname__} takes ({now}) in uvicorn {uvicorn.__version__}: see {user}"
 
 
-@pytest.mark.parametrize(("what", "known", "user"), _SOURCES, ids=lambda each: getattr(each, "__qualname__", ""))
+@pytest.mark.parametrize(("what", "known", "user"), _SOURCES, ids=[each[0].__qualname__ for each in _SOURCES])
 def test_what_falcon_replaces_or_goes_around_is_the_same_code(what: Any, known: str, user: str) -> None:
     now = digest(what)
     assert now == known, (
