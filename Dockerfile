@@ -52,7 +52,7 @@ FROM ${BASE}
 COPY --from=dependencies /opt/falcon /opt/falcon
 COPY --from=falcon /own /opt/falcon
 
-# A user with a name, for tools that ask for it; whoever runs the image says the number. What Falcon imports is imported
+# A user with a name, for tools that ask for it; who runs the image sets the number. What Falcon imports is imported
 # once, to see that it can be, and since the base's own modules are not compiled.
 RUN echo 'falcon:x:10001:' >>/etc/group \
     && echo 'falcon:x:10001:10001::/data:/usr/sbin/nologin' >>/etc/passwd \

@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
-# Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns people.
+# Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns users.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
 .PHONY: run test check bench load faults chaos simulate attack fuzz cluster cluster-down cluster-status cluster-wipe \
@@ -31,7 +31,7 @@ check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|profile, written to docs/ (needs wrk; most suites more)
 	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
-load: $(VENV)/.load          ## people by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own
+load: $(VENV)/.load          ## users by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own
 	@$(BIN)/python -m load_tests.load $(LOAD) $(ARGS)
 
 faults: $(VENV)/.dev         ## kill -9 of everything under load, SECONDS=600 SEED=1
@@ -77,7 +77,7 @@ k8s-down:        ## end the node and delete it, with all its data
 
 checkers: build/checkers/.done  ## programs that judge manifests and Dockerfiles, for their tests
 
-lock: $(VENV)/.dev           ## resolve the dependencies anew (needs uv)
+lock: $(VENV)/.dev           ## resolve the dependencies again (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/run.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group build -o requirements/build.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock

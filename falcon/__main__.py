@@ -1,4 +1,5 @@
-"""``falcon``: what is to run goes straight to the launcher, since a first message waits for it; the rest to the CLI."""
+"""``falcon``: starts the launcher directly for the commands that run servers, since the first message waits for it.
+Everything else goes to the CLI."""
 
 import sys
 

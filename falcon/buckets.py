@@ -1,4 +1,4 @@
-"""Rates, each counted by key: token buckets, kept as the time at which a bucket is full again (GCRA)."""
+"""Rate limits by key: token buckets, stored as the time at which a bucket is full again (GCRA)."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -6,17 +6,17 @@ from typing import Final
 
 _KEYS_MAX: Final = 100_000
 _OTHERS: Final = object()
-_ROUNDING_SECONDS: Final = 1e-6  # what adding up times may be wrong by
+_ROUNDING_SECONDS: Final = 1e-6  # the error of adding up times
 
 
 class Buckets:
     """Each key may be used ``quota`` times at once, and ``quota`` times in each further ``seconds``. A quota of 0 means
     that there is no limit.
 
-    A bucket is full again ``seconds`` after its last use, and a full one need not be remembered. So what is remembered
-    is dropped in two halves, and nothing is ever searched. Each half has at most ``keys_max`` keys. Where more are
-    used, the older half is forgotten early. With ``shared`` all further keys share one bucket instead, until the next
-    half begins: a client that can invent keys gains nothing by it.
+    A bucket is full again ``seconds`` after its last use, and a full one need not be stored. So keys are dropped in two
+    halves, and nothing is ever searched. Each half has at most ``keys_max`` keys. If more are used, the older half is
+    dropped early. With ``shared`` all further keys share one bucket instead, until the next half begins: a client that
+    can invent keys gains nothing by it.
 
     ``clock``: in seconds; it must not go back. For one thread.
     """
@@ -43,11 +43,11 @@ class Buckets:
         self._turn_at = 0.0
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
+        """The number of stored keys."""
         return len(self._lately) + len(self._older)
 
     def take(self, key: Hashable) -> float:
-        """Use the key once. Gives 0 where that is allowed; else the seconds until it is, and nothing is used."""
+        """Use the key once. Returns 0 if that is allowed; otherwise the seconds until it is, and nothing is used."""
         if not self._each:
             return 0.0
         now = self._clock()
@@ -71,7 +71,7 @@ class Buckets:
         return 0.0
 
     def wait(self, key: Hashable) -> float:
-        """Seconds until the key may be used; 0 where it may be now."""
+        """Seconds until the key may be used; 0 if it may be now."""
         if not self._each:
             return 0.0
         now = self._clock()
@@ -87,7 +87,7 @@ class Buckets:
 
 
 class Counts:
-    """How many there are at once of each key, at most ``most``; 0 means that there is no limit."""
+    """Counts concurrent uses by key, at most ``most`` for each; 0 means that there is no limit."""
 
     __slots__ = ("_counts", "_most")
 
@@ -96,11 +96,11 @@ class Counts:
         self._counts: dict[Hashable, int] = {}
 
     def __len__(self) -> int:
-        """How many keys are remembered: those that have some."""
+        """The number of keys in use."""
         return len(self._counts)
 
     def enter(self, key: Hashable) -> bool:
-        """Whether there was room for one more, which is counted then, until :meth:`leave`."""
+        """Returns True if there was room for one more. It then counts until :meth:`leave`."""
         if not self._most:
             return True
         count = self._counts.get(key, 0)

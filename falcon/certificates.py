@@ -18,10 +18,10 @@ class WrongCertificate(Exception):
 
 
 class TlsFiles:
-    """The files of a TLS context. A connection that begins takes the context of the files as they are then."""
+    """The files of a TLS context. Each new connection uses the files as they are at that time."""
 
     def __init__(self, files: Sequence[Path], make: Callable[[], ssl.SSLContext]) -> None:
-        """``make`` raises WrongCertificate, as this does."""
+        """``make`` raises WrongCertificate, and so does this."""
         self._files = files
         self._make = make
         self._version = self._look()
@@ -29,7 +29,7 @@ class TlsFiles:
         self._look_at = time.monotonic() + _LOOK_SECONDS
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that begins now."""
+        """The context for a connection that begins now."""
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + _LOOK_SECONDS
@@ -37,7 +37,7 @@ class TlsFiles:
         return self._context
 
     def _reload(self) -> None:
-        """Keeps the context that it has while the files do not fit each other: one may come before the other."""
+        """Keeps the present context while the files do not fit each other: one may be replaced before the other."""
         try:
             version = self._look()
             if version != self._version:
@@ -48,7 +48,7 @@ class TlsFiles:
             log.error("the certificates stay as they were: %s", error)
 
     def _look(self) -> tuple[int, ...]:
-        """Which version of the files is there. Raises WrongCertificate."""
+        """The version of the files. Raises WrongCertificate."""
         try:
             found = [path.stat() for path in self._files]
         except OSError as error:
@@ -57,8 +57,8 @@ class TlsFiles:
 
 
 def client_tls(authorities: Path | None, certificate: Path | None, key: Path | None) -> TlsFiles:
-    """For connections to servers: each has a certificate of one of the ``authorities`` for the name that it is reached
-    by. The machine's own authorities count where none are given. A client with a ``certificate`` shows it.
+    """For connections to servers. A server needs a certificate for its host name, by one of the ``authorities``, or by
+    the machine's own if none are given. A client with a ``certificate`` shows it.
 
     Raises WrongCertificate.
     """
@@ -69,7 +69,7 @@ def client_tls(authorities: Path | None, certificate: Path | None, key: Path | N
 def _client_context(authorities: Path | None, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
     """Raises WrongCertificate."""
     try:
-        # This checks certificates and host names; no setting turns that off.
+        # This checks certificates and host names. No setting turns that off.
         context = ssl.create_default_context(cafile=authorities)
     except (OSError, ValueError) as error:
         raise WrongCertificate(f"{authorities} holds no certificates in PEM ({_reason(error)})") from error
@@ -82,7 +82,7 @@ def _client_context(authorities: Path | None, certificate: Path | None, key: Pat
 def load_pair(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
     """Raises WrongCertificate."""
     try:
-        # Without a password OpenSSL would ask for that of an encrypted key at the terminal.
+        # Without a password OpenSSL would ask for one at the terminal if the key is encrypted.
         context.load_cert_chain(certificate, key, password="")
     except (OSError, ValueError) as error:
         raise WrongCertificate(

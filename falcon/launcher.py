@@ -1,6 +1,6 @@
-"""``falcon up``, and the roles of a cluster: starts the processes, starts again what dies, and ends all of it in order.
+"""``falcon up``, and the roles of a cluster: starts the processes, restarts those that die, and ends all in order.
 
-It imports little, since it is what a first message waits for, and it serves nothing itself, since it must not die.
+It imports little, since the first message waits for it, and it serves nothing itself, since it must not die.
 """
 
 import argparse
@@ -27,9 +27,9 @@ from falcon.process import adopt_orphans, descendants
 from falcon.settings import Settings, WrongSettings, is_loopback
 from falcon.telemetry import instruments, metrics, slots
 
-_STOP_SECONDS: Final = 4.5  # all is over within five
+_STOP_SECONDS: Final = 4.5  # everything has ended within five
 _READY_SECONDS: Final = 60.0
-_RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 1.0)  # a role that keeps dying is started less and less often
+_RESTART_SECONDS: Final = (0.0, 0.1, 0.5, 1.0)  # the pauses before a role that keeps dying is restarted
 _REFUSED_SECONDS: Final = 2.0
 _STEADY_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.5
@@ -41,7 +41,7 @@ class CannotStart(Exception):
 
 @dataclass
 class _Role:
-    """A process that is to run. ``vital``: without it nothing else makes sense, so its end is the group's."""
+    """A process that is to run. ``vital``: its end is the end of all."""
 
     name: str
     arguments: list[str]
@@ -56,9 +56,9 @@ class _Role:
 
 @dataclass
 class _Plan:
-    """What a command runs. ``needs``: settings that must be set. ``stores``: whether it has data on this machine.
+    """The processes of a command. ``needs``: settings that must be set. ``stores``: it has data on this machine.
 
-    ``port``: of the socket that its servers share, and the setting's name; none where it serves operations only.
+    ``port``: of the socket that its servers share, and the setting's name; None if it serves operations only.
     """
 
     command: str
@@ -121,13 +121,13 @@ class Launcher:
         self._stopping = False
         self._waking, self._woken = os.pipe()
         self._roles: list[_Role] = []
-        self._telemetry = Path(settings.telemetry_dir) if settings.telemetry_dir else None
+        self._run_dir = Path(settings.run_dir) if settings.run_dir else None
         self._cpu_counted = 0.0
         self._actors_key = secrets.token_hex(KEY_BYTES)
 
     def run(self) -> int:
         adopt_orphans()
-        os.umask(0o077)  # what this and the processes below it write is for their user alone
+        os.umask(0o077)  # files of this process and its children are for their user alone
         if self._plan.stores:
             self._lock_data_dir()
         public, ops = self._listen()
@@ -152,12 +152,12 @@ class Launcher:
             self._stop_group(_STOP_SECONDS if self._stopping else 0.0)  # without its actors, nothing is left to drain
             if ready is None and not self._stopping:
                 if not announced and time.monotonic() >= refused_until:
-                    return 1  # what is wrong has been said by whoever met it
+                    return 1  # the process that failed has logged the error
                 select.select([self._waking], [], [], _REFUSED_SECONDS)
         self._forget_address()
         return 0
 
-    # --- before anything runs -----------------------------------------------------------------------------------------
+    # --- before roles start -------------------------------------------------------------------------------------------
 
     def _lock_data_dir(self) -> None:
         folder = self._settings.data_dir
@@ -174,26 +174,27 @@ class Launcher:
                 f"another falcon (process {owner}) runs on the data folder {folder}; "
                 "stop that one, or set FALCON_DATA_DIR to another folder"
             ) from None
-        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # as an earlier version may have left them
+        for name in ("falcon.db", "falcon.db-wal", "falcon.db-shm"):  # an earlier version may have made them readable
             with contextlib.suppress(FileNotFoundError, PermissionError):
                 (folder / name).chmod(0o600)
         os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)  # held, and the handle open, for the process's life
+        # the handle stays open, and holds the lock, for the process's life
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
 
     @contextlib.contextmanager
     def _measuring(self) -> Iterator[None]:
-        """The folder in which the processes keep what they measure is there for as long as they are."""
-        folder = self._telemetry or slots.make_folder()
+        """Keep the folder that the processes share while the block runs."""
+        folder = self._run_dir or slots.make_folder()
         try:
             instruments.attach(folder, "launcher-0")
-            self._telemetry = folder
+            self._run_dir = folder
             yield
         finally:
-            if not self._settings.telemetry_dir:
+            if not self._settings.run_dir:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _listen(self) -> tuple[socket.socket | None, socket.socket | None]:
-        """The launcher binds, so that a restarted server finds its connections waiting."""
+        """The launcher binds the socket, so that connections wait for a restarted server."""
         public = None
         if self._plan.port is not None:
             field, setting = self._plan.port
@@ -205,7 +206,7 @@ class Launcher:
         return public, self._bind(self._settings.ops_host, self._settings.ops_port, "FALCON_OPS_PORT")
 
     def _check_privacy(self) -> None:
-        """What is said to the public port is not for those on the way. Raises CannotStart."""
+        """Others on the network must not read what clients send to the public port. Raises CannotStart."""
         settings = self._settings
         if settings.tls_cert is not None and settings.tls_key is not None:
             from falcon.certificates import WrongCertificate
@@ -246,10 +247,10 @@ class Launcher:
         except (WrongDatabase, JournalUnavailable) as error:
             raise CannotStart(str(error)) from error
 
-    # --- the group ----------------------------------------------------------------------------------------------------
+    # --- the roles ----------------------------------------------------------------------------------------------------
 
     def _start_group(self, public: socket.socket | None, ops: socket.socket | None) -> dict[str, Any] | None:
-        """What the first server says once it does its work; None when it never did."""
+        """Start the roles. Returns the first server's line once it serves; None if it never did."""
         self._roles = []
         first, *others = self._servers(public)
         if ops is not None:
@@ -265,7 +266,7 @@ class Launcher:
                 return None
         if self._plan.command == "up" and self._settings.projection == "process":
             self._roles.append(_Role("project", ["project"], []))
-            self._start(self._roles[-1])  # before the server, which waits to read what it has written
+            self._start(self._roles[-1])  # before the server, which waits to read what this one has written
         self._roles.append(first)
         ready = self._start_and_wait(first)
         if ready is None:
@@ -283,14 +284,14 @@ class Launcher:
         return [_Role("serve", [name, *shared, "--place", str(place)], list(handles)) for place in range(count)]
 
     def _hosts_actors_apart(self) -> bool:
-        return self._plan.command in ("up", "write") and self._settings.system_base != "simpleSystemBase"
+        return self._plan.command in ("up", "write") and self._settings.actors != "in_process"
 
     def _start_and_wait(self, role: _Role) -> dict[str, Any] | None:
         reading, writing = os.pipe()
         self._start(role, writing)
         os.close(writing)
         line = b""
-        ended = False  # the pipe alone does not tell: what the role has forked holds it open
+        ended = False  # the pipe alone does not tell: processes that the role has forked hold it open
         until = time.monotonic() + _READY_SECONDS
         with selectors.DefaultSelector() as selector:
             selector.register(reading, selectors.EVENT_READ)
@@ -314,10 +315,11 @@ class Launcher:
         if ready is not None:
             command += ["--ready", str(ready)]
             handles.append(ready)
-        environment = {**os.environ, **_actor_environment(self._settings), "FALCON_TELEMETRY_DIR": str(self._telemetry)}
+        environment = {**os.environ, **_actor_environment(self._settings), "FALCON_RUN_DIR": str(self._run_dir)}
         if self._hosts_actors_apart():
             environment[KEY_VARIABLE] = self._actors_key  # not on the command line, which every user can read
-        # Their standard output is ours alone: what follows the first line must not be mixed with it.
+        # Standard output is the launcher's alone, so roles write to standard error: nothing may be mixed with what
+        # follows the first line.
         role.process = subprocess.Popen(
             command, pass_fds=handles, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr
         )
@@ -327,7 +329,7 @@ class Launcher:
         self._selector.register(role.pidfd, selectors.EVENT_READ, role)
 
     def _supervise(self) -> None:
-        """Until it is time to stop, or the group has lost what it cannot do without."""
+        """Restart roles until it is time to stop, or a vital one has ended."""
         while not self._stopping:
             for key, _ in self._selector.select(_POLL_SECONDS):
                 if isinstance(key.data, _Role):
@@ -355,7 +357,7 @@ class Launcher:
         instruments.sample()
 
     def _reap(self) -> None:
-        """Adopted orphans that have ended leave no zombie. A role's own end is waited for by its name."""
+        """Wait for adopted orphans that have ended, so that they leave no zombies. A role is waited for by its pid."""
         roles = {role.process.pid for role in self._roles if role.process is not None}
         while (ended := _ended_child()) is not None and ended not in roles:
             os.waitpid(ended, 0)
@@ -377,7 +379,7 @@ class Launcher:
         role.process = None
 
     def _stop_group(self, seconds: float) -> None:
-        """First what takes commands in, then what follows, then the actors; what is left after that time is killed."""
+        """Stop the servers first, then what follows the log, then the actors. After that time the rest is killed."""
         until = time.monotonic() + seconds
         for name in ("serve", "project", "actors", "ops"):
             running = [role for role in self._roles if role.name == name and role.process is not None]
@@ -398,7 +400,7 @@ class Launcher:
         self._stopping = True
         os.write(self._woken, b"\0")
 
-    # --- what people see ----------------------------------------------------------------------------------------------
+    # --- output -------------------------------------------------------------------------------------------------------
 
     def _announce(self, ready: dict[str, Any], public: socket.socket | None, ops: socket.socket | None) -> None:
         line = {"ops_url": "" if ops is None else self._url("http", ops)}
@@ -424,7 +426,7 @@ class Launcher:
                 print(f"The first accounts' tokens are in {self._settings.data_dir}/credentials.json.", flush=True)
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:
-        """With the token only where nobody else can come to."""
+        """The address of the page. It contains the token only if no other user can see it."""
         if is_loopback(self._settings.host):
             return f"{line['url']}/#token={ready['token']}"
         return f"{line['url']}, and sign in with the token below"
@@ -467,10 +469,10 @@ Ctrl-C stops it.
 
 
 def _actor_environment(settings: Settings) -> dict[str, str]:
-    """What Thespian reads when it is imported, which is before anybody could tell it otherwise."""
+    """Variables that Thespian reads when it is imported, before any other configuration is possible."""
     return {
         "THESPIAN_MAX_PENDING_TRANSMITS": "500",
-        # A message to a shard that has just died would otherwise be tried again for 35 s, in the lane's only thread.
+        # Otherwise a message to a shard that has just died would be retried for 35 s, in the mailbox's only thread.
         "THESPIAN_TRANSMIT_TIMEOUT_PERIOD": "0:2",
         "THESPLOG_FILE": str(settings.data_dir.absolute() / "actors.log"),
         "THESPLOG_FILE_MAXSIZE": str(1 << 20),
@@ -498,7 +500,7 @@ def _ended_child() -> int | None:
 
 
 def _kill_all(pids: Callable[[], list[int]]) -> None:
-    """Until none is left: the dying may still have forked."""
+    """Repeat until none is left: a dying process may still have forked."""
     while left := pids():
         for pid in left:
             try:

@@ -1,4 +1,4 @@
-"""What may be shown once only, for as long as it is good."""
+"""Remembers keys that may be used once only, such as tickets."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ class Once:
         self._since = monotonic()
 
     def is_first(self, key: bytes) -> bool:
-        """Whether the key has not been shown before; from now on it has."""
+        """True if the key is new. It is remembered from now on."""
         now = self._monotonic()
         if now - self._since > self._seconds:
             self._before, self._lately, self._since = self._lately, set(), now

@@ -1,4 +1,4 @@
-"""Processes that end together: Linux's means to leave no orphan, whatever is killed."""
+"""Ends processes together: Linux's means to leave no orphan when a process is killed."""
 
 import contextlib
 import ctypes
@@ -24,36 +24,37 @@ def _prctl(option: int, value: int) -> None:
 
 
 def die_with_parent(parent: int) -> None:
-    """Be killed when the parent dies, however it does; also when it has died already."""
+    """Be killed when the parent dies for any reason, also if it has died already."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def allow_profiling() -> None:
-    """Let processes of the same user look at this one, where the kernel (Yama) lets only ancestors do that.
+    """Let processes of the same user look at this one, even if the kernel (Yama) reserves that for ancestors.
 
-    Where it does not have that restriction it does not know the option, and none is needed.
+    A kernel without that restriction does not know the option, and none is needed.
     """
     with contextlib.suppress(OSError):
         _prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY)
 
 
 def raise_descriptors() -> None:
-    """Let this process, and those that it starts, open as many files and connections as the system lets them."""
+    """Raise the limit of open files and connections of this process and its children to the most that the system
+    allows."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, so that none can be lost sight of."""
+    """Become the parent of every descendant whose own parent ends, so that none is lost."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def tether_forks(pid: int) -> None:
-    """Every process forked from here on, and from those, is killed when ``pid`` ends.
+    """From here on every process that this one or its children fork is killed when ``pid`` ends.
 
-    For daemons such as an actor system's: they leave their parent behind, so that no signal of its death reaches them.
+    For daemons such as an actor system's: they leave their parent, so that no signal of its death reaches them.
     """
     os.register_at_fork(after_in_child=lambda: _tether(pid))
 
@@ -74,7 +75,8 @@ def _tether(pid: int) -> None:
 
 @contextlib.contextmanager
 def short_path(folder: Path, name: str) -> Iterator[Path]:
-    """A socket's path may have 107 bytes, a folder's many more: through an open handle it is short."""
+    """A short path for a socket: it may have 107 bytes, and a folder's path many more. It goes through an open
+    handle."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield Path(f"/proc/self/fd/{handle}") / name

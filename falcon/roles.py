@@ -1,4 +1,4 @@
-"""The processes below the launcher, one function a role. Run as ``python -m falcon.roles ROLE ...``."""
+"""The processes below the launcher, one function for each role. Run as ``python -m falcon.roles ROLE ...``."""
 
 import argparse
 import asyncio
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from falcon.telemetry.health import Health
 
 _OPS_NICENESS: Final = 10
+_OPS_THREADS: Final = 4  # requests that the operations port answers at once
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -43,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--watched")
     arguments = parser.parse_args(argv)
     die_with_parent(arguments.parent)
-    # Ctrl-C reaches the whole terminal; only the launcher acts on it, so that things end in order.
+    # Ctrl-C reaches all processes of the terminal. Only the launcher acts on it, so that they end in order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     setproctitle(f"falcon: {arguments.role}")
     settings = Settings.from_env()
@@ -62,7 +63,7 @@ def _ready(handle: int | None, line: bytes) -> None:
 
 
 def serve(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On one machine: HTTP; and, without an actor system of its own, the actors."""
+    """On one machine: HTTP, and the actors unless they have processes of their own."""
     from falcon.bootstrap import embedded
     from falcon.http.edge import Edge
     from falcon.telemetry.health import Health
@@ -99,7 +100,7 @@ def api(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def write(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: the actors, or the way to them, for commands from the edge."""
+    """On a cluster: owners of partitions. Commands from the edge go to actors here or in processes of their own."""
     import uvloop
 
     from falcon.adapters.pods.gateway import SERVER_KEEP_ALIVE_SECONDS
@@ -136,7 +137,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[None]:
-    """What may be wrong with a cluster ends the process at once, and is said in a line each, without a traceback."""
+    """Known errors of a cluster end the process at once, with a line each and no traceback."""
     try:
         yield
     except refusals as refusal:
@@ -146,7 +147,8 @@ def _refusing(command: str, refusals: tuple[type[Exception], ...]) -> Iterator[N
 
 
 def _started(health: "Health", ready: int | None, credentials: object) -> None:
-    """What start-up made lives as long as the process: the collector need not look at it again."""
+    """Freeze the objects of the start-up. They live as long as the process, so the collector need not look at them
+    again."""
     import msgspec
 
     gc.collect()
@@ -201,7 +203,7 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLi
 
 
 def _tell(health: "Health") -> None:
-    """Let the probes know of it, and the running loop be measured."""
+    """Report the health to the probes, and measure the running loop."""
     from falcon.telemetry import probes
 
     probes.watch_loop()
@@ -211,7 +213,7 @@ def _tell(health: "Health") -> None:
 class _Server:
     """The public server, or the internal one.
 
-    At SIGTERM ``before_closing`` is waited for while it serves on; then what is under way is answered.
+    At SIGTERM ``before_closing`` is awaited while it still serves. Then it answers the requests under way, and ends.
     """
 
     def __init__(
@@ -251,7 +253,7 @@ def project(settings: Settings, arguments: argparse.Namespace) -> None:
 
 
 def stream(settings: Settings, arguments: argparse.Namespace) -> None:
-    """On a cluster: the projections as streams."""
+    """On a cluster: the projections, each as a consumer."""
     import threading
 
     from falcon.bootstrap import cluster
@@ -280,8 +282,9 @@ def _terminated() -> Callable[[], bool]:
 
 
 def actors(settings: Settings, arguments: argparse.Namespace) -> None:
-    """The actor system. When its admin or its Supervisor dies, this ends, and the launcher with all the rest."""
-    tether_forks(arguments.parent)  # before anything forks
+    """The actor system. When its admin or its Supervisor dies, this process ends, and the launcher with all the
+    others."""
+    tether_forks(arguments.parent)  # before the first fork
     from falcon.adapters.thespian import system as actor_system
     from falcon.adapters.thespian.actors import StartShard
 
@@ -314,8 +317,8 @@ def _shard_builds(settings: Settings) -> "list[BuildShard]":
 
 
 def ops(settings: Settings, arguments: argparse.Namespace) -> None:
-    """The operations port. In a process of its own: it answers when the others cannot, and costs them nothing."""
-    # A page of metrics takes some 20 ms, in which a core that is full would do half as much for those who chat.
+    """The operations port, in a process of its own: it answers when the others cannot, and costs them nothing."""
+    # A page of metrics takes some 20 ms. On a busy core that time is taken from chat.
     os.nice(_OPS_NICENESS)
     import uvloop
 
@@ -325,11 +328,11 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     from falcon.http.server.serving import create_server
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
-    from falcon.telemetry.pod import Pod
+    from falcon.telemetry.process_tree import ProcessTree
 
-    pod = Pod(Path(settings.telemetry_dir), arguments.launcher, arguments.watched)
+    tree = ProcessTree(Path(settings.run_dir), arguments.launcher, arguments.watched)
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
-    app = create_ops_app(pod, Dispatcher("operations", threads=settings.ops_threads, queue=32), operators)
+    app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators)
     server = create_server(app, Sweep("operations"))
 
     async def serve_operations() -> None:

@@ -1,4 +1,4 @@
-"""Secrets in files. A file is read again when it changes, so that a secret is rotated without a restart."""
+"""Secrets in files. A file is read again when it changes, so that a secret can be rotated without a restart."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ class WrongSecret(Exception):
 
 
 class SecretFile:
-    """The secrets in a file, one a line: the first is the one to use, and each of them is accepted."""
+    """The secrets in a file, one a line. The first is used, and each of them is accepted."""
 
     def __init__(self, path: Path) -> None:
         """Raises WrongSecret."""
@@ -33,7 +33,7 @@ class SecretFile:
         return self._secrets
 
     def _reread(self) -> None:
-        """Keeps the secrets that it has while the file holds none."""
+        """Keeps the present secrets while the file holds none."""
         try:
             version = self._look()
             if version != self._version:
@@ -44,7 +44,7 @@ class SecretFile:
             log.error("the secrets stay as they were: %s", error)
 
     def _look(self) -> tuple[int, int, int]:
-        """Which version of the file is there. Raises WrongSecret."""
+        """The version of the file. Raises WrongSecret."""
         try:
             found = self._path.stat()
         except OSError as error:

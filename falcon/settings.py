@@ -1,4 +1,4 @@
-"""The settings: read from the environment once, by whoever starts a process."""
+"""The settings, read once from the environment when a process starts."""
 
 import ipaddress
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 _PREFIX: Final = "FALCON_"
-# Loopback, and the networks that nobody routes over the internet (RFC 1918, RFC 4193).
+# Loopback, and the networks that are not routed over the internet (RFC 1918, RFC 4193).
 _INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 _SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_SSL")  # Kafka's names; SASL without TLS is not among them
 _SASL_MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
@@ -29,12 +29,17 @@ _LIMITS: Final = (
 _BURSTS: Final = (("account_commands", "account_burst"), ("address_requests", "address_burst"))
 _LIMIT_MAX: Final = 1_000_000
 _ROOM_MEMBERS_MAX: Final = 10_000
-SYSTEM_BASES: Final = ("simpleSystemBase", "multiprocTCPBase")
+ACTORS: Final = ("in_process", "processes")
+# Settings that have another name now. Left unread, they would change what runs without a word.
+_RENAMED: Final = {
+    "FALCON_SYSTEM_BASE": "FALCON_ACTORS=in_process or processes",
+    "FALCON_TELEMETRY_DIR": "FALCON_RUN_DIR",
+}
 PROJECTIONS: Final = ("inline", "process")
 
 
 class WrongSettings(Exception):
-    """Some settings are wrong; the message has a line for each, with what to do."""
+    """Some settings are wrong. The message has a line for each, with what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +53,14 @@ class Settings:
     ops_token_file: Path | None = None
     data_dir: Path = Path("data")
     partitions: int = 64
-    system_base: str = "simpleSystemBase"
+    actors: str = "in_process"
     shards: int = 1
     http_workers: int = 1
     projection: str = "inline"
     mailbox_bound: int = 2_000
-    lanes: int = 1
     command_seconds: float = 5.0
     answer_window_seconds: float = 600.0
     answers_bytes: int = 512 << 20
-    checkpoint_events: int = 1_000
     passivate_seconds: float = 60.0
     hot_aggregates: int = 2_000
     body_max: int = 512 << 10
@@ -85,13 +88,11 @@ class Settings:
     address_connections: int = 200
     hsts_seconds: int = 0
     log_level: str = "info"
-    blocking_threads: int = 4
-    ops_threads: int = 4
     log_format: str = "auto"
     telemetry: str = "on"
-    telemetry_dir: str = ""
+    run_dir: str = ""
     start_seconds: float = 0.0
-    # A cluster's
+    # Of a cluster
     kafka: tuple[str, ...] = ()
     kafka_prefix: str = "falcon."
     kafka_replicas: int = 3
@@ -132,12 +133,12 @@ class Settings:
 
     @property
     def is_read_on_the_way(self) -> bool:
-        """Other machines reach the public port, and neither Falcon nor a proxy encrypts what is said."""
+        """Other machines reach the public port, and neither Falcon nor a proxy encrypts the connection."""
         return not (is_loopback(self.host) or self.tls_cert or self.trusted_proxies)
 
     @property
     def has_limits(self) -> bool:
-        """What an account, a room and an address may take is limited."""
+        """Accounts, rooms and addresses have limits."""
         if self.limits == "auto":
             return bool(self.trusted_proxies) or not is_loopback(self.host)
         return self.limits == "on"
@@ -151,7 +152,7 @@ class Settings:
         """Raises WrongSettings for values that do not fit."""
         types = get_type_hints(cls)
         values: dict[str, Any] = {}
-        wrong: list[str] = []
+        wrong = [f"{name}: is called {now} now" for name, now in _RENAMED.items() if name in environ]
         for field in fields(cls):
             name = _PREFIX + field.name.upper()
             if name in environ:
@@ -170,21 +171,19 @@ class Settings:
             (0 <= self.http_port < 65_536, "FALCON_HTTP_PORT: must be 0 (any free one) to 65535"),
             (-1 <= self.ops_port < 65_536, "FALCON_OPS_PORT: must be -1 (none), 0 (any free one) to 65535"),
             (1 <= self.partitions <= 4_096, "FALCON_PARTITIONS: must be 1 to 4096"),
-            (self.system_base in SYSTEM_BASES, f"FALCON_SYSTEM_BASE: must be one of {', '.join(SYSTEM_BASES)}"),
+            (self.actors in ACTORS, f"FALCON_ACTORS: must be one of {', '.join(ACTORS)}"),
             (self.projection in PROJECTIONS, f"FALCON_PROJECTION: must be one of {', '.join(PROJECTIONS)}"),
             (1 <= self.shards <= self.partitions, "FALCON_SHARDS: must be 1 to the number of partitions"),
             (1 <= self.http_workers <= 64, "FALCON_HTTP_WORKERS: must be 1 to 64"),
             (
-                self.http_workers == 1 or self.system_base != "simpleSystemBase" or bool(self.kafka),
-                "FALCON_HTTP_WORKERS: more than one needs FALCON_SYSTEM_BASE=multiprocTCPBase, "
-                "since with simpleSystemBase the HTTP process hosts the actors",
+                self.http_workers == 1 or self.actors != "in_process" or bool(self.kafka),
+                "FALCON_HTTP_WORKERS: more than one needs FALCON_ACTORS=processes, "
+                "since with in_process the HTTP process hosts the actors",
             ),
             (self.mailbox_bound >= 1, "FALCON_MAILBOX_BOUND: must be at least 1"),
-            (1 <= self.lanes <= 8, "FALCON_LANES: must be 1 to 8"),
             (0 < self.command_seconds <= 60, "FALCON_COMMAND_SECONDS: must be more than 0, at most 60"),
             (self.answer_window_seconds >= 1, "FALCON_ANSWER_WINDOW_SECONDS: must be at least 1"),
             (self.answers_bytes >= 1 << 20, "FALCON_ANSWERS_BYTES: must be at least 1048576 bytes"),
-            (self.checkpoint_events >= 1, "FALCON_CHECKPOINT_EVENTS: must be at least 1"),
             (self.passivate_seconds > 0, "FALCON_PASSIVATE_SECONDS: must be more than 0"),
             (self.hot_aggregates >= 1, "FALCON_HOT_AGGREGATES: must be at least 1"),
             (self.body_max >= 1_024, "FALCON_BODY_MAX: must be at least 1024 bytes"),
@@ -195,8 +194,6 @@ class Settings:
                 self.log_level in ("debug", "info", "warning", "error"),
                 "FALCON_LOG_LEVEL: must be debug, info, warning or error",
             ),
-            (1 <= self.blocking_threads <= 256, "FALCON_BLOCKING_THREADS: must be 1 to 256"),
-            (1 <= self.ops_threads <= 64, "FALCON_OPS_THREADS: must be 1 to 64"),
             (self.log_format in ("auto", "json", "text"), "FALCON_LOG_FORMAT: must be auto, json or text"),
             ((self.tls_cert is None) == (self.tls_key is None), "FALCON_TLS_CERT: must be set with FALCON_TLS_KEY"),
             (
@@ -231,7 +228,7 @@ class Settings:
         return [rule for holds, rule in rules if not holds]
 
     def _kafka_security_rules(self) -> tuple[tuple[bool, str], ...]:
-        """A setting that would be left unused is refused: its operator believes that it protects something."""
+        """A setting without effect is refused: its operator would believe that it protects something."""
         has_tls = self.kafka_security_protocol != "PLAINTEXT"
         has_sasl = self.kafka_security_protocol == "SASL_SSL"
         return (
@@ -271,7 +268,7 @@ class Settings:
         )
 
     def _limit_rules(self) -> list[tuple[bool, str]]:
-        """The rules for each: whether it holds, and what to say where it does not."""
+        """Each rule: whether it holds, and the message if it does not."""
         each = [
             (0 <= getattr(self, name) <= _LIMIT_MAX, f"FALCON_{name.upper()}: must be 0 (no limit) to {_LIMIT_MAX}")
             for name in _LIMITS
@@ -288,7 +285,7 @@ class Settings:
 
 
 def is_loopback(host: str) -> bool:
-    """Only this machine reaches what listens there."""
+    """Only this machine can reach this address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

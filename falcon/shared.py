@@ -1,4 +1,4 @@
-"""One answer for all who want it at the same time."""
+"""One answer for all callers that ask at the same time."""
 
 import asyncio
 import time
@@ -9,11 +9,11 @@ T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """Asks for something that many want, one question at a time. For one event loop.
+    """Asks a question that many callers have, once at a time. For one event loop.
 
-    A caller that comes while a question is under way waits for the next one, which all share who come until it is
-    asked. So each caller gets an answer to a question that was asked after it came. ``apart``: seconds that lie at
-    least between two questions, so that a flood of callers costs little.
+    A caller that comes while a question is under way waits for the next one, together with all callers that come until
+    it is asked. So each answer belongs to a question that was asked after the caller came. ``apart``: the least seconds
+    between two questions, so that a flood of callers costs little.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], apart: float = 0.0) -> None:
@@ -28,7 +28,7 @@ class Shared(Generic[T]):
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._ask_after(self._asked))
             self._next.add_done_callback(_retrieved)
-        return await asyncio.shield(self._next)  # others may wait for it when this caller has given up
+        return await asyncio.shield(self._next)  # other callers may wait for it when this one has given up
 
     async def _ask_after(self, before: "asyncio.Task[T] | None") -> T:
         if before is not None:
@@ -41,6 +41,6 @@ class Shared(Generic[T]):
 
 
 def _retrieved(task: "asyncio.Task[T]") -> None:
-    """All who waited for it may have gone."""
+    """All callers may have gone."""
     if not task.cancelled():
         task.exception()

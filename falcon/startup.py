@@ -1,4 +1,4 @@
-"""What every process does first: it takes the descriptors it may have, says where its log lines go, and is measured."""
+"""The first steps of every process: it raises its limit of descriptors, configures its log, and is measured."""
 
 from pathlib import Path
 
@@ -14,6 +14,6 @@ def begin(settings: Settings, name: str) -> None:
     otel.configure(name)
     if settings.telemetry == "off":
         instruments.switch_off()
-    if settings.telemetry_dir:
+    if settings.run_dir:
         allow_profiling()
-        probes.start(Path(settings.telemetry_dir), name)
+        probes.start(Path(settings.run_dir), name)

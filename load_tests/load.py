@@ -14,11 +14,11 @@ import sys
 from pathlib import Path
 from typing import Final, NoReturn
 
-from load_tests.people.objectives import Objectives, WrongThresholds
-from load_tests.people.options import Options
-from load_tests.people.plans import SHAPES
-from load_tests.people.target import NoTarget, target
-from load_tests.people.world import NotReady
+from load_tests.users.objectives import Objectives, WrongThresholds
+from load_tests.users.options import Options
+from load_tests.users.plans import SHAPES
+from load_tests.users.target import NoTarget, target
+from load_tests.users.world import NotReady
 from tools.harness.generate import Past, WrongSizes
 from tools.harness.processes import adopt_orphans, kill_everything
 
@@ -43,9 +43,9 @@ def parse(arguments: list[str]) -> Options:
     env = os.environ.get
     parser.add_argument("--shape", default="step", help=f"one of {', '.join(SHAPES)}")
     parser.add_argument("--seconds", type=float, default=30, help="how long (30); of `limit`, at most (300)")
-    parser.add_argument("--users", type=int, default=60, help="people at the most (60); of `limit`, to begin with")
-    parser.add_argument("--workers", type=int, default=1, help="processes that the people are in (1)")
-    parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as people they are (1)")
+    parser.add_argument("--users", type=int, default=60, help="users at the most (60); of `limit`, to begin with")
+    parser.add_argument("--workers", type=int, default=1, help="processes that the users are in (1)")
+    parser.add_argument("--pace", type=float, default=1.0, help="how many times as fast as real people they are (1)")
     parser.add_argument("--seed", type=int, default=1, help="the same seed is the same plan")
     parser.add_argument("--accounts", type=int, default=200, help="of the chat that they find (200)")
     parser.add_argument("--rooms", type=int, default=400, help="likewise (400)")
@@ -56,14 +56,16 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "load", metavar="FOLDER")
     parser.add_argument("--folder", type=Path, help="where the data of a Falcon that is started may lie (/var/tmp)")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where workers from elsewhere join; none is started")
-    parser.add_argument("--join", metavar="HOST:PORT", help="be a worker of whoever listens there, and nothing else")
+    parser.add_argument(
+        "--join", metavar="HOST:PORT", help="be a worker of the leader that listens there, and nothing else"
+    )
     parser.add_argument(
         "--wait", type=float, default=60, help="seconds for Falcon to be ready and workers to join (60)"
     )
     parser.add_argument("--print-json", action="store_true", help="print the figures, as the last line")
     given = parser.parse_args(arguments)
     if given.join is not None:
-        from load_tests.people import worker
+        from load_tests.users import worker
 
         raise SystemExit(worker.main([given.join]))
 
@@ -118,8 +120,8 @@ def _past(given: argparse.Namespace) -> Past:
 def main(arguments: list[str]) -> int:
     options = parse(arguments)
     try:
-        from load_tests.people.leader import RunFailed
-        from load_tests.people.run import run
+        from load_tests.users.leader import RunFailed
+        from load_tests.users.run import run
     except ModuleNotFoundError as missing:
         return _no_run(f"{missing.name} is not installed; `make load` installs what it needs")
     adopt_orphans()

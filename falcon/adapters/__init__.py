@@ -1,1 +1,1 @@
-"""What stands behind the ports. Each folder knows its own library and no other adapter."""
+"""Adapters implement the ports. Each folder knows its own library and no other adapter."""

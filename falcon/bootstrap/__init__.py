@@ -1,13 +1,13 @@
 """The composition root: the one place that sees the settings together with the adapters.
 
-What is the same wherever Falcon runs is here; ``embedded`` puts it together on one machine, ``cluster`` on many.
+This module has what is common. ``embedded`` wires Falcon on one machine, ``cluster`` on many.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -30,10 +30,10 @@ from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
 from falcon.read.lookups import StoreLookups
 from falcon.read.store import ReadStore
-from falcon.read.timeline.pages import Pages
+from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
-from falcon.streams.signals import Signals, Wire
+from falcon.streams.signals import Signals, SignalTransport
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.write.answers import UsedKeys
@@ -42,10 +42,13 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 from falcon.write.shard import Shard, ShardLimits
 
 START_SECONDS = 30
+_BLOCKING_THREADS: Final = 4
+_CHECKPOINT_EVENTS: Final = 1_000  # of a partition between two checkpoints: the longest tail that a recovery reads
+_ENDPOINTS_A_SHARD: Final = 1  # batches away at once to an actor in another process; more would be smaller
 
 
-class Credentials(msgspec.Struct, frozen=True):
-    """The first accounts of a new Falcon, for whoever runs it."""
+class FirstAccounts(msgspec.Struct, frozen=True):
+    """The first accounts of a new Falcon, for its operator."""
 
     account_id: int
     token: str
@@ -57,30 +60,31 @@ class HostedGateway(CommandGateway, Protocol):
     """A gateway that this process has started."""
 
     def submit(self, shard: int, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
-        """To the shard that is known to own the partition, without waiting. Raises IndexError."""
+        """Pass a command to the shard that is known to own the partition, without waiting. Raises IndexError."""
 
     def tell_of_commits(self, tell: Callable[[], None]) -> bool:
-        """``tell`` is called on this loop behind each commit of the shards' journals; False where it cannot be."""
+        """``tell`` is called on this loop after each commit of the shards' journals. Returns False if this gateway
+        cannot do that."""
 
     def ready(self) -> bool:
-        """It can pass commands on now."""
+        """Commands can be passed on now."""
 
     def leave(self) -> None:
-        """Begin to hand over what is owned; it is served until somebody has taken it."""
+        """Begin to hand over partitions. They are served until other owners have taken them."""
 
     def close(self) -> None: ...
 
 
 @cache
 def blocking(settings: Settings) -> Dispatcher:
-    """Of this process, for calls that block and have no dispatcher of their own."""
-    return Dispatcher("blocking", threads=settings.blocking_threads, queue=256)
+    """This process's dispatcher for blocking calls that have none of their own."""
+    return Dispatcher("blocking", threads=_BLOCKING_THREADS, queue=256)
 
 
 def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -> ShardLimits:
     return ShardLimits(
         answer_window_ms=round(settings.answer_window_seconds * 1000),
-        checkpoint_events=settings.checkpoint_events,
+        checkpoint_events=_CHECKPOINT_EVENTS,
         passivate_seconds=settings.passivate_seconds,
         hot_aggregates=settings.hot_aggregates,
         refusal_age_seconds=refusal_age_seconds,
@@ -92,7 +96,7 @@ def shard_limits(settings: Settings, refusal_age_seconds: float | None = None) -
 
 
 def quotas(settings: Settings) -> Quotas:
-    """What an account, a room and an address may take: nothing is limited where the settings say so."""
+    """The quotas of accounts, rooms and addresses; none if the settings turn limits off."""
     if not settings.has_limits:
         return Quotas()
     return Quotas(**{name: getattr(settings, name) for name in Quotas.__struct_fields__})
@@ -107,7 +111,7 @@ def connections_per_address(settings: Settings) -> ConnectionsPerAddress:
 
 
 def _shards_in_a_process(settings: Settings) -> int:
-    return settings.shards if settings.system_base == "simpleSystemBase" else 1
+    return settings.shards if settings.actors == "in_process" else 1
 
 
 def edge_limits(settings: Settings) -> EdgeLimits:
@@ -121,14 +125,15 @@ def edge_limits(settings: Settings) -> EdgeLimits:
 async def start_gateway(
     settings: Settings, builds: Sequence[Callable[[Wake], Shard]], actors_port: int | None
 ) -> HostedGateway:
-    """To shards in this process, or to the actor system at ``actors_port``. Thespian is imported where it is used."""
+    """Start shards in this process, or attach to the actor system at ``actors_port``. Thespian is imported only when it
+    is used."""
     if actors_port is None:
         from falcon.adapters.thespian.local import LocalGateway
 
         return await LocalGateway.start(builds, settings.mailbox_bound)
     from falcon.adapters.thespian.remote import RemoteGateway
 
-    return await RemoteGateway.attach(actors_port, settings.shards, settings.lanes, settings.mailbox_bound)
+    return await RemoteGateway.attach(actors_port, settings.shards, _ENDPOINTS_A_SHARD, settings.mailbox_bound)
 
 
 def start_edge(
@@ -137,7 +142,7 @@ def start_edge(
     store: ReadStore,
     freshness: Freshness,
     tail: Tail,
-    wire: Wire,
+    transport: SignalTransport,
     instance: str,
     secret: bytes,
 ) -> Edge:
@@ -150,7 +155,7 @@ def start_edge(
     partitions = settings.partitions
     lookups = StoreLookups(store)
     feed = Feed(tail, lookups, instance, partitions, remembered=settings.stream_events)
-    signals = Signals(wire, feed, lookups)
+    signals = Signals(transport, feed, lookups)
     reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
     authenticator = Authenticator(store, reads, allowed, secret)
     keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)
@@ -173,7 +178,7 @@ def start_edge(
         limits=limits,
         gateway=gateway,
         store=store,
-        pages=Pages(store),
+        pages=TimelinePages(store),
         tail=tail,
         authenticator=authenticator,
         commands=CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge),
@@ -187,7 +192,7 @@ def start_edge(
 async def create_account(
     edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
 ) -> tuple[int, str]:
-    """The account and its token. With a ``reference`` it is made once, however often it is asked for."""
+    """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for."""
     command = CreateAccount(name, is_admin, bearer_tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -204,11 +209,11 @@ async def create_account(
 
 
 class NotIssued(Exception):
-    """An account gets no other token. The message says why."""
+    """The account gets no further token. The message says why."""
 
 
 async def issue_token(edge: Edge, account_id: int) -> str:
-    """Another token for an account, without anybody's leave. Raises NotIssued."""
+    """Issue another token for an account, without an administrator's token. Raises NotIssued."""
     secret = bearer_tokens.new_secret(edge.secret)
     deadline = time.monotonic() + START_SECONDS
     command = IssueToken(account_id, bearer_tokens.hash_of(secret))

@@ -1,4 +1,4 @@
-"""Falcon on a cluster: the log on Kafka, the read tables in HBase, and a process a role."""
+"""Falcon on a cluster: the log on Kafka, the read tables in HBase, and one process for each role."""
 
 import asyncio
 import logging
@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import cache, partial
 from pathlib import Path
 
-from falcon.adapters.hbase.calls import HBase
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import Line
+from falcon.adapters.hbase.client import HBase
+from falcon.adapters.hbase.connection import ThriftConnection
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import (
     WrongTables,
     by_command,
@@ -37,17 +37,17 @@ from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.security import Security
+from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
-from falcon.adapters.kafka.wire import KafkaWire
 from falcon.adapters.pods.gateway import PodGateway
 from falcon.adapters.pods.suspicion import name_of, precedes
 from falcon.adapters.pods.watch import Watch
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.bootstrap import (
-    Credentials,
+    FirstAccounts,
     HostedGateway,
     blocking,
     create_account,
@@ -61,10 +61,10 @@ from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.ports import JournalUnavailable, Wake
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.runner import Rebuild
-from falcon.projections.sharing import SharedSource
+from falcon.projections.shared_consumer import SharedLogReader
 from falcon.projections.skipping import skip_event
-from falcon.projections.stream import Stream
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS, VOUCHING, vouched_for
 from falcon.read.store import Comparison, ReadStoreUnavailable
@@ -79,16 +79,16 @@ from falcon.write.positions import OwnersPositions
 from falcon.write.recovery import Background
 from falcon.write.shard import Shard
 
-# Why a process of a cluster does not start. The message of each says in a line what to do.
+# Reasons for which a process of a cluster does not start. The message of each says in a line what to do.
 REFUSALS = (JournalUnavailable, ReadStoreUnavailable, WrongSettings, RightsMissing, WrongTopics, WrongTables)
-AWAY = (JournalUnavailable, ReadStoreUnavailable)  # those of them that time may mend
+AWAY = (JournalUnavailable, ReadStoreUnavailable)  # those that time may repair
 
 log = logging.getLogger("falcon")
 
 _SHARDS = "shards"
-# How long a process that ends still serves what it owns, while others take it over.
+# A process that ends still serves what it owns for so long, while others take it over.
 _HANDOVER_SECONDS = 1.5
-# How long a stream waits for news before it looks whether its partitions have changed.
+# A consumer waits so long for events before it looks whether its partitions have changed.
 _IDLE_SECONDS = 0.5
 
 
@@ -105,7 +105,7 @@ def kafka_cluster(settings: Settings) -> KafkaCluster:
 
 @cache
 def _kafka_security(settings: Settings) -> Security | None:
-    """One in a process, which knows when it has last looked at the files. Raises WrongSettings."""
+    """One instance a process: it knows when it last read the files. Raises WrongSettings."""
     if settings.kafka_security_protocol == "PLAINTEXT":
         return None
     tls = _client_tls("FALCON_KAFKA_CA", settings.kafka_ca, settings.kafka_cert, settings.kafka_key)
@@ -115,7 +115,7 @@ def _kafka_security(settings: Settings) -> Security | None:
     _only_line(passwords, f"FALCON_KAFKA_PASSWORD_FILE={settings.kafka_password_file}")
 
     def password() -> str:
-        return passwords()[0].decode(errors="replace")  # which no broker takes, and that is said
+        return passwords()[0].decode(errors="replace")  # brokers refuse it, and the refusal is logged
 
     return Security(tls, settings.kafka_user, settings.kafka_sasl_mechanism, password)
 
@@ -129,8 +129,8 @@ def _client_tls(setting: str, authorities: Path | None, certificate: Path | None
 
 
 async def prepare(settings: Settings) -> str:
-    """Make the topics and tables that are missing; gives the log's name. Raises RightsMissing, WrongTopics,
-    WrongTables, JournalUnavailable, ReadStoreUnavailable."""
+    """Make the missing topics and tables. Returns the log's name. Raises RightsMissing, WrongTopics, WrongTables,
+    JournalUnavailable, ReadStoreUnavailable."""
     cluster = kafka_cluster(settings)
     await rights.check(cluster, rights.of_operator(()))
     instance = await topics.prepare(cluster, settings.kafka_replicas)
@@ -142,7 +142,7 @@ async def prepare(settings: Settings) -> str:
 
 
 async def restored(settings: Settings) -> str:
-    """For a log that was restored from an older copy: gives it another name, and empty tables in place of those that
+    """For a log that was restored from an older copy: give it another name, and empty tables in place of those that
     show what is lost. Returns the name.
 
     Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
@@ -163,11 +163,11 @@ async def restored(settings: Settings) -> str:
 
 
 class StillRunning(Exception):
-    """Processes that know the lost history must have ended."""
+    """Processes that know the lost history must end first."""
 
 
 def internal_keys(settings: Settings) -> SecretFile:
-    """With which the edge, and owners among one another, sign what they send. Raises WrongSettings."""
+    """The keys with which edges and owners sign what they send one another. Raises WrongSettings."""
     return _secret_file(settings.internal_token_file)
 
 
@@ -175,19 +175,19 @@ def internal_keys(settings: Settings) -> SecretFile:
 
 
 def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
-    """How to make each shard, wherever it is to run: these pickle."""
+    """Functions that make the shards where they run: they can be pickled."""
     return [partial(build_shard, settings, index) for index in range(settings.shards)]
 
 
 def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
-    """Raises KafkaError where no broker answers."""
-    if settings.system_base != "simpleSystemBase":
+    """Raises KafkaError if no broker answers."""
+    if settings.actors != "in_process":
         begin(settings, f"shard-{index}")
     cluster = kafka_cluster(settings)
     loop = LoopThread()
     producer = Producer(cluster)
     clock = SystemClock()
-    copy = ColdFile(settings.data_dir / f"cold-{index}.db", pack, unpack)
+    copy = LocalSnapshotCache(settings.data_dir / f"cold-{index}.db", pack, unpack)
     snapshots = KafkaSnapshots(cluster, producer, copy)
     address = f"{_commands_address(settings)}/{index}"
     name = name_of(address, secrets.token_hex(4))
@@ -217,7 +217,8 @@ def _commands_address(settings: Settings) -> str:
 
 
 async def _succeed(cluster: KafkaCluster, name: str) -> None:
-    """A process that was killed at this address is in the group for a session yet, and would be waited for."""
+    """Remove a killed process at this address from the group: it would remain a member until its session ends, and the
+    others would wait for it."""
     roster = GroupRoster(cluster, _SHARDS)
     try:
         await roster.remove_predecessors(lambda other: precedes(other, name))
@@ -228,7 +229,7 @@ async def _succeed(cluster: KafkaCluster, name: str) -> None:
 
 
 def _on_dispatcher(name: str, wake: Wake) -> Background:
-    """A thread for what a shard has one of at a time, and is woken for when it is done."""
+    """Run work of which a shard has one at a time on a thread, and wake the shard when it is done."""
     dispatcher = Dispatcher(name, threads=1, queue=1)
 
     def run(job: Callable[[], None]) -> None:
@@ -244,7 +245,7 @@ def _on_dispatcher(name: str, wake: Wake) -> Background:
 
 @asynccontextmanager
 async def owning(settings: Settings, actors_port: int | None, health: Health) -> AsyncIterator[HostedGateway]:
-    """Shards that own what the group assigns them; when the block is left, others have had time to take over."""
+    """Shards that own what the group assigns them. At the end of the block, others have had time to take over."""
     cluster = kafka_cluster(settings)
     await rights.check(cluster, rights.of_write(_SHARDS))
     await topics.check(cluster)
@@ -266,7 +267,7 @@ async def owning(settings: Settings, actors_port: int | None, health: Health) ->
 
 
 def handing_over(gateway: HostedGateway) -> Callable[[], Awaitable[None]]:
-    """What to wait for before a process that owns partitions stops to serve them."""
+    """What a process that owns partitions waits for before it stops to serve them."""
 
     async def hand_over() -> None:
         gateway.leave()
@@ -280,10 +281,10 @@ def handing_over(gateway: HostedGateway) -> Callable[[], Awaitable[None]]:
 
 @asynccontextmanager
 async def serving(settings: Settings, health: Health | None = None) -> AsyncIterator[Edge]:
-    """An edge that passes commands on and answers queries; what it started has ended when the block is left.
+    """An edge that passes commands on and answers queries. At the end of the block all that it started has ended.
 
-    It is not ready before it has reached the log once, so that one that looks for it in the wrong place takes nobody's
-    place. When the log goes away later it stays ready: reads are served.
+    It becomes ready once it has reached the log: a process that looks for the log in the wrong place replaces no other.
+    When the log goes away later it stays ready, since reads are served.
     """
     cluster = kafka_cluster(settings)
     log_name: str | None = None
@@ -308,14 +309,14 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         )
         stack.callback(store.close)
         freshness = Freshness(store, OwnersPositions(gateway))
-        tail, wire = KafkaTail(cluster), KafkaWire(cluster)
-        edge = start_edge(settings, gateway, store, freshness, tail, wire, instance, _secret(settings))
+        tail, transport = KafkaTail(cluster), KafkaSignalTransport(cluster)
+        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, _secret(settings))
         stack.push_async_callback(edge.streams.stop)
         yield edge
 
 
-async def credentials(settings: Settings, edge: Edge) -> Credentials:
-    """The first two accounts. They and their tokens follow from the secret, so that everybody finds the same ones."""
+async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
+    """The first two accounts. They and their tokens follow from the secret, so every process finds the same ones."""
     secret = _secret(settings)
     admin_id, admin_token = await create_account(
         edge,
@@ -331,17 +332,18 @@ async def credentials(settings: Settings, edge: Edge) -> Credentials:
         secret=derived_secret(secret, "first account's token"),
         reference="falcon:first-account",
     )
-    return Credentials(account_id, token, admin_id, admin_token)
+    return FirstAccounts(account_id, token, admin_id, admin_token)
 
 
-async def first_credentials(settings: Settings) -> Credentials:
-    """``credentials`` for whoever has no edge. Raises as the checks of topics and tables do, and RuntimeError."""
+async def first_credentials(settings: Settings) -> FirstAccounts:
+    """:func:`credentials` for a caller without an edge. Raises as the checks of topics and tables do, and
+    RuntimeError."""
     async with serving(settings) as edge:
         return await credentials(settings, edge)
 
 
 async def issue_token(settings: Settings, account_id: int) -> str:
-    """For the account. Raises as the checks of topics and tables do, and NotIssued."""
+    """Issue a token for the account. Raises as the checks of topics and tables do, and NotIssued."""
     async with serving(settings) as edge:
         return await issue_token_of(edge, account_id)
 
@@ -355,12 +357,12 @@ def _secret_file(path: Path) -> SecretFile:
 
 
 def _secret(settings: Settings) -> bytes:
-    """What tokens are derived from: it cannot be rotated, so the file holds one. Raises WrongSettings."""
+    """The secret that tokens are derived from. It cannot be rotated, so the file holds one. Raises WrongSettings."""
     return _only_line(_secret_file(settings.secret_file), f"FALCON_SECRET_FILE={settings.secret_file}")
 
 
 def _only_line(secrets: SecretFile, setting: str) -> bytes:
-    """Raises WrongSettings where there are more."""
+    """Raises WrongSettings if there are more."""
     if len(secrets()) != 1:
         raise WrongSettings(f"{setting}: must hold one line")
     return secrets()[0]
@@ -370,14 +372,14 @@ def _only_line(secrets: SecretFile, setting: str) -> bytes:
 
 
 def project_until(settings: Settings, ending: threading.Event, started: Callable[[], None]) -> None:
-    """Every projection, each a stream with a consumer group of its own, until ``ending``."""
+    """Run every projection until ``ending``, each as a consumer with a group of its own."""
     cluster = kafka_cluster(settings)
     loop = LoopThread()
     loop.call(rights.check(cluster, rights.of_project(map(_group, READ_MODELS))))
     instance = loop.call(topics.check(cluster))
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
-        shared = SharedSource(_projected_log(settings, loop))
+        shared = SharedLogReader(_projected_log(settings, loop))
         streams = [_Projecting(settings, name, hbase, loop, shared) for name in READ_MODELS]
         threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
         started()
@@ -398,15 +400,15 @@ def _projected_log(settings: Settings, loop: LoopThread) -> KafkaSource:
 
 
 class _Projecting:
-    """A projection's stream with what it reads, writes, and is assigned."""
+    """A projection's consumer with its source, tables and group membership."""
 
-    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedSource) -> None:
+    def __init__(self, settings: Settings, name: str, hbase: HBase, loop: LoopThread, shared: SharedLogReader) -> None:
         self.name = name
         self._loop = loop
         self._member = GroupMember(kafka_cluster(settings), _group(name), settings.session_seconds)
         self._source = shared.stream(partial(_projected_log, settings, loop))
         self._tables = _tables(settings, hbase, f"hbase-{name}")
-        self._stream = Stream(
+        self._stream = ProjectionConsumer(
             name,
             READ_MODELS[name].project,
             self._source,
@@ -453,12 +455,12 @@ def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str
     return check_tables(hbase, settings.hbase_prefix, instance, settings.partitions)
 
 
-def _line(settings: Settings) -> Callable[[str, int], Line]:
-    """How a connection to a gateway is made. Raises WrongSettings."""
+def _line(settings: Settings) -> Callable[[str, int], ThriftConnection]:
+    """A function that connects to a gateway. Raises WrongSettings."""
     if settings.hbase_ca is None:
-        return Line
+        return ThriftConnection
     tls = _client_tls("FALCON_HBASE_CA", settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
-    return lambda host, port: Line(host, port, tls.context())
+    return lambda host, port: ThriftConnection(host, port, tls.context())
 
 
 @contextmanager
@@ -477,7 +479,8 @@ def _hbase(settings: Settings) -> Iterator[Gateways]:
 
 @contextmanager
 def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[KafkaSource, HBaseTables]]:
-    """The log and the tables, checked to belong together; and, unless one is to be made anew, that all are there."""
+    """The log and the tables, after a check that they belong together and that all tables exist, except one that is to
+    be rebuilt."""
     loop = LoopThread()
     try:
         cluster = kafka_cluster(settings)
@@ -496,7 +499,7 @@ def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Build the tables of a projection anew; gives the number of events. Raises as Rebuild.run does, and WrongTopics,
+    """Rebuild the tables of a projection. Returns the number of events. Raises as Rebuild.run does, and WrongTopics,
     WrongTables."""
     with _looking_after(settings, whole=False) as (source, tables):
         total = sum(position.offset for position in source.end().values())
@@ -512,7 +515,7 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
 
 
 def verify(
-    settings: Settings, name: str, *, mend: bool, events_a_second: float, progress: Callable[[int, int], None]
+    settings: Settings, name: str, *, repair: bool, events_a_second: float, progress: Callable[[int, int], None]
 ) -> Comparison:
     """Compare the tables of a projection with the log. Raises as Verify.run does, and WrongTopics, WrongTables."""
     with _looking_after(settings) as (source, tables):
@@ -522,15 +525,15 @@ def verify(
             READ_MODELS[name].project,
             source,
             tables,
-            mend=mend,
+            repair=repair,
             events_a_second=events_a_second,
             progress=lambda done: progress(done, total),
         ).run()
 
 
 def skip(settings: Settings, name: str, partition: int, offset: int, reason: str, *, force: bool = False) -> str:
-    """Record that the projection may pass over an event at which it has stopped, or over any with ``force``; gives what
-    that event is, and what is lost.
+    """Record that the projection may pass over an event at which it has stopped, or with ``force`` any event. Returns a
+    line about the event and what is lost.
 
     Raises NotStoppedThere, NoSuchEvent, and as the checks of topics and tables do.
     """

@@ -17,16 +17,16 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from falcon.adapters.memory.wire import LoneWire
-from falcon.adapters.sockets.wire import SocketWire
+from falcon.adapters.memory.signal_transport import LocalSignalTransport
+from falcon.adapters.sockets.signal_transport import SocketSignalTransport
 from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.journal import SqliteJournal, Within
+from falcon.adapters.sqlite.journal import CommitHook, SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.adapters.sqlite.tail import SqliteTail
 from falcon.bootstrap import (
-    Credentials,
+    FirstAccounts,
     blocking,
     create_account,
     shard_limits,
@@ -38,11 +38,11 @@ from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.projections.runner import InlineProjector, ProjectionCatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.settings import Settings
 from falcon.startup import begin
-from falcon.streams.signals import Wire
+from falcon.streams.signals import SignalTransport
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import start_thread
 from falcon.telemetry.health import Health
@@ -64,16 +64,16 @@ def sqlite_version() -> str:
 
 
 def shard_builds(settings: Settings) -> list[Callable[[Wake], Shard]]:
-    """How to make each shard, wherever it is to run: these pickle."""
+    """Functions that make the shards where they run: they can be pickled."""
     return [partial(build_shard, settings, index) for index in range(settings.shards)]
 
 
 def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
     """Raises JournalUnavailable."""
-    if settings.system_base != "simpleSystemBase":
+    if settings.actors != "in_process":
         begin(settings, f"shard-{index}")
     connection = database.connect(settings.database)
-    within: Within | None = None
+    within: CommitHook | None = None
     if settings.projection == "inline":
         within = InlineProjector(projections(), SqliteTables(connection), partial(SqliteSavepoint, connection))
     source = SqliteSource(database.connect(settings.database))
@@ -93,10 +93,10 @@ def build_shard(settings: Settings, index: int, wake: Wake) -> Shard:
 
 
 class CatchUpThread:
-    """Keeps the read tables up to date from a thread of its own, with connections of its own."""
+    """Keeps the read tables up to date on a thread of its own, with connections of its own."""
 
     def __init__(self, settings: Settings, moved: Callable[[], None]) -> None:
-        """``moved`` is called on that thread when it has applied something."""
+        """``moved`` is called on that thread when it has applied events."""
         self._settings = settings
         self._moved = moved
         self._ending = threading.Event()
@@ -107,8 +107,8 @@ class CatchUpThread:
         self._thread.join()
 
     def _run(self) -> None:
-        """Rarely: the commits themselves keep the tables up to date, unless a projection is new or has stopped. Then
-        requests share the process with this thread, so it rests for as long as it has worked."""
+        """It has little to do: the commits themselves keep the tables up to date, unless a projection is new or has
+        stopped. Then this thread shares the process with requests, so it rests for as long as it has worked."""
         while not self._ending.wait(_IDLE_SECONDS):
             try:
                 catch_up, _ = _catch_up(self._settings)
@@ -123,39 +123,39 @@ class CatchUpThread:
 
 
 def catch_up_until(settings: Settings, ending: Callable[[], bool]) -> None:
-    """Apply what the tables lack as soon as it is in the log, until ``ending``."""
+    """Apply events that the tables lack as soon as they are in the log, until ``ending``."""
     catch_up, source = _catch_up(settings)
     while not ending():
         if not catch_up.step():
             source.wait(_IDLE_SECONDS)
 
 
-def _catch_up(settings: Settings) -> tuple[CatchUp, SqliteSource]:
+def _catch_up(settings: Settings) -> tuple[ProjectionCatchUp, SqliteSource]:
     source = SqliteSource(database.connect(settings.database, writable=False))
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
-    return CatchUp(projections(), source, tables), source
+    return ProjectionCatchUp(projections(), source, tables), source
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Build the tables of a projection again; gives the number of events. Raises as Rebuild.run does, and
+    """Rebuild the tables of a projection. Returns the number of events. Raises as Rebuild.run does, and
     WrongDatabase."""
     database.check(settings.database, settings.partitions)
     source = SqliteSource(database.connect(settings.database, writable=False))
-    # Not a commit of the journal: what a crash would take, the next rebuild makes again.
+    # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
     total = source.end()[0].offset
     return Rebuild(name, READ_MODELS[name].project, source, tables, lambda done: progress(done, max(done, total))).run()
 
 
 def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """A data folder of its own, as this one is now, though it may be in use: to be kept, or to go on from.
-    ``report`` is called now and then with the bytes that are copied, and about how many there are.
+    """Copy this data folder as it is now, even while it is in use, as a backup or to go on from. ``report`` is called
+    with the bytes copied so far and the approximate total.
 
     Raises FileExistsError, OSError, JournalUnavailable.
     """
     folder.mkdir(mode=0o700, parents=True)
     database_file = folder / settings.database.name
-    os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # for the owner's eyes only
+    os.close(os.open(database_file, os.O_WRONLY | os.O_CREAT, 0o600))  # readable by its owner only
     database.copy(settings.database, database_file, report)
     for name in ("secret", "credentials.json"):
         if (settings.data_dir / name).exists():
@@ -173,7 +173,7 @@ def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = 
 async def serving(
     settings: Settings, actors_port: int | None = None, health: Health | None = None
 ) -> AsyncIterator[Edge]:
-    """An edge that accepts commands and queries; what it started has ended when the block is left."""
+    """An edge that accepts commands and queries. At the end of the block all that it started has ended."""
     metrics.partitions.set(settings.partitions)
     metrics.owners_heard.set(0)  # one machine has no others
     gateway = await start_gateway(settings, shard_builds(settings), actors_port)
@@ -195,7 +195,7 @@ async def serving(
         freshness = Freshness(store, source)
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
     secret = server_secret(settings)
-    edge = start_edge(settings, gateway, store, freshness, tail, _wire(settings), source.instance, secret)
+    edge = start_edge(settings, gateway, store, freshness, tail, _transport(settings), source.instance, secret)
     try:
         yield edge
         await edge.streams.stop()
@@ -206,32 +206,35 @@ async def serving(
         read_connection.close()
 
 
-def _wire(settings: Settings) -> Wire:
-    """To the other HTTP processes, where there may be some."""
-    return SocketWire(Path(settings.telemetry_dir), str(os.getpid())) if settings.telemetry_dir else LoneWire()
+def _transport(settings: Settings) -> SignalTransport:
+    """The transport to the other HTTP processes, if there may be some."""
+    return (
+        SocketSignalTransport(Path(settings.run_dir), str(os.getpid())) if settings.run_dir else LocalSignalTransport()
+    )
 
 
 def _poll_seconds(settings: Settings) -> float:
-    """Where the actors are in this process it knows of whatever is written."""
-    return 0.1 if settings.system_base == "simpleSystemBase" else 0.005
+    """A process that hosts the actors knows of all writes, and need not poll often."""
+    return 0.1 if settings.actors == "in_process" else 0.005
 
 
 def server_secret(settings: Settings) -> bytes:
-    """Made once for a data folder; tokens of keyed commands are derived from it."""
+    """Made once for a data folder. Tokens of keyed commands are derived from it."""
     path = settings.data_dir / "secret"
     if not path.exists():
         _write_private(settings, "secret", secrets.token_bytes(32))
     return path.read_bytes()
 
 
-async def credentials(settings: Settings, edge: Edge) -> Credentials:
-    """Those of the data folder; for a new one, two accounts are made: an admin's, and one to begin with."""
+async def credentials(settings: Settings, edge: Edge) -> FirstAccounts:
+    """The credentials of the data folder. In a new one two accounts are made: an administrator, and one to begin
+    with."""
     path = settings.data_dir / "credentials.json"
     if path.exists():
-        return msgspec.json.decode(path.read_bytes(), type=Credentials)
+        return msgspec.json.decode(path.read_bytes(), type=FirstAccounts)
     admin_id, admin_token = await create_account(edge, "Admin", is_admin=True, secret=new_secret(edge.secret))
     account_id, token = await create_account(edge, "First account", is_admin=False, secret=new_secret(edge.secret))
-    made = Credentials(account_id, token, admin_id, admin_token)
+    made = FirstAccounts(account_id, token, admin_id, admin_token)
     _write_private(settings, "credentials.json", msgspec.json.encode(made))
     return made
 
@@ -241,15 +244,15 @@ class InUse(Exception):
 
 
 async def issue_token(settings: Settings, account_id: int) -> str:
-    """For the account, on a data folder that no Falcon runs on; it is among the credentials from then on if the account
-    is. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
-    alone = replace(settings, system_base="simpleSystemBase", shards=1, projection="inline", telemetry_dir="")
+    """Issue a token for an account of a data folder that is not in use. It replaces the account's token in the
+    credentials, if that is there. Raises InUse, NotIssued, WrongDatabase, JournalUnavailable."""
+    alone = replace(settings, actors="in_process", shards=1, projection="inline", run_dir="")
     with _locked(settings.data_dir):
         database.prepare(settings.database, settings.partitions)
         async with serving(alone) as edge:
             token = await issue_token_of(edge, account_id)
         path = settings.data_dir / "credentials.json"
-        known = msgspec.json.decode(path.read_bytes(), type=Credentials) if path.exists() else None
+        known = msgspec.json.decode(path.read_bytes(), type=FirstAccounts) if path.exists() else None
         if known is not None and account_id in (known.admin_account_id, known.account_id):
             changed = {"admin_token" if account_id == known.admin_account_id else "token": token}
             _write_private(settings, path.name, msgspec.json.encode(msgspec.structs.replace(known, **changed)))
@@ -258,7 +261,7 @@ async def issue_token(settings: Settings, account_id: int) -> str:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """As the launcher does it. Raises InUse."""
+    """Hold the data folder's lock, as the launcher does. Raises InUse."""
     with (folder / "lock").open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -268,7 +271,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _write_private(settings: Settings, name: str, data: bytes) -> None:
-    """Whole or not at all, for the owner's eyes only."""
+    """Write the file whole or not at all, readable by its owner only."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     partial_file = settings.data_dir / f".{name}.{os.getpid()}"
     handle = os.open(partial_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -13,7 +13,7 @@ from falcon.cli.faults import Fault, tell
 from falcon.cli.read_models import check_read_model, read_models, read_models_beginning_with
 
 if TYPE_CHECKING:
-    from falcon.bootstrap import Credentials
+    from falcon.bootstrap import FirstAccounts
     from falcon.settings import Settings
 
 _AGAIN_SECONDS = 2.0  # between two looks for servers that do not answer yet
@@ -118,7 +118,7 @@ def credentials() -> None:
     typer.echo(msgspec.json.encode(first_credentials()).decode())
 
 
-def first_credentials() -> "Credentials":
+def first_credentials() -> "FirstAccounts":
     """Those of the cluster that the settings name. Raises Fault."""
     from falcon.bootstrap import cluster
 
@@ -151,7 +151,7 @@ def verify(
     for name in names or read_models():
         check_read_model(name)
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
-            found = cluster.verify(settings, name, mend=mend, events_a_second=rate, progress=bar.set)
+            found = cluster.verify(settings, name, repair=mend, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong
         differed = differed or found.unexplained > 0 or (faults > 0 and not mend)
         mended = " (mended)" if faults and mend else ""

@@ -12,7 +12,7 @@ from falcon.http.limits.rooms import RoomCounts
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.read.store import ReadStore
-from falcon.read.timeline.pages import Pages
+from falcon.read.timeline.pages import TimelinePages
 from falcon.streams.tail import Tail
 from falcon.write.gateway import CommandGateway
 
@@ -47,7 +47,7 @@ class Edge:
     limits: EdgeLimits
     gateway: CommandGateway
     store: ReadStore
-    pages: Pages
+    pages: TimelinePages
     tail: Tail
     authenticator: Authenticator
     commands: CommandClient

@@ -1,4 +1,4 @@
-"""Records of the log, as what they say. How each is written, for ever, is in ``shapes``."""
+"""Encodes and decodes records of the log. ``shapes`` fixes for ever how each event is written."""
 
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -22,10 +22,10 @@ _NO_ANSWER: Final = msgspec.Raw()
 
 
 class Undecodable(Exception):
-    """The bytes are no event that this version of Falcon knows; the message says which and what to do.
+    """The bytes are no event that this version of Falcon knows. The message says which one, and what to do.
 
-    ``at``: where a reader stands before it. ``aggregate_id``: what it is about, as far as the log tells it beside the
-    bytes; 0 where it does not.
+    ``at``: the position of a reader before it. ``aggregate_id``: what it is about, if the log tells it beside the
+    bytes; 0 otherwise.
     """
 
     def __init__(self, message: str, partition: Partition, at: Position, aggregate_id: int = 0) -> None:
@@ -42,7 +42,7 @@ class _Command(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Data(msgspec.Struct, Generic[E], frozen=True, omit_defaults=True):
-    """An event of any shape with its circumstances. These are the format's own: they do not change with a version."""
+    """An event of any shape with its circumstances. These belong to the format: they do not change with a version."""
 
     at: Millis
     by: AccountId
@@ -90,7 +90,7 @@ _decode_answer: Final = msgspec.json.Decoder(reduce(or_, _ANSWERS_READ)).decode
 
 
 def encode(envelope: Envelope) -> Record:
-    """The envelope but for its partition, epoch and n, which the log itself keeps."""
+    """The envelope without its partition, epoch and n, which the log itself keeps."""
     event, command = envelope.event, envelope.command
     shape = _WRITTEN[type(event)]
     data = _encode(
@@ -154,15 +154,15 @@ def name_of(event: Event) -> str:
 
 
 def names_of(*events: type[Event]) -> frozenset[str]:
-    """The names in the log of these kinds of events."""
+    """The names of these kinds of events in the log."""
     return frozenset(_WRITTEN[event].name for event in events)
 
 
 def names() -> dict[str, int]:
-    """Every event's name and its newest version."""
+    """The name of every event and its newest version."""
     return {shape.name: shape.version for shape in _WRITTEN.values()}
 
 
 def answer_names() -> list[str]:
-    """Every answer's and refusal's name and version, as the log has them."""
+    """The name and version of every answer and refusal in the log."""
     return list(_ANSWER_NAMES)

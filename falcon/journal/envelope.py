@@ -1,4 +1,4 @@
-"""An event where it stands in the log."""
+"""An event with its place in the log and its circumstances."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
@@ -23,10 +23,11 @@ from falcon.domain.rejections import Rejection
 
 
 class Position(NamedTuple):
-    """Where a reader of one partition stands. Always all three: an offset does not tell which epoch is open there.
+    """The position of a reader in one partition. All three belong together: an offset does not tell which epoch is open
+    there.
 
-    ``offset``: everything below it has been read. Offsets rise within a partition; whether they are dense is the
-    log's affair. ``n``: the number of events of ``epoch`` before it, where the log needs that to judge the next.
+    ``offset``: everything below it has been read. Offsets rise within a partition, and may have gaps. ``n``: the number
+    of events of ``epoch`` before it, if the log needs that to judge the next one.
     """
 
     offset: int = 0
@@ -34,7 +35,7 @@ class Position(NamedTuple):
     n: int = 0
 
 
-# Where a reader of several partitions stands.
+# The position of a reader of several partitions.
 Cursor: TypeAlias = Mapping[Partition, Position]
 
 
@@ -53,11 +54,11 @@ class UnknownAnswer(msgspec.Struct, frozen=True):
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """``n`` counts the events of ``epoch``; ``at`` is the owner's clock, never going back within a partition.
+    """``n`` counts the events of ``epoch``. ``at`` is the owner's clock, which never goes back within a partition.
 
-    ``command`` stands on the first event of a keyed command only. ``answer`` is what its sender was told, where the
-    event alone does not say it. ``trace``: the traceparent of the request that led to it. ``by``: the account that did
-    it, or NOBODY, which is Falcon itself.
+    ``command`` stands on the first event of a keyed command only. ``answer`` is the sender's answer, if the event alone
+    does not give it. ``trace``: the traceparent of the request. ``by``: the account that did it, or NOBODY for Falcon
+    itself.
     """
 
     partition: Partition
@@ -72,14 +73,14 @@ class Envelope(msgspec.Struct, frozen=True):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """An envelope where it stands in the log."""
+    """An envelope and its place in the log."""
 
     offset: int
     envelope: Envelope
 
 
 def aggregate_of(event: Event) -> int:
-    """The id of the room or account that the event belongs to; 0 where it belongs to none."""
+    """The id of the room or account that the event belongs to; 0 if there is none."""
     match event:
         case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
             return message.room_id

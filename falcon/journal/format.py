@@ -1,18 +1,18 @@
-"""The format of a log: how records are kept, and the first versions of what stands in them.
+"""The format of a log: the layout of its records, and the first versions of their contents.
 
-A log says its own, beside its name. A reader of another format would read it wrongly, so it refuses it as a whole.
+A log states its format, beside its name. A reader of another format would misread it, so it refuses the whole log.
 """
 
 from typing import Final
 
 FORMAT: Final = 1
-_FIRST: Final = 1  # before it logs said no format
+_FIRST: Final = 1  # of logs that state no format
 
 
 def refusal(log: str, found: int | None, instead: str) -> str | None:
-    """Why this Falcon does not read a log, in one line; None where it does.
+    """One line about why this Falcon does not read a log; None if it does.
 
-    ``found``: the format that the log says; None where it says none. ``instead``: where its contents can go.
+    ``found``: the format that the log states; None if it states none. ``instead``: a way to keep its contents.
     """
     if found == FORMAT:
         return None

@@ -1,4 +1,5 @@
-"""A log's name: what is made from a log bears it, so that it is told from what another log, or a lost history, made.
+"""The name of a log. Everything that is made from a log bears it, so that it is told from what another log, or a lost
+history, made.
 
 A log that is restored from an older copy of itself gets another name, of the same family: it is the same log, and not
 the same history.
@@ -17,5 +18,5 @@ def renamed(name: str) -> str:
 
 
 def family(name: str) -> str:
-    """What the names have in common that a log was given in turn."""
+    """The part that a log's successive names have in common."""
     return name.partition("-")[0]

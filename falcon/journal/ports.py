@@ -1,4 +1,4 @@
-"""The ports of the log. Adapters implement them; ``tests/contracts`` holds every adapter to what is said here."""
+"""The ports of the log. Adapters implement them. ``tests/contracts`` holds every adapter to these docstrings."""
 
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
@@ -12,7 +12,7 @@ from falcon.journal.record import Record
 
 
 class JournalUnavailable(Exception):
-    """Nothing was written and nothing can be, for now. Try again later; the message says what is wrong.
+    """Nothing was written, and nothing can be for now. Try again later. The message says what is wrong.
 
     ``partition``: the only one that is concerned, if it is only one.
     """
@@ -23,7 +23,7 @@ class JournalUnavailable(Exception):
 
 
 class NotShown(JournalUnavailable):
-    """Of some ``partitions`` the log does not show what it has, for now. The others can be read."""
+    """For now the log does not show all of some ``partitions``. The others can be read."""
 
     def __init__(self, message: str, partitions: Collection[Partition]) -> None:
         super().__init__(message)
@@ -31,15 +31,15 @@ class NotShown(JournalUnavailable):
 
 
 class LogWentBack(JournalUnavailable):
-    """The log does not have a place that a reader stands at: it was restored from an older copy, trimmed, or made anew.
-    Whatever was made from it shows a history that is gone, and time does not mend that."""
+    """The log does not have the place of a reader: it was restored from an older copy, trimmed, or made again.
+    Everything that was made from it shows a history that is gone. Waiting does not help."""
 
 
-class Outcome(Enum):
-    """What became of a submission.
+class AppendOutcome(Enum):
+    """The outcome of a submission.
 
-    DURABLE: it will be there after a crash. FENCED: another owner has taken the partition over, and nothing of this
-    was or will be written. UNKNOWN: it may be there or not; only a takeover tells.
+    DURABLE: it will be there after a crash. FENCED: another owner has taken the partition over, and nothing of this was
+    or will be written. UNKNOWN: it may be there or not; only a takeover tells.
     """
 
     DURABLE = "durable"
@@ -50,15 +50,15 @@ class Outcome(Enum):
 class Append(msgspec.Struct, eq=False):
     """Events of one partition, in order: all of them or none. ``records`` are their encoded forms.
 
-    ``outcome`` is set when the journal gives it back (``Journal.collect``).
-    ``first``, set by the journal with a durable outcome: the offset of the first; the others follow it without a gap.
+    ``outcome`` is set when the journal gives it back (``Journal.collect``). ``first``: the offset of the first event,
+    set by the journal with a durable outcome; the others follow without a gap.
     """
 
     partition: Partition
     epoch: int
     envelopes: list[Envelope]
     records: list[Record]
-    outcome: Outcome | None = None
+    outcome: AppendOutcome | None = None
     first: int = -1
 
     @property
@@ -84,7 +84,7 @@ class Checkpoint(msgspec.Struct, eq=False):
     answers: bytes
     answers_at: Millis
     answers_expired: Millis
-    outcome: Outcome | None = None
+    outcome: AppendOutcome | None = None
 
 
 Submission: TypeAlias = Append | Checkpoint
@@ -92,17 +92,17 @@ Wake: TypeAlias = Callable[[], None]
 
 
 class Journal(Protocol):
-    """One writer's access to the log, for one thread; what takes time happens on threads of its own.
+    """One writer's access to the log, for one thread. Slow work happens on threads of its own.
 
-    It is made with a ``Wake``, which it calls, from any thread, whenever there is something to ``collect``.
+    It is made with a ``Wake``, which it calls from any thread whenever there is something to ``collect``.
     """
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
-        """Become the owner: a new epoch each, in which earlier owners' appends fail. Blocks.
+        """Become the owner: a new epoch for each partition, in which earlier owners' appends fail. Blocks.
 
-        Returns where the log ends of each partition that could be taken by now; what stands before that has happened,
-        and what of an earlier epoch is not there by now never will be. One that takes longer holds no other up: it is
-        left out, and a later call finds it further on. Raises JournalUnavailable where none can be taken; an earlier
+        Returns where the log ends of each partition that could be taken by now. What stands before that has happened,
+        and what of an earlier epoch is not there by now never will be. A slow partition does not delay the others: it
+        is left out, and a later call continues with it. Raises JournalUnavailable if none can be taken; an earlier
         owner may be deposed all the same.
         """
 
@@ -114,54 +114,55 @@ class Journal(Protocol):
         """
 
     def collect(self) -> list[Submission]:
-        """Those that have got their ``outcome`` since the last call; the appends in the order of each partition."""
+        """The submissions that have got their ``outcome`` since the last call; appends in the order of each
+        partition."""
 
     def flush(self) -> None:
-        """Block until everything submitted has its outcome, for ``collect`` to give."""
+        """Block until everything submitted has its outcome, for ``collect`` to return."""
 
     def close(self) -> None:
         """Flush, then let go."""
 
 
 class EventSource(Protocol):
-    """Anybody's reading of the log."""
+    """A reader of the log. Any process may have one."""
 
     @property
     def partitions(self) -> int:
-        """How many there are, for ever."""
+        """The number of partitions. It never changes."""
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
-        """The next events of the cursor's partitions, at most ``limit``, each partition's in order; and the cursor
-        behind them. None, and the same cursor or one further on, at the end.
+        """The next events of the cursor's partitions, at most ``limit``, in order within each partition; and the cursor
+        behind them. At the end there are none, and the cursor is the same or further on.
 
-        Raises JournalUnavailable, or Undecodable for a record that this version does not know. A source of which each
-        partition is read by itself gives what stands before such a record first.
+        Raises JournalUnavailable, or Undecodable for a record that this version does not know. A source that reads each
+        partition by itself first returns the events before such a record.
         """
 
     def end(self) -> Cursor:
-        """Behind everything that is there now, to measure by: only what a read gives can be read on from."""
+        """The end of the log now, for measuring: only the cursors that a read returns can be read from."""
 
     def behind(self, cursor: Cursor) -> int:
-        """About how many events follow the cursor, as far as the last read has shown: nobody has to wait for it."""
+        """About how many events follow the cursor, according to the last read. Does not wait."""
 
     def wait(self, seconds: float) -> None:
-        """Until there may be something new, or the time is over."""
+        """Wait until there may be new events, or the time is over."""
 
 
 class CheckingSource(EventSource, Protocol):
-    """One that knows its own places."""
+    """A source that can check positions."""
 
     def check(self, cursor: Cursor) -> None:
-        """For positions that were kept elsewhere, before anything is read from there on.
+        """Check positions that were kept elsewhere, before they are read from.
 
-        Raises LogWentBack where one of them is no place in this log; NotShown where only some cannot be looked at,
-        which says nothing of the others; JournalUnavailable.
+        Raises LogWentBack if one of them is no place in this log; NotShown if only some cannot be checked, which says
+        nothing about the others; JournalUnavailable.
         """
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A state that holds what stands below ``offset``, if not more than the checkpoint's position says: there may be
-    newer states than the newest checkpoint."""
+    """A state that holds at least what stands below ``offset``. It may hold more than the checkpoint's position says:
+    states may be newer than the newest checkpoint."""
 
     offset: int
     data: bytes
@@ -173,23 +174,23 @@ class Checkpointed(msgspec.Struct, frozen=True):
 
 
 class SnapshotStore(Protocol):
-    """What checkpoints have left behind, for the owner. All of it is of the version asked for, or not given."""
+    """The snapshots of checkpoints, for the owner. Only data of the requested version are returned."""
 
     def checkpoint(self, partition: Partition, version: int) -> Checkpointed | None:
         """The newest checkpoint."""
 
     def load(self, partition: Partition, key: str, version: int) -> Snapshot | None:
-        """The newest snapshot under this key. Cheap: it is how a cold aggregate comes back."""
+        """The newest snapshot under this key. Must be cheap: an aggregate that left memory comes back by it."""
 
     def answers(self, partition: Partition, version: int, since: Millis) -> list[bytes]:
-        """The answers of every checkpoint whose newest is not older than ``since``, oldest first."""
+        """The answers of every checkpoint whose newest answer is not older than ``since``, oldest first."""
 
 
 class ConfirmedPositions(Protocol):
     """How far the log is known to have been acknowledged."""
 
     async def confirmed(self, partition: Partition) -> int:
-        """An offset; every change that was acknowledged in the partition before the call stands there or below.
+        """An offset. Every change that was acknowledged in the partition before the call stands at it or below.
 
-        -1 where there was none. Raises JournalUnavailable where nobody can say so for now.
+        -1 if there was none. Raises JournalUnavailable if that cannot be found out for now.
         """

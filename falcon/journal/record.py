@@ -1,4 +1,4 @@
-"""An event as it stands in the log."""
+"""An event as bytes in the log."""
 
 import msgspec
 

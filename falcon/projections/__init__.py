@@ -1,1 +1,1 @@
-"""From the log to the read tables: one pure function a projection, and the runners that apply them."""
+"""Projections turn the log into the read tables: each is one pure function. The runners here apply them."""

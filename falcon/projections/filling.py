@@ -1,4 +1,4 @@
-"""A read model that is installed where there is a log already: when it has been filled, and may be shown."""
+"""A read model that is installed where there is a log already: finds out when it has been filled and may be shown."""
 
 import logging
 import time
@@ -12,8 +12,8 @@ from falcon.read.store import Fill, ProjectionTables
 log = logging.getLogger("falcon.projections")
 
 _LOOK_SECONDS: Final = 1.0
-_END_SECONDS: Final = 60.0  # an end of the log that takes longer to be reached says too little about the end of now
-_KNOWN_SECONDS: Final = 3.0  # until every reader knows that the model is counted; readers look at least once a second
+_END_SECONDS: Final = 60.0  # an end of the log that took longer to reach says too little about the present end
+_KNOWN_SECONDS: Final = 3.0  # by then every reader knows that the model is counted; readers look at least once a second
 
 
 class Filling:
@@ -58,7 +58,7 @@ class Filling:
                 log.info("projection %s has been filled and is shown", self._name)
 
     def _has_reached_the_end(self, now: float) -> bool:
-        """In every partition, also in those that other processes apply."""
+        """True if all partitions have been applied up to the end, also those that other processes apply."""
         if self._end is None or now - self._end[1] > _END_SECONDS:
             self._end = self._source.end(), now
         end, _ = self._end

@@ -1,4 +1,4 @@
-"""How far a projection is behind the log: in events, and in the age of the oldest of those."""
+"""The projection lag: how many events a projection is behind the log, and the age of the oldest of them."""
 
 import time
 from collections import Counter
@@ -16,7 +16,7 @@ _readable = metrics.message_seconds.labels("readable")
 
 
 class Lag:
-    """For one projection. Its age grows by itself while nothing is applied, whatever the reason."""
+    """For one projection. The age grows by itself while nothing is applied, whatever the reason."""
 
     def __init__(self, projection: str) -> None:
         self._oldest: dict[Partition, Millis] = {}
@@ -27,12 +27,12 @@ class Lag:
         metrics.projection_lag_seconds.labels(projection).set_function(self._age)
 
     def read(self, events: Iterable[Recorded]) -> None:
-        """These are to be applied now."""
+        """These events are to be applied now."""
         for recorded in events:
             self._oldest.setdefault(recorded.envelope.partition, recorded.envelope.at)
 
     def applied(self, events: Sequence[Recorded], partitions: Iterable[Partition], seconds: float) -> None:
-        """Everything that was read of these partitions is in the tables; writing it took that long."""
+        """Everything that was read of these partitions is in the tables. Writing it took ``seconds``."""
         for partition in partitions:
             self._oldest.pop(partition, None)
         if events:
@@ -42,7 +42,7 @@ class Lag:
             readable([recorded.envelope for recorded in events])
 
     def caught_up(self) -> None:
-        """There is nothing to be applied."""
+        """Nothing is left to apply."""
         self._oldest.clear()
 
     def behind(self, events: int) -> None:
@@ -54,7 +54,7 @@ class Lag:
 
 
 def readable(envelopes: Iterable[Envelope]) -> None:
-    """They can be read from now on: how long that took. Most of a batch were decided at the same time."""
+    """Records how long the messages took to become readable. Most of a batch were decided at the same time."""
     now = time.time() * 1000
     for at, count in Counter(envelope.at for envelope in envelopes).items():
         _readable.observe_many(max(0.0, (now - at) / 1000), count)

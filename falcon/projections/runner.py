@@ -1,4 +1,4 @@
-"""Runners: they bring the read tables to where the log stands, and keep them there."""
+"""Runners that bring the read tables to where the log stands, and keep them there."""
 
 import logging
 import time
@@ -24,19 +24,19 @@ _REBUILD_EVENTS = 4_000
 class InlineTables(ProjectionTables, Protocol):
     """Tables that a projection can be applied to within the commit of its events."""
 
-    def standing(self, cursor: Cursor) -> Collection[str]:
-        """The projections that have been applied up to there."""
+    def applied_up_to(self, cursor: Cursor) -> Collection[str]:
+        """The projections that have been applied up to this offset."""
 
     def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
-        """As ``apply``; the caller undoes it when this raises."""
+        """Like ``apply``. The caller rolls back if it raises."""
 
 
 class InlineProjector:
-    """Applies appends within the commit that makes them durable: readable as soon as acknowledged.
+    """Applies appends within the commit that makes them durable: they are readable as soon as they are acknowledged.
 
-    A projection that does not stand where the append begins (rebuilding, stopped, new) is left to the CatchUp runner.
-    A failure here never takes the append with it: ``savepoint`` undoes the one projection's writes. One savepoint is
-    for all of them, since a message alone would pay for each; only where one of them fails, each has its own.
+    A projection whose position is not where the append begins (rebuilding, stopped, new) is left to ProjectionCatchUp.
+    A failure here never fails the append: ``savepoint`` undoes the projection's writes. All projections share one
+    savepoint, since each would cost a single message too much. Only if one of them fails, each gets its own.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class InlineProjector:
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
-        standing = self._tables.standing(before)
-        names = [name for name in self._projections if name in standing]
+        applied = self._tables.applied_up_to(before)
+        names = [name for name in self._projections if name in applied]
         if self._try(names, envelopes, before, after) is None:
             self._applied = names
         else:
@@ -68,7 +68,7 @@ class InlineProjector:
     def _try(
         self, names: Sequence[str], envelopes: Sequence[Envelope], before: Cursor, after: Cursor
     ) -> Exception | None:
-        """Apply these, or none of them; gives why not."""
+        """Apply these or none of them. Returns the reason for a failure."""
         savepoint = self._savepoint()
         try:
             for name in names:
@@ -76,27 +76,27 @@ class InlineProjector:
                 writes = [write for envelope in envelopes for write in project(envelope)]
                 self._tables.write(name, before, after, writes)
             savepoint.release()
-        except Exception as error:  # the projection's own fault, whatever it is, must not lose the message
+        except Exception as error:  # a fault of the projection must not lose the message
             savepoint.rollback()
             return error
         return None
 
     def committed(self, appends: Sequence[Append]) -> None:
-        """What was applied last is durable."""
+        """The last appends are durable."""
         if TIMELINE in self._applied:
             readable(envelope for append in appends for envelope in append.envelopes)
 
 
 class Savepoint(Protocol):
-    """What can be undone within a transaction."""
+    """Undoes writes within a transaction."""
 
     def release(self) -> None: ...
 
     def rollback(self) -> None: ...
 
 
-class CatchUp:
-    """Applies what the tables have not got yet. ``step`` is one bounded round; call it again and again."""
+class ProjectionCatchUp:
+    """Applies what the tables do not have yet. Call ``step``, one bounded round, again and again."""
 
     def __init__(self, projections: Mapping[str, Project], source: EventSource, tables: ProjectionTables) -> None:
         self._projections = projections
@@ -106,12 +106,12 @@ class CatchUp:
         self._fillings = {name: Filling(name, source, tables) for name in projections}
 
     def step(self) -> int:
-        """Returns how many events were applied. Raises nothing: what fails is said, and tried again next time."""
+        """Returns how many events were applied. Raises nothing: errors are logged, and the next step tries again."""
         return sum(self._step(name, project) for name, project in self._projections.items())
 
     def _step(self, name: str, project: Project) -> int:
         try:
-            stopped = self._tables.why_stopped(name) is not None  # or not any more: a rebuild may have mended it
+            stopped = self._tables.why_stopped(name) is not None  # look each time: a rebuild may have got past the stop
             metrics.projection_stopped.labels(name).set(stopped)
             cursor = self._tables.cursor(name)
             events, after = self._source.read(cursor, _BATCH_EVENTS)
@@ -135,10 +135,10 @@ class CatchUp:
                 log.info("projection %s goes on", name)
             return len(events)
         except StaleProjector:
-            pass  # the inline projector, or another runner, got there first
+            pass  # the inline projector or another runner was first
         except (ReadStoreUnavailable, JournalUnavailable) as error:
             log.warning("projection %s waits: %s", name, error)
-        except Exception as error:  # an event that cannot be applied, or a write that the tables will never take
+        except Exception as error:  # the event cannot be applied, or the tables refuse the write
             _stop(self._tables, name, error)
         return 0
 
@@ -146,7 +146,7 @@ class CatchUp:
 class Rebuild:
     """Builds a projection's tables again beside the live ones, then switches over. Reads go on all the while.
 
-    ``skips``: events to be passed over. ``progress`` gets the number of events done.
+    ``skips``: events to pass over. ``progress`` gets the number of events done.
     """
 
     def __init__(
@@ -169,18 +169,18 @@ class Rebuild:
     def run(self) -> int:
         """Returns the number of events applied.
 
-        Raises ProjectionFailed, Undecodable, JournalUnavailable or ReadStoreUnavailable; the live tables are then as
+        Raises ProjectionFailed, Undecodable, JournalUnavailable or ReadStoreUnavailable. The live tables are then as
         they were.
         """
         self._shadow = self._tables.begin_rebuild(self._name)
-        # Twice, so that what came in during the long first round is not read while everybody waits for the switch.
+        # Twice: the first round is long, and what was written meanwhile must not delay the switch-over.
         self._catch_up()
         self._catch_up()
         self._tables.finish_rebuild(self._name, self._catch_up)
         return self._done
 
     def _catch_up(self) -> None:
-        """With what is in the log now."""
+        """Apply what is in the log now."""
         cursor, end = self._tables.cursor(self._shadow), self._source.end()
         while any(cursor[partition].offset < end[partition].offset for partition in range(self._source.partitions)):
             events, after = self._projection.read(self._source, cursor, _REBUILD_EVENTS)

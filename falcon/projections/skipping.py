@@ -1,4 +1,4 @@
-"""Events that an operator wants passed over, by the stream that has stopped at them, by rebuilds, and by verify."""
+"""Events that an operator wants passed over: by the consumer that has stopped at them, by rebuilds, and by verify."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -9,18 +9,18 @@ from falcon.journal.codec import Undecodable, name_of
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import CheckingSource, EventSource
 from falcon.read.catalogue import READ_MODELS, Project
-from falcon.read.store import Skip, StreamTables
+from falcon.read.store import ConsumerTables, Skip
 from falcon.read.write import Write
 
 _READ_EVENTS: Final = 1_000
 
 
 class ProjectionFailed(Exception):
-    """A projection met an event that it cannot apply. It stops there; it does not skip."""
+    """A projection met an event that it cannot apply. It stops there and does not skip the event."""
 
 
 class SkippingProjection:
-    """A projection, but for the events that are skipped."""
+    """A projection that passes over the skipped events."""
 
     def __init__(self, name: str, project: Project, skips: Iterable[Skip] = ()) -> None:
         self._name = name
@@ -29,12 +29,12 @@ class SkippingProjection:
         self._skips = {(skip.partition, skip.at.offset): skip for skip in skips}
 
     def skip(self, partition: Partition, at: Position) -> Skip | None:
-        """That of the event at this position."""
+        """The skip of the event at this position."""
         skip = self._skips.get((partition, at.offset))
         return skip if skip is not None and (skip.at == at or not skip.at.epoch) else None
 
     def read(self, source: EventSource, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
-        """As the source's, and past a record that does not decode if it is skipped."""
+        """Read from the source, past skipped records that do not decode."""
         try:
             return source.read(cursor, limit)
         except Undecodable as error:
@@ -43,7 +43,7 @@ class SkippingProjection:
             return [], {**cursor, error.partition: _behind(error.at)}
 
     def writes(self, recorded: Recorded) -> tuple[Write, ...]:
-        """Raises whatever the projection does that cannot apply the event."""
+        """Raises the projection's own error if it cannot apply the event."""
         if self._skips and self.skip(recorded.envelope.partition, position_of(recorded)) is not None:
             return self._passed_over(recorded.envelope)
         return self._project(recorded.envelope)
@@ -63,7 +63,7 @@ class SkippingProjection:
 
 
 def position_of(event: Recorded | Undecodable) -> Position:
-    """Where a reader stands before it."""
+    """The position of a reader before the event."""
     if isinstance(event, Undecodable):
         return event.at
     return Position(event.offset, event.envelope.epoch, event.envelope.n)
@@ -73,16 +73,17 @@ def position_of(event: Recorded | Undecodable) -> Position:
 
 
 class NotStoppedThere(Exception):
-    """Only an event at which a projection has stopped is skipped without force; the message says where those are."""
+    """Without force, only an event at which a projection has stopped can be skipped. The message says where those
+    are."""
 
 
 class NoSuchEvent(Exception):
-    """There is no event at that place; the message says which."""
+    """There is no event at that place. The message names the place."""
 
 
 def skip_event(
     source: CheckingSource,
-    tables: StreamTables,
+    tables: ConsumerTables,
     name: str,
     partition: Partition,
     offset: int,
@@ -90,7 +91,7 @@ def skip_event(
     *,
     force: bool,
 ) -> str:
-    """Record that a projection is to pass over an event; gives what that is, and what is lost by it, in a line.
+    """Record that a projection is to pass over an event. Returns a line about the event and what is lost by it.
 
     Raises NotStoppedThere unless the projection has stopped there or ``force`` is given; NoSuchEvent, LogWentBack,
     JournalUnavailable, ReadStoreUnavailable.
@@ -107,7 +108,7 @@ def skip_event(
 
 
 def _event_at(source: EventSource, partition: Partition, offset: int, start: Position) -> Recorded | Undecodable:
-    """Found by reading on from ``start``, or from the log's start where that is further on."""
+    """Read on from ``start`` to find it, or from the log's start if that is later."""
     end = source.end()[partition].offset if partition < source.partitions else 0
     position = start if start.offset <= offset else Position()
     while position.offset <= offset < end:
@@ -136,7 +137,7 @@ def _what_it_is(name: str, event: Recorded | Undecodable) -> str:
 
 
 def _behind(at: Position) -> Position:
-    """Where a reader stands behind the event at this position."""
+    """The position of a reader behind the event at this position."""
     return Position(at.offset + 1, at.epoch, at.n + 1)
 
 

@@ -1,4 +1,4 @@
-"""Comparing the read tables with the log, since a table may lose what the log has."""
+"""Compares the read tables with the log, since tables may lose what the log has."""
 
 import time
 from collections.abc import Callable
@@ -9,17 +9,18 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import CheckingSource
 from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
-from falcon.read.store import Comparing, Comparison, StreamTables
+from falcon.read.store import Comparing, Comparison, ConsumerTables
 
 _WINDOW_EVENTS: Final = 2_000
-_PART_EVENTS: Final = 500  # what a part of the rest costs is taken for
+_PART_EVENTS: Final = 500  # each of the last parts (Comparing.rest) counts as so many events
 
 
 class Verify:
-    """One projection, partition by partition, a window of events at a time; the live tables are served meanwhile.
+    """Compares one projection, partition by partition, a window of events at a time. The live tables are served
+    meanwhile.
 
-    Memory does not grow with the log but for one bit or so a cell, up to a bound. ``events_a_second``
-    bounds what it takes from those who work. ``progress`` gets the number of offsets done.
+    Memory grows with the log by about one bit a cell, up to a bound. ``events_a_second`` limits the load on the
+    servers. ``progress`` gets the number of offsets done.
     """
 
     def __init__(
@@ -27,9 +28,9 @@ class Verify:
         name: str,
         project: Project,
         source: CheckingSource,
-        tables: StreamTables,
+        tables: ConsumerTables,
         *,
-        mend: bool,
+        repair: bool,
         events_a_second: float,
         progress: Callable[[int], None] = lambda done: None,
     ) -> None:
@@ -37,18 +38,18 @@ class Verify:
         self._project = project
         self._source = source
         self._tables = tables
-        self._mend = mend
+        self._repair = repair
         self._events_a_second = events_a_second
         self._progress = progress
         self._done = 0
 
     def run(self) -> Comparison:
-        """Up to where the projection has been applied. Raises ProjectionFailed, Undecodable, JournalUnavailable,
-        LogWentBack, ReadStoreUnavailable."""
+        """Compare up to where the projection has been applied. Raises ProjectionFailed, Undecodable,
+        JournalUnavailable, LogWentBack, ReadStoreUnavailable."""
         applied = self._tables.cursor(self._name)
         self._source.check(applied)
         projection = SkippingProjection(self._name, self._project, self._tables.skips(self._name))
-        comparing = self._tables.comparing(self._name, applied, mend=self._mend)
+        comparing = self._tables.comparing(self._name, applied, repair=self._repair)
         total = Comparison()
         for partition, position in sorted(applied.items()):
             total = total.plus(self._partition(projection, comparing, partition, position.offset))

@@ -1,1 +1,1 @@
-"""The query side: what read tables hold, the port to them, and the queries that the edge asks."""
+"""The query side: the read models, the port to their tables, and the queries of the edge."""

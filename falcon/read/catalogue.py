@@ -1,4 +1,4 @@
-"""The read models there are. A new one is a folder beside the others, and a line here."""
+"""All read models. A new one is a folder beside the others, and a line here."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
@@ -34,9 +34,9 @@ def _nothing(envelope: Envelope) -> tuple[Write, ...]:
 
 
 class ReadModel(NamedTuple):
-    """``project``: the projection, a pure function. ``loss``: what is lost when it passes over an event, in one line,
-    for the operator who decides that; None for an event that it does not use. ``passed_over``: what is written instead.
-    """
+    """``project``: the projection, a pure function. ``loss``: one line about what is lost when it passes over an
+    event, for the operator who decides that; None for an event that it does not use. ``passed_over``: what is
+    written instead."""
 
     project: Project
     loss: Callable[[Event], str | None]
@@ -52,7 +52,7 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=timeline.loss,
         sqlite=timeline_sqlite.MODEL,
         hbase=timeline_hbase.MODEL,
-        memory=timeline_memory.Tables,
+        memory=timeline_memory.TimelineTables,
         passed_over=timeline.passed_over,
     ),
     "rooms": ReadModel(
@@ -60,25 +60,25 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=rooms.loss,
         sqlite=rooms_sqlite.MODEL,
         hbase=rooms_hbase.MODEL,
-        memory=rooms_memory.Tables,
+        memory=rooms_memory.RoomTables,
     ),
     "memberships": ReadModel(
         project=memberships.project,
         loss=memberships.loss,
         sqlite=memberships_sqlite.MODEL,
         hbase=memberships_hbase.MODEL,
-        memory=memberships_memory.Tables,
+        memory=memberships_memory.MembershipTables,
     ),
     "accounts": ReadModel(
         project=accounts.project,
         loss=accounts.loss,
         sqlite=accounts_sqlite.MODEL,
         hbase=accounts_hbase.MODEL,
-        memory=accounts_memory.Tables,
+        memory=accounts_memory.AccountTables,
     ),
 }
 
-# On a cluster this projection's stream, which has to keep up with every message, records for the others where the log
+# On a cluster this projection's consumer has to keep up with every message. It records for the others where the log
 # holds nothing for them, so that they move their positions only for what they write.
 VOUCHING: Final = "timeline"
 

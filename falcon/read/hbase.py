@@ -1,7 +1,7 @@
-"""What the read models of HBase share: how keys begin, how cells are made, and what a query is asked of.
+"""What the HBase read models share: keys, cells, and the context of queries.
 
-Keys begin with two bytes of a hash, which spreads them over a table's regions, split by their first byte. Behind them
-stands a byte for the kind of row where a table has several.
+Keys begin with two bytes of a hash. It spreads them over a table's regions, which are split by the first byte. If a
+table has several kinds of rows, a byte for the kind follows.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class Cell(NamedTuple):
 
 
 class Stamp(Protocol):
-    """A cell's value, and the offset that it is of."""
+    """A cell's value, and the offset in its timestamp."""
 
     @property
     def value(self) -> bytes: ...
@@ -45,12 +45,12 @@ class Stamp(Protocol):
 
 
 class HBaseModel(NamedTuple):
-    """How a read model lies in HBase.
+    """The layout of a read model in HBase.
 
-    ``tables``: by name, with their regions and the attributes that are not those of all. ``cells``: of each kind of
-    write, the place in ``puts`` and what makes the cells. ``puts``: the tables in the order in which the cells of a
-    batch are put. ``owner``: the id of the room or account in whose partition a write, or the cells of a row, are
-    written.
+    ``tables``: by name, with the number of regions and the attributes that differ from the usual ones. ``cells``: for
+    each kind of write, the index in ``puts`` and the function that makes the cells. ``puts``: the tables in the order
+    in which the cells of a batch are put. ``owner``: the id of the room or account whose partition the write, or the
+    row's cells, belong to.
     """
 
     tables: Mapping[str, Layout]
@@ -60,8 +60,8 @@ class HBaseModel(NamedTuple):
     owner_of_row: Callable[[str, bytes, Row], int]
 
 
-class Calls(Protocol):
-    """What a query may ask of HBase. Every method may raise ReadStoreUnavailable."""
+class HBaseReads(Protocol):
+    """The reads that queries use. Every method may raise ReadStoreUnavailable."""
 
     def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row: ...
 
@@ -72,14 +72,14 @@ class Calls(Protocol):
     def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]: ...
 
 
-class View(Protocol):
-    """The tables as they are for one query."""
+class HBaseQueryContext(Protocol):
+    """The tables during one query."""
 
     @property
-    def calls(self) -> Calls: ...
+    def calls(self) -> HBaseReads: ...
 
     def table(self, projection: str, table: str) -> str:
-        """Its name in HBase. Raises BeingFilled, ReadStoreUnavailable."""
+        """The table's name in HBase. Raises BeingFilled, ReadStoreUnavailable."""
 
     def generation(self, projection: str) -> int:
         """Raises BeingFilled, ReadStoreUnavailable."""
@@ -94,7 +94,7 @@ def hashed(key: bytes, kind: bytes = b"") -> bytes:
 
 
 def behind(prefix: bytes) -> bytes:
-    """The first key that does not begin so."""
+    """The first key behind all keys that begin with ``prefix``."""
     return (int.from_bytes(prefix, "big") + 1).to_bytes(len(prefix), "big")
 
 
@@ -104,7 +104,7 @@ def behind(prefix: bytes) -> bytes:
 
 ROW, PAIR, _INDEX = b"\x01", b"\x02", b"\x03"  # the index last, so that a scan of the others can stop before it
 INDEXED: Final = b"d:i"
-BEHIND_ALL: Final = b"\xff" * 32  # no key is so large
+BEHIND_ALL: Final = b"\xff" * 32  # larger than any key
 INDEX_START: Final = b"\xff\xff" + _INDEX
 _SAMPLE: Final = 5_000
 
@@ -114,12 +114,12 @@ def index_key(identity: int) -> bytes:
 
 
 def index_range(after: int) -> tuple[bytes, bytes]:
-    """Where the index goes on behind ``after``, and where it ends."""
+    """The start and the end of the index behind ``after``."""
     return index_key(after + 1), behind(INDEX_START)
 
 
 def is_row(key: bytes) -> bool:
-    """Whether it is a room's or an account's own row."""
+    """True for the row of a room or an account itself."""
     return key[2:3] == ROW
 
 
@@ -129,19 +129,19 @@ def id_at_end(key: bytes) -> int:
 
 
 def share_of_keys(through: bytes) -> float:
-    """Which part of all keys with a hash comes up to this one."""
+    """The share of all hashed keys up to this one."""
     return (int.from_bytes(through[:2], "big") + 1) / 65_536
 
 
-def indexed(view: View, table: str, after: int, limit: int) -> list[int]:
+def indexed(view: HBaseQueryContext, table: str, after: int, limit: int) -> list[int]:
     if limit <= 0 or after >= ID_MAX:
         return []
     start, stop = index_range(after)
     return [id_at_end(key) for key, _ in view.calls.scan(table, start, stop, limit)]
 
 
-def sample(view: View, table: str) -> tuple[list[tuple[bytes, Row]], float]:
-    """Rows of rooms or accounts, and which part of all they are."""
+def sample(view: HBaseQueryContext, table: str) -> tuple[list[tuple[bytes, Row]], float]:
+    """Rows of rooms or accounts, and their share of all."""
     scanned = view.calls.scan(table, b"", INDEX_START, _SAMPLE)
     share = 1.0 if len(scanned) < _SAMPLE else share_of_keys(scanned[-1][0])
     return [(key, row) for key, row in scanned if is_row(key)], share

@@ -1,24 +1,24 @@
-"""What the read models in memory share."""
+"""What the in-memory read models share."""
 
 from typing import Any, Protocol, TypeAlias
 
 from falcon.read.write import Write
 
 
-class MemoryTables(Protocol):
+class ModelTables(Protocol):
     """The tables of one read model."""
 
     def apply(self, write: Write) -> None: ...
 
 
-MemoryModel: TypeAlias = type[MemoryTables]
+MemoryModel: TypeAlias = type[ModelTables]
 
 
-class View(Protocol):
-    """The tables as they are for one query."""
+class MemoryQueryContext(Protocol):
+    """The tables during one query."""
 
     def tables(self, projection: str) -> Any:
-        """Those of a read model. Raises BeingFilled."""
+        """The tables of a read model. Raises BeingFilled."""
 
     def generation(self, projection: str) -> int:
-        """How often they were made again."""
+        """How often the tables were rebuilt."""

@@ -1,4 +1,4 @@
-"""What the read models of SQLite share.
+"""What the SQLite read models share.
 
 Queries run on the caller's thread: a page of a warm database takes some tens of microseconds, less than handing it to
 another thread and back. docs/decisions says when that is right.
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Protocol
 
 
 class SqliteModel(NamedTuple):
-    """How a read model lies in SQLite.
+    """The layout of a read model in SQLite.
 
-    ``tables``: how each is made. "{}" is empty for the live ones and a suffix for those of a rebuild; an index keeps
-    its name when its table is renamed, so it has a "{unique}" one. ``statements``: of each kind of write; ?1, ?2 ...
-    are its fields in their order, "{}" is the suffix. ``folded``: writes that come for each message, with what gives
-    their key: only the last of a batch is made.
+    ``tables``: the statement that makes each. "{}" is empty for live tables and a suffix for those of a rebuild. An
+    index keeps its name when its table is renamed, so its name contains "{unique}". ``statements``: for each kind of
+    write; ?1, ?2 ... are its fields in order, "{}" is the suffix. ``folded``: writes that come with each message, with
+    the function that gives their key: only the last of a batch is executed.
     """
 
     tables: Mapping[str, str]
@@ -23,15 +23,15 @@ class SqliteModel(NamedTuple):
     folded: Mapping[type[Any], Callable[[Any], tuple[int, ...]]] = MappingProxyType({})
 
 
-class View(Protocol):
-    """The tables as they are for one query."""
+class SqliteQueryContext(Protocol):
+    """The tables during one query."""
 
     @property
     def execute(self) -> Callable[..., Any]:
-        """As a connection's."""
+        """``execute`` of the connection."""
 
     def generation(self, projection: str) -> int:
-        """How often its tables were made again."""
+        """How often the projection's tables were rebuilt."""
 
     def check_shown(self, read_models: Sequence[str]) -> None:
         """Raises BeingFilled."""

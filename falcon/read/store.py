@@ -15,7 +15,7 @@ from falcon.read.write import Write
 
 
 class ReadStoreUnavailable(Exception):
-    """The tables can't be read, for now; the message says why."""
+    """The tables cannot be read for now. The message says why."""
 
 
 class BeingFilled(ReadStoreUnavailable):
@@ -26,11 +26,11 @@ class BeingFilled(ReadStoreUnavailable):
 
 
 class StaleProjector(Exception):
-    """Somebody else has moved this projection's position: stop, and start again from where it stands now."""
+    """Another process has moved this projection's position: stop, and start again from where it stands now."""
 
 
 class Fill(IntEnum):
-    """How far a read model has been filled that was installed where there was a log already.
+    """How far a new read model has been filled from a log that was there before it.
 
     FILLING: queries of it raise BeingFilled, and ``applied`` leaves it out, so that other queries do not wait for it.
     COUNTED: it has reached the log's end, so ``applied`` counts it; queries still raise. SHOWN: they answer. COUNTED
@@ -43,28 +43,31 @@ class Fill(IntEnum):
 
 
 class ProjectionTables(Protocol):
-    """The tables of the projections, for the one that keeps them up to date.
+    """The tables of the projections, for the process that keeps them up to date.
 
     ``projection`` names the live tables, or those of a rebuild under way (see ``begin_rebuild``). Every method may
     raise ReadStoreUnavailable.
     """
 
     def cursor(self, projection: str) -> Cursor:
-        """Up to where the projection has been applied."""
+        """The positions up to which the projection has been applied."""
 
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
-        """Make the writes and move the cursor from ``expected`` to ``after``; all, or what can be repeated.
+        """Make the writes and move the cursor from ``expected`` to ``after``: all of it, or a part that may be
+        repeated.
 
-        Raises StaleProjector when the cursor is not the expected one.
+        Raises StaleProjector if the cursor is not the expected one.
         """
 
     def begin_rebuild(self, projection: str) -> str:
-        """Empty tables beside the live ones; gives the name to apply them under. An older rebuild is thrown away."""
+        """Make empty tables beside the live ones. Returns the name to apply them under. An older rebuild is thrown
+        away."""
 
     def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
-        """Let the rebuilt tables take the live ones' place.
+        """Replace the live tables by the rebuilt ones.
 
-        ``catch_up`` is called while nobody else can move the live ones, and brings the rebuilt ones to the same point.
+        ``catch_up`` is called while no other process can move the live ones. It brings the rebuilt ones to the same
+        positions.
         """
 
     def stopped(self, projection: str, error: str | None) -> None:
@@ -77,12 +80,12 @@ class ProjectionTables(Protocol):
         """How far the live tables have been filled."""
 
     def move_fill(self, projection: str, fill: Fill) -> None:
-        """Record that the live tables have been filled so far. A step back, or one twice, changes nothing."""
+        """Record how far the live tables have been filled. A step back, or a repetition, changes nothing."""
 
 
 class Comparison(NamedTuple):
-    """Of cells: how many were compared, how many of them the tables did not have, or had otherwise; and how many the
-    tables have that nothing in the log has written."""
+    """Counts cells: those that were compared, those that were missing or wrong, and those that nothing in the log has
+    written."""
 
     cells: int = 0
     missing: int = 0
@@ -94,26 +97,26 @@ class Comparison(NamedTuple):
 
 
 class Comparing(Protocol):
-    """A comparison of a projection's tables with the log, while both are in use: what was written since it began is not
-    judged. Raises ReadStoreUnavailable, also where other tables have taken their place meanwhile."""
+    """Compares a projection's tables with the log while both are in use. Cells that were written after it began are not
+    judged. Raises ReadStoreUnavailable, also if other tables replace these meanwhile."""
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
-        """The writes of a partition's next events, up to offset ``through`` (excluded), with what the tables hold."""
+        """Compare the writes of a partition's next events, up to offset ``through`` (excluded), with the tables."""
 
     def rest(self) -> Iterator[Comparison]:
-        """At last, what the tables hold beside all that, part by part."""
+        """Call at the end: count what the tables hold beside all that, part by part."""
 
 
 class Stop(NamedTuple):
-    """Where a partition of a projection has stopped, before which event, and why."""
+    """The event before which a partition of a projection has stopped, and why."""
 
     at: Position
     why: str
 
 
 class Skip(NamedTuple):
-    """An event that is to be passed over: the one at this very position, and no other that may stand at its offset in
-    another history of the log. ``at.epoch`` 0: recorded by a version that kept the offset alone."""
+    """An event to pass over: the one at this very position, and no other one at its offset in another history of the
+    log. ``at.epoch`` 0: an older version recorded the offset only."""
 
     partition: Partition
     at: Position
@@ -123,26 +126,26 @@ class Skip(NamedTuple):
 class Reached(NamedTuple):
     """How far a projection has been applied in a partition.
 
-    ``quiet_since``: the same for other projections. From this offset up to ``position`` the log holds nothing that they
-    write, so one that has been applied as far as that offset shows all that this one does.
+    ``quiet_since``: from this offset up to ``position`` the log holds nothing that the other projections write. So one
+    that has been applied up to this offset shows all that this one does.
     """
 
     position: Position
     quiet_since: Mapping[str, int] = MappingProxyType({})
 
     def shows_of(self, name: str, own: Position) -> Position:
-        """How far another projection shows the log that was applied up to ``own`` itself."""
+        """How far another projection shows the log if it was itself applied up to ``own``."""
         since = self.quiet_since.get(name)
         return own if since is None or own.offset < since else max(own, self.position)
 
 
 def shown_by(name: str, reached: Mapping[str, Reached]) -> Position:
-    """How far a projection shows a partition, by what all of them have recorded there."""
+    """How far a projection shows a partition, according to what all of them have recorded there."""
     return max(each.shows_of(name, reached[name].position) for each in reached.values())
 
 
-class StreamTables(ProjectionTables, Protocol):
-    """Tables that several projectors keep up to date, each some of the partitions, and each partition by itself."""
+class ConsumerTables(ProjectionTables, Protocol):
+    """Tables that several projectors keep up to date: each some of the partitions, and each partition by itself."""
 
     def apply(
         self,
@@ -152,13 +155,13 @@ class StreamTables(ProjectionTables, Protocol):
         writes: Sequence[Write],
         quiet_since: Mapping[Partition, Mapping[str, int]] = MappingProxyType({}),
     ) -> None:
-        """As ProjectionTables'. ``quiet_since``: see Reached; it is recorded with the position."""
+        """As in ProjectionTables. ``quiet_since`` (see Reached) is recorded with the position."""
 
     def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         """Record that the partition has stopped before an event."""
 
     def go_on(self, projection: str, partition: Partition) -> None:
-        """Record that it has not, any more."""
+        """Record that the partition goes on."""
 
     def stops(self, projection: str) -> dict[Partition, Stop]:
         """The partitions that have stopped."""
@@ -167,34 +170,33 @@ class StreamTables(ProjectionTables, Protocol):
         """Record that an event is to be passed over, now and in every rebuild."""
 
     def skips(self, projection: str) -> list[Skip]:
-        """Everything that is to be passed over."""
+        """All events that are to be passed over."""
 
     def went_back(self, why: str | None) -> None:
-        """Record that the log has lost what these tables were made from, or that they were made again since."""
+        """Record that the log has lost events that these tables show. None: they were rebuilt since."""
 
     def why_went_back(self) -> str | None:
-        """While this is said nothing may be applied, though the log may have grown over the place since."""
+        """While this is recorded nothing may be applied, even if the log has grown over the place."""
 
-    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> Comparing:
-        """``ends``: where the projection stands, of all partitions. With ``mend`` the tables are given what they lack,
-        or have otherwise."""
+    def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> Comparing:
+        """``ends``: the projection's positions in all partitions. ``repair``: write what is missing or wrong."""
 
 
 class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, Protocol):
-    """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled
-    where it reads tables that are being filled. Lists are bounded by ``limit``."""
+    """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
+    it reads tables that are being filled. Lists are bounded by ``limit``."""
 
     async def applied(self, partition: Partition) -> int:
-        """The offset up to which every projection has been applied: reads show everything below it. One that is being
-        filled is left out."""
+        """The offset up to which every projection has been applied: reads show everything below it. Projections that
+        are being filled are left out."""
 
     async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """Of several, as :meth:`applied`."""
+        """:meth:`applied` for several partitions."""
 
     async def applied_everywhere(
         self, partitions: int, projections: Sequence[str] | None = None
     ) -> dict[Partition, Position]:
-        """Of every partition, as :meth:`applied`; and the position there, from which a reader can go on.
+        """For every partition: :meth:`applied`, as a position from which a reader can go on.
 
-        ``projections``: those that are to have been applied, if not every one.
+        ``projections``: only these; all if None.
         """

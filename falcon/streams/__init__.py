@@ -1,1 +1,1 @@
-"""Live: what happens, to whoever may see it, as soon as it is durable; and, to whoever was away, what he has missed."""
+"""Live delivery: streams get each event as soon as it is durable, and what they missed while they were away."""

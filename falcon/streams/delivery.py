@@ -1,5 +1,5 @@
-"""Who sees what of an event, and as which bytes. Both follow the log alone, so that every process, at any time, gives
-the same (docs/decisions/0019). One who is removed sees that, and nothing after it."""
+"""Decides which subscriptions see an event, and as which bytes. Both follow the log alone, so every process gives the
+same at any time (docs/decisions/0019). A member who is removed sees the removal and nothing after it."""
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Final, Protocol
@@ -25,10 +25,10 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.read.times import rfc3339
 from falcon.streams import frames
-from falcon.streams.frames import Frame, Member, ReadMark, Room, encode
+from falcon.streams.frames import Frame, StreamedMember, StreamedReadMark, StreamedRoom, encode
 from falcon.streams.subscription import Subscription
 
-# A message whose text is not to be shown again, since it has been deleted meanwhile.
+# Messages that have been deleted meanwhile: a replay shows them without their text.
 Withheld = Collection[tuple[RoomId, Seq]]
 
 _MESSAGES: Final = {
@@ -39,14 +39,14 @@ _MESSAGES: Final = {
 
 
 class Lookups(Protocol):
-    """What an event does not say itself; it may take a moment. Every method may raise ReadStoreUnavailable."""
+    """Looks up what an event does not contain. Calls may take a moment. Every method may raise ReadStoreUnavailable."""
 
     async def name_of(self, account_id: AccountId) -> str:
         """Waits until the tables know the account: a name is never left out because they are behind."""
 
 
 class Index(Protocol):
-    """Whoever has to find the subscriptions of a room is told who comes and goes."""
+    """Finds the subscriptions of a room. Deliveries tell it when a subscription enters or leaves a room."""
 
     def enter(self, subscription: Subscription, room_id: RoomId) -> None: ...
 
@@ -54,7 +54,7 @@ class Index(Protocol):
 
 
 class Delivery:
-    """One event on its way to one subscription after the other; what several of them get is made once."""
+    """Delivers one event to several subscriptions. Frames that several of them get are encoded once."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Delivery:
         return self._id
 
     def to(self, subscription: Subscription) -> None:
-        """Show it, if it is to be seen there; and let what it changes about who sees what hold from then on."""
+        """Push the event if the subscription may see it, and apply what it changes about the subscription's rooms."""
         match self._event:
             case MessagePosted() | MessageEdited() | MessageDeleted():
                 self._message(subscription, self._event)
@@ -96,13 +96,13 @@ class Delivery:
                 if account_id == subscription.account_id and subscription.wants(room_id):
                     subscription.rooms[room_id] = role
                     self._index.enter(subscription, room_id)
-                self._member(subscription, "member.joined", Member(room_id, account_id, role))
+                self._member(subscription, "member.joined", StreamedMember(room_id, account_id, role))
             case MemberChanged(room_id=room_id, account_id=account_id, role=role):
                 if account_id == subscription.account_id and room_id in subscription.rooms:
                     subscription.rooms[room_id] = role
-                self._member(subscription, "member.changed", Member(room_id, account_id, role))
+                self._member(subscription, "member.changed", StreamedMember(room_id, account_id, role))
             case MemberLeft(room_id=room_id, account_id=account_id, role=role):
-                self._member(subscription, "member.left", Member(room_id, account_id, role))
+                self._member(subscription, "member.left", StreamedMember(room_id, account_id, role))
                 if account_id == subscription.account_id:
                     self._leave(subscription, room_id)
             case TokenRevoked(token_hash=token_hash):
@@ -115,8 +115,8 @@ class Delivery:
             frame = self._frames[variant] = Frame(self.id, name, data())
         return frame
 
-    def to_everybody(self, subscriptions: Iterable[Subscription], message: Message) -> None:
-        """A message, to those who are known to be in its room."""
+    def to_members(self, subscriptions: Iterable[Subscription], message: Message) -> None:
+        """Push a message to subscriptions that are known to be in its room."""
         frame = self._message_frame(message)
         for subscription in subscriptions:
             subscription.push(frame)
@@ -135,7 +135,9 @@ class Delivery:
             return
         subscription.rooms[event.room_id] = role
         self._index.enter(subscription, event.room_id)
-        room = Room(event.room_id, event.kind, event.name, event.description, role, 0, rfc3339(event.created_at))
+        room = StreamedRoom(
+            event.room_id, event.kind, event.name, event.description, role, 0, rfc3339(event.created_at)
+        )
         if event.kind == "group":
             subscription.push(self._frame(role, "room.created", lambda: encode(room)))
             return
@@ -143,8 +145,8 @@ class Delivery:
         peer = next((each.account_id for each in event.members if each.account_id != me), me)
         subscription.push_later(self.id, "room.created", lambda: self._direct(room, peer))
 
-    async def _direct(self, room: Room, peer: AccountId) -> bytes:
-        """A direct room bears the other one's name."""
+    async def _direct(self, room: StreamedRoom, peer: AccountId) -> bytes:
+        """A direct room bears the name of the other member."""
         return encode(msgspec.structs.replace(room, name=await self._lookups.name_of(peer)))
 
     def _changed(self, subscription: Subscription, event: RoomChanged) -> None:
@@ -161,10 +163,10 @@ class Delivery:
         self._leave(subscription, event.room_id)
 
     def _read_moved(self, subscription: Subscription, event: ReadMoved) -> None:
-        mark = ReadMark(event.room_id, event.read_seq, event.unread, event.mentions)
+        mark = StreamedReadMark(event.room_id, event.read_seq, event.unread, event.mentions)
         subscription.push(self._frame("", "read.moved", lambda: encode(mark)))
 
-    def _member(self, subscription: Subscription, name: str, member: Member) -> None:
+    def _member(self, subscription: Subscription, name: str, member: StreamedMember) -> None:
         if member.room_id in subscription.rooms:
             subscription.push(self._frame("", name, lambda: encode(member)))
 
@@ -173,16 +175,16 @@ class Delivery:
             self._index.leave(subscription, room_id)
 
 
-def _group(event: RoomChanged | RoomDeleted, role: Role) -> Room:
-    """A direct room does not change, and is not deleted."""
+def _group(event: RoomChanged | RoomDeleted, role: Role) -> StreamedRoom:
+    """Only a group is changed or deleted, never a direct room."""
     created_at = rfc3339(event.created_at)
-    return Room(event.room_id, "group", event.name, event.description, role, event.last_seq, created_at)
+    return StreamedRoom(event.room_id, "group", event.name, event.description, role, event.last_seq, created_at)
 
 
-def shown(m: Message, withheld: Withheld) -> frames.Message:
+def shown(m: Message, withheld: Withheld) -> frames.StreamedMessage:
     posted_at, edited_at = rfc3339(m.posted_at), None if m.edited_at is None else rfc3339(m.edited_at)
     if (m.room_id, m.seq) in withheld:
-        return frames.Message(m.room_id, m.seq, m.author_id, "", posted_at, edited_at, True, m.reply_to, ())
-    return frames.Message(
+        return frames.StreamedMessage(m.room_id, m.seq, m.author_id, "", posted_at, edited_at, True, m.reply_to, ())
+    return frames.StreamedMessage(
         m.room_id, m.seq, m.author_id, m.text, posted_at, edited_at, m.deleted, m.reply_to, m.mentions
     )

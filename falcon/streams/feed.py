@@ -1,5 +1,4 @@
-"""A process's reading of the log for all who listen to it: each event is read once, and passed over undecoded where
-nobody here wants it."""
+"""Reads the log once for all subscriptions of a process. It decodes an event only where one of them may want it."""
 
 import asyncio
 import logging
@@ -31,7 +30,7 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.shared import Shared
-from falcon.streams import tokens
+from falcon.streams import resume_tokens
 from falcon.streams.delivery import Delivery, Lookups
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw, Tail
@@ -43,17 +42,17 @@ _READ: Final = 1_000
 _RETRY_SECONDS: Final = 0.2
 _TURN_BYTES: Final = 8 << 10
 _TURNS_MAX: Final = 20
-_KEPT_BYTES_MAX: Final = 128 << 20  # of all lanes together
-_RAW_BYTES: Final = 300  # about, beside its data
-_PAST_BYTES_MAX: Final = 32 << 20  # likewise
-_PAST_BYTES: Final = 1_000
-# What a stream that begins must know of the time before: who was in a room then, whose text is not to be shown again,
-# and which tokens are good. It is decoded even where nobody here listens to its room.
-OF_THE_PAST: Final = codec.names_of(
+_KEPT_BYTES_MAX: Final = 128 << 20  # of all segments together
+_RAW_BYTES: Final = 300  # a record's overhead in memory, about
+_HISTORY_BYTES_MAX: Final = 32 << 20  # of all segments together
+_HISTORY_BYTES: Final = 1_000
+# Events that a replay needs from the time before it: memberships, deleted messages, tokens. The feed decodes and keeps
+# them even if no subscription here is in their room.
+HISTORY_EVENTS: Final = codec.names_of(
     RoomCreated, RoomDeleted, MemberJoined, MemberChanged, MemberLeft, MessageDeleted, TokenIssued, TokenRevoked
 )
-# What may bring a subscription to a room it is not in, or end it.
-CONCERNS_ACCOUNTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
+# Events that may bring a subscription into a room, or end it.
+ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
 
 _wanted = metrics.stream_events.labels("yes")
 _unwanted = metrics.stream_events.labels("no")
@@ -61,7 +60,8 @@ _pushed = metrics.message_seconds.labels("pushed")
 
 
 class Feed:
-    """For one event loop. ``remembered``: so many records of a lane are kept, for those who come back soon."""
+    """One instance per event loop. ``remembered``: the feed keeps this many records of each segment for clients that
+    come back soon."""
 
     def __init__(
         self, tail: Tail, lookups: Lookups, log_name: str, partitions: int, *, remembered: int = 20_000
@@ -71,15 +71,16 @@ class Feed:
         self.log_name = log_name
         self.partitions = partitions
         self.remembered = remembered
-        self._lanes: dict[int, _Lane] = {}
-        self._token = tokens.Token(log_name, {})
-        self._read: dict[int, int] = {}  # by lane, how far it has been read since the token was last asked for
+        self._segments: dict[int, _Segment] = {}
+        self._token = resume_tokens.ResumeToken(log_name, {})
+        # by segment: the offset up to which it was read, where that has changed since token() was last called
+        self._read: dict[int, int] = {}
         self._rooms: dict[RoomId, set[Subscription]] = {}
         self._accounts: dict[AccountId, set[Subscription]] = {}
         self._beginnings = 0
-        self.watch: Callable[[Raw], None] | None = None  # shown each record that is read, undecoded
-        self._every_lane = frozenset(tail.lane(partition) for partition in range(partitions))
-        self._ends = Shared(lambda: tail.ends(dict.fromkeys(self._every_lane)))
+        self.watch: Callable[[Raw], None] | None = None  # called with each record that is read, undecoded
+        self._every_segment = frozenset(tail.segment(partition) for partition in range(partitions))
+        self._ends = Shared(lambda: tail.ends(dict.fromkeys(self._every_segment)))
         self._moved = asyncio.Condition()
         self._followed = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -99,14 +100,15 @@ class Feed:
         if self._accounts:
             self._tail.nudge()
 
-    # --- lanes --------------------------------------------------------------------------------------------------------
+    # --- segments -----------------------------------------------------------------------------------------------------
 
-    def lane_of(self, partition: Partition) -> int:
-        return self._tail.lane(partition)
+    def segment_of(self, partition: Partition) -> int:
+        return self._tail.segment(partition)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The lanes that are read stay so within the block, whoever leaves meanwhile: somebody is about to come."""
+        """Keep the segments that are read within the block, even if the last subscription leaves: another one is about
+        to be added."""
         self._beginnings += 1
         try:
             yield
@@ -115,59 +117,60 @@ class Feed:
             self._stop_if_alone()
 
     def follow(self, starts: Mapping[int, Position]) -> None:
-        """Read these lanes from now on, those that are not read yet from these positions."""
-        for lane, position in starts.items():
-            if lane not in self._lanes:
-                self._lanes[lane] = _Lane(position)
-                self._read[lane] = position.offset
+        """Read these segments from now on. Start at these positions those that are not read yet."""
+        for segment, position in starts.items():
+            if segment not in self._segments:
+                self._segments[segment] = _Segment(position)
+                self._read[segment] = position.offset
         if not self._followed.is_set():
             self._read_at = time.monotonic()
         self._followed.set()
         self._tail.nudge()
 
     async def reach(self, ends: Mapping[int, int]) -> None:
-        """Until every one of these lanes has been read that far."""
+        """Wait until each of these segments has been read up to its end."""
         async with self._moved:
             await self._moved.wait_for(
-                lambda: all(self._lanes[lane].position.offset >= end for lane, end in ends.items())
+                lambda: all(self._segments[segment].position.offset >= end for segment, end in ends.items())
             )
 
-    async def ends(self, lanes: Collection[int]) -> dict[int, int]:
-        """Of these lanes, behind what was there when it was called. Raises JournalUnavailable."""
-        if self._every_lane == frozenset(lanes):  # as for most streams
+    async def ends(self, segments: Collection[int]) -> dict[int, int]:
+        """The end of each of these segments at the time of the call or later. Raises JournalUnavailable."""
+        if self._every_segment == frozenset(segments):  # the common case
             return await self._ends.get()
-        return await self._tail.ends(dict.fromkeys(lanes))
+        return await self._tail.ends(dict.fromkeys(segments))
 
-    def reached(self, lane: int) -> int:
-        return self._lanes[lane].position.offset
+    def reached(self, segment: int) -> int:
+        return self._segments[segment].position.offset
 
-    def remembered_since(self, lane: int, offset: int, limit: int) -> list[Raw] | None:
-        """What stands from ``offset`` on in a lane that is read, as far as it has been read; None where that is too
-        long ago."""
-        known = self._lanes[lane]
+    def remembered_since(self, segment: int, offset: int, limit: int) -> list[Raw] | None:
+        """The records of a segment from ``offset`` on, as far as it has been read. None if the feed has dropped some of
+        them."""
+        known = self._segments[segment]
         return known.since(offset, limit) if offset >= known.begins else None
 
-    def past_since(self, lane: int, offset: int) -> list[tuple[int, Event]] | None:
-        """What of OF_THE_PAST stands from ``offset`` on in a lane that is read, each with its offset; None where that
-        is too long ago."""
-        known = self._lanes[lane]
-        return known.past_since(offset) if offset >= known.past_begins else None
+    def history_since(self, segment: int, offset: int) -> list[tuple[int, Event]] | None:
+        """The HISTORY_EVENTS of a segment from ``offset`` on, each with its offset. None if the feed has dropped some
+        of them."""
+        known = self._segments[segment]
+        return known.history_since(offset) if offset >= known.history_begins else None
 
-    async def again(self, lane: int, offset: int) -> Position:
-        """Where to begin to read what is not remembered any more. Raises WrongPlace, JournalUnavailable."""
-        return await self._tail.position(lane, offset)
+    async def seek(self, segment: int, offset: int) -> Position:
+        """The position at which to read records that the feed does not keep any more. Raises WrongPlace,
+        JournalUnavailable."""
+        return await self._tail.position(segment, offset)
 
-    async def read_again(self, lane: int, position: Position, limit: int) -> tuple[list[Raw], Position]:
-        """From there to what is remembered. Raises JournalUnavailable."""
-        return await self._tail.read_again(lane, position, self._lanes[lane].begins, limit)
+    async def read_range(self, segment: int, position: Position, limit: int) -> tuple[list[Raw], Position]:
+        """Read from ``position`` up to the records that the feed keeps. Raises JournalUnavailable."""
+        return await self._tail.read_range(segment, position, self._segments[segment].begins, limit)
 
-    # --- those who listen ---------------------------------------------------------------------------------------------
+    # --- subscriptions ------------------------------------------------------------------------------------------------
 
     def add(self, subscription: Subscription) -> None:
-        """It gets everything from where the lanes have been read to."""
+        """Deliver to this subscription everything from where the segments have been read to."""
         self._accounts.setdefault(subscription.account_id, set()).add(subscription)
         rooms = self._rooms
-        for room_id in subscription.rooms:  # which may be thousands: the same as `enter`, without a call for each
+        for room_id in subscription.rooms:  # may be thousands, so this does what enter() does without a call for each
             if room_id in rooms:
                 rooms[room_id].add(subscription)
             else:
@@ -176,7 +179,7 @@ class Feed:
     def remove(self, subscription: Subscription) -> None:
         rooms = self._rooms
         for room_id in subscription.rooms:
-            if room_id in rooms:  # else it never came so far as to be added
+            if room_id in rooms:  # otherwise the subscription was never added
                 rooms[room_id].discard(subscription)
                 if not rooms[room_id]:
                     del rooms[room_id]
@@ -189,9 +192,6 @@ class Feed:
     def in_room(self, room_id: RoomId) -> Collection[Subscription]:
         return self._rooms.get(room_id, ())
 
-    def everybody(self) -> list[Subscription]:
-        return [subscription for here in self._accounts.values() for subscription in here]
-
     def enter(self, subscription: Subscription, room_id: RoomId) -> None:
         self._rooms.setdefault(room_id, set()).add(subscription)
 
@@ -202,23 +202,23 @@ class Feed:
             self._rooms.pop(room_id, None)
 
     def token(self) -> str:
-        """Where everything that has been read ends."""
-        for lane, offset in self._read.items():
-            self._token.move(lane, offset)
+        """The resume token of everything that has been read."""
+        for segment, offset in self._read.items():
+            self._token.move(segment, offset)
         self._read.clear()
         return self._token.text()
 
     def _stop_if_alone(self) -> None:
-        """Nobody listens, so nothing needs to be read."""
+        """Stop reading when there is neither a subscription nor one to come."""
         if self._accounts or self._beginnings:
             return
-        self._lanes.clear()
+        self._segments.clear()
         self._read.clear()
-        self._token = tokens.Token(self.log_name, {})
+        self._token = resume_tokens.ResumeToken(self.log_name, {})
         self._followed.clear()
 
     def _stalled(self) -> float:
-        return time.monotonic() - self._read_at if self._lanes else 0.0
+        return time.monotonic() - self._read_at if self._segments else 0.0
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
@@ -231,30 +231,30 @@ class Feed:
             except JournalUnavailable as error:
                 log.warning("streams wait: %s", error)
                 await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:  # whatever it is: if this ended, nobody would be told anything any more, nor why
+            except Exception:  # if this task ended, no stream would get anything any more, and no client would know
                 log.exception("streams met a fault of ours; they go on behind it")
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def _step(self) -> None:
-        lanes = dict(self._lanes)
-        if not lanes:
+        segments = dict(self._segments)
+        if not segments:
             return
         passed_on = unwanted = 0
-        most_bytes, most_past_bytes = _KEPT_BYTES_MAX // len(lanes), _PAST_BYTES_MAX // len(lanes)
-        raws, after = await self._tail.read({lane: known.position for lane, known in lanes.items()}, _READ)
+        most_bytes, most_history_bytes = _KEPT_BYTES_MAX // len(segments), _HISTORY_BYTES_MAX // len(segments)
+        raws, after = await self._tail.read({segment: known.position for segment, known in segments.items()}, _READ)
         for raw in raws:
-            known = lanes[raw.lane]
-            if self._lanes.get(raw.lane) is not known:
-                continue  # nobody has wanted it since, or somebody began anew meanwhile
-            # First: whatever happens to whom it is passed on to, it is not passed on again.
+            known = segments[raw.segment]
+            if self._segments.get(raw.segment) is not known:
+                continue  # the segment was dropped, or dropped and followed again, while this batch was read
+            # Keep it before delivering it: after a fault in the delivery it must not be delivered again.
             known.keep(raw, self.remembered, most_bytes)
-            self._read[raw.lane] = raw.at.offset + 1
+            self._read[raw.segment] = raw.at.offset + 1
             if self.watch is not None:
                 self.watch(raw)
-            # Looked at undecoded, since on a busy Falcon most of what is read is of rooms that nobody here listens to.
+            # Decide by key and type alone: on a busy Falcon most records are of rooms that have no subscription here.
             key = raw.record.key
-            of_the_past = raw.record.type in OF_THE_PAST
-            if not (of_the_past or key in self._rooms or key in self._accounts):
+            is_history = raw.record.type in HISTORY_EVENTS
+            if not (is_history or key in self._rooms or key in self._accounts):
                 unwanted += 1
                 continue
             try:
@@ -262,21 +262,21 @@ class Feed:
             except Undecodable as error:
                 log.error("streams pass over an event: %s", error)
                 continue
-            if of_the_past:
-                known.keep_past(raw, envelope.event, most_past_bytes)
+            if is_history:
+                known.keep_history(raw, envelope.event, most_history_bytes)
             passed_on += self._pass_on(raw, envelope)
             audience = self._rooms.get(key, ())
             if passed_on > _TURN_BYTES or _is_crowded(audience):
                 passed_on = 0
                 await _take_turns(audience)
         _unwanted.inc(unwanted)
-        for lane, position in after.items():
-            lanes[lane].position = position
+        for segment, position in after.items():
+            segments[segment].position = position
         async with self._moved:
             self._moved.notify_all()
 
     def _pass_on(self, raw: Raw, envelope: Envelope) -> int:
-        """To whom it concerns; how many bytes of it each of them was sent."""
+        """Deliver the event to its audience. Returns how many bytes each of them was sent."""
         event = envelope.event
         here = self._rooms.get(raw.record.key)
         audience = self._audience(event, here)
@@ -287,12 +287,12 @@ class Feed:
         delivery = Delivery(self.token, event, self._lookups, self)
         try:
             if isinstance(event, MessagePosted | MessageEdited | MessageDeleted):
-                delivery.to_everybody(audience, event.message)
+                delivery.to_members(audience, event.message)
             else:
                 for subscription in audience:
                     delivery.to(subscription)
-        except Exception:  # a fault of ours: some have got it and some have not, and each goes on from where it is
-            log.exception("streams could not pass on offset %s of lane %s", raw.at.offset, raw.lane)
+        except Exception:  # some subscriptions have got the event and some have not; each resumes from its own token
+            log.exception("streams could not pass on offset %s of segment %s", raw.at.offset, raw.segment)
             for subscription in audience:
                 subscription.end("draining")
         metrics.stream_deliveries.inc(len(audience))
@@ -300,7 +300,7 @@ class Feed:
         return len(raw.record.data)
 
     def _audience(self, event: Event, here: set[Subscription] | None) -> list[Subscription]:
-        """Those in the room, and those whose account it is about."""
+        """The subscriptions in the room, and those of the accounts that the event is about."""
         match event:
             case MessagePosted() | MessageEdited() | MessageDeleted():
                 return list(here or ())
@@ -318,24 +318,25 @@ class Feed:
         return list({*(here or ()), *others})
 
 
-class _Lane:
-    """How far a lane has been read, and the last of it. ``begins``: the offset from which on it is remembered.
+class _Segment:
+    """How far a segment has been read, and its last records.
 
-    ``past_begins``: likewise of the few events that are OF_THE_PAST, which reach back for longer.
+    ``begins``: the offset of the oldest record that is kept. ``history_begins``: the same for the few HISTORY_EVENTS,
+    which are kept for longer.
     """
 
     def __init__(self, position: Position) -> None:
-        self._position: Position | None = position  # None: behind what is kept
+        self._position: Position | None = position  # None: behind the newest record
         self.begins = position.offset
         self._kept: deque[Raw] = deque()
         self._bytes = 0
-        self.past_begins = position.offset
-        self._past: deque[tuple[int, int, Event]] = deque()  # offset, bytes, event
-        self._past_bytes = 0
+        self.history_begins = position.offset
+        self._history: deque[tuple[int, int, Event]] = deque()  # offset, bytes, event
+        self._history_bytes = 0
 
     @property
     def position(self) -> Position:
-        """Behind what was read last."""
+        """The position behind the last record that was read."""
         if self._position is None:
             offset, epoch, n = self._kept[-1].at
             self._position = Position(offset + 1, epoch, n + 1)
@@ -354,7 +355,7 @@ class _Lane:
             self.begins = self._kept[0].at.offset
 
     def since(self, offset: int, limit: int) -> list[Raw]:
-        """Looked for from the end, since most ask for little."""
+        """Searches from the end, since most callers want few records."""
         behind = 0
         for raw in reversed(self._kept):
             if raw.at.offset < offset:
@@ -363,18 +364,18 @@ class _Lane:
         first = len(self._kept) - behind
         return list(islice(self._kept, first, first + limit))
 
-    def keep_past(self, raw: Raw, event: Event, most_bytes: int) -> None:
-        size = len(raw.record.data) + _PAST_BYTES
-        self._past.append((raw.at.offset, size, event))
-        self._past_bytes += size
-        while self._past_bytes > most_bytes:
-            dropped, size, _ = self._past.popleft()
-            self._past_bytes -= size
-            self.past_begins = dropped + 1
+    def keep_history(self, raw: Raw, event: Event, most_bytes: int) -> None:
+        size = len(raw.record.data) + _HISTORY_BYTES
+        self._history.append((raw.at.offset, size, event))
+        self._history_bytes += size
+        while self._history_bytes > most_bytes:
+            dropped, size, _ = self._history.popleft()
+            self._history_bytes -= size
+            self.history_begins = dropped + 1
 
-    def past_since(self, offset: int) -> list[tuple[int, Event]]:
+    def history_since(self, offset: int) -> list[tuple[int, Event]]:
         found: list[tuple[int, Event]] = []
-        for at, _, event in reversed(self._past):
+        for at, _, event in reversed(self._history):
             if at < offset:
                 break
             found.append((at, event))
@@ -383,9 +384,9 @@ class _Lane:
 
 
 async def _take_turns(audience: Collection[Subscription]) -> None:
-    """So that connections can take what they were given: who has had no time is not slow.
+    """Let connections send what they were given before more comes: a subscription that had no time is not slow.
 
-    A few turns of the loop and no more, since the others must not wait for one that is.
+    Waits for a few turns of the event loop only, so that one slow client does not hold up the others.
     """
     for _ in range(_TURNS_MAX):
         await asyncio.sleep(0)

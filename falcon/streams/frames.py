@@ -1,4 +1,4 @@
-"""What goes out: an event as its receivers see it, encoded once for all of them, in both forms."""
+"""The frames that clients receive. A frame is encoded once for all receivers, in the form of SSE and of WebSockets."""
 
 from typing import Final, Literal, TypeAlias
 
@@ -12,7 +12,7 @@ Reason: TypeAlias = Literal["draining", "slow", "unauthenticated"]
 encode: Final = msgspec.json.Encoder().encode
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class StreamedMessage(msgspec.Struct, frozen=True, gc=False):
     room_id: RoomId
     seq: Seq
     author_id: AccountId
@@ -24,8 +24,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     mentions: tuple[AccountId, ...]
 
 
-class Room(msgspec.Struct, frozen=True):
-    """A room as one of its members sees it: ``role`` is his."""
+class StreamedRoom(msgspec.Struct, frozen=True):
+    """A room as one member sees it. ``role`` is this member's."""
 
     room_id: RoomId
     kind: RoomKind
@@ -36,26 +36,26 @@ class Room(msgspec.Struct, frozen=True):
     created_at: str
 
 
-class Member(msgspec.Struct, frozen=True):
+class StreamedMember(msgspec.Struct, frozen=True):
     room_id: RoomId
     account_id: AccountId
     role: Role | None
 
 
-class ReadMark(msgspec.Struct, frozen=True):
+class StreamedReadMark(msgspec.Struct, frozen=True):
     room_id: RoomId
     read_seq: Seq
     unread: int
     mentions: int
 
 
-class Bye(msgspec.Struct, frozen=True):
+class StreamEnd(msgspec.Struct, frozen=True):
     reason: Reason
     retry_after_ms: int
 
 
 class Frame:
-    """``id``: a resume token, of behind this event. ``name``: of the event. ``data``: JSON."""
+    """``id``: the resume token behind this event. ``name``: of the event. ``data``: JSON."""
 
     __slots__ = ("_sse", "_text", "data", "id", "name", "wire")
 
@@ -63,20 +63,20 @@ class Frame:
         self.id = id
         self.name = name
         self.data = data
-        self.wire: dict[str, bytes] = {}  # as it goes over a kind of connection, made by the first one that needs it
+        self.wire: dict[str, bytes] = {}  # encoded for each kind of connection by the first that needs it
         self._sse: bytes | None = None
         self._text: str | None = None
 
     @property
     def sse(self) -> bytes:
-        """As a Server-Sent Event. JSON has no line breaks, so the data is one line."""
+        """The frame as a Server-Sent Event. JSON has no line breaks, so the data is one line."""
         if self._sse is None:
             self._sse = b"id: %b\nevent: %b\ndata: %b\n\n" % (self.id.encode(), self.name.encode(), self.data)
         return self._sse
 
     @property
     def text(self) -> str:
-        """As the text of a WebSocket message."""
+        """The frame as the text of a WebSocket message."""
         if self._text is None:
             self._text = f'{{"id":"{self.id}","event":"{self.name}","data":{self.data.decode()}}}'
         return self._text

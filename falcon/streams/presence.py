@@ -1,15 +1,17 @@
-"""Who is there, as far as the processes of a Falcon have told one another. Pure: it is told what time it is."""
+"""Which accounts are online, according to what the processes of a Falcon tell one another. Pure: the caller passes the
+time."""
 
 from collections.abc import Collection, Iterable
 
 from falcon.domain.ids import AccountId, RoomId
 
-# A process that has not been heard of for so long is gone, and with it everybody who was there.
+# A process that has been silent for so long is taken for dead, and its accounts for offline.
 FORGOTTEN_SECONDS = 35.0
 
 
-class Presence:
-    """An account is there while some process has a stream of it. ``rooms``: those whose members may know."""
+class PresenceTable:
+    """An account is online while at least one process has a stream of it. ``rooms``: the rooms whose members may know
+    that."""
 
     def __init__(self) -> None:
         self._heard: dict[str, float] = {}
@@ -18,7 +20,7 @@ class Presence:
         self._there: dict[RoomId, set[AccountId]] = {}
 
     def here(self, process: str, account_id: AccountId, rooms: Iterable[RoomId], now: float) -> bool:
-        """Whether that is news."""
+        """Returns True if the account was offline before."""
         self._heard[process] = now
         processes = self._processes.setdefault(account_id, set())
         news = not processes
@@ -27,7 +29,7 @@ class Presence:
         return news
 
     def gone(self, process: str, account_id: AccountId) -> frozenset[RoomId] | None:
-        """The rooms whose members are to be told, where no other process has it; else None."""
+        """Returns the rooms whose members are to be told, or None while another process still has the account."""
         processes = self._processes.get(account_id)
         if processes is None or process not in processes:
             return None
@@ -41,13 +43,13 @@ class Presence:
         return rooms
 
     def alive(self, process: str, now: float) -> bool:
-        """Whether it was known."""
+        """Returns True if the process was known."""
         known = process in self._heard
         self._heard[process] = now
         return known
 
     def forgotten(self, now: float) -> list[tuple[AccountId, frozenset[RoomId]]]:
-        """Forget who was with processes that are silent; gives those who are gone with that."""
+        """Forget processes that are silent. Returns the accounts that are offline because of that, with their rooms."""
         silent = [process for process, heard in self._heard.items() if now - heard > FORGOTTEN_SECONDS]
         left: list[tuple[AccountId, frozenset[RoomId]]] = []
         for process in silent:
@@ -59,7 +61,7 @@ class Presence:
         return left
 
     def among(self, rooms: Collection[RoomId]) -> set[AccountId]:
-        """Who is there of those who share one of these rooms."""
+        """The accounts that are online in at least one of these rooms."""
         return {account_id for room_id in rooms for account_id in self._there.get(room_id, ())}
 
     def _place(self, account_id: AccountId, rooms: frozenset[RoomId]) -> None:

@@ -1,8 +1,8 @@
-"""The rooms of accounts that are in many, in the order of their newest activity, kept in memory.
+"""Room lists of accounts that are in many rooms, in memory, ordered by newest activity.
 
-The read tables have no such order: a message would have to be written once for every member of its room. So a list is
-read once, in parts, and from then on the feed says which of its rooms may have changed; these are read again when the
-list is next asked for. What a page costs does not depend on how many rooms there are (docs/decisions/0027).
+The read tables have no such order: each message would have to write one row for every member. Instead a list is read
+once, in parts. From then on the feed tells which of its rooms may have changed, and these are read again when the list
+is next asked for. The cost of a page does not depend on the number of rooms (docs/decisions/0027).
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.memberships.queries import (
     ManyRooms,
+    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
-    Standing,
     roles_in_parts,
 )
 from falcon.read.store import ReadStore
@@ -31,19 +31,19 @@ from falcon.shared import Shared
 from falcon.streams.feed import Feed, decoded
 from falcon.streams.tail import Raw
 
-FEW: Final = 100  # rooms: so many are read from the tables each time
+FEW: Final = 100  # accounts with fewer rooms are read from the tables each time
 _PART: Final = 500
-_MANY: Final = 1_000  # rooms that change: to sort all of them once is cheaper than to move each
+_MANY: Final = 1_000  # rooms that change: sorting all of them once is cheaper than moving each
 _ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes each
 _REACH_SECONDS: Final = 1.0
 _IDLE_SECONDS: Final = 60.0
-_LIVES_SECONDS: Final = 600.0  # then it is read again, since a rebuild of the tables corrects what the log does not say
+_LIVES_SECONDS: Final = 600.0  # then the list is read again, since a rebuild may correct tables without an event
 _JOINED: Final = codec.names_of(RoomCreated, MemberJoined)
 
-_Place = tuple[int, int]  # a lane, and an offset in it
+_Place = tuple[int, int]  # a segment, and an offset in it
 
 
-class RoomPage(NamedTuple):
+class RoomListPage(NamedTuple):
     """``next``: where the list goes on; None at its end."""
 
     rows: list[RoomSummaryRow]
@@ -51,28 +51,28 @@ class RoomPage(NamedTuple):
 
 
 class RoomLists:
-    """Of one event loop. What it gives is at least as new as the tables were when it was asked for."""
+    """One instance per event loop. A list is at least as new as the tables were at the time of the call."""
 
     def __init__(self, store: ReadStore, feed: Feed) -> None:
         self._store = store
         self._feed = feed
         self._applied = Shared(lambda: store.applied_everywhere(feed.partitions))
         self._lists: OrderedDict[AccountId, _List] = OrderedDict()
-        self._by_room: dict[RoomId, set[_List]] = {}  # those that have the room, or are in doubt about it
+        self._by_room: dict[RoomId, set[_List]] = {}  # lists that have the room, or may have it
         self._entries = 0
         self._asked: WeakValueDictionary[AccountId, Shared[_List]] = WeakValueDictionary()
         self._hold = ExitStack()
         self._sweeping: asyncio.TimerHandle | None = None
 
-    async def page(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> RoomPage:
+    async def page(self, account_id: AccountId, cursor: RoomCursor | None, limit: int) -> RoomListPage:
         """Raises ReadStoreUnavailable."""
         if account_id not in self._lists:
             with suppress(ManyRooms):
                 return _page(await self._store.rooms_of(account_id, cursor, limit + 1, FEW), limit)
         return await self._pick(await self._current(account_id), cursor, limit)
 
-    async def first_page(self, account_id: AccountId, limit: int) -> tuple[RoomPage, dict[RoomId, Standing]]:
-        """And how the account stands in each of its rooms. Raises ReadStoreUnavailable."""
+    async def first_page(self, account_id: AccountId, limit: int) -> tuple[RoomListPage, dict[RoomId, MembershipAt]]:
+        """The first page, with the account's membership in each of its rooms. Raises ReadStoreUnavailable."""
         if account_id not in self._lists:
             with suppress(ManyRooms):
                 rows = await self._store.rooms_of(account_id, None, FEW, FEW)
@@ -80,27 +80,27 @@ class RoomLists:
         current = await self._current(account_id)
         return await self._pick(current, None, limit), dict(current.standings)
 
-    async def _pick(self, current: "_List", cursor: RoomCursor | None, limit: int) -> RoomPage:
+    async def _pick(self, current: "_List", cursor: RoomCursor | None, limit: int) -> RoomListPage:
         picked, following = current.pick(cursor, limit)
-        return RoomPage(await self._store.summaries_of(current.account_id, picked), following)
+        return RoomListPage(await self._store.summaries_of(current.account_id, picked), following)
 
-    # --- what the feed says -------------------------------------------------------------------------------------------
+    # --- changes from the feed ----------------------------------------------------------------------------------------
 
     def saw(self, raw: Raw) -> None:
-        """Called for each record of a followed lane."""
-        room_id, place = raw.record.key, (raw.lane, raw.at.offset)
+        """Called for each record of a followed segment."""
+        room_id, place = raw.record.key, (raw.segment, raw.at.offset)
         if raw.record.type in _JOINED and self._lists:
             for account_id in _who_joined(raw):
                 kept = self._lists.get(account_id)
-                if kept is not None:  # what follows in the room concerns it too, before the tables show the room
+                if kept is not None:  # later events in the room concern the list too, before the tables show the room
                     self._by_room.setdefault(room_id, set()).add(kept)
         for kept in self._by_room.get(room_id, ()):
             kept.doubts[room_id] = place
 
-    # --- keeping them -------------------------------------------------------------------------------------------------
+    # --- lists in memory ----------------------------------------------------------------------------------------------
 
     async def _current(self, account_id: AccountId) -> "_List":
-        """One at a time for an account, and the same for all who want it meanwhile."""
+        """Reads one list at a time for an account. Concurrent callers share it."""
         asked = self._asked.get(account_id)
         if asked is None:
             asked = self._asked[account_id] = Shared(lambda: self._bring_up_to_date(account_id))
@@ -124,31 +124,32 @@ class RoomLists:
             return kept
 
     async def _reach_tables(self) -> dict[int, Position]:
-        """The feed has read at least as much of each lane as the tables show; where they stand there."""
-        applied = self._in_lanes(await self._applied.get())
+        """Wait until the feed has read as much of each segment as the tables show. Returns where they stand there."""
+        applied = self._in_segments(await self._applied.get())
         self._feed.follow(applied)
         async with asyncio.timeout(_REACH_SECONDS):
-            await self._feed.reach({lane: position.offset for lane, position in applied.items()})
+            await self._feed.reach({segment: position.offset for segment, position in applied.items()})
         return applied
 
-    def _in_lanes(self, applied: Mapping[Partition, Position]) -> dict[int, Position]:
-        lanes: dict[int, Position] = {}
+    def _in_segments(self, applied: Mapping[Partition, Position]) -> dict[int, Position]:
+        segments: dict[int, Position] = {}
         for partition, position in applied.items():
-            lane = self._feed.lane_of(partition)
-            lanes[lane] = min(lanes.get(lane, position), position)
-        return lanes
+            segment = self._feed.segment_of(partition)
+            segments[segment] = min(segments.get(segment, position), position)
+        return segments
 
     async def _read(self, account_id: AccountId) -> "_List":
-        found: dict[RoomId, Standing] = {}
+        found: dict[RoomId, MembershipAt] = {}
         async for part in roles_in_parts(self._store, account_id, _PART):
             found |= await self._store.standings_of(account_id, part)
         return _List(account_id, found, asyncio.get_running_loop().time())
 
     def _catches_up(self, kept: "_List", applied: Mapping[int, Position]) -> bool:
-        """What happened while it was read may be in it or not. False where that is more than the feed remembers."""
+        """Note the rooms that changed while the list was read: it may have them or not. False if the feed has dropped
+        those events."""
         most = self._feed.remembered
-        for lane, position in applied.items():
-            raws = self._feed.remembered_since(lane, position.offset, most)
+        for segment, position in applied.items():
+            raws = self._feed.remembered_since(segment, position.offset, most)
             if raws is None or len(raws) == most:
                 return False
             for raw in raws:
@@ -158,21 +159,21 @@ class RoomLists:
                     or room_id in kept.doubts
                     or (raw.record.type in _JOINED and kept.account_id in _who_joined(raw))
                 ):
-                    kept.doubts[room_id] = (lane, raw.at.offset)
+                    kept.doubts[room_id] = (segment, raw.at.offset)
         return True
 
     async def _settle(self, kept: "_List", applied: Mapping[int, Position]) -> None:
-        """Read again what may have changed, in parts, so that others have their turns in between. It stays in doubt for
-        as long as the tables may not show it yet."""
+        """Read rooms again that may have changed, in parts, so that others have their turns in between. A room stays in
+        doubt until the tables are certain to show the change."""
         doubts = dict(kept.doubts)
         room_ids = list(doubts)
-        found: dict[RoomId, Standing] = {}
+        found: dict[RoomId, MembershipAt] = {}
         for first in range(0, len(room_ids), _PART):
             found |= await self._store.standings_of(kept.account_id, room_ids[first : first + _PART])
             await asyncio.sleep(0)
         for room_id, place in doubts.items():
-            lane, offset = place
-            if kept.doubts[room_id] == place and applied[lane].offset > offset:
+            segment, offset = place
+            if kept.doubts[room_id] == place and applied[segment].offset > offset:
                 del kept.doubts[room_id]
         self._put(kept, {room_id: found.get(room_id) for room_id in doubts})
 
@@ -188,7 +189,7 @@ class RoomLists:
         while self._entries > _ENTRIES_MAX and len(self._lists) > 1:
             self._drop(next(iter(self._lists.values())))
 
-    def _put(self, kept: "_List", changed: Mapping[RoomId, Standing | None]) -> None:
+    def _put(self, kept: "_List", changed: Mapping[RoomId, MembershipAt | None]) -> None:
         before = len(kept.standings)
         kept.put(changed)
         if self._lists.get(kept.account_id) is not kept:  # it was dropped meanwhile
@@ -224,9 +225,9 @@ class RoomLists:
 
 
 class _List:
-    """``doubts``: rooms that may be otherwise by now, with where the log says so last."""
+    """``doubts``: rooms that may have changed, each with the place in the log of the last such event."""
 
-    def __init__(self, account_id: AccountId, standings: dict[RoomId, Standing], now: float) -> None:
+    def __init__(self, account_id: AccountId, standings: dict[RoomId, MembershipAt], now: float) -> None:
         self.account_id = account_id
         self.standings = standings
         self.doubts: dict[RoomId, _Place] = {}
@@ -234,11 +235,11 @@ class _List:
         self._order = sorted(_places(standings))
 
     def rooms(self) -> set[RoomId]:
-        """Those that it has, and those that it may have by now."""
+        """The rooms of the list, and those that it may have by now."""
         return self.standings.keys() | self.doubts.keys()
 
-    def put(self, changed: Mapping[RoomId, Standing | None]) -> None:
-        """None for a room that the account is not in."""
+    def put(self, changed: Mapping[RoomId, MembershipAt | None]) -> None:
+        """``None``: the account is not in the room."""
         if len(changed) < _MANY:
             for room_id, standing in changed.items():
                 self._move(room_id, standing)
@@ -251,7 +252,7 @@ class _List:
         self._order += _places(present)
         self._order.sort()
 
-    def _move(self, room_id: RoomId, standing: Standing | None) -> None:
+    def _move(self, room_id: RoomId, standing: MembershipAt | None) -> None:
         before = self.standings.pop(room_id, None)
         if before is not None:
             del self._order[bisect_left(self._order, (before.updated_at, room_id))]
@@ -260,30 +261,30 @@ class _List:
             insort(self._order, (standing.updated_at, room_id))
 
     def pick(self, cursor: RoomCursor | None, limit: int) -> tuple[list[RoomId], RoomCursor | None]:
-        """The newest ones behind the cursor, and where the list goes on behind them."""
+        """The newest rooms behind the cursor, and where the list goes on behind them."""
         order = self._order
         end = len(order) if cursor is None else bisect_left(order, (cursor.updated_at, cursor.room_id))
         start = max(0, end - limit)
         return [room_id for _, room_id in order[start:end]], RoomCursor(*order[start]) if start else None
 
 
-def standings(rows: Sequence[RoomSummaryRow]) -> dict[RoomId, Standing]:
-    return {row.room.room_id: Standing(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
+def standings(rows: Sequence[RoomSummaryRow]) -> dict[RoomId, MembershipAt]:
+    return {row.room.room_id: MembershipAt(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
 
 
-def _places(standings: Mapping[RoomId, Standing]) -> list[tuple[str, RoomId]]:
+def _places(standings: Mapping[RoomId, MembershipAt]) -> list[tuple[str, RoomId]]:
     return [(standing.updated_at, room_id) for room_id, standing in standings.items()]
 
 
-def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomPage:
-    """``rows``: one more than the limit, where there is one."""
+def _page(rows: Sequence[RoomSummaryRow], limit: int) -> RoomListPage:
+    """``rows``: one more than the limit, if there is one."""
     page = list(rows[:limit])
     last = page[-1].room if len(rows) > limit else None
-    return RoomPage(page, None if last is None else RoomCursor(last.updated_at, last.room_id))
+    return RoomListPage(page, None if last is None else RoomCursor(last.updated_at, last.room_id))
 
 
 def _who_joined(raw: Raw) -> list[AccountId]:
-    with suppress(Undecodable):  # the feed says so
+    with suppress(Undecodable):  # the feed has logged it
         match decoded(raw).event:
             case RoomCreated(members=members):
                 return [member.account_id for member in members]

@@ -1,8 +1,8 @@
-"""Who types, who is there, and which tickets are used: said from process to process beside the log. Nothing of it is
-kept, or promised.
+"""Typing, presence and used tickets: processes tell one another these beside the log, without storing or promising
+anything.
 
-A signal that is lost, late or doubled does no harm: a client forgets who types after some seconds, a process says again
-and again who is there, and a ticket is good for a minute only.
+A signal may be lost, late or doubled without harm: clients forget typing after some seconds, processes repeat presence,
+and a ticket is good for a minute only.
 """
 
 import asyncio
@@ -19,19 +19,19 @@ from falcon.once import Once
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.feed import Feed
 from falcon.streams.frames import Frame, encode
-from falcon.streams.presence import Presence
+from falcon.streams.presence import PresenceTable
 from falcon.streams.subscription import Subscription
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.streams")
 
 SIGNALS: Final = ("typing", "presence")
-ROOM_MEMBERS_MAX: Final = 50  # of a room in which one is told who is there
-AUDIENCE_MAX: Final = 500  # connections of a process that are told who types in a room; in a fuller one nobody is
+ROOM_MEMBERS_MAX: Final = 50  # presence is told in rooms of at most so many members
+AUDIENCE_MAX: Final = 500  # connections of a process that are told about typing in a room; in a larger room none are
 TYPING_SECONDS: Final = 1.0  # between two signals of an account
 
-_ROOMS_MAX: Final = 100  # of an account, whose members are told: those with the newest activity
-_LINGER_SECONDS: Final = 5.0  # who comes back within them was never away
+_ROOMS_MAX: Final = 100  # the account's rooms with the newest activity, whose members are told
+_LINGER_SECONDS: Final = 5.0  # an account that comes back within them was never away
 _ALIVE_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 60.0
 _TURN_SECONDS: Final = 1.0
@@ -42,8 +42,9 @@ _TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 Kind: TypeAlias = Literal["typing", "presence"]
 
 
-class Wire(Protocol):
-    """To every process of this Falcon that has streams, the sender included. What cannot be sent at once is lost."""
+class SignalTransport(Protocol):
+    """Sends to every process of this Falcon that has streams, the sender included. What cannot be sent at once is
+    lost."""
 
     def open(self, take: Callable[[bytes], None]) -> None:
         """``take`` is called on the running event loop."""
@@ -80,11 +81,11 @@ class _Alive(msgspec.Struct, frozen=True, tag="alive"):
 
 
 class _Asking(msgspec.Struct, frozen=True, tag="asking"):
-    """By a process that does not know who is there."""
+    """A process that has just started asks who is online."""
 
 
 class _Used(msgspec.Struct, frozen=True, tag="used"):
-    """A ticket, which is good in no other process any more either."""
+    """A used ticket. No other process accepts it any more."""
 
     ticket: bytes
 
@@ -104,7 +105,7 @@ class PresenceShown(msgspec.Struct, frozen=True):
 
 
 class _Mine(msgspec.Struct, eq=False):
-    """An account with streams here. ``rooms``: as announced. ``leaves_at``: where the last of them has ended."""
+    """An account with streams here. ``rooms``: as announced. ``leaves_at``: set when the last stream has ended."""
 
     streams: list[Subscription]
     rooms: tuple[RoomId, ...] = ()
@@ -113,15 +114,17 @@ class _Mine(msgspec.Struct, eq=False):
 
 
 class Signals:
-    """Of one event loop."""
+    """One instance per event loop."""
 
-    def __init__(self, wire: Wire, feed: Feed, sizes: Sizes, clock: Callable[[], float] = time.monotonic) -> None:
-        self._wire = wire
+    def __init__(
+        self, transport: SignalTransport, feed: Feed, sizes: Sizes, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._transport = transport
         self._feed = feed
         self._sizes = sizes
         self._clock = clock
         self._process = secrets.token_hex(8)
-        self._presence = Presence()
+        self._presence = PresenceTable()
         self._mine: dict[AccountId, _Mine] = {}
         self._typed: dict[AccountId, float] = {}
         self._small: dict[RoomId, tuple[bool, float]] = {}
@@ -131,20 +134,20 @@ class Signals:
         metrics.signals.begin(*((kind,) for kind in SIGNALS))
 
     def start(self) -> None:
-        self._wire.open(self._take)
+        self._transport.open(self._take)
         self._send(_Asking())
         self._tending = asyncio.get_running_loop().create_task(self._tend())
 
     async def stop(self) -> None:
-        """Nobody is told that all who were here are gone: most of them are on their way to another process."""
+        """Does not announce that the accounts here are gone: most of them are on their way to another process."""
         if self._tending is not None:
             self._tending.cancel()
-        await self._wire.close()
+        await self._transport.close()
 
-    # --- what is done here --------------------------------------------------------------------------------------------
+    # --- signals from this process ------------------------------------------------------------------------------------
 
     def typing(self, room_id: RoomId, account_id: AccountId) -> bool:
-        """Whether it was passed on; False where the account has said so a moment ago."""
+        """Returns True if the signal was sent, False if the account sent one a moment ago."""
         now = self._clock()
         if now - self._typed.get(account_id, -TYPING_SECONDS) < TYPING_SECONDS:
             return False
@@ -156,14 +159,14 @@ class Signals:
         return True
 
     def is_first_use(self, ticket: bytes) -> bool:
-        """Whether the ticket was used nowhere yet, as far as is known here; the other processes are told."""
+        """True if no process that this one heard of has used the ticket. Tells the other processes."""
         if not self._tickets.is_first(ticket):
             return False
         self._send(_Used(ticket))
         return True
 
     def came(self, subscription: Subscription) -> None:
-        """It follows the log from now on. Who is there already, it is told."""
+        """Called when a subscription follows the log. It is told which accounts are online already."""
         mine = self._mine.setdefault(subscription.account_id, _Mine([]))
         mine.streams.append(subscription)
         mine.leaves_at = None
@@ -177,7 +180,7 @@ class Signals:
             if not mine.streams:
                 mine.leaves_at = self._clock() + _LINGER_SECONDS
 
-    # --- what others say ----------------------------------------------------------------------------------------------
+    # --- signals from all processes -----------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
         try:
@@ -213,9 +216,9 @@ class Signals:
         self._show(audience, "presence", PresenceShown(account_id, online), account_id)
 
     def _show(self, audience: Iterable[Subscription], kind: Kind, shown: msgspec.Struct, about: AccountId) -> None:
-        """Under the token of what has been passed on by now, so that a signal moves nobody's place in the log.
+        """Push under the token of what has been delivered so far: a signal moves no client's place in the log.
 
-        Whoever is busy does without: a signal waits in no buffer.
+        A signal is not queued: a busy connection does without it.
         """
         frame: Frame | None = None
         for subscription in audience:
@@ -223,7 +226,7 @@ class Signals:
                 frame = frame or Frame(self._feed.token(), kind, encode(shown))
                 subscription.push(frame)
 
-    # --- who is here --------------------------------------------------------------------------------------------------
+    # --- presence of the accounts here --------------------------------------------------------------------------------
 
     async def _tend(self) -> None:
         while True:
@@ -232,7 +235,7 @@ class Signals:
                 await self._turn()
             except ReadStoreUnavailable as error:
                 log.warning("who is there is told later: %s", error)
-            except Exception:  # whatever it is: if this ended, nobody would be told who is there any more
+            except Exception:  # if this task ended, presence would be wrong for ever
                 log.exception("signals met a fault of ours; they go on")
 
     async def _turn(self) -> None:
@@ -283,4 +286,4 @@ class Signals:
             self._send(_Gone(self._process, tuple(accounts)))
 
     def _send(self, signal: _Signal) -> None:
-        self._wire.send(encode(signal))
+        self._transport.send(encode(signal))

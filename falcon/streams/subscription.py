@@ -1,4 +1,4 @@
-"""One who listens: what he may see, and what is on its way to him."""
+"""A client that listens: what it may see, and what is on its way to it."""
 
 import asyncio
 from collections import deque
@@ -18,24 +18,25 @@ class Sink(Protocol):
     """A connection. It takes one frame at a time."""
 
     def send(self, frame: Frame, sent: Callable[[], None]) -> bool:
-        """True when it is gone already; else ``sent`` is called when it is. Raises nothing: a connection that is lost
-        ends by itself."""
+        """Returns True if the frame is sent already. Otherwise calls ``sent`` when it is. Raises nothing: a lost
+        connection ends by itself."""
 
     def beat(self, sent: Callable[[], None]) -> bool:
-        """Something that is no event, so that nobody takes the connection for dead. As :meth:`send`."""
+        """Send something that is no event, so that neither side takes the connection for dead. ``sent`` as in
+        :meth:`send`."""
 
     def close(self, reason: Reason, id: str) -> None:
-        """Say why, from where to go on, and end, whatever is still on its way there."""
+        """Send the reason and the token to resume from, and end the connection at once."""
 
 
 class Subscription:
-    """``only``: the rooms that were asked for; None for all, also those that are joined later.
+    """``only``: the rooms that the client asked for; None for all, also those that the account joins later.
 
-    ``rooms``: those of them that the account is in, as of the last event that it was shown, with its role in each.
-    ``signals``: what it wants to be told beside the log.
-    ``queued``: bytes that wait.
-    A frame goes straight to the connection. What comes while that is busy waits, within bounds: whoever reads too
-    slowly is ended, and goes on from there.
+    ``rooms``: the account's rooms among them with its roles, as of the last event that was pushed. ``signals``: the
+    kinds that the client wants. ``queued``: bytes that wait.
+
+    A frame goes straight to the connection. While the connection is busy frames wait, up to ``bound``. A client that
+    reads too slowly is ended, and resumes from its last frame.
     """
 
     __slots__ = (
@@ -76,7 +77,7 @@ class Subscription:
         self.id = ""
         self.quiet = True
         self._sink = sink
-        self._send = sink.send  # looked up once: a message to many comes by here once for each of them
+        self._send = sink.send  # looked up once: a message to many comes by here for each of them
         self._busy = False
         self._queue: deque[Frame | _Later] = deque()
         self.queued = 0
@@ -87,7 +88,7 @@ class Subscription:
         return self.only is None or room_id in self.only
 
     def push(self, frame: Frame) -> None:
-        """After its end it gets nothing more: whoever goes on elsewhere would be told it twice."""
+        """After its end a subscription gets nothing: its client resumes elsewhere and would see the event twice."""
         if not self.open:
             return
         if not self._busy:
@@ -99,7 +100,8 @@ class Subscription:
             self._count(len(frame))
 
     def push_later(self, id: str, name: str, make: Callable[[], Awaitable[bytes | None]]) -> None:
-        """A frame whose data has yet to be looked up; what comes after it waits. None for nothing to tell."""
+        """Push a frame whose data has yet to be looked up. Later frames wait for it. No frame is sent if ``make``
+        returns None."""
         if not self.open:
             return
         later = _Later(id, name, make)
@@ -110,19 +112,19 @@ class Subscription:
             self._look_up(later)
 
     async def drained(self) -> None:
-        """Until nothing waits any more, or it has ended."""
+        """Wait until nothing is queued any more, or the subscription has ended."""
         while self._busy and self.open:
             self._drained = asyncio.get_running_loop().create_future()
             await self._drained
 
     def beat(self) -> None:
-        """Called every few seconds: whoever has got nothing since the last time is told that all is well."""
+        """Called every few seconds. Sends a heartbeat if nothing was sent since the last call."""
         if self.quiet and not self._busy and self.open:
             self._busy = not self._sink.beat(self._sent)
         self.quiet = True
 
     def end(self, reason: Reason) -> None:
-        """What waits is not sent; the connection is told from where to go on."""
+        """Drop what is queued, and send the connection the token to resume from."""
         if self.open:
             metrics.streams_ended.labels(reason).inc()
             self.lose()
@@ -164,7 +166,7 @@ class Subscription:
         async def look_up() -> None:
             try:
                 data = await later.make()
-            except Exception:  # whatever it is, the client gets the event when it comes back
+            except Exception:  # the client gets the event when it resumes
                 self.end("draining")
                 raise
             self._busy = False

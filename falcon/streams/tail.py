@@ -1,4 +1,4 @@
-"""The log as streams follow it: records that are not decoded before somebody wants them."""
+"""The log as streams read it: records stay undecoded until a subscription may want them."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -11,37 +11,39 @@ from falcon.journal.record import Record
 
 
 class Raw(msgspec.Struct, frozen=True, gc=False):
-    """A record where it stands, as it is encoded."""
+    """An encoded record with its place in the log."""
 
-    lane: int
+    segment: int
     partition: Partition
     at: Position
     record: Record
 
 
 class Tail(Protocol):
-    """For one event loop. A lane is what has offsets of its own: a partition, or, on one machine, the whole log."""
+    """One instance per event loop. A segment is a part of the log with offsets of its own: a partition, or on one
+    machine the whole log."""
 
-    def lane(self, partition: Partition) -> int:
-        """The lane that a partition's events are in."""
+    def segment(self, partition: Partition) -> int:
+        """The segment that has the partition's events."""
 
-    async def ends(self, lanes: Mapping[int, object]) -> dict[int, int]:
-        """Behind everything that is there now. Raises JournalUnavailable."""
+    async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
+        """The offset behind the last record of each segment. Raises JournalUnavailable."""
 
-    async def position(self, lane: int, offset: int) -> Position:
-        """Where a reader from the lane's start stands at an offset that a token named.
+    async def position(self, segment: int, offset: int) -> Position:
+        """The position of a reader that has read the segment from its start up to ``offset``, an offset from a resume
+        token.
 
-        Raises WrongPlace where no reader can stand; JournalUnavailable.
+        Raises WrongPlace if no reader can stand there; JournalUnavailable.
         """
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        """What follows the cursor, and the cursor behind it; waits a moment where there is nothing.
+        """The records behind the cursor, and the cursor behind them. Waits a moment if there are none.
 
         Raises JournalUnavailable.
         """
 
-    async def read_again(self, lane: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-        """What stands from ``start`` up to offset ``stop`` (excluded), for one who was away; and where that ends.
+    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+        """The records from ``start`` up to offset ``stop`` (excluded), and the position behind them.
 
         Raises JournalUnavailable.
         """

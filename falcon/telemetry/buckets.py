@@ -1,4 +1,4 @@
-"""From a histogram's cells to the buckets that Prometheus knows."""
+"""Turns a histogram's cells into Prometheus' buckets."""
 
 import math
 from itertools import pairwise
@@ -15,7 +15,7 @@ def maximum_name(name: str) -> str:
 
 
 def classic_buckets(range_: Range, cells: list[float]) -> list[tuple[str, float]]:
-    """Cumulative, by upper bound: each doubling's native buckets together."""
+    """Cumulative counts by upper bound: the native buckets of each doubling together."""
     counts = cells[BUCKETS_AT:]
     reached = 1 + (range_.classic - range_.low) * PER_DOUBLING
     total = sum(counts[:reached])
@@ -33,9 +33,9 @@ def _bound(exponent: int) -> str:
 
 
 class NativeBuckets(msgspec.Struct, frozen=True):
-    """``spans``: pairs of how many buckets are passed over (the first: where it begins) and how many follow.
+    """``spans``: pairs of how many buckets to skip (in the first pair: where it begins) and how many follow.
 
-    ``deltas``: each bucket's count less that of the one before, since that is how they are sent.
+    ``deltas``: each bucket's count minus the count of the one before, as Prometheus' format has them.
     """
 
     count: int

@@ -1,6 +1,6 @@
-"""Every thread there is. Blocking calls run on dispatchers: named pools, bounded in threads and in what may wait.
+"""All threads. Blocking calls run on dispatchers: named pools with bounded threads and bounded queues.
 
-A thread with a purpose of its own for its whole life (an event loop, a lane) is no pool: :func:`start_thread` names it.
+A thread with one task for its whole life (an event loop) needs no pool: :func:`start_thread` names it.
 """
 
 import asyncio
@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 
 class Saturated(RuntimeError):
-    """Too many wait for a thread of this dispatcher; nothing was done."""
+    """Too many calls wait for a thread of this dispatcher. Nothing was done."""
 
 
 class Activity:
-    """The figures of some threads that do tasks. Any thread may call anything."""
+    """The figures of some threads and their tasks. Any thread may call any method."""
 
     def __init__(self, name: str, threads: int, bound: int) -> None:
         self._threads = threads
         self._lock = threading.Lock()
         self._active = 0
         self._all_active_since = 0.0
-        self._waiting: deque[float] = deque()  # since when, the oldest first
+        self._waiting: deque[float] = deque()  # the start of each wait, the oldest first
         self._all_active = metrics.dispatcher_all_active.labels(name)
         self._wait = metrics.dispatcher_wait.labels(name)
         self._run = metrics.dispatcher_run.labels(name)
@@ -46,14 +46,14 @@ class Activity:
         self._rejections.inc()
 
     def queued(self) -> float:
-        """A task waits from now on; gives its ticket."""
+        """A task starts to wait. Returns its ticket."""
         now = time.monotonic()
         with self._lock:
             self._waiting.append(now)
         return now
 
     def withdrawn(self, ticket: float) -> None:
-        """It was cancelled while it waited."""
+        """The task was cancelled while it waited."""
         with self._lock:
             self._waiting.remove(ticket)
 
@@ -61,7 +61,7 @@ class Activity:
     def at_work(self, ticket: float) -> Iterator[None]:
         began = time.monotonic()
         with self._lock:
-            self._waiting.remove(ticket)  # mostly the first
+            self._waiting.remove(ticket)  # it is usually the first one
             self._active += 1
             if self._active == self._threads:
                 self._all_active_since = began
@@ -78,7 +78,8 @@ class Activity:
             self._completed.inc()
 
     def _sample(self) -> float:
-        """A time in which all have been active counts while it lasts, or a thread that hangs would never show."""
+        """Time in which all threads are active counts while it lasts, since a thread that hangs would never show
+        otherwise."""
         with self._lock:
             if self._active == self._threads:
                 now = time.monotonic()
@@ -92,7 +93,7 @@ class Activity:
 
 
 class Dispatcher(ThreadPoolExecutor):
-    """At most ``threads`` at work and ``queue`` waiting for one; what is more is refused at once."""
+    """At most ``threads`` tasks run and ``queue`` tasks wait. More are refused at once."""
 
     def __init__(self, name: str, *, threads: int, queue: int) -> None:
         super().__init__(threads, thread_name_prefix=f"falcon-{name}")
@@ -127,16 +128,16 @@ class Dispatcher(ThreadPoolExecutor):
         return future
 
     async def run(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Wait for it on an event loop. Raises Saturated, or what it raises."""
+        """Wait for the result on an event loop. Raises Saturated, or what the call raises."""
         return await asyncio.wrap_future(self.submit(fn, *args, **kwargs))
 
     def close(self) -> None:
-        """Nothing new is taken; what waits is given up, what is under way comes to its end."""
+        """Accept nothing more, give up what waits, and let running tasks end."""
         self.shutdown(wait=False, cancel_futures=True)
 
 
 def start_thread(name: str, run: Callable[[], object]) -> threading.Thread:
-    """A thread of a purpose of its own; it does not keep the process from ending."""
+    """Start a thread with one task. It does not keep the process from ending."""
     thread = threading.Thread(target=run, name=f"falcon-{name}", daemon=True)
     thread.start()
     return thread

@@ -1,4 +1,4 @@
-"""What a whole process tree has measured, in Prometheus' formats: text, OpenMetrics, protobuf with native buckets."""
+"""The metrics of a whole process tree in Prometheus' formats: text, OpenMetrics, protobuf with native buckets."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -32,7 +32,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """A metric with its series. ``label_names`` has ``process`` where each process has series of its own."""
+    """A metric with its series. ``label_names`` includes ``process`` if each process has series of its own."""
 
     metric: AnyMetric
     label_names: tuple[str, ...]
@@ -40,7 +40,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 def collect(slots: Iterable[SlotView]) -> list[Measured]:
-    """Counters and histograms of every process there was, gauges of those that live."""
+    """Counters and histograms of all processes, also ended ones; gauges of those that live."""
     found: dict[str, dict[tuple[str, ...], list[float]]] = {name: {} for name in REGISTRY}
     for slot in slots:
         alive = slot.alive
@@ -68,7 +68,7 @@ def _together(metric: AnyMetric, one: list[float], other: list[float]) -> list[f
 
 
 def _maxima(one: list[float], other: list[float]) -> list[float]:
-    """Window by window: the newer one, or the larger of the same."""
+    """For each window: the newer one, or the larger of the same."""
     merged: list[float] = []
     for at in range(0, len(one), 2):
         merged += max((one[at], one[at + 1]), (other[at], other[at + 1]))
@@ -84,7 +84,7 @@ class _Collected(Collector):
 
 
 def render(measured: list[Measured], extra: Iterable[Family], content_type: str) -> bytes:
-    """``extra``: families that no process has measured of itself. ``content_type``: one of the three above."""
+    """``extra``: families that no process measures itself. ``content_type``: one of the three above."""
     if content_type == PROTOBUF:
         return _protobuf(measured, extra)
     registry = CollectorRegistry(auto_describe=False)

@@ -1,4 +1,4 @@
-"""What a process says of itself to the probes."""
+"""What a process tells the probes about itself."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ _LOOP_SECONDS: Final = 2.0
 
 
 class Health:
-    """``ready`` is asked each time: it can serve now. ``draining``: it is on its way out."""
+    """``ready`` is called for each probe: the process can serve now. ``draining``: it is about to end."""
 
     def __init__(self) -> None:
         self.started = False
@@ -19,7 +19,7 @@ class Health:
         self.ready: Callable[[], bool] = lambda: True
 
     def tell(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Say it to whoever asks this process. It lives while the ``loop``, if it has one, answers."""
+        """Answer probes of this process. It is alive while the ``loop``, if it has one, answers."""
 
         def said(arguments: Mapping[str, str]) -> dict[str, bool]:
             return {

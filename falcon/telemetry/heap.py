@@ -1,4 +1,4 @@
-"""What is on the heap, by class: the way to find what grows."""
+"""Counts the objects on the heap by class, to find what grows."""
 
 import gc
 import sys
@@ -9,16 +9,17 @@ from typing import Any, Final
 
 _OBJECTS_MAX: Final = 2_000_000
 _CLASSES: Final = 200
-# So many objects are looked at between two chances for other threads.
+# Other threads get a turn after so many objects.
 _CHUNK: Final = 5_000
 
 
 def count(arguments: Mapping[str, str]) -> dict[str, Any]:
     """Objects and their bytes by class, most bytes first.
 
-    Everything that can be reached from the modules and from what the collector tracks: neither would do alone, since
-    what start-up made is frozen, and many a small object is not tracked. Bytes are of the objects themselves, without
-    what they refer to. Of more than two million objects only those are counted, and ``complete`` says so.
+    Counts everything that can be reached from the modules and from what the collector tracks. Neither would do alone:
+    objects of the start-up are frozen, and many small ones are not tracked. Bytes are of the objects themselves,
+    without what they refer to. If there are more than two million objects only those are counted, and ``complete`` is
+    False.
     """
     began = time.monotonic()
     counts: Counter[str] = Counter()
@@ -32,7 +33,7 @@ def count(arguments: Mapping[str, str]) -> dict[str, Any]:
         new = [each for each in chunk if id(each) not in seen]
         for each in new:
             if id(each) in seen:
-                continue  # twice among these
+                continue  # already counted among these
             seen.add(id(each))
             name = _name(type(each))
             counts[name] += 1
@@ -53,7 +54,7 @@ def _name(kind: type) -> str:
 
 
 class Heaps:
-    """The last few counts, to be compared with later ones."""
+    """The last few counts, for comparison with later ones."""
 
     def __init__(self, most: int = 10) -> None:
         self._most = most
@@ -61,13 +62,13 @@ class Heaps:
         self._kept: dict[int, tuple[str, Mapping[str, Any]]] = {}
 
     def keep(self, process: str, counted: Mapping[str, Any]) -> int:
-        """Gives its number."""
+        """Returns its number."""
         self._number += 1
         self._kept[self._number] = process, counted
         self._kept.pop(self._number - self._most, None)
         return self._number
 
     def get(self, number: int | None, process: str) -> Mapping[str, Any] | None:
-        """None where there is none of that process by that number, any more."""
+        """None if that process has no count of that number, or not any more."""
         kept_of, counted = self._kept.get(number or 0, ("", None))
         return counted if kept_of == process else None

@@ -1,9 +1,9 @@
 """Counter, gauge and histogram, as cells of this process's slot.
 
-prometheus-client's own would lose what a killed process had counted, know no native buckets and no maxima; it shows
-what these have measured (``exposition``).
+prometheus-client's own would lose what a killed process has counted, and know no native buckets and no maxima. It only
+renders what these have measured (``exposition``).
 
-Until :func:`attach` the cells are the process's own memory, and a forked child begins with cells of its own, at zero.
+Until :func:`attach` the cells are the process's own memory. A forked child begins with cells of its own, at zero.
 """
 
 import math
@@ -21,15 +21,15 @@ from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from falcon.telemetry.slots import Slot
 
-# A native bucket's bound is 2^(1/8) times that of the one before it: Prometheus' schema 3.
+# A native bucket's bound is 2^(1/8) times the bound of the one before: Prometheus' schema 3.
 SCHEMA: Final = 3
 PER_DOUBLING: Final = 1 << SCHEMA
 
 _ASIDE_MAX: Final = 1 << 16  # of a histogram: more than a process observes in a second
 _AT_ONCE: Final = 512
-_SOME: Final = 16  # of the same value, up to which it is cheaper to put each aside
+_SOME: Final = 16  # up to so many equal values, setting each aside is cheaper
 
-# A maximum is that of the window under way and the twelve before it: of the last minute, and of a little more.
+# A maximum covers the present window and the twelve before: the last minute, and a little more.
 WINDOW_SECONDS: Final = 5.0
 WINDOWS: Final = 13
 
@@ -39,8 +39,8 @@ Across: TypeAlias = Literal["sum", "max", "process"]
 
 
 class Range(NamedTuple):
-    """What a histogram tells apart: from ``2 ** low`` to ``2 ** high``; it has a classic bucket for each doubling from
-    ``2 ** classic``. They are powers of two so that both kinds of buckets are counts of the same thing."""
+    """The range of a histogram: from ``2 ** low`` to ``2 ** high``, with a classic bucket for each doubling from ``2 **
+    classic``. Powers of two make both kinds of buckets counts of the same thing."""
 
     low: int
     high: int
@@ -48,13 +48,14 @@ class Range(NamedTuple):
 
     @property
     def buckets(self) -> int:
-        """The native ones between two outer ones, for what is below and above."""
+        """The native buckets, between two outer ones for what is below and above."""
         return (self.high - self.low) * PER_DOUBLING + 2
 
 
 @lru_cache
 def _bounds(range_: Range) -> list[float]:
-    """Upper bounds of all buckets but the last; a doubling's are those of another times a power of two, exactly."""
+    """Upper bounds of all buckets but the last. The bounds of a doubling are exactly those of another times a power of
+    two."""
     fractions = [2 ** (i / PER_DOUBLING - 1) for i in range(PER_DOUBLING)]
     doublings = range(range_.low + 1, range_.high + 1)
     return [*(math.ldexp(each, doubling) for doubling in doublings for each in fractions), 2.0**range_.high]
@@ -79,7 +80,7 @@ class _Child:
         self._lock = threading.Lock()
 
     def move(self, cells: Cells, at: int) -> None:
-        """To other cells, which may have values already: those go on, with what has been counted until now."""
+        """Move to other cells. Values that these have already go on, with what has been counted until now."""
         with self._lock:
             self._add_to(cells, at)
             self._cells, self._at = cells, at
@@ -89,13 +90,13 @@ class _Child:
             cells[at + i] += self._cells[self._at + i]
 
     def forget(self) -> None:
-        """Begin anew, with cells of its own; also in a fork, where a lock may be held by a thread that is not there."""
+        """Start again with new cells, also after a fork, where a thread that is not there may hold the lock."""
         self._cells, self._at = array("d", [0.0] * self.length), 0
         self._lock = threading.Lock()
 
 
 class Counter(_Child):
-    """What has happened so far."""
+    """Counts events."""
 
     kind: Kind = "counter"
     length = 1
@@ -110,7 +111,7 @@ class Counter(_Child):
 
 
 class Gauge(_Child):
-    """What is so now."""
+    """A present value."""
 
     kind: Kind = "gauge"
     length = 1
@@ -124,7 +125,7 @@ class Gauge(_Child):
         self._cells[self._at] = value
 
     def set_function(self, function: Callable[[], float]) -> None:
-        """To be asked for the value about once a second, from another thread. Raises nothing that matters."""
+        """``function`` is called about once a second, from another thread, for the value."""
         self._function = function
 
     def sample(self) -> None:
@@ -146,10 +147,10 @@ class Gauge(_Child):
 
 
 class Histogram(_Child):
-    """How large what happened was, in native buckets, and the largest of the last minute.
+    """Counts values in native buckets, and keeps the largest of the last minute.
 
-    ``observe`` puts a value aside, and is but one call of the interpreter's own, since it stands in the way of every
-    message. They are counted by :meth:`settle`; where nobody calls that, the last ones are kept.
+    ``observe`` sets a value aside with one call of the interpreter's own, since every message pays for it.
+    :meth:`settle` counts the values later. Without it only the last ones are kept.
     """
 
     kind: Kind = "histogram"
@@ -174,7 +175,7 @@ class Histogram(_Child):
             self._note_largest(value)
 
     def settle(self) -> None:
-        """Count what was put aside, some at a time, so that nobody waits for all of it."""
+        """Count the values that were set aside, some at a time, so that no thread waits for all of it."""
         while self._aside:
             with self._lock:
                 self._settle_some()
@@ -182,7 +183,7 @@ class Histogram(_Child):
     def _settle_some(self) -> None:
         aside = self._aside
         values = sorted([aside.popleft() for _ in range(min(len(aside), _AT_ONCE))])
-        if not values:  # somebody else has just done it
+        if not values:  # another thread has just done it
             return
         cells, at = self._cells, self._at
         cells[at] += sum(values)
@@ -214,7 +215,7 @@ class Histogram(_Child):
 
     @property
     def total(self) -> float:
-        """The sum of what was observed."""
+        """The sum of the observed values."""
         self.settle()
         return self._cells[self._at]
 
@@ -227,7 +228,7 @@ class Histogram(_Child):
 
 
 def _tally(values: list[float], bounds: list[float]) -> Iterator[tuple[int, int]]:
-    """How many of the values, which are sorted, fall into a bucket: each bucket is looked for once, not each value."""
+    """How many of the sorted values fall into each bucket: looks up each bucket once, not each value."""
     start = 0
     while start < len(values):
         bucket = bisect_left(bounds, values[start])
@@ -237,7 +238,7 @@ def _tally(values: list[float], bounds: list[float]) -> Iterator[tuple[int, int]
 
 
 def maximum(cells: list[float], now: float) -> float:
-    """Of a histogram's cells: the largest value of the last minute; 0 when there was none. ``now``: CLOCK_MONOTONIC."""
+    """The largest value of the last minute in a histogram's cells; 0 if there was none. ``now``: CLOCK_MONOTONIC."""
     oldest = now // WINDOW_SECONDS - WINDOWS
     windows = zip(cells[_MAXIMA:BUCKETS_AT:2], cells[_MAXIMA + 1 : BUCKETS_AT : 2], strict=True)
     return max((value for window, value in windows if window > oldest), default=0.0)
@@ -247,10 +248,10 @@ C = TypeVar("C", Counter, Gauge, Histogram)
 
 
 class Metric(Generic[C]):
-    """A metric of Falcon's, and its values by their labels.
+    """A metric and its values by label set.
 
-    ``across``: what the processes' values make together: a sum, the largest, or
-    one value a process, which is then a label.
+    ``across``: how the processes' values combine: the sum, the largest, or one value for each process, which is then a
+    label.
     """
 
     def __init__(
@@ -276,12 +277,13 @@ class Metric(Generic[C]):
         REGISTRY[name] = self
 
     def labels(self, *values: str) -> C:
-        """Look it up once where it is often needed."""
+        """Look it up once if it is used often."""
         child = self._children.get(values)
         return child if child is not None else self._make(values)
 
     def begin(self, *alternatives: tuple[str, ...]) -> None:
-        """Show these label sets from now on: of a counter that appears with its first event, no rate shows that one."""
+        """Show these label sets from now on. If a counter appears only with its first event, no rate shows that
+        event."""
         for values in alternatives:
             self.labels(*values)
 
@@ -332,12 +334,12 @@ def gauge(name: str, help: str, labels: tuple[str, ...] = (), across: Across = "
 def histogram(
     name: str, help: str, labels: tuple[str, ...] = (), range_: Range = SECONDS, across: Across = "sum"
 ) -> Metric[Histogram]:
-    """It is exposed with a gauge of its maximum beside it: ``falcon_x_seconds`` has ``falcon_x_max_seconds``."""
+    """It is exposed with a gauge of its maximum: ``falcon_x_seconds`` has ``falcon_x_max_seconds``."""
     return Metric(name, help, labels, "histogram", lambda: Histogram(range_), range_, across)
 
 
 def attach(folder: Path, name: str) -> None:
-    """Have everything that this process measures stand in its slot from here on. Once a process."""
+    """From here on all measurements of this process stand in its slot. Once a process."""
     global _slot
     _slot = Slot(folder, name)
     for metric in list(REGISTRY.values()):
@@ -345,8 +347,8 @@ def attach(folder: Path, name: str) -> None:
 
 
 def sample() -> None:
-    """Ask every gauge that has somebody to ask, and count what was put aside. About once a second in each process that
-    is measured; of what a histogram observed since, whoever is killed takes the count along."""
+    """Call the functions of all gauges, and count what was set aside. About once a second in each measured process:
+    when a process is killed, what its histograms observed since is lost."""
     settle()
     if _slot is not None:
         _slot.sampled()
@@ -357,7 +359,7 @@ def sample() -> None:
 
 
 def settle() -> None:
-    """Count what was put aside in this process."""
+    """Count what was set aside in this process."""
     for metric in list(REGISTRY.values()):
         if metric.kind == "histogram":
             for child in metric.children():
@@ -366,7 +368,7 @@ def settle() -> None:
 
 
 def switch_off() -> None:
-    """Measure nothing, for the whole life of the process: what it costs is the difference."""
+    """Measure nothing for the whole life of the process. The difference is what measuring costs."""
     global _is_on
     _is_on = False
     for kind, method in ((Counter, "inc"), (Gauge, "set"), (Histogram, "observe_many")):

@@ -1,4 +1,4 @@
-"""Log lines: JSON for machines, and readable where somebody watches a terminal."""
+"""Log lines: JSON for machines, and text for a person at a terminal."""
 
 import json
 import logging
@@ -15,7 +15,7 @@ _TEXT: Final = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
 
 
 def configure(process: str, level: str, format: LogFormat) -> None:
-    """To standard error, with a handler of our own: an actor's root logger would send each line through its system.
+    """Log to standard error with a handler of our own: an actor's root logger would send each line through its system.
 
     ``auto``: text on a terminal, JSON otherwise.
     """
@@ -31,7 +31,7 @@ def configure(process: str, level: str, format: LogFormat) -> None:
         each.propagate = False
         each.handlers[:] = [handler]
     metrics.log_lines.begin(("warning",), ("error",), ("critical",))
-    # What the client of Kafka meets comes back as an error of the call, and is said once, by whoever made it.
+    # A call that fails raises the Kafka client's error to its caller, which logs it once.
     logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
 
 
@@ -41,8 +41,8 @@ def _count(record: logging.LogRecord) -> bool:
 
 
 class _Text(logging.Formatter):
-    """One line a record, and the indented ones of its exception. What a client sent may stand in either, so it can
-    neither begin a line that looks like a record of ours nor tell the terminal what to do."""
+    """One line a record, and the indented lines of its exception. Both may contain a client's text. It must neither
+    begin a line that looks like another record nor control the terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return _escape(super().formatMessage(record))
@@ -56,7 +56,8 @@ def _escape(text: str) -> str:
 
 
 class _Json(logging.Formatter):
-    """A line a record: time (UTC, RFC 3339), level, logger, process, pid, message; and what it belongs to, if known."""
+    """A line a record: time (UTC, RFC 3339), level, logger, process, pid, message; and the request it belongs to, if
+    known."""
 
     def __init__(self, process: str) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Every metric of Falcon, declared in one place; docs/metrics.md is generated from here.
+"""All metrics of Falcon, declared in one place. docs/metrics.md is generated from here.
 
-One without labels is declared as its only value. Labels are few and what they can be is bounded: never a room, an
-account or a message. Beside each histogram stands its maximum of the last minute.
+A metric without labels is declared as its only value. Labels are few and their values bounded: never a room, an account
+or a message. Each histogram has a maximum of the last minute beside it.
 """
 
 from falcon.telemetry.instruments import SIZES, Counter, Gauge, Histogram, counter, gauge, histogram
@@ -38,7 +38,7 @@ JUNK = ("malformed", "nowhere", "too_large", "unauthenticated")
 
 # --- commands and messages --------------------------------------------------------------------------------------------
 
-commands = counter("falcon_commands", "Commands answered to whoever sent them, by outcome.", ("command", "outcome"))
+commands = counter("falcon_commands", "Commands answered to their senders, by outcome.", ("command", "outcome"))
 command_seconds = histogram(
     "falcon_command_seconds", "From a command's acceptance at the edge to its reply.", ("command",)
 )

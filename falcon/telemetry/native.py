@@ -21,7 +21,7 @@ LabelSet: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def encode(families: Iterable[Family], histograms: Mapping[tuple[str, tuple[str, ...]], NativeBuckets]) -> bytes:
-    """Each family as a message with its length before it. ``histograms``: by family and label values, in order."""
+    """Each family as a message after its length. ``histograms``: by family and label values, in order."""
     return b"".join(_delimited(_family(family, histograms)) for family in families)
 
 
@@ -44,7 +44,7 @@ def _family(family: Family, histograms: Mapping[tuple[str, tuple[str, ...]], Nat
 
 
 def _by_labels(family: Family) -> dict[LabelSet, list[Sample]]:
-    """A histogram's samples together, which have the same labels but for ``le``."""
+    """Groups a histogram's samples, which have the same labels except for ``le``."""
     found: dict[LabelSet, list[Sample]] = {}
     for sample in family.samples:
         labels = tuple((name, value) for name, value in sample.labels.items() if name != "le")
@@ -61,7 +61,7 @@ def _labels(labels: LabelSet) -> bytes:
 
 
 def _histogram(samples: list[Sample], native: NativeBuckets) -> bytes:
-    """Both kinds of buckets: the server takes what it is set to."""
+    """Both kinds of buckets: the server takes the kind that it is configured for."""
     classic = b"".join(
         _field(3, _unsigned(1, round(sample.value)) + _double(2, float(sample.labels["le"])))
         for sample in samples
@@ -109,5 +109,5 @@ def _unsigned(number: int, value: int) -> bytes:
 
 
 def _signed(number: int, value: int) -> bytes:
-    """Zigzag: small whatever its sign."""
+    """Zigzag encoding: small whatever the sign."""
     return _varint(number << 3) + _varint(value << 1 if value >= 0 else (-value << 1) - 1)

@@ -1,6 +1,6 @@
-"""Spans to an OpenTelemetry collector, where the extra ``otel`` is installed and OTEL_EXPORTER_OTLP_ENDPOINT is set.
+"""Sends spans to an OpenTelemetry collector if the extra ``otel`` is installed and OTEL_EXPORTER_OTLP_ENDPOINT is set.
 
-Everything else is the SDK's own environment variables: OTEL_TRACES_SAMPLER and so on.
+The SDK's own environment variables configure everything else: OTEL_TRACES_SAMPLER and so on.
 """
 
 import logging
@@ -16,7 +16,7 @@ _NANOS: Final = 1_000_000_000
 
 
 def configure(process: str) -> None:
-    """Does nothing where no collector was named."""
+    """Does nothing if no collector is named."""
     if not os.environ.get(ENDPOINT):
         return
     try:

@@ -1,5 +1,5 @@
-"""What a process measures of itself, and a thread that answers what is asked of it from outside, also when its event
-loop is stuck: where every thread and task stands, and what is on the heap."""
+"""Measures the process, and answers questions about it on a thread of its own, even when its event loop is stuck:
+stacks of all threads and tasks, objects on the heap."""
 
 import asyncio
 import gc
@@ -27,20 +27,22 @@ _REQUEST_BYTES_MAX: Final = 4_096
 _STACK_FRAMES_MAX: Final = 50
 _TASKS_MAX: Final = 500
 
-# What a process is asked, by name; the arguments are the request's, and the answer is shown as JSON.
+# The questions that a process answers, by name. The arguments come from the request, and the answer is shown as JSON.
 Answerer: TypeAlias = Callable[[Mapping[str, str]], object]
 _answerers: dict[str, Answerer] = {}
 _loops: list[asyncio.AbstractEventLoop] = []
 
 
 class NoAnswer(Exception):
-    """The process is not there, cannot answer within the time, or does not know what was asked."""
+    """The process has gone, does not answer within the time, or does not know the question."""
 
 
 def start(folder: Path, name: str) -> None:
-    """Measure this process from here on, in the slot ``name``, and answer. Once a process, after the last fork."""
+    """Measure this process in the slot ``name`` from here on, and answer questions. Once a process, after the last
+    fork."""
     instruments.attach(folder, name)
-    gc.callbacks[:] = [each for each in gc.callbacks if not isinstance(each, _GarbageCollection)]  # a fork has them too
+    # a fork inherits them
+    gc.callbacks[:] = [each for each in gc.callbacks if not isinstance(each, _GarbageCollection)]
     gc.callbacks.append(_GarbageCollection())
     _answerers.update(stacks=_stacks, heap=heap.count)
     with short_path(folder, f"{name}.sock") as path:
@@ -52,7 +54,7 @@ def start(folder: Path, name: str) -> None:
 
 
 def answer(name: str, answerer: Answerer) -> None:
-    """Let this be asked. It is called on a thread of its own, beside whatever goes on."""
+    """Answer questions of this name. ``function`` is called on a thread of its own, beside other work."""
     _answerers[name] = answerer
 
 
@@ -89,7 +91,7 @@ def ask(folder: Path, name: str, what: str, arguments: Mapping[str, str], second
 
 
 class _Thread:
-    """Samples, and answers one request at a time, so that nobody can make a process work much by asking often."""
+    """Samples, and answers one request at a time, so that frequent questions cannot load the process."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._listening = listening
@@ -136,13 +138,13 @@ def _said(line: bytes) -> dict[str, Any]:
         if answerer is None:
             return {"error": f"{request['what']} is not known here"}
         return {"answer": answerer(request["arguments"])}
-    except Exception as error:  # whatever it is: whoever asked is told, and nothing else may suffer from it
+    except Exception as error:  # the asker is told; nothing else may suffer from it
         log.warning("a question could not be answered: %r", error)
         return {"error": repr(error)}
 
 
 class _GarbageCollection:
-    """It is called at every collection, so its figures are looked up before."""
+    """It is called at every collection, so it looks its figures up beforehand."""
 
     def __init__(self) -> None:
         self._began = 0.0
@@ -161,7 +163,7 @@ class _GarbageCollection:
 
 
 def _stacks(arguments: Mapping[str, str]) -> dict[str, Any]:
-    """Where every thread and every task stands."""
+    """The stacks of all threads and tasks."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     threads = [
         {"name": names.get(ident, str(ident)), "stack": _lines(traceback.extract_stack(frame)[-_STACK_FRAMES_MAX:])}
@@ -171,7 +173,7 @@ def _stacks(arguments: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _tasks(loop: asyncio.AbstractEventLoop) -> list[dict[str, Any]]:
-    """It may change while it is looked at from another thread, so a task that has just ended is shown as it was."""
+    """Tasks may change while another thread looks at them, so one that has just ended is shown as it was."""
     shown = []
     for task in list(asyncio.all_tasks(loop))[:_TASKS_MAX]:
         frames = [

@@ -1,4 +1,4 @@
-"""Where a process spends its time: py-spy looks at it from outside, a hundred times a second, without stopping it."""
+"""Profiles a process with py-spy, which samples it from outside, a hundred times a second, without stopping it."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ _SPARE_SECONDS: Final = 20.0
 _SPY: Final = Path(sys.executable).parent / "py-spy"
 
 
-_NO_SAMPLES: Final = "No stack counts found"  # py-spy's word for a process that did nothing
+_NO_SAMPLES: Final = "No stack counts found"  # py-spy's message for a process that was idle
 _EMPTY: Final = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 120" width="1200" height="120">
 <text x="600" y="60" text-anchor="middle" font-family="sans-serif" font-size="17">\
@@ -21,12 +21,12 @@ No samples: the process was idle for {seconds} s. With idle=true the threads tha
 
 
 class NoProfile(Exception):
-    """It could not be made; the message is py-spy's."""
+    """The profile could not be made. The message is py-spy's."""
 
 
 def record(pid: int, seconds: int, *, format: str, idle: bool) -> bytes:
-    """``format``: flamegraph (SVG), speedscope (JSON) or raw (a line a stack, with its count). ``idle``: threads that
-    wait, too. Of a process that was idle all the time the graph is empty. Raises NoProfile."""
+    """``format``: flamegraph (SVG), speedscope (JSON) or raw (a line a stack, with its count). ``idle``: include
+    threads that wait. The graph is empty if the process was idle all the time. Raises NoProfile."""
     with tempfile.TemporaryDirectory(prefix="falcon-profile-") as folder:
         file = Path(folder) / "profile"
         command = [str(_SPY), "record", "--pid", str(pid), "--duration", str(seconds), "--rate", str(RATE)]
@@ -38,7 +38,7 @@ def record(pid: int, seconds: int, *, format: str, idle: bool) -> bytes:
             )
             if done.returncode == 0:
                 return file.read_bytes()
-            if _NO_SAMPLES in done.stderr:  # only of a flame graph: the other formats may be empty
+            if _NO_SAMPLES in done.stderr:  # for a flame graph only: the other formats may be empty
                 return _EMPTY.format(seconds=seconds).encode()
         except (OSError, subprocess.TimeoutExpired) as error:
             raise NoProfile(f"py-spy cannot be run: {error}") from error

@@ -1,9 +1,9 @@
-"""The values of a process, in a file that it shares with whoever exposes them.
+"""A process's values, in a file that it shares with the process that exposes them.
 
-A process tree has a folder, and each process in it a slot, named for its role and its place ("serve-0") rather than for
-its pid. So the process that is started in place of one that was killed goes on counting where that one stopped, at the
-very last increment: the kernel keeps a mapped page whatever becomes of the process. Nothing is left over from the dead,
-since nothing is named for them.
+A process tree has a folder, and each process in it a slot, named for its role and its place ("serve-0") and not for its
+pid. So a process that replaces a killed one goes on counting where that one stopped, at the very last increment: the
+kernel keeps a mapped page when the process is killed. Nothing is left over from dead processes, since nothing is named
+for them.
 
 A slot is two files. ``NAME.cells`` is an array of doubles: a header, then what was allocated. ``NAME.keys`` has a line
 for each allocation: offset, length, metric, kind, and label values, as JSON. Only its process writes a slot.
@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-CELLS: Final = 1 << 17  # a megabyte that takes no room until it is used
+CELLS: Final = 1 << 17  # a megabyte that takes no memory until it is used
 _PID, _TICKS, _SAMPLED, _FIRST = 0, 1, 2, 8
 _SHARED_MEMORY: Final = Path("/dev/shm")
 _FOLDER: Final = "falcon-"
@@ -29,7 +29,7 @@ Key: TypeAlias = tuple[str, tuple[str, ...]]
 
 
 class Place(NamedTuple):
-    """Where the values of one label set of a metric stand. ``kind``: counter, gauge or histogram."""
+    """The place of one label set of a metric. ``kind``: counter, gauge or histogram."""
 
     offset: int
     length: int
@@ -37,11 +37,11 @@ class Place(NamedTuple):
 
 
 class SlotFull(Exception):
-    """More label sets than any metric should have."""
+    """There are more label sets than any metric should have."""
 
 
 class Slot:
-    """The writing end."""
+    """The writing end of a slot."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
@@ -56,15 +56,16 @@ class Slot:
         finally:
             os.close(handle)
         if self._keys.exists() and not self._keys.read_bytes().endswith(b"\n"):
-            self._write(b"\n")  # the process before was killed in the midst of a line
+            self._write(b"\n")  # the process before was killed while it wrote a line
         for place in self._places.values():
-            if place.kind == "gauge":  # what was so in the process before says nothing about this one
+            if place.kind == "gauge":  # a gauge of the process before says nothing about this one
                 self.cells[place.offset] = math.nan
         self.cells[_PID], self.cells[_TICKS] = os.getpid(), start_ticks(os.getpid()) or 0
         self.sampled()
 
     def sampled(self) -> None:
-        """The gauges are of now. Those of a process that hangs stand still; its neighbours must be able to tell."""
+        """Note that the gauges are up to date. Those of a process that hangs stand still, and the other processes must
+        be able to tell."""
         self.cells[_SAMPLED] = time.monotonic()
 
     def allocate(self, key: Key, length: int, kind: str) -> int:
@@ -92,7 +93,7 @@ class Slot:
 
 
 class SlotView:
-    """The reading end: any process may have it, at any time."""
+    """The reading end of a slot, for any process at any time."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.name = name
@@ -108,25 +109,25 @@ class SlotView:
 
     @property
     def sampled_seconds(self) -> float:
-        """How old the gauges are."""
+        """The age of the gauges."""
         return max(0.0, time.monotonic() - self._cells[_SAMPLED])
 
     @property
     def alive(self) -> bool:
-        """It is that process still, and not another one to which its pid was given."""
+        """True if the pid still belongs to the process that wrote the slot."""
         ticks = start_ticks(self.pid)
         return ticks is not None and ticks == self._cells[_TICKS]
 
     def read(self) -> Iterator[tuple[Key, str, list[float]]]:
-        """Key, kind and cells of everything allocated; of what has been allocated twice the last."""
+        """Key, kind and cells of all allocations. The last one counts if a key was allocated twice."""
         for key, place in dict(_read_keys(self._keys)).items():
             yield key, place.kind, list(self._cells[place.offset : place.offset + place.length])
 
 
 def make_folder() -> Path:
-    """A folder for this process and those below it, in memory where the system has a place for that.
+    """Make a folder for this process and its children, in memory if the system has a place for that.
 
-    What launchers that were killed have left behind there is removed.
+    Removes the folders of launchers that were killed.
     """
     base = _SHARED_MEMORY if os.access(_SHARED_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
     for left in base.glob(f"{_FOLDER}*-*"):
@@ -139,7 +140,7 @@ def make_folder() -> Path:
 
 
 def views(folder: Path) -> list[SlotView]:
-    """Every slot there is, by name."""
+    """All slots, by name."""
     found: list[SlotView] = []
     for path in sorted(folder.glob("*.cells")):
         try:
@@ -154,7 +155,8 @@ def _flat(key: Key) -> tuple[str, list[str]]:
 
 
 def _read_keys(path: Path) -> Iterator[tuple[Key, Place]]:
-    """A last line that is cut short was being written when its process was killed: nothing has counted there yet."""
+    """Ignores a last line that is cut short: its process was killed while it wrote the line, and nothing has counted
+    there."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -168,7 +170,7 @@ def _read_keys(path: Path) -> Iterator[tuple[Key, Place]]:
 
 
 def start_ticks(pid: int) -> int | None:
-    """When a process began, in the kernel's ticks since boot; None for one that has ended, also if nobody waited."""
+    """The start of a process, in the kernel's ticks since boot. None if it has ended, also while it is a zombie."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

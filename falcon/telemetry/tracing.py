@@ -1,8 +1,8 @@
-"""Which request something belongs to: W3C Trace Context, from the HTTP header through command and event to whoever
-applies it. https://www.w3.org/TR/trace-context/
+"""W3C Trace Context: the trace of a request, from the HTTP header through command and event to the projections.
+https://www.w3.org/TR/trace-context/
 
-What a client sends is handed on and logged, always. Spans are made where an exporter is configured (``otel``); without
-one that costs nothing.
+A client's trace is always passed on and logged. Spans are made if an exporter is configured (``otel``). Without one
+that costs nothing.
 """
 
 import re
@@ -20,12 +20,12 @@ _LENGTH: Final = 55
 
 
 class Span(Protocol):
-    """Something that takes its time. ``traceparent``: what belongs to it says so by this."""
+    """An operation with a duration. ``traceparent``: the operations within it carry this."""
 
     traceparent: str
 
     def end(self, status: int) -> None:
-        """With the status of the HTTP answer; 0 for none."""
+        """``status``: of the HTTP answer; 0 for none."""
 
 
 class Exporter(Protocol):
@@ -33,7 +33,7 @@ class Exporter(Protocol):
         """A request is being answered."""
 
     def record(self, name: str, parent: str, began: float, ended: float) -> None:
-        """Something has been done. Times in seconds since 1970."""
+        """An operation is done. Times in seconds since 1970."""
 
 
 class _Current(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ _exporter: Exporter | None = None
 
 
 def export_to(exporter: Exporter | None) -> None:
-    """For the life of the process."""
+    """Set the exporter, for the life of the process."""
     global _exporter
     _exporter = exporter
 
@@ -69,12 +69,12 @@ def leave(status: int) -> None:
 
 
 def traceparent() -> str | None:
-    """Of what the current task does, to be handed on."""
+    """The traceparent that the current task passes on."""
     return _current.get().traceparent
 
 
 def done(name: str, traceparents: Iterable[str | None], seconds: float) -> None:
-    """What these requests led to has just been done, and took that long."""
+    """An operation that these requests led to is done, and took that long."""
     if _exporter is not None:
         ended = time.time()
         for parent in {each for each in traceparents if each is not None}:
@@ -92,7 +92,7 @@ def log_fields() -> dict[str, str]:
 
 
 def _parse(header: bytes | None) -> str | None:
-    """As it is handed on; None for what is not a traceparent: such a header is to be passed over."""
+    """The traceparent to pass on. None if the header is not one: then it is ignored."""
     if header is None or _TRACEPARENT.fullmatch(header) is None:
         return None
     return header[:_LENGTH].decode()

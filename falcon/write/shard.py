@@ -20,10 +20,10 @@ from falcon.domain.limits import MEMBERS_MAX
 from falcon.journal.envelope import Position
 from falcon.journal.ports import (
     Append,
+    AppendOutcome,
     Checkpoint,
     EventSource,
     Journal,
-    Outcome,
     SnapshotStore,
     Submission,
 )
@@ -171,7 +171,7 @@ class Shard:
         self._keys = KeyCounts(limits.answers_bytes, limits.account_keys)
         self._figures = _Figures(name)
         self._busy = BusyRooms(clock.monotonic)
-        metrics.append_failures.begin((Outcome.FENCED.value,), (Outcome.UNKNOWN.value,))
+        metrics.append_failures.begin((AppendOutcome.FENCED.value,), (AppendOutcome.UNKNOWN.value,))
         metrics.ownership_changes.begin(("taken over",), ("lost",), ("left",))
         self._settled = False  # every partition that is owned is served, and stays
         self._recovering = False
@@ -262,7 +262,7 @@ class Shard:
                 continue  # from before a takeover that has settled everything in flight then
             if isinstance(submission, Checkpoint):
                 self._checkpointed(owned, submission)
-            elif submission.outcome is not Outcome.DURABLE:
+            elif submission.outcome is not AppendOutcome.DURABLE:
                 self._fail(owned, submission.outcome)
             else:
                 self._confirm(owned, submission, submissions)
@@ -407,24 +407,24 @@ class Shard:
 
     def _checkpointed(self, owned: _Owned, checkpoint: Checkpoint) -> None:
         assert owned.partition is not None
-        if checkpoint.outcome is Outcome.DURABLE:
+        if checkpoint.outcome is AppendOutcome.DURABLE:
             owned.partition.checkpointed()
             metrics.checkpoints.inc()
             metrics.snapshots.inc(len(checkpoint.snapshots))
         else:
             self._fail(owned, checkpoint.outcome)
 
-    def _fail(self, owned: _Owned, outcome: Outcome | None) -> None:
+    def _fail(self, owned: _Owned, outcome: AppendOutcome | None) -> None:
         """The state in memory went ahead of the log: nothing of this epoch may be answered, or decided on, any more."""
         log.warning("partition %s: append %s", owned.number, outcome)
         metrics.append_failures.labels(outcome.value if outcome else "none").inc()
         assert owned.partition is not None
-        owned.partition.end(void=outcome is Outcome.FENCED)
+        owned.partition.end(void=outcome is AppendOutcome.FENCED)
         owned.before, owned.partition = owned.partition, None
         owned.captured_behind = None
         self._settled = False
         answer = Unavailable("outcome_unknown")
-        if outcome is Outcome.FENCED:
+        if outcome is AppendOutcome.FENCED:
             owned.lost, owned.lost_at = True, self._ownership.assignments
             metrics.ownership_changes.labels("lost").inc()
             # Two that believe to own it would depose each other for ever: each asks first, after pauses that differ.

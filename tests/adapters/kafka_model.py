@@ -9,7 +9,7 @@ from typing import NamedTuple, cast
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer, Record
 from falcon.adapters.kafka.reader import Reader
-from falcon.adapters.kafka.snapshots import Kept, LocalCopy
+from falcon.adapters.kafka.snapshots import LocalCopy, SnapshotRecord
 
 CLUSTER = KafkaCluster(("nowhere:1",), 8)
 
@@ -48,7 +48,7 @@ class Brokers:
         return first
 
     def compact(self, topic: str, partition: int) -> None:
-        """Of each key the last record is left, and none that was deleted."""
+        """Keep the last record of each key, and no deleted one."""
         stored = self.topics[topic, partition]
         last = {record.key: record for record in stored}
         stored[:] = [r for r in stored if last[r.key] is r and (r.value is not None or r is stored[-1])]
@@ -106,23 +106,23 @@ class Copy(LocalCopy):
     """The local copy as a dict."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[int, str], Kept] = {}
+        self.rows: dict[tuple[int, str], SnapshotRecord] = {}
 
     def clear(self, partition: int) -> None:
         self.rows = {key: kept for key, kept in self.rows.items() if key[0] != partition}
 
-    def put(self, partition: int, rows: Iterable[tuple[str, Kept]]) -> None:
+    def put(self, partition: int, rows: Iterable[tuple[str, SnapshotRecord]]) -> None:
         self.rows.update({(partition, name): kept for name, kept in rows})
 
-    def get(self, partition: int, name: str) -> Kept | None:
+    def get(self, partition: int, name: str) -> SnapshotRecord | None:
         return self.rows.get((partition, name))
 
-    def under(self, partition: int, prefix: str, stop: str | None = None) -> list[tuple[str, Kept]]:
+    def under(self, partition: int, prefix: str, stop: str | None = None) -> list[tuple[str, SnapshotRecord]]:
         return sorted(each for each in self._under(partition, prefix) if stop is None or each[0] < stop)
 
     def drop(self, partition: int, names: Sequence[str]) -> None:
         for name in names:
             self.rows.pop((partition, name), None)
 
-    def _under(self, partition: int, prefix: str) -> Iterator[tuple[str, Kept]]:
+    def _under(self, partition: int, prefix: str) -> Iterator[tuple[str, SnapshotRecord]]:
         return ((name, kept) for (p, name), kept in self.rows.items() if p == partition and name.startswith(prefix))

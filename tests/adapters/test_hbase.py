@@ -19,9 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.calls import Calls, Family, HBase, Stamped
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import Family, HBase, HBaseClient, Stamped
+from falcon.adapters.hbase.connection import TableMissing
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import WrongTables, by_command, check, prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
@@ -30,18 +30,18 @@ from falcon.adapters.hbase.thrift import ColumnDescriptor
 from falcon.domain.ids import ID_MAX
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
-from falcon.read.accounts.projection import PutAccount
+from falcon.read.accounts.projection import UpsertAccount
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.hbase import Cell, Row
 from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import Access
 from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import BeingFilled, Comparison, Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop
 from falcon.read.timeline import hbase as timeline_hbase
 from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, BOB, LATER, NOON, ROOM, Store, StreamReadStoreContract
@@ -63,7 +63,7 @@ def gateways(request: pytest.FixtureRequest) -> Iterator[Gateways]:
 
 
 class Space:
-    """Tables by name only, within a real one, under row keys that begin like nobody else's."""
+    """Tables in name only, within a real one, under row keys with a prefix of their own."""
 
     def __init__(self, gateways: Gateways, table: str) -> None:
         self.gateways = gateways
@@ -79,40 +79,40 @@ class Space:
         other.start, other.names = self.start, self.names
         return other
 
-    def within(self, seconds: float, attempt_seconds: float | None = None) -> Calls:
+    def within(self, seconds: float, attempt_seconds: float | None = None) -> HBaseClient:
         self.asked += 1
         return SpaceCalls(self.gateways.within(seconds, attempt_seconds), self)
 
 
-class SpaceCalls(Calls):
-    def __init__(self, calls: Calls, space: Space) -> None:
-        self._calls = calls
+class SpaceCalls(HBaseClient):
+    def __init__(self, client: HBaseClient, space: Space) -> None:
+        self._client = client
         self._space = space
 
     def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row:
-        return self._calls.row(self._space.table, self._start(table) + key, columns)
+        return self._client.row(self._space.table, self._start(table) + key, columns)
 
     def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]:
         start = self._start(table)
-        found = self._calls.rows(self._space.table, (start + key for key in keys), columns)
+        found = self._client.rows(self._space.table, (start + key for key in keys), columns)
         return {key[len(start) :]: row for key, row in found.items()}
 
     def stamped(self, table: str, keys: Iterable[bytes]) -> dict[bytes, dict[bytes, Stamped]]:
         start = self._start(table)
-        found = self._calls.stamped(self._space.table, (start + key for key in keys))
+        found = self._client.stamped(self._space.table, (start + key for key in keys))
         return {key[len(start) :]: row for key, row in found.items()}
 
     def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]:
         beginning = self._start(table)
-        found = self._calls.scan(self._space.table, beginning + start, beginning + stop, limit, filter)
+        found = self._client.scan(self._space.table, beginning + start, beginning + stop, limit, filter)
         return [(key[len(beginning) :], row) for key, row in found]
 
     def put(self, table: str, cells: Iterable[Cell], stamp: int) -> None:
         start = self._start(table)
-        self._calls.put(self._space.table, [cell._replace(row=start + cell.row) for cell in cells], stamp)
+        self._client.put(self._space.table, [cell._replace(row=start + cell.row) for cell in cells], stamp)
 
     def check_and_put(self, table: str, row: bytes, column: bytes, expected: bytes | None, value: bytes) -> bool:
-        return self._calls.check_and_put(self._space.table, self._start(table) + row, column, expected, value)
+        return self._client.check_and_put(self._space.table, self._start(table) + row, column, expected, value)
 
     def tables(self) -> set[str]:
         return set(self._space.names)
@@ -283,14 +283,14 @@ def test_mentions_lie_where_they_are_looked_for(account_id: int, room_id: int, s
 
 # A room's history as its projections write it, an event a line.
 HISTORY: tuple[tuple[Write, ...], ...] = (
-    (PutRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON)),
-    (PutMember(ROOM, ANN, "admin", 0), PutMember(ROOM, BOB, "member", 0)),
-    (PutMessage(ROOM, 1, b"hello"), SetRoomActivity(ROOM, 1, NOON), SetReadMark(ROOM, ANN, 1)),
-    (PutMessage(ROOM, 2, b"@bob"), SetRoomActivity(ROOM, 2, NOON), SetMention(BOB, ROOM, 2, True)),
+    (UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON)),
+    (UpsertMember(ROOM, ANN, "admin", 0), UpsertMember(ROOM, BOB, "member", 0)),
+    (UpsertMessage(ROOM, 1, b"hello"), SetRoomActivity(ROOM, 1, NOON), SetReadMark(ROOM, ANN, 1)),
+    (UpsertMessage(ROOM, 2, b"@bob"), SetRoomActivity(ROOM, 2, NOON), SetMention(BOB, ROOM, 2, True)),
     (DropMember(ROOM, BOB),),
-    (PutMessage(ROOM, 1, b"hello!"), SetRevision(ROOM, 1)),
-    (PutMember(ROOM, BOB, "readonly", 2),),
-    (PutMessage(ROOM, 2, b""), SetRevision(ROOM, 2), SetMention(BOB, ROOM, 2, False)),
+    (UpsertMessage(ROOM, 1, b"hello!"), SetRevision(ROOM, 1)),
+    (UpsertMember(ROOM, BOB, "readonly", 2),),
+    (UpsertMessage(ROOM, 2, b""), SetRevision(ROOM, 2), SetMention(BOB, ROOM, 2, False)),
     (SetRoomName(ROOM, "Kitchen", "tea", LATER),),
     (SetReadMark(ROOM, ANN, 2), SetRole(ROOM, ANN, "member")),
     (DropMember(ROOM, ANN),),
@@ -299,7 +299,8 @@ HISTORY: tuple[tuple[Write, ...], ...] = (
 
 
 def put(space: Space, first: int, behind: int) -> None:
-    """What a projector does that dies before it moves the position: the events from ``first`` on, below ``behind``."""
+    """Act like a projector that dies before it moves the position: write the events from ``first`` on, below
+    ``behind``."""
     calls = space.within(30)
     for table, cells in folded([write for event in HISTORY[first:behind] for write in event]):
         calls.put(schema.table_name("falcon", table, 1), cells, behind)
@@ -340,7 +341,7 @@ def test_of_projectors_that_do_the_same_one_moves_the_position(store: _SpaceStor
         while (at := tables.cursor("timeline")[0]).offset < 30:
             after = Position(at.offset + 1, 1, at.offset + 1)
             try:
-                tables.apply("timeline", {0: at}, {0: after}, [PutMessage(ROOM, after.offset, b"%d" % at.offset)])
+                tables.apply("timeline", {0: at}, {0: after}, [UpsertMessage(ROOM, after.offset, b"%d" % at.offset)])
                 moved.append(at.offset)
             except StaleProjector:
                 continue
@@ -361,21 +362,21 @@ def test_of_projectors_that_do_the_same_one_moves_the_position(store: _SpaceStor
 def test_each_partition_is_moved_by_itself(store: _SpaceStore) -> None:
     room = 2 * PARTITIONS + 1  # of partition 1
     one, three = Position(7, 1, 7), Position(9, 2, 1)
-    store.tables.apply("timeline", {1: Position(), 3: Position()}, {1: one, 3: three}, [PutMessage(room, 1, b"hi")])
+    store.tables.apply("timeline", {1: Position(), 3: Position()}, {1: one, 3: three}, [UpsertMessage(room, 1, b"hi")])
     assert store.tables.cursor("timeline") == {0: Position(), 1: one, 2: Position(), 3: three}
     with pytest.raises(StaleProjector):
         store.tables.apply("timeline", {1: Position()}, {1: Position(8, 1, 8)}, ())
     with pytest.raises(ValueError, match=r"partitions \[1\]"):
-        store.tables.apply("timeline", {2: Position()}, {2: Position(1)}, [PutMessage(room, 2, b"astray")])
+        store.tables.apply("timeline", {2: Position()}, {2: Position(1)}, [UpsertMessage(room, 2, b"astray")])
 
 
 @pytest.mark.processes
 def test_a_message_is_never_older_than_the_revision_it_comes_with(store: _SpaceStore) -> None:
-    advance(store.tables, "timeline", 1, PutMessage(ROOM, 1, b"0"))
+    advance(store.tables, "timeline", 1, UpsertMessage(ROOM, 1, b"0"))
 
     def edit() -> None:
         for revision in range(1, 60):
-            edited = (SetRevision(ROOM, revision), PutMessage(ROOM, 1, b"%d" % revision))
+            edited = (SetRevision(ROOM, revision), UpsertMessage(ROOM, 1, b"%d" % revision))
             advance(store.tables, "timeline", revision + 1, *edited)
 
     editing = threading.Thread(target=edit)
@@ -390,7 +391,7 @@ def test_a_message_is_never_older_than_the_revision_it_comes_with(store: _SpaceS
 @pytest.mark.processes
 def test_a_hole_ends_a_page_until_all_before_what_stands_behind_it_has_been_applied(store: _SpaceStore) -> None:
     """The missing ones of the batch are passed over, or their rows get lost."""
-    batch = [PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 1_200) if seq not in (30, 1_100)]
+    batch = [UpsertMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 1_200) if seq not in (30, 1_100)]
     for table, cells in folded(batch):
         store.space.within(30).put(f"falcon_{table}_1", cells, 1)
     assert asyncio.run(store.reads.page(ROOM, 20, 69)).messages == [b"%d" % seq for seq in range(20, 30)]
@@ -405,7 +406,7 @@ def test_a_hole_ends_a_page_until_all_before_what_stands_behind_it_has_been_appl
 @pytest.mark.processes
 def test_all_rooms_are_walked_through_in_order_past_those_that_are_gone(store: _SpaceStore) -> None:
     ids = [PARTITIONS * n + n % PARTITIONS for n in range(1, 90)]
-    advance(store.tables, "rooms", 1, *(PutRoom(each, "group", "", "", NOON, None, None) for each in ids))
+    advance(store.tables, "rooms", 1, *(UpsertRoom(each, "group", "", "", NOON, None, None) for each in ids))
     advance(store.tables, "rooms", 2, *(DropRoom(each) for each in ids if each % 3))
     there = [each for each in ids if each % 3 == 0]
     walked: list[int] = []
@@ -418,7 +419,7 @@ def test_all_rooms_are_walked_through_in_order_past_those_that_are_gone(store: _
 @pytest.mark.processes
 def test_how_many_there_are_is_estimated_where_there_are_many(store: _SpaceStore) -> None:
     many = 8_000
-    advance(store.tables, "accounts", 1, *(PutAccount(each, "Ann", False, NOON) for each in range(1, many + 1)))
+    advance(store.tables, "accounts", 1, *(UpsertAccount(each, "Ann", False, NOON) for each in range(1, many + 1)))
     accounts, rooms, messages = asyncio.run(store.reads.totals())
     assert abs(accounts - many) < many / 10
     assert (rooms, messages) == (0, 0)
@@ -440,9 +441,9 @@ def test_many_who_wait_for_the_same_event_ask_once(store: _SpaceStore) -> None:
 
 def rebuilt(store: _Store) -> str:
     """A rebuild that has come as far as the live tables, which have a stray message."""
-    advance(store.tables, "timeline", 3, PutMessage(ROOM, 1, b"old"), PutMessage(ROOM, 2, b"stray"))
+    advance(store.tables, "timeline", 3, UpsertMessage(ROOM, 1, b"old"), UpsertMessage(ROOM, 2, b"stray"))
     shadow = store.tables.begin_rebuild("timeline")
-    advance(store.tables, shadow, 3, PutMessage(ROOM, 1, b"new"))
+    advance(store.tables, shadow, 3, UpsertMessage(ROOM, 1, b"new"))
     return shadow
 
 
@@ -458,16 +459,16 @@ def test_projectors_wait_while_tables_are_switched_over_and_go_on_in_the_new_one
 
     def catch_up() -> None:
         with pytest.raises(StaleProjector):
-            live.apply("timeline", before, everywhere(4), [PutMessage(ROOM, 3, b"late")])
+            live.apply("timeline", before, everywhere(4), [UpsertMessage(ROOM, 3, b"late")])
         with pytest.raises(ReadStoreUnavailable, match="being switched over"):
             live.cursor("timeline")
-        advance(store.tables, shadow, 5, PutMessage(ROOM, 2, b"meanwhile"))
+        advance(store.tables, shadow, 5, UpsertMessage(ROOM, 2, b"meanwhile"))
 
     store.tables.finish_rebuild("timeline", catch_up)
     with pytest.raises(StaleProjector):
-        live.apply("timeline", before, everywhere(4), [PutMessage(ROOM, 3, b"late")])
+        live.apply("timeline", before, everywhere(4), [UpsertMessage(ROOM, 3, b"late")])
     assert live.cursor("timeline") == everywhere(5)
-    advance(live, "timeline", 6, PutMessage(ROOM, 3, b"after"))
+    advance(live, "timeline", 6, UpsertMessage(ROOM, 3, b"after"))
     assert page(store) == [b"new", b"meanwhile", b"after"]
     live.close()
 
@@ -482,13 +483,13 @@ def test_a_rebuild_that_fails_leaves_the_live_tables_as_they_were(store: _SpaceS
     with pytest.raises(RuntimeError):
         store.tables.finish_rebuild("timeline", catch_up)
     assert page(store) == [b"old", b"stray"]
-    advance(store.tables, "timeline", 4, PutMessage(ROOM, 3, b"on"))
+    advance(store.tables, "timeline", 4, UpsertMessage(ROOM, 3, b"on"))
     assert page(store) == [b"old", b"stray", b"on"]
 
 
 @pytest.mark.processes
 def test_tables_that_are_behind_do_not_take_the_live_ones_place(store: _SpaceStore) -> None:
-    advance(store.tables, "timeline", 3, PutMessage(ROOM, 1, b"old"))
+    advance(store.tables, "timeline", 3, UpsertMessage(ROOM, 1, b"old"))
     shadow = store.tables.begin_rebuild("timeline")
     advance(store.tables, shadow, 2)
     with pytest.raises(ReadStoreUnavailable, match="behind"):
@@ -507,10 +508,10 @@ def test_a_switch_over_that_has_died_is_called_off(store: _SpaceStore) -> None:
     with pytest.raises(ReadStoreUnavailable, match="being switched over"):
         patient.cursor("timeline")
     assert impatient.cursor("timeline") == everywhere(3)
-    advance(patient, "timeline", 4, PutMessage(ROOM, 3, b"on"))
+    advance(patient, "timeline", 4, UpsertMessage(ROOM, 3, b"on"))
     assert page(store) == [b"old", b"stray", b"on"]
     shadow = store.tables.begin_rebuild("timeline")
-    store.tables.finish_rebuild("timeline", lambda: advance(store.tables, shadow, 4, PutMessage(ROOM, 1, b"new")))
+    store.tables.finish_rebuild("timeline", lambda: advance(store.tables, shadow, 4, UpsertMessage(ROOM, 1, b"new")))
     assert page(store) == [b"new"]
     patient.close()
     impatient.close()
@@ -522,7 +523,7 @@ def test_a_switch_over_that_was_called_off_does_not_happen_later(store: _SpaceSt
     impatient = projector(store.space.another(), switch_seconds=0)
 
     def catch_up() -> None:
-        advance(impatient, "timeline", 4, PutMessage(ROOM, 3, b"on"))
+        advance(impatient, "timeline", 4, UpsertMessage(ROOM, 3, b"on"))
 
     with pytest.raises(ReadStoreUnavailable, match="called off"):
         store.tables.finish_rebuild("timeline", catch_up)
@@ -540,7 +541,7 @@ def test_a_rebuild_is_taken_away_by_the_next_one(store: _SpaceStore) -> None:
             again()
     with pytest.raises(ReadStoreUnavailable, match="taken away"):
         store.tables.finish_rebuild("timeline", lambda: None)
-    other.finish_rebuild("timeline", lambda: advance(other, second, 3, PutMessage(ROOM, 1, b"second")))
+    other.finish_rebuild("timeline", lambda: advance(other, second, 3, UpsertMessage(ROOM, 1, b"second")))
     assert page(store) == [b"second"]
     other.close()
 
@@ -604,14 +605,14 @@ def test_what_was_passed_over_is_recorded_for_ever(store: _SpaceStore) -> None:
 
 
 def compared(
-    store: _SpaceStore, projection: str, through: int, writes: Sequence[Write], *, mend: bool = False
+    store: _SpaceStore, projection: str, through: int, writes: Sequence[Write], *, repair: bool = False
 ) -> Comparison:
-    return store.tables.comparing(projection, everywhere(through), mend=mend).compare(0, through, writes)
+    return store.tables.comparing(projection, everywhere(through), repair=repair).compare(0, through, writes)
 
 
 @pytest.mark.processes
 def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> None:
-    messages = [PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)]
+    messages = [UpsertMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)]
     advance(store.tables, "timeline", 60, *messages[:50], SetRevision(ROOM, 3))  # ten were lost
     calls = store.space.within(30)
     wrong = [
@@ -623,10 +624,10 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
     calls.put("falcon_timeline_1", [newer], 70)
     writes: list[Write] = [*messages, SetRevision(ROOM, 3)]
     assert compared(store, "timeline", 60, writes) == Comparison(60, 10, 2)
-    assert compared(store, "timeline", 60, writes, mend=True) == Comparison(60, 10, 2)
+    assert compared(store, "timeline", 60, writes, repair=True) == Comparison(60, 10, 2)
     assert compared(store, "timeline", 60, writes) == Comparison(60, 0, 0)
     with pytest.raises(ValueError, match="not of 1"):
-        store.tables.comparing("timeline", everywhere(60), mend=True).compare(1, 60, writes)
+        store.tables.comparing("timeline", everywhere(60), repair=True).compare(1, 60, writes)
     expected = [b"edited since" if seq == 7 else b"%d" % seq for seq in range(1, 61)]
     assert asyncio.run(store.reads.page(ROOM, 1, 60)).messages == expected
 
@@ -635,9 +636,9 @@ def test_what_the_tables_have_lost_is_found_and_mended(store: _SpaceStore) -> No
 def test_every_kind_of_write_can_be_compared(store: _SpaceStore) -> None:
     put(store.space, 0, 12)
     writes = [write for event in HISTORY for write in event]
-    rooms = [write for write in writes if isinstance(write, PutRoom | SetRoomName | SetRoomActivity | DropRoom)]
+    rooms = [write for write in writes if isinstance(write, UpsertRoom | SetRoomName | SetRoomActivity | DropRoom)]
     members = [
-        write for write in writes if isinstance(write, PutMember | DropMember | SetReadMark | SetRole | SetMention)
+        write for write in writes if isinstance(write, UpsertMember | DropMember | SetReadMark | SetRole | SetMention)
     ]
     for projection, of_projection in (("rooms", rooms), ("memberships", members)):
         found = compared(store, projection, 12, of_projection)
@@ -696,7 +697,7 @@ def test_tables_of_a_new_read_model_are_said_to_be_filled_until_they_are_shown(
             asyncio.run(store.reads.access(ROOM, ANN))
         with pytest.raises(BeingFilled):
             asyncio.run(store.reads.applied_everywhere(PARTITIONS, ["accounts", "memberships"]))
-        advance(store.tables, "memberships", 5, PutMember(ROOM, ANN, "admin", 0))
+        advance(store.tables, "memberships", 5, UpsertMember(ROOM, ANN, "admin", 0))
         assert store.tables.fill("memberships") is Fill.FILLING
         store.tables.begin_rebuild("memberships")
         assert store.tables.fill("memberships") is Fill.FILLING, "a rebuild that has only begun shows nothing"
@@ -721,7 +722,7 @@ def test_a_rebuild_of_a_read_model_that_is_being_filled_ends_the_filling(gateway
     store = _SpaceStore(space)
     try:
         shadow = store.tables.begin_rebuild("timeline")
-        advance(store.tables, shadow, 4, PutMessage(ROOM, 1, b"first"))
+        advance(store.tables, shadow, 4, UpsertMessage(ROOM, 1, b"first"))
         store.tables.finish_rebuild("timeline", lambda: None)
         assert store.tables.fill("timeline") is Fill.COUNTED, "readers may not count it yet, and must not ask it"
         store.tables.move_fill("timeline", Fill.SHOWN)
@@ -739,7 +740,9 @@ def test_real_tables_are_made_checked_rebuilt_and_dropped(gateways: Gateways) ->
         prepare(gateways, prefix, "log", PARTITIONS, through_gateway(gateways))
         shadow = rebuilt(store)
         assert page(store) == [b"old", b"stray"]
-        store.tables.finish_rebuild("timeline", lambda: advance(store.tables, shadow, 4, PutMessage(ROOM, 2, b"last")))
+        store.tables.finish_rebuild(
+            "timeline", lambda: advance(store.tables, shadow, 4, UpsertMessage(ROOM, 2, b"last"))
+        )
         assert page(store) == [b"new", b"last"]  # asked of the old table at first, which is gone
         check(gateways, prefix, "log", PARTITIONS)
         assert f"{prefix}_timeline_2" in calls.tables()

@@ -1,4 +1,4 @@
-"""What becomes of calls when gateways hang, hang up, answer late or are gone: one of our own misbehaves at will."""
+"""Calls to gateways that hang, hang up, answer late or are gone: a gateway of ours misbehaves on demand."""
 
 import asyncio
 import socket
@@ -13,12 +13,12 @@ from thriftpy2.protocol import TBinaryProtocol
 from thriftpy2.thrift import TApplicationException, TProcessor
 from thriftpy2.transport import TBufferedTransport, TSocket
 
-from falcon.adapters.hbase.calls import Calls
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import HBaseFault, TableMissing
+from falcon.adapters.hbase.client import HBaseClient
+from falcon.adapters.hbase.connection import HBaseFault, TableMissing
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.thrift import GatewayError, Hbase, TCell, TRowResult
-from falcon.adapters.hbase.timed import TimedCalls
+from falcon.adapters.hbase.timed_client import TimedClient
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry.dispatchers import Dispatcher
 
@@ -135,7 +135,7 @@ def asking(stack: ExitStack, *gateways: Gateway, connections: int = 8) -> Gatewa
     return made
 
 
-def who(calls: Calls, key: bytes = b"k") -> bytes:
+def who(calls: HBaseClient, key: bytes = b"k") -> bytes:
     found, _, name = calls.row("t", key)[b"d:v"].partition(b" ")
     assert found == key, "an answer to another question"
     return name
@@ -302,7 +302,7 @@ def test_a_change_whose_answer_was_lost_is_known_to_have_been_made(stack: ExitSt
     ann.manners = manners
     assert calls.check_and_put("t", b"k", b"d:v", b"1", b"2")
     assert ann.cells[b"k"] == b"2"
-    assert not calls.check_and_put("t", b"k", b"d:v", b"1", b"2")  # somebody else's change
+    assert not calls.check_and_put("t", b"k", b"d:v", b"1", b"2")  # another client's change
 
 
 def test_an_address_must_be_a_host_and_a_port() -> None:
@@ -333,7 +333,7 @@ def test_a_query_is_refused_by_its_deadline_while_gateways_hang(stack: ExitStack
 
 
 def test_past_the_bound_a_query_is_refused_at_once() -> None:
-    dispatcher = TimedCalls(Dispatcher("reads", threads=1, queue=2), 5)
+    dispatcher = TimedClient(Dispatcher("reads", threads=1, queue=2), 5)
     gate = Gate()
 
     async def run() -> None:
@@ -352,7 +352,7 @@ def test_past_the_bound_a_query_is_refused_at_once() -> None:
 
 
 def test_who_has_given_up_leaves_the_queue() -> None:
-    dispatcher = TimedCalls(Dispatcher("reads", threads=1, queue=1), 5)
+    dispatcher = TimedClient(Dispatcher("reads", threads=1, queue=1), 5)
     gate = Gate()
 
     async def run() -> None:
@@ -373,7 +373,7 @@ def test_who_has_given_up_leaves_the_queue() -> None:
 
 
 def test_after_it_was_closed_nothing_is_taken() -> None:
-    dispatcher = TimedCalls(Dispatcher("reads", threads=1, queue=1), 5)
+    dispatcher = TimedClient(Dispatcher("reads", threads=1, queue=1), 5)
     dispatcher.close()
     with pytest.raises(ReadStoreUnavailable, match="closed"):
         asyncio.run(dispatcher.run(lambda left: None))

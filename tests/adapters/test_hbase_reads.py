@@ -1,4 +1,4 @@
-"""How the HBase adapter reads, on an HBase in memory: the contract, and what a reader meets between two writes."""
+"""Reads of the HBase adapter on an HBase in memory: the contract, and what a reader meets between two writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -12,13 +12,13 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.journal.envelope import Cursor, Position
 from falcon.read import hbase as read_hbase
 from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships.projection import PutMember
+from falcon.read.memberships.projection import UpsertMember
 from falcon.read.memberships.queries import ManyRooms
 from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.rooms.projection import PutRoom, SetRoomActivity
+from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
 from falcon.read.store import ReadStoreUnavailable
 from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import PutMessage
+from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from tests.contracts.journal import PARTITIONS
 from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreContract
@@ -93,7 +93,7 @@ def test_a_projector_that_dies_in_a_batch_leaves_no_room_in_part(store: _Store, 
     rooms = [PARTITIONS * n for n in range(1, 400)]
     store.hbase.before = dies_at_put(store.hbase, nth)
     with pytest.raises(ReadStoreUnavailable, match="died"):
-        store.apply("rooms", *(PutRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
+        store.apply("rooms", *(UpsertRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
     there = [each for each in rooms if (row := asyncio.run(store.reads.room(each))) is not None and row.name == "Tea"]
     assert 0 < len(there) < len(rooms)
     assert there == rooms[: len(there)]
@@ -101,11 +101,11 @@ def test_a_projector_that_dies_in_a_batch_leaves_no_room_in_part(store: _Store, 
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_a_projector_that_dies_in_a_batch_leaves_no_member_in_part(store: _Store, nth: int) -> None:
-    store.apply("rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None))
+    store.apply("rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None))
     accounts = range(ANN, ANN + 400)
     store.hbase.before = dies_at_put(store.hbase, nth)
     with pytest.raises(ReadStoreUnavailable, match="died"):
-        store.apply("memberships", *(PutMember(ROOM, each, "member", 0) for each in accounts))
+        store.apply("memberships", *(UpsertMember(ROOM, each, "member", 0) for each in accounts))
     there = [each for each in accounts if asyncio.run(store.reads.access(ROOM, each)) is not None]
     assert 0 < len(there) < len(accounts)
     assert [row.account_id for row in asyncio.run(store.reads.members(ROOM, 0, 500))] == there
@@ -119,7 +119,7 @@ def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(stor
     """Before rows were written whole, a batch might end within one."""
     put_in_part(store, "rooms", rooms_hbase.room_key(ROOM), [rooms_hbase.ROOM_MADE, rooms_hbase.ROOM_GONE])
     assert asyncio.run(store.reads.room(ROOM)) is None
-    store.apply("rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None))
+    store.apply("rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None))
     put_in_part(store, "memberships", memberships_hbase.member_key(ROOM, ANN), [memberships_hbase.MEMBER])
     put_in_part(
         store,
@@ -135,15 +135,15 @@ def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(stor
 def test_a_part_of_a_batch_is_bounded_in_bytes_too(store: _Store) -> None:
     text = b"x" * 30_000
     before = puts(store.hbase)
-    store.apply("timeline", *(PutMessage(ROOM, seq, text) for seq in range(1, 101)))
+    store.apply("timeline", *(UpsertMessage(ROOM, seq, text) for seq in range(1, 101)))
     assert puts(store.hbase) == before + 2  # of four rows of 25 messages, two to a call
 
 
 # --- holes ------------------------------------------------------------------------------------------------------------
 
 
-def messages(seqs: Iterable[int]) -> list[PutMessage]:
-    return [PutMessage(ROOM, seq, b"%d" % seq) for seq in seqs]
+def messages(seqs: Iterable[int]) -> list[UpsertMessage]:
+    return [UpsertMessage(ROOM, seq, b"%d" % seq) for seq in seqs]
 
 
 def missing(*seqs: int) -> list[bytes]:
@@ -215,8 +215,8 @@ def test_pages_of_a_rebuild_go_by_the_rebuilds_own_position(store: _Store) -> No
 @pytest.fixture
 def talk(store: _Store) -> _Store:
     """A room of Ann's with a hundred messages."""
-    store.apply("rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 100, NOON))
-    store.apply("memberships", PutMember(ROOM, ANN, "member", 0))
+    store.apply("rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 100, NOON))
+    store.apply("memberships", UpsertMember(ROOM, ANN, "member", 0))
     store.apply("timeline", *messages(range(1, 101)))
     asyncio.run(store.reads.access(ROOM, ANN))  # it knows the generations now
     return store
@@ -259,8 +259,8 @@ def test_what_a_room_allows_and_how_far_it_goes_are_three_calls(talk: _Store) ->
 def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk: _Store) -> None:
     assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
     rooms = [ROOM * n for n in range(2, 40)]
-    talk.apply("rooms", *(PutRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
-    talk.apply("memberships", *(PutMember(each, ANN, "member", 0) for each in rooms))
+    talk.apply("rooms", *(UpsertRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
+    talk.apply("memberships", *(UpsertMember(each, ANN, "member", 0) for each in rooms))
     assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
     assert talk.calls_of(talk.reads.summaries_of(ANN, [ROOM, *rooms])) == LIST
     assert talk.calls_of(talk.reads.standings_of(ANN, rooms)) == ["memberships", "rooms"]

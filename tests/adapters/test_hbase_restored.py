@@ -17,16 +17,16 @@ from falcon.domain.message import Message
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import Append
-from falcon.projections.stream import Stream
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.verify import Verify
-from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
 from falcon.read.timeline import hbase as timeline_hbase
 from falcon.read.timeline.messages import message_in, row_of
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tests.support.hbase import FakeHBase, folded, model_of
 
@@ -36,19 +36,19 @@ NOON = 1_795_694_400_000
 NOON_TEXT = "2026-11-26T12:00:00.000Z"
 LOG = "5ee0d1"
 EVERY_WRITE: tuple[Write, ...] = (
-    PutMessage(256, 30, b"hi"),
+    UpsertMessage(256, 30, b"hi"),
     SetRevision(256, 3),
-    PutRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
+    UpsertRoom(256, "direct", "", "", NOON_TEXT, 5, 9),
     SetRoomName(256, "Tea", "", NOON_TEXT),
     SetRoomActivity(256, 7, NOON_TEXT),
     DropRoom(256),
-    PutMember(256, 77, "member", 0),
+    UpsertMember(256, 77, "member", 0),
     SetRole(256, 77, "admin"),
     SetReadMark(256, 77, 3),
     DropMember(256, 77),
     SetMention(77, 256, 1_001, True),
-    PutAccount(77, "Ann", False, NOON_TEXT),
-    PutToken(77, 1, "hash", NOON_TEXT),
+    UpsertAccount(77, "Ann", False, NOON_TEXT),
+    UpsertToken(77, 1, "hash", NOON_TEXT),
     DropToken(77, 1),
 )
 
@@ -89,19 +89,19 @@ class World:
         self.n += 1
 
     def restore_log(self, messages: int) -> None:
-        """From a copy with so many messages; an owner takes over."""
+        """Restore from a copy with so many messages. An owner takes over."""
         del self.log.events[0][messages:]
         self.last = messages
         self.take_over()
 
     def project(self) -> None:
-        stream = Stream("timeline", READ_MODELS["timeline"].project, self.log, self.tables, lambda: {0, 1})
+        stream = ProjectionConsumer("timeline", READ_MODELS["timeline"].project, self.log, self.tables, lambda: {0, 1})
         for _ in range(5):
             stream.step()
 
-    def verify(self, *, mend: bool = False) -> Comparison:
+    def verify(self, *, repair: bool = False) -> Comparison:
         project = READ_MODELS["timeline"].project
-        return Verify("timeline", project, self.log, self.tables, mend=mend, events_a_second=1e9).run()
+        return Verify("timeline", project, self.log, self.tables, repair=repair, events_a_second=1e9).run()
 
     def texts(self) -> list[str]:
         page = asyncio.run(self.reads.page(ROOM, 1, 99)).messages
@@ -234,7 +234,7 @@ def test_what_was_written_otherwise_is_wrong_wherever_batches_and_windows_end(
     row[timeline_hbase.message_column(1)].value = b"{}"
     del row[timeline_hbase.message_column(4)]
     assert world.verify() == Comparison(7, 1, 1, 0)
-    assert world.verify(mend=True) == Comparison(7, 1, 1, 0)
+    assert world.verify(repair=True) == Comparison(7, 1, 1, 0)
     assert world.verify() == Comparison(7, 0, 0, 0)
     assert world.texts() == [*"abcdefg"]
 
@@ -262,8 +262,8 @@ def test_what_is_written_during_a_comparison_is_not_judged(world: World) -> None
     world.edit(1, "A")
     world.post("c")
     world.project()
-    comparing = world.tables.comparing("timeline", ends, mend=True)
-    writes = [PutMessage(ROOM, seq, world.messages[seq]) for seq in (1, 2)]
+    comparing = world.tables.comparing("timeline", ends, repair=True)
+    writes = [UpsertMessage(ROOM, seq, world.messages[seq]) for seq in (1, 2)]
     assert comparing.compare(0, 2, writes) == Comparison(1, 0, 0)
     assert [*comparing.rest()] == [Comparison()]
     assert world.texts() == ["A", "b", "c"]

@@ -1,4 +1,4 @@
-"""HBase's gateway behind TLS: who is let in, and whom Falcon takes for HBase. The gateway is one of our own."""
+"""HBase's gateway behind TLS: which clients it accepts, and which gateways Falcon accepts. The gateway is ours."""
 
 import shutil
 import socket
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import Line
+from falcon.adapters.hbase.connection import ThriftConnection
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.read.store import ReadStoreUnavailable
 from tests.adapters.test_hbase_faults import Gateway, who
@@ -31,7 +31,7 @@ def pair(authority: Authority) -> Pair:
 
 @pytest.fixture(params=[FRONT])
 def address(authority: Authority, tmp_path: Path) -> Iterator[str]:
-    """Of the TLS in front: stunnel's where it is installed, else a relay's in Python."""
+    """The address of the TLS relay: stunnel's if it is installed, otherwise one in Python."""
     gateway = Gateway("ann")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -48,8 +48,8 @@ def stack() -> Iterator[ExitStack]:
 
 
 def through(address: str, stack: ExitStack, tls: TlsFiles | None) -> Gateways:
-    def connect(host: str, port: int) -> Line:
-        return Line(host, port, None if tls is None else tls.context())
+    def connect(host: str, port: int) -> ThriftConnection:
+        return ThriftConnection(host, port, None if tls is None else tls.context())
 
     gateways = Gateways([address], connect=connect)
     stack.callback(gateways.close)

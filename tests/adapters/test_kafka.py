@@ -12,9 +12,9 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.journal.ports import Wake
 from falcon.write.clock import Clock, SystemClock
 from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
@@ -27,7 +27,7 @@ T = TypeVar("T", KafkaJournal, KafkaSource)
 
 
 class KafkaLog:
-    """Topics of their own on the brokers that the session shares. ``rests``: so does whoever reads from it."""
+    """Topics of their own on the brokers that the session shares. ``rests``: its readers rest."""
 
     def __init__(self, brokers: str, folder: Path, partitions: int = PARTITIONS, *, rests: bool = False) -> None:
         self.rests = rests
@@ -46,7 +46,7 @@ class KafkaLog:
         return self._keep(KafkaSource(self.cluster, self.loop, rests=self.rests))
 
     def snapshots(self) -> KafkaSnapshots:
-        """As the next owner finds them."""
+        """The snapshots that the next owner finds."""
         producer = Producer(self.cluster)
         snapshots = self._snapshots(producer)
         for partition in range(self.cluster.partitions):
@@ -60,7 +60,9 @@ class KafkaLog:
         self.loop.close()
 
     def _snapshots(self, producer: Producer) -> KafkaSnapshots:
-        copy: ColdFile[Kept] = ColdFile(self.folder / f"cold{next(_names)}.db", pack, unpack)
+        copy: LocalSnapshotCache[SnapshotRecord] = LocalSnapshotCache(
+            self.folder / f"cold{next(_names)}.db", pack, unpack
+        )
         return KafkaSnapshots(self.cluster, producer, copy)
 
     def _keep(self, opened: T) -> T:

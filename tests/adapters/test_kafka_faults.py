@@ -32,7 +32,7 @@ from falcon.domain.answers import RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, EditMessage, PostMessage
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Append, EventSource, JournalUnavailable, Outcome, Wake
+from falcon.journal.ports import Append, AppendOutcome, EventSource, JournalUnavailable, Wake
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Reply
 from falcon.write.shard import Shard, ShardLimits
@@ -130,7 +130,7 @@ def settings_of(log: KafkaLog) -> dict[str, dict[str, str]]:
     return log.loop.call(ask())
 
 
-def settle(writer: Writer, *appends: Append, seconds: float = 30.0) -> list[Outcome | None]:
+def settle(writer: Writer, *appends: Append, seconds: float = 30.0) -> list[AppendOutcome | None]:
     """Submitted one by one, so that they wait for one another; then what became of them."""
     for append in appends:
         writer.journal.submit([append])
@@ -146,7 +146,7 @@ def settle(writer: Writer, *appends: Append, seconds: float = 30.0) -> list[Outc
 def goes_on(log: KafkaLog, writer: Writer, partition: int, *before: str) -> None:
     """After a takeover a message is appended behind those."""
     until(lambda: taken_over(writer, partition), seconds=40)
-    assert settle(writer, writer.prepare(partition, "next")) == [Outcome.DURABLE]
+    assert settle(writer, writer.prepare(partition, "next")) == [AppendOutcome.DURABLE]
     assert messages(log, partition) == [*before, "next"]
 
 
@@ -179,8 +179,8 @@ def test_a_message_over_the_topics_limit_is_not_sent_and_the_partition_goes_on_a
     source = log.source()
     before = source.end()[0]
     large, behind = ann.prepare(0, "x" * (APPEND_BYTES_MAX + 1)), ann.prepare(0, "behind")
-    assert settle(ann, large, behind) == [Outcome.UNKNOWN] * 2
-    assert settle(ann, ann.prepare(0, "later")) == [Outcome.UNKNOWN]
+    assert settle(ann, large, behind) == [AppendOutcome.UNKNOWN] * 2
+    assert settle(ann, ann.prepare(0, "later")) == [AppendOutcome.UNKNOWN]
     assert source.end()[0] == before
     goes_on(log, ann, 0)
 
@@ -189,17 +189,17 @@ def test_messages_just_below_the_limit_are_written_in_batches_that_fit(log: Kafk
     ann = Writer(log)
     ann.takeover(0)
     big = "x" * (APPEND_BYTES_MAX // 2)
-    assert settle(ann, *(ann.prepare(0, big) for _ in range(3))) == [Outcome.DURABLE] * 3
+    assert settle(ann, *(ann.prepare(0, big) for _ in range(3))) == [AppendOutcome.DURABLE] * 3
     assert [len(text) for text in messages(log, 0)] == [len(big)] * 3
 
 
 def test_what_the_brokers_refuse_poisons_the_producer_which_is_replaced(log: KafkaLog) -> None:
     ann = Writer(log)
     ann.takeover(0, 1)
-    assert settle(ann, ann.prepare(0, "first")) == [Outcome.DURABLE]
+    assert settle(ann, ann.prepare(0, "first")) == [AppendOutcome.DURABLE]
     alter(log, log.cluster.journal, max_message_bytes="1000")
     refused, elsewhere = ann.prepare(0, "x" * 5_000), ann.prepare(1, "elsewhere")
-    assert settle(ann, refused, elsewhere) == [Outcome.UNKNOWN, Outcome.DURABLE]
+    assert settle(ann, refused, elsewhere) == [AppendOutcome.UNKNOWN, AppendOutcome.DURABLE]
     goes_on(log, ann, 0, "first")
 
 
@@ -218,7 +218,7 @@ def test_a_producer_is_replaced_before_its_sequence_numbers_end_and_nothing_is_l
     ann.takeover(0)
     appends = [ann.prepare(0, f"{i}", f"{i}, again") for i in range(20)]
     for append in appends:
-        assert settle(ann, append) == [Outcome.DURABLE]
+        assert settle(ann, append) == [AppendOutcome.DURABLE]
     assert messages(log, 0) == [text for i in range(20) for text in (f"{i}", f"{i}, again")]
     assert len(made) >= 4
     until(lambda: sum(not producer._closed for producer in made) <= 1)
@@ -248,19 +248,21 @@ def test_a_broker_that_stops_leaves_unknown_what_it_was_given_and_other_partitio
     until(lambda: taken_over(ann, 0, 1))
     other = until(lambda: next((p for p in range(1, PARTITIONS) if leader(log, p) != leader(log, 0)), 0))
     until(lambda: taken_over(ann, 0, other))
-    assert settle(ann, ann.prepare(0, "first"), ann.prepare(other, "first")) == [Outcome.DURABLE] * 2
+    assert settle(ann, ann.prepare(0, "first"), ann.prepare(other, "first")) == [AppendOutcome.DURABLE] * 2
     node = leader(log, 0)
     brokers.pause(node)
     began = time.monotonic()
-    assert settle(ann, ann.prepare(0, "lost"), *(ann.prepare(0, f"{i}") for i in range(3))) == [Outcome.UNKNOWN] * 4
+    assert (
+        settle(ann, ann.prepare(0, "lost"), *(ann.prepare(0, f"{i}") for i in range(3))) == [AppendOutcome.UNKNOWN] * 4
+    )
     assert 1.4 < time.monotonic() - began < 4
     brokers.resume(node)
-    assert settle(ann, ann.prepare(other, "second")) == [Outcome.DURABLE]
+    assert settle(ann, ann.prepare(other, "second")) == [AppendOutcome.DURABLE]
     assert messages(log, other) == ["first", "second"]
     until(lambda: taken_over(ann, 0), seconds=30)
     settled = messages(log, 0)
     assert settled in (["first"], ["first", "lost"]), "only the one that was away can have happened"
-    assert settle(ann, ann.prepare(0, "next")) == [Outcome.DURABLE]
+    assert settle(ann, ann.prepare(0, "next")) == [AppendOutcome.DURABLE]
     assert messages(log, 0) == [*settled, "next"]
 
 
@@ -270,10 +272,10 @@ def test_with_two_of_three_brokers_stopped_nothing_is_written_and_a_takeover_say
     impatient(log, 2.0)
     ann = Writer(log)
     until(lambda: taken_over(ann, 0))
-    assert settle(ann, ann.prepare(0, "first")) == [Outcome.DURABLE]
+    assert settle(ann, ann.prepare(0, "first")) == [AppendOutcome.DURABLE]
     for node in {1, 2, 3} - {leader(log, 0)}:
         brokers.pause(node)
-    assert settle(ann, ann.prepare(0, "lost"), ann.prepare(0, "behind")) == [Outcome.UNKNOWN] * 2
+    assert settle(ann, ann.prepare(0, "lost"), ann.prepare(0, "behind")) == [AppendOutcome.UNKNOWN] * 2
     began = time.monotonic()
     with pytest.raises(JournalUnavailable, match="cannot take over"):
         ann.takeover(0)
@@ -283,7 +285,7 @@ def test_with_two_of_three_brokers_stopped_nothing_is_written_and_a_takeover_say
     until(lambda: taken_over(ann, 0), seconds=30)
     settled = messages(log, 0)
     assert settled in (["first"], ["first", "lost"])
-    assert settle(ann, ann.prepare(0, "next")) == [Outcome.DURABLE]
+    assert settle(ann, ann.prepare(0, "next")) == [AppendOutcome.DURABLE]
 
 
 def test_an_append_waits_for_enough_replicas_as_long_as_it_may(brokers: Kafka, log: KafkaLog) -> None:
@@ -298,11 +300,11 @@ def test_an_append_waits_for_enough_replicas_as_long_as_it_may(brokers: Kafka, l
     until(lambda: not brokers.running(node), seconds=20)
     waiting = patient.prepare(0, "patience")
     patient.journal.submit([waiting])
-    assert settle(hasty, hasty.prepare(1, "lost"), hasty.prepare(1, "behind")) == [Outcome.UNKNOWN] * 2
+    assert settle(hasty, hasty.prepare(1, "lost"), hasty.prepare(1, "behind")) == [AppendOutcome.UNKNOWN] * 2
     assert waiting.outcome is None
     alter(log, log.cluster.journal)
     patient.wait_for(waiting)
-    assert waiting.outcome is Outcome.DURABLE
+    assert waiting.outcome is AppendOutcome.DURABLE
     assert messages(log, 0) == ["patience"]
     goes_on(log, hasty, 1)
 
@@ -351,13 +353,13 @@ def test_a_transaction_in_the_log_stops_readers_and_the_owner(log: KafkaLog) -> 
     log.loop.call(interfere(), 60)
     source = log.source()
     until(lambda: source.end()[0].offset == 4)  # the transaction's end is written behind its answer
-    assert settle(ann, ann.prepare(0, "two")) == [Outcome.UNKNOWN]
+    assert settle(ann, ann.prepare(0, "two")) == [AppendOutcome.UNKNOWN]
     with pytest.raises(JournalUnavailable, match="partition 0: offset 3 should follow, but 4 does"):
         read_until_it_fails(source, 0, [])
 
 
 def test_a_reader_is_closed_while_a_fetch_of_it_pauses_after_an_error(log: KafkaLog) -> None:
-    """As it is where brokers are down; whoever closes it goes on."""
+    """As when brokers are down. The caller that closes it goes on."""
     reader = Reader(log.cluster, log.cluster.journal)
 
     async def close_while_it_pauses() -> bool:
@@ -748,7 +750,7 @@ class Member:
             self.loop.close()
 
     def fall_silent(self) -> None:
-        """As one does that was killed or stopped: from one moment to the next nothing is said any more."""
+        """Like one that was killed or stopped: from one moment to the next it says nothing any more."""
         self.loop.soon(self._alive.wait)
 
 
@@ -769,7 +771,7 @@ ALL: Final = frozenset(range(PARTITIONS))
 
 
 def share(*members: Member) -> None:
-    """Everybody has some, and nobody what another has."""
+    """Every member has some partitions, and no two have the same."""
 
     def shared() -> bool:
         return all(member.assigned for member in members) and sorted(

@@ -1,4 +1,4 @@
-"""The epoch fence without brokers: what a partition's records mean to whoever reads them."""
+"""The epoch fence without brokers: what a partition's records mean to readers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -153,7 +153,7 @@ class Owner:
 
 @dataclass
 class Partition:
-    """A log as owners and the network make it; ``promised``: what a sound owner wrote while nobody deposed it."""
+    """A log as owners and the network make it. ``promised``: what a sound owner wrote before it was deposed."""
 
     records: list[bytes] = field(default_factory=list)
     owners: list[Owner] = field(default_factory=list)
@@ -166,7 +166,7 @@ class Partition:
         self.owners.append(Owner(len(self.records)))
 
     def write(self, which: int, size: int, *, lost: bool = False) -> None:
-        """By the newest owner, or by one that does not know yet that it is not."""
+        """Written by the newest owner, or by a deposed one that does not know yet."""
         if not self.owners:
             return
         owner = self.owners[-1 - which % len(self.owners)]
@@ -197,7 +197,7 @@ class Partition:
         self.records.append(value)
 
 
-# No marker: whoever writes eight zero bytes first has taken over.
+# No marker: it would make the writer of eight zero bytes an owner.
 GARBAGE: Final = st.binary(max_size=15) | st.binary(min_size=16, max_size=40).map(lambda data: b"\xfe" + data)
 
 happenings = st.one_of(

@@ -1,4 +1,5 @@
-"""Where a token's offset stands in a partition: who looks back from it stands where a reader from the start does."""
+"""A token's offset in a partition: a reader that looks back from it gets the same position as one that starts at the
+log's start."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from falcon.adapters.kafka.tail import KafkaTail
 from falcon.journal.envelope import Position
 from falcon.streams.tail import WrongPlace
 
-LANE: Final = 0
+SEGMENT: Final = 0
 
 
 @dataclass
@@ -28,18 +29,18 @@ class FakeReader:
     end: int
     read: int = 0
 
-    async def ends(self, lanes: Sequence[int]) -> dict[int, int]:
-        return dict.fromkeys(lanes, self.end)
+    async def ends(self, segments: Sequence[int]) -> dict[int, int]:
+        return dict.fromkeys(segments, self.end)
 
     async def records(self, offsets: Mapping[int, int], limit: int, seconds: float) -> dict[int, list[Any]]:
         (start,) = offsets.values()
         stop = min(start + limit, self.end)
         self.read += stop - start
-        return {LANE: [record(offset, self.value(offset)) for offset in range(start, stop)]}
+        return {SEGMENT: [record(offset, self.value(offset)) for offset in range(start, stop)]}
 
 
 def record(offset: int, value: bytes) -> ConsumerRecord[bytes, bytes]:
-    return ConsumerRecord("journal", LANE, offset, 0, 0, None, value, None, 0, len(value), ())
+    return ConsumerRecord("journal", SEGMENT, offset, 0, 0, None, value, None, 0, len(value), ())
 
 
 def tail_over(reader: FakeReader) -> KafkaTail:
@@ -50,11 +51,11 @@ def tail_over(reader: FakeReader) -> KafkaTail:
 
 
 def position(tail: KafkaTail, offset: int) -> Position:
-    return asyncio.run(tail.position(LANE, offset))
+    return asyncio.run(tail.position(SEGMENT, offset))
 
 
 def from_the_start(records: Sequence[bytes]) -> list[Position]:
-    """Where a reader from the start stands before each record, and behind the last one."""
+    """The position before each record, and behind the last one, of a reader from the start."""
     found = [Position()]
     for value in records:
         found.append(fence.judge(found[-1], value)[0])
@@ -62,7 +63,7 @@ def from_the_start(records: Sequence[bytes]) -> list[Position]:
 
 
 def compared(records: Sequence[bytes]) -> None:
-    """By tails that have looked at nothing yet, and by one that has looked everywhere, in either direction."""
+    """Compares tails that have examined nothing yet, and one that has looked everywhere, in either direction."""
     expected = from_the_start(records)
     reader = FakeReader(records.__getitem__, len(records))
     assert [position(tail_over(reader), offset) for offset in range(len(expected))] == expected
@@ -85,7 +86,7 @@ class Partition:
         self.written[writer] = []
 
     def append(self, writer: int, count: int) -> None:
-        """A batch behind all that it has written in its epoch; void, if somebody has taken over since."""
+        """A batch behind all that it has written in its epoch. It is void if another owner has taken over since."""
         if writer in self.epochs:
             n = len(self.written[writer])
             batch = [fence.event(self.epochs[writer], n + i, b"") for i in range(count)]
@@ -160,6 +161,6 @@ def test_a_long_epoch_is_not_read_back(late: int) -> None:
 
 def test_nobody_stands_beyond_the_end_or_where_no_partition_is() -> None:
     tail = tail_over(FakeReader(lambda offset: fence.marker(""), 3))
-    for lane, offset in ((LANE, 4), (1, 0), (-1, 1)):
+    for segment, offset in ((SEGMENT, 4), (1, 0), (-1, 1)):
         with pytest.raises(WrongPlace):
-            asyncio.run(tail.position(lane, offset))
+            asyncio.run(tail.position(segment, offset))

@@ -11,7 +11,7 @@ from falcon.journal.record import Record
 from tests.support.builders import tried
 
 MESSAGE: Final = Record("message-posted", 1, True, 321, b'{"at":1}')
-# As topics have it for ever.
+# The layout in topics, for ever.
 MESSAGE_KEY: Final = bytes.fromhex("0000000000000141")
 MESSAGE_BODY: Final = bytes.fromhex("0100010e") + b'message-posted{"at":1}'
 

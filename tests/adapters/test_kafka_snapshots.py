@@ -9,7 +9,7 @@ import pytest
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.producer import NotWritten
 from falcon.adapters.kafka.reader import Reader, read_compacted
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, PostMessage
@@ -202,8 +202,8 @@ async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_gen
 
 
 def test_what_is_the_newest_again_is_no_garbage() -> None:
-    found = module._Found()
-    old, new = Kept(1, 5, 1, b"old"), Kept(2, 9, 1, b"new")
+    found = module._NewestRecords()
+    old, new = SnapshotRecord(1, 5, 1, b"old"), SnapshotRecord(2, 9, 1, b"new")
     found.take([(old.key("a"), "a", old), (new.key("a"), "a", new)])
     assert found.garbage == {old.key("a")}
     assert found.take([(new.key("a"), "a", None), (old.key("a"), "a", old)]) == {"a": old}
@@ -235,7 +235,7 @@ async def test_garbage_that_cannot_be_deleted_now_is_deleted_with_the_next_check
 
 
 def test_versions_that_know_no_generations_read_the_same_epoch() -> None:
-    keys = [Kept(7_001, 5, 1, b"", generation).key("aggregate:1") for generation in range(3)]
+    keys = [SnapshotRecord(7_001, 5, 1, b"", generation).key("aggregate:1") for generation in range(3)]
     assert len(set(keys)) == 3
     assert [int(key.partition(b"/")[0]) for key in keys] == [7_001] * 3
 

@@ -1,4 +1,4 @@
-"""Takeovers on a model of the brokers: what one partition lacks holds no other up, and deposes nobody."""
+"""Takeovers on a model of the brokers: a partition that fails delays no other, and does not depose its owner."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from falcon.adapters.kafka import journal as journals
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.journal import KafkaJournal
 from falcon.adapters.kafka.loop import LoopThread
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord
 from falcon.journal.ports import JournalUnavailable
 from tests.adapters.kafka_model import CLUSTER, Brokers, Copy
 from tests.support.clock import FakeClock
@@ -35,7 +35,7 @@ class Owner:
         return set(self.journal.takeover(partitions, "a test"))
 
     def deposed(self, partition: int) -> int:
-        """How often whoever owns it was."""
+        """How often its owner was deposed."""
         return len(self.brokers.topics[CLUSTER.journal, partition])
 
 
@@ -129,7 +129,7 @@ def test_the_clock_that_stamps_events_is_the_one_that_is_compared_with_the_broke
 def test_snapshots_that_hold_more_than_the_log_are_dropped_before_the_partition_is_served(
     owner: Owner, brokers: Brokers
 ) -> None:
-    lost = Kept(5, 77, 1, b"state")
+    lost = SnapshotRecord(5, 77, 1, b"state")
     brokers.append(CLUSTER.snapshots, 0, [(lost.key("aggregate:64"), module.pack(lost))])
     assert owner.take_over(0) == {0}
     assert (lost.key("aggregate:64"), None) in [record[1:] for record in brokers.topics[CLUSTER.snapshots, 0]]

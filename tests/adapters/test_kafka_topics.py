@@ -1,4 +1,4 @@
-"""What the topic of the owners says of the log: its name, and its format."""
+"""The owners topic names the log and its format."""
 
 from typing import Final
 
@@ -7,7 +7,7 @@ import pytest
 from falcon.adapters.kafka.topics import LOG, WrongTopics, name_among
 
 JOURNAL: Final = "falcon.journal"
-# As topics have it for ever.
+# The layout in topics, for ever.
 SAID: Final = b'{"name":"5ee0d1","format":1}'
 
 

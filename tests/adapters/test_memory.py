@@ -8,7 +8,7 @@ from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
 from falcon.journal.envelope import Cursor, Position
-from falcon.journal.ports import Journal, Outcome, Wake
+from falcon.journal.ports import AppendOutcome, Journal, Wake
 from falcon.read.catalogue import READ_MODELS
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import Store, StreamReadStoreContract
@@ -57,5 +57,5 @@ def test_an_unknown_outcome_may_mean_either_and_ends_the_epoch(fate: Fate, writt
     journal.submit([hello, behind])
     journal.settle(fate)
     journal.settle(Fate.WRITTEN)
-    assert [s.outcome for s in journal.collect()] == [Outcome.UNKNOWN, Outcome.UNKNOWN]
+    assert [s.outcome for s in journal.collect()] == [AppendOutcome.UNKNOWN, AppendOutcome.UNKNOWN]
     assert texts(read_all(log, 0)) == written

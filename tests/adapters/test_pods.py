@@ -51,7 +51,7 @@ def open_gateway(directory: "Directory", mailbox_bound: int = 100) -> PodGateway
 
 
 class Directory:
-    """Who owns what, as the test says."""
+    """The owners, as the test says."""
 
     def __init__(self, address: str | None = None) -> None:
         self.owner = address
@@ -404,7 +404,7 @@ class Beating:
             writer.transport.abort()
 
     def end(self) -> None:
-        """As kill -9 does."""
+        """Like kill -9."""
         self._server.close()
         self.break_connections()
 

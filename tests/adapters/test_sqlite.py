@@ -15,12 +15,12 @@ from falcon.adapters.sqlite import journal as journals
 from falcon.adapters.sqlite.database import WrongDatabase
 from falcon.adapters.sqlite.journal import SqliteJournal
 from falcon.adapters.sqlite.read_store import SqliteReadStore
-from falcon.adapters.sqlite.source import Everywhere, SqliteSource
+from falcon.adapters.sqlite.source import SqliteSource, UniformCursor
 from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.journal.envelope import Cursor, Position
-from falcon.journal.ports import Append, Journal, JournalUnavailable, Outcome, Wake
+from falcon.journal.ports import Append, AppendOutcome, Journal, JournalUnavailable, Wake
 from falcon.read.store import ReadStoreUnavailable
-from falcon.read.timeline.projection import PutMessage
+from falcon.read.timeline.projection import UpsertMessage
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import ReadStoreContract, Store
 
@@ -46,7 +46,7 @@ class _Store:
         self.reads = SqliteReadStore(database.connect(path, writable=False))
 
     def cursor(self, offset: int) -> Cursor:
-        return Everywhere(offset)
+        return UniformCursor(offset)
 
 
 class TestSqliteJournal(JournalContract):
@@ -86,7 +86,7 @@ def test_a_writer_waits_for_another_one_without_holding_its_own_thread_up(log: _
     assert append.outcome is None
     threading.Timer(0.05, other.execute, ["COMMIT"]).start()
     ann.settle(ann.prepare(0, "more"))
-    assert append.outcome is Outcome.DURABLE
+    assert append.outcome is AppendOutcome.DURABLE
 
 
 def test_a_takeover_gives_up_soon_where_somebody_else_is_writing(log: _Log) -> None:
@@ -107,11 +107,11 @@ def test_a_commit_that_fails_is_of_unknown_outcome_and_so_is_all_behind_it(log: 
     ann.append(0, "before")
     breaking = database.connect(log.path)
     breaking.execute("CREATE TRIGGER broken BEFORE INSERT ON journal BEGIN SELECT raise(ABORT, 'broken'); END")
-    assert ann.append(0, "lost").outcome is Outcome.UNKNOWN
+    assert ann.append(0, "lost").outcome is AppendOutcome.UNKNOWN
     breaking.execute("DROP TRIGGER broken")
-    assert ann.append(0, "behind").outcome is Outcome.UNKNOWN
+    assert ann.append(0, "behind").outcome is AppendOutcome.UNKNOWN
     ann.takeover(0)
-    assert ann.append(0, "after").outcome is Outcome.DURABLE
+    assert ann.append(0, "after").outcome is AppendOutcome.DURABLE
     assert texts(read_all(log.source(), 0)) == ["before", "after"]
 
 
@@ -123,7 +123,7 @@ def test_a_full_disk_refuses_and_loses_nothing(log: _Log) -> None:
     ann.append(0, "before")
     pages = connection.pragma("page_count")
     connection.pragma("max_page_count", pages)
-    assert ann.append(0, "x" * 100_000).outcome is Outcome.UNKNOWN
+    assert ann.append(0, "x" * 100_000).outcome is AppendOutcome.UNKNOWN
     connection.pragma("max_page_count", 1_000_000)
     ann.takeover(0)
     ann.append(0, "after")
@@ -196,7 +196,7 @@ def test_a_file_that_is_held_for_longer_than_the_patience_is_waited_for_all_the_
         assert ann.journal.collect() == []
     other.execute("COMMIT")
     ann.wait_for(append)
-    assert append.outcome is Outcome.DURABLE
+    assert append.outcome is AppendOutcome.DURABLE
 
 
 def test_appends_behind_one_of_a_failed_epoch_do_not_wait_for_the_next_call(log: _Log) -> None:
@@ -207,7 +207,7 @@ def test_appends_behind_one_of_a_failed_epoch_do_not_wait_for_the_next_call(log:
     breaking.execute("DROP TRIGGER broken")
     ann.journal.submit([late, other])
     ann.wait_for(late, other)
-    assert (late.outcome, other.outcome) == (Outcome.UNKNOWN, Outcome.DURABLE)
+    assert (late.outcome, other.outcome) == (AppendOutcome.UNKNOWN, AppendOutcome.DURABLE)
 
 
 def test_what_waits_behind_a_commit_that_fails_is_written_by_itself(log: _Log) -> None:
@@ -223,7 +223,7 @@ def test_what_waits_behind_a_commit_that_fails_is_written_by_itself(log: _Log) -
     ann.journal.submit([last])
     ann.wait_for(other, last)
     outcomes = [append.outcome for append in (first, broken, other, last)]
-    assert outcomes == [Outcome.DURABLE, Outcome.UNKNOWN, Outcome.DURABLE, Outcome.DURABLE]
+    assert outcomes == [AppendOutcome.DURABLE, AppendOutcome.UNKNOWN, AppendOutcome.DURABLE, AppendOutcome.DURABLE]
     assert texts(read_all(log.source(), 1)) == ["0", "2", "3"]
 
 
@@ -248,10 +248,10 @@ def test_a_group_that_fails_takes_its_own_with_it_and_not_the_next_one(log: _Log
     journal._settle = then_more_comes  # type: ignore[method-assign]
     ann.wait_for(first, broken, behind)
     assert [append.outcome for append in (first, broken, behind)] == [
-        Outcome.DURABLE, Outcome.UNKNOWN, Outcome.DURABLE
+        AppendOutcome.DURABLE, AppendOutcome.UNKNOWN, AppendOutcome.DURABLE
     ]  # fmt: skip
     ann.settle(more := ann.prepare(1, "more"))
-    assert more.outcome is Outcome.DURABLE
+    assert more.outcome is AppendOutcome.DURABLE
     assert texts(read_all(log.source(), 1)) == ["first", "behind", "more"]
 
 
@@ -259,7 +259,9 @@ def test_a_group_that_fails_takes_its_own_with_it_and_not_the_next_one(log: _Log
 
 OPERATIONS: Final[dict[str, Callable[[SqliteTables], object]]] = {
     "cursor": lambda tables: tables.cursor("timeline"),
-    "apply": lambda tables: tables.apply("timeline", Everywhere(0), Everywhere(1), [PutMessage(64, 1, b"hello")]),
+    "apply": lambda tables: tables.apply(
+        "timeline", UniformCursor(0), UniformCursor(1), [UpsertMessage(64, 1, b"hello")]
+    ),
     "begin_rebuild": lambda tables: tables.begin_rebuild("timeline"),
     "finish_rebuild": lambda tables: tables.finish_rebuild("timeline", lambda: None),
     "stopped": lambda tables: tables.stopped("timeline", "no"),
@@ -284,7 +286,7 @@ def test_tables_that_another_process_holds_are_away_until_it_lets_go(path: Path,
     holding.execute("BEGIN IMMEDIATE")
     with pytest.raises(ReadStoreUnavailable, match="locked"):
         OPERATIONS[operation](tables)
-    assert all(OPERATIONS[reading](tables) in (Everywhere(0), None) for reading in READING)
+    assert all(OPERATIONS[reading](tables) in (UniformCursor(0), None) for reading in READING)
     holding.execute("ROLLBACK")
     OPERATIONS[operation](tables)
 
@@ -301,8 +303,8 @@ def test_a_write_that_the_tables_will_never_take_is_no_outage(path: Path) -> Non
     """It would be tried again for ever: the projection must stop and say so."""
     tables = SqliteTables(database.connect(path))
     with pytest.raises(apsw.ConstraintError):
-        tables.apply("timeline", Everywhere(0), Everywhere(1), [PutMessage(64, 1, None)])  # type: ignore[arg-type]
-    assert tables.cursor("timeline") == Everywhere(0)
+        tables.apply("timeline", UniformCursor(0), UniformCursor(1), [UpsertMessage(64, 1, None)])  # type: ignore[arg-type]
+    assert tables.cursor("timeline") == UniformCursor(0)
 
 
 def test_a_rebuild_that_another_one_has_taken_away_goes_no_further(path: Path) -> None:

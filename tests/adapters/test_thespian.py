@@ -15,6 +15,7 @@ import pytest
 from falcon.adapters.sqlite import database
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.adapters.thespian.actors import RoomShardActor
+from falcon.adapters.thespian.remote import RemoteGateway
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.commands import PostMessage
 from falcon.settings import Settings
@@ -45,13 +46,13 @@ async def in_process(data_dir: Path) -> AsyncIterator[CommandGateway]:
 
 @asynccontextmanager
 async def over_tcp(data_dir: Path) -> AsyncIterator[CommandGateway]:
-    made = replace(settings(data_dir), system_base="multiprocTCPBase", lanes=2)
+    made = replace(settings(data_dir), actors="processes")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     os.environ[KEY_VARIABLE] = secrets.token_hex(KEY_BYTES)
     process = _start_actors(made, port)
-    gateway = await start_gateway(made, embedded.shard_builds(made), port)
+    gateway = await RemoteGateway.attach(port, made.shards, 2, made.mailbox_bound)
     yield gateway
     gateway.close()
     process.terminate()
@@ -63,7 +64,7 @@ def _start_actors(made: Settings, port: int) -> "subprocess.Popen[bytes]":
     environment = {
         **os.environ,
         "FALCON_DATA_DIR": str(made.data_dir),
-        "FALCON_SYSTEM_BASE": made.system_base,
+        "FALCON_ACTORS": made.actors,
         "FALCON_SHARDS": str(made.shards),
         "FALCON_LOG_LEVEL": made.log_level,
         "THESPLOG_FILE": str(made.data_dir / "actors.log"),

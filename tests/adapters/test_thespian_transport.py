@@ -107,10 +107,10 @@ def test_without_a_key_no_actor_system_is_started_or_joined(monkeypatch: pytest.
 
 # --- the processes of a running Falcon --------------------------------------------------------------------------------
 
-TCP = {"system_base": "multiprocTCPBase", "shards": 2, "http_workers": 2, "projection": "process"}
+TCP = {"actors": "processes", "shards": 2, "http_workers": 2, "projection": "process"}
 
 
-@pytest.fixture(params=[{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
+@pytest.fixture(params=[{}, TCP], ids=["in_process", "processes"])
 def falcon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Falcon]:
     running = Falcon(
         tmp_path / "data", {**request.param, "host": "0.0.0.0", "ops_host": "0.0.0.0", "plaintext": "yes"}
@@ -149,7 +149,7 @@ def test_only_the_two_servers_listen_on_the_network_and_no_port_runs_what_it_is_
     public = {falcon.settings["http_port"], falcon.settings["ops_port"]}
     assert {port for port, address in ports.items() if address != "127.0.0.1"} == public
     actors = sorted(ports.keys() - public)
-    assert bool(actors) == ("system_base" in falcon.settings)
+    assert bool(actors) == ("actors" in falcon.settings)
     for port in ports:
         for number, mac in enumerate((b"", bytes(32))):
             pickled = mac + pickle.dumps(Opened(tmp_path / f"opened-{port}-{number}"))

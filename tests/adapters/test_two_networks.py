@@ -98,7 +98,7 @@ def stranger_sees(falcon: Falcon, folder: Path) -> dict[str, Any]:
     return seen
 
 
-@pytest.mark.parametrize("base", [{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
+@pytest.mark.parametrize("base", [{}, TCP], ids=["in_process", "processes"])
 @pytest.mark.parametrize("ops_host", ["127.0.0.1", "0.0.0.0"])
 def test_from_another_network_the_servers_answer_and_nothing_runs_what_it_is_sent(
     cable: None, base: dict[str, Any], ops_host: str, tmp_path: Path

@@ -1,4 +1,4 @@
-"""What a hostile client does, from raw sockets: each attack is what one of its connections does, again and again."""
+"""Attacks by hostile clients on raw sockets. Each attack is what one connection does, again and again."""
 
 import asyncio
 import json
@@ -225,7 +225,7 @@ async def commands(target: Target, counts: Counts) -> None:
 
 
 async def rooms(target: Target, counts: Counts) -> None:
-    """With a stranger in each, who was not asked."""
+    """Rooms with a stranger in each, who was not asked."""
     body = {"name": "Join us", "members": [{"account_id": target.stranger}]}
     async with connection(target) as streams:
         for _ in range(200):
@@ -239,7 +239,7 @@ async def lists(target: Target, counts: Counts) -> None:
 
 
 async def waits(target: Target, counts: Counts) -> None:
-    """For a place in the log that never comes."""
+    """Waits for a place in the log that never comes."""
     async with connection(target) as streams:
         for _ in range(5):
             head = target.head("GET", "/v1/me", "Falcon-Position: 1:999999999999", "Falcon-Wait: 10")
@@ -294,7 +294,7 @@ ATTACKS: Final = {
 
 
 async def attack(target: Target, name: str, counts: Counts) -> None:
-    """For ever; whatever the server does to a connection, another one comes."""
+    """Attack for ever, with a new connection whenever the server ends one."""
     await asyncio.gather(*(_again(target, ATTACKS[name], counts) for _ in range(ATTACKS[name].connections)))
 
 

@@ -1,5 +1,5 @@
-"""All attacks at once for half a minute: nobody else is refused, nothing fails, and the server does not grow without
-bound. How long the others wait depends on what else this machine does: ``make attack`` judges that."""
+"""All attacks at once for half a minute: no other client is refused, nothing fails, and the server's memory stays
+bounded. How long the others wait depends on the machine's other work: ``make attack`` judges that."""
 
 import asyncio
 import os

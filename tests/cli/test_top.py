@@ -23,7 +23,7 @@ from falcon.cli.top.view import Reading, chosen, short_names, view
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from falcon.telemetry.buckets import maximum_name
 from falcon.telemetry.instruments import REGISTRY
-from falcon.telemetry.pod import PROCESS_GAUGES
+from falcon.telemetry.process_tree import PROCESS_GAUGES
 from tests.cli.fake import FakeClock
 
 OPS = "http://127.0.0.1:8081"

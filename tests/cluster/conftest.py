@@ -17,7 +17,7 @@ _BASES = range(31_000, 32_300, 10)
 
 
 def ports_for(kafka: Kafka, hbase: HBase) -> Ports:
-    """Of a cluster on these servers."""
+    """The ports of a cluster on these servers."""
     return free_ports(random.sample(_BASES, len(_BASES)), (kafka, hbase))
 
 

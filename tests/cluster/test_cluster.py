@@ -1,4 +1,4 @@
-"""What people do with a cluster, and what it does when its parts move or are away."""
+"""People use a cluster while its parts move or are away."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ class Caller:
             await edge.aclose()
 
     async def done(self, edge: int, method: str, path: str, **request: Any) -> Any:
-        """What is answered. It may not be possible for a moment; it is never denied."""
+        """Retry until it is answered. It may not be possible for a moment; it is never denied."""
         while (answer := await self.edges[edge].request(method, path, **request)).status_code == 503:
             await asyncio.sleep(0.05)
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
@@ -54,7 +54,7 @@ class Caller:
         return await self.edges[edge].post(f"/v1/rooms/{room}/messages", json=body, headers=headers)
 
     async def post_until_done(self, room: int, text: str, key: str, edge: int = 0) -> httpx.Response:
-        """As a client does that was told to retry with the same key."""
+        """Post like a client that was told to retry with the same key."""
         while (answer := await self.post(room, text, key, edge)).status_code == 503:
             await asyncio.sleep(0.05)
         assert answer.status_code == 201, answer.text
@@ -343,7 +343,7 @@ def test_tables_of_another_log_are_refused(cluster: Cluster, described: dict[str
 
 
 def refusal(cluster: Cluster, role: str, settings: dict[str, str]) -> str:
-    """What the role says when it does not start, which must be a line or a few, and no traceback."""
+    """The message of a role that does not start: a line or a few, and no traceback."""
     ports = {"FALCON_HTTP_PORT": "0", "FALCON_OPS_PORT": "0", "FALCON_INTERNAL_PORT": "0"}
     data = {"FALCON_DATA_DIR": str(cluster.folder / "wrong")}
     with pytest.raises(ServerFault) as fault:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import pytest
 
-from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.read.store import Fill
 from tests.cluster.conftest import PARTITIONS
@@ -85,7 +85,7 @@ def test_a_cluster_gets_a_read_model_more_while_people_send_and_read(
 
 
 async def _conversation(url: str, headers: dict[str, str]) -> int:
-    """So many messages, sent by several at once; the room."""
+    """Send so many messages from several clients at once. Returns the room."""
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:
         made = await http.post("/v1/rooms", json={"name": "Tea kitchen"})
         room = int(made.raise_for_status().json()["room_id"])

@@ -50,7 +50,7 @@ class Deployment:
         self.cluster.down()
 
     def copy(self, server: Kafka | HBase) -> None:
-        """Of its data; it is stopped for the while."""
+        """Copy its data. It is stopped meanwhile."""
         server.stop()
         shutil.copytree(server.folder / "data", self._copy_of(server))
         server.start()

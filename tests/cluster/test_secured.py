@@ -104,7 +104,7 @@ class Secured:
 
 
 def documented_calls(folder: Path) -> list[list[str]]:
-    """What the commands in docs/operations.md give to kafka-acls.sh."""
+    """The arguments of kafka-acls.sh in docs/operations.md."""
     text = (ROOT / "docs/operations.md").read_text().partition("### Kafka's ACLs")[2]
     commands = text.partition("```sh\n")[2].partition("```")[0]
     folder.mkdir()
@@ -213,7 +213,7 @@ class Ann:
         return int(self.done("POST", "/v1/rooms", json={"name": "Tea"}).json()["room_id"])
 
     def post(self, room: int, text: str) -> str:
-        """Where it stands."""
+        """Returns the message's position."""
         headers = {"Idempotency-Key": secrets.token_hex(8)}
         answer = self.done("POST", f"/v1/rooms/{room}/messages", headers, json={"text": text})
         return answer.headers["Falcon-Position"]
@@ -310,7 +310,7 @@ def pages(ops: str) -> dict[str, str]:
 
 
 def failing(cluster: Cluster, settings: dict[str, str], command: str) -> str:
-    """What a command says that must fail."""
+    """The message of a command that must fail."""
     environment = {**os.environ, **cluster.environment(command), **settings}
     done = subprocess.run(
         [sys.executable, "-m", "falcon", command], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60
@@ -323,7 +323,7 @@ def failing(cluster: Cluster, settings: dict[str, str], command: str) -> str:
 
 
 def missing(cluster: KafkaCluster, needed: Rights) -> list[str]:
-    """What is said of the rights that are missing."""
+    """The message about missing rights."""
     try:
         asyncio.run(rights.check(cluster, needed))
     except RightsMissing as error:
@@ -348,7 +348,7 @@ def test_a_role_without_one_of_its_rights_is_told_which(secured: Secured, role: 
             continue  # below: only a topic that is missing needs it
         user = spare_user(secured)
         asyncio.run(secured.allow([right._replace(principal=f"User:{user}") for right in own if right != taken]))
-        # Who may alter settings may see them, too.
+        # AlterConfigs implies DescribeConfigs.
         operation = "DescribeConfigs" if taken.operation == "AlterConfigs" else taken.operation
         told = re.compile(rf"Kafka refuses {user} {operation} on the {taken.kind} {re.escape(taken.name)}")
 
@@ -409,7 +409,7 @@ def test_a_right_that_is_taken_away_later_is_an_error_that_names_the_topic(secur
 
 
 def refusal(cluster: KafkaCluster, attempt: Any = None) -> str:
-    """What is said to who is not let in; nothing where he is."""
+    """The message about a refused login; empty if the login succeeds."""
     try:
         asyncio.run(topics.check(cluster) if attempt is None else attempt)
     except (JournalUnavailable, topics.WrongTopics) as error:

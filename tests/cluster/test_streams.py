@@ -40,7 +40,7 @@ async def events(answer: httpx.Response) -> AsyncIterator[Event]:
             fields = {}
 
 
-# The last thing of each room: rooms are in several partitions, whose order among one another is nobody's promise.
+# The last event of each room. Rooms are in several partitions, which have no order among one another.
 LAST = frozenset({"room.deleted", "direct", "The end"})
 
 
@@ -49,7 +49,7 @@ def mark(event: Event) -> str:
 
 
 async def up_to(heard: AsyncIterator[Event], last: frozenset[str]) -> list[Event]:
-    """Until all of these have come."""
+    """Wait until all of these have come."""
     found: list[Event] = []
     async with asyncio.timeout(60):
         while missing := last.difference(map(mark, found)):
@@ -69,7 +69,7 @@ def by_room(heard: list[Event]) -> dict[int, list[tuple[str, Any]]]:
 
 
 async def talk(ann: Caller, bob: Caller) -> None:
-    """Of everything that streams tell, something."""
+    """Make at least one of every event of a stream."""
     room = (await ann.done(0, "POST", "/v1/rooms", json={"name": "Tea"}))["room_id"]
     path, member = f"/v1/rooms/{room}", f"/v1/rooms/{room}/members/{bob.account_id}"
     for turn in range(3):

@@ -1,4 +1,4 @@
-"""What the way to the write side promises, whichever actor system stands behind it. Adapters' tests subclass this."""
+"""The promises of the gateway to the write side, for every actor system. Adapters' tests subclass this."""
 
 import asyncio
 import time
@@ -51,7 +51,7 @@ def seq_of(reply: Reply) -> int:
 class CommandGatewayContract(ABC):
     @abstractmethod
     def gateway(self, data_dir: Path) -> AbstractAsyncContextManager[CommandGateway]:
-        """With shards that live as long as the context, on the data in this folder."""
+        """A gateway to shards that live as long as the context, on the data in this folder."""
 
     @pytest.fixture
     def run(self, tmp_path: Path) -> Callable[[Callable[[Asking], Awaitable[T]]], T]:

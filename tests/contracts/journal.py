@@ -1,4 +1,4 @@
-"""What every journal promises, with its source and its snapshots. Adapters' tests subclass these."""
+"""The promises of every journal, with its source and its snapshots. Adapters' tests subclass these."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -14,12 +14,12 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.journal.ports import (
     Append,
+    AppendOutcome,
     CheckingSource,
     Checkpoint,
     EventSource,
     Journal,
     LogWentBack,
-    Outcome,
     SnapshotStore,
     Submission,
     Wake,
@@ -72,7 +72,7 @@ class Writer:
         return append
 
     def painted(self, partition: int, *, critical: bool) -> Append:
-        """What only a newer Falcon knows is appended."""
+        """Append an event that only a newer Falcon knows."""
         append = self.prepare(partition, "painted")
         append.records = [Record("room-painted", 1, critical, 64, append.records[0].data)]
         self.settle(append)
@@ -131,7 +131,7 @@ def read_all(
 
 
 class CheckingContract(ABC):
-    """Of sources that know their own places."""
+    """For sources that can check positions."""
 
     @pytest.fixture
     @abstractmethod
@@ -201,7 +201,7 @@ class JournalContract(ABC):
     def test_what_is_appended_is_read_in_order(self, log: Log) -> None:
         ann = Writer(log)
         ann.takeover(0)
-        assert ann.append(0, "one", "two").outcome is Outcome.DURABLE
+        assert ann.append(0, "one", "two").outcome is AppendOutcome.DURABLE
         ann.append(0, "three")
         assert texts(read_all(log.source(), 0)) == ["one", "two", "three"]
 
@@ -285,8 +285,8 @@ class JournalContract(ABC):
         ann, bob = Writer(log, "ann"), Writer(log, "bob")
         ann.takeover(0)
         bob.takeover(0)
-        assert ann.append(0, "too late").outcome is Outcome.FENCED
-        assert bob.append(0, "hello").outcome is Outcome.DURABLE
+        assert ann.append(0, "too late").outcome is AppendOutcome.FENCED
+        assert bob.append(0, "hello").outcome is AppendOutcome.DURABLE
         assert texts(read_all(log.source(), 0)) == ["hello"]
 
     def test_being_deposed_from_one_partition_does_not_touch_the_others(self, log: Log) -> None:
@@ -295,7 +295,7 @@ class JournalContract(ABC):
         bob.takeover(0)
         lost, kept = ann.prepare(0, "too late"), ann.prepare(1, "still mine")
         ann.settle(lost, kept)
-        assert (lost.outcome, kept.outcome) == (Outcome.FENCED, Outcome.DURABLE)
+        assert (lost.outcome, kept.outcome) == (AppendOutcome.FENCED, AppendOutcome.DURABLE)
         assert texts(read_all(log.source(), 0) + read_all(log.source(), 1)) == ["still mine"]
 
     def test_a_deposed_owners_checkpoint_does_not_replace_a_newer_one(self, log: Log) -> None:
@@ -349,7 +349,7 @@ class JournalContract(ABC):
             ann.journal.submit([append])
         ann.takeover(1)
         ann.wait_for(*appends)
-        assert [append.outcome for append in appends] == [Outcome.DURABLE] * 3
+        assert [append.outcome for append in appends] == [AppendOutcome.DURABLE] * 3
 
     def test_an_owner_that_took_over_again_is_not_taken_for_its_former_self(self, log: Log) -> None:
         ann = Writer(log)
@@ -358,7 +358,7 @@ class JournalContract(ABC):
         ann.takeover(0)
         new = ann.prepare(0, "after")
         ann.settle(old, new)
-        assert (old.outcome, new.outcome) == (Outcome.FENCED, Outcome.DURABLE)
+        assert (old.outcome, new.outcome) == (AppendOutcome.FENCED, AppendOutcome.DURABLE)
         assert texts(read_all(log.source(), 0)) == ["after"]
 
     def test_flushing_waits_for_everything(self, log: Log) -> None:
@@ -369,7 +369,7 @@ class JournalContract(ABC):
             ann.journal.submit([append])
         ann.journal.flush()
         ann.journal.collect()
-        assert all(append.outcome is Outcome.DURABLE for append in appends)
+        assert all(append.outcome is AppendOutcome.DURABLE for append in appends)
 
     def test_closing_writes_what_is_queued(self, log: Log) -> None:
         ann = Writer(log)
@@ -378,7 +378,7 @@ class JournalContract(ABC):
         for append in appends:
             ann.journal.submit([append])
         ann.journal.close()
-        assert all(append.outcome is Outcome.DURABLE for append in appends)
+        assert all(append.outcome is AppendOutcome.DURABLE for append in appends)
         assert texts(read_all(log.source(), 0)) == [f"{i}" for i in range(20)]
 
     def test_waiting_for_news_ends_by_itself(self, log: Log) -> None:

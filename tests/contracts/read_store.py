@@ -1,4 +1,4 @@
-"""What every read store promises, as tables to keep up to date and as tables to query."""
+"""The promises of every read store: tables to keep up to date, and tables to query."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -8,14 +8,14 @@ from typing import Protocol, cast
 import pytest
 
 from falcon.journal.envelope import Cursor
-from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
-from falcon.read.memberships.queries import Access, ManyRooms, RoomCursor, RoomSummaryRow, Standing
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
-from falcon.read.store import ProjectionTables, ReadStore, StaleProjector, StreamTables
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
+from falcon.read.memberships.queries import Access, ManyRooms, MembershipAt, RoomCursor, RoomSummaryRow
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
+from falcon.read.store import ConsumerTables, ProjectionTables, ReadStore, StaleProjector
 from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 
 NOON = "2026-11-25T12:00:00.000Z"
@@ -53,8 +53,8 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.applied_in([])) == {}
 
     def test_a_page_is_a_run_of_a_rooms_messages(self, store: Store) -> None:
-        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)))
-        self.put(store, "timeline", PutMessage(OTHER, 1, b"elsewhere"))
+        self.put(store, "timeline", *(UpsertMessage(ROOM, seq, b"%d" % seq) for seq in range(1, 61)))
+        self.put(store, "timeline", UpsertMessage(OTHER, 1, b"elsewhere"))
         assert asyncio.run(store.reads.page(ROOM, 26, 28)).messages == [b"26", b"27", b"28"]
         assert asyncio.run(store.reads.page(ROOM, 60, 99)).messages == [b"60"]
         assert asyncio.run(store.reads.page(ROOM, 61, 99)).messages == []
@@ -81,7 +81,7 @@ class ReadStoreContract(ABC):
     def test_a_page_has_as_many_messages_as_fit_and_says_that_there_are_more(
         self, store: Store, from_last: bool
     ) -> None:
-        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq * 1_000) for seq in range(100, 300)))
+        self.put(store, "timeline", *(UpsertMessage(ROOM, seq, b"%d" % seq * 1_000) for seq in range(100, 300)))
         for first, last, bytes_max, fits in [
             (100, 299, 60_000, 19),
             (100, 299, 3_001 * 150, 150),
@@ -95,7 +95,7 @@ class ReadStoreContract(ABC):
             assert (page.first, page.last, page.cut) == (shown[0], shown[-1], fits < last - first + 1)
 
     def test_a_page_that_is_cut_has_missing_messages_in_their_places(self, store: Store) -> None:
-        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq * 1_000) for seq in (1, 2, 4, 5, 7, 8)))
+        self.put(store, "timeline", *(UpsertMessage(ROOM, seq, b"%d" % seq * 1_000) for seq in (1, 2, 4, 5, 7, 8)))
         shown = {seq: b"%d" % seq * 1_000 for seq in (1, 2, 4, 5, 7, 8)}
         shown |= {seq: missing_message(ROOM, seq) for seq in (3, 6)}
         page = asyncio.run(store.reads.page(ROOM, 1, 9, bytes_max=4_900))
@@ -116,19 +116,19 @@ class ReadStoreContract(ABC):
         self.messages(store, 1, 2, 30, 200)
         for through, newest in [(0, 0), (1, 1), (29, 2), (30, 30), (199, 30), (200, 200), (2**40, 200)]:
             assert asyncio.run(store.reads.newest(ROOM, through)) == newest
-        self.put(store, "timeline", PutMessage(OTHER, 7, b"7"))
+        self.put(store, "timeline", UpsertMessage(OTHER, 7, b"7"))
         assert asyncio.run(store.reads.newest(OTHER, 6)) == 0
         assert asyncio.run(store.reads.newest(OTHER, 100)) == 7
 
     def test_a_message_put_again_is_as_it_was_put_last(self, store: Store) -> None:
-        self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
-        self.put(store, "timeline", PutMessage(ROOM, 1, b"second"), PutMessage(ROOM, 1, b"third"))
+        self.put(store, "timeline", UpsertMessage(ROOM, 1, b"first"))
+        self.put(store, "timeline", UpsertMessage(ROOM, 1, b"second"), UpsertMessage(ROOM, 1, b"third"))
         assert asyncio.run(store.reads.message(ROOM, 1)) == b"third"
         assert asyncio.run(store.reads.message(ROOM, 2)) is None
 
     def test_a_message_comes_with_a_revision_it_is_not_older_than(self, store: Store) -> None:
         self.room(store)
-        self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
+        self.put(store, "timeline", UpsertMessage(ROOM, 1, b"first"))
         self.put(store, "timeline", SetRevision(ROOM, 7))
         assert asyncio.run(store.reads.message_at(ROOM, 1)) == (b"first", 7)
         assert asyncio.run(store.reads.message_at(OTHER, 1)) == (None, 0)
@@ -143,7 +143,7 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.room(ROOM)) is None
 
     def test_a_direct_room_knows_its_pair(self, store: Store) -> None:
-        self.put(store, "rooms", PutRoom(ROOM, "direct", "", "", NOON, ANN, BOB))
+        self.put(store, "rooms", UpsertRoom(ROOM, "direct", "", "", NOON, ANN, BOB))
         row = asyncio.run(store.reads.room(ROOM))
         assert row is not None
         assert row.peers == (ANN, BOB)
@@ -151,9 +151,11 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.direct_room(ANN, OTHER)) is None
 
     def test_a_room_that_is_gone_is_shown_nowhere(self, store: Store) -> None:
-        self.put(store, "rooms", PutRoom(ROOM, "direct", "", "", NOON, ANN, BOB), SetRoomActivity(ROOM, 3, NOON))
-        self.put(store, "rooms", PutRoom(OTHER, "group", "Tea", "", NOON, None, None), SetRoomActivity(OTHER, 1, NOON))
-        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 0), PutMember(OTHER, ANN, "member", 0))
+        self.put(store, "rooms", UpsertRoom(ROOM, "direct", "", "", NOON, ANN, BOB), SetRoomActivity(ROOM, 3, NOON))
+        self.put(
+            store, "rooms", UpsertRoom(OTHER, "group", "Tea", "", NOON, None, None), SetRoomActivity(OTHER, 1, NOON)
+        )
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 0), UpsertMember(OTHER, ANN, "member", 0))
         self.put(store, "rooms", DropRoom(ROOM))
         assert asyncio.run(store.reads.direct_room(ANN, BOB)) is None
         assert asyncio.run(store.reads.access(ROOM, ANN)) is None
@@ -163,7 +165,7 @@ class ReadStoreContract(ABC):
 
     def test_only_members_have_access(self, store: Store) -> None:
         self.room(store)
-        self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "admin", 0))
         self.put(store, "rooms", SetRoomActivity(ROOM, 5, NOON))
         self.put(store, "timeline", SetRevision(ROOM, 2))
         self.put(store, "memberships", SetReadMark(ROOM, ANN, 4), SetRole(ROOM, ANN, "member"))
@@ -177,10 +179,10 @@ class ReadStoreContract(ABC):
         self.put(
             store,
             "memberships",
-            PutMember(ROOM, ANN, "member", 0),
+            UpsertMember(ROOM, ANN, "member", 0),
             SetReadMark(ROOM, ANN, 3),
             DropMember(ROOM, ANN),
-            PutMember(ROOM, ANN, "readonly", 9),
+            UpsertMember(ROOM, ANN, "readonly", 9),
         )
         assert asyncio.run(store.reads.access(ROOM, ANN)) == Access("readonly", 9, 0, 0)
 
@@ -190,8 +192,8 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.access(ROOM, ANN)) is None
 
     def test_members_are_listed_by_account_with_their_names(self, store: Store) -> None:
-        self.put(store, "accounts", PutAccount(ANN, "Ann", False, NOON), PutAccount(BOB, "Bob", False, NOON))
-        self.put(store, "memberships", PutMember(ROOM, BOB, "member", 2), PutMember(ROOM, ANN, "admin", 1))
+        self.put(store, "accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertAccount(BOB, "Bob", False, NOON))
+        self.put(store, "memberships", UpsertMember(ROOM, BOB, "member", 2), UpsertMember(ROOM, ANN, "admin", 1))
         rows = asyncio.run(store.reads.members(ROOM, 0, 10))
         assert [(row.account_id, row.name, row.role, row.read_seq) for row in rows] == [
             (ANN, "Ann", "admin", 1),
@@ -201,20 +203,20 @@ class ReadStoreContract(ABC):
         assert [row.account_id for row in asyncio.run(store.reads.members(ROOM, 0, 1))] == [ANN]
 
     def test_those_who_left_are_passed_over(self, store: Store) -> None:
-        self.put(store, "memberships", *(PutMember(ROOM, ANN + i, "member", 0) for i in range(6)))
+        self.put(store, "memberships", *(UpsertMember(ROOM, ANN + i, "member", 0) for i in range(6)))
         self.put(store, "memberships", *(DropMember(ROOM, ANN + i) for i in (0, 2, 3)))
         assert [row.account_id - ANN for row in asyncio.run(store.reads.members(ROOM, 0, 2))] == [1, 4]
         assert [row.account_id - ANN for row in asyncio.run(store.reads.members(ROOM, ANN + 1, 2))] == [4, 5]
-        self.put(store, "memberships", PutMember(ROOM, ANN, "readonly", 7))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "readonly", 7))
         row, *_ = asyncio.run(store.reads.members(ROOM, 0, 1))
         assert (row.account_id, row.role, row.read_seq) == (ANN, "readonly", 7)
 
     def test_rooms_are_listed_by_their_newest_activity(self, store: Store) -> None:
         self.room(store)
-        self.put(store, "rooms", PutRoom(OTHER, "group", "Other", "", NOON, None, None))
+        self.put(store, "rooms", UpsertRoom(OTHER, "group", "Other", "", NOON, None, None))
         self.put(store, "rooms", SetRoomActivity(OTHER, 2, LATER))
-        self.put(store, "timeline", PutMessage(OTHER, 2, b'"hello"'))
-        self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0), PutMember(OTHER, ANN, "member", 1))
+        self.put(store, "timeline", UpsertMessage(OTHER, 2, b'"hello"'))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "admin", 0), UpsertMember(OTHER, ANN, "member", 1))
         self.put(store, "memberships", SetMention(ANN, OTHER, 1, True), SetMention(ANN, OTHER, 2, True))
         rows = asyncio.run(store.reads.rooms_of(ANN, None, 10))
         assert [row.room.room_id for row in rows] == [OTHER, ROOM]
@@ -226,8 +228,8 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.rooms_of(BOB, None, 10)) == []
 
     def test_the_rooms_of_an_account_are_known_by_its_memberships_alone(self, store: Store) -> None:
-        self.put(store, "memberships", PutMember(ROOM, ANN, "admin", 0), PutMember(OTHER, ANN, "member", 1))
-        self.put(store, "memberships", PutMember(ROOM, BOB, "readonly", 0), SetRole(OTHER, ANN, "readonly"))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "admin", 0), UpsertMember(OTHER, ANN, "member", 1))
+        self.put(store, "memberships", UpsertMember(ROOM, BOB, "readonly", 0), SetRole(OTHER, ANN, "readonly"))
         assert asyncio.run(store.reads.roles_of(ANN, 10)) == {ROOM: "admin", OTHER: "readonly"}
         assert len(asyncio.run(store.reads.roles_of(ANN, 1))) == 1
         self.put(store, "memberships", DropMember(ROOM, ANN))
@@ -235,7 +237,7 @@ class ReadStoreContract(ABC):
 
     def test_the_rooms_of_an_account_are_walked_through_in_parts(self, store: Store) -> None:
         rooms = [ROOM * n for n in range(1, 8)]
-        self.put(store, "memberships", *(PutMember(room, ANN, "member", 0) for room in rooms))
+        self.put(store, "memberships", *(UpsertMember(room, ANN, "member", 0) for room in rooms))
         walked: list[int] = []
         while part := asyncio.run(store.reads.roles_of(ANN, 3, walked[-1] if walked else 0)):
             walked += part
@@ -243,8 +245,8 @@ class ReadStoreContract(ABC):
 
     def test_a_list_of_very_many_rooms_is_not_begun(self, store: Store) -> None:
         rooms = [ROOM, OTHER]
-        self.put(store, "rooms", *(PutRoom(room, "group", "Tea", "", NOON, None, None) for room in rooms))
-        self.put(store, "memberships", *(PutMember(room, ANN, "member", 0) for room in rooms))
+        self.put(store, "rooms", *(UpsertRoom(room, "group", "Tea", "", NOON, None, None) for room in rooms))
+        self.put(store, "memberships", *(UpsertMember(room, ANN, "member", 0) for room in rooms))
         assert len(asyncio.run(store.reads.rooms_of(ANN, None, 1, 2))) == 1
         with pytest.raises(ManyRooms):
             asyncio.run(store.reads.rooms_of(ANN, None, 1, 1))
@@ -255,24 +257,24 @@ class ReadStoreContract(ABC):
         self.put(
             store,
             "rooms",
-            PutRoom(OTHER, "group", "Other", "", NOON, None, None),
+            UpsertRoom(OTHER, "group", "Other", "", NOON, None, None),
             SetRoomActivity(OTHER, 2, LATER),
-            PutRoom(third, "group", "Third", "", NOON, None, None),
+            UpsertRoom(third, "group", "Third", "", NOON, None, None),
         )
-        self.put(store, "timeline", PutMessage(OTHER, 2, b'"hello"'))
-        self.put(store, "memberships", *(PutMember(room, ANN, "member", 1) for room in (ROOM, OTHER, third)))
-        self.put(store, "memberships", PutMember(OTHER, BOB, "admin", 0), SetMention(ANN, OTHER, 2, True))
+        self.put(store, "timeline", UpsertMessage(OTHER, 2, b'"hello"'))
+        self.put(store, "memberships", *(UpsertMember(room, ANN, "member", 1) for room in (ROOM, OTHER, third)))
+        self.put(store, "memberships", UpsertMember(OTHER, BOB, "admin", 0), SetMention(ANN, OTHER, 2, True))
         listed = asyncio.run(store.reads.rooms_of(ANN, None, 10))
         assert asyncio.run(store.reads.summaries_of(ANN, [third, ROOM, OTHER])) == listed
         assert asyncio.run(store.reads.summaries_of(ANN, [OTHER])) == listed[:1]
         standings = asyncio.run(store.reads.standings_of(ANN, {OTHER, ROOM, 999}))
         assert standings.keys() == {OTHER, ROOM}
-        assert standings[OTHER] == Standing("member", LATER, 2)
+        assert standings[OTHER] == MembershipAt("member", LATER, 2)
         assert standings[ROOM].role == "member"
 
     def test_rooms_that_an_account_is_not_in_or_that_are_gone_are_not_shown_to_it(self, store: Store) -> None:
-        self.put(store, "rooms", *(PutRoom(room, "group", "Tea", "", NOON, None, None) for room in (ROOM, OTHER)))
-        self.put(store, "memberships", *(PutMember(room, ANN, "member", 0) for room in (ROOM, OTHER)))
+        self.put(store, "rooms", *(UpsertRoom(room, "group", "Tea", "", NOON, None, None) for room in (ROOM, OTHER)))
+        self.put(store, "memberships", *(UpsertMember(room, ANN, "member", 0) for room in (ROOM, OTHER)))
         self.put(store, "memberships", DropMember(ROOM, ANN))
         self.put(store, "rooms", DropRoom(OTHER))
         for room_ids in ([ROOM, OTHER, 999], []):
@@ -285,7 +287,7 @@ class ReadStoreContract(ABC):
         self.room(store)
         self.put(store, "rooms", SetRoomActivity(ROOM, 100, LATER))
         self.messages(store, *range(1, readable + 1))
-        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 0))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 0))
         self.put(store, "memberships", SetMention(ANN, ROOM, 1, True), SetMention(ANN, ROOM, 100, True))
         row = self.summary(store)
         assert (row.room.last_seq, row.last_message) == (readable, b"%d" % readable)
@@ -294,7 +296,7 @@ class ReadStoreContract(ABC):
     def test_a_room_whose_messages_cannot_be_read_yet_is_listed_as_an_empty_one(self, store: Store) -> None:
         self.room(store)
         self.put(store, "rooms", SetRoomActivity(ROOM, 30, LATER))
-        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 30), SetMention(ANN, ROOM, 30, True))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 30), SetMention(ANN, ROOM, 30, True))
         row = self.summary(store)
         assert (row.room.last_seq, row.last_message) == (0, None)
         assert (row.read_seq, row.unread, row.mentions) == (0, 0, 0)
@@ -303,14 +305,14 @@ class ReadStoreContract(ABC):
         self.room(store)
         self.put(store, "rooms", SetRoomActivity(ROOM, 1, NOON))
         self.messages(store, 1, 2, 3, 4)
-        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 4), SetMention(ANN, ROOM, 3, True))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 4), SetMention(ANN, ROOM, 3, True))
         row = self.summary(store)
         assert (row.room.last_seq, row.last_message) == (1, b"1")
         assert (row.read_seq, row.unread, row.mentions) == (1, 0, 0)
 
     def test_only_a_member_has_a_room_in_the_list(self, store: Store) -> None:
         self.room(store)
-        self.put(store, "memberships", PutMember(ROOM, ANN, "member", 0))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 0))
         assert self.summary(store).unread == 0
         assert asyncio.run(store.reads.room_of(BOB, ROOM)) is None
         assert asyncio.run(store.reads.room_of(ANN, OTHER)) is None
@@ -342,7 +344,7 @@ class ReadStoreContract(ABC):
 
     def test_a_token_is_good_for_its_own_account_until_it_is_dropped(self, store: Store) -> None:
         ann = AccountRow(ANN, "Ann", True, NOON)
-        self.put(store, "accounts", PutAccount(ANN, "Ann", True, NOON), PutToken(ANN, 1, "hash", NOON))
+        self.put(store, "accounts", UpsertAccount(ANN, "Ann", True, NOON), UpsertToken(ANN, 1, "hash", NOON))
         assert asyncio.run(store.reads.bearer(ANN, "hash")) == ann
         assert asyncio.run(store.reads.bearer(BOB, "hash")) is None
         assert asyncio.run(store.reads.bearer(ANN, "other")) is None
@@ -352,7 +354,7 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.account(ANN)) == ann
 
     def test_everything_can_be_walked_through(self, store: Store) -> None:
-        self.put(store, "accounts", PutAccount(ANN, "Ann", False, NOON), PutAccount(BOB, "Bob", False, NOON))
+        self.put(store, "accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertAccount(BOB, "Bob", False, NOON))
         self.room(store)
         self.put(store, "rooms", SetRoomActivity(ROOM, 3, NOON))
         assert [row.account_id for row in asyncio.run(store.reads.accounts(ANN, 10))] == [BOB]
@@ -361,9 +363,9 @@ class ReadStoreContract(ABC):
 
     def test_a_projector_that_stands_elsewhere_is_turned_away(self, store: Store) -> None:
         before = store.tables.cursor("timeline")
-        self.put(store, "timeline", PutMessage(ROOM, 1, b"first"))
+        self.put(store, "timeline", UpsertMessage(ROOM, 1, b"first"))
         with pytest.raises(StaleProjector):
-            store.tables.apply("timeline", before, store.cursor(9), [PutMessage(ROOM, 1, b"again")])
+            store.tables.apply("timeline", before, store.cursor(9), [UpsertMessage(ROOM, 1, b"again")])
         assert asyncio.run(store.reads.message(ROOM, 1)) == b"first"
 
     def test_reads_show_what_every_projection_has_applied(self, store: Store) -> None:
@@ -381,10 +383,10 @@ class ReadStoreContract(ABC):
             assert {partition: at.offset for partition, at in applied.items()} == {0: offset, 1: offset}
 
     def test_a_rebuild_is_seen_only_when_it_is_finished(self, store: Store) -> None:
-        self.put(store, "timeline", PutMessage(ROOM, 1, b"old"), PutMessage(ROOM, 2, b"stray"))
+        self.put(store, "timeline", UpsertMessage(ROOM, 1, b"old"), UpsertMessage(ROOM, 2, b"stray"))
         shadow = store.tables.begin_rebuild("timeline")
         assert store.tables.cursor(shadow)[0].offset == 0
-        store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(4), [PutMessage(ROOM, 1, b"new")])
+        store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(4), [UpsertMessage(ROOM, 1, b"new")])
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"old", b"stray"]
         store.tables.finish_rebuild("timeline", lambda: None)
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"new"]
@@ -405,7 +407,7 @@ class ReadStoreContract(ABC):
         assert store.tables.why_stopped("timeline") is None
 
     def messages(self, store: Store, *seqs: int) -> None:
-        self.put(store, "timeline", *(PutMessage(ROOM, seq, b"%d" % seq) for seq in seqs))
+        self.put(store, "timeline", *(UpsertMessage(ROOM, seq, b"%d" % seq) for seq in seqs))
 
     def summary(self, store: Store) -> RoomSummaryRow:
         """Ann's one room, as the list of rooms has it, and as it is asked for by itself."""
@@ -415,17 +417,17 @@ class ReadStoreContract(ABC):
         return row
 
     def room(self, store: Store) -> None:
-        self.put(store, "rooms", PutRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON))
+        self.put(store, "rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON))
 
 
 class StreamReadStoreContract(ReadStoreContract):
-    """Of tables that streams keep up to date."""
+    """For tables that consumers keep up to date."""
 
     def test_a_projection_shows_what_another_one_vouches_for(self, store: Store) -> None:
         for projection, offset in (("memberships", 3), ("accounts", 2), ("rooms", 9)):
             store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
         quiet = {0: {"memberships": 3, "accounts": 3}, 1: {"memberships": 1, "accounts": 2}}
-        tables = cast(StreamTables, store.tables)
+        tables = cast(ConsumerTables, store.tables)
         tables.apply("timeline", tables.cursor("timeline"), store.cursor(5), [], quiet)
         assert [asyncio.run(store.reads.applied(partition)) for partition in (0, 1)] == [2, 5]
         applied = asyncio.run(store.reads.applied_everywhere(2, ["memberships"]))

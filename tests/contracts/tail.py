@@ -1,4 +1,4 @@
-"""What every tail promises: the log as streams follow it. Adapters' tests subclass this."""
+"""The promises of every tail: the log as streams read it. Adapters' tests subclass this."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -10,7 +10,7 @@ import pytest
 from falcon.domain.events import MessagePosted
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of
-from falcon.journal.ports import Append, Outcome
+from falcon.journal.ports import Append, AppendOutcome
 from falcon.streams.tail import Raw, Tail, WrongPlace
 from tests.contracts.journal import PARTITIONS, Log, Writer
 from tests.history.samples import SAMPLES
@@ -23,7 +23,7 @@ ONE, OTHER = 1, 2
 
 class TailedLog(Log, Protocol):
     def tail(self) -> Tail:
-        """A new one, to be closed by whoever asked for it, on the loop that it was used on."""
+        """A new tail. The caller closes it on the loop that it was used on."""
 
 
 def texts(raws: list[Raw]) -> list[str]:
@@ -32,11 +32,11 @@ def texts(raws: list[Raw]) -> list[str]:
 
 
 def seen(raws: list[Raw]) -> list[tuple[int, Position]]:
-    return [(raw.lane, raw.at) for raw in raws]
+    return [(raw.segment, raw.at) for raw in raws]
 
 
 async def read_on(tail: Tail, cursor: dict[int, Position], count: int) -> tuple[list[Raw], dict[int, Position]]:
-    """Until there are that many."""
+    """Read until there are that many."""
     found: list[Raw] = []
     async with asyncio.timeout(15):
         while len(found) < count:
@@ -49,17 +49,17 @@ async def read_up_to_the_end(tail: Tail, cursor: dict[int, Position]) -> tuple[l
     found: list[Raw] = []
     ends = await tail.ends(cursor)
     async with asyncio.timeout(15):
-        while any(cursor[lane].offset < end for lane, end in ends.items()):
+        while any(cursor[segment].offset < end for segment, end in ends.items()):
             raws, cursor = await tail.read(cursor, 1_000)
             found += raws
     return found, cursor
 
 
-async def again(tail: Tail, lane: int, start: Position, stop: int, limit: int) -> list[Raw]:
-    """Part by part, as whoever was away reads it: on from where the last part ended."""
+async def again(tail: Tail, segment: int, start: Position, stop: int, limit: int) -> list[Raw]:
+    """Read part by part, as for a client that was away: each part goes on where the last one ended."""
     found: list[Raw] = []
     while start.offset < stop:
-        raws, start = await tail.read_again(lane, start, stop, limit)
+        raws, start = await tail.read_range(segment, start, stop, limit)
         found += raws
     assert start.offset == stop
     return found
@@ -89,58 +89,58 @@ class TailContract(ABC):
 
         return lambda work: asyncio.run(following(work))
 
-    def test_each_partition_is_in_one_lane(self, follow: Any) -> None:
-        async def lanes(tail: Tail) -> None:
-            assert [tail.lane(partition) for partition in range(PARTITIONS)] == [
-                tail.lane(partition) for partition in range(PARTITIONS)
+    def test_each_partition_is_in_one_segment(self, follow: Any) -> None:
+        async def segments(tail: Tail) -> None:
+            assert [tail.segment(partition) for partition in range(PARTITIONS)] == [
+                tail.segment(partition) for partition in range(PARTITIONS)
             ]
-            assert set(await tail.ends({tail.lane(partition): None for partition in range(PARTITIONS)})) == {
-                tail.lane(partition) for partition in range(PARTITIONS)
+            assert set(await tail.ends({tail.segment(partition): None for partition in range(PARTITIONS)})) == {
+                tail.segment(partition) for partition in range(PARTITIONS)
             }
 
-        follow(lanes)
+        follow(segments)
 
     def test_what_was_written_is_read_in_order_and_what_comes_is_waited_for(self, ann: Writer, follow: Any) -> None:
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             ann.append(ONE, "one", "two")
-            raws, cursor = await read_on(tail, {lane: Position()}, 2)
+            raws, cursor = await read_on(tail, {segment: Position()}, 2)
             assert texts(raws) == ["one", "two"]
             waiting = asyncio.create_task(read_on(tail, cursor, 1))
             await asyncio.to_thread(ann.append, ONE, "three")
             tail.nudge()
             raws, cursor = await waiting
             assert texts(raws) == ["three"]
-            assert await tail.ends({lane: None}) == {lane: cursor[lane].offset}
+            assert await tail.ends({segment: None}) == {segment: cursor[segment].offset}
 
         follow(reading)
 
     def test_reading_where_nothing_comes_ends_by_itself(self, ann: Writer, follow: Any) -> None:
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             ann.append(ONE, "one")
-            _, cursor = await read_up_to_the_end(tail, {lane: Position()})
+            _, cursor = await read_up_to_the_end(tail, {segment: Position()})
             async with asyncio.timeout(5):
                 assert await tail.read(cursor, 10) == ([], cursor)
 
         follow(reading)
 
-    def test_several_lanes_are_read_together(self, ann: Writer, follow: Any) -> None:
+    def test_several_segments_are_read_together(self, ann: Writer, follow: Any) -> None:
         async def reading(tail: Tail) -> None:
             for i in range(10):
                 ann.append(ONE, f"one {i}")
                 ann.append(OTHER, f"other {i}")
-            raws, _ = await read_on(tail, {tail.lane(ONE): Position(), tail.lane(OTHER): Position()}, 20)
+            raws, _ = await read_on(tail, {tail.segment(ONE): Position(), tail.segment(OTHER): Position()}, 20)
             for partition, name in ((ONE, "one"), (OTHER, "other")):
                 own = [raw for raw in raws if raw.partition == partition]
                 assert texts(own) == [f"{name} {i}" for i in range(10)]
-                assert {raw.lane for raw in own} == {tail.lane(partition)}
+                assert {raw.segment for raw in own} == {tail.segment(partition)}
 
         follow(reading)
 
-    def test_lanes_can_be_added_and_left_out_while_reading(self, ann: Writer, follow: Any) -> None:
+    def test_segments_can_be_added_and_left_out_while_reading(self, ann: Writer, follow: Any) -> None:
         async def reading(tail: Tail) -> None:
-            one, other = tail.lane(ONE), tail.lane(OTHER)
+            one, other = tail.segment(ONE), tail.segment(OTHER)
             ann.append(ONE, "one")
             ann.append(OTHER, "other")
             _, cursor = await read_on(tail, {one: Position()}, 1)
@@ -154,7 +154,7 @@ class TailContract(ABC):
         follow(reading)
 
     def test_keys_say_what_an_event_is_about(self, ann: Writer, follow: Any) -> None:
-        """Of every kind that there is, and whatever people have written into it."""
+        """For every kind of event, and any text in it."""
         epoch = ann.ends[ONE].epoch
         envelopes = [
             Envelope(ONE, epoch, n, each.at, each.event, each.command, each.answer)
@@ -162,10 +162,10 @@ class TailContract(ABC):
         ]
         append = Append(ONE, epoch, envelopes, [codec.encode(envelope) for envelope in envelopes])
         ann.settle(append)
-        assert append.outcome is Outcome.DURABLE
+        assert append.outcome is AppendOutcome.DURABLE
 
         async def reading(tail: Tail) -> None:
-            raws, _ = await read_on(tail, {tail.lane(ONE): Position()}, len(envelopes))
+            raws, _ = await read_on(tail, {tail.segment(ONE): Position()}, len(envelopes))
             assert {name: raw.record.key for name, raw in zip(SAMPLES, raws, strict=True)} == {
                 name: aggregate_of(envelope.event) for name, envelope in zip(SAMPLES, envelopes, strict=True)
             }
@@ -177,37 +177,39 @@ class TailContract(ABC):
 
     def test_from_behind_any_event_the_rest_is_read(self, ann: Writer, follow: Any) -> None:
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             for i in range(8):
                 ann.append(ONE, f"{i}")
-            raws, _ = await read_on(tail, {lane: Position()}, 8)
+            raws, _ = await read_on(tail, {segment: Position()}, 8)
             for i, raw in enumerate(raws[:-1]):
-                at = await tail.position(lane, raw.at.offset + 1)
-                rest, _ = await read_on(tail, {lane: at}, 7 - i)
+                at = await tail.position(segment, raw.at.offset + 1)
+                rest, _ = await read_on(tail, {segment: at}, 7 - i)
                 assert seen(rest) == seen(raws[i + 1 :])
 
         follow(reading)
 
     def test_a_reader_can_stand_at_the_beginning_and_at_the_end(self, ann: Writer, follow: Any) -> None:
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             ann.append(ONE, "one")
-            assert (await tail.position(lane, 0)).offset == 0
-            end = (await tail.ends({lane: None}))[lane]
-            at = await tail.position(lane, end)
+            assert (await tail.position(segment, 0)).offset == 0
+            end = (await tail.ends({segment: None}))[segment]
+            at = await tail.position(segment, end)
             assert at.offset == end
             ann.append(ONE, "two")
-            raws, _ = await read_on(tail, {lane: at}, 1)
+            raws, _ = await read_on(tail, {segment: at}, 1)
             assert texts(raws) == ["two"]
 
         follow(reading)
 
-    def test_no_reader_can_stand_behind_the_end_or_in_a_lane_that_there_is_not(self, ann: Writer, follow: Any) -> None:
+    def test_no_reader_can_stand_behind_the_end_or_in_a_segment_that_there_is_not(
+        self, ann: Writer, follow: Any
+    ) -> None:
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             ann.append(ONE, "one")
-            end = (await tail.ends({lane: None}))[lane]
-            for strange, offset in ((lane, end + 1), (lane, 2**60), (PARTITIONS, 1), (2**40, 0)):
+            end = (await tail.ends({segment: None}))[segment]
+            for strange, offset in ((segment, end + 1), (segment, 2**60), (PARTITIONS, 1), (2**40, 0)):
                 with pytest.raises(WrongPlace):
                     await tail.position(strange, offset)
 
@@ -218,25 +220,25 @@ class TailContract(ABC):
     @pytest.mark.parametrize("limit", [1, 3, 1_000])
     def test_what_was_read_once_is_read_again_the_same(self, ann: Writer, follow: Any, limit: int) -> None:
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             for i in range(7):
                 ann.append(ONE, f"{i}")
-            raws, cursor = await read_up_to_the_end(tail, {lane: Position()})
-            assert await again(tail, lane, Position(), cursor[lane].offset, limit) == raws
+            raws, cursor = await read_up_to_the_end(tail, {segment: Position()})
+            assert await again(tail, segment, Position(), cursor[segment].offset, limit) == raws
             stop = raws[4].at.offset
-            assert seen(await again(tail, lane, raws[2].at, stop, limit)) == seen(raws[2:4])
+            assert seen(await again(tail, segment, raws[2].at, stop, limit)) == seen(raws[2:4])
 
         follow(reading)
 
     def test_reading_again_does_not_disturb_who_follows(self, ann: Writer, follow: Any) -> None:
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             for i in range(5):
                 ann.append(ONE, f"{i}")
-            raws, cursor = await read_up_to_the_end(tail, {lane: Position()})
+            raws, cursor = await read_up_to_the_end(tail, {segment: Position()})
             following = asyncio.create_task(read_on(tail, cursor, 3))
             found = await asyncio.gather(
-                *(again(tail, lane, Position(), cursor[lane].offset, 2) for _ in range(6)),
+                *(again(tail, segment, Position(), cursor[segment].offset, 2) for _ in range(6)),
                 asyncio.to_thread(ann.append, ONE, "5", "6", "7"),
             )
             tail.nudge()
@@ -249,27 +251,28 @@ class TailContract(ABC):
 
     def test_what_a_deposed_owner_still_writes_is_passed_over(self, log: TailedLog, ann: Writer, follow: Any) -> None:
         bob = replaced(log, ann)
-        assert bob.append(ONE, "bob's second").outcome is Outcome.DURABLE
+        assert bob.append(ONE, "bob's second").outcome is AppendOutcome.DURABLE
 
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
-            raws, cursor = await read_up_to_the_end(tail, {lane: Position()})
+            segment = tail.segment(ONE)
+            raws, cursor = await read_up_to_the_end(tail, {segment: Position()})
             assert texts(raws) == ["ann's", "bob's first", "bob's second"]
-            assert cursor[lane].offset == (await tail.ends({lane: None}))[lane]
+            assert cursor[segment].offset == (await tail.ends({segment: None}))[segment]
             for i, raw in enumerate(raws):
-                at = await tail.position(lane, raw.at.offset + 1)
-                assert await again(tail, lane, at, cursor[lane].offset, 1_000) == raws[i + 1 :]
+                at = await tail.position(segment, raw.at.offset + 1)
+                assert await again(tail, segment, at, cursor[segment].offset, 1_000) == raws[i + 1 :]
             for limit in (1, 2, 3):
-                assert await again(tail, lane, Position(), cursor[lane].offset, limit) == raws
+                assert await again(tail, segment, Position(), cursor[segment].offset, limit) == raws
 
         follow(reading)
 
 
 def replaced(log: TailedLog, ann: Writer) -> Writer:
-    """Who took a partition over from Ann, who has not noticed and writes on: the last thing there is hers."""
+    """Another owner took a partition over from Ann, who has not noticed and writes on: the last record there is
+    hers."""
     bob = Writer(log, "bob")
     ann.append(ONE, "ann's")
     bob.takeover(ONE)
     bob.append(ONE, "bob's first")
-    assert ann.append(ONE, "too late").outcome is Outcome.FENCED
+    assert ann.append(ONE, "too late").outcome is AppendOutcome.FENCED
     return bob

@@ -1,4 +1,5 @@
-"""What the overlays apply, and what must be true of all of it. That it works is shown on a node: tools/k8s_proof."""
+"""The objects of the overlays, and what must be true of all of them. That they work is shown on a node:
+tools/k8s_proof."""
 
 import os
 import re
@@ -83,7 +84,7 @@ def objects(overlay: str) -> list[dict[str, Any]]:
 
 
 def pods(overlay: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Of whatever makes some: its name and its template."""
+    """The name and the pod template of each object that makes pods."""
     for each in objects(overlay):
         spec = each["spec"]["jobTemplate"]["spec"] if each["kind"] == "CronJob" else each.get("spec", {})
         if "template" in spec:
@@ -165,7 +166,7 @@ def _is_role(found: dict[str, Any]) -> bool:
 
 
 def _files(settings: Settings) -> list[Path]:
-    """That Kafka's and HBase's security is read from."""
+    """The files of Kafka's and HBase's security."""
     hbase = (settings.hbase_ca, settings.hbase_cert, settings.hbase_key)
     return [path for path in (settings.kafka_ca, settings.kafka_password_file, *hbase) if path is not None]
 
@@ -272,7 +273,8 @@ def test_falcon_understands_the_settings(overlay: str) -> None:
 
 @every_overlay
 def test_an_overlay_has_the_safe_defaults(overlay: str) -> None:
-    """Nobody looks inside without a token. Only what is reached from the machine or the cluster speaks plaintext."""
+    """The operations port needs a token. Plaintext is spoken only where the machine or the cluster alone can
+    connect."""
     found = Settings.from_env(_settings(overlay))
     assert found.ops_token_file is not None and found.cors_origins == ()
     if overlay in ("single", "local"):
@@ -323,7 +325,7 @@ def _is_custom(found: dict[str, Any]) -> bool:
 @pytest.mark.processes  # it takes minutes
 @pytest.mark.timeout(900)
 def test_checkov_finds_nothing_in_any_of_them(tmp_path: Path) -> None:
-    """What it is told to leave out is told why in .checkov.yaml, and where there is an annotation."""
+    """Exceptions are explained in .checkov.yaml, or by an annotation."""
     for overlay in EXPECTED:
         (tmp_path / f"{overlay}.yaml").write_text(show(MANIFESTS / "overlays" / overlay))
     said = _run(checker("checkov"), "--config-file", MANIFESTS / ".checkov.yaml", "--directory", tmp_path)

@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 PIPELINE: Final = ROOT / "deploy" / "pipeline"
 SCRIPTS: Final = ["deploy", "image", "test"]
 
-# What Concourse knows of each; it refuses a pipeline with anything else in it.
+# The fields that Concourse knows. It refuses a pipeline with others.
 _STEP_KEYS: Final = {
     "get": {"get", "resource", "passed", "params", "trigger", "version", "timeout"},
     "put": {"put", "resource", "inputs", "params", "get_params", "no_get", "timeout"},

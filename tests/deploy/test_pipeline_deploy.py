@@ -65,7 +65,7 @@ class Place:
         return done
 
     def images(self) -> set[str]:
-        """What serves."""
+        """The images that serve."""
         objects = self.state["objects"]
         serving = [each for each in objects.values() if "now" in each and "falcon" in each["metadata"]["name"]]
         return {each["revisions"][each["now"]]["spec"]["containers"][0]["image"] for each in serving}
@@ -86,7 +86,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def serving(place: Place, deployed: dict[str, Any]) -> Place:
-    """With the old version deployed."""
+    """The old version is deployed."""
     place.goes_wrong(objects=deployed["objects"])
     return place
 
@@ -163,15 +163,15 @@ def test_deploying_the_same_again_and_failing_goes_back_no_further(serving: Plac
     assert serving.images() == {NEW}
 
 
-def test_where_the_old_version_fails_too_somebody_must_look(serving: Place) -> None:
+def test_where_the_old_version_fails_too_a_person_must_look(serving: Place) -> None:
     serving.goes_wrong(failing=[["job/falcon-smoke", NEW], ["job/falcon-smoke", OLD]])
     done = serving.deploy("local", NEW)
     assert done.returncode == 3
-    assert "somebody must look" in done.stderr
+    assert "a person must look" in done.stderr
     assert serving.images() == {OLD}
 
 
-def test_where_the_old_version_is_not_ready_again_somebody_must_look(serving: Place) -> None:
+def test_where_the_old_version_is_not_ready_again_a_person_must_look(serving: Place) -> None:
     serving.goes_wrong(unready=[["deployment/falcon-api", NEW], ["deployment/falcon-api", OLD]])
     done = serving.deploy("local", NEW)
     assert done.returncode == 3
@@ -182,7 +182,7 @@ def test_a_first_version_that_fails_cannot_be_taken_back(place: Place) -> None:
     place.goes_wrong(failing=[["job/falcon-smoke", NEW]])
     done = place.deploy("local", NEW)
     assert done.returncode == 3
-    assert "somebody must look: there was no deployment/falcon-project before" in done.stderr
+    assert "a person must look: there was no deployment/falcon-project before" in done.stderr
 
 
 def test_without_its_secrets_nothing_is_begun(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""A short run on real servers: whatever is killed or cut off, what was promised holds."""
+"""A short run on real servers: processes are killed and cut off, and the promises hold."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Whatever is killed under load: nothing acknowledged is lost, nothing is there twice, and it serves again soon."""
+"""Processes are killed under load: no acknowledged message is lost or doubled, and Falcon serves again soon."""
 
 import asyncio
 import os

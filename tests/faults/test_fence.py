@@ -1,4 +1,5 @@
-"""Whatever is stopped and killed, the log has one writer a partition; and the torture that says so would notice."""
+"""Owners are stopped and killed, and the log has one writer a partition. The torture that checks it notices planted
+faults."""
 
 import os
 import random

@@ -15,8 +15,8 @@ from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
-TCP = {"system_base": "multiprocTCPBase", "shards": 2, "http_workers": 2, "projection": "process"}
-BOTH = pytest.mark.parametrize("settings", [{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
+TCP = {"actors": "processes", "shards": 2, "http_workers": 2, "projection": "process"}
+BOTH = pytest.mark.parametrize("settings", [{}, TCP], ids=["in_process", "processes"])
 
 
 def call(falcon: Falcon, method: str, path: str, **arguments: Any) -> httpx.Response:
@@ -111,8 +111,8 @@ def test_a_second_falcon_on_the_same_data_is_turned_away(tmp_path: Path) -> None
     ("settings", "word"),
     [
         ({"partitions": "many"}, "FALCON_PARTITIONS"),
-        ({"system_base": "multiprocUDPBase"}, "FALCON_SYSTEM_BASE"),
-        ({"http_workers": 2}, "multiprocTCPBase"),
+        ({"actors": "multiprocUDPBase"}, "FALCON_ACTORS"),
+        ({"http_workers": 2}, "processes"),
         ({"data_dir": "/proc/nowhere"}, "FALCON_DATA_DIR"),
         ({"http_port": 1, "host": "203.0.113.7", "plaintext": "yes"}, "FALCON_HTTP_PORT"),
     ],

@@ -1,4 +1,4 @@
-"""Whoever is killed, and whoever stalls, goes and comes back: each gets what is for him, in order, once."""
+"""Servers are killed, and clients stall, go and come back: each client gets its events in order, once."""
 
 import os
 import random

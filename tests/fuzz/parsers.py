@@ -1,4 +1,5 @@
-"""What reads bytes that anybody may have made, each with good inputs to begin from, and what it may say to bad ones."""
+"""The parsers of bytes that any client may send, each with good inputs to begin from, and the errors that it may
+raise."""
 
 import base64
 import secrets
@@ -17,7 +18,7 @@ from falcon.http.stream.endpoints import StreamQuery
 from falcon.journal import codec
 from falcon.journal.record import Record
 from falcon.read.memberships.queries import RoomCursor
-from falcon.streams import tokens as resume_tokens
+from falcon.streams import resume_tokens
 from tests.history import samples
 
 _SECRET: Final = secrets.token_bytes(32)
@@ -102,7 +103,10 @@ PARSERS: Final[dict[str, Parser]] = {
         (Problem,),
     ),
     "resume token": Parser(
-        [resume_tokens.encode(_LOG, {lane: 2**lane for lane in range(lanes)}).encode() for lanes in (0, 1, 60)],
+        [
+            resume_tokens.encode(_LOG, {segment: 2**segment for segment in range(count)}).encode()
+            for count in (0, 1, 60)
+        ],
         _resume,
         (resume_tokens.WrongToken,),
     ),

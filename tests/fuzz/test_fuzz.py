@@ -1,4 +1,4 @@
-"""What anybody may send is taken or refused, and nothing else; ``make fuzz`` tries millions."""
+"""Every input is accepted or refused, and nothing else happens. ``make fuzz`` tries millions."""
 
 import random
 

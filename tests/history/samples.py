@@ -40,7 +40,7 @@ from falcon.journal.record import Record
 
 FOLDER: Final = Path(__file__).parent
 
-# Where in the log the samples stand: the log itself keeps that, it is not in the bytes.
+# The samples' place in the log: the log itself keeps it, it is not in the bytes.
 PARTITION: Final = 1
 EPOCH: Final = 3
 N: Final = 17
@@ -145,8 +145,8 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "command-answered.v1.last-admin": _answered(rejections.LastAdmin(ROOM)),
     "command-answered.v1.last-token": _answered(rejections.LastToken(ANN)),
     "command-answered.v1.invalid": _answered(rejections.Invalid("seq", "must be at most 42")),
-    # These are values of the same kind, but nobody keeps them: the key is another request's, or the sender's view was
-    # too old, or the next answer is another. A log that has one decodes all the same.
+    # Values of the same kind that the log does not keep: the key is another request's, or the sender's view was too
+    # old, or the next answer is another. A log that has one decodes all the same.
     "command-answered.v1.key-reused": _answered(rejections.KeyReused()),
     "command-answered.v1.not-yet-readable": _answered(rejections.NotYetReadable(ROOM, 42)),
     "command-answered.v1.position-answer": _answered(answers.PositionAnswer(1234)),

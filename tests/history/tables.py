@@ -41,7 +41,7 @@ class Cell(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Shown(msgspec.Struct, array_like=True, frozen=True):
-    """What a query answered."""
+    """The answer to a query."""
 
     query: str
     arguments: tuple[Any, ...]
@@ -67,7 +67,7 @@ def read(version: int) -> Tables:
 
 
 def answers(hbase: FakeHBase) -> list[Shown]:
-    """Of queries of every kind."""
+    """The answers to queries of every kind."""
 
     async def asked() -> list[Shown]:
         store = HBaseReadStore(hbase, PREFIX, threads=1)
@@ -102,7 +102,7 @@ def _queries() -> Iterator[tuple[str, tuple[Any, ...]]]:
 
 
 def _filled() -> FakeHBase:
-    """With something of everything, by this Falcon."""
+    """Filled by this Falcon, with something of everything."""
     hbase = FakeHBase()
     prepare(hbase, PREFIX, LOG, PARTITIONS, through_gateway(hbase))
     tables = HBaseTables(hbase, PREFIX, PARTITIONS, through_gateway(hbase))

@@ -1,8 +1,8 @@
-"""What becomes of data folders of earlier Falcons.
+"""Data folders of earlier Falcons.
 
 The files in ``folders`` are never changed. They have something of everything. ``before-format-1.db`` is from before the
 log had a format; the others are of its first one, and of the schemas that ``SCHEMAS`` says. After a new schema, bring
-the newest of them to it with ``falcon up``, and keep what comes of it as the next.
+the newest of them to it with ``falcon up``, and keep the result as the next one.
 """
 
 import shutil
@@ -14,7 +14,7 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
-from falcon.adapters.sqlite.source import Everywhere
+from falcon.adapters.sqlite.source import UniformCursor
 from falcon.domain.events import MessagePosted
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
@@ -73,7 +73,7 @@ def test_a_folder_of_the_first_format_says_what_it_said(tmp_path: Path, name: st
         for projection in READ_MODELS:
             assert falcon.rebuild(projection) == 44
         assert falcon.rows() == rows
-        recorded, _ = falcon.source.read(Everywhere(0), 100)
+        recorded, _ = falcon.source.read(UniformCursor(0), 100)
         assert [each.offset for each in recorded] == list(range(44))
         assert sum(isinstance(each.envelope.event, MessagePosted) for each in recorded) == 11
 

@@ -1,4 +1,4 @@
-"""What was written once can be read for ever."""
+"""Everything that was ever written can be read for ever."""
 
 from typing import get_args
 

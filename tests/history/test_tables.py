@@ -1,4 +1,4 @@
-"""Tables that an earlier Falcon made in HBase go on being read, and are made anew where they lie otherwise now."""
+"""HBase tables of an earlier Falcon go on being read, or are made again if their layout has changed."""
 
 import pytest
 

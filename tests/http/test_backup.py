@@ -191,9 +191,9 @@ def let_others_act(edge: Any, busy: list[Busy], monkeypatch: pytest.MonkeyPatch)
             await others_do(1)
         return await page(*place)
 
-    async def ends_later(lanes: Any) -> Any:
+    async def ends_later(segments: Any) -> Any:
         await others_do(60)
-        return await ends(lanes)
+        return await ends(segments)
 
     monkeypatch.setattr(edge.store, "page", page_later)
     monkeypatch.setattr(edge.tail, "ends", ends_later)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from falcon.projections.runner import CatchUp
+from falcon.projections.runner import ProjectionCatchUp
 from falcon.settings import Settings
 from tests.projections.embedded import lose
 from tests.support.http import Falcon
@@ -20,8 +20,8 @@ def test_people_send_and_read_while_the_list_of_rooms_is_filled_and_are_told_wha
         anna = falcon.account("Anna")
         room = anna.post("/v1/rooms", {"name": "Tea kitchen"}).json()["room_id"]
     lose(Settings(data_dir=tmp_path).database, "memberships")
-    held = CatchUp.step
-    monkeypatch.setattr(CatchUp, "step", lambda self: 0)
+    held = ProjectionCatchUp.step
+    monkeypatch.setattr(ProjectionCatchUp, "step", lambda self: 0)
     with Falcon(tmp_path) as falcon:
         anna.falcon = falcon
         refused = anna.get("/v1/rooms")
@@ -34,7 +34,7 @@ def test_people_send_and_read_while_the_list_of_rooms_is_filled_and_are_told_wha
         assert sent.status_code == 201
         position = {"Falcon-Position": sent.headers["Falcon-Position"]}
         assert anna.get("/v1/me", headers=position).status_code == 200, "nobody waits for it"
-        monkeypatch.setattr(CatchUp, "step", held)
+        monkeypatch.setattr(ProjectionCatchUp, "step", held)
         until = time.monotonic() + _SECONDS
         while (found := anna.get("/v1/rooms")).status_code == 503:
             assert time.monotonic() < until, found.text

@@ -20,7 +20,7 @@ from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
 from falcon.http.stream import endpoints
 from falcon.journal.ports import JournalUnavailable
-from falcon.projections.runner import CatchUp
+from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import projections
 from falcon.read.store import ReadStoreUnavailable
 from falcon.settings import Settings
@@ -39,7 +39,7 @@ class Tables:
         self.stuck = False
         self.looks = 0
         source = SqliteSource(database.connect(settings.database, writable=False))
-        self._catch_up = CatchUp(projections(), source, SqliteTables(database.connect(settings.database)))
+        self._catch_up = ProjectionCatchUp(projections(), source, SqliteTables(database.connect(settings.database)))
         applied = SqliteReadStore.applied
 
         async def look(store: SqliteReadStore, partition: int) -> int:

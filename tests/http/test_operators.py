@@ -14,7 +14,7 @@ from falcon.http.ops.operators import Operators
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
-from falcon.telemetry.pod import Pod
+from falcon.telemetry.process_tree import ProcessTree
 from tests.support.http import Api
 from tools.harness.falcon import Falcon
 
@@ -33,7 +33,7 @@ class Ports:
 
     def open(self, token_file: Path | None, *, on_loopback: bool) -> Api:
         operators = Operators(token_file, on_loopback=on_loopback)
-        api = Api(create_ops_app(Pod(self._folder, os.getpid(), "serve"), self._dispatcher, operators))
+        api = Api(create_ops_app(ProcessTree(self._folder, os.getpid(), "serve"), self._dispatcher, operators))
         self._apis.append(api)
         return api
 
@@ -161,12 +161,12 @@ def address_of_this_machine() -> str:
         return host
 
 
-TCP = {"system_base": "multiprocTCPBase", "shards": 2, "projection": "process"}
+TCP = {"actors": "processes", "shards": 2, "projection": "process"}
 
 
 @pytest.mark.processes
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("base", [{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
+@pytest.mark.parametrize("base", [{}, TCP], ids=["in_process", "processes"])
 def test_no_secret_is_in_any_log_error_page_or_metric(
     tmp_path: Path, token_file: Path, base: dict[str, object]
 ) -> None:

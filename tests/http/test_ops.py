@@ -12,7 +12,7 @@ from falcon.http.ops.operators import Operators
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
-from falcon.telemetry.pod import Pod
+from falcon.telemetry.process_tree import ProcessTree
 from tests.support.http import Api, Person, Room
 
 
@@ -29,7 +29,7 @@ def health(tmp_path: Path) -> Health:
 def ops(health: Health, tmp_path: Path) -> Iterator[Api]:
     dispatcher = Dispatcher("operations", threads=2, queue=4)
     api = Api(
-        create_ops_app(Pod(tmp_path, os.getpid(), "serve"), dispatcher, Operators(None, on_loopback=True)),
+        create_ops_app(ProcessTree(tmp_path, os.getpid(), "serve"), dispatcher, Operators(None, on_loopback=True)),
         "http://127.0.0.1",
     )
     yield api

@@ -35,5 +35,5 @@ def test_a_stream_shows_a_message_as_a_page_does() -> None:
 
 def test_row_body_and_frame_have_the_same_fields() -> None:
     fields = StoredMessage.__struct_fields__
-    assert fields == shapes.MessageShape.__struct_fields__ == frames.Message.__struct_fields__
+    assert fields == shapes.MessageShape.__struct_fields__ == frames.StreamedMessage.__struct_fields__
     assert get_args(get_type_hints(shapes.MessageShape)["edited_at"]) == (str, type(None))

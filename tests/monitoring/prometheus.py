@@ -91,9 +91,9 @@ class Prometheus:
             return False
 
     def query(self, expr: str) -> list[Value]:
-        """Of a vector or a scalar, now; a native histogram has its number of values as its value.
+        """The present values of a vector or a scalar; of a native histogram the number of its values.
 
-        Raises AssertionError with what Prometheus says of a query that it does not take.
+        Raises AssertionError with Prometheus' message for a query that it refuses.
         """
         answer = self._get("/api/v1/query", query=expr)
         if answer["resultType"] == "scalar":
@@ -142,7 +142,7 @@ def _number(result: dict[str, Any]) -> float:
 
 
 def prometheus_or_skip() -> None:
-    """Where there is no Prometheus the test is skipped; under ``CI=true`` it fails."""
+    """Skips the test without Prometheus; fails it under ``CI=true``."""
     if shutil.which("prometheus") is None:
         missing = "there is no prometheus on the PATH; Debian's package is called so"
         if os.environ.get("CI") == "true":

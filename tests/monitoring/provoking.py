@@ -1,4 +1,4 @@
-"""What goes wrong with Falcon, provoked for real, and what a real Prometheus says of it meanwhile."""
+"""Provokes real faults of Falcon, and asks a real Prometheus about them."""
 
 import math
 import os
@@ -74,7 +74,8 @@ class FaultyFalcon(Falcon):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Of an alert: how many seconds after its cause began it fired, and how many after that was over it did still."""
+    """For an alert: seconds from the beginning of its cause until it fired, and from the end of the cause until it
+    cleared."""
 
     alert: str
     cause: str
@@ -84,7 +85,7 @@ class Seen:
 
 @dataclass
 class Stage:
-    """A Falcon in which somebody chats, and its Prometheus. ``ending``: set when the tests end before it does."""
+    """A Falcon with a chat, and its Prometheus. ``ending``: set when the tests end before it does."""
 
     folder: Path
     thresholds: Thresholds
@@ -116,7 +117,7 @@ class Stage:
     # --- waiting ------------------------------------------------------------------------------------------------------
 
     def wait(self, seconds: float) -> None:
-        """As a pace, not for something to happen. Raises Ended."""
+        """A pace, not a wait for a condition. Raises Ended."""
         if self.ending.wait(seconds):
             raise Ended
 
@@ -169,7 +170,7 @@ class Stage:
         self._until_none_fires(tuple(alert for alert, *_ in self._seen))
 
     def seen(self) -> list[Seen]:
-        """How it went, as Prometheus has it."""
+        """The course of an alert, according to Prometheus."""
         return [
             Seen(alert, cause.what, self._time("min", alert, began) - began, self._time("max", alert, began) - ended)
             for alert, cause, began, ended in self._seen
@@ -187,7 +188,7 @@ class Stage:
 
     @contextmanager
     def chat(self, people: int, text: str = "Tea is ready") -> Iterator[None]:
-        """So many write into the room and read it, each at a leisurely pace, whatever the answers are."""
+        """So many clients write into the room and read it at a leisurely pace, whatever the answers."""
         ending = threading.Event()
         threads = [threading.Thread(target=self._chat, args=(text, ending), daemon=True) for _ in range(people)]
         for thread in threads:
@@ -324,7 +325,7 @@ def disk_full(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def few_files(stage: Stage) -> Iterator[None]:
-    """Somebody opens connections, and says nothing, until few files may be opened any more."""
+    """Open silent connections until few descriptors are left."""
     most = 120
     connections: list[socket.socket] = []
     pid = stage.falcon.serving
@@ -392,7 +393,7 @@ def standing_still(stage: Stage) -> Iterator[None]:
 
 @contextmanager
 def late_for_listeners(stage: Stage) -> Iterator[None]:
-    """Somebody listens while what is sent takes more than a second to be written."""
+    """Listen while messages take more than a second to be written."""
     with _stream(stage.falcon) as connection:
 
         def listen() -> None:
@@ -439,7 +440,7 @@ def _stream(falcon: FaultyFalcon) -> socket.socket:
 
 
 def killed(role: str) -> Provoke:
-    """kill -9, of each that is started in place of the one before; in the midst of whatever it has to do."""
+    """kill -9 again and again, each replacement in turn, in the midst of its work."""
 
     def provoke(stage: Stage) -> AbstractContextManager[None]:
         def kill() -> None:

@@ -29,7 +29,8 @@ class Case:
 
 
 def files(thresholds: Thresholds) -> dict[str, str]:
-    """By their names. Cases that take hours are apart, since one file has one interval at which rules are evaluated."""
+    """The files by name. Cases that take hours are apart, since a file has one interval at which rules are
+    evaluated."""
     every = alerts(thresholds)
     quick = [_test(case, alert) for alert in every for case in _of(alert) if case.each_seconds == _EACH_SECONDS]
     slow = [_test(case, alert) for alert in every for case in _of(alert) if case.each_seconds != _EACH_SECONDS]
@@ -79,7 +80,7 @@ def _silence(selector: str, at_minute: int, minutes: int) -> dict[str, Any]:
 
 
 def _idle() -> dict[str, Any]:
-    """What a Falcon shows that nobody has asked anything since it was started."""
+    """The series of a Falcon that has had no requests since its start."""
     still = {
         f"falcon_partitions{{{_POD}}}": 64,
         f'falcon_partitions_owned{{{_POD},shard="0"}}': 64,
@@ -187,7 +188,7 @@ def _burning() -> list[Case]:
         "Commands": "of the commands took longer than 0.25 s",
         "Messages": "of the events were readable later than 1 s after they were decided",
     }
-    # Of ten a second, how many are bad: so many that it fires, and so many that it does not.
+    # Of ten a second, how many are bad: enough that it fires, and few enough that it does not.
     figures = {
         ("Requests", "Fast"): (0.2, 0.1),
         ("Requests", "Steady"): (0.1, 0.05),
@@ -734,7 +735,7 @@ def _processes() -> list[Case]:
             what="three times",
             series={launcher: "3+15x20 3+15x10 3+15x10 3+15x40"},
             labels={**_INSTANCE, "process": "launcher-0"},
-            description="a:8081 has been started anew 3 times in 30m.",
+            description="a:8081 has been restarted 3 times in 30m.",
         ),
         Case(alert="FalconPodRestarts", what="a new version", series={launcher: "3000+15x20 3+15x60"}),
         *_pair(

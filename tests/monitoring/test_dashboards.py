@@ -17,7 +17,7 @@ import pytest
 
 from falcon.telemetry.buckets import maximum_name
 from falcon.telemetry.instruments import REGISTRY
-from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
 from tests.monitoring.prometheus import Prometheus
 from tools.harness.falcon import Falcon
 from tools.monitoring import dashboards
@@ -200,7 +200,7 @@ def test_the_files_are_as_the_code_makes_them() -> None:
 
 # --- a real Prometheus ------------------------------------------------------------------------------------------------
 
-# What may have no value here, and why. All other queries must have one.
+# Queries that may have no value here, and why. All others must have one.
 QUIET: Final = {
     "falcon_owners_heard": "one Falcon on one machine has no other owners to hear",
     "falcon_checkpoints_total": "a ratio, and there is a checkpoint each ten seconds only",
@@ -212,7 +212,7 @@ groups:
       - {alert: FalconIsThere, expr: count(falcon_build_info), labels: {severity: ticket}}
 """
 SETTINGS: Final = {
-    "system_base": "multiprocTCPBase",
+    "actors": "processes",
     "shards": 2,
     "http_workers": 2,
     "projection": "process",
@@ -252,8 +252,8 @@ def test_every_query_is_taken_and_shows_what_happened(
 
 
 def keep_busy(falcon: Falcon, seconds: float) -> None:
-    """Messages and reads of all kinds, and somebody who listens; a refusal; then a shard and a server die, and are
-    started again; in the end he is sent away."""
+    """Send messages and reads of all kinds, with a listener and a refusal. Then a shard and a server die, and are
+    restarted. In the end the listener is sent away."""
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
     with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
         with listening(falcon, client):
@@ -266,7 +266,8 @@ def keep_busy(falcon: Falcon, seconds: float) -> None:
 
 @contextmanager
 def listening(falcon: Falcon, client: httpx.Client) -> Iterator[None]:
-    """With a token of his own, which is revoked at the end, so that Falcon ends the stream. Till then he comes back."""
+    """Listens with a token of its own, and reconnects. The token is revoked at the end, so that Falcon ends the
+    stream."""
     path = f"/v1/accounts/{falcon.info['account_id']}/tokens"
     issued = client.post(path, json={}).raise_for_status().json()
     ending = threading.Event()
@@ -314,5 +315,5 @@ def say_something(client: httpx.Client) -> None:
 
 
 def substituted(expr: str) -> str:
-    """As Grafana does it, with everything chosen."""
+    """Substituted as by Grafana, with everything chosen."""
     return expr.replace("$__rate_interval", f"{2 * SECONDS}s").replace("$job", ".*").replace("$instance", ".*")

@@ -1,4 +1,4 @@
-"""What dashboards and alerts ask for is there before anything has happened."""
+"""Every series that dashboards and alerts ask for is there before the first event."""
 
 import re
 import time
@@ -38,7 +38,7 @@ def _holds(value: str, operator: str, wanted: str) -> bool:
 
 
 def selectors() -> Iterator[tuple[str, Selector]]:
-    """Where each stands, and what it asks for."""
+    """Each selector, with its place."""
     asked = [(panel.title, query.expr) for each in DASHBOARDS for panel in each.panels for query in panel.queries]
     asked += [(alert.name, alert.expr) for alert in rules.alerts(Thresholds())]
     for where, expr in asked:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from falcon.telemetry import metrics
 from falcon.telemetry.instruments import REGISTRY
-from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
 from tools.monitoring import metric_docs
 
 ROOT = Path(__file__).parents[2]

@@ -1,7 +1,7 @@
-"""Each alert fires when what it is for goes wrong for real, and clears when that is over.
+"""Each alert fires for a real fault of its kind, and clears afterwards.
 
-A real ``falcon up`` in which somebody chats is scraped each second by a real Prometheus, with the rules as they are
-shipped, only with all times in them shortened. The cases wait most of the time, so some of them run side by side.
+A real Prometheus scrapes a real ``falcon up`` with a chat each second. The rules are the shipped ones, with all times
+in them shortened. The cases wait most of the time, so some of them run side by side.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ class Case:
     people: int = 4
 
 
-# Those that take the longest come first.
+# The longest ones first.
 CASES: Final = (
     Case(
         "the log is slow or cannot be written",
@@ -127,7 +127,7 @@ CASES: Final = (
     ),
     Case(
         "blocking calls do not come back",
-        # That all threads are at work is added up once a second, which is much of three seconds but little of thirty.
+        # The share of busy threads is sampled once a second, which is much of three seconds but little of thirty.
         dataclasses.replace(_FASTEST, window=timedelta(seconds=30)),
         (
             Cause(
@@ -154,7 +154,7 @@ CASES: Final = (
             ),
             Cause("the shard is killed in the midst of its work", killed("shard"), ("FalconDeadLetters",)),
         ),
-        {"system_base": "multiprocTCPBase"},
+        {"actors": "processes"},
     ),
     Case(
         "streams are late or slow",

@@ -1,4 +1,4 @@
-"""The alerts fire when they should, and each has all that somebody needs who is woken by it."""
+"""The alerts fire when they should, and each has all that a person needs who is woken by it."""
 
 import os
 import re
@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]  # comes with what tests the API
 from falcon.telemetry import metrics as _declared  # noqa: F401  they register when they are declared
 from falcon.telemetry.buckets import classic_buckets, maximum_name
 from falcon.telemetry.instruments import BUCKETS_AT, REGISTRY, SECONDS
-from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
 from tests.monitoring import rule_cases
 from tools.monitoring import generate, rules
 from tools.monitoring.rules import Alert

@@ -16,7 +16,7 @@ def falcon(tmp_path: Path) -> Iterator[Embedded]:
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """What the runners log, wherever else the process sends its log."""
+    """The runners' log lines, wherever else the process logs."""
     log = logging.getLogger("falcon.projections")
     log.addHandler(caplog.handler)
     before = log.level, log.propagate

@@ -16,8 +16,8 @@ from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.domain.events import Event
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position
-from falcon.journal.ports import Append, Outcome
-from falcon.projections.runner import CatchUp, InlineProjector, Rebuild
+from falcon.journal.ports import Append, AppendOutcome
+from falcon.projections.runner import InlineProjector, ProjectionCatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, Project, projections
 from tests.support.builders import NOW, PARTITION, PARTITIONS
 
@@ -66,7 +66,7 @@ class Embedded:
         self.settle()
 
     def submit(self, *events: Event) -> None:
-        """As ``append``, but without waiting."""
+        """Like ``append``, but without waiting."""
         first = self._n
         envelopes = [Envelope(PARTITION, self._epoch, n, NOW + n, event) for n, event in enumerate(events, first)]
         self._n += len(events)
@@ -80,11 +80,11 @@ class Embedded:
             assert self._woken.wait(_DURABLE_SECONDS), "the journal does not answer"
             self._woken.clear()
             for collected in self._journal.collect():
-                assert collected.outcome is Outcome.DURABLE
+                assert collected.outcome is AppendOutcome.DURABLE
                 self._away -= 1
 
     def everything(self) -> list[Event]:
-        """What the log holds, from its beginning."""
+        """All events of the log."""
         recorded, _ = self.source.read({PARTITION: Position()}, 10_000)
         return [each.envelope.event for each in recorded]
 
@@ -96,8 +96,8 @@ class Embedded:
 
     # --- the tables ---------------------------------------------------------------------------------------------------
 
-    def catch_up(self, of: Mapping[str, Project] | None = None) -> CatchUp:
-        return CatchUp(projections() if of is None else of, self.source, self.tables)
+    def catch_up(self, of: Mapping[str, Project] | None = None) -> ProjectionCatchUp:
+        return ProjectionCatchUp(projections() if of is None else of, self.source, self.tables)
 
     def caught_up(self, of: Mapping[str, Project] | None = None) -> "Embedded":
         catch_up = self.catch_up(of)
@@ -109,7 +109,7 @@ class Embedded:
         return Rebuild(name, project or READ_MODELS[name].project, self.source, self.tables).run()
 
     def stand_at(self, offset: int) -> None:
-        """As if the tables had been written, and the crash had come before their position was."""
+        """As if a crash had come after the tables were written and before their position was."""
         self._other.execute("UPDATE projections SET applied = ?", (offset,))
 
     def rows(self, *names: str) -> Rows:

@@ -1,4 +1,5 @@
-"""A read model that is being filled is shown once all of the log is in it, whoever applies which partition."""
+"""A read model that is being filled is shown once all of the log is in it, whichever process applies which
+partition."""
 
 from collections.abc import Callable
 
@@ -13,7 +14,7 @@ PARTITIONS = 2
 
 
 class Log:
-    """That ends at the same offset in every partition."""
+    """A log that ends at the same offset in every partition."""
 
     partitions = PARTITIONS
 

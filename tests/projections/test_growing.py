@@ -40,13 +40,13 @@ def newer() -> Iterator[None]:
 
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has to be waited for between two steps of filling."""
+    """Fill without waits between the steps."""
     monkeypatch.setattr(filling, "_LOOK_SECONDS", 0.0)
     monkeypatch.setattr(filling, "_KNOWN_SECONDS", 0.0)
 
 
 def older_folder(path: Path, *events: Event) -> None:
-    """What the Falcon of before has left, with these in its log."""
+    """A data folder that an older Falcon has left, with these events in its log."""
     with Embedded(path) as falcon:
         for batch in in_batches(events, [50]):
             falcon.append(*batch)

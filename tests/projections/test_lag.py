@@ -1,4 +1,4 @@
-"""How far a projection is behind, as alerts and autoscaling read it."""
+"""The projection lag, as alerts and autoscaling read it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tables built anew beside the live ones: messages go on coming in, reads never fail, and the end is the same."""
+"""Tables are rebuilt beside the live ones: messages go on coming in, reads never fail, and the end is the same."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -24,10 +24,10 @@ from tests.support.builders import ANN, PARTITION, ROOM, a_conversation, a_group
 
 
 class WhileReading:
-    """A source for a rebuild during which somebody appends at each of its readings, and somebody else reads all there
-    is.
+    """A source for a rebuild. At each of its readings one writer appends, and another process reads all there is.
 
-    A rebuild reads to the end three times, the last time while nobody else may write: an append of then has to wait.
+    A rebuild reads to the end three times, the last time while no other process may write: an append at that time has
+    to wait.
     """
 
     def __init__(self, falcon: Embedded, coming: Sequence[Sequence[Event]], reader: SqliteReadStore) -> None:
@@ -44,7 +44,7 @@ class WhileReading:
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
         self.look()
         answer = self._falcon.source.read(cursor, min(limit, 60))
-        if self.ends == 3:  # nobody else may write while it switches over
+        if self.ends == 3:  # no other process may write while it switches over
             self._falcon.submit(*self.coming.popleft())
         else:
             self._falcon.append(*self.coming.popleft())

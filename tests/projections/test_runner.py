@@ -11,8 +11,8 @@ from falcon.domain.commands import DeleteMessage, EditMessage
 from falcon.domain.events import MessagePosted
 from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Cursor, Envelope, Recorded
-from falcon.projections.runner import CatchUp
-from falcon.read.accounts.projection import PutAccount
+from falcon.projections.runner import ProjectionCatchUp
+from falcon.read.accounts.projection import UpsertAccount
 from falcon.read.catalogue import READ_MODELS, Project, projections
 from falcon.read.store import StaleProjector
 from falcon.read.timeline import projection as timeline
@@ -126,7 +126,7 @@ def test_a_commit_that_a_projection_fails_at_is_not_half_applied(tmp_path: Path)
 
 def test_a_write_that_the_tables_refuse_is_undone_alone(tmp_path: Path) -> None:
     def nameless(envelope: Envelope) -> tuple[Write, ...]:
-        return (PutAccount(1, "Ann", False, ""), PutAccount(2, None, False, ""))  # type: ignore[arg-type]
+        return (UpsertAccount(1, "Ann", False, ""), UpsertAccount(2, None, False, ""))  # type: ignore[arg-type]
 
     with Embedded(tmp_path / "failing.db", {**projections(), "accounts": nameless}) as falcon:
         falcon.append(a_group(), posted(1, text="Hello"))
@@ -253,7 +253,7 @@ class InBetween:
 def test_one_who_was_overtaken_while_reading_applies_nothing_twice(tmp_path: Path) -> None:
     with Embedded(tmp_path / "race.db", inline={}) as falcon:
         falcon.append(a_group(), posted(1))
-        slow = CatchUp(projections(), InBetween(falcon, 1, falcon.caught_up), falcon.tables)
+        slow = ProjectionCatchUp(projections(), InBetween(falcon, 1, falcon.caught_up), falcon.tables)
         assert slow.step() == 0
         assert texts(falcon) == ["Who wants tea?"]
         assert falcon.tables.why_stopped("timeline") is None
@@ -265,7 +265,7 @@ HELLO = a_message(1)
 
 
 def decided_on_what_is_shown(falcon: Embedded, world: World) -> list[object]:
-    """What becomes of an edit and a deletion by somebody who looks at message 1 now."""
+    """The outcome of an edit and a deletion by a client that looks at message 1 now."""
     shown, revision = asked(falcon.store.message_at(ROOM, 1))
     known = None if shown is None else message_in(shown)
     commands = EditMessage(ANN, ROOM, 1, "Ho", None, known, revision), DeleteMessage(ANN, ROOM, 1, known, revision)
@@ -294,7 +294,9 @@ def test_while_the_timeline_is_a_step_behind_the_rooms_nobody_decides_on_an_old_
     with Embedded(tmp_path / "race.db", inline={}) as falcon:
         falcon.append(*history[:2])
         # The timeline is the first to read, and the deletion comes before the rooms do.
-        CatchUp(projections(), InBetween(falcon, 1, lambda: falcon.append(*history[2:])), falcon.tables).step()
+        ProjectionCatchUp(
+            projections(), InBetween(falcon, 1, lambda: falcon.append(*history[2:])), falcon.tables
+        ).step()
         assert decided_on_what_is_shown(falcon, World().after(*history)) == [NotYetReadable(ROOM, 1)] * 2
 
 

@@ -11,7 +11,7 @@ from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, skip_event
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import Skip
 from tests.history.samples import SAMPLES
-from tests.projections.test_stream import World, room_in
+from tests.projections.test_consumer import World, room_in
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_of_every_event_that_a_projection_uses_it_is_said_what_is_lost(projectio
     for event in (sample.event for sample in SAMPLES.values()):
         used = bool(READ_MODELS[projection].project(Envelope(0, 1, 0, 1_000, event)))
         assert used == (READ_MODELS[projection].loss(event) is not None) or (
-            projection == "memberships" and isinstance(event, MessagePosted)  # one that mentions nobody
+            projection == "memberships" and isinstance(event, MessagePosted)  # a message without mentions
         ), event
         seen.add(type(event))
     assert seen == {*get_args(Event)} - {PassedOver}

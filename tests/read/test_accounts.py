@@ -2,18 +2,20 @@ import pytest
 
 from falcon.domain.events import CommandAnswered, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.read.accounts import projection as accounts
-from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import ANN, BOB, NOW, NOW_TEXT, ROOM, a_group, an_account, in_the_log, joined, posted
 
 
 def test_an_account_is_put_down() -> None:
-    assert accounts.project(in_the_log(an_account(is_admin=True))) == (PutAccount(ANN, "Ann", True, NOW_TEXT),)
+    assert accounts.project(in_the_log(an_account(is_admin=True))) == (UpsertAccount(ANN, "Ann", True, NOW_TEXT),)
 
 
 def test_a_token_is_put_down_by_its_hash_and_taken_away_by_its_number() -> None:
-    assert accounts.project(in_the_log(TokenIssued(ANN, 2, "c0ffee", NOW))) == (PutToken(ANN, 2, "c0ffee", NOW_TEXT),)
+    assert accounts.project(in_the_log(TokenIssued(ANN, 2, "c0ffee", NOW))) == (
+        UpsertToken(ANN, 2, "c0ffee", NOW_TEXT),
+    )
     assert accounts.project(in_the_log(TokenRevoked(ANN, 2, "c0ffee"))) == (DropToken(ANN, 2),)
 
 

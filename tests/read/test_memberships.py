@@ -3,7 +3,7 @@ import pytest
 
 from falcon.domain.events import CommandAnswered, MemberChanged, MessageEdited, MessagePosted
 from falcon.read.memberships import projection as memberships
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import Access
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
@@ -28,15 +28,15 @@ from tests.support.builders import (
 
 def test_a_new_room_has_its_members_who_have_read_nothing() -> None:
     assert memberships.project(in_the_log(a_group(members=[BOB], readers=[CAT]))) == (
-        PutMember(ROOM, ANN, "admin", 0),
-        PutMember(ROOM, BOB, "member", 0),
-        PutMember(ROOM, CAT, "readonly", 0),
+        UpsertMember(ROOM, ANN, "admin", 0),
+        UpsertMember(ROOM, BOB, "member", 0),
+        UpsertMember(ROOM, CAT, "readonly", 0),
     )
 
 
 def test_one_who_joins_has_read_what_was_there() -> None:
     assert memberships.project(in_the_log(joined(BOB, role="readonly", read_seq=7))) == (
-        PutMember(ROOM, BOB, "readonly", 7),
+        UpsertMember(ROOM, BOB, "readonly", 7),
     )
 
 

@@ -1,4 +1,4 @@
-"""What is put together from several tables belongs to one place in the log; comparisons add up."""
+"""Answers from several tables belong to one place in the log; comparisons add up."""
 
 from falcon.read.memberships.queries import room_summary
 from falcon.read.rooms.queries import RoomRow

@@ -12,7 +12,7 @@ from falcon.domain.ids import RoomId, Seq
 from falcon.domain.message import Message
 from falcon.read.store import ReadStore
 from falcon.read.timeline.messages import StoredMessage, missing_message, row_of
-from falcon.read.timeline.pages import Page, Pages
+from falcon.read.timeline.pages import TimelinePage, TimelinePages
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
 T = TypeVar("T")
@@ -41,8 +41,8 @@ def message(seq: Seq, text: str) -> bytes:
     return row_of(Message(ROOM, seq, 65, text, NOON))
 
 
-def pages_of(timeline: Timeline, kept_bytes_max: int = 1 << 20) -> Pages:
-    return Pages(cast(ReadStore, timeline), kept_bytes_max)
+def pages_of(timeline: Timeline, kept_bytes_max: int = 1 << 20) -> TimelinePages:
+    return TimelinePages(cast(ReadStore, timeline), kept_bytes_max)
 
 
 def run(work: Coroutine[object, object, T]) -> T:
@@ -56,7 +56,7 @@ def test_a_page_is_its_messages_with_commas_between() -> None:
     assert msgspec.json.decode(b"[" + page.messages + b"]", type=list[StoredMessage])[2].seq == 3
 
 
-def seqs(page: Page) -> list[Seq]:
+def seqs(page: TimelinePage) -> list[Seq]:
     return [each.seq for each in msgspec.json.decode(b"[" + page.messages + b"]", type=list[StoredMessage])]
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from falcon.domain.events import CommandAnswered, MemberChanged
 from falcon.read.rooms import projection as rooms
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
@@ -32,7 +32,7 @@ from tests.support.builders import (
 
 def test_a_new_room_is_listed_as_active_since_it_was_made() -> None:
     assert rooms.project(in_the_log(a_group(description="All about it"))) == (
-        PutRoom(ROOM, "group", "Tea", "All about it", NOW_TEXT, None, None),
+        UpsertRoom(ROOM, "group", "Tea", "All about it", NOW_TEXT, None, None),
         SetRoomActivity(ROOM, 0, NOW_TEXT),
     )
 
@@ -41,7 +41,7 @@ def test_a_direct_room_knows_its_two_the_smaller_id_first() -> None:
     room = a_direct_room(ANN, BOB)
     turned = type(room)(DIRECT, "direct", "", "", NOW, room.members[::-1])
     for created in (room, turned):
-        assert rooms.project(in_the_log(created))[0] == PutRoom(DIRECT, "direct", "", "", NOW_TEXT, ANN, BOB)
+        assert rooms.project(in_the_log(created))[0] == UpsertRoom(DIRECT, "direct", "", "", NOW_TEXT, ANN, BOB)
 
 
 def test_a_message_moves_the_room_up() -> None:

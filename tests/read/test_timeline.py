@@ -4,7 +4,7 @@ import pytest
 from falcon.domain.message import Message
 from falcon.read.timeline import projection as timeline
 from falcon.read.timeline.messages import message_in
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from tests.projections.embedded import Embedded, asked
 from tests.support.builders import (
     ANN,
@@ -34,13 +34,13 @@ JSON = (
 
 
 def test_a_message_is_kept_as_the_json_that_goes_out() -> None:
-    assert timeline.project(in_the_log(posted(1))) == (PutMessage(ROOM, 1, JSON),)
+    assert timeline.project(in_the_log(posted(1))) == (UpsertMessage(ROOM, 1, JSON),)
 
 
 def test_an_edit_takes_the_place_of_the_message() -> None:
     write, revision = timeline.project(in_the_log(edited(a_message(7, mentions=(BOB,)), 3, "Coffee?")))
     assert revision == SetRevision(ROOM, 3)
-    assert isinstance(write, PutMessage)
+    assert isinstance(write, UpsertMessage)
     assert write[:2] == (ROOM, 7)
     assert message_in(write.message) == Message(ROOM, 7, ANN, "Coffee?", NOW, LATER, mentions=(BOB,))
 
@@ -48,7 +48,7 @@ def test_an_edit_takes_the_place_of_the_message() -> None:
 def test_of_a_deleted_message_the_place_stays_and_the_text_goes() -> None:
     write, revision = timeline.project(in_the_log(deleted(a_message(7, text="a secret"), 4)))
     assert revision == SetRevision(ROOM, 4)
-    assert isinstance(write, PutMessage)
+    assert isinstance(write, UpsertMessage)
     assert b"secret" not in write.message
     assert message_in(write.message) == without_text(a_message(7))
 

@@ -1,4 +1,4 @@
-"""What an operator does while people chat and things fail, each act with its check; and the schedules of that."""
+"""Operators' acts while people chat and things fail, each with its check; and the schedules with them."""
 
 import asyncio
 import random
@@ -102,7 +102,7 @@ class ActsCourse(Course):
 
 
 async def prepare_again(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """What is there stays as it is."""
+    """Existing things stay as they are."""
     before = await operator.command(name_of_log)
     name = await operator.command(lambda settings: asyncio.run(roles.prepare(settings)))
     return [] if name == before else [f"the log {before} is called {name} now"]
@@ -121,7 +121,7 @@ async def rebuild(operator: Operator, chance: random.Random) -> Sequence[str]:
 
 
 async def verify(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """Where nothing was lost it finds nothing."""
+    """It finds nothing if nothing was lost."""
     async with operator.alone:
         return await nothing_differs(operator, list(READ_MODELS))
 
@@ -140,7 +140,7 @@ async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
             wrong += await _shows_holes(operator, room, lost)
             wrong += await _backs_up_around(operator, lost)
         wrong += _compared(operator, lost, await operator.command(verifying(projection)))
-        wrong += _compared(operator, lost, await operator.command(verifying(projection, mend=True)), mended=True)
+        wrong += _compared(operator, lost, await operator.command(verifying(projection, repair=True)), mended=True)
         wrong += await nothing_differs(operator, [projection])
         return [*wrong, *await _shows(operator, room)]
 
@@ -190,7 +190,7 @@ async def _backs_up_around(operator: Operator, lost: Sequence[Lost]) -> list[str
 
 
 def _compared(operator: Operator, lost: Sequence[Lost], found: Comparison, *, mended: bool = False) -> list[str]:
-    """What is written again meanwhile, by a late batch say, may be found or not."""
+    """Rows that are written again meanwhile, by a late batch for instance, may be found or not."""
     still = lost if mended else operator.falcon.hbase.still_lost(lost)
     gone, stale = (len([each for each in lost if (each.left is None) == none]) for none in (True, False))
     still_gone, still_stale = (len([each for each in still if (each.left is None) == none]) for none in (True, False))
@@ -293,7 +293,7 @@ def live(operator: Operator, projection: str) -> int:
 
 
 async def export(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """What it says is what the log says at the position that it names. Maybe it is killed, and goes on."""
+    """It must contain what the log says at its position. It may be killed, and go on."""
     path = operator.file("export")
     async with operator.alone:
         if chance.random() < 0.3:
@@ -400,9 +400,9 @@ def rebuilding(name: str) -> Work:
     return lambda settings: roles.rebuild(settings, name, lambda done, total: None)
 
 
-def verifying(name: str, *, mend: bool = False) -> Callable[[Settings], Comparison]:
+def verifying(name: str, *, repair: bool = False) -> Callable[[Settings], Comparison]:
     return lambda settings: roles.verify(
-        settings, name, mend=mend, events_a_second=_EVENTS_A_SECOND, progress=lambda done, total: None
+        settings, name, repair=repair, events_a_second=_EVENTS_A_SECOND, progress=lambda done, total: None
     )
 
 

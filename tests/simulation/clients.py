@@ -57,9 +57,9 @@ class Reply:
 
 @dataclass
 class Visit:
-    """What all visitors share. ``halls``: their own rooms, which ``accounts`` are in, the first of them as admin.
+    """Shared by all visitors. ``halls``: their own rooms with ``accounts`` as members, the first as admin.
 
-    ``begin_seconds``: within which a stream goes on from its token.
+    ``begin_seconds``: a stream resumes from its token within this time.
     """
 
     simulation: Simulation
@@ -105,14 +105,14 @@ class Visitors:
             await falcon.rooms()  # waits until all of it can be read
 
     def coming(self, seed: int, names: Sequence[str], begin_seconds: float) -> list[Coroutine[Any, Any, None]]:
-        """Those who are named, or else one of them. Whatever they do by chance follows from the seed."""
+        """The named visitors, or one of them by chance. All their chances follow from the seed."""
         self._visit.begin_seconds = begin_seconds
         some = random.Random(f"visitors {seed}").sample(self._all, min(1, len(self._all)))
         for number, each in enumerate(self._all):
             each.chance.seed(f"visitor {number} {seed}")
         return [each.run() for each in self._all if (each.name in names if names else each in some)]
 
-    async def look_back(self) -> None:
+    async def resolve_membership(self) -> None:
         """Once all have come to their end and all is well: page the halls to their end at every edge."""
         visit = self._visit
         for url in visit.urls:
@@ -142,7 +142,7 @@ class Visitors:
         self._visit.ending = True
 
     def wrong(self, logged: Sequence[Operation]) -> list[str]:
-        """What contradicts the contract, or what the log has."""
+        """Contradictions of the contract, or of the log."""
         found = {op.key: op for op in logged if op.kind == "logged" and op.key in self._visit.refused}
         denied = [f"{self._visit.refused[key]}, and the log has it: {op.name}" for key, op in found.items()]
         return [*self._visit.violations, *denied]
@@ -221,7 +221,7 @@ class _Visitor:
         return reply
 
     async def insist(self, method: str, path: str, token: str, **asked: Any) -> Reply | None:
-        """With one key, until it is done; None where that does not come to pass."""
+        """Retry with one key until it is done. None if that does not happen."""
         key = self.key()
         while not self.visit.ending:
             reply = await self.ask(method, path, token, key=key, **asked)
@@ -231,7 +231,7 @@ class _Visitor:
         return None
 
     def look_at_time(self, what: str, said: str) -> None:
-        """Of something that was done just now."""
+        """The time of an event of a moment ago."""
         off = datetime.fromisoformat(said).timestamp() - self._wall()
         if abs(off) > _CLOCK_SECONDS:
             self.wrong(f"{what} bears a time that is {off:+.0f} s off")
@@ -451,7 +451,7 @@ class _Traveller(_Visitor):
 
 @dataclass
 class _Known:
-    """What is known to follow a token, by room; ``last``: the newest message at it, by hall."""
+    """What must follow a token, by room. ``last``: the newest message at the token, by hall."""
 
     last: dict[int, int]
     events: dict[int, list[tuple[str, Any]]] = field(default_factory=dict)

@@ -24,10 +24,11 @@ import httpx
 import msgspec
 
 import falcon.bootstrap as composing
+from falcon import bootstrap
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.pods import gateway as pods
 from falcon.adapters.pods import watch
-from falcon.bootstrap import Credentials
+from falcon.bootstrap import FirstAccounts
 from falcon.bootstrap import cluster as roles
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
@@ -48,6 +49,7 @@ _RESTART_SECONDS: Final = (0.2, 3.0)
 _DRAIN_SECONDS: Final = 3.0  # as the processes below the launcher have it
 _LATE_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 30.0  # after SIGTERM, as Kubernetes has it
+_CHECKPOINT_EVENTS: Final = 50
 
 
 class SimulatedFalcon:
@@ -70,13 +72,13 @@ class SimulatedFalcon:
         self._terminate: dict[str, Callable[[], object]] = {}
 
     def reseed(self, seed: int) -> None:
-        """Whatever happens by chance from now on follows from this seed."""
+        """All chances from now on follow from this seed."""
         chance = random.Random(seed)
         self.simulation.reseed(chance.randrange(2**32))
         for each in (self.random, self.brokers.random, self.hbase.random, self.road.random, self.http.random):
             each.seed(chance.random())
 
-    async def start(self) -> Credentials:
+    async def start(self) -> FirstAccounts:
         """Everything, until it serves."""
         simulation = self.simulation
         self.http = Http(simulation, self._chance())
@@ -100,7 +102,7 @@ class SimulatedFalcon:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     async def launch_all(self) -> None:
-        """Until every edge serves."""
+        """Start all, and wait until every edge serves."""
         self.supervised = True
         for name in (*self.writers, *self.projectors, *self.edges):
             self.launch(name)
@@ -108,7 +110,7 @@ class SimulatedFalcon:
             await asyncio.sleep(0.1)
 
     async def end_all(self, *, orderly: bool) -> None:
-        """Until nothing runs, and nothing is started again."""
+        """End all, and start nothing again."""
         self.supervised = False
         for name, process in self.processes.items():
             if orderly and not process.dead:
@@ -139,7 +141,7 @@ class SimulatedFalcon:
         self.simulation.kill(process)
 
     def terminate(self, name: str) -> None:
-        """As SIGTERM does: it ends in order, and is started again after a while."""
+        """Like SIGTERM: it ends in order, and is restarted after a while."""
         end = self._terminate.pop(name, None)
         if end is not None:
             end()
@@ -147,7 +149,7 @@ class SimulatedFalcon:
             self.kill(name)
 
     def stop(self, name: str) -> None:
-        """As SIGSTOP does, or a machine that is suspended."""
+        """Like SIGSTOP, or a suspended machine."""
         self.simulation.stop(self.processes[name])
 
     def go_on(self, name: str) -> None:
@@ -179,7 +181,7 @@ class SimulatedFalcon:
             self.launch(process.name)
 
     def _run(self, process: Process) -> None:
-        """Whatever it dies of, it is dead as a whole."""
+        """Any error in it ends the whole process."""
         role = {"write": self._write, "project": self._project, "api": self._api}[process.name.partition("-")[0]]
         try:
             role(process.name)
@@ -239,7 +241,7 @@ class SimulatedFalcon:
         asyncio.run(serve())
 
     async def _terminated(self, name: str) -> None:
-        """From here on the process listens to SIGTERM, and this waits for it."""
+        """From here on the process handles SIGTERM. Wait for it."""
         loop, told = asyncio.get_running_loop(), asyncio.Event()
         self._terminate[name] = lambda: loop.call_soon_threadsafe(told.set)
         await told.wait()
@@ -254,7 +256,6 @@ class SimulatedFalcon:
             kafka=("kafka:1",),
             hbase=("hbase:1",),
             append_seconds=8.0,
-            checkpoint_events=50,
         )
         return dataclasses.replace(usual, **self.changed)
 
@@ -268,6 +269,7 @@ class SimulatedFalcon:
         """While it lasts, Falcon's processes find the simulated parts where they look for the real ones."""
         with ExitStack() as stack:
             for target, name, new in (
+                (bootstrap, "_CHECKPOINT_EVENTS", _CHECKPOINT_EVENTS),
                 (roles, "kafka_cluster", self._kafka_cluster),
                 (roles, "_hbase", self._gateways),
                 (pods, "aiohttp", _Aiohttp(self.http_of)),
@@ -426,7 +428,7 @@ class _Body(httpx.AsyncByteStream):
 
 
 class Answer:
-    """As httpx has it."""
+    """An answer, as httpx has it."""
 
     def __init__(self, exchange: Exchange, content: bytes) -> None:
         self.status_code = exchange.status
@@ -471,7 +473,7 @@ class Client:
 
 
 class _Transport(httpx.AsyncBaseTransport):
-    """Of clients, to the edges."""
+    """The clients' transport to the edges."""
 
     def __init__(self, http: Http) -> None:
         self._http = http

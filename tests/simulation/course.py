@@ -148,7 +148,7 @@ def host(
 def simulate(
     outcome: Outcome, folder: Path, work: Callable[[SimulatedFalcon], Coroutine[Any, Any, None]], **processes: int
 ) -> None:
-    """With a Falcon of its own, of so many ``processes``; it is not started yet."""
+    """Runs with a Falcon of its own with so many ``processes``. It is not started yet."""
     simulation = Simulation(outcome.seed)
     _log(simulation, shown=True)
     falcon = SimulatedFalcon(simulation, folder, **processes)
@@ -160,7 +160,7 @@ def simulate(
 
 
 def _log(simulation: Simulation, *, shown: bool) -> None:
-    """Records are made also where nobody looks: each reads the clock, and the schedule must be the same one."""
+    """Records are made even if the log is not shown: each reads the clock, and the schedule must be the same."""
     handler = logging.StreamHandler() if shown else logging.NullHandler()
     handler.setFormatter(_Line(simulation))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
@@ -180,7 +180,7 @@ class _Line(logging.Formatter):
 
 
 class _Listener:
-    """Somebody who follows the stream, over whatever breaks: each message of a hall comes once, and in order."""
+    """A client that follows the stream through all reconnects: each message of a hall comes once, and in order."""
 
     def __init__(self, name: str, client: FalconClient, halls: Sequence[int]) -> None:
         self.violations: list[str] = []
@@ -243,7 +243,7 @@ class Course:
         self._auditors: dict[tuple[str, Account], FalconClient] = {}
 
     async def prepare(self) -> None:
-        """Until people chat, and some listen."""
+        """Set up until people chat, and some listen."""
         self._admin_token = (await self._falcon.start()).admin_token
         await self._make_accounts(self._admin_token)
         self._halls = await self._open_halls()
@@ -262,7 +262,7 @@ class Course:
         await asyncio.sleep(_CALM_SECONDS)
 
     async def rehearse(self) -> None:
-        """What schedules do: they take half the time where it has been done before. And they do not all begin with
+        """Run what schedules do once, before the fork: they then take half the time. And not all of them begin with
         processes that have never died."""
         started, self._plan = self._history.now(), Plan(pace=3.0)
         self._load.pace = self._plan.pace
@@ -298,7 +298,7 @@ class Course:
         self._load = Load(self._falcon.urls, self._history, self._accounts, self._guests, http)
 
     async def _open_halls(self) -> dict[int, int]:
-        """By partition, rooms that all are in."""
+        """Open rooms that all accounts are in, by partition."""
         halls: dict[int, int] = {}
         first, *others = self._accounts
         async with FalconClient(self._falcon.urls, first.token) as falcon:
@@ -342,7 +342,7 @@ class Course:
         self._talking = [asyncio.create_task(each) for each in (*probing, *talking)]
 
     async def _talk_without_keys(self, session: Session) -> None:
-        """Each message once, whatever becomes of it."""
+        """Each message at most once, whatever the answers."""
         while not self._load.ending:
             await session.post_without_key()
             await session.pause(_PAUSE_SECONDS)
@@ -363,7 +363,7 @@ class Course:
         self._outcome.violations += [f"a session failed: {each!r}" for each in ended if isinstance(each, BaseException)]
 
     async def _one(self) -> None:
-        """One fault, or some together; then all heals, and everybody is served again in time."""
+        """One fault, or some together. Then all heals, and all clients are served again in time."""
         chosen = [self._random.choice(self._plan.faults or FAULTS)]
         while self._random.random() < self._plan.together:
             chosen.append(self._random.choice(self._plan.faults or FAULTS))
@@ -382,7 +382,7 @@ class Course:
         return chance
 
     async def _served(self, since: float) -> None:
-        """Everybody is to be served again, in time."""
+        """All clients must be served again, in time."""
         if missing := await self._not_served(since):
             after = self._outcome.faults[-1:]
             self._outcome.violations.append(
@@ -390,8 +390,8 @@ class Course:
             )
 
     async def _not_served(self, since: float) -> list[tuple[str, int]]:
-        """Until a send and a read that were begun after that were acknowledged in each partition; gives what was not,
-        in time."""
+        """Wait until a send and a read that began after that time were acknowledged in each partition. Returns those
+        that were not, in time."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
         began = self._falcon.simulation.now
         until = began + self._plan.served_seconds
@@ -416,7 +416,7 @@ class Course:
     async def _reckon(self) -> None:
         try:
             await self._audit(self._history)
-            await self._visitors.look_back()
+            await self._visitors.resolve_membership()
         except* Exception as failed:
             self._outcome.violations += [f"not everything could be read back: {each!r}" for each in failed.exceptions]
         self._history.close()
@@ -506,7 +506,7 @@ async def cut_an_edge_off_from_an_owner(falcon: SimulatedFalcon, chance: Chance)
 
 
 async def step_a_clock(falcon: SimulatedFalcon, chance: Chance) -> None:
-    """Of any process, and not by so much that owners refuse to take over."""
+    """Step the clock of any process, by less than makes owners refuse to take over."""
     process = falcon.processes[chance.choice(list(falcon.processes))]
     process.skew = chance.uniform(-4, 4)
     await asyncio.sleep(chance.seconds(0, 3))

@@ -8,7 +8,7 @@ from tests.simulation.cluster import SimulatedFalcon
 
 
 async def slow_the_tables(falcon: SimulatedFalcon, chance: random.Random) -> None:
-    """So that the projections stand at different places, and all of them behind."""
+    """The projections get different positions, and all of them lag."""
     if chance.random() < 0.5:
         falcon.road.delay_max = chance.choice([0.1, 0.3, 0.6])
     else:
@@ -25,7 +25,7 @@ async def stop_the_projectors(falcon: SimulatedFalcon, chance: random.Random) ->
 
 
 async def stop_all_owners(falcon: SimulatedFalcon, chance: random.Random) -> None:
-    """What they are sent meanwhile waits in their sockets."""
+    """Commands to them wait in their sockets meanwhile."""
     for name in falcon.writers:
         falcon.stop(name)
     await asyncio.sleep(chance.uniform(6, 25))
@@ -63,7 +63,7 @@ async def start_an_owner_in_another_hour(falcon: SimulatedFalcon, chance: random
 
 
 async def lose_an_owner_for_long(falcon: SimulatedFalcon, chance: random.Random) -> None:
-    """As where its machine has gone: nothing is started again there for a while. Not the last one, and not one that the
+    """As if its machine were gone: nothing is started there for a while. It is neither the last owner, nor one that the
     others have not heard yet."""
     await asyncio.sleep(chance.uniform(2, 4))
     if any(falcon.processes[name].dead for name in falcon.writers):

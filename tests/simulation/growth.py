@@ -24,13 +24,13 @@ from typing import Any, Final
 from unittest.mock import patch
 
 import falcon
-from falcon.adapters.kafka import group, owners, source, tail, wire
+from falcon.adapters.kafka import group, owners, signal_transport, source, tail
 from falcon.adapters.pods import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
 from falcon.http.internal import app as internal
-from falcon.projections import sharing
+from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
 from falcon.streams import signals
 from tests.simulation.acts import ActsCourse, export, nothing_differs, rebuild
@@ -57,22 +57,22 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (internal, "_BEAT_SECONDS", 6.0),
     (local, "TICK_SECONDS", 5.0),
     (owners, "_WAIT_MILLIS", 60_000),
-    (wire, "_WAIT_MILLIS", 60_000),
+    (signal_transport, "_WAIT_MILLIS", 60_000),
     (tail, "_WAIT_SECONDS", 20.0),
     (source, "_CHECK_SECONDS", 60.0),  # longer than a node holds a fetch
     (roles, "_IDLE_SECONDS", 20.0),
-    (sharing, "_WAIT_SECONDS", 20.0),
+    (shared_consumer, "_WAIT_SECONDS", 20.0),
     (signals, "_TURN_SECONDS", 5.0),
 )
 _SETTINGS: Final[Mapping[str, object]] = {"session_seconds": 45.0, "stream_events": 200}
 _FETCH_MILLIS: Final = 10_000
 
-# What may be more at the end than on the second day: half as much again, and this many.
+# A count may grow by half and by this many from the second day to the last.
 _SLACK: Final = 24
-# What a bound holds that days of so little use do not reach.
+# Containers with a bound that days of so little use do not reach.
 BOUNDED: Final[Mapping[str, str]] = {
-    "memory: Pages._kept": "32 MiB of pages",
-    "memory: SharedSource._order": "16 MiB of events",
+    "memory: TimelinePages._kept": "32 MiB of pages",
+    "memory: SharedLogReader._order": "16 MiB of events",
     "memory: _Window._chunks": "16 MiB of events",
     "memory: UsedKeys._newer": "100,000 keys",
     "memory: UsedKeys._older": "100,000 keys",
@@ -84,7 +84,7 @@ _WITH_DELETED: Final = frozenset({"records of falcon.snapshots", "records of fal
 
 
 def run(outcome: Outcome, folder: Path, days: int = DAYS) -> list[Counter[str]]:
-    """What was counted each day. Raises what is a fault of the simulation's own."""
+    """The counts of each day. Raises faults of the simulation itself."""
     census, counted = Census(), list[Counter[str]]()
 
     async def live(simulated: SimulatedFalcon) -> None:
@@ -110,7 +110,7 @@ def slowly() -> Iterator[None]:
 
 
 def grown(counted: Sequence[Mapping[str, int]]) -> list[str]:
-    """What is more than it was on the second day, or on the first where there are only two."""
+    """Counts that are larger than on the second day, or on the first if there are only two."""
     if len(counted) < 2:
         return []
     early = counted[: 2 if len(counted) > 2 else 1]
@@ -134,7 +134,7 @@ class Census:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Of what is made while it lasts."""
+        """Counts objects that are made within the block."""
         with ExitStack() as stack:
             for each in classes():
                 stack.enter_context(patch.object(each, "__init__", self._noting(vars(each)["__init__"])))
@@ -164,13 +164,13 @@ class Census:
 
 
 def _entries(value: Any) -> int:
-    """With those of containers in it."""
+    """The number of entries, with those of containers in it."""
     inner = list(value.values()) if isinstance(value, dict) else list(value)
     return len(value) + sum(len(each) for each in inner if isinstance(each, (dict, list, set, deque)))
 
 
 def classes() -> list[type]:
-    """Of Falcon's server side, those whose objects can be found again."""
+    """The classes of Falcon's server side whose objects can be found again."""
     for found in pkgutil.walk_packages(falcon.__path__, "falcon."):
         if found.name.split(".")[1] in ("write", "read", "streams", "http", "projections", "adapters"):
             importlib.import_module(found.name)
@@ -271,7 +271,7 @@ class Growth(ActsCourse):
             await client.revoke_token(account.account_id, made.token_id)
 
     async def _listen_anew(self) -> None:
-        """Who listened comes over other connections, from the beginning."""
+        """The listeners reconnect, and start from the beginning."""
         listeners = list(self._listeners.values())
         for task in self._listeners:
             task.cancel()
@@ -294,7 +294,7 @@ class Growth(ActsCourse):
         return counted + await self._taken_over()
 
     async def _taken_over(self) -> Counter[str]:
-        """What owners read when one is killed, until all partitions are served again."""
+        """Kill an owner. Returns what the others read until all partitions are served again."""
         simulated = self._falcon
         before = simulated.brokers.given.copy()
         simulated.kill(simulated.writers[0])

@@ -1,8 +1,8 @@
-"""HTTP between simulated processes, without sockets: requests to ASGI applications, over a road that may fail.
+"""HTTP between simulated processes without sockets: requests to ASGI applications, over a road that may fail.
 
 A server belongs to a process: one that is stopped accepts and does not answer, one that was killed breaks what it had
-in hand and refuses what comes. A pair of processes can be cut off from one another; then nothing arrives, and nobody is
-told.
+in hand and refuses what comes. A pair of processes can be cut off from one another; then nothing arrives, and neither
+is told.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class NotReached(Exception):
-    """Nobody listens there, or nothing gets there: the request was not carried out."""
+    """No server listens there, or nothing gets there: the request was not carried out."""
 
 
 class Broken(Exception):
@@ -124,7 +124,7 @@ class Http:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def forget(self, process: Process) -> None:
-        """It has ended: whoever was connected to it is told, as the kernel does."""
+        """The process has ended. Its peers are told, as by the kernel."""
         self._servers = {address: each for address, each in self._servers.items() if each.process is not process}
         for exchange in list(self._exchanges):
             if exchange.client is process or (exchange.server is not None and exchange.server.process is process):
@@ -134,7 +134,7 @@ class Http:
         self._cut.add(frozenset((one, other)))
 
     def heal(self) -> None:
-        """What was sent meanwhile has been given up: it never arrives."""
+        """What was sent meanwhile never arrives: its senders have given up."""
         self._cut.clear()
         self.delay_max = self.broken = 0.0
 
@@ -146,7 +146,7 @@ class Http:
     async def request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_seconds: float = 1.0
     ) -> Exchange:
-        """Once the answer has begun. Raises NotReached, Broken. Whoever does not want the rest calls ``drop``."""
+        """Returns once the answer has begun. Raises NotReached, Broken. Call ``drop`` if the rest is not needed."""
         parts = urlsplit(url)
         exchange = Exchange(self._simulation.current.process, asyncio.get_running_loop(), parts.netloc)
         self._exchanges[exchange] = None

@@ -17,7 +17,8 @@ _SCHEDULE_SECONDS: Final = 120.0  # real ones
 
 
 def hunt(name: str, seed: int, schedules: int, *, keep: bool) -> int:
-    """Those with ``name`` in theirs; gives how many were not found. ``keep``: the seeds that found them."""
+    """Hunt the mutants with ``name`` in their names. Returns how many were not found. ``keep``: write the seeds that
+    found them."""
     kept: dict[str, int] = json.loads(SEEDS.read_text()) if SEEDS.exists() else {}
     chosen = [each for each in MUTANTS if name in each.name]
     missed = 0
@@ -52,7 +53,7 @@ def acquit(name: str) -> int:
 
 
 def search(mutant: Mutant, kept: int | None, seed: int, schedules: int) -> tuple[int, int | None, str]:
-    """How many schedules it took, the seed that found it, and the first thing that went wrong there.
+    """The number of schedules that it took, the seed that found it, and the first violation.
 
     ``kept``: is tried first; then ``seed`` and those behind it.
     """
@@ -68,7 +69,7 @@ def search(mutant: Mutant, kept: int | None, seed: int, schedules: int) -> tuple
 
 
 def outcomes(mutant: Mutant, seed: int) -> Iterator[tuple[int, list[str]]]:
-    """What goes wrong with a seed, and with those behind it."""
+    """The violations of this seed, and of those behind it."""
     if mutant.schedules.run is None:
         for outcome in explore(seed, mutant.schedules.kind, mutant.made, plan=mutant.schedules.plan):
             yield outcome.seed, outcome.violations

@@ -45,7 +45,8 @@ class Operator:
     # --- commands -----------------------------------------------------------------------------------------------------
 
     async def command(self, work: Callable[[Settings], T]) -> T:
-        """Until it is done, however often what it needs is away. Raises what time does not mend."""
+        """Repeat the command until it is done, however often a server is away. Raises errors that time does not
+        repair."""
         while True:
             try:
                 return await self.once(work)
@@ -63,7 +64,7 @@ class Operator:
             self._end(process)
 
     async def killed(self, work: Callable[[Settings], object], seconds: float) -> None:
-        """It is killed after so many seconds, unless it has ended by then in whatever way."""
+        """Killed after so many seconds, unless it has ended by then."""
         process, ended = self._start(work)
         await asyncio.wait([ended], timeout=seconds)
         self._end(process)
@@ -104,7 +105,7 @@ class Operator:
     # --- as one of the people -----------------------------------------------------------------------------------------
 
     async def patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Until there is an answer."""
+        """Retry until there is an answer."""
         while True:
             try:
                 return await ask()
@@ -119,7 +120,7 @@ class Operator:
         return self.random.choice(list(self.posted))
 
     def next_text(self) -> str:
-        """That nobody else says."""
+        """A text of its own."""
         self._numbers += 1
         return spoken(f"operator.{self._numbers}/0")
 
@@ -138,12 +139,12 @@ class Operator:
                 return found
 
     def shown(self, room: int) -> list[str]:
-        """What ``texts`` should give."""
+        """The result that ``texts`` should have."""
         skipped = {seq for at, seq in self.skipped if at == room}
         return ["" if seq in skipped else text for seq, text in enumerate(self.posted[room], 1)]
 
     def begin_again(self) -> None:
-        """As one who knows nothing of what was before."""
+        """Start again without any knowledge from before."""
         self.client = FalconClient(self.falcon.urls, self.token, timeout=_PATIENCE_SECONDS)
         self.posted.clear()
 

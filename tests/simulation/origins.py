@@ -90,13 +90,13 @@ def _live_alone(asked: Asked, folder: Path, mistake: Mistake, pipe: Connection, 
 
 
 def quiet(log: bool = False) -> None:
-    """What a child says on its standard error is wanted only with the log."""
+    """A child's standard error is wanted only with the log."""
     if not log:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # also what asyncio says of tasks whose process was killed
 
 
 def failure() -> list[str]:
-    """Of the exception that is being handled, as violations."""
+    """The exception that is being handled, as violations."""
     lines = traceback.format_exc().splitlines()
     return [f"the schedule failed: {lines[-1]}", *lines]
 
@@ -184,7 +184,7 @@ class _Forks:
 
 
 def _said(reading: Connection, asked: Asked) -> bytes:
-    """By a child, or of it. No clock is read: the simulated one would go on."""
+    """Said by a child, or about it. Reads no clock: the simulated one would go on."""
     try:
         ready, _, _ = select.select([reading], [], [], _SCHEDULE_SECONDS)
         if ready:

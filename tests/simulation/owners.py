@@ -27,7 +27,7 @@ from falcon.adapters.kafka.producer import Producer
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, PostMessage, PutMember
 from falcon.domain.events import MessagePosted
@@ -138,10 +138,10 @@ class _Assigned:
         """The people know."""
 
     def leave(self) -> None:
-        """Nobody waits for it."""
+        """Does not wait."""
 
     def close(self) -> None:
-        """Nobody waits for it."""
+        """Does not wait."""
 
 
 @dataclass(eq=False)
@@ -158,10 +158,10 @@ class _Owner:
 
 @dataclass(eq=False)
 class _Intent:
-    """Something that somebody wants done once. ``told``: what came of each time that it was asked for, None for
-    nothing yet. ``asked``: of whom, each time. ``meek``: a refusal is taken for the end.
+    """A command that a client wants done once. ``told``: the answer to each attempt, None for none yet. ``asked``: the
+    owner of each attempt. ``meek``: the client takes a refusal for the end.
 
-    ``stays``: with which owner the partition was when it was asked, and for which time. ``over``: its key is forgotten,
+    ``stays``: with which owner the partition was at each attempt, and for which time. ``over``: its key is forgotten,
     or it has none. ``by``: whose it is.
     """
 
@@ -246,7 +246,7 @@ class Owners:
         name = owner.process.name
         cluster, loop, wake = self._cluster(name), LoopThread(), owner.woken.set
         producer, clock = Producer(cluster), SystemClock()
-        snapshots = KafkaSnapshots(cluster, producer, ColdFile(self._folder / f"{name}.db", pack, unpack))
+        snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(self._folder / f"{name}.db", pack, unpack))
         recoveries, retries = Dispatcher("recovery", threads=1, queue=1), Dispatcher("retries", threads=1, queue=1)
 
         def on(dispatcher: Dispatcher, job: partial[None]) -> None:
@@ -351,7 +351,7 @@ class Owners:
         owner.send(CommandBatch(number, envelopes))
 
     def _ask_again(self) -> None:
-        """Who knows nothing for certain, and now and then one who does."""
+        """Retry commands of unknown outcome, and now and then one of known outcome."""
         known = [each for each in self._intents if not each.over]
         waiting = [each for each in known if not each.settled] or [each for each in known if not each.meek]
         if waiting:
@@ -568,7 +568,7 @@ class Owners:
         return self._brokers.hang(at, written=written, checkpoint=True)
 
     def _say(self, partition: int, room: int) -> None:
-        """So much at once that a checkpoint follows, which holds all of it."""
+        """Send so much at once that a checkpoint follows, which holds all of it."""
         self._ask_for([self._message(partition, room) for _ in range(_LIMITS.checkpoint_events)])
 
     # --- the end ------------------------------------------------------------------------------------------------------
@@ -641,7 +641,7 @@ class Owners:
                 self.violations.append(f"a takeover of partition {partition} reads {len(records)} records")
 
     async def _judge_places(self) -> None:
-        """Who goes on from an offset stands there as one does who has read the log from its start."""
+        """A reader that goes on from an offset has the same position there as one that reads the log from its start."""
         cluster = self._cluster("audit")
         tail = KafkaTail(cluster)
         for partition in range(_PARTITIONS):
@@ -661,12 +661,12 @@ class Owners:
 
 
 def run_for_nights(seed: int) -> list[str]:
-    """What went wrong; and what a takeover reads follows from what is alive, and not from the number of nights."""
+    """The violations. What a takeover reads follows from what is alive, and not from the number of nights."""
     return run(seed, _NIGHTS)
 
 
 def run(seed: int, nights: int = 0) -> list[str]:
-    """What went wrong."""
+    """The violations."""
     simulation = Simulation(seed)
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:

@@ -37,7 +37,7 @@ def run(outcome: Outcome, folder: Path) -> None:
 
 
 class Copies:
-    """Of the brokers' data and of the tables, each as of a moment of its own: seconds of the history."""
+    """Copies of the brokers' data and of the tables, each of a moment of its own: seconds of the history."""
 
     def __init__(self, falcon: SimulatedFalcon) -> None:
         self._falcon = falcon
@@ -103,7 +103,7 @@ class RestoreCourse(ActsCourse):
     # --- the log ------------------------------------------------------------------------------------------------------
 
     async def _make_known(self) -> None:
-        """That the log was restored: maybe that is forgotten at first, maybe the command is killed and given again."""
+        """Run ``falcon restored``. It may be forgotten at first, or killed and given again."""
         operator = self._operator
         if self._tables_are_ahead() and self._random.random() < 0.5:
             await self._forget()
@@ -116,7 +116,7 @@ class RestoreCourse(ActsCourse):
         operator.skipped.clear()
 
     def _tables_are_ahead(self) -> bool:
-        """Of a log that is their own, so that a projector sees what was lost."""
+        """The tables are ahead of a log that is their own, so that a projector sees what was lost."""
         ends = ends_of_log(self._falcon)
         places = [applied(self._operator, projection) for projection in READ_MODELS]
         return any(at > ends[partition] for each in places for partition, at in each.items())
@@ -153,7 +153,7 @@ class RestoreCourse(ActsCourse):
         return any(at > ends[partition] for partition, at in applied(self._operator, projection).items())
 
     def _begin_history_again(self, moment: float) -> None:
-        """With what people know to be in the log that ends at that moment."""
+        """Begin with what people know to be in the log that ends at that moment."""
         before = list(self._history.operations())
         self._history = Noted()
         for operation in known_at(moment, before):
@@ -188,8 +188,8 @@ class RestoreCourse(ActsCourse):
 
 
 def known_at(moment: float, found: Sequence[Operation]) -> Iterator[Operation]:
-    """What was acknowledged before the moment is as it was. What was tried later, or was not settled by then, may be
-    in the log or not: nobody is told any more."""
+    """What was acknowledged before the moment is as it was. What was tried later, or was not settled by then, may be in
+    the log or not: no client is told any more."""
     settled = {op.key for op in found if op.key and op.outcome == "acknowledged" and op.ended < moment}
     opened = {op.room for op in found if op.kind in ("open", "direct") and op.room}
     reused = opened - {op.room for op in found if op.kind in ("open", "direct") and op.key in settled}

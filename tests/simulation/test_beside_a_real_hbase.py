@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pytest
 
-from falcon.adapters.hbase.calls import HBase
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import HBaseFault
+from falcon.adapters.hbase.client import HBase
+from falcon.adapters.hbase.connection import HBaseFault
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.read.hbase import Cell
 from falcon.read.store import ReadStoreUnavailable
@@ -28,7 +28,7 @@ FILTER: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 
 def follow(hbase: HBase, table: str, seed: int) -> list[Any]:
-    """What becomes of the steps that a seed says, each with its outcome."""
+    """The outcome of each of the seed's steps."""
     chance = random.Random(seed)
     calls = hbase.within(60)
     calls.create(TableSpec(table, 1, ()))

@@ -79,7 +79,7 @@ class Side:
         return await chance.choice(self._readers).ends(range(PARTITIONS))
 
     async def _read(self, chance: random.Random) -> list[tuple[int, Any, Any]]:
-        """From anywhere up to the end, or from where there is nothing."""
+        """Read from anywhere up to the end, or from a place without records."""
         reader, partition = chance.choice(self._readers), self._partition(chance)
         end = (await reader.ends([partition]))[partition]
         offset, limit = chance.randint(0, end + 1), chance.randint(1, 20)

@@ -1,4 +1,4 @@
-"""What the simulated brokers do with records: where a write's outcome is unknown, over days, and by the seed."""
+"""The simulated brokers and their records: with writes of unknown outcome, over days, and by the seed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -247,7 +247,7 @@ def test_what_is_too_old_is_forgotten_and_nobody_can_read_it() -> None:
 
 
 def weather(seed: int) -> tuple[list[str], int]:
-    """What stands in the log after a minute in which brokers and the network fail as the seed says."""
+    """The log after a minute in which brokers and the network fail as the seed says."""
     found: list[str] = []
 
     async def work(world: World) -> None:

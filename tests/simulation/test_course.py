@@ -32,7 +32,7 @@ def test_the_same_seed_is_the_same_schedule() -> None:
 @pytest.mark.processes
 @pytest.mark.timeout(900)
 def test_whatever_fails_all_that_people_were_told_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    """A minute of schedules that nobody has seen before; the line that says their seeds is shown."""
+    """A minute of new schedules. The line with their seeds is shown."""
     said = simulate("--seconds", "60")
     with capsys.disabled():
         print(f"\n{said.splitlines()[-1]}")  # noqa: T201

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.schema import TableSpec
 from tests.adapters import test_hbase as on_a_real_one
 from tests.adapters.test_hbase import Space, _SpaceStore

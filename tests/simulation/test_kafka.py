@@ -9,14 +9,14 @@ import pytest
 
 from falcon.adapters.kafka import topics
 from falcon.adapters.kafka.loop import LoopThread
+from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.adapters.kafka.wire import KafkaWire
-from falcon.streams.signals import Wire
+from falcon.streams.signals import SignalTransport
 from falcon.write.clock import SystemClock
 from tests.adapters.test_kafka import KafkaLog
 from tests.contracts.journal import PARTITIONS, CheckingContract, JournalContract
+from tests.contracts.signal_transport import SignalTransportContract
 from tests.contracts.tail import TailContract, TailedLog
-from tests.contracts.wire import WireContract
 from tests.simulation.kafka.brokers import Brokers
 from tests.simulation.kafka.cluster import SimulatedCluster
 
@@ -76,9 +76,9 @@ class TestTail(TailContract):
         made.close()
 
 
-class TestWire(WireContract):
+class TestWire(SignalTransportContract):
     @pytest.fixture
-    def make(self, brokers: Brokers) -> Callable[[], Wire]:
+    def make(self, brokers: Brokers) -> Callable[[], SignalTransport]:
         cluster = SimulatedCluster(("simulated:1",), PARTITIONS, f"test{next(_prefixes)}.", servers=brokers)
         asyncio.run(topics.prepare(cluster, 3))
-        return lambda: KafkaWire(cluster)
+        return lambda: KafkaSignalTransport(cluster)

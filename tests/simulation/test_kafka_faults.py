@@ -1,4 +1,4 @@
-"""What the log on a real Kafka is put through, it is put through on the simulated one, by the same tests."""
+"""The tests of the log on a real Kafka, on the simulated one."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What finds the mutants finds nothing in Falcon as it is, and finds some of them at once."""
+"""The search that finds the mutants finds nothing in Falcon as it is, and finds some of them at once."""
 
 import json
 import re

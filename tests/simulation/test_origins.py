@@ -1,4 +1,4 @@
-"""What becomes of a schedule comes to light, whatever becomes of its process."""
+"""The outcome of a schedule comes to light, also if its process dies."""
 
 import os
 import signal

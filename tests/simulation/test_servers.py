@@ -1,4 +1,4 @@
-"""What the simulated HBase does when something is wrong, and what the read tables make of it."""
+"""The simulated HBase when something is wrong, and the read tables on it."""
 
 import asyncio
 import time
@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import HBaseFault
+from falcon.adapters.hbase.connection import HBaseFault
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.prepare import prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
@@ -16,7 +16,7 @@ from falcon.adapters.hbase.thrift import BatchMutation, GatewayError, Mutation
 from falcon.journal.envelope import Position
 from falcon.read.hbase import Cell
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write
 from tests.simulation.hbase.lines import Road, SimulatedGateways
 from tests.simulation.hbase.servers import Later, Servers
@@ -132,7 +132,7 @@ def projected(seed: int) -> int:
                 break
             seq = at.offset // 2 + 1
             edited = at.offset % 2 == 1
-            writes: list[Write] = [PutMessage(ROOM, seq, b"edited" if edited else b"")]
+            writes: list[Write] = [UpsertMessage(ROOM, seq, b"edited" if edited else b"")]
             if edited:
                 writes.append(SetRevision(ROOM, seq))
             tables.apply("timeline", {0: at}, {0: Position(at.offset + 1, 1, at.offset + 1)}, writes)

@@ -14,7 +14,7 @@ from tests.simulation.threads import Deadlock, Process, Simulation
 
 
 def course(seed: int) -> tuple[list[str], int]:
-    """What some threads, a pool and two loops do together."""
+    """Some threads, a pool and two loops work together."""
     seen: list[str] = []
     simulation = Simulation(seed)
 

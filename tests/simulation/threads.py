@@ -1,8 +1,8 @@
 """Threads, locks, event loops and clocks that one generator of random numbers schedules, in simulated time.
 
 Within a ``Simulation`` the code under test runs as it is: it starts threads, waits for locks and events, sleeps and
-runs asyncio's loops. But each of its threads is a greenlet, one runs at a time, and which one goes on is drawn from the
-seed. Where all of them wait, time moves on to whatever comes next. So a seed is a schedule, and an hour takes a moment.
+runs asyncio's loops. But each of its threads is a greenlet, one runs at a time, and the seed draws the one that goes
+on. When all of them wait, time moves on to the next event. So a seed is a schedule, and an hour takes a moment.
 
 Threads belong to processes, which can be stopped, go on, be killed, and have wrong clocks.
 """
@@ -32,7 +32,7 @@ import uvloop
 
 T = TypeVar("T")
 
-# Before any real time, so that nobody takes what is on the disk for old.
+# Before any real time, so that files on the disk do not count as old.
 _BEGINNING: Final = 1_767_225_600.0
 _STEP_SECONDS: Final = 20e-6  # at most, that a thread takes from one place where it may be interrupted to the next
 _LOOK_SECONDS: Final = 1e-6
@@ -44,7 +44,7 @@ _IDENTS: Final = 1_000_000
 
 
 class Deadlock(Exception):
-    """Nobody can go on, now or later."""
+    """No thread can go on, now or later."""
 
 
 class Killed(BaseException):
@@ -109,7 +109,7 @@ class Simulation:
     # --- from outside -------------------------------------------------------------------------------------------------
 
     def run(self, work: Callable[[], T]) -> T:
-        """Until ``work`` has ended, whatever else still runs then; gives or raises what it does. Raises Deadlock."""
+        """Run until ``work`` has ended, even if others still run. Returns or raises what it does. Raises Deadlock."""
         result: list[T] = []
 
         def main() -> None:
@@ -132,14 +132,14 @@ class Simulation:
         return result[0]
 
     def reseed(self, seed: int) -> None:
-        """From now on every chance of the scheduler's and of the code under test follows from this seed."""
+        """From now on every chance of the scheduler and of the code under test follows from this seed."""
         chance = random.Random(seed)
         self.random.seed(chance.random())
         self.entropy.seed(chance.random())
         random.seed(chance.random())
 
     def outside(self, errand: Callable[[], T]) -> T:
-        """For who runs in it: have something done while none of the threads runs. No time passes."""
+        """Called within it: run a function while none of the threads runs. No time passes."""
         done: list[T] = []
         strand = self.current
         self._errand = strand, lambda: done.append(errand())
@@ -176,7 +176,7 @@ class Simulation:
         return strand
 
     def _do(self, do: Callable[[], object]) -> None:
-        """What no thread does."""
+        """Do what no thread does."""
         current, self._current = self._current, None
         try:
             do()
@@ -186,7 +186,7 @@ class Simulation:
             self._current = current
 
     def _enter(self, strand: Strand) -> None:
-        """From outside, until a thread ends or wants something done outside."""
+        """Called from outside: run until a thread ends or wants something done outside."""
         self._current = strand
         events._set_running_loop(strand.loop)
         sys.set_asyncgen_hooks(*strand.hooks)
@@ -198,7 +198,7 @@ class Simulation:
             self._current = None
 
     def _switch(self, strand: Strand, other: Strand | None) -> None:
-        """From one thread straight to another one, or to what is outside of all."""
+        """Switch from one thread straight to another one, or to the outside."""
         strand.loop, strand.hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
         if other is None:
             self._hub.switch()
@@ -209,7 +209,7 @@ class Simulation:
             other.greenlet.switch()
 
     def _end(self) -> None:
-        """What still runs is ended where it stands, without a word to anybody."""
+        """End all threads where they stand, without telling anyone."""
         for strand in list(self._strands):
             strand.process.dead = True
         for strand in list(self._strands):
@@ -253,7 +253,7 @@ class Simulation:
         return strand
 
     def wait(self, until: float | None = None) -> bool:
-        """Let others run until somebody wakes this thread: True; False once it is ``until``."""
+        """Let others run until a thread wakes this one: True. False once it is ``until``."""
         strand = self._current
         assert strand is not None, "nothing runs"
         strand.waiting = number = next(self._numbers)
@@ -311,7 +311,7 @@ class Simulation:
         process.held.clear()
 
     def _leave(self, strand: Strand) -> None:
-        """Until the thread's turn comes again, which may be at once."""
+        """Wait for the thread's next turn, which may come at once."""
         if self._hub is None or strand.process.dead:
             raise Killed
         try:
@@ -378,7 +378,7 @@ class Lock:
         return self._held
 
     def _at_fork_reinit(self) -> None:
-        """Who holds it lives on in the child."""
+        """The holder lives on in the child."""
 
     def __enter__(self) -> bool:
         if self._held:
@@ -482,7 +482,7 @@ class Condition:
         self.notify(len(self._waiting))
 
     def _at_fork_reinit(self) -> None:
-        """Who waits lives on in the child."""
+        """The waiters live on in the child."""
 
     def __enter__(self) -> bool:
         return self._lock.__enter__()
@@ -639,7 +639,7 @@ class _Future(asyncio.Future[Any]):
 
 
 class _Task(asyncio.Task[Any]):
-    """As futures are."""
+    """A future's interface."""
 
     _number: int
 

@@ -19,7 +19,7 @@ from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
-from falcon.projections.runner import CatchUp, Rebuild
+from falcon.projections.runner import ProjectionCatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.timeline.messages import message_in
 from falcon.write.ownership import FixedOwnership
@@ -61,7 +61,7 @@ class World:
         self.clock = FakeClock()
         self.log = MemoryLog(PARTITIONS)
         self.tables = MemoryTables(PARTITIONS, list(READ_MODELS))
-        self.runner = CatchUp(projections(), self.log, self.tables)
+        self.runner = ProjectionCatchUp(projections(), self.log, self.tables)
         self.processes: list[Process] = []
         self.intents: list[Intent] = []
         self.rooms: list[int] = []
@@ -106,7 +106,7 @@ class World:
             happening()
 
     def want(self) -> None:
-        """A client begins something new: mostly a message, with words that nobody else uses."""
+        """A client begins something new: mostly a message, with words that no other one uses."""
         room = self.random.choice(self.rooms)
         number = len(self.intents)
         command: Command
@@ -138,7 +138,7 @@ class World:
         self.random.choice(self.processes[-2:]).commands.append(batch)
 
     def viewed(self, command: Command) -> Command:
-        """With the message as the read side shows it, as the edge does."""
+        """Like the edge: with the message as the read side shows it."""
         if not isinstance(command, EditMessage | DeleteMessage):
             return command
         message, revision = asyncio.run(self.tables.message_at(command.room_id, command.seq))
@@ -296,7 +296,7 @@ class World:
 
     def _check_read_side(self) -> None:
         anew = MemoryTables(PARTITIONS, list(READ_MODELS))
-        fresh = CatchUp(projections(), self.log, anew)
+        fresh = ProjectionCatchUp(projections(), self.log, anew)
         while fresh.step():
             pass
         for name in READ_MODELS:

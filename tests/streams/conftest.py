@@ -27,7 +27,7 @@ def ben(falcon: Falcon) -> Person:
 
 @pytest.fixture
 def cleo(falcon: Falcon) -> Person:
-    """Somebody who is in none of the others' rooms."""
+    """An account that shares no room with the others."""
     return falcon.account("Cleo")
 
 
@@ -46,7 +46,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Falcon]]:
 
 @pytest.fixture
 def listen(start: Callable[..., Falcon]) -> Iterator[Listen]:
-    """Who listens has gone before what he listens to."""
+    """Listeners have gone before the Falcon that they listen to."""
     listening = Listen()
     yield listening
     listening.close()

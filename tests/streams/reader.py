@@ -1,4 +1,4 @@
-"""One who listens, for tests: drives the application by ASGI, in the loop that it lives in, as a server would."""
+"""A listener for tests: it drives the application by ASGI, in the application's loop, as a server would."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,11 +25,11 @@ class Event:
 
 @dataclass
 class Listener:
-    """A connection. ``full``: nothing more goes into it, as where its other end has stopped reading.
+    """A connection. ``full``: it takes nothing more, like one whose other end has stopped reading.
 
-    ``stalls``: it is full as soon as the answer has begun. ``slight``: it takes one thing in a turn of the loop, as a
-    network with little room does, however quickly its other end reads. ``lost``: whoever sends is told so by an
-    exception, as by a server of WebSockets whose client has gone.
+    ``stalls``: it is full as soon as the answer has begun. ``slight``: it takes one thing in a turn of the loop, like a
+    network with little room, however quickly its other end reads. ``lost``: the sender gets an exception, as from a
+    WebSocket server whose client has gone.
     """
 
     falcon: Falcon
@@ -63,12 +63,13 @@ class Listener:
     # --- what a test does with it -------------------------------------------------------------------------------------
 
     def open(self) -> "Listener":
-        """Until it is known whether it may listen."""
+        """Wait until it is known whether it may listen."""
         self.falcon.run(self._open())
         return self
 
     def next(self, name: str | None = None) -> Event:
-        """The next event that has not been looked at; of this ``name``, where one is given, whatever is before it."""
+        """The next event that has not been looked at. With a ``name``: the next one of this name, past all before
+        it."""
         while True:
             self._until(lambda: len(self.events) > self._read or self.ended)
             assert len(self.events) > self._read, "it ended before that"
@@ -79,19 +80,19 @@ class Listener:
             assert event.name != "bye", f"sent away: {event}"
 
     def until(self, name: str) -> list[Event]:
-        """Those that have not been looked at, up to the first of this name, which is not among them."""
+        """The events that have not been looked at, up to the first of this name (excluded)."""
         first = self._read
         self.next(name)
         return self.events[first : self._read - 1]
 
     def rest(self) -> list[Event]:
-        """What is left of a stream that ends, or has ended."""
+        """The rest of a stream that ends, or has ended."""
         self._until(lambda: self.ended)
         rest, self._read = self.events[self._read :], len(self.events)
         return rest
 
     def unread(self) -> list[Event]:
-        """What has come and was not looked at. Nothing is waited for."""
+        """The events that have come and were not looked at. Does not wait."""
         rest, self._read = self.events[self._read :], len(self.events)
         return rest
 
@@ -102,12 +103,12 @@ class Listener:
         self._writable.set()
 
     def close(self) -> None:
-        """As the client."""
+        """The client closes the connection."""
         if self._task is not None:
             self.falcon.run(self._close())
 
     def abort(self) -> None:
-        """As the server cuts a connection that takes nothing."""
+        """The server cuts a connection that takes nothing."""
         self.aborted = True
         self._writable.set()
         self._gone.set()
@@ -262,7 +263,7 @@ def problem_of(refused: Listener, status: int, code: str) -> Json:
 
 
 async def eventually(holds: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Within the loop of whoever calls. Raises TimeoutError."""
+    """Waits within the caller's loop. Raises TimeoutError."""
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Whatever happens in a chat, and wherever one was cut off: what is told live, and what is told again, are the same."""
+"""Live delivery and replay tell the same, for any history of a chat and any place where a stream was cut off."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -79,7 +79,7 @@ class Chat:
 
 
 def told(events: list[Event], deleted: set[tuple[int, int]]) -> list[tuple[str, str, Json]]:
-    """As a replay tells it: without the text of what has been deleted, wherever in it that was."""
+    """As a replay tells it: without the text of all messages that are deleted in that history."""
     return [(event.id, event.name, withheld(event, deleted)) for event in events]
 
 

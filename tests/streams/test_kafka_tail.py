@@ -12,7 +12,7 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.domain.events import ReadMoved
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Outcome
+from falcon.journal.ports import AppendOutcome
 from falcon.streams.feed import Feed
 from falcon.streams.tail import Raw, Tail
 from tests.adapters.test_kafka import KafkaLog
@@ -50,22 +50,22 @@ class TestKafkaTail(TailContract):
         ann.append(ONE, "ann's")
         bob = Writer(log, "bob")
         bob.takeover(ONE)
-        assert ann.append(ONE, *(f"too late {i}" for i in range(late))).outcome is Outcome.FENCED
+        assert ann.append(ONE, *(f"too late {i}" for i in range(late))).outcome is AppendOutcome.FENCED
 
         async def reading(tail: Tail) -> None:
-            lane = tail.lane(ONE)
-            _, cursor = await read_up_to_the_end(tail, {lane: Position()})
-            at = await tail.position(lane, cursor[lane].offset)
-            assert bob.append(ONE, "bob's second").outcome is Outcome.DURABLE
-            end = (await tail.ends({lane: None}))[lane]
-            assert texts(await again(tail, lane, at, end, 1_000)) == ["bob's second"]
+            segment = tail.segment(ONE)
+            _, cursor = await read_up_to_the_end(tail, {segment: Position()})
+            at = await tail.position(segment, cursor[segment].offset)
+            assert bob.append(ONE, "bob's second").outcome is AppendOutcome.DURABLE
+            end = (await tail.ends({segment: None}))[segment]
+            assert texts(await again(tail, segment, at, end, 1_000)) == ["bob's second"]
 
         follow(reading)
 
     def test_many_who_come_at_once_share_a_client(
         self, log: TailedLog, ann: Writer, follow: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As they do where a process has just been started."""
+        """As after the start of a process."""
         ann.append(ONE, "one")
         made: list[AIOKafkaConsumer] = []
         make = KafkaCluster.consumer
@@ -77,9 +77,9 @@ class TestKafkaTail(TailContract):
         monkeypatch.setattr(KafkaCluster, "consumer", consumer)
 
         async def coming(tail: Tail) -> None:
-            lane = tail.lane(ONE)
+            segment = tail.segment(ONE)
             try:
-                await asyncio.gather(*(tail.ends({lane: None}) for _ in range(10)))
+                await asyncio.gather(*(tail.ends({segment: None}) for _ in range(10)))
                 assert len(made) == 1
             finally:
                 for each in made:
@@ -128,6 +128,6 @@ async def in_parts(feed: Feed, limit: int) -> list[Raw]:
     found: list[Raw] = []
     at = Position()
     while at.offset < feed.reached(ONE):
-        raws, at = await feed.read_again(ONE, at, limit)
+        raws, at = await feed.read_range(ONE, at, limit)
         found += raws
     return found

@@ -1,20 +1,20 @@
-"""Who is there, as the processes of a Falcon tell one another."""
+"""Presence, from what the processes of a Falcon tell one another."""
 
-from falcon.streams.presence import FORGOTTEN_SECONDS, Presence
+from falcon.streams.presence import FORGOTTEN_SECONDS, PresenceTable
 
 ANNA, BEN = 1, 2
 TEA, COFFEE = 10, 20
 
 
 def test_the_first_process_that_has_somebody_is_news_and_the_next_is_none() -> None:
-    presence = Presence()
+    presence = PresenceTable()
     assert presence.here("one", ANNA, [TEA], 0.0)
     assert not presence.here("two", ANNA, [TEA], 0.0)
     assert not presence.here("one", ANNA, [TEA], 1.0)
 
 
 def test_one_is_gone_with_the_last_process_and_the_rooms_are_told() -> None:
-    presence = Presence()
+    presence = PresenceTable()
     presence.here("one", ANNA, [TEA], 0.0)
     presence.here("two", ANNA, [TEA, COFFEE], 0.0)
     assert presence.gone("one", ANNA) is None
@@ -25,7 +25,7 @@ def test_one_is_gone_with_the_last_process_and_the_rooms_are_told() -> None:
 
 
 def test_those_who_share_a_room_are_found() -> None:
-    presence = Presence()
+    presence = PresenceTable()
     presence.here("one", ANNA, [TEA], 0.0)
     presence.here("one", BEN, [TEA, COFFEE], 0.0)
     assert presence.among([TEA]) == {ANNA, BEN}
@@ -35,7 +35,7 @@ def test_those_who_share_a_room_are_found() -> None:
 
 
 def test_who_was_with_a_process_that_is_silent_is_gone_unless_another_has_them() -> None:
-    presence = Presence()
+    presence = PresenceTable()
     presence.here("killed", ANNA, [TEA], 0.0)
     presence.here("killed", BEN, [COFFEE], 0.0)
     presence.here("other", BEN, [COFFEE], 0.0)

@@ -104,7 +104,7 @@ def test_while_everybody_talks_a_list_is_whole(anna: Person, ben: Person, rooms:
 
 @contextmanager
 def tables_of_now(falcon: Falcon, copy: Path) -> Iterator[None]:
-    """Within the block lists are read from tables that stay as they are now, whatever happens meanwhile."""
+    """Within the block lists are read from tables that stay as they are now."""
     with closing(database.connect(falcon.settings.database, writable=False)) as connection:
         connection.execute("VACUUM INTO ?", (str(copy),))
     with closing(apsw.Connection(str(copy))) as connection, pytest.MonkeyPatch.context() as patch:
@@ -116,7 +116,7 @@ def tables_of_now(falcon: Falcon, copy: Path) -> Iterator[None]:
 
 async def has_read_all(feed: Feed) -> None:
     async with asyncio.timeout(10):
-        await feed.reach(await feed.ends(feed._every_lane))
+        await feed.reach(await feed.ends(feed._every_segment))
 
 
 def test_a_room_that_one_came_to_and_left_before_the_tables_knew_is_not_listed(
@@ -310,11 +310,11 @@ def test_a_list_that_nobody_asks_for_is_let_go_and_the_log_is_not_followed_for_i
 ) -> None:
     listed(ben)
     lists, feed = falcon.edge.streams.room_lists, falcon.edge.streams._feed
-    assert feed._lanes
+    assert feed._segments
     monkeypatch.setattr(room_lists, "_IDLE_SECONDS", -1.0)
     falcon.run(swept(lists))
     assert not lists._lists and not lists._by_room and lists._entries == 0
-    assert not feed._lanes and feed.watch is None
+    assert not feed._segments and feed.watch is None
     assert listed(ben) == by_table(ben)
 
 

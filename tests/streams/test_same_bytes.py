@@ -1,4 +1,4 @@
-"""An event's id fixes its bytes: whatever happens in a chat, whichever process tells of it, and whenever."""
+"""An event's id fixes its bytes: for any history of a chat, from any process, at any time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,9 +25,9 @@ from falcon.domain.events import (
 )
 from falcon.domain.message import Message
 from falcon.domain.room import Room
-from falcon.streams import tokens
+from falcon.streams import resume_tokens
 from falcon.streams.frames import Frame
-from tests.streams.test_beginning import ANN, BOB, ROOM, Scene, play
+from tests.streams.test_replay import ANN, BOB, ROOM, Scene, play
 from tests.support.builders import tried
 
 ROOMS: Final = (ROOM, ROOM + 64)
@@ -115,7 +115,7 @@ class Chat:
 
 
 def bobs_roles(events: list[Event]) -> dict[int, Role]:
-    """As tables have them that have applied these."""
+    """Bob's roles in tables that have applied these."""
     found: dict[int, Role] = {}
     for event in events:
         match event:
@@ -215,4 +215,4 @@ def test_live_and_later_and_elsewhere_the_same_is_told(history: list[tuple[Any, 
 
 def place_of(event: Told) -> int:
 
-    return tokens.decode("a log", event.id).get(0, 0)
+    return resume_tokens.decode("a log", event.id).get(0, 0)

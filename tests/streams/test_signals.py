@@ -1,4 +1,4 @@
-"""Who types, and who is there: told to those who want to know, and to nobody's disadvantage."""
+"""Typing and presence: told to clients that ask for them, at no disadvantage to others."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +11,9 @@ from falcon.http import bearer_tokens
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import signals
 from falcon.streams.signals import Signals
-from tests.contracts.wire import Other
+from tests.contracts.signal_transport import Other
 from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
-from tests.streams.test_beginning import ANN, ROOM, Scene, play
+from tests.streams.test_replay import ANN, ROOM, Scene, play
 from tests.support.http import Falcon, Person, Room
 
 Start = Callable[..., Falcon]
@@ -183,7 +183,7 @@ def test_two_processes_of_a_machine_hear_of_one_another(
     monkeypatch.setattr(signals, "_TURN_SECONDS", 0.01)
     folder = tmp_path / "shared"
     folder.mkdir()
-    falcon = start(telemetry_dir=str(folder))
+    falcon = start(run_dir=str(folder))
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea", ben)
     watching = begun(listen(anna, signals="typing,presence"))
@@ -204,7 +204,7 @@ def test_two_processes_of_a_machine_hear_of_one_another(
 def test_a_ticket_is_used_in_every_process_once_it_is_used_in_one(tmp_path: Path, start: Start, listen: Listen) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
-    falcon = start(telemetry_dir=str(folder))
+    falcon = start(run_dir=str(folder))
     anna = falcon.account("Anna")
     other = Other(falcon, folder)
     here, elsewhere = (anna.post("/v1/stream/tickets").json()["ticket"] for _ in range(2))
@@ -224,7 +224,7 @@ def test_a_ticket_is_used_in_every_process_once_it_is_used_in_one(tmp_path: Path
 
 
 class Heard:
-    """A wire that goes nowhere. ``sent``: the kinds of signal, in order."""
+    """A transport that goes nowhere. ``sent``: the kinds of signal, in order."""
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -256,17 +256,17 @@ class Process:
 
     def __init__(self) -> None:
         self.now = 1_000.0
-        self.wire, self.sizes = Heard(), Sizes()
+        self.transport, self.sizes = Heard(), Sizes()
         scene = Scene([])
-        self.signals = Signals(self.wire, scene.feed, self.sizes, lambda: self.now)
+        self.signals = Signals(self.transport, scene.feed, self.sizes, lambda: self.now)
         self.listener, self.ear = scene.subscription()
         self.listener.signals = frozenset({"presence"})
         self.listener.rooms = {ROOM: "member"}
         scene.feed.add(self.listener)
-        self.wire.open(self.signals._take)
+        self.transport.open(self.signals._take)
 
     def hears(self, **signal: Any) -> None:
-        self.wire.take(msgspec.json.encode({**signal, "process": "another"}))
+        self.transport.take(msgspec.json.encode({**signal, "process": "another"}))
 
     async def passes(self, seconds: int) -> None:
         for _ in range(seconds):
@@ -282,11 +282,11 @@ def test_a_process_that_is_heard_of_is_asked_who_is_there_and_again_when_it_was_
         here = Process()
         for _ in range(3):
             here.hears(type="alive")
-        assert here.wire.sent == ["asking"]
+        assert here.transport.sent == ["asking"]
         await here.passes(40)
-        assert "asking" not in here.wire.sent[1:]
+        assert "asking" not in here.transport.sent[1:]
         here.hears(type="alive")
-        assert here.wire.sent.count("asking") == 2
+        assert here.transport.sent.count("asking") == 2
 
     play(scenario)
 
@@ -310,7 +310,7 @@ def test_who_is_here_is_said_when_he_comes_and_then_once_a_minute() -> None:
         said = []
         for _ in range(3):
             await here.passes(60)
-            said.append(here.wire.sent.count("here"))
+            said.append(here.transport.sent.count("here"))
         assert said == [1, 2, 3]
 
     play(scenario)
@@ -319,7 +319,7 @@ def test_who_is_here_is_said_when_he_comes_and_then_once_a_minute() -> None:
 def test_who_is_here_is_said_later_where_it_cannot_be_found_out_who_may_know(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By tables that are away, or by a fault of ours."""
+    """The tables are away, or we have a fault."""
     monkeypatch.setattr(signals, "_TURN_SECONDS", 0.005)
 
     async def scenario() -> None:
@@ -330,9 +330,9 @@ def test_who_is_here_is_said_later_where_it_cannot_be_found_out_who_may_know(
         await eventually(lambda: "who is there is told later: away" in caplog.text)
         here.sizes.fault = RuntimeError("broken")
         await eventually(lambda: "signals met a fault of ours" in caplog.text)
-        assert "here" not in here.wire.sent
+        assert "here" not in here.transport.sent
         here.sizes.fault = None
-        await eventually(lambda: "here" in here.wire.sent)
+        await eventually(lambda: "here" in here.transport.sent)
         await here.signals.stop()
 
     play(scenario)
@@ -341,8 +341,8 @@ def test_who_is_here_is_said_later_where_it_cannot_be_found_out_who_may_know(
 def test_what_is_no_signal_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         here = Process()
-        here.wire.take(b"nonsense")
-        assert (here.wire.sent, here.told()) == ([], [])
+        here.transport.take(b"nonsense")
+        assert (here.transport.sent, here.told()) == ([], [])
 
     play(scenario)
     assert "a signal is not as Falcon's are" in caplog.text

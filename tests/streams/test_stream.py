@@ -14,8 +14,7 @@ from falcon.http.stream.sinks import SseSink
 from falcon.journal.envelope import Envelope
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.store import ReadStoreUnavailable
-from falcon.streams import feed, opening, room_lists
-from falcon.streams import tokens as resume_tokens
+from falcon.streams import feed, replay, resume_tokens, room_lists
 from falcon.streams.frames import Frame
 from falcon.streams.tail import Raw
 from falcon.telemetry import metrics
@@ -265,7 +264,7 @@ def test_events_of_rooms_that_nobody_listens_to_are_not_decoded(
     decode = feed.decoded
 
     def decoded(raw: Raw) -> Envelope:
-        if raw.record.type not in feed.OF_THE_PAST:
+        if raw.record.type not in feed.HISTORY_EVENTS:
             keys.append(raw.record.key)
         return decode(raw)
 
@@ -532,7 +531,7 @@ def test_a_room_that_was_made_and_left_while_away_is_not_passed_over(anna: Perso
 def test_nothing_comes_twice_while_the_tables_are_behind_the_log(
     falcon: Falcon, anna: Person, ben: Person, room: Room, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with a projection of its own, or on a cluster, any time that somebody comes back quickly."""
+    """As with a projection of its own, or on a cluster, whenever a client resumes quickly."""
     stream = begun(listen(ben))
     behind = falcon.run(falcon.edge.store.applied_everywhere(falcon.edge.partitions))
     anna.says(room, "Heard")
@@ -645,7 +644,7 @@ def test_where_a_replay_would_be_too_long_the_history_is_to_be_read(
 
 
 def test_what_is_remembered_no_more_is_read_again(forgetful: Falcon, listen: Listen) -> None:
-    """One lane remembers a hundred records; a replay of fewer may begin before those, as long as somebody listens."""
+    """A segment remembers a hundred records. A short replay may begin before them while a stream is open."""
     anna = forgetful.account("Anna")
     room = anna.makes_room("Tea")
     hello = listen(anna).next()
@@ -775,7 +774,8 @@ def test_draining_reaches_those_who_are_still_beginning(start: Start, listen: Li
 def test_who_is_sent_away_at_the_very_beginning_is_told_from_where_to_go_on(
     start: Start, listen: Listen, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To a browser an empty id means that it has none any more: it would begin anew, and miss what it came back for."""
+    """To a browser an empty id means that it has none any more: it would start from the beginning, and miss what it
+    came back for."""
     falcon = start()
     anna = falcon.account("Anna")
     room = anna.makes_room("Tea")
@@ -862,7 +862,7 @@ def test_a_client_that_goes_away_is_forgotten(start: Start, listen: Listen, tran
     for stream in streams:
         stream.close()
     left = falcon.edge.streams._feed
-    assert (left._accounts, left._rooms, left._lanes) == ({}, {}, {})
+    assert (left._accounts, left._rooms, left._segments) == ({}, {}, {})
     anna.says(room, "Hi")
     begun(listen(anna, transport=transport))
 
@@ -937,7 +937,7 @@ def test_a_quick_reader_is_not_too_slow_for_a_burst(start: Start, listen: Listen
 def test_what_is_deleted_during_a_replay_is_not_told_again(
     anna: Person, ben: Person, room: Room, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "_CHUNK", 1)
+    monkeypatch.setattr(replay, "_CHUNK", 1)
     hello = listen(ben).next()
     anna.says(room, "Harmless")
     for _ in range(3):
@@ -962,11 +962,11 @@ def test_a_stream_that_could_not_begin_leaves_nothing_behind(
 
     monkeypatch.setattr("falcon.http.room_views.room_summary", summary)
     problem_of(listen(anna, transport=transport), 503, "unavailable")
-    assert falcon.edge.streams._feed._lanes == {}
+    assert falcon.edge.streams._feed._segments == {}
 
 
 @BOTH
-@pytest.mark.parametrize("fault", [JournalUnavailable("away"), opening.NotReached()])
+@pytest.mark.parametrize("fault", [JournalUnavailable("away"), replay.NotReached()])
 def test_without_a_log_no_stream_begins(
     start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch, transport: Transport, fault: Exception
 ) -> None:
@@ -977,7 +977,7 @@ def test_without_a_log_no_stream_begins(
     async def prepare(beginning: Any) -> None:
         raise fault
 
-    monkeypatch.setattr(opening.Beginning, "prepare", prepare)
+    monkeypatch.setattr(replay.StreamReplay, "prepare", prepare)
     for query in ({}, {"resume": hello.id}):
         refused = listen(anna, transport=transport, **query)
         problem_of(refused, 503, "unavailable")
@@ -994,17 +994,17 @@ def test_a_log_that_goes_away_while_a_stream_begins_ends_it_where_it_is(
     hello = listen(anna).next()
     for i in range(3):
         anna.says(room, f"{i}")
-    read, reads = opening.Beginning._next, 0
+    read, reads = replay.StreamReplay._next, 0
 
-    async def next_part(beginning: Any, lane: int, offset: int) -> Any:
+    async def next_part(beginning: Any, segment: int, offset: int) -> Any:
         nonlocal reads
         reads += 1
         if reads > 2:
             raise JournalUnavailable("away")
-        return await read(beginning, lane, offset)
+        return await read(beginning, segment, offset)
 
-    monkeypatch.setattr(opening, "_CHUNK", 1)
-    monkeypatch.setattr(opening.Beginning, "_next", next_part)
+    monkeypatch.setattr(replay, "_CHUNK", 1)
+    monkeypatch.setattr(replay.StreamReplay, "_next", next_part)
     heard = listen(anna, transport=transport, resume=hello.id).rest()
     assert seqs(heard) == [1, 2]
     assert (heard[-1].name, heard[-1].data["reason"], heard[-1].id) == ("bye", "draining", heard[-2].id)

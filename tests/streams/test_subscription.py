@@ -1,4 +1,4 @@
-"""What one who listens gets, over a connection that is sometimes busy: in order, within bounds."""
+"""A subscription's frames, over a connection that is sometimes busy: in order, within bounds."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -75,7 +75,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def looked_up(*gates: asyncio.Event) -> None:
-    """Until everything that could happen has happened, the gates' own waiters included."""
+    """Wait until everything that could happen has happened, the gates' own waiters included."""
     for gate in gates:
         gate.set()
     for _ in range(10):
@@ -256,7 +256,7 @@ def test_losing_the_connection_cancels_the_look_up() -> None:
         await cancelled.wait()
         await looked_up()
         assert (sink.sent, sink.closed) == ([], [])
-        assert len(asyncio.all_tasks()) <= 2, "nothing is left behind"  # this, and whoever waits for this
+        assert len(asyncio.all_tasks()) <= 2, "nothing is left behind"  # this task, and the one that waits for it
 
     run(scenario())
 

@@ -18,7 +18,7 @@ from tests.streams.reader import Event, Listen, Listener, problem_of
 from tests.streams.test_stream import begun, names, revoke, second_token, seqs, ticket_of
 from tests.support.http import Falcon, Person
 
-# By projection, the queries that look at its tables and at no other's.
+# By projection: the queries that read its tables only.
 TABLES: Final = {
     "timeline": ("page", "message", "message_at", "newest"),
     "rooms": ("room", "direct_room", "all_rooms"),
@@ -26,7 +26,7 @@ TABLES: Final = {
     "accounts": ("account", "accounts", "bearer", "tokens"),
 }
 ALL: Final = tuple(TABLES)
-# What looks at several, and is as old as the oldest of them here.
+# Queries that read several tables, and are as old as the oldest of them here.
 MIXED: Final = {
     "rooms": ("rooms_of", "standings_of", "summaries_of", "room_of", "access"),
     "memberships": ("rooms_of", "standings_of", "summaries_of", "room_of", "access", "members"),
@@ -191,7 +191,7 @@ def test_who_is_far_behind_and_names_a_room_that_is_not_his_is_refused(
 def test_a_token_that_was_revoked_is_refused_before_the_tables_know(
     start: Callable[..., Falcon], listen: Listen, stop: Callable[..., None]
 ) -> None:
-    """Also of one who is remembered from before, and by a ticket."""
+    """Also the token of a remembered caller, and one in a ticket."""
     falcon = start()
     anna = falcon.account("Anna")
     phone = second_token(anna)
@@ -300,7 +300,7 @@ class SlowTables:
 def test_a_thousand_who_come_back_at_once_are_all_live_soon(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch, resumes: bool
 ) -> None:
-    """As after an API process has gone, on tables as quick as a cluster's."""
+    """As after the end of an API process, on tables as quick as a cluster's."""
     falcon = start()
     people = [falcon.account(f"Person {i}") for i in range(25)]
     room = people[0].makes_room("Tea", *people[1:])

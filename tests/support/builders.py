@@ -49,7 +49,7 @@ NOW_TEXT: Final = "2026-11-25T09:30:00.123Z"
 LATER: Final[Millis] = NOW + 60_000
 LATER_TEXT: Final = "2026-11-25T09:31:00.123Z"
 
-# What a text must survive: each has broken some chat.
+# Texts that have each broken some chat.
 AWKWARD_TEXTS: Final = (
     "\0",
     "before\0after",
@@ -113,7 +113,7 @@ def a_message(
 
 
 def posted(seq: Seq = 1, *, by: AccountId = ANN, room_id: RoomId = ROOM, **message: Any) -> MessagePosted:
-    """By somebody who had read everything before."""
+    """Posted by an account that had read everything before."""
     return MessagePosted(a_message(seq, by=by, room_id=room_id, **message), author_read_seq=seq)
 
 
@@ -132,7 +132,7 @@ def deleted(message: Message, revision: int) -> MessageDeleted:
 
 
 def without_text(message: Message) -> Message:
-    """What a deletion leaves."""
+    """The message after a deletion."""
     return msgspec.structs.replace(message, text="", deleted=True, mentions=())
 
 

@@ -38,7 +38,8 @@ class Authority:
         _openssl(*command, "-keyout", self._key, "-out", self.certificate)
 
     def issue(self, name: str, alternative_names: str = "DNS:localhost") -> Pair:
-        """Of the subject ``CN=name``, for two days. One of the same name is replaced, each file at once."""
+        """A certificate for the subject ``CN=name``, valid for two days. It replaces one of the same name, each file
+        atomically."""
         made = {kind: self._folder / f"{name}.{kind}.new" for kind in ("request", "crt", "key", "pem", "extensions")}
         made["extensions"].write_text(
             f"subjectAltName={alternative_names}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"

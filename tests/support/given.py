@@ -86,7 +86,7 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a command."""
+    """The outcome of a command."""
 
     before: World
     decision: Decision
@@ -127,7 +127,7 @@ class Given:
 
 
 def given(*told: Event | Iterable[Event]) -> Given:
-    """What has happened, in order; each may also be a stretch of several events."""
+    """The events so far, in order; each may also be a stretch of several events."""
     events: list[Event] = []
     for each in told:
         events.extend([each] if isinstance(each, Event) else each)

@@ -9,9 +9,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from falcon.adapters.hbase.calls import Calls
 from falcon.adapters.hbase.cells import fold
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import HBaseClient
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.thrift import AlreadyExists, ColumnDescriptor, TCell, TRowResult
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.hbase import Cell, HBaseModel
@@ -33,8 +33,8 @@ class FakeHBase:
         self.before: Callable[[str, str], None] = lambda name, table: None
         self.client = _Client(self)
 
-    def within(self, seconds: float, attempt_seconds: float | None = None) -> Calls:
-        return Calls(self, seconds, attempt_seconds or seconds)
+    def within(self, seconds: float, attempt_seconds: float | None = None) -> HBaseClient:
+        return HBaseClient(self, seconds, attempt_seconds or seconds)
 
     def call(self, ask: Callable[[Any], T], until: float, attempt_seconds: float) -> T:
         """``ask`` finds the gateway's client on this object as it would on a connection."""
@@ -145,6 +145,6 @@ def model_of(write: Write) -> HBaseModel:
 
 
 def folded(writes: Sequence[Write]) -> Iterator[tuple[str, list[Cell]]]:
-    """Of several read models."""
+    """The folded cells of several read models."""
     for model in READ_MODELS.values():
         yield from fold(model.hbase, [write for write in writes if type(write) in model.hbase.cells])

@@ -74,8 +74,7 @@ class Falcon(Api):
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[Edge]:
-        # Thespian has one system of a kind in a process, whoever asks for it; the end of one Falcon shall not be the
-        # end of another.
+        # Thespian has one system of a kind in a process. The end of one Falcon must not be the end of another.
         if hasattr(ActorSystem, "systemBase"):
             del ActorSystem.systemBase
         async with embedded.serving(self.settings) as edge:
@@ -115,7 +114,7 @@ class Falcon(Api):
         await self._living
 
     def log_length(self) -> int:
-        """How much has ever happened. What changes nothing leaves it as it is."""
+        """The number of events so far. Commands that change nothing leave it as it is."""
         connection = database.connect(self.settings.database, writable=False)
         try:
             ((length,),) = connection.execute("SELECT next FROM log")
@@ -151,7 +150,8 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
 
 
 class Person:
-    """Somebody with an account and a token. The methods of HTTP give the response; the rest what a test talks about."""
+    """A person with an account and a token. The HTTP methods return the response; the others return what the test
+    needs."""
 
     def __init__(self, falcon: Falcon, account_id: int, name: str, token: str) -> None:
         self.falcon = falcon

@@ -41,7 +41,7 @@ class SecuredKafka(Kafka):
         return [*super().ports(), self.port + _INSIDE, self.port + _BY_CERTIFICATE]
 
     def acls(self, calls: Iterable[Sequence[str]]) -> None:
-        """What kafka-acls does with each of these arguments."""
+        """The output of kafka-acls for each of these arguments."""
         inside = ["--bootstrap-server", f"{HOST}:{self.port + _INSIDE}"]
         self._java([str(_ACLS)], "\n".join(" ".join([*inside, *call]) for call in calls))
 

@@ -32,7 +32,7 @@ class Gate:
 
 @pytest.fixture
 def dispatcher(request: pytest.FixtureRequest) -> Iterator[Dispatcher]:
-    """Two threads, one more may wait; named for the test, so that nobody else has counted there."""
+    """Two threads, one more may wait. Named for the test, so that its metrics start at zero."""
     made = Dispatcher(request.node.name, threads=2, queue=1)
     yield made
     made.close()

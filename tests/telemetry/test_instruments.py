@@ -1,4 +1,4 @@
-"""What is measured, and what of it is shown."""
+"""What instruments measure, and what of it is shown."""
 
 import math
 import os

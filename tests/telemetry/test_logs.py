@@ -1,4 +1,4 @@
-"""A line of the log is a record of ours, whatever a client had a hand in."""
+"""A log line is one record of ours, whatever text clients send."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A slot keeps what a process has counted, whatever becomes of the process."""
+"""A slot keeps what a process has counted, even after the process is killed."""
 
 import math
 import os
@@ -75,6 +75,6 @@ def test_a_process_is_alive_until_it_has_ended(tmp_path: Path) -> None:
         assert process.stdout.readline() == "there\n"
         assert {slot.name: slot.alive for slot in views(tmp_path)} == {"serve-0": True, "shard-0": True}
         process.send_signal(signal.SIGKILL)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and nobody has waited for it yet
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and a zombie
         assert {slot.name: slot.alive for slot in views(tmp_path)} == {"serve-0": True, "shard-0": False}
     assert start_ticks(process.pid) is None

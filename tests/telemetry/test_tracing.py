@@ -1,4 +1,4 @@
-"""What belongs to one request can be found by its traceparent: in the log lines, in the events, and in its spans."""
+"""A traceparent finds all that belongs to a request: log lines, events and spans."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from falcon.adapters.sqlite import database
-from falcon.adapters.sqlite.source import Everywhere, SqliteSource
+from falcon.adapters.sqlite.source import SqliteSource, UniformCursor
 from falcon.journal.envelope import Recorded
 from falcon.telemetry import logs, otel, tracing
 from tests.support.http import Falcon
@@ -41,7 +41,7 @@ def send(falcon: Falcon, **headers: str) -> int:
 def newest(falcon: Falcon) -> Recorded:
     connection = database.connect(falcon.settings.database, writable=False)
     try:
-        events, _ = SqliteSource(connection).read(Everywhere(0), 1_000)
+        events, _ = SqliteSource(connection).read(UniformCursor(0), 1_000)
         return events[-1]
     finally:
         connection.close()

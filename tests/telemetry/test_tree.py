@@ -18,13 +18,13 @@ from tools.harness.waiting import until
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
 
-TCP = {"system_base": "multiprocTCPBase", "shards": 2, "http_workers": 2, "projection": "process"}
+TCP = {"actors": "processes", "shards": 2, "http_workers": 2, "projection": "process"}
 SERIES_MAX = 4_000
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-@pytest.fixture(params=[{}, TCP], ids=["simpleSystemBase", "multiprocTCPBase"])
+@pytest.fixture(params=[{}, TCP], ids=["in_process", "processes"])
 def falcon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Falcon]:
     running = Falcon(tmp_path, dict(request.param)).start()
     yield running

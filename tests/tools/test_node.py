@@ -232,7 +232,7 @@ def test_what_cannot_be_pulled_and_has_no_stand_in_is_said(bin_folder: Path, nam
 
 @pytest.fixture
 def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
-    """As on the node, in the network of this machine."""
+    """A process as on the node, in the network of this machine."""
     monkeypatch.setattr("tools.node.process.INSIDE", ("nice",))
     process = Process("etcd", 0, tmp_path)
     yield process

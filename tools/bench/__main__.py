@@ -109,7 +109,7 @@ def parse(suite: Suite, arguments: list[str]) -> Options:
 
 
 def earlier(suite: Suite, options: Options) -> Page:
-    """What earlier runs found, when this one measures a part again; a complete run begins with nothing."""
+    """The findings of earlier runs, when this run measures only a part. A complete run begins with none."""
     if options.page is None or set(options.only) == set(suite.sections) or not options.kept.exists():
         return Page()
     try:

@@ -1,4 +1,4 @@
-"""What a suite is, and what its sections are given to measure with."""
+"""Suites, and what their sections measure with."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Bench:
 
     @property
     def fewer_runs(self) -> int:
-        """Of what takes long and differs little."""
+        """Fewer runs, for sections that take long and differ little."""
         return max(1, self.runs * 2 // 3)
 
     @property
@@ -60,7 +60,7 @@ class Bench:
         return self.sizes["seconds"]
 
     def falcon(self, folder: str, name: str = FALCON) -> FalconServer:
-        settings = {"FALCON_SYSTEM_BASE": "multiprocTCPBase"} if name == FALCON_TCP else None
+        settings = {"FALCON_ACTORS": "processes"} if name == FALCON_TCP else None
         return FalconServer(name, self.cores.server, self.folder / folder, settings)
 
     @property

@@ -12,13 +12,13 @@ from tools.bench import (
     journals,
     measuring,
     memory,
+    pagination,
     readable,
-    returning,
+    reconnects,
     start,
     streams,
     throughput,
     unwanted,
-    walks,
 )
 from tools.bench.bench import Bench, Measures, Size, Suite
 from tools.bench.peers.postgres import PostgresMissing
@@ -30,10 +30,10 @@ _SECTIONS: Final[dict[str, Callable[[Bench], Section]]] = {
     "send": throughput.sends,
     "read": throughput.reads,
     "measuring": measuring.section,
-    "walks": walks.section,
+    "walks": pagination.section,
     "streams": streams.section,
     "unwanted": unwanted.section,
-    "returning": returning.section,
+    "returning": reconnects.section,
     "idle": streams.idle,
     "readable": readable.section,
     "start": start.section,

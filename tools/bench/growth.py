@@ -1,7 +1,7 @@
-"""What work costs when there is more: more messages in the rooms that are used, or more rooms around them.
+"""How costs grow with more messages in the rooms that are used, or more rooms around them.
 
-A Falcon for each size, all of them running and asked in turn, so that a machine that gets slower or faster does so for
-all sizes alike.
+There is a Falcon for each size. All of them run and are asked in turn, so that a machine that gets slower or faster
+does so for all sizes alike.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any, Final
 
 from tools.bench import journals, plots, wrk
 from tools.bench.bench import Bench
+from tools.bench.pagination import distinct_windows
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import FALCON, Sample, compared, cpu
 from tools.bench.throughput import Ask, in_turn, in_words, measure_once
-from tools.bench.walks import distinct_windows
 from tools.harness.machine import Cores
 from tools.harness.progress import say
 from tools.harness.running import running
@@ -51,7 +51,7 @@ Growth = Mapping[Size, Mapping[str, Sequence[Sample]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Site:
+class _Falcon:
     """A server of one size; ``spread``: for sends to any of its rooms, where there are more than those in use."""
 
     size: Size
@@ -113,7 +113,7 @@ def _ends(growth: Growth) -> tuple[Size, Size, Size]:
 
 
 def judged(growth: Growth) -> list[Target]:
-    """Whether it stays flat: the largest size beside the smallest."""
+    """Compares the largest size with the smallest: costs should stay flat."""
     first, longest, widest = _ends(growth)
     found: list[Target] = []
     for size, words in (
@@ -128,7 +128,7 @@ def judged(growth: Growth) -> list[Target]:
 
 
 def slower(growth: Growth) -> list[str]:
-    """Of rooms that nobody has used lately, and of pages far back."""
+    """Costs of rooms that were not used lately, and of pages far back."""
     first, longest, widest = _ends(growth)
     found: list[str] = []
     spread, sends = (growth[widest].get(workload, ()) for workload in (SPREAD, SEND))
@@ -170,19 +170,19 @@ def _paint(figure: Any, growth: Growth) -> None:
 
 
 def _measure(servers: list[tuple[Size, FalconServer]], runs: int, seconds: int, cores: Cores, folder: Path) -> Growth:
-    sites = [_fill(size, server, cores, folder) for size, server in servers]
-    samples: dict[Size, dict[str, list[Sample]]] = {site.size: {} for site in sites}
-    with running([site.server for site in sites], cores):
-        for site in sites:
-            wrk.send(cores.generator, site.server.address, site.targets, _CONNECTIONS, 1)
+    falcons = [_fill(size, server, cores, folder) for size, server in servers]
+    samples: dict[Size, dict[str, list[Sample]]] = {falcon.size: {} for falcon in falcons}
+    with running([falcon.server for falcon in falcons], cores):
+        for falcon in falcons:
+            wrk.send(cores.generator, falcon.server.address, falcon.targets, _CONNECTIONS, 1)
         for turn in range(runs):
             for number, workload in enumerate((SEND, PAGE, SPREAD)):
-                for site in in_turn(sites, turn + number):
-                    ask = _ask(site, workload, turn, cores)
+                for falcon in in_turn(falcons, turn + number):
+                    ask = _ask(falcon, workload, turn, cores)
                     if ask is None:
                         continue
                     run = measure_once(
-                        site.server,
+                        falcon.server,
                         ask,
                         seconds,
                         cores,
@@ -190,12 +190,12 @@ def _measure(servers: list[tuple[Size, FalconServer]], runs: int, seconds: int, 
                         sends=workload != PAGE,
                         warm=workload == SPREAD and not turn,
                     )
-                    samples[site.size].setdefault(workload, []).append(run)
-                    say(f"{turn + 1}/{runs} {site.size}, {workload}: {in_words(run)}")
+                    samples[falcon.size].setdefault(workload, []).append(run)
+                    say(f"{turn + 1}/{runs} {falcon.size}, {workload}: {in_words(run)}")
     return samples
 
 
-def _fill(size: Size, server: FalconServer, cores: Cores, folder: Path) -> _Site:
+def _fill(size: Size, server: FalconServer, cores: Cores, folder: Path) -> _Falcon:
     with running([server], cores):
         used = journals.fill(server, USED_ROOMS, size.messages, source="used")
         token = server.announcement.token
@@ -207,15 +207,15 @@ def _fill(size: Size, server: FalconServer, cores: Cores, folder: Path) -> _Site
             others = journals.fill(server, size.rooms - USED_ROOMS, 0, source="idle").room_ids
             chosen = others[:: max(1, len(others) // _SPREAD_ROOMS)]
             spread = wrk.write_targets(folder / f"{server.name}.spread", [(room_id, token) for room_id in chosen])
-    return _Site(size, server, targets, pages, spread)
+    return _Falcon(size, server, targets, pages, spread)
 
 
-def _ask(site: _Site, workload: str, turn: int, cores: Cores) -> Ask | None:
-    address, core = site.server.address, cores.generator
+def _ask(falcon: _Falcon, workload: str, turn: int, cores: Cores) -> Ask | None:
+    address, core = falcon.server.address, cores.generator
     if workload == SEND:
-        return lambda seconds: wrk.send(core, address, site.targets, _CONNECTIONS, seconds)
+        return lambda seconds: wrk.send(core, address, falcon.targets, _CONNECTIONS, seconds)
     if workload == PAGE:
         # Others than in the turn before, whose pages may still be kept in memory.
-        return lambda seconds: wrk.get(core, address, site.pages, _CONNECTIONS, seconds, first=turn * _WINDOWS // 7)
-    spread = site.spread
+        return lambda seconds: wrk.get(core, address, falcon.pages, _CONNECTIONS, seconds, first=turn * _WINDOWS // 7)
+    spread = falcon.spread
     return None if spread is None else lambda seconds: wrk.send(core, address, spread, _CONNECTIONS, seconds)

@@ -41,7 +41,7 @@ class RecoveryRun:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What a journal was filled with."""
+    """The contents of a journal."""
 
     room_ids: list[int]
     messages: int
@@ -159,7 +159,7 @@ def imports(bench: Bench) -> Section:
 
 
 def journals(bench: Bench) -> Section:
-    """Of two sizes. Raises ServerFailed, LoadFailed, CallRefused."""
+    """Journals of two sizes. Raises ServerFailed, LoadFailed, CallRefused."""
     messages, rooms = bench.sizes["messages"], bench.sizes["journal_rooms"]
     recovered: dict[int, list[RecoveryRun]] = {}
     rebuilt: list[float] = []

@@ -1,8 +1,8 @@
-"""What measuring costs: sends and reads of a Falcon, and of one with FALCON_TELEMETRY=off.
+"""The cost of measuring: sends and reads of a Falcon, and of one with FALCON_TELEMETRY=off.
 
-They take turns of a second each, so that a machine that gets slower does so for both. Between rounds both start anew,
-each on the other's data and in the other's place: of two that are alike one is some per cent faster for its whole life,
-by where its memory or its files happen to lie.
+They take turns of a second each, so that a machine that gets slower does so for both. Between rounds both are
+restarted, each on the other's data and in the other's place: one of two equal servers may be some per cent faster for
+its whole life, by the place of its memory or its files.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def section(bench: Bench) -> Section:
 
 
 def judged(found: dict[str, list[list[float]]]) -> Section:
-    """By the mean of the rounds; with the least and the most of them."""
+    """Judges the mean of the rounds. Shows the least and the most of them."""
     targets = []
     for what, rounds in found.items():
         middles = [median(each) * 100 for each in rounds]
@@ -53,7 +53,7 @@ def judged(found: dict[str, list[list[float]]]) -> Section:
 
 
 def _measure(folders: tuple[Path, Path], rounds: int, rooms: int, cores: Cores) -> dict[str, list[list[float]]]:
-    """By what is counted: round by round, what one that measures did of one that does not, pair by pair."""
+    """By figure, for each round and pair: the measuring server's share of the other's."""
     found: dict[str, list[list[float]]] = {what: [] for what in _ASK}
     for turn in range(rounds):
         servers = [_server(data, cores, is_on=(number + turn) % 2 == 0) for number, data in enumerate(folders)]

@@ -1,4 +1,4 @@
-"""What a server with very many rooms holds in memory when a few of them are in use."""
+"""The memory of servers with very many rooms, a few of them in use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tools.harness.servers import FalconServer
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """Of every process of the tree, by server: after a start on no rooms at all, after a start on that many rooms, and
+    """The memory of the whole tree, by server: after a start without rooms, after a start with that many rooms, and
     with some of them in use."""
 
     rooms: int
@@ -58,7 +58,7 @@ def _mebibytes(memory: ProcessMemory | None) -> tuple[str, str]:
 
 
 def one_room(found: MemoryUse) -> list[Table]:
-    """From the PSS of all processes with the rooms and without."""
+    """Memory for one room: the difference in PSS of all processes with and without the rooms."""
     if FALCON not in found.in_use:
         return []
     empty, rest, used = (total_pss(each[FALCON]) for each in (found.empty, found.at_rest, found.in_use))

@@ -60,7 +60,8 @@ class CrudServer(DatabaseServer):
 
 
 def prove(server: Server, targets: Targets) -> bytes:
-    """That the server keeps what it acknowledges and knows retries; gives the page it sent. Raises ServerFailed."""
+    """Check that the server keeps what it acknowledges and recognises retries. Returns the page that it sent. Raises
+    ServerFailed."""
     room, token = targets[0]
     caller = Caller(server.address, token)
     path = f"/v1/rooms/{room}/messages"

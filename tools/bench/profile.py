@@ -1,7 +1,7 @@
-"""Where a message's time goes in each of Falcon's processes, at the limit; and what a change has made of it.
+"""Where each Falcon process spends a message's time at the limit, and how a change has moved it.
 
-py-spy looks at the processes a hundred times a second while wrk sends, or reads, as fast as it is answered; each look
-counts for the part of the program that is innermost in its stack.
+py-spy samples the processes a hundred times a second while wrk sends, or reads, as fast as it is answered. Each sample
+counts for the innermost part of the program in its stack.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 from falcon.telemetry.profile import NoProfile, record
 from tools.bench import wrk
 from tools.bench.bench import Bench, Measures, Size, Suite
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section, Table, numbers
 from tools.bench.samples import Sample, compared, cpu, rate
 from tools.bench.throughput import in_turn, in_words, measure_once
@@ -82,7 +82,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Of one process under one load. ``micros``: CPU for each request that was answered."""
+    """One process under one load. ``micros``: CPU for each answered request."""
 
     load: str
     process: str
@@ -110,7 +110,7 @@ LOADS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Of a load: what two versions took, round by round."""
+    """One load: two versions' figures, round by round."""
 
     load: str
     before: list[Sample]
@@ -141,7 +141,7 @@ def parts(raw: str) -> list[Part]:
 
 
 def profiles(load: str, roots: Sequence[int], seconds: int, run: Callable[[int], wrk.Load]) -> Iterator[Profile]:
-    """Of each process below ``roots`` that has something to do under the load."""
+    """Profiles of each process below ``roots`` that is busy under the load."""
     run(2)
     looked: dict[int, str] = {}
     before = scan()
@@ -197,20 +197,25 @@ def embedded(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
 
 
 def cluster(cores: Cores, folder: Path, seconds: int) -> list[Profile]:
-    site = Site(folder / "cluster", cores, 16, free_ports(_PORTS))
+    running_cluster = RunningCluster(folder / "cluster", cores, 16, free_ports(_PORTS))
     found: list[Profile] = []
     try:
-        site.start()
-        targets = wrk.write_targets(folder / "cluster.targets", site.fill(_ROOMS, _ACCOUNTS))
+        running_cluster.start()
+        targets = wrk.write_targets(folder / "cluster.targets", running_cluster.fill(_ROOMS, _ACCOUNTS))
         roots = [
-            pid for role in ("api", "write", "project") for each in site.cluster.processes(role) if (pid := each.pid())
+            pid
+            for role in ("api", "write", "project")
+            for each in running_cluster.cluster.processes(role)
+            if (pid := each.pid())
         ]
         for load in LOADS:
             say(f"cluster: {load.name}")
-            found += profiles(f"cluster, {load.name}", roots, seconds, load.runs(cores, site.address, targets))
-            site.settle()
+            found += profiles(
+                f"cluster, {load.name}", roots, seconds, load.runs(cores, running_cluster.address, targets)
+            )
+            running_cluster.settle()
     finally:
-        site.end()
+        running_cluster.end()
     return found
 
 

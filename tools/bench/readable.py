@@ -1,7 +1,7 @@
 """How long after its answer a message can be read, while the server has about half of the load that it can take.
 
-A probe posts a message; when the answer is there, the clock starts. It then either reads the newest message again and
-again until it is the posted one, or reads once with the answer's `Falcon-Position`. Both include a read's round trip.
+A probe posts a message, and the clock starts with its answer. Then it either reads the newest message again and again
+until it is the posted one, or reads once with the answer's `Falcon-Position`. Both include a read's round trip.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ReadableRun:
 
 
 class Asked(Protocol):
-    """Who is asked, wherever it runs."""
+    """The server under test, embedded or a cluster."""
 
     name: str
 
@@ -113,7 +113,7 @@ def _measure(bench: Bench, server: FalconServer) -> list[ReadableRun]:
         wrk.write_targets(targets, chosen)
         wrk.send(cores.generator, server.address, targets, CONNECTIONS, 2)
         for turn in range(runs):
-            # The pace is found anew for each run: the machine may have become faster or slower.
+            # Find the pace for each run: the machine may have become faster or slower.
             pace = find_pace(server, cores, targets, seconds)
             run = probe_under_load(server, pace, chosen[0], seconds, cores, targets)
             found.append(run)

@@ -1,4 +1,4 @@
-"""What a section found, as values that are kept in a file; on the terminal, and as a page of Markdown."""
+"""The findings of a section, stored in a file, and shown on the terminal and as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What is wanted, and whether it was found. ``over_tcp``: what was found with actors over TCP."""
+    """A target and whether it was met. ``over_tcp``: the figure with actors over TCP."""
 
     what: str
     wanted: str
@@ -123,7 +123,7 @@ def _times(values: Sequence[float]) -> str:
 
 
 def doubts(samples: Samples) -> str:
-    """What a reader must know before trusting the cells: failures, and a load generator at its limit."""
+    """Notes for a reader who wants to trust the figures: failures, and a load generator at its limit."""
     failures: list[str] = []
     limits: list[str] = []
     for server, each in samples.items():
@@ -222,5 +222,5 @@ def _table(table: Table) -> str:
 
 
 def named(values: Mapping[str, str]) -> str:
-    """Of several servers, in one line."""
+    """Several servers in one line."""
     return ", ".join(f"{NAMES.get(server, server)} {text}" for server, text in values.items())

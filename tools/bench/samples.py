@@ -75,7 +75,7 @@ def p99(sample: Sample) -> float:
     return sample.p99
 
 
-# What is compared: its unit, the figure, whether more is better, how it is shown.
+# For each figure: its unit, its value, whether more is better, and its format.
 _CHECKS: tuple[tuple[str, Figure, bool, str], ...] = (
     ("a second", rate, True, "{:,.0f}"),
     ("ms at the median", p50, False, "{:.2f}"),
@@ -100,7 +100,7 @@ def against(samples: Samples, workload: str, other: str, figure: Figure, server:
 
 
 def workloads(samples: Samples) -> list[str]:
-    """Those that some server has samples of, in the order of their measurement."""
+    """The workloads for which a server has samples, in the order of their measurement."""
     return list(dict.fromkeys(name for each in samples.values() for name, found in each.items() if found))
 
 

@@ -1,4 +1,4 @@
-"""From the start of the process to the first accepted message."""
+"""The time from the start of the process to the first accepted message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One room and many who listen: what a delivery costs, and what somebody who only waits for one; beside Centrifugo."""
+"""One room with many listeners: the cost of a delivery, and of an idle listener; compared with Centrifugo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tools.harness.progress import say
 from tools.harness.running import running, wait_until_quiet
 from tools.harness.servers import FalconServer, ServerFailed
 
-# So many that one core of each has something to do, and is not full.
+# So many that one core of each is busy, and not full.
 _DELIVERIES = 20_000.0
 SUBSCRIBERS = (200, 1000)
 _SETTLE_SECONDS = 2.0
@@ -56,7 +56,7 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """What connections that listen, and hear nothing, take of a server."""
+    """What idle listeners use on a server."""
 
     subscribers: int
     before: float  # MiB of PSS, of all the server's processes, without them
@@ -232,9 +232,9 @@ def idle_slower(found: dict[Kind, Idle]) -> list[str]:
 
 
 def _measure_idle(server: FalconServer, count: int, cores: Cores, folder: Path) -> dict[Kind, Idle]:
-    """By kind: so many connections to one room in which nothing is said.
+    """By kind: so many connections to one silent room.
 
-    Each is measured on a server of its own, since memory that was used once is used again and not given back.
+    Each is measured on a new server, since memory that was used once is not given back.
     """
     found: dict[Kind, Idle] = {}
     falcon_kinds: tuple[Kind, ...] = ("falcon-sse", "falcon-websocket")
@@ -279,7 +279,7 @@ def _measure_once(plan: Plan, tree: Tree, cores: Cores, lone_cpu: float) -> FanO
 
 
 def listen(plan: Plan, tree: Tree, cores: Cores) -> tuple[float, Found]:
-    """What a delivery cost the server in µs of CPU, and what those who listened found."""
+    """The cost of a delivery in µs of the server's CPU, and the listeners' figures."""
     with _subscribers(plan, cores) as process:
         cpu = [0.0, 0.0]
         for at, word in enumerate((b"begin\n", b"end\n")):

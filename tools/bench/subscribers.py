@@ -83,7 +83,8 @@ class Listener(asyncio.Protocol):
 
 
 def opening(plan: Plan) -> tuple[list[bytes], bytes]:
-    """What a listener writes, the next after the head of an answer; and what says that it is there."""
+    """The bytes that a listener writes, each after the answer to the one before; and the bytes that show that it
+    listens."""
     host = f"Host: 127.0.0.1:{plan.port}\r\n"
     upgrade = (
         "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -198,7 +199,7 @@ def main() -> None:
     plan = msgspec.json.decode(sys.stdin.buffer.readline(), type=Plan)
 
     def measured(what: str) -> None:
-        """Waits until whoever reads it has noted the server's CPU."""
+        """Waits until the reader has noted the server's CPU."""
         print(what, flush=True)
         sys.stdin.buffer.readline()
 

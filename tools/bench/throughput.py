@@ -138,7 +138,7 @@ def _measure(bench: Bench, workloads: Sequence[Workload]) -> tuple[Samples, list
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """Of Falcon's figure as a multiple of another server's, or in percent of it."""
+    """Falcon's figure as a multiple of another server's, or in percent of it."""
 
     what: str
     workload: str
@@ -303,7 +303,7 @@ def _prepare(servers: Sequence[Server], rooms: int, cores: Cores, targets: dict[
 
 
 def _idle_shares(servers: Sequence[Server]) -> dict[str, float]:
-    """What each server uses of its core when nobody asks it anything."""
+    """What each server uses of its core without requests."""
     time.sleep(1)
     before = {server.name: server.tree.cpu_seconds() for server in servers}
     time.sleep(3)
@@ -317,7 +317,7 @@ def measure_once(
     if warm:
         ask(1)
     wait_until_quiet(server)
-    # What other servers have written is not to be flushed in this one's time.
+    # Data that other servers have written must not be flushed in this one's time.
     os.sync()
     steps = speed(cores.server)
     disk = Disk.under(folder)

@@ -1,6 +1,6 @@
-"""What an event costs a process whose subscribers are all elsewhere: it is read from the log and passed over.
+"""The cost of an event in a process that has no subscriber for it: it is read from the log and passed over.
 
-Run as ``python -m tools.bench.unwanted FOLDER EVENTS``; prints the µs of CPU that each took.
+Run as ``python -m tools.bench.unwanted FOLDER EVENTS``. Prints the µs of CPU for each.
 """
 
 from __future__ import annotations

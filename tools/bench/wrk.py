@@ -25,7 +25,7 @@ class LoadFailed(Exception):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """What wrk found: times in µs, `refused` answers were no success, `broken` are failed connections and time-outs."""
+    """wrk's findings: times in µs, `refused` answers were no success, `broken` are failed connections and time-outs."""
 
     requests: int
     micros: int

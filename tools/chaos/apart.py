@@ -53,13 +53,13 @@ class Apart:
         return self._thread.submit(act).result()
 
     async def lead_out(self, ports: Iterable[int], *, can_be_shut: bool) -> None:
-        """Whoever inside connects to one of these ports reaches the same port outside."""
+        """Processes inside that connect to one of these ports reach the same port outside."""
         gate = self._open if can_be_shut else self._always
         for port in ports:
             await self._serve(self.do(lambda port=port: _listening(port)), port, socket.socket, gate)  # type: ignore[misc]
 
     async def lead_in(self, ports: Iterable[int]) -> None:
-        """Whoever outside connects to one of these ports reaches the same port inside."""
+        """Processes outside that connect to one of these ports reach the same port inside."""
         for port in ports:
             await self._serve(_listening(port), port, lambda: self.do(socket.socket), self._always)
 
@@ -95,7 +95,7 @@ class Apart:
 async def _carry(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, beyond: socket.socket, port: int, gate: asyncio.Event
 ) -> None:
-    """Until both ends have closed, or one is broken."""
+    """Carry bytes until both ends have closed, or one is broken."""
     await gate.wait()
     beyond.setblocking(False)
     try:

@@ -89,7 +89,7 @@ class Audit:
             after = found[-1][0]
 
     async def _note_members(self, api: int, room: int, client: FalconClient) -> None:
-        """Of the guests, who are the only ones whose roles change."""
+        """Note the guests' memberships; only guests' roles change."""
         members = await client.members(room, limit=_PAGE)
         roles = sorted(f"{each.account_id}:{each.role}" for each in members.members if each.account_id in self._guests)
         self._history.note(Operation(kind="members", api=api, room=room, answer=" ".join(roles)))
@@ -139,7 +139,7 @@ def log_of(cluster: KafkaCluster) -> Iterator[Recorded]:
 
 
 def events_of(source: EventSource) -> Iterator[Recorded]:
-    """From the log's beginning to where it ends now. Raises JournalUnavailable, Undecodable."""
+    """The events from the log's beginning to its end. Raises JournalUnavailable, Undecodable."""
     end = source.end()
     cursor = dict.fromkeys(end, Position())
     while any(cursor[partition].offset < end[partition].offset for partition in cursor):

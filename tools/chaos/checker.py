@@ -20,10 +20,10 @@ _SETTLING_SECONDS: Final = 5.0
 
 @dataclass
 class Counts:
-    """What the operations came to. ``were_done``: unknown at first, and found done by a retry, or in the log.
+    """The outcomes of the operations. ``were_done``: unknown at first, and found done by a retry, or in the log.
 
     ``refused_though_done``: a 503 said that nothing was done, and the next attempt with the key found it done. An edge
-    asks again by itself, so that a first attempt may be told of a replay too; that is none of these.
+    retries by itself, so a first attempt may be told of a replay too; those do not count.
     """
 
     operations: int = 0
@@ -45,7 +45,7 @@ class Counts:
 
 @dataclass
 class _Room:
-    """``named``: what stands at each seq, whoever has seen it. ``posted``: what was acknowledged."""
+    """``named``: the message at each seq, whichever session has seen it. ``posted``: acknowledged messages."""
 
     named: dict[int, str] = field(default_factory=dict)
     posted: dict[int, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class _Room:
 
 @dataclass
 class _Changes:
-    """Of one message, which its author alone changes, one change after the other."""
+    """The changes of one message. Only its author changes it, one change after the other."""
 
     settled: int = 0
     unsettled: set[int] = field(default_factory=set)
@@ -72,7 +72,7 @@ class Checker:
         self._violations: list[str] = []
         self._rooms: dict[int, _Room] = defaultdict(_Room)
         self._answers: dict[str, Operation] = {}
-        self._open: dict[str, Operation] = {}  # keys whose outcome nobody knows yet
+        self._open: dict[str, Operation] = {}  # keys whose outcome is not known yet
         self._tried: set[str] = set()  # names of all messages that were ever sent
         self._places: dict[str, Place] = {}
         self._changes: dict[Place, _Changes] = defaultdict(_Changes)
@@ -117,7 +117,7 @@ class Checker:
                 self._take_command(op)
 
     def settle(self) -> list[str]:
-        """What is wrong, once everything has been taken."""
+        """The violations, once all operations have been taken."""
         for room_id, room in self._rooms.items():
             self._settle_room(room_id, room)
         self._settle_keys()
@@ -223,7 +223,7 @@ class Checker:
         self._versions[known] = max(self._versions.get(known, 0), version)
 
     def _place(self, op: Operation, room: int, seq: int, token: str) -> None:
-        """One message a place, and one place a message, for everybody and for ever."""
+        """Each place has one message, and each message one place, for all readers and for ever."""
         name = name_of(token)
         if self._rooms[room].named.setdefault(seq, name) != name:
             self._wrong(op, f"{name} stands at {seq}, where {self._rooms[room].named[seq]} stood before")
@@ -317,7 +317,7 @@ class Checker:
             self._violations.append(f"{where}: the seqs are not 1 to {len(final)}")
         names = Counter(name_of(token) for _, token in final if token != DELETED)
         self._violations += [f"{where}: {name} is there {n} times" for name, n in names.items() if n > 1]
-        self._violations += [f"{where}: {name} was sent by nobody" for name in names if name not in self._tried]
+        self._violations += [f"{where}: {name} was sent by no session" for name in names if name not in self._tried]
         shown = dict(final)
         for seq, token in room.posted.items():
             if seq not in shown:
@@ -377,13 +377,13 @@ def _version(op: Operation) -> int:
 
 
 def _covers(acknowledged_at: str, position: str) -> bool:
-    """Whoever waits for the one can read what stands at the other."""
+    """A reader who waits for one position can read what stands at the other."""
     (partition, offset), (other, there) = acknowledged_at.split(":"), position.split(":")
     return partition == other and int(offset) >= int(there)
 
 
 def _missing(op: Operation, seqs: list[int], known: int) -> list[int]:
-    """Which of the messages that the session knows of should be on the page that it asked for, and are not."""
+    """The messages that the session knows of and that are not on the page although they should be."""
     match op.query:
         case "latest":
             due = [known] if known and not (seqs and seqs[-1] >= known) else []

@@ -11,13 +11,13 @@ from random import Random
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from tools.chaos import operators
-from tools.chaos.field import PARTITIONS, Field
+from tools.chaos.cluster import PARTITIONS, ChaosCluster
 from tools.servers.cluster import ROLES
 
 F = TypeVar("F")  # what is hurt
 # Gives the moment (monotonic seconds) since when things could go on, where that is not when the fault began.
 ActOn: TypeAlias = Callable[[F, Random], Awaitable[float | None]]
-Act: TypeAlias = ActOn[Field]
+Act: TypeAlias = ActOn[ChaosCluster]
 
 _OUTAGE_SECONDS: Final = 8.0
 _ZOMBIE_SECONDS: Final = 9.0  # longer than the session of a member of a group
@@ -43,55 +43,55 @@ class Fault(Generic[F]):
 # --- brokers ----------------------------------------------------------------------------------------------------------
 
 
-async def kill_leader(field: Field, chance: Random) -> None:
-    node = await field.leader(chance.randrange(PARTITIONS))
-    field.kafka.kill(node)
+async def kill_leader(cluster: ChaosCluster, chance: Random) -> None:
+    node = await cluster.leader(chance.randrange(PARTITIONS))
+    cluster.kafka.kill(node)
     await asyncio.sleep(chance.uniform(*_DOWN_SECONDS))
-    await asyncio.to_thread(field.kafka.up, node)
-    await field.in_sync()
+    await asyncio.to_thread(cluster.kafka.up, node)
+    await cluster.in_sync()
 
 
-async def pause_leader(field: Field, chance: Random) -> None:
-    node = await field.leader(chance.randrange(PARTITIONS))
-    field.kafka.pause(node)
+async def pause_leader(cluster: ChaosCluster, chance: Random) -> None:
+    node = await cluster.leader(chance.randrange(PARTITIONS))
+    cluster.kafka.pause(node)
     try:
         await asyncio.sleep(chance.uniform(*_PAUSE_SECONDS))
     finally:
-        field.kafka.resume(node)
-    await field.in_sync()
+        cluster.kafka.resume(node)
+    await cluster.in_sync()
 
 
-async def pause_two_brokers(field: Field, chance: Random) -> float:
-    nodes = chance.sample(range(1, field.kafka.nodes + 1), 2)
+async def pause_two_brokers(cluster: ChaosCluster, chance: Random) -> float:
+    nodes = chance.sample(range(1, cluster.kafka.nodes + 1), 2)
     for node in nodes:
-        field.kafka.pause(node)
+        cluster.kafka.pause(node)
     try:
         await asyncio.sleep(_OUTAGE_SECONDS)
     finally:
         for node in nodes:
-            field.kafka.resume(node)
+            cluster.kafka.resume(node)
     since = time.monotonic()
-    await field.in_sync()
+    await cluster.in_sync()
     return since
 
 
-async def kill_two_brokers(field: Field, chance: Random) -> float:
-    nodes = chance.sample(range(1, field.kafka.nodes + 1), 2)
+async def kill_two_brokers(cluster: ChaosCluster, chance: Random) -> float:
+    nodes = chance.sample(range(1, cluster.kafka.nodes + 1), 2)
     for node in nodes:
-        field.kafka.kill(node)
+        cluster.kafka.kill(node)
     await asyncio.sleep(_OUTAGE_SECONDS)
     for node in nodes:
-        field.kafka.up(node, wait=False)
+        cluster.kafka.up(node, wait=False)
     for node in nodes:
-        await asyncio.to_thread(field.kafka.up, node)
+        await asyncio.to_thread(cluster.kafka.up, node)
     since = time.monotonic()
-    await field.in_sync()
+    await cluster.in_sync()
     return since
 
 
-async def fill_disk(field: Field, chance: Random) -> None:
-    await field.fill_disk(chance.uniform(3, 8))
-    await field.in_sync()
+async def fill_disk(cluster: ChaosCluster, chance: Random) -> None:
+    await cluster.fill_disk(chance.uniform(3, 8))
+    await cluster.in_sync()
 
 
 # --- HBase ------------------------------------------------------------------------------------------------------------
@@ -100,84 +100,84 @@ async def fill_disk(field: Field, chance: Random) -> None:
 def kill_hbase(*roles: str) -> Act:
     """One of these roles. A region server is never paused: awake again it could write what is no longer its own."""
 
-    async def act(field: Field, chance: Random) -> None:
-        await _kill_hbase(field, [chance.choice(roles)], chance.uniform(*_DOWN_SECONDS))
+    async def act(cluster: ChaosCluster, chance: Random) -> None:
+        await _kill_hbase(cluster, [chance.choice(roles)], chance.uniform(*_DOWN_SECONDS))
 
     return act
 
 
-async def kill_gateways(field: Field, chance: Random) -> float:
-    await _kill_hbase(field, ["thrift1", "thrift2"], chance.uniform(*_DOWN_SECONDS), serves=False)
+async def kill_gateways(cluster: ChaosCluster, chance: Random) -> float:
+    await _kill_hbase(cluster, ["thrift1", "thrift2"], chance.uniform(*_DOWN_SECONDS), serves=False)
     since = time.monotonic()
-    await asyncio.to_thread(field.hbase.wait)
+    await asyncio.to_thread(cluster.hbase.wait)
     return since
 
 
-async def _kill_hbase(field: Field, roles: list[str], seconds: float, *, serves: bool = True) -> None:
+async def _kill_hbase(cluster: ChaosCluster, roles: list[str], seconds: float, *, serves: bool = True) -> None:
     for role in roles:
-        field.hbase.kill(role)
+        cluster.hbase.kill(role)
     await asyncio.sleep(seconds)
     for role in roles:
-        field.hbase.up(role, wait=False)
+        cluster.hbase.up(role, wait=False)
     for role in roles:
-        await asyncio.to_thread(field.hbase.up, role)
+        await asyncio.to_thread(cluster.hbase.up, role)
     if serves:
-        await asyncio.to_thread(field.hbase.wait)
+        await asyncio.to_thread(cluster.hbase.wait)
 
 
-async def pause_gateway(field: Field, chance: Random) -> None:
+async def pause_gateway(cluster: ChaosCluster, chance: Random) -> None:
     role = chance.choice(["thrift1", "thrift2"])
-    field.hbase.pause(role)
+    cluster.hbase.pause(role)
     try:
         await asyncio.sleep(5)
     finally:
-        field.hbase.resume(role)
+        cluster.hbase.resume(role)
 
 
 # --- pods -------------------------------------------------------------------------------------------------------------
 
 
 def kill_serving(role: str) -> Act:
-    async def act(field: Field, chance: Random) -> None:
-        await field.kill_serving(role, chance.randint(1, field.counts[role]))
+    async def act(cluster: ChaosCluster, chance: Random) -> None:
+        await cluster.kill_serving(role, chance.randint(1, cluster.counts[role]))
 
     return act
 
 
 def kill_pod(role: str) -> Act:
-    """Its launcher and all below; somebody starts the pod again."""
+    """Kill the launcher of a pod and all below it, then start the pod again."""
 
-    async def act(field: Field, chance: Random) -> None:
-        number = chance.randint(1, field.counts[role])
-        field.kill_pod(role, number)
+    async def act(cluster: ChaosCluster, chance: Random) -> None:
+        number = chance.randint(1, cluster.counts[role])
+        cluster.kill_pod(role, number)
         await asyncio.sleep(chance.uniform(*_DOWN_SECONDS))
-        await field.start_and_wait(role, number)
+        await cluster.start_and_wait(role, number)
 
     return act
 
 
-async def zombie_writer(field: Field, chance: Random) -> None:
+async def zombie_writer(cluster: ChaosCluster, chance: Random) -> None:
     """Stopped until others have taken over what it owns; then it goes on as if nothing had been."""
-    await field.pause_serving("write", chance.randint(1, field.counts["write"]), _ZOMBIE_SECONDS)
+    await cluster.pause_serving("write", chance.randint(1, cluster.counts["write"]), _ZOMBIE_SECONDS)
 
 
 def cut_off(role: str) -> Act:
-    """One pod from all brokers. Everybody else reaches it, and it everybody else."""
+    """Cut one pod off from all brokers. It reaches all other processes, and they reach it."""
 
-    async def act(field: Field, chance: Random) -> None:
-        field.apart[role].shut()
+    async def act(cluster: ChaosCluster, chance: Random) -> None:
+        cluster.apart[role].shut()
         try:
             await asyncio.sleep(_OUTAGE_SECONDS)
         finally:
-            field.apart[role].open()
+            cluster.apart[role].open()
 
     return act
 
 
 def scale(role: str) -> Act:
-    async def act(field: Field, chance: Random) -> None:
+    async def act(cluster: ChaosCluster, chance: Random) -> None:
         for count in (3, 1, 2):
-            await field.scale_and_wait(role, count)
+            await cluster.scale_and_wait(role, count)
             await asyncio.sleep(chance.uniform(1, 3))
 
     return act
@@ -186,33 +186,33 @@ def scale(role: str) -> Act:
 # --- everything -------------------------------------------------------------------------------------------------------
 
 
-async def rolling_restart(field: Field, chance: Random) -> None:
+async def rolling_restart(cluster: ChaosCluster, chance: Random) -> None:
     """Each process in turn, in order: the next one when the last one serves again."""
     for role in ROLES:
-        for number in range(1, field.counts[role] + 1):
-            await asyncio.to_thread(field.process(role, number).end)
-            await field.start_and_wait(role, number)
-    for node in range(1, field.kafka.nodes + 1):
-        await asyncio.to_thread(_end_broker, field, node)
-        await asyncio.to_thread(field.kafka.up, node)
-        await field.in_sync()
+        for number in range(1, cluster.counts[role] + 1):
+            await asyncio.to_thread(cluster.process(role, number).end)
+            await cluster.start_and_wait(role, number)
+    for node in range(1, cluster.kafka.nodes + 1):
+        await asyncio.to_thread(_end_broker, cluster, node)
+        await asyncio.to_thread(cluster.kafka.up, node)
+        await cluster.in_sync()
     for role in ("rs1", "rs2", "thrift1", "thrift2"):
-        await asyncio.to_thread(field.hbase.restart, role)
-        await asyncio.to_thread(field.hbase.wait)
+        await asyncio.to_thread(cluster.hbase.restart, role)
+        await asyncio.to_thread(cluster.hbase.wait)
 
 
-def _end_broker(field: Field, node: int) -> None:
-    """As a service would: asked first, and made to when it does not."""
-    pid = field.kafka.pid(node)
+def _end_broker(cluster: ChaosCluster, node: int) -> None:
+    """End a broker as a service manager would: ask first, then kill."""
+    pid = cluster.kafka.pid(node)
     if pid is not None:
         os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + 30
-    while field.kafka.running(node) and time.monotonic() < until:
+    while cluster.kafka.running(node) and time.monotonic() < until:
         time.sleep(0.05)
-    field.kafka.kill(node)
+    cluster.kafka.kill(node)
 
 
-FAULTS: Final[tuple[Fault[Field], ...]] = (
+FAULTS: Final[tuple[Fault[ChaosCluster], ...]] = (
     Fault("kill leading broker", "kafka", 15, kill_leader),
     Fault("pause leading broker", "kafka", 15, pause_leader),
     Fault("pause two brokers", "kafka", 20, pause_two_brokers),

@@ -1,4 +1,4 @@
-"""What accounts, rooms and messages there are: as the log says, and as an export says."""
+"""Folds the log into accounts, rooms and messages, and an export into the same, to compare the two."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -46,18 +46,19 @@ class Made(NamedTuple):
 
 @dataclass
 class Chat:
-    """By refs, which in an export are the ids of where it comes from."""
+    """Rooms and messages by ref. In an export a ref is the id in the Falcon that it comes from."""
 
     accounts: dict[str, str] = field(default_factory=dict)
     rooms: dict[str, Made] = field(default_factory=dict)
     messages: dict[tuple[str, int], Said] = field(default_factory=dict)
 
     def differences(self, other: "Chat") -> list[str]:
-        """Of rooms and messages, from what another one says."""
+        """Differences in rooms and messages from another one."""
         return [*_differences("room", self.rooms, other.rooms), *_differences("message", self.messages, other.messages)]
 
     def differences_from_log(self, log: "Chat", skipped: Collection[tuple[int, int]] = ()) -> list[str]:
-        """Of an export, from what the log says, which has no times. ``skipped``: rooms and seqs that may be missing."""
+        """Differences of an export from the log, which has no times. ``skipped``: rooms and seqs that may be
+        missing."""
         for (room, seq), said in self.messages.items():
             if said.missing and (int(room), seq) in skipped:
                 self.messages[room, seq] = log.messages[room, seq]
@@ -66,7 +67,7 @@ class Chat:
         return self.differences(log)
 
     def renamed(self, accounts: Mapping[str, int], rooms: Mapping[str, int]) -> "Chat":
-        """With the refs that an import has given. Raises KeyError for what was not imported."""
+        """With the refs of the import. Raises KeyError for anything that was not imported."""
         to = {ref: str(number) for ref, number in accounts.items()}
         renamed = Chat({to[ref]: name for ref, name in self.accounts.items()})
         for ref, room in self.rooms.items():
@@ -80,7 +81,7 @@ class Chat:
 
 
 def fold(log: Iterable[Recorded]) -> Chat:
-    """Of events, in the log's order."""
+    """Fold events, in the log's order."""
     chat = Chat()
     for recorded in log:
         _take(chat, recorded.envelope.event)
@@ -126,7 +127,7 @@ def _said(message: Message) -> Said:
 
 
 def as_exported(path: Path, log: Iterable[Recorded]) -> tuple[Chat, Chat]:
-    """What an export holds, and what the log said at the position that its last line names."""
+    """What an export holds, and what the log said at the position in its last line."""
     *_, last = path.read_bytes().splitlines()
     places = (place.split(":") for place in msgspec.json.decode(last)["position"].split(","))
     through = {int(partition): int(offset) for partition, offset in places}
@@ -136,7 +137,7 @@ def as_exported(path: Path, log: Iterable[Recorded]) -> tuple[Chat, Chat]:
 
 
 def exported(lines: Iterable[tuple[int, bytes]]) -> Chat:
-    """Of the lines that an import takes. Raises msgspec.DecodeError, and ValueError for a line that comes twice."""
+    """Reads the lines of an export. Raises msgspec.DecodeError, and ValueError for a line that comes twice."""
     chat = Chat()
     for number, raw in lines:
         match _line.decode(raw):
@@ -180,7 +181,7 @@ def _differences(what: str, one: Mapping[K, V], other: Mapping[K, V]) -> list[st
 
 
 def judge_export(path: Path, log: Iterable[Recorded], skipped: Collection[tuple[int, int]]) -> list[str]:
-    """What is wrong with it: it holds what the log said at the position that it names, but for skipped messages."""
+    """What is wrong with an export: it must hold what the log said at its position, except skipped messages."""
     held, then = as_exported(path, log)
     wrong = held.differences_from_log(then, skipped)
     return [f"export {path.name}: {each[:_TEXT_MAX]}" for each in wrong[:_SHOWN]]

@@ -1,6 +1,7 @@
-"""What was done and what was seen, a line of JSON each, on disk at once: a long run needs no more memory than a short.
+"""Records what was done and seen, a line of JSON each, on disk at once: a long run needs no more memory than a short
+one.
 
-A message's text begins with a *token*, ``SESSION.NUMBER/VERSION``, from which the rest of the text follows, so that the
+A message's text begins with a *token*, ``SESSION.NUMBER/VERSION``, from which the rest of the text follows, so the
 token alone stands for it here. The first half names the message for ever; each edit raises the version.
 """
 
@@ -103,7 +104,7 @@ def token_of(text: str) -> str:
 
 
 def name_of(token: str) -> str:
-    """Which message it is, whatever its version."""
+    """The name of the message, whatever its version."""
     return token.partition("/")[0]
 
 

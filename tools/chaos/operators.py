@@ -1,6 +1,6 @@
-"""What an operator does to the cluster while people chat and other things fail; each act checks what came of it.
+"""Operators' acts on the cluster while people chat and other things fail. Each act checks its result.
 
-An act may have to be repeated while something else is hurt. What it must never do is to end well with a wrong result.
+An act may have to be repeated while another fault is on. It must never end well with a wrong result.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Final
 import httpx
 
 from falcon.read.catalogue import READ_MODELS
-from tools.chaos.field import Field, NotHealed
+from tools.chaos.cluster import ChaosCluster, NotHealed
 from tools.chaos.history import spoken
 from tools.servers.daemon import ServerFault
 
@@ -23,58 +23,63 @@ _ALL_THERE: Final = "0 missing, 0 wrong"
 _numbers = itertools.count(1)
 
 
-async def export(field: Field, chance: Random) -> None:
+async def export(cluster: ChaosCluster, chance: Random) -> None:
     """A backup: what it holds is judged when the run is over (``judge_export``)."""
-    path = field.exports / f"{next(_numbers)}.jsonl"
+    path = cluster.exports / f"{next(_numbers)}.jsonl"
     path.parent.mkdir(exist_ok=True)
-    await _until_done(field, "export", str(path), "--url", ",".join(field.urls), "--token", field.admin_token)
+    await _until_done(cluster, "export", str(path), "--url", ",".join(cluster.urls), "--token", cluster.admin_token)
 
 
-async def verify(field: Field, chance: Random) -> None:
+async def verify(cluster: ChaosCluster, chance: Random) -> None:
     """The tables lack nothing, since none of the faults takes a row from them."""
-    said = await _until_done(field, "verify")
+    said = await _until_done(cluster, "verify")
     if said.count(_ALL_THERE) != len(READ_MODELS):
         raise NotHealed(f"falcon verify has found a difference: {said}")
 
 
-async def rebuild(field: Field, chance: Random) -> None:
-    await _until_done(field, "rebuild", chance.choice(sorted(READ_MODELS)))
+async def rebuild(cluster: ChaosCluster, chance: Random) -> None:
+    await _until_done(cluster, "rebuild", chance.choice(sorted(READ_MODELS)))
 
 
-async def prepare(field: Field, chance: Random) -> None:
+async def prepare(cluster: ChaosCluster, chance: Random) -> None:
     """Once more, as each deployment does."""
-    await _until_done(field, "prepare")
+    await _until_done(cluster, "prepare")
 
 
-async def skip(field: Field, chance: Random) -> None:
+async def skip(cluster: ChaosCluster, chance: Random) -> None:
     """A message in a room of the operator's own, skipped before a projection has come to it, is shown as missing, and
     no other is."""
     async with httpx.AsyncClient(trust_env=False, timeout=20) as http:
-        room = (await _until_answered(http, field, "POST", "/v1/rooms", {"name": "Skipped"})).json()["room_id"]
-        await field.scale_and_wait("project", 0)
+        room = (await _until_answered(http, cluster, "POST", "/v1/rooms", {"name": "Skipped"})).json()["room_id"]
+        await cluster.scale_and_wait("project", 0)
         try:
-            texts = [spoken(f"operator.{room}/{place}") for place in range(3)]  # which stand nowhere else
+            texts = texts_of(room)
             posted = [
-                await _until_answered(http, field, "POST", f"/v1/rooms/{room}/messages", {"text": t}) for t in texts
+                await _until_answered(http, cluster, "POST", f"/v1/rooms/{room}/messages", {"text": t}) for t in texts
             ]
             partition, offset = posted[1].headers["Falcon-Position"].split(":")
-            await _until_done(field, "skip", "timeline", partition, offset, "--reason", "chaos", "--force")
-            field.skipped.add((room, posted[1].json()["seq"]))
+            await _until_done(cluster, "skip", "timeline", partition, offset, "--reason", "chaos", "--force")
+            cluster.skipped.add((room, posted[1].json()["seq"]))
         finally:
-            await field.scale_and_wait("project", 2)
+            await cluster.scale_and_wait("project", 2)
         headers = {"Falcon-Position": posted[2].headers["Falcon-Position"], "Falcon-Wait": "10"}
-        page = (await _until_answered(http, field, "GET", f"/v1/rooms/{room}/messages", headers=headers)).json()
+        page = (await _until_answered(http, cluster, "GET", f"/v1/rooms/{room}/messages", headers=headers)).json()
     shown = [None if each.get("missing") else each["text"] for each in page["messages"]]
     if shown != [texts[0], None, texts[2]]:
         raise NotHealed(f"the second of {texts} was skipped, and the page of room {room} shows {shown}")
 
 
-async def _until_done(field: Field, *arguments: str) -> str:
-    """What the command prints. Raises NotHealed where it still fails after a while."""
+def texts_of(room: int) -> list[str]:
+    """Of three messages in the operator's room: each another message, with a name that no other room's has."""
+    return [spoken(f"operator.{room}.{place}/0") for place in range(3)]
+
+
+async def _until_done(cluster: ChaosCluster, *arguments: str) -> str:
+    """Repeat the command until it succeeds. Returns its output. Raises NotHealed if it still fails after a while."""
     until = time.monotonic() + _ACT_SECONDS
     while True:
         try:
-            return await asyncio.to_thread(field.falcon, *arguments)
+            return await asyncio.to_thread(cluster.falcon, *arguments)
         except ServerFault as failed:
             if time.monotonic() > until:
                 raise NotHealed(f"for {_ACT_SECONDS:g} s {failed}") from failed
@@ -83,22 +88,22 @@ async def _until_done(field: Field, *arguments: str) -> str:
 
 async def _until_answered(
     http: httpx.AsyncClient,
-    field: Field,
+    cluster: ChaosCluster,
     method: str,
     path: str,
     body: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """By any edge. Raises NotHealed."""
+    """Repeat the request at all edges until one answers. Raises NotHealed."""
     key = {} if body is None else {"Idempotency-Key": f"operator-{next(_numbers)}"}
     until = time.monotonic() + _ACT_SECONDS
-    for url in itertools.cycle(field.urls):
+    for url in itertools.cycle(cluster.urls):
         try:
             answer = await http.request(
                 method,
                 url + path,
                 json=body,
-                headers={"Authorization": f"Bearer {field.admin_token}", **key, **(headers or {})},
+                headers={"Authorization": f"Bearer {cluster.admin_token}", **key, **(headers or {})},
             )
         except httpx.HTTPError:
             pass

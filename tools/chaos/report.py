@@ -11,7 +11,7 @@ _SHOWN = 25
 
 @dataclass
 class Recoveries:
-    """Of one kind of fault: seconds until sends, and until reads, were acknowledged again."""
+    """For one kind of fault: seconds until sends, and until reads, were acknowledged again."""
 
     times: int = 0
     sends: list[float] = field(default_factory=list)

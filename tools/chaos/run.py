@@ -13,8 +13,8 @@ import httpx
 
 from falcon.client import FalconClient
 from tools.chaos.checker import Checker
+from tools.chaos.cluster import ChaosCluster
 from tools.chaos.faults import FAULTS, Fault, go_together
-from tools.chaos.field import Field
 from tools.chaos.history import History, Operation, operations
 from tools.chaos.report import Report
 from tools.chaos.sessions import Account, Load, Session
@@ -50,22 +50,22 @@ async def run(seconds: float, seed: int, names: Sequence[str] = (), say: Say = p
 
 async def _run(seconds: float, seed: int, names: Sequence[str], say: Say) -> Report:
     history = History(FOLDER / f"history-{seed}.jsonl")
-    field = Field(FOLDER / "cluster")
+    cluster = ChaosCluster(FOLDER / "cluster")
     report = Report(seed)
     try:
-        described = await field.begin(say)
-        chaos = Chaos(field, history, report, say)
+        described = await cluster.begin(say)
+        chaos = Chaos(cluster, history, report, say)
         await chaos.prepare(described, seed)
-        await chaos.hurt(seconds, _chosen(field, seconds, names))
+        await chaos.hurt(seconds, _chosen(cluster, seconds, names))
         await chaos.reckon()
         if report.violations:
-            field.keep_logs(FOLDER / f"logs-{seed}")
+            cluster.keep_logs(FOLDER / f"logs-{seed}")
     except BaseException:
-        field.keep_logs(FOLDER / f"logs-{seed}")
+        cluster.keep_logs(FOLDER / f"logs-{seed}")
         raise
     finally:
         history.close()
-        await asyncio.shield(field.close())
+        await asyncio.shield(cluster.close())
     return report
 
 
@@ -76,9 +76,11 @@ def check(path: Path, report: Report) -> None:
     report.counts = checker.counts
 
 
-def _chosen(field: Field, seconds: float, names: Sequence[str]) -> list[Fault[Field]]:
+def _chosen(cluster: ChaosCluster, seconds: float, names: Sequence[str]) -> list[Fault[ChaosCluster]]:
     possible = [
-        fault for fault in FAULTS if (field.apart or not fault.apart) and (field.has_small_disk or not fault.small_disk)
+        fault
+        for fault in FAULTS
+        if (cluster.apart or not fault.apart) and (cluster.has_small_disk or not fault.small_disk)
     ]
     if names:
         return [fault for fault in possible if fault.name in names]
@@ -86,7 +88,7 @@ def _chosen(field: Field, seconds: float, names: Sequence[str]) -> list[Fault[Fi
 
 
 class Hurt(Protocol):
-    """What is hurt, and asked afterwards. ``verify`` raises ServerFault for a difference."""
+    """The cluster that is hurt, and audited afterwards. ``verify`` raises ServerFault for a difference."""
 
     @property
     def partitions(self) -> int: ...
@@ -104,7 +106,7 @@ class Chaos(Generic[F]):
 
     def __init__(
         self,
-        field: F,
+        cluster: F,
         history: History,
         report: Report,
         say: Say,
@@ -114,7 +116,7 @@ class Chaos(Generic[F]):
     ) -> None:
         self._pauses = pauses
         self._each = each
-        self._field = field
+        self._cluster = cluster
         self._history = history
         self._report = report
         self._say = say
@@ -122,12 +124,12 @@ class Chaos(Generic[F]):
     # --- before -------------------------------------------------------------------------------------------------------
 
     async def prepare(self, described: dict[str, Any], seed: int) -> None:
-        """Accounts, and rooms that everybody is in: at least one in each partition."""
+        """Make accounts, and rooms with all of them as members: at least one in each partition."""
         self._seed = seed
         self._chance = random.Random(seed)
         urls = described["urls"]
         async with FalconClient(urls, described["admin_token"]) as admin:
-            made = [await admin.create_account(f"s{i}") for i in range(SESSIONS + self._field.partitions + GUESTS)]
+            made = [await admin.create_account(f"s{i}") for i in range(SESSIONS + self._cluster.partitions + GUESTS)]
         accounts = [Account(each.account_id, each.token) for each in made]
         await asyncio.gather(*(_await_account(url, each.token) for url in urls for each in accounts))
         self._accounts, guests = accounts[:-GUESTS], [each.account_id for each in accounts[-GUESTS:]]
@@ -137,14 +139,14 @@ class Chaos(Generic[F]):
         self._load.halls = list(self._halls.values())
 
     async def _open_halls(self, urls: Sequence[str]) -> dict[int, int]:
-        """By partition."""
+        """The open halls by partition."""
         halls: dict[int, int] = {}
         first, *others = self._accounts
         async with FalconClient(urls, first.token) as falcon:
             for _ in range(_TRIES):
                 room = await falcon.create_room("Hall", members={each.account_id: "member" for each in others})
-                halls.setdefault(room.room_id % self._field.partitions, room.room_id)
-                if len(halls) == self._field.partitions:
+                halls.setdefault(room.room_id % self._cluster.partitions, room.room_id)
+                if len(halls) == self._cluster.partitions:
                     break
             await falcon.rooms()  # waits until all of it can be read
         return halls
@@ -204,7 +206,7 @@ class Chaos(Generic[F]):
         seeds = [random.Random(self._chance.random()) for _ in chosen]
         offset = time.monotonic() - started
         sinces = await asyncio.gather(
-            *(fault.act(self._field, chance) for fault, chance in zip(chosen, seeds, strict=True))
+            *(fault.act(self._cluster, chance) for fault, chance in zip(chosen, seeds, strict=True))
         )
         since = max(started if each is None else each - offset for each in sinces)
         try:
@@ -216,7 +218,8 @@ class Chaos(Generic[F]):
         await asyncio.sleep(self._chance.uniform(*self._pauses))
 
     async def _served(self, since: float) -> None:
-        """Until a send and a read that were begun after that were acknowledged in each partition. Raises NotInTime."""
+        """Wait until a send and a read that began after that time were acknowledged in each partition. Raises
+        NotInTime."""
         wanted = {(kind, room) for room in self._halls.values() for kind in ("send", "read")}
 
         def served() -> bool:
@@ -244,12 +247,12 @@ class Chaos(Generic[F]):
     async def reckon(self) -> None:
         self._say("reading everything back")
         try:
-            await self._field.audit(self._accounts, self._guests, self._history)
+            await self._cluster.audit(self._accounts, self._guests, self._history)
         except* Exception as failed:
             for error in failed.exceptions:
                 self._violation(f"not everything could be read back: {error!r}")
         try:
-            self._report.verified = await asyncio.to_thread(self._field.verify)
+            self._report.verified = await asyncio.to_thread(self._cluster.verify)
         except ServerFault as fault:
             self._violation(f"{fault}")
         await asyncio.to_thread(self._judge_exports)
@@ -257,7 +260,7 @@ class Chaos(Generic[F]):
         check(self._history.path, self._report)
 
     def _judge_exports(self) -> None:
-        for found in self._field.judge_exports():
+        for found in self._cluster.judge_exports():
             for wrong in found:
                 self._violation(wrong)
             self._report.exports += 1
@@ -268,7 +271,7 @@ class Chaos(Generic[F]):
 
 
 async def _await_account(url: str, token: str) -> None:
-    """Until the edge knows it: a token is looked up before any position is waited for."""
+    """Wait until the edge knows the account: it looks up the token before it waits for any position."""
     async with httpx.AsyncClient(trust_env=False, timeout=10, headers={"Authorization": f"Bearer {token}"}) as http:
 
         async def is_known() -> bool:

@@ -49,7 +49,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Wait:
-    """How long a send or a read to a room took until it was acknowledged, all attempts together."""
+    """How long a send or read took until it was acknowledged, all attempts together."""
 
     kind: str
     room: int
@@ -68,7 +68,7 @@ class _Own:
 
 
 class Answer(Protocol):
-    """As httpx has it."""
+    """An answer, as httpx has it."""
 
     @property
     def status_code(self) -> int: ...
@@ -82,7 +82,7 @@ class Answer(Protocol):
 
 
 class Http(Protocol):
-    """What sends requests. Raises httpx.HTTPError."""
+    """Sends requests. Raises httpx.HTTPError."""
 
     async def request(
         self, method: str, url: str, *, json: Any, params: Mapping[str, int], headers: Mapping[str, str]
@@ -91,9 +91,9 @@ class Http(Protocol):
 
 
 class Load:
-    """What the sessions share. ``halls``: rooms that everybody is in, one of each partition at least.
+    """Shared by the sessions. ``halls``: rooms with all accounts as members, one in each partition at least.
 
-    ``pace``: by which all pauses of the sessions are multiplied.
+    ``pace``: a factor for all pauses of the sessions.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Load:
 
 
 class Session:
-    """One after the other, as somebody at a keyboard; the APIs take turns."""
+    """Acts one after the other, like a person at a keyboard. The two APIs take turns."""
 
     def __init__(self, load: Load, number: int, seed: int) -> None:
         self._load = load
@@ -149,7 +149,7 @@ class Session:
         self._last: dict[int, int] = {}
 
     async def run(self) -> None:
-        """Until the load ends."""
+        """Act until the load ends."""
         acts = {
             self.post: 42,
             self.post_without_key: 5,
@@ -180,7 +180,7 @@ class Session:
             await self.pause(_PROBE_SECONDS)
 
     def reseed(self, seed: int) -> None:
-        """What it does from now on follows from this seed."""
+        """Everything it does from now on follows from this seed."""
         self._random.seed(f"{seed}/{self._number}")
 
     async def pause(self, seconds: tuple[float, float]) -> None:
@@ -250,7 +250,7 @@ class Session:
             self._direct.append(done.room)
 
     async def change_member(self) -> None:
-        """Of guests, who never speak: only the room's admin changes them."""
+        """Change the membership of a guest. Guests never speak, and only the room's admin changes them."""
         if not self._administered:
             return
         room, guest = self._random.choice(self._administered), self._random.choice(self._load.guests)
@@ -261,7 +261,7 @@ class Session:
             await self._command(Operation(kind="member", room=room, who=guest), Request("DELETE", path))
 
     async def ask_again(self) -> None:
-        """A key that has had its answer gets the same one, whatever has happened since."""
+        """Repeat a key that has had its answer: the answer must be the same, whatever has happened since."""
         recent = [each for each in self._recent if time.monotonic() - each[0] < _REPLAY_AGE_SECONDS]
         if recent:
             _, operation, request = self._random.choice(recent)
@@ -299,7 +299,7 @@ class Session:
         return Operation(kind="read", room=room, query=query, at=at, limit=_PAGE), request
 
     async def _command(self, operation: Operation, request: Request) -> Operation | None:
-        """With a key of its own, until it is acknowledged; None when it never was."""
+        """Send with a new key until it is acknowledged. None if it never was."""
         self._keys += 1
         keyed = msgspec.structs.replace(operation, key=f"{self._number}-{self._keys}")
         done = await self._until_answered(keyed, request)
@@ -384,7 +384,7 @@ class Session:
 
 
 def seen(message: Mapping[str, Any]) -> tuple[int, str]:
-    """What a message of a page is noted as."""
+    """The note about a message on a page."""
     return message["seq"], DELETED if message["deleted"] else token_of(message["text"])
 
 

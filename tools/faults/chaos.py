@@ -110,7 +110,7 @@ def kill(role: str) -> ActOn[Machine]:
 
 
 async def _whole(machine: Machine, before: Counter[str]) -> None:
-    """As many processes run as before. Raises NotInTime."""
+    """Wait until as many processes run as before. Raises NotInTime."""
     await eventually(lambda: machine.running() == before, "as many processes run as before", _GRACE_SECONDS)
 
 
@@ -136,7 +136,7 @@ def freeze(role: str, seconds: float) -> ActOn[Machine]:
 
 
 async def fill_disk(machine: Machine, chance: Random) -> float:
-    """Until not a byte is left; after a while there is room again."""
+    """Write until not a byte is left. After a while make room again."""
     filler = machine.falcon.data_dir / "filler"
     with filler.open("wb") as file:
         try:
@@ -169,9 +169,9 @@ PROCESSES: Final = (
 )
 FULL_DISK: Final = (_fault("fill disk", fill_disk),)
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "simpleSystemBase": {"projection": "process", "command_seconds": 1.0, "partitions": PARTITIONS},
-    "multiprocTCPBase": {
-        "system_base": "multiprocTCPBase",
+    "in_process": {"projection": "process", "command_seconds": 1.0, "partitions": PARTITIONS},
+    "processes": {
+        "actors": "processes",
         "shards": 2,
         "http_workers": 2,
         "projection": "process",
@@ -179,4 +179,4 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
         "partitions": PARTITIONS,
     },
 }
-FAULTS: Final = {"simpleSystemBase": IN_PROCESS, "multiprocTCPBase": PROCESSES}
+FAULTS: Final = {"in_process": IN_PROCESS, "processes": PROCESSES}

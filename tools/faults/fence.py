@@ -39,14 +39,14 @@ from falcon.adapters.kafka.loop import LoopThread
 from falcon.adapters.kafka.producer import Producer, Record
 from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.records import record as record_of
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, Kept, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord, pack, unpack
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.adapters.sqlite.cold import ColdFile
+from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, Recorded
-from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome
+from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.write.clock import SystemClock
 from tools.servers.kafka import Kafka
 from tools.servers.session import session_folder, start_kafka
@@ -66,7 +66,7 @@ _LAST: Final = "the reckoning"
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What every process of a run is given. ``until`` on the monotonic clock, which is the machine's."""
+    """Given to every process of a run. ``until`` is on the monotonic clock, which is the machine's."""
 
     cluster: KafkaCluster
     folder: str
@@ -90,9 +90,9 @@ class Stutter(Producer):
 
 @dataclass
 class Room:
-    """What an owner knows of a partition: ``seq`` is the last message's before ``position``, both known to be so.
+    """An owner's knowledge of a partition. ``seq``: of the last message before ``position``; both are certain.
 
-    ``decided`` and ``n`` run ahead of the log. ``unknown``: messages of which only a takeover tells what became.
+    ``decided`` and ``n`` run ahead of the log. ``unknown``: messages whose outcome only a takeover tells.
     """
 
     partition: int
@@ -120,7 +120,7 @@ class Contender:
         self._woken = threading.Event()
         loop = LoopThread()
         producer = (Stutter if setting.twice else Producer)(cluster)
-        copy = ColdFile(Path(setting.folder) / f"{self._name}.db", pack, unpack)
+        copy = LocalSnapshotCache(Path(setting.folder) / f"{self._name}.db", pack, unpack)
         self._snapshots = KafkaSnapshots(cluster, producer, copy)
         self._journal = KafkaJournal(cluster, loop, producer, self._snapshots, SystemClock(), self._woken.set)
         self._source = KafkaSource(cluster, loop)
@@ -243,12 +243,12 @@ class Contender:
         for submission in self._journal.collect():
             if isinstance(submission, Append):
                 self._answered(self._rooms[submission.partition], submission)
-            elif submission.outcome is Outcome.DURABLE:
+            elif submission.outcome is AppendOutcome.DURABLE:
                 self._note("saved", submission.partition, submission.position, int(submission.state), time.monotonic())
 
     def _answered(self, room: Room, append: Append) -> None:
         room.in_flight -= 1
-        if append.outcome is Outcome.DURABLE:
+        if append.outcome is AppendOutcome.DURABLE:
             for offset, envelope in enumerate(append.envelopes, append.first):
                 identity, seq = _said(Recorded(offset, envelope))
                 self._note("acknowledged", room.partition, identity, seq, offset)
@@ -258,9 +258,9 @@ class Contender:
         room.lost = True
         for envelope in append.envelopes:
             identity, _ = _said(Recorded(0, envelope))
-            if append.outcome is Outcome.UNKNOWN:
+            if append.outcome is AppendOutcome.UNKNOWN:
                 room.unknown.add(identity)
-            self._note("fenced" if append.outcome is Outcome.FENCED else "unknown", room.partition, identity)
+            self._note("fenced" if append.outcome is AppendOutcome.FENCED else "unknown", room.partition, identity)
 
 
 def _taken(journal: KafkaJournal, partitions: Sequence[int], owner: str) -> dict[int, Position]:
@@ -272,7 +272,7 @@ def _taken(journal: KafkaJournal, partitions: Sequence[int], owner: str) -> dict
 
 
 def _said(recorded: Recorded) -> tuple[str, int]:
-    """Which message, and its number."""
+    """The text of the message, and its number."""
     event = recorded.envelope.event
     assert isinstance(event, MessagePosted)
     return event.message.text, event.message.seq
@@ -282,7 +282,7 @@ def _said(recorded: Recorded) -> tuple[str, int]:
 
 
 def _trust_any_offset() -> None:
-    """Whatever was written counts as valid, wherever it stands."""
+    """The mutation: every record counts as valid, wherever it stands."""
 
     async def judge(self: KafkaJournal, writing: _Writing, base: int, group: list[Append], count: int) -> int:
         return base
@@ -335,7 +335,7 @@ def _ask_the_last_epoch() -> None:
 
 def _late_snapshots_win() -> None:
     """The snapshot written last counts, also that of an owner that was deposed before."""
-    Kept.newer_than = lambda self, other: True  # type: ignore[method-assign]
+    SnapshotRecord.newer_than = lambda self, other: True  # type: ignore[method-assign]
 
 
 MUTATIONS: Final[dict[str, Callable[[], None]]] = {
@@ -417,7 +417,7 @@ async def _ends(cluster: KafkaCluster, partitions: Sequence[int]) -> dict[int, i
 
 
 class Chaos:
-    """Faults until the time is over, then everybody runs again."""
+    """Inject faults until the time is over, then let all processes run again."""
 
     def __init__(self, kafka: Kafka, setting: Setting, seed: int, *, spare_brokers: bool) -> None:
         self.done: Counter[str] = Counter()
@@ -498,7 +498,7 @@ class Chaos:
         return node
 
     async def _leader(self) -> int:
-        """0 when nobody tells."""
+        """The leader; 0 if no broker tells."""
         admin = self._setting.cluster.admin()
         try:
             async with asyncio.timeout(3):
@@ -566,7 +566,7 @@ class Report:
 
 
 class Reckoning:
-    """What the owners wrote down, held against the log."""
+    """Holds the owners' notes against the log."""
 
     def __init__(self, setting: Setting, followers: Sequence[Follower], seed: int) -> None:
         self.report = Report()
@@ -656,7 +656,7 @@ class Reckoning:
             )
 
     def _check_resumptions(self, partition: int, records: list[Judged], notes: list[Note], loop: LoopThread) -> None:
-        """From wherever readers stood, and owners' checkpoints: the same verdicts."""
+        """Reading on from any position of a reader, or any checkpoint of an owner, must give the same verdicts."""
         kept = [Position(*note[2]) for note in notes if note[0] == "saved"]
         for i, at in enumerate(_some(self._random, self._followers[partition].stood) + _some(self._random, kept)):
             expected = [judged for judged in records if judged.offset >= at.offset]
@@ -723,7 +723,7 @@ def torture(
 
 def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int, Position]:
     producer = Producer(cluster)
-    snapshots = KafkaSnapshots(cluster, producer, ColdFile(folder / "last.db", pack, unpack))
+    snapshots = KafkaSnapshots(cluster, producer, LocalSnapshotCache(folder / "last.db", pack, unpack))
     journal = KafkaJournal(cluster, loop, producer, snapshots, SystemClock(), lambda: None)
     try:
         return _taken(journal, range(cluster.partitions), _LAST)
@@ -734,7 +734,7 @@ def _take_all(cluster: KafkaCluster, loop: LoopThread, folder: Path) -> dict[int
 @contextmanager
 def _mutated(mutation: str | None) -> Iterator[None]:
     """Here too: what is broken about reading is broken for every reader."""
-    names = [(fence, "judge"), (KafkaJournal, "takeover"), (KafkaJournal, "_judge"), (Kept, "newer_than")]
+    names = [(fence, "judge"), (KafkaJournal, "takeover"), (KafkaJournal, "_judge"), (SnapshotRecord, "newer_than")]
     kept = [(where, name, getattr(where, name)) for where, name in names]
     if mutation is not None:
         MUTATIONS[mutation]()

@@ -56,10 +56,11 @@ WORKERS: Final = 6
 GRACE_SECONDS: Final = 60.0
 STALLED_SECONDS: Final = (0.5, 8.0)
 VICTIMS: Final = {
-    "simpleSystemBase": ("serve", "ops", "project"),
-    "multiprocTCPBase": ("serve", "shard", "ops", "project"),
+    "in_process": ("serve", "ops", "project"),
+    "processes": ("serve", "shard", "ops", "project"),
 }
-# So few that who is away for long has to read the history instead, and so little room that who stalls is cut off.
+# So few events that a stream which was away for long has to read the history instead, and so little room that one which
+# stalls is cut off.
 SMALL: Final = {"stream_events": 1_500, "stream_buffer": 65_536}
 
 _SHOWN_OF_A_KIND: Final = 5
@@ -208,7 +209,7 @@ class WebSocket:
 
 
 def place_of(token: str) -> int:
-    """On one machine a token names one offset, that of lane 0; or none, where nothing has been read."""
+    """On one machine a token names one offset, that of segment 0; or none, where nothing has been read."""
     body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[1:-4]
     return next(numbers(body[1:]), 0) if body else 0
 
@@ -232,7 +233,7 @@ class Person(NamedTuple):
 
 
 class Listener:
-    """One who keeps at it. ``got``: everything, over all connections."""
+    """A client that reconnects. ``got``: everything, over all connections."""
 
     def __init__(self, number: int, url: str, person: Person, report: Report, seed: int) -> None:
         self.number = number
@@ -272,7 +273,7 @@ class Listener:
             self._report.violations.append(f"refused: {self}, {refusal}")
 
     async def _stay(self, connection: Connection, began: float) -> None:
-        """Until it has enough of it, or is cut off."""
+        """Listen until it has enough, or is cut off."""
         until = time.monotonic() + self._random.expovariate(1 / 4)
         stall_at = time.monotonic() + self._random.expovariate(1 / 20)
         try:
@@ -373,7 +374,7 @@ class Torture:
             self._rooms.append(await self._make_room({"name": f"Room {i}", "members": members}))
 
     async def _make_room(self, room: Json) -> int:
-        """As soon as the tables show that there are such accounts."""
+        """Make the room as soon as the tables show its accounts."""
         async with asyncio.timeout(GRACE_SECONDS):
             while not (made := await self._ask("POST", "/v1/rooms", self._owner, room)):
                 await asyncio.sleep(0.05)
@@ -448,7 +449,7 @@ class Torture:
                     await asyncio.sleep(0.01)
 
     async def _await_all(self, listeners: list[Listener], log: "Log") -> None:
-        """Until each has got the last that is for it."""
+        """Wait until each listener has got the last event for it."""
         last = {person.account_id: log.last_for(person.account_id) for person in self._people}
         until = time.monotonic() + GRACE_SECONDS
         behind = listeners
@@ -484,7 +485,7 @@ class Visible(NamedTuple):
 
 
 class Log:
-    """As it is in the end."""
+    """The log at the end of the run."""
 
     def __init__(self, data_dir: Path) -> None:
         self.events = [Visible(recorded.offset + 1, recorded.envelope.event) for recorded in log_in(data_dir)]
@@ -496,7 +497,7 @@ class Log:
         }
 
     def lacks(self, posted: Iterable[tuple[int, int, str]]) -> list[str]:
-        """What was acknowledged and is not there, and rooms whose seqs have a gap."""
+        """Acknowledged messages that are not there, and rooms whose seqs have a gap."""
         there: dict[tuple[int, int], str] = {}
         wrong: list[str] = []
         for _, event, _ in self.events:
@@ -508,7 +509,7 @@ class Log:
         return wrong + [f"log: message {each} is lost" for each in posted if there.get(each[:2]) != each[2]]
 
     def seen_by(self, account_id: int) -> list[Visible]:
-        """What an account is to see of the whole log."""
+        """The events of the whole log that an account should see."""
         if account_id not in self._seen_by:
             self._seen_by[account_id] = list(self._follow(account_id))
         return self._seen_by[account_id]
@@ -597,7 +598,7 @@ def torture(folder: Path, base: str, *, seconds: float, subscribers: int, seed: 
 
 
 def errors(falcon: Falcon) -> Iterator[str]:
-    """What was logged as one, without what is the same of each."""
+    """The error lines of the log, each without its variable parts."""
     for line in falcon.log().splitlines():
         with suppress(msgspec.DecodeError):
             logged = msgspec.json.decode(line)

@@ -1,1 +1,1 @@
-"""What the other tools share: processes, cores, servers that run for a block of code, progress and plots."""
+"""Shared by the other tools: processes, cores, servers that run for a block of code, progress and plots."""

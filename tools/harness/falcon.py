@@ -15,7 +15,7 @@ from falcon.process import descendants
 
 START_SECONDS: Final = 30
 
-# How each role shows in the list of processes.
+# The title of each role in the list of processes.
 TITLES: Final = {
     "serve": "falcon: serve",
     "ops": "falcon: ops",

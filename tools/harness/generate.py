@@ -42,7 +42,7 @@ class WrongSizes(ValueError):
 
 @dataclass(frozen=True)
 class Past:
-    """What there shall be. ``source`` names it: things of the same source and name are imported once."""
+    """The chat to make. ``source`` names it: things of the same source and name are imported once."""
 
     accounts: int
     rooms: int
@@ -57,7 +57,7 @@ class Past:
 
     @cached_property
     def members(self) -> list[list[int]]:
-        """Of each room, by the numbers of accounts, its admin first. Nobody is in no room."""
+        """Members of each room, as numbers of accounts, its admin first. No room is empty."""
         chance = Random(self.seed)
         found = []
         for rank in range(1, self.rooms + 1):
@@ -71,7 +71,7 @@ class Past:
 
     @cached_property
     def message_counts(self) -> list[int]:
-        """Of each room; together exactly as many as there shall be."""
+        """The number of messages in each room; together exactly as many as wanted."""
         weights = [rank**-_MESSAGES_EXPONENT for rank in range(1, self.rooms + 1)]
         total = sum(weights)
         counts = [int(self.messages * weight / total) for weight in weights]
@@ -127,7 +127,7 @@ def _time(moment: datetime) -> str:
 
 
 def _texts(chance: Random) -> list[bytes]:
-    """As JSON. Most are a line, some a paragraph."""
+    """Texts as JSON. Most are a line, some a paragraph."""
     words = _WORDS.split()
     lengths = [max(1, round(chance.lognormvariate(1.9, 0.8))) for _ in range(_TEXTS)]
     return [_encode(" ".join(chance.choices(words, k=length))) for length in lengths]
@@ -195,7 +195,7 @@ def main(arguments: list[str]) -> int:
     except WrongSizes as wrong:
         parser.error(str(wrong))
     if given.out is None:
-        with suppress(BrokenPipeError):  # whoever reads says why it has stopped
+        with suppress(BrokenPipeError):  # the reader says why it has stopped
             write(past, sys.stdout.buffer)
         return 0
     with given.out.open("wb") as out:

@@ -10,7 +10,7 @@ _SHORTEST = 1e-6
 
 
 class Histogram:
-    """Of times in seconds."""
+    """A histogram of times in seconds."""
 
     __slots__ = ("buckets", "count", "longest")
 

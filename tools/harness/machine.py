@@ -66,7 +66,7 @@ def speed(core: int) -> float:
 
 
 def busy_seconds(core: int) -> float:
-    """How long the core has been at work since the machine started, for whomever."""
+    """How long the core has been busy since the machine started, with the work of all processes."""
     for line in Path("/proc/stat").read_text().splitlines():
         fields = line.split()
         if fields[0] == f"cpu{core}":
@@ -76,7 +76,7 @@ def busy_seconds(core: int) -> float:
 
 
 def work_folder_parent(chosen: Path | None) -> Path:
-    """Where the servers' data may lie: on a disk, so that durability costs what it costs. Raises MachineUnfit."""
+    """A folder for the servers' data: on a disk, so that durability costs what it costs. Raises MachineUnfit."""
     candidates = [chosen] if chosen else [Path("/var/tmp"), Path("/tmp"), Path.cwd() / "build"]
     for folder in candidates:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class Disk:
         return Disk(os.major(device), os.minor(device))
 
     def flushes(self) -> int | None:
-        """How often the device has been told to make its cache durable, or None where the kernel does not count it."""
+        """How often the device has been told to make its cache durable; None if the kernel does not count it."""
         for line in Path("/proc/diskstats").read_text().splitlines():
             fields = line.split()
             if (int(fields[0]), int(fields[1])) == (self.major, self.minor):
@@ -132,7 +132,7 @@ def require_wrk() -> None:
 
 
 def describe(folder: Path, cores: Cores) -> dict[str, str]:
-    """What somebody needs to know to compare the figures with theirs."""
+    """The facts that a reader needs to compare these figures with others."""
     packages = ("falcon-chat", "thespian", "starlette", "uvicorn", "uvloop", "httptools", "msgspec", "apsw", "asyncpg")
     versions = [f"{name} {_version(name)}" for name in packages]
     versions.append(f"SQLite {apsw.sqlite_lib_version()}")

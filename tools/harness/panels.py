@@ -92,5 +92,5 @@ def svg(figure: Figure) -> str:
 
 
 def save(figure: Figure, file: Path) -> None:
-    """As PNG or SVG, as the file's name says."""
+    """Save as PNG or SVG, depending on the file's name."""
     figure.savefig(file, dpi=110)

@@ -1,7 +1,7 @@
-"""Processes that the benchmark starts: whose they are, what CPU and memory they take, and that none of them stays.
+"""The processes that a benchmark starts: their CPU and memory, and that none of them stays.
 
-The benchmark adopts orphans (PR_SET_CHILD_SUBREAPER), so whatever a server starts remains its descendant: it can be
-counted while it runs and be ended, by its id, when the benchmark ends for whatever reason.
+The benchmark adopts orphans (PR_SET_CHILD_SUBREAPER), so all that a server starts remains its descendant. It can be
+counted while it runs, and ended by its id when the benchmark ends for any reason.
 """
 
 from __future__ import annotations
@@ -117,17 +117,17 @@ class Tree:
         self._living(processes)
 
     def pids(self) -> set[int]:
-        """Those that run; one that has ended and was not reaped yet is none."""
+        """The pids that run, without zombies."""
         processes = scan()
         return {pid for pid in self._living(processes) if processes[pid].state != "Z"}
 
     def cpu_seconds(self) -> float:
-        """What the tree has used so far, user and system, with the children that it has reaped."""
+        """User and system time of the tree so far, with the children that it has reaped."""
         processes = scan()
         return sum(processes[pid].ticks for pid in self._living(processes)) / _TICK
 
     def memory(self) -> list[Memory]:
-        """Of each process, the largest first."""
+        """The memory of each process, the largest first."""
         found = [memory for pid in self.pids() if (memory := _memory_of(pid)) is not None]
         return sorted(found, key=lambda memory: -memory.pss)
 
@@ -218,7 +218,7 @@ def reap_adopted() -> None:
 
 
 def kill_everything() -> None:
-    """End each process that descends from us, whoever started it."""
+    """End every descendant of this process, whichever process started it."""
     for _ in range(100):
         processes = scan()
         below = descendants([os.getpid()], processes) - {os.getpid()}

@@ -1,4 +1,4 @@
-"""What the benchmark is doing, on standard error."""
+"""Reports on standard error what the benchmark is doing."""
 
 from __future__ import annotations
 

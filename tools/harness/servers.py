@@ -30,7 +30,7 @@ class ServerFailed(Exception):
 
 
 class Service(Protocol):
-    """What can be started and stopped again and again, on the same data where it has any."""
+    """A service that can be started and stopped repeatedly, on the same data if it has any."""
 
     name: str
     tree: Tree
@@ -42,7 +42,7 @@ class Service(Protocol):
         """Start it and wait until it serves. Raises ServerFailed."""
 
     def stop(self) -> None:
-        """Stop it in order, and whatever of it is left by force."""
+        """Stop it in order, and the rest by force."""
 
     def last_words(self) -> str:
         """The end of what it wrote to its log, for when it fails."""
@@ -77,7 +77,7 @@ def environment_for(**more: str) -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -126,7 +126,7 @@ class ProcessServer:
         self.tree.kill()
 
     def stop_database(self) -> None:
-        """Of a server that has one of its own: once its process has ended."""
+        """Stop the server's own database, if it has one, after its process has ended."""
 
     def last_words(self) -> str:
         return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""

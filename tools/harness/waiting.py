@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class NotInTime(TimeoutError):
-    """What was waited for did not come."""
+    """The condition did not come true in time."""
 
 
 def until(holds: Callable[[], T], what: str = "it was so", seconds: float = 60.0, every: float = 0.02) -> T:

@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 _EVERY_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 5.0
 
-# What is made of a name's samples, and of those of several pods: their sum, or the largest.
+# How the samples of a name combine, also those of several pods: their sum, or the largest.
 _SUMS: Final = {
     "mailbox": "falcon_mailbox_size",
     "mailbox_bound": "falcon_mailbox_bound",
@@ -39,8 +39,8 @@ _WANTED: Final = frozenset((*_SUMS.values(), *_LARGEST.values()))
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One moment. Ages and delays in s, memory in bytes; the counters ``cpu`` (s), ``delivered`` and
-    ``mailbox_refused`` since the processes began. ``at``: by the clock that everybody has."""
+    """The figures of one moment. Ages and delays in s, memory in bytes; the counters ``cpu`` (s), ``delivered`` and
+    ``mailbox_refused`` since the processes began. ``at``: by the machine's monotonic clock."""
 
     at: float
     mailbox: float = 0.0
@@ -58,10 +58,10 @@ class Look(msgspec.Struct, frozen=True):
 
 
 def read(at: float, pages: Iterable[str]) -> Look:
-    """Of all pods together; ``pages``: what each of them said, in Prometheus' text format."""
+    """All pods together. ``pages``: each one's answer in Prometheus' text format."""
     found: dict[str, list[float]] = {}
     for page in pages:
-        # Most of a page is buckets, which nobody looks at here and which take long to read.
+        # Most of a page is buckets, which are not used here and take long to parse.
         lines = "\n".join(line for line in page.splitlines() if line.partition("{")[0].partition(" ")[0] in _WANTED)
         for family in text_string_to_metric_families(lines + "\n"):
             for sample in family.samples:
@@ -105,7 +105,7 @@ class Watch:
 
 
 def look(urls: Sequence[str]) -> Look:
-    """Raises OSError where nobody answers, http.client.HTTPException, ValueError for a page that is none of metrics."""
+    """Raises OSError if there is no answer, http.client.HTTPException, ValueError for a page that has no metrics."""
     pages = []
     for url in urls:
         for address in _addresses(url, may_be_nobody=len(urls) > 1):
@@ -117,8 +117,8 @@ def look(urls: Sequence[str]) -> Look:
 
 
 def _addresses(url: str, *, may_be_nobody: bool) -> list[str]:
-    """One for each address that the host's name stands for. Of several names some may stand for nobody: not every
-    deployment has every role. Raises OSError, ValueError."""
+    """The addresses of the host names. Some of several names may have none, since not every deployment has every role.
+    Raises OSError, ValueError."""
     parts = urlsplit(url)
     if not parts.hostname:
         raise ValueError(f"{url!r} is no address; it should look like http://127.0.0.1:8081")
@@ -133,10 +133,10 @@ def _addresses(url: str, *, may_be_nobody: bool) -> list[str]:
 
 
 def rates(looks: Sequence[Look], field: str) -> list[tuple[float, float]]:
-    """How fast a counter went on between one look and the next: moment and amount a second."""
+    """The rate of a counter between one look and the next: moment and amount a second."""
     found = []
     for before, after in pairwise(looks):
-        # A process that was started anew counts from 0.
+        # A process that was restarted counts from 0.
         gained = max(0.0, getattr(after, field) - getattr(before, field))
         found.append((after.at, gained / (after.at - before.at)))
     return found

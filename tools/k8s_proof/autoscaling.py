@@ -1,6 +1,6 @@
 """The autoscaler at work: load comes, pods come; load goes, pods go.
 
-``components/autoscaling`` on top of ``overlays/local``, patched for a machine with two cores and for whoever waits: api
+``components/autoscaling`` on top of ``overlays/local``, patched for a machine with two cores and a short proof: api
 asks for little CPU, there are fewer pods at the most, and they go sooner.
 """
 
@@ -85,7 +85,7 @@ async def _go_through(kubectl: Kubectl, target: Target, course: Course) -> None:
 
 
 class _Load:
-    """As clients do that come and go: a connection each request, so that new pods get their share."""
+    """Load as from short-lived clients: each request has a new connection, so that new pods get their share."""
 
     def __init__(self, target: Target, rooms: Sequence[int], course: Course) -> None:
         self._rooms = rooms
@@ -151,7 +151,7 @@ async def _watch(kubectl: Kubectl, course: Course, ending: asyncio.Event) -> Non
 
 
 def _cpu(found: list[dict[str, Any]]) -> dict[str, int]:
-    """By role, where it is known."""
+    """By role, if it is known."""
     seen = {}
     for scaler in (each for each in found if each["kind"] == "HorizontalPodAutoscaler"):
         role = scaler["spec"]["scaleTargetRef"]["name"].removeprefix("falcon-")

@@ -1,4 +1,4 @@
-"""What an autoscaler did, over time, and a picture of it."""
+"""What an autoscaler did over time, and a picture of it."""
 
 import time
 from collections import defaultdict

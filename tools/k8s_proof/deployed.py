@@ -17,7 +17,7 @@ _CREDENTIALS_SECONDS: Final = 120.0
 
 
 async def prove_local(kubectl: Kubectl) -> Proof:
-    """The roles anew, on the Kafka and HBase that run: their data stay."""
+    """Deploy the roles again on the running Kafka and HBase, whose data stay."""
     deployments = [f"deployment/falcon-{role}" for role in ROLES]
     await kubectl("delete", "--ignore-not-found", "--wait", *deployments)
     await until(lambda: _none(kubectl, ROLES), "no pod of Falcon is left")
@@ -62,7 +62,7 @@ async def prove_single(kubectl: Kubectl) -> Proof:
 
 
 def url_of(kubectl: Kubectl) -> str:
-    """The Service, as whoever is in the cluster calls it."""
+    """The Service's address within the cluster."""
     return f"http://falcon-api.{kubectl.namespace}"
 
 

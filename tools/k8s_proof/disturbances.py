@@ -1,4 +1,4 @@
-"""What is done to pods while people write. Each ends with as many serving as there were before."""
+"""Disturbances of pods while people write. At the end of each, as many pods serve as before."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -131,7 +131,7 @@ while True:
     time.sleep(0.01)
 """
 _HOGS: Final = 5
-_NOTICED_SECONDS: Final = 10.0  # in which the node says of a container that it has ended and begun anew
+_NOTICED_SECONDS: Final = 10.0  # the node reports within this time that a container has ended and started again
 
 
 def run_out_of_memory(role: str) -> Act:

@@ -1,4 +1,4 @@
-"""What a load came to, out of its history."""
+"""The figures of a load, from its history."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import msgspec
 from tools.chaos.checker import Checker
 from tools.chaos.history import Operation, operations
 
-# Past this the client library gives up, so whoever uses it was refused.
+# Past this the client library gives up: for its user the request was refused.
 DEADLINE_SECONDS: Final = 30.0
 _DOUBLED: Final = ("times", "two answers", "a second time", "stands at")
 

@@ -1,4 +1,4 @@
-"""What runs once beside Falcon, in the namespace of overlays/single: the smoke test, and the backup of every night."""
+"""Jobs beside Falcon in the namespace of overlays/single: the smoke test, and the nightly backup."""
 
 import asyncio
 import gzip
@@ -66,7 +66,7 @@ async def _back_up(kubectl: Kubectl, admin_token: str) -> Path:
 
 
 async def _completed(kubectl: Kubectl, job: str) -> str:
-    """What it printed. Raises KubectlFailed with that, where it fails or takes too long."""
+    """Returns the job's output. Raises KubectlFailed with it if the job fails or takes too long."""
     code, _, _ = await kubectl.attempt("wait", f"job/{job}", "--for=condition=Complete", f"--timeout={_JOB_SECONDS}s")
     said = await kubectl("logs", f"job/{job}")
     if code:
@@ -80,7 +80,7 @@ async def _secret(kubectl: Kubectl, name: str, pair: str) -> None:
 
 
 def _restore(backup: Path, target: Target) -> None:
-    """As whoever has lost everything else. Raises Unexpected with what the command says."""
+    """Restore the backup as after the loss of everything else. Raises Unexpected with the command's output."""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder, "backup.jsonl")
         plain.write_bytes(gzip.decompress(backup.read_bytes()))

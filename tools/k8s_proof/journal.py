@@ -1,4 +1,4 @@
-"""The log as it is, read behind everybody's back."""
+"""Reads the log directly, past all of Falcon's processes."""
 
 from collections.abc import Iterator
 from typing import Final

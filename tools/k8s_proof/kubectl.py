@@ -1,4 +1,4 @@
-"""kubectl, as whoever runs Falcon uses it. To be used where the node's network is."""
+"""kubectl, as operators use it. Use it on the node's network."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ _COMPONENT: Final = "app.kubernetes.io/component"
 
 
 class KubectlFailed(Exception):
-    """What it said, and which command."""
+    """The command and its error output."""
 
 
 class Unexpected(Exception):
@@ -65,7 +65,7 @@ class Kubectl:
         self.namespace = namespace
 
     async def __call__(self, *arguments: str, given: str = "") -> str:
-        """What it prints. ``given``: its standard input."""
+        """Returns its output. ``given``: its standard input."""
         code, said, complaint = await self.attempt(*arguments, given=given)
         if code:
             raise KubectlFailed(f"kubectl {' '.join(arguments)}: {complaint.strip()}")
@@ -103,17 +103,17 @@ class Kubectl:
         return Pod.of(await self.get("pod", name))
 
     async def log(self, pod: str) -> str:
-        """Of the container that runs; nothing where none has begun yet."""
+        """The log of the running container; empty if none has started yet."""
         code, said, _ = await self.attempt("logs", pod, "--tail=200")
         return said if code == 0 else ""
 
     async def events(self, pod: str) -> str:
-        """What the node and the scheduler have said about it."""
+        """The events of the node and the scheduler about it."""
         found = await self.get("events", f"--field-selector=involvedObject.name={pod}")
         return "\n".join(f"{each.get('reason', '')}: {each.get('message', '')}" for each in found["items"])
 
     async def evict(self, pod: str) -> str:
-        """As ``kubectl drain`` does. Gives what the API server answers where it refuses, nothing where it does not."""
+        """Evict the pod, like ``kubectl drain``. Returns the API server's refusal, or an empty text."""
         eviction = {
             "apiVersion": "policy/v1",
             "kind": "Eviction",
@@ -135,7 +135,7 @@ class Kubectl:
         await self("rollout", "status", f"deployment/falcon-{role}", f"--timeout={SETTLED_SECONDS:g}s")
 
     async def settled(self, counts: Mapping[str, int], seconds: float = SETTLED_SECONDS) -> None:
-        """So many of each role serve, each of the newest version, and none is ending. Raises NotInTime."""
+        """Wait until so many of each role serve with the newest version, and none is ending. Raises NotInTime."""
 
         async def is_so() -> bool:
             for role, count in counts.items():

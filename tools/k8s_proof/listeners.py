@@ -1,4 +1,4 @@
-"""Who listens while pods come and go: each must be told of every message once, in each room's order."""
+"""Clients that listen while pods come and go: each must get every message once, in each room's order."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ class Listener:
         self._client = FalconClient(url, account.token)
 
     async def listen(self) -> None:
-        """For as long as nobody cancels it. Raises Problem."""
+        """Listen until cancelled. Raises Problem."""
         async with self._client:
             async for event in self._client.stream(rooms=self._rooms):
                 self.events[type(event).__name__] += 1
@@ -39,11 +39,11 @@ class Listener:
         return self.events[CaughtUp.__name__] + self.events[CatchUp.__name__]
 
     def has(self, ends: Mapping[int, int]) -> bool:
-        """Whether it was told of each room's last message."""
+        """True if it got each room's last message."""
         return all(any(seq == end for seq, _ in self.told[room]) for room, end in ends.items() if end)
 
     def judge(self, said: Mapping[int, Mapping[int, str]]) -> Iterator[str]:
-        """What is wrong, given which message stands at each seq of each room ("" where nobody can tell any more)."""
+        """What is wrong, given the message at each seq of each room ("" if it is not known any more)."""
         who = f"listener {self._account.account_id}"
         for room, messages in said.items():
             seqs = [seq for seq, _ in self.told[room]]
@@ -57,7 +57,7 @@ class Listener:
                     yield f"{who}: was told {shown} at {seq} of room {room}, and it is {messages[seq]}"
 
     async def _read(self, room: int, last: int) -> None:
-        """By page, as who was away for too long is asked to."""
+        """Read by page, as a client that was away for too long must."""
         while (after := max((seq for seq, _ in self.told[room]), default=0)) < last:
             page = await self._client.messages(room, after=after, limit=200)
             self.told[room] += [

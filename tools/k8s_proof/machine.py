@@ -26,6 +26,6 @@ def _processor() -> str:
 
 
 def _version(program: str, word: int) -> str:
-    """That word of the first line, counted from 0."""
+    """The word at this index of the first line."""
     said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     return said.split("\n")[0].split()[word]

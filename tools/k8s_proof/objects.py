@@ -53,7 +53,7 @@ async def prove(kubectl: Kubectl) -> Proof:
 
 
 async def make_namespace(kubectl: Kubectl) -> None:
-    """As deploy/k8s/namespace.yaml has it, with the pods' security enforced; what is there stays."""
+    """Make the namespace of deploy/k8s/namespace.yaml, with pod security enforced. What is there stays."""
     manifest = (MANIFESTS / "namespace.yaml").read_text()
     named = manifest.replace("  name: falcon\n", f"  name: {kubectl.namespace}\n")
     await kubectl("apply", "--filename=-", given=named)
@@ -81,7 +81,7 @@ def _all() -> list[tuple[str, Path]]:
 
 
 def _components() -> list[str]:
-    """Those that no overlay has of itself."""
+    """The components that no overlay includes by itself."""
     texts = [path.read_text() for path in (MANIFESTS / "overlays").rglob("kustomization.yaml")]
     used = {line.split()[1] for text in texts for line in text.splitlines() if line.startswith("  - ")}
     names = sorted(path.parent.name for path in (MANIFESTS / "components").glob("*/kustomization.yaml"))

@@ -73,7 +73,7 @@ _NOT_SHOWN: Final = """## What one node cannot show
 
 
 def write(say: Callable[[str], None]) -> None:
-    """With a picture of the autoscaler's course, where there is matplotlib."""
+    """With a picture of the autoscaler's course if matplotlib is installed."""
     if found := course.kept():
         try:
             course.draw(found)
@@ -83,7 +83,7 @@ def write(say: Callable[[str], None]) -> None:
 
 
 def told(row: Row) -> str:
-    """For whoever watches."""
+    """The progress for the terminal."""
     figures = row.figures
     return (
         f"{figures.acknowledged:,} messages acknowledged, lost {figures.lost}, doubled {figures.doubled}; "

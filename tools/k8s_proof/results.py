@@ -1,4 +1,4 @@
-"""What each proof has found, kept until the next time that it is run."""
+"""The findings of each proof, kept until its next run."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ class Proof(msgspec.Struct):
 
 
 class Row(msgspec.Struct):
-    """Of what was done to pods under load. ``seconds``: how long that took; ``note``: what the cluster said to it."""
+    """One disturbance of pods under load. ``seconds``: how long it took; ``note``: the cluster's message."""
 
     name: str
     what: str

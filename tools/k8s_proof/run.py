@@ -23,7 +23,7 @@ from tools.k8s_proof.traffic import Target, Traffic
 NAMES: Final = ("objects", "single", "local", "jobs", *(each.name for each in DISTURBANCES), "wrong", "hpa")
 SECONDS: Final = 20.0  # of load for each disturbance, at the least
 _QUIET_SECONDS: Final = 3.0  # of load, before anything is done and after
-# What fails a proof and not the run of the others.
+# Errors that fail one proof, and not the whole run.
 _FAULTS: Final = (KubectlFailed, NotInTime, Unexpected, Problem, Unreachable, JournalUnavailable, TimeoutError)
 
 
@@ -35,7 +35,7 @@ class Run:
         self._target: Target | None = None
 
     async def all(self) -> bool:
-        """Whether each was proven. What was found is kept, and written down."""
+        """Returns True if each was proven. The findings are kept, and written down."""
         right = True
         results.keep(machine.describe())
         try:
@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("names", nargs="+", choices=NAMES)
     arguments = parser.parse_args()
-    # So that brokers are found by the names that they have told, which are those within their namespace.
+    # The brokers are reached by the names that they advertise, which are names within their namespace.
     os.environ["LOCALDOMAIN"] = f"{Kubectl().namespace}.svc.cluster.local svc.cluster.local cluster.local"
     return 0 if asyncio.run(Run(arguments.names, arguments.seconds).all()) else 1
 

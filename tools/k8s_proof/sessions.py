@@ -1,4 +1,4 @@
-"""Who writes meanwhile: some to one room each, steadily, so that a room that cannot be written shows; some chat."""
+"""Writers: some write steadily to one room each, so that a room that cannot be written shows; some chat."""
 
 import asyncio
 import time

@@ -34,7 +34,7 @@ _ATTEMPT: Final = httpx.Timeout(10.0, connect=3.0, pool=None)  # as falcon.clien
 
 @dataclass(frozen=True)
 class Target:
-    """A Falcon that runs. ``journal``: its log, which nobody else writes to while there is load."""
+    """A running Falcon. ``journal``: its log. No other client writes to it while there is load."""
 
     url: str
     admin_token: str
@@ -66,7 +66,7 @@ class Traffic:
         return self._load
 
     async def begin(self) -> None:
-        """Everybody writes and listens when this returns, and every room has been written."""
+        """When this returns, all sessions write and listen, and every room has been written."""
         await asyncio.to_thread(self._target.journal.skip)
         made = await self._make_accounts(self._target.partitions + CHATTERS + LISTENERS)
         self._accounts, listening = made[:-LISTENERS], made[-LISTENERS:]
@@ -90,7 +90,8 @@ class Traffic:
         return [*writers, *(Chatter(load, number, seed).chat() for number in rest)]
 
     async def served(self, since: float) -> float:
-        """Until a message that was begun after that was acknowledged in each room; when that was. Raises NotInTime."""
+        """Wait until a message that began after that time was acknowledged in each room. Returns the time. Raises
+        NotInTime."""
 
         def everywhere() -> bool:
             return {wait.room for wait in self.load.waits if wait.started >= since} >= set(self._halls)
@@ -99,9 +100,9 @@ class Traffic:
         return self.history.now()
 
     async def end(self, name: str, began: float, ended: float) -> Figures:
-        """Nobody writes any more, everything has been read back, and held against what was promised.
+        """Stop all writers, read everything back, and check it against the promises.
 
-        ``name``, ``began``, ``ended``: of what was done to the pods meanwhile.
+        ``name``, ``began``, ``ended``: of the disturbance meanwhile.
         """
         wrong = await self._stop()
         self.history.note(Operation(kind="fault", name=name, started=began, ended=ended))
@@ -154,7 +155,7 @@ class Traffic:
         return accounts
 
     async def _open_halls(self, accounts: Sequence[Account]) -> list[int]:
-        """A room in each partition, that everybody is in."""
+        """A room in each partition, with all accounts as members."""
         first, *others = accounts
         members = {each.account_id: "member" for each in others}
         async with FalconClient(self._target.url, first.token) as falcon:
@@ -195,7 +196,7 @@ class _Audit(Audit):
 
 
 async def _known(url: str, account: Account) -> None:
-    """Until the edges know it: a token is looked up before any position is waited for."""
+    """Wait until the edges know it: they look up a token before they wait for any position."""
     end = time.monotonic() + SERVED_SECONDS
     async with httpx.AsyncClient(trust_env=False, timeout=_ATTEMPT) as http:
         while time.monotonic() < end:

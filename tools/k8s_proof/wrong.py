@@ -1,4 +1,4 @@
-"""What an operator may get wrong: the pod says in a line what it is, stays out of service, and harms nothing."""
+"""Operators' mistakes: the pod says in a line what is wrong, stays out of service, and harms nothing."""
 
 import asyncio
 import copy
@@ -153,7 +153,7 @@ async def prove(kubectl: Kubectl, target: Target) -> Proof:
 
 
 async def _state(kubectl: Kubectl, target: Target) -> dict[str, Any]:
-    """What nothing may change: the topics, the log (nobody writes meanwhile), and which pods serve."""
+    """The state that no mistake may change: the topics, the log (no client writes meanwhile), and the serving pods."""
     admin = target.cluster.admin()
     await admin.start()
     try:
@@ -168,12 +168,12 @@ async def _state(kubectl: Kubectl, target: Target) -> dict[str, Any]:
 
 
 def _changes_something(recorded: Recorded) -> bool:
-    """What an owner that takes over writes to be sure that it is one does not."""
+    """True for a change, except the record by which an owner that takes over makes sure that it is one."""
     return not isinstance(recorded.envelope.event, CommandAnswered)
 
 
 async def _templates(kubectl: Kubectl) -> dict[str, Json]:
-    """Of the overlay's pods, by the name of what makes them."""
+    """The overlay's pod templates, by the name of their controller."""
     overlay = str(MANIFESTS / "overlays" / "local")
     shown = json.loads(await kubectl("apply", "--dry-run=client", f"--kustomize={overlay}", "--output=json"))
     return {

@@ -1,1 +1,1 @@
-"""What ships with Falcon for those who watch it: alerts, their tests, and examples for the tools that carry them."""
+"""Generates what ships with Falcon for operators' monitoring: alerts, their tests, dashboards and examples."""

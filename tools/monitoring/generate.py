@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).parents[2]
 
 
 def files() -> dict[str, str]:
-    """What each of them has in it, by its path from the project's folder."""
+    """The contents of the files, by path from the project's folder."""
     thresholds = Thresholds()
     return {
         "deploy/monitoring/rules.yaml": rules.text(thresholds),

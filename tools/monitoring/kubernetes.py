@@ -6,7 +6,7 @@ from tools.monitoring.thresholds import Thresholds
 
 
 def files(thresholds: Thresholds) -> dict[str, str]:
-    """By path from the project's folder."""
+    """The files by path from the project's folder."""
     rule = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",

@@ -5,7 +5,7 @@ from typing import Final
 from falcon.telemetry.buckets import maximum_name
 from falcon.telemetry.exposition import AnyMetric
 from falcon.telemetry.instruments import REGISTRY
-from falcon.telemetry.pod import INFO, PROCESS_GAUGES
+from falcon.telemetry.process_tree import INFO, PROCESS_GAUGES
 
 PATH: Final = "docs/metrics.md"
 
@@ -18,10 +18,10 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_connections": "How many clients hold a connection, and how near is that to all that there may be?",
         "falcon_connections_max": "How many may there be?",
         "falcon_connections_cut": "Are clients refused, or cut off, since they ask for too much or are too slow?",
-        "falcon_rate_limited": "Is somebody past a limit, and past which?",
+        "falcon_rate_limited": "Is a client past a limit, and past which?",
         "falcon_http_held_bytes": "How much memory do slow clients, and large bodies, take?",
         "falcon_http_held_refused": "Does an account, or a process, have as much of it as it may?",
-        "falcon_http_junk": "Does somebody try what Falcon has not, or tokens that are none?",
+        "falcon_http_junk": "Do clients try what Falcon has not, or tokens that are none?",
     },
     "commands and messages": {
         "falcon_commands": "What do clients want done, and is it accepted, rejected by the rules, or not decided?",
@@ -38,7 +38,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_actor_processing_seconds": "Is it spent at work there, and how busy are the actors?",
         "falcon_actor_errors": "Do actors fail, which a fault of Falcon's would make them do?",
         "falcon_actor_restarts": "Do actors end and come back, whatever the cause?",
-        "falcon_forged_messages": "Does somebody on this machine try to speak to the actors?",
+        "falcon_forged_messages": "Does a program on this machine try to speak to the actors?",
         "falcon_dead_letters": "Is something sent to actors that have ended?",
     },
     "the journal": {
@@ -70,7 +70,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     "projections and the read tables": {
         "falcon_projected_events": "Do the projections go on, and how fast?",
         "falcon_projection_batch_seconds": "Are the tables what a projection waits for?",
-        "falcon_projection_stopped": "Has an event stopped a projection, so that somebody must look?",
+        "falcon_projection_stopped": "Has an event stopped a projection, so that an operator must look?",
         "falcon_projection_lag_events": "How much has a projection to catch up with?",
         "falcon_projection_lag_seconds": "How old is what readers see?",
         "falcon_read_seconds": "Are the read tables what a request waits for, and which call of them?",
@@ -80,7 +80,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     "streams": {
         "falcon_streams": "How many listen, and how?",
         "falcon_streams_max": "How many may listen to a process at once?",
-        "falcon_streams_refused": "Is somebody turned away, since too many listen already?",
+        "falcon_streams_refused": "Are clients turned away, since too many listen already?",
         "falcon_streams_stalled_seconds": "Is the log still read for those who listen?",
         "falcon_streams_opened": "Do many come at once, and do they get what they missed or have to catch up by page?",
         "falcon_streams_ended": "Are listeners sent away, since they read too slowly, or because a process ends?",
@@ -88,7 +88,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_stream_deliveries": "How much is sent, each event to each of its listeners?",
         "falcon_signals": "How much is said of who types and who is there?",
         "falcon_signals_lost": "Do signals get lost, since too many are said at once?",
-        "falcon_stream_events": "Do the streams follow the log, and how much of it do they read for nobody?",
+        "falcon_stream_events": "Do the streams follow the log, and how much of it do they read in vain?",
     },
     "dispatchers": {
         "falcon_dispatcher_threads_max": "How many tasks can a dispatcher do at once?",
@@ -123,7 +123,7 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
     },
 }
 
-# By label: what its values are, and what bounds their number.
+# By label: its values, and what bounds their number.
 LABELS: Final[dict[str, tuple[str, str]]] = {
     "route": (
         "the template of a path, such as `/v1/rooms/{room_id}`; `none` for a path that there is not",
@@ -167,7 +167,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
         "written in the code (`falcon/http/limits/quotas.py`)",
     ),
     "server": ("`public`, `internal`, `operations`", "written in the code"),
-    "wanted": ("`yes` where somebody of the process listened to it, else `no`", "two"),
+    "wanted": ("`yes` if a stream of the process listened to it, else `no`", "two"),
     "call": ("a call of the read store, such as `page`", "the methods of the port in `falcon/read/store.py`"),
     "dispatcher": (
         "a pool's name, such as `blocking` or `journal-0`",
@@ -201,7 +201,7 @@ this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which e
 - **Restarts.** A slot is named for a role and a place, not for a pid. A process that is started again in place of one
   that was killed goes on counting where that one stopped, so counters and histograms do not fall back. What counters
   have counted is not lost by `kill -9`, but for the requests and commands of the event loop's turn under way; of
-  histograms the last second is. They start anew with the tree. Gauges count only for processes that live.
+  histograms the last second is. They start again with the tree. Gauges count only for processes that live.
 - **Across instances** a sum is added up and the largest is taken again: `sum(falcon_partitions_owned)`,
   `max(falcon_partitions)`.
 - **Histograms** have classic buckets, one for each power of two (seconds: from 0.12 ms to 8 s; sizes: from 1), in every
@@ -233,7 +233,7 @@ this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which e
 
 
 def files() -> dict[str, str]:
-    """By path from the repository's root."""
+    """The files by path from the repository's root."""
     return {PATH: _text()}
 
 

@@ -1,7 +1,7 @@
-"""The recording rules and alerts, as Prometheus has them; docs/runbooks says what to do about each.
+"""The recording rules and alerts for Prometheus. docs/runbooks says what to do about each.
 
-A job is one Falcon: all of its processes, of every role, and no other's. What is the whole system's is added up by job;
-what is one pod's keeps whatever labels its target has. Nothing here says something because nothing happens.
+A job is one Falcon: all processes of all roles, and no other Falcon's. Figures of the whole system are added up by job;
+a pod's figures keep all labels of its target. No alert fires because nothing happens.
 """
 
 from collections.abc import Iterable
@@ -12,14 +12,14 @@ from typing import Any, Final
 from tools.monitoring.documents import document
 from tools.monitoring.thresholds import BurnRate, Objective, Severity, Thresholds, promql
 
-# Where the project's folder can be read; yours, if you keep runbooks of your own.
+# The address of the project's folder; change it if you keep your own runbooks.
 BASE_URL: Final = "https://falcon.example/"
 RUNBOOKS: Final = "docs/runbooks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """``summary``: for somebody who has just been woken. ``description``: with the value. ``held``: how long ``expr``
+    """``summary``: for a person who has just been woken. ``description``: with the value. ``held``: how long ``expr``
     must hold. ``labels``: more than its severity, for inhibition."""
 
     name: str
@@ -404,7 +404,7 @@ def _log(t: Thresholds) -> list[Alert]:
             summary="Some rooms and accounts have no owner: nothing can be sent to them.",
             description="{{ $value }} partitions have no owner.",
             runbook="partitions",
-            # Where nobody owns any there is no series of those; and where nothing runs any more, it was switched off.
+            # Without an owner there is no series of partitions. If no process runs at all, Falcon was switched off.
             expr=(
                 f"{partitions}\n"
                 f"  - (sum by (job) (falcon_partitions_owned) or 0 * {partitions}) > 0\n"
@@ -442,8 +442,8 @@ def _log(t: Thresholds) -> list[Alert]:
 
 
 def _happened(series: str, window: timedelta, t: Thresholds, more_than: int = 0) -> str:
-    """How often, also where the series is new: many a series is there only once it has happened, and to ``increase``
-    the first value of a series is where it begins. One that could not be scraped for a while is not new."""
+    """How often it happened, also if the series is new: many series appear with their first event, and ``increase``
+    does not count a series' first value. A series that could not be scraped for a while is not new."""
     over = promql(window)
     known = f"last_over_time({series}[{promql(t.series_remembered)}] offset {over})"
     return f"({series} unless {known}\n  or increase({series}[{over}])) > {more_than}"
@@ -560,7 +560,7 @@ def _processes(t: Thresholds) -> list[Alert]:
             name="FalconPodRestarts",
             severity="page",
             summary="A pod of Falcon's keeps being restarted.",
-            description=f"{{{{ $labels.instance }}}} has been started anew {{{{ $value }}}} times in {pods}.",
+            description=f"{{{{ $labels.instance }}}} has been restarted {{{{ $value }}}} times in {pods}.",
             runbook="restarts",
             expr=f'resets(falcon_process_uptime_seconds{{process="launcher-0"}}[{pods}]) > {t.restarts}',
         ),
@@ -587,7 +587,7 @@ def _processes(t: Thresholds) -> list[Alert]:
         Alert(
             name="FalconEventLoopStuck",
             severity="page",
-            summary="The event loop of a process does not turn: it serves nobody.",
+            summary="The event loop of a process does not turn: it serves no request.",
             description="The event loop of {{ $labels.process }} at {{ $labels.instance }} turned {{ $value }} times "
             "a second.",
             runbook="event-loop",

@@ -25,8 +25,8 @@ class Objective:
 class BurnRate:
     """How many times faster than the objective allows the error budget of 30 days is used up.
 
-    It must be so for the ``long`` window, or one bad minute would do, and for the ``short`` one, or it would still be
-    said long after it is over.
+    The rate must be exceeded over the ``long`` window, since one bad minute must not fire the alert, and over the
+    ``short`` one, since it must end soon after the fault.
     """
 
     name: str
@@ -51,15 +51,15 @@ class Thresholds:
         BurnRate(name="Steady", times=6, long=timedelta(hours=6), short=timedelta(minutes=30), severity="page"),
         BurnRate(name="Slow", times=1, long=timedelta(days=3), short=timedelta(hours=6), severity="ticket"),
     )
-    # Of what an objective counts, in the long window. With less, one failure would be a large part of it.
+    # Events that an objective needs in the long window. With fewer, one failure would be a large part of them.
     burn_per_second_min: float = 0.02
 
     # --- how long things take, how they end ---
 
-    # For means and ratios. What has less traffic in it says nothing.
+    # For means and ratios: less traffic than this says nothing.
     window: timedelta = timedelta(minutes=5)
     per_second_min: float = 0.1
-    # Those send and take as much as there is, or for as long as somebody listens; their time says nothing.
+    # Requests that take as long as there are data, or as long as the client listens. Their time says nothing.
     bulk_routes: str = "/v1/(export|import|stream)"
     route_mean_seconds: float = 0.25
     route_max_seconds: float = 5.0
@@ -93,7 +93,7 @@ class Thresholds:
 
     # A rolling restart moves partitions in seconds.
     owner_for: timedelta = timedelta(minutes=2)
-    # How long it is remembered how many partitions there are, once nobody who knows it is left.
+    # How long the number of partitions is remembered once no process that knows it is left.
     partitions_remembered: timedelta = timedelta(hours=1)
     append_window: timedelta = timedelta(minutes=10)
     # Each handover may fence a few appends; what goes on for so long is no handover.
@@ -125,7 +125,7 @@ class Thresholds:
     loop_delay_seconds: float = 0.5
     loop_stuck_window: timedelta = timedelta(minutes=2)
     loop_stuck_uptime: timedelta = timedelta(minutes=3)
-    hung_seconds: float = 10.0  # each process measures itself every second, unless somebody asks it something long
+    hung_seconds: float = 10.0  # each process measures itself every second, except during a long question
     hung_for: timedelta = timedelta(minutes=1)
     # A day, so that a morning is not taken for a leak; and none before caches are full.
     memory_window: timedelta = timedelta(days=1)
@@ -140,7 +140,7 @@ class Thresholds:
     # How long a counter that cannot be scraped is remembered, so that it does not count as new when it is back.
     series_remembered: timedelta = timedelta(days=1)
     down_for: timedelta = timedelta(minutes=2)
-    # How long it is remembered which jobs are Falcon's.
+    # How long a job is remembered to be Falcon's.
     targets_remembered: timedelta = timedelta(days=1)
 
     def faster(self, factor: float) -> "Thresholds":

@@ -65,7 +65,7 @@ def stand_in(version: str, say: Say) -> None:
 
 
 def _mirror() -> str:
-    """Where this machine gets Debian's packages."""
+    """The mirror from which this machine gets Debian's packages."""
     listed = ("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages")
     sites = run(*listed).split()
     if not sites:

@@ -38,7 +38,7 @@ def make() -> None:
 
 
 def processes() -> set[int]:
-    """Of every pod."""
+    """The processes of all pods."""
     found = set()
     for tree in _trees():
         for folder in _within(tree):

@@ -11,7 +11,7 @@ _LINES: Final = 12  # of a long complaint, the last ones
 
 
 def run(*command: str | Path, feed: str | None = None, environment: Mapping[str, str] | None = None) -> str:
-    """What it prints. Raises ServerFault when it fails, with what it complained about."""
+    """Run the command. Returns its output. Raises ServerFault with its error output when it fails."""
     try:
         done = subprocess.run(
             command,

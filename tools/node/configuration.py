@@ -1,4 +1,4 @@
-"""What the node's programs are told, as files and as arguments. JSON wherever YAML is asked for: it is YAML."""
+"""Configuration of the node's programs, as files and arguments. It is JSON even for YAML: JSON is YAML."""
 
 import json
 from pathlib import Path
@@ -116,7 +116,7 @@ def corefile(folder: Path) -> str:
 
 
 def arguments(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Of each program, by its name."""
+    """The arguments of each program, by name."""
     keys, admin = folder / "keys", folder / "admin.kubeconfig"
     return {
         "etcd": (

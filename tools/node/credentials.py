@@ -1,4 +1,5 @@
-"""Who may do what on the node: a token each, and the keys that the API server signs with. Made anew for each node."""
+"""Credentials for the node: a token for each client, and the keys that the API server signs with. Made for each
+node."""
 
 import json
 import os
@@ -45,13 +46,13 @@ def _kubeconfig(token: str, certificate: Path) -> dict[str, object]:
 
 
 def _make_account_key(keys: Path) -> None:
-    """What tokens of service accounts are signed with."""
+    """The key that signs tokens of service accounts."""
     run("openssl", "genrsa", "-out", keys / "accounts.key", "2048")
     run("openssl", "rsa", "-in", keys / "accounts.key", "-pubout", "-out", keys / "accounts.pub")
 
 
 def _make_front_proxy(keys: Path) -> None:
-    """By which metrics-server knows that a request comes through the API server."""
+    """A certificate that shows metrics-server that a request comes through the API server."""
     authority = ("-keyout", keys / "front-ca.key", "-out", keys / "front-ca.crt", "-subj", "/CN=front-proxy-ca")
     run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365", *authority)
     request = ("-keyout", keys / "front.key", "-out", keys / "front.csr", "-subj", "/CN=front-proxy")

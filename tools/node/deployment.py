@@ -13,7 +13,7 @@ OVERLAYS: Final = ("local", "single")
 NAMESPACE: Final = "falcon"
 _MANIFESTS: Final = images.ROOT / "deploy" / "k8s"
 _OVERLAY: Final = "falcon.chat/overlay"  # an annotation of the namespace: which one is deployed
-_READY_SECONDS: Final = 420  # a Falcon without its servers says so for FALCON_START_SECONDS and begins anew
+_READY_SECONDS: Final = 420  # a Falcon without its servers logs that for FALCON_START_SECONDS and starts again
 _WORKLOADS: Final = "deployments,statefulsets"
 
 
@@ -109,7 +109,7 @@ def _timeout(until: float) -> str:
 
 
 def _why(node: Node) -> str:
-    """What each pod that is not Ready says of itself."""
+    """The reasons of all pods that are not Ready."""
     lines = [_kubectl(node, "get", "pods", "--output=wide").rstrip()]
     for pod in json.loads(_kubectl(node, "get", "pods", "--output=json"))["items"]:
         name = pod["metadata"]["name"]

@@ -22,7 +22,7 @@ FALCON: Final = "localhost/falcon:dev"
 SERVERS: Final = "localhost/falcon-servers:dev"
 LOAD: Final = "localhost/falcon-load:dev"
 
-# How this machine reaches the package registries; for RUN steps, and in no layer.
+# This machine's configuration for package registries. RUN steps use it, and no layer contains it.
 _MACHINE: Final = (Path("/etc/pip.conf"), Path("/etc/ssl/certs/ca-certificates.crt"))
 _SOURCES: Final = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "falcon", "pyproject.toml", "requirements")
 
@@ -113,7 +113,7 @@ def _build(
 
 
 def _bases(dockerfile: str) -> list[str]:
-    """What its stages begin with, but for one another."""
+    """The images that its stages start from, without its own stages."""
     arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE))
     stages = re.findall(r"^FROM (?:--\S+ )*(\S+)(?: AS (\S+))?$", dockerfile, re.MULTILINE)
     own = {name for _, name in stages}
@@ -122,7 +122,7 @@ def _bases(dockerfile: str) -> list[str]:
 
 
 def _mib(engine: str, tag: str) -> float:
-    """Of all its layers, unpacked."""
+    """The size of all its layers, unpacked."""
     if engine == "docker":
         return int(run("docker", "image", "inspect", "--format={{.Size}}", tag)) / 2**20
     manifest = json.loads(run("buildah", "inspect", "--type=image", "--format={{.Manifest}}", tag))
@@ -130,7 +130,7 @@ def _mib(engine: str, tag: str) -> float:
 
 
 def identity(tag: str) -> str:
-    """What distinguishes the image from another under the same name. Raises ServerFault when there is none."""
+    """Distinguishes the image from another under the same name. Raises ServerFault if there is no such image."""
     if not succeeds("buildah", "inspect", "--type=image", tag):
         raise ServerFault(f"there is no image {tag} in buildah's store")
     return run("buildah", "inspect", "--type=image", "--format={{.FromImageID}}", tag).strip()

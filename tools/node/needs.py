@@ -1,4 +1,4 @@
-"""What the machine must have. Each thing that is missing is said in one line, or installed where that can be done."""
+"""Checks what the machine must have. Each missing thing gets one line, or is installed if possible."""
 
 import os
 import re

@@ -42,7 +42,7 @@ class Node:
         needs.check_machine()
         needs.to_run(say)
         built = programs.build(say)
-        with locked(LOCK, lambda: say("somebody else is at it; waiting")):
+        with locked(LOCK, lambda: say("another process holds the lock; waiting")):
             if self.runs():
                 say("node: runs already")
                 return
@@ -93,7 +93,7 @@ class Node:
         return network.client(*command), {**kept, "KUBECONFIG": str(KUBECONFIG), "PATH": path}
 
     def kubectl(self, *arguments: str, feed: str | None = None) -> str:
-        """What it prints. Raises ServerFault with what it complained about."""
+        """Returns its output. Raises ServerFault with its error output."""
         return run(*self._kubectl(*arguments), feed=feed)
 
     def _kubectl(self, *arguments: str) -> list[str]:
@@ -136,7 +136,7 @@ class Node:
     # --- end ----------------------------------------------------------------------------------------------------------
 
     def _clear(self) -> None:
-        """Whatever state it is in. What starts pods again ends before them, what takes them down after them."""
+        """Remove the node in whatever state it is. End first what starts pods, and last what takes them down."""
         for name in _THEN:
             self._processes[name].kill()
         self._end_all_of(cgroups.processes)
@@ -178,7 +178,7 @@ def _unmount() -> None:
 
 
 def _mounts() -> list[Path]:
-    """Of the node, outermost first."""
+    """The node's mounts, outermost first."""
     fields = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     places = [Path(place.encode().decode("unicode_escape")) for _, place, *_ in fields]
     return [place for place in places if place.is_relative_to(FOLDER) or place.is_relative_to(RUN)]

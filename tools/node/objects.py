@@ -1,4 +1,4 @@
-"""What a cluster brings along and this node is given: the metrics API, and volumes behind a default storage class."""
+"""Things that clusters usually have: the metrics API, and volumes with a default storage class."""
 
 from pathlib import Path
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""Where the node lives on the machine: one of it, known by one name."""
+"""The node's place on the machine: there is one node, known by one name."""
 
 from pathlib import Path
 from typing import Final

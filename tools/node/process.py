@@ -60,7 +60,7 @@ def _variables(pid: int) -> list[str]:
 
 
 def _lives(pid: int) -> bool:
-    """Whether it is there, and not only waited for by nobody."""
+    """True if it exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -58,7 +58,7 @@ def build(say: Say) -> Path:
     """The folder of the programs, built when they are not there yet. Raises ToolMissing without Go, ServerFault."""
     if not _is_built():
         lock = folder().with_name(f"{folder().name}.lock")
-        with locked(lock, lambda: say("somebody else builds the programs; waiting")):
+        with locked(lock, lambda: say("another process builds the programs; waiting")):
             if not _is_built():
                 _build(say)
     return folder()

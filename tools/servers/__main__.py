@@ -111,7 +111,7 @@ def _on_either(cluster: Kafka | HBase, chosen: argparse.Namespace) -> int:
 
 
 def _kafka(chosen: argparse.Namespace) -> Kafka:
-    """What was not said stays as it was the last time."""
+    """Options that were not given stay as they were the last time."""
     try:
         before = Kafka.open(chosen.folder)
     except ServerFault:

@@ -37,7 +37,7 @@ Ports = tuple[int, int, int]  # the first of Kafka, of HBase, and of Falcon
 
 
 def free_ports(bases: Iterable[int], servers: "tuple[Kafka, HBase] | None" = None) -> Ports:
-    """For a cluster of its own, or for Falcon's processes on servers that run already. Raises ServerFault."""
+    """Free ports for a new cluster, or for Falcon's processes on running servers. Raises ServerFault."""
 
     def of(base: int) -> Cluster:
         return Cluster(Path(), ports=(base, base + 100, base + 200), servers=servers)
@@ -49,7 +49,7 @@ class Cluster:
     """A cluster in ``folder``. ``settings``: more environment variables for Falcon's processes.
 
     ``ports``: the first of Kafka, of HBase, and of Falcon. ``servers``: a Kafka and an HBase that run already; ``down``
-    and ``wipe`` leave them alone. ``optimizing``: whether Kafka is (see there). ``settings_of``: more variables, by
+    and ``wipe`` leave them alone. ``dedicated``: whether Kafka is (see there). ``settings_of``: more variables, by
     role and command.
     """
 
@@ -62,7 +62,7 @@ class Cluster:
         region_servers: int = 2,
         settings: Mapping[str, str] | None = None,
         servers: tuple[Kafka, HBase] | None = None,
-        optimizing: bool = False,
+        dedicated: bool = False,
         settings_of: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.folder = folder.resolve()
@@ -70,7 +70,7 @@ class Cluster:
         kafka, hbase, self._port = self.first_ports
         self._owns_servers = servers is None
         self.kafka, self.hbase = servers or (
-            Kafka(self.folder / "kafka", kafka, optimizing=optimizing),
+            Kafka(self.folder / "kafka", kafka, dedicated=dedicated),
             HBase(self.folder / "hbase", hbase, region_servers, gateways=2),
         )
         self.partitions = partitions
@@ -135,7 +135,7 @@ class Cluster:
         }
 
     def ports(self) -> list[int]:
-        """That it may take: of servers that it starts itself, and of Falcon's processes."""
+        """The ports that the cluster may take: of servers that it starts, and of Falcon's processes."""
         servers = [*self.kafka.ports(), *self.hbase.ports()] if self._owns_servers else []
         processes = (self.process(role, number) for role in ROLES for number in range(1, _EACH_MAX + 1))
         return [*servers, *(port for process in processes for port in (process.port, process.port + 1))]
@@ -143,7 +143,7 @@ class Cluster:
     # --- Falcon's processes -------------------------------------------------------------------------------------------
 
     def processes(self, role: str) -> list[Daemon]:
-        """Those that run."""
+        """The processes that run."""
         return [each for number in range(1, _EACH_MAX + 1) if (each := self.process(role, number)).running()]
 
     def process(self, role: str, number: int) -> Daemon:
@@ -173,7 +173,7 @@ class Cluster:
         return process
 
     def _await_end(self, process: Daemon) -> None:
-        """What a killed launcher had below it ends a moment after it."""
+        """Wait for the children of a killed launcher. They end a moment after it."""
         until = time.monotonic() + _END_SECONDS
         while not (is_free(process.port) and is_free(process.port + 1)) and time.monotonic() < until:
             time.sleep(POLL_SECONDS)
@@ -182,15 +182,15 @@ class Cluster:
         return f"http://{HOST}:{process.port + 1}"
 
     def await_ready(self, process: Daemon, seconds: float = _READY_SECONDS) -> None:
-        """Until it has said that it does its work. Raises ServerFault."""
+        """Wait until the process has announced that it serves. Raises ServerFault."""
         process.wait_for(lambda: '"ops_url"' in process.said(), "was ready", seconds)
 
     def falcon(self, *arguments: str) -> str:
-        """What a command of Falcon's prints. Raises ServerFault."""
+        """Run a Falcon command. Returns its output. Raises ServerFault."""
         return self.falcon_with({}, *arguments)
 
     def falcon_with(self, settings: Mapping[str, str], *arguments: str) -> str:
-        """With other settings than the cluster's."""
+        """The same with other settings."""
         done = subprocess.run(
             [sys.executable, "-m", "falcon", *arguments],
             env={**os.environ, **self.environment(arguments[0]), **settings},

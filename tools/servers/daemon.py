@@ -1,4 +1,4 @@
-"""One server process: in a session of its own, found again by whoever looks, ended without a trace."""
+"""One server process, in a session of its own. Later runs find it again, and ending it leaves no trace."""
 
 import fcntl
 import os
@@ -29,7 +29,7 @@ class ServerFault(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What a start took. ``first``: there were no data before; ``seconds`` leave out the fetching of jars."""
+    """What a start took. ``first``: there were no data before. ``seconds`` exclude the fetching of jars."""
 
     seconds: float
     first: bool
@@ -201,7 +201,7 @@ class Daemon:
 
     @contextmanager
     def _process(self) -> Iterator[int | None]:
-        """A handle of the process: what is sent through it reaches no other, whoever has the pid by then."""
+        """A handle of the process. A signal through it reaches no other process, even if the pid has been reused."""
         pid = self.pid()
         handle = None
         if pid is not None:
@@ -234,7 +234,7 @@ def end_all(daemons: Iterable[Daemon]) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens there."""
+    """True if no process listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -245,7 +245,7 @@ def is_free(port: int) -> bool:
 
 
 def answers(port: int) -> bool:
-    """Whether something accepts connections there."""
+    """True if a process accepts connections there."""
     try:
         socket.create_connection((HOST, port), timeout=1).close()
     except OSError:
@@ -255,7 +255,7 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def locked(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """One at a time. ``waiting`` is called when somebody else is at it."""
+    """Only one process at a time. ``waiting`` is called when another one holds the lock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as lock:  # Python's descriptors are not inherited, so no server can hold it on
         try:

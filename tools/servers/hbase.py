@@ -59,7 +59,7 @@ _JVM: Final = (
 
 
 def settings() -> dict[str, str]:
-    """What is the same wherever it runs: here, and in deploy/compose. Times are in milliseconds."""
+    """The settings that are the same here and in deploy/compose. Times are in milliseconds."""
     values: dict[str, object] = {
         # A region server that is dead is noticed after six seconds. With less, one that was only paused may lose rows.
         "zookeeper.session.timeout": 6_000,
@@ -168,7 +168,7 @@ class HBase:
             return Start(seconds=time.monotonic() - began, first=first, launched=len(missing))
 
     def wait(self, seconds: float = _START_SECONDS) -> None:
-        """Until every gateway serves every region. Raises ServerFault."""
+        """Wait until every gateway serves every region. Raises ServerFault."""
         until = time.monotonic() + seconds
         for role in self._gateway_roles():
             self._wait_for(role, until)
@@ -184,7 +184,7 @@ class HBase:
     def stop(self) -> None:
         """Nothing of it runs when this returns; the data stay."""
         with locked(self.folder / "lock"):
-            # Who needs another ends before it: region servers hand their regions back to a master that listens.
+            # Each ends before the servers that it needs: region servers hand their regions back to a running master.
             for kind in ("thrift", "rs", "master", "zk"):
                 end_all(daemon for role, daemon in self._daemons.items() if role.startswith(kind))
 
@@ -204,7 +204,7 @@ class HBase:
         return self._daemon(role).pid()
 
     def running(self, role: str) -> bool:
-        """Whether its process runs, be it paused or not serving yet."""
+        """True if its process exists, also if it is paused or does not serve yet."""
         return self._daemon(role).running()
 
     def kill(self, role: str) -> None:

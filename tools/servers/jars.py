@@ -57,7 +57,7 @@ def jars(name: str, pom: Path, properties: Mapping[str, str], say: Say) -> Path:
     """
     folder = cache() / name
     if not folder.is_dir():
-        with locked(folder.with_name(f"{name}.lock"), lambda: say(f"somebody else fetches {name}; waiting")):
+        with locked(folder.with_name(f"{name}.lock"), lambda: say(f"another process fetches {name}; waiting")):
             if not folder.is_dir():
                 _fetch(folder, pom, properties, say)
     return folder

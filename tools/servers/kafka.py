@@ -20,6 +20,13 @@ _NODES: Final = 20  # and where the other nodes reach it, if clients do so by a 
 _BATCH_MAX: Final = 8 << 20  # bytes; what the largest command can become, in one batch
 _LOG_CONFIGURATION: Final = f"-Dlog4j2.configurationFile=file:{JAVA / 'log4j2.properties'}"
 _NOT_OPTIMIZING: Final = "-XX:TieredStopAtLevel=1"
+_SHORT_TIMEOUTS: Final = {
+    "broker.session.timeout.ms": "1500",
+    "broker.heartbeat.interval.ms": "250",
+    "controller.quorum.fetch.timeout.ms": "1000",
+    "controller.quorum.election.timeout.ms": "500",
+    "controller.quorum.election.backoff.max.ms": "250",
+}
 _JVM: Final = (
     "-XX:+UseSerialGC",
     "-XX:-UsePerfData",  # it would leave a file behind after a kill -9
@@ -31,14 +38,14 @@ _JVM: Final = (
 
 
 def settings(nodes: int) -> dict[str, str]:
-    """What is the same for every node, wherever it runs: here, and in deploy/compose."""
+    """The settings that are the same for every node, here and in deploy/compose."""
     replicas, in_sync = (3, 2) if nodes >= 3 else (1, 1)
     values: dict[str, object] = {
         "process.roles": "broker,controller",
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
         "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
-        # No acknowledged record is lost, whichever single node is.
+        # No acknowledged record is lost with any single node.
         "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,
         "unclean.leader.election.enable": "false",
@@ -79,8 +86,9 @@ class Kafka:
 
     The number of nodes is fixed by the first start. ``heap_mib``: of each node. ``listen``: the address that clients
     reach, and ``advertise`` the name by which they do; its nodes talk to one another on loopback all the same.
-    ``optimizing``: as in production its JVMs compile what runs often a second time, which takes the better part of a
-    small machine for minutes, and half of the CPU that it takes from then on.
+    ``dedicated``: as on machines of their own, the JVMs compile what runs often a second time, which takes the better
+    part of a small machine for minutes, and half of the CPU that it takes from then on; and a broker or controller that
+    is silent for 1.5 s counts as dead.
     """
 
     def __init__(
@@ -92,7 +100,7 @@ class Kafka:
         listen: str = HOST,
         advertise: str = "",
         *,
-        optimizing: bool = False,
+        dedicated: bool = False,
     ) -> None:
         if nodes not in (1, 3):
             raise ServerFault(f"Kafka runs with 1 node or 3, not {nodes}")
@@ -104,7 +112,8 @@ class Kafka:
         self.heap_mib = heap_mib
         self.listen = listen
         self.advertise = advertise
-        self._jvm = _JVM if optimizing else (*_JVM, _NOT_OPTIMIZING)
+        self._timeouts = _SHORT_TIMEOUTS if dedicated else {}
+        self._jvm = _JVM if dedicated else (*_JVM, _NOT_OPTIMIZING)
         self._daemons = {i: Daemon(f"kafka{i}", port + i - 1, self.folder) for i in range(1, nodes + 1)}
 
     @classmethod
@@ -188,7 +197,7 @@ class Kafka:
             self._wait(node)
 
     def running(self, node: int) -> bool:
-        """Whether its process runs, be it paused or not serving yet."""
+        """True if its process exists, also if it is paused or does not serve yet."""
         return self._node(node).running()
 
     def _node(self, node: int) -> Daemon:
@@ -237,7 +246,7 @@ class Kafka:
         }
         path = self.folder / "conf" / f"{node}.properties"
         path.parent.mkdir(exist_ok=True)
-        values = own | settings(self.nodes) | self._listeners(self._daemons[node].port)
+        values = own | settings(self.nodes) | self._timeouts | self._listeners(self._daemons[node].port)
         path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
         return path
 

@@ -43,10 +43,10 @@ def serve(server: Kafka | HBase, say: Say) -> int:
 
 @contextmanager
 def _signals() -> Iterator[Callable[[float], bool]]:
-    """Whether the end was asked for, now or within so many seconds.
+    """True if a signal to end came, now or within so many seconds.
 
-    The first process of a container has no default for any signal, and a signal that comes while something is started
-    must not interrupt that: a process would be left that nobody knows.
+    The first process of a container has no default for any signal. A signal that comes during a start must not
+    interrupt it, since a process would be left that is not recorded.
     """
     woken, waking = os.pipe2(os.O_NONBLOCK)
     before = signal.set_wakeup_fd(waking)
@@ -88,7 +88,7 @@ class _Log:
 
 
 def _bury() -> None:
-    """What has lost its own parent is the first process's to wait for."""
+    """The first process of a container waits for all orphans that end."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
             pass

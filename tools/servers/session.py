@@ -27,7 +27,8 @@ Server = TypeVar("Server", bound=Kafka | HBase)
 
 
 def on_free_ports(make: Callable[[int], Listening], bases: Iterable[int]) -> Listening:
-    """What is made with the first base at which all of its ports are free. Raises ServerFault."""
+    """Call ``make`` with the first base at which all of its ports are free, and return its result. Raises
+    ServerFault."""
     for base in bases:
         made = make(base)
         if are_free(made):

@@ -1,6 +1,6 @@
-"""As much of HBase's Thrift interface as it takes to tell whether it serves.
+"""The part of HBase's Thrift interface that shows whether it serves.
 
-With sockets alone: the servers are started before the project's libraries are installed.
+It uses sockets alone, since the servers are started before the project's libraries are installed.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""What a projection writes, as cells."""
+"""Turns a projection's writes into cells."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,7 +8,7 @@ from falcon.read.write import Write
 
 
 def by_partition(model: HBaseModel, writes: Sequence[Write], partitions: int) -> dict[Partition, list[Write]]:
-    """Those of each partition, in their order. A row is written from one partition only."""
+    """The writes of each partition, in their order. A row is written from one partition only."""
     grouped: dict[Partition, list[Write]] = {}
     for write in writes:
         grouped.setdefault(partition_of(model.owner(write), partitions), []).append(write)
@@ -16,7 +16,7 @@ def by_partition(model: HBaseModel, writes: Sequence[Write], partitions: int) ->
 
 
 def fold(model: HBaseModel, writes: Sequence[Write]) -> Iterator[tuple[str, list[Cell]]]:
-    """Tables with their cells, each cell as its last write leaves it, in the order in which they are to be put."""
+    """The cells by table, each as its last write leaves it. Put the tables in this order."""
     puts: list[dict[tuple[bytes, bytes], bytes]] = [{} for _ in model.puts]
     for write in writes:
         place, cells = model.cells[type(write)]

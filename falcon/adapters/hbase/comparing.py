@@ -1,7 +1,7 @@
-"""The cells of a projection's tables against what the log says: what is missing, what is wrong, what nobody wrote.
+"""Compares the cells of a projection's tables with the log, and finds cells that are missing, wrong or unexplained.
 
-A cell is judged once its own timestamp has been passed: by then its last write has been seen, since a batch's cells
-bear the offset behind the batch. What was written since the comparison began is not judged.
+A cell is judged once the comparison has passed its timestamp. By then its last write has been seen, since a batch's
+cells bear the offset behind the batch. Cells that were written after the comparison began are not judged.
 """
 
 import hashlib
@@ -9,9 +9,9 @@ import heapq
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from falcon.adapters.hbase.calls import HBase, Stamped
 from falcon.adapters.hbase.cells import by_partition, fold
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import HBase, Stamped
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, partition_of
 from falcon.journal.envelope import Cursor
@@ -27,8 +27,8 @@ _ATTEMPT_SECONDS: Final = 5.0
 
 
 class HBaseComparing:
-    """For one thread. ``ends``: up to where the projection had been applied when the comparison began; ``mend``: put
-    what is missing or wrong again."""
+    """For one thread. ``ends``: up to where the projection had been applied when the comparison began. ``repair``:
+    write cells that are missing or wrong."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class HBaseComparing:
         generation: int,
         ends: Cursor,
         *,
-        mend: bool,
+        repair: bool,
         seconds: float,
     ) -> None:
         self._hbase = hbase
@@ -46,10 +46,10 @@ class HBaseComparing:
         self._names = {table: table_name(prefix, table, generation) for table in self._model.tables}
         self._projection = projection
         self._ends = ends
-        self._mend = mend
+        self._repair = repair
         self._seconds = seconds
         self._written = _Keys(sum(end.offset for end in ends.values()) * _BITS_AN_EVENT)
-        self._waiting: dict[tuple[Partition, str], _Waiting] = {}
+        self._waiting: dict[tuple[Partition, str], _Pending] = {}
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
         if strangers := by_partition(self._model, writes, len(self._ends)).keys() - {partition}:
@@ -63,7 +63,7 @@ class HBaseComparing:
         return total
 
     def rest(self) -> Iterator[Comparison]:
-        """What the tables hold that no write was compared with, some rows at a time, after all else."""
+        """Compare the cells that no write was compared with, some rows a call. Call it last."""
         for table, name in self._names.items():
             start = b""
             while rows := self._next_rows(name, start):
@@ -79,7 +79,7 @@ class HBaseComparing:
                 start = max(rows) + b"\0"
 
     def _compare(self, partition: Partition, table: str, through: int, cells: Sequence[Cell]) -> Comparison:
-        waiting = self._waiting.setdefault((partition, table), _Waiting())
+        waiting = self._waiting.setdefault((partition, table), _Pending())
         for cell in cells:
             self._written.add(_key(table, cell.row, cell.column))
         due = waiting.due(through, cells)
@@ -99,7 +99,7 @@ class HBaseComparing:
             elif there.value != cell.value:
                 wrong.append(cell)
             judged += 1
-        if self._mend and (missing or wrong):
+        if self._repair and (missing or wrong):
             self._hbase.within(self._seconds, _ATTEMPT_SECONDS).put(self._names[table], missing + wrong, through)
         return Comparison(judged, len(missing), len(wrong))
 
@@ -119,8 +119,8 @@ class HBaseComparing:
         return ReadStoreUnavailable(f"the tables of {self._projection} have just been replaced: compare again")
 
 
-class _Waiting:
-    """Cells that a later batch has stamped than those that were looked at, with what they should be so far."""
+class _Pending:
+    """Cells whose stamp is later than what has been read, with the values that they should have so far."""
 
     def __init__(self) -> None:
         self._cells: dict[tuple[bytes, bytes], tuple[Cell, int]] = {}
@@ -131,7 +131,7 @@ class _Waiting:
         heapq.heappush(self._by_stamp, (stamp, cell.row, cell.column))
 
     def due(self, through: int, written: Sequence[Cell]) -> list[Cell]:
-        """What can be judged now: what was written, and what was stamped below ``through``. They wait no more."""
+        """Removes and returns what can be judged now: what was written or stamped below ``through``."""
         due = {(cell.row, cell.column): cell for cell in written}
         for place in due:
             self._cells.pop(place, None)

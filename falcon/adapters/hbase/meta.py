@@ -1,7 +1,7 @@
-"""The table that says what the others are: whose log they show, which generation is live, and how far each has got.
+"""The table about the other tables: which log they show, which generation is live, and how far each has been applied.
 
-Its cells are moved by ``checkAndPut`` only, which stamps them by the server's clock and never backwards. They are never
-stamped with offsets, as the cells of other tables are.
+Its cells are changed by ``checkAndPut`` only, which stamps them by the server's clock and never backwards. They are
+never stamped with offsets, unlike the cells of other tables.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,19 +9,19 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from falcon.adapters.hbase.calls import Calls
+from falcon.adapters.hbase.client import HBaseClient
 from falcon.adapters.hbase.schema import meta_name
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
 from falcon.read.store import Fill, Reached, Skip, Stop
 
 VALUE: Final = b"d:v"
-_NOTHING: Final = b"-"  # what was said and holds no more
+_NOTHING: Final = b"-"  # the value of a cell that holds nothing any more
 _SCAN_ROWS: Final = 100_000
 
 
 class Log(msgspec.Struct, frozen=True):
-    """The log that the tables are made from. ``format``: how they lie in HBase."""
+    """The log that the tables are made from. ``format``: of the tables' layout."""
 
     instance: str
     partitions: int
@@ -29,10 +29,10 @@ class Log(msgspec.Struct, frozen=True):
 
 
 class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Which tables of a projection there are.
+    """The generations of a projection's tables.
 
-    ``last``: the highest generation ever begun. ``rebuilding``: the one that is being built, 0 for none. ``closing``:
-    the name of a switch-over under way. ``dropping``: those whose tables are to go, or have half gone.
+    ``last``: the highest generation so far. ``rebuilding``: the one that is being built, 0 for none. ``closing``: the
+    name of a switch-over under way. ``dropping``: generations whose tables are to be dropped, or have half gone.
     ``fill``: how far the live one has been filled.
     """
 
@@ -45,9 +45,10 @@ class Generations(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Applied(NamedTuple):
-    """How far a partition has been applied. ``closed_by``: the switch-over that lets nobody move it any more.
+    """How far a partition has been applied. ``closed_by``: the switch-over that has closed it: its position cannot move
+    any more.
 
-    ``quiet_since``: see Reached; a closed one has none, since earlier versions read one more word at most.
+    ``quiet_since``: see Reached. A closed one has none, since earlier versions read one more word at most.
     """
 
     position: Position = Position()
@@ -65,7 +66,7 @@ class Applied(NamedTuple):
 
 
 def applied_of(value: bytes | None) -> Applied:
-    """The inverse of ``Applied.encode``; the beginning where there is nothing."""
+    """The inverse of ``Applied.encode``. Nothing stands for the beginning."""
     if value is None:
         return Applied()
     offset, epoch, n, *rest = value.decode().split()
@@ -81,7 +82,7 @@ def log_key() -> bytes:
 
 
 def went_back_key() -> bytes:
-    """Of the tables as a whole: that the log has lost what they show."""
+    """Of the tables as a whole: the log has lost events that they show."""
     return b"went-back"
 
 
@@ -94,7 +95,7 @@ def applied_key(projection: str, generation: int, partition: Partition) -> bytes
 
 
 def stopped_key(projection: str, generation: int) -> bytes:
-    """Of a generation: a rebuild mends what has stopped."""
+    """One a generation: a rebuild gets past a stop."""
     return f"stopped/{projection}/{generation}".encode()
 
 
@@ -103,17 +104,17 @@ def stop_key(projection: str, generation: int, partition: Partition | str) -> by
 
 
 def skips_key(projection: str) -> bytes:
-    """The beginning of the keys of all of a projection's skips."""
+    """The prefix of the keys of a projection's skips."""
     return f"skip/{projection}/".encode()
 
 
 def skip_key(projection: str, partition: Partition, offset: int) -> bytes:
-    """Of every generation, since a rebuild passes over the same events; not of the next history of the log."""
+    """One for all generations, since a rebuild passes over the same events, but not for the log's next history."""
     return b"%b%d/%d" % (skips_key(projection), partition, offset)
 
 
 class _StopValue(NamedTuple):
-    """Older versions kept the first two."""
+    """Older versions wrote only the first two."""
 
     offset: int
     why: str
@@ -132,7 +133,7 @@ def stop_of(value: bytes) -> Stop:
 
 
 class _SkipValue(msgspec.Struct, frozen=True):
-    """Older versions kept the bare reason."""
+    """Older versions wrote only the reason."""
 
     epoch: int
     n: int
@@ -153,9 +154,9 @@ def skip_of(partition: Partition, offset: int, value: bytes) -> Skip:
 
 
 class Meta:
-    """The table, by the calls of one operation."""
+    """The table, accessed through the client of one operation."""
 
-    def __init__(self, calls: Calls, prefix: str) -> None:
+    def __init__(self, calls: HBaseClient, prefix: str) -> None:
         self._calls = calls
         self._table = meta_name(prefix)
 
@@ -166,16 +167,16 @@ class Meta:
         return {key: row[VALUE] for key, row in self._calls.rows(self._table, keys).items()}
 
     def below(self, prefix: bytes) -> dict[bytes, bytes]:
-        """All that is said under keys that begin so, by the rest of the key."""
+        """All values whose keys begin so, by the rest of the key."""
         rows = self._calls.scan(self._table, prefix, prefix + b"\xff", _SCAN_ROWS)
         return {key[len(prefix) :]: row[VALUE] for key, row in rows if row[VALUE] != _NOTHING}
 
     def swap(self, key: bytes, expected: bytes | None, value: bytes) -> bool:
-        """False when it is not as expected."""
+        """False if the cell is not as expected."""
         return self._calls.check_and_put(self._table, key, VALUE, expected, value)
 
     def say(self, key: bytes, value: bytes | None) -> None:
-        """Whatever was said before; None: nothing any more."""
+        """Set the value, whatever it was before. None: remove it."""
         wanted = _NOTHING if value is None else value
         while (said := self.get(key)) != wanted and not (said is None and value is None):
             if self.swap(key, said, wanted):
@@ -206,16 +207,16 @@ class Meta:
         return self.swap(generations_key(projection), before, msgspec.json.encode(new))
 
     def applied(self, projection: str, generation: int, partitions: int) -> dict[Partition, Applied]:
-        """Of every partition."""
+        """The applied positions of all partitions."""
         keys = {applied_key(projection, generation, partition): partition for partition in range(partitions)}
         found = self.get_all(keys)
         return {partition: applied_of(found.get(key)) for key, partition in keys.items()}
 
     def move(self, key: bytes, expected: Applied, after: Applied) -> bool:
-        """Of an applied position; False when it does not stand where expected."""
+        """Move an applied position. False if it does not stand where expected."""
         if self.swap(key, expected.encode(), after.encode()):
             return True
-        # At the beginning there may be nothing yet.
+        # At the beginning the cell may not exist yet.
         return expected == Applied() and self.swap(key, None, after.encode())
 
 

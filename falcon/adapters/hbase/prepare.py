@@ -1,4 +1,4 @@
-"""Making the tables, and checking that they are those that the settings mean."""
+"""Makes the tables, and checks that they are those that the settings name."""
 
 import logging
 import os
@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from falcon.adapters.hbase.calls import Calls, HBase
+from falcon.adapters.hbase.client import HBase, HBaseClient
 from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
 from falcon.adapters.hbase.schema import FORMAT, TableSpec, meta_name, meta_spec, table_names, table_specs
 from falcon.adapters.hbase.switching import Create, Switching
@@ -25,13 +25,13 @@ _SECONDS: Final = 30.0
 _ADMIN_SECONDS: Final = 180.0
 
 
-# By format: the read models whose tables lie otherwise in the next one. They get empty tables, which are filled from
-# the log: cells are only ever a copy of what it says. tests/history/tables has the tables of each format.
+# By format: the read models whose layout changes in the next one. They get empty tables, which are filled from the log:
+# cells are only ever a copy of it. tests/history/tables has the tables of each format.
 _REMADE: Final[dict[int, tuple[str, ...]]] = {}
 
 
 class WrongTables(Exception):
-    """The tables are not what the settings say; the message says what to do."""
+    """The tables are not what the settings say. The message says what to do."""
 
 
 def prepare(
@@ -43,8 +43,8 @@ def prepare(
     *,
     regions: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Make what is missing, and bring tables of an older format to this one; what is there is checked and left as it is
-    otherwise. Read models that are new beside others, or were made again, are to be filled from the log.
+    """Make what is missing, and migrate tables of an older format. Existing tables are checked, and otherwise left as
+    they are. Read models that are new beside others, or were made again, are to be filled from the log.
 
     ``instance`` names the log that the tables will show. Raises WrongTables, ReadStoreUnavailable.
     """
@@ -74,7 +74,7 @@ def prepare(
 
 
 def _migrate(hbase: HBase, create: Create, prefix: str, found: Log, regions: Mapping[str, int]) -> None:
-    """One format after the other; doing any of it again is safe."""
+    """Migrate one format after the other. It is safe to repeat any part."""
     for version in range(found.format, FORMAT):
         switching = _switching(hbase, create, prefix, found.partitions, regions)
         for projection in _REMADE.get(version, ()):
@@ -94,11 +94,11 @@ def start_over(
     *,
     regions: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
-    """Empty tables for a log that was restored from an older copy, and is called ``instance`` since.
+    """Empty tables for a log that was restored from an older copy, and has been called ``instance`` since.
 
-    What the old ones say is of no use any more: cells that the lost history wrote would outlive what the log writes in
-    their places, and events that were skipped are others now. Until all is done the tables show the log of before, so
-    that nothing else takes them for this one's. Doing it again is safe. Raises WrongTables, ReadStoreUnavailable.
+    The old contents are of no use: cells that the lost history wrote would outlive what the log writes in their places,
+    and skipped events are others now. Until all is done the tables name the old log, so that no process takes them for
+    this log's. It is safe to repeat. Raises WrongTables, ReadStoreUnavailable.
     """
     check_family_of_log(hbase, prefix, instance, partitions)
     calls = hbase.within(_SECONDS)
@@ -133,7 +133,7 @@ def _switching(hbase: HBase, create: Create, prefix: str, partitions: int, regio
 
 
 def check_family_of_log(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
-    """That the tables, if there are any, were made from the log, whatever its history was called. Raises WrongTables,
+    """Check that the tables, if they exist, were made from this log under any of its names. Raises WrongTables,
     ReadStoreUnavailable."""
     calls = hbase.within(_SECONDS)
     if meta_name(prefix) not in calls.tables():
@@ -145,7 +145,7 @@ def check_family_of_log(hbase: HBase, prefix: str, instance: str, partitions: in
 
 
 def check_log(hbase: HBase, prefix: str, instance: str, partitions: int) -> None:
-    """Only that the tables belong to the log, for whoever is about to make one anew. Raises WrongTables,
+    """Check only that the tables belong to the log, for a caller that will make one of them again. Raises WrongTables,
     ReadStoreUnavailable."""
     calls = hbase.within(_SECONDS)
     if meta_name(prefix) not in calls.tables():
@@ -154,9 +154,9 @@ def check_log(hbase: HBase, prefix: str, instance: str, partitions: int) -> None
 
 
 def check(hbase: HBase, prefix: str, instance: str | None, partitions: int) -> str:
-    """The name of the log that the tables show, which must be ``instance``, unless that is not known.
+    """The name of the log that the tables show. It must be ``instance`` unless that is not known.
 
-    Nothing is written. Raises WrongTables when something is missing or otherwise, ReadStoreUnavailable.
+    Writes nothing. Raises WrongTables if something is missing or wrong, ReadStoreUnavailable.
     """
     calls = hbase.within(_SECONDS)
     there = calls.tables()
@@ -216,7 +216,7 @@ def _check_instance(found: Log, prefix: str, instance: str | None, partitions: i
     )
 
 
-def _check_family(calls: Calls, name: str) -> None:
+def _check_family(calls: HBaseClient, name: str) -> None:
     family = calls.family(name)
     if family is None:
         raise WrongTables(f"the table {name} has no family d: it is not Falcon's; set another prefix")
@@ -232,7 +232,7 @@ def _check_family(calls: Calls, name: str) -> None:
 
 
 def through_gateway(hbase: HBase) -> Create:
-    """The simplest. A gateway can't split tables beforehand, so that each has one region until HBase splits it."""
+    """The simplest way. A gateway can't split tables beforehand, so each has one region until HBase splits it."""
 
     def create(specs: Sequence[TableSpec]) -> None:
         calls = hbase.within(_ADMIN_SECONDS)
@@ -245,9 +245,10 @@ def through_gateway(hbase: HBase) -> Create:
 
 
 def by_command(words: Sequence[str], seconds: float = _ADMIN_SECONDS) -> Create:
-    """By a command of the operator's. It gets a line a table: ``NAME FAMILY REGIONS ATTRIBUTE=VALUE ...``.
+    """Create tables by the operator's command. It gets a line for each table: ``NAME FAMILY REGIONS ATTRIBUTE=VALUE
+    ...``.
 
-    Regions are split evenly by the first byte of the key. A table that is there must be left alone.
+    Regions are split evenly by the first byte of the key. The command must leave existing tables alone.
     """
 
     def create(specs: Sequence[TableSpec]) -> None:
@@ -257,7 +258,8 @@ def by_command(words: Sequence[str], seconds: float = _ADMIN_SECONDS) -> Create:
 
 
 def _run(words: Sequence[str], lines: str, seconds: float) -> None:
-    """Raises ReadStoreUnavailable when it fails, or is not done in time; then all that it has started is killed."""
+    """Raises ReadStoreUnavailable when the command fails or takes too long. All processes that it has started are then
+    killed."""
     began = time.monotonic()
     try:
         process = subprocess.Popen(

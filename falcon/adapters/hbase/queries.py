@@ -1,9 +1,9 @@
-"""What every query is asked of, and how far the tables show the log."""
+"""What all queries use, and how far the tables show the log."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from falcon.adapters.hbase.calls import Calls
+from falcon.adapters.hbase.client import HBaseClient
 from falcon.adapters.hbase.meta import Generations, Meta, applied_key, applied_of
 from falcon.adapters.hbase.schema import table_name
 from falcon.domain.ids import Partition, partition_of
@@ -11,10 +11,10 @@ from falcon.journal.envelope import Position
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable, shown_by
 
 
-class View(NamedTuple):
-    """The tables as they are for one query: its calls, and the generations that were live a moment ago."""
+class QueryContext(NamedTuple):
+    """The tables during one query: its client, and the generations that were live a moment ago."""
 
-    calls: Calls
+    calls: HBaseClient
     prefix: str
     live: dict[str, Generations]
 
@@ -38,30 +38,32 @@ class View(NamedTuple):
         return applied_of(meta.get(applied_key(projection, self.generation(projection), partition))).position.offset
 
 
-def applied(view: View, partition: Partition) -> int:
+def applied(view: QueryContext, partition: Partition) -> int:
     return applied_in(view, [partition])[partition]
 
 
-def applied_in(view: View, partitions: Collection[Partition]) -> dict[Partition, int]:
+def applied_in(view: QueryContext, partitions: Collection[Partition]) -> dict[Partition, int]:
     return {partition: position.offset for partition, position in _shown(view, partitions, _counted(view)).items()}
 
 
 def applied_everywhere(
-    view: View, partitions: int, projections: Sequence[str] | None = None
+    view: QueryContext, partitions: int, projections: Sequence[str] | None = None
 ) -> dict[Partition, Position]:
-    """Where the projection stands that is the furthest behind, of these."""
+    """The least of the positions of these projections, by partition."""
     if projections is None:
         return _shown(view, range(partitions), _counted(view))
     for name in projections:
-        view.generation(name)  # it may be filled yet
+        view.generation(name)  # raises if it is being filled
     return _shown(view, range(partitions), projections)
 
 
-def _counted(view: View) -> list[str]:
+def _counted(view: QueryContext) -> list[str]:
     return [name for name, generations in view.live.items() if generations.fill is not Fill.FILLING]
 
 
-def _shown(view: View, partitions: Collection[Partition], projections: Collection[str]) -> dict[Partition, Position]:
+def _shown(
+    view: QueryContext, partitions: Collection[Partition], projections: Collection[str]
+) -> dict[Partition, Position]:
     keys = {
         (name, partition): applied_key(name, generations.live, partition)
         for name, generations in view.live.items()

@@ -8,11 +8,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
-from falcon.adapters.hbase.calls import Calls, HBase
-from falcon.adapters.hbase.lines import HBaseFault, TableMissing
+from falcon.adapters.hbase.client import HBase, HBaseClient
+from falcon.adapters.hbase.connection import HBaseFault, TableMissing
 from falcon.adapters.hbase.meta import Generations, Meta
-from falcon.adapters.hbase.queries import View
-from falcon.adapters.hbase.timed import TimedCalls
+from falcon.adapters.hbase.queries import QueryContext
+from falcon.adapters.hbase.timed_client import TimedClient
 from falcon.domain.ids import Partition
 from falcon.read.accounts import hbase as accounts_queries
 from falcon.read.catalogue import READ_MODELS
@@ -30,9 +30,9 @@ T = TypeVar("T")
 
 
 def _query(
-    query: Callable[Concatenate[View, P], T],
+    query: Callable[Concatenate[QueryContext, P], T],
 ) -> Callable[Concatenate["HBaseReadStore", P], Coroutine[Any, Any, T]]:
-    """A method that asks a query."""
+    """Makes a method that runs a query."""
 
     @functools.wraps(query)
     async def asked(self: "HBaseReadStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -44,13 +44,13 @@ def _query(
 class HBaseReadStore:
     """ReadStore over HBase, for one event loop. No query takes longer than ``seconds``, whatever HBase does.
 
-    ``threads`` ask at once and ``queue`` more wait; give ``hbase`` as many connections as there are threads.
+    ``threads`` queries run at once and ``queue`` more wait. Give ``hbase`` as many connections as there are threads.
     """
 
     def __init__(self, hbase: HBase, prefix: str, *, threads: int = 16, queue: int = 256, seconds: float = 2.0) -> None:
         self._hbase = hbase
         self._prefix = prefix
-        self._timed = TimedCalls(Dispatcher("hbase-reads", threads=threads, queue=queue), seconds)
+        self._timed = TimedClient(Dispatcher("hbase-reads", threads=threads, queue=queue), seconds)
         self._lock = threading.Lock()
         self._live: tuple[dict[str, Generations], float] = ({}, 0.0)
         self._applied: dict[Partition, asyncio.Task[int]] = {}
@@ -59,7 +59,7 @@ class HBaseReadStore:
         self._timed.close()
 
     async def applied(self, partition: Partition) -> int:
-        """Those who ask while one is away wait for its answer: many wait for the same event."""
+        """Concurrent callers share one query: many wait for the same event."""
         asked = self._applied.get(partition)
         if asked is None or asked.get_loop() is not asyncio.get_running_loop():
             asked = self._applied[partition] = asyncio.ensure_future(self._ask(queries.applied, partition))
@@ -89,13 +89,13 @@ class HBaseReadStore:
     bearer = _query(accounts_queries.bearer)
     tokens = _query(accounts_queries.tokens)
 
-    async def _ask(self, query: Callable[Concatenate[View, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work(seconds: float) -> T:
             calls = self._hbase.within(seconds)
             try:
                 try:
                     return query(self._view(calls), *args, **kwargs)
-                except TableMissing:  # rebuilt, and the old one dropped: look where the new one is
+                except TableMissing:  # the table was rebuilt and the old one dropped: look up the new one
                     self._look_again()
                     return query(self._view(calls), *args, **kwargs)
             except HBaseFault as fault:
@@ -111,19 +111,19 @@ class HBaseReadStore:
         finally:
             metrics.read_seconds.labels(name).observe(time.monotonic() - began)
 
-    def _view(self, calls: Calls) -> View:
-        """Generations are looked up once a second: a rebuild is rare, and corrects what stood for long."""
+    def _view(self, calls: HBaseClient) -> QueryContext:
+        """Generations are looked up once a second: a rebuild is rare, and corrects what was wrong for long."""
         live, until = self._live
         if time.monotonic() >= until:
             found = Meta(calls, self._prefix).all_generations(list(READ_MODELS))
             with self._lock:
-                known = self._live[0]  # of a thread that was quicker, and which may not be taken back
+                known = self._live[0]  # another thread was quicker: never go back to older generations
                 live = {
                     name: known[name] if name in known and _age(known[name]) > _age(each) else each
                     for name, each in found.items()
                 }
                 self._live = (live, time.monotonic() + _GENERATIONS_SECONDS)
-        return View(calls, self._prefix, live)
+        return QueryContext(calls, self._prefix, live)
 
     def _look_again(self) -> None:
         with self._lock:
@@ -133,9 +133,9 @@ class HBaseReadStore:
         if self._applied.get(partition) is done:
             del self._applied[partition]
         if not done.cancelled():
-            done.exception()  # all who waited for it may have gone
+            done.exception()  # retrieve it: all callers may have gone
 
 
 def _age(generations: Generations) -> tuple[int, int]:
-    """A later look finds what is no less."""
+    """Orders generations by time: a later look-up gives no less."""
     return generations.live, -generations.fill

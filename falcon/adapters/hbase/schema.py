@@ -1,9 +1,9 @@
-"""How the read tables lie in HBase: their names, their families, and what they are made with.
+"""The read tables' layout in HBase: names, families and attributes.
 
-One family, one version of each cell. A cell's timestamp is an offset of the log: the cell stands as the log below that
-offset left it, so that writing anything again, or something older late, changes nothing. Nothing is ever deleted, since
-a deletion hides what is older only until HBase compacts; what is gone has a flag that says so. What the tables of a
-read model hold stands in the model's folder.
+One family, one version of each cell. A cell's timestamp is an offset of the log: the cell holds what the log below that
+offset says. So it changes nothing to write anything again, or an older write late. Nothing is ever deleted, since a
+deletion hides older cells only until HBase compacts: what is gone has a flag. The contents of a read model's tables are
+described in the model's folder.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ META_REGIONS: Final = 1
 
 
 class TableSpec(NamedTuple):
-    """A table to make. ``attributes`` are named as HBase's shell names them; the table has the one family ``d``."""
+    """A table to make. ``attributes`` are named as in HBase's shell. The table has the one family ``d``."""
 
     name: str
     regions: int
@@ -37,7 +37,7 @@ def meta_name(prefix: str) -> str:
 
 
 def table_name(prefix: str, table: str, generation: int) -> str:
-    """Offsets of a rebuild begin anew, so it has tables of its own: ``generation`` counts them from 1."""
+    """A rebuild's offsets start from the beginning, so it has tables of its own. ``generation`` counts them from 1."""
     return f"{prefix}_{table}_{generation}"
 
 
@@ -50,7 +50,7 @@ def meta_spec(prefix: str) -> TableSpec:
 
 
 def table_specs(prefix: str, projection: str, generation: int, regions: Mapping[str, int]) -> list[TableSpec]:
-    """``regions``: of the tables that should have another number of them."""
+    """``regions``: for tables that should have another number of them."""
     return [
         TableSpec(table_name(prefix, table, generation), regions.get(table, usual), _attributes(*more))
         for table, (usual, more) in READ_MODELS[projection].hbase.tables.items()

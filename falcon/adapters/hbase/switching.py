@@ -1,10 +1,9 @@
-"""Rebuilds: tables of a new generation beside the live ones, and how they take the live ones' place.
+"""Rebuilds: tables of a new generation are made beside the live ones, and then take their place.
 
-The live tables' applied positions are *closed*, one by one, under the name of the switch-over: from then on no
-projector can move them. When the new tables stand where the old ones were closed, one write makes them the live ones,
-and that write succeeds only if the switch-over is still under way. So whoever calls a switch-over off, because it
-failed or because nobody has heard of it for long, takes its name away first, and then opens the positions again; a
-switch-over that wakes up later finds its name gone.
+A switch-over *closes* the live tables' applied positions, one by one, under its name: from then on no projector can
+move them. When the new tables have reached the closed positions, one write makes them live. That write succeeds only if
+the switch-over is still under way. To call off a switch-over, because it failed or has made no progress for long, take
+its name away first, and then open the positions again. A switch-over that wakes up later finds its name gone.
 """
 
 import logging
@@ -15,8 +14,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from falcon.adapters.hbase.calls import HBase
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.client import HBase
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.meta import Applied, Generations, Meta, applied_key
 from falcon.adapters.hbase.schema import TableSpec, table_names, table_specs
 from falcon.domain.ids import Partition
@@ -29,11 +28,11 @@ Create: TypeAlias = Callable[[Sequence[TableSpec]], None]
 
 
 class Switching:
-    """The generations of a prefix's tables, for the one that builds them.
+    """Generations of the tables under a prefix, for the process that builds them.
 
     ``seconds``: for reading and writing. ``admin_seconds``: for creating and dropping tables. ``switch_seconds``: a
-    switch-over that stands still for so long has died. ``grace_seconds``: how long the old tables stay after it, so
-    that readers have heard of the new ones.
+    switch-over without progress for so long is dead. ``grace_seconds``: the old tables stay for so long after it, until
+    readers have heard of the new ones.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Switching:
         self._closing_seen: dict[str, tuple[str, float]] = {}
 
     def generations(self, projection: str) -> Generations:
-        """Raises ReadStoreUnavailable, also where the tables were never prepared."""
+        """Raises ReadStoreUnavailable, also if the tables were never prepared."""
         try:
             generations = self._meta().generations(projection)
         except TableMissing:
@@ -71,7 +70,7 @@ class Switching:
         return generations
 
     def begin(self, projection: str) -> int:
-        """A new generation with empty tables. One that was being built is thrown away."""
+        """A new generation with empty tables. One that was being built is dropped."""
         before = self.generations(projection)
         begun = Generations(
             live=before.live,
@@ -87,7 +86,7 @@ class Switching:
         return begun.rebuilding
 
     def start_over(self, projection: str, fill: Fill = Fill.SHOWN) -> None:
-        """Empty tables of a new generation take the live ones' place at once."""
+        """Make empty tables of a new generation live at once."""
         generation = self.begin(projection)
         before = self.generations(projection)
         after = Generations(live=generation, last=before.last, dropping=(*before.dropping, before.live), fill=fill)
@@ -96,9 +95,9 @@ class Switching:
         self._drop_old(projection)
 
     def finish(self, projection: str, generation: int, catch_up: Callable[[], None]) -> None:
-        """Make ``generation`` the live one, once ``catch_up`` has brought it to where the live one stands.
+        """Make ``generation`` live, once ``catch_up`` has brought it to where the live one stands.
 
-        Whatever fails leaves the live tables as they were, and open.
+        After any failure the live tables are as they were, and open.
         """
         name = secrets.token_hex(4)
         live = self._claim(projection, generation, name)
@@ -114,10 +113,10 @@ class Switching:
         self._drop_old(projection)
 
     def wait_or_reopen(self, projection: str, generation: int, closed: Mapping[Partition, Applied]) -> None:
-        """What to do about closed positions of the generation that was live when they were read.
+        """Deal with closed positions of the generation that was live when they were read.
 
-        Raises ReadStoreUnavailable while a switch-over is under way. Otherwise they are open afterwards, or another
-        generation is live: look again.
+        Raises ReadStoreUnavailable while a switch-over is under way. Otherwise the positions are open when it returns,
+        or another generation is live: look again.
         """
         generations = self.generations(projection)
         if generations.live != generation:
@@ -148,7 +147,7 @@ class Switching:
         return before.live
 
     def _close(self, projection: str, live: int, name: str) -> dict[Partition, Position]:
-        """Where each partition stood when it was closed."""
+        """Close each partition. Returns the positions."""
         meta = self._meta()
         standing = meta.applied(projection, live, self._partitions)
         closed: dict[Partition, Position] = {}
@@ -181,7 +180,7 @@ class Switching:
     def _call_off_quietly(self, projection: str, name: str) -> None:
         try:
             self._call_off(projection, name)
-        except ReadStoreUnavailable as error:  # a projector will, after a while
+        except ReadStoreUnavailable as error:  # a projector will open it after a while
             log.warning("the switch-over of %s could not be called off: %s", projection, error)
 
     def _call_off(self, projection: str, name: str) -> None:
@@ -193,7 +192,8 @@ class Switching:
             self._reopen(projection, before.live, {p: a for p, a in applied.items() if a.closed_by == name})
 
     def _reopen(self, projection: str, live: int, closed: Mapping[Partition, Applied]) -> None:
-        """Those that another switch-over has closed meanwhile, under its own name, stay as they are."""
+        """Open the positions that this switch-over has closed. Those that another one has closed meanwhile stay as they
+        are."""
         meta = self._meta()
         for partition, applied in closed.items():
             meta.move(applied_key(projection, live, partition), applied, Applied(applied.position))
@@ -206,7 +206,7 @@ class Switching:
         return now - since >= self._switch_seconds
 
     def _drop_old(self, projection: str) -> None:
-        """Best effort: what stays is dropped by the next rebuild."""
+        """Best effort: the next rebuild drops what stays."""
         before = self.generations(projection)
         try:
             calls = self._hbase.within(self._admin_seconds)

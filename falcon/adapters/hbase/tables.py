@@ -1,4 +1,4 @@
-"""The read tables' writing end."""
+"""Writes the read tables."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -6,10 +6,10 @@ from concurrent.futures import wait
 from types import MappingProxyType
 from typing import Final
 
-from falcon.adapters.hbase.calls import HBase
 from falcon.adapters.hbase.cells import by_partition, fold
+from falcon.adapters.hbase.client import HBase
 from falcon.adapters.hbase.comparing import HBaseComparing
-from falcon.adapters.hbase.lines import TableMissing
+from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.meta import (
     Applied,
     Meta,
@@ -40,13 +40,13 @@ _TRUSTED_SECONDS: Final = 1.0
 
 
 class HBaseTables:
-    """ProjectionTables for a log read by partition; for any thread.
+    """ProjectionTables for a log that is read by partition; for any thread.
 
-    A batch is written stamped with the offset behind it, each cell as the batch leaves it, and only then is the
-    partition's position moved, by comparing and setting. Somebody else who does the same, earlier or later, in other
-    batches, changes nothing; only one of them moves the position.
+    A batch's cells are stamped with the offset behind the batch, each with its last value. Only then is the partition's
+    position moved, by compare and set. Another process may write the same earlier or later, in other batches, without
+    harm: only one of them moves the position.
 
-    ``seconds``: how long an operation may take at most. ``threads``: partitions that are written at once, on the
+    ``seconds``: the most that an operation may take. ``threads``: partitions that are written at once, on the
     ``dispatcher`` of that name.
     """
 
@@ -154,7 +154,7 @@ class HBaseTables:
         return None if said is None else said.decode()
 
     def fill(self, projection: str) -> Fill:
-        """Looked up for as long as it is not all."""
+        """Looked up until it is complete."""
         if self._fills.get(projection) is not Fill.SHOWN:
             self._generation(projection)
         return self._fills[projection]
@@ -170,7 +170,7 @@ class HBaseTables:
         self._meta().say(key, encode_stop(stop))
 
     def go_on(self, projection: str, partition: Partition) -> None:
-        """It has stopped no longer."""
+        """Record that the partition goes on."""
         self._meta().say(stop_key(_base(projection), self._generation(projection), partition), None)
 
     def stops(self, projection: str) -> dict[Partition, Stop]:
@@ -179,11 +179,11 @@ class HBaseTables:
         return {int(partition): stop_of(value) for partition, value in found.items()}
 
     def skip(self, projection: str, skip: Skip) -> None:
-        """Let an event be passed over, now and in rebuilds."""
+        """Record that an event is passed over, now and in rebuilds."""
         self._meta().say(skip_key(_base(projection), skip.partition, skip.at.offset), encode_skip(skip))
 
     def skips(self, projection: str) -> list[Skip]:
-        """All that is passed over."""
+        """All events that are passed over."""
         found = self._meta().below(skips_key(_base(projection)))
         places = {rest: rest.split(b"/") for rest in found}
         return [skip_of(int(p), int(offset), found[rest]) for rest, (p, offset) in places.items()]
@@ -195,22 +195,22 @@ class HBaseTables:
         said = self._meta().said(went_back_key())
         return None if said is None else said.decode()
 
-    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> HBaseComparing:
+    def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> HBaseComparing:
         return HBaseComparing(
             self._hbase,
             self._prefix,
             projection,
             self._generation(projection),
             ends,
-            mend=mend,
+            repair=repair,
             seconds=self._seconds,
         )
 
     def _check(self, projection: str, generation: int, expected: Cursor) -> dict[Partition, Applied]:
-        """Turn away, before it writes anything, a projector that has already been overtaken. Gives what is recorded.
+        """Turn away a projector that has been overtaken before it writes anything. Returns the recorded state.
 
-        A projector that has just moved a position is trusted to know it. If it is wrong, what it writes changes
-        nothing, and it does not move the position again.
+        Skip the check for one second after our own successful move. A wrong skip is harmless: the cells are stamped,
+        and the position is moved by compare and set.
         """
         now = time.monotonic()
         standing: dict[Partition, Applied] = {}
@@ -246,7 +246,7 @@ class HBaseTables:
         self._moved[projection, generation, partition] = after, time.monotonic()
 
     def _generation(self, projection: str) -> int:
-        """Raises ReadStoreUnavailable for a rebuild that another one has taken away."""
+        """Raises ReadStoreUnavailable for a rebuild that another process has taken away."""
         base, _, generation = projection.partition("@")
         generations = self._switching.generations(base)
         self._fills[base] = generations.fill
@@ -270,7 +270,7 @@ def _base(projection: str) -> str:
 
 
 def _each(threads: Dispatcher, do: Callable[[Partition], None], partitions: Sequence[Partition]) -> None:
-    """All of them, whatever becomes of the others; then the first fault there was."""
+    """Run all of them, even if one fails. Then raise the first fault."""
     if len(partitions) == 1:
         do(partitions[0])
         return

@@ -1,4 +1,4 @@
-"""The interface of HBase's gateway, which happybase brings along; its module is there once happybase is imported."""
+"""The interface of HBase's gateway. happybase contains it: its module exists once happybase is imported."""
 
 import happybase
 from Hbase_thrift import (

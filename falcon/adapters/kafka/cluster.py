@@ -1,4 +1,4 @@
-"""Where the brokers are, what the topics are called, and the clients as Falcon sets them."""
+"""The brokers' addresses, the names of the topics, and clients with Falcon's configuration."""
 
 import asyncio
 from collections.abc import Iterable
@@ -14,10 +14,11 @@ from falcon.adapters.kafka.security import Security, secure
 
 # The largest record batch that the topics take, and so the largest append.
 MESSAGE_BYTES_MAX: Final = 8 << 20
-# A batch's own head, and some room for what the estimate of a record's size leaves out.
+# The head of a batch, and some room for what the estimate of a record's size leaves out.
 APPEND_BYTES_MAX: Final = MESSAGE_BYTES_MAX - (64 << 10)
 
-# What a client may raise where the servers are at fault. aiokafka lets some of asyncio's and the system's own through.
+# Errors that a client raises when the servers are at fault. aiokafka lets some of asyncio's and of the operating
+# system's through.
 CLIENT_ERRORS: Final = (KafkaError, OSError, TimeoutError)
 
 _STOP_SECONDS: Final = 5.0
@@ -25,8 +26,8 @@ _STOP_SECONDS: Final = 5.0
 
 class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]
     async def stop(self) -> None:
-        """A fetch that pauses after an error ends as cancelled, and aiokafka passes that on as if it were the caller
-        who is to end, and leaves its connections open."""
+        """A fetch that pauses after an error ends as cancelled. aiokafka would pass that on as if the caller was to
+        end, and would leave its connections open."""
         stopping = asyncio.ensure_future(super().stop())
         await asyncio.wait([stopping], timeout=_STOP_SECONDS)
         if stopping.done() and not stopping.cancelled():
@@ -37,10 +38,10 @@ class _Consumer(AIOKafkaConsumer):  # type: ignore[misc]
 
 
 class KafkaCluster(msgspec.Struct, frozen=True):
-    """``brokers``: host:port, some of them. ``prefix``: of the names of topics and groups.
+    """``brokers``: host:port of some of them. ``prefix``: of the names of topics and groups.
 
-    ``append_seconds``: after which the outcome of an append is unknown; longer than the loss of a leader takes.
-    ``security``: of every connection; none in plaintext.
+    ``append_seconds``: after this time the outcome of an append is unknown; it is longer than Kafka takes after the
+    loss of a leader. ``security``: of every connection; none in plaintext.
     """
 
     brokers: tuple[str, ...]
@@ -66,7 +67,8 @@ class KafkaCluster(msgspec.Struct, frozen=True):
         return self.prefix + "signals"
 
     def refusal(self, operations: Iterable[str], kind: str, name: str) -> str:
-        """That the brokers do not allow this process those operations on a topic or group, and how to allow them."""
+        """The error for operations on a topic or group that the brokers do not allow this process. It says how to allow
+        them."""
         user = "" if self.security is None else self.security.user
         asked = list(operations)
         return (
@@ -83,20 +85,21 @@ class KafkaCluster(msgspec.Struct, frozen=True):
             max_batch_size=MESSAGE_BYTES_MAX,
             max_request_size=2 * MESSAGE_BYTES_MAX,
             **_PATIENCE,
-            **self._way(),
+            **self._connection(),
         )
         secure(producer.client, self.security)
         return producer
 
     def consumer(self, **settings: Any) -> AIOKafkaConsumer:
-        """One that reads what it is assigned, and stops rather than jump when that is not there any more."""
+        """A consumer that reads what it is assigned. It stops instead of jumping when an offset is not there any
+        more."""
         consumer = _Consumer(
             **{
                 "enable_auto_commit": False,
                 "auto_offset_reset": "none",
                 "max_partition_fetch_bytes": 2 << 20,
                 **_PATIENCE,
-                **self._way(),
+                **self._connection(),
                 **settings,
             },
         )
@@ -104,8 +107,8 @@ class KafkaCluster(msgspec.Struct, frozen=True):
         return consumer
 
     async def broker_client(self) -> AIOKafkaClient:
-        """One that has found the brokers. Raises as clients do."""
-        client = AIOKafkaClient(**_PATIENCE, **self._way())
+        """A client that has found the brokers. Raises CLIENT_ERRORS."""
+        client = AIOKafkaClient(**_PATIENCE, **self._connection())
         secure(client, self.security)
         try:
             await client.bootstrap()
@@ -115,12 +118,12 @@ class KafkaCluster(msgspec.Struct, frozen=True):
         return client
 
     def admin(self) -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(request_timeout_ms=10_000, **self._way())
+        admin = AIOKafkaAdminClient(request_timeout_ms=10_000, **self._connection())
         secure(admin._client, self.security)
         return admin
 
-    def _way(self) -> dict[str, Any]:
-        """To the brokers."""
+    def _connection(self) -> dict[str, Any]:
+        """The settings of a connection to the brokers."""
         security = {} if self.security is None else self.security.settings()
         return {"bootstrap_servers": list(self.brokers), **security}
 

@@ -4,7 +4,7 @@ A record is a head (epoch, n) and a body. Read from its start, a partition means
 
 - a marker at offset o opens the epoch o + 1, with n = 0;
 - an event is valid if its epoch is the open one and its n the number of valid events since the marker; then n grows;
-- all else is void: written by a deposed owner, or twice, or behind a hole. Everybody skips it.
+- all else is void: written by a deposed owner, or twice, or behind a hole. Every reader skips it.
 
 The verdict on a record rests only on records before it, and what is committed never changes, so that all readers agree
 for ever. No clock, lease, group or broker's deduplication is relied on.
@@ -23,12 +23,12 @@ RECORD_OVERHEAD: Final = _HEAD.size + 32  # bytes around a body and a key, at mo
 
 
 def marker(owner: str) -> bytes:
-    """The record that deposes whoever wrote before it. ``owner`` is for people."""
+    """The record that deposes the owners before it. ``owner`` is for people who read the log."""
     return _HEAD.pack(_NO_EPOCH, 0) + owner.encode()
 
 
 def opened_by(marker_offset: int) -> Position:
-    """Where a reader stands behind a marker."""
+    """The position of a reader behind a marker."""
     return Position(marker_offset + 1, marker_offset + 1, 0)
 
 
@@ -48,7 +48,7 @@ def judge(at: Position, value: bytes) -> tuple[Position, bytes | None]:
 
 
 class Witness(NamedTuple):
-    """An event that says where a reader stands, if it is valid: epoch ``epoch`` has ``n`` events before ``offset``."""
+    """An event that proves a reader's position, if it is valid: epoch ``epoch`` has ``n`` events before ``offset``."""
 
     offset: int
     epoch: int
@@ -56,14 +56,14 @@ class Witness(NamedTuple):
 
     @property
     def void(self) -> int:
-        """How many records between the epoch's marker and this event must be void."""
+        """The number of records between the epoch's marker and this event that must be void."""
         return self.offset - self.epoch - self.n
 
 
-def standing_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
-    """Where a reader stands behind the last of these records, which follow one another.
+def position_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
+    """The position behind the last of these records, which follow one another.
 
-    None where they do not prove it: without the partition's first record or a marker among them.
+    None if they do not prove it: the partition's first record or a marker must be among them.
     """
     position = Position() if records and records[0][0] == 0 else None
     for offset, value in records:
@@ -75,26 +75,27 @@ def standing_behind(records: Sequence[tuple[int, bytes]]) -> Position | None:
 
 
 def witness_among(records: Sequence[tuple[int, bytes]]) -> Witness | None:
-    """The event to examine where the records themselves prove nothing: of the highest epoch, since the owner of a lower
-    one has been deposed, and with the fewest void records before it, since a second copy has more than the first."""
+    """The event to examine if the records themselves prove nothing. It has the highest epoch, since the owner of a
+    lower one has been deposed. It has the fewest void records before it, since a second copy has more of them than the
+    first."""
     events = [Witness(offset, *_head(value)) for offset, value in records]
     possible = [each for each in events if each.epoch > _NO_EPOCH and each.n >= 0 and each.void >= 0]
     return max(possible, key=lambda each: (each.epoch, -each.void, each.offset), default=None)
 
 
 class Examination:
-    """Whether a witness is valid, by what stands at the beginning of its epoch: few records, however long that is.
+    """Finds out whether a witness is valid from the first records of its epoch: few, however long the epoch is.
 
-    A writer sends a batch only once it knows the one before to be written. So the first copies of an epoch's events
-    stand in the log in order and without a hole, and those before an event number n are n. Of the records between the
-    marker and the witness n are these, and the others are void, or another marker. Once so many others have been found
-    from the marker on, and no marker among them, each of the records that are left is a first copy: none of them can
-    be a marker, and the witness is the next one. A second copy of an event never passes: its first copy takes a place
-    among the records before it, so that there are fewer void ones than it would need.
+    A writer sends a batch only once it knows that the one before is written. So the first copies of an epoch's events
+    stand in the log in order and without a hole, and n of them stand before event number n. Of the records between the
+    marker and the witness, n are these first copies, and the others are void or another marker. Count the others from
+    the marker on. Once all of them have been found, and no marker among them, each of the records that are left is a
+    first copy: none of them can be a marker, and the witness is the next one. A second copy of an event never passes:
+    its first copy takes a place among the records before it, so that there are fewer void ones than it would need.
     """
 
     def __init__(self, witness: Witness, begun: Position | None = None) -> None:
-        """``begun``: a position that an earlier examination in this epoch has reached."""
+        """``begun``: a position that an earlier examination of this epoch has reached."""
         self._witness = witness
         self._at: Position | None = None
         if begun is not None and begun.epoch == witness.epoch and self._is_before(begun):
@@ -102,18 +103,18 @@ class Examination:
 
     @property
     def next(self) -> int:
-        """The offset of the record to :meth:`look_at`; at first that of the marker."""
+        """The offset of the record to pass to :meth:`look_at` next. The first one is the marker."""
         return self._witness.epoch - 1 if self._at is None else self._at.offset
 
     @property
     def reached(self) -> Position:
-        """A position of the epoch that a later examination may begin from, where this one has said yes."""
+        """If the verdict is True: a position in the epoch from which a later examination may start."""
         assert self._at is not None
         return self._at
 
     @property
     def verdict(self) -> bool | None:
-        """None until enough has been looked at."""
+        """None until enough records have been examined."""
         if self._at is None:
             return None
         if self._at.epoch != self._witness.epoch or not self._is_before(self._at):
@@ -133,7 +134,7 @@ class Examination:
 
 
 def behind(witness: Witness, records: Iterable[tuple[int, bytes]]) -> Position:
-    """Where a reader stands behind the last of the records, among which is a witness that is valid."""
+    """The position behind the last of the records, which contain a valid witness."""
     position = Position(witness.offset + 1, witness.epoch, witness.n + 1)
     for offset, value in records:
         if offset > witness.offset:
@@ -142,25 +143,25 @@ def behind(witness: Witness, records: Iterable[tuple[int, bytes]]) -> Position:
 
 
 def _head(value: bytes) -> tuple[int, int]:
-    """Epoch and n; of what is no record of Falcon's, an epoch that there is not."""
+    """The epoch and n of a record. The epoch of a record that is not Falcon's is one that no marker opens."""
     epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
     return epoch, n
 
 
 def _void(position: Position) -> int:
-    """How many records of its epoch before it were void."""
+    """The number of void records of its epoch before it."""
     return position.offset - position.epoch - position.n
 
 
 def belongs(position: Position, before: Sequence[tuple[int, bytes]]) -> bool | None:
-    """Whether a reader may stand at ``position`` behind these records, which end right before it; None where records
-    further back are needed to tell. Whether the epoch's marker stands where it must is to be looked at besides."""
+    """Whether a reader may stand at ``position`` behind these records, which end right before it. None if records
+    further back are needed to tell. The caller must also check that the epoch's marker stands where it must."""
     for offset, value in reversed(before):
         epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)
         if epoch == _NO_EPOCH:
             return position == Position(position.offset, *opened_by(offset)[1:])
         if epoch == position.epoch and n in (position.n - 1, position.n):
-            return bool(n < position.n)  # else a reader would stand behind that event
+            return bool(n < position.n)  # otherwise a reader would already stand behind that event
     return None
 
 

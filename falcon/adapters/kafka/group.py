@@ -1,4 +1,4 @@
-"""Membership in a consumer group, for one thing only: who should have which partition."""
+"""Membership in a consumer group, used only to share partitions among the members."""
 
 import asyncio
 import logging
@@ -29,10 +29,10 @@ _WITHOUT_MEMBERS: Final = ("Empty", "Dead")
 
 
 class GroupMember:
-    """One member of a group over the journal's partitions. For one event loop; the attributes may be read anywhere.
+    """One member of a group over the journal's partitions. For one event loop; other threads may read the attributes.
 
-    Nothing is fetched here and no offset is committed. At a rebalance everything is revoked, says Kafka's protocol;
-    what counts is only what is assigned afterwards, so that a partition that stays is not disturbed.
+    The member fetches nothing and commits no offset. Kafka's protocol revokes everything at a rebalance. Only the
+    assignment that follows counts here, so that a partition that stays is not disturbed.
 
     ``assigned``: as of the last assignment. ``assignments``: how many there were.
     """
@@ -45,13 +45,14 @@ class GroupMember:
         changed: Callable[[], None] = lambda: None,
         name: str = "",
     ) -> None:
-        """``name``: by which the others find it in the group."""
+        """``name``: the client name, by which other members find this one in the group."""
         self._cluster = cluster
         self._group = group
         self._session_seconds = session_seconds
         self._changed = changed
         self._own = {"client_id": name} if name else {}
-        # aiokafka keeps in the class what its member had. Members that shared a class would all claim that.
+        # aiokafka keeps the member's state in the class. Members that shared a class would all claim the same
+        # partitions.
         self._assignor = type("StickyPartitionAssignor", (StickyPartitionAssignor,), {})
         self._consumer: AIOKafkaConsumer | None = None
         self._staying: asyncio.Task[None] | None = None
@@ -59,17 +60,17 @@ class GroupMember:
         self.assignments = 0
 
     async def join(self) -> None:
-        """And stay, whatever happens to the brokers, until ``leave``."""
+        """Join, and stay a member through all failures of the brokers until ``leave``."""
         self._staying = asyncio.get_running_loop().create_task(self._stay())
 
     async def leave(self) -> None:
-        """At once, so that others need not wait for the session's end. What was assigned stays written here."""
+        """Leave at once, so that the others need not wait for the end of the session. ``assigned`` keeps its value."""
         if self._staying is not None:
             self._staying.cancel()
             await asyncio.wait([self._staying])
 
     def rejoin(self) -> None:
-        """Ask for the assignment anew, where there is reason to doubt that it still holds."""
+        """Ask for a new assignment, when there is reason to doubt that the present one still holds."""
         if self._consumer is not None and self._consumer._coordinator is not None:
             self._consumer._coordinator.request_rejoin()
 
@@ -89,7 +90,7 @@ class GroupMember:
         consumer = self._cluster.consumer(
             group_id=self._cluster.prefix + self._group,
             session_timeout_ms=round(self._session_seconds * 1_000),
-            heartbeat_interval_ms=_HEARTBEAT_MILLIS,  # how soon it learns that it is assigned something else
+            heartbeat_interval_ms=_HEARTBEAT_MILLIS,  # a member learns of a new assignment this soon
             max_poll_interval_ms=_FOR_EVER_MILLIS,
             partition_assignment_strategy=[self._assignor],
             **self._own,
@@ -98,8 +99,8 @@ class GroupMember:
         return consumer
 
     async def _poll(self, consumer: AIOKafkaConsumer) -> None:
-        """Nothing comes of it but the errors that the coordination meets, which it waits to be asked for before it goes
-        on. Returns when it has ended, and a new member must be made."""
+        """Poll for the errors of the coordination: aiokafka waits until they have been fetched. Returns when it has
+        ended, and a new member must be made."""
         while True:
             try:
                 await consumer.getmany(timeout_ms=_POLL_MILLIS)
@@ -114,7 +115,8 @@ class GroupMember:
         assert self._consumer is not None
         self._consumer.pause(*taken)
         for partition in taken:
-            self._consumer.seek(partition, 0)  # or it would ask for a committed offset, and complain that there is none
+            # without it aiokafka asks for a committed offset, and complains that there is none
+            self._consumer.seek(partition, 0)
         assigned = frozenset(partition.partition for partition in taken)
         if assigned != self.assigned:
             come, gone = sorted(assigned - self.assigned), sorted(self.assigned - assigned)
@@ -129,14 +131,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._take = take
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Says nothing: see GroupMember."""
+        """Does nothing: see GroupMember."""
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         self._take(assigned)
 
 
 async def coordinator(admin: AIOKafkaAdminClient, group: str) -> int:
-    """Brokers that have just been started have none for a moment."""
+    """Brokers that have just started have no coordinator for a moment."""
     until = time.monotonic() + _COORDINATOR_SECONDS
     while True:
         try:
@@ -148,7 +150,7 @@ async def coordinator(admin: AIOKafkaAdminClient, group: str) -> int:
 
 
 class _DescribeGroups(Request[DescribeGroupsRequest_v2]):  # type: ignore[misc]
-    """In this version, since aiokafka misreads what brokers answer in its newest one."""
+    """This version of the request, since aiokafka misreads the brokers' answer to its newest one."""
 
     API_KEY = DescribeGroupsRequest_v2.API_KEY
 
@@ -160,7 +162,7 @@ class _DescribeGroups(Request[DescribeGroupsRequest_v2]):  # type: ignore[misc]
 
 
 async def active(cluster: KafkaCluster, groups: Sequence[str]) -> list[str]:
-    """Those of the groups that somebody is a member of. Raises JournalUnavailable."""
+    """The groups that have members. Raises JournalUnavailable."""
     admin = cluster.admin()
     states: dict[str, str] = {}
     try:

@@ -18,19 +18,19 @@ from falcon.adapters.kafka.reader import Reader
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
+from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
 from falcon.telemetry import metrics
 from falcon.write.clock import Clock
 
 log = logging.getLogger("falcon.journal")
 
-# Enough for a good batch, and short enough for what waits behind it.
+# Enough for a good batch, and short enough for the events behind it.
 _GROUP_BYTES_MAX: Final = 1 << 20
 _CLOCK_SECONDS_MAX: Final = 10.0
 _CHECKPOINT_PAUSE_SECONDS: Final = 1.0
 _CHECKPOINT_PAUSE_SECONDS_MAX: Final = 30.0
-# A takeover returns what is ready by then; what is not goes on, and is kept for so long for the next call. Snapshots
-# are as old by then, which only makes the log's tail behind them longer.
+# A takeover returns the partitions that are ready by then. The others go on, and the next call finds them for so long.
+# Their snapshots are that old then, which only makes the log's tail behind them longer.
 _SOON_SECONDS: Final = 1.0
 _CLAIMED_SECONDS: Final = 60.0
 _OVERHEAD: Final = fence.RECORD_OVERHEAD + records.OVERHEAD  # bytes around a record's data, at most
@@ -39,11 +39,11 @@ T = TypeVar("T")
 
 
 class _Fenced(Exception):
-    """A newer epoch was opened before the events got in."""
+    """A newer epoch was opened before the events were written."""
 
 
 class _Writing(msgspec.Struct, eq=False):
-    """A partition whose epoch is open here. ``position``: behind the last event known to be valid."""
+    """A partition whose epoch is open here. ``position``: behind the last event that is known to be valid."""
 
     partition: Partition
     position: Position
@@ -60,8 +60,9 @@ class _Writing(msgspec.Struct, eq=False):
         return not self.away and not self.waiting
 
 
-class _Underway(Generic[T]):
-    """What is begun once for a partition, and may take longer than the call that wants it: a later one finds it."""
+class _InProgress(Generic[T]):
+    """Work that is started once for a partition and may take longer than the call that wants it. A later call finds
+    it."""
 
     def __init__(self, begin: Callable[[Partition, str], Coroutine[Any, Any, T]]) -> None:
         self._begin = begin
@@ -71,9 +72,9 @@ class _Underway(Generic[T]):
     def __contains__(self, partition: Partition) -> bool:
         return partition in self._tasks
 
-    async def by_now(self, partitions: Iterable[Partition], owner: str) -> tuple[dict[Partition, T], list[Exception]]:
-        """What has come of it for those that are done soon, and the failures."""
-        if self._over:  # who has let go of everything begins nothing: it would depose those who have taken over
+    async def finished(self, partitions: Iterable[Partition], owner: str) -> tuple[dict[Partition, T], list[Exception]]:
+        """The results of those that are done soon, and the failures."""
+        if self._over:  # a process that has let go of everything starts nothing: it would depose the new owners
             return {}, [_closed(partition) for partition in partitions]
         tasks = {partition: self._tasks.get(partition) or self._start(partition, owner) for partition in partitions}
         if tasks:
@@ -95,7 +96,7 @@ class _Underway(Generic[T]):
         return done, failed
 
     def cancel(self) -> None:
-        """All of it, and nothing is begun any more."""
+        """Cancel all work, and start none any more."""
         self._over = True
         for task in self._tasks.values():
             task.cancel()
@@ -107,14 +108,14 @@ class _Underway(Generic[T]):
         return task
 
     def _ended(self, partition: Partition, task: "asyncio.Task[T]") -> None:
-        """By the time that somebody wants it again it would be of long ago."""
+        """Drop a result that is too old to be used by the next call."""
         asyncio.get_running_loop().call_later(_CLAIMED_SECONDS, self._forget, partition, task)
 
     def _forget(self, partition: Partition, task: "asyncio.Task[T]") -> None:
         if self._tasks.get(partition) is task:
             del self._tasks[partition]
             if not task.cancelled():
-                task.exception()  # it has been looked at, as asyncio wants it
+                task.exception()  # retrieve it, since asyncio warns otherwise
 
 
 def _closed(partition: Partition) -> JournalUnavailable:
@@ -122,9 +123,9 @@ def _closed(partition: Partition) -> JournalUnavailable:
 
 
 class KafkaJournal:
-    """Everything of a partition that is submitted while a batch of it is away is its next batch.
+    """While a batch of a partition is away, everything that is submitted for it becomes its next batch.
 
-    The owner's thread submits and collects; all else happens on the loop's thread.
+    The owner's thread submits and collects. Everything else happens on the loop's thread.
     """
 
     def __init__(
@@ -136,17 +137,17 @@ class KafkaJournal:
         clock: Clock,
         wake: Wake,
     ) -> None:
-        """``clock``: the one that gives the events their times."""
+        """``clock``: gives the events their times."""
         self._cluster = cluster
         self._loop = loop
         self._producer = producer
         self._snapshots = snapshots
         self._clock = clock
         self._wake = wake
-        self._restoring = _Underway(snapshots.restore)
-        self._opening = _Underway(self._depose)
+        self._restoring = _InProgress(snapshots.restore)
+        self._opening = _InProgress(self._depose)
         self._writing: dict[Partition, _Writing] = {}
-        self._over: dict[Partition, int] = {}  # the newest epoch of which it is known that another one followed
+        self._over: dict[Partition, int] = {}  # the newest epoch that is known to be over
         self._collected: deque[Submission] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -154,9 +155,9 @@ class KafkaJournal:
     # --- the port -----------------------------------------------------------------------------------------------------
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
-        """Markers are written before the log is read: what the old owners still got in is before them.
+        """Markers are written before the log is read, so that everything the old owners still wrote stands before them.
 
-        It may be called from another thread than the rest.
+        May be called from another thread than the other methods.
         """
         return self._loop.call(self._take_over(partitions, owner))
 
@@ -178,18 +179,18 @@ class KafkaJournal:
     # --- takeover -----------------------------------------------------------------------------------------------------
 
     async def _take_over(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
-        """First what can fail without harm, the snapshots; then the markers, which depose whoever owns them.
+        """First the snapshots, which can fail without harm. Then the markers, which depose the present owners.
 
-        Each partition by itself. Snapshots that the old owner still writes meanwhile are missed, and not needed: what
-        they hold stands in the log behind the checkpoint that was found.
+        Each partition by itself. Snapshots that the old owner still writes meanwhile are missed and not needed: their
+        content stands in the log behind the checkpoint that was found.
         """
         await self._settled([self._writing[partition] for partition in partitions if partition in self._writing])
         await self._check_clock(owner)
         opening = [partition for partition in partitions if partition in self._opening]
-        restored, unrestored = await self._restoring.by_now(
+        restored, unrestored = await self._restoring.finished(
             [partition for partition in partitions if partition not in self._opening], owner
         )
-        opened, unopened = await self._opening.by_now([*opening, *restored], owner)
+        opened, unopened = await self._opening.finished([*opening, *restored], owner)
         if (failed := [*unrestored, *unopened]) and not opened:
             raise JournalUnavailable(f"cannot take over partitions: {failed[0]}") from failed[0]
         for partition, position in opened.items():
@@ -201,7 +202,7 @@ class KafkaJournal:
         return opened
 
     async def _check_clock(self, owner: str) -> None:
-        """Before anybody is deposed: an owner with the wrong time writes nothing to the log."""
+        """Check before anyone is deposed: an owner whose clock is wrong must write nothing to the log."""
         try:
             probe: Record = (b"clock", owner.encode())
             written = await self._producer.write(self._cluster.owners, 0, [probe])
@@ -231,9 +232,10 @@ class KafkaJournal:
                     self._write_next(writing)
 
     def _refuse(self, submission: Submission) -> None:
-        """Its epoch ended before it was sent, so it never will be; whether by another owner is known, or it is not."""
+        """The events' epoch ended before they were sent, so they are never written. Whether another owner ended it may
+        be known or not."""
         fenced = submission.epoch <= self._over.get(submission.partition, -1)
-        submission.outcome = Outcome.FENCED if fenced else Outcome.UNKNOWN
+        submission.outcome = AppendOutcome.FENCED if fenced else AppendOutcome.UNKNOWN
         self._collected.append(submission)
         self._wake()
 
@@ -260,13 +262,13 @@ class KafkaJournal:
         except (_Fenced, NotWritten, TooLarge, JournalUnavailable) as error:
             self._end_epoch(writing, group, error)
             return
-        except Exception as error:  # nobody expects it, but whoever waits for the outcome must be told
+        except Exception as error:  # unexpected, but the callers that wait for the outcome must be told
             log.exception("partition %s: an append failed as none may", writing.partition)
             self._end_epoch(writing, group, error)
             return
         writing.position = Position(first + len(written), writing.epoch, writing.position.n + len(written))
         for append in group:
-            append.first, append.outcome = first, Outcome.DURABLE
+            append.first, append.outcome = first, AppendOutcome.DURABLE
             first += len(append.records)
             self._collected.append(append)
         metrics.commit_seconds.observe(time.monotonic() - started)
@@ -279,8 +281,8 @@ class KafkaJournal:
     async def _judge(self, writing: _Writing, base: int, group: list[Append], count: int) -> int:
         """Where the events stand, if they are valid. Raises _Fenced, NotWritten, JournalUnavailable.
 
-        At the offset that was expected nothing came between, so no marker did. Further on something did: the log is
-        asked, since a first copy of the batch may stand before the marker that voids this one.
+        If the batch stands at the expected offset, no record came between, so no marker did. Further on there was
+        another record. Then the log is read: a first copy of the batch may stand before the marker that voids this one.
         """
         expected = writing.position.offset
         if base == expected:
@@ -299,14 +301,15 @@ class KafkaJournal:
         raise _Fenced(f"a newer owner than epoch {writing.epoch} wrote before offset {base}")
 
     def _end_epoch(self, writing: _Writing, group: list[Append], error: Exception) -> None:
-        """Nothing behind the first failure may be written: its epoch is over, and only a takeover tells what stands."""
+        """Nothing may be written behind the first failure: the epoch is over, and only a takeover tells which events
+        stand."""
         partition = writing.partition
         log.warning("partition %s: epoch %s has ended: %s", partition, writing.epoch, error)
         fenced = isinstance(error, _Fenced)
         if fenced:
             self._over[partition] = writing.epoch
         for append in (*group, *writing.waiting):
-            append.outcome = Outcome.FENCED if fenced else Outcome.UNKNOWN
+            append.outcome = AppendOutcome.FENCED if fenced else AppendOutcome.UNKNOWN
             self._collected.append(append)
         writing.waiting.clear()
         writing.away = False
@@ -317,14 +320,14 @@ class KafkaJournal:
     # --- checkpoints --------------------------------------------------------------------------------------------------
 
     async def _checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Tried until it is written, or its epoch has ended: the log does not depend on it."""
-        checkpoint.outcome = Outcome.UNKNOWN
+        """Try until the checkpoint is written or its epoch has ended. The log does not depend on it."""
+        checkpoint.outcome = AppendOutcome.UNKNOWN
         pause = _CHECKPOINT_PAUSE_SECONDS
         try:
             while self._open_here(checkpoint):
                 try:
                     if await self._snapshots.save(checkpoint):
-                        checkpoint.outcome = Outcome.DURABLE
+                        checkpoint.outcome = AppendOutcome.DURABLE
                     return
                 except (NotWritten, TooLarge) as error:
                     log.warning("partition %s: a checkpoint waits: %s", checkpoint.partition, error)
@@ -341,7 +344,7 @@ class KafkaJournal:
     # --- ending -------------------------------------------------------------------------------------------------------
 
     async def _flush(self) -> None:
-        """Checkpoints may wait for the brokers longer than anybody does for them; the log does not need them."""
+        """Do not wait for checkpoints: they may wait long for the brokers, and the log does not need them."""
         await self._settled(list(self._writing.values()))
         checkpoints = [task for writing in self._writing.values() for task in writing.checkpoints]
         if checkpoints:
@@ -378,7 +381,7 @@ def _size(append: Append) -> int:
 
 
 def check_clock(clock: Clock, broker_millis: Millis) -> None:
-    """Raises JournalUnavailable: events would bear times that their order contradicts."""
+    """Raises JournalUnavailable if the times of events would contradict their order."""
     off = clock.ahead_of(broker_millis) / 1000
     if abs(off) > _CLOCK_SECONDS_MAX:
         raise JournalUnavailable(

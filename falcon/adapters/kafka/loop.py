@@ -1,4 +1,5 @@
-"""An event loop on a thread of its own, where aiokafka lives, for callers that have none or must not be held up."""
+"""An event loop on a thread of its own, where aiokafka runs for callers without a loop and for callers that must not
+wait."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -22,7 +23,7 @@ class LoopThread:
         self._thread = start_thread(name, self._loop.run_forever)
 
     def call(self, coroutine: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
-        """Run it there and wait. Raises TimeoutError, having cancelled it, or what it raises."""
+        """Run the coroutine there and wait. Raises what it raises, and TimeoutError once it has been cancelled."""
         running = self.start(coroutine)
         try:
             return running.result(seconds)
@@ -34,7 +35,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def soon(self, function: Callable[P, object], *args: P.args) -> None:  # type: ignore[valid-type]
-        """Have a function called there, and do not wait."""
+        """Call a function there, and do not wait."""
         self._loop.call_soon_threadsafe(function, *args)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Who owns which partition and where it is reached: told by the owners, in a compacted topic."""
+"""Owners of partitions publish their addresses in a compacted topic."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ _WAIT_MILLIS: Final = 500
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """``address``: where the owner in this epoch takes commands; whoever sends them knows how to read it."""
+    """``address``: where the owner in this epoch takes commands. Its format is the senders' matter."""
 
     epoch: int
     address: str
@@ -36,7 +36,7 @@ _owner = msgspec.json.Decoder(Owner)
 
 
 class GroupOwnership:
-    """Ownership (``falcon.write.ownership``) by the group ``shards``, of one shard reached at ``address``."""
+    """Ownership (``falcon.write.ownership``) through the group ``shards``, for one shard reached at ``address``."""
 
     reclaims = True
 
@@ -61,7 +61,7 @@ class GroupOwnership:
         self._loop.soon(self._member.rejoin)
 
     def leave(self) -> None:
-        """The group, so that others take over; what is owned is served until they do."""
+        """Leave the group, so that others take over. What is owned is served until they do."""
         if self._leaving is None:
             self._leaving = self._loop.start(self._member.leave())
 
@@ -75,7 +75,7 @@ class GroupOwnership:
             self._loop.start(self._publish(dict(epochs)))
 
     async def _publish(self, epochs: Mapping[Partition, int]) -> None:
-        """Tried until it is written: without it nobody finds the owner."""
+        """Try until it is written: without it no sender finds the owner."""
         records: list[tuple[bytes | None, bytes | None]] = [
             (str(partition).encode(), _encode(Owner(epoch, self._address))) for partition, epoch in epochs.items()
         ]
@@ -90,9 +90,9 @@ class GroupOwnership:
 
 
 class Owners:
-    """What the owners have told, kept up to date. For one event loop. ``reached``: Kafka has answered once.
+    """The owners as published, kept up to date. For one event loop. ``reached``: Kafka has answered once.
 
-    ``moved``: told of each partition that has another address now, and of the one before.
+    ``moved``: called with each partition whose address has changed, and the address before.
     """
 
     def __init__(self, cluster: KafkaCluster) -> None:
@@ -104,13 +104,13 @@ class Owners:
         self._following: asyncio.Task[None] | None = None
 
     def address(self, partition: Partition) -> str | None:
-        """Of the newest owner."""
+        """The newest owner's address."""
         owner = self._known.get(partition)
         return None if owner is None else owner.address
 
     @property
     def known(self) -> int:
-        """How many partitions have an owner, as far as is known."""
+        """The number of partitions whose owner is known."""
         return len(self._known)
 
     def start(self) -> None:
@@ -144,15 +144,15 @@ class Owners:
                     self._take(record.key, record.value)
 
     def _take(self, key: bytes | None, value: bytes | None) -> None:
-        """Of two owners the one with the later epoch counts, whoever told it last.
+        """Of two owners the one with the later epoch counts, in whichever order they published.
 
-        Where the log gets another name, another history of it begins: epochs of the lost one may be later ones.
+        A log with another name starts another history: the epochs of the lost one may be later.
         """
         if key == LOG and value != self._log_name:
             self._known.clear()
             self._log_name = value
         if key is None or value is None or not key.isdigit():
-            return  # the log's name, or an owner's look at the clock
+            return  # a record that names the log, or an owner's clock
         try:
             owner = _owner.decode(value)
         except msgspec.DecodeError as error:

@@ -1,4 +1,4 @@
-"""The one producer of a process, replaced when it is spent: batches in, offsets out."""
+"""The process's one producer: batches in, offsets out. It is replaced once it is spent."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from falcon.adapters.kafka.cluster import CLIENT_ERRORS, KafkaCluster
 
 log = logging.getLogger("falcon.kafka")
 
-# The sequence numbers of an idempotent producer end at 2**31 records a partition, and with them the producer.
+# The sequence numbers of an idempotent producer end at 2**31 records a partition, and the producer with them.
 RECORDS_MAX: Final = 1 << 30
 _STOP_SECONDS: Final = 2.0
 
@@ -23,15 +23,15 @@ Record: TypeAlias = tuple[bytes | None, bytes | None]  # key, value; no value de
 
 
 class NotWritten(Exception):
-    """It cannot be known whether it was written, nor whether it will be yet."""
+    """The outcome is unknown: the batch may have been written, or may yet be."""
 
 
 class TooLarge(Exception):
-    """Larger than a batch may be: it was not sent."""
+    """The batch is larger than allowed, and was not sent."""
 
 
 class _Generation:
-    """A producer from its start to its end."""
+    """One aiokafka producer, from its start to its end."""
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         self.producer = producer
@@ -43,8 +43,8 @@ class _Generation:
 class Producer:
     """For one event loop. A batch is written whole or not at all.
 
-    Any error retires the aiokafka producer under it: that may be poisoned, and an idempotent one never gives up what
-    it was once given. Batches of other partitions that are away with it are waited for, new ones go by a new one.
+    Any error retires the aiokafka producer: it may be poisoned, and an idempotent one never gives up a batch. Batches
+    of other partitions that are away with it are waited for. New ones go through a new producer.
     """
 
     def __init__(self, cluster: KafkaCluster, records_max: int = RECORDS_MAX) -> None:
@@ -55,7 +55,7 @@ class Producer:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def write(self, topic: str, partition: int, records: Sequence[Record]) -> RecordMetadata:
-        """As one batch; gives where its first record stands. Raises NotWritten, TooLarge."""
+        """Write the records as one batch. Returns the offset of the first one. Raises NotWritten, TooLarge."""
         generation: _Generation | None = None
         try:
             async with asyncio.timeout(self._cluster.append_seconds):
@@ -75,7 +75,7 @@ class Producer:
         finally:
             if generation is not None:
                 self._back(generation)
-        if metadata.offset < 0:  # a repeat that the broker knew, or thought it knew
+        if metadata.offset < 0:  # the broker takes it for a repeat
             self._retire(generation)
             raise NotWritten(f"{topic}, partition {partition}: acknowledged without an offset")
         generation.records[topic, partition] += len(records)
@@ -121,7 +121,7 @@ class Producer:
 
 
 async def _end(producer: AIOKafkaProducer) -> None:
-    """Its task first, and what that has not got rid of: ``stop`` waits for both, and the task retries for ever."""
+    """End its task first, then what the task left open. ``stop`` waits for both, and the task would retry for ever."""
     sending = producer._sender.sender_task
     if sending is not None:
         sending.cancel()
@@ -131,5 +131,5 @@ async def _end(producer: AIOKafkaProducer) -> None:
     stopping = asyncio.ensure_future(producer.stop())
     await asyncio.wait([stopping], timeout=_STOP_SECONDS)
     stopping.cancel()
-    with contextlib.suppress(asyncio.CancelledError, Exception):  # it has served; how it ends concerns nobody
+    with contextlib.suppress(asyncio.CancelledError, Exception):  # it has been replaced, so its errors do not matter
         await stopping

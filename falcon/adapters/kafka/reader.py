@@ -1,4 +1,4 @@
-"""Reading partitions from known positions: records as they stand, judged by the fence."""
+"""Reads partitions from known positions, and judges the records by the fence."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -15,14 +15,14 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable, LogWentBack
 
 _START_SECONDS: Final = 10.0
-_AT_ONCE_SECONDS: Final = 0.003  # what came within this had been there before it was asked for
-_ALL_SECONDS: Final = 0.01  # in which all brokers have said what they have
+_AT_ONCE_SECONDS: Final = 0.003  # records that arrive within this time were there before the request
+_ALL_SECONDS: Final = 0.01  # all brokers have answered within this time
 _PROGRESS_SECONDS: Final = 15.0
-_COMPACTED_RECORDS: Final = 500  # at a time, since other things happen on the same loop
+_COMPACTED_RECORDS: Final = 500  # at a time, since other work shares the loop
 
 
 class Valid(NamedTuple):
-    """A valid event: where it stands, its key and its body."""
+    """A valid event: its place, key and body."""
 
     position: Position
     key: bytes | None
@@ -30,28 +30,28 @@ class Valid(NamedTuple):
 
 
 class Reader:
-    """One consumer, for one event loop: what it is told to read, from where it is told."""
+    """One consumer, for one event loop. It reads the partitions that it is told, from where it is told."""
 
     def __init__(self, cluster: KafkaCluster, topic: str) -> None:
         self._cluster = cluster
         self.topic = topic
         self._consumer: AIOKafkaConsumer | None = None
         self._starting = asyncio.Lock()
-        self._at: dict[Partition, int] = {}  # the next record's offset, by partition assigned
+        self._at: dict[Partition, int] = {}  # the next record's offset, by assigned partition
 
     async def records(
         self, offsets: Mapping[Partition, int], limit: int, seconds: float, *, rests: bool = False
     ) -> dict[Partition, list[ConsumerRecord]]:
-        """The next records, at most ``limit``; what has been there by then, and none after ``seconds``.
+        """The next records, at most ``limit``. Waits up to ``seconds`` for the first one.
 
-        ``rests``: the caller lets time pass before it asks again, unless there were as many as ``limit``. So nothing is
-        fetched ahead meanwhile, which would be old by then; and it is given what all of the brokers have.
-        Raises JournalUnavailable: also where a record is asked for that the topic does not have any more.
+        ``rests``: the caller pauses before the next call, unless it got ``limit`` records. So nothing is fetched ahead,
+        which would be old by then, and the call collects what all of the brokers have. Raises JournalUnavailable, also
+        for offsets that the topic does not have any more.
         """
         try:
             consumer = await self._started()
             self._seek(consumer, offsets)
-            consumer.resume(*consumer.assignment())  # the call before may have left it at rest
+            consumer.resume(*consumer.assignment())  # the last call may have paused it
             if rests:
                 fetched = await _newest(consumer, limit, seconds)
             else:
@@ -70,8 +70,8 @@ class Reader:
         return found
 
     async def until(self, partition: Partition, position: Position, stop: int, seconds: float) -> list[Position]:
-        """The positions of the valid events from ``position`` up to the offset ``stop``, however long the brokers take
-        to show them: what they call the end may be stale. Raises JournalUnavailable after ``seconds``."""
+        """The valid events from ``position`` up to the offset ``stop``. Waits until the brokers show them, since the
+        end that they state may be stale. Raises JournalUnavailable after ``seconds``."""
         found: list[Position] = []
         try:
             async with asyncio.timeout(seconds):
@@ -86,7 +86,8 @@ class Reader:
         return [at for at in found if at.offset < stop]
 
     async def ends(self, partitions: Sequence[Partition]) -> dict[Partition, int]:
-        """As the brokers say, which may be stale after a change of leader: to measure by. Raises JournalUnavailable."""
+        """The ends that the brokers state. They may be stale after a change of leader, so use them for measuring only.
+        Raises JournalUnavailable."""
         try:
             consumer = await self._started()
             ends = await consumer.end_offsets([TopicPartition(self.topic, p) for p in partitions])
@@ -95,14 +96,14 @@ class Reader:
         return {partition.partition: end for partition, end in ends.items()}
 
     def end_seen(self, partition: Partition) -> int:
-        """Where it ended at the last fetch; 0 before. It asks nobody, so any thread may."""
+        """The end as of the last fetch, 0 before the first. Any thread may call it: it asks no broker."""
         at = TopicPartition(self.topic, partition)
         consumer = self._consumer
         if consumer is None or partition not in self._at:
             return 0
         try:
             return consumer.highwater(at) or 0
-        except AssertionError:  # it has just been assigned other partitions, on its loop's thread
+        except AssertionError:  # the loop's thread has just assigned other partitions
             return 0
 
     async def close(self) -> None:
@@ -112,7 +113,7 @@ class Reader:
             await consumer.stop()
 
     async def _started(self) -> AIOKafkaConsumer:
-        async with self._starting:  # whoever comes meanwhile shares it
+        async with self._starting:  # concurrent callers share one consumer
             if self._consumer is None:
                 consumer = self._cluster.consumer()
                 try:
@@ -125,7 +126,7 @@ class Reader:
             return self._consumer
 
     def _seek(self, consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]) -> None:
-        """Only where it does not stand already: what it has fetched ahead is thrown away by that."""
+        """Seek only if the consumer is elsewhere: a seek throws away what was fetched ahead."""
         if offsets.keys() != self._at.keys():
             consumer.assign([TopicPartition(self.topic, partition) for partition in offsets])
             self._at = dict.fromkeys(offsets, -1)
@@ -136,8 +137,8 @@ class Reader:
 
 
 async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dict[TopicPartition, list[ConsumerRecord]]:
-    """Where one broker had something at once, the others may have too, and each may have had something put by that it
-    had sent before. News is not held up by that."""
+    """When one broker had records at once, the others may have some too, and each may have more behind the part that it
+    sent. Collect these without delaying the first ones."""
     loop = asyncio.get_running_loop()
     began = loop.time()
     fetched = await consumer.getmany(timeout_ms=round(seconds * 1000), max_records=limit)
@@ -148,7 +149,7 @@ async def _newest(consumer: AIOKafkaConsumer, limit: int, seconds: float) -> dic
         while 0 < left < limit and (wait := until - loop.time()) > 0:
             try:
                 more = await consumer.getmany(timeout_ms=round(wait * 1000), max_records=left)
-            except CLIENT_ERRORS:  # what has been taken out must be handed over first; the next call meets it again
+            except CLIENT_ERRORS:  # hand over what has been fetched first; the next call meets the error again
                 break
             for partition, records in more.items():
                 found.setdefault(partition, []).extend(records)
@@ -163,8 +164,8 @@ def judge_all(
 ) -> tuple[list[Valid], Position]:
     """The valid events among records that begin at the position, and the position behind all of them.
 
-    Raises JournalUnavailable where offsets jump: such a topic has been compacted, trimmed or written in transactions,
-    and its epochs mean nothing any more.
+    Raises JournalUnavailable if offsets jump: the topic has been compacted, trimmed or written in transactions, and its
+    epochs mean nothing any more.
     """
     events: list[Valid] = []
     for record in records:
@@ -188,7 +189,7 @@ def _where(error: OffsetOutOfRangeError) -> str:
 
 
 def _only(error: OffsetOutOfRangeError) -> Partition | None:
-    """The one partition that it is about, if it is one."""
+    """The partition of the records if there is only one."""
     partitions = [at.partition for at in _asked(error)]
     return partitions[0] if len(partitions) == 1 else None
 
@@ -200,9 +201,9 @@ def _asked(error: OffsetOutOfRangeError) -> dict[TopicPartition, int]:
 async def read_compacted(
     reader: Reader, partition: Partition, stop: int, seconds: float = _PROGRESS_SECONDS
 ) -> AsyncIterator[list[ConsumerRecord]]:
-    """Every record of a compacted topic's partition, from the first up to and with the one at the offset ``stop``.
+    """Every record of a compacted topic's partition, from the first to the one at the offset ``stop``, included.
 
-    However many there are: raises JournalUnavailable where none comes for ``seconds``.
+    Raises JournalUnavailable if no record comes for ``seconds``; the whole may take longer.
     """
     loop = asyncio.get_running_loop()
     offset, moved_at = 0, loop.time()

@@ -1,6 +1,6 @@
-"""A record of the journal within one of Kafka's: a binary head and the data; the key is Kafka's key.
+"""The layout of a journal record in a Kafka record: a binary head and the data. The key is Kafka's key.
 
-Topics keep this layout for ever, and ``tests/adapters/test_kafka_records.py`` has a sample of it.
+Topics keep this layout for ever. ``tests/adapters/test_kafka_records.py`` has a sample of it.
 """
 
 import struct
@@ -8,7 +8,7 @@ from typing import Final
 
 from falcon.journal.record import Record
 
-_HEAD: Final = struct.Struct(">BHB")  # flags, version, how long the type is; the type follows
+_HEAD: Final = struct.Struct(">BHB")  # flags, version, length of the type; the type follows
 _KEY: Final = struct.Struct(">q")
 _CRITICAL: Final = 1
 _TYPE_BYTES_MAX: Final = 64
@@ -17,7 +17,7 @@ OVERHEAD: Final = _HEAD.size + _TYPE_BYTES_MAX + _KEY.size  # bytes around the d
 
 
 def key(record: Record) -> bytes:
-    """The room or account, so that a reader can leave others undecoded."""
+    """The room or account. By it a reader can leave others undecoded."""
     return _KEY.pack(record.key)
 
 
@@ -27,7 +27,7 @@ def body(record: Record) -> bytes:
 
 
 def record(key: bytes | None, body: bytes) -> Record:
-    """The inverse. A record that Falcon did not write has no type."""
+    """The inverse of :func:`value`. A record that Falcon did not write has no type."""
     about = _KEY.unpack(key)[0] if key is not None and len(key) == _KEY.size else 0
     if len(body) >= _HEAD.size:
         flags, version, length = _HEAD.unpack_from(body)

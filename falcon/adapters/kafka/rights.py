@@ -1,6 +1,6 @@
-"""What each role has to be allowed at Kafka, and the check at its start that it is.
+"""The rights that each role needs at Kafka. Each role checks its own when it starts.
 
-Without it a missing right would show only once it is needed, as an error that does not name the operation.
+Otherwise a missing right would show only when it is needed, as an error that does not name the operation.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,16 +19,16 @@ from falcon.adapters.kafka.group import coordinator
 from falcon.adapters.kafka.topics import Admin, patiently
 
 _TOPIC_UNKNOWN: Final = 3
-_REFUSED: Final = (29, 30)  # the topic, the group: not even Describe is allowed
-_NOT_SAID: Final = -(2**31)  # of brokers without authorization
+_REFUSED: Final = (29, 30)  # for the topic, for the group: not even Describe is allowed
+_NOT_SAID: Final = -(2**31)  # the answer of brokers without authorization
 
 
 class RightsMissing(Exception):
-    """A line for each right that is missing, with the command that gives it."""
+    """The message has a line for each missing right, with the command that grants it."""
 
 
-class Operation(IntEnum):
-    """As Kafka numbers them; a set of them has the bits of their numbers."""
+class AclOperation(IntEnum):
+    """Numbered as in Kafka's protocol. A set of them has the bits of their numbers."""
 
     Read = 3
     Write = 4
@@ -37,52 +37,53 @@ class Operation(IntEnum):
 
 
 class Rights(msgspec.Struct, frozen=True):
-    """Operations by the name of the topic, and of the group, without the prefix."""
+    """Operations by the name of the topic or group, without the prefix."""
 
-    topics: Mapping[str, tuple[Operation, ...]]
-    groups: Mapping[str, tuple[Operation, ...]] = {}
+    topics: Mapping[str, tuple[AclOperation, ...]]
+    groups: Mapping[str, tuple[AclOperation, ...]] = {}
 
 
-# Who may read or write may describe, too. Of what may not be described no more is known than that.
-_UNDESCRIBED: Final = ~(1 << Operation.Read | 1 << Operation.Write | 1 << Operation.Describe)
-_LOOK: Final = (Operation.Describe, Operation.DescribeConfigs)
-_MEMBER: Final = (Operation.Read,)
+# Read and Write imply Describe. If Describe is not allowed, nothing else is known about the topic.
+_UNDESCRIBED: Final = ~(1 << AclOperation.Read | 1 << AclOperation.Write | 1 << AclOperation.Describe)
+_LOOK: Final = (AclOperation.Describe, AclOperation.DescribeConfigs)
+_MEMBER: Final = (AclOperation.Read,)
 
 
 def of_write(group: str) -> Rights:
-    """``group``: of those that own partitions."""
-    both = (Operation.Read, Operation.Write, *_LOOK)
+    """``group``: the group of the owners."""
+    both = (AclOperation.Read, AclOperation.Write, *_LOOK)
     return Rights({"journal": both, "snapshots": both, "owners": both, "signals": _LOOK}, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
-    reads = (Operation.Read, *_LOOK)
+    reads = (AclOperation.Read, *_LOOK)
     topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": _LOOK}
     return Rights(topics, dict.fromkeys(groups, _MEMBER))
 
 
 def of_api() -> Rights:
-    reads = (Operation.Read, *_LOOK)
-    signals = (Operation.Read, Operation.Write, *_LOOK)
+    reads = (AclOperation.Read, *_LOOK)
+    signals = (AclOperation.Read, AclOperation.Write, *_LOOK)
     return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": signals})
 
 
 def of_operator(groups: Iterable[str]) -> Rights:
-    """Of those who run ``falcon prepare`` and ``falcon restored``, which asks whether the ``groups`` have members.
+    """For the operator who runs ``falcon prepare`` and ``falcon restored``; the latter asks whether the ``groups`` have
+    members.
 
-    Create and AlterConfigs are left out: only a topic that is missing, or has to be changed, needs them.
+    Create and AlterConfigs are left out: only a missing topic, or one that has to be changed, needs them.
     """
     topics = {
         "journal": _LOOK,
         "snapshots": _LOOK,
-        "owners": (Operation.Read, Operation.Write, *_LOOK),
+        "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
         "signals": _LOOK,
     }
-    return Rights(topics, dict.fromkeys(groups, (Operation.Describe,)))
+    return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
 
 
 async def check(cluster: KafkaCluster, rights: Rights) -> None:
-    """Raises RightsMissing, JournalUnavailable. Topics that are not there yet are passed over."""
+    """Raises RightsMissing, JournalUnavailable. Topics that do not exist yet are passed over."""
     if cluster.security is not None and (missing := await patiently(lambda: _missing(cluster, rights))):
         raise RightsMissing("\n".join(missing))
 
@@ -96,7 +97,7 @@ async def _missing(cluster: KafkaCluster, rights: Rights) -> list[str]:
 
 
 async def _missing_of_topics(
-    admin: AIOKafkaAdminClient, cluster: KafkaCluster, wanted: Mapping[str, tuple[Operation, ...]]
+    admin: AIOKafkaAdminClient, cluster: KafkaCluster, wanted: Mapping[str, tuple[AclOperation, ...]]
 ) -> list[str]:
     names = {cluster.prefix + name: operations for name, operations in wanted.items()}
     response = await admin._send_request(_Metadata(list(names)))
@@ -110,7 +111,7 @@ async def _missing_of_topics(
 
 
 async def _missing_of_group(
-    admin: AIOKafkaAdminClient, cluster: KafkaCluster, name: str, wanted: tuple[Operation, ...]
+    admin: AIOKafkaAdminClient, cluster: KafkaCluster, name: str, wanted: tuple[AclOperation, ...]
 ) -> list[str]:
     group = cluster.prefix + name
     try:
@@ -123,7 +124,7 @@ async def _missing_of_group(
     return _lines(cluster, "group", group, wanted, _UNDESCRIBED if code else allowed)
 
 
-def _lines(cluster: KafkaCluster, kind: str, name: str, wanted: Iterable[Operation], allowed: int) -> list[str]:
+def _lines(cluster: KafkaCluster, kind: str, name: str, wanted: Iterable[AclOperation], allowed: int) -> list[str]:
     missing = [] if allowed == _NOT_SAID else [each.name for each in wanted if not allowed & 1 << each]
     return [cluster.refusal(missing, kind, name)] if missing else []
 
@@ -190,7 +191,7 @@ class _Metadata(Request[_MetadataRequest_v8]):  # type: ignore[misc]
 
 
 class _DescribeGroupRequest_v3(DescribeGroupsRequest_v3):  # type: ignore[misc]
-    """With the answer that this version has."""
+    """With the response of this version."""
 
     RESPONSE_TYPE = DescribeGroupsResponse_v3
 

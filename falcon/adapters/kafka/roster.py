@@ -1,4 +1,4 @@
-"""Who is in a consumer group, and the removal of members that ended without leaving it."""
+"""Lists the members of a consumer group, and removes members that ended without leaving."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,8 +17,8 @@ _SECONDS: Final = 1.0
 
 
 class GroupRoster:
-    """For one event loop; calls may overlap. A call that fails forgets the group's coordinator, so that the next one
-    looks for it again."""
+    """For one event loop; calls may overlap. A failed call forgets the group's coordinator, so that the next one looks
+    it up again."""
 
     def __init__(self, cluster: KafkaCluster, group: str) -> None:
         self._cluster = cluster
@@ -28,21 +28,21 @@ class GroupRoster:
         self._finding = asyncio.Lock()
 
     async def members(self) -> dict[str, str]:
-        """Ids by client names. Raises JournalUnavailable."""
-        # Of one group at a time: of several aiokafka misreads what brokers answer in the newest version that it knows.
+        """Member ids by client name. Raises JournalUnavailable."""
+        # One group at a time: aiokafka misreads the brokers' answer about several in the newest version that it knows.
         response = await self._ask(DescribeGroupsRequest([self._group]))
         code, _, _, _, _, members, *_ = response.groups[0]
         self._check(code)
         return {name: member_id for member_id, name, *_ in members}
 
     async def remove(self, member: str) -> None:
-        """Also where it has gone already. Raises JournalUnavailable."""
+        """Remove the member, which may have gone already. Raises JournalUnavailable."""
         response = await self._ask(LeaveGroupRequest(self._group, member))
         if response.error_code != UnknownMemberIdError.errno:
             self._check(response.error_code)
 
     async def remove_predecessors(self, precede: Callable[[str], bool]) -> None:
-        """Members whose processes are known to have ended, by their client names. Raises JournalUnavailable."""
+        """Remove members whose processes are known to have ended, by their client names. Raises JournalUnavailable."""
         for name, member in (await self.members()).items():
             if precede(name):
                 await self.remove(member)
@@ -70,7 +70,7 @@ class GroupRoster:
             return self._client, self._coordinator
 
     def _check(self, code: int) -> None:
-        """Such as that another broker coordinates the group now."""
+        """Raises the error in the answer, for instance that another broker coordinates the group now."""
         if code:
             self._coordinator = None
             raise JournalUnavailable(f"the group {self._group} cannot be asked: {for_code(code)()!r}")

@@ -1,4 +1,4 @@
-"""Who Falcon is to Kafka, and how Kafka is known to be Kafka: TLS, and a password or a certificate."""
+"""TLS for the connections to Kafka, and Falcon's password or certificate."""
 
 import asyncio
 import contextlib
@@ -22,8 +22,8 @@ log = logging.getLogger("falcon.kafka")
 _TOLD_SECONDS: Final = 10.0
 
 
-class NotLetIn(KafkaConnectionError):  # type: ignore[misc]
-    """A broker answers, and no connection comes about. The message says why, and what to correct."""
+class AccessRefused(KafkaConnectionError):  # type: ignore[misc]
+    """A broker answers, but no connection comes about. The message says why, and what to correct."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -33,14 +33,14 @@ class Tls(Protocol):
     """Certificates, as ``falcon.certificates`` has them."""
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that begins now."""
+        """The context for a connection that begins now."""
 
 
 class Security:
-    """``tls``: of each connection. ``mechanism``: by which the ``user`` shows the password; without one the certificate
-    of ``tls`` says who this is.
+    """``tls``: of each connection. ``mechanism``: how the ``user`` shows the password. Without one the certificate of
+    ``tls`` names the user.
 
-    A connection that begins takes both as they are then, so they are changed without a restart.
+    Each new connection uses the files as they are then, so they can be replaced without a restart.
     """
 
     def __init__(self, tls: Tls, user: str = "", mechanism: str = "", password: Callable[[], str] = lambda: "") -> None:
@@ -49,11 +49,11 @@ class Security:
         self._mechanism = mechanism
         self._password = password
         self._tell_at = 0.0
-        # Its lines for debugging have the requests in them, and with the mechanism PLAIN the password.
+        # aiokafka's debug lines contain requests, and with the mechanism PLAIN the password.
         logging.getLogger("aiokafka.conn").setLevel(logging.CRITICAL)
 
     def settings(self) -> dict[str, Any]:
-        """As aiokafka's clients take them."""
+        """The settings as aiokafka's clients take them."""
         return {
             "security_protocol": "SASL_SSL" if self._mechanism else "SSL",
             "ssl_context": self.context(),
@@ -68,8 +68,9 @@ class Security:
     def password(self) -> str:
         return self._password()
 
-    async def why_not_let_in(self, brokers: Iterable[tuple[str, int]], seconds: float) -> str | None:
-        """Of the first broker that answers within that time; None where none does, or it lets this process in.
+    async def access_refusal(self, brokers: Iterable[tuple[str, int]], seconds: float) -> str | None:
+        """The reason that the first broker to answer within that time gives. None if no broker answers, or it accepts
+        this process.
 
         aiokafka tells its callers only that no connection came about.
         """
@@ -101,24 +102,24 @@ class Security:
         return None
 
     async def tell_why(self, host: str, port: int, seconds: float) -> None:
-        """In a line of the log, now and then."""
+        """Log the reason, at intervals."""
         now = time.monotonic()
         if now >= self._tell_at:
             self._tell_at = now + _TOLD_SECONDS
-            if why := await self.why_not_let_in([(host, port)], seconds):
+            if why := await self.access_refusal([(host, port)], seconds):
                 log.error("%s", why)
 
 
 class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
-    """Under aiokafka's consumers, producers and admin clients. They make their client themselves, so ``secure`` turns
-    that into this one."""
+    """The client inside aiokafka's consumers, producers and admin clients. They make it themselves, so ``secure``
+    replaces its class."""
 
     security: Security
     telling: "asyncio.Task[None] | None" = None
 
     @property
     def _ssl_context(self) -> ssl.SSLContext:
-        """aiokafka looks at this, and at the password, for each connection that it makes."""
+        """aiokafka reads this, and the password, for each connection that it makes."""
         return self.security.context()
 
     @property
@@ -126,18 +127,18 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
         return self.security.password()
 
     async def bootstrap(self) -> None:
-        """Raises NotLetIn, KafkaConnectionError."""
+        """Raises AccessRefused, KafkaConnectionError."""
         try:
             await super().bootstrap()
         except KafkaConnectionError as error:
             brokers = [(host, port) for host, port, _ in self.hosts]
-            if why := await self.security.why_not_let_in(brokers, self._seconds):
-                raise NotLetIn(why) from error
+            if why := await self.security.access_refusal(brokers, self._seconds):
+                raise AccessRefused(why) from error
             raise
 
     async def close(self) -> None:
-        """At once. A broker takes part in TLS's goodbye only when it has answered what is under way, such as a fetch
-        that waits for news, and aiokafka would wait for that."""
+        """Close at once. A broker joins TLS's goodbye only after it has answered the requests that are under way, such
+        as a fetch that waits for records, and aiokafka would wait for that."""
         if self.telling is not None:
             self.telling.cancel()
         for connection in self._conns.values():
@@ -148,7 +149,8 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
     async def _get_conn(self, node_id: Any, **where: Any) -> Any:
         connection = await super()._get_conn(node_id, **where)
         if connection is None and (self.telling is None or self.telling.done()):
-            self.telling = asyncio.get_running_loop().create_task(self._tell_why(node_id))  # it holds nobody up
+            # in the background: it must delay no connection
+            self.telling = asyncio.get_running_loop().create_task(self._tell_why(node_id))
         return connection
 
     async def _tell_why(self, node_id: Any) -> None:
@@ -162,7 +164,7 @@ class SecuredClient(AIOKafkaClient):  # type: ignore[misc]
 
 
 def secure(client: AIOKafkaClient, security: Security | None) -> None:
-    """Before it connects."""
+    """Call before the client connects."""
     if security is not None:
         client.__class__ = SecuredClient
         client.security = security

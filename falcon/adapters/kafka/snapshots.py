@@ -1,11 +1,11 @@
 """Snapshots and checkpoints in a compacted topic, and their copy on this machine's disk, from which rooms come back.
 
-A record's key is the owner's epoch and what the record is about. With the epoch in it, neither the late snapshot of a
+A record's key is the owner's epoch and the name of the thing. With the epoch in it, neither the late snapshot of a
 deposed owner nor compaction can hide a newer one: of all epochs' records about a thing, the highest (epoch, offset)
 counts. A state says at which offset it stands, since between two checkpoints there may be newer states already.
 
-The same holds within an epoch. A write of unknown outcome may get in at any time, and would stand behind newer records:
-so the epoch's keys are of a new generation from then on, and the late one can hide only its own generation's.
+The same holds within an epoch. A write of unknown outcome may succeed at any time, and would stand behind newer
+records. So the epoch's keys get a new generation from then on, and the late write can hide only its own generation's.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ _OPENING: Final = "opened"
 _ANSWERS: Final = "answers:"
 _BATCH_BYTES_MAX: Final = 512 << 10
 _TOMBSTONES_MAX: Final = 5_000
-# So many partitions are read at once, each by itself.
+# This many partitions are read at once, each by itself.
 _READERS: Final = 4
 _CLOSE_SECONDS: Final = 2.0
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """A record's value, and a row of the local copy. It holds what stands below ``offset``."""
+class SnapshotRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The value of a record, and a row of the local copy. It holds what stands below ``offset``."""
 
     epoch: int
     offset: int
@@ -46,32 +46,33 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     data: bytes
     generation: int = 0
 
-    def newer_than(self, other: "Kept | None") -> bool:
+    def newer_than(self, other: "SnapshotRecord | None") -> bool:
         if other is None:
             return True
         return (self.epoch, self.offset, self.generation) >= (other.epoch, other.offset, other.generation)
 
     def key(self, name: str) -> bytes:
-        """The generation is as many zeros before the epoch: to versions of Falcon that know none it is the epoch."""
+        """The generation is written as that many zeros before the epoch: versions of Falcon without generations read it
+        as the epoch."""
         return f"{'0' * self.generation}{self.epoch}/{name}".encode()
 
 
 class LocalCopy(Protocol):
-    """A file, or what serves as one, that may be thrown away: names and what is kept under them, by partition."""
+    """A file, or a substitute, that may be thrown away. It keeps values by partition and name."""
 
     def clear(self, partition: Partition) -> None: ...
 
-    def put(self, partition: Partition, rows: Iterable[tuple[str, Kept]]) -> None: ...
+    def put(self, partition: Partition, rows: Iterable[tuple[str, SnapshotRecord]]) -> None: ...
 
-    def get(self, partition: Partition, name: str) -> Kept | None: ...
+    def get(self, partition: Partition, name: str) -> SnapshotRecord | None: ...
 
-    def under(self, partition: Partition, prefix: str, stop: str | None = None) -> list[tuple[str, Kept]]:
-        """What is kept under names that begin so, in the order of the names, up to the name ``stop`` (excluded)."""
+    def under(self, partition: Partition, prefix: str, stop: str | None = None) -> list[tuple[str, SnapshotRecord]]:
+        """The values under names that begin so, in the order of the names, up to the name ``stop`` (excluded)."""
 
     def drop(self, partition: Partition, names: Sequence[str]) -> None: ...
 
 
-_Record: TypeAlias = "tuple[bytes, str, Kept | None]"  # key, what it is about, None where it is deleted
+_Record: TypeAlias = "tuple[bytes, str, SnapshotRecord | None]"  # key, name of the thing, None if it is deleted
 
 
 class _CheckpointData(msgspec.Struct, frozen=True, array_like=True):
@@ -80,13 +81,13 @@ class _CheckpointData(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_kept = msgspec.msgpack.Decoder(Kept)
-pack: Final[Callable[[Kept], bytes]] = _encode  # for the local copy
-unpack: Final[Callable[[bytes], Kept]] = _kept.decode
+_kept = msgspec.msgpack.Decoder(SnapshotRecord)
+pack: Final[Callable[[SnapshotRecord], bytes]] = _encode  # for the local copy
+unpack: Final[Callable[[bytes], SnapshotRecord]] = _kept.decode
 _checkpoint_data = msgspec.msgpack.Decoder(_CheckpointData)
 
 
-class _Open(msgspec.Struct, eq=False):
+class _OpenEpoch(msgspec.Struct, eq=False):
     """A partition whose copy belongs to ``epoch``. ``garbage``: keys of records that newer ones have replaced."""
 
     epoch: int
@@ -95,10 +96,10 @@ class _Open(msgspec.Struct, eq=False):
 
 
 class KafkaSnapshots:
-    """SnapshotStore. ``restore``, ``open`` and ``save`` are the journal's, on its loop; the rest is the owner's.
+    """SnapshotStore. The journal calls ``restore``, ``open`` and ``save`` on its loop; the owner calls the rest.
 
-    The local copy holds the newest of everything, of each partition that was restored, and belongs to the epoch that
-    was opened then. An older epoch's checkpoint that ends late touches neither the copy nor the garbage.
+    The local copy holds the newest record of everything, for each partition that was restored. It belongs to the epoch
+    that was opened then. A late checkpoint of an older epoch touches neither the copy nor the garbage.
     """
 
     def __init__(self, cluster: KafkaCluster, producer: Producer, copy: LocalCopy) -> None:
@@ -106,10 +107,10 @@ class KafkaSnapshots:
         self._producer = producer
         self._copy = copy
         self._lock = threading.Lock()
-        self._open: dict[Partition, _Open] = {}
-        self._restored: dict[Partition, _Found] = {}
+        self._open: dict[Partition, _OpenEpoch] = {}
+        self._restored: dict[Partition, _NewestRecords] = {}
         self._idle: list[Reader] = []
-        self._closing: set[asyncio.Task[None]] = set()  # which may take long, and nobody waits for it
+        self._closing: set[asyncio.Task[None]] = set()  # closing may take long, and runs in the background
         self._restoring = 0
         self._readers = asyncio.Semaphore(_READERS)
 
@@ -131,7 +132,7 @@ class KafkaSnapshots:
             rows = self._copy.under(partition, _ANSWERS)
         return [kept.data for name, kept in rows if kept.version == version and _answered_at(name) >= since]
 
-    def _get(self, partition: Partition, name: str, version: int) -> Kept | None:
+    def _get(self, partition: Partition, name: str, version: int) -> SnapshotRecord | None:
         with self._lock:
             kept = self._copy.get(partition, name)
         return kept if kept is not None and kept.version == version else None
@@ -139,9 +140,9 @@ class KafkaSnapshots:
     # --- saving -------------------------------------------------------------------------------------------------------
 
     async def save(self, checkpoint: Checkpoint) -> bool:
-        """The states first, and then the checkpoint that counts on them. Raises NotWritten, TooLarge.
+        """Write the states first, and then the checkpoint that counts on them. Raises NotWritten, TooLarge.
 
-        False where its epoch is over: part of it may have been written, which nobody will count on.
+        False if the epoch is over: part of the states may have been written, and no checkpoint counts on them.
         """
         partition = checkpoint.partition
         opened = self._open.get(partition)
@@ -151,7 +152,7 @@ class KafkaSnapshots:
         for batch in _batches(rows):
             try:
                 await self._producer.write(self._cluster.snapshots, partition, batch)
-            except BaseException:  # also where it is told to end: it may be written all the same
+            except BaseException:  # also when cancelled: the write may still succeed
                 opened.generation += 1
                 raise
             if self._open.get(partition) is not opened:
@@ -166,12 +167,13 @@ class KafkaSnapshots:
         await self._forget(partition, opened)
         return True
 
-    def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, Kept]]:
-        """Nothing else is looked at, however long the window is."""
+    def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, SnapshotRecord]]:
+        """Looks at expired records only, however long the window is."""
         return self._copy.under(checkpoint.partition, _ANSWERS, f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}")
 
-    async def _forget(self, partition: Partition, opened: _Open) -> None:
-        """Delete the garbage, that found at the takeover included. What cannot be deleted now is with the next one."""
+    async def _forget(self, partition: Partition, opened: _OpenEpoch) -> None:
+        """Delete the garbage, also what the takeover found. What cannot be deleted now is deleted with the next
+        checkpoint."""
         while opened.garbage and self._open.get(partition) is opened:
             keys = opened.garbage[:_TOMBSTONES_MAX]
             try:
@@ -184,19 +186,19 @@ class KafkaSnapshots:
     # --- restoring ----------------------------------------------------------------------------------------------------
 
     async def restore(self, partition: Partition, owner: str) -> None:
-        """Make the local copy of the partition anew; whoever owns it is not disturbed. Raises NotWritten, TooLarge,
+        """Fill the local copy of the partition again. Its present owner is not disturbed. Raises NotWritten, TooLarge,
         JournalUnavailable.
 
-        A record of one's own, read up to, is the only proof of having read what was there: what the brokers call the
-        end may be stale, and the states that a missed checkpoint replaces may have been compacted away. It also proves
-        that the partition can be written, before its owner is deposed for one who could not go on.
+        To read up to a record of one's own is the only proof of having read everything: the end that the brokers state
+        may be stale, and compaction may have removed the states that a missed checkpoint replaces. The record also
+        proves that the partition can be written, before its owner is deposed.
         """
         self._open.pop(partition, None)
         stop = await self._say_opening(partition, owner)
         async with self._reader() as reader:
             with self._lock:
                 self._copy.clear(partition)
-            found = _Found()
+            found = _NewestRecords()
             async for records in read_compacted(reader, partition, stop):
                 changed = found.take([self._parse(partition, record) for record in records])
                 with self._lock:
@@ -205,9 +207,9 @@ class KafkaSnapshots:
         self._restored[partition] = found
 
     async def drop_lost(self, partition: Partition, end: int) -> None:
-        """Snapshots that hold more than the log did at its end were made of a history that it has lost: it was restored
-        from an older copy, and they were not. None of them counts then, since any of them may have replaced one that
-        would; and they are deleted before the log grows over them. Raises NotWritten, TooLarge."""
+        """Delete snapshots of a history that the log has lost. If a snapshot holds more than the log did at its end,
+        the log was restored from an older copy and the snapshots were not. Then none of them counts, since any may have
+        replaced one that would. They are deleted before the log grows past them. Raises NotWritten, TooLarge."""
         found = self._restored[partition]
         if found.reaches <= end:
             return
@@ -224,25 +226,25 @@ class KafkaSnapshots:
         for start in range(0, len(keys), _TOMBSTONES_MAX):
             dropped: list[Record] = [(key, None) for key in keys[start : start + _TOMBSTONES_MAX]]
             await self._producer.write(self._cluster.snapshots, partition, dropped)
-        self._restored[partition] = _Found()
+        self._restored[partition] = _NewestRecords()
 
     def open(self, partition: Partition, epoch: int) -> None:
-        """What was restored is the new epoch's from now on."""
-        self._open[partition] = _Open(epoch, list(self._restored.pop(partition).garbage))
+        """The restored copy belongs to the new epoch from now on."""
+        self._open[partition] = _OpenEpoch(epoch, list(self._restored.pop(partition).garbage))
 
     async def close(self) -> None:
-        """Wait for readers that are being closed, if not for long."""
+        """Wait a short time for readers that are being closed."""
         if self._closing:
             await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
 
     async def _say_opening(self, partition: Partition, owner: str) -> int:
-        said = Kept(0, 0, 0, owner.encode())
+        said = SnapshotRecord(0, 0, 0, owner.encode())
         written = await self._producer.write(self._cluster.snapshots, partition, [(said.key(_OPENING), _encode(said))])
         return int(written.offset)
 
     @asynccontextmanager
     async def _reader(self) -> AsyncIterator[Reader]:
-        """One of a few, kept only while somebody restores: a reader's start may meet a broker that does not answer."""
+        """One of a few readers, kept only during restores: a reader's start may meet a broker that does not answer."""
         self._restoring += 1
         try:
             async with self._readers:
@@ -260,7 +262,8 @@ class KafkaSnapshots:
                 task.add_done_callback(self._closing.discard)
 
     def _parse(self, partition: Partition, record: ConsumerRecord) -> _Record:
-        """Raises JournalUnavailable: a checkpoint may count on a state that cannot be read, so none may be left out."""
+        """Raises JournalUnavailable if a state cannot be read: a checkpoint may count on it, so none may be left
+        out."""
         try:
             digits, _, name = (record.key or b"").decode().partition("/")
             int(digits)
@@ -273,25 +276,25 @@ class KafkaSnapshots:
             ) from error
 
 
-class _Found:
-    """Which record about each thing is the newest of those read so far; of the others, the keys are ``garbage``."""
+class _NewestRecords:
+    """Finds the newest record about each thing among those read so far. The keys of the others are ``garbage``."""
 
     def __init__(self) -> None:
         self.garbage: set[bytes] = set()
-        self._newest: dict[str, Kept] = {}  # without their data
+        self._newest: dict[str, SnapshotRecord] = {}  # without their data
 
     @property
     def reaches(self) -> int:
-        """The log must go so far, if all of this was made from it."""
+        """The offset that the log must reach if all of this was made from it."""
         return max((kept.offset for kept in self._newest.values()), default=0)
 
     def keys(self) -> list[bytes]:
-        """Of all the records there are."""
+        """The keys of all records."""
         return [*self.garbage, *(kept.key(name) for name, kept in self._newest.items())]
 
-    def take(self, records: Iterable[_Record]) -> dict[str, Kept | None]:
-        """The next records; gives what is the newest of a thing now, or None where that was deleted."""
-        changed: dict[str, Kept | None] = {}
+    def take(self, records: Iterable[_Record]) -> dict[str, SnapshotRecord | None]:
+        """Take the next records. Returns the newest value of each thing, or None if it was deleted."""
+        changed: dict[str, SnapshotRecord | None] = {}
         for key, name, kept in records:
             known = self._newest.get(name)
             if kept is None:
@@ -302,7 +305,7 @@ class _Found:
                 continue
             older: bytes | None = key
             if kept.newer_than(known):
-                self._newest[name] = Kept(kept.epoch, kept.offset, kept.version, b"", kept.generation)
+                self._newest[name] = SnapshotRecord(kept.epoch, kept.offset, kept.version, b"", kept.generation)
                 changed[name] = kept
                 older = known.key(name) if known is not None else None
             if older is not None and older != self._newest[name].key(name):
@@ -311,9 +314,9 @@ class _Found:
         return changed
 
 
-def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, Kept]]:
-    def kept(data: bytes) -> Kept:
-        return Kept(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data, generation)
+def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, SnapshotRecord]]:
+    def kept(data: bytes) -> SnapshotRecord:
+        return SnapshotRecord(checkpoint.epoch, checkpoint.position.offset, checkpoint.version, data, generation)
 
     rows = [(key, kept(data)) for key, data in checkpoint.snapshots]
     if checkpoint.answers:
@@ -325,7 +328,7 @@ def _rows(checkpoint: Checkpoint, generation: int) -> list[tuple[str, Kept]]:
     return rows
 
 
-def _batches(rows: Iterable[tuple[str, Kept]]) -> Iterator[list[Record]]:
+def _batches(rows: Iterable[tuple[str, SnapshotRecord]]) -> Iterator[list[Record]]:
     batch: list[Record] = []
     size = 0
     for name, kept in rows:

@@ -23,8 +23,8 @@ _LOOKED_BACK_AT: Final = 500
 class KafkaSource:
     """CheckingSource over one consumer, for one thread. ``close`` it when done.
 
-    ``wait_seconds``: how long a read waits where there is nothing new; the brokers answer as soon as there is.
-    ``rests``: its reader does between two reads, but for those that gave as much as was asked for.
+    ``wait_seconds``: how long a read waits if there is nothing new; the brokers answer as soon as there is. ``rests``:
+    the reader pauses between two reads, except after reads that gave as many as were asked for.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class KafkaSource:
         return self._cluster.partitions
 
     def read(self, cursor: Cursor, limit: int, *, wait: bool = True) -> tuple[list[Recorded], Cursor]:
-        """Waits a moment where there is nothing; only for the brokers' answers without ``wait``."""
+        """Waits a moment if there is nothing. Without ``wait`` it waits only for the brokers' answers."""
         offsets = {partition: position.offset for partition, position in cursor.items()}
         seconds = self._wait_seconds if wait else _ANSWER_SECONDS
         fetched = self._loop.call(self._reader.records(offsets, limit, seconds, rests=self._rests))
@@ -55,13 +55,13 @@ class KafkaSource:
             except Undecodable as error:
                 if error.at == valid[0].position:
                     raise
-                position = error.at  # what is before it can be read
+                position = error.at  # the events before it can be read
             after[partition] = position
         return events, after
 
     def check(self, cursor: Cursor) -> None:
-        """An epoch's number says where its marker stands, and its events are numbered: so the record before a position
-        tells, mostly, and the marker."""
+        """An epoch's number is the offset behind its marker, and its events are numbered. So the record before a
+        position mostly decides, together with the marker."""
         positions = {partition: position for partition, position in cursor.items() if position.offset}
         undecided = {partition: position.offset for partition, position in positions.items()}
         looked_at = 1
@@ -71,7 +71,7 @@ class KafkaSource:
                 position, start = positions[partition], starts[partition]
                 belongs = fence.belongs(position, before)
                 if belongs is None and start > _marker(position):
-                    undecided[partition] = start  # what is further back tells
+                    undecided[partition] = start  # records further back decide
                 elif belongs or not position.epoch:
                     del undecided[partition]
                 else:
@@ -88,7 +88,7 @@ class KafkaSource:
     def _between(
         self, starts: Mapping[Partition, int], stops: Mapping[Partition, int]
     ) -> dict[Partition, list[tuple[int, bytes]]]:
-        """The records from each start to before each stop. Raises NotShown, JournalUnavailable, LogWentBack."""
+        """The records from each start up to each stop (excluded). Raises NotShown, JournalUnavailable, LogWentBack."""
         found: dict[Partition, list[tuple[int, bytes]]] = {partition: [] for partition in starts}
         missing = dict(starts)
         until = time.monotonic() + _CHECK_SECONDS
@@ -122,12 +122,12 @@ class KafkaSource:
         return sum(max(0, self._reader.end_seen(p) - position.offset) for p, position in cursor.items())
 
     def wait(self, seconds: float) -> None:
-        """Nothing to do here: a read waits."""
+        """Does nothing: a read waits."""
 
     def close(self) -> None:
         self._loop.call(self._reader.close())
 
 
 def _marker(position: Position) -> int:
-    """The offset of its epoch's marker, or the log's start."""
+    """The offset of the epoch's marker, or the log's start."""
     return max(0, position.epoch - 1)

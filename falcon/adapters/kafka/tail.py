@@ -1,4 +1,4 @@
-"""The log as streams follow it, on a cluster: a lane is a partition."""
+"""The log as streams read it on a cluster: a segment is a partition."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from falcon.streams.tail import Raw, WrongPlace
 
 _WAIT_SECONDS: Final = 0.2
 _AGAIN_SECONDS: Final = 5.0
-# Those who were away for long, and so many of them at a time, have the log read for them alone.
+# Clients that were away for long get consumers of their own, so many at a time.
 _READERS: Final = 4
 _LOOKED_BACK_AT: Final = 200
 
 
 class KafkaTail:
-    """One consumer for what is new, on the event loop that it is used on; and some for those who were away."""
+    """One consumer for new records, on the event loop that uses it, and some for clients that were away."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster
@@ -30,95 +30,96 @@ class KafkaTail:
         self._ends = Reader(cluster, cluster.journal)
         self._idle: list[Reader] = []
         self._readers = asyncio.Semaphore(_READERS)
-        self._examined: dict[int, Position] = {}  # by lane, how far the beginning of its epoch is known
+        self._examined: dict[int, Position] = {}  # by segment: how far the beginning of its epoch has been examined
 
-    def lane(self, partition: Partition) -> int:
+    def segment(self, partition: Partition) -> int:
         return partition
 
-    async def ends(self, lanes: Mapping[int, object]) -> dict[int, int]:
-        return await self._ends.ends(list(lanes))
+    async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
+        return await self._ends.ends(list(segments))
 
-    async def position(self, lane: int, offset: int) -> Position:
-        """Looks back for a proof (``fence``): a marker, the partition's start, or an event that is certainly valid."""
-        if not 0 <= lane < self._cluster.partitions:
-            raise WrongPlace(f"there is no partition {lane}")
+    async def position(self, segment: int, offset: int) -> Position:
+        """Searches backwards for a proof (``fence``): a marker, the partition's start, or an event that is certainly
+        valid."""
+        if not 0 <= segment < self._cluster.partitions:
+            raise WrongPlace(f"there is no partition {segment}")
         if offset == 0:
             return Position()
-        end = (await self.ends({lane: None}))[lane]
+        end = (await self.ends({segment: None}))[segment]
         if offset > end:
-            raise WrongPlace(f"there is no offset {offset} in partition {lane}")
+            raise WrongPlace(f"there is no offset {offset} in partition {segment}")
         before: list[tuple[int, bytes]] = []
         start, back = offset, _LOOKED_BACK_AT
         while True:
             stop, start = start, max(0, start - back)
-            before = await self._values(lane, start, stop) + before
-            position = fence.standing_behind(before)
+            before = await self._values(segment, start, stop) + before
+            position = fence.position_behind(before)
             if position is not None:
                 return position
             witness = fence.witness_among(before)
-            if witness is not None and await self._is_valid(lane, witness, back):
+            if witness is not None and await self._is_valid(segment, witness, back):
                 return fence.behind(witness, before)
-            back *= 2  # all of these may be void: what a deposed owner had still to write, which ends some time
+            back *= 2  # all of these may be void: a deposed owner still wrote them, which ends some time
 
-    async def _is_valid(self, lane: int, witness: fence.Witness, most: int) -> bool:
-        """Whether that is found out by looking at so many records of its epoch's beginning."""
-        examination = fence.Examination(witness, self._examined.get(lane))
+    async def _is_valid(self, segment: int, witness: fence.Witness, most: int) -> bool:
+        """True if that many records of the epoch's beginning prove it."""
+        examination = fence.Examination(witness, self._examined.get(segment))
         first = examination.next
-        for offset, value in await self._values(lane, first, min(first + most, witness.offset + 1)):
+        for offset, value in await self._values(segment, first, min(first + most, witness.offset + 1)):
             if examination.verdict is not None:
                 break
             assert offset == examination.next
             examination.look_at(value)
         if not examination.verdict:
             return False
-        self._examined[lane] = examination.reached
+        self._examined[segment] = examination.reached
         return True
 
-    async def _values(self, lane: int, start: int, stop: int) -> list[tuple[int, bytes]]:
+    async def _values(self, segment: int, start: int, stop: int) -> list[tuple[int, bytes]]:
         """The records from ``start`` to ``stop`` (excluded), with their offsets. Raises JournalUnavailable."""
         found: list[tuple[int, bytes]] = []
         while start < stop:
-            more = await self._again(lane, start, stop - start)
+            more = await self._again(segment, start, stop - start)
             found += [(record.offset, record.value or b"") for record in more]
             start = more[-1].offset + 1
         return found
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        offsets = {lane: position.offset for lane, position in cursor.items()}
+        offsets = {segment: position.offset for segment, position in cursor.items()}
         fetched = await self._reader.records(offsets, limit, _WAIT_SECONDS)
         raws: list[Raw] = []
         after = dict(cursor)
-        for lane, more in fetched.items():
-            found, after[lane] = self._judged(lane, cursor[lane], more)
+        for segment, more in fetched.items():
+            found, after[segment] = self._judged(segment, cursor[segment], more)
             raws += found
         return raws, after
 
-    async def read_again(self, lane: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
-        found = await self._again(lane, start.offset, min(limit, stop - start.offset))
-        return self._judged(lane, start, found)
+    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+        found = await self._again(segment, start.offset, min(limit, stop - start.offset))
+        return self._judged(segment, start, found)
 
     def nudge(self) -> None:
-        """The brokers answer a fetch as soon as there is something."""
+        """Does nothing: the brokers answer a fetch as soon as there is a record."""
 
     async def close(self) -> None:
         for reader in (self._reader, self._ends, *self._idle):
             await reader.close()
 
-    def _judged(self, lane: int, at: Position, found: list[ConsumerRecord]) -> tuple[list[Raw], Position]:
-        valid, after = judge_all(self._cluster.journal, lane, at, found)
-        return [Raw(lane, lane, position, records.record(key, body)) for position, key, body in valid], after
+    def _judged(self, segment: int, at: Position, found: list[ConsumerRecord]) -> tuple[list[Raw], Position]:
+        valid, after = judge_all(self._cluster.journal, segment, at, found)
+        return [Raw(segment, segment, position, records.record(key, body)) for position, key, body in valid], after
 
-    async def _again(self, lane: int, offset: int, count: int) -> list[ConsumerRecord]:
-        """The next records there, some at least. Raises JournalUnavailable."""
+    async def _again(self, segment: int, offset: int, count: int) -> list[ConsumerRecord]:
+        """The next records there, at least one. Raises JournalUnavailable."""
         async with self._readers:
             reader = self._idle.pop() if self._idle else Reader(self._cluster, self._cluster.journal)
             try:
                 async with asyncio.timeout(_AGAIN_SECONDS):
                     while True:
-                        found = (await reader.records({lane: offset}, count, _WAIT_SECONDS)).get(lane, [])
+                        found = (await reader.records({segment: offset}, count, _WAIT_SECONDS)).get(segment, [])
                         if found:
                             return found
             except TimeoutError as error:
-                raise JournalUnavailable(f"offset {offset} of partition {lane} could not be read in time") from error
+                raise JournalUnavailable(f"offset {offset} of partition {segment} could not be read in time") from error
             finally:
                 self._idle.append(reader)

@@ -1,4 +1,4 @@
-"""The topics: made by ``prepare``, and refused where they could lose or reorder what they were given."""
+"""The topics. ``prepare`` makes them. Roles refuse topics that could lose or reorder records."""
 
 import asyncio
 import logging
@@ -19,46 +19,47 @@ from aiokafka.errors import (
 from falcon.adapters.kafka.cluster import CLIENT_ERRORS, MESSAGE_BYTES_MAX, KafkaCluster
 from falcon.adapters.kafka.producer import NotWritten, Producer
 from falcon.adapters.kafka.reader import Reader, read_compacted
-from falcon.adapters.kafka.security import NotLetIn
+from falcon.adapters.kafka.security import AccessRefused
 from falcon.journal import naming
 from falcon.journal.format import FORMAT, refusal
 from falcon.journal.ports import JournalUnavailable
 
 log = logging.getLogger("falcon.kafka")
 
-LOG: Final = b"log"  # key of the log's name and format among the owners
-_BEFORE_FORMATS: Final = b"instance"  # key of the name of a log that says no format
+LOG: Final = b"log"  # key of the record with the log's name and format, among the owners
+_BEFORE_FORMATS: Final = b"instance"  # key of the record that older versions wrote, with a name and no format
 _TOPIC_EXISTS: Final = 36
 _TOPIC_REFUSED: Final = 29
 _UNKNOWN_TOPIC: Final = 3
-_SET_FOR_THE_TOPIC: Final = 1  # where a setting's value comes from
+_SET_FOR_THE_TOPIC: Final = 1  # the source of a value that was set for the topic
 _LEADERS_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.1
 _CHECK_SECONDS: Final = 15.0
 _CHECK_PAUSE_SECONDS: Final = 0.5
 
-# Whoever reads a compacted topic reads it within this time; newer records hide no older ones from it.
+# A reader of a compacted topic must finish within this time; until then newer records hide no older ones from it.
 _COMPACTION_LAG_MILLIS: Final = 3_600_000
-# Kafka compacts no segment that is written to, and waits until half of the rest is new: so a takeover reads about twice
-# what is alive, and what was written in the time of a segment and the lag.
+# Kafka compacts no segment that is being written, and waits until half of the rest is new. So a takeover reads about
+# twice the live records, and what was written in the time of a segment and the lag.
 _COMPACTED_IN_TIME: Final = {
     "segment.ms": 600_000,
     "segment.bytes": 64 << 20,
     "max.compaction.lag.ms": 2 * _COMPACTION_LAG_MILLIS,
     "delete.retention.ms": _COMPACTION_LAG_MILLIS,
 }
-# Who types is not remembered: each signal is read at once, or not at all.
+# Signals are read at once or not at all, so they need no retention.
 _SIGNALS_MILLIS: Final = 600_000
 
 T = TypeVar("T")
 
 
 class WrongTopics(Exception):
-    """The topics are not as Falcon needs them; a line for each fault, with what to do. Nothing was changed."""
+    """The topics are not as Falcon needs them. The message has a line for each fault, with what to do. Nothing was
+    changed."""
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """``settings``: as they must be. ``bounds``: settings that may be lower, and cost time where they are higher."""
+    """``settings``: required values. ``bounds``: upper limits; higher values cost time."""
 
     name: str
     partitions: int
@@ -88,22 +89,22 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
     return [
         Topic(cluster.journal, cluster.partitions, journal),
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
-        # The brokers' time in it is what an owner compares its own with.
+        # An owner compares its clock with the brokers' time in this record.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
         Topic(
             cluster.signals,
             1,
             {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)},
-            {"segment.ms": _SIGNALS_MILLIS},  # Kafka forgets nothing of a segment that is written to
+            {"segment.ms": _SIGNALS_MILLIS},  # Kafka drops nothing from a segment that is being written
         ),
     ]
 
 
 async def prepare(cluster: KafkaCluster, replicas: int) -> str:
-    """Make the topics that are missing, ``replicas`` copies each; gives the log's name, made with it.
+    """Make the missing topics with ``replicas`` copies each. Returns the log's name, which is made with it.
 
-    Those that are there are lowered to their bounds, and otherwise left as they are. Raises WrongTopics where they are
-    not as they must be, JournalUnavailable.
+    Existing topics are lowered to their bounds, and otherwise left as they are. Raises WrongTopics if they are not as
+    they must be, JournalUnavailable.
     """
     async with Admin(cluster) as admin:
         described = await _describe(admin, topics(cluster))
@@ -111,7 +112,7 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
         found = await _settings(admin, described)
         _refuse(_faults(topics(cluster), described, found))
         if cluster.owners in described:
-            await instance(cluster)  # nothing is changed of a log that this version cannot read
+            await instance(cluster)  # change nothing of a log that this version cannot read
         for topic, over in _over_bounds(topics(cluster), found):
             await _lower(admin, topic, over, ",".join(cluster.brokers))
         if missing:
@@ -121,19 +122,19 @@ async def prepare(cluster: KafkaCluster, replicas: int) -> str:
 
 
 async def rename(cluster: KafkaCluster) -> str:
-    """Another name for a log that was restored from an older copy. Raises WrongTopics, JournalUnavailable."""
+    """Give another name to a log that was restored from an older copy. Raises WrongTopics, JournalUnavailable."""
     return await _name(cluster, naming.renamed(await check(cluster)))
 
 
 async def check(cluster: KafkaCluster) -> str:
-    """The log's name. Raises WrongTopics, also where they are missing; JournalUnavailable."""
+    """The log's name. Raises WrongTopics, also if topics are missing; JournalUnavailable."""
     return await patiently(lambda: _check(cluster))
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """A broker that is away for a moment is waited for; where none answers at all, the address may be wrong.
+    """Wait for a broker that is away for a moment. If none answers at all, the address may be wrong.
 
-    Raises what is raised, and JournalUnavailable.
+    Raises the last error, and JournalUnavailable.
     """
     until = time.monotonic() + _CHECK_SECONDS
     while True:
@@ -166,7 +167,7 @@ async def _check(cluster: KafkaCluster) -> str:
 
 
 async def instance(cluster: KafkaCluster) -> str | None:
-    """The log's name; None where it has none yet. Raises WrongTopics for one of another format, JournalUnavailable."""
+    """The log's name, None if it has none yet. Raises WrongTopics for a log of another format, JournalUnavailable."""
     reader = Reader(cluster, cluster.owners)
     said: dict[bytes | None, bytes | None] = {}
     try:
@@ -179,7 +180,7 @@ async def instance(cluster: KafkaCluster) -> str | None:
 
 
 def name_among(said: Mapping[bytes | None, bytes | None], journal: str) -> str | None:
-    """Of what is said among the owners. Raises WrongTopics for a log of another format."""
+    """The log's name in the records of the owners topic. Raises WrongTopics for a log of another format."""
     if (named := said.get(LOG)) is not None:
         found = _logs.decode(named)
     elif said.get(_BEFORE_FORMATS) is not None:
@@ -245,7 +246,7 @@ def _setting_faults(topic: Topic, found: Mapping[str, str], partitions: list[dic
 def _over_bounds(
     wanted: Iterable[Topic], found: Mapping[str, Mapping[str, str]]
 ) -> Iterator[tuple[Topic, dict[str, str]]]:
-    """The topics with settings that are higher than they need be, and those."""
+    """The topics with settings above their bounds, and these settings."""
     for topic in wanted:
         settings = found.get(topic.name, {})
         over = {name: settings[name] for name, bound in topic.bounds.items() if int(settings.get(name, 0)) > bound}
@@ -266,7 +267,7 @@ def _refuse(faults: list[str]) -> None:
 
 
 class Admin:
-    """Raises JournalUnavailable for what the brokers are at fault of within the block."""
+    """Raises JournalUnavailable for the brokers' errors within the block."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self._cluster = cluster
@@ -286,7 +287,7 @@ class Admin:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: BaseException) -> JournalUnavailable:
-        if isinstance(error, NotLetIn):
+        if isinstance(error, AccessRefused):
             return JournalUnavailable(str(error))
         brokers = ",".join(self._cluster.brokers)
         if isinstance(error, TopicAuthorizationFailedError | GroupAuthorizationFailedError):
@@ -297,7 +298,7 @@ class Admin:
 
 
 async def _describe(admin: AIOKafkaAdminClient, wanted: Iterable[Topic]) -> dict[str, Any]:
-    """Those that are there."""
+    """The topics that exist."""
     described = await admin.describe_topics([topic.name for topic in wanted])
     return {topic["topic"]: topic for topic in described if topic["error_code"] != _UNKNOWN_TOPIC}
 
@@ -326,7 +327,7 @@ async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: It
     made = sorted(response.topic_errors)
     _refuse([cluster.refusal(["Create"], "topic", name) for name, code, *_ in made if code == _TOPIC_REFUSED])
     for name, code, *message in made:
-        if code not in (0, _TOPIC_EXISTS):  # somebody else may be preparing as well
+        if code not in (0, _TOPIC_EXISTS):  # another process may be preparing as well
             raise WrongTopics(f"topic {name} could not be made: {message[0] if message else for_code(code).__name__}")
 
 
@@ -335,9 +336,10 @@ def _as_made(topic: Topic) -> dict[str, str]:
 
 
 async def _lower(admin: AIOKafkaAdminClient, topic: Topic, over: Mapping[str, str], brokers: str) -> None:
-    """The request sets a topic's settings as a whole, so those of its own go with it as they are.
+    """Lower the settings to their bounds. The request replaces all of a topic's settings, so it includes the others
+    unchanged.
 
-    Who may not do it is told what to do: takeovers are slow without, and nothing else.
+    Without the right to do so, the log says what to do: takeovers are slower, and nothing else.
     """
     bounds = {name: str(topic.bounds[name]) for name in over}
     own = await _own_settings(admin, topic.name)
@@ -353,7 +355,7 @@ async def _lower(admin: AIOKafkaAdminClient, topic: Topic, over: Mapping[str, st
 
 
 async def _own_settings(admin: AIOKafkaAdminClient, name: str) -> dict[str, str]:
-    """Those that were set for the topic itself."""
+    """The settings that were set for the topic itself."""
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
     ((code, message, _, _, entries),) = response.resources
     if code:

@@ -1,1 +1,1 @@
-"""Stores in memory, for tests: they keep the ports' promises, and break what the ports allow to break on demand."""
+"""Stores in memory, for tests. They keep the ports' promises, and on demand break what the ports allow to break."""

@@ -1,4 +1,5 @@
-"""A journal on a log in memory. By default everything is durable at once; a test may hold and choose the fates."""
+"""A journal on a log in memory. By default everything is durable at once. A test may hold submissions and choose their
+fates."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,11 +8,11 @@ from enum import Enum, auto
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Append, JournalUnavailable, Outcome, Submission, Wake
+from falcon.journal.ports import Append, AppendOutcome, JournalUnavailable, Submission, Wake
 
 
 class Fate(Enum):
-    """What becomes of a submission. LOST is not written, UNANSWERED is, and the writer learns of neither."""
+    """A submission's fate. LOST is not written, UNANSWERED is written, and the writer learns of neither."""
 
     WRITTEN = auto()
     LOST = auto()
@@ -56,15 +57,15 @@ class MemoryJournal:
         return len(self._waiting)
 
     def settle(self, fate: Fate) -> None:
-        """Let the oldest submission meet its fate."""
+        """Settle the oldest submission."""
         submission = self._waiting.popleft()
         if submission.epoch <= self._failed.get(submission.partition, -1) or fate is Fate.LOST:
-            submission.outcome = Outcome.UNKNOWN
+            submission.outcome = AppendOutcome.UNKNOWN
         elif not self._log.write(submission):
-            submission.outcome = Outcome.FENCED
+            submission.outcome = AppendOutcome.FENCED
         else:
-            submission.outcome = Outcome.DURABLE if fate is Fate.WRITTEN else Outcome.UNKNOWN
-        if submission.outcome is not Outcome.DURABLE:
+            submission.outcome = AppendOutcome.DURABLE if fate is Fate.WRITTEN else AppendOutcome.UNKNOWN
+        if submission.outcome is not AppendOutcome.DURABLE:
             self._failed[submission.partition] = submission.epoch
             if isinstance(submission, Append):
                 submission.first = -1

@@ -1,4 +1,4 @@
-"""A log that lives as long as the object: what a disk is to the other adapters. It reads for everybody."""
+"""A log that lives as long as the object, for all journals and readers of a test: their disk."""
 
 from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
@@ -9,7 +9,7 @@ from falcon.journal.record import Record
 
 
 class MemoryLog:
-    """EventSource and SnapshotStore. ``write`` and ``take`` are for the journals on it."""
+    """EventSource and SnapshotStore. Journals on this log call ``write`` and ``take``."""
 
     def __init__(self, partitions: int) -> None:
         self.partitions = partitions
@@ -26,7 +26,7 @@ class MemoryLog:
         return Position(len(self.events[partition]), self.epochs[partition], 0)
 
     def write(self, submission: Append | Checkpoint) -> bool:
-        """False for one of an epoch that is over: nothing is written."""
+        """False if the epoch is over: nothing is written."""
         partition = submission.partition
         if submission.epoch != self.epochs[partition]:
             return False
@@ -75,7 +75,7 @@ class MemoryLog:
         return sum(max(0, end[partition].offset - position.offset) for partition, position in cursor.items())
 
     def wait(self, seconds: float) -> None:
-        """Nothing comes by itself."""
+        """Does nothing: no other process writes."""
 
     # --- SnapshotStore ------------------------------------------------------------------------------------------------
 

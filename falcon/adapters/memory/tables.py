@@ -11,12 +11,11 @@ from falcon.journal.envelope import Cursor, Position
 from falcon.read.accounts import memory as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import memory as memberships_queries
-from falcon.read.memory import MemoryTables as ModelTables
-from falcon.read.memory import View
+from falcon.read.memory import MemoryQueryContext, ModelTables
 from falcon.read.rooms import memory as rooms_queries
 from falcon.read.store import BeingFilled, Comparison, Fill, Reached, Skip, StaleProjector, Stop, shown_by
 from falcon.read.timeline import memory as timeline_queries
-from falcon.read.timeline.projection import PutMessage
+from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 
 _REBUILDING = "_rebuilding"
@@ -26,7 +25,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class _Kept:
+class _ProjectedTables:
     """The tables of one projection, and how far it has been applied to them."""
 
     tables: ModelTables
@@ -35,7 +34,7 @@ class _Kept:
 
 
 def _query(
-    query: Callable[Concatenate[View, P], T],
+    query: Callable[Concatenate[MemoryQueryContext, P], T],
 ) -> Callable[Concatenate["MemoryTables", P], Coroutine[Any, Any, T]]:
     @functools.wraps(query)
     async def asked(self: "MemoryTables", /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -45,19 +44,19 @@ def _query(
 
 
 class _Comparing:
-    """Of messages only."""
+    """Compares messages only."""
 
-    def __init__(self, messages: dict[tuple[RoomId, Seq], bytes], mend: bool) -> None:
+    def __init__(self, messages: dict[tuple[RoomId, Seq], bytes], repair: bool) -> None:
         self._messages = messages
-        self._mend = mend
+        self._repair = repair
         self._written: set[tuple[RoomId, Seq]] = set()
 
     def compare(self, partition: Partition, through: int, writes: Sequence[Write]) -> Comparison:
-        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, PutMessage)}
+        wanted = {(write.room_id, write.seq): write.message for write in writes if isinstance(write, UpsertMessage)}
         self._written |= wanted.keys()
         missing = [place for place in wanted if place not in self._messages]
         wrong = [place for place, message in wanted.items() if self._messages.get(place, message) != message]
-        if self._mend:
+        if self._repair:
             self._messages.update(wanted)
         return Comparison(len(wanted), len(missing), len(wrong))
 
@@ -76,8 +75,8 @@ class MemoryTables:
         self._went_back: str | None = None
         self._rebuilds = 0
 
-    def _empty(self, projection: str) -> _Kept:
-        return _Kept(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
+    def _empty(self, projection: str) -> _ProjectedTables:
+        return _ProjectedTables(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
 
     # --- ProjectionTables ---------------------------------------------------------------------------------------------
 
@@ -130,7 +129,7 @@ class MemoryTables:
         self._projections[projection] = self._empty(projection)
         self._fills[projection] = Fill.FILLING
 
-    # --- of streams ---------------------------------------------------------------------------------------------------
+    # --- ConsumerTables -----------------------------------------------------------------------------------------------
 
     def stop(self, projection: str, partition: Partition, stop: Stop) -> None:
         self._stops[projection, partition] = stop
@@ -153,9 +152,9 @@ class MemoryTables:
     def why_went_back(self) -> str | None:
         return self._went_back
 
-    def comparing(self, projection: str, ends: Cursor, *, mend: bool) -> "_Comparing":
+    def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> "_Comparing":
         kept = self._projections[projection].tables
-        return _Comparing(kept.messages if isinstance(kept, timeline_queries.Tables) else {}, mend)
+        return _Comparing(kept.messages if isinstance(kept, timeline_queries.TimelineTables) else {}, repair)
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
@@ -205,7 +204,7 @@ class MemoryTables:
     bearer = _query(accounts_queries.bearer)
     tokens = _query(accounts_queries.tokens)
 
-    # --- View ---------------------------------------------------------------------------------------------------------
+    # --- MemoryQueryContext -------------------------------------------------------------------------------------------
 
     def tables(self, projection: str) -> Any:
         if self.fill(projection) is not Fill.SHOWN:

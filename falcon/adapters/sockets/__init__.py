@@ -1,1 +1,1 @@
-"""Between processes of one machine."""
+"""Communication between processes of one machine."""

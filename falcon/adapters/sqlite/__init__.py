@@ -1,1 +1,2 @@
-"""The embedded stores: journal, snapshots and read tables in one SQLite file, so that one commit makes all of it."""
+"""The embedded stores: journal, snapshots and read tables share one SQLite file, so that one commit writes all of
+it."""

@@ -1,4 +1,4 @@
-"""The file: its schema, its settings, and how to open it."""
+"""The database file: its schema, its settings, and how to open it."""
 
 import secrets
 import time
@@ -14,13 +14,13 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Fill
 
-# 3.51.3 is the first without a bug that corrupts the WAL when two connections checkpoint at once.
+# 3.51.3 is the first version without a bug that corrupts the WAL when two connections checkpoint at once.
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
 BUSY_MILLISECONDS: Final = 10_000
 _PAGE_BYTES: Final = 2_048
 _CACHE_KIB: Final = 16_384
 _WAL_PAGES: Final = 1_000
-_REPORT_OPERATIONS: Final = 10_000  # of SQLite, between two reports on a copy: about fifty a second
+_REPORT_OPERATIONS: Final = 10_000  # SQLite's operations between two reports on a copy: about fifty reports a second
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -56,21 +56,21 @@ CREATE TABLE projections (
 ) WITHOUT ROWID;
 """
 
-# What makes a file of each schema one of the next. A read table whose columns change is dropped here together with its
-# row in ``projections``: then it is missing, and is made and filled from the log. A schema that is released never
-# changes any more, and tests/history/folders has a file of each.
+# The migration of each schema to the next. If a read table's columns change, drop it here together with its row in
+# ``projections``: then it is made again and filled from the log. A released schema never changes, and
+# tests/history/folders has a file of each.
 _MIGRATIONS: Final[dict[int, str]] = {
     2: "ALTER TABLE projections ADD COLUMN filling INTEGER NOT NULL DEFAULT 0",  # as read.store.Fill
 }
 _FIRST_SCHEMA: Final = min(_MIGRATIONS)
 SCHEMA_VERSION: Final = max(_MIGRATIONS) + 1
 
-# Of a row of the journal; the last five are the record.
+# A row of the journal; the last five columns are the record.
 RECORD_COLUMNS: Final = "offset, partition, epoch, n, key, type, version, critical, data"
 
 
 class WrongDatabase(Exception):
-    """The file is not what the settings say; the message says what to do."""
+    """The file is not what the settings say. The message says what to do."""
 
 
 def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> apsw.Connection:
@@ -82,8 +82,8 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> 
         connection.pragma("synchronous", synchronous)
         connection.pragma("mmap_size", 256 << 20)
         connection.pragma("cache_size", -_CACHE_KIB)
-        # Often and little, by whoever has just committed. A thread of its own, beside the commits, made the slowest of
-        # a hundred sends five times as slow: its fsync is waited for by theirs, and the WAL never starts anew.
+        # Checkpoint often and little, on the thread that has just committed. A separate thread made the slowest of a
+        # hundred sends five times as slow: commits wait for its fsync, and the WAL never restarts from its beginning.
         connection.wal_autocheckpoint(_WAL_PAGES)
     except apsw.Error as error:
         raise JournalUnavailable(f"cannot open {path}: {error}") from error
@@ -91,13 +91,13 @@ def connect(path: Path, *, writable: bool = True, synchronous: str = "FULL") -> 
 
 
 def prepare(path: Path, partitions: int) -> None:
-    """Create the file; or check that it was made for this many partitions, and bring it to this schema, with empty
-    tables for the read models that are new. All of it or nothing. Raises WrongDatabase, JournalUnavailable."""
+    """Create the file. Or check that it was made for this many partitions, and migrate it to this schema, with empty
+    tables for new read models. All of it or nothing. Raises WrongDatabase, JournalUnavailable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(BUSY_MILLISECONDS)
-        # A commit writes whole pages, and most of its messages stand on pages of their own: small ones are cheaper.
+        # A commit writes whole pages, and most of its messages are on different pages: small pages are cheaper.
         connection.pragma("page_size", _PAGE_BYTES)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "FULL")
@@ -113,8 +113,8 @@ def prepare(path: Path, partitions: int) -> None:
 
 
 def check(path: Path, partitions: int) -> None:
-    """That the file is one of this Falcon's, without writing anything: another Falcon may be using it. Raises
-    WrongDatabase, JournalUnavailable."""
+    """Check, without writing, that the file is this Falcon's: another Falcon may be using it. Raises WrongDatabase,
+    JournalUnavailable."""
     try:
         connection = connect(path, writable=False)
         _check(connection, path, partitions)
@@ -126,10 +126,10 @@ def check(path: Path, partitions: int) -> None:
 
 
 def copy(path: Path, to: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:
-    """A file of its own with what is committed by now, while others write; ``to`` must not be there, or be empty.
-    ``report`` is called now and then with the bytes that are copied, and about how many there are.
+    """Copy what is committed by now to another file, while others write. ``to`` must not exist, or be empty. ``report``
+    is called with the bytes copied so far and the approximate total.
 
-    It has another name as a log: whoever goes on from the copy writes another history. Raises JournalUnavailable.
+    The copy has another name as a log: a Falcon that goes on from it writes another history. Raises JournalUnavailable.
     """
     try:
         connection = connect(path, writable=False)
@@ -199,7 +199,7 @@ def _migrate(connection: apsw.Connection) -> None:
 
 
 def _install(connection: apsw.Connection) -> None:
-    """Make empty tables for the read models that the file does not have; they are filled if there is a log already."""
+    """Make empty tables for read models that the file does not have. They are filled if there is a log already."""
     known = {name for (name,) in connection.execute("SELECT name FROM projections")}
     ((has_log,),) = connection.execute("SELECT next > 0 FROM log").fetchall()
     for projection in READ_MODELS.keys() - known:
@@ -213,7 +213,7 @@ def _install(connection: apsw.Connection) -> None:
 
 
 class transaction:
-    """BEGIN IMMEDIATE ... COMMIT, or a savepoint within an open transaction; undone when the block raises."""
+    """BEGIN IMMEDIATE ... COMMIT, or a savepoint within an open transaction. Rolls back when the block raises."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -229,5 +229,6 @@ class transaction:
             self._connection.execute("RELEASE nested" if self._nested else "COMMIT")
         elif self._nested:
             self._connection.execute("ROLLBACK TO nested; RELEASE nested")
-        elif self._connection.in_transaction:  # SQLite has undone it itself after some errors, a full disk among them
+        # after some errors, such as a full disk, SQLite has rolled back by itself
+        elif self._connection.in_transaction:
             self._connection.execute("ROLLBACK")

@@ -1,7 +1,7 @@
 """The journal's writing end: group commit, fenced by epochs within the transaction.
 
-The owner's thread makes the rows, and a thread of the journal's own makes them durable: the disk is waited for there,
-and between the two the interpreter's lock changes hands once a commit, not once a row.
+The owner's thread makes the rows, and the journal's thread commits them and waits for the disk. So the interpreter's
+lock changes hands once a commit and not once a row.
 """
 
 import logging
@@ -17,10 +17,10 @@ from typing import Final, Protocol
 import apsw
 
 from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, transaction
-from falcon.adapters.sqlite.source import Everywhere
+from falcon.adapters.sqlite.source import UniformCursor
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.journal.ports import Append, Checkpoint, JournalUnavailable, Outcome, Submission, Wake
+from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Activity, start_thread
 
@@ -31,14 +31,15 @@ _GROUP_EVENTS_MAX: Final = 1_000
 _TAKEOVER_SECONDS: Final = 0.05
 
 
-class Within(Protocol):
-    """What happens within each commit that has appends."""
+class CommitHook(Protocol):
+    """Called within each commit that has appends."""
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
-        """The cursors: where readers of the log stand before and behind the appends. Raises nothing but apsw.Error."""
+        """The cursors are where readers of the log stand before and behind the appends. Raises nothing but
+        apsw.Error."""
 
     def committed(self, appends: Sequence[Append]) -> None:
-        """It is done, and durable."""
+        """The commit is durable."""
 
 
 class _Step(Enum):
@@ -48,15 +49,17 @@ class _Step(Enum):
 
 
 class SqliteJournal:
-    """Everything submitted while a commit is away is the next commit."""
+    """Everything that is submitted while a commit is away becomes the next commit."""
 
-    def __init__(self, connection: apsw.Connection, wake: Wake, within: Within | None = None, name: str = "0") -> None:
-        """``name``: of the shard whose journal it is."""
+    def __init__(
+        self, connection: apsw.Connection, wake: Wake, within: CommitHook | None = None, name: str = "0"
+    ) -> None:
+        """``name``: of the shard that owns the journal."""
         self._connection = connection
         self._wake = wake
         self._within = within
         self._waiting: list[Submission] = []
-        self._group: list[Submission] = []  # the one under way
+        self._group: list[Submission] = []  # the group under way
         self._begun = False
         self._collected: list[Submission] = []
         self._collecting = False
@@ -64,7 +67,7 @@ class SqliteJournal:
         self._epochs: dict[Partition, int] = {}
         self._failed: dict[Partition, int] = {}  # the epoch in which a submission failed
         self._started = 0.0
-        # The connection belongs to the thread from a step's start to its end, and to the owner otherwise.
+        # The connection belongs to the journal's thread during a step, and to the owner otherwise.
         self._steps: queue.SimpleQueue[tuple[_Step, float]] = queue.SimpleQueue()
         self._stepped = threading.Event()
         self._error: apsw.Error | None = None
@@ -72,7 +75,7 @@ class SqliteJournal:
         self._thread = start_thread(f"journal-{name}", self._take_steps)
 
     def takeover(self, partitions: Sequence[Partition], owner: str) -> dict[Partition, Position]:
-        """Gives up soon when somebody else holds the file: it is tried again, and this thread has more to do."""
+        """Gives up soon if another process holds the file: the owner tries again, and has other work on this thread."""
         if not self._finish_group(_TAKEOVER_SECONDS):
             raise JournalUnavailable("cannot take over partitions: a commit is under way")
         try:
@@ -111,7 +114,7 @@ class SqliteJournal:
     # --- a group, from one step to the next ---------------------------------------------------------------------------
 
     def _start_group(self) -> None:
-        """Begin, make the rows, and have them committed; where somebody else is writing, have the thread wait."""
+        """Begin, make the rows, and have them committed. If another process is writing, the journal's thread waits."""
         if self._group:
             return
         self._group = self._next_group()
@@ -131,14 +134,14 @@ class SqliteJournal:
 
     def _continue_group(self) -> None:
         if isinstance(self._error, apsw.BusyError) and not self._begun:
-            self._step(_Step.BEGIN)  # nothing was written, and its time will come
+            self._step(_Step.BEGIN)  # nothing was written; begin when the other process is done
         elif self._error is not None or self._begun:
             self._settle(self._error)
         else:
             self._insert_group()
 
     def _finish_group(self, seconds: float | None = None) -> bool:
-        """Wait until the group under way is settled, if there is one, and start none. False when it takes longer."""
+        """Wait for the group under way, if there is one, and start no other. False if that takes too long."""
         waiting, self._waiting = self._waiting, []
         while self._group and self._stepped.wait(seconds):
             self._continue_group()
@@ -153,7 +156,7 @@ class SqliteJournal:
                 break
             taken += 1
             if submission.epoch <= self._failed.get(submission.partition, -1):
-                submission.outcome = Outcome.UNKNOWN
+                submission.outcome = AppendOutcome.UNKNOWN
                 self._collected.append(submission)
                 continue
             group.append(submission)
@@ -184,7 +187,7 @@ class SqliteJournal:
                 self._insert(appends)
                 self._connection.execute("UPDATE log SET next = ?, heads = ?", (offset, bytes(heads)))
                 if self._within is not None:
-                    self._within.apply(appends, Everywhere(start), Everywhere(offset))
+                    self._within.apply(appends, UniformCursor(start), UniformCursor(offset))
         except apsw.Error as error:
             self._settle(error)
             return
@@ -192,7 +195,7 @@ class SqliteJournal:
         self._step(_Step.COMMIT)
 
     def _read_log(self) -> tuple[int, bytearray]:
-        """The next offset and the heads; the epochs that are open now are at hand then."""
+        """The next offset and the heads. The open epochs are cached then."""
         next_offset, takeovers, heads = self._connection.execute("SELECT next, takeovers, heads FROM log").fetchone()  # type: ignore[misc]
         if takeovers != self._takeovers:
             self._epochs = dict(self._connection.execute("SELECT partition, epoch FROM epochs"))
@@ -214,20 +217,20 @@ class SqliteJournal:
         )
 
     def _settle(self, error: apsw.Error | None) -> None:
-        """The group's outcomes stand. After an error only the next takeover can tell what became of it."""
+        """The group's outcomes are final. After an error only the next takeover can tell whether it was written."""
         group, self._group = self._group, []
         if error is None:
             for submission in group:
-                submission.outcome = Outcome.FENCED if self._fenced(submission) else Outcome.DURABLE
+                submission.outcome = AppendOutcome.FENCED if self._fenced(submission) else AppendOutcome.DURABLE
             if self._within is not None:
                 self._within.committed(_durable(group))
         else:
-            # One line a failed commit, here where it is handled: the shard takes over again.
+            # Log each failed commit once, here where it is handled: the shard takes over again.
             log.error("a commit of %d submissions failed: %s", len(group), error)
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             for submission in group:
-                submission.outcome = Outcome.UNKNOWN
+                submission.outcome = AppendOutcome.UNKNOWN
                 self._failed[submission.partition] = submission.epoch
         metrics.commit_seconds.observe(time.monotonic() - self._started)
         self._collected += group
@@ -235,7 +238,7 @@ class SqliteJournal:
         self._start_group()
 
     def _tell(self) -> None:
-        """That there is something to collect; whoever is collecting takes it anyhow."""
+        """Say that there is something to collect, unless the owner is collecting now."""
         if not self._collecting:
             self._wake()
 
@@ -271,7 +274,7 @@ class SqliteJournal:
 
 
 def _durable(group: Sequence[Submission]) -> list[Append]:
-    return [each for each in group if isinstance(each, Append) and each.outcome is Outcome.DURABLE]
+    return [each for each in group if isinstance(each, Append) and each.outcome is AppendOutcome.DURABLE]
 
 
 _HEAD: Final = struct.Struct("<q")

@@ -1,4 +1,4 @@
-"""Queries on the read tables, which stand in the folders of the read models. Each runs on the caller's thread."""
+"""The read store. Its queries are in the folders of the read models, and run on the caller's thread."""
 
 import functools
 import time
@@ -13,7 +13,7 @@ from falcon.read.accounts import sqlite as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import sqlite as memberships_queries
 from falcon.read.rooms import sqlite as rooms_queries
-from falcon.read.sqlite import View
+from falcon.read.sqlite import SqliteQueryContext
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
 from falcon.read.timeline import sqlite as timeline_queries
 from falcon.telemetry import metrics
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 def _query(
-    query: Callable[Concatenate[View, P], T], *read_models: str
+    query: Callable[Concatenate[SqliteQueryContext, P], T], *read_models: str
 ) -> Callable[Concatenate["SqliteReadStore", P], Coroutine[Any, Any, T]]:
-    """A method that asks a query of these read models."""
+    """Makes a method that runs a query of these read models."""
     seconds = metrics.read_seconds.labels(query.__name__)
     failures = metrics.read_failures.labels(query.__name__)
 
@@ -47,12 +47,12 @@ def _query(
     return asked
 
 
-def applied(view: View, partition: Partition) -> int:
+def applied(view: SqliteQueryContext, partition: Partition) -> int:
     return _shown(view, tuple(READ_MODELS))
 
 
 def applied_everywhere(
-    view: View, partitions: int, projections: Sequence[str] | None = None
+    view: SqliteQueryContext, partitions: int, projections: Sequence[str] | None = None
 ) -> dict[Partition, Position]:
     if projections is None:
         projections = tuple(READ_MODELS)
@@ -61,8 +61,8 @@ def applied_everywhere(
     return dict.fromkeys(range(partitions), Position(_shown(view, projections)))
 
 
-def _shown(view: View, projections: Sequence[str]) -> int:
-    """Where the one stands that is the furthest behind, but for those that are being filled."""
+def _shown(view: SqliteQueryContext, projections: Sequence[str]) -> int:
+    """The least position of all projections that are not being filled."""
     names = ", ".join("?" * len(projections))
     row: Any = view.execute(
         f"SELECT coalesce(min(applied), 0) FROM projections WHERE filling < ? AND name IN ({names})",
@@ -79,7 +79,8 @@ class SqliteReadStore:
         self.execute = connection.execute
         self._known_generation = 0
         self._look_again_at = 0.0
-        # Nothing is being filled. A read model begins to be filled before a process opens the file, and never again.
+        # True: nothing is being filled. A read model starts to be filled before a process opens the file, and never
+        # again.
         self._shows_all = False
 
     applied = _query(applied)
@@ -109,7 +110,7 @@ class SqliteReadStore:
         return dict.fromkeys(partitions, await self.applied(0))
 
     def generation(self, projection: str) -> int:
-        """Looked at once a second: a rebuild is rare, and corrects what stood for long."""
+        """Looked up once a second: a rebuild is rare, and corrects what was wrong for long."""
         now = time.monotonic()
         if now >= self._look_again_at:
             row: Any = self.execute("SELECT generation FROM projections WHERE name = ?", (projection,)).fetchone()

@@ -1,4 +1,4 @@
-"""Reading the journal and the snapshots."""
+"""Reads the journal and the snapshots."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,8 +17,8 @@ from falcon.journal.record import Record
 _POLL_SECONDS: Final = 0.002
 
 
-class Everywhere(Mapping[Partition, Position]):
-    """A cursor that stands at the same offset in every partition, as one who reads all of the log does."""
+class UniformCursor(Mapping[Partition, Position]):
+    """A cursor with the same offset in every partition: the position of a reader of the whole log."""
 
     def __init__(self, offset: int) -> None:
         self.offset = offset
@@ -36,7 +36,7 @@ class Everywhere(Mapping[Partition, Position]):
         return True
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Everywhere) and other.offset == self.offset
+        return isinstance(other, UniformCursor) and other.offset == self.offset
 
     def __hash__(self) -> int:
         return hash(self.offset)
@@ -56,18 +56,18 @@ class SqliteSource:
 
     @cached_property
     def instance(self) -> str:
-        """A name for this log, made with it."""
+        """The log's name, which is made with it."""
         (name,) = self._row("SELECT value FROM meta WHERE key = 'instance'")
         return str(name)
 
     # --- events -------------------------------------------------------------------------------------------------------
 
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
-        if isinstance(cursor, Everywhere):
-            self._seen = self._data_version()  # before the rows: what comes in behind them is news
+        if isinstance(cursor, UniformCursor):
+            self._seen = self._data_version()  # before the rows are read: later rows count as news
             rows = self._rows("offset >= ?", (cursor.offset,), limit)
-            return _decode(rows), Everywhere(rows[-1][0] + 1) if rows else cursor
-        end = self._next()  # before the rows, so that what comes in between is not passed over
+            return _decode(rows), UniformCursor(rows[-1][0] + 1) if rows else cursor
+        end = self._next()  # before the rows are read, so that none that are written meanwhile are passed over
         start = min(position.offset for position in cursor.values())
         where = "offset >= ?"
         bindings: tuple[int, ...] = (start,)
@@ -75,21 +75,21 @@ class SqliteSource:
             where += f" AND partition IN ({','.join('?' * len(cursor))})"
             bindings += tuple(cursor)
         rows = self._rows(where, bindings, limit)
-        behind = rows[-1][0] + 1 if rows else end  # what came in meanwhile may be among them
+        behind = rows[-1][0] + 1 if rows else end  # rows written meanwhile may be among them
         reached = behind if len(rows) == limit else max(end, behind)
         wanted = [row for row in rows if row[0] >= cursor[row[1]].offset]
         return _decode(wanted), {p: Position(max(reached, at.offset)) for p, at in cursor.items()}
 
     def end(self) -> Cursor:
-        return Everywhere(self._next())
+        return UniformCursor(self._next())
 
     async def confirmed(self, partition: Partition) -> int:
         """ConfirmedPositions: nothing is acknowledged before it is committed to this file."""
         return self._next() - 1
 
     def behind(self, cursor: Cursor) -> int:
-        """One row is soon read here. Of several partitions, what stands between the first of them and the end."""
-        start = cursor.offset if isinstance(cursor, Everywhere) else min(at.offset for at in cursor.values())
+        """How many rows are left. Of several partitions: from the first of their positions to the end."""
+        start = cursor.offset if isinstance(cursor, UniformCursor) else min(at.offset for at in cursor.values())
         return max(0, self._next() - start)
 
     def wait(self, seconds: float) -> None:
@@ -102,7 +102,7 @@ class SqliteSource:
         return int(offset)
 
     def _data_version(self) -> Any:
-        """Another one whenever some other connection has committed."""
+        """It changes whenever another connection has committed."""
         return self._row("PRAGMA data_version")
 
     # --- snapshots ----------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class SqliteSource:
         return None if row is None else Checkpointed(Position(*row[:3]), row[3])
 
     def load(self, partition: Partition, key: str, version: int) -> Snapshot | None:
-        """Saved together with its checkpoint, or an older one."""
+        """Saved together with its checkpoint, or before it."""
         row = self._maybe(
             "SELECT data FROM snapshots WHERE partition = ? AND key = ? AND version = ?", partition, key, version
         )
@@ -160,5 +160,5 @@ def _decode(rows: list[Any]) -> list[Recorded]:
 
 
 def record_of(key: int, type: str, version: int, critical: int, data: bytes) -> Record:
-    """By the last of RECORD_COLUMNS."""
+    """The record in a row that ends with RECORD_COLUMNS."""
     return Record(type, version, bool(critical), key, data)

@@ -1,4 +1,4 @@
-"""The read tables' writing end."""
+"""Writes the read tables."""
 
 import secrets
 from collections.abc import Callable, Iterable, Sequence
@@ -8,14 +8,14 @@ from typing import Any, Final
 import apsw
 
 from falcon.adapters.sqlite.database import transaction
-from falcon.adapters.sqlite.source import Everywhere
+from falcon.adapters.sqlite.source import UniformCursor
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.sqlite import SqliteModel
 from falcon.read.store import Fill, ReadStoreUnavailable, StaleProjector
 from falcon.read.write import Write
 
-# What may be otherwise the next time. The rest is a fault of the write's, and says so.
+# Errors that may pass. Any other is a fault of the write.
 _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.NoMemError)
 _REBUILDING: Final = "_rebuilding"
 _DROP_ROWS: Final = 20_000
@@ -27,13 +27,13 @@ _MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ? AND applied = 
 
 
 class SqliteTables:
-    """ProjectionTables over one connection, for one thread. Within an open transaction it takes part in that."""
+    """ProjectionTables over one connection, for one thread. It joins an open transaction."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
     def cursor(self, projection: str) -> Cursor:
-        return Everywhere(self._applied(projection))
+        return UniformCursor(self._applied(projection))
 
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
         try:
@@ -42,15 +42,15 @@ class SqliteTables:
         except _PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
-    def standing(self, cursor: Cursor) -> set[str]:
-        """The projections that have been applied up to there."""
-        assert isinstance(cursor, Everywhere), "cursors of these tables are those that they gave"
+    def applied_up_to(self, cursor: Cursor) -> set[str]:
+        """The projections that have been applied up to this offset."""
+        assert isinstance(cursor, UniformCursor), "cursors of these tables are those that they gave"
         return {name for (name,) in self._connection.execute(_STANDING, (cursor.offset,))}
 
     def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
-        """As ``apply``, within a transaction of the caller's, who undoes it when this raises."""
-        assert isinstance(expected, Everywhere), "cursors of these tables are those that they gave"
-        assert isinstance(after, Everywhere), "and those of the log that stands beside them"
+        """Like ``apply``, within the caller's transaction. The caller rolls back if it raises."""
+        assert isinstance(expected, UniformCursor), "cursors of these tables are those that they gave"
+        assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
         suffix = _REBUILDING if projection.endswith(_REBUILDING) else ""
         self._connection.execute(_MOVE, (after.offset, projection, expected.offset))
         if not self._connection.changes():
@@ -133,7 +133,7 @@ class SqliteTables:
         return int(row[0])
 
     def _drop_old(self, projection: str) -> None:
-        """Empty tables that nobody reads in small transactions, since writers of live ones wait for each."""
+        """Empty the old tables in small transactions, since the writers of live tables wait for each."""
         for table, ddl in READ_MODELS[projection].sqlite.tables.items():
             keys = ddl.rpartition("PRIMARY KEY (")[2].partition(")")[0] if "WITHOUT ROWID" in ddl else "rowid"
             for name in (f"{table}_old", f"{table}{_REBUILDING}"):
@@ -152,7 +152,7 @@ def _not_there(projection: str) -> ReadStoreUnavailable:
 
 
 def _runs(model: SqliteModel, writes: Sequence[Write]) -> Iterable[tuple[type[Any], Iterable[Write]]]:
-    """The writes in their order, in runs of one kind; of a mark that moves several times in a run, the last move."""
+    """Runs of writes of one kind, in order. If a mark moves several times within a run, only the last move is kept."""
     for kind, run in groupby(writes, type):
         writes_of_kind = list(run)
         key = model.folded.get(kind)

@@ -1,4 +1,4 @@
-"""The log as streams follow it, on one machine: it has one order, so it is one lane."""
+"""The log as streams read it on one machine: it has one order, so it is one segment."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.streams.tail import Raw, WrongPlace
 
-_LANE: Final = 0
+_SEGMENT: Final = 0
 
 
 class SqliteTail:
-    """Over one connection, for one event loop: a few rows are soon read. ``poll_seconds``: how often it looks for what
-    other processes have written."""
+    """Over one connection, for one event loop: a few rows are read quickly. ``poll_seconds``: how often it looks for
+    rows from other processes."""
 
     def __init__(self, connection: apsw.Connection, poll_seconds: float) -> None:
         self._connection = connection
@@ -26,26 +26,26 @@ class SqliteTail:
         self._news = asyncio.Event()
         self._end = -1
 
-    def lane(self, partition: Partition) -> int:
-        return _LANE
+    def segment(self, partition: Partition) -> int:
+        return _SEGMENT
 
-    async def ends(self, lanes: Mapping[int, object]) -> dict[int, int]:
+    async def ends(self, segments: Mapping[int, object]) -> dict[int, int]:
         ((end,),) = self._rows("SELECT next FROM log", ())
-        return dict.fromkeys(lanes, end)
+        return dict.fromkeys(segments, end)
 
-    async def position(self, lane: int, offset: int) -> Position:
-        if lane != _LANE or offset > (await self.ends({_LANE: None}))[_LANE]:
-            raise WrongPlace(f"there is no offset {offset} in lane {lane}")
+    async def position(self, segment: int, offset: int) -> Position:
+        if segment != _SEGMENT or offset > (await self.ends({_SEGMENT: None}))[_SEGMENT]:
+            raise WrongPlace(f"there is no offset {offset} in segment {segment}")
         return Position(offset)
 
     async def read(self, cursor: Mapping[int, Position], limit: int) -> tuple[list[Raw], dict[int, Position]]:
-        start = cursor[_LANE].offset
-        # Where the last look ended nothing stood then: there is no need to look before it is said that some has come.
+        start = cursor[_SEGMENT].offset
+        # The last read found nothing further: do not look again before a nudge.
         raws = self._look(start, limit) if start != self._end else []
         if not raws:
             await self._wait()
             raws = self._look(start, limit)
-        return raws, {_LANE: Position(raws[-1].at.offset + 1 if raws else start)}
+        return raws, {_SEGMENT: Position(raws[-1].at.offset + 1 if raws else start)}
 
     def _look(self, start: int, limit: int) -> list[Raw]:
         raws = self._raws("offset >= ?", (start, limit))
@@ -53,7 +53,7 @@ class SqliteTail:
             self._end = raws[-1].at.offset + 1 if raws else start
         return raws
 
-    async def read_again(self, lane: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+    async def read_range(self, segment: int, start: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
         raws = self._raws("offset >= ? AND offset < ?", (start.offset, stop, limit))
         return raws, Position(raws[-1].at.offset + 1 if len(raws) == limit else stop)
 
@@ -72,7 +72,7 @@ class SqliteTail:
     def _raws(self, where: str, bindings: tuple[int, ...]) -> list[Raw]:
         rows = self._rows(f"SELECT {RECORD_COLUMNS} FROM journal WHERE {where} ORDER BY offset LIMIT ?", bindings)
         return [
-            Raw(_LANE, partition, Position(offset, epoch, n), record_of(*record))
+            Raw(_SEGMENT, partition, Position(offset, epoch, n), record_of(*record))
             for offset, partition, epoch, n, *record in rows
         ]
 

@@ -209,7 +209,9 @@ def _since(text: str, partitions: int) -> dict[Partition, int]:
 
 async def _located(edge: Edge, since: Mapping[Partition, int]) -> dict[Partition, Position]:
     try:
-        return {partition: await edge.tail.position(edge.tail.lane(partition), at) for partition, at in since.items()}
+        return {
+            partition: await edge.tail.position(edge.tail.segment(partition), at) for partition, at in since.items()
+        }
     except WrongPlace as error:
         raise invalid("since", f"must be the position of the first line ({error})") from error
     except JournalUnavailable as error:
@@ -279,19 +281,19 @@ class Export:
         """The brokers may report a stale end; the tables may be ahead of it."""
         tail, partitions = self._edge.tail, range(self._edge.partitions)
         applied = await self._edge.store.applied_everywhere(self._edge.partitions)
-        ends = await tail.ends(dict.fromkeys(tail.lane(partition) for partition in partitions))
-        return {p: max(ends[tail.lane(p)], applied[p].offset) for p in partitions}
+        ends = await tail.ends(dict.fromkeys(tail.segment(partition) for partition in partitions))
+        return {p: max(ends[tail.segment(p)], applied[p].offset) for p in partitions}
 
     def _by_lane(self, places: Mapping[Partition, P], pick: Callable[[P, P], P]) -> dict[int, P]:
         lanes: dict[int, P] = {}
         for partition, place in places.items():
-            lane = self._edge.tail.lane(partition)
+            lane = self._edge.tail.segment(partition)
             lanes[lane] = pick(lanes.get(lane, place), place)
         return lanes
 
     async def _read(self, lane: int, position: Position, stop: int) -> AsyncIterator[list[Raw]]:
         while position.offset < stop:
-            raws, position = await self._edge.tail.read_again(lane, position, stop, _EVENTS)
+            raws, position = await self._edge.tail.read_range(lane, position, stop, _EVENTS)
             yield raws
             await asyncio.sleep(0)  # let other tasks run
 

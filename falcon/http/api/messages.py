@@ -16,7 +16,7 @@ from falcon.http.responses import BytesResponse, encoded_json_response, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery, messages
 from falcon.read.memberships.queries import Access
 from falcon.read.timeline.messages import MISSING, message_in
-from falcon.read.timeline.pages import Page
+from falcon.read.timeline.pages import TimelinePage
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
@@ -54,7 +54,7 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return encoded_json_response(200, body, _page_etag(room_id, access.version, last_seq, page.first, page.last))
 
 
-async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[Page, Seq]:
+async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -> tuple[TimelinePage, Seq]:
     """The page, and the last seq of the room as the page shows it.
 
     The timeline's table may be behind the room's row. Then the page ends where the timeline does, so that it still has

@@ -16,16 +16,15 @@ from falcon.http.stream.callers import StreamCaller, wrong_ticket
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.memberships.queries import RoomSummaryRow, Standing, roles_in_parts, room_summary
+from falcon.read.memberships.queries import MembershipAt, RoomSummaryRow, roles_in_parts, room_summary
 from falcon.read.store import ReadStore
 from falcon.shared import Shared
-from falcon.streams import room_lists
-from falcon.streams import tokens as resume_tokens
+from falcon.streams import resume_tokens, room_lists
 from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed
 from falcon.streams.frames import encode
-from falcon.streams.opening import Beginning, NotReached
-from falcon.streams.room_lists import RoomLists, RoomPage
+from falcon.streams.replay import NotReached, StreamReplay
+from falcon.streams.room_lists import RoomListPage, RoomLists
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import WrongPlace
 
@@ -54,25 +53,25 @@ class Opening:
     """
 
     def __init__(
-        self, caller: StreamCaller, only: Rooms, beginning: Beginning, start: Start, data: bytes = b""
+        self, caller: StreamCaller, only: Rooms, replay: StreamReplay, start: Start, data: bytes = b""
     ) -> None:
         self.caller = caller
         self.only = only
         self.start = start
         self.signals = frozenset[str]()
-        self.id = beginning.id
+        self.id = replay.id
         self.release: Callable[[], None] = _nothing
-        self._beginning = beginning
+        self._replayed = replay
         self._data = data
 
     async def begin(self, subscription: Subscription) -> None:
         """Show the first event, and what has happened after it, until the feed goes on with the subscription."""
-        rooms = self._beginning.rooms
+        rooms = self._replayed.rooms
         only = self.only
         subscription.rooms = dict(rooms if only is None else {each: rooms[each] for each in only if each in rooms})
         if self.start != "replay":
-            self._beginning.show_state(subscription, self.start, self._data)
-        await self._beginning.run(subscription, replay=self.start == "replay")
+            self._replayed.show_state(subscription, self.start, self._data)
+        await self._replayed.run(subscription, replay=self.start == "replay")
 
 
 def _nothing() -> None:
@@ -139,15 +138,15 @@ class Opener:
         async with self._turns.turn():
             known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
             roles = await self._roles(caller.account_id)
-        in_lanes = self._in_lanes(tables.applied, caller.account_id, only)
-        # A token does not name lanes that had nothing for the account then.
-        since = {lane: offsets.get(lane, position.offset) for lane, position in in_lanes.items()}
-        beginning = Beginning(self._feed, self._lookups, since, in_lanes, roles)
-        await beginning.prepare()
-        if beginning.length > self._feed.remembered:
+        segments = self._segments(tables.applied, caller.account_id, only)
+        # A token does not name segments that had nothing for the account then.
+        since = {segment: offsets.get(segment, position.offset) for segment, position in segments.items()}
+        replay = StreamReplay(self._feed, self._lookups, since, segments, roles)
+        await replay.prepare()
+        if replay.length > self._feed.remembered:
             return None
-        await self._check_access(beginning, caller, only, known)
-        return Opening(caller, only, beginning, "replay")
+        await self._check_access(replay, caller, only, known)
+        return Opening(caller, only, replay, "replay")
 
     async def _roles(self, account_id: AccountId) -> dict[RoomId, Role]:
         """The account's role in each of its rooms. Raises ReadStoreUnavailable."""
@@ -165,67 +164,67 @@ class Opener:
             applied = await self._all_applied.get()
             known = await self._is_known(caller)
             page, standings = await self._rooms(caller.account_id, only)
-        tables = self._in_lanes(applied, caller.account_id, only)
-        offsets = {lane: position.offset for lane, position in tables.items()}
+        tables = self._segments(applied, caller.account_id, only)
+        offsets = {segment: position.offset for segment, position in tables.items()}
         roles = {room_id: standing.role for room_id, standing in standings.items()}
-        beginning = Beginning(self._feed, self._lookups, offsets, tables, roles)
-        await beginning.prepare()
-        await self._check_access(beginning, caller, only, known)
-        newest = await beginning.newest_before()
+        replay = StreamReplay(self._feed, self._lookups, offsets, tables, roles)
+        await replay.prepare()
+        await self._check_access(replay, caller, only, known)
+        newest = await replay.newest_before()
         if name == "catch_up":
-            seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in beginning.rooms}
+            seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in replay.rooms}
             last = [{"room_id": room_id, "last_seq": newest.get(room_id, seq)} for room_id, seq in seqs.items()]
-            return Opening(caller, only, beginning, "catch_up", encode({"rooms": last}))
-        shown = [row for row in page.rows if row.room.room_id in beginning.rooms]
+            return Opening(caller, only, replay, "catch_up", encode({"rooms": last}))
+        shown = [row for row in page.rows if row.room.room_id in replay.rooms]
         async with self._turns.turn():
             rooms = [
                 await room_views.room_summary(
-                    self._store, caller.account_id, await self._as_of(beginning, newest, caller, row)
+                    self._store, caller.account_id, await self._as_of(replay, newest, caller, row)
                 )
                 for row in shown
             ]
         hello = {"account_id": caller.account_id, "rooms": rooms, "truncated": page.next is not None}
-        return Opening(caller, only, beginning, "hello", encode(hello))
+        return Opening(caller, only, replay, "hello", encode(hello))
 
     async def _as_of(
-        self, beginning: Beginning, newest: Mapping[RoomId, Seq], caller: StreamCaller, row: RoomSummaryRow
+        self, replay: StreamReplay, newest: Mapping[RoomId, Seq], caller: StreamCaller, row: RoomSummaryRow
     ) -> RoomSummaryRow:
         """A room's row as of the position where the stream begins: its table may be ahead of that."""
         room = row.room
         seq = newest.get(room.room_id, room.last_seq)
-        role = beginning.rooms[room.room_id]
+        role = replay.rooms[room.room_id]
         if seq >= room.last_seq:
             return msgspec.structs.replace(row, role=role)
         mentions = await self._store.mentions(caller.account_id, room.room_id, row.read_seq, seq)
         message = await self._store.message(room.room_id, seq) if seq else None
         return room_summary(room, role, row.read_seq, mentions, None if message is None else (seq, message))
 
-    async def _rooms(self, account_id: AccountId, only: Rooms) -> tuple[RoomPage, dict[RoomId, Standing]]:
+    async def _rooms(self, account_id: AccountId, only: Rooms) -> tuple[RoomListPage, dict[RoomId, MembershipAt]]:
         """The rooms that a hello shows, and the account's membership of all its rooms, as the tables have them."""
         if only is None:
             return await self._room_lists.first_page(account_id, _HELLO_ROOMS_MAX)
         rows = await self._store.summaries_of(account_id, only)
-        return RoomPage(rows, None), room_lists.standings(rows)
+        return RoomListPage(rows, None), room_lists.standings(rows)
 
     # --- shared -------------------------------------------------------------------------------------------------------
 
     async def _is_known(self, caller: StreamCaller) -> bool:
         return await self._store.bearer(caller.account_id, caller.token_hash) is not None
 
-    def _in_lanes(
+    def _segments(
         self, applied: Mapping[Partition, Position], account_id: AccountId, only: Rooms
     ) -> dict[int, Position]:
-        """The positions in the lanes that may hold events for the stream."""
+        """The positions in the segments that may hold events for the stream."""
         feed = self._feed
         partitions = set(range(feed.partitions))
         if only is not None:
             partitions = {partition_of(each, feed.partitions) for each in (account_id, *only)}
-        return {feed.lane_of(partition): applied[partition] for partition in partitions}
+        return {feed.segment_of(partition): applied[partition] for partition in partitions}
 
-    async def _check_access(self, beginning: Beginning, caller: StreamCaller, only: Rooms, known: bool) -> None:
+    async def _check_access(self, replay: StreamReplay, caller: StreamCaller, only: Rooms, known: bool) -> None:
         """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
-        await beginning.look_back(caller.account_id)
-        if not beginning.is_good(caller.token_hash, known=known):
+        await replay.resolve_membership(caller.account_id)
+        if not replay.is_good(caller.token_hash, known=known):
             raise wrong_ticket() if caller.by_ticket else Problem(401, "unauthenticated", "The token is revoked.")
-        for room_id in (only or frozenset()) - beginning.rooms.keys() - beginning.seen_since:
+        for room_id in (only or frozenset()) - replay.rooms.keys() - replay.seen_since:
             raise room_not_found(room_id)

@@ -18,7 +18,7 @@ from falcon.http.server.fanout import (
     under_http,
     under_websocket,
 )
-from falcon.streams.frames import Bye, Frame, Reason, encode
+from falcon.streams.frames import Frame, Reason, StreamEnd, encode
 
 log = logging.getLogger("falcon.http")
 
@@ -77,7 +77,7 @@ class StreamSink:
         ever."""
         spread = random.randrange(_SPREAD_MILLIS) if reason == "draining" else 0
         retry_after = _RETRY_MILLIS + spread
-        bye = self.bye(Frame(id, "bye", encode(Bye(reason, retry_after))), retry_after)
+        bye = self.bye(Frame(id, "bye", encode(StreamEnd(reason, retry_after))), retry_after)
         try:
             async with asyncio.timeout(_BYE_SECONDS):
                 if self._waiting is not None:

@@ -1,4 +1,4 @@
-"""What happens to accounts and their tokens; and the record that changes nothing."""
+"""Events of accounts and their tokens; and the record that changes nothing."""
 
 from typing import Final
 

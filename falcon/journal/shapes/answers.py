@@ -1,4 +1,4 @@
-"""What the sender of an accepted command was told. Each shape names itself and its version."""
+"""Answers to accepted commands. Each shape names itself and its version."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What happens to messages."""
+"""Events of messages."""
 
 from typing import Final
 

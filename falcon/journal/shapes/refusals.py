@@ -1,4 +1,4 @@
-"""Why a command was refused. Each shape names itself and its version."""
+"""Refusals of commands. Each shape names itself and its version."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What happens to rooms and their members."""
+"""Events of rooms and their members."""
 
 from typing import Final, Literal, TypeAlias
 

@@ -1,4 +1,4 @@
-"""What joins a value of the domain and its shape in the log."""
+"""Pairs a value of the domain with its shape in the log."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -10,7 +10,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 
 
 class Shape(msgspec.Struct, Generic[D, S], frozen=True):
-    """``name``, ``version``: as the log has them. ``critical``: see ``Record``.
+    """``name``, ``version``: as written in the log. ``critical``: see ``Record``.
 
     All versions of a ``value`` are read; the last one is written.
     """

@@ -1,1 +1,1 @@
-"""The accounts that there are, and their tokens."""
+"""Accounts and their tokens."""

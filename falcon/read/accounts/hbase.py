@@ -1,4 +1,4 @@
-"""Accounts in HBase. An account's tokens are cells of its row, so that a bearer is known by reading one row."""
+"""Accounts in HBase. An account's tokens are cells of its row, so that one row identifies a bearer."""
 
 from collections.abc import Iterable
 from operator import attrgetter
@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from falcon.domain.ids import AccountId
-from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
 from falcon.read.hbase import (
     INDEXED,
@@ -16,8 +16,8 @@ from falcon.read.hbase import (
     YES,
     Cells,
     HBaseModel,
+    HBaseQueryContext,
     Row,
-    View,
     encode,
     hashed,
     id_at_end,
@@ -47,7 +47,7 @@ def token_column(token_id: int) -> bytes:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _put_account(write: PutAccount) -> Cells:
+def _put_account(write: UpsertAccount) -> Cells:
     return (
         (
             account_key(write.account_id),
@@ -58,7 +58,7 @@ def _put_account(write: PutAccount) -> Cells:
     )
 
 
-def _put_token(write: PutToken) -> Cells:
+def _put_token(write: UpsertToken) -> Cells:
     row, column = account_key(write.account_id), token_column(write.token_id)
     return ((row, column, encode((write.token_hash, write.created_at))),)
 
@@ -74,7 +74,7 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
 MODEL: Final = HBaseModel(
     tables={"accounts": (4, ())},
     puts=("accounts",),
-    cells={PutAccount: (0, _put_account), PutToken: (0, _put_token), DropToken: (0, _drop_token)},
+    cells={UpsertAccount: (0, _put_account), UpsertToken: (0, _put_token), DropToken: (0, _drop_token)},
     owner=attrgetter("account_id"),
     owner_of_row=_owner_of_row,
 )
@@ -83,36 +83,36 @@ MODEL: Final = HBaseModel(
 # --- queries ----------------------------------------------------------------------------------------------------------
 
 
-def table(view: View) -> str:
+def table(view: HBaseQueryContext) -> str:
     return view.table("accounts", "accounts")
 
 
-def account(view: View, account_id: AccountId) -> AccountRow | None:
+def account(view: HBaseQueryContext, account_id: AccountId) -> AccountRow | None:
     return _account(account_id, _account_row(view, account_id))
 
 
-def accounts(view: View, after: AccountId, limit: int) -> list[AccountRow]:
+def accounts(view: HBaseQueryContext, after: AccountId, limit: int) -> list[AccountRow]:
     return accounts_among(view, indexed(view, table(view), after, limit))
 
 
-def bearer(view: View, account_id: AccountId, token_hash: str) -> AccountRow | None:
+def bearer(view: HBaseQueryContext, account_id: AccountId, token_hash: str) -> AccountRow | None:
     row = _account_row(view, account_id)
     known = any(held == token_hash for _, held, _ in _tokens(row))
     return _account(account_id, row) if known else None
 
 
-def tokens(view: View, account_id: AccountId) -> list[TokenRow]:
+def tokens(view: HBaseQueryContext, account_id: AccountId) -> list[TokenRow]:
     return sorted(
         (TokenRow(token_id, created_at) for token_id, _, created_at in _tokens(_account_row(view, account_id))),
         key=lambda token: token.token_id,
     )
 
 
-def _account_row(view: View, account_id: AccountId) -> Row:
+def _account_row(view: HBaseQueryContext, account_id: AccountId) -> Row:
     return view.calls.row(table(view), account_key(account_id))
 
 
-def accounts_among(view: View, account_ids: Iterable[AccountId]) -> list[AccountRow]:
+def accounts_among(view: HBaseQueryContext, account_ids: Iterable[AccountId]) -> list[AccountRow]:
     keys = {account_id: account_key(account_id) for account_id in account_ids}
     found = view.calls.rows(table(view), keys.values(), [ACCOUNT])
     rows = (_account(account_id, found.get(key, {})) for account_id, key in keys.items())

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 
 from falcon.domain.ids import AccountId
-from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
-from falcon.read.memory import View
+from falcon.read.memory import MemoryQueryContext
 from falcon.read.write import Write
 
 
 @dataclass
-class Tables:
+class AccountTables:
     """``tokens``: hash and time of creation of each, by account and number."""
 
     accounts: dict[AccountId, AccountRow] = field(default_factory=dict)
@@ -18,40 +18,40 @@ class Tables:
 
     def apply(self, write: Write) -> None:
         match write:
-            case PutAccount(account_id, name, is_admin, created_at):
+            case UpsertAccount(account_id, name, is_admin, created_at):
                 self.accounts[account_id] = AccountRow(account_id, name, is_admin, created_at)
-            case PutToken(account_id, token_id, token_hash, created_at):
+            case UpsertToken(account_id, token_id, token_hash, created_at):
                 self.tokens[account_id, token_id] = (token_hash, created_at)
             case DropToken(account_id, token_id):
                 self.tokens.pop((account_id, token_id), None)
 
 
-def tables(view: View) -> Tables:
-    found: Tables = view.tables("accounts")
+def tables(view: MemoryQueryContext) -> AccountTables:
+    found: AccountTables = view.tables("accounts")
     return found
 
 
-def name(view: View, account_id: AccountId) -> str:
-    """Empty for one that is not there."""
+def name(view: MemoryQueryContext, account_id: AccountId) -> str:
+    """Empty if the account does not exist."""
     found = account(view, account_id)
     return "" if found is None else found.name
 
 
-def account(view: View, account_id: AccountId) -> AccountRow | None:
+def account(view: MemoryQueryContext, account_id: AccountId) -> AccountRow | None:
     return tables(view).accounts.get(account_id)
 
 
-def accounts(view: View, after: AccountId, limit: int) -> list[AccountRow]:
+def accounts(view: MemoryQueryContext, after: AccountId, limit: int) -> list[AccountRow]:
     there = tables(view).accounts
     return [there[account_id] for account_id in sorted(there) if account_id > after][:limit]
 
 
-def bearer(view: View, account_id: AccountId, token_hash: str) -> AccountRow | None:
+def bearer(view: MemoryQueryContext, account_id: AccountId, token_hash: str) -> AccountRow | None:
     there = tables(view).tokens
     known = any(a == account_id and held == token_hash for (a, _), (held, _) in there.items())
     return account(view, account_id) if known else None
 
 
-def tokens(view: View, account_id: AccountId) -> list[TokenRow]:
+def tokens(view: MemoryQueryContext, account_id: AccountId) -> list[TokenRow]:
     there = sorted(tables(view).tokens.items())
     return [TokenRow(token_id, created_at) for (a, token_id), (_, created_at) in there if a == account_id]

@@ -9,14 +9,14 @@ from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
 
-class PutAccount(NamedTuple):
+class UpsertAccount(NamedTuple):
     account_id: AccountId
     name: str
     is_admin: bool
     created_at: str
 
 
-class PutToken(NamedTuple):
+class UpsertToken(NamedTuple):
     account_id: AccountId
     token_id: int
     token_hash: str
@@ -31,9 +31,9 @@ class DropToken(NamedTuple):
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case AccountCreated(account_id=account_id, name=name, is_admin=is_admin, created_at=created_at):
-            return (PutAccount(account_id, name, is_admin, rfc3339(created_at)),)
+            return (UpsertAccount(account_id, name, is_admin, rfc3339(created_at)),)
         case TokenIssued(account_id=account_id, token_id=token_id, token_hash=token_hash, created_at=created_at):
-            return (PutToken(account_id, token_id, token_hash, rfc3339(created_at)),)
+            return (UpsertToken(account_id, token_id, token_hash, rfc3339(created_at)),)
         case TokenRevoked(account_id=account_id, token_id=token_id):
             return (DropToken(account_id, token_id),)
         case _:
@@ -41,7 +41,8 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
 
 
 def loss(event: Event) -> str | None:
-    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
     match event:
         case AccountCreated(account_id=account_id):
             return f"account {account_id} has no name, is in no list, and its tokens are refused"

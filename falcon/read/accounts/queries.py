@@ -1,4 +1,4 @@
-"""What can be asked of accounts, and the rows that it gives."""
+"""Queries of accounts, and the rows that they return."""
 
 from typing import Protocol
 
@@ -27,6 +27,6 @@ class AccountQueries(Protocol):
     async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]: ...
 
     async def bearer(self, account_id: AccountId, token_hash: str) -> AccountRow | None:
-        """The account, if the token is one of its own and not revoked."""
+        """The account, if the token is its own and not revoked."""
 
     async def tokens(self, account_id: AccountId) -> list[TokenRow]: ...

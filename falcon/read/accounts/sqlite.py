@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from falcon.domain.ids import AccountId
-from falcon.read.accounts.projection import DropToken, PutAccount, PutToken
+from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
-from falcon.read.sqlite import SqliteModel, View
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext
 
 MODEL: Final = SqliteModel(
     tables={
@@ -18,21 +18,21 @@ MODEL: Final = SqliteModel(
     ) WITHOUT ROWID""",
     },
     statements={
-        PutAccount: ("INSERT OR REPLACE INTO accounts{} VALUES (?1, ?2, ?3, ?4)",),
-        PutToken: ("INSERT OR REPLACE INTO tokens{} VALUES (?1, ?2, ?3, ?4)",),
+        UpsertAccount: ("INSERT OR REPLACE INTO accounts{} VALUES (?1, ?2, ?3, ?4)",),
+        UpsertToken: ("INSERT OR REPLACE INTO tokens{} VALUES (?1, ?2, ?3, ?4)",),
         DropToken: ("DELETE FROM tokens{} WHERE account_id = ?1 AND token_id = ?2",),
     },
 )
 
 
-def account(view: View, account_id: AccountId) -> AccountRow | None:
+def account(view: SqliteQueryContext, account_id: AccountId) -> AccountRow | None:
     row = view.execute(
         "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id = ?", (account_id,)
     ).fetchone()
     return None if row is None else _account(row)
 
 
-def accounts(view: View, after: AccountId, limit: int) -> list[AccountRow]:
+def accounts(view: SqliteQueryContext, after: AccountId, limit: int) -> list[AccountRow]:
     rows = view.execute(
         "SELECT account_id, name, is_admin, created_at FROM accounts WHERE account_id > ? ORDER BY account_id LIMIT ?",
         (after, limit),
@@ -40,7 +40,7 @@ def accounts(view: View, after: AccountId, limit: int) -> list[AccountRow]:
     return [_account(row) for row in rows]
 
 
-def bearer(view: View, account_id: AccountId, token_hash: str) -> AccountRow | None:
+def bearer(view: SqliteQueryContext, account_id: AccountId, token_hash: str) -> AccountRow | None:
     row = view.execute(
         "SELECT a.account_id, a.name, a.is_admin, a.created_at FROM tokens t JOIN accounts a USING (account_id)"
         " WHERE t.account_id = ? AND t.token_hash = ?",
@@ -49,7 +49,7 @@ def bearer(view: View, account_id: AccountId, token_hash: str) -> AccountRow | N
     return None if row is None else _account(row)
 
 
-def tokens(view: View, account_id: AccountId) -> list[TokenRow]:
+def tokens(view: SqliteQueryContext, account_id: AccountId) -> list[TokenRow]:
     rows: Any = view.execute(
         "SELECT token_id, created_at FROM tokens WHERE account_id = ? ORDER BY token_id", (account_id,)
     )

@@ -1,1 +1,1 @@
-"""Who is in which room, and what each member finds there."""
+"""Memberships: roles, read marks, mentions, and the room lists of members."""

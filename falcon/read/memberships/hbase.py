@@ -1,4 +1,4 @@
-"""Memberships and mentions in HBase. Each membership twice: among those of the room, and among those of the account."""
+"""Memberships and mentions in HBase. Each membership is stored twice: under the room, and under the account."""
 
 from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
@@ -17,20 +17,20 @@ from falcon.read.hbase import (
     YES,
     Cells,
     HBaseModel,
+    HBaseQueryContext,
     Row,
-    View,
     behind,
     hashed,
     id_at_end,
 )
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
     Access,
     ManyRooms,
     MemberRow,
+    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
-    Standing,
     room_summary,
 )
 from falcon.read.rooms import hbase as rooms
@@ -43,7 +43,7 @@ MEMBER_ROLE: Final = b"d:r"
 MEMBER_READ_SEQ: Final = b"d:m"
 MEMBER_CELLS: Final = frozenset((MEMBER, MEMBER_ROLE, MEMBER_READ_SEQ))  # a member has all
 _OF_ROOM, _OF_ACCOUNT = b"r", b"a"
-_MENTION_KEYS: Final = 4  # more rows than these are scanned for
+_MENTION_KEYS: Final = 4  # if there are more rows than these, scan instead
 _MEMBERS_ONLY: Final = "SingleColumnValueFilter('d', 'i', =, 'binary:1', true, true)"
 
 
@@ -59,12 +59,12 @@ def membership_key(account_id: AccountId, room_id: RoomId) -> bytes:
 
 
 def members_range(room_id: RoomId, after: AccountId) -> tuple[bytes, bytes]:
-    """Where the members of a room begin and end, from ``after`` on, excluded."""
+    """The start and the end of the room's members behind ``after``."""
     return _members(room_id) + U64(after + 1), behind(_members(room_id))
 
 
 def memberships_range(account_id: AccountId, after: RoomId = 0) -> tuple[bytes, bytes]:
-    """Where the memberships of an account begin and end, from room ``after`` on, excluded."""
+    """The start and the end of the account's memberships behind room ``after``."""
     return _memberships(account_id) + U64(after + 1), behind(_memberships(account_id))
 
 
@@ -79,13 +79,13 @@ def mentions_keys(account_id: AccountId, room_id: RoomId, after: Seq, through: S
 
 
 def mentions_range(account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> tuple[bytes, bytes]:
-    """Where they begin and end."""
+    """The start and the end of these rows."""
     last = mentions_key(account_id, room_id, min(through, timeline.SEQ_MAX))
     return mentions_key(account_id, room_id, after + 1), last + b"\0"
 
 
 def mentions_rows(after: Seq, through: Seq) -> int:
-    """How many rows there may be with the mentions in messages ``after`` (excluded) to ``through``."""
+    """The greatest number of rows with the mentions in messages ``after`` (excluded) to ``through``."""
     return len(_each_bucket(after + 1, min(through, timeline.SEQ_MAX)))
 
 
@@ -107,14 +107,14 @@ def _memberships(account_id: AccountId) -> bytes:
 
 
 def _each_bucket(first: Seq, last: Seq) -> range:
-    """A seq in each of the rows of mentions from ``first`` to ``last``."""
+    """One seq in each of the rows of mentions from ``first`` to ``last``."""
     return range(first // MENTIONS_BUCKET * MENTIONS_BUCKET, last + 1, MENTIONS_BUCKET) if first <= last else range(0)
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _put_member(write: PutMember) -> Cells:
+def _put_member(write: UpsertMember) -> Cells:
     fields = {
         MEMBER: YES,
         MEMBER_ROLE: write.role.encode(),
@@ -158,7 +158,7 @@ MODEL: Final = HBaseModel(
     tables={"memberships": (4, (FAST_DIFF,)), "mentions": (4, (FAST_DIFF,))},
     puts=("memberships", "mentions"),
     cells={
-        PutMember: (0, _put_member),
+        UpsertMember: (0, _put_member),
         SetRole: (0, _set_role),
         SetReadMark: (0, _set_read_mark),
         DropMember: (0, _drop_member),
@@ -172,11 +172,11 @@ MODEL: Final = HBaseModel(
 # --- queries ----------------------------------------------------------------------------------------------------------
 
 
-def _table(view: View) -> str:
+def _table(view: HBaseQueryContext) -> str:
     return view.table("memberships", "memberships")
 
 
-def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
+def access(view: HBaseQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     member = view.calls.row(_table(view), member_key(room_id, account_id))
     if not _is_member(member):
         return None
@@ -187,9 +187,10 @@ def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
 
 
 def rooms_of(
-    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    view: HBaseQueryContext, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
 ) -> list[RoomSummaryRow]:
-    """Reads all memberships of the account and their rooms, and of those picked the last messages and the mentions."""
+    """Reads all memberships of the account and their rooms, then the last messages and the mentions of the picked
+    ones."""
     start, stop = memberships_range(account_id)
     scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS if most is None else most + 1, _MEMBERS_ONLY)
     if most is not None and len(scanned) > most:
@@ -201,14 +202,14 @@ def rooms_of(
     return _summaries(view, account_id, found[:limit], members)
 
 
-def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+def room_of(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
     member = view.calls.row(_table(view), member_key(room_id, account_id))
     found = rooms.room(view, room_id) if _is_member(member) else None
     return None if found is None else _summaries(view, account_id, [found], {room_id: member})[0]
 
 
 def _summaries(
-    view: View, account_id: AccountId, of_rooms: Sequence[RoomRow], members: Mapping[RoomId, Row]
+    view: HBaseQueryContext, account_id: AccountId, of_rooms: Sequence[RoomRow], members: Mapping[RoomId, Row]
 ) -> list[RoomSummaryRow]:
     """``members``: the account's rows by room."""
     newest = timeline.newest_messages(view, {row.room_id: row.last_seq for row in of_rooms if row.last_seq})
@@ -223,31 +224,33 @@ def _summaries(
     ]
 
 
-def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+def standings_of(
+    view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
+) -> dict[RoomId, MembershipAt]:
     members = _members_of(view, account_id, room_ids)
     found = rooms.rooms_among(view, members)
-    return {row.room_id: Standing(_role(members[row.room_id]), row.updated_at, row.last_seq) for row in found}
+    return {row.room_id: MembershipAt(_role(members[row.room_id]), row.updated_at, row.last_seq) for row in found}
 
 
-def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+def summaries_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
     members = _members_of(view, account_id, room_ids)
     return _summaries(view, account_id, sorted(rooms.rooms_among(view, members), key=_newest, reverse=True), members)
 
 
-def _members_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
-    """The account's rows in these rooms, where it is a member."""
+def _members_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
+    """The account's rows in those of these rooms where it is a member."""
     keys = {membership_key(account_id, room_id): room_id for room_id in room_ids}
     found = view.calls.rows(_table(view), keys)
     return {room_id: found[key] for key, room_id in keys.items() if _is_member(found.get(key, {}))}
 
 
-def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+def roles_of(view: HBaseQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
     start, stop = memberships_range(account_id, after)
     scanned = view.calls.scan(_table(view), start, stop, limit, _MEMBERS_ONLY)
     return {id_at_end(key): _role(row) for key, row in scanned}
 
 
-def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+def members(view: HBaseQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     start, stop = members_range(room_id, after)
     scanned = view.calls.scan(_table(view), start, stop, limit, _MEMBERS_ONLY) if limit > 0 else []
     rows = {id_at_end(key): row for key, row in scanned if _is_member(row)}
@@ -255,7 +258,7 @@ def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[M
     return [MemberRow(each, names.get(each, ""), _role(row), _read_seq(row)) for each, row in rows.items()]
 
 
-def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+def mentions(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
     return _mentions(view, account_id, {room_id: (after, through)})[room_id]
 
 
@@ -275,11 +278,13 @@ def _read_seq(row: Row) -> Seq:
     return int(row[MEMBER_READ_SEQ])
 
 
-def _mentions(view: View, account_id: AccountId, ranges: dict[RoomId, tuple[Seq, Seq]]) -> dict[RoomId, int]:
-    """How many of the messages from the first (excluded) to the second seq mention the account, by room.
+def _mentions(
+    view: HBaseQueryContext, account_id: AccountId, ranges: dict[RoomId, tuple[Seq, Seq]]
+) -> dict[RoomId, int]:
+    """By room: how many messages from the first (excluded) to the second seq mention the account.
 
-    Few rows are asked for by their keys, all rooms in one call. Where a room has many unread messages its rows are
-    scanned: there are only those in which the account is mentioned, at most one for a thousand messages.
+    A few rows are read by key, for all rooms in one call. If a room has many unread messages its rows are scanned: only
+    rows with mentions of the account exist, at most one for a thousand messages.
     """
     keys = {
         room_id: mentions_keys(account_id, room_id, *between)

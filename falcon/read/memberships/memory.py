@@ -1,4 +1,4 @@
-"""Memberships and mentions in memory, and what members find in their rooms."""
+"""Memberships and mentions in memory, and the room lists of members."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ from typing import NamedTuple
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.read.accounts import memory as accounts
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
     Access,
     ManyRooms,
     MemberRow,
+    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
-    Standing,
     room_summary,
 )
-from falcon.read.memory import View
+from falcon.read.memory import MemoryQueryContext
 from falcon.read.rooms import memory as rooms
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline import memory as timeline
@@ -30,13 +30,13 @@ class _Member(NamedTuple):
 
 
 @dataclass
-class Tables:
+class MembershipTables:
     members: dict[tuple[RoomId, AccountId], _Member] = field(default_factory=dict)
     mentions: set[tuple[AccountId, RoomId, Seq]] = field(default_factory=set)
 
     def apply(self, write: Write) -> None:
         match write:
-            case PutMember(room_id, account_id, role, read_seq):
+            case UpsertMember(room_id, account_id, role, read_seq):
                 self.members[room_id, account_id] = _Member(role, read_seq)
             case SetRole(room_id, account_id, role) if member := self.members.get((room_id, account_id)):
                 self.members[room_id, account_id] = member._replace(role=role)
@@ -49,12 +49,12 @@ class Tables:
                 change((account_id, room_id, seq))
 
 
-def tables(view: View) -> Tables:
-    found: Tables = view.tables("memberships")
+def tables(view: MemoryQueryContext) -> MembershipTables:
+    found: MembershipTables = view.tables("memberships")
     return found
 
 
-def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
+def access(view: MemoryQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     member, room = tables(view).members.get((room_id, account_id)), rooms.room(view, room_id)
     if member is None or room is None:
         return None
@@ -62,7 +62,7 @@ def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
 
 
 def rooms_of(
-    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    view: MemoryQueryContext, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
 ) -> list[RoomSummaryRow]:
     if most is not None and len(roles_of(view, account_id, most + 1)) > most:
         raise ManyRooms
@@ -73,39 +73,41 @@ def rooms_of(
     return [_summary(view, account_id, room) for room in there[:limit]]
 
 
-def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+def room_of(view: MemoryQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
     room = rooms.room(view, room_id)
     if (room_id, account_id) not in tables(view).members or room is None:
         return None
     return _summary(view, account_id, room)
 
 
-def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+def roles_of(view: MemoryQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
     roles = {r: member.role for (r, a), member in tables(view).members.items() if a == account_id and r > after}
     return dict(sorted(roles.items())[:limit])
 
 
-def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+def standings_of(
+    view: MemoryQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
+) -> dict[RoomId, MembershipAt]:
     there = tables(view).members
     found = [rooms.room(view, room_id) for room_id in room_ids if (room_id, account_id) in there]
     return {
-        room.room_id: Standing(there[room.room_id, account_id].role, room.updated_at, room.last_seq)
+        room.room_id: MembershipAt(there[room.room_id, account_id].role, room.updated_at, room.last_seq)
         for room in found
         if room is not None
     }
 
 
-def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+def summaries_of(view: MemoryQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
     return [row for row in rooms_of(view, account_id, None, 1 << 31) if row.room.room_id in room_ids]
 
 
-def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+def members(view: MemoryQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     there = tables(view).members
     found = sorted(a for r, a in there if r == room_id and a > after)[:limit]
     return [MemberRow(each, accounts.name(view, each), *there[room_id, each]) for each in found]
 
 
-def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+def mentions(view: MemoryQueryContext, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
     there = tables(view).mentions
     return sum(a == account_id and r == room_id and after < seq <= through for a, r, seq in there)
 
@@ -114,7 +116,7 @@ def _activity(room: RoomRow) -> tuple[str, RoomId]:
     return room.updated_at, room.room_id
 
 
-def _summary(view: View, account_id: AccountId, room: RoomRow) -> RoomSummaryRow:
+def _summary(view: MemoryQueryContext, account_id: AccountId, room: RoomRow) -> RoomSummaryRow:
     member = tables(view).members[room.room_id, account_id]
     seq = timeline.newest(view, room.room_id, room.last_seq)
     mentioned = mentions(view, account_id, room.room_id, member.read_seq, seq)

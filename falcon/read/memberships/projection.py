@@ -1,4 +1,4 @@
-"""Who is in which room, how far each has read, and where each is mentioned."""
+"""Members of rooms with their roles, read marks and mentions."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from falcon.journal.envelope import Envelope
 from falcon.read.write import Write
 
 
-class PutMember(NamedTuple):
+class UpsertMember(NamedTuple):
     room_id: RoomId
     account_id: AccountId
     role: Role
@@ -70,9 +70,9 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
         case ReadMoved(room_id=room_id, account_id=account_id, read_seq=read_seq):
             return (SetReadMark(room_id, account_id, read_seq),)
         case RoomCreated(room_id=room_id, members=members):
-            return tuple(PutMember(room_id, member.account_id, member.role, 0) for member in members)
+            return tuple(UpsertMember(room_id, member.account_id, member.role, 0) for member in members)
         case MemberJoined(room_id=room_id, account_id=account_id, role=role, read_seq=read_seq):
-            return (PutMember(room_id, account_id, role, read_seq),)
+            return (UpsertMember(room_id, account_id, role, read_seq),)
         case MemberChanged(room_id=room_id, account_id=account_id, role=role):
             return (SetRole(room_id, account_id, role),)
         case MemberLeft(room_id=room_id, account_id=account_id):
@@ -88,7 +88,8 @@ def _mentions(message: Message) -> tuple[Write, ...]:
 
 
 def loss(event: Event) -> str | None:
-    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
     match event:
         case RoomCreated(room_id=room_id):
             return f"the first members of room {room_id} cannot read it until they are removed and added again"

@@ -1,4 +1,4 @@
-"""What can be asked of memberships, and the rows that it gives."""
+"""Queries of memberships, and the rows that they return."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -12,9 +12,9 @@ from falcon.read.rooms.queries import RoomRow
 
 
 class Access(msgspec.Struct, frozen=True):
-    """A member's standing in a room, and how far the room's messages go.
+    """A member's rights in a room, and its newest message.
 
-    ``version``: another one whenever messages that could be read before may read otherwise.
+    ``version``: changes whenever messages that could be read before may read otherwise.
     """
 
     role: Role
@@ -31,7 +31,7 @@ class MemberRow(msgspec.Struct, frozen=True):
 
 
 class RoomSummaryRow(msgspec.Struct, frozen=True):
-    """A room as one of its members lists it; ``room_summary`` makes it and says what holds of its numbers.
+    """A room in a member's list. ``room_summary`` makes it and says what holds for its numbers.
 
     ``last_message`` is the JSON of message ``room.last_seq``, None in a room without messages.
     """
@@ -50,12 +50,12 @@ class RoomSummaryRow(msgspec.Struct, frozen=True):
 def room_summary(
     room: RoomRow, role: Role, read_seq: Seq, mentions: int, newest: tuple[Seq, bytes] | None
 ) -> RoomSummaryRow:
-    """A summary whose numbers belong to one place in the log, though the tables they come from stand at several.
+    """A summary whose numbers belong to one place in the log, although they come from tables with different positions.
 
     ``newest``: the newest message that the timeline has up to ``room.last_seq``. ``mentions``: counted from
-    ``read_seq`` (excluded) to it. What is ahead of the timeline, or of the room, is not told yet, so that of every
-    summary: ``read_seq <= last_seq``, ``unread == last_seq - read_seq``, ``last_message`` is message ``last_seq``, and
-    pages have every message up to ``last_seq``.
+    ``read_seq`` (excluded) to it. What is ahead of the timeline, or of the room, is left out. So every summary has
+    ``read_seq <= last_seq`` and ``unread == last_seq - read_seq``, ``last_message`` is message ``last_seq``, and pages
+    have every message up to ``last_seq``.
     """
     last_seq, last_message = newest or (0, None)
     if last_seq != room.last_seq:
@@ -63,8 +63,8 @@ def room_summary(
     return RoomSummaryRow(room, role, min(read_seq, last_seq), mentions, last_message)
 
 
-class Standing(NamedTuple):
-    """A member's role in a room, when something last happened there, and the number of its newest message."""
+class MembershipAt(NamedTuple):
+    """A member's role in a room, the time of the room's newest activity, and the number of its newest message."""
 
     role: Role
     updated_at: str
@@ -72,11 +72,11 @@ class Standing(NamedTuple):
 
 
 class ManyRooms(Exception):
-    """The account is in more rooms than were to be looked at."""
+    """The account is in more rooms than the caller wants to look at."""
 
 
 class RoomCursor(msgspec.Struct, frozen=True, array_like=True):
-    """Where a list of rooms by newest activity goes on."""
+    """The place at which a list of rooms by newest activity goes on."""
 
     updated_at: str
     room_id: Annotated[RoomId, msgspec.Meta(ge=1, le=ID_MAX)]
@@ -86,33 +86,34 @@ class MembershipQueries(Protocol):
     """Every method may raise ReadStoreUnavailable, and BeingFilled."""
 
     async def access(self, room_id: RoomId, account_id: AccountId) -> Access | None:
-        """None for one who is no member, or a room that is not there."""
+        """None if the account is no member, or the room does not exist."""
 
     async def room_of(self, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-        """A room as :meth:`rooms_of` gives it; None for one who is no member, or a room that is not there."""
+        """A room as in :meth:`rooms_of`. None if the account is no member, or the room does not exist."""
 
     async def rooms_of(
         self, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
     ) -> list[RoomSummaryRow]:
-        """The newest activity first. It looks at every room that the account is in, whatever the limit.
+        """The newest activity first. It reads every room of the account, whatever the limit.
 
-        Raises ManyRooms, before it looks at them, where the account is in more than ``most`` rooms.
+        Raises ManyRooms before it reads them if the account is in more than ``most`` rooms.
         """
 
     async def roles_of(self, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
-        """The rooms that the account is in, and as what, by room id from ``after`` (excluded) on.
+        """The account's roles by room id, from ``after`` (excluded) on.
 
-        It reads the memberships alone, which is cheap."""
+        Cheap: it reads the memberships alone.
+        """
 
-    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
-        """Of these rooms, those that there are and that the account is in."""
+    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, MembershipAt]:
+        """The account's memberships among these rooms."""
 
     async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
-        """These rooms as :meth:`rooms_of` gives them, the newest activity first; without those that are gone, or that
-        the account is not in."""
+        """These rooms as in :meth:`rooms_of`, the newest activity first. Rooms that are gone, or that the account is
+        not in, are left out."""
 
     async def members(self, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
-        """By account id, from ``after`` on, excluded."""
+        """By account id, from ``after`` (excluded) on."""
 
     async def mentions(self, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
         """How many of the messages ``after`` (excluded) to ``through`` mention the account."""
@@ -121,7 +122,7 @@ class MembershipQueries(Protocol):
 async def roles_in_parts(
     store: MembershipQueries, account_id: AccountId, size: int
 ) -> AsyncIterator[dict[RoomId, Role]]:
-    """All of :meth:`MembershipQueries.roles_of`, so many at once; others have their turns between two parts.
+    """All of :meth:`MembershipQueries.roles_of`, so many at once, with turns for others in between.
 
     Raises ReadStoreUnavailable, and BeingFilled.
     """

@@ -1,4 +1,4 @@
-"""Memberships and mentions in SQLite, and what members find in their rooms."""
+"""Memberships and mentions in SQLite, and the room lists of members."""
 
 from collections.abc import Collection
 from typing import Any, Final
@@ -7,18 +7,18 @@ import msgspec
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.read.memberships.projection import DropMember, PutMember, SetMention, SetReadMark, SetRole
+from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
     Access,
     ManyRooms,
     MemberRow,
+    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
-    Standing,
     room_summary,
 )
 from falcon.read.rooms import sqlite as rooms
-from falcon.read.sqlite import SqliteModel, View
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext
 from falcon.read.timeline import sqlite as timeline
 
 MODEL: Final = SqliteModel(
@@ -34,7 +34,7 @@ MODEL: Final = SqliteModel(
     ) WITHOUT ROWID""",
     },
     statements={
-        PutMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
+        UpsertMember: ("INSERT OR REPLACE INTO memberships{} VALUES (?1, ?2, ?3, ?4)",),
         SetRole: ("UPDATE memberships{} SET role = ?3 WHERE room_id = ?1 AND account_id = ?2",),
         SetReadMark: ("UPDATE memberships{} SET read_seq = ?3 WHERE room_id = ?1 AND account_id = ?2",),
         DropMember: ("DELETE FROM memberships{} WHERE room_id = ?1 AND account_id = ?2",),
@@ -47,7 +47,7 @@ MODEL: Final = SqliteModel(
 )
 
 
-def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
+def access(view: SqliteQueryContext, room_id: RoomId, account_id: AccountId) -> Access | None:
     row: Any = view.execute(
         "SELECT m.role, m.read_seq, r.last_seq, coalesce(v.revision, 0) FROM memberships m"
         " JOIN rooms r USING (room_id) LEFT JOIN revisions v USING (room_id)"
@@ -61,7 +61,7 @@ def access(view: View, room_id: RoomId, account_id: AccountId) -> Access | None:
 
 
 def rooms_of(
-    view: View, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
+    view: SqliteQueryContext, account_id: AccountId, cursor: RoomCursor | None, limit: int, most: int | None = None
 ) -> list[RoomSummaryRow]:
     if most is not None and _is_in_more_than(view, account_id, most):
         raise ManyRooms
@@ -71,12 +71,12 @@ def rooms_of(
     return _summaries(view, where, (account_id, cursor.updated_at, cursor.room_id), limit)
 
 
-def room_of(view: View, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
+def room_of(view: SqliteQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
     found = _summaries(view, "WHERE m.room_id = ? AND m.account_id = ?", (room_id, account_id), 1)
     return found[0] if found else None
 
 
-def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
+def roles_of(view: SqliteQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
     rows: Any = view.execute(
         "SELECT room_id, role FROM memberships WHERE account_id = ? AND room_id > ? ORDER BY room_id LIMIT ?",
         (account_id, after, limit),
@@ -84,21 +84,23 @@ def roles_of(view: View, account_id: AccountId, limit: int, after: RoomId = 0) -
     return dict(rows)
 
 
-def standings_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Standing]:
+def standings_of(
+    view: SqliteQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
+) -> dict[RoomId, MembershipAt]:
     rows: Any = view.execute(
         "SELECT m.room_id, m.role, r.updated_at, r.last_seq FROM json_each(?) e"
         " JOIN memberships m ON m.room_id = e.value AND m.account_id = ? JOIN rooms r ON r.room_id = e.value",
         (_json(room_ids), account_id),
     )
-    return {room_id: Standing(*standing) for room_id, *standing in rows}
+    return {room_id: MembershipAt(*standing) for room_id, *standing in rows}
 
 
-def summaries_of(view: View, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
+def summaries_of(view: SqliteQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
     where = "WHERE m.account_id = ? AND m.room_id IN (SELECT value FROM json_each(?))"
     return _summaries(view, where, (account_id, _json(room_ids)), len(room_ids))
 
 
-def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
+def members(view: SqliteQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
     rows: Any = view.execute(
         "SELECT m.account_id, coalesce(a.name, ''), m.role, m.read_seq FROM memberships m"
         " LEFT JOIN accounts a USING (account_id)"
@@ -108,7 +110,7 @@ def members(view: View, room_id: RoomId, after: AccountId, limit: int) -> list[M
     return [MemberRow(*row) for row in rows]
 
 
-def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
+def mentions(view: SqliteQueryContext, account_id: AccountId, room_id: RoomId, after: Seq, through: Seq) -> int:
     row: Any = view.execute(
         "SELECT count(*) FROM mentions WHERE account_id = ? AND room_id = ? AND seq > ? AND seq <= ?",
         (account_id, room_id, after, through),
@@ -116,7 +118,7 @@ def mentions(view: View, account_id: AccountId, room_id: RoomId, after: Seq, thr
     return int(row[0])
 
 
-def _is_in_more_than(view: View, account_id: AccountId, most: int) -> bool:
+def _is_in_more_than(view: SqliteQueryContext, account_id: AccountId, most: int) -> bool:
     row: Any = view.execute(
         "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE account_id = ? LIMIT ?)", (account_id, most + 1)
     ).fetchone()
@@ -127,8 +129,8 @@ def _json(ids: Collection[int]) -> str:
     return msgspec.json.encode(list(ids)).decode()
 
 
-def _summaries(view: View, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:
-    """The newest activity first. One statement, so that all of it is of one moment: the inner query picks the
+def _summaries(view: SqliteQueryContext, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:
+    """The newest activity first. It is one statement, so that all of it is of one moment: the inner query picks the
     rooms, the outer one looks up what only the picked ones need."""
     rows: Any = view.execute(
         "SELECT p.*, (SELECT count(*) FROM mentions x WHERE x.account_id = p.account_id AND x.room_id = p.room_id"

@@ -1,1 +1,1 @@
-"""The rooms that there are."""
+"""Rooms."""

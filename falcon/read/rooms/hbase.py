@@ -1,4 +1,4 @@
-"""Rooms in HBase. Beside the rows of the rooms there is one for each pair with a direct room, and an index."""
+"""Rooms in HBase: a row for each room, one for each pair with a direct room, and an index."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -20,8 +20,8 @@ from falcon.read.hbase import (
     YES,
     Cells,
     HBaseModel,
+    HBaseQueryContext,
     Row,
-    View,
     encode,
     hashed,
     id_at_end,
@@ -29,7 +29,7 @@ from falcon.read.hbase import (
     indexed,
     sample,
 )
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
 
 ROOM_MADE: Final = b"d:k"  # kind, time of creation, imported, pair
@@ -60,7 +60,7 @@ def pair_key(smaller: AccountId, larger: AccountId) -> bytes:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _put_room(write: PutRoom) -> Cells:
+def _put_room(write: UpsertRoom) -> Cells:
     row = room_key(write.room_id)
     made = (write.kind, write.created_at, write.imported, write.smaller, write.larger)
     cells: Cells = (
@@ -104,7 +104,7 @@ MODEL: Final = HBaseModel(
     tables={"rooms": (4, ())},
     puts=("rooms",),
     cells={
-        PutRoom: (0, _put_room),
+        UpsertRoom: (0, _put_room),
         SetRoomName: (0, _set_room_name),
         SetRoomActivity: (0, _set_room_activity),
         DropRoom: (0, _drop_room),
@@ -117,21 +117,21 @@ MODEL: Final = HBaseModel(
 # --- queries ----------------------------------------------------------------------------------------------------------
 
 
-def _table(view: View) -> str:
+def _table(view: HBaseQueryContext) -> str:
     return view.table("rooms", "rooms")
 
 
-def room(view: View, room_id: RoomId) -> RoomRow | None:
+def room(view: HBaseQueryContext, room_id: RoomId) -> RoomRow | None:
     return _room(room_id, view.calls.row(_table(view), room_key(room_id)))
 
 
-def direct_room(view: View, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+def direct_room(view: HBaseQueryContext, smaller: AccountId, larger: AccountId) -> RoomRow | None:
     found = view.calls.row(_table(view), pair_key(smaller, larger)).get(PAIR_ROOM)
     return None if found is None else room(view, int(found))
 
 
-def all_rooms(view: View, after: RoomId, limit: int) -> list[RoomRow]:
-    """A scan of the index and one call for the rooms, whatever there are; more where many of them are gone."""
+def all_rooms(view: HBaseQueryContext, after: RoomId, limit: int) -> list[RoomRow]:
+    """Scans the index and reads the rooms in one call; more calls if many of them are gone."""
     found: list[RoomRow] = []
     while len(found) < limit:
         ids = indexed(view, _table(view), after, limit - len(found))
@@ -142,8 +142,8 @@ def all_rooms(view: View, after: RoomId, limit: int) -> list[RoomRow]:
     return found
 
 
-def rooms_among(view: View, room_ids: Iterable[RoomId]) -> list[RoomRow]:
-    """Those that there are, in the order of ``room_ids``."""
+def rooms_among(view: HBaseQueryContext, room_ids: Iterable[RoomId]) -> list[RoomRow]:
+    """The rooms that exist, in the order of ``room_ids``."""
     keys = {room_id: room_key(room_id) for room_id in room_ids}
     found = view.calls.rows(_table(view), keys.values())
     rooms = (_room(room_id, found.get(key, {})) for room_id, key in keys.items())
@@ -168,11 +168,11 @@ def _room(room_id: RoomId, row: Row) -> RoomRow | None:
     )
 
 
-def totals(view: View) -> tuple[int, int, int]:
+def totals(view: HBaseQueryContext) -> tuple[int, int, int]:
     """Exact up to some thousand accounts or rooms.
 
-    Of more it looks at the first 5,000, which a hash has chosen, and takes the rest to be alike: two scans of 5,000
-    rows at the most, some tens of milliseconds, however many there are.
+    Beyond that it reads the first 5,000, a random sample by their hash, and extrapolates: two scans of 5,000 rows at
+    the most, some tens of milliseconds, however many there are.
     """
     found, of_accounts = sample(view, accounts.table(view))
     rooms, of_rooms = sample(view, _table(view))

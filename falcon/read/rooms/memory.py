@@ -7,19 +7,19 @@ import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
 from falcon.read.accounts import memory as accounts
-from falcon.read.memory import View
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.memory import MemoryQueryContext
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.write import Write
 
 
 @dataclass
-class Tables:
+class RoomTables:
     rooms: dict[RoomId, RoomRow] = field(default_factory=dict)
 
     def apply(self, write: Write) -> None:
         match write:
-            case PutRoom():
+            case UpsertRoom():
                 self.rooms[write.room_id] = _room(write)
             case SetRoomName(room_id, name, description, updated_at):
                 self._set(room_id, name=name, description=description, updated_at=updated_at)
@@ -33,29 +33,29 @@ class Tables:
             self.rooms[room_id] = msgspec.structs.replace(self.rooms[room_id], **fields)
 
 
-def _room(put: PutRoom) -> RoomRow:
+def _room(put: UpsertRoom) -> RoomRow:
     peers = None if put.smaller is None or put.larger is None else (put.smaller, put.larger)
     return RoomRow(put.room_id, put.kind, put.name, put.description, put.created_at, 0, "", put.imported, peers)
 
 
-def tables(view: View) -> Tables:
-    found: Tables = view.tables("rooms")
+def tables(view: MemoryQueryContext) -> RoomTables:
+    found: RoomTables = view.tables("rooms")
     return found
 
 
-def room(view: View, room_id: RoomId) -> RoomRow | None:
+def room(view: MemoryQueryContext, room_id: RoomId) -> RoomRow | None:
     return tables(view).rooms.get(room_id)
 
 
-def direct_room(view: View, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+def direct_room(view: MemoryQueryContext, smaller: AccountId, larger: AccountId) -> RoomRow | None:
     return next((room for room in tables(view).rooms.values() if room.peers == (smaller, larger)), None)
 
 
-def all_rooms(view: View, after: RoomId, limit: int) -> list[RoomRow]:
+def all_rooms(view: MemoryQueryContext, after: RoomId, limit: int) -> list[RoomRow]:
     rooms = tables(view).rooms
     return [rooms[room_id] for room_id in sorted(rooms) if room_id > after][:limit]
 
 
-def totals(view: View) -> tuple[int, int, int]:
+def totals(view: MemoryQueryContext) -> tuple[int, int, int]:
     rooms = tables(view).rooms
     return len(accounts.tables(view).accounts), len(rooms), sum(room.last_seq for room in rooms.values())

@@ -1,4 +1,4 @@
-"""Rooms: what they are called, how far their messages go, when something last happened in them."""
+"""Rooms: their names, newest messages and newest activity."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from falcon.read.times import rfc3339
 from falcon.read.write import Write
 
 
-class PutRoom(NamedTuple):
+class UpsertRoom(NamedTuple):
     """``smaller``, ``larger``: the pair of a direct room."""
 
     room_id: RoomId
@@ -54,11 +54,11 @@ def project(envelope: Envelope) -> tuple[Write, ...]:
             return ()
 
 
-def _row(created: RoomCreated) -> PutRoom:
+def _row(created: RoomCreated) -> UpsertRoom:
     smaller = larger = None
     if created.kind == "direct":
         smaller, larger = sorted(member.account_id for member in created.members)
-    return PutRoom(
+    return UpsertRoom(
         created.room_id,
         created.kind,
         created.name,
@@ -71,7 +71,8 @@ def _row(created: RoomCreated) -> PutRoom:
 
 
 def loss(event: Event) -> str | None:
-    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
     match event:
         case RoomCreated(room_id=room_id):
             return f"room {room_id} is in no list, and nobody can read it"

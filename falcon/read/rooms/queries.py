@@ -1,4 +1,4 @@
-"""What can be asked of rooms, and the rows that it gives."""
+"""Queries of rooms, and the rows that they return."""
 
 from typing import Protocol
 
@@ -28,9 +28,9 @@ class RoomQueries(Protocol):
     async def room(self, room_id: RoomId) -> RoomRow | None: ...
 
     async def direct_room(self, smaller: AccountId, larger: AccountId) -> RoomRow | None:
-        """The room of a pair."""
+        """The direct room of a pair."""
 
     async def all_rooms(self, after: RoomId, limit: int) -> list[RoomRow]: ...
 
     async def totals(self) -> tuple[int, int, int]:
-        """How many accounts, rooms and messages there are."""
+        """The numbers of accounts, rooms and messages."""

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.read.rooms.projection import DropRoom, PutRoom, SetRoomActivity, SetRoomName
+from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.sqlite import SqliteModel, View
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext
 
 COLUMNS: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
@@ -21,7 +21,7 @@ MODEL: Final = SqliteModel(
     CREATE INDEX rooms_{unique} ON rooms{} (smaller, larger) WHERE smaller IS NOT NULL""",
     },
     statements={
-        PutRoom: (
+        UpsertRoom: (
             "INSERT OR REPLACE INTO rooms{} (room_id, kind, name, description, created_at, smaller, larger, imported)"
             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         ),
@@ -33,22 +33,22 @@ MODEL: Final = SqliteModel(
 )
 
 
-def room(view: View, room_id: RoomId) -> RoomRow | None:
+def room(view: SqliteQueryContext, room_id: RoomId) -> RoomRow | None:
     row = view.execute(f"SELECT {COLUMNS} FROM rooms r WHERE room_id = ?", (room_id,)).fetchone()
     return None if row is None else room_in(row)
 
 
-def direct_room(view: View, smaller: AccountId, larger: AccountId) -> RoomRow | None:
+def direct_room(view: SqliteQueryContext, smaller: AccountId, larger: AccountId) -> RoomRow | None:
     row = view.execute(f"SELECT {COLUMNS} FROM rooms r WHERE smaller = ? AND larger = ?", (smaller, larger)).fetchone()
     return None if row is None else room_in(row)
 
 
-def all_rooms(view: View, after: RoomId, limit: int) -> list[RoomRow]:
+def all_rooms(view: SqliteQueryContext, after: RoomId, limit: int) -> list[RoomRow]:
     rows = view.execute(f"SELECT {COLUMNS} FROM rooms r WHERE room_id > ? ORDER BY room_id LIMIT ?", (after, limit))
     return [room_in(row) for row in rows]
 
 
-def totals(view: View) -> tuple[int, int, int]:
+def totals(view: SqliteQueryContext) -> tuple[int, int, int]:
     row: Any = view.execute(
         "SELECT (SELECT count(*) FROM accounts), (SELECT count(*) FROM rooms), (SELECT sum(last_seq) FROM rooms)"
     ).fetchone()

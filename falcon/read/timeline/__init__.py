@@ -1,1 +1,1 @@
-"""The messages of rooms."""
+"""Messages of rooms."""

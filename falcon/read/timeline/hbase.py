@@ -1,7 +1,7 @@
 """The timeline in HBase.
 
-A room's newest messages come first, and before them all its head, whose key is the bare beginning of theirs: shorter
-than any other key, so that it is nobody else's.
+A room's head comes first, and then its messages, newest first. The head's key is the common prefix of their keys: it is
+shorter than any other key, so no other row has it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,9 +10,20 @@ from operator import attrgetter
 from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.hbase import FAST_DIFF, PREFIXES_KEPT, U32, U64, Cells, HBaseModel, Row, View, behind, hashed
+from falcon.read.hbase import (
+    FAST_DIFF,
+    PREFIXES_KEPT,
+    U32,
+    U64,
+    Cells,
+    HBaseModel,
+    HBaseQueryContext,
+    Row,
+    behind,
+    hashed,
+)
 from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 
 BUCKET: Final = 25  # messages a row: small enough to read a whole row for a few, large enough for a page in three
@@ -49,7 +60,7 @@ def spans(first: Seq, last: Seq, rows: int) -> list[tuple[Seq, Seq]]:
 
 
 def messages_range(room_id: RoomId, through: Seq) -> tuple[bytes, bytes]:
-    """Where the rows with the messages up to ``through`` begin, newest first, and where they end."""
+    """The start of the rows with the messages up to ``through``, newest first, and their end."""
     return bucket_key(room_id, through), behind(head_key(room_id))
 
 
@@ -63,7 +74,7 @@ def message_seq(row: bytes, column: bytes) -> Seq:
 
 
 def message_columns(first: Seq, last: Seq) -> tuple[bytes, ...]:
-    """Those of the messages from ``first`` on, to ``last`` or the end of the row."""
+    """The columns of the messages from ``first`` on, to ``last`` or the end of the row."""
     place = (first - 1) % BUCKET
     return MESSAGE_COLUMNS[place : place + last - first + 1]
 
@@ -71,7 +82,7 @@ def message_columns(first: Seq, last: Seq) -> tuple[bytes, ...]:
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def _put_message(write: PutMessage) -> Cells:
+def _put_message(write: UpsertMessage) -> Cells:
     return ((bucket_key(write.room_id, write.seq), message_column(write.seq), write.message),)
 
 
@@ -83,11 +94,11 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
     return int.from_bytes(key[2:10], "big")
 
 
-# The revisions are written behind the messages: a reader of a revision must find messages that are at least as new.
+# Revisions are written after the messages: a reader of a revision must find messages that are at least as new.
 MODEL: Final = HBaseModel(
     tables={"timeline": (8, (FAST_DIFF,))},
     puts=("timeline", "timeline"),
-    cells={PutMessage: (0, _put_message), SetRevision: (1, _set_revision)},
+    cells={UpsertMessage: (0, _put_message), SetRevision: (1, _set_revision)},
     owner=attrgetter("room_id"),
     owner_of_row=_owner_of_row,
 )
@@ -96,15 +107,21 @@ MODEL: Final = HBaseModel(
 # --- queries ----------------------------------------------------------------------------------------------------------
 
 
-def _timeline(view: View) -> str:
+def _timeline(view: HBaseQueryContext) -> str:
     return view.table("timeline", "timeline")
 
 
 def page(
-    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
+    view: HBaseQueryContext,
+    room_id: RoomId,
+    first: Seq,
+    last: Seq,
+    *,
+    from_last: bool = False,
+    bytes_max: int = ITEMS_BYTES_MAX,
 ) -> Run:
-    """One call where all of it is there, one more where the timeline ends; more for more than three rows, so that what
-    is read of large messages, to be thrown away again, has a bound."""
+    """One call if all of it is there, one more if the timeline ends within it. More for more than three rows, so that
+    large messages that do not fit into the page are read up to a bound only."""
     first, last = max(first, 1), min(last, SEQ_MAX)
     parts = spans(first, last, _ROWS_AT_ONCE)
     return (
@@ -114,7 +131,9 @@ def page(
     )
 
 
-def _page_from(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+def _page_from(
+    view: HBaseQueryContext, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int
+) -> Run:
     messages: list[bytes] = []
     for start, stop in parts:
         messages += _messages(view, room_id, start, stop)
@@ -124,18 +143,21 @@ def _page_from(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Se
     return Run(first, messages)
 
 
-def _page_to(view: View, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int) -> Run:
+def _page_to(
+    view: HBaseQueryContext, room_id: RoomId, first: Seq, parts: Sequence[tuple[Seq, Seq]], bytes_max: int
+) -> Run:
     messages: list[bytes] = []
     for start, stop in reversed(parts):
         found = _messages(view, room_id, start, stop)
-        messages = found + messages if len(found) == stop - start + 1 else found  # nothing behind what is not there yet
+        # stop at the first message that is not there yet
+        messages = found + messages if len(found) == stop - start + 1 else found
         run = run_to(start + len(messages) - 1, reversed(messages), bytes_max)
         if run.cut:
             return run
     return Run(first, messages)
 
 
-def _messages(view: View, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
+def _messages(view: HBaseQueryContext, room_id: RoomId, first: Seq, last: Seq) -> list[bytes]:
     """The messages ``first`` to ``last``, up to the first that is not there yet."""
     keys = bucket_keys(room_id, first, last)
     rows = view.calls.rows(_timeline(view), keys)
@@ -159,17 +181,17 @@ def _up_to_a_hole(row: Row, columns: Sequence[bytes]) -> list[bytes]:
     return found
 
 
-def _from_a_hole_on(view: View, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
-    """What a page shows from message ``hole`` on, which was not found.
+def _from_a_hole_on(view: HBaseQueryContext, room_id: RoomId, hole: Seq, last: Seq) -> list[bytes]:
+    """The rest of a page from message ``hole`` on, which was not found.
 
-    A batch is not written at once, so a reader may find a part of it, and may not show what stands behind a hole there
-    as if there were none. But once the timeline has been applied as far as what stands behind, all before it has been
-    applied too, and the hole will not be filled by what is still to come.
+    A batch is not written at once, so a reader may find a part of it. Then it must not show what stands behind a hole.
+    But once the timeline has been applied up to what stands behind, all before it has been applied too, and nothing
+    will fill the hole any more.
     """
     newest_row = view.calls.scan(_timeline(view), *messages_range(room_id, SEQ_MAX), 1)
     if _newest_in(newest_row) < hole:
         return []
-    applied = view.applied("timeline", room_id)  # before the rows, which are then at least as new
+    applied = view.applied("timeline", room_id)  # before the rows are read, which are then at least as new
     keys = [*bucket_keys(room_id, hole, last), *(key for key, _ in newest_row)]
     rows = view.calls.stamped(_timeline(view), keys)
     stamps = {message_seq(key, column): cell.stamp for key, row in rows.items() for column, cell in row.items()}
@@ -183,14 +205,15 @@ def _from_a_hole_on(view: View, room_id: RoomId, hole: Seq, last: Seq) -> list[b
     return messages
 
 
-def newest(view: View, room_id: RoomId, through: Seq) -> Seq:
+def newest(view: HBaseQueryContext, room_id: RoomId, through: Seq) -> Seq:
     seq, _ = _walk_back(view, {room_id: min(through, SEQ_MAX)}).get(room_id, (0, b""))
     return seq
 
 
-def newest_messages(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
-    """The newest message of each room up to a seq, with its own; by one call where those very messages are there. It
-    brings some of the messages beside them too, which is dearer than a call a room only for few."""
+def newest_messages(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
+    """The newest message of each room up to a seq, with its own seq: one call if those very messages are there. The
+    call also reads some of the messages beside them, which costs more than a call for each room only if there are few
+    rooms."""
     places = {room_id: (bucket_key(room_id, seq), message_column(seq)) for room_id, seq in through.items()}
     columns = {column for _, column in places.values()}
     rows = view.calls.rows(_timeline(view), (key for key, _ in places.values()), columns)
@@ -203,9 +226,9 @@ def newest_messages(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, t
     return found | _walk_back(view, behind) if behind else found
 
 
-def _walk_back(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
-    """The same where the timeline is behind: mostly by little, so that it is found within two rows of each room, which
-    are one call. The rest are looked for one by one, newest first."""
+def _walk_back(view: HBaseQueryContext, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[Seq, bytes]]:
+    """For a timeline that is behind. Mostly it is by little: one call reads the last two rows of each room. For the
+    rest of the rooms it looks row by row, newest first."""
     keys = {room_id: bucket_keys(room_id, max(seq - BUCKET, 1), seq) for room_id, seq in through.items() if seq >= 1}
     near = view.calls.rows(_timeline(view), (key for of_room in keys.values() for key in of_room))
     found: dict[RoomId, tuple[Seq, bytes]] = {}
@@ -223,12 +246,12 @@ def _walk_back(view: View, through: Mapping[RoomId, Seq]) -> dict[RoomId, tuple[
 
 
 def _newest_in(rows: Iterable[tuple[bytes, Row]], through: Seq = SEQ_MAX) -> Seq:
-    """The newest message of these rows up to ``through``; 0 where there is none."""
+    """The newest message of these rows up to ``through``; 0 if there is none."""
     seqs = (message_seq(key, column) for key, row in rows for column in row)
     return max((seq for seq in seqs if seq <= through), default=0)
 
 
-def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
+def message(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
     if not 1 <= seq <= SEQ_MAX:
         return None
     column = message_column(seq)
@@ -238,17 +261,17 @@ def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
     return found
 
 
-def message_at(view: View, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-    # The revision first: what is read after it is at least as new.
+def message_at(view: HBaseQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
+    # Read the revision first: what is read after it is at least as new.
     revision = _revision(view, room_id)
     return message(view, room_id, seq), revision
 
 
-def version(view: View, room_id: RoomId) -> int:
-    """Another one whenever messages of the room that could be read before may read otherwise."""
+def version(view: HBaseQueryContext, room_id: RoomId) -> int:
+    """Changes whenever messages of the room that could be read before may read otherwise."""
     rebuilds = view.generation("timeline") - 1
     return rebuilds << _REVISION_BITS | _revision(view, room_id)
 
 
-def _revision(view: View, room_id: RoomId) -> int:
+def _revision(view: HBaseQueryContext, room_id: RoomId) -> int:
     return int(view.calls.row(_timeline(view), head_key(room_id)).get(REVISION, b"0"))

@@ -1,4 +1,4 @@
-"""A message as the read tables keep it: JSON, with its times as they are shown."""
+"""A message as the read tables store it: JSON, with times as clients see them."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.read.times import parse_rfc3339, rfc3339
 
-MISSING: Final = b'"missing":true'  # in the row of a missing message, and of no other: a text has its quotes escaped
+MISSING: Final = b'"missing":true'  # only in the row of a missing message: the quotes of a text are escaped
 UNKNOWN_TIME: Final[Millis] = 0
 
 
@@ -27,10 +27,10 @@ class StoredMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Missing(StoredMessage, frozen=True, gc=False):
-    """Stands in the place of a message that the log gave a ``seq`` and the read tables cannot show.
+    """Stands for a message that has a ``seq`` in the log and cannot be shown.
 
-    It reads as a message that is deleted and that ``NOBODY`` wrote, so that a client which does not know ``missing``
-    shows a deleted message.
+    It reads as a deleted message by ``NOBODY``, so that a client which does not know ``missing`` shows a deleted
+    message.
     """
 
     missing: bool = True
@@ -60,5 +60,5 @@ def message_in(row: bytes) -> Message:
 
 
 def missing_message(room_id: RoomId, seq: Seq, posted_at: Millis = UNKNOWN_TIME) -> bytes:
-    """The row of a message that cannot be shown; ``posted_at`` where its event still tells the time."""
+    """The row of a message that cannot be shown. ``posted_at``: if its event still tells the time."""
     return _encode(_Missing(room_id, seq, NOBODY, "", rfc3339(posted_at), deleted=True))

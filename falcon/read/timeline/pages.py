@@ -1,4 +1,4 @@
-"""Pages of messages, joined to the bytes that go out, the popular ones kept."""
+"""Pages of messages, joined to the bytes of the answer. Popular ones are cached."""
 
 from collections import OrderedDict
 from typing import Final, TypeAlias
@@ -11,17 +11,16 @@ from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX
 
 _KEPT_BYTES_MAX: Final = 32 << 20
-_PAGE_BYTES: Final = 500  # what a page takes beside its messages: its name, its entry, its objects
+_PAGE_BYTES: Final = 500  # the memory that a page takes beside its messages
 
 _Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
 
 
-class Page(msgspec.Struct, frozen=True):
+class TimelinePage(msgspec.Struct, frozen=True):
     """``count`` messages, ascending from ``first`` on, as JSON with commas between.
 
-    ``lasting``: the page has all that was asked for, and nobody can bring back any of it that is missing, so that it
-    stays as it is for as long as the room's version does. ``more``: messages that were asked for stand behind it, for
-    which it has no room.
+    ``lasting``: the page has all that was asked for, and what is missing cannot come back, so that it stays the same
+    for as long as the room's version does. ``more``: it has no room for further messages that were asked for.
     """
 
     first: Seq
@@ -35,24 +34,26 @@ class Page(msgspec.Struct, frozen=True):
         return self.first + self.count - 1
 
 
-class Pages:
-    """What messages ``first`` to ``last`` of a room say is fixed by the room's version, so that a page once read need
-    not be read again until something there is edited: a room that is opened shows what others have just read.
+class TimelinePages:
+    """The room's version fixes what its messages ``first`` to ``last`` say, so a page that was read once can be reused
+    until a message is edited: members who open a room read what others have just read.
 
-    A page that is not lasting is not kept. ``kept_bytes_max`` bounds what is, whatever the size of its pages.
+    A page that is not lasting is not cached. ``kept_bytes_max`` bounds the cache, whatever the size of its pages.
     """
 
     def __init__(self, store: TimelineQueries, kept_bytes_max: int = _KEPT_BYTES_MAX) -> None:
         self._store = store
-        self._kept: OrderedDict[_Name, Page] = OrderedDict()
+        self._kept: OrderedDict[_Name, TimelinePage] = OrderedDict()
         self._kept_bytes_max = kept_bytes_max
         self._kept_bytes = 0
 
-    async def page(self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False) -> Page:
-        """``version``: as read before; the page is not older. Of a page that would be too large it has the first
-        messages, or ``from_last`` the last. Raises ReadStoreUnavailable."""
+    async def page(
+        self, room_id: RoomId, version: int, first: Seq, last: Seq, *, from_last: bool = False
+    ) -> TimelinePage:
+        """``version``: as read before; the page is not older. A page that would be too large has the first messages
+        only, or with ``from_last`` the last. Raises ReadStoreUnavailable."""
         if first > last:
-            return Page(first, 0, b"", lasting=True)
+            return TimelinePage(first, 0, b"", lasting=True)
         name = (room_id, version, first, last, from_last)
         kept = self._kept.get(name)
         if kept is not None:
@@ -61,25 +62,25 @@ class Pages:
         run = await self._store.page(room_id, first, last, from_last=from_last)
         messages = b",".join(run.messages)
         lasting = len(run.messages) == last - first + 1 and MISSING not in messages
-        page = Page(run.first, len(run.messages), messages, lasting, more=run.cut and not from_last)
+        page = TimelinePage(run.first, len(run.messages), messages, lasting, more=run.cut and not from_last)
         if page.lasting:
             self._keep(name, page)
         return page
 
-    async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> Page:
-        """The same, but of a page that would be too large it has what stands around message ``middle``."""
+    async def around(self, room_id: RoomId, version: int, first: Seq, middle: Seq, last: Seq) -> TimelinePage:
+        """As :meth:`page`, but a page that would be too large has the messages around ``middle``."""
         page = await self.page(room_id, version, first, last)
         if not page.more:
             return page
         half = ITEMS_BYTES_MAX // 2
         before = await self._store.page(room_id, first, middle - 1, from_last=True, bytes_max=half)
         if before.last < middle - 1:
-            return Page(before.first, len(before.messages), b",".join(before.messages), lasting=False)
+            return TimelinePage(before.first, len(before.messages), b",".join(before.messages), lasting=False)
         after = await self._store.page(room_id, middle, last, bytes_max=half)
         rows = before.messages + after.messages
-        return Page(before.first, len(rows), b",".join(rows), lasting=False, more=after.cut)
+        return TimelinePage(before.first, len(rows), b",".join(rows), lasting=False, more=after.cut)
 
-    def _keep(self, name: _Name, page: Page) -> None:
+    def _keep(self, name: _Name, page: TimelinePage) -> None:
         if name not in self._kept and _size(page) <= self._kept_bytes_max // 16:
             self._kept[name] = page
             self._kept_bytes += _size(page)
@@ -88,5 +89,5 @@ class Pages:
             self._kept_bytes -= _size(oldest)
 
 
-def _size(page: Page) -> int:
+def _size(page: TimelinePage) -> int:
     return len(page.messages) + _PAGE_BYTES

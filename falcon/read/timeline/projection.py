@@ -1,7 +1,7 @@
-"""The messages of a room, each as the JSON that goes out, and how often the room's messages were changed.
+"""The messages of a room, each as the JSON for clients, and the number of changes to the room's messages.
 
-Both are in one projection, so that a revision that is read never runs ahead of the messages: an edit is decided on the
-message as its sender saw it at a revision, and a page's ETag rests on it.
+One projection writes both, so that a revision never runs ahead of the messages: an edit is decided on the message as
+its sender saw it at a revision, and a page's ETag rests on it.
 """
 
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from falcon.read.timeline.messages import missing_message, row_of
 from falcon.read.write import Write
 
 
-class PutMessage(NamedTuple):
-    """``message`` is the JSON that goes out."""
+class UpsertMessage(NamedTuple):
+    """``message`` is the JSON for clients."""
 
     room_id: RoomId
     seq: Seq
@@ -23,7 +23,7 @@ class PutMessage(NamedTuple):
 
 
 class SetRevision(NamedTuple):
-    """How many edits and deletions the room's messages have seen."""
+    """The number of edits and deletions in the room so far."""
 
     room_id: RoomId
     revision: int
@@ -32,17 +32,17 @@ class SetRevision(NamedTuple):
 def project(envelope: Envelope) -> tuple[Write, ...]:
     match envelope.event:
         case MessagePosted(message=message):
-            return (PutMessage(message.room_id, message.seq, row_of(message)),)
+            return (UpsertMessage(message.room_id, message.seq, row_of(message)),)
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
-            put = PutMessage(message.room_id, message.seq, row_of(message))
+            put = UpsertMessage(message.room_id, message.seq, row_of(message))
             return (put, SetRevision(message.room_id, revision))
         case _:
             return ()
 
 
 def passed_over(envelope: Envelope) -> tuple[Write, ...]:
-    """Instead of ``project`` for an event that is skipped: its message is shown as one that is missing, so that pages
-    have no hole, and no text stays that was edited or deleted. The revision moves on, or no edit could be decided."""
+    """The writes for a skipped event. Its message is shown as missing, so that pages have no hole, and no text stays
+    that was edited or deleted. The revision moves on, since no edit could be decided otherwise."""
     match envelope.event:
         case MessagePosted(message=message):
             return (_missing(message),)
@@ -52,12 +52,13 @@ def passed_over(envelope: Envelope) -> tuple[Write, ...]:
             return ()
 
 
-def _missing(message: Message) -> PutMessage:
-    return PutMessage(message.room_id, message.seq, missing_message(message.room_id, message.seq, message.posted_at))
+def _missing(message: Message) -> UpsertMessage:
+    return UpsertMessage(message.room_id, message.seq, missing_message(message.room_id, message.seq, message.posted_at))
 
 
 def loss(event: Event) -> str | None:
-    """What is missing, or stays, when the event is passed over, in one line; None where it is not used."""
+    """One line about what is missing, or stays, if the event is passed over. None if the projection does not use the
+    event."""
     match event:
         case MessagePosted(message=m) | MessageEdited(message=m) | MessageDeleted(message=m):
             return f"message {m.seq} of room {m.room_id} is shown as missing until it is edited or deleted"

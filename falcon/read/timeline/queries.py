@@ -1,4 +1,4 @@
-"""What can be asked of the timeline."""
+"""Queries of the timeline."""
 
 from typing import Protocol
 
@@ -12,18 +12,18 @@ class TimelineQueries(Protocol):
     async def page(
         self, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
     ) -> Run:
-        """The messages ``first`` to ``last``, both included, up to the first that is not there yet. Of these as many as
-        fit into ``bytes_max``, but at least one: the first of them, or ``from_last`` the last.
+        """The messages ``first`` to ``last``, both included, up to the first that is not there yet. If they exceed
+        ``bytes_max``: the first of them that fit, or with ``from_last`` the last, but at least one.
 
-        A message is not there yet while nothing behind it has been applied. Where something has, the message was
-        passed over or its row was lost, and ``missing_message`` stands in its place.
+        A message is not there yet while nothing behind it has been applied. Otherwise the message was passed over or
+        its row was lost, and ``missing_message`` stands in its place.
         """
 
     async def message(self, room_id: RoomId, seq: Seq) -> bytes | None:
-        """As a page of one; None where it is not there yet."""
+        """A page of one message. None if it is not there yet."""
 
     async def message_at(self, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-        """The message, and a revision of the room that it is not older than."""
+        """The message, and a revision of the room. The message is not older than the revision."""
 
     async def newest(self, room_id: RoomId, through: Seq) -> Seq:
-        """The newest message up to ``through`` that the timeline has; 0 where it has none."""
+        """The newest message up to ``through`` in the timeline; 0 if there is none."""

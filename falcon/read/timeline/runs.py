@@ -1,18 +1,18 @@
-"""Messages that stand one behind the other, as many as a page may have."""
+"""Consecutive messages, as many as fit into a page."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from falcon.domain.ids import Seq
 
-PAGE_BYTES_MAX: Final = 1 << 20  # of an answer with a list in it
-ITEMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # of what the list holds, with the commas between
+PAGE_BYTES_MAX: Final = 1 << 20  # of an answer that contains a list
+ITEMS_BYTES_MAX: Final = PAGE_BYTES_MAX - 1_024  # of the list's items, with the commas between
 
 
 class Run(NamedTuple):
-    """``messages``: each as JSON, ascending, the first of them message ``first``.
+    """``messages``: each as JSON, ascending; the first one is message ``first``.
 
-    ``cut``: there are more of what was asked for, which did not fit.
+    ``cut``: not all that was asked for did fit.
     """
 
     first: Seq
@@ -25,21 +25,21 @@ class Run(NamedTuple):
 
 
 def run_from(first: Seq, messages: Iterable[bytes], bytes_max: int) -> Run:
-    """The first of the messages, which ascend from ``first`` on."""
+    """The first of these messages, which ascend from ``first`` on."""
     found, cut = fitting(messages, bytes_max)
     return Run(first, found, cut)
 
 
 def run_to(last: Seq, messages: Iterable[bytes], bytes_max: int) -> Run:
-    """The last of the messages, which descend from ``last`` on."""
+    """The last of these messages, which descend from ``last`` on."""
     found, cut = fitting(messages, bytes_max)
     found.reverse()
     return Run(last - len(found) + 1, found, cut)
 
 
 def fitting(messages: Iterable[bytes], bytes_max: int) -> tuple[list[bytes], bool]:
-    """The messages up to the first that does not fit, but at least one; and whether one did not. No more than that one
-    is taken from ``messages``."""
+    """The messages up to the first that does not fit, but at least one; and whether one did not fit. Takes no more than
+    that one from ``messages``."""
     found: list[bytes] = []
     left = bytes_max
     for message in messages:

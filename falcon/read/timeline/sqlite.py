@@ -1,8 +1,8 @@
 """The timeline in SQLite.
 
-``place`` is room_id << 32 | seq. A table by rowid has narrow inner pages and appends cheaply, which a primary key of
-two columns has not (twice the pages written for a message). It is good for room ids below 2^31, which is two thousand
-million of them, and as many messages in each.
+``place`` is room_id << 32 | seq. A table by rowid has narrow inner pages and appends cheaply. With a primary key of two
+columns twice as many pages are written for a message. It holds for room ids below 2^31, two thousand million of them,
+and as many messages in each.
 """
 
 import operator
@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.sqlite import SqliteModel, View
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext
 from falcon.read.timeline.messages import missing_message
-from falcon.read.timeline.projection import PutMessage, SetRevision
+from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, fitting, run_from, run_to
 
 _OF_A_PAGE: Final = "FROM timeline WHERE place BETWEEN ?1 << 32 | ?2 AND ?1 << 32 | ?3 ORDER BY place"
@@ -31,7 +31,7 @@ MODEL: Final = SqliteModel(
         "revisions": "CREATE TABLE revisions{} (room_id INTEGER PRIMARY KEY, revision INTEGER NOT NULL)",
     },
     statements={
-        PutMessage: (
+        UpsertMessage: (
             "INSERT INTO timeline{} VALUES (?1 << 32 | ?2, ?3) ON CONFLICT DO UPDATE SET message = excluded.message",
         ),
         SetRevision: ("INSERT OR REPLACE INTO revisions{} VALUES (?1, ?2)",),
@@ -40,7 +40,13 @@ MODEL: Final = SqliteModel(
 
 
 def page(
-    view: View, room_id: RoomId, first: Seq, last: Seq, *, from_last: bool = False, bytes_max: int = ITEMS_BYTES_MAX
+    view: SqliteQueryContext,
+    room_id: RoomId,
+    first: Seq,
+    last: Seq,
+    *,
+    from_last: bool = False,
+    bytes_max: int = ITEMS_BYTES_MAX,
 ) -> Run:
     first, last = max(first, 1), min(last, _SEQ_MAX)
     if first > last:
@@ -54,7 +60,7 @@ def page(
     return Run(first, messages)
 
 
-def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
+def message(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> bytes | None:
     if not 1 <= seq <= _SEQ_MAX:  # its upper bits would name a place in another room
         return None
     row: Any = view.execute("SELECT message FROM timeline WHERE place = ? << 32 | ?", (room_id, seq)).fetchone()
@@ -64,13 +70,13 @@ def message(view: View, room_id: RoomId, seq: Seq) -> bytes | None:
     return next(iter(_with_missing(view, room_id, seq, seq, False, ITEMS_BYTES_MAX).messages), None)
 
 
-def message_at(view: View, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
-    # The revision first: what is read after it is at least as new.
+def message_at(view: SqliteQueryContext, room_id: RoomId, seq: Seq) -> tuple[bytes | None, int]:
+    # Read the revision first: what is read after it is at least as new.
     row: Any = view.execute("SELECT revision FROM revisions WHERE room_id = ?", (room_id,)).fetchone()
     return message(view, room_id, seq), 0 if row is None else row[0]
 
 
-def newest(view: View, room_id: RoomId, through: Seq) -> Seq:
+def newest(view: SqliteQueryContext, room_id: RoomId, through: Seq) -> Seq:
     row: Any = view.execute(
         "SELECT coalesce(max(place), 0) & 0xffffffff FROM timeline WHERE place BETWEEN ?1 << 32 AND ?1 << 32 | ?2",
         (room_id, min(through, _SEQ_MAX)),
@@ -78,14 +84,16 @@ def newest(view: View, room_id: RoomId, through: Seq) -> Seq:
     return int(row[0])
 
 
-def with_generation(view: View, revision: int) -> int:
+def with_generation(view: SqliteQueryContext, revision: int) -> int:
     """The version of a room whose messages have this revision."""
     return view.generation("timeline") << _REVISION_BITS | revision
 
 
-def _with_missing(view: View, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int) -> Run:
-    """A page with a hole in it, or with more than it may have. The timeline is written in the order of the log, a
-    transaction a batch, so a hole before its newest message will not be filled by what is still to come."""
+def _with_missing(
+    view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq, from_last: bool, bytes_max: int
+) -> Run:
+    """For a page that has a hole or is too large. The timeline is written in the order of the log, a transaction a
+    batch, so nothing will fill a hole before its newest message any more."""
     last = min(last, newest(view, room_id, _SEQ_MAX))
     rows: Any = view.execute(_PLACED_FROM_LAST if from_last else _PLACED, (room_id, first, last))
     if from_last:
@@ -94,7 +102,7 @@ def _with_missing(view: View, room_id: RoomId, first: Seq, last: Seq, from_last:
 
 
 def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]]) -> Iterator[bytes]:
-    """The message of each seq, from rows in the same order, some of which there may not be."""
+    """The message of each seq, from rows in the same order. Some rows may not exist."""
     message, found = next(rows, (b"", 0))
     for seq in seqs:
         if seq == found:

@@ -26,7 +26,7 @@ def _is_there(fault: str) -> bool:
 
 
 class _Handlers:
-    """What may go wrong where a room is read."""
+    """Faults of reading a room."""
 
     def __init__(self) -> None:
         self._leaked: list[bytearray] = []
@@ -67,7 +67,7 @@ class _Handlers:
         self._kept = kept
 
     def _hang(self) -> None:
-        """A request wants something made on another thread, and whatever makes it does not come back."""
+        """A request waits for another thread, which does not come back."""
         from falcon.telemetry.dispatchers import Dispatcher, Saturated
 
         def make() -> None:

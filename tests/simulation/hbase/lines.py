@@ -8,8 +8,8 @@ from typing import Any, Final, TypeVar
 
 from thriftpy2.transport import TTransportException
 
-from falcon.adapters.hbase.connections import Gateways
-from falcon.adapters.hbase.lines import Line
+from falcon.adapters.hbase.connection import ThriftConnection
+from falcon.adapters.hbase.gateways import Gateways
 from tests.simulation.hbase.servers import Later, Servers, hbase_says
 
 # After which a gateway gives up on a region's server.
@@ -56,7 +56,7 @@ class Road:
         return (seconds, 0.0) if self.random.random() < 0.5 else (0.0, seconds)
 
 
-class SimulatedLine(Line):
+class SimulatedLine(ThriftConnection):
     """For one thread at a time."""
 
     def __init__(self, road: Road) -> None:
@@ -67,7 +67,7 @@ class SimulatedLine(Line):
 
     @property
     def client(self) -> Any:
-        """For one call, which ends by ``until``. Raises TimeoutError, TTransportException."""
+        """A client for one call, which ends by ``until``. Raises TimeoutError, TTransportException."""
         if time.monotonic() >= self.until:
             raise TimeoutError("no time left")
         if self._road.down:
@@ -98,7 +98,7 @@ class SimulatedLine(Line):
         return answer
 
     def gone(self) -> None:
-        """Of many rows in a table that is gone HBase says nothing for long, and then not why."""
+        """About many rows of a dropped table HBase says nothing for long, and then not why."""
         self._take(_OPERATION_SECONDS)
         raise hbase_says("client.RetriesExhaustedException", "no region")
 
@@ -185,7 +185,7 @@ class SimulatedGateways(Gateways):
 
 
 def _quietly(do: Callable[[], object]) -> None:
-    """Nobody hears of it any more."""
+    """Ignore errors: no caller waits for it any more."""
     try:
         do()
     except Exception:

@@ -81,7 +81,7 @@ class Lost(NamedTuple):
 class Servers:
     """For any thread. ``skews``: seconds that the clock of each region's server is ahead, by region.
 
-    A region holds a share of the keys, by their first byte. One that is ``away`` answers nobody until it is back.
+    A region holds a share of the keys, by their first byte. One that is ``away`` answers no request until it is back.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -133,8 +133,8 @@ class Servers:
             self._scanners.clear()
 
     def lose_some(self, loses: Callable[[str, bytes, Mapping[bytes, Cell]], bool], share: float) -> "list[Lost]":
-        """Of the cells in the rows that ``loses`` tells, by table, key and cells: each is as it was before its last
-        write, or gone where that was its first. Where both had one value nothing was lost."""
+        """Lose the last write of those cells that ``loses`` names, by table, key and cells. A cell gets its value from
+        before, or is gone if that was its first write. If both had the same value, nothing was lost."""
         lost: list[Lost] = []
         with self._lock:
             for each in reversed(self._written):
@@ -152,12 +152,12 @@ class Servers:
         return lost
 
     def still_lost(self, lost: "Iterable[Lost]") -> "list[Lost]":
-        """Those that nothing has written since."""
+        """Lost cells that were not written since."""
         with self._lock:
             return [each for each in lost if self.tables[each.table].rows[each.row].get(each.column) == each.left]
 
     def away(self, rows: Iterable[bytes]) -> float:
-        """Until when (monotonic) some of these rows cannot be had."""
+        """The time (monotonic) until which some of these rows are away."""
         if not any(self._away_until):
             return 0.0
         return max((self._away_until[_region(row)] for row in rows), default=0.0)
@@ -165,7 +165,7 @@ class Servers:
     # --- what a gateway asks ------------------------------------------------------------------------------------------
 
     def get(self, table: str, rows: Sequence[bytes], columns: Sequence[bytes] | None) -> list[Any]:
-        """Those that there are, each with the columns that are asked for and there."""
+        """The rows that exist, each with the requested columns that exist."""
         with self._lock:
             there = self._table(table)
             self._check_columns(there, columns or ())
@@ -255,7 +255,7 @@ class Servers:
             raise IllegalArgument(message=b"scanner ID is invalid")
 
     def scanned_row(self, number: int) -> bytes:
-        """Where a scanner stands, for who asks which region it needs."""
+        """The scanner's next row, which tells the region."""
         scanner = self._scanners.get(number)
         return b"" if scanner is None else scanner.next[0]
 
@@ -320,7 +320,7 @@ class Servers:
 
 
 class Later:
-    """Does things when their time has come, on a thread of its own, whatever becomes of who asked for them."""
+    """Does things at their time, on a thread of its own, even if the caller has gone."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Callable[[], object]]] = []
@@ -369,5 +369,5 @@ def _passes(cells: Mapping[bytes, Cell], filter: tuple[bytes, bytes] | None) -> 
 
 
 def _asked_for(column: bytes, columns: Sequence[bytes]) -> bool:
-    """By its name, or by its family's without a colon; with one it is the column without a name."""
+    """The columns by name, or by family without a colon. With a colon it is the column with an empty name."""
     return column in columns or column.partition(b":")[0] in columns

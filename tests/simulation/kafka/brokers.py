@@ -69,16 +69,16 @@ class _Topic:
 
 
 class Copy(NamedTuple):
-    """Of the brokers' data."""
+    """A copy of the brokers' data."""
 
     topics: dict[str, _Topic]
 
 
 class Brokers:
-    """All of a cluster's servers, on one event loop: its time is theirs, and whatever is not told otherwise runs there.
+    """All servers of a cluster, on one event loop with its time.
 
-    ``session_seconds``: a node may be silent so long before others lead where it led.
-    ``replication_max``: seconds that a follower may take to fetch what is new.
+    ``session_seconds``: after so much silence of a node, others lead where it led. ``replication_max``: the most
+    seconds in which a follower fetches new records.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Brokers:
         return list(self._nodes)
 
     async def leaders(self, topic: str) -> dict[int, int]:
-        """By partition; -1 for none. Empty for a topic that there is not."""
+        """By partition; -1 for none. Empty for a topic that does not exist."""
         known = self._topics.get(topic)
         return {} if known is None else {number: each.leader for number, each in enumerate(known.partitions)}
 
@@ -175,7 +175,7 @@ class Brokers:
     async def produce(
         self, node: int, at: TopicPartition, entries: Sequence[Entry], numbered: Numbered, seconds: float
     ) -> Appended:
-        """With acks=all. Raises what is in aiokafka's place for the answers of brokers."""
+        """With acks=all. Raises aiokafka's errors for the brokers' answers."""
         partition = self._led(node, at)
         partition.log.tidy(self._now, partition.committed)
         if not partition.enough:
@@ -198,7 +198,7 @@ class Brokers:
     async def fetch(
         self, node: int, offsets: Mapping[TopicPartition, int], bytes_max: int, seconds: float
     ) -> dict[TopicPartition, Fetched]:
-        """As soon as there is something, an error too; after ``seconds`` at the latest."""
+        """Returns as soon as there are records, or an error; after ``seconds`` at the latest."""
         until = self.loop.time() + seconds
         while True:
             found = {at: self._fetched(node, at, offset, bytes_max) for at, offset in offsets.items()}
@@ -208,7 +208,8 @@ class Brokers:
                 return found
 
     async def list_offsets(self, node: int, times: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        """Where partitions begin (-2) or end (-1) for consumers; just after a change of leader the end may be stale."""
+        """The beginnings (-2) or ends (-1) of partitions for consumers. Just after a change of leader the end may be
+        stale."""
         found: dict[TopicPartition, int] = {}
         for at, when in times.items():
             partition = self._led(node, at)
@@ -255,7 +256,7 @@ class Brokers:
         return dict(self._topics[name].settings)
 
     async def alter_settings(self, name: str, settings: Mapping[str, str]) -> None:
-        """Those that are not given are the defaults again. Raises UnknownTopicOrPartitionError."""
+        """Settings that are not given become the defaults again. Raises UnknownTopicOrPartitionError."""
         if name not in self._topics:
             raise UnknownTopicOrPartitionError(name)
         known = self._topics[name].settings
@@ -275,7 +276,7 @@ class Brokers:
         return partition
 
     def copy(self) -> Copy:
-        """What is on the disks of all brokers at this moment."""
+        """The data on the disks of all brokers at this moment."""
         return Copy({name: topic.copy() for name, topic in self._topics.items()})
 
     def put_back(self, copied: Copy) -> None:
@@ -377,7 +378,7 @@ class Brokers:
         self.loop.call_later(self._catch_up_seconds(), self._catch_up, node)
 
     def _catch_up(self, node: _Node) -> None:
-        """What it missed; from then on it is in sync. Where there is no leader to fetch it from, that is waited for."""
+        """Fetch what it missed; from then on it is in sync. Without a leader it waits for one."""
         waits = False
         for partition in self._partitions():
             if not node.works or node.number not in partition.replicas:
@@ -451,7 +452,7 @@ class Brokers:
             partition.wake()
 
     async def _wait_for_more(self, partitions: Sequence[Partition], until: float) -> bool:
-        """Until something is committed in one of them, or a leader changes; False once it is too late."""
+        """Wait until something is committed in one of them, or a leader changes. False once it is too late."""
         if self.loop.time() >= until:
             return False
         waiting: asyncio.Future[None] = self.loop.create_future()

@@ -1,4 +1,4 @@
-"""What producers, consumers and the rest share: connections to the brokers, and who leads which partition."""
+"""Shared by producers, consumers and the rest: connections to the brokers, and the leaders of partitions."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 
 class Client:
-    """Of one process, ``name``; for one event loop. A node that did not answer in time gets a new connection."""
+    """A client of the process ``name``, for one event loop. A node that did not answer in time gets a new
+    connection."""
 
     def __init__(self, brokers: Brokers, name: str, request_seconds: float = REQUEST_SECONDS) -> None:
         self.brokers = brokers
@@ -51,13 +52,13 @@ class Client:
         raise KafkaConnectionError(f"no node of {self.brokers.nodes} answers")
 
     async def partitions(self, topic: str) -> int:
-        """How many a topic has; 0 where there is none. Raises KafkaConnectionError."""
+        """The number of the topic's partitions; 0 if it does not exist. Raises KafkaConnectionError."""
         if topic not in self._leaders:
             await self._look(topic)
         return len(self._leaders[topic])
 
     async def leader(self, at: TopicPartition) -> int:
-        """As far as is known here; -1 for none. Raises KafkaConnectionError."""
+        """The leader as far as this client knows; -1 for none. Raises KafkaConnectionError."""
         since = self._known_since.get(at.topic, -_METADATA_SECONDS)
         if asyncio.get_running_loop().time() - since >= _METADATA_SECONDS:
             await self._look(at.topic)

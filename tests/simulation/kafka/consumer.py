@@ -21,9 +21,9 @@ _LATEST: Final = -1
 
 @dataclass(eq=False)
 class _State:
-    """Of a partition that is assigned. ``position``: None until it is known. ``reset``: where it is to be looked up.
+    """An assigned partition. ``position``: None until it is known. ``reset``: where to look it up.
 
-    ``fetched``: read ahead, from ``position`` on. ``error``: what a fetch of it met.
+    ``fetched``: read ahead, from ``position`` on. ``error``: of the last fetch.
     """
 
     position: int | None = None
@@ -156,7 +156,7 @@ class SimulatedConsumer:
         self._wanted.set()
 
     def highwater(self, at: TopicPartition) -> int | None:
-        """As the last fetch said."""
+        """As of the last fetch."""
         assert at in self._states, f"{at} is not assigned"
         return self._states[at].committed
 
@@ -171,7 +171,8 @@ class SimulatedConsumer:
     async def getmany(
         self, *partitions: TopicPartition, timeout_ms: float = 0, max_records: int | None = None
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
-        """As soon as there is something: what has been fetched by then. Raises OffsetOutOfRangeError; group errors."""
+        """Returns as soon as there are records: what has been fetched by then. Raises OffsetOutOfRangeError; group
+        errors."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_ms / 1000
         while True:
@@ -234,7 +235,8 @@ class SimulatedConsumer:
         self._wanted.set()
 
     async def _to_fetch(self) -> dict[int, dict[TopicPartition, _State]]:
-        """By leader, what nothing is there of. A node that leads none of it, or is not known, is asked again later."""
+        """By leader: the partitions without fetched records. Those whose leader is unknown, or leads none of them, are
+        asked for later."""
         wanted: dict[int, dict[TopicPartition, _State]] = {}
         for at, state in list(self._states.items()):
             lacking = state.position is None and state.reset is not None

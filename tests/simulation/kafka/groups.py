@@ -54,7 +54,7 @@ class Group:
     _leader: str = _NO_MEMBER
     _protocol: str = ""
     _rebalancing: bool = False  # joins are being waited for
-    _waits_for_more: bool = False  # though all who are known have joined
+    _waits_for_more: bool = False  # though all known members have joined
     _closing: asyncio.TimerHandle | None = None
     _names: int = 0
 
@@ -86,7 +86,7 @@ class Group:
         return await answer
 
     async def sync(self, member: str, generation: int, assignments: Mapping[str, Any]) -> Any:
-        """What is assigned to the member.
+        """The member's assignment.
 
         Raises UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError.
         """
@@ -119,11 +119,11 @@ class Group:
         self._remove(self._members[member])
 
     def clients(self) -> dict[str, str]:
-        """By member, what it calls itself."""
+        """The client name of each member."""
         return {name: member.client for name, member in self._members.items()}
 
     def coordinator_moved(self) -> None:
-        """To another node, which knows what was stored and lets everybody's session begin again."""
+        """Another node coordinates. It knows what was stored, and all sessions begin again."""
         for member in self._members.values():
             self._expire_later(member)
 
@@ -157,7 +157,7 @@ class Group:
             self._close()
 
     def _close(self) -> None:
-        """Who has not joined by now is out."""
+        """Members that have not joined by now are out."""
         if self._closing is not None:
             self._closing.cancel()
         for member in [each for each in self._members.values() if each.joining is None]:

@@ -138,7 +138,7 @@ class Membership:
         return True
 
     async def _assignments(self, joined: Joined) -> dict[str, Any]:
-        """As the leader makes them."""
+        """The assignments that the leader makes."""
         topics = {topic for said in joined.members.values() for topic in said.subscription}
         counts = {topic: set(range(await self._client.partitions(topic))) for topic in topics}
         cluster = SimpleNamespace(partitions_for_topic=counts.get, topics=lambda: topics)
@@ -167,7 +167,7 @@ class Membership:
     # --- staying ------------------------------------------------------------------------------------------------------
 
     async def _keep_alive(self) -> None:
-        """Until the group does not know it any more. It goes on while others join."""
+        """Send heartbeats until the group does not know the member any more, also while others join."""
         loop = asyncio.get_running_loop()
         heard = loop.time()
         pause = self._heartbeat_seconds

@@ -1,4 +1,4 @@
-"""What lies between clients and brokers: delays, answers that are lost, requests that arrive after nobody waits."""
+"""The network between clients and brokers: delays, lost answers, requests that arrive after their senders gave up."""
 
 import asyncio
 import random
@@ -19,8 +19,8 @@ _APART_SECONDS: Final = 1e-6  # between what arrives in order
 
 
 class Fate(NamedTuple):
-    """Of one request. ``there``, ``back``: seconds on the way. ``unanswered``: it is carried out, and the connection
-    breaks before its answer has come."""
+    """The fate of one request. ``there``, ``back``: seconds on the way. ``unanswered``: it is carried out, and the
+    connection breaks before its answer has come."""
 
     there: float = 0.0
     back: float = 0.0
@@ -29,13 +29,13 @@ class Fate(NamedTuple):
 
 @dataclass(eq=False)
 class Connection:
-    """From one client to one node: what is sent over it arrives in its order, also after the client has given it up."""
+    """A connection from one client to one node. Requests arrive in order, also after the client has given up."""
 
     arrived: float = 0.0
 
 
 class Reply(Generic[T]):
-    """Where an answer goes: a future of a loop that may have been closed by then."""
+    """The destination of an answer: a future of a loop that may have been closed by then."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[T]") -> None:
         self._loop = loop
@@ -56,10 +56,10 @@ class Reply(Generic[T]):
 
 @dataclass
 class Network:
-    """Of one loop, the brokers'. Without faults everything arrives at once.
+    """A network on the brokers' loop. Without faults everything arrives at once.
 
     ``delay_max``: seconds, each way. ``unanswered``: the share of requests whose connection breaks before the answer.
-    ``late``: the share of requests that linger on the way for up to ``late_seconds``, as where packets are lost.
+    ``late``: the share of requests that linger on the way for up to ``late_seconds``, like lost packets.
     """
 
     loop: Loop
@@ -72,7 +72,7 @@ class Network:
     _held: list[tuple[str, int, Callable[[], None]]] = field(default_factory=list)
 
     def heal(self) -> None:
-        """From now on everything arrives; also what was held back."""
+        """From now on everything arrives, also what was held back."""
         self.delay_max = self.unanswered = self.late = 0.0
         for client, node in list(self._cut):
             self.join(client, node)
@@ -89,7 +89,7 @@ class Network:
             arrive()
 
     def pass_on(self, client: str, node: int, connection: Connection, arrive: Callable[[Fate], None]) -> None:
-        """From the client's loop; what arrives does so on the brokers'."""
+        """Called on the client's loop. Requests arrive on the brokers' loop."""
         fate = self._fate()
         if (client, node) in self._cut:
             self._held.append((client, node, lambda: arrive(fate)))

@@ -51,7 +51,7 @@ class Stored(NamedTuple):
 
 
 class Appended(NamedTuple):
-    """Where a batch stands. ``timestamp``: of LogAppendTime; -1 where the producer's own counts."""
+    """The place of a batch. ``timestamp``: of LogAppendTime; -1 if the producer's own counts."""
 
     offset: int
     end: int
@@ -83,7 +83,7 @@ class _Segment:
 
 @dataclass
 class _Producer:
-    """What a partition knows of an idempotent producer: the sequence number that follows, and its last batches."""
+    """A partition's state of an idempotent producer: the next sequence number, and its last batches."""
 
     following: int = 0
     batches: deque[tuple[int, Appended]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_BATCHES))
@@ -104,7 +104,7 @@ class Log:
         self._tidied = 0
 
     def copy(self, settings: Mapping[str, str]) -> "Log":
-        """As it is now, with settings of its own."""
+        """A copy as it is now, with settings of its own."""
         copied = copy.deepcopy(self)
         copied._settings = settings
         return copied
@@ -136,7 +136,8 @@ class Log:
         return appended
 
     def read(self, offset: int, stop: int, bytes_max: int) -> list[Stored]:
-        """From an offset on and below ``stop``; some, however large the first is. Raises OffsetOutOfRangeError."""
+        """Records from an offset on and below ``stop``; some, however large the first is. Raises
+        OffsetOutOfRangeError."""
         if not self.start <= offset <= self.end:
             raise OffsetOutOfRangeError(f"{offset} is not within {self.start} to {self.end}")
         found: list[Stored] = []
@@ -175,7 +176,7 @@ class Log:
         self._segments = [each for each in self._segments[:-1] if each.records] + self._segments[-1:]
 
     def tidy(self, now: int, committed: int) -> None:
-        """What the brokers do from time to time: compact, or forget what is too old. Uncommitted records stay."""
+        """The brokers' regular work: compact, or drop what is too old. Uncommitted records stay."""
         if now - self._tidied < min(_TIDY_MILLIS, self._max_lag):
             return
         self._tidied = now
@@ -195,7 +196,7 @@ class Log:
         return int(self._settings["max.compaction.lag.ms"])
 
     def _repeated(self, numbered: Numbered, count: int) -> Appended | None:
-        """Where a batch stands already that is sent again. A producer that is not known may begin anywhere."""
+        """The place of a batch that is sent again. A producer that is not known may begin anywhere."""
         producer = self._producers.get(numbered.producer)
         if producer is None:
             return None
@@ -222,7 +223,7 @@ class Log:
         return last
 
     def _from(self, offset: int) -> list[_Segment]:
-        """Those that may hold records from there on."""
+        """The segments that may hold records from there on."""
         first = len(self._segments)
         while first and not (
             self._segments[first - 1].records and self._segments[first - 1].records[-1].offset < offset
@@ -237,7 +238,8 @@ class Log:
             self.start = max(self.start, gone.records[-1].offset + 1 if gone.records else 0)
 
     def _compact(self, now: int, committed: int) -> None:
-        """Of the closed segments old enough: a key's records go that a newer one in a segment not yet cleaned replaces.
+        """Compacts closed segments that are old enough: drops a key's record if a newer one in a segment not yet
+        cleaned replaces it.
 
         Deletions themselves go when they have stood for ``delete.retention.ms`` after they were first cleaned.
         """
@@ -287,8 +289,8 @@ class Replica:
 class Partition:
     """``leader``: -1 for none. ``committed``: the leader's high watermark, below which consumers are shown records.
 
-    The records are the leader's; a follower has them up to its ``end``. Whose end is behind when it becomes the leader
-    ends what was not committed, for everybody.
+    The records are the leader's; a follower has them up to its ``end``. A node that is behind when it becomes the
+    leader ends what was not committed, for all readers.
     """
 
     def __init__(self, settings: Mapping[str, str], nodes: Sequence[int]) -> None:
@@ -301,7 +303,7 @@ class Partition:
         self.watched_by: dict[asyncio.Future[None], None] = {}  # who waits for more, in order
 
     def copy(self, settings: Mapping[str, str]) -> "Partition":
-        """As it is now; nothing waits for more of it."""
+        """A copy as it is now, which no request waits for."""
         copied = Partition(settings, list(self.replicas))
         copied.log = self.log.copy(settings)
         copied.replicas = {node: copy.copy(replica) for node, replica in self.replicas.items()}
@@ -314,7 +316,7 @@ class Partition:
 
     @property
     def enough(self) -> bool:
-        """Whether what is written with acks=all may be taken."""
+        """True if enough replicas are in sync for acks=all."""
         return len(self.in_sync) >= int(self.settings["min.insync.replicas"])
 
     def wake(self) -> None:
@@ -329,7 +331,7 @@ class Partition:
         follower.committed = leader.committed
 
     def commit(self) -> bool:
-        """What all in-sync replicas have; says whether that has grown."""
+        """Commit what all in-sync replicas have. Returns True if that has grown."""
         leader = self.replicas[self.leader]
         committed = max(leader.committed, min(self.replicas[node].end for node in self.in_sync))
         grown, leader.committed = committed > leader.committed, committed
@@ -351,7 +353,7 @@ class Partition:
 
 
 def _place(records: Sequence[Stored], offset: int) -> int:
-    """Where the first record stands whose offset is not below."""
+    """The index of the first record whose offset is not below."""
     low, high = 0, len(records)
     while low < high:
         middle = (low + high) // 2

@@ -18,7 +18,7 @@ _EXPIRED_SECONDS: Final = 5.0
 
 
 class Batch:
-    """What ``create_batch`` gives."""
+    """The result of ``create_batch``."""
 
     def __init__(self, bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         self.entries: list[Entry] = []
@@ -66,7 +66,7 @@ class SimulatedProducer:
         self._sender.sender_task = asyncio.get_running_loop().create_task(self._send())
 
     async def stop(self) -> None:
-        """What it was given is written first, however long that takes."""
+        """Writes what it was given first, however long that takes."""
         if self._closed:
             return
         self._closed = True
@@ -129,13 +129,13 @@ class SimulatedProducer:
         except KafkaError as error:
             if not pending.future.done():
                 pending.future.set_exception(error)
-                pending.future.exception()  # it may be that nobody asks any more
+                pending.future.exception()  # retrieve it: the caller may have gone
         else:
             if not pending.future.done():
                 pending.future.set_result(metadata)
 
     async def _written(self, at: TopicPartition, pending: _Pending, numbered: Numbered) -> RecordMetadata:
-        """For ever, but where there is no leader. Raises what is no use to repeat."""
+        """Retries for ever, except without a leader. Raises errors that a repetition does not help against."""
         while True:
             try:
                 appended = await self._attempt(at, pending, numbered)

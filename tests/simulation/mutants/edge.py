@@ -11,7 +11,7 @@ from falcon.http.api import rooms
 from falcon.http.problems import Problem
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.opening import Opener
-from falcon.streams import opening
+from falcon.streams import replay
 from falcon.streams.delivery import Delivery, _group
 from falcon.streams.frames import encode
 from tests.simulation.mutants.mutant import mutant
@@ -19,7 +19,7 @@ from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
 
 
 async def _impatient(self: ReadYourWrites, *_: Any) -> None:
-    """Who has been told of a message is shown tables that may lack it."""
+    """A client that was told of a message is shown tables that may lack it."""
 
 
 _opened = rooms._opened
@@ -36,11 +36,11 @@ _replay = Opener._replay
 
 
 async def _waits_for_tables(self: Opener, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
-    """Who comes back waits until all tables are as far as the token."""
+    """A resume waits until all tables have reached the token."""
     until = time.monotonic() + 5.0
     while True:
         applied = await self._store.applied_everywhere(self._feed.partitions)
-        if all(applied[self._feed.lane_of(lane)].offset >= offset for lane, offset in offsets.items()):
+        if all(applied[self._feed.segment_of(partition)].offset >= offset for partition, offset in offsets.items()):
             return await _replay(self, caller, only, offsets, tables)
         if time.monotonic() > until:
             raise Problem(503, "unavailable", "The read tables are behind this token.", retry_after=1)
@@ -62,10 +62,10 @@ def _as_of_now(self: Delivery, subscription: Any, event: Any) -> None:
         subscription.push_later(self.id, "room.changed", of_now)
 
 
-async def _without_looking_back(self: opening.Beginning, account_id: int) -> None:
-    """Who listens again is taken to have been in the rooms that he is in now."""
-    self._past = opening._Past(account_id, dict(self._offsets))
-    self._again = dict(self._tables)
+async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> None:
+    """A resume takes the account's present rooms for its rooms at the token."""
+    self._history = replay._History(account_id, dict(self._offsets))
+    self._positions = dict(self._tables)
 
 
 def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.TicketClaims:
@@ -84,7 +84,11 @@ MUTANTS: Final = (
     mutant("who comes back waits for the tables", Opener, "_replay", _waits_for_tables, STANDSTILL),
     mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
     mutant(
-        "who comes back was always in the rooms of now", opening.Beginning, "look_back", _without_looking_back, EDGES
+        "who comes back was always in the rooms of now",
+        replay.StreamReplay,
+        "resolve_membership",
+        _without_looking_back,
+        EDGES,
     ),
     mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),
 )

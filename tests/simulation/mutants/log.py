@@ -10,14 +10,14 @@ from falcon.adapters.kafka.owners import Owners, _owner
 from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Checkpoint, JournalUnavailable, Outcome
+from falcon.journal.ports import AppendOutcome, Checkpoint, JournalUnavailable
 from falcon.write.recovery import Recovery
 from tests.simulation.mutants.mutant import mutant
 from tests.simulation.schedules import CALM, HOURS, MOVES, NIGHTS, OWNERS
 
 
 def _every_epoch_counts(at: Position, value: bytes) -> tuple[Position, bytes | None]:
-    """What a deposed owner still writes is taken for valid."""
+    """Records that a deposed owner still writes count as valid."""
     head = fence._HEAD
     if len(value) >= head.size:
         epoch, n = head.unpack_from(value)
@@ -39,7 +39,7 @@ def _unknown_is_taken_for_done(
 ) -> None:
     first = writing.position.offset
     for append in (*group, *writing.waiting):
-        append.first, append.outcome = first, Outcome.DURABLE
+        append.first, append.outcome = first, AppendOutcome.DURABLE
         first += len(append.records)
         self._collected.append(append)
     writing.waiting.clear()
@@ -58,13 +58,13 @@ _read = KafkaTail.read
 
 
 async def _leaves_out(self: KafkaTail, cursor: Any, limit: int) -> Any:
-    """Of several events that come together streams are not told of the last."""
+    """Streams are not told of the last of several events that come together."""
     raws, after = await _read(self, cursor, limit)
     return raws[:-1] if len(raws) > 1 else raws, after
 
 
 def _last_one_told(self: Owners, key: bytes | None, value: bytes | None) -> None:
-    """Of two owners the one that spoke last counts, whatever its epoch."""
+    """Of two owners the one that published last counts, whatever its epoch."""
     if key is None or value is None or not key.isdigit():
         return
     owner, partition = _owner.decode(value), int(key)
@@ -87,7 +87,7 @@ def _number_goes_on(self: Recovery, partition: Any, end: Position) -> Any:
 
 
 async def _saves_late(self: KafkaSnapshots, checkpoint: Checkpoint) -> bool:
-    """What a checkpoint holds is put into the local copy, though the partition has been elsewhere meanwhile."""
+    """A late checkpoint is put into the local copy, though the partition has been elsewhere meanwhile."""
     partition, opened = checkpoint.partition, self._open.get(checkpoint.partition)
     rows = snapshots._rows(checkpoint, 0 if opened is None else opened.generation)
     for batch in snapshots._batches(rows):
@@ -112,26 +112,26 @@ async def _same_generation(self: KafkaSnapshots, checkpoint: Checkpoint) -> bool
         raise
 
 
-_by_now = journal._Underway.by_now
+_finished = journal._InProgress.finished
 
 
 async def _all_or_none(self: Any, partitions: Any, owner: str) -> Any:
     """One partition that cannot be restored keeps all down that are taken over with it."""
-    done, failed = await _by_now(self, partitions, owner)
+    done, failed = await _finished(self, partitions, owner)
     return ({}, failed) if failed else (done, failed)
 
 
-async def _highest_epoch_near(self: KafkaTail, lane: int, offset: int) -> Position:
-    """Who goes on from an offset believes the highest epoch among the few records before it."""
-    before = await self._values(lane, max(0, offset - 5), offset) if offset else []
-    position = fence.standing_behind(before)
+async def _highest_epoch_near(self: KafkaTail, segment: int, offset: int) -> Position:
+    """A reader that goes on from an offset believes the highest epoch among the few records before it."""
+    before = await self._values(segment, max(0, offset - 5), offset) if offset else []
+    position = fence.position_behind(before)
     witness = fence.witness_among(before)
     if position is not None:
         return position
     return Position(offset) if witness is None else fence.behind(witness, before)
 
 
-async def _without_looking(self: KafkaTail, lane: int, witness: Any, most: int) -> bool:
+async def _without_looking(self: KafkaTail, segment: int, witness: Any, most: int) -> bool:
     """Any event of the highest epoch near is taken for a valid one."""
     return True
 
@@ -153,7 +153,11 @@ MUTANTS: Final = (
         "a snapshot of unknown outcome is written again under its key", KafkaSnapshots, "save", _same_generation, NIGHTS
     ),
     mutant(
-        "one partition that cannot be restored keeps the others down", journal._Underway, "by_now", _all_or_none, OWNERS
+        "one partition that cannot be restored keeps the others down",
+        journal._InProgress,
+        "finished",
+        _all_or_none,
+        OWNERS,
     ),
     mutant("who goes on believes the highest epoch near", KafkaTail, "position", _highest_epoch_near, OWNERS),
     mutant("what a deposed owner writes counts", fence, "judge", _every_epoch_counts, MOVES),

@@ -1,4 +1,4 @@
-"""What a mutant is: a mistake, where it is made, and the schedules that must find it."""
+"""A mutant: a mistake, its place, and the schedules that must find it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

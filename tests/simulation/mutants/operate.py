@@ -7,8 +7,8 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.http.api import exporting
 from falcon.journal.envelope import Position
 from falcon.projections import runner, verify
+from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.skipping import SkippingProjection, position_of
-from falcon.projections.stream import Stream
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
 from falcon.read.timeline import hbase as timeline_hbase
 from falcon.read.timeline.messages import stored_in
@@ -17,7 +17,7 @@ from tests.simulation.schedules import ACTS, RESTORES
 
 
 def _no_changes(self: exporting.Export, raws: Any, through: Any) -> Iterator[bytes]:
-    """What has changed while the rows were read is left out."""
+    """Changes during the reading of the rows are left out."""
     return iter(())
 
 
@@ -32,8 +32,8 @@ def _without_skips(name: str, project: Any, skips: Any = ()) -> SkippingProjecti
     return SkippingProjection(name, project)
 
 
-def _stops_before_the_batch(self: Stream, partition: int, events: Sequence[Any], end: Position) -> None:
-    """Of a batch that the tables refuse the first event is said to be at fault."""
+def _stops_before_the_batch(self: ProjectionConsumer, partition: int, events: Sequence[Any], end: Position) -> None:
+    """The first event of a batch that the tables refuse is taken for the one at fault."""
     try:
         self._write({partition: end}, self._projection.all_writes(events))
     except (ReadStoreUnavailable, StaleProjector):
@@ -49,7 +49,13 @@ MUTANTS: Final = (
     mutant("a hole ends a page", timeline_hbase, "_from_a_hole_on", lambda *_: [], ACTS),
     mutant("a rebuild knows no skips", runner, "SkippingProjection", _without_skips, ACTS),
     mutant("verify knows no skips", verify, "SkippingProjection", _without_skips, ACTS),
-    mutant("a stop names the first event of a batch", Stream, "_write_up_to_the_fault", _stops_before_the_batch, ACTS),
+    mutant(
+        "a stop names the first event of a batch",
+        ProjectionConsumer,
+        "_write_up_to_the_fault",
+        _stops_before_the_batch,
+        ACTS,
+    ),
     mutant(
         "a position that the log has lost is gone on from", KafkaSource, "check", lambda self, cursor: None, RESTORES
     ),

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from falcon.adapters.hbase import calls, tables
+from falcon.adapters.hbase import client, tables
 from falcon.adapters.hbase.cells import fold
 from falcon.adapters.hbase.meta import Meta, applied_key
 from falcon.adapters.hbase.read_store import HBaseReadStore
@@ -21,14 +21,14 @@ from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.queries import RoomSummaryRow
 from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.timeline.pages import Page, Pages
+from falcon.read.timeline.pages import TimelinePage, TimelinePages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
 from tests.simulation.schedules import BEHIND, CALM, TROUBLED
 
 
 def _all_alike(table: str, mutations: list[Any], stamp: int) -> Callable[..., None]:
     """Every cell gets the same timestamp, so that a late batch undoes a later one."""
-    return calls._probing(table, lambda line: line.client.mutateRowsTs(table, mutations, 1, {}))
+    return client._probing(table, lambda line: line.client.mutateRowsTs(table, mutations, 1, {}))
 
 
 def _cut_anywhere(cells: Iterable[Any]) -> Iterator[list[Any]]:
@@ -50,7 +50,7 @@ def _position_first(
         within.put(table_name(self._prefix, table, generation), cells, after.position.offset)
 
 
-async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[Page, int]:
+async def _first_bounds(edge: Any, room_id: int, access: Any, query: Any) -> tuple[TimelinePage, int]:
     """The list of rooms says how far a page goes, though the timeline is behind it."""
     first, last = messages._bounds(query, access.last_seq)
     return await edge.pages.page(room_id, access.version, first, last), access.last_seq
@@ -88,13 +88,13 @@ async def _believed(self: Freshness, partition: int, seconds: float) -> None:
 
 
 async def _keeps_all(
-    self: Pages, room_id: int, version: int, first: int, last: int, *, from_last: bool = False
-) -> Page:
+    self: TimelinePages, room_id: int, version: int, first: int, last: int, *, from_last: bool = False
+) -> TimelinePage:
     """Also a page that is short is kept."""
     name = (room_id, version, first, last, from_last)
     if name not in self._kept:
         run = await self._store.page(room_id, first, last, from_last=from_last)
-        self._kept[name] = Page(run.first, len(run.messages), b",".join(run.messages), lasting=True)
+        self._kept[name] = TimelinePage(run.first, len(run.messages), b",".join(run.messages), lasting=True)
     return self._kept[name]
 
 
@@ -103,7 +103,7 @@ def _nothing_behind_a_hole(view: Any, room_id: int, hole: int, last: int) -> lis
 
 
 def _loosely(query: bytes, query_type: Any) -> Any:
-    """What msgspec takes for a number is one."""
+    """Everything that msgspec takes for a number is one."""
     parameters = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
     try:
         return msgspec.convert(parameters, query_type, strict=False)
@@ -112,11 +112,11 @@ def _loosely(query: bytes, query_type: Any) -> Any:
 
 
 MUTANTS: Final = (
-    mutant("the last call to the tables wins", calls, "_put", _all_alike, TROUBLED),
+    mutant("the last call to the tables wins", client, "_put", _all_alike, TROUBLED),
     Mutant(
         "a batch ends in the middle of a row",
         (
-            Replaced(calls, "_parts", _cut_anywhere),
+            Replaced(client, "_parts", _cut_anywhere),
             Replaced(rooms_hbase, "ROOM_CELLS", frozenset({rooms_hbase.ROOM_MADE})),
             Replaced(memberships_hbase, "MEMBER_CELLS", frozenset({memberships_hbase.MEMBER})),
         ),
@@ -140,7 +140,7 @@ MUTANTS: Final = (
         BEHIND,
     ),
     mutant("a no of the tables is not checked with the owner", Freshness, "catch_up", _believed, BEHIND),
-    mutant("pages that are short are kept", Pages, "page", _keeps_all, BEHIND),
+    mutant("pages that are short are kept", TimelinePages, "page", _keeps_all, BEHIND),
     Mutant(
         "texts are read as numbers",
         (Replaced(requests, "_cached_query", _loosely), Replaced(requests, "_decode_query", _loosely)),

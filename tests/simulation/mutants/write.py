@@ -40,7 +40,7 @@ def _again_without_a_key(reply: Unavailable, envelope: CommandEnvelope) -> bool:
 
 
 def _execute(self: Partition, envelope: CommandEnvelope, now: Millis) -> Any:
-    """As Partition.execute, but for the last refusal."""
+    """Partition.execute with another last refusal."""
     at = self.at = max(self.at, now)
     reference = None
     if envelope.key is not None:
@@ -64,7 +64,7 @@ def _as_if_just_sent(self: Arrivals, *sent: Any) -> float:
 
 
 async def _forgets_its_doubt(self: gateway.PodGateway, envelope: CommandEnvelope) -> Reply:
-    """As PodGateway.ask, but that the last refusal counts, whatever an earlier attempt has come to."""
+    """PodGateway.ask, but only the last refusal counts, whatever an earlier attempt has come to."""
     tries = 0
     while True:
         address = self._directory.address(envelope.partition)

@@ -1,4 +1,4 @@
-"""What the cluster's benchmark makes of figures; nothing here measures anything."""
+"""The cluster suite's figures. Nothing here measures anything."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tools.bench.cluster.figures import Work
 from tools.bench.cluster.history import Note
 from tools.bench.cluster.metrics import Scraped, mean_since
 from tools.bench.cluster.recovering import longest_gap
-from tools.bench.cluster.site import port_of
+from tools.bench.cluster.running import port_of
 
 COMMITS = """# TYPE falcon_journal_commit_events histogram
 falcon_journal_commit_events_bucket{{le="+Inf"}} {count}

@@ -1,4 +1,4 @@
-"""What a profile says of where the time goes."""
+"""A profile tells where the time goes."""
 
 from tests.tools.bench.test_report import sample
 from tools.bench.profile import Comparison, Part, Profile, comparison_table, part_of, parts, profile_table

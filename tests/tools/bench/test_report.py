@@ -1,4 +1,4 @@
-"""What a benchmark makes of figures; nothing here measures anything."""
+"""A benchmark's figures and reports. Nothing here measures anything."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ def suite(name: str) -> Suite:
 
 
 def a_suite(*, must_hold: bool = False) -> Suite:
-    """Of which one section fails, and one misses its target."""
+    """A suite in which one section fails, and one misses its target."""
 
     def fails() -> Section:
         raise ServerFailed("it did not start\nand said so")

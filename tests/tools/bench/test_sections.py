@@ -1,14 +1,14 @@
-"""What the sections of the embedded suite make of figures; nothing here measures anything."""
+"""The figures of the embedded suite's sections. Nothing here measures anything."""
 
 from tests.tools.bench.test_report import sample
-from tools.bench import growth, journals, measuring, memory, returning, streams, throughput, walks
+from tools.bench import growth, journals, measuring, memory, pagination, reconnects, streams, throughput
 from tools.bench.growth import PAGE, SEND, SPREAD, USED_ROOMS, Growth, Size, sizes
 from tools.bench.journals import RecoveryRun
 from tools.bench.memory import MemoryUse
-from tools.bench.returning import Returned
+from tools.bench.pagination import LONG_ROOMS, Past, distinct_windows
+from tools.bench.reconnects import Returned
 from tools.bench.samples import FALCON, FALCON_TCP, ProcessMemory, Sample
 from tools.bench.streams import FanOut, Idle
-from tools.bench.walks import LONG_ROOMS, Past, distinct_windows
 
 BACK = "back through 10,000 messages"
 LIST = "list 1,000 rooms"
@@ -42,7 +42,10 @@ def test_sends_are_judged_beside_both_neighbours_and_over_tcp() -> None:
 
 def test_the_time_of_a_walk_is_its_pages_at_the_rate_that_was_found() -> None:
     found = {FALCON: {BACK: [sample(rate=1_000.0)], LIST: [sample(rate=100.0)]}}
-    assert [row[:2] for row in walks.rows(found, 10_000)] == [(f"{BACK}, Falcon", "200"), (f"{LIST}, Falcon", "200")]
+    assert [row[:2] for row in pagination.rows(found, 10_000)] == [
+        (f"{BACK}, Falcon", "200"),
+        (f"{LIST}, Falcon", "200"),
+    ]
 
 
 def test_what_is_unread_is_what_was_said_less_what_was_read() -> None:
@@ -129,7 +132,7 @@ def test_a_slower_delivery_than_centrifugos_is_named() -> None:
 
 
 def test_those_who_come_back_are_told_of() -> None:
-    table = returning.table([Returned(1_000, first=0.5, p50=0.9, p99=1.2, last=1.3)])
+    table = reconnects.table([Returned(1_000, first=0.5, p50=0.9, p99=1.2, last=1.3)])
     assert table.rows == [("1,000 who listened", "0.50", "0.90", "1.20", "1.30")]
 
 

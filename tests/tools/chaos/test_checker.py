@@ -31,7 +31,7 @@ def post(token: str, seq: int, **fields: Any) -> Operation:
 
 
 def change(token: str, seq: int) -> Operation:
-    """By session 1: an edit, or a deletion."""
+    """A change by session 1: an edit, or a deletion."""
     kind = "edit" if token else "delete"
     return Operation(
         kind=kind, session=1, room=ROOM, key=f"{kind} {token}", token=token, seq=seq, outcome="acknowledged"
@@ -177,8 +177,8 @@ def test_a_deleted_message_that_comes_back_is_noticed() -> None:
     assert any("and version" in each for each in violations(SENT, change(DELETED, 3), found(ALL)))
 
 
-def test_a_message_that_nobody_sent_is_noticed() -> None:
-    assert any("9.9 was sent by nobody" in each for each in violations(SENT, found([*ALL, (4, "9.9/0")])))
+def test_a_message_that_no_session_sent_is_noticed() -> None:
+    assert any("9.9 was sent by no session" in each for each in violations(SENT, found([*ALL, (4, "9.9/0")])))
 
 
 def test_a_key_with_two_answers_is_noticed() -> None:

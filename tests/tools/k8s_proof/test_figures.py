@@ -31,7 +31,7 @@ def post(seq: int, at: float, outcome: Outcome = "acknowledged", began: float | 
 
 
 def found(*seqs: int) -> list[Operation]:
-    """What is read back, and what stands in the log."""
+    """The messages that were read back, and those in the log."""
     tokens = [(seq, f"0.{seq}/0") for seq in seqs]
     logged = [
         Operation(

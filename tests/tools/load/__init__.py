@@ -1,1 +1,1 @@
-"""What the benchmarks make of figures."""
+"""Tests of the load tests."""

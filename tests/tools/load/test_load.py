@@ -1,4 +1,4 @@
-"""The load test as whoever runs it sees it: people at a real Falcon, and one line where there is none."""
+"""The load test as its operator sees it: users at a real Falcon, and one line if there is none."""
 
 import asyncio
 import importlib.util
@@ -22,7 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from load_tests.load import NO_RUN, parse
-from load_tests.people.world import NotReady, look
+from load_tests.users.world import NotReady, look
 from tools.harness.falcon import Falcon
 
 SIZES = ("--users=12", "--accounts=20", "--rooms=20", "--messages=300", "--pace=2")
@@ -58,7 +58,7 @@ def load(out: Path, *arguments: str, **environment: str) -> "subprocess.Complete
 
 
 def lenient(folder: Path) -> str:
-    """What must hold on any machine, however busy it is."""
+    """Objectives that hold on any machine, however busy it is."""
     file = folder / "thresholds.toml"
     file.write_text("[every]\nviolations = 0\nfailed_share = 0.02\nanswered_min = 20\n")
     return f"--thresholds={file}"

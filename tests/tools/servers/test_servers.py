@@ -114,7 +114,7 @@ async def _there_and_back(kafka: Kafka) -> Any:
 
 
 def _read_until(process: "subprocess.Popen[str]", words: str) -> str:
-    """What it prints up to a line with these words; all that it prints until it ends where there are none."""
+    """Its output up to a line with these words, or until it ends."""
     assert process.stdout is not None
     said = ""
     for line in process.stdout:

@@ -18,7 +18,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from falcon.adapters.hbase import schema
-from falcon.adapters.hbase.connections import Gateways
+from falcon.adapters.hbase.gateways import Gateways
 from falcon.adapters.hbase.meta import Meta
 from falcon.adapters.hbase.thrift import happybase
 from falcon.adapters.kafka import topics
@@ -99,7 +99,7 @@ async def _send(
 
 
 async def _records(settings: Settings, journal: str, wanted: int = 1_000) -> list[tuple[bytes, bytes]]:
-    """Of messages that were posted, as they stand in the log."""
+    """Records of posted messages, as in the log."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=list(settings.kafka), enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -125,7 +125,7 @@ async def _records(settings: Settings, journal: str, wanted: int = 1_000) -> lis
 
 
 class Names(msgspec.Struct, frozen=True):
-    """Of the live tables."""
+    """The names of the live tables."""
 
     timeline: str
     rooms: str

@@ -1,4 +1,4 @@
-"""What the parts of a cluster take."""
+"""What the parts of a cluster use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Work(msgspec.Struct, frozen=True):
 
     @property
     def falcon(self) -> float:
-        """Of Falcon's own processes together."""
+        """Falcon's own processes together."""
         return sum(self.seconds.get(role, 0.0) for role in FALCON)
 
     def micros_each(self, messages: int) -> dict[str, float]:

@@ -67,7 +67,7 @@ class Host:
         self._take()
 
     def answers(self) -> list[Answer]:
-        """Of all that was submitted since the last call, in its order."""
+        """The answers to all that was submitted since the last call, in its order."""
         while self._missing:
             self._pump()
         answers = [self._answers[place] for place in sorted(self._answers)]
@@ -138,7 +138,7 @@ def _batches(commands: Iterable[Command], size: int) -> Iterator[list[Command]]:
 
 
 class Note(msgspec.Struct):
-    """What the log holds: of each room as many messages as ``filled`` says."""
+    """The log's contents: each room has as many messages as ``filled`` says."""
 
     rooms: list[int] = []
     filled: int = 0

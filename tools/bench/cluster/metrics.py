@@ -1,4 +1,4 @@
-"""What a process says of itself at its operations port."""
+"""Scrapes a process's operations port."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scrape(ops_url: str) -> Scraped:
 
 
 def mean_since(before: Scraped, after: Scraped, histogram: str) -> float | None:
-    """Of what a histogram observed between the two; None where that was nothing."""
+    """The mean of a histogram's values between the two. None if there were none."""
     count = after.total(f"{histogram}_count") - before.total(f"{histogram}_count")
     total = after.total(f"{histogram}_sum") - before.total(f"{histogram}_sum")
     return total / count if count else None

@@ -1,4 +1,4 @@
-"""Rooms with a history, made straight through a shard while nobody else owns the log."""
+"""Rooms with a history, written straight through a shard while no other process owns the log."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 from tools.bench.cluster.history import Note
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import RunningCluster
 from tools.harness.calls import Caller
 from tools.harness.progress import say
 
@@ -17,10 +17,10 @@ class Filled(msgspec.Struct, frozen=True):
 
 
 class Past:
-    """The site's rooms; each has as many messages as were asked for last."""
+    """The cluster's rooms; each has as many messages as were asked for last."""
 
-    def __init__(self, site: Site, plan: Plan) -> None:
-        self._site = site
+    def __init__(self, running: RunningCluster, plan: Plan) -> None:
+        self._site = running
         self._plan = plan
         self._note = plan.folder / "past.json"
         self.filled = 0
@@ -39,13 +39,13 @@ class Past:
 
     def grow(self, to: int) -> Filled:
         """To so many messages a room. ``falcon write`` is away meanwhile, and serves again afterwards."""
-        site = self._site
-        site.stop("write")
+        running = self._site
+        running.stop("write")
         try:
             options = (f"--note={self._note}", f"--rooms={self._plan.history_rooms}", f"--to={to}")
-            found = site.run("history", *options, f"--author={site.account_id}")
+            found = running.run("history", *options, f"--author={running.account_id}")
         finally:
-            site.scale_write(1)
+            running.scale_write(1)
         filled = msgspec.convert(found, Filled)
         self.filled = to
         say(f"{filled.events:,} events put into the log in {filled.seconds:.1f} s")

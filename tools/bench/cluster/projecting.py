@@ -12,7 +12,7 @@ from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section, Table, at_least, numbers
 from tools.bench.samples import ratios
 from tools.harness.progress import say
@@ -24,7 +24,7 @@ _CELLS = 500  # a call's most, as Falcon's
 _PATIENCE_SECONDS = 300.0
 
 
-def measure(site: Site, plan: Plan, past: Past) -> Section:
+def measure(running: RunningCluster, plan: Plan, past: Past) -> Section:
     rates: list[float] = []
     starts: list[float] = []
     bare: list[float] = []
@@ -32,14 +32,14 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
     done: dict[str, list[float]] = {name: [] for name in READ_MODELS}
     step = max(1, plan.history_messages // (plan.runs + 1))
     for turn in range(plan.runs + 1):
-        site.settle()
-        site.stop("project")
+        running.settle()
+        running.stop("project")
         events = past.grow(plan.history_messages if turn == plan.runs else past.filled + step).events
-        started = site.start_role("project")
-        before, begun = site.work(), time.perf_counter()
-        applied = _applied(site, events, begun)
-        elapsed, work = time.perf_counter() - begun, site.work().since(before)
-        beside = _bare(site, turn, min(events, 160_000)).rate
+        started = running.start_role("project")
+        before, begun = running.work(), time.perf_counter()
+        applied = _applied(running, events, begun)
+        elapsed, work = time.perf_counter() - begun, running.work().since(before)
+        beside = _bare(running, turn, min(events, 160_000)).rate
         say(f"{turn}/{plan.runs} project: {events / elapsed:,.0f} events/s, bare {beside:,.0f} rows/s")
         if turn == 0:
             continue  # it has warmed the servers up
@@ -50,7 +50,7 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
         works.append(work.micros_each(events))
         bare.append(beside)
     total = plan.history_rooms * plan.history_messages
-    rebuilds = [total / site.falcon("rebuild", "timeline") for _ in range(max(1, plan.runs - 1))]
+    rebuilds = [total / running.falcon("rebuild", "timeline") for _ in range(max(1, plan.runs - 1))]
     say(f"rebuild: {', '.join(f'{rate:,.0f}' for rate in rebuilds)} messages/s")
     share, rebuilt_share = ratios(rates, bare), ratios(rebuilds, bare)
     rows = [
@@ -64,7 +64,7 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
     note = (
         f"Backlogs of about {plan.history_rooms * step:,} imported messages in {plan.history_rooms:,} rooms. The bare "
         f"program puts the timeline's rows alone, made beforehand, with as many threads as the projector writes with "
-        f"({site.settings().project_threads}); the projector reads the log and writes all four projections."
+        f"({running.settings().project_threads}); the projector reads the log and writes all four projections."
     )
     targets = [
         at_least("`falcon project`, events/s", rates, RATE_BOUND, "", "{:,.0f}"),
@@ -75,24 +75,24 @@ def measure(site: Site, plan: Plan, past: Past) -> Section:
     return Section("project", [Table("Applying a backlog", ("", "found"), rows, note)], targets)
 
 
-def _applied(site: Site, events: int, begun: float) -> dict[str, float]:
+def _applied(running: RunningCluster, events: int, begun: float) -> dict[str, float]:
     """Wait until each projection has applied so many; gives the seconds of each."""
     done: dict[str, float] = {}
     while len(done) < len(READ_MODELS):
         now = time.perf_counter() - begun
         if now > _PATIENCE_SECONDS:
-            raise ServerFailed(f"{events:,} events were not applied within {now:.0f} s: {site.projected()}")
-        for name, count in site.projected().items():
+            raise ServerFailed(f"{events:,} events were not applied within {now:.0f} s: {running.projected()}")
+        for name, count in running.projected().items():
             if count >= events:
                 done.setdefault(name, now)
         time.sleep(0.1)
     return done
 
 
-def _bare(site: Site, turn: int, rows: int) -> Measured:
+def _bare(running: RunningCluster, turn: int, rows: int) -> Measured:
     name = f"bare_{turn}"
     (usual,) = (spec for spec in schema.table_specs("bare", "timeline", 1, {}))
-    site.cluster.hbase.create_tables([usual._replace(name=name).line()])
-    threads = site.settings().project_threads
+    running.cluster.hbase.create_tables([usual._replace(name=name).line()])
+    threads = running.settings().project_threads
     options = (f"--table={name}", f"--rows={rows}", f"--batch={_CELLS}", f"--threads={threads}")
-    return msgspec.convert(site.run("bare", "writer", *options), Measured)
+    return msgspec.convert(running.run("bare", "writer", *options), Measured)

@@ -10,7 +10,7 @@ from tools.bench import wrk
 from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section, Table, Target, at_least, at_most, numbers
 from tools.bench.samples import ratios
 from tools.harness.progress import say
@@ -21,23 +21,25 @@ P50_BOUND: Final = 1.0  # ms more than bare
 _HOT_ROOMS: Final = 100
 
 
-def measure(site: Site, plan: Plan, past: Past) -> Section:
+def measure(running: RunningCluster, plan: Plan, past: Past) -> Section:
     rooms = past.ensure()
     sets = {f"{len(rooms):,} rooms in turn": rooms, f"{min(_HOT_ROOMS, len(rooms))} popular rooms": rooms[:_HOT_ROOMS]}
     ours: dict[tuple[str, int], list[wrk.Load]] = {}
     bare: dict[tuple[str, int], list[Measured]] = {}
-    every = wrk.write_targets(plan.folder / "read.targets", [(room, site.token) for room in rooms])
-    site.warm(lambda: wrk.read(site.cores.generator, site.address, every, max(CONNECTIONS), 4), plan.warm_seconds)
+    every = wrk.write_targets(plan.folder / "read.targets", [(room, running.token) for room in rooms])
+    running.warm(
+        lambda: wrk.read(running.cores.generator, running.address, every, max(CONNECTIONS), 4), plan.warm_seconds
+    )
     for _ in range(plan.runs):
         for name, chosen in sets.items():
-            targets = wrk.write_targets(plan.folder / "read.targets", [(room, site.token) for room in chosen])
+            targets = wrk.write_targets(plan.folder / "read.targets", [(room, running.token) for room in chosen])
             listed = plan.folder / "read.rooms"
             listed.write_bytes(msgspec.json.encode(chosen))
             for count in CONNECTIONS:
-                wrk.read(site.cores.generator, site.address, targets, count, 1)
-                load = wrk.read(site.cores.generator, site.address, targets, count, plan.seconds)
-                options = (f"--threads={count}", f"--seconds={plan.seconds}", f"--account={site.account_id}")
-                found = site.run("bare", "reader", f"--rooms={listed}", *options)
+                wrk.read(running.cores.generator, running.address, targets, count, 1)
+                load = wrk.read(running.cores.generator, running.address, targets, count, plan.seconds)
+                options = (f"--threads={count}", f"--seconds={plan.seconds}", f"--account={running.account_id}")
+                found = running.run("bare", "reader", f"--rooms={listed}", *options)
                 beside = msgspec.convert(found, Measured)
                 ours.setdefault((name, count), []).append(load)
                 bare.setdefault((name, count), []).append(beside)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
+import msgspec
+from aiokafka import AIOKafkaProducer
+
+from falcon.adapters.kafka import topics
+from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.process import descendants
 from tools.bench.cluster.metrics import scrape
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site, on_core, port_of
+from tools.bench.cluster.running import RunningCluster, on_core, port_of
 from tools.bench.report import Section, Table, Target, at_most, numbers
+from tools.bench.samples import ratios
 from tools.harness.calls import Address, Caller, CallRefused
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
@@ -30,31 +38,36 @@ _KILL_BOUND = 1.0
 _FREEZE_BOUND = 3.0
 _MOVE_BOUND = 0.3
 _BROKER_BOUND = 2.0
+_BARE_BOUND = 1.25
 
 
-def measure(site: Site, plan: Plan) -> Section:
-    session = site.settings().session_seconds
-    killed, frozen, moved, broken = _gaps(site, plan)
-    recovered = _large_partition(site, plan)
+def measure(running: RunningCluster, plan: Plan) -> Section:
+    session = running.settings().session_seconds
+    gaps = _gaps(running, plan)
+    recovered = _large_partition(running, plan)
     large = f"{plan.partition_messages:,} messages in {plan.partition_rooms:,} rooms"
     rows = [
         (f"start of `falcon write` alone → it serves a partition with {large}, s", numbers(recovered, "{:.2f}")),
-        ("kill -9 of the owner, another one runs: gap, s", numbers(killed, "{:.2f}")),
-        ("SIGSTOP to the owner, another one runs: gap, s", numbers(frozen, "{:.2f}")),
-        ("SIGTERM to the owner, another one runs: gap, s", numbers(moved, "{:.2f}")),
-        ("kill -9 of the broker that leads the partition: gap, s", numbers(broken, "{:.2f}")),
+        ("kill -9 of the owner, another one runs: gap, s", numbers(gaps.killed, "{:.2f}")),
+        ("SIGSTOP to the owner, another one runs: gap, s", numbers(gaps.frozen, "{:.2f}")),
+        ("SIGTERM to the owner, another one runs: gap, s", numbers(gaps.moved, "{:.2f}")),
+        ("kill -9 of the broker that leads the partition: gap, s", numbers(gaps.broken, "{:.2f}")),
+        ("the same, for a bare producer to a partition that the broker leads, s", numbers(gaps.bare, "{:.2f}")),
     ]
     note = (
         f"The gap is the longest time between two accepted messages of a client that sends one to the same room every "
-        f"{_PULSE_SECONDS * 1000:.0f} ms and tries each again until it is accepted. Sessions last {session:g} s. The "
+        f"{_PULSE_SECONDS * 1000:.0f} ms and tries each again until it is accepted. Sessions last {session:g} s. "
+        "Brokers and controllers count as dead when they are silent for 1.5 s. The bare producer is aiokafka's "
+        "alone, with acks=all, in the same runs. The "
         f"large partition was filled {_CHUNK} messages of a room at a time and left with a tail behind its last "
         "checkpoint; each start came after a kill -9, at the same address. Python's own start is part of it."
     )
     targets: list[Target] = [
-        at_most("gap at kill -9 of a partition's owner", killed, _KILL_BOUND, " s"),
-        at_most("gap when a partition's owner freezes", frozen, _FREEZE_BOUND, " s"),
-        at_most("gap at a planned move", moved, _MOVE_BOUND, " s"),
-        at_most("gap at kill -9 of the broker that leads the partition", broken, _BROKER_BOUND, " s"),
+        at_most("gap at kill -9 of a partition's owner", gaps.killed, _KILL_BOUND, " s"),
+        at_most("gap when a partition's owner freezes", gaps.frozen, _FREEZE_BOUND, " s"),
+        at_most("gap at a planned move", gaps.moved, _MOVE_BOUND, " s"),
+        at_most("gap at kill -9 of the broker that leads the partition", gaps.broken, _BROKER_BOUND, " s"),
+        at_most("the same, of a bare producer's", ratios(gaps.broken, gaps.bare), _BARE_BOUND, "×"),
     ]
     return Section("recovery", [Table("Losing and moving partitions", ("", "found"), rows, note)], targets)
 
@@ -98,31 +111,79 @@ class Pulse:
         return self._accepted
 
 
+class BarePulse:
+    """Sends to one partition all the time with aiokafka alone, from a thread of its own."""
+
+    def __init__(self, kafka: KafkaCluster, partition: int) -> None:
+        self._kafka = kafka
+        self._partition = partition
+        self._ending = threading.Event()
+        self._accepted: list[float] = []
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread.start()
+
+    async def _run(self) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=list(self._kafka.brokers), acks="all", enable_idempotence=True, linger_ms=0
+        )
+        await producer.start()
+        try:
+            while not self._ending.is_set():
+                await producer.send_and_wait(self._kafka.journal, b"pulse", partition=self._partition)
+                self._accepted.append(time.perf_counter())
+                await asyncio.sleep(_PULSE_SECONDS)
+        finally:
+            await producer.stop()
+
+    def accepted_since(self, moment: float) -> int:
+        if not self._thread.is_alive():
+            raise ServerFailed("the bare producer has failed")
+        return sum(each > moment for each in self._accepted)
+
+    def end(self) -> list[float]:
+        """When each was accepted."""
+        self._ending.set()
+        self._thread.join(70)
+        return self._accepted
+
+
+class Gaps(NamedTuple):
+    """In seconds, one a run. ``bare``: of a bare producer, beside ``broken``."""
+
+    killed: list[float]
+    frozen: list[float]
+    moved: list[float]
+    broken: list[float]
+    bare: list[float]
+
+
 def longest_gap(accepted: list[float], since: float) -> float:
     """Between two that follow one another, of which the second came after ``since``."""
     return max((b - a for a, b in pairwise(accepted) if b > since), default=0.0)
 
 
-def _gaps(site: Site, plan: Plan) -> tuple[list[float], list[float], list[float], list[float]]:
-    (room, token), *_ = site.fill(1, 1)
-    site.scale_write(2)
-    killed: list[float] = []
-    frozen: list[float] = []
-    moved: list[float] = []
-    broken: list[float] = []
+def _gaps(running: RunningCluster, plan: Plan) -> Gaps:
+    (room, token), *_ = running.fill(1, 1)
+    running.scale_write(2)
+    bare = msgspec.structs.replace(running.kafka_cluster(), prefix="bare.")
+    asyncio.run(topics.prepare(bare, running.settings().kafka_replicas))
+    gaps = Gaps([], [], [], [], [])
     try:
         for turn in range(plan.runs):
-            killed.append(_owner_gap(site, room, token, Daemon.kill))
-            frozen.append(_owner_gap(site, room, token, _freeze))
-            moved.append(_owner_gap(site, room, token, Daemon.ask_to_end))
-            broken.append(_broker_gap(site, room, token))
+            gaps.killed.append(_owner_gap(running, room, token, Daemon.kill))
+            gaps.frozen.append(_owner_gap(running, room, token, _freeze))
+            gaps.moved.append(_owner_gap(running, room, token, Daemon.ask_to_end))
+            ours, theirs = _broker_gaps(running, room, token, bare)
+            gaps.broken.append(ours)
+            gaps.bare.append(theirs)
             say(
-                f"{turn + 1}/{plan.runs} gap at kill -9 {killed[-1]:.2f} s, at SIGSTOP {frozen[-1]:.2f} s, "
-                f"at a planned move {moved[-1]:.2f} s, at kill -9 of a broker {broken[-1]:.2f} s"
+                f"{turn + 1}/{plan.runs} gap at kill -9 {gaps.killed[-1]:.2f} s, at SIGSTOP {gaps.frozen[-1]:.2f} s, "
+                f"at a planned move {gaps.moved[-1]:.2f} s, at kill -9 of a broker {ours:.2f} s, "
+                f"of a bare producer then {theirs:.2f} s"
             )
     finally:
-        site.write_with({})
-    return killed, frozen, moved, broken
+        running.write_with({})
+    return gaps
 
 
 def _freeze(owner: Daemon) -> None:
@@ -132,74 +193,80 @@ def _freeze(owner: Daemon) -> None:
             os.kill(each, signal.SIGSTOP)
 
 
-def _owner_gap(site: Site, room: int, token: str, lose: Callable[[Daemon], None]) -> float:
+def _owner_gap(running: RunningCluster, room: int, token: str, lose: Callable[[Daemon], None]) -> float:
     """Two run before and afterwards."""
-    port = port_of(site.owners()[room % site.partitions])
-    (owner,) = (each for each in site.cluster.processes("write") if each.port == port)
-    gap = _gap(site, room, token, lambda: lose(owner))
+    port = port_of(running.owners()[room % running.partitions])
+    (owner,) = (each for each in running.cluster.processes("write") if each.port == port)
+    [gap] = _gaps_at(lambda: lose(owner), [Pulse(running.address, token, room)])
     owner.kill()  # what is left of it
-    site.scale_write(2)
+    running.scale_write(2)
     return gap
 
 
-def _broker_gap(site: Site, room: int, token: str) -> float:
-    """All brokers run, and have all of the log, before and afterwards."""
-    kafka = site.cluster.kafka
-    until(lambda: _all_in_sync(site), "every broker has all of the log")
-    node = site.brokers()[room % site.partitions].leader
-    gap = _gap(site, room, token, lambda: kafka.kill(node))
-    with on_core(site.cores.generator):
+def _broker_gaps(running: RunningCluster, room: int, token: str, bare: KafkaCluster) -> tuple[float, float]:
+    """Falcon's, and that of a bare producer. All brokers run, and have all of both logs, before and afterwards."""
+    kafka = running.cluster.kafka
+    until(lambda: _all_in_sync(running, None) and _all_in_sync(running, bare), "every broker has all of the logs")
+    node = running.brokers()[room % running.partitions].leader
+    partition = next(number for number, brokers in running.brokers(bare).items() if brokers.leader == node)
+    ours, theirs = _gaps_at(lambda: kafka.kill(node), [Pulse(running.address, token, room), BarePulse(bare, partition)])
+    with on_core(running.cores.generator):
         kafka.up(node)
-    until(lambda: _all_in_sync(site), "the broker that was killed has caught up")
-    return gap
+    until(lambda: _all_in_sync(running, None) and _all_in_sync(running, bare), "the broker has caught up")
+    return ours, theirs
 
 
-def _all_in_sync(site: Site) -> bool:
-    brokers = site.brokers()
-    return len(brokers) == site.partitions and all(
-        len(each.in_sync) == site.cluster.kafka.nodes for each in brokers.values()
+def _all_in_sync(running: RunningCluster, log: KafkaCluster | None) -> bool:
+    """``log``: another than Falcon's."""
+    brokers = running.brokers(log)
+    return len(brokers) == running.partitions and all(
+        len(each.in_sync) == running.cluster.kafka.nodes for each in brokers.values()
     )
 
 
-def _gap(site: Site, room: int, token: str, lose: Callable[[], None]) -> float:
-    pulse = Pulse(site.address, token, room)
+def _gaps_at(lose: Callable[[], None], pulses: Sequence[Pulse | BarePulse]) -> list[float]:
+    """The longest gap of each after the loss."""
+    accepted: list[list[float]] = []
     try:
         begun = time.perf_counter()
-        until(lambda: pulse.accepted_since(begun) > 50, "the client sends")
+        until(lambda: all(each.accepted_since(begun) > 50 for each in pulses), "the clients send")
         lost = time.perf_counter()
         lose()
         # Served by the other one for a while: a planned move has its gap somewhat after the signal.
-        until(lambda: time.perf_counter() - lost > 3 and pulse.accepted_since(lost) > 300, "it sends again")
+        until(
+            lambda: time.perf_counter() - lost > 3 and all(each.accepted_since(lost) > 300 for each in pulses),
+            "they send again",
+        )
     finally:
-        accepted = pulse.end()
-    return longest_gap(accepted, lost)
+        accepted = [each.end() for each in pulses]
+    return [longest_gap(each, lost) for each in accepted]
 
 
 # --- a large partition ------------------------------------------------------------------------------------------------
 
 
-def _large_partition(site: Site, plan: Plan) -> list[float]:
-    cluster = site.apart(PREFIX, 1)
-    site.stop("write")
+def _large_partition(running: RunningCluster, plan: Plan) -> list[float]:
+    cluster = running.apart(PREFIX, 1)
+    running.stop("write")
     found: list[float] = []
     try:
         per_room = max(1, plan.partition_messages // plan.partition_rooms)
         options = (f"--note={plan.folder / 'large.json'}", f"--rooms={plan.partition_rooms}", f"--to={per_room}")
-        filled = site.run("history", *options, f"--chunk={_CHUNK}", "--tail", cluster=cluster)
+        filled = running.run("history", *options, f"--chunk={_CHUNK}", "--tail", cluster=cluster)
         say(f"large partition: {filled['events']:,} events in {filled['seconds']:.0f} s")
         for turn in range(plan.runs):
-            found.append(_start(site, cluster))
+            found.append(_start(running, cluster))
             cluster.process("write", _NUMBER).kill()
             say(f"{turn + 1}/{plan.runs} start on the large partition: {found[-1]:.2f} s")
     finally:
         cluster.process("write", _NUMBER).kill()
-        site.scale_write(1)
+        running.scale_write(1)
     return found
 
 
-def _start(site: Site, cluster: Cluster) -> float:
+def _start(running: RunningCluster, cluster: Cluster) -> float:
     begun = time.perf_counter()
-    with on_core(site.cores.server):
+    with on_core(running.cores.server):
         process = cluster.start("write", _NUMBER)
     until(lambda: _recovered(cluster.ops_url(process)), "it recovered the partition", 120)
     return time.perf_counter() - begun

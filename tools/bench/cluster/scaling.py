@@ -11,8 +11,8 @@ from typing import Final
 from tools.bench import readable, wrk
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.plan import Plan
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.cluster.sending import ACCOUNTS, warm
-from tools.bench.cluster.site import Site
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import ProcessMemory, ratios
 from tools.harness.progress import say
@@ -24,7 +24,7 @@ GROWTH_BOUND: Final = 1.05  # what may be noise
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """``micros``: CPU by role, each message. ``idle``: what Falcon takes of a core while nobody asks it anything."""
+    """``micros``: CPU by role for each message. ``idle``: Falcon's share of a core without requests."""
 
     load: wrk.Load
     micros: dict[str, float]
@@ -44,10 +44,10 @@ class Offer:
     rates: Mapping[int, float]
 
 
-def measure(site: Site, plan: Plan) -> Section:
-    targets = wrk.write_targets(plan.folder / "scale.targets", site.fill(plan.rooms, ACCOUNTS))
-    warm(site, plan, targets)
-    half = _send(site, targets, min(plan.seconds, 3)).rate / 2
+def measure(running: RunningCluster, plan: Plan) -> Section:
+    targets = wrk.write_targets(plan.folder / "scale.targets", running.fill(plan.rooms, ACCOUNTS))
+    warm(running, plan, targets)
+    half = _send(running, targets, min(plan.seconds, 3)).rate / 2
     offers = (
         Offer(
             "the load grows with them",
@@ -66,36 +66,36 @@ def measure(site: Site, plan: Plan) -> Section:
     try:
         for _ in range(plan.runs):
             for count in COUNTS:
-                site.scale_write(count)
+                running.scale_write(count)
                 for offer in offers:
-                    sample = _sample(site, plan, targets, offer.rates[count])
+                    sample = _sample(running, plan, targets, offer.rates[count])
                     found[offer.name][count].append(sample)
                     say(f"scale, {count}, {offer.name}: {sample.load.rate:,.0f}/s, {sample.falcon:.0f} µs a message")
-                memory[count] = site.memory()
+                memory[count] = running.memory()
     finally:
-        site.scale_write(1)
+        running.scale_write(1)
     tables = [_costs(offer, found[offer.name]) for offer in offers]
     return Section("scale", [*tables, _memory(memory)], [_target(found[offers[-1].name])])
 
 
-def _sample(site: Site, plan: Plan, targets: Path, rate: float) -> Sample:
-    pause = readable.pause_for(rate, readable.CONNECTIONS, lambda pause: _send(site, targets, 1, pause).rate)
-    site.settle()
-    idle = _idle_share(site)
-    before = site.work()
-    load = _send(site, targets, plan.seconds, pause)
-    site.settle()
-    return Sample(load, site.work().since(before).micros_each(load.requests - load.refused), idle)
+def _sample(running: RunningCluster, plan: Plan, targets: Path, rate: float) -> Sample:
+    pause = readable.pause_for(rate, readable.CONNECTIONS, lambda pause: _send(running, targets, 1, pause).rate)
+    running.settle()
+    idle = _idle_share(running)
+    before = running.work()
+    load = _send(running, targets, plan.seconds, pause)
+    running.settle()
+    return Sample(load, running.work().since(before).micros_each(load.requests - load.refused), idle)
 
 
-def _send(site: Site, targets: Path, seconds: int, pause_ms: float = 0.0) -> wrk.Load:
-    return wrk.send(site.cores.generator, site.address, targets, readable.CONNECTIONS, seconds, pause_ms)
+def _send(running: RunningCluster, targets: Path, seconds: int, pause_ms: float = 0.0) -> wrk.Load:
+    return wrk.send(running.cores.generator, running.address, targets, readable.CONNECTIONS, seconds, pause_ms)
 
 
-def _idle_share(site: Site) -> float:
-    before = site.work()
+def _idle_share(running: RunningCluster) -> float:
+    before = running.work()
     time.sleep(_IDLE_SECONDS)
-    return site.work().since(before).falcon / _IDLE_SECONDS
+    return running.work().since(before).falcon / _IDLE_SECONDS
 
 
 def _target(samples: Mapping[int, Sequence[Sample]]) -> Target:

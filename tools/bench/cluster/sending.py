@@ -16,7 +16,7 @@ from tools.bench.cluster.bare import Measured
 from tools.bench.cluster.figures import FALCON, SERVERS, medians
 from tools.bench.cluster.metrics import mean_since
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.readable import pause_for
 from tools.bench.report import Section, Table, Target, at_most, numbers
 from tools.bench.samples import Spread, ratios
@@ -45,19 +45,19 @@ class Way:
 
     @property
     def settings(self) -> dict[str, str]:
-        return {"FALCON_SYSTEM_BASE": self.base, "FALCON_SHARDS": str(self.shards)}
+        return {"FALCON_ACTORS": self.base, "FALCON_SHARDS": str(self.shards)}
 
     @property
     def is_default(self) -> bool:
         usual = Settings()
-        return (self.base, self.shards) == (usual.system_base, usual.shards)
+        return (self.base, self.shards) == (usual.actors, usual.shards)
 
 
 WAYS: Final = (
-    Way("actors in process", "simpleSystemBase", 1),
-    Way("actors in process, 2 shards", "simpleSystemBase", 2),
-    Way("actors over TCP", "multiprocTCPBase", 1),
-    Way("actors over TCP, 2 shards", "multiprocTCPBase", 2),
+    Way("actors in process", "in_process", 1),
+    Way("actors in process, 2 shards", "in_process", 2),
+    Way("actors over TCP", "processes", 1),
+    Way("actors over TCP, 2 shards", "processes", 2),
 )
 
 
@@ -86,7 +86,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What a bare producer did with batches as Falcon's."""
+    """A bare producer's figures with batches as large as Falcon's."""
 
     batch: int
     at_once: int
@@ -105,63 +105,63 @@ class Sends:
         say(f"send, {flight} in flight, {name}: {sample}")
 
 
-def measure(site: Site, plan: Plan) -> Section:
+def measure(running: RunningCluster, plan: Plan) -> Section:
     """Leaves ``falcon write`` as it is by default."""
-    targets = wrk.write_targets(plan.folder / "send.targets", site.fill(plan.rooms, ACCOUNTS))
-    embedded = _Embedded(site, plan)
+    targets = wrk.write_targets(plan.folder / "send.targets", running.fill(plan.rooms, ACCOUNTS))
+    embedded = _Embedded(running, plan)
     found = Sends()
-    warm(site, plan, targets)
+    warm(running, plan, targets)
     usual = next((way for way in WAYS if way.is_default), WAYS[0])
     try:
         for _ in range(plan.runs):
             for way in WAYS:
-                site.write_with(way.settings)
-                wrk.send(site.cores.generator, site.address, targets, 64, 1)
+                running.write_with(way.settings)
+                wrk.send(running.cores.generator, running.address, targets, 64, 1)
                 for flight in FLIGHTS if way is usual else COMPARED:
-                    sample = _sample(site, plan, targets, flight)
+                    sample = _sample(running, plan, targets, flight)
                     found.add(way.name, flight, sample)
                     if way is usual and sample.batch is not None:
-                        found.bare.setdefault(flight, []).append(_produce(site, plan, flight, sample.batch))
+                        found.bare.setdefault(flight, []).append(_produce(running, plan, flight, sample.batch))
             embedded.measure(found, {flight: found.samples[usual.name, flight][-1].load.rate for flight in COMPARED})
     finally:
-        site.write_with({})
+        running.write_with({})
     return Section("send", _tables(found, usual), _judge(found, usual), _notes(found, usual))
 
 
-def warm(site: Site, plan: Plan, targets: Path) -> None:
-    """For sends."""
+def warm(running: RunningCluster, plan: Plan, targets: Path) -> None:
+    """Send for a while before measuring."""
 
     def load() -> None:
         for flight in COMPARED:
-            wrk.send(site.cores.generator, site.address, targets, flight, 4)
+            wrk.send(running.cores.generator, running.address, targets, flight, 4)
 
-    site.warm(load, plan.warm_seconds)
+    running.warm(load, plan.warm_seconds)
 
 
-def _sample(site: Site, plan: Plan, targets: Path, flight: int) -> Sample:
-    wrk.send(site.cores.generator, site.address, targets, flight, 1)
-    site.settle()
-    scraped, busy, before = site.scrape("write"), _busy(site), site.work()
-    load = wrk.send(site.cores.generator, site.address, targets, flight, plan.seconds)
-    busy = tuple(now - then for now, then in zip(_busy(site), busy, strict=True))
-    site.settle()
-    work = site.work().since(before)
+def _sample(running: RunningCluster, plan: Plan, targets: Path, flight: int) -> Sample:
+    wrk.send(running.cores.generator, running.address, targets, flight, 1)
+    running.settle()
+    scraped, busy, before = running.scrape("write"), _busy(running), running.work()
+    load = wrk.send(running.cores.generator, running.address, targets, flight, plan.seconds)
+    busy = tuple(now - then for now, then in zip(_busy(running), busy, strict=True))
+    running.settle()
+    work = running.work().since(before)
     return Sample(
         load,
         work.micros_each(load.requests - load.refused),
-        mean_since(scraped, site.scrape("write"), _COMMIT),
+        mean_since(scraped, running.scrape("write"), _COMMIT),
         (busy[0] / load.micros * 1e6, busy[1] / load.micros * 1e6),
     )
 
 
-def _busy(site: Site) -> tuple[float, ...]:
-    return busy_seconds(site.cores.server), busy_seconds(site.cores.generator)
+def _busy(running: RunningCluster) -> tuple[float, ...]:
+    return busy_seconds(running.cores.server), busy_seconds(running.cores.generator)
 
 
-def _produce(site: Site, plan: Plan, flight: int, batch: float) -> Beside:
-    size, at_once = max(1, round(batch)), min(site.partitions, flight)
+def _produce(running: RunningCluster, plan: Plan, flight: int, batch: float) -> Beside:
+    size, at_once = max(1, round(batch)), min(running.partitions, flight)
     options = (f"--batch={size}", f"--threads={at_once}", f"--seconds={min(plan.seconds, 3)}")
-    measured = msgspec.convert(site.run("bare", "producer", *options), Measured)
+    measured = msgspec.convert(running.run("bare", "producer", *options), Measured)
     say(f"bare producer, {size} a batch, {at_once} at once: p50 {measured.p50:.2f} p99 {measured.p99:.2f} ms")
     return Beside(size, at_once, measured)
 
@@ -169,12 +169,12 @@ def _produce(site: Site, plan: Plan, flight: int, batch: float) -> Beside:
 class _Embedded:
     """``falcon up`` on the same core, with the same load; it runs only while it is measured."""
 
-    def __init__(self, site: Site, plan: Plan) -> None:
-        self._site = site
+    def __init__(self, running: RunningCluster, plan: Plan) -> None:
+        self._site = running
         self._plan = plan
         self._targets = plan.folder / "embedded.targets"
-        settings = {"FALCON_PARTITIONS": str(site.partitions)}
-        self._server = FalconServer(EMBEDDED, site.cores.server, plan.folder / "embedded", settings)
+        settings = {"FALCON_PARTITIONS": str(running.partitions)}
+        self._server = FalconServer(EMBEDDED, running.cores.server, plan.folder / "embedded", settings)
         self._filled = False
 
     def measure(self, found: Sends, paces: Mapping[int, float]) -> None:

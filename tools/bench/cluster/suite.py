@@ -10,10 +10,10 @@ from typing import Final
 
 from falcon.journal.ports import JournalUnavailable
 from tools.bench.bench import ROOT, Bench, Measures, Size, Suite
-from tools.bench.cluster import projecting, reading, recovering, returning, scaling, sending, visible
+from tools.bench.cluster import projecting, reading, reconnects, recovering, scaling, sending, visible
 from tools.bench.cluster.past import Past
 from tools.bench.cluster.plan import Plan
-from tools.bench.cluster.site import Site
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.report import Section
 from tools.harness.progress import say
 from tools.harness.servers import ServerFailed
@@ -50,27 +50,29 @@ def _open(bench: Bench) -> Iterator[Measures]:
     bench.facts["Servers"] = f"Kafka {KAFKA_VERSION}, HBase {HBASE_VERSION}"
     sizes = ", ".join(f"{bench.sizes[name]} {name.replace('_', ' ')}" for name in _SHAPE)
     bench.facts["Size"] = f"{sizes}, {sending.ACCOUNTS} members in each"
-    site = Site(FOLDER, bench.cores, bench.sizes["partitions"], free_ports(range(bench.sizes["port"], 31_000, 600)))
+    running = RunningCluster(
+        FOLDER, bench.cores, bench.sizes["partitions"], free_ports(range(bench.sizes["port"], 31_000, 600))
+    )
     plan = plan_of(bench)
-    past = Past(site, plan)
+    past = Past(running, plan)
     try:
-        site.start()
+        running.start()
         measures = {
-            "send": lambda: sending.measure(site, plan),
-            "readable": lambda: visible.measure(site, plan),
-            "return": lambda: returning.measure(site, plan),
-            "scale": lambda: scaling.measure(site, plan),
+            "send": lambda: sending.measure(running, plan),
+            "readable": lambda: visible.measure(running, plan),
+            "return": lambda: reconnects.measure(running, plan),
+            "scale": lambda: scaling.measure(running, plan),
             # The backlog is what is read afterwards.
-            "project": lambda: projecting.measure(site, plan, past),
-            "read": lambda: reading.measure(site, plan, past),
-            "recovery": lambda: recovering.measure(site, plan),
+            "project": lambda: projecting.measure(running, plan, past),
+            "read": lambda: reading.measure(running, plan, past),
+            "recovery": lambda: recovering.measure(running, plan),
         }
-        yield {name: _mending(site, measure) for name, measure in measures.items()}
+        yield {name: _repairing(running, measure) for name, measure in measures.items()}
     finally:
-        site.end()
+        running.end()
 
 
-def _mending(site: Site, measure: Callable[[], Section]) -> Callable[[], Section]:
+def _repairing(running: RunningCluster, measure: Callable[[], Section]) -> Callable[[], Section]:
     """Have one of each role again after a section that failed, so that the others can go on."""
 
     def measured() -> Section:
@@ -78,9 +80,9 @@ def _mending(site: Site, measure: Callable[[], Section]) -> Callable[[], Section
             return measure()
         except Exception:
             try:
-                site.mend()
+                running.repair()
             except (ServerFault, ServerFailed, OSError) as failure:
-                say(f"the cluster could not be mended, so what follows may fail too: {failure}")
+                say(f"the cluster could not be repaired, so what follows may fail too: {failure}")
             raise
 
     return measured

@@ -6,8 +6,8 @@ from typing import Final
 
 from tools.bench import readable, subscribers, wrk
 from tools.bench.cluster.plan import Plan
+from tools.bench.cluster.running import RunningCluster
 from tools.bench.cluster.sending import ACCOUNTS, warm
-from tools.bench.cluster.site import Site
 from tools.bench.readable import ReadableRun
 from tools.bench.report import Section, Table, at_most, numbers
 from tools.bench.streams import listen
@@ -19,17 +19,17 @@ _PUSHES: Final = 20.0  # a second
 _PUSHED_MS: Final = 20.0
 
 
-def measure(site: Site, plan: Plan) -> Section:
-    chosen = site.fill(plan.rooms, ACCOUNTS)
+def measure(running: RunningCluster, plan: Plan) -> Section:
+    chosen = running.fill(plan.rooms, ACCOUNTS)
     targets = wrk.write_targets(plan.folder / "readable.targets", chosen)
-    warm(site, plan, targets)
+    warm(running, plan, targets)
     runs: list[ReadableRun] = []
     for turn in range(plan.runs):
-        pace = readable.find_pace(site, site.cores, targets, plan.seconds)
-        site.settle()
-        runs.append(readable.probe_under_load(site, pace, chosen[0], plan.seconds, site.cores, targets))
+        pace = readable.find_pace(running, running.cores, targets, plan.seconds)
+        running.settle()
+        runs.append(readable.probe_under_load(running, pace, chosen[0], plan.seconds, running.cores, targets))
         say(f"{turn + 1}/{plan.runs} readable {readable.in_words(runs[-1])}")
-    pushed = [_pushed(site, chosen[0], plan.seconds) for _ in range(plan.runs)]
+    pushed = [_pushed(running, chosen[0], plan.seconds) for _ in range(plan.runs)]
     rows = [
         *readable.rows(runs, "", "{:.1f}"),
         (
@@ -47,10 +47,11 @@ def measure(site: Site, plan: Plan) -> Section:
     return Section("readable", [table], judged)
 
 
-def _pushed(site: Site, target: tuple[int, str], seconds: int) -> subscribers.Found:
-    """From a request that sends to its arrival at those who listen at the same ``falcon api``."""
+def _pushed(running: RunningCluster, target: tuple[int, str], seconds: int) -> subscribers.Found:
+    """The time from sending a request to the arrival of the message at clients that listen to the same ``falcon
+    api``."""
     room, token = target
-    plan = subscribers.Plan("falcon-sse", site.address.port, _LISTENERS, float(seconds), _PUSHES, token, room)
-    _, found = listen(plan, Tree(), site.cores)
+    plan = subscribers.Plan("falcon-sse", running.address.port, _LISTENERS, float(seconds), _PUSHES, token, room)
+    _, found = listen(plan, Tree(), running.cores)
     say(f"pushed: p50 {found.p50:.1f} p99 {found.p99:.1f} ms, {found.expected - found.delivered} lost")
     return found

@@ -1,1 +1,1 @@
-"""What Falcon does when more is asked of it than it can do."""
+"""What Falcon does when it is asked for more than it can do."""

@@ -1,4 +1,4 @@
-"""Whether Falcon held under what was too much for it."""
+"""Judges whether Falcon held under overload."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _lost(found: Stage) -> Target:
 
 
 def _latency(at_limit: float | None, found: float | None) -> Target:
-    """By the quantile that the limit was found by. The report tells the median as well."""
+    """The latency at the quantile by which the limit was found. The report tells the median as well."""
     if at_limit is None or found is None:
         return Target("accepted, p99", f"≤ {LATENCY_TIMES:g} × that at the limit", "nothing measured", False)
     wanted = f"≤ {LATENCY_TIMES:g} × {at_limit:,.1f} ms"
@@ -86,8 +86,8 @@ def memory(at_limit: Sequence[Look], under: Sequence[Look]) -> Target:
 
 
 def well_after(after: Sequence[Tally], p99_max: float) -> float | None:
-    """How long it took until nothing was refused or lost and p99 was as it should be, from then on to the end, in s;
-    None when it never was."""
+    """Seconds until nothing was refused or lost any more and p99 was as it should be, up to the end. None if that was
+    never so."""
     width = round(_WELL_WINDOW / TALLY_SECONDS)
     windows = [after[begin : begin + width] for begin in range(0, len(after) - width + 1, width)]
     ill = [number for number, window in enumerate(windows) if not _is_well(stage(window), p99_max)]

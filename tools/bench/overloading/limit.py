@@ -29,7 +29,7 @@ class Limit:
     rate: float
     stage: Stage
     reason: str
-    began: float  # of the stage, by the clock that everybody has
+    began: float  # of the stage, by the machine's monotonic clock
 
 
 def find(

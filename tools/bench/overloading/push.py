@@ -1,11 +1,11 @@
-"""Sends at a rate, whatever becomes of it: `python -m tools.bench.overloading.push`, on a core of its own.
+"""Sends at a fixed rate, whatever the answers: `python -m tools.bench.overloading.push`, on a core of its own.
 
-One thread with thousands of connections, each with one request at a time, as clients have them. It takes a job as a
-line of JSON on standard input and answers with its tallies as a line of JSON on standard output, job by job, until the
+One thread with thousands of connections, each with one request at a time, as clients have them. It reads jobs from
+standard input, a line of JSON each, and answers each with its tallies as a line of JSON on standard output, until the
 input ends.
 
-Requests are meant to be sent at moments that are drawn before anything is known of the answers (a Poisson process), and
-their times count from these. One for which no connection is free has one opened for it, or waits for one, which counts.
+The moments of the requests are drawn before any answer is known (a Poisson process), and their times count from these.
+If no connection is free for one, a connection is opened for it. Otherwise it waits for one, and the wait counts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import msgspec
 from tools.harness.histogram import Histogram
 
 TALLY_SECONDS: Final = 0.1
-_ANSWER_SECONDS: Final = 5.0  # by then whoever waits has gone, which leaves a connection that is of no use
+_ANSWER_SECONDS: Final = 5.0  # then a client has given up, and its connection is of no use
 _SOURCES: Final = 100
 _IP_BIND_ADDRESS_NO_PORT: Final = 24  # Linux's; Python has no name for it before 3.14
 _RESET: Final = struct.pack("ii", 1, 0)
@@ -74,9 +74,9 @@ class Times(msgspec.Struct):
 
 
 class Tally(msgspec.Struct):
-    """Of a tenth of a second. ``offered``: meant in it; all else was answered in it. ``unanswered``: given up;
-    ``broken``: connections that ended; ``bare``: refusals that name no Retry-After; ``waiting``: for a connection, at
-    most; ``late``: how much later than meant one was sent though a connection was free, at most, in s."""
+    """For a tenth of a second. ``offered``: requests meant for it. All others were answered in it. ``unanswered``:
+    given up; ``broken``: connections that ended; ``bare``: refusals without Retry-After; ``waiting``: the most that
+    waited for a connection; ``late``: the most by which one was sent late though a connection was free, in s."""
 
     offered: int = 0
     accepted: Times = msgspec.field(default_factory=Times)
@@ -90,7 +90,7 @@ class Tally(msgspec.Struct):
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """``began``: by the clock that everybody has; ``cpu``: what the generator used, in s."""
+    """``began``: by the machine's monotonic clock; ``cpu``: what the generator used, in s."""
 
     began: float
     tallies: list[Tally]
@@ -187,7 +187,7 @@ class Pusher:
         self._began = 0.0
 
     def connect(self) -> None:
-        """As many as there are to be at the beginning. Raises OSError."""
+        """Open the initial connections. Raises OSError."""
         while len(self._all) < self._setup.connections:
             sock = self._socket()
             sock.settimeout(30)
@@ -197,7 +197,7 @@ class Pusher:
             self._free.append(connection)
 
     def push(self, job: Job) -> Pushed:
-        """Until all are answered or given up."""
+        """Send until all requests are answered or given up."""
         for connection in list(self._free):  # the server ends those that were idle
             self._look(connection, discard=True)
         self.connect()
@@ -262,8 +262,8 @@ class Pusher:
         self._epoll.register(sock.fileno(), select.EPOLLOUT)
 
     def _socket(self) -> socket.socket:
-        """With an address of its own on this machine, in turns: looking for a port that is free takes the kernel longer
-        the more there are from one address to another, up to most of a core at some thousand."""
+        """A socket from each of several local addresses in turn: with some thousand connections from one address to
+        another the kernel's search for a free port takes up to most of a core."""
         sock = socket.socket()
         if self._setup.host.startswith("127."):
             self._sources += 1
@@ -335,7 +335,7 @@ class Pusher:
             self._free.append(connection)
 
     def _broke(self, connection: _Connection) -> None:
-        """An idle one that the server has ended is nobody's loss."""
+        """An idle connection that the server has ended is no loss."""
         if connection.meant:
             self._busy -= 1
             self._cell(time.monotonic()).broken += 1
@@ -347,7 +347,7 @@ class Pusher:
     def _close(self, connection: _Connection) -> None:
         self._epoll.unregister(connection.sock.fileno())
         del self._all[connection.sock.fileno()]
-        connection.number += 1  # so that nobody takes it for the one that is under way
+        connection.number += 1  # so that it is not taken for the request under way
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # or its port is taken for a minute
         connection.sock.close()
 

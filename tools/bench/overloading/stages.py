@@ -1,4 +1,4 @@
-"""What was met at one rate: the tallies of a stretch of time, added up."""
+"""The tallies of a stretch of time at one rate, added up."""
 
 from __future__ import annotations
 

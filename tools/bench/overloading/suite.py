@@ -1,7 +1,7 @@
-"""What Falcon does when three times as much is sent as it can carry.
+"""What Falcon does at three times the load that it can carry.
 
-Finds the largest rate of sends that an embedded Falcon on one core carries, then sends at three times that rate for a
-minute, whatever becomes of it, and looks at what becomes of it.
+Finds the largest rate of sends that an embedded Falcon on one core carries. Then it sends at three times that rate for
+a minute, and looks at what happens.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO, Final
 
 import msgspec
 
-from load_tests.people.target import settings
+from load_tests.users.target import settings
 from tools.bench.bench import Bench, Measures, Size, Suite
 from tools.bench.overloading import judge
 from tools.bench.overloading.limit import Limit, NoLimit, find

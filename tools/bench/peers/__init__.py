@@ -1,1 +1,1 @@
-"""What Falcon is measured beside: a bare route (the ceiling) and a hand-written chat on PostgreSQL (the neighbour)."""
+"""Peers to compare Falcon with: a bare route (the ceiling) and a hand-written chat on PostgreSQL (the neighbour)."""

@@ -35,7 +35,7 @@ _CLIENTS: dict[Kind, Callable[[int, Seat], Client]] = {
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """As many connections as seats."""
+    """A connection for each seat."""
 
     kind: Kind
     port: int
@@ -80,7 +80,7 @@ def asking(plan: Plan, core: int) -> Iterator[Asking]:
 
 
 async def fill(kind: Kind, port: int, seats: Sequence[Seat], messages: int) -> None:
-    """So many messages in each seat's room. Raises OSError, Refused."""
+    """Send so many messages to each seat's room. Raises OSError, Refused."""
 
     async def one(seat: Seat) -> None:
         client = _CLIENTS[kind](port, seat)
@@ -109,7 +109,7 @@ async def first_message(kind: Kind, port: int, seat: Seat, seconds: float) -> No
 
 
 async def prove(kind: Kind, port: int, seat: Seat, text: str) -> int:
-    """Whether what was accepted can be read; gives the bytes of a page. Raises OSError, Refused."""
+    """Check that accepted messages can be read. Returns the bytes of a page. Raises OSError, Refused."""
     client = _CLIENTS[kind](port, seat)
     await client.open()
     await client.send(text)

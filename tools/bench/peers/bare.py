@@ -24,7 +24,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def sample_page() -> bytes:
-    """A page of 50 messages, for when nobody gave a real one."""
+    """A page of 50 messages, used if no real one is given."""
     text = "00000001 " + "x" * 91
     return _encode(Page([Message(12_345, seq, 1_234, text, POSTED_AT) for seq in range(951, 1001)], True, False))
 

@@ -16,7 +16,7 @@ PAGE = 50
 
 
 class Seat(msgspec.Struct, frozen=True):
-    """Somebody's place in a room: the account's name, and its token or password."""
+    """An account with its place in a room: name, and token or password."""
 
     room: str
     account: str
@@ -38,7 +38,7 @@ class Client(Protocol):
         """The newest 50 messages of the room, as they came. Raises OSError, Refused."""
 
     def count(self, page: bytes) -> int:
-        """How many messages a page holds."""
+        """The number of messages on a page."""
 
     def close(self) -> None: ...
 
@@ -80,7 +80,7 @@ class HttpClient:
             raise Refused(f"{method} {path}: {parser.get_status_code()} {got[:300]!r}")
         return got
 
-    # What httptools calls.
+    # httptools calls these.
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)

@@ -266,7 +266,7 @@ async def fill(dsn: str, accounts: int, rooms: int) -> tuple[list[str], list[int
 
 
 async def fill_history(dsn: str, room_ids: list[int], messages: int, author: int) -> None:
-    """So many messages more in each of the rooms."""
+    """Add so many messages to each of the rooms."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(
@@ -286,7 +286,7 @@ async def fill_history(dsn: str, room_ids: list[int], messages: int, author: int
 
 
 async def move_read(dsn: str, marks: list[tuple[int, int]]) -> None:
-    """``marks``: how far everybody has read each room, as (room, seq)."""
+    """``marks``: how far all members have read each room, as (room, seq)."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.executemany("UPDATE members SET read_seq = $2 WHERE room_id = $1", marks)

@@ -30,7 +30,7 @@ def installed(name: str, install: Callable[[Path], None]) -> Path:
 
 
 def run(command: Sequence[str | Path], seconds: float, folder: Path | None = None) -> str:
-    """What it prints. Raises PeerMissing when it fails or takes longer."""
+    """Returns its output. Raises PeerMissing when it fails or takes longer."""
     name = Path(command[0]).name
     try:
         done = subprocess.run(

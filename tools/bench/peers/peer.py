@@ -1,4 +1,4 @@
-"""What a chat must offer to be measured beside Falcon, whatever language it speaks."""
+"""The operations that a chat must offer to be compared with Falcon."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ class Peer(Service, Protocol):
     started_at: float  # time.perf_counter() just before its own process was started
 
     def seats(self, count: int) -> Sequence[Seat]:
-        """So many accounts, each with a room of its own; the server runs. Raises ServerFailed."""
+        """So many accounts, each with a room of its own. The server must run. Raises ServerFailed."""

@@ -29,7 +29,7 @@ def find_binaries() -> Path:
 
 
 def _as_unprivileged() -> tuple[list[str], pwd.struct_passwd | None]:
-    """What to put before a command so that it does not run as root, which PostgreSQL refuses, and whose it then is."""
+    """The prefix that runs a command as another user than root, which PostgreSQL refuses, and that user's id."""
     if os.geteuid() != 0:
         return [], None
     for name in ("postgres", "nobody"):

@@ -65,7 +65,7 @@ def install() -> Path:
                 (folder / "version").write_text(run(["dpkg-deb", "-f", package, "Version"], 60).strip())
             package.unlink()
         program = folder / "root" / "usr" / "bin" / "prosody"
-        # Where it looks for itself is written into it.
+        # Prosody's build contains the paths where it looks for its own files.
         program.write_text(program.read_text().replace("/usr/lib/prosody", str(folder / "root/usr/lib/prosody")))
 
     return installed("prosody", into)
@@ -110,7 +110,7 @@ class ProsodyServer(ProcessServer):
         }
 
     def seats(self, count: int) -> Sequence[Seat]:
-        """The rooms are made when somebody joins them."""
+        """A room is made when the first member joins it."""
         if count > _ACCOUNTS:
             raise PeerMissing(f"{self.name} has {_ACCOUNTS} accounts, and {count} were asked for")
         return [Seat(f"room{number}", f"account{number}", _PASSWORD) for number in range(count)]

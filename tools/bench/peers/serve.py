@@ -1,4 +1,4 @@
-"""How both peers are served: one uvicorn process in its fastest setting, the port from PEER_PORT."""
+"""Serves both peers: one uvicorn process in its fastest setting, on the port in PEER_PORT."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _MESSAGES: Final = 60  # in each room that is read: more than a page
 
 
 class Peers:
-    """Those that could be had, and where each client sits."""
+    """The peers that could be installed, and the seats of each client."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -106,7 +106,7 @@ class Peers:
         return Section(section, [asked(title, samples)], (), notes, slower(samples), pictures)
 
     def _ask_once(self, peer: Peer, act: Act, flight: int) -> Sample:
-        # What is read grows by no sends, so that each round reads the same.
+        # No sends change what is read, so each round reads the same.
         first = 0 if act == "send" else max(FLIGHTS)
         plan = Plan(peer.kind, peer.address.port, act, list(self.seats[peer.name][first : first + flight]))
         bench = self.bench

@@ -148,7 +148,7 @@ def _environment() -> dict[str, str]:
 
 
 async def _make_database(dsn: str) -> None:
-    """As Synapse wants it: sorted by bytes."""
+    """Synapse requires a database that sorts by bytes."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(

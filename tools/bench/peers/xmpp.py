@@ -1,4 +1,4 @@
-"""As much of XMPP as it takes to speak in a room and to read its archive, over TCP without TLS."""
+"""The part of XMPP that is needed to speak in a room and to read its archive, over TCP without TLS."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class XmppClient:
             f"<presence to='{self._room}/{self._seat.account}'>"
             "<x xmlns='http://jabber.org/protocol/muc'><history maxstanzas='0'/></x></presence>"
         )
-        await self._until(b"<subject")  # the last thing that a room says to somebody new
+        await self._until(b"<subject")  # the last thing that a room sends to a new member
         self._rest = b""
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class XmppClient:
         self._writer.write(text.encode())
 
     async def _until(self, end: bytes) -> bytes:
-        """What comes up to and with ``end``. Raises ConnectionError, Refused, TimeoutError."""
+        """Read up to and with ``end``. Raises ConnectionError, Refused, TimeoutError."""
         parts = bytearray(self._rest)
         begin = 0
         async with asyncio.timeout(_ANSWER_SECONDS):

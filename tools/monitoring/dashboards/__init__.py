@@ -15,5 +15,5 @@ DASHBOARDS: Final[tuple[Dashboard, ...]] = (OVERVIEW, WRITE_SIDE, READ_SIDE, STR
 
 
 def files() -> dict[str, str]:
-    """By path from the repository's root."""
+    """The dashboards by path from the repository's root."""
     return {f"{FOLDER}/{dashboard.uid}.json": text(dashboard) for dashboard in DASHBOARDS}

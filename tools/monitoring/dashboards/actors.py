@@ -56,7 +56,7 @@ _ACTORS: Final = Section(
         Panel(
             title="Dead letters",
             description="Are messages sent to actors that have ended? A few at each restart are to be expected. A "
-            "forged one did not bear the actor system's key, and comes from somebody else on this machine.",
+            "forged one did not bear the actor system's key, and comes from another program on this machine.",
             unit=grafana.COUNT,
             queries=(
                 Query(increase("falcon_dead_letters_total"), "dead letters"),

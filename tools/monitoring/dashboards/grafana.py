@@ -98,7 +98,7 @@ def times_by(label: str, histogram: str, where: str = "") -> tuple[Query, ...]:
 
 
 def sizes(histogram: str) -> tuple[Query, ...]:
-    """Of whole numbers: a bucket's bound or what lies between two is none."""
+    """For a histogram of whole numbers: round up, since a quantile between two bounds is no whole number."""
     return (
         Query(mean(histogram), "mean"),
         Query(f"ceil({quantile(0.99, histogram)})", "p99"),
@@ -135,7 +135,7 @@ def _dashboard(dashboard: Dashboard) -> dict[str, Any]:
 
 
 def _link_to_the_others() -> dict[str, Any]:
-    """With the time and the variables as they stand."""
+    """Links that keep the present time range and variables."""
     return {
         "type": "dashboards",
         "title": "Falcon",
@@ -168,7 +168,7 @@ def _datasource() -> dict[str, Any]:
 
 
 def _chosen(label: str, where: str) -> dict[str, Any]:
-    """What has ever exposed Falcon's metrics: each process tree says its version."""
+    """Instances that have ever exposed Falcon's metrics: each process tree tells its version."""
     query = f"label_values(falcon_build_info{where}, {label})"
     return {
         "name": label,

@@ -52,7 +52,7 @@ def _figure(
 _FIGURES: Final = (
     _figure(
         "Alerts firing",
-        "Does anything need somebody now? The table below says what.",
+        "Does anything need attention now? The table below says what.",
         grafana.COUNT,
         f"count({_FIRING}) or vector(0)",
         bad_above=1,
@@ -61,7 +61,7 @@ _FIGURES: Final = (
         "Instances up",
         "Do all instances answer Prometheus? Each is a process tree.",
         grafana.SHARE,
-        # Of whatever job: those that have been Falcon's within the hour.
+        # Of every job that has been Falcon's within the hour.
         f"avg({select('up')} and on (job, instance) last_over_time({select('falcon_build_info')}[1h]))",
         "falcon-process",
         bad_below=1,

@@ -9,7 +9,7 @@ from falcon.telemetry.buckets import maximum_name
 
 CHOSEN: Final = 'job=~"$job",instance=~"$instance"'
 WINDOW: Final = "[$__rate_interval]"
-# The time of a stream's request is how long it went on, which says nothing about how long somebody waited.
+# The time of a stream's request is the stream's length, and no waiting time.
 ANSWERED: Final = 'route!="/v1/stream"'
 
 
@@ -32,7 +32,7 @@ def rate(counter: str, by: str = "", where: str = "") -> str:
 
 
 def highest_rate(counter: str, by: str = "", where: str = "") -> str:
-    """Of the instance where it is highest."""
+    """The rate of the instance where it is highest."""
     return _over("max", by, f"rate({select(counter, where)}{WINDOW})")
 
 
@@ -59,13 +59,13 @@ def quantile(q: float, histogram: str, by: str = "", where: str = "") -> str:
 
 
 def observed(histogram: str, by: str = "", where: str = "") -> str:
-    """How many values a second."""
+    """The number of values a second."""
     native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
     return f"histogram_count({native}) or {rate(f'{histogram}_count', by, where)}"
 
 
 def summed(histogram: str, by: str = "", where: str = "") -> str:
-    """What the values of a second add up to."""
+    """The sum of the values of a second."""
     native = _over("sum", by, f"rate({select(histogram, where)}{WINDOW})")
     return f"histogram_sum({native}) or {rate(f'{histogram}_sum', by, where)}"
 

@@ -111,7 +111,7 @@ _STORE: Final = Section(
         ),
         Panel(
             title="Refusals that were checked",
-            description="What the tables did not show: was it not there, or could nobody tell? Then it was 503.",
+            description="What the tables did not show: was it not there, or could the edge not tell? Then it was 503.",
             unit=grafana.PER_SECOND,
             queries=(Query(rate("falcon_refusals_checked_total", "outcome"), "{{outcome}}"),),
         ),
@@ -199,8 +199,8 @@ _HTTP: Final = Section(
         ),
         Panel(
             title="Held for clients",
-            description="How many bytes of bodies, and of answers that nobody takes, are in memory? A process holds 64 "
-            "MiB at most, and 8 MiB for an account; past that requests are refused.",
+            description="How many bytes of bodies, and of answers that clients do not take, are in memory? A process "
+            "holds 64 MiB at most, and 8 MiB for an account; past that requests are refused.",
             unit=grafana.BYTES,
             queries=(Query(total("falcon_http_held_bytes", "instance"), "{{instance}}"),),
             width=6,

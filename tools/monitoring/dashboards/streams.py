@@ -88,8 +88,8 @@ _WORK: Final = Section(
     (
         Panel(
             title="Events of the log",
-            description="Do the streams follow the log, and how much of it does nobody of the process want? While "
-            "nobody listens nothing is read.",
+            description="Do the streams follow the log, and how much of it does no stream of the process want? "
+            "Without a stream nothing is read.",
             unit=grafana.PER_SECOND,
             queries=(Query(rate("falcon_stream_events_total", "wanted"), "wanted: {{wanted}}"),),
             stacked=True,
@@ -122,7 +122,7 @@ _WORK: Final = Section(
         Panel(
             title="Signals beside the log",
             description="Who types, and who comes or goes: how many are passed on to every process? lost: they could "
-            "not be passed on at once, and nobody was promised them.",
+            "not be passed on at once, and are not promised.",
             unit=grafana.PER_SECOND,
             queries=(
                 Query(rate("falcon_signals_total", "kind"), "{{kind}}"),

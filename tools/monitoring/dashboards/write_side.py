@@ -142,7 +142,7 @@ _JOURNAL: Final = Section(
         ),
         Panel(
             title="Appends that failed",
-            description="Was an owner deposed (fenced), or does nobody know what became of an append (unknown)? Its "
+            description="Was an owner deposed (fenced), or is the outcome of an append unknown? Its "
             "partition is recovered from the log each time.",
             unit=grafana.COUNT,
             queries=(Query(increase("falcon_journal_append_failures_total", "outcome"), "{{outcome}}"),),

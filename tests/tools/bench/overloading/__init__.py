@@ -1,1 +1,1 @@
-"""What is made of an overload; nothing here overloads anything."""
+"""Tests of the overload suite's judgement. Nothing here overloads anything."""

@@ -1,4 +1,4 @@
-"""What is said of an overload, of one that went well and of those that did not."""
+"""Judges overloads that went well, and some that did not."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The generator of the overload: it keeps its rate, whatever becomes of what it sends."""
+"""The generator of the overload keeps its rate, whatever the answers."""
 
 import select
 import socket
@@ -23,7 +23,7 @@ def server(*answers: bytes) -> Iterator[int]:
     turn = iter(range(1_000_000))
 
     def serve(connection: socket.socket) -> None:
-        with connection, suppress(ConnectionResetError):  # by whoever has given up
+        with connection, suppress(ConnectionResetError):  # by a client that has given up
             torn = b""
             while data := connection.recv(65_536):
                 torn += data

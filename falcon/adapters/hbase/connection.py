@@ -1,0 +1,44 @@
+"""One connection to a gateway, and the faults that its other end may report."""
+
+import ssl
+import time
+from typing import Any
+
+from thriftpy2.protocol import TBinaryProtocol
+from thriftpy2.thrift import TClient
+from thriftpy2.transport import TBufferedTransport, TSocket, TSSLSocket
+
+from falcon.adapters.hbase.thrift import Hbase
+
+
+class HBaseFault(Exception):
+    """HBase refuses the call, and would refuse it again. The message says why."""
+
+
+class TableMissing(HBaseFault):
+    """The table does not exist, or is being dropped."""
+
+
+class ThriftConnection:
+    """One connection, for one thread at a time. ``tls``: for gateways with TLS."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self.until = 0.0
+        self.idle_since = 0.0
+        self._socket = TSocket(host, port) if tls is None else TSSLSocket(host, port, ssl_context=tls)
+        self._transport = TBufferedTransport(self._socket)
+        self._client = TClient(Hbase, TBinaryProtocol(self._transport, decode_response=False))
+
+    @property
+    def client(self) -> Any:
+        """A client for one call, which ends by ``until``. Raises TimeoutError, TTransportException."""
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no time left")
+        self._socket.set_timeout(left * 1_000)
+        if not self._socket.is_open():
+            self._transport.open()
+        return self._client
+
+    def close(self) -> None:
+        self._socket.close()

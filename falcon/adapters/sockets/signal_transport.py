@@ -1,0 +1,84 @@
+"""Signals (``falcon.streams.signals``) between the processes of one machine: datagrams to sockets in a folder that they
+share."""
+
+import asyncio
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from falcon.process import short_path
+from falcon.telemetry import metrics
+
+_SUFFIX: Final = ".signals"
+_DATAGRAM_BYTES_MAX: Final = 128 << 10
+_READ_AT_ONCE: Final = 100
+_WAITING_MAX: Final = 1_000  # for each process; the kernel itself queues ten
+_RETRY_SECONDS: Final = 0.005
+
+
+class SocketSignalTransport:
+    """``folder``: must exist, and belong to one Falcon. ``name``: this process's name in it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name + _SUFFIX
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._waiting: dict[str, deque[bytes]] = {}
+        self._retry: asyncio.TimerHandle | None = None
+        self._take: Callable[[bytes], None]
+
+    def open(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        with short_path(self._folder, self._name) as path:
+            path.unlink(missing_ok=True)  # left by an earlier process of this name
+            self._socket.bind(str(path))
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def send(self, data: bytes) -> None:
+        for name in [path.name for path in self._folder.glob(f"*{_SUFFIX}")]:
+            waiting = self._waiting.setdefault(name, deque())
+            if len(waiting) < _WAITING_MAX:
+                waiting.append(data)
+            else:
+                metrics.signals_lost.inc()
+        if self._retry is None:
+            self._send_waiting()
+
+    async def close(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+        (self._folder / self._name).unlink(missing_ok=True)
+
+    def _send_waiting(self) -> None:
+        self._retry = None
+        for name, waiting in list(self._waiting.items()):
+            if self._is_sent(name, waiting):
+                del self._waiting[name]
+        if self._waiting:
+            self._retry = asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._send_waiting)
+
+    def _is_sent(self, name: str, waiting: deque[bytes]) -> bool:
+        """True when nothing waits for that process any more, also because it has gone."""
+        with short_path(self._folder, name) as path:
+            try:
+                while waiting:
+                    self._socket.sendto(waiting[0], str(path))
+                    waiting.popleft()
+            except BlockingIOError:  # the receiver is behind
+                return False
+            except ConnectionRefusedError:  # the receiver has been killed
+                path.unlink(missing_ok=True)
+            except OSError:  # the receiver has just ended
+                metrics.signals_lost.inc(len(waiting))
+        return True
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            for _ in range(_READ_AT_ONCE):
+                self._take(self._socket.recv(_DATAGRAM_BYTES_MAX))

@@ -1,0 +1,46 @@
+"""After the run: all that was confirmed to anybody here is read once more, and held to what was confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+from falcon.client import FalconClient, Message, Problem, Unreachable
+from load_tests.users.stage import Stage
+
+_AT_ONCE: Final = 8
+_PAGE: Final = 200
+_CALL_SECONDS: Final = 30.0
+
+
+async def audit(stage: Stage) -> None:
+    """A lost, doubled or changed message is a violation. A room that cannot be read is a failure."""
+    turns = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(room_id: int, first: int, last: int) -> None:
+        async with turns:
+            began = time.monotonic()
+            try:
+                messages = await _read(stage, room_id, first, last)
+            except (Problem, Unreachable) as fault:
+                stage.recorder.answered("audit", time.monotonic() - began, str(fault))
+                return
+            stage.recorder.answered("audit", time.monotonic() - began)
+            stage.recorder.violated(stage.register.audit(room_id, messages))
+
+    await asyncio.gather(*(one(room_id, *reach) for room_id, reach in stage.register.to_audit().items()))
+
+
+async def _read(stage: Stage, room_id: int, first: int, last: int) -> list[Message]:
+    """Read from the first confirmed message to the last. Raises Problem, Unreachable."""
+    found: list[Message] = []
+    async with FalconClient(stage.world.urls, stage.reader_of(room_id), timeout=_CALL_SECONDS) as falcon:
+        at = first - 1
+        while at < last:
+            page = await falcon.messages(room_id, after=at, limit=_PAGE)
+            if not page.messages:
+                break
+            found += page.messages
+            at = page.messages[-1].seq
+    return found

@@ -1,0 +1,148 @@
+"""A user: an account and a pace. Each answer is timed and checked against the promises.
+
+This is asyncio and Falcon's client, and knows nothing of locust, which spawns users by `locust_users.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from random import Random
+from typing import ClassVar, Final, TypeVar
+
+from falcon.client import FalconClient, Message, Problem, Unreachable
+from load_tests.users.chance import Pace, Zipf
+from load_tests.users.checks import Mark, Reader, marked
+from load_tests.users.stage import Identity, Stage
+
+T = TypeVar("T")
+
+CALL_SECONDS: Final = 10.0  # a call with its retries
+_NOTICED_SECONDS: Final = 1.0  # what has waited for longer when the run ends counts as not answered
+_FILLER: Final = "the quick brown fox jumps over the lazy dog and is late for tea "
+
+
+class GaveUp(Exception):
+    """A call failed, and was recorded. The act that it was part of is over."""
+
+
+class Person:
+    """``acts``: a second, of one person, as long as nothing is slow; see `recorder.COUNTED`."""
+
+    acts: ClassVar[float]
+
+    def __init__(self, stage: Stage, identity: Identity, chance: Random) -> None:
+        self.stage = stage
+        self.identity = identity
+        self.chance = chance
+        self.pace = Pace(time.monotonic())
+        self.reader = Reader(stage.register)
+        self._popularity = Zipf(max(1, len(identity.rooms)))
+        self.falcon: FalconClient
+
+    async def live(self) -> None:
+        """Act until cancelled."""
+        self.stage.people += 1
+        try:
+            async with AsyncExitStack() as stack:
+                self.falcon = await stack.enter_async_context(self.client(self.identity.token))
+                # Users must not act in step with their start.
+                await self.pause(self.chance.random() / self.acts)
+                await self.act(stack)
+        finally:
+            self.stage.people -= 1
+
+    async def act(self, stack: AsyncExitStack) -> None:
+        """The acts of this kind of user. ``stack`` is closed when it goes."""
+        while True:
+            try:
+                await self.visit()
+            except GaveUp:
+                continue
+
+    async def visit(self) -> None:
+        """Once what it does again and again. Raises GaveUp."""
+        raise NotImplementedError
+
+    def client(self, token: str) -> FalconClient:
+        return FalconClient(self.stage.world.urls, token, timeout=CALL_SECONDS)
+
+    # --- when and what ------------------------------------------------------------------------------------------------
+
+    async def pause(self, seconds: float) -> None:
+        """Wait until the next act is meant to begin."""
+        self.pace.pause(seconds / self.stage.world.pace)
+        await asyncio.sleep(max(0.0, self.pace.meant - time.monotonic()))
+
+    async def do(self, kind: str, call: Awaitable[T]) -> T:
+        """The call's answer; its time counts from when it was meant to begin. Raises GaveUp."""
+        return await self.timed(kind, self.pace.since(time.monotonic()), call)
+
+    async def timed(self, kind: str, since: float, call: Awaitable[T]) -> T:
+        """The same for what was meant to begin at ``since``."""
+        record = self.stage.recorder.answered
+        try:
+            answer = await call
+        except (Problem, Unreachable) as fault:
+            record(kind, time.monotonic() - since, _described(fault))
+            raise GaveUp from fault
+        except TimeoutError as fault:
+            record(kind, time.monotonic() - since, "nothing came in time")
+            raise GaveUp from fault
+        except asyncio.CancelledError:
+            waited = time.monotonic() - since
+            if waited >= _NOTICED_SECONDS:
+                record(kind, waited, "not answered when the run ended")
+            raise
+        record(kind, time.monotonic() - since)
+        return answer
+
+    def hold(self, violations: list[str]) -> None:
+        """To what was promised."""
+        self.stage.recorder.violated(violations)
+
+    def a_room(self) -> int:
+        """One of its own, popular ones more often."""
+        return self.identity.rooms[self._popularity.draw(self.chance)]
+
+    # --- what most of them do -----------------------------------------------------------------------------------------
+
+    async def read_page(self, room_id: int) -> int:
+        """The newest messages; gives the ``seq`` of the last one. Raises GaveUp."""
+        page = await self.do("read page", self.falcon.messages(room_id, limit=50))
+        self.hold(self.reader.newest(room_id, page))
+        return page.messages[-1].seq if page.messages else 0
+
+    async def send(self, room_id: int, since: float | None = None) -> tuple[Message, Mark]:
+        """A message of its own, meant to be sent at ``since``, or as the pace says. Raises GaveUp."""
+        mark = Mark(self.stage.new_name(), 1)
+        text = marked(*mark, self._words())
+        begun = self.pace.since(time.monotonic()) if since is None else since
+        self.stage.sending(mark.name, begun)
+        message = await self.timed("send", begun, self.falcon.post(room_id, text))
+        self.hold(self.stage.register.acknowledged(message, mark.name, text, self.identity.account_id))
+        self.reader.wrote(message, mark)
+        return message, mark
+
+    async def edit(self, message: Message, mark: Mark) -> None:
+        """Raises GaveUp."""
+        newer = Mark(mark.name, mark.version + 1)
+        text = marked(*newer, self._words())
+        edited = await self.do("edit", self.falcon.edit(message.room_id, message.seq, text))
+        self.hold(self.stage.register.edited(edited, newer))
+        self.reader.wrote(edited, newer)
+
+    def _words(self) -> str:
+        """Mostly some words, seldom a paragraph."""
+        length = max(4, min(4_000, round(self.chance.lognormvariate(3.7, 0.9))))
+        return (_FILLER * (length // len(_FILLER) + 1))[:length]
+
+
+def _described(fault: Problem | Unreachable) -> str:
+    """Without what differs from one call to the next, so that the same are counted together."""
+    if isinstance(fault, Problem):
+        return f"{fault.status} {fault.code}"
+    why = f"{fault.last.status} {fault.last.code}" if isinstance(fault.last, Problem) else str(fault.last)
+    return f"no success within {CALL_SECONDS:g} s, at last: {why[:100]}"

@@ -1,0 +1,8 @@
+"""What operators do in a run of chaos is told apart from what the sessions say."""
+
+from tools.chaos.history import name_of, token_of
+from tools.chaos.operators import texts_of
+
+
+def test_messages_of_an_operator_are_different_ones() -> None:
+    assert len({name_of(token_of(text)) for room in (7, 8) for text in texts_of(room)}) == 6

@@ -1,1 +1,0 @@
-"""What the load test holds Falcon to, and how it counts; nothing here loads anything."""

@@ -1,0 +1,1 @@
+"""The load test's promises and counts. Nothing here loads anything."""
