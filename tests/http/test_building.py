@@ -1,4 +1,4 @@
-"""docs/building.md says of every event, code and limit what it is, and its samples run."""
+"""docs/building.md explains every event, code and limit, and its samples run."""
 
 import asyncio
 import re
@@ -24,7 +24,7 @@ from tools.harness.falcon import Falcon
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon"
 PAGE: Final = (FOLDER.parent / "docs" / "building.md").read_text()
-OPERATORS_CODES: Final = {"busy", "not_acceptable"}  # of the operations port alone
+OPERATORS_CODES: Final = {"busy", "not_acceptable"}  # only on the operations port
 
 
 def section(title: str) -> str:
@@ -32,12 +32,12 @@ def section(title: str) -> str:
 
 
 def table(text: str) -> set[str]:
-    """The first cells that are code."""
+    """The first cells of a table's rows that are code."""
     return set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
 
 
 def sources(*folders: str) -> str:
-    return "".join(path.read_text() for folder in folders for path in sorted((FOLDER / folder).glob("*.py")))
+    return "".join(path.read_text() for folder in folders for path in sorted((FOLDER / folder).rglob("*.py")))
 
 
 def test_every_event_is_in_the_page() -> None:
@@ -51,7 +51,7 @@ def test_every_event_is_in_the_page() -> None:
 def test_the_client_knows_every_event_of_the_page() -> None:
     for name in table(section("The stream")) - {"draining", "slow", "unauthenticated"}:
         with pytest.raises(msgspec.DecodeError):
-            read_event(name, b"", "")  # of an unknown one it would be None
+            read_event(name, b"", "")  # None for an unknown one
 
 
 def test_every_code_is_in_the_page() -> None:
@@ -110,7 +110,7 @@ def test_the_bot_answers(falcon: Falcon, tmp_path: Path, language: str) -> None:
             deadline = time.monotonic() + 40
             while not any(each["text"].startswith("pong") for each in said):
                 assert time.monotonic() < deadline and running.poll() is None, said
-                client.post(f"/v1/rooms/{room}/messages", json={"text": "ping"})  # it may not listen yet
+                client.post(f"/v1/rooms/{room}/messages", json={"text": "ping"})  # the server may not listen yet
                 time.sleep(0.2)
                 said = client.get(f"/v1/rooms/{room}/messages").json()["messages"]
         finally:

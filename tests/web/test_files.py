@@ -110,7 +110,7 @@ def test_both_languages_say_the_same_things() -> None:
 
 def test_every_problem_of_the_server_is_told_to_people() -> None:
     """Those that a mistake of a program causes, and no person, share a sentence."""
-    sources = [path.read_text() for path in (FOLDER.parent / "http").glob("*.py")]
+    sources = [path.read_text() for path in (FOLDER.parent / "http").rglob("*.py")]
     codes = {code for source in sources for code in re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', source)}
     programs = {
         *(
