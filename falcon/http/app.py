@@ -15,8 +15,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http import asyncapi, web
-from falcon.http.api import docs
+from falcon.http import web
+from falcon.http.api import asyncapi, docs
 from falcon.http.api.openapi import document
 from falcon.http.api.operations import OPERATIONS, STREAM
 from falcon.http.api.resources import HasEdge, count_junk, not_allowed, resources, unless_full, unreadable

@@ -16,8 +16,8 @@ import pytest
 
 import falcon.client
 import falcon_chat
-from falcon.http.operations import OPERATIONS
-from falcon.http.stream_events import STREAM_EVENTS
+from falcon.http.api.operations import OPERATIONS
+from falcon.http.stream.events import STREAM_EVENTS
 from tools.clients import types
 
 ROOT: Final = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ from typing import Final
 import msgspec
 import pytest
 
-from falcon.http.groups import GROUPS
-from falcon.http.stream_events import STREAM_EVENTS
+from falcon.http.api.groups import GROUPS
+from falcon.http.stream.events import STREAM_EVENTS
 from falcon.streams.signals import SIGNALS
 from tests.http.test_documents import Page, values
 from tests.support.http import Falcon, Json
@@ -28,7 +28,7 @@ def test_every_event_that_is_sent_is_in_the_table() -> None:
         path.read_text()
         for folder in ("streams", "http")
         for path in sorted((FOLDER / folder).rglob("*.py"))
-        if path.name != "stream_events.py"
+        if path.name != "events.py"
     )
     of_the_log = set(re.findall(r'"((?:message|room|member|read)\.\w+)"', sources))
     of_the_stream = set(re.findall(r'"(hello|caught_up|catch_up|bye)"', sources))

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from falcon.http import asyncapi, openapi
+from falcon.http.api import asyncapi, openapi
 
 FOLDER: Final = Path(__file__).parents[2] / "clients" / "javascript" / "src"
 _HEAD: Final = "// Made by `python -m tools.clients.types`. Do not edit.\n"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
-from falcon.http.groups import GROUPS
+from falcon.http.api.groups import GROUPS
 
 _STYLE = """
 :root{color-scheme:light dark;--soft:#8882;--line:#8885}

@@ -6,9 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from falcon import __version__
-from falcon.http import json_schema
+from falcon.http.api import json_schema
+from falcon.http.api.groups import GROUP_OF, GROUPS
 from falcon.http.api.operations import OPERATIONS, STREAM, ApiOperation
-from falcon.http.groups import GROUP_OF, GROUPS
 from falcon.http.shapes import Nothing, ProblemBody
 
 _POSITION: Final = {

@@ -13,6 +13,7 @@ from falcon.http import room_views
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import Problem, room_not_found
 from falcon.http.stream.callers import StreamCaller, wrong_ticket
+from falcon.http.stream.events import CatchUp, Hello, RoomReach
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
@@ -173,8 +174,8 @@ class Opener:
         newest = await replay.newest_before()
         if name == "catch_up":
             seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in replay.rooms}
-            last = [{"room_id": room_id, "last_seq": newest.get(room_id, seq)} for room_id, seq in seqs.items()]
-            return Opening(caller, only, replay, "catch_up", encode({"rooms": last}))
+            last = [RoomReach(room_id, newest.get(room_id, seq)) for room_id, seq in seqs.items()]
+            return Opening(caller, only, replay, "catch_up", encode(CatchUp(last)))
         shown = [row for row in page.rows if row.room.room_id in replay.rooms]
         async with self._turns.turn():
             rooms = [
@@ -183,7 +184,7 @@ class Opener:
                 )
                 for row in shown
             ]
-        hello = {"account_id": caller.account_id, "rooms": rooms, "truncated": page.next is not None}
+        hello = Hello(caller.account_id, rooms, page.next is not None)
         return Opening(caller, only, replay, "hello", encode(hello))
 
     async def _as_of(

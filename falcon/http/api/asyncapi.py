@@ -3,8 +3,8 @@
 from typing import Any, Final
 
 from falcon import __version__
-from falcon.http import json_schema
-from falcon.http.stream_events import STREAM_EVENTS, StreamEvent
+from falcon.http.api import json_schema
+from falcon.http.stream.events import STREAM_EVENTS, StreamEvent
 
 _ADDRESS: Final = "/v1/stream"
 _CHANNEL: Final = "#/channels/stream"
