@@ -41,8 +41,10 @@ RUN /opt/falcon/bin/python -m compileall -q --invalidation-mode unchecked-hash \
 # --- Falcon itself ----------------------------------------------------------------------------------------------------
 FROM dependencies AS falcon
 COPY LICENSE README.md pyproject.toml ./
+# falcon/web/client is a link to the JavaScript client.
+COPY clients clients
 COPY falcon falcon
-RUN tools/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir own . \
+RUN tools/bin/pip wheel --quiet --no-build-isolation --no-deps --wheel-dir own ./clients/python . \
     && tools/bin/pip --python /opt/falcon install --quiet --no-index --no-deps --no-compile --prefix /own own/*.whl \
     && /opt/falcon/bin/python -m compileall -q --invalidation-mode unchecked-hash -s /own -p /opt/falcon /own/lib \
     && find /own -exec touch --no-dereference --date=@0 {} +

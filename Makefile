@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
+# The client comes from the checkout, so no lock names it.
+COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-package falcon-chat-client
 # Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns users.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
@@ -78,11 +81,11 @@ k8s-down:        ## end the node and delete it, with all its data
 checkers: build/checkers/.done  ## programs that judge manifests and Dockerfiles, for their tests
 
 lock: $(VENV)/.dev           ## resolve the dependencies again (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements/run.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group build -o requirements/build.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group checkers -o requirements/checkers.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --group load -c requirements/dev.lock -o requirements/load.lock
+	$(COMPILE) pyproject.toml -o requirements/run.lock
+	$(COMPILE) --group build -o requirements/build.lock
+	$(COMPILE) --group dev -c requirements/run.lock pyproject.toml -o requirements/dev.lock
+	$(COMPILE) --group checkers -o requirements/checkers.lock
+	$(COMPILE) --group load -c requirements/dev.lock -o requirements/load.lock
 
 clean:           ## remove the virtual environment and caches; data stays
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -92,10 +95,10 @@ $(VENV)/bin/python:
 	@echo "Creating $(VENV) ..."
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: $(VENV)/bin/python requirements/run.lock requirements/build.lock pyproject.toml
+$(VENV)/.run: $(VENV)/bin/python requirements/run.lock requirements/build.lock pyproject.toml clients/python/pyproject.toml
 	@echo "Installing Falcon and its dependencies ..."
 	@$(PIP) install --require-hashes -r requirements/run.lock -r requirements/build.lock
-	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(PIP) install --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
 # Apart from Falcon's own: each of these has many dependencies, in versions of its own.

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-from falcon.client import FalconClient, MessagePosted, Problem
+from falcon_chat import FalconClient, MessagePosted, Problem
 
 
 async def run(place: Path, resume: str | None) -> None:

@@ -210,7 +210,7 @@ class Launcher:
         settings = self._settings
         if settings.tls_cert is not None and settings.tls_key is not None:
             from falcon.certificates import WrongCertificate
-            from falcon.http.tls import Certificate
+            from falcon.http.server.tls import Certificate
 
             try:
                 Certificate(settings.tls_cert, settings.tls_key)

@@ -22,20 +22,13 @@ from falcon.settings import Settings, is_loopback
 from falcon.startup import begin
 
 if TYPE_CHECKING:
-    import uvicorn
-
     from falcon.adapters.thespian.actors import BuildShard
-    from falcon.http.app import Serving
-    from falcon.http.connections import Sweep
-    from falcon.http.door import Door
-    from falcon.http.tls import Certificate
+    from falcon.http.app import EdgeLifespan
+    from falcon.http.server.serving import FalconServer
     from falcon.telemetry.health import Health
 
-_DRAIN_SECONDS: Final = 3
 _OPS_NICENESS: Final = 10
 _OPS_THREADS: Final = 4  # requests that the operations port answers at once
-_WEBSOCKET_BYTES_MAX: Final = 16_384  # clients have nothing to say there
-_PING_SECONDS: Final = 10.0
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -112,9 +105,9 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
 
     from falcon.adapters.owner_http.gateway import SERVER_KEEP_ALIVE_SECONDS
     from falcon.bootstrap import cluster
-    from falcon.http.connections import Limits, Sweep
-    from falcon.http.door import Door
-    from falcon.http.internal import InternalCommands
+    from falcon.http.internal.app import InternalCommands
+    from falcon.http.server.connections import ConnectionLimits, Sweep
+    from falcon.http.server.serving import create_server
     from falcon.telemetry.health import Health
 
     health = Health()
@@ -126,7 +119,7 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
         async with contextlib.AsyncExitStack() as stack:
             with _refusing("write", cluster.REFUSALS):
                 shards = await stack.enter_async_context(cluster.owning(settings, arguments.actors_port, health))
-            internal.shards = shards
+            internal.attach(shards)
             _started(health, arguments.ready, {})
             hand_over = cluster.handing_over(shards)
 
@@ -135,8 +128,9 @@ def write(settings: Settings, arguments: argparse.Namespace) -> None:
                 internal.end_beats()
 
             trusted = {"held_bytes": sys.maxsize, "account_held_bytes": sys.maxsize}
-            sweep = Sweep("internal", Limits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
-            await _Server(arguments, _server(internal, "off", Door(), sweep), health, close).run()
+            sweep = Sweep("internal", ConnectionLimits(idle_seconds=SERVER_KEEP_ALIVE_SECONDS, **trusted))
+            server = create_server(internal, sweep)
+            await _Server(arguments, server, health, close).run()
 
     uvloop.run(serve_commands())
 
@@ -164,26 +158,28 @@ def _started(health: "Health", ready: int | None, credentials: object) -> None:
     _ready(ready, msgspec.json.encode(credentials))
 
 
-def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Serving", health: "Health") -> None:
+def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "EdgeLifespan", health: "Health") -> None:
     import uvloop
 
     from falcon.bootstrap import connections_per_address
     from falcon.http.app import create_app
-    from falcon.http.connections import Sweep
-    from falcon.http.door import Door, require_https
     from falcon.http.edge import Edge
-    from falcon.http.tls import Certificate
+    from falcon.http.server.admission import AdmissionControl
+    from falcon.http.server.connections import Sweep
+    from falcon.http.server.raw_responses import require_https
+    from falcon.http.server.serving import create_server
+    from falcon.http.server.tls import Certificate
 
     if settings.hsts_seconds:
         require_https(settings.hsts_seconds)
     edges: list[Edge] = []
-    door = Door()
+    admission = AdmissionControl()
 
     @asynccontextmanager
     async def kept() -> AsyncIterator[Edge]:
         async with edge() as serving:
             edges.append(serving)
-            door.stand_before(serving.gateway, serving.partitions)
+            admission.attach(serving.gateway, serving.partitions)
             yield serving
 
     app = create_app(kept, settings.cors_origins)
@@ -198,7 +194,8 @@ def _serve_edge(settings: Settings, arguments: argparse.Namespace, edge: "Servin
 
     async def serve_requests() -> None:
         _tell(health)
-        await _Server(arguments, _server(app, "on", door, sweep, certificate), health, drain).run()
+        server = create_server(app, sweep, lifespan="on", admission=admission, certificate=certificate)
+        await _Server(arguments, server, health, drain).run()
 
     uvloop.run(serve_requests())
     if not health.started:
@@ -222,7 +219,7 @@ class _Server:
     def __init__(
         self,
         arguments: argparse.Namespace,
-        server: "uvicorn.Server",
+        server: "FalconServer",
         health: "Health",
         before_closing: Callable[[], Awaitable[None]],
     ) -> None:
@@ -242,65 +239,6 @@ class _Server:
         self._health.draining = True
         await self._before_closing()
         self._server.should_exit = True
-
-
-def _server(
-    app: object, lifespan: str, door: "Door", sweep: "Sweep", certificate: "Certificate | None" = None
-) -> "uvicorn.Server":
-    import uvicorn
-
-    from falcon.http.door import Protocol, WebSocket
-    from falcon.http.tls import Acceptor
-
-    class Server(uvicorn.Server):
-        """Two servers share a process, so the process handles the signals. With a certificate this accepts connections
-        itself."""
-
-        acceptor: Acceptor | None = None
-
-        @contextlib.contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            if certificate is None or sockets is None:
-                await super().startup(sockets)
-                return
-            await super().startup([])
-            (listening,) = sockets
-            self.acceptor = Acceptor(listening, certificate, sweep, self.server_state.connections, self._make_protocol)
-            self.acceptor.start()
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            if self.acceptor is not None:
-                self.acceptor.stop()
-            await super().shutdown(sockets)
-
-        def _make_protocol(self) -> asyncio.Protocol:
-            return Protocol(
-                door, sweep, config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-            )
-
-    return Server(
-        uvicorn.Config(
-            app,  # type: ignore[arg-type]
-            log_config=None,
-            access_log=False,
-            lifespan=lifespan,  # type: ignore[arg-type]
-            loop="none",
-            http=functools.partial(Protocol, door, sweep),  # type: ignore[arg-type]
-            ws=WebSocket,
-            ws_max_size=_WEBSOCKET_BYTES_MAX,
-            ws_ping_interval=_PING_SECONDS,
-            ws_ping_timeout=_PING_SECONDS * 2,
-            ws_per_message_deflate=False,
-            server_header=False,
-            proxy_headers=False,
-            date_header=False,
-            timeout_graceful_shutdown=_DRAIN_SECONDS,
-            backlog=2048,
-        )
-    )
 
 
 # --- project ----------------------------------------------------------------------------------------------------------
@@ -384,10 +322,10 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     os.nice(_OPS_NICENESS)
     import uvloop
 
-    from falcon.http.connections import Sweep
-    from falcon.http.door import Door
-    from falcon.http.operators import Operators
-    from falcon.http.ops import create_ops_app
+    from falcon.http.ops.app import create_ops_app
+    from falcon.http.ops.operators import Operators
+    from falcon.http.server.connections import Sweep
+    from falcon.http.server.serving import create_server
     from falcon.telemetry import probes
     from falcon.telemetry.dispatchers import Dispatcher
     from falcon.telemetry.process_tree import ProcessTree
@@ -395,7 +333,7 @@ def ops(settings: Settings, arguments: argparse.Namespace) -> None:
     tree = ProcessTree(Path(settings.run_dir), arguments.launcher, arguments.watched)
     operators = Operators(settings.ops_token_file, on_loopback=is_loopback(settings.ops_host))
     app = create_ops_app(tree, Dispatcher("operations", threads=_OPS_THREADS, queue=32), operators)
-    server = _server(app, "off", Door(), Sweep("operations"))
+    server = create_server(app, Sweep("operations"))
 
     async def serve_operations() -> None:
         probes.watch_loop()

@@ -15,19 +15,28 @@ from falcon.domain.commands import CreateAccount, IssueToken
 from falcon.domain.ids import partition_of
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.domain.rejections import AccountNotFound, NotAllowed
-from falcon.http import tokens
+from falcon.http import bearer_tokens
+from falcon.http.authenticator import Authenticator
+from falcon.http.command_client import CommandClient
 from falcon.http.edge import Edge, EdgeLimits
+from falcon.http.freshness import Freshness
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
-from falcon.http.streaming import StoreLookups, Streams
+from falcon.http.limits.rooms import RoomCounts
+from falcon.http.read_your_writes import ReadYourWrites
+from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
+from falcon.read.lookups import StoreLookups
+from falcon.read.store import ReadStore
+from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
 from falcon.streams.feed import Feed
 from falcon.streams.signals import Signals, SignalTransport
 from falcon.streams.tail import Tail
 from falcon.telemetry.dispatchers import Dispatcher
+from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
@@ -128,32 +137,73 @@ async def start_gateway(
     return await RemoteGateway.attach(actors_port, settings.shards, settings.mailbox_bound)
 
 
-def start_streams(settings: Settings, edge: Edge, tail: Tail, transport: SignalTransport) -> Streams:
-    """Start the edge's streams on the running event loop. Stop them with it."""
-    lookups = StoreLookups(edge.store)
-    feed = Feed(tail, lookups, edge.instance, settings.partitions, remembered=settings.stream_events)
+def start_edge(
+    settings: Settings,
+    gateway: CommandGateway,
+    store: ReadStore,
+    freshness: Freshness,
+    tail: Tail,
+    transport: SignalTransport,
+    instance: str,
+    secret: bytes,
+) -> Edge:
+    """An edge on the running event loop. Its streams have been started, and must be stopped before what they use.
+
+    ``instance`` names the log; ``secret`` is the server's own.
+    """
+    limits = edge_limits(settings)
+    allowed = limiter(settings)
+    partitions = settings.partitions
+    lookups = StoreLookups(store)
+    feed = Feed(tail, lookups, instance, partitions, remembered=settings.stream_events)
     signals = Signals(transport, feed, lookups)
-    edge.streams = Streams(edge, feed, signals, lookups, settings.streams_max, settings.stream_buffer)
-    edge.tail = tail
-    edge.nudge = feed.nudge
-    edge.streams.start()
-    return edge.streams
+    reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
+    authenticator = Authenticator(store, reads, allowed, secret)
+    keys = UsedKeys(limits.keys_remembered, limits.answer_window_seconds)
+    streams = Streams(
+        store,
+        feed,
+        signals,
+        lookups,
+        authenticator,
+        allowed,
+        secret,
+        settings.streams_max,
+        settings.stream_buffer,
+    )
+    streams.start()
+    return Edge(
+        instance=instance,
+        partitions=partitions,
+        secret=secret,
+        limits=limits,
+        gateway=gateway,
+        store=store,
+        pages=TimelinePages(store),
+        tail=tail,
+        authenticator=authenticator,
+        commands=CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge),
+        reads=reads,
+        limiter=allowed,
+        room_counts=RoomCounts(allowed.policies.account_rooms, store, allowed.clock),
+        streams=streams,
+    )
 
 
 async def create_account(
     edge: Edge, name: str, *, is_admin: bool, secret: str, reference: str | None = None
 ) -> tuple[int, str]:
     """Create an account and return its token. With a ``reference`` it is made once, however often it is asked for."""
-    command = CreateAccount(name, is_admin, tokens.hash_of(secret), imported_as=reference)
+    command = CreateAccount(name, is_admin, bearer_tokens.hash_of(secret), imported_as=reference)
     deadline = time.monotonic() + START_SECONDS
     while True:
         partition = partition_for(command, 0, None, edge.partitions)
         reply = await edge.gateway.ask(CommandEnvelope(partition, 0, command, deadline))
         if isinstance(reply, Accepted):
-            # the bearer of the token may use it at once
-            await edge.readable(reply.partition, reply.offset, START_SECONDS)
+            # The token must be good when the account's owner gets it.
+            await edge.reads.reach(reply.partition, reply.offset, START_SECONDS)
             account_id: int = reply.answer.account_id  # type: ignore[union-attr]
-            return account_id, tokens.token(account_id, secret)
+            return account_id, bearer_tokens.token(account_id, secret)
         if time.monotonic() > deadline:
             raise RuntimeError(f"the first account could not be made: {reply}")
         await asyncio.sleep(0.1)
@@ -165,15 +215,15 @@ class NotIssued(Exception):
 
 async def issue_token(edge: Edge, account_id: int) -> str:
     """Issue another token for an account, without an administrator's token. Raises NotIssued."""
-    secret = tokens.new_secret(edge.secret)
+    secret = bearer_tokens.new_secret(edge.secret)
     deadline = time.monotonic() + START_SECONDS
-    command = IssueToken(account_id, tokens.hash_of(secret))
+    command = IssueToken(account_id, bearer_tokens.hash_of(secret))
     reply = await edge.gateway.ask(
         CommandEnvelope(partition_of(account_id, edge.partitions), account_id, command, deadline)
     )
     match reply:
         case Accepted():
-            return tokens.token(account_id, secret)
+            return bearer_tokens.token(account_id, secret)
         case Rejected(rejection=AccountNotFound()):
             raise NotIssued(f"there is no account {account_id}")
         case Rejected(rejection=NotAllowed(rule=rule)):

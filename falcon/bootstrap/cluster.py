@@ -51,16 +51,15 @@ from falcon.bootstrap import (
     HostedGateway,
     blocking,
     create_account,
-    edge_limits,
-    limiter,
     shard_limits,
+    start_edge,
     start_gateway,
-    start_streams,
 )
 from falcon.bootstrap import issue_token as issue_token_of
 from falcon.certificates import TlsFiles, WrongCertificate, client_tls
+from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
-from falcon.http.tokens import derived_secret
+from falcon.http.freshness import Freshness
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.runner import Rebuild
@@ -311,20 +310,10 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
             hbase, settings.hbase_prefix, threads=settings.read_threads, seconds=settings.read_seconds
         )
         stack.callback(store.close)
-        secret = _secret(settings)
-        positions = OwnersPositions(gateway)
-        edge = Edge(
-            gateway,
-            store,
-            positions,
-            settings.partitions,
-            instance,
-            secret,
-            edge_limits(settings),
-            limiter(settings),
-        )
-        streams = start_streams(settings, edge, KafkaTail(cluster), KafkaSignalTransport(cluster))
-        stack.push_async_callback(streams.stop)
+        freshness = Freshness(store, OwnersPositions(gateway))
+        tail, transport = KafkaTail(cluster), KafkaSignalTransport(cluster)
+        edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, _secret(settings))
+        stack.push_async_callback(edge.streams.stop)
         yield edge
 
 

@@ -29,15 +29,14 @@ from falcon.bootstrap import (
     FirstAccounts,
     blocking,
     create_account,
-    edge_limits,
-    limiter,
     shard_limits,
+    start_edge,
     start_gateway,
-    start_streams,
 )
 from falcon.bootstrap import issue_token as issue_token_of
+from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
-from falcon.http.tokens import new_secret
+from falcon.http.freshness import Freshness
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.runner import InlineProjector, ProjectionCatchUp, Rebuild
 from falcon.read.catalogue import READ_MODELS, projections
@@ -184,30 +183,24 @@ async def serving(
         health.ready = gateway.ready
     read_connection = database.connect(settings.database, writable=False)
     source = SqliteSource(database.connect(settings.database, writable=False))
-    edge = Edge(
-        gateway,
-        SqliteReadStore(read_connection),
-        source,
-        settings.partitions,
-        source.instance,
-        server_secret(settings),
-        edge_limits(settings),
-        limiter(settings),
-    )
+    store = SqliteReadStore(read_connection)
     catch_up = None
     if settings.projection == "inline":
-        edge.freshness.is_told = gateway.tell_of_commits(edge.freshness.moved)
+        freshness = Freshness(store, source, gateway.tell_of_commits)
         loop = asyncio.get_running_loop()
 
         def moved() -> None:
-            loop.call_soon_threadsafe(edge.freshness.moved)
+            loop.call_soon_threadsafe(freshness.moved)
 
         catch_up = CatchUpThread(settings, moved)
+    else:
+        freshness = Freshness(store, source)
     tail = SqliteTail(database.connect(settings.database, writable=False), _poll_seconds(settings))
-    streams = start_streams(settings, edge, tail, _transport(settings))
+    secret = server_secret(settings)
+    edge = start_edge(settings, gateway, store, freshness, tail, _transport(settings), source.instance, secret)
     try:
         yield edge
-        await streams.stop()
+        await edge.streams.stop()
         if catch_up is not None:
             await blocking(settings).run(catch_up.stop)
         gateway.close()

@@ -21,7 +21,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon.client import Account, FalconClient, NewToken
+    from falcon_chat import Account, FalconClient, NewToken
 
 
 def add(

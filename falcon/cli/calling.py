@@ -15,7 +15,7 @@ from falcon.cli.faults import Fault
 if TYPE_CHECKING:
     import httpx
 
-    from falcon.client import Clock, FalconClient  # at run time only where a server is called: it takes a while
+    from falcon_chat import Clock, FalconClient  # at run time only where a server is called: it takes a while
 
 T = TypeVar("T")
 
@@ -89,7 +89,7 @@ class Caller:
         self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float = _INTERACTIVE_SECONDS
     ) -> T:
         """As :meth:`run`, within an event loop."""
-        from falcon.client import FalconClient
+        from falcon_chat import FalconClient
 
         outside = outside_of(self.ctx)
         urls, token = find_server(self.url, self.token, self.data_dir, admin=self.admin)

@@ -19,7 +19,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.tables import Cell, Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon.client import FalconClient, Message, Names, ReadMark, RoomSummary
+    from falcon_chat import FalconClient, Message, Names, ReadMark, RoomSummary
 
 
 def send(
@@ -150,7 +150,7 @@ def rooms(
 
     async def listed(falcon: "FalconClient") -> "tuple[list[RoomSummary], bool, list[str]]":
         from falcon.cli.listing import newest_rooms
-        from falcon.client import Names
+        from falcon_chat import Names
 
         found, more = await newest_rooms(falcon, lines)
         names = Names(falcon)
@@ -192,7 +192,7 @@ async def _last_words(room: "RoomSummary", names: "Names") -> str:
         return ""
     if last.missing:
         return "(missing)"
-    from falcon.client import Problem
+    from falcon_chat import Problem
 
     try:
         author = await names.of(room.room_id, last.author_id)

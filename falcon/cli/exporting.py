@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 
 from falcon.cli.faults import Fault
-from falcon.client import ExportFailed, ExportHeader, FalconClient, is_end, resume_token
+from falcon_chat import ExportFailed, ExportHeader, FalconClient, is_end, resume_token
 
 _CHUNK = 1 << 20
 _AROUND_ROWS = 3  # lines: the header, the changes' beginning, and the end

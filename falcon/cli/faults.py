@@ -53,7 +53,7 @@ def _told(fault: Exception) -> str | None:
     if isinstance(fault, OSError):
         return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 
-    from falcon.client import ExportFailed, Problem, Unreachable
+    from falcon_chat import ExportFailed, Problem, Unreachable
 
     if isinstance(fault, Problem):
         said = "; ".join(f"{error.field}: {error.rule}" for error in fault.errors) or fault.detail

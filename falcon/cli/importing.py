@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from falcon.cli.faults import Fault
-from falcon.client import Imported, Problem, Role, RoomKind
+from falcon_chat import Imported, Problem, Role, RoomKind
 
 NOBODY = 0  # wrote a message that is missing
 BATCH_LINES = 1000

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from falcon.client import Account, FalconClient, Member, RoomSummary
+from falcon_chat import Account, FalconClient, Member, RoomSummary
 
 _PAGE: Final = 200  # the most that the API gives at once
 

@@ -6,7 +6,7 @@ from typing import Final
 from falcon.cli.calling import Caller
 from falcon.cli.faults import Fault
 from falcon.cli.listing import all_accounts, all_members, newest_rooms
-from falcon.client import FalconClient, Problem, RoomSummary
+from falcon_chat import FalconClient, Problem, RoomSummary
 
 _ID_DIGITS_MAX: Final = 16
 _ROOMS_MAX: Final = 1_000  # of the caller's, that are looked through for a name

@@ -19,7 +19,7 @@ from falcon.cli.display import counted, visible
 from falcon.cli.tables import Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon.client import FalconClient, Member, Membership, Role, Room
+    from falcon_chat import FalconClient, Member, Membership, Role, Room
 
 T = TypeVar("T")
 
@@ -145,7 +145,7 @@ def remove(
 
     async def removed(falcon: "FalconClient") -> list[str]:
         from falcon.cli.naming import member_ids_of, room_id_of
-        from falcon.client import Names
+        from falcon_chat import Names
 
         room_id = await room_id_of(falcon, room)
         ids = list(dict.fromkeys(await member_ids_of(falcon, room_id, account)))
@@ -305,7 +305,7 @@ def _parsed_role(text: str) -> "Role":
 
 
 def _role(text: str) -> "Role | None":
-    from falcon.client import Role
+    from falcon_chat import Role
 
     roles: tuple[Role, ...] = get_args(Role)
     return next((role for role in roles if role == text), None)

@@ -10,7 +10,7 @@ from falcon.cli.display import local_time, visible, visible_lines
 from falcon.cli.faults import Fault
 from falcon.cli.naming import room_id_of
 from falcon.cli.tables import print_json
-from falcon.client import (
+from falcon_chat import (
     CatchUp,
     Clock,
     Event,

@@ -16,7 +16,7 @@ from falcon.cli.faults import Fault
 if TYPE_CHECKING:
     from falcon.cli.exporting import Partial
     from falcon.cli.importing import HeaderLine
-    from falcon.client import FalconClient
+    from falcon_chat import FalconClient
 
 _PATIENT_SECONDS = 120.0
 _GO_ON = "the same command continues where this stopped"
@@ -116,7 +116,7 @@ def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], 
 
 def _export_to_file(path: Path, caller: Caller) -> int:
     from falcon.cli.exporting import open_export, repair
-    from falcon.client import Unreachable
+    from falcon_chat import Unreachable
 
     with open_export(path) as out:
         partial = repair(out, str(path))

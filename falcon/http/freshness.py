@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -11,39 +12,49 @@ from falcon.journal.ports import ConfirmedPositions, JournalUnavailable
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 from falcon.telemetry import metrics
 
-# Between two looks at where the tables stand; it doubles. While they stand still: a tenth of the time since when.
+# The pause between two looks at the tables' positions. It doubles; while the positions stand still, it is a tenth of
+# the time since they last moved.
 _PAUSE_SECONDS: Final = 0.005
 _PAUSE_SECONDS_MAX: Final = 0.015
 _STILL_SECONDS_MAX: Final = 0.1
-_TOLD_SECONDS: Final = 1.0  # the same where it is told of what moves them, but for a rebuild by another process
-_ASK_SECONDS: Final = 1.0  # for the log to answer a request that waits for no tables
+_TOLD_SECONDS: Final = 1.0  # the pause where it is told of moves: a rebuild by another process sends no notice
+_ASK_SECONDS: Final = 1.0  # the least time that the log gets to answer
+
+
+def _polls(moved: Callable[[], None]) -> bool:
+    return False
 
 
 class Freshness:
-    """For one event loop. All who wait, wait together: one looks where the tables stand in their partitions, and only
-    while somebody waits.
-
-    ``is_told``: :meth:`moved` is called whenever the tables may stand elsewhere: it looks then, not again and again.
+    """One for each event loop. All requests that wait share one task, which looks where the tables stand in their
+    partitions. It runs only while a request waits.
     """
 
-    def __init__(self, store: ReadStore, positions: ConfirmedPositions, *, is_told: bool = False) -> None:
+    def __init__(
+        self,
+        store: ReadStore,
+        positions: ConfirmedPositions,
+        subscribe: Callable[[Callable[[], None]], bool] = _polls,
+    ) -> None:
+        """``subscribe`` is given :meth:`moved`, and returns whether it will be called each time that the tables may
+        have moved. Where it will not be, Freshness polls."""
         self._store = store
         self._positions = positions
-        self.is_told = is_told
         self._waiting: dict[asyncio.Future[None], tuple[Partition, int]] = {}
         self._news = asyncio.Event()
+        self.is_told = subscribe(self.moved)
         self._looking: asyncio.Task[None] | None = None
         metrics.refusals_checked.begin(("current",), ("unavailable",))
         self._current = metrics.refusals_checked.labels("current")
         self._unavailable = metrics.refusals_checked.labels("unavailable")
 
     def moved(self) -> None:
-        """The tables may stand elsewhere now."""
+        """The tables may have moved."""
         if self._waiting:
             self._news.set()
 
     async def reach(self, partition: Partition, offset: int, seconds: float) -> None:
-        """Until reads show what stands at ``offset``. With 0 seconds it only looks.
+        """Wait until reads show the event at ``offset``. With 0 seconds it only looks.
 
         Raises Problem 503 when that takes longer, ReadStoreUnavailable.
         """
@@ -57,9 +68,9 @@ class Freshness:
             raise Problem(503, "unavailable", detail, retry_after=1) from None
 
     async def catch_up(self, partition: Partition, seconds: float) -> None:
-        """Until reads show everything that had been acknowledged in the partition when this was called.
+        """Wait until reads show everything that had been acknowledged in the partition when this was called.
 
-        ``seconds`` bounds the wait for the tables; the log has a second at least to say where it stands.
+        ``seconds`` bounds the wait for the tables; the log has at least one second to say where it stands.
         Raises Problem 503 when that takes longer, ReadStoreUnavailable.
         """
         until = time.monotonic() + seconds
@@ -82,7 +93,7 @@ class Freshness:
     async def _wait(self, partition: Partition, offset: int) -> None:
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[reached] = (partition, offset)
-        self._news.set()  # a look that was under way may have been too early for this one
+        self._news.set()  # a look that is under way may have read the positions too early for this request
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look())
         try:
@@ -91,7 +102,7 @@ class Freshness:
             self._waiting.pop(reached, None)
 
     async def _look(self) -> None:
-        """For as long as somebody waits: when it is told to, or at growing intervals."""
+        """Runs while a request waits. It looks when it is told of a move, or at growing intervals."""
         pause, last, moved_at = _PAUSE_SECONDS, dict[Partition, int](), time.monotonic()
         try:
             while self._waiting:
@@ -110,7 +121,7 @@ class Freshness:
                 pause = min(2 * pause, max(still, _PAUSE_SECONDS_MAX))
                 if self.is_told and self._waiting:
                     await self._until_told()
-        except Exception as error:  # whatever it is, it is for those who wait to deal with
+        except Exception as error:  # every waiting request raises it
             for reached in self._waiting:
                 if not reached.done():
                     reached.set_exception(error)

@@ -1,4 +1,4 @@
-"""Problems as RFC 9457 says, with stable codes; and how refusals and unavailability become them."""
+"""Problems by RFC 9457, with stable codes. Rejections and unavailability are translated here."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ from falcon.write.refusals import KEYS
 
 _encode = msgspec.json.Encoder().encode
 
-_FILLING_SECONDS: Final = 5  # until it is worth asking again; filling a long log takes minutes
+_FILLING_SECONDS: Final = 5  # a client is told to wait so long; filling a long log takes minutes
 
 _TITLES: Final = {
     400: "Bad request",
@@ -36,7 +36,7 @@ _TITLES: Final = {
 
 
 class Problem(Exception):
-    """An answer that says what is wrong, and with what. ``retry_after`` in seconds."""
+    """A response that names the error and the field. ``retry_after`` in seconds."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Problem(Exception):
 
 
 def tables_away(error: ReadStoreUnavailable) -> Problem:
-    """The reason is told where it is no fault: a model that is being filled will be there."""
+    """Names the reason where it is not a fault: the read model is being filled."""
     if isinstance(error, BeingFilled):
         return Problem(503, "unavailable", str(error), retry_after=_FILLING_SECONDS)
     return Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1)

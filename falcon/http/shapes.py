@@ -1,4 +1,7 @@
-"""The JSON of the API: requests as they are validated, answers as they are sent. OpenAPI is made from these types."""
+"""The JSON of the API: what requests are validated by, and what responses hold. OpenAPI is made from these types.
+
+A name that the domain has too ends in ``Shape`` here, and not in the OpenAPI document.
+"""
 
 from typing import Annotated, Final, Literal, TypeAlias
 
@@ -20,7 +23,7 @@ _NAME_RULES: Final = (
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX, description=_NAME_RULES)]
 Reference: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 Description: TypeAlias = Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX)]
-# The bound is in bytes of UTF-8, which JSON Schema can't say: ``bodies`` checks it.
+# The bound is in bytes of UTF-8, which JSON Schema cannot express: ``requests.check_text`` checks it.
 Text: TypeAlias = Annotated[
     str, Meta(min_length=1, description=f"1 to {limits.TEXT_BYTES_MAX} bytes of UTF-8, kept byte for byte")
 ]
@@ -30,7 +33,7 @@ Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, UTC", examples=["20
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A field that nobody knows is a mistake that nobody would notice: it is refused."""
+    """Unknown fields are refused: the client would not notice its mistake."""
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -75,7 +78,7 @@ class MessageChange(_Request, frozen=True):
     mentions: Mentions | None = None
 
 
-class ReadMark(_Request, frozen=True):
+class ReadMarkShape(_Request, frozen=True):
     seq: SeqFrom0
     force: bool = False
 
@@ -135,7 +138,7 @@ class CreatedAccount(msgspec.Struct, frozen=True):
     token: str
 
 
-class Account(msgspec.Struct, frozen=True):
+class AccountShape(msgspec.Struct, frozen=True):
     account_id: Id
     name: str
     is_admin: bool
@@ -143,7 +146,7 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Accounts(msgspec.Struct, frozen=True):
-    accounts: list[Account]
+    accounts: list[AccountShape]
     next_cursor: str | None
 
 
@@ -152,16 +155,16 @@ class IssuedToken(msgspec.Struct, frozen=True):
     token: str
 
 
-class Token(msgspec.Struct, frozen=True):
+class TokenShape(msgspec.Struct, frozen=True):
     token_id: int
     created_at: Time
 
 
 class Tokens(msgspec.Struct, frozen=True):
-    tokens: list[Token]
+    tokens: list[TokenShape]
 
 
-class Room(msgspec.Struct, frozen=True):
+class RoomShape(msgspec.Struct, frozen=True):
     """``role`` is the caller's own. A direct room bears the other account's name."""
 
     room_id: Id
@@ -173,7 +176,7 @@ class Room(msgspec.Struct, frozen=True):
     created_at: Time
 
 
-class Message(msgspec.Struct, frozen=True):
+class MessageShape(msgspec.Struct, frozen=True):
     """A message as it now stands. A deleted message keeps its place and has no text."""
 
     room_id: Id
@@ -187,20 +190,20 @@ class Message(msgspec.Struct, frozen=True):
     mentions: tuple[Id, ...] = ()
 
 
-def message(m: domain.Message) -> Message:
+def message(m: domain.Message) -> MessageShape:
     edited_at = None if m.edited_at is None else rfc3339(m.edited_at)
-    return Message(
+    return MessageShape(
         m.room_id, m.seq, m.author_id, m.text, rfc3339(m.posted_at), edited_at, m.deleted, m.reply_to, m.mentions
     )
 
 
 def messages(rows: bytes) -> bytes:
-    """The JSON of messages, from their rows, with commas between. A row is a body byte for byte, so they pass
-    unparsed; ``tests/http/test_shapes.py`` holds the two to that."""
+    """The JSON of messages, from their rows, with commas between. A row is byte for byte the body, so rows are not
+    parsed; ``tests/http/test_shapes.py`` checks that they are the same."""
     return rows
 
 
-class ShownMessage(Message, frozen=True):
+class ShownMessage(MessageShape, frozen=True):
     """A message as it is read. One that is ``missing`` is in the log, but not to be had from the read tables: it keeps
     its place, and is otherwise like a deleted one, with an author_id of 0."""
 
@@ -229,7 +232,7 @@ class Rooms(msgspec.Struct, frozen=True):
     next_cursor: str | None
 
 
-class Member(msgspec.Struct, frozen=True):
+class MemberShape(msgspec.Struct, frozen=True):
     account_id: Id
     name: str
     role: Role
@@ -237,7 +240,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Members(msgspec.Struct, frozen=True):
-    members: list[Member]
+    members: list[MemberShape]
     next_cursor: str | None
 
 
@@ -286,13 +289,13 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 # --- import: one of these a line --------------------------------------------------------------------------------------
 
 
-class AccountLine(_Request, frozen=True, tag_field="type", tag="account"):
+class AccountLineShape(_Request, frozen=True, tag_field="type", tag="account"):
     source: Reference
     ref: Reference
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 
 
-class RoomLine(_Request, frozen=True, tag_field="type", tag="room"):
+class RoomLineShape(_Request, frozen=True, tag_field="type", tag="room"):
     source: Reference
     ref: Reference
     kind: RoomKind
@@ -302,8 +305,8 @@ class RoomLine(_Request, frozen=True, tag_field="type", tag="room"):
     members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
 
 
-class MessageLine(_Request, frozen=True, tag_field="type", tag="message"):
-    """``author_id``: 0 where nobody knows who wrote a deleted message."""
+class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
+    """``author_id``: 0 for a deleted message whose author is unknown."""
 
     room_id: Id
     seq: SeqFrom1
@@ -316,7 +319,7 @@ class MessageLine(_Request, frozen=True, tag_field="type", tag="message"):
     mentions: Mentions = ()
 
 
-ImportLine: TypeAlias = AccountLine | RoomLine | MessageLine
+ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape
 
 
 class Imported(msgspec.Struct, frozen=True):

@@ -1,5 +1,5 @@
-"""The web client: the files of ``falcon/web`` as they are, and at ``/`` its page for browsers; and, for the operations
-port, the picture of what runs in ``falcon/web/ops``."""
+"""Static files: the web client of ``falcon/web``, with its page at ``/`` for browsers, and for the operations port the
+picture of what runs, of ``falcon/web/ops``."""
 
 import hashlib
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from falcon.http.wire import matches
+from falcon.http.responses import matches
 
 _FOLDER: Final = Path(__file__).parent.parent / "web"
+_CLIENT: Final = _FOLDER / "client"  # a link to clients/javascript/src, which the page is built on
 _OPS: Final = _FOLDER / "ops"
 _PAGE: Final = "index.html"
 _TYPES: Final = {
@@ -30,7 +31,7 @@ Render = Callable[[Request], Response]
 
 
 def documents() -> dict[str, Render]:
-    """What to answer with, by path. The files are read now: what is served is of one piece for a process's life."""
+    """What renders each path. The files are read now, so that all of them are of one version while the process runs."""
     files = _files(_FOLDER)
     page = files.pop(_PAGE)
 
@@ -42,11 +43,12 @@ def documents() -> dict[str, Render]:
         answer.headers["vary"] = "Accept"
         return answer
 
+    files |= {f"client/{name}": file for name, file in _files(_CLIENT).items()}
     return {"/": index, **{f"/web/{name}": file for name, file in files.items()}}
 
 
 def picture() -> dict[str, Render]:
-    """The same for the operations port."""
+    """As :func:`documents`, for the operations port."""
     files = _files(_OPS)
     return {"/ops": files.pop(_PAGE), **{f"/ops/{name}": file for name, file in files.items()}}
 
@@ -64,7 +66,7 @@ class _File:
     def __call__(self, request: Request) -> Response:
         headers = {
             "etag": self._etag,
-            # Asked for each time, and mostly answered with 304: the parts of the page must fit together.
+            # Browsers ask each time, and mostly get 304: the files of a page must be of one version.
             "cache-control": "no-cache",
             "content-security-policy": POLICY,
             "referrer-policy": "no-referrer",
@@ -77,5 +79,5 @@ class _File:
 
 
 def _wants_html(accept: str) -> bool:
-    """Whether it is named: ``*/*`` is what those say who do not care, and they get JSON as they always did."""
+    """Whether HTML is named. Clients that accept ``*/*`` get JSON."""
     return any(choice.partition(";")[0].strip().lower() == "text/html" for choice in accept.split(","))

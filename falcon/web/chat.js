@@ -3,12 +3,13 @@
 // A page may show more than the events so far, or, where the tables are behind, less. So nothing here counts; every
 // message is kept by its seq, and of two versions of one the later holds.
 
-import { backoff, Problem, sleep } from "./api.js";
+import { Problem } from "./client/index.js";
+import { backoff, sleep } from "./pauses.js";
 
 const PAGE = 60;
 const REFRESH_PAGE = 200;
+const LIST_MS = 40_000; // for so long the list of rooms is asked for
 const WINDOW_MAX = 600;
-const AUTHORS_MAX = 50;
 const RECENT_MAX = { looked: 400, other: 30 };
 const HELPED_BY_STREAM_MS = 600;
 
@@ -31,7 +32,7 @@ export class Room {
     this.readSeq = 0;
     this.lastMessage = null;
     this.updatedAt = "";
-    // Mentions: so many behind the read mark as of ``upTo``, and those that events have told of since.
+    // Mentions: the number after the read mark as of ``upTo``, and those that came with events since.
     this.counted = { mentions: 0, upTo: 0 };
     this.mentionedAt = new Set();
     // The part of the history that is here: without a gap, ascending.
@@ -39,7 +40,7 @@ export class Room {
     this.loaded = false;
     this.atTail = true; // it follows what is new; otherwise there is more after it
     this.opening = 0;
-    this.recent = new Map(); // what events told, for pages that do not know it yet
+    this.recent = new Map(); // messages of events, for pages that do not have them yet
     this.quotes = new Map();
     this.members = null;
     this.membersStale = true;
@@ -73,10 +74,6 @@ export class Room {
 
   message(seq) {
     return this.messages.length && seq >= this.first ? this.messages[seq - this.first] : undefined;
-  }
-
-  path(rest = "") {
-    return `/v1/rooms/${this.roomId}${rest}`;
   }
 
   /** What is known of these messages goes to where it belongs. */
@@ -116,9 +113,9 @@ export class Chat extends EventTarget {
   #refreshing = null;
   #nameless = new Set(); // whom the server has been asked about, or has no name for
 
-  constructor(api, me) {
+  constructor(falcon, me) {
     super();
-    this.api = api;
+    this.falcon = falcon;
     this.me = me;
     this.rooms = new Map();
     this.people = new Map([[me.account_id, me.name]]);
@@ -149,7 +146,7 @@ export class Chat extends EventTarget {
   // --- events -------------------------------------------------------------------------------------------------------
 
   take(name, data) {
-    if (["hello", "caught_up", "catch_up"].includes(name)) this.online.clear(); // behind these it is told anew who is there
+    if (["hello", "caught_up", "catch_up"].includes(name)) this.online.clear(); // presence is sent again after these
     switch (name) {
       case "hello":
         return this.#hello(data);
@@ -202,7 +199,7 @@ export class Chat extends EventTarget {
     this.#tell("rooms");
   }
 
-  /** Too much has happened to be told: read it. */
+  /** The stream does not send what was missed: read it. */
   async resync() {
     this.#reread();
     await this.refreshRooms();
@@ -231,7 +228,7 @@ export class Chat extends EventTarget {
     let cursor = null;
     try {
       do {
-        const page = await this.api.get(`/v1/rooms?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`, 8);
+        const page = await this.falcon.rooms({ limit: 200, cursor, timeoutMs: LIST_MS });
         for (const summary of page.rooms) {
           before.delete(summary.room_id);
           this.#summary(summary);
@@ -250,7 +247,7 @@ export class Chat extends EventTarget {
 
   async #look(roomId) {
     try {
-      this.#roomFields(this.#room(roomId), await this.api.get(`/v1/rooms/${roomId}`));
+      this.#roomFields(this.#room(roomId), await this.falcon.room(roomId));
     } catch (error) {
       if (error instanceof Problem && error.status === 404) this.#gone(roomId);
     }
@@ -347,7 +344,7 @@ export class Chat extends EventTarget {
     await this.refreshRooms();
   }
 
-  /** The answer to a command of one's own; its event may come later, or have come. */
+  /** The answer to a command of this page; its event may come later, or have come. */
   posted(message) {
     const room = this.rooms.get(message.room_id);
     if (room) this.#learn(room, message);
@@ -390,13 +387,13 @@ export class Chat extends EventTarget {
     return undefined;
   }
 
-  /** The event does not say what the room is called, nor where one's mark stands. */
+  /** The event says neither the name of the room nor the read mark. */
   async #joined(roomId) {
     try {
       const [data, mark, page] = await Promise.all([
-        this.api.get(`/v1/rooms/${roomId}`),
-        this.api.command("PUT", `/v1/rooms/${roomId}/read`, { seq: 0 }),
-        this.api.get(`/v1/rooms/${roomId}/messages?limit=1`),
+        this.falcon.room(roomId),
+        this.falcon.markRead(roomId, 0),
+        this.falcon.messages(roomId, { limit: 1 }),
       ]);
       const room = this.#room(roomId);
       this.#roomFields(room, data);
@@ -421,11 +418,10 @@ export class Chat extends EventTarget {
 
   // --- history ------------------------------------------------------------------------------------------------------
 
-  /** Read the part of a room around a message, or its newest. Throws what Api does. */
+  /** Read the part of a room around a message, or its newest. Throws what FalconClient does. */
   async open(room, around = null) {
     const mine = ++room.opening;
-    const query = around === null ? "" : `&around=${around}`;
-    const page = await this.api.get(room.path(`/messages?limit=${PAGE}${query}`));
+    const page = await this.falcon.messages(room.roomId, { limit: PAGE, around });
     if (mine !== room.opening) return;
     room.messages = room.known(page.messages);
     room.lastSeq = Math.max(room.lastSeq, room.last);
@@ -438,7 +434,7 @@ export class Chat extends EventTarget {
 
   async before(room) {
     const { opening, first } = room;
-    const page = await this.api.get(room.path(`/messages?limit=${PAGE}&before=${first}`));
+    const page = await this.falcon.messages(room.roomId, { limit: PAGE, before: first });
     if (opening !== room.opening || first !== room.first) return;
     room.messages = [...room.known(page.messages), ...room.messages];
     if (room.messages.length > WINDOW_MAX) {
@@ -451,7 +447,7 @@ export class Chat extends EventTarget {
 
   async after(room) {
     const { opening, last } = room;
-    const page = await this.api.get(room.path(`/messages?limit=${PAGE}&after=${last}`));
+    const page = await this.falcon.messages(room.roomId, { limit: PAGE, after: last });
     if (opening !== room.opening || last !== room.last) return;
     room.messages = [...room.messages, ...room.known(page.messages)].slice(-WINDOW_MAX);
     room.lastSeq = Math.max(room.lastSeq, room.last);
@@ -481,14 +477,14 @@ export class Chat extends EventTarget {
       room.extend();
       if (opening !== room.opening || !room.loaded || !room.atTail || room.last >= room.lastSeq) break;
       try {
-        const page = await this.api.get(room.path(`/messages?limit=${REFRESH_PAGE}&after=${room.last}`));
+        const page = await this.falcon.messages(room.roomId, { limit: REFRESH_PAGE, after: room.last });
         if (opening !== room.opening) break;
         const more = room.known(page.messages).filter((message) => message.seq > room.last);
         failures = more.length ? 0 : failures + 1; // the tables may be behind the events
         room.messages.push(...more);
         void this.#meet(room, more);
       } catch (error) {
-        if (error instanceof Problem && !error.passing) break;
+        if (error instanceof Problem) break;
         failures++;
       }
       this.#changed(room);
@@ -502,7 +498,7 @@ export class Chat extends EventTarget {
     const { opening, first, last } = room;
     for (let failures = 0, at = first - 1; at < last && opening === room.opening; ) {
       try {
-        const page = await this.api.get(room.path(`/messages?limit=${REFRESH_PAGE}&after=${at}`));
+        const page = await this.falcon.messages(room.roomId, { limit: REFRESH_PAGE, after: at });
         if (opening !== room.opening || !page.messages.length) break;
         for (const message of room.known(page.messages)) {
           const here = room.message(message.seq);
@@ -511,7 +507,7 @@ export class Chat extends EventTarget {
         at = page.messages.at(-1).seq;
         failures = 0;
       } catch (error) {
-        if (error instanceof Problem && !error.passing) return;
+        if (error instanceof Problem) return;
         await sleep(backoff(++failures));
       }
     }
@@ -524,7 +520,7 @@ export class Chat extends EventTarget {
     const here = room.message(seq) ?? room.recent.get(seq) ?? room.quotes.get(seq);
     if (!here && !room.quotes.has(seq)) {
       room.quotes.set(seq, undefined);
-      this.api.get(room.path(`/messages/${seq}`)).then(
+      this.falcon.message(room.roomId, seq).then(
         (message) => {
           room.quotes.set(seq, message);
           void this.#meet(room, [message]);
@@ -544,17 +540,14 @@ export class Chat extends EventTarget {
     const ids = new Set(messages.flatMap(({ author_id, mentions }) => [author_id, ...mentions]));
     const unknown = [...ids].filter((id) => id && !this.people.has(id) && !this.#nameless.has(id));
     for (const id of unknown) this.#nameless.add(id);
-    for (let n = 0; n < unknown.length; n += AUTHORS_MAX) {
-      const asked = unknown.slice(n, n + AUTHORS_MAX);
-      try {
-        const { authors } = await this.api.get(room.path(`/authors?ids=${asked.join(",")}`));
-        for (const { account_id, name } of authors) this.people.set(account_id, name);
-      } catch (error) {
-        for (const id of asked) this.#nameless.delete(id); // asked again when the room is next read
-        console.warn("names could not be read", error);
-      }
+    if (!unknown.length) return;
+    try {
+      for (const { account_id, name } of await this.falcon.authors(room.roomId, unknown)) this.people.set(account_id, name);
+    } catch (error) {
+      for (const id of unknown) this.#nameless.delete(id); // asked again when the room is next read
+      console.warn("names could not be read", error);
     }
-    if (unknown.length) this.#changed(room);
+    this.#changed(room);
   }
 
   // --- members ------------------------------------------------------------------------------------------------------
@@ -576,7 +569,7 @@ export class Chat extends EventTarget {
     let cursor = null;
     try {
       do {
-        const page = await this.api.get(room.path(`/members?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ""}`));
+        const page = await this.falcon.members(room.roomId, { limit: 200, cursor });
         for (const member of page.members) {
           members.set(member.account_id, member);
           this.people.set(member.account_id, member.name);
@@ -600,7 +593,7 @@ export class Chat extends EventTarget {
     try {
       while (room.seen > room.readSeq && this.rooms.get(room.roomId) === room) {
         const seen = Math.min(room.seen, room.lastSeq);
-        const mark = await this.api.command("PUT", room.path("/read"), { seq: seen });
+        const mark = await this.falcon.markRead(room.roomId, seen);
         // How many mentions are left read.moved says; it comes in the order of the other events.
         room.readSeq = Math.max(room.readSeq, mark.read_seq);
         this.#changed(room);

@@ -79,7 +79,7 @@ export class Composer {
     this.#text.placeholder = readonly ? t("compose.readonly") : t("compose.hint", { room: this.#room.name });
     this.#text.setAttribute("aria-label", t("compose.label", { room: this.#room.name }));
     if (this.#offered === this.#room.members) return;
-    this.#offered = this.#room.members; // they have come while somebody's name was being written
+    this.#offered = this.#room.members; // they have come while a name was being written
     if (document.activeElement === this.#text) this.#complete();
   }
 
@@ -195,7 +195,7 @@ export class Composer {
     if (text === message.text) return void this.#cancel();
     this.#send.disabled = true;
     try {
-      const saved = await this.#app.chat.api.command("PATCH", this.#room.path(`/messages/${message.seq}`), { text, mentions });
+      const saved = await this.#app.chat.falcon.edit(this.#room.roomId, message.seq, text, { mentions });
       this.#app.chat.altered(saved);
       if (this.#editing === message) this.#cancel();
     } catch (error) {
@@ -206,7 +206,7 @@ export class Composer {
 
   // --- names --------------------------------------------------------------------------------------------------------
 
-  /** The @ and what follows it, up to where one writes; null where there is none. */
+  /** The @ and the text from it to the cursor; null if there is none. */
   #query() {
     const { selectionStart, selectionEnd, value } = this.#text;
     if (selectionStart !== selectionEnd) return null;

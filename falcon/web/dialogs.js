@@ -1,13 +1,14 @@
-import { Problem } from "./api.js";
+import { Problem, Unreachable } from "./client/index.js";
 import { h, icon, iconButton } from "./dom.js";
 import { has, t } from "./strings.js";
 
 /** What went wrong, for people. */
-export function reason(error) {
+export function reason(failure) {
+  const error = failure instanceof Unreachable ? failure.last : failure;
   if (!(error instanceof Problem)) return t("error.unreachable");
   if (error.code === "invalid" && error.errors.length) return error.errors.map(brokenRule).join(" ");
   if (has(`error.${error.code}`)) return t(`error.${error.code}`);
-  return t(error.passing ? "error.unavailable" : "error.unexpected", { code: error.code });
+  return t(error.status >= 500 ? "error.unavailable" : "error.unexpected", { code: error.code });
 }
 
 /** A field and the rule that it breaks, as one sentence. */
@@ -140,8 +141,7 @@ export function newRoom(chat, opened) {
     t("new.make"),
     async () => {
       const invited = ids(chat, members.value).filter((each) => each !== chat.me.account_id);
-      const room = await chat.api.command("POST", "/v1/rooms", {
-        name: name.value,
+      const room = await chat.falcon.createRoom(name.value, {
         description: description.value,
         members: invited.map((accountId) => ({ account_id: accountId, role: "member" })),
       });
@@ -159,7 +159,7 @@ export function newDirect(chat, opened) {
 }
 
 export async function openDirect(chat, accountId) {
-  return chat.made(await chat.api.command("PUT", `/v1/direct/${accountId}`));
+  return chat.made(await chat.falcon.directRoom(accountId));
 }
 
 export function addMember(chat, room, added) {
@@ -175,7 +175,7 @@ export function addMember(chat, room, added) {
     t("members.add"),
     async () => {
       const [accountId] = ids(chat, input.value);
-      const member = await chat.api.command("PUT", room.path(`/members/${accountId}`), { role: role.value });
+      const member = await chat.falcon.putMember(room.roomId, accountId, role.value);
       chat.people.set(member.account_id, member.name);
       added(member);
     },
@@ -192,7 +192,7 @@ export function roomSettings(chat, room) {
     [field("room-name", t("new.name"), name), field("room-description", t("new.description"), description), h("div", { class: "end" }, end)],
     t("settings.save"),
     async () => {
-      chat.made(await chat.api.command("PATCH", room.path(), { name: name.value, description: description.value }));
+      chat.made(await chat.falcon.changeRoom(room.roomId, { name: name.value, description: description.value }));
     },
   );
 }
@@ -202,7 +202,7 @@ async function deleteRoom(chat, room, dialog) {
   if (!sure) return;
   const error = dialog.querySelector(".error");
   try {
-    await chat.api.command("DELETE", room.path());
+    await chat.falcon.deleteRoom(room.roomId);
     dialog.close();
   } catch (failure) {
     error.textContent = reason(failure);

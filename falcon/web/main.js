@@ -1,22 +1,24 @@
 // The page: who is signed in, which room is open, and that everything is shown as it is now.
 
-import { Api, Problem } from "./api.js";
+import { Problem } from "./client/index.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
+import { connect } from "./connecting.js";
 import { ask, roomSettings } from "./dialogs.js";
 import { avatar, h, iconButton, roomAvatar } from "./dom.js";
+import { Listening } from "./listening.js";
 import { Members } from "./members.js";
 import { notify, noticesButton } from "./notices.js";
 import { Outbox } from "./outbox.js";
 import { RoomList } from "./roomlist.js";
 import { forgetToken, keptToken, offeredToken, onForgotten } from "./session.js";
 import { signIn } from "./signin.js";
-import { Stream } from "./stream.js";
 import { chosenLanguage, currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 import { Timeline } from "./timeline.js";
 import { Typing } from "./typing.js";
 
 const root = document.getElementById("app");
+const FIRST_MS = 4_000; // after so long it is said that Falcon cannot be reached
 const PATIENCE_MS = 1_500; // a connection that is back by then was hardly away
 
 class App {
@@ -30,17 +32,19 @@ class App {
   #since = Date.now();
   #listeners = new AbortController();
 
-  constructor(api, me) {
-    this.api = api;
-    this.chat = new Chat(api, me);
+  constructor(falcon, me) {
+    this.falcon = falcon;
+    this.chat = new Chat(falcon, me);
     this.outbox = new Outbox(this.chat);
-    this.stream = new Stream(
-      api,
-      (name, data) => this.chat.take(name, data),
-      (connection) => this.#connectionIs(connection),
-    );
-    api.onUnauthenticated = () => this.#end(t("signin.ended"));
-    api.onUnreachable = () => this.stream.doubt();
+    this.stream = new Listening(falcon, {
+      onEvent: (type, data) => this.chat.take(type, data),
+      onState: (connection) => this.#connectionIs(connection),
+      onUnauthenticated: () => this.#unauthenticated(),
+    });
+    falcon.onFailure = (failure) => {
+      if (!(failure instanceof Problem)) this.stream.doubt();
+      else if (failure.status === 401) this.#unauthenticated();
+    };
     const soon = () => this.schedule();
     for (const type of ["rooms", "room", "members"]) this.chat.addEventListener(type, soon);
     this.chat.addEventListener("gone", (event) => this.#gone(event.detail));
@@ -170,7 +174,7 @@ class App {
     this.timeline?.visibilityChanged();
   }
 
-  // --- where one is -------------------------------------------------------------------------------------------------
+  // --- which room is open -------------------------------------------------------------------------------------------------
 
   go(hash) {
     if (location.hash === hash) this.#route();
@@ -201,7 +205,7 @@ class App {
   #enter(seq) {
     const room = this.chat.rooms.get(this.roomId);
     if (!room) {
-      // Before the first state has come, nobody knows which rooms there are.
+      // Before the first state has come, the rooms are unknown.
       const unknown = this.chat.ready ? t("room.gone") : t("signin.checking");
       this.main.replaceChildren(h("header", {}, this.#back()), h("p", { class: "choose quiet" }, unknown));
       this.#waiting = { roomId: this.roomId, seq };
@@ -251,7 +255,7 @@ class App {
     this.frame.dataset.pane = this.members ? "members" : this.roomId === null ? "rooms" : "room";
   }
 
-  /** A room that one is no member of. */
+  /** A room of which you are not a member. */
   lost(room) {
     this.#gone({ roomId: room.roomId, name: room.name });
   }
@@ -321,9 +325,9 @@ class App {
   /** The token is good nowhere any more. A note where it could not be ended. */
   async #endToken() {
     this.stream.stop();
-    this.api.onUnauthenticated = () => {};
+    this.falcon.onFailure = null;
     try {
-      await this.api.command("DELETE", "/v1/me/token");
+      await this.falcon.signOut();
     } catch (failure) {
       if (failure instanceof Problem && failure.status === 401) return null; // it is ended
       return t(failure instanceof Problem && failure.status === 409 ? "signin.kept" : "signin.unended");
@@ -341,8 +345,13 @@ class App {
     begin(note);
   }
 
+  #unauthenticated() {
+    this.#end(t("signin.ended"));
+  }
+
   leave() {
     this.stream.stop();
+    this.falcon.onFailure = null;
     this.outbox.stop();
     this.timeline?.close();
     this.#listeners.abort();
@@ -358,16 +367,16 @@ async function begin(note = null) {
   app?.leave();
   const offered = offeredToken();
   const kept = keptToken();
-  const enter = (api, me) => (app = new App(api, me));
+  const enter = (falcon, me) => (app = new App(falcon, me));
   if (!kept || (offered && offered !== kept)) {
     signIn(root, { offered, note, done: enter });
     return;
   }
   root.replaceChildren(h("p", { class: "choose quiet", role: "status" }, t("signin.checking")));
-  const api = new Api(kept);
+  const falcon = connect(kept);
   for (;;) {
     try {
-      return void enter(api, await api.get("/v1/me"));
+      return void enter(falcon, await falcon.me({ timeoutMs: FIRST_MS }));
     } catch (error) {
       if (error instanceof Problem && error.status === 401) {
         forgetToken();

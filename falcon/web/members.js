@@ -87,7 +87,7 @@ export class Members {
   }
 
   #setRole(member, role) {
-    return this.#try(() => this.#app.chat.api.command("PUT", this.#room.path(`/members/${member.account_id}`), { role }));
+    return this.#try(() => this.#app.chat.falcon.putMember(this.#room.roomId, member.account_id, role));
   }
 
   #direct(member) {
@@ -100,7 +100,7 @@ export class Members {
   async #remove(member) {
     if (!(await ask(t("members.remove.ask", { name: member.name }), null, [[true, t("members.remove", { name: member.name }), "danger"]]))) return;
     await this.#try(async () => {
-      await this.#app.chat.api.command("DELETE", this.#room.path(`/members/${member.account_id}`));
+      await this.#app.chat.falcon.removeMember(this.#room.roomId, member.account_id);
       this.#room.members?.delete(member.account_id);
       this.render();
       this.focus();
@@ -110,7 +110,7 @@ export class Members {
   async #ask() {
     const room = this.#room;
     if (!(await ask(t("members.leave.ask", { room: room.name }), t("members.leave.text"), [[true, t("members.leave"), "danger"]]))) return;
-    await this.#try(() => this.#app.chat.api.command("DELETE", room.path(`/members/${this.#app.chat.me.account_id}`)));
+    await this.#try(() => this.#app.chat.falcon.removeMember(room.roomId, this.#app.chat.me.account_id));
   }
 
   #added(member) {

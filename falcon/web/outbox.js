@@ -1,9 +1,11 @@
-// Messages on their way out. Each stands in localStorage until its outcome is known, so that neither a reload nor a
-// dead network loses one; and goes with a key of its own, so that however often it is sent it arrives once.
+// Messages that are being sent. Each is kept in localStorage until its outcome is known, so that neither a reload nor a
+// dead network loses it. Each has an idempotency key, so that it arrives once, however often it is sent.
 
-import { backoff, newKey, Problem, sleep } from "./api.js";
+import { newKey } from "./client/connection.js";
+import { Problem } from "./client/index.js";
+import { backoff, sleep } from "./pauses.js";
 
-// The server knows a key for ten minutes. After that, whether a message has arrived is looked up before it is sent anew.
+// The server knows a key for ten minutes. After that the room is searched for the message before it is sent again.
 const KEY_MS = 9 * 60_000;
 const LOOK_PAGE = 200;
 
@@ -136,7 +138,7 @@ export class Outbox extends EventTarget {
         await this.#sendOne(entry);
         failures = 0;
       } catch (error) {
-        if (error instanceof Problem && !error.passing) {
+        if (error instanceof Problem && error.status < 500) {
           if (error.status === 401) return;
           this.#presumed.delete(entry.id);
           if (error.code === "idempotency_key_reused") this.#keep({ ...entry, key: undefined, since: undefined });
@@ -148,7 +150,7 @@ export class Outbox extends EventTarget {
     }
   }
 
-  /** Throws what Api does. */
+  /** Throws what FalconClient does. */
   async #sendOne(entry) {
     const room = this.#chat.rooms.get(entry.room_id);
     if (entry.since && Date.now() - entry.since > KEY_MS) {
@@ -160,15 +162,13 @@ export class Outbox extends EventTarget {
     if (!entry.key) entry = { ...entry, key: newKey(), since: Date.now(), after: room?.lastSeq ?? (await this.#lastSeq(entry)) };
     if (!this.#entry(entry.id)) return undefined; // discarded meanwhile
     this.#keep(entry);
-    const body = { text: entry.text, ...(entry.reply_to ? { reply_to: entry.reply_to } : {}), mentions: entry.mentions };
-    return this.#arrived(
-      entry,
-      await this.#chat.api.commandOnce("POST", `/v1/rooms/${entry.room_id}/messages`, body, entry.key),
-    );
+    const { text, reply_to: replyTo, mentions, key } = entry;
+    const options = { replyTo: replyTo ?? undefined, mentions, key, retry: false }; // it is tried again here
+    return this.#arrived(entry, await this.#chat.falcon.post(entry.room_id, text, options));
   }
 
   async #lastSeq(entry) {
-    const page = await this.#chat.api.get(`/v1/rooms/${entry.room_id}/messages?limit=1`);
+    const page = await this.#chat.falcon.messages(entry.room_id, { limit: 1 });
     return page.messages.at(-1)?.seq ?? 0;
   }
 
@@ -180,7 +180,7 @@ export class Outbox extends EventTarget {
   /** The message in the room that a try of long ago has made, if it has. */
   async #find(entry) {
     for (let after = entry.after; ; ) {
-      const page = await this.#chat.api.get(`/v1/rooms/${entry.room_id}/messages?limit=${LOOK_PAGE}&after=${after}`);
+      const page = await this.#chat.falcon.messages(entry.room_id, { limit: LOOK_PAGE, after });
       const found = page.messages.find(
         (message) =>
           message.author_id === this.#chat.me.account_id &&

@@ -24,7 +24,7 @@ export function richText(text, mentioned) {
 
 const link = (url) => h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, url);
 
-/** The members whom a text mentions: those that were chosen, and those whose name stands there and is nobody else's. */
+/** The members whom a text mentions: those that were chosen, and those whose unique name is in the text. */
 export function mentionsIn(text, members, chosen) {
   const byName = new Map();
   for (const { account_id, name } of members) byName.set(name, [...(byName.get(name) ?? []), account_id]);

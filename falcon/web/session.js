@@ -1,4 +1,4 @@
-// Whose token it is, and how long it is kept: for this tab, or on this device.
+// The token, and how long it is kept: for this tab, or on this device.
 
 const KEPT = "falcon.token";
 const OFFER = "#token=";
@@ -17,8 +17,8 @@ export function forgetToken() {
   localStorage.removeItem(KEPT);
 }
 
-/** A token in the address, which goes from there at once. It signs nobody in by itself: a link must not decide who one
- * is. */
+/** A token in the address, which is removed from there at once. It does not sign in by itself: a link must not choose
+ * the account. */
 export function offeredToken() {
   if (!location.hash.startsWith(OFFER)) return null;
   const token = location.hash.slice(OFFER.length);
@@ -26,7 +26,7 @@ export function offeredToken() {
   return token;
 }
 
-/** Told when another tab signs out. */
+/** Calls the listener when another tab signs out. */
 export function onForgotten(listener) {
   window.addEventListener("storage", (event) => {
     if (event.key === KEPT && event.newValue === null && keptToken() === null) listener();

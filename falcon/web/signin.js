@@ -1,9 +1,10 @@
-import { Api, Problem } from "./api.js";
+import { Problem } from "./client/index.js";
+import { connect } from "./connecting.js";
 import { h } from "./dom.js";
 import { keepToken } from "./session.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 
-/** The page for signing in. ``offered``: a token that came with the address. ``done(api, me)`` once it is known whose. */
+/** The page for signing in. ``offered``: a token that came with the address. ``done(falcon, me)`` once it is known whose. */
 export function signIn(root, { offered = null, note = null, done }) {
   const again = (changes) => signIn(root, { offered, note, done, ...changes });
   const error = h("p", { class: "error", role: "alert" }, note);
@@ -25,11 +26,11 @@ export function signIn(root, { offered = null, note = null, done }) {
     button.disabled = true;
     error.textContent = "";
     try {
-      if (!/^[\w-]+$/.test(value)) throw new Problem(401, {}, 0); // what is no header's value cannot be sent
-      const api = new Api(value);
-      const me = await api.get("/v1/me");
+      if (!/^[\w-]+$/.test(value)) throw new Problem(401, "unauthenticated", ""); // a header cannot have such a value
+      const falcon = connect(value);
+      const me = await falcon.me();
       keepToken(value, stay.checked);
-      done(api, me);
+      done(falcon, me);
     } catch (failure) {
       button.disabled = false;
       error.textContent = t(failure instanceof Problem && failure.status === 401 ? "signin.wrong" : "signin.unreachable");
@@ -75,7 +76,7 @@ export function signIn(root, { offered = null, note = null, done }) {
     return;
   }
   button.disabled = true;
-  new Api(offered).get("/v1/me").then(
+  connect(offered).me().then(
     (me) => {
       button.textContent = t("signin.as", { name: me.name });
       button.disabled = false;

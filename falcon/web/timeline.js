@@ -1,6 +1,6 @@
 // The messages of a room. What is on the screen stays where it is, whatever comes before or after it.
 
-import { Problem } from "./api.js";
+import { Problem } from "./client/index.js";
 import { ask, reason } from "./dialogs.js";
 import { announce, avatar, h, icon, iconButton, roomAvatar } from "./dom.js";
 import { richText } from "./richtext.js";
@@ -193,7 +193,7 @@ export class Timeline {
     if (away) this.#latest.replaceChildren(icon("down"), room.unread ? t("room.latest.n", { n: room.unread }) : t("room.latest"));
   }
 
-  /** What is on a screen that somebody may be looking at is read. */
+  /** Marks what is on a visible screen as read. */
   #look() {
     clearTimeout(this.#settling);
     this.#settling = setTimeout(() => this.#markSeen(), 250);
@@ -207,7 +207,7 @@ export class Timeline {
     let seen = 0;
     for (let n = room.messages.length - 1; n >= 0 && !seen; n--) {
       const { element } = this.#items.get(room.messages[n].seq) ?? {};
-      // One that is higher than the screen is seen once its beginning is.
+      // A message that is higher than the screen counts as seen once its beginning is.
       if (element && element.offsetTop + Math.min(element.offsetHeight, this.scroller.clientHeight / 2) <= bottom) seen = room.messages[n].seq;
     }
     if (seen > room.readSeq) void this.#app.chat.markRead(room, seen);
@@ -453,7 +453,7 @@ export class Timeline {
     this.#app.composer.edit(message);
   }
 
-  /** One's own newest message, to be edited. */
+  /** The newest message of this account, to be edited. */
   editLast() {
     const own = this.#room.messages.findLast((message) => message.author_id === this.#app.chat.me.account_id && !message.deleted);
     if (own && this.#rights(own).mayEdit) this.#edit(own);
@@ -474,7 +474,7 @@ export class Timeline {
     this.#items.get(message.seq)?.element.focus({ preventScroll: true });
     if (!sure) return;
     try {
-      await this.#app.chat.api.command("DELETE", this.#room.path(`/messages/${message.seq}`));
+      await this.#app.chat.falcon.deleteMessage(this.#room.roomId, message.seq);
       this.#app.chat.altered({ ...message, deleted: true, text: "", mentions: [] });
     } catch (error) {
       this.#app.toast(reason(error));
@@ -488,5 +488,5 @@ function together(before, message) {
 
 /** A refusal that was written down. */
 function refusal({ code, detail }) {
-  return Object.assign(Object.create(Problem.prototype), { code, detail, errors: [] });
+  return new Problem(0, code, detail);
 }

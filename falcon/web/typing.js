@@ -1,4 +1,4 @@
-// Who types in the room that is looked at. Nobody is promised to hear of it, so nothing is tried again.
+// Who is typing in the open room. Signals are best effort, so nothing is tried again.
 
 import { h } from "./dom.js";
 import { t } from "./strings.js";
@@ -26,17 +26,17 @@ export class Typing {
     this.#render();
   }
 
-  /** That one has sent something, or has long not typed. */
+  /** The account has sent a message, or has stopped typing. */
   ended(accountId) {
     clearTimeout(this.#until.get(accountId));
     if (this.#until.delete(accountId)) this.#render();
   }
 
-  /** One types here. */
+  /** This person is typing here. */
   mine() {
     if (performance.now() - this.#saidAt < SAID_MS) return;
     this.#saidAt = performance.now();
-    this.#app.chat.api.commandOnce("POST", this.#room.path("/typing")).catch(() => {});
+    this.#app.chat.falcon.sayTyping(this.#room.roomId, { retry: false }).catch(() => {});
   }
 
   #render() {

@@ -20,7 +20,7 @@ from falcon.adapters.sqlite import database
 from falcon.bootstrap import embedded, start_gateway
 from falcon.domain.answers import ReadAnswer
 from falcon.domain.commands import MoveRead, PostMessage
-from falcon.http.internal import InternalCommands
+from falcon.http.internal.app import InternalCommands
 from falcon.journal.ports import JournalUnavailable
 from falcon.settings import Settings
 from falcon.telemetry import metrics
@@ -87,7 +87,7 @@ class Pod:
 async def serving(shards: Any) -> AsyncIterator[str]:
     """host:port of a process that takes commands for these shards."""
     app = InternalCommands(keys)
-    app.shards = shards
+    app.attach(shards)
     async with serving_app(app) as address:
         yield address
 
@@ -506,7 +506,7 @@ def test_an_owner_that_ended_while_the_brokers_were_away_is_removed_once_they_ar
 def test_a_process_beats_until_it_ends_in_order() -> None:
     async def scenario() -> None:
         app = InternalCommands(keys)
-        app.shards = Pod(lambda envelope: DONE)
+        app.attach(Pod(lambda envelope: DONE))
         async with (
             serving_app(app) as address,
             aiohttp.ClientSession() as session,
@@ -616,7 +616,7 @@ def test_keys_are_changed_while_commands_are_sent() -> None:
         old, new = b"the old internal key", b"the new internal key"
         edge, owner = [old], [old]
         app = InternalCommands(lambda: list(owner))
-        app.shards = Pod(lambda envelope: DONE)
+        app.attach(Pod(lambda envelope: DONE))
         async with serving_app(app) as address:
             gateway = OwnerGateway(Directory(f"{address}/0"), lambda: list(edge), 100, NETWORKS)
             for edge[:], owner[:] in (

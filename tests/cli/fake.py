@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import httpx
 import msgspec
 
-from falcon.client import Clock
+from falcon_chat import Clock
 
 Json: TypeAlias = dict[str, Any]
 Respond: TypeAlias = Callable[[httpx.Request], httpx.Response]

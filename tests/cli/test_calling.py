@@ -74,7 +74,7 @@ def test_an_address_that_is_none_is_one_line(server: FakeFalcon) -> None:
     outside = Outside(server.transport())
     result = CliRunner().invoke(app, ["rooms", "--url", "localhost:8080", "--token", "t0ken"], obj=outside)
     assert result.exit_code == 1
-    assert result.stderr == "'localhost:8080' is no address; it should look like http://127.0.0.1:8080\n"
+    assert result.stderr == "'localhost:8080' is not an address; it should look like http://127.0.0.1:8080\n"
 
 
 def test_rooms_complete_in_the_shell_and_their_names_cannot_be_code(

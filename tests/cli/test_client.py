@@ -7,7 +7,7 @@ import httpx
 import msgspec
 import pytest
 
-from falcon.client import ExportFailed, ExportHeader, FalconClient, FieldError, Names, Problem, Unreachable
+from falcon_chat import ExportFailed, ExportHeader, FalconClient, FieldError, Names, Problem, Unreachable
 from tests.cli.fake import FakeClock, FakeFalcon, Script, busy, message, problem, room, unanswered
 
 T = TypeVar("T")
@@ -203,7 +203,7 @@ def test_fields_that_a_newer_server_adds_are_passed_over() -> None:
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://falcon.test", "http://", ""])
 def test_what_is_no_address_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="not an address"):
         FalconClient(url, "t0ken")
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from falcon.cli import app
 from falcon.cli.calling import Outside
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 from tests.cli.broken import Break, Broken, Forward, answering, changing, streaming, without
 from tests.cli.fake import Json
 from tools.harness.falcon import Falcon
@@ -212,7 +212,7 @@ def test_a_token_that_is_not_known_there(falcon: Falcon, token: str) -> None:
 def test_what_cannot_be_an_address_is_one_line() -> None:
     result = CliRunner().invoke(app, ["smoke", "localhost:8080", "--token", "t0ken"])
     assert result.exit_code == 1
-    assert result.stderr == "'localhost:8080' is no address; it should look like http://127.0.0.1:8080\n"
+    assert result.stderr == "'localhost:8080' is not an address; it should look like http://127.0.0.1:8080\n"
 
 
 # --- it does not do what it says --------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ def test_a_position_that_is_none(falcon: Falcon) -> None:
             response.headers["Falcon-Position"] = "here"
         return response
 
-    failed(smoke(falcon, breaks=garbles), "room", "answers with a Falcon-Position that is none: 'here'")
+    failed(smoke(falcon, breaks=garbles), "room", "answers with the Falcon-Position 'here'")
 
 
 def test_a_room_that_reads_otherwise(falcon: Falcon) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.client import (
+from falcon_chat import (
     Bye,
     CatchUp,
     CaughtUp,
@@ -31,10 +31,10 @@ from falcon.client import (
     RoomDeleted,
     Stream,
 )
-from falcon.client import (
+from falcon_chat import (
     streaming as streaming_module,
 )
-from falcon.client.sse import Block, Parser
+from falcon_chat.sse import Block, Parser
 from tests.cli.fake import (
     TIME,
     FakeClock,
@@ -228,7 +228,7 @@ def test_pauses_grow_while_nothing_answers_and_it_is_never_given_up() -> None:
 
 
 def test_an_interruption_is_logged_once_and_a_bye_is_not(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "falcon.client"):
+    with caplog.at_level(logging.WARNING, "falcon_chat"):
         heard(Script(streaming(HELLO, bye("b")), streaming(posted(1), LOST), unanswered, busy(), THE_END))
     assert [record.message for record in caplog.records] == [
         "the stream is interrupted, and goes on when it can: the connection broke"

@@ -1,19 +1,18 @@
-"""The stream of a real ``falcon up``, which is killed and started again: what happened is told once, and in order."""
+"""``falcon tail`` and a bot, on a real ``falcon up`` that is killed and started again. What the clients do then is in
+``tests/clients``."""
 
 import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from falcon.client import Bye, FalconClient, Hello, Message, MessagePosted
+from falcon_chat import FalconClient, Message
 from tools.harness.falcon import Falcon
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(180)]
@@ -28,8 +27,8 @@ def server(tmp_path: Path) -> Iterator[Falcon]:
     falcon.stop()
 
 
-def client(server: Falcon, *more: str) -> FalconClient:
-    return FalconClient([*more, server.info["url"]], server.info["token"], timeout=60)
+def client(server: Falcon) -> FalconClient:
+    return FalconClient(server.info["url"], server.info["token"], timeout=60)
 
 
 async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -38,103 +37,9 @@ async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
             await asyncio.sleep(0.02)
 
 
-# --- the client -------------------------------------------------------------------------------------------------------
-
-
-class Listener:
-    """What somebody hears who listens to a room's messages until he has heard enough."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.seqs: list[int] = []
-        self.hellos = 0
-        self.byes = 0
-
-    @asynccontextmanager
-    async def listening(self, falcon: FalconClient) -> AsyncIterator["Listener"]:
-        task = asyncio.ensure_future(self._listen(falcon))
-        await until(lambda: self.hellos > 0 or task.done())
-        yield self
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    async def hears(self, count: int) -> None:
-        await until(lambda: len(self.texts) >= count)
-
-    async def _listen(self, falcon: FalconClient) -> None:
-        async for event in falcon.stream():
-            match event:
-                case Hello():
-                    self.hellos += 1
-                case Bye():
-                    self.byes += 1
-                case MessagePosted(message=message):
-                    self.texts.append(message.text)
-                    self.seqs.append(message.seq)
-
-
 async def kill_everything(server: Falcon) -> None:
     server.kill("launcher")
     await asyncio.to_thread(server.start)
-
-
-async def kill_what_serves(server: Falcon) -> None:
-    server.kill("serve")
-
-
-async def stop_in_order(server: Falcon) -> None:
-    await asyncio.to_thread(server.stop)
-    await asyncio.to_thread(server.start)
-
-
-@pytest.mark.parametrize("hurt", [kill_everything, kill_what_serves, stop_in_order])
-def test_what_is_sent_while_the_server_is_killed_is_told_once_and_in_order(
-    server: Falcon, hurt: Callable[[Falcon], Awaitable[None]]
-) -> None:
-    sent = [f"tea \U0001fad6 {n}" for n in range(300)]
-
-    async def send(falcon: FalconClient, room: int, listener: Listener) -> None:
-        for n, text in enumerate(sent):
-            await listener.hears(n - 40)  # so that it is never done before the last fault
-            await falcon.post(room, text, key=f"n-{n}")
-
-    async def session() -> Listener:
-        async with client(server) as falcon, client(server) as ear, Listener().listening(ear) as listener:
-            room = (await falcon.create_room("Tea")).room_id
-            sending = asyncio.ensure_future(send(falcon, room, listener))
-            for heard in (20, 120, 220):
-                await listener.hears(heard)
-                await hurt(server)
-            await sending
-            await listener.hears(len(sent))
-            return listener
-
-    listener = asyncio.run(session())
-    assert listener.texts == sent
-    assert listener.seqs == list(range(1, 301))
-    assert listener.hellos == 1
-    assert listener.byes == (3 if hurt is stop_in_order else 0)
-
-
-def test_one_of_two_addresses_may_be_dead(server: Falcon) -> None:
-    async def session() -> Listener:
-        with socket.socket() as nobody:
-            nobody.bind(("127.0.0.1", 0))
-            dead = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-            async with client(server, dead) as falcon, client(server, dead) as ear:
-                room = (await falcon.create_room("Tea")).room_id
-                async with Listener().listening(ear) as listener:
-                    await falcon.post(room, "before")
-                    await listener.hears(1)
-                    await kill_everything(server)
-                    await falcon.post(room, "after")
-                    await listener.hears(2)
-                    return listener
-
-    listener = asyncio.run(session())
-    assert listener.texts == ["before", "after"]
-    assert listener.hellos == 1
 
 
 # --- falcon tail ------------------------------------------------------------------------------------------------------

@@ -512,7 +512,7 @@ def test_another_programs_metrics_are_not_falcons() -> None:
 def test_what_is_no_address_is_one_line() -> None:
     result = run_top(Ops(), "localhost:8081")
     assert result.exit_code == 1
-    assert result.stderr.startswith("'localhost:8081' is no address; it should look like http://")
+    assert result.stderr.startswith("'localhost:8081' is not an address; it should look like http://")
 
 
 def test_an_address_named_twice_is_one() -> None:

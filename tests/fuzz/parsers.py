@@ -10,10 +10,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from falcon.adapters.kafka import records
-from falcon.http import rooms, tokens, wire
+from falcon.http import bearer_tokens, requests
+from falcon.http.api import rooms
 from falcon.http.problems import Problem
 from falcon.http.shapes import ExportQuery, ListQuery, PageQuery
-from falcon.http.streaming import StreamQuery
+from falcon.http.stream.endpoints import StreamQuery
 from falcon.journal import codec
 from falcon.journal.record import Record
 from falcon.read.memberships.queries import RoomCursor
@@ -39,18 +40,20 @@ class Deceived(Exception):
 
 def _token(data: bytes) -> Any:
     text = data.decode("latin-1")
-    found = tokens.parse(text)
-    if found is not None and tokens.token(*found) != text:
+    found = bearer_tokens.parse(text)
+    if found is not None and bearer_tokens.token(*found) != text:
         raise Deceived(f"{text!r} was read as another token")
     return found
 
 
-_TICKETS: Final = [tokens.ticket(_SECRET, account_id, samples.TOKEN_HASH, _NOW) for account_id in (1, 65, 2**53 - 1)]
+_TICKETS: Final = [
+    bearer_tokens.ticket(_SECRET, account_id, samples.TOKEN_HASH, _NOW) for account_id in (1, 65, 2**53 - 1)
+]
 
 
 def _ticket(data: bytes) -> Any:
     text = data.decode("latin-1")
-    found = tokens.read_ticket(_SECRET, text, _NOW)
+    found = bearer_tokens.read_ticket(_SECRET, text, _NOW)
     if found is not None and text not in _TICKETS:
         raise Deceived(f"{text!r} was taken for a ticket")
     return found
@@ -108,7 +111,7 @@ PARSERS: Final[dict[str, Parser]] = {
         (resume_tokens.WrongToken,),
     ),
     **{
-        name: Parser(seeds, partial(wire._decode_query, query_type=kind), (Problem,))
+        name: Parser(seeds, partial(requests._decode_query, query_type=kind), (Problem,))
         for name, (kind, seeds) in _QUERIES.items()
     },
     "record": Parser(_stored(), _record, (codec.Undecodable,)),

@@ -1,4 +1,4 @@
-"""Every command of the API as a request that is in order, made for the people and the room at hand."""
+"""One valid request for each command of the API, for the people and the room of a test."""
 
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -9,7 +9,7 @@ from tests.support.http import Falcon, Json, Person, Room
 
 
 class Command(NamedTuple):
-    """A request, not sent yet; ``body`` None where the command takes none."""
+    """A request that has not been sent. ``body`` is None where the command takes none."""
 
     by: Person
     method: str
@@ -21,7 +21,7 @@ class Command(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Anna's room with Ben in it and a message by Anna, which mentions him; Cleo is not in it."""
+    """Anna's room with Ben, and a message by Anna that mentions him. Cleo is no member."""
 
     admin: Person
     anna: Person

@@ -7,14 +7,15 @@ from tests.support.http import Falcon, Person, Room
 
 @pytest.fixture(scope="package")
 def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
-    """One for all: tests bring people and rooms of their own. It ends with them: its threads would disturb others."""
+    """Shared by all tests here, which make people and rooms of their own. It ends with them: its threads would disturb
+    other tests."""
     with Falcon(tmp_path_factory.mktemp("falcon")) as started:
         yield started
 
 
 @pytest.fixture
 def admin(falcon: Falcon) -> Person:
-    """May make accounts; is in no room."""
+    """May make accounts, and is in no room."""
     return falcon.admin
 
 
@@ -30,11 +31,11 @@ def ben(falcon: Falcon) -> Person:
 
 @pytest.fixture
 def cleo(falcon: Falcon) -> Person:
-    """Somebody who is in none of the others' rooms."""
+    """Is in none of the others' rooms."""
     return falcon.account("Cleo")
 
 
 @pytest.fixture
 def room(anna: Person, ben: Person) -> Room:
-    """Anna's, with Ben in it."""
+    """Anna's room, with Ben."""
     return anna.makes_room("Tea kitchen", ben)

@@ -256,7 +256,7 @@ def test_who_signs_out_ends_the_token_of_that_request_and_no_other(falcon: Falco
 
 @pytest.fixture
 def another(tmp_path: Path) -> Iterator[Falcon]:
-    """Whose admin may lose a token."""
+    """A Falcon of its own, since its admin may lose a token."""
     with Falcon(tmp_path) as falcon:
         yield falcon
 

@@ -1,4 +1,4 @@
-"""Names for a room's history, in which also those have written who have left it since."""
+"""Names for a room's history, also of authors who have left it."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.support.http import Falcon, Person, Room, problem
 
 
 def authors(person: Person, room: Room, *people: Person) -> dict[int, str]:
-    """Account to name."""
+    """Names by account."""
     answer = person.get(f"{room}/authors", params={"ids": ",".join(str(each.account_id) for each in people)})
     assert answer.status_code == 200, answer.text
     return {each["account_id"]: each["name"] for each in answer.json()["authors"]}

@@ -1,4 +1,4 @@
-"""A backup is exact: it holds what stood at the position that it names, whatever happened while it was written."""
+"""A backup is exact: it holds the state at the position that it names, even if people acted while it was written."""
 
 import asyncio
 import io
@@ -28,23 +28,23 @@ from falcon.domain.events import (
     RoomCreated,
     RoomDeleted,
 )
-from falcon.http import exporting
+from falcon.http.api import exporting
 from falcon.journal.envelope import Position
 from falcon.read.timeline.messages import stored
 from falcon.read.times import parse_rfc3339, rfc3339
 from tests.http.test_transfer import NDJSON, Ids, exported, translated
 from tests.support.http import Falcon, Json, Person
 
-_ROOMS: Final = 220  # more than one read of them
+_ROOMS: Final = 220  # more than one query reads
 
 
 def places_in(position: str) -> dict[int, int]:
-    """The offset of each partition."""
+    """Offsets by partition."""
     return {int(partition): int(offset) for partition, offset in (p.split(":") for p in position.split(","))}
 
 
 def everything_at(falcon: Falcon, position: str) -> list[Json]:
-    """What the log says, event by event, up to a position: the rows that a backup should have."""
+    """The rows that a backup should have: those of the log's events up to a position."""
     through = places_in(position)
     connection = database.connect(falcon.settings.database, writable=False)
     source = SqliteSource(connection)
@@ -98,7 +98,7 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
 
 
 def made_behind(row: Json, position: str) -> bool:
-    """Whether it is an account that was made later: a room from before the position may speak of it."""
+    """Whether it is an account that was made after the position: an earlier room may refer to it."""
     if row["type"] != "account" or "at" not in row:
         return False
     partition, offset = row["at"].split(":")
@@ -106,7 +106,7 @@ def made_behind(row: Json, position: str) -> bool:
 
 
 def comparable(lines: list[Json]) -> list[str]:
-    """Rows in one order, whatever theirs was and whatever says only where they came from."""
+    """Rows in a fixed order, without their places in the log."""
     rows = []
     for line in lines:
         row = {name: value for name, value in line.items() if name not in ("at", "missing")}
@@ -122,7 +122,7 @@ def merged(export: bytes) -> list[Json]:
 
 
 class Busy:
-    """People who do all that a backup holds, as long as it is written."""
+    """People who act in all ways that a backup holds, while it is written."""
 
     def __init__(self, falcon: Falcon, people: list[Person], rooms: list[int], seed: int) -> None:
         self._falcon = falcon
@@ -178,7 +178,7 @@ def crowded(tmp_path: Path) -> Any:
 
 
 def let_others_act(edge: Any, busy: list[Busy], monkeypatch: pytest.MonkeyPatch) -> None:
-    """They do something more before each tenth room is read, and a lot before the ends of the log are."""
+    """They act before each tenth room is read, and much more before the ends of the log are read."""
     page, ends, read = edge.store.page, edge.tail.ends, itertools.count()
 
     async def others_do(acts: int) -> None:
@@ -266,7 +266,7 @@ def _written_by_a_newer_falcon(falcon: Falcon, *, critical: bool) -> None:
 
 
 def restored(export: bytes, to: Falcon) -> Ids:
-    """As ``falcon import`` does it."""
+    """Imports as ``falcon import`` does."""
     ids = Ids()
 
     async def send(lines: bytes) -> Imported:
@@ -282,7 +282,7 @@ def restored(export: bytes, to: Falcon) -> Ids:
 
 
 def test_a_backup_that_was_broken_off_is_exact_however_much_happened_since(tmp_path: Path) -> None:
-    """At each line: the rest comes after messages, rooms and people that the first part does not know."""
+    """Cut at each line: the rest of the export follows messages, rooms and people that the first part lacks."""
     with Falcon(tmp_path / "here") as falcon:
         anna, ben = falcon.account("Anna"), falcon.account("Ben")
         tea, den = anna.makes_room("Tea", ben), anna.makes_room("Den", ben)
@@ -311,7 +311,7 @@ def test_a_backup_that_was_broken_off_is_exact_however_much_happened_since(tmp_p
 def test_an_export_fails_where_the_timeline_stops_short_of_the_list_of_rooms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A message is in the list of rooms and not in the timeline, and stays so."""
+    """The list of rooms has a message that the timeline never gets."""
     monkeypatch.setattr(exporting, "_SHORT_SECONDS", 0.0)
     with Falcon(tmp_path) as falcon:
         anna = falcon.account("Anna")

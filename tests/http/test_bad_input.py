@@ -1,4 +1,4 @@
-"""Input of any kind is refused with what is wrong with it; it is never a fault of ours, and never half done."""
+"""Bad input of any kind is refused with its fault. It is never a 500, and never half done."""
 
 import base64
 import gzip
@@ -20,7 +20,7 @@ BODY_MAX = 512 << 10
 
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
-    """One that nobody else talks to, so that whatever happens in it was done by the test at hand."""
+    """Used by one test alone, so that every event in it is that test's."""
     with Falcon(tmp_path_factory.mktemp("bad-input")) as falcon:
         yield falcon
 
@@ -32,7 +32,7 @@ def scene(own: Falcon) -> Scene:
 
 @pytest.fixture
 def unchanged(own: Falcon, scene: Scene) -> Iterator[None]:
-    """What the test does changes nothing at all."""
+    """Checks that the test changes nothing at all."""
 
     before = own.log_length()
     yield
@@ -41,7 +41,7 @@ def unchanged(own: Falcon, scene: Scene) -> Iterator[None]:
 
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
-# What becomes of a request that was in order.
+# What a valid request is turned into.
 NO_JSON: dict[str, Callable[[bytes], bytes]] = {
     "nothing": lambda data: b"",
     "blanks": lambda data: b"  \n",
@@ -197,13 +197,13 @@ def test_a_message_that_cannot_be_names_the_field(scene: Scene, unchanged: None,
 
 
 async def in_chunks(data: bytes, size: int) -> AsyncIterator[bytes]:
-    """Sent without saying how much it will be."""
+    """A body that is sent without its length."""
     for start in range(0, len(data), size):
         yield data[start : start + size]
 
 
 def body_of(size: int) -> bytes:
-    """A message in JSON of ``size`` bytes, most of them blanks."""
+    """A message as JSON of ``size`` bytes, most of them blanks."""
     data = b'{"text": "Hi"}'
     return data + b" " * (size - len(data))
 
@@ -338,7 +338,7 @@ def test_a_limit_is_1_to_200(scene: Scene, path: str, limit: str) -> None:
 
 
 def cursor_of(content: str) -> str:
-    """A cursor that looks like one of the list of rooms."""
+    """A cursor in the form of the list of rooms."""
     return base64.urlsafe_b64encode(content.encode()).decode()
 
 

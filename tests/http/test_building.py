@@ -1,10 +1,8 @@
-"""docs/building.md says of every event, code and limit what it is, and its samples run."""
+"""docs/building.md explains every event, code and limit, and its samples run."""
 
 import asyncio
-import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,17 +13,18 @@ import msgspec
 import pytest
 
 from falcon.cli.importing import import_lines
-from falcon.client import Imported
-from falcon.client.events import read_event
 from falcon.domain import limits
 from falcon.http.shapes import AUTHORS_MAX
 from falcon.streams.frames import Reason
 from falcon.streams.signals import SIGNALS
+from falcon_chat import Imported
+from falcon_chat.events import read_event
+from tests.support.samples import environment, program, samples
 from tools.harness.falcon import Falcon
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon"
 PAGE: Final = (FOLDER.parent / "docs" / "building.md").read_text()
-OPERATORS_CODES: Final = {"busy", "not_acceptable"}  # of the operations port alone
+OPERATORS_CODES: Final = {"busy", "not_acceptable"}  # only on the operations port
 
 
 def section(title: str) -> str:
@@ -33,12 +32,12 @@ def section(title: str) -> str:
 
 
 def table(text: str) -> set[str]:
-    """The first cells that are code."""
+    """The first cells of a table's rows that are code."""
     return set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))
 
 
 def sources(*folders: str) -> str:
-    return "".join(path.read_text() for folder in folders for path in sorted((FOLDER / folder).glob("*.py")))
+    return "".join(path.read_text() for folder in folders for path in sorted((FOLDER / folder).rglob("*.py")))
 
 
 def test_every_event_is_in_the_page() -> None:
@@ -52,7 +51,7 @@ def test_every_event_is_in_the_page() -> None:
 def test_the_client_knows_every_event_of_the_page() -> None:
     for name in table(section("The stream")) - {"draining", "slow", "unauthenticated"}:
         with pytest.raises(msgspec.DecodeError):
-            read_event(name, b"", "")  # of an unknown one it would be None
+            read_event(name, b"", "")  # None for an unknown one
 
 
 def test_every_code_is_in_the_page() -> None:
@@ -88,34 +87,30 @@ def falcon(tmp_path: Path) -> Iterator[Falcon]:
     falcon.stop()
 
 
-def environment(falcon: Falcon) -> dict[str, str]:
-    return {**os.environ, "URL": falcon.info["url"], "TOKEN": falcon.info["token"], "PYTHONPATH": str(FOLDER.parent)}
-
-
 @pytest.mark.processes
 def test_the_first_lines_work_when_they_are_pasted(falcon: Falcon) -> None:
-    (lines,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", lines], env=environment(falcon), capture_output=True, text=True, timeout=60
-    )
+    (lines,) = samples(PAGE, "sh")
+    command = program("sh", lines, falcon.data_dir)
+    done = subprocess.run(command, env=environment(falcon), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Who wants some?") == 2
 
 
 @pytest.mark.processes
-def test_the_bot_answers(falcon: Falcon, tmp_path: Path) -> None:
-    (bot,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    (tmp_path / "bot.py").write_text(bot)
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_the_bot_answers(falcon: Falcon, tmp_path: Path, language: str) -> None:
+    (bot,) = samples(PAGE, language)
+    command = program(language, bot, tmp_path)
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
     with httpx.Client(base_url=falcon.info["url"], headers=headers, timeout=20) as client:
         room = client.post("/v1/rooms", json={"name": "Tea kitchen"}).json()["room_id"]
-        running = subprocess.Popen([sys.executable, str(tmp_path / "bot.py")], env=environment(falcon))
+        running = subprocess.Popen(command, env=environment(falcon))
         try:
             said: list[dict[str, Any]] = []
             deadline = time.monotonic() + 40
             while not any(each["text"].startswith("pong") for each in said):
                 assert time.monotonic() < deadline and running.poll() is None, said
-                client.post(f"/v1/rooms/{room}/messages", json={"text": "ping"})  # it may not listen yet
+                client.post(f"/v1/rooms/{room}/messages", json={"text": "ping"})  # the server may not listen yet
                 time.sleep(0.2)
                 said = client.get(f"/v1/rooms/{room}/messages").json()["messages"]
         finally:

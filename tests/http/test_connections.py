@@ -1,4 +1,4 @@
-"""What a connection may take: each limit at its edge, each time, and what all of it leaves alone."""
+"""Limits of a connection: each size at its bound, each time, and what they do not disturb."""
 
 import asyncio
 import base64
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from falcon.http.connections import descriptors_for_connections
+from falcon.http.server.connections import descriptors_for_connections
 from falcon.telemetry import metrics
-from tests.support.door import PATIENT, QUICK, Answer, Server, at_a_server
+from tests.support.protocol_server import PATIENT, QUICK, Answer, Server, at_a_server
 
 KIB = 1024
 GET = b"GET /v1/me HTTP/1.1\r\nHost: falcon\r\n\r\n"
@@ -27,9 +27,9 @@ def post(body: bytes, declared: int | None = None) -> bytes:
 
 
 def head_of(size: int, start: bytes = GET) -> bytes:
-    """A request without a body whose head has this size."""
+    """A request without a body and with a head of this size."""
     filled = start[:-2]
-    while size - len(filled) > 8 * KIB:  # a WebSocket's fields may not have more
+    while size - len(filled) > 8 * KIB:  # the limit of a WebSocket's fields
         filled += b"X-Fill: " + b"x" * (4 * KIB) + b"\r\n"
     filled += b"X-Fill: "
     return filled + b"x" * (size - len(filled) - 4) + b"\r\n\r\n"
@@ -134,7 +134,7 @@ def test_fields_behind_a_body_are_counted_too() -> None:
         assert (answer.status, answer.code) == (431, "too_large")
         client = await server.connect()
         await client.send(chunked + b"a: ")
-        for _ in range(100):  # some of it may come with the body, and is not counted
+        for _ in range(100):  # a part may come with the body, and is not counted
             await client.send(b"x" * KIB)
         answer = await client.answer()
         assert (answer.status, answer.code) == (431, "too_large")
@@ -182,7 +182,7 @@ def test_an_upgrade_that_cannot_be_is_refused_and_not_left_open(upgrade: bytes, 
     async def ask(server: Server) -> None:
         client = await server.connect()
         assert (await client.asks(upgrade)).status == status
-        await asyncio.wait_for(client.reader.read(), 10)  # to its end
+        await asyncio.wait_for(client.reader.read(), 10)  # up to its end
         while server.state.connections:
             await asyncio.sleep(0.01)
 
@@ -203,7 +203,7 @@ def test_a_client_that_sends_on_is_still_told_why_it_was_refused() -> None:
 
 
 async def seconds_until_closed(server: Server, sent: bytes, *, drip: bytes = b"") -> tuple[float, Answer]:
-    """``drip`` is sent again and again."""
+    """Sends ``drip`` again and again."""
     client = await server.connect()
     await client.send(sent)
     began = time.monotonic()
@@ -445,7 +445,7 @@ def test_pipelined_requests_are_answered_in_their_order_however_many_fill_a_piec
 
 
 def test_of_requests_that_wait_for_their_turn_a_few_are_parsed_and_all_are_answered() -> None:
-    """Each is some kilobytes once it is parsed, and a client may send thousands that it reads no answers to."""
+    """A parsed request takes some kilobytes, and a client may send thousands without reading answers."""
     count = 8_000
 
     async def ask(server: Server) -> None:

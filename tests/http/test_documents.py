@@ -11,10 +11,10 @@ import pytest
 
 from falcon import __version__
 from falcon.domain import limits
-from falcon.http.operations import OPERATIONS
+from falcon.http.api.operations import OPERATIONS
 from tests.support.http import Falcon, Json
 
-# What the contract names, in its order; the rest of the API is Falcon's own.
+# The operations that the contract names, in its order. All others are Falcon's own.
 PROMISED = [
     ("GET", "/v1/me"),
     ("POST", "/v1/accounts"),
@@ -51,7 +51,7 @@ def page(falcon: Falcon) -> httpx.Response:
 
 
 def values(node: Any, key: str) -> Iterator[Any]:
-    """Every value that stands under the key, however deep."""
+    """Every value of the key, at any depth."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == key:
@@ -144,7 +144,7 @@ def test_the_document_is_for_everybody(falcon: Falcon) -> None:
 
 
 class Page(HTMLParser):
-    """What a page would load or lead to, and whether its tags fit together."""
+    """What a page loads and links to, and whether its tags match."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -171,10 +171,10 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_but_itself(page: httpx.Response) -> None:
-    """No script, no picture, no style sheet, and no link that leads away."""
+    """It has no script, picture or style sheet, and no link to another site."""
     parsed = Page(page.text)
     assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & set(parsed.tags)
-    assert all(link == "/openapi.json" or link.startswith("#") for link in parsed.links)
+    assert all(link in ("/openapi.json", "/asyncapi.json") or link.startswith("#") for link in parsed.links)
     assert "url(" not in page.text and "@import" not in page.text
 
 
@@ -207,13 +207,13 @@ def test_the_page_believes_no_host(falcon: Falcon, host: str) -> None:
 
 
 def test_what_anybody_may_read_is_made_once(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in ("/openapi.json", "/docs"):
+    for path in ("/openapi.json", "/asyncapi.json", "/docs"):
         assert falcon.send("GET", path).status_code == 200
 
     def made_again() -> Json:
-        raise AssertionError("a twentieth of a second for whoever asks")
+        raise AssertionError("each request would take a twentieth of a second")
 
     monkeypatch.setattr("falcon.http.app.document", made_again)
-    for path in ("/openapi.json", "/docs"):
+    for path in ("/openapi.json", "/asyncapi.json", "/docs"):
         assert falcon.send("GET", path).status_code == 200
     assert "http://elsewhere.test/v1/rooms" in falcon.send("GET", "/docs", headers={"Host": "elsewhere.test"}).text

@@ -1,4 +1,4 @@
-"""What one account takes of the write side, and what it leaves to others."""
+"""What one account may take of the write side, and what is left for others."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,7 +14,7 @@ Start = Callable[..., Falcon]
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """One with settings of its own. All rooms are in one partition, so that all messages stand in one order."""
+    """A Falcon with settings of its own. All rooms are in one partition, so that all messages are in one order."""
     with ExitStack() as started:
         yield lambda **settings: started.enter_context(Falcon(tmp_path, partitions=1, **settings))
 

@@ -10,15 +10,15 @@ from typing import get_args
 import httpx
 import msgspec
 import pytest
-from starlette.requests import HTTPConnection
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteTables
-from falcon.http import tokens
+from falcon.http import bearer_tokens
 from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem
+from falcon.http.stream import endpoints
 from falcon.journal.ports import JournalUnavailable
 from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import projections
@@ -33,7 +33,7 @@ UNKNOWN_ACCOUNT = 999_999
 
 
 class Tables:
-    """Read tables that are behind: they catch up when somebody has looked for the third time how far they are."""
+    """Read tables that are behind. They catch up when their position has been read three times."""
 
     def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stuck = False
@@ -70,13 +70,13 @@ def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Tables:
 def falcon(settings: Settings, tables: Tables, request: pytest.FixtureRequest) -> Iterator[Falcon]:
     with Falcon(settings.data_dir, projection="process") as started:
         if "owners" in request.param:
-            started.edge.freshness = Freshness(started.edge.store, OwnersPositions(started.edge.gateway))
+            started.edge.reads.freshness = Freshness(started.edge.store, OwnersPositions(started.edge.gateway))
         yield started
 
 
 @pytest.fixture
 def behind(falcon: Falcon, tables: Tables) -> Tables:
-    """From now on nothing is readable before it has been waited for."""
+    """From now on every read has to wait."""
     tables.catch_up()
     tables.looks = 0
     return tables
@@ -134,7 +134,7 @@ def test_a_room_that_was_just_made_is_read(anna: Person, behind: Tables, path: s
 
 def test_one_who_was_just_brought_in_reads(anna: Person, ben: Person, behind: Tables) -> None:
     room = anna.makes_room()
-    anna.reads(room)  # which is readable now
+    anna.reads(room)  # it is readable now
     anna.put(f"{room}/members/{ben.account_id}", {"role": "member"})
     ben.reads(room)
 
@@ -199,12 +199,12 @@ def test_what_is_readable_is_shown_without_asking_the_log(anna: Person, room: Ro
 
 
 def opens_a_stream(falcon: Falcon, query: str, token: str | None = None) -> None:
-    """Raises Problem where it is refused."""
+    """Raises the Problem of a refusal."""
     headers = [] if token is None else [(b"authorization", f"Bearer {token}".encode())]
 
     async def opened() -> None:
         scope = {"type": "http", "method": "GET", "path": "/v1/stream", "query_string": query.encode()}
-        opening = await falcon.edge.streams.open(HTTPConnection({**scope, "headers": headers}))
+        opening = await endpoints._open(falcon.edge.streams, {**scope, "headers": headers})
         opening.release()
 
     falcon.run(opened())
@@ -212,8 +212,8 @@ def opens_a_stream(falcon: Falcon, query: str, token: str | None = None) -> None
 
 def test_a_ticket_for_a_token_that_was_just_issued_is_good(falcon: Falcon, behind: Tables) -> None:
     made = falcon.admin.post("/v1/accounts", {"name": "Anna"}).json()
-    token_hash = tokens.hash_of(tokens.parse(made["token"])[1])  # type: ignore[index]
-    opens_a_stream(falcon, f"ticket={tokens.ticket(falcon.edge.secret, made['account_id'], token_hash)}")
+    token_hash = bearer_tokens.hash_of(bearer_tokens.parse(made["token"])[1])  # type: ignore[index]
+    opens_a_stream(falcon, f"ticket={bearer_tokens.ticket(falcon.edge.secret, made['account_id'], token_hash)}")
 
 
 def test_a_stream_of_a_room_that_was_just_made_begins(falcon: Falcon, anna: Person, behind: Tables) -> None:
@@ -266,11 +266,11 @@ def test_a_token_that_was_never_issued_is_refused_without_asking_the_log(
     assert behind.looks == 0
 
 
-# --- what nobody can tell ---------------------------------------------------------------------------------------------
+# --- what cannot be told ----------------------------------------------------------------------------------------------
 
 
 def refusals(scene: Scene) -> list[httpx.Response]:
-    """Of what might be newer than the tables: in each of the partitions something is."""
+    """The tables may lack something in each of the partitions."""
     anna, room, token = scene.anna, scene.room, scene.cleo
     anna.says(room, "Yes")
     partitions = anna.falcon.settings.partitions
@@ -288,7 +288,7 @@ def refusals(scene: Scene) -> list[httpx.Response]:
 
 @pytest.fixture
 def scene(falcon: Falcon, tables: Tables) -> Scene:
-    """All of it readable, and a token of Cleo's that is not."""
+    """Everything is readable but a token of Cleo's."""
     anna, ben, cleo = (falcon.account(name) for name in ("Anna", "Ben", "Cleo"))
     room = anna.makes_room("Tea kitchen", ben)
     anna.says(room, "Tea?", mentions=[ben.account_id])
@@ -314,7 +314,7 @@ def test_while_the_log_is_away_nothing_is_denied_and_what_the_tables_show_is_giv
         async def confirmed(self, partition: int) -> int:
             raise JournalUnavailable("a test has taken the log away")
 
-    falcon.edge.freshness = Freshness(falcon.edge.store, Away())
+    falcon.edge.reads.freshness = Freshness(falcon.edge.store, Away())
     for refused in refusals(scene):
         problem(refused, 503, "unavailable")
     assert texts(scene.anna.reads(scene.room)) == ["Tea?"]
@@ -403,7 +403,7 @@ def test_what_is_done_is_acknowledged_though_the_tables_go_away_meanwhile(
 
 
 class Store:
-    """A partition that is applied further with each look."""
+    """The partition's position moves with each look."""
 
     def __init__(self, *, applied: int, looks: int) -> None:
         self._applied = applied
@@ -458,7 +458,7 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
 
     async def run() -> None:
         store = Tables(applied=0, looks=0)
-        freshness = Freshness(store, Log(7), is_told=True)  # type: ignore[arg-type]
+        freshness = Freshness(store, Log(7), subscribe=lambda moved: True)  # type: ignore[arg-type]
         near, far = (asyncio.create_task(freshness.reach(3, offset, 500.0)) for offset in (7, 9))
         await asyncio.sleep(0.9)
         looks = store.looks
@@ -468,7 +468,7 @@ def test_where_the_tables_say_that_they_move_nobody_looks_again_before() -> None
         await near
         assert store.looks == looks + 1 and not far.done()
         store.stand_at = 10
-        await far  # a rebuild by another process says nothing: it is found within a second
+        await far  # a rebuild by another process sends no notice: it is found within a second
         looks = store.looks
         freshness.moved()
         await asyncio.sleep(5)
@@ -528,27 +528,27 @@ def test_tables_that_go_away_are_said_to_all_who_wait() -> None:
 
 def test_each_token_is_another_one_and_shows_that_it_was_issued(falcon: Falcon, anna: Person) -> None:
     issued = [anna.post(f"/v1/accounts/{anna.account_id}/tokens").json()["token"] for _ in range(5)]
-    parsed = [tokens.parse(token) for token in (*issued, anna.token, falcon.admin.token)]
-    found = {secret for _, secret in filter(None, parsed) if tokens.is_issued(falcon.edge.secret, secret)}
+    parsed = [bearer_tokens.parse(token) for token in (*issued, anna.token, falcon.admin.token)]
+    found = {secret for _, secret in filter(None, parsed) if bearer_tokens.is_issued(falcon.edge.secret, secret)}
     assert len(found) == 7
-    assert not any(tokens.is_issued(b"another deployment's", secret) for secret in found)
+    assert not any(bearer_tokens.is_issued(b"another deployment's", secret) for secret in found)
 
 
 def test_the_first_tokens_of_a_cluster_are_the_same_for_ever() -> None:
-    admins = tokens.derived_secret(b"s" * 16, "first admin's token")
+    admins = bearer_tokens.derived_secret(b"s" * 16, "first admin's token")
     assert admins == "XJNwK5QHo81HFi6IphrELshr--UcTeEL53hfOWv5Hsc"
-    assert admins != tokens.derived_secret(b"s" * 16, "first account's token")
+    assert admins != bearer_tokens.derived_secret(b"s" * 16, "first account's token")
 
 
-@pytest.mark.parametrize("purpose", get_args(tokens.Purpose))
-def test_the_first_accounts_are_not_denied_while_the_tables_are_filled_again(purpose: tokens.Purpose) -> None:
-    secret = tokens.derived_secret(b"s" * 16, purpose)
-    assert tokens.is_issued(b"s" * 16, secret)
-    assert not tokens.is_issued(b"another deployment's", secret)
+@pytest.mark.parametrize("purpose", get_args(bearer_tokens.Purpose))
+def test_the_first_accounts_are_not_denied_while_the_tables_are_filled_again(purpose: bearer_tokens.Purpose) -> None:
+    secret = bearer_tokens.derived_secret(b"s" * 16, purpose)
+    assert bearer_tokens.is_issued(b"s" * 16, secret)
+    assert not bearer_tokens.is_issued(b"another deployment's", secret)
 
 
 def test_a_token_whose_random_half_was_changed_was_not_issued() -> None:
-    secret = tokens.new_secret(b"s" * 16)
+    secret = bearer_tokens.new_secret(b"s" * 16)
     for index in (0, 10, 30, 41):
         changed = secret[:index] + ("A" if secret[index] != "A" else "B") + secret[index + 1 :]
-        assert not tokens.is_issued(b"s" * 16, changed)
+        assert not bearer_tokens.is_issued(b"s" * 16, changed)

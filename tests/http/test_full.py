@@ -1,4 +1,4 @@
-"""More connections than a process has descriptors for: those that speak are served on, and health is told."""
+"""More connections than a process has descriptors: open ones are still served, and health checks are answered."""
 
 import re
 import socket
@@ -38,7 +38,7 @@ def open_descriptors(falcon: Falcon) -> int:
 
 
 def asks(falcon: Falcon) -> int:
-    """On a new connection; 503 also where it was closed before the answer could be read."""
+    """The status on a new connection; 503 also where it was closed before the answer could be read."""
     headers = {"Authorization": f"Bearer {falcon.info['token']}"}
     try:
         return httpx.get(f"{falcon.info['url']}/v1/me", headers=headers, timeout=10).status_code
@@ -60,7 +60,7 @@ def test_silent_clients_keep_nobody_out_for_long_and_no_probe_fails(falcon: Falc
                     assert httpx.get(falcon.info["ops_url"] + probe, timeout=10).status_code == 200
         assert asks(falcon) == 503
         assert cut(falcon, "full") >= 600 - ROOM_FOR
-        while asks(falcon) == 503:  # until the silent ones are closed, after ten seconds
+        while asks(falcon) == 503:  # until silent connections are closed, after ten seconds
             assert time.monotonic() - began < 60
         assert client.post("/v1/rooms", json={"name": "Tea"}).status_code == 201
     assert "descriptor" not in falcon.log() and "Too many open files" not in falcon.log()

@@ -1,4 +1,4 @@
-"""What is held for clients has a bound: bodies that have not come to their end, and answers that nobody takes."""
+"""Memory for clients is bounded: bodies that are not complete, and answers that are not read."""
 
 import asyncio
 import socket
@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from falcon.http.held import Held, Share
 from falcon.http.problems import Problem
-from tests.support.door import PATIENT, QUICK, Server, at_a_server
+from falcon.http.server.held import Held, Share
+from tests.support.protocol_server import PATIENT, QUICK, Server, at_a_server
 from tools.harness.falcon import Falcon
 
 KIB = 1024
@@ -70,7 +70,7 @@ def test_a_body_counts_for_the_process_until_it_is_known_who_asks_and_then_for_t
     proxys.belongs_to(ANN)
     anns.belongs_to(ANN)
     anns.set_bodies(100)
-    Share(held).set_unread(100)  # a stranger's
+    Share(held).set_unread(100)  # without a token
     proxys.begins()
     proxys.set_bodies(60)
     assert proxys.refusal_of_body() is None, "neither Ann nor the stranger need be the one who asks"
@@ -211,7 +211,7 @@ def test_an_account_that_takes_no_answers_or_ends_no_body_is_told_so_and_nobody_
         assert admin.post("/v1/rooms", json={"name": "Tea"}).status_code == 201
         assert resident(falcon) - before < 48 << 20
     with client_of(falcon, token) as mallory:
-        while mallory.get("/v1/me").status_code == 429:  # until the server has seen that the connections are closed
+        while mallory.get("/v1/me").status_code == 429:  # until the server knows that the connections are closed
             pass
         assert mallory.get("/v1/me").status_code == 200
 

@@ -1,4 +1,4 @@
-"""A retry with the same key is answered the same, and nothing is done twice."""
+"""A retry with the same key gets the same answer, and nothing is done twice."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ def scene(falcon: Falcon) -> Scene:
 
 @pytest.fixture
 def key(scene: Scene) -> str:
-    """One that nobody has used yet, the admin whom all tests share included."""
+    """A key that no account has used yet, not even the admin that all tests share."""
     return f"key-of-{scene.anna.account_id}"
 
 
@@ -54,7 +54,7 @@ def test_the_same_key_for_another_body_is_refused(scene: Scene, key: str, name: 
     assert command.send(key=key).is_success
     other: dict[str, object]
     if command.body is None:
-        # An empty object says the same as no body, but is another request.
+        # An empty object means the same as no body, but is another request.
         other = {}
     else:
         other = dict(command.body)
@@ -285,7 +285,7 @@ def forgetful(tmp_path: Path) -> Iterator[Falcon]:
 
 
 def some_milliseconds_pass(person: Person, room: Room) -> None:
-    """By the clock that messages are stamped with."""
+    """Waits by the clock that stamps messages."""
     first = person.message(room, person.says(room, "tick"))["posted_at"]
     while person.message(room, person.says(room, "tock"))["posted_at"][:-2] == first[:-2]:
         pass
@@ -318,7 +318,7 @@ def test_after_the_window_a_token_is_another_token(forgetful: Falcon) -> None:
 
 def test_an_edge_remembers_only_so_many_keys(tmp_path: Path) -> None:
     with Falcon(tmp_path) as falcon:
-        falcon.edge._keys = UsedKeys(3, 600.0)
+        falcon.edge.commands._keys = UsedKeys(3, 600.0)
         anna = falcon.account("Anna")
         rooms = [anna.makes_room(str(i)) for i in range(6)]  # in as many partitions, or nearly
         assert len({room.room_id % falcon.settings.partitions for room in rooms}) > 1
@@ -330,4 +330,4 @@ def test_an_edge_remembers_only_so_many_keys(tmp_path: Path) -> None:
             assert anna.post(f"{there}/messages", {"text": "Hi"}, key=other).status_code == 201
         assert anna.post(f"{there}/messages", {"text": "Hi"}, key="k").status_code == 201, "it has been forgotten here"
         the_same(*(anna.post(f"{first}/messages", {"text": "Hi"}, key=key) for key in ("f", "f")))
-        assert len(falcon.edge._keys) < 6
+        assert len(falcon.edge.commands._keys) < 6

@@ -1,13 +1,13 @@
-"""Junk is counted, and logged once a minute, in words that no sender of it can choose."""
+"""Junk is counted, and logged once a minute in words that no sender can choose."""
 
 import asyncio
 import logging
 
 import pytest
 
-from falcon.http.junk import Junk
+from falcon.http.server.junk import Junk
 from falcon.telemetry import metrics
-from tests.support.door import PATIENT, Server, at_a_server
+from tests.support.protocol_server import PATIENT, Server, at_a_server
 
 
 def counted(kind: str) -> float:

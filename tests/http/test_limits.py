@@ -1,4 +1,4 @@
-"""What an account, a room and an address may take, and what one is told who is past it."""
+"""Limits of an account, a room and an address, and the answer to a client past one."""
 
 import asyncio
 import json
@@ -27,8 +27,8 @@ from falcon.write.clock import SystemClock
 from tests.http.test_connections import GET, UPGRADE
 from tests.streams.reader import Listen
 from tests.support.clock import FakeClock
-from tests.support.door import Server, at_a_server
 from tests.support.http import Falcon, Person, problem
+from tests.support.protocol_server import Server, at_a_server
 from tools.harness.falcon import Falcon as Process
 
 Start = Callable[..., Falcon]
@@ -43,7 +43,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def owners_clock(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeClock:
-    """The owner of a room goes by it too. It may be some seconds ahead of the system's, by which commands expire."""
+    """Owners of rooms use it too. It may be some seconds ahead of the system's clock, by which commands expire."""
 
     class Clock(SystemClock):
         def __init__(self) -> None:
@@ -59,12 +59,12 @@ def owners_clock(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeClock
 
 @pytest.fixture
 def start(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Only the limits that a test names. Those of the edge go by the test's clock."""
+    """Has only the limits that a test names. The edge's limits use the test's clock."""
 
     def limiter(settings: Settings) -> Limiter:
         return Limiter(bootstrap.quotas(settings), Addresses(settings.trusted_proxies), clock.monotonic)
 
-    monkeypatch.setattr(embedded, "limiter", limiter)
+    monkeypatch.setattr(bootstrap, "limiter", limiter)
     with ExitStack() as started:
 
         def begin(**settings: Any) -> Falcon:
@@ -74,7 +74,7 @@ def start(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def limited(answer: httpx.Response, limit: str, policy: str) -> int:
-    """A refusal by this limit, having looked at all that it tells; in how many seconds one may try again."""
+    """Checks every field of a refusal by this limit; gives the seconds until a retry."""
     body = problem(answer, 429, "rate_limited")
     seconds = int(answer.headers["retry-after"])
     assert seconds >= 1
@@ -153,7 +153,7 @@ def test_a_command_that_was_done_is_answered_as_done_once_there_is_room_again(st
 def test_an_account_has_so_many_requests_under_way(start: Start) -> None:
     falcon = start(account_requests=2)
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
-    asked = {"position": f"0:{10**15}", "wait": "0.3"}  # they wait for what never comes
+    asked = {"position": f"0:{10**15}", "wait": "0.3"}  # they wait for a body that never comes
     answers = falcon.together(
         anna.request("GET", "/v1/me", **asked),
         anna.request("GET", "/v1/me", **asked),
@@ -271,7 +271,7 @@ def test_an_account_makes_so_many_rooms_a_day_also_if_it_deletes_them(start: Sta
     seconds = limited(anna.post("/v1/rooms", {"name": "one more"}), "account-new-rooms", "q=3;w=86400")
     assert abs(seconds - 86_400 / 3) <= 1
     limited(anna.put(f"/v1/direct/{cleo.account_id}"), "account-new-rooms", "q=3;w=86400")
-    assert anna.put(f"/v1/direct/{ben.account_id}").status_code == 200  # it is there already
+    assert anna.put(f"/v1/direct/{ben.account_id}").status_code == 200  # the room exists already
     assert ben.makes_room()
     clock.advance(seconds)
     anna.makes_room()
@@ -294,13 +294,13 @@ def test_a_room_takes_so_many_messages_a_second_of_all_its_members(owners_clock:
     falcon = start(room_messages=1)
     anna, ben, cleo = (falcon.account(name) for name in ("Anna", "Ben", "Cleo"))
     room, other = anna.makes_room("busy", ben), anna.makes_room("quiet")
-    for _ in range(20):  # one who is not in it takes nothing of it
+    for _ in range(20):  # an account that is no member uses up nothing
         assert cleo.post(f"{room}/messages", {"text": "let me in"}).status_code == 404
     answers = [person.post(f"{room}/messages", {"text": "!"}, key="once") for person in (anna, ben)]
     done, refused = answers
     assert done.status_code == 201
     limited(refused, "room-messages", "q=1;w=1")
-    again = anna.post(f"{room}/messages", {"text": "!"}, key="once")  # it was done: that does not change
+    again = anna.post(f"{room}/messages", {"text": "!"}, key="once")  # it was done, which does not change
     assert (again.status_code, again.content) == (201, done.content)
     assert anna.says(other, "here it is quiet") == 1
     owners_clock.advance(1)
@@ -317,7 +317,7 @@ def test_a_room_has_so_many_members_and_a_place_that_is_free_again_can_be_taken(
     brought = f"{room}/members/{dora.account_id}"
     refused = anna.put(brought, {"role": "member"}, key="bring-Dora-in")
     assert limited(refused, "room-members", "q=3") == 60
-    assert ben.put(brought, {"role": "member"}).status_code == 403  # who may not anyway learns nothing
+    assert ben.put(brought, {"role": "member"}).status_code == 403  # an account without the right learns nothing
     assert anna.put(f"{room}/members/{ben.account_id}", {"role": "readonly"}).status_code == 200
     assert cleo.delete(f"{room}/members/{cleo.account_id}").status_code == 204
     assert anna.put(brought, {"role": "member"}, key="bring-Dora-in").status_code == 200
@@ -348,9 +348,9 @@ def test_an_address_asks_so_often_without_a_good_token_and_those_with_one_are_no
     for method, path in (("GET", "/v1/me"), ("GET", "/"), ("GET", "/nowhere"), ("PUT", "/v1/me"), ("GET", "/docs")):
         limited(falcon.send(method, path), "address-requests", "q=6;w=6")
     limited(unauthenticated(falcon), "address-requests", "q=6;w=6")
-    assert anna.get("/v1/me").status_code == 200  # a token that is remembered
+    assert anna.get("/v1/me").status_code == 200  # a cached token
     assert anna.get("/docs").status_code == 200
-    assert ben.get("/v1/me").status_code == 200  # one that has to be looked up
+    assert ben.get("/v1/me").status_code == 200  # a token that must be looked up
     clock.advance(1)
     assert unauthenticated(falcon).status_code == 401
 
@@ -386,7 +386,7 @@ def test_a_trusted_proxy_says_for_whom_it_asks(start: Start) -> None:
     first = {"X-Forwarded-For": "203.0.113.1"}
     assert statuses(*(unauthenticated(falcon, **first) for _ in range(3))) == [401, 401, 429]
     assert unauthenticated(falcon, **{"X-Forwarded-For": "203.0.113.2"}).status_code == 401
-    # What the client wrote itself stands before what the proxy has added; proxies of ours may be behind that.
+    # A client's own addresses stand before those that the proxy adds; our own proxies may be behind that one.
     for invented in range(5):
         said = f"198.51.100.{invented}, 203.0.113.1, 10.1.2.3"
         assert unauthenticated(falcon, **{"X-Forwarded-For": said}).status_code == 429
@@ -402,7 +402,7 @@ def test_what_an_untrusted_peer_says_of_its_address_does_not_count(start: Start)
     ("client", "forwarded", "other", "same"),
     [
         ("192.0.2.1", "", "192.0.2.2", False),
-        ("2001:db8::1", "", "2001:db8::ffff:1", True),  # one network has as many of these as it likes
+        ("2001:db8::1", "", "2001:db8::ffff:1", True),  # one network may use all of these addresses
         ("2001:db8::1", "", "2001:db8:0:1::1", False),
         ("::ffff:192.0.2.1", "", "192.0.2.1", True),
         ("10.0.0.1", "192.0.2.1:4711", "192.0.2.1", True),

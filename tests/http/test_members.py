@@ -1,4 +1,4 @@
-"""Who is in a room, and what each may do there."""
+"""Members of a room, and what each may do there."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.support.http import Falcon, Json, Person, Room, problem, texts
 
 
 def members(person: Person, room: Room) -> dict[int, str]:
-    """Account to role."""
+    """Roles by account."""
     listed = person.get(f"{room}/members", params={"limit": 200})
     assert listed.status_code == 200 and listed.json()["next_cursor"] is None
     return {member["account_id"]: member["role"] for member in listed.json()["members"]}

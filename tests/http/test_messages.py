@@ -166,7 +166,7 @@ def test_what_is_no_message_is_not_found(anna: Person, room: Room, seq: str) -> 
 
 def test_no_seq_reaches_into_another_room(anna: Person, falcon: Falcon) -> None:
     ben = falcon.account("Ben")
-    for _ in range(2_000):  # rooms get their ids by chance
+    for _ in range(2_000):  # ids of rooms are random
         mine, secret = anna.makes_room("Mine"), ben.makes_room("Secret")
         if mine.room_id | secret.room_id == secret.room_id:
             break
@@ -225,7 +225,7 @@ def test_many_edits_at_once_leave_one_of_them(falcon: Falcon, anna: Person, room
     edits = [anna.request("PATCH", f"{room}/messages/{seq}", {"text": str(i)}) for i in range(1, 31)]
     answers = falcon.together(*edits)
     kept = anna.message(room, seq)
-    # Some give up, since the message keeps changing under them; those have done nothing.
+    # Some requests give up, since the message keeps changing. They have done nothing.
     for answer in answers:
         assert answer.status_code == 200 or problem(answer, 503, "unavailable")
     assert kept in [answer.json() for answer in answers if answer.status_code == 200]

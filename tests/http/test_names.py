@@ -1,4 +1,4 @@
-"""Names that cannot pass for others, and hide nothing of what stands around them."""
+"""Names cannot look like other names, and do not hide the text around them."""
 
 import json
 import unicodedata
@@ -18,7 +18,7 @@ GOOD = [
     "Tea kitchen, 2nd floor",
     "茶室",
     "\u05ea\u05d4 / tea",
-    "\u200f\u0634\u0627\u064a",  # a mark of direction turns nothing but itself
+    "\u200f\u0634\u0627\u064a",  # a mark of direction that affects only itself
     "Zo\u00eb",
     "\U0001f469\u200d\U0001f680",  # a joiner within an emoji
     "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",

@@ -1,6 +1,6 @@
-"""Requests made from the OpenAPI document, in order and out of it: the answers are as the document says.
+"""Valid and invalid requests, made from the OpenAPI document: the answers are as it says.
 
-Each is sent twice: as it was made, and with the ids of things that exist, so that it gets past being not found.
+Each is sent twice: as it was made, and with ids of things that exist, so that it is not just a 404.
 """
 
 import json
@@ -16,7 +16,7 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from falcon.http.openapi import document
+from falcon.http.api.openapi import document
 from tests.support.http import Falcon, Json, Room
 
 CHECKS: Final = [
@@ -26,7 +26,7 @@ CHECKS: Final = [
     response_schema_conformance,
 ]
 
-# But for the stream, which does not end.
+# Without the stream, which does not end.
 schema = schemathesis.openapi.from_dict(document()).exclude(path="/v1/stream")
 
 
@@ -45,7 +45,7 @@ class Scene:
         self._room: Room | None = None
 
     def ids(self) -> dict[str, int]:
-        """Of things that exist, by the names of the parameters of paths."""
+        """Ids of things that exist, by the names of path parameters."""
         if self._room is None or self.caller.get(str(self._room)).status_code != 200:
             self._room = self.caller.makes_room("Tea kitchen", self.other)
             self.caller.says(self._room, "Tea?", mentions=[self.other.account_id])
@@ -63,7 +63,7 @@ class Scene:
         response = self.falcon.send(case.method, case.formatted_path, **as_httpx(case, self.caller.token))
         checks = list(CHECKS)
         if response.status_code == 503 and "falcon-position" in response.request.headers:
-            checks.remove(not_a_server_error)  # it has not got there yet, and may be asked again
+            checks.remove(not_a_server_error)  # it has not reached that position yet; the request may be sent again
         case.validate_response(response, checks=checks)
 
 
@@ -72,7 +72,7 @@ def as_httpx(case: "schemathesis.Case[Any]", token: str) -> Json:
     request: Json = {"headers": headers, "params": case.query or {}}
     if isinstance(case.body, bytes):
         request["content"] = case.body
-    elif isinstance(case.body, list | dict | str | int | float | None):  # and otherwise there is none
+    elif isinstance(case.body, list | dict | str | int | float | None):  # else there is none
         request["content"] = json.dumps(case.body).encode("utf-8", "surrogatepass")
     if "content" in request and case.media_type is not None:
         headers["content-type"] = case.media_type.encode()
@@ -82,12 +82,12 @@ def as_httpx(case: "schemathesis.Case[Any]", token: str) -> Json:
 
 
 def _header(value: str) -> bytes:
-    """As bytes that a server would let through."""
+    """The bytes, if a server would let them through."""
     return value.encode("utf-8", "surrogatepass").translate(None, b"\r\n\0")
 
 
 def _no_time(wait: bytes) -> bytes:
-    """A wait that is in order becomes none: positions that are made up never come."""
+    """A valid Falcon-Wait becomes 0, since invented positions never come."""
     try:
         return b"0" if 0 <= float(wait) <= 10 else wait
     except ValueError:

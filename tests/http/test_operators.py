@@ -1,4 +1,4 @@
-"""Who may look inside: on the machine itself, and from elsewhere with a token."""
+"""Who may see the operators' pages: clients on the machine itself, and others with a token."""
 
 import base64
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from falcon.http.operators import Operators
-from falcon.http.ops import create_ops_app
+from falcon.http.ops.app import create_ops_app
+from falcon.http.ops.operators import Operators
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
@@ -108,7 +108,7 @@ def test_with_a_token_one_can_look_inside_and_without_it_nobody(
     for wrong in ("", TOKEN, "Bearer", "Bearer another token for operators", basic(""), basic(TOKEN[:-1]), "Basic !"):
         assert [status(ops, path, authorization=wrong) for path in INSIDE] == [401] * 7
     answer = ops.send("GET", "/ops")
-    assert answer.headers["www-authenticate"].startswith("Basic ")  # so that a browser asks for it
+    assert answer.headers["www-authenticate"].startswith("Basic ")  # then a browser asks for the token
 
 
 def test_operators_tokens_are_changed_while_it_runs(
@@ -151,7 +151,7 @@ def test_the_operations_port_stays_on_the_machine_though_the_public_one_does_not
 
 
 def address_of_this_machine() -> str:
-    """One that is not loopback's, where there is any."""
+    """An address of this machine beside loopback, where it has one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # nothing is sent
@@ -189,7 +189,7 @@ def test_no_secret_is_in_any_log_error_page_or_metric(
             admin = {"Authorization": "Bearer " + falcon.info["admin_token"]}
             made = public.post("/v1/accounts", json={"name": "Ann"}, headers=admin).json()
             secrets["new token"] = made["token"]
-            # Errors of every kind, with secrets in whatever place.
+            # Errors of every kind, with secrets in every place.
             for token in (secrets["new token"] + "x", secrets["token"][:-4], "x"):
                 ask(public, "GET", "/v1/me", headers={"Authorization": f"Bearer {token}"})
                 ask(public, "GET", "/v1/me", headers={"Authorization": token})

@@ -1,4 +1,4 @@
-"""The operations port: what probes, the collector of metrics and whoever looks for a cause ask."""
+"""The operations port: probes, metrics, and pages for finding a cause."""
 
 import os
 from collections.abc import Iterator
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from falcon.http.operators import Operators
-from falcon.http.ops import create_ops_app
+from falcon.http.ops.app import create_ops_app
+from falcon.http.ops.operators import Operators
 from falcon.telemetry import probes
 from falcon.telemetry.dispatchers import Dispatcher
 from falcon.telemetry.health import Health
@@ -18,7 +18,7 @@ from tests.support.http import Api, Person, Room
 
 @pytest.fixture
 def health(tmp_path: Path) -> Health:
-    """Of this process, in the slot of one that serves."""
+    """The operations port of this process, which has the slot of one that serves."""
     probes.start(tmp_path, "serve-0")
     health = Health()
     health.tell(None)
@@ -38,13 +38,13 @@ def ops(health: Health, tmp_path: Path) -> Iterator[Api]:
 
 
 def statuses(ops: Api) -> tuple[int, int, int]:
-    """Of livez, startupz and readyz."""
+    """The statuses of livez, startupz and readyz."""
     live, start, ready = (ops.send("GET", path).status_code for path in ("/livez", "/startupz", "/readyz"))
     return live, start, ready
 
 
 def samples(ops: Api, accept: str = "text/plain") -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """By name and labels."""
+    """Values by name and labels."""
     answer = ops.send("GET", "/metrics", headers={"accept": accept})
     assert answer.status_code == 200
     found = text_string_to_metric_families(answer.text)
@@ -181,7 +181,7 @@ def test_stacks_show_every_thread(ops: Api) -> None:
 
 
 class Leaked:
-    """Stays."""
+    """An object that stays alive."""
 
 
 def test_a_heap_shows_what_has_grown_since_an_earlier_one(ops: Api) -> None:

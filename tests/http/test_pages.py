@@ -1,4 +1,4 @@
-"""Reading a room by pages: nothing is skipped, nothing comes twice, and what has not changed is not sent again."""
+"""Reading a room by pages skips nothing, repeats nothing, and does not send again what has not changed."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +13,7 @@ Between = Callable[[], object]
 
 
 def forwards(person: Person, room: Room, limit: int, between: Between = lambda: None) -> list[Json]:
-    """The whole room by ``after``, with something happening between two pages."""
+    """Reads the whole room by ``after``, while people act between two pages."""
     walked: list[Json] = []
     while True:
         page = person.reads(room, limit=limit, after=walked[-1]["seq"] if walked else 0)
@@ -26,7 +26,7 @@ def forwards(person: Person, room: Room, limit: int, between: Between = lambda: 
 
 
 def backwards(person: Person, room: Room, limit: int, between: Between = lambda: None) -> list[Json]:
-    """The room from the newest on back, by ``before``."""
+    """Reads the room backwards from the newest message, by ``before``."""
     page = person.reads(room, limit=limit)
     walked: list[Json] = page["messages"]
     assert not page["has_after"]
@@ -186,7 +186,7 @@ def test_a_walk_through_large_messages_gives_each_once(anna: Person, heavy_room:
 
 
 def test_a_page_that_lacks_a_part_has_no_etag(anna: Person, heavy_room: Room) -> None:
-    """Of two pages between the same two messages one may have the first of them, and one the last."""
+    """Two pages between the same two messages: one may have the first message, and one the last."""
     for query in ({"after": 0}, {"before": 31}, {"around": 16}):
         assert "etag" not in anna.get(f"{heavy_room}/messages", params={"limit": 30, **query}).headers
 
@@ -265,7 +265,7 @@ def test_a_page_that_cannot_be_names_the_parameter(anna: Person, room: Room, que
 
 
 def again(person: Person, path: str, etag: str, **query: Any) -> int:
-    """The status of the same read, made with the ETag of the first."""
+    """The status of the same read with the first one's ETag."""
     read = person.get(path, params=query, headers={"If-None-Match": etag})
     assert read.status_code in (200, 304)
     if read.status_code == 304:
@@ -301,7 +301,7 @@ def test_a_page_with_anything_new_is_sent_again(anna: Person, room: Room) -> Non
 
 
 def test_an_old_page_is_sent_again_when_it_is_no_longer_the_end(anna: Person, room: Room) -> None:
-    """What ``has_after`` says is part of the page."""
+    """``has_after`` is part of the page."""
     anna.says(room, "One")
     etag = anna.get(f"{room}/messages", params={"after": 0, "limit": 1}).headers["etag"]
     anna.says(room, "Two")

@@ -1,4 +1,4 @@
-"""One reads what one wrote: positions of writes, and reads that wait for them."""
+"""Clients read their own writes: commands give positions, and reads wait for them."""
 
 import re
 import time
@@ -77,13 +77,13 @@ def test_a_read_waits_until_it_can_see_it(
         return await applied(partition) if len(looks) > 5 else 0
 
     monkeypatch.setattr(falcon.edge.store, "applied", behind)
-    monkeypatch.setattr(falcon.edge.freshness, "is_told", False)  # as where another process keeps the tables
+    monkeypatch.setattr(falcon.edge.reads.freshness, "is_told", False)  # as where another process keeps the tables
     assert texts(dict(anna.get(f"{room}/messages", position=position).json())) == ["Hi"]
     assert len(looks) == 6
 
 
 def test_one_machine_is_told_of_each_commit(falcon: Falcon, anna: Person, room: Room) -> None:
-    assert falcon.edge.freshness.is_told
+    assert falcon.edge.reads.freshness.is_told
     position = anna.post(f"{room}/messages", {"text": "Hello"}).headers["falcon-position"]
     partition, offset = map(int, position.split(":"))
     ahead = f"{partition}:{offset + 2}"
@@ -138,7 +138,7 @@ def test_several_positions_share_the_wait(
     since: dict[int, float] = {}
 
     async def later_each(partition: int) -> int:
-        """Each partition gets there a moment after somebody has begun to wait for it."""
+        """Each partition reaches the position a moment after a request begins to wait for it."""
         return 1 if time.monotonic() - since.setdefault(partition, time.monotonic()) > 0.1 else 0
 
     monkeypatch.setattr(falcon.edge.store, "applied", later_each)

@@ -1,4 +1,4 @@
-"""What holds for every request: methods, browsers, overload, and faults that are not the client's."""
+"""Rules for every request: methods, browsers, overload, and Falcon's own faults."""
 
 import asyncio
 import logging
@@ -11,9 +11,9 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from falcon.http.api.operations import OPERATIONS
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
-from falcon.http.operations import OPERATIONS
 from falcon.read.store import ReadStoreUnavailable
 from falcon.write.protocol import CommandEnvelope, Reason, Unavailable
 from tests.http.commands import COMMANDS, Scene, set_scene
@@ -102,7 +102,7 @@ def test_no_answer_sends_anybody_elsewhere(falcon: Falcon, anna: Person) -> None
 
 @asynccontextmanager
 async def served_for(falcon: Falcon, *origins: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The same Falcon behind an application with CORS, or without for no origins."""
+    """The same Falcon behind an application with CORS for these origins, or without CORS."""
 
     @asynccontextmanager
     async def same() -> AsyncIterator[Edge]:
@@ -214,7 +214,7 @@ def test_what_cannot_be_read_is_unavailable(falcon: Falcon, scene: Scene, monkey
         raise ReadStoreUnavailable("the disk is gone")
 
     for person, _ in queries(scene):
-        person.get("/v1/me")  # known, so that each query gets as far as its own tables
+        person.get("/v1/me")  # the token is cached, so that each query reaches its own tables
     with monkeypatch.context() as patch:
         for method in ("access", "room", "rooms_of", "room_of", "account", "accounts", "tokens"):
             patch.setattr(falcon.edge.store, method, unavailable)
@@ -255,7 +255,7 @@ def test_a_fault_of_ours_is_said_and_logged_and_tells_nothing(
 
 @pytest.fixture
 def narrow(tmp_path: Path) -> Iterator[Falcon]:
-    """Takes three commands at a time."""
+    """Its mailbox takes three commands at a time."""
     with Falcon(tmp_path, mailbox_bound=3) as falcon:
         yield falcon
 

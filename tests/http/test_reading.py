@@ -1,4 +1,4 @@
-"""Read marks, and what is unread and mentioned because of them."""
+"""Read marks, and the counts of unread messages and mentions."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.support.http import Json, Person, Room, problem
 
 
 def counts(person: Person, room: Room) -> tuple[int, int, int]:
-    """What the list of rooms says: read up to, unread, mentions."""
+    """The list of rooms' read mark, unread messages and mentions."""
     listed = person.summary(room)
     return listed["read_seq"], listed["unread"], listed["mentions"]
 

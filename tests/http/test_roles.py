@@ -1,5 +1,5 @@
-"""Requests made from the OpenAPI document, sent to a real Falcon as each role: the answers are as the document says,
-and nobody gets what is not for him, however odd the request is.
+"""Requests made from the OpenAPI document, sent to a real Falcon in each role: the answers are as the document says,
+and no role sees data that is not for it, even by odd requests.
 
 Each is sent twice: as it was made, and with the ids of things that exist. FALCON_EXAMPLES: how many of each operation.
 """
@@ -15,7 +15,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, assume, settings
 from schemathesis.checks import not_a_server_error
 
-from falcon.http.openapi import document
+from falcon.http.api.openapi import document
 from tests.http.test_openapi import CHECKS, as_httpx
 from tools.harness.falcon import Falcon
 
@@ -30,7 +30,7 @@ schema = schemathesis.openapi.from_dict(document()).exclude(path="/v1/stream")
 
 
 class Scene:
-    """An owner's room, with a member and a guest in it; an admin and a stranger, who are in no room."""
+    """An owner's room with a member and a guest; an admin and a stranger, who are in no room."""
 
     def __init__(self, url: str, admin_token: str, stack: ExitStack) -> None:
         self._client = stack.enter_context(httpx.Client(base_url=url, timeout=60))

@@ -10,7 +10,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def every_call_on(room: Room, account_id: int = 1) -> list[tuple[str, str, Json | None]]:
-    """Method, path and body of everything that can be asked of a room."""
+    """Method, path and body of every request about a room."""
     return [
         ("GET", f"{room}", None),
         ("PATCH", f"{room}", {"name": "Mine now"}),
@@ -170,7 +170,7 @@ def test_a_deleted_room_is_gone_for_everybody(anna: Person, ben: Person, room: R
 def test_a_room_that_one_is_not_in_is_not_found_by_any_method(
     anna: Person, ben: Person, cleo: Person, admin: Person, room: Room
 ) -> None:
-    """Also for those who may make accounts, and whether the account in the path exists or not."""
+    """For admins too, and for unknown accounts too."""
     anna.says(room, "For members only")
     for stranger in (cleo, admin):
         for account_id in (stranger.account_id, ben.account_id, 2**53 - 1):

@@ -1,4 +1,4 @@
-"""The API's messages, beside the rows that they are read from."""
+"""The API's messages are the same bytes as the rows of the read tables."""
 
 from typing import get_args, get_type_hints
 
@@ -15,7 +15,7 @@ from tests.support.builders import NOW, ROOM, a_message, anything, edited, tried
 @tried(200)
 @given(anything(Message))
 def test_a_row_of_a_message_is_its_body_byte_for_byte(message: Message) -> None:
-    """So pages pass on rows as they are."""
+    """So a page can send rows unparsed."""
     at = {"posted_at": message.posted_at % (4 * NOW), "edited_at": message.edited_at and message.edited_at % (4 * NOW)}
     message = msgspec.structs.replace(message, **at)
     body = msgspec.json.encode(shapes.message(message))
@@ -35,5 +35,5 @@ def test_a_stream_shows_a_message_as_a_page_does() -> None:
 
 def test_row_body_and_frame_have_the_same_fields() -> None:
     fields = StoredMessage.__struct_fields__
-    assert fields == shapes.Message.__struct_fields__ == frames.StreamedMessage.__struct_fields__
-    assert get_args(get_type_hints(shapes.Message)["edited_at"]) == (str, type(None))
+    assert fields == shapes.MessageShape.__struct_fields__ == frames.StreamedMessage.__struct_fields__
+    assert get_args(get_type_hints(shapes.MessageShape)["edited_at"]) == (str, type(None))

@@ -1,4 +1,4 @@
-"""What the edge does while the read tables are away: who was known may go on sending, nobody else may do anything."""
+"""While the read tables are away, accounts with cached tokens may go on sending. All other requests are refused."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from falcon.domain.commands import RevokeToken
-from falcon.http import edge as edges
+from falcon.http import authenticator
 from falcon.read.store import ReadStoreUnavailable
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
@@ -18,13 +18,13 @@ from tests.support.http import Falcon, Person
 
 @pytest.fixture
 def falcon(tmp_path: Path) -> Iterator[Falcon]:
-    """One whose tables a test may take away."""
+    """A Falcon of its own, since a test takes its tables away."""
     with Falcon(tmp_path) as started:
         yield started
 
 
 class Tables:
-    """Lets the bearer of a token be looked up, or not, and counts. ``hanging``: not answered at once either."""
+    """Answers queries for bearers, or refuses them, and counts them. ``hanging``: after a second."""
 
     def __init__(self, falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
         self.away = False
@@ -42,11 +42,11 @@ class Tables:
             return await look_up(account_id, token_hash)
 
         monkeypatch.setattr(falcon.edge.store, "bearer", bearer)
-        monkeypatch.setattr(edges, "_TOKEN_CACHE_SECONDS", 0.0)  # each request looks again
+        monkeypatch.setattr(authenticator, "_FRESH_SECONDS", 0.0)  # each request looks again
 
 
 def revoked_elsewhere(falcon: Falcon, person: Person) -> None:
-    """The person's first token, through another process."""
+    """Revokes the person's first token, as another process would."""
     command = RevokeToken(person.account_id, 1)
     partition = partition_for(command, person.account_id, None, falcon.settings.partitions)
     envelope = CommandEnvelope(partition, person.account_id, command, time.monotonic() + 5)
@@ -85,7 +85,7 @@ def test_one_who_was_known_too_long_ago_is_a_stranger(
     falcon: Falcon, tables: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     anna = falcon.account("Anna")
-    monkeypatch.setattr(edges, "_TOKEN_USABLE_SECONDS", 0.0)
+    monkeypatch.setattr(authenticator, "_USABLE_SECONDS", 0.0)
     room = room_of(anna)
     tables.away = True
     assert send(anna, room) == 503
@@ -96,8 +96,8 @@ def test_when_the_tables_are_back_a_token_that_was_revoked_is_refused(falcon: Fa
     room = room_of(anna)
     tables.away = True
     assert send(anna, room) == 201
-    falcon.edge._callers = {
-        name: caller for name, caller in falcon.edge._callers.items() if caller.account.name == "Anna"
+    falcon.edge.authenticator._cache = {
+        name: caller for name, caller in falcon.edge.authenticator._cache.items() if caller.account.name == "Anna"
     }
     tables.away = False
     (token,) = falcon.admin.get(f"/v1/accounts/{anna.account_id}/tokens").json()["tokens"]
@@ -121,7 +121,7 @@ def test_after_an_outage_a_token_that_was_revoked_elsewhere_is_refused_at_once(f
     tables.away = True
     assert send(anna, room) == 201
     tables.away = False
-    assert ben.get("/v1/me").status_code == 200  # by which it is known that they are back
+    assert ben.get("/v1/me").status_code == 200  # which shows that the tables are back
     revoked_elsewhere(falcon, anna)
     assert send(anna, room) == 401
 
@@ -152,8 +152,8 @@ def test_a_forged_token_does_not_say_that_the_tables_are_back(falcon: Falcon, ta
 
 
 def test_only_so_many_callers_are_remembered(falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "_TOKEN_CACHE_MAX", 2)
+    monkeypatch.setattr(authenticator, "_CACHED_MAX", 2)
     people = [falcon.account(name) for name in ("Anna", "Ben", "Cleo", "Dora", "Emil")]
     for _ in range(2):
         assert [person.get("/v1/me").json()["name"] for person in people] == [person.name for person in people]
-        assert len(falcon.edge._callers) <= 2
+        assert len(falcon.edge.authenticator._cache) <= 2

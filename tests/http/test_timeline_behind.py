@@ -1,5 +1,5 @@
-"""What readers see while the timeline's table is behind the room's, and where it lacks a message for ever: pages show
-what is there, nothing promises more than pages can show, and what is missing is seen to be missing."""
+"""The timeline's table is behind the room's, or has lost a message: pages show what the timeline has, no count promises
+more than that, and a lost message is shown as missing."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.support.http import Falcon, Json, Person, Room, problem, seqs
 
 
 class Timeline:
-    """The timeline's table, from which a test may take messages of a room, and put them back."""
+    """The timeline's table. A test may take messages of a room out of it, and put them back."""
 
     def __init__(self, connection: apsw.Connection, room: Room) -> None:
         self._connection = connection
@@ -37,7 +37,7 @@ def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
 
 @pytest.fixture
 def long_room(anna: Person, room: Room) -> Room:
-    """Anna's, with 43 messages."""
+    """Anna's room with 43 messages."""
     for i in range(1, 44):
         anna.says(room, str(i))
     return room
@@ -59,7 +59,12 @@ def timeline(falcon: Falcon, long_room: Room) -> Iterator[Timeline]:
         ({"limit": 42}, range(1, 42), False, False),
         ({"limit": 200}, range(1, 42), False, False),
         ({"limit": 5, "after": 20}, range(21, 26), True, True),
-        ({"limit": 5, "after": 36}, range(37, 42), True, True),  # the room says so; the next page says what is there
+        (
+            {"limit": 5, "after": 36},
+            range(37, 42),
+            True,
+            True,
+        ),  # the room's row says so; the next page shows what the timeline has
         ({"limit": 5, "after": 39}, range(40, 42), True, False),
         ({"limit": 5, "after": 41}, range(0), True, False),
         ({"limit": 5, "after": 42}, range(0), True, False),
@@ -165,7 +170,7 @@ def test_a_reader_gets_past_however_many_are_missing(anna: Person, long_room: Ro
 
 
 def test_what_is_missing_may_be_brought_back(anna: Person, long_room: Room, timeline: Timeline) -> None:
-    """By ``falcon verify --mend``. Nobody keeps the page or the message without it: they have no ETag."""
+    """``falcon verify --mend`` restores it. Neither page nor message had an ETag, so no client has cached them."""
     timeline.lacks([7])
     paths = (f"{long_room}/messages?after=4&limit=5", f"{long_room}/messages/7")
     assert all("etag" not in anna.get(path).headers for path in paths)

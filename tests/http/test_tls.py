@@ -1,4 +1,4 @@
-"""Nobody reads what is said to Falcon on its way, unless its operator has allowed that."""
+"""Traffic to Falcon is encrypted, unless its operator has allowed plaintext."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from websockets.sync.client import connect
 
 from falcon import certificates
 from falcon.certificates import WrongCertificate
-from falcon.http.tls import Certificate
+from falcon.http.server.tls import Certificate
 from tools.harness.falcon import Falcon
 
 pytestmark = [
@@ -32,7 +32,7 @@ DESCRIPTORS = 300
 
 
 def certify(folder: Path, name: str = "chat") -> tuple[Path, Path]:
-    """A new certificate for this machine, and its key; the files are replaced where they are there."""
+    """A new certificate for this machine, and its key. Existing files are replaced."""
     paths = folder / "certificate.pem", folder / "key.pem"
     made = [path.with_suffix(".new") for path in paths]
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"]
@@ -81,7 +81,7 @@ def secured(falcon: Falcon, certificate: Path) -> ssl.SSLSocket:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes, or nothing more comes."""
+    """All bytes until the other side closes, or sends nothing more."""
     received = b""
     with contextlib.suppress(OSError):
         while data := connection.recv(65_536):
@@ -200,7 +200,7 @@ def test_a_renewed_certificate_is_shown_without_a_restart(
             time.sleep(0.1)
         with client(falcon, certificate) as after:
             assert after.get("/v1/me").status_code == 200
-        assert before.get("/v1/me").status_code == 200  # on the connection that it has
+        assert before.get("/v1/me").status_code == 200  # on its open connection
 
 
 def _is_shown(falcon: Falcon, certificate: Path) -> bool:
@@ -263,7 +263,7 @@ def test_an_address_has_so_many_connections_before_and_after_the_handshake(
 
 
 def reasons(falcon: Falcon) -> set[str]:
-    """For which Falcon has cut connections."""
+    """The reasons for which Falcon has cut connections."""
     page = httpx.get(f"{falcon.info['ops_url']}/metrics", headers={"accept": "text/plain"}, timeout=20).text
     return set(re.findall(r'^falcon_connections_cut_total\{reason="(\w+)"\} [1-9]', page, re.MULTILINE))
 
@@ -276,7 +276,7 @@ def speaks(falcon: Falcon, certificate: Path) -> bool:
 
 
 def holds_ten(falcon: Falcon, certificate: Path, holding: contextlib.ExitStack) -> bool:
-    """Having said something on each, since only those that speak are kept for long."""
+    """Sends a request on each, since only those connections are kept for long."""
     taken = contextlib.ExitStack()
     try:
         for _ in range(10):
@@ -299,7 +299,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def refused(tmp_path: Path, **settings: object) -> str:
-    """What a Falcon says that does not start."""
+    """The output of a Falcon that does not start."""
     falcon = Falcon(tmp_path / "refused", settings)
     falcon.data_dir.mkdir()
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""Whole histories out of one Falcon and into another."""
+"""Whole histories are exported from one Falcon and imported into another."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def imports(falcon: Falcon, *lines: Json, by: Person | None = None) -> httpx.Res
 
 
 def imported(falcon: Falcon, *lines: Json) -> Json:
-    """What a successful import answers."""
+    """The body of a successful import's answer."""
     answer = imports(falcon, *lines)
     assert answer.status_code == 200, answer.text
     body: Json = answer.json()
@@ -46,7 +46,7 @@ def position_now(falcon: Falcon) -> str:
 
 
 def exported(falcon: Falcon, resume: str | None = None) -> list[Json]:
-    """The rows, while nothing happens."""
+    """The rows of an export while nothing happens."""
     params = {} if resume is None else {"resume": resume, "since": position_now(falcon)}
     *rows, changes, end = whole_export(falcon, **params)
     assert (changes["type"], changes["through"]) == ("changes", end["position"])
@@ -58,7 +58,7 @@ def account_line(ref: object = "1", **changed: Any) -> Json:
 
 
 def room_line(*members: Person, ref: str = "1", **changed: Any) -> Json:
-    """The first of the members as its admin."""
+    """A room whose first member is its admin."""
     roles = ["admin", *["member"] * len(members)]
     return {
         "type": "room",
@@ -91,7 +91,7 @@ def message_line(room: Room, seq: int, author: Person, **changed: Any) -> Json:
 
 @pytest.fixture
 def there(anna: Person, ben: Person) -> Room:
-    """A room that was imported, Anna its admin, Ben in it."""
+    """An imported room. Anna is its admin, Ben a member."""
     done = imported(anna.falcon, room_line(anna, ben, ref=f"there of {anna.account_id}"))
     return Room(anna.falcon, next(iter(done["rooms"].values())))
 
@@ -101,7 +101,7 @@ def there(anna: Person, ben: Person) -> Room:
 
 @pytest.fixture(scope="module")
 def rich(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
-    """One with something of everything."""
+    """A Falcon with data of every kind."""
     with Falcon(tmp_path_factory.mktemp("rich")) as falcon:
         scene = set_scene(falcon)
         anna, ben, cleo, room = scene.anna, scene.ben, scene.cleo, scene.room
@@ -185,7 +185,7 @@ def test_an_export_goes_on_after_any_line_that_was_the_last(rich: Falcon) -> Non
 
 
 def test_an_export_with_more_than_fits_in_one_read(tmp_path: Path) -> None:
-    """Some hundred rows are read at a time; the boundaries are where something could be lost."""
+    """A query reads some hundred rows: at the boundaries something could be lost."""
     with Falcon(tmp_path) as falcon:
         anna = falcon.account("Anna")
         accounts = imported(falcon, *(account_line(str(i)) for i in range(450)))["accounts"]
@@ -232,7 +232,7 @@ def test_an_export_does_not_go_on_from_beyond_the_log(admin: Person) -> None:
 
 @pytest.mark.parametrize("resume", ["account:9007199254740991", "message:9007199254740991:9007199254740991"])
 def test_an_export_goes_on_from_what_is_not_there(rich: Falcon, resume: str) -> None:
-    """As from its neighbour: what a line named may have been deleted since."""
+    """Resumes as from the next line: the thing that a line named may have been deleted since."""
     kinds = {line["type"] for line in exported(rich, resume)}
     assert kinds <= ({"room", "message"} if resume.startswith("account") else set())
 
@@ -246,7 +246,7 @@ def test_only_an_admin_exports_and_imports(anna: Person) -> None:
 
 
 class Ids:
-    """Ids of the Falcon that imports, by the refs of the one that was exported."""
+    """Ids in the importing Falcon, by the refs of the export."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, int] = {}
@@ -254,7 +254,7 @@ class Ids:
 
 
 def move(lines: list[Json], to: Falcon) -> tuple[Ids, int, int]:
-    """What ``falcon import`` does: with the ids, how many messages were imported, and skipped."""
+    """Imports as ``falcon import`` does; gives the ids, and how many messages were imported and skipped."""
     header, *rest = lines
     source = {"source": header["source"]}
     ids = Ids()
@@ -278,7 +278,7 @@ def move(lines: list[Json], to: Falcon) -> tuple[Ids, int, int]:
 
 
 def translated(line: Json, ids: Ids) -> Json:
-    """The line as the other Falcon should export it."""
+    """The line that the other Falcon should export."""
     match line["type"]:
         case "account":
             return {**line, "ref": str(ids.accounts[line["ref"]])}
@@ -337,7 +337,7 @@ def test_two_imports_of_the_same_at_once_make_one(falcon: Falcon, anna: Person, 
 def test_a_command_of_an_import_weighs_what_it_brings(
     anna: Person, there: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a batch of imports would be larger than an owner takes, and everybody's commands in it would be lost."""
+    """A batch of imports must not be larger than an owner takes: all commands in it would be lost."""
     edge, sizes = anna.falcon.edge, list[tuple[int, int]]()
     ask = edge.gateway.ask
 

@@ -198,7 +198,7 @@ def test_every_runbook_is_in_the_index_and_some_alerts() -> None:
 
 def test_runbooks_name_only_alerts_metrics_and_pages_that_there_are() -> None:
     names, exposed = {alert.name for alert in ALERTS}, _exposed().keys() | REGISTRY.keys()
-    ops = (ROOT / "falcon/http/ops.py").read_text()
+    ops = (ROOT / "falcon/http/ops/app.py").read_text()
     for path in RUNBOOKS.glob("*.md"):
         text = path.read_text()
         assert set(re.findall(r"`(Falcon[A-Z]\w+)`", text)) <= names, path

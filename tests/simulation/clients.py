@@ -17,7 +17,7 @@ from typing import Any, Final
 import httpx
 
 from falcon.client import FalconClient, Message
-from falcon.client.sse import Block, Parser
+from falcon_chat.sse import Block, Parser
 from tests.simulation.threads import Simulation
 from tools.chaos.history import Operation, spoken, token_of
 from tools.chaos.sessions import Account

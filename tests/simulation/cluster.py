@@ -32,7 +32,7 @@ from falcon.bootstrap import FirstAccounts
 from falcon.bootstrap import cluster as roles
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
-from falcon.http.internal import InternalCommands
+from falcon.http.internal.app import InternalCommands
 from falcon.settings import Settings
 from falcon.telemetry.health import Health
 from tests.simulation.hbase.lines import Road, SimulatedGateways
@@ -206,7 +206,7 @@ class SimulatedFalcon:
         async def serve() -> None:
             internal = InternalCommands(roles.internal_keys(settings))
             async with roles.owning(settings, None, Health()) as shards:
-                internal.shards = shards
+                internal.attach(shards)
                 self.http.serve(f"{name}:8082", internal)
                 await self._terminated(name)
                 await roles.handing_over(shards)()

@@ -29,7 +29,7 @@ from falcon.adapters.owner_http import watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
-from falcon.http import internal
+from falcon.http.internal import app as internal
 from falcon.projections import shared_consumer
 from falcon.read.catalogue import READ_MODELS
 from falcon.streams import signals

@@ -25,7 +25,7 @@ def falcon(start: Callable[..., Falcon], monkeypatch: pytest.MonkeyPatch) -> Fal
     """One for which more than five rooms are many."""
     monkeypatch.setattr(room_lists, "FEW", FEW)
     monkeypatch.setattr(room_lists, "_PART", 3)
-    monkeypatch.setattr("falcon.http.streaming._HELLO_ROOMS_MAX", FEW)
+    monkeypatch.setattr("falcon.http.stream.opening._HELLO_ROOMS_MAX", FEW)
     return start()
 
 

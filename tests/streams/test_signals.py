@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from falcon.http import tokens
+from falcon.http import bearer_tokens
 from falcon.read.store import ReadStoreUnavailable
 from falcon.streams import signals
 from falcon.streams.signals import Signals
@@ -209,10 +209,10 @@ def test_a_ticket_is_used_in_every_process_once_it_is_used_in_one(tmp_path: Path
     other = Other(falcon, folder)
     here, elsewhere = (anna.post("/v1/stream/tickets").json()["ticket"] for _ in range(2))
     begun(listen.bare(falcon, {}, ticket=here))
-    used = tokens.read_ticket(falcon.edge.secret, here)
+    used = bearer_tokens.read_ticket(falcon.edge.secret, here)
     assert used is not None
     assert msgspec.convert(other.hears("used")["ticket"], bytes) == used.signature
-    found = tokens.read_ticket(falcon.edge.secret, elsewhere)
+    found = bearer_tokens.read_ticket(falcon.edge.secret, elsewhere)
     assert found is not None
     other.says({"type": "used", "ticket": found.signature})
     soon(falcon, lambda: found.signature in falcon.edge.streams.signals._tickets)

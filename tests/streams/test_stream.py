@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from falcon.domain.commands import RevokeToken
-from falcon.http import streaming, tokens
+from falcon.http import bearer_tokens
+from falcon.http.stream import sessions
+from falcon.http.stream.sinks import SseSink
 from falcon.journal.envelope import Envelope
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.store import ReadStoreUnavailable
@@ -76,7 +78,7 @@ def test_one_who_is_nowhere_is_told_so(cleo: Person, listen: Listen) -> None:
 def test_of_very_many_rooms_the_newest_are_shown_and_all_are_heard(
     anna: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_HELLO_ROOMS_MAX", 2)
+    monkeypatch.setattr("falcon.http.stream.opening._HELLO_ROOMS_MAX", 2)
     rooms = [anna.makes_room(f"Room {i}") for i in range(4)]
     stream = listen(anna)
     hello = stream.next()
@@ -392,10 +394,10 @@ def test_a_ticket_that_is_wrong_or_old_is_none(
     falcon: Falcon, anna: Person, listen: Listen, transport: Transport
 ) -> None:
     good = ticket_of(anna)
-    secret, hash = falcon.edge.secret, tokens.hash_of(anna.token.split("_")[2])
-    old = tokens.ticket(secret, anna.account_id, hash, now=time.time() - 61)
-    foreign = tokens.ticket(b"another secret", anna.account_id, hash)
-    others = tokens.ticket(secret, falcon.admin.account_id, hash)
+    secret, hash = falcon.edge.secret, bearer_tokens.hash_of(anna.token.split("_")[2])
+    old = bearer_tokens.ticket(secret, anna.account_id, hash, now=time.time() - 61)
+    foreign = bearer_tokens.ticket(b"another secret", anna.account_id, hash)
+    others = bearer_tokens.ticket(secret, falcon.admin.account_id, hash)
     changed = good[:10] + ("A" if good[10] != "A" else "B") + good[11:]
     spelt_otherwise = (good + "==", good + "====", good[:4] + "\n" + good[4:], good + "*", " " + good)
     for ticket in ("", "x", "é", "A" * 1_000, good[:-4], good[:-1], changed, *spelt_otherwise, old, foreign, others):
@@ -546,7 +548,7 @@ def test_one_who_comes_back_has_his_token_looked_up_once(
     falcon: Falcon, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hello = listen(ben).next()
-    falcon.edge.forget_callers()
+    falcon.edge.authenticator.forget()
     looked_up: list[int] = []
     bearer = falcon.edge.store.bearer
 
@@ -594,7 +596,7 @@ def test_a_direct_room_is_heard_of_while_the_tables_are_behind_the_log(
 def test_one_who_comes_back_hears_all_of_very_many_rooms(
     anna: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(streaming, "_ROLES_PART", 2)
+    monkeypatch.setattr("falcon.http.stream.opening._ROLES_PART", 2)
     rooms = [anna.makes_room(f"Room {i}") for i in range(count)]
     hello = listen(anna).next()
     for room in rooms:
@@ -779,13 +781,13 @@ def test_who_is_sent_away_at_the_very_beginning_is_told_from_where_to_go_on(
     room = anna.makes_room("Tea")
     hello = listen(anna).next()
     anna.says(room, "Missed")
-    serve = streaming.Streams.serve
+    serve = sessions.Streams.serve
 
-    async def drained_meanwhile(streams: streaming.Streams, *arguments: Any) -> None:
+    async def drained_meanwhile(streams: sessions.Streams, *arguments: Any) -> None:
         streams.drain()
         await serve(streams, *arguments)
 
-    monkeypatch.setattr(streaming.Streams, "serve", drained_meanwhile)
+    monkeypatch.setattr(sessions.Streams, "serve", drained_meanwhile)
     assert [(event.name, event.id) for event in listen(anna, transport=transport, resume=hello.id).rest()] == [
         ("bye", hello.id)
     ]
@@ -824,7 +826,7 @@ def test_a_slow_reader_is_cut_and_nobody_else_is_disturbed(start: Start, listen:
 def test_a_reader_who_takes_nothing_any_more_is_cut_off(
     start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_BYE_SECONDS", 0.05)
+    monkeypatch.setattr("falcon.http.stream.sinks._BYE_SECONDS", 0.05)
     falcon = start(stream_buffer=16_384)
     anna = falcon.account("Anna")
     room = anna.makes_room("Tea")
@@ -838,7 +840,7 @@ def test_a_reader_who_takes_nothing_any_more_is_cut_off(
 def test_a_browser_that_takes_nothing_any_more_is_cut_off(
     start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_BYE_SECONDS", 0.05)
+    monkeypatch.setattr("falcon.http.stream.sinks._BYE_SECONDS", 0.05)
     falcon = start(stream_buffer=16_384, cors_origins=("https://tea.test",))
     anna = falcon.account("Anna")
     room = anna.makes_room("Tea")
@@ -866,8 +868,8 @@ def test_a_client_that_goes_away_is_forgotten(start: Start, listen: Listen, tran
 
 
 def test_silence_is_broken_by_comments(start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert streaming._BEAT_SECONDS * 2 < 15
-    monkeypatch.setattr(streaming, "_BEAT_SECONDS", 0.02)
+    assert sessions._BEAT_SECONDS * 2 < 15
+    monkeypatch.setattr(sessions, "_BEAT_SECONDS", 0.02)
     falcon = start()
     stream = begun(listen(falcon.account("Anna")))
     soon(falcon, lambda: stream.beats >= 2)
@@ -958,7 +960,7 @@ def test_a_stream_that_could_not_begin_leaves_nothing_behind(
     async def summary(*arguments: Any) -> None:
         raise ReadStoreUnavailable("away")
 
-    monkeypatch.setattr(streaming, "summary", summary)
+    monkeypatch.setattr("falcon.http.room_views.room_summary", summary)
     problem_of(listen(anna, transport=transport), 503, "unavailable")
     assert falcon.edge.streams._feed._segments == {}
 
@@ -1021,7 +1023,7 @@ def test_a_connection_that_was_lost_in_the_middle_of_a_frame_is_not_waited_for()
                 await lost.wait()
                 raise ConnectionResetError("the client has gone")
 
-        sink = streaming._SseSink(send, None)
+        sink = SseSink(send)
         assert not sink.send(Frame("id", "message.posted", b"{}"), lambda: None)
         lost.set()
         await asyncio.sleep(0)

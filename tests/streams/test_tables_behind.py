@@ -11,7 +11,8 @@ import pytest
 
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
-from falcon.http import streaming, tokens
+from falcon.http import bearer_tokens
+from falcon.http.stream.turns import _TURNS
 from falcon.read.store import ReadStoreUnavailable
 from tests.streams.reader import Event, Listen, Listener, problem_of
 from tests.streams.test_stream import begun, names, revoke, second_token, seqs, ticket_of
@@ -211,14 +212,14 @@ def test_a_token_that_was_just_issued_is_good_before_the_tables_know(
     anna = falcon.account("Anna")
     stop(falcon, *ALL)
     phone = second_token(anna)
-    ticket = tokens.ticket(falcon.edge.secret, anna.account_id, hash_of(phone))
+    ticket = bearer_tokens.ticket(falcon.edge.secret, anna.account_id, hash_of(phone))
     assert listen.bare(falcon, {}, ticket=ticket).next().name == "hello"
 
 
 def hash_of(person: Person) -> str:
-    parsed = tokens.parse(person.token)
+    parsed = bearer_tokens.parse(person.token)
     assert parsed is not None
-    return tokens.hash_of(parsed[1])
+    return bearer_tokens.hash_of(parsed[1])
 
 
 def test_a_direct_room_bears_the_other_ones_name_though_the_tables_learn_it_late(
@@ -245,7 +246,7 @@ def test_a_direct_room_bears_the_other_ones_name_though_the_tables_learn_it_late
 def test_a_name_that_the_tables_never_learn_ends_the_stream_and_not_the_others(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_KNOWN_SECONDS", 0.05)
+    monkeypatch.setattr("falcon.read.lookups._KNOWN_SECONDS", 0.05)
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea", ben)
@@ -306,7 +307,7 @@ def test_a_thousand_who_come_back_at_once_are_all_live_soon(
     hello = listen(people[0]).next()
     people[0].says(room, "Missed")
     tables = SlowTables(falcon.edge.store, monkeypatch, threads=16, queue=256, seconds=0.003)
-    falcon.edge.forget_callers()
+    falcon.edge.authenticator.forget()
     query = {"resume": hello.id} if resumes else {}
     back = [
         Listener(falcon, "sse", query, {"Authorization": f"Bearer {person.token}"})
@@ -335,25 +336,25 @@ def test_a_thousand_who_come_back_at_once_are_all_live_soon(
 def test_streams_that_cannot_begin_in_time_are_sent_elsewhere(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "_TURN_SECONDS", 0.05)
+    monkeypatch.setattr("falcon.http.stream.turns._TURN_SECONDS", 0.05)
     falcon = start()
     anna = falcon.account("Anna")
-    turns = falcon.edge.streams._turns
-    for _ in range(streaming._TURNS):
+    turns = falcon.edge.streams._turns.free
+    for _ in range(_TURNS):
         falcon.run(turns.acquire())
     refused = listen(anna)
     problem_of(refused, 503, "overloaded")
     assert int(refused.answer_headers["retry-after"]) >= 1
     turns.release()
     assert listen(anna).next().name == "hello"
-    assert falcon.edge.streams._beginning == 0
+    assert falcon.edge.streams._opening == 0
 
 
 def test_nobody_waits_for_those_whose_revoked_tokens_are_checked_with_the_log(
     start: Callable[..., Falcon], listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a projection has stopped, say, each such check takes as long as a request may wait."""
-    monkeypatch.setattr(streaming, "_TURN_SECONDS", 0.5)
+    monkeypatch.setattr("falcon.http.stream.turns._TURN_SECONDS", 0.5)
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     phone = second_token(anna)
@@ -365,15 +366,15 @@ def test_nobody_waits_for_those_whose_revoked_tokens_are_checked_with_the_log(
         checks += 1
         await over.wait()
 
-    monkeypatch.setattr(falcon.edge.freshness, "catch_up", catch_up)
+    monkeypatch.setattr(falcon.edge.reads.freshness, "catch_up", catch_up)
     bearer = {"Authorization": f"Bearer {phone.token}"}
-    refused = [Listener(falcon, "sse", {}, bearer) for _ in range(2 * streaming._TURNS)]
+    refused = [Listener(falcon, "sse", {}, bearer) for _ in range(2 * _TURNS)]
 
     async def ben_listens_while_they_wait() -> None:
         async with asyncio.TaskGroup() as tasks:
             for each in refused:
                 tasks.create_task(each._open())
-            while checks < streaming._TURNS:
+            while checks < _TURNS:
                 await asyncio.sleep(0)
             stream = Listener(falcon, "sse", {}, {"Authorization": f"Bearer {ben.token}"})
             listen.opened.append(stream)
@@ -393,7 +394,7 @@ def test_those_who_are_about_to_begin_count_among_the_streams_of_a_server(
     falcon = start(streams_max=2)
     anna = falcon.account("Anna")
     begun(listen(anna))
-    falcon.edge.streams._beginning = 1
+    falcon.edge.streams._opening = 1
     problem_of(listen(anna), 503, "overloaded")
-    falcon.edge.streams._beginning = 0
+    falcon.edge.streams._opening = 0
     begun(listen(anna))

@@ -11,7 +11,12 @@ from falcon.http.web import POLICY
 from tests.support.http import Falcon, problem
 
 FOLDER: Final = Path(__file__).parents[2] / "falcon" / "web"
-FILES: Final = sorted(path.name for path in FOLDER.iterdir() if path.is_file() and path.name != "index.html")
+FILES: Final = sorted(
+    str(path.relative_to(FOLDER))
+    for folder in (FOLDER, FOLDER / "client")
+    for path in folder.iterdir()
+    if path.suffix in (".js", ".css", ".svg")
+)
 BROWSER: Final = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
@@ -49,7 +54,17 @@ def test_a_file_is_served_as_what_it_is(falcon: Falcon, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/web", "/web/", "/web/none.js", "/web/index.html", "/web/../http/app.py", "/web/..%2Fhttp%2Fapp.py"]
+    "path",
+    [
+        "/web",
+        "/web/",
+        "/web/none.js",
+        "/web/index.html",
+        "/web/client/index.d.ts",
+        "/web/client/",
+        "/web/../http/app.py",
+        "/web/..%2Fhttp%2Fapp.py",
+    ],
 )
 def test_nothing_else_is_served_there(falcon: Falcon, path: str) -> None:
     problem(falcon.send("GET", path, headers=BROWSER), 404, "not_found")
@@ -95,7 +110,7 @@ def test_both_languages_say_the_same_things() -> None:
 
 def test_every_problem_of_the_server_is_told_to_people() -> None:
     """Those that a mistake of a program causes, and no person, share a sentence."""
-    sources = [path.read_text() for path in (FOLDER.parent / "http").glob("*.py")]
+    sources = [path.read_text() for path in (FOLDER.parent / "http").rglob("*.py")]
     codes = {code for source in sources for code in re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', source)}
     programs = {
         *(

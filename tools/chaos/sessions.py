@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import httpx
 import msgspec
 
-from falcon.client.connection import Positions
+from falcon_chat.connection import Positions
 from tools.chaos.history import DELETED, History, Operation, Outcome, spoken, token_of
 
 ATTEMPT_SECONDS: Final = 20.0

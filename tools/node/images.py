@@ -24,7 +24,16 @@ LOAD: Final = "localhost/falcon-load:dev"
 
 # This machine's configuration for package registries. RUN steps use it, and no layer contains it.
 _MACHINE: Final = (Path("/etc/pip.conf"), Path("/etc/ssl/certs/ca-certificates.crt"))
-_SOURCES: Final = ("Dockerfile", ".dockerignore", "LICENSE", "README.md", "falcon", "pyproject.toml", "requirements")
+_SOURCES: Final = (
+    "Dockerfile",
+    ".dockerignore",
+    "LICENSE",
+    "README.md",
+    "clients",
+    "falcon",
+    "pyproject.toml",
+    "requirements",
+)
 
 
 def build_falcon(say: Say) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from falcon.cli.smoke.trial import Trial, Wrong
-from falcon.client import (
+from falcon_chat import (
     CatchUp,
     CaughtUp,
     Event,
@@ -104,7 +104,7 @@ def _listed(places: list[int]) -> str:
 def what_the_client_says() -> Iterator[list[str]]:
     """Of connections that it loses; in the log it would stand between the steps."""
     said = _Keeping(logging.WARNING)
-    log = logging.getLogger("falcon.client")
+    log = logging.getLogger("falcon_chat")
     propagated, log.propagate = log.propagate, False
     log.addHandler(said)
     try:

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from falcon.cli.smoke.trial import Trial, Wrong
-from falcon.client import FalconClient
+from falcon_chat import FalconClient
 
 _AGAIN_SECONDS: Final = 0.25
 _SAID_MAX: Final = 200

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from falcon.cli.smoke.trial import Trial, Wrong
-from falcon.client import FalconClient, Member, Message, Problem, Room
+from falcon_chat import FalconClient, Member, Message, Problem, Room
 
 _SAID_MAX: Final = 200
 _PAGE: Final = 200  # the most that the API gives at once

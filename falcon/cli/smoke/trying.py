@@ -16,8 +16,8 @@ from falcon.cli.smoke.listening import Listening, what_the_client_says
 from falcon.cli.smoke.reaching import Reaching
 from falcon.cli.smoke.talking import Talking
 from falcon.cli.smoke.trial import Trial, Wrong
-from falcon.client import FalconClient, Problem, Unreachable
-from falcon.client.addresses import Addresses
+from falcon_chat import FalconClient, Problem, Unreachable
+from falcon_chat.addresses import Addresses
 
 _STEP_SECONDS: Final = 20.0
 _CALL_SECONDS: Final = 10.0

@@ -13,8 +13,8 @@ from falcon.cli.top.change import Change
 from falcon.cli.top.rows import View
 from falcon.cli.top.scraping import TIMEOUT_SECONDS, Answer, Scrape, State, ask
 from falcon.cli.top.view import Reading, short_names, view
-from falcon.client import Clock
-from falcon.client.addresses import Addresses
+from falcon_chat import Clock
+from falcon_chat.addresses import Addresses
 
 
 def checked(urls: Sequence[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""What an account, a room and an address may take: the numbers, how they are counted, and the refusals."""
+"""Limits for an account, a room and an address: the numbers, the counting, and the refusals."""

@@ -1,11 +1,11 @@
-"""The address that a request comes from, seen through the proxies before Falcon."""
+"""The address that a request comes from, behind the proxies before Falcon."""
 
 import socket
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_network
 from typing import Final, TypeAlias
 
-# An IPv4 address, or the first 64 bits of an IPv6 one: a network has as many of these as it likes.
+# An IPv4 address, or the first 64 bits of an IPv6 address: one network may use all addresses behind them.
 AddressKey: TypeAlias = bytes
 
 _UNKNOWN: Final[AddressKey] = b""
@@ -20,12 +20,12 @@ class Addresses:
 
     def __init__(self, trusted: Sequence[str] = ()) -> None:
         networks = [ip_network(each) for each in trusted]
-        # ipaddress would take as long to look as all else of a refusal.
+        # A check by ipaddress would take as long as all the rest of a refusal.
         self._trusted = [(n.max_prefixlen // 8, int(n.netmask), int(n.network_address)) for n in networks]
 
     def of_request(self, client: tuple[str, int] | None, headers: Iterable[tuple[bytes, bytes]]) -> AddressKey:
-        """The last address on the way here that is no trusted proxy's. A client can write what stands before that in
-        X-Forwarded-For."""
+        """The last address before the trusted proxies. Earlier addresses in X-Forwarded-For may be forged by the
+        client."""
         address = _parse(client[0]) if client else None
         if address is None:
             return _UNKNOWN
@@ -40,7 +40,7 @@ class Addresses:
         return address[:_PREFIX_BYTES]
 
     def of_peer(self, client: tuple[str, int] | None) -> AddressKey | None:
-        """Of the other end of a connection; None for a trusted proxy, whose connections carry many clients."""
+        """The key of a connection's other end; None for a trusted proxy, whose connections carry many clients."""
         address = _parse(client[0]) if client else None
         if address is None or self._is_trusted(address):
             return None
@@ -52,14 +52,15 @@ class Addresses:
 
 
 def _hops(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
-    """The nearest first."""
+    """The addresses in X-Forwarded-For, the nearest first."""
     fields = [value for name, value in headers if name == b"x-forwarded-for"]
     hops = b",".join(fields).rsplit(b",", _HOPS_MAX)
     return [hop.decode("latin-1").strip() for hop in reversed(hops[-_HOPS_MAX:])]
 
 
 def _parse(text: str) -> bytes | None:
-    """4 or 16 bytes. Also with a port behind it, as some proxies write it, and of IPv4 within IPv6."""
+    """The 4 or 16 bytes of an address; None for any other text. It may have a port, which some proxies add. IPv4
+    addresses within IPv6 become IPv4."""
     if len(text) > _TEXT_MAX:
         return None
     if text.startswith("["):

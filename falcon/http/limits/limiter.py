@@ -15,13 +15,13 @@ from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
 _READING: Final = frozenset({"GET", "HEAD"})
-_ADDRESSES_MAX: Final = 50_000  # remembered at once, in each of two halves; further ones share what is left
+_ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addresses share one bucket
 
 
 class Limiter:
-    """Of one process. What there is no quota for is not limited.
+    """One instance for each process. Without a quota there is no limit.
 
-    ``clock``: in seconds, and steady: a step of the time of day changes nothing.
+    ``clock`` gives seconds, and is monotonic: it does not follow changes of the time of day.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Limiter:
     # --- an account ---------------------------------------------------------------------------------------------------
 
     def enter(self, account_id: AccountId, method: str) -> None:
-        """A request of the account begins: it is under way until :meth:`leave`. Raises Problem 429."""
+        """A request of the account begins. It is under way until :meth:`leave`. Raises Problem 429."""
         if method in _READING:
             self.read(account_id)
         else:
@@ -68,14 +68,14 @@ class Limiter:
         _take(self._reads, account_id, self.policies.account_reads)
 
     def check_stream(self, account_id: AccountId) -> None:
-        """A stream is asked for: that is a read, and there must be room for one more. Raises Problem 429."""
+        """A request for a stream counts as a read. Raises Problem 429, also where the account has too many streams."""
         self.read(account_id)
         if self._streams.is_full(account_id):
             raise refused(self.policies.account_streams)
 
     @contextmanager
     def stream(self, account_id: AccountId) -> Iterator[None]:
-        """For as long as a stream of the account lasts. Raises Problem 429."""
+        """Counts a stream of the account while it lasts. Raises Problem 429."""
         if not self._streams.enter(account_id):
             raise refused(self.policies.account_streams)
         try:
@@ -93,9 +93,9 @@ class Limiter:
         self._new_rooms.take(account_id)
 
     def refused_by_owner(self, limit: str, wait: float) -> Problem:
-        """A limit that the owner of a room or an account keeps, since it sees what all processes send there."""
+        """The problem for a limit that a partition's owner keeps: only the owner sees the commands of all processes."""
         policy = self.policies.by_name.get(limit)
-        if policy is None or not policy.quota:  # its settings are not ours
+        if policy is None or not policy.quota:  # the owner has other settings
             policy = Policy(limit, f"The limit {limit} is reached", 0)
         return refused(policy, wait)
 
@@ -106,11 +106,11 @@ class Limiter:
         return self.policies.address_requests.quota > 0
 
     def check_unauthenticated(self, scope: Scope, issued: str | None) -> None:
-        """Raises Problem 429 where the request's address has used up what it may ask without a good token.
+        """Raises Problem 429 where the request's address has used up its requests without a good token.
 
-        ``issued``: the hash of a secret that this deployment has issued, but that may have been revoked, or may come
-        with another account's number. Each such secret counts apart, so that those who share an address with an
-        attacker are still let in. An attacker can show only as many of them as it was given.
+        ``issued``: the hash of a secret that this deployment has issued. The token may have been revoked, or may name
+        another account. Each such secret has a count of its own, so that clients that share an address with an attacker
+        are still admitted. An attacker has only as many such secrets as it was given tokens.
         """
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.wait(key)
@@ -118,7 +118,7 @@ class Limiter:
             raise refused(self.policies.address_requests, wait)
 
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
-        """A request without a good token. Raises Problem 429."""
+        """Count a request without a good token. Raises Problem 429."""
         buckets, key = self._unauthenticated_bucket(scope, issued)
         _take(buckets, key, self.policies.address_requests)
 
@@ -135,6 +135,6 @@ def _take(buckets: Buckets, key: Hashable, policy: Policy) -> None:
 
 
 def refused(policy: Policy, wait: float = 0.0) -> Problem:
-    """``wait`` seconds until there is room, as far as that is known."""
+    """The problem for a limit, which is counted. ``wait``: seconds until there is room, if that is known."""
     metrics.rate_limited.labels(policy.name).inc()
     return policy.problem(wait)

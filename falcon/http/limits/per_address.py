@@ -8,7 +8,7 @@ from falcon.http.problems import Problem
 
 
 class ConnectionsPerAddress:
-    """Of one server. Where there is no quota, or the peer is a trusted proxy, a connection is not counted."""
+    """One instance for each server. Connections of trusted proxies are not counted; without a quota, none are."""
 
     def __init__(self, quotas: Quotas | None = None, addresses: Addresses | None = None) -> None:
         self._quotas = quotas or Quotas()
@@ -17,11 +17,11 @@ class ConnectionsPerAddress:
         self._connections = Counts(self._policy.quota)
 
     def separate(self) -> "ConnectionsPerAddress":
-        """Others, with the same limit, that are counted by themselves."""
+        """A second count with the same limit."""
         return ConnectionsPerAddress(self._quotas, self._addresses)
 
     def of(self, client: tuple[str, int] | None) -> AddressKey | None:
-        """The address for which a connection of this peer counts; None where it does not count."""
+        """The address that a connection of this peer counts for; None where it does not count."""
         return self._addresses.of_peer(client) if self._policy.quota else None
 
     def enter(self, address: AddressKey | None) -> bool:

@@ -1,4 +1,4 @@
-"""How much each limit allows, and how a client that is past one is told."""
+"""How much each limit allows, and the response to a client that is past one."""
 
 import math
 from typing import Final
@@ -12,8 +12,8 @@ DAY_SECONDS: Final = 86_400.0
 
 
 class Quotas(msgspec.Struct, frozen=True):
-    """0 means that there is no such limit, but that a room has MEMBERS_MAX members at most. A ``burst`` is how many
-    there may be at once of what else has a rate a second."""
+    """0: no limit; for ``room_members``: MEMBERS_MAX. Commands and requests without a token have a rate a second; their
+    ``burst`` is how many there may be at once."""
 
     account_commands: int = 0
     account_burst: int = 0
@@ -31,11 +31,11 @@ class Quotas(msgspec.Struct, frozen=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A limit as draft-ietf-httpapi-ratelimit-headers tells a client of it.
+    """A limit in the terms of draft-ietf-httpapi-ratelimit-headers.
 
-    ``quota``: so many at once, and as many again in each further ``seconds``. Without ``seconds`` it is how many there
-    may be, at the same time if ``concurrent``. ``rule`` is the problem's detail. ``retry_seconds``: the least time
-    after which it makes sense to try again.
+    ``quota``: so many at once, and as many again in each further ``seconds``. Without ``seconds`` it is a maximum, of
+    things at the same time if ``concurrent``. ``rule`` is the problem's detail. ``retry_seconds``: the least time that
+    a client is told to wait.
     """
 
     name: str
@@ -46,10 +46,10 @@ class Policy(msgspec.Struct, frozen=True):
     retry_seconds: float = 1.0
 
     def problem(self, wait: float = 0.0) -> Problem:
-        """429. ``wait``: seconds until there is room again, as far as that is known.
+        """The 429 response. ``wait``: seconds until there is room again, if that is known.
 
-        It says what is true of every request that is refused so: this one was not carried out. An earlier one with the
-        same key may have been, and its answer is there when the request is sent again.
+        It says only that this request was not carried out. An earlier request with the same key may have been carried
+        out; sending the key again gives its answer.
         """
         seconds = math.ceil(max(wait, self.retry_seconds))
         repeat = f"send it again in {seconds} s, with the same Idempotency-Key if it has one"
@@ -69,8 +69,8 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Policies:
-    """One for each limit, by name. A limit that there is not has a quota of 0, and refuses nothing here; an owner with
-    other settings may."""
+    """One for each limit. Without a limit the quota is 0 and nothing is refused here; owners with other settings may
+    still refuse."""
 
     def __init__(self, quotas: Quotas) -> None:
         q = quotas
@@ -128,7 +128,7 @@ class Policies:
 
 
 def _rate(name: str, rule: str, quota: int, burst: int = 0) -> Policy:
-    """``quota``: uses a second; ``burst``: at once, as many as in a second where it is not set."""
+    """``quota``: uses a second; ``burst``: uses at once, by default one second's."""
     most = burst or quota
     at_once = f", and {most} at once" if most != quota else ""
     return Policy(name, rule.format(quota) + at_once, most, most / quota if quota else 0.0)

@@ -1,4 +1,4 @@
-"""How many rooms an account has, as far as a limit needs to know."""
+"""The limit to how many rooms an account may have."""
 
 from collections.abc import Callable
 from typing import Final
@@ -12,25 +12,26 @@ from falcon.read.memberships.queries import roles_in_parts
 from falcon.read.store import ReadStore
 
 _SHARE: Final = 10
-_PART: Final = 1_000  # rooms that are read at once
+_PART: Final = 1_000  # rooms that one query reads
 _LOOK_AGAIN_SECONDS: Final = 1.0
 _KNOWN_MAX: Final = 10_000
 
 
 class _Known(msgspec.Struct):
-    """``left``: so many rooms may be made before the tables are asked again, but not before ``look_at``."""
+    """``left``: rooms that may be made before the tables are asked again. They are asked at ``look_at`` at the
+    earliest."""
 
     left: int
     look_at: float
 
 
 class RoomCounts:
-    """The rooms of which an account is an admin, as it is of those that it makes. Rooms that others put it into as a
-    member do not count: they could use up its limit.
+    """Counts the rooms of which an account is an admin; an account is an admin of the rooms that it makes. Rooms where
+    it is only a member do not count, since other accounts could use up its limit with them.
 
-    The read tables know them, so the limit holds for all processes, and after a restart. Counting takes longer the more
-    rooms there are, so a process counts once, lets through a tenth of what is left, and counts again. Several processes
-    that make rooms of one account at the same time pass the limit by a few, and by what was under way.
+    The read tables are counted, so the limit holds across processes and restarts. Counting takes longer the more rooms
+    there are: a process counts once, allows a tenth of the rest, and counts again. Several processes that make rooms of
+    one account at the same time may exceed the limit by a few rooms, and by the commands that were under way.
     """
 
     def __init__(self, policy: Policy, store: ReadStore, clock: Callable[[], float]) -> None:
@@ -64,7 +65,7 @@ class RoomCounts:
         return known
 
     async def _count(self, account_id: AccountId) -> int:
-        """It stops where the quota is reached."""
+        """Counts up to the quota."""
         count = 0
         async for part in roles_in_parts(self._store, account_id, _PART):
             count += sum(role == "admin" for role in part.values())

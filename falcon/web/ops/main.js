@@ -1,4 +1,4 @@
-// Looks at the pod every two seconds, for as long as somebody looks at the page.
+// Reads the pod's metrics every two seconds, for as long as the page is visible.
 
 import { flow, rate } from "./flow.js";
 import { Measured, parse } from "./metrics.js";

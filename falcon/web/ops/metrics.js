@@ -44,7 +44,7 @@ export class Measured {
     return Math.max(0, ...this.values(name, where));
   }
 
-  /** A counter's, a second. A counter that went back has begun anew. */
+  /** Increase of a counter, a second. A counter that went back was reset. */
   rate(name, where = {}) {
     if (!this.before) return 0;
     return Math.max(0, total(this.values(name, where)) - total(this.values(name, where, this.before))) / this.seconds;

@@ -33,14 +33,14 @@ class _Handlers:
         self._kept: list[list[Any]] = []
         self._previews: Any = None
 
-    def spoil(self, edge: ModuleType) -> None:
-        access = edge.Edge.access
+    def spoil(self, module: ModuleType) -> None:
+        access = module.ReadYourWrites.access
 
         async def spoiled(*arguments: Any) -> Any:
             self._meet()
             return await access(*arguments)
 
-        edge.Edge.access = spoiled
+        module.ReadYourWrites.access = spoiled
 
     def _meet(self) -> None:
         if _is_there("handler-raises"):
@@ -101,7 +101,7 @@ class _Actors:
 
 
 _SPOILED: Final[dict[str, Callable[[ModuleType], None]]] = {
-    "falcon.http.edge": _Handlers().spoil,
+    "falcon.http.read_your_writes": _Handlers().spoil,
     "falcon.adapters.thespian.actors": _Actors().spoil,
 }
 

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from falcon.domain.commands import OpenDirect
-from falcon.http import streaming, tokens
-from falcon.http.edge import Edge
+from falcon.http import bearer_tokens
+from falcon.http.api import rooms
 from falcon.http.problems import Problem
+from falcon.http.read_your_writes import ReadYourWrites
+from falcon.http.stream.opening import Opener
 from falcon.streams import replay
 from falcon.streams.delivery import Delivery, _group
 from falcon.streams.frames import encode
@@ -17,29 +18,28 @@ from tests.simulation.mutants.mutant import mutant
 from tests.simulation.schedules import BEHIND, CALM, EDGES, FLAPPING, STANDSTILL
 
 
-async def _impatient(self: Edge, *_: Any) -> None:
+async def _impatient(self: ReadYourWrites, *_: Any) -> None:
     """A client that was told of a message is shown tables that may lack it."""
 
 
-_tell = Edge.tell
+_opened = rooms._opened
 
 
-async def _names_afterwards(self: Edge, call: Any, command: Any, size: int | None = None) -> Any:
+async def _names_afterwards(edge: Any, request: Any, peer: Any) -> Any:
     """The other one's name is looked up once the room is open."""
-    told = await _tell(self, call, command, size)
-    if isinstance(command, OpenDirect):
-        await self.store.account(command.peer)
-    return told
+    response = await _opened(edge, request, peer)
+    await edge.store.account(peer.account_id)
+    return response
 
 
-_replay = streaming.Streams._replay
+_replay = Opener._replay
 
 
-async def _waits_for_tables(self: streaming.Streams, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
+async def _waits_for_tables(self: Opener, caller: Any, only: Any, offsets: Any, tables: Any) -> Any:
     """A resume waits until all tables have reached the token."""
     until = time.monotonic() + 5.0
     while True:
-        applied = await self._edge.store.applied_everywhere(self._feed.partitions)
+        applied = await self._store.applied_everywhere(self._feed.partitions)
         if all(applied[self._feed.segment_of(partition)].offset >= offset for partition, offset in offsets.items()):
             return await _replay(self, caller, only, offsets, tables)
         if time.monotonic() > until:
@@ -68,18 +68,20 @@ async def _without_looking_back(self: replay.StreamReplay, account_id: int) -> N
     self._positions = dict(self._tables)
 
 
-def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> tokens.Ticket:
+def _by_anybody(server_secret: bytes, text: str, now: float | None = None) -> bearer_tokens.TicketClaims:
     """A ticket's signature is not checked."""
-    data = tokens._bytes(text)
-    account_id, _, _ = tokens._TICKET.unpack_from(data)
-    return tokens.Ticket(account_id, data[tokens._TICKET.size :][: tokens._BYTES].hex(), data[-16:])
+    data = bearer_tokens._bytes(text)
+    account_id, _, _ = bearer_tokens._TICKET.unpack_from(data)
+    return bearer_tokens.TicketClaims(
+        account_id, data[bearer_tokens._TICKET.size :][: bearer_tokens._BYTES].hex(), data[-16:]
+    )
 
 
 MUTANTS: Final = (
-    mutant("a position is not waited for", Edge, "reach_positions", _impatient, BEHIND),
-    mutant("only the tables know which tokens were issued", tokens, "is_issued", lambda *_: False, BEHIND),
-    mutant("the name of a direct room is read once it is open", Edge, "tell", _names_afterwards, FLAPPING),
-    mutant("who comes back waits for the tables", streaming.Streams, "_replay", _waits_for_tables, STANDSTILL),
+    mutant("a position is not waited for", ReadYourWrites, "reach_positions", _impatient, BEHIND),
+    mutant("only the tables know which tokens were issued", bearer_tokens, "is_issued", lambda *_: False, BEHIND),
+    mutant("the name of a direct room is read once it is open", rooms, "_opened", _names_afterwards, FLAPPING),
+    mutant("who comes back waits for the tables", Opener, "_replay", _waits_for_tables, STANDSTILL),
     mutant("an event that is told again shows the room of now", Delivery, "_changed", _as_of_now, EDGES),
     mutant(
         "who comes back was always in the rooms of now",
@@ -88,5 +90,5 @@ MUTANTS: Final = (
         _without_looking_back,
         EDGES,
     ),
-    mutant("a ticket is good whose signature was changed", tokens, "read_ticket", _by_anybody, CALM),
+    mutant("a ticket is good whose signature was changed", bearer_tokens, "read_ticket", _by_anybody, CALM),
 )

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any, Final
 
 from falcon.adapters.kafka.source import KafkaSource
-from falcon.http import exporting
+from falcon.http.api import exporting
 from falcon.journal.envelope import Position
 from falcon.projections import runner, verify
 from falcon.projections.consumer import ProjectionConsumer

@@ -13,8 +13,10 @@ from falcon.adapters.hbase.meta import Meta, applied_key
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.hbase.thrift import BatchMutation, Mutation
-from falcon.http import messages, streaming, wire
+from falcon.http import requests
+from falcon.http.api import messages
 from falcon.http.freshness import Freshness
+from falcon.http.stream import opening
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
 from falcon.read.memberships.queries import RoomSummaryRow
@@ -106,7 +108,7 @@ def _loosely(query: bytes, query_type: Any) -> Any:
     try:
         return msgspec.convert(parameters, query_type, strict=False)
     except msgspec.ValidationError as error:
-        raise wire.from_validation(error) from None
+        raise requests.from_validation(error) from None
 
 
 MUTANTS: Final = (
@@ -125,7 +127,7 @@ MUTANTS: Final = (
     mutant("a page around a message is short near the end", messages, "_bounds", _around, CALM),
     Mutant(
         "the numbers of a summary are those of several places",
-        (Replaced(memberships_hbase, "room_summary", _unlevelled), Replaced(streaming, "room_summary", _unlevelled)),
+        (Replaced(memberships_hbase, "room_summary", _unlevelled), Replaced(opening, "room_summary", _unlevelled)),
         BEHIND,
     ),
     Mutant(
@@ -133,7 +135,7 @@ MUTANTS: Final = (
         (
             Replaced(memberships_hbase, "room_summary", _unlevelled),
             Replaced(HBaseReadStore, "applied_everywhere", _of_rooms),
-            Replaced(streaming.Streams, "_as_of", _as_listed),
+            Replaced(opening.Opener, "_as_of", _as_listed),
         ),
         BEHIND,
     ),
@@ -141,7 +143,7 @@ MUTANTS: Final = (
     mutant("pages that are short are kept", TimelinePages, "page", _keeps_all, BEHIND),
     Mutant(
         "texts are read as numbers",
-        (Replaced(wire, "_kept_query", _loosely), Replaced(wire, "_decode_query", _loosely)),
+        (Replaced(requests, "_cached_query", _loosely), Replaced(requests, "_decode_query", _loosely)),
         CALM,
     ),
 )

@@ -145,7 +145,7 @@ def test_nobody_answers() -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         assert f"nothing answers: http://127.0.0.1:{port}" in said_of(f"http://127.0.0.1:{port}", "a-token")
-    assert "is no address" in said_of("not an address", "a-token")
+    assert "is not an address" in said_of("not an address", "a-token")
 
 
 @pytest.mark.processes

@@ -1,0 +1,216 @@
+// Made by `python -m tools.clients.types`. Do not edit.
+
+export interface Account {
+  account_id: number;
+  name: string;
+  is_admin: boolean;
+  /** RFC 3339, UTC */
+  created_at: string;
+}
+
+export interface Accounts {
+  accounts: Array<Account>;
+  next_cursor: string | null;
+}
+
+export interface Author {
+  account_id: number;
+  name: string;
+}
+
+/** In the order of the ids. An id that no account has is left out. */
+export interface Authors {
+  authors: Array<Author>;
+}
+
+/** The token is shown this once. */
+export interface CreatedAccount {
+  account_id: number;
+  name: string;
+  token: string;
+}
+
+export interface FieldError {
+  field: string;
+  rule: string;
+}
+
+/** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that were there already. */
+export interface Imported {
+  accounts: Record<string, number>;
+  rooms: Record<string, number>;
+  imported: number;
+  skipped: number;
+}
+
+export interface IssuedToken {
+  token_id: number;
+  token: string;
+}
+
+export interface Me {
+  account_id: number;
+  name: string;
+  organization_id: number | null;
+  is_admin: boolean;
+}
+
+export interface Member {
+  account_id: number;
+  name: string;
+  role: "admin" | "member" | "readonly";
+  read_seq: number;
+}
+
+export interface MemberRole {
+  role: "admin" | "member" | "readonly";
+}
+
+export interface Members {
+  members: Array<Member>;
+  next_cursor: string | null;
+}
+
+/** A message as it now stands. A deleted message keeps its place and has no text. */
+export interface Message {
+  room_id: number;
+  seq: number;
+  author_id: number;
+  text: string;
+  /** RFC 3339, UTC */
+  posted_at: string;
+  edited_at: string | null;
+  deleted: boolean;
+  reply_to: number | null;
+  mentions: Array<number>;
+}
+
+export interface MessageChange {
+  /** 1 to 65535 bytes of UTF-8, kept byte for byte */
+  text: string;
+  mentions?: Array<number> | null;
+}
+
+/** Ascending by ``seq``. A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more. */
+export interface Messages {
+  messages: Array<ShownMessage>;
+  has_before: boolean;
+  has_after: boolean;
+}
+
+export interface NewAccount {
+  /** Kept as NFC; without control characters, or such as change the direction of text; not only invisible */
+  name: string;
+}
+
+export interface NewMember {
+  account_id: number;
+  role?: "admin" | "member" | "readonly";
+}
+
+export interface NewMessage {
+  /** 1 to 65535 bytes of UTF-8, kept byte for byte */
+  text: string;
+  reply_to?: number | null;
+  mentions?: Array<number>;
+}
+
+export interface NewRoom {
+  /** Kept as NFC; without control characters, or such as change the direction of text; not only invisible */
+  name: string;
+  description?: string;
+  members?: Array<NewMember>;
+}
+
+/** RFC 9457, with a ``code`` that clients may switch on. */
+export interface ProblemBody {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  code: string;
+  errors?: Array<FieldError>;
+}
+
+export interface ReadMark {
+  seq: number;
+  force?: boolean;
+}
+
+export interface ReadState {
+  room_id: number;
+  read_seq: number;
+  unread: number;
+  mentions: number;
+}
+
+/** ``role`` is the caller's own. A direct room bears the other account's name. */
+export interface Room {
+  room_id: number;
+  kind: "direct" | "group";
+  name: string;
+  description: string;
+  role: "admin" | "member" | "readonly";
+  last_seq: number;
+  /** RFC 3339, UTC */
+  created_at: string;
+}
+
+export interface RoomChange {
+  /** Kept as NFC; without control characters, or such as change the direction of text; not only invisible */
+  name?: string;
+  description?: string;
+}
+
+export interface RoomSummary {
+  room_id: number;
+  kind: "direct" | "group";
+  name: string;
+  description: string;
+  role: "admin" | "member" | "readonly";
+  last_seq: number;
+  /** RFC 3339, UTC */
+  created_at: string;
+  read_seq: number;
+  unread: number;
+  mentions: number;
+  last_message: ShownMessage | null;
+  /** RFC 3339, UTC */
+  updated_at: string;
+}
+
+/** A page has at most 1 MiB, so there may be fewer than ``limit`` though there are more. */
+export interface Rooms {
+  rooms: Array<RoomSummary>;
+  next_cursor: string | null;
+}
+
+/** A message as it is read. One that is ``missing`` is in the log, but not to be had from the read tables: it keeps its place, and is otherwise like a deleted one, with an author_id of 0. */
+export interface ShownMessage {
+  room_id: number;
+  seq: number;
+  author_id: number;
+  text: string;
+  /** RFC 3339, UTC */
+  posted_at: string;
+  edited_at: string | null;
+  deleted: boolean;
+  reply_to: number | null;
+  mentions: Array<number>;
+  missing?: boolean;
+}
+
+/** Good for a minute, and once. */
+export interface Ticket {
+  ticket: string;
+}
+
+export interface Token {
+  token_id: number;
+  /** RFC 3339, UTC */
+  created_at: string;
+}
+
+export interface Tokens {
+  tokens: Array<Token>;
+}

@@ -1,0 +1,206 @@
+// One method for each request of the API.
+
+import { Connection } from "./connection.js";
+import { Patience } from "./patience.js";
+import { Stream } from "./stream.js";
+
+const AUTHORS_MAX = 50; // the most that the API names at once
+const PAGE_MAX = 200;
+
+/**
+ * Falcon's API for one account. ``urls`` is one address or several of the same deployment, which take turns.
+ *
+ * Every command takes ``options.key``, its idempotency key. A caller that may crash and try again gives its own and
+ * stores it before; otherwise each call makes one, and its retries use it. Every method takes ``options.signal``,
+ * ``options.timeoutMs`` and ``options.retry``, and throws Problem and Unreachable.
+ */
+export class FalconClient {
+  #connection;
+
+  constructor(urls, token, options = {}) {
+    this.#connection = new Connection(urls, token, options);
+  }
+
+  /** How far this client's writes reach, as in the header Falcon-Position; empty before the first. */
+  get position() {
+    return String(this.#connection.positions);
+  }
+
+  /** Called with what each failed attempt met, also if it is retried. */
+  get onFailure() {
+    return this.#connection.onFailure;
+  }
+
+  set onFailure(listener) {
+    this.#connection.onFailure = listener;
+  }
+
+  /** Abort everything that is under way. */
+  close() {
+    this.#connection.close();
+  }
+
+  // --- accounts and tokens
+
+  me(options) {
+    return this.#connection.query("/v1/me", {}, options);
+  }
+
+  /** Revoke the token of this client. */
+  signOut(options) {
+    return this.#command("DELETE", "/v1/me/token", undefined, options);
+  }
+
+  /** For admins. */
+  createAccount(name, options) {
+    return this.#command("POST", "/v1/accounts", { name }, options);
+  }
+
+  /** For admins. */
+  accounts({ limit, cursor, ...options } = {}) {
+    return this.#connection.query("/v1/accounts", { limit, cursor }, options);
+  }
+
+  /** For admins and the account itself. */
+  createToken(accountId, options) {
+    return this.#command("POST", `/v1/accounts/${accountId}/tokens`, {}, options);
+  }
+
+  /** For admins and the account itself. */
+  async tokens(accountId, options) {
+    return (await this.#connection.query(`/v1/accounts/${accountId}/tokens`, {}, options)).tokens;
+  }
+
+  /** For admins and the account itself. */
+  revokeToken(accountId, tokenId, options) {
+    return this.#command("DELETE", `/v1/accounts/${accountId}/tokens/${tokenId}`, undefined, options);
+  }
+
+  // --- rooms and their members
+
+  /** ``members``: ``[{ account_id, role }]``. The caller becomes admin without being named. */
+  createRoom(name, { description = "", members = [], ...options } = {}) {
+    return this.#command("POST", "/v1/rooms", { name, description, members }, options);
+  }
+
+  /** The room of the caller and one other account, which is always the same. */
+  directRoom(accountId, options) {
+    return this.#command("PUT", `/v1/direct/${accountId}`, undefined, options);
+  }
+
+  rooms({ limit, cursor, ...options } = {}) {
+    return this.#connection.query("/v1/rooms", { limit, cursor }, options);
+  }
+
+  room(roomId, options) {
+    return this.#connection.query(`/v1/rooms/${roomId}`, {}, options);
+  }
+
+  /** ``changes``: ``{ name, description }``. What is left out stays as it is. */
+  changeRoom(roomId, { name, description }, options) {
+    return this.#command("PATCH", `/v1/rooms/${roomId}`, { name, description }, options);
+  }
+
+  deleteRoom(roomId, options) {
+    return this.#command("DELETE", `/v1/rooms/${roomId}`, undefined, options);
+  }
+
+  members(roomId, { limit, cursor, ...options } = {}) {
+    return this.#connection.query(`/v1/rooms/${roomId}/members`, { limit, cursor }, options);
+  }
+
+  /** Names for a room's messages, also of accounts that have left the room. An id that no account has is left out. */
+  async authors(roomId, accountIds, options) {
+    const ids = [...new Set(accountIds)];
+    const found = [];
+    for (let start = 0; start < ids.length; start += AUTHORS_MAX) {
+      const asked = ids.slice(start, start + AUTHORS_MAX).join(",");
+      found.push(...(await this.#connection.query(`/v1/rooms/${roomId}/authors`, { ids: asked }, options)).authors);
+    }
+    return found;
+  }
+
+  /** Bring an account in, or change its role. */
+  putMember(roomId, accountId, role, options) {
+    return this.#command("PUT", `/v1/rooms/${roomId}/members/${accountId}`, { role }, options);
+  }
+
+  /** To remove your own account is to leave. */
+  removeMember(roomId, accountId, options) {
+    return this.#command("DELETE", `/v1/rooms/${roomId}/members/${accountId}`, undefined, options);
+  }
+
+  // --- messages
+
+  /** ``replyTo`` is the ``seq`` of a message of the room; ``mentions`` are account ids. */
+  post(roomId, text, { replyTo, mentions = [], ...options } = {}) {
+    return this.#command("POST", `/v1/rooms/${roomId}/messages`, { text, reply_to: replyTo, mentions }, options);
+  }
+
+  /** The newest messages, or those before, after or around a ``seq``; give at most one of the three. */
+  messages(roomId, { limit, before, after, around, ...options } = {}) {
+    return this.#connection.query(`/v1/rooms/${roomId}/messages`, { limit, before, after, around }, options);
+  }
+
+  message(roomId, seq, options) {
+    return this.#connection.query(`/v1/rooms/${roomId}/messages/${seq}`, {}, options);
+  }
+
+  /** The messages after ``after``, in order, page by page. With ``upTo`` it goes on until that ``seq`` has come: this is
+   * how to read what a ``catch_up`` names. */
+  async *history(roomId, { after = 0, upTo = null, ...options } = {}) {
+    let patience = new Patience(options.timeoutMs ?? 30_000);
+    for (let at = after; upTo === null || at < upTo; ) {
+      const page = await this.messages(roomId, { ...options, after: at, limit: PAGE_MAX });
+      for (const message of page.messages) {
+        if (upTo !== null && message.seq > upTo) return;
+        yield message;
+        at = message.seq;
+      }
+      if (page.has_after) continue;
+      if (upTo === null) return;
+      if (page.messages.length) patience = new Patience(options.timeoutMs ?? 30_000);
+      else await patience.wait(new Error(`room ${roomId} does not show message ${upTo} yet`), null, options.signal);
+    }
+  }
+
+  /** ``mentions`` left out: those that the message has. */
+  edit(roomId, seq, text, { mentions, ...options } = {}) {
+    return this.#command("PATCH", `/v1/rooms/${roomId}/messages/${seq}`, { text, mentions }, options);
+  }
+
+  /** The message keeps its place; its text goes. */
+  deleteMessage(roomId, seq, options) {
+    return this.#command("DELETE", `/v1/rooms/${roomId}/messages/${seq}`, undefined, options);
+  }
+
+  /** Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread. */
+  markRead(roomId, seq, { force, ...options } = {}) {
+    return this.#command("PUT", `/v1/rooms/${roomId}/read`, { seq, force }, options);
+  }
+
+  // --- what happens
+
+  /** Again every few seconds while it is so. More than once a second is held back. */
+  sayTyping(roomId, options) {
+    return this.#command("POST", `/v1/rooms/${roomId}/typing`, undefined, options);
+  }
+
+  /**
+   * What happens in these rooms, or in all rooms of the account, those that it joins later included.
+   *
+   * It continues for as long as you iterate: over lost connections, restarts of the server and all addresses. It gives
+   * each event ``{ type, data, id }`` once, in order. Only a refusal ends it (Problem: the token, a room).
+   *
+   * To miss nothing over your own restarts, store ``event.id`` after you have processed an event, and start with
+   * ``resume`` the last one that you stored. After too long an absence ``catch_up`` comes instead of the events: read
+   * each room with ``history``.
+   */
+  stream(options) {
+    return new Stream(this.#connection, options);
+  }
+
+  #command(method, path, body, options) {
+    return this.#connection.command(method, path, body, options);
+  }
+}

@@ -1,0 +1,144 @@
+// Made by `python -m tools.clients.types`. Do not edit.
+
+export interface CatchUp {
+  rooms: Array<RoomReach>;
+}
+
+/** No fields. */
+export interface CaughtUp {}
+
+/** The state that the events after it continue. ``truncated``: there are more rooms; read them by page. */
+export interface Hello {
+  account_id: number;
+  rooms: Array<RoomSummary>;
+  truncated: boolean;
+}
+
+export interface PresenceShown {
+  account_id: number;
+  online: boolean;
+}
+
+/** How far the history of a room goes. */
+export interface RoomReach {
+  room_id: number;
+  last_seq: number;
+}
+
+export interface RoomSummary {
+  room_id: number;
+  kind: "direct" | "group";
+  name: string;
+  description: string;
+  role: "admin" | "member" | "readonly";
+  last_seq: number;
+  /** RFC 3339, UTC */
+  created_at: string;
+  read_seq: number;
+  unread: number;
+  mentions: number;
+  last_message: ShownMessage | null;
+  /** RFC 3339, UTC */
+  updated_at: string;
+}
+
+/** A message as it is read. One that is ``missing`` is in the log, but not to be had from the read tables: it keeps its place, and is otherwise like a deleted one, with an author_id of 0. */
+export interface ShownMessage {
+  room_id: number;
+  seq: number;
+  author_id: number;
+  text: string;
+  /** RFC 3339, UTC */
+  posted_at: string;
+  edited_at: string | null;
+  deleted: boolean;
+  reply_to: number | null;
+  mentions: Array<number>;
+  missing?: boolean;
+}
+
+export interface StreamEnd {
+  reason: "draining" | "slow" | "unauthenticated";
+  retry_after_ms: number;
+}
+
+export interface StreamedMember {
+  room_id: number;
+  account_id: number;
+  role: "admin" | "member" | "readonly" | null;
+}
+
+export interface StreamedMessage {
+  room_id: number;
+  seq: number;
+  author_id: number;
+  text: string;
+  posted_at: string;
+  edited_at: string | null;
+  deleted: boolean;
+  reply_to: number | null;
+  mentions: Array<number>;
+}
+
+export interface StreamedReadMark {
+  room_id: number;
+  read_seq: number;
+  unread: number;
+  mentions: number;
+}
+
+/** A room as one member sees it. ``role`` is this member's. */
+export interface StreamedRoom {
+  room_id: number;
+  kind: "direct" | "group";
+  name: string;
+  description: string;
+  role: "admin" | "member" | "readonly";
+  last_seq: number;
+  created_at: string;
+}
+
+export interface TypingShown {
+  room_id: number;
+  account_id: number;
+}
+
+export interface EventData {
+  /** First, on a stream that does not resume. */
+  "hello": Hello;
+  /** All missed events have been sent; from here on events are live. */
+  "caught_up": CaughtUp;
+  /** You missed too much. Read each room by page, until its last_seq has come. */
+  "catch_up": CatchUp;
+  /** A message is posted. */
+  "message.posted": StreamedMessage;
+  /** Its author edits a message. The data are the message as it is now. */
+  "message.edited": StreamedMessage;
+  /** A message is deleted. The data are the message without text. */
+  "message.deleted": StreamedMessage;
+  /** A room of yours is created, or another account opens a direct room with you. */
+  "room.created": StreamedRoom;
+  /** The name or the description of a room changes. */
+  "room.changed": StreamedRoom;
+  /** A room is deleted. No event of this room follows. */
+  "room.deleted": StreamedRoom;
+  /** An account joins a room. If it is you, read the room. */
+  "member.joined": StreamedMember;
+  /** The role of a member changes. */
+  "member.changed": StreamedMember;
+  /** An account leaves a room or is removed. If it is you, no event of this room follows. */
+  "member.left": StreamedMember;
+  /** Your own read mark moves, maybe on another device. */
+  "read.moved": StreamedReadMark;
+  /** A member is typing. Forget it after six seconds. */
+  "typing": TypingShown;
+  /** A member of a room of yours comes online or goes offline. */
+  "presence": PresenceShown;
+  /** The server closes this stream. Reconnect with the last id after retry_after_ms. */
+  "bye": StreamEnd;
+}
+
+export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "read.moved" | "typing" | "presence" | "bye";
+
+/** An event of the stream. ``id`` is the token to resume behind it. */
+export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

@@ -1,0 +1,157 @@
+import type {
+  Accounts,
+  Author,
+  CreatedAccount,
+  FieldError,
+  IssuedToken,
+  Me,
+  Member,
+  Members,
+  Message,
+  Messages,
+  NewMember,
+  ReadState,
+  Room,
+  Rooms,
+  ShownMessage,
+  Token,
+} from "./api.js";
+import type { Event } from "./events.js";
+
+export type * from "./api.js";
+export type { Event, EventData, EventType } from "./events.js";
+
+export type Role = Member["role"];
+
+export interface ClientOptions {
+  /** How long a call goes on, its retries included; 30,000 by default. */
+  timeoutMs?: number;
+  /** How long one attempt may take; by default a third of ``timeoutMs``, and never longer than that. */
+  attemptMs?: number;
+  /**
+   * true, the default: a read waits until it can see everything that this client has written. "briefly": for ten
+   * seconds after a write, and not after a failed read. false: reads do not wait.
+   */
+  readOwnWrites?: boolean | "briefly";
+  /** Called with what each failed attempt met, also if it is retried. */
+  onFailure?: ((failure: Error) => void) | null;
+  /** Instead of the global ``fetch``. */
+  fetch?: typeof fetch;
+}
+
+export interface CallOptions {
+  /** Instead of the client's ``timeoutMs``. */
+  timeoutMs?: number;
+  /** false: one attempt; Unreachable says what it met. */
+  retry?: boolean;
+  signal?: AbortSignal;
+}
+
+export interface CommandOptions extends CallOptions {
+  /** The idempotency key: 1 to 64 visible ASCII characters. By default each call makes one. */
+  key?: string;
+}
+
+export interface PageOptions extends CallOptions {
+  limit?: number;
+  cursor?: string | null;
+}
+
+export interface StreamState {
+  state: "connecting" | "connected" | "offline";
+  /** When offline: a code of Problem, the reason of a ``bye``, or "silent", "network", "unreachable", "closed". */
+  why?: string;
+  /** When offline: the time of the next attempt, in milliseconds since 1970. */
+  until?: number;
+}
+
+export interface StreamOptions {
+  rooms?: Iterable<number>;
+  /** The id of the last event that was processed. */
+  resume?: string | null;
+  signals?: Iterable<"typing" | "presence">;
+  onState?: (state: StreamState) => void;
+  firstPauseMs?: number;
+  longestPauseMs?: number;
+}
+
+/** Falcon's API for one account. Each method throws Problem and Unreachable. */
+export class FalconClient {
+  /** ``urls``: one address or several of the same deployment. Throws TypeError for an address or token that cannot be one. */
+  constructor(urls: string | readonly string[], token: string, options?: ClientOptions);
+  readonly position: string;
+  onFailure: ((failure: Error) => void) | null;
+  close(): void;
+
+  me(options?: CallOptions): Promise<Me>;
+  signOut(options?: CommandOptions): Promise<void>;
+  createAccount(name: string, options?: CommandOptions): Promise<CreatedAccount>;
+  accounts(options?: PageOptions): Promise<Accounts>;
+  createToken(accountId: number, options?: CommandOptions): Promise<IssuedToken>;
+  tokens(accountId: number, options?: CallOptions): Promise<Token[]>;
+  revokeToken(accountId: number, tokenId: number, options?: CommandOptions): Promise<void>;
+
+  createRoom(name: string, options?: CommandOptions & { description?: string; members?: readonly NewMember[] }): Promise<Room>;
+  directRoom(accountId: number, options?: CommandOptions): Promise<Room>;
+  rooms(options?: PageOptions): Promise<Rooms>;
+  room(roomId: number, options?: CallOptions): Promise<Room>;
+  changeRoom(roomId: number, changes: { name?: string; description?: string }, options?: CommandOptions): Promise<Room>;
+  deleteRoom(roomId: number, options?: CommandOptions): Promise<void>;
+  members(roomId: number, options?: PageOptions): Promise<Members>;
+  authors(roomId: number, accountIds: Iterable<number>, options?: CallOptions): Promise<Author[]>;
+  putMember(roomId: number, accountId: number, role: Role, options?: CommandOptions): Promise<Member>;
+  removeMember(roomId: number, accountId: number, options?: CommandOptions): Promise<void>;
+
+  post(roomId: number, text: string, options?: CommandOptions & { replyTo?: number; mentions?: readonly number[] }): Promise<Message>;
+  messages(roomId: number, options?: CallOptions & { limit?: number; before?: number | null; after?: number | null; around?: number | null }): Promise<Messages>;
+  message(roomId: number, seq: number, options?: CallOptions): Promise<ShownMessage>;
+  /** The messages after ``after``, page by page; with ``upTo`` until that ``seq`` has come. */
+  history(roomId: number, options?: CallOptions & { after?: number; upTo?: number | null }): AsyncGenerator<ShownMessage, void, void>;
+  edit(roomId: number, seq: number, text: string, options?: CommandOptions & { mentions?: readonly number[] }): Promise<Message>;
+  deleteMessage(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
+  markRead(roomId: number, seq: number, options?: CommandOptions & { force?: boolean }): Promise<ReadState>;
+
+  sayTyping(roomId: number, options?: CommandOptions): Promise<void>;
+  stream(options?: StreamOptions): Stream;
+}
+
+/** What happens, each event once and in order, over broken connections and restarts. A refusal is thrown as Problem. */
+export class Stream implements AsyncIterableIterator<Event> {
+  /** The id of the last event that was handed out. */
+  readonly id: string | null;
+  [Symbol.asyncIterator](): this;
+  next(): Promise<IteratorResult<Event, undefined>>;
+  return(): Promise<IteratorResult<Event, undefined>>;
+  close(): void;
+  /** Do not wait for the next attempt, and reconnect if the connection has been silent for a while. */
+  nudge(): void;
+  /** Go on over another connection. No event is lost. */
+  reconnect(reason?: string): void;
+}
+
+/** The names of the events that this client knows. */
+export const EVENTS: readonly Event["type"][];
+
+/** Names for account ids, also of accounts that have left the room. */
+export class Names {
+  constructor(falcon: FalconClient);
+  learn(roomId: number, messages: readonly { author_id: number }[]): Promise<void>;
+  of(roomId: number, accountId: number): Promise<string>;
+}
+
+/** The server refused the request, and would refuse it again. */
+export class Problem extends Error {
+  constructor(status: number, code: string, detail: string, more?: { errors?: readonly FieldError[]; retryAfterMs?: number | null });
+  readonly status: number;
+  readonly code: string;
+  readonly detail: string;
+  readonly errors: readonly FieldError[];
+  readonly retryAfterMs: number | null;
+}
+
+/** No answer before the deadline. It is unknown whether a command was executed: retry it with the same ``key``. */
+export class Unreachable extends Error {
+  readonly last: Error;
+  readonly key: string | null;
+  readonly retryAfterMs: number | null;
+}

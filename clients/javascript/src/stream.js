@@ -1,0 +1,187 @@
+// The stream over connections that break: every event once and in order, for as long as someone listens.
+
+import { parsed, passes } from "./connection.js";
+import { Problem } from "./errors.js";
+import { afterAtLeast, backoff, sleep } from "./patience.js";
+import { Parser } from "./sse.js";
+
+const PATH = "/v1/stream";
+const SILENCE_MS = 25_000; // the server says something at least every 15 seconds
+const STEADY_MS = 5_000;
+
+/** The events that this client knows. A later server may send others, which are passed over. */
+export const EVENTS = Object.freeze([
+  "hello",
+  "caught_up",
+  "catch_up",
+  "message.posted",
+  "message.edited",
+  "message.deleted",
+  "room.created",
+  "room.changed",
+  "room.deleted",
+  "member.joined",
+  "member.changed",
+  "member.left",
+  "read.moved",
+  "typing",
+  "presence",
+  "bye",
+]);
+const KNOWN = new Set(EVENTS);
+const BEGINNINGS = new Set(["hello", "caught_up", "catch_up"]);
+
+/** See FalconClient.stream. One loop listens to it. */
+export class Stream {
+  #connection;
+  #params;
+  #headers = { Accept: "text/event-stream" };
+  #id;
+  #onState;
+  #pauses;
+  #failures = 0;
+  #closed = false;
+  #abort = null;
+  #whyAborted = null;
+  #wake = new AbortController();
+  #heardAt = 0;
+  #events;
+
+  constructor(connection, { rooms = null, resume = null, signals = [], onState = null, firstPauseMs, longestPauseMs } = {}) {
+    this.#connection = connection;
+    this.#params = { rooms: rooms && [...rooms].join(","), signals: [...signals].join(",") || null };
+    this.#id = resume;
+    this.#onState = onState ?? (() => {});
+    this.#pauses = [firstPauseMs, longestPauseMs];
+    this.#events = this.#run();
+    connection.closed.addEventListener("abort", this.close);
+  }
+
+  /** The id of the last event that was handed out: ``resume`` for another stream that goes on behind it. */
+  get id() {
+    return this.#id;
+  }
+
+  [Symbol.asyncIterator]() {
+    return this;
+  }
+
+  next() {
+    return this.#events.next();
+  }
+
+  async return() {
+    this.close();
+    return { done: true, value: undefined };
+  }
+
+  /** End the stream. A loop over it ends. */
+  close = () => {
+    this.#closed = true;
+    this.#connection.closed.removeEventListener("abort", this.close);
+    this.#abort?.abort();
+    this.#wake.abort();
+    void this.#events.return();
+  };
+
+  /** Something has changed outside, such as the network or the screen: do not wait any longer for the next attempt, and
+   * reconnect if this connection has been silent for a while. A computer that slept finds its connections open and dead. */
+  nudge() {
+    this.#failures = 0;
+    this.#wake.abort();
+    if (this.#abort && Date.now() - this.#heardAt > SILENCE_MS / 2) this.reconnect("silent");
+  }
+
+  /** Go on over another connection. No event is lost. */
+  reconnect(reason = "closed") {
+    this.#whyAborted = reason;
+    this.#abort?.abort();
+  }
+
+  async *#run() {
+    try {
+      yield* this.#connections();
+    } finally {
+      this.#connection.closed.removeEventListener("abort", this.close);
+    }
+  }
+
+  /** One connection after another, until the stream is closed or refused. */
+  async *#connections() {
+    while (!this.#closed) {
+      this.#onState({ state: "connecting" });
+      const began = Date.now();
+      let lost;
+      try {
+        lost = yield* this.#connected();
+      } catch (fault) {
+        if (this.#closed) return;
+        if (!passes(fault)) throw fault;
+        lost = { why: this.#reason(fault), afterMs: fault.retryAfterMs ?? null, met: fault };
+      }
+      if (this.#closed) return;
+      if (Date.now() - began > STEADY_MS) this.#failures = 0;
+      const pause = lost.afterMs === null ? backoff(this.#failures++, ...this.#pauses) : afterAtLeast(lost.afterMs);
+      this.#onState({ state: "offline", until: Date.now() + pause, ...lost });
+      this.#wake = new AbortController();
+      await sleep(pause, this.#wake.signal).catch(() => {});
+    }
+  }
+
+  /** One connection. Gives why it is over, and after how long to come back if the server has said so. */
+  async *#connected() {
+    const abort = new AbortController();
+    this.#abort = abort;
+    this.#whyAborted = null;
+    let timer;
+    // While the server is waited for, and not while the caller takes its time with an event.
+    const listen = () => (timer = setTimeout(() => this.reconnect("silent"), SILENCE_MS));
+    const heard = () => {
+      clearTimeout(timer);
+      this.#heardAt = Date.now();
+    };
+    listen();
+    try {
+      const headers = this.#id ? { ...this.#headers, "Last-Event-ID": this.#id } : this.#headers;
+      const response = await this.#connection.open(PATH, this.#params, headers, abort.signal);
+      heard();
+      const kind = response.headers.get("Content-Type") ?? "";
+      if (!kind.toLowerCase().startsWith("text/event-stream")) throw new Problem(response.status, "not_falcon", `${PATH} answers with ${kind}`);
+      const reader = response.body.getReader();
+      const decoder = new TextDecoder();
+      const parser = new Parser();
+      for (;;) {
+        listen();
+        const { value, done } = await reader.read();
+        heard();
+        if (done) return { why: "closed", afterMs: null };
+        for (const block of parser.feed(decoder.decode(value, { stream: true }))) {
+          const event = read(block, this.#id);
+          this.#id = event.id;
+          if (!KNOWN.has(event.type)) continue;
+          yield event;
+          if (this.#closed) return { why: "closed", afterMs: null };
+          if (event.type === "bye") return { why: event.data.reason, afterMs: event.data.retry_after_ms ?? null };
+          if (BEGINNINGS.has(event.type)) this.#onState({ state: "connected" });
+        }
+      }
+    } finally {
+      clearTimeout(timer);
+      abort.abort();
+      this.#abort = null;
+    }
+  }
+
+  #reason(fault) {
+    if (this.#whyAborted) return this.#whyAborted;
+    if (globalThis.navigator?.onLine === false) return "network";
+    return fault instanceof Problem ? fault.code : "unreachable";
+  }
+}
+
+function read({ id, name, data }, before) {
+  const value = parsed(data);
+  if (value === undefined) throw new Problem(200, "not_falcon", `${name} comes with data that are not JSON`);
+  return { type: name, data: value, id: id || before };
+}
+

@@ -1,0 +1,115 @@
+"""Falcon's API as typed, asynchronous Python.
+
+>>> async with FalconClient("http://127.0.0.1:8080", token) as falcon:
+...     room = await falcon.create_room("Tea", members={130: "member"})
+...     await falcon.post(room.room_id, "Who wants some?")
+...     page = await falcon.messages(room.room_id)  # it has the message: you read what you wrote
+...     names = Names(falcon)
+...     async for event in falcon.stream():  # what happens from now on, each event once
+...         if isinstance(event, MessagePosted):
+...             message = event.message
+...             print(await names.of(message.room_id, message.author_id), message.text)
+
+A call ends with an answer, with :class:`Problem` (refused; the same request would be refused again) or with
+:class:`Unreachable` (no answer before the deadline). Everything in between is retried, which is safe.
+"""
+
+from falcon_chat.client import FalconClient
+from falcon_chat.errors import ExportFailed, FieldError, Problem, Unreachable
+from falcon_chat.events import (
+    Bye,
+    CatchUp,
+    CaughtUp,
+    Event,
+    Hello,
+    MemberChanged,
+    MemberJoined,
+    MemberLeft,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    Presence,
+    ReadMoved,
+    RoomChanged,
+    RoomCreated,
+    RoomDeleted,
+    RoomReach,
+    Typing,
+)
+from falcon_chat.exporting import is_end, resume_token
+from falcon_chat.models import (
+    Account,
+    AccountPage,
+    Author,
+    ExportHeader,
+    Imported,
+    Me,
+    Member,
+    MemberPage,
+    Membership,
+    Message,
+    NewAccount,
+    NewToken,
+    Page,
+    ReadMark,
+    Role,
+    Room,
+    RoomKind,
+    RoomPage,
+    RoomSummary,
+    Token,
+)
+from falcon_chat.names import Names
+from falcon_chat.patience import Clock
+from falcon_chat.streaming import Stream
+
+__all__ = [
+    "Account",
+    "AccountPage",
+    "Author",
+    "Bye",
+    "CatchUp",
+    "CaughtUp",
+    "Clock",
+    "Event",
+    "ExportFailed",
+    "ExportHeader",
+    "FalconClient",
+    "FieldError",
+    "Hello",
+    "Imported",
+    "Me",
+    "Member",
+    "MemberChanged",
+    "MemberJoined",
+    "MemberLeft",
+    "MemberPage",
+    "Membership",
+    "Message",
+    "MessageDeleted",
+    "MessageEdited",
+    "MessagePosted",
+    "Names",
+    "NewAccount",
+    "NewToken",
+    "Page",
+    "Presence",
+    "Problem",
+    "ReadMark",
+    "ReadMoved",
+    "Role",
+    "Room",
+    "RoomChanged",
+    "RoomCreated",
+    "RoomDeleted",
+    "RoomKind",
+    "RoomPage",
+    "RoomReach",
+    "RoomSummary",
+    "Stream",
+    "Token",
+    "Typing",
+    "Unreachable",
+    "is_end",
+    "resume_token",
+]

@@ -1,0 +1,316 @@
+"""One method for each request of the API."""
+
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Final, Literal, TypeVar
+
+import httpx
+import msgspec
+
+from falcon_chat.connection import Connection
+from falcon_chat.errors import Problem
+from falcon_chat.exporting import export_blocks
+from falcon_chat.models import (
+    AccountPage,
+    Author,
+    AuthorList,
+    ExportHeader,
+    Imported,
+    Me,
+    MemberPage,
+    Membership,
+    Message,
+    NewAccount,
+    NewToken,
+    Page,
+    ReadMark,
+    Role,
+    Room,
+    RoomPage,
+    Token,
+    TokenList,
+)
+from falcon_chat.patience import Clock
+from falcon_chat.streaming import Stream
+
+T = TypeVar("T")
+
+_AUTHORS_MAX: Final = 50  # the most that the API names at once
+_PAGE_MAX: Final = 200
+
+
+class FalconClient:
+    """Falcon's API for one account.
+
+    ``urls`` is one address or several of the same deployment, which take turns. ``timeout`` bounds each call in
+    seconds, its retries included. With ``read_own_writes`` (the default) a read waits until it can see everything
+    that this client has written.
+
+    Every command takes a ``key``, its idempotency key. A caller that may crash and try again gives its own, and
+    stores it before; otherwise each call makes one, and its retries use it.
+
+    Each method raises Problem and Unreachable, see :mod:`falcon_chat`.
+    """
+
+    def __init__(
+        self,
+        urls: str | Sequence[str],
+        token: str,
+        *,
+        timeout: float = 30.0,
+        read_own_writes: bool = True,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Raises ValueError for an address or a token that cannot be one."""
+        self._connection = Connection(
+            [urls] if isinstance(urls, str) else urls,
+            token,
+            timeout=timeout,
+            read_own_writes=read_own_writes,
+            transport=transport,
+            clock=clock or Clock(),
+        )
+
+    async def __aenter__(self) -> "FalconClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._connection.close()
+
+    @property
+    def position(self) -> str:
+        """How far this client's writes reach, as in the header Falcon-Position; empty before the first."""
+        return str(self._connection.positions)
+
+    # Accounts and tokens
+
+    async def me(self) -> Me:
+        return await self._get("/v1/me", Me)
+
+    async def create_account(self, name: str, *, key: str | None = None) -> NewAccount:
+        """For admins."""
+        return await self._command("POST", "/v1/accounts", {"name": name}, NewAccount, key)
+
+    async def accounts(self, *, limit: int | None = None, cursor: str | None = None) -> AccountPage:
+        """For admins."""
+        return await self._get("/v1/accounts", AccountPage, limit=limit, cursor=cursor)
+
+    async def create_token(self, account_id: int, *, key: str | None = None) -> NewToken:
+        """For admins and the account itself."""
+        return await self._command("POST", f"/v1/accounts/{account_id}/tokens", {}, NewToken, key)
+
+    async def tokens(self, account_id: int) -> tuple[Token, ...]:
+        """For admins and the account itself."""
+        return (await self._get(f"/v1/accounts/{account_id}/tokens", TokenList)).tokens
+
+    async def revoke_token(self, account_id: int, token_id: int, *, key: str | None = None) -> None:
+        """For admins and the account itself."""
+        await self._connection.command("DELETE", f"/v1/accounts/{account_id}/tokens/{token_id}", key=key)
+
+    async def sign_out(self, *, key: str | None = None) -> None:
+        """Revoke the token of this client."""
+        await self._connection.command("DELETE", "/v1/me/token", key=key)
+
+    # Rooms and their members
+
+    async def create_room(
+        self, name: str, *, description: str = "", members: Mapping[int, Role] | None = None, key: str | None = None
+    ) -> Room:
+        """``members`` by account id; the caller becomes admin without being named."""
+        invited = [{"account_id": account_id, "role": role} for account_id, role in (members or {}).items()]
+        body = {"name": name, "description": description, "members": invited}
+        return await self._command("POST", "/v1/rooms", body, Room, key)
+
+    async def direct_room(self, account_id: int, *, key: str | None = None) -> Room:
+        """The room of the caller and one other account, which is always the same."""
+        return await self._command("PUT", f"/v1/direct/{account_id}", None, Room, key)
+
+    async def rooms(self, *, limit: int | None = None, cursor: str | None = None) -> RoomPage:
+        return await self._get("/v1/rooms", RoomPage, limit=limit, cursor=cursor)
+
+    async def room(self, room_id: int) -> Room:
+        return await self._get(f"/v1/rooms/{room_id}", Room)
+
+    async def change_room(
+        self, room_id: int, *, name: str | None = None, description: str | None = None, key: str | None = None
+    ) -> Room:
+        """Fields that are None stay as they are."""
+        return await self._command(
+            "PATCH", f"/v1/rooms/{room_id}", _given(name=name, description=description), Room, key
+        )
+
+    async def delete_room(self, room_id: int, *, key: str | None = None) -> None:
+        await self._connection.command("DELETE", f"/v1/rooms/{room_id}", key=key)
+
+    async def members(self, room_id: int, *, limit: int | None = None, cursor: str | None = None) -> MemberPage:
+        return await self._get(f"/v1/rooms/{room_id}/members", MemberPage, limit=limit, cursor=cursor)
+
+    async def authors(self, room_id: int, account_ids: Iterable[int]) -> tuple[Author, ...]:
+        """Names for a room's messages, also of accounts that have left the room. :class:`falcon_chat.Names` keeps
+        them. An id that no account has is left out."""
+        ids = list(dict.fromkeys(account_ids))
+        found: list[Author] = []
+        for start in range(0, len(ids), _AUTHORS_MAX):
+            asked = ",".join(map(str, ids[start : start + _AUTHORS_MAX]))
+            found += (await self._get(f"/v1/rooms/{room_id}/authors", AuthorList, ids=asked)).authors
+        return tuple(found)
+
+    async def put_member(self, room_id: int, account_id: int, role: Role, *, key: str | None = None) -> Membership:
+        """Bring an account in, or change its role."""
+        path = f"/v1/rooms/{room_id}/members/{account_id}"
+        return await self._command("PUT", path, {"role": role}, Membership, key)
+
+    async def remove_member(self, room_id: int, account_id: int, *, key: str | None = None) -> None:
+        """To remove your own account is to leave."""
+        await self._connection.command("DELETE", f"/v1/rooms/{room_id}/members/{account_id}", key=key)
+
+    # Messages
+
+    async def post(
+        self,
+        room_id: int,
+        text: str,
+        *,
+        reply_to: int | None = None,
+        mentions: Iterable[int] = (),
+        key: str | None = None,
+    ) -> Message:
+        """``reply_to`` is the ``seq`` of a message of the room; ``mentions`` are account ids."""
+        body = _given(text=text, reply_to=reply_to, mentions=list(mentions) or None)
+        return await self._command("POST", f"/v1/rooms/{room_id}/messages", body, Message, key)
+
+    async def messages(
+        self,
+        room_id: int,
+        *,
+        limit: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
+        around: int | None = None,
+    ) -> Page:
+        """The newest, or those before, after or around a ``seq``; give at most one of the three."""
+        path = f"/v1/rooms/{room_id}/messages"
+        return await self._get(path, Page, limit=limit, before=before, after=after, around=around)
+
+    async def message(self, room_id: int, seq: int) -> Message:
+        return await self._get(f"/v1/rooms/{room_id}/messages/{seq}", Message)
+
+    async def history(self, room_id: int, *, after: int = 0, up_to: int | None = None) -> AsyncGenerator[Message, None]:
+        """The messages after ``after``, in order, page by page. With ``up_to`` it goes on until that ``seq`` has come:
+        this is how to read what a CatchUp names. ``timeout`` bounds the time without progress."""
+        patience = self._connection.patience()
+        while up_to is None or after < up_to:
+            page = await self.messages(room_id, after=after, limit=_PAGE_MAX)
+            for message in page.messages:
+                if up_to is not None and message.seq > up_to:
+                    return
+                yield message
+                after = message.seq
+            if page.messages:
+                patience.renew()
+            if page.has_after:
+                continue
+            if up_to is None:
+                return
+            if not page.messages:
+                await patience.wait(LookupError(f"room {room_id} does not show message {up_to} yet"))
+
+    async def edit(
+        self, room_id: int, seq: int, text: str, *, mentions: Iterable[int] | None = None, key: str | None = None
+    ) -> Message:
+        """``mentions`` None: those that the message has."""
+        body = _given(text=text, mentions=None if mentions is None else list(mentions))
+        return await self._command("PATCH", f"/v1/rooms/{room_id}/messages/{seq}", body, Message, key)
+
+    async def delete_message(self, room_id: int, seq: int, *, key: str | None = None) -> None:
+        """The message keeps its place; its text goes."""
+        await self._connection.command("DELETE", f"/v1/rooms/{room_id}/messages/{seq}", key=key)
+
+    async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadMark:
+        """Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread."""
+        body = _given(seq=seq, force=force or None)
+        return await self._command("PUT", f"/v1/rooms/{room_id}/read", body, ReadMark, key)
+
+    # What happens
+
+    async def say_typing(self, room_id: int) -> None:
+        """Say it again every few seconds while you type. The server passes it on once a second at most."""
+        await self._connection.command("POST", f"/v1/rooms/{room_id}/typing")
+
+    def stream(
+        self,
+        rooms: Iterable[int] | None = None,
+        resume: str | None = None,
+        *,
+        signals: Iterable[Literal["typing", "presence"]] = (),
+    ) -> Stream:
+        """What happens in these rooms, or in all rooms of the account, those that it joins later included.
+
+        >>> async for event in falcon.stream():
+        ...     if isinstance(event, MessagePosted):
+        ...         print(event.message.text)
+
+        It continues for as long as you iterate: over lost connections, restarts of the server and all addresses. It
+        gives each event once, in order. Only a refusal ends it (Problem: the token, a room); ``timeout`` does not
+        apply. The first event is Hello, the present state; after a reconnection the missed events come first.
+
+        To miss nothing over your own restarts, store ``event.id`` after you have processed an event, and start with
+        ``resume=`` the last one that you stored. If you are killed before you store it, that event comes again. Make
+        that harmless: post with a ``key`` made from the event, such as
+        ``f"answer-{message.room_id}-{message.seq}"``, and the same text; the server remembers keys for ten minutes.
+        After too long an absence CatchUp comes instead of the events: read each room with :meth:`history`. If you were
+        removed from one of ``rooms`` meanwhile, the stream is refused (404) without the events before that.
+
+        ``signals``: typing (Typing), and members of small rooms who come and go (Presence). Both are best effort.
+        """
+        return Stream(self._connection, rooms, resume, signals)
+
+    # Import and export
+
+    async def import_lines(self, lines: bytes, *, key: str | None = None) -> Imported:
+        """For admins. ``lines``: JSON, one object a line, at most 1 MiB and 2,000 lines."""
+        content_type = "application/x-ndjson"
+        response = await self._connection.command("POST", "/v1/import", lines, key=key, content_type=content_type)
+        return _decoded(response, Imported)
+
+    def export(self, header: ExportHeader | None = None, resume: str | None = None) -> AsyncGenerator[bytes, None]:
+        """For admins. Blocks of whole lines, from the header on; or from ``resume`` on (see `resume_token`), in an
+        export that began with ``header``. `is_end` recognizes the last line.
+
+        After a broken connection it goes on where it broke; ``timeout`` bounds the time without progress. Raises
+        ExportFailed if the server cannot complete the export.
+        """
+        return export_blocks(self._connection, header, resume)
+
+    async def export_header(self) -> ExportHeader:
+        """For admins. The first line of an export that begins now."""
+        async with aclosing(export_blocks(self._connection, None, None)) as blocks:
+            async for block in blocks:
+                return msgspec.json.decode(block.partition(b"\n")[0], type=ExportHeader)
+        raise Problem(200, "not_falcon", "the export is empty")
+
+    async def _get(self, path: str, answer: type[T], **params: str | int | None) -> T:
+        return _decoded(await self._connection.query(path, _given(**params)), answer)
+
+    async def _command(
+        self, method: str, path: str, body: dict[str, Any] | None, answer: type[T], key: str | None
+    ) -> T:
+        content = None if body is None else msgspec.json.encode(body)
+        return _decoded(await self._connection.command(method, path, content, key=key), answer)
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """The fields that are not None."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _decoded(response: httpx.Response, answer: type[T]) -> T:
+    try:
+        return msgspec.json.decode(response.content, type=answer)
+    except msgspec.DecodeError as fault:
+        detail = f"{response.url} does not answer as Falcon does: {fault}"
+        raise Problem(response.status_code, "not_falcon", detail) from fault

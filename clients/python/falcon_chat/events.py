@@ -1,0 +1,192 @@
+"""The events of a stream. The ``id`` of each is the token to resume behind it."""
+
+from collections.abc import Callable
+from typing import Final, TypeAlias, TypeVar
+
+import msgspec
+
+from falcon_chat.models import Message, ReadMark, Role, Room, RoomSummary
+
+_Itself = TypeVar(
+    "_Itself",
+    bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Typing | Presence"
+    " | Bye",
+)
+_OfMessage = TypeVar("_OfMessage", bound="MessagePosted | MessageEdited | MessageDeleted")
+_OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """First, without a token: the state that the events after it continue. ``truncated``: there are more rooms."""
+
+    account_id: int
+    rooms: tuple[RoomSummary, ...]
+    truncated: bool = False
+    id: str = ""
+
+
+class CaughtUp(msgspec.Struct, frozen=True):
+    """Once after each reconnection: all missed events have come; from here on they are live."""
+
+    id: str = ""
+
+
+class RoomReach(msgspec.Struct, frozen=True):
+    room_id: int
+    last_seq: int
+
+
+class CatchUp(msgspec.Struct, frozen=True):
+    """You missed too many events: read each room's messages by page, until its ``last_seq`` appears."""
+
+    rooms: tuple[RoomReach, ...]
+    id: str = ""
+
+
+class MessagePosted(msgspec.Struct, frozen=True):
+    """The message as it was posted. If it has been deleted since, it has no text, and ``deleted`` is true."""
+
+    message: Message
+    id: str = ""
+
+
+class MessageEdited(msgspec.Struct, frozen=True):
+    message: Message
+    id: str = ""
+
+
+class MessageDeleted(msgspec.Struct, frozen=True):
+    message: Message
+    id: str = ""
+
+
+class RoomCreated(msgspec.Struct, frozen=True):
+    room: Room
+    id: str = ""
+
+
+class RoomChanged(msgspec.Struct, frozen=True):
+    room: Room
+    id: str = ""
+
+
+class RoomDeleted(msgspec.Struct, frozen=True):
+    room: Room
+    id: str = ""
+
+
+class MemberJoined(msgspec.Struct, frozen=True):
+    room_id: int
+    account_id: int
+    role: Role | None = None
+    id: str = ""
+
+
+class MemberChanged(msgspec.Struct, frozen=True):
+    room_id: int
+    account_id: int
+    role: Role | None = None
+    id: str = ""
+
+
+class MemberLeft(msgspec.Struct, frozen=True):
+    """If it is your account, no event of this room follows."""
+
+    room_id: int
+    account_id: int
+    role: Role | None = None
+    id: str = ""
+
+
+class ReadMoved(ReadMark, frozen=True):
+    """The account's own read mark."""
+
+    id: str = ""
+
+
+class Typing(msgspec.Struct, frozen=True):
+    """An account is typing now. It comes again every few seconds while that lasts, and may be lost."""
+
+    room_id: int
+    account_id: int
+    id: str = ""
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """An account in a small room with yours comes online or goes offline. It may be late, or be lost."""
+
+    account_id: int
+    online: bool
+    id: str = ""
+
+
+class Bye(msgspec.Struct, frozen=True):
+    """The server closes the connection. There is nothing to do: the stream reconnects by itself."""
+
+    reason: str
+    retry_after_ms: int = 0
+    id: str = ""
+
+
+Event: TypeAlias = (
+    Hello
+    | CaughtUp
+    | CatchUp
+    | MessagePosted
+    | MessageEdited
+    | MessageDeleted
+    | RoomCreated
+    | RoomChanged
+    | RoomDeleted
+    | MemberJoined
+    | MemberChanged
+    | MemberLeft
+    | ReadMoved
+    | Typing
+    | Presence
+    | Bye
+)
+
+
+def read_event(name: str, data: bytes, id: str) -> Event | None:
+    """None for a name that only a newer server knows. Raises msgspec.DecodeError."""
+    read = _READERS.get(name)
+    return None if read is None else read(data, id)
+
+
+_Reader: TypeAlias = Callable[[bytes, str], Event]
+
+
+def _itself(kind: type[_Itself]) -> _Reader:
+    decode = msgspec.json.Decoder(kind).decode
+    return lambda data, id: msgspec.structs.replace(decode(data), id=id)
+
+
+def _of_message(kind: type[_OfMessage]) -> _Reader:
+    decode = msgspec.json.Decoder(Message).decode
+    return lambda data, id: kind(decode(data), id)
+
+
+def _of_room(kind: type[_OfRoom]) -> _Reader:
+    decode = msgspec.json.Decoder(Room).decode
+    return lambda data, id: kind(decode(data), id)
+
+
+_READERS: Final[dict[str, _Reader]] = {
+    "hello": _itself(Hello),
+    "caught_up": _itself(CaughtUp),
+    "catch_up": _itself(CatchUp),
+    "message.posted": _of_message(MessagePosted),
+    "message.edited": _of_message(MessageEdited),
+    "message.deleted": _of_message(MessageDeleted),
+    "room.created": _of_room(RoomCreated),
+    "room.changed": _of_room(RoomChanged),
+    "room.deleted": _of_room(RoomDeleted),
+    "member.joined": _itself(MemberJoined),
+    "member.changed": _itself(MemberChanged),
+    "member.left": _itself(MemberLeft),
+    "read.moved": _itself(ReadMoved),
+    "typing": _itself(Typing),
+    "presence": _itself(Presence),
+    "bye": _itself(Bye),
+}

@@ -1,0 +1,122 @@
+"""The stream over connections that break: every event once and in order, for as long as someone listens."""
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from types import TracebackType
+from typing import Final
+
+import httpx
+import msgspec
+
+from falcon_chat.connection import Busy, Connection, why
+from falcon_chat.errors import Problem
+from falcon_chat.events import Bye, Event, read_event
+from falcon_chat.sse import Block, Parser
+
+log = logging.getLogger("falcon_chat")
+
+_PATH: Final = "/v1/stream"
+_SILENCE_SECONDS: Final = 30.0  # the server says something every 15
+# A proxy that compresses could keep an event back until the next one.
+_HEADERS: Final = {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store"}
+
+
+class Stream:
+    """Events as they happen; see :meth:`FalconClient.stream`. One task listens to it.
+
+    You may cancel a wait for the next event, with a timeout for example. That costs the connection and no event.
+    """
+
+    def __init__(
+        self, connection: Connection, rooms: Iterable[int] | None, resume: str | None, signals: Iterable[str] = ()
+    ) -> None:
+        self._connection = connection
+        self._signals = ",".join(signals) or None
+        self._rooms = None if rooms is None else ",".join(str(room_id) for room_id in rooms)
+        self._resume = resume
+        self._patience = connection.endless_patience()
+        self._connected = self._connect()
+        self._lost = False
+        self._closed = False
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Event:
+        """Raises Problem."""
+        while not self._closed:
+            try:
+                event = await anext(self._connected)
+            except StopAsyncIteration:  # the last wait was cancelled, or ended with a Problem
+                self._connected = self._connect()
+            except httpx.TransportError as fault:
+                await self._lose(ConnectionError(why(fault)))
+            except Busy as busy:
+                await self._lose(busy.problem, busy.retry_after)
+            else:
+                self._lost = False
+                self._patience.renew()
+                return event
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> "Stream":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connection now, and not only with the client."""
+        self._closed = True
+        await self._connected.aclose()
+
+    async def _lose(self, met: Exception, retry_after: float | None = None) -> None:
+        """Wait before the next attempt. The log has one line, however many attempts it takes."""
+        if not self._lost and not isinstance(met, _SaidBye):
+            log.warning("the stream is interrupted, and goes on when it can: %s", met)
+            self._lost = True
+        await self._patience.wait(met, retry_after)
+
+    async def _connect(self) -> AsyncGenerator[Event, None]:
+        """The events of one connection, after those of the connections before. It ends with an exception."""
+        params = {"rooms": self._rooms, "resume": self._resume, "signals": self._signals}
+        given = {name: value for name, value in params.items() if value is not None}
+        async with self._connection.stream(_PATH, given, headers=_HEADERS, silence=_SILENCE_SECONDS) as response:
+            async for block in _blocks(response):
+                id = block.id or self._resume or ""
+                event = _read(block, id)
+                # Before the event is handed out, so that it cannot come again if the connection breaks.
+                self._resume = id or None
+                if event is not None:
+                    yield event
+                if isinstance(event, Bye):
+                    raise Busy(_SaidBye(event.reason), event.retry_after_ms / 1000)
+        raise httpx.RemoteProtocolError("the stream ended without a bye")
+
+
+class _SaidBye(Problem):
+    """The server closed the connection with a bye."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(200, "bye", reason)
+
+
+async def _blocks(response: httpx.Response) -> AsyncIterator[Block]:
+    kind = response.headers.get("Content-Type", "")
+    if kind.partition(";")[0].strip().lower() != "text/event-stream":
+        raise Problem(
+            response.status_code, "not_falcon", f"{response.url.copy_with(query=None)} does not answer with a stream"
+        )
+    parser = Parser()
+    async for piece in response.aiter_bytes():
+        for block in parser.feed(piece):
+            yield block
+
+
+def _read(block: Block, id: str) -> Event | None:
+    try:
+        return read_event(block.name, block.data, id)
+    except msgspec.DecodeError as fault:
+        raise Problem(200, "not_falcon", f"a {block.name} is not as Falcon's are: {fault}") from fault

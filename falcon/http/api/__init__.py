@@ -1,0 +1,1 @@
+"""The public API: a table of operations, and a handler for each."""

@@ -1,0 +1,233 @@
+"""The documentation page: plain HTML made from the OpenAPI and the AsyncAPI document. It has no script, and loads
+nothing."""
+
+import json
+from collections.abc import Iterator
+from html import escape
+from typing import Any, Final
+
+from falcon.http.api.groups import GROUPS
+
+_STYLE = """
+:root{color-scheme:light dark;--soft:#8882;--line:#8885}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
+code,pre{font:14px/1.4 ui-monospace,monospace}pre{background:var(--soft);padding:.7rem;overflow:auto;border-radius:6px}
+details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:.4rem .8rem}
+summary{cursor:pointer}.m{display:inline-block;min-width:4.5rem;font-weight:700}
+table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);padding:.3rem;text-align:left;
+vertical-align:top}nav{margin:1rem 0}
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+_INTRODUCTION = """
+<p>Send <code>Authorization: Bearer TOKEN</code> with every request, and an <code>Idempotency-Key</code> with every
+command. If no answer comes, send the same request again with the same key: it is executed once. Every command's answer
+carries <code>Falcon-Position</code>. Send it with a read, and the read waits until it can see what you did. Errors are
+<code>application/problem+json</code>; switch on their <code>code</code>. 503 comes with <code>Retry-After</code> and is
+safe to retry with the same key. Ignore fields that you do not know: later versions add some.</p>
+<pre>curl -X POST {url}/v1/rooms -H "Authorization: Bearer $TOKEN" \\
+     -H "Content-Type: application/json" -d '{{"name": "Tea kitchen"}}'
+curl -X POST {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: $(uuidgen)" \\
+     -H "Content-Type: application/json" -d '{{"text": "Hello"}}'
+curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
+"""
+
+
+_EVENTS = """
+<p>Each has an <code>id</code>, a name and data. Send the last id that you have processed as
+<code>Last-Event-ID</code> or <code>resume</code>, and you receive everything that you missed, once and in order, then
+<code>caught_up</code>. Signals are best effort: ask for them with <code>signals=typing,presence</code>. Ignore events
+and fields that you do not know.</p>
+"""
+_ADDRESS = "FALCON-ADDRESS"
+_PROBLEM: Final = "application/problem+json"
+_LARGEST: Final = 2**53 - 1
+
+
+class DocsPage:
+    """Made once, since that takes long and needs no token. Each response only puts the address in."""
+
+    def __init__(self, document: dict[str, Any], events: dict[str, Any]) -> None:
+        self._page = _page(document, events)
+
+    def at(self, url: str) -> str:
+        return self._page.replace(_ADDRESS, escape(url))
+
+
+def _page(document: dict[str, Any], events: dict[str, Any]) -> str:
+    groups = "".join(_group(name, description, document) for name, description in _tags(document))
+    listed = "".join(_event(event, events, document) for event in events["components"]["messages"].values())
+    schemas = "".join(_schema(name, schema) for name, schema in sorted(document["components"]["schemas"].items()))
+    headers = "".join(_header(header) for header in _headers(document).values())
+    contents = " · ".join(f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name, _ in _tags(document))
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Falcon API</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION.format(url=_ADDRESS)}"
+        f'<nav>{contents} · <a href="#events">Events</a> · <a href="#headers">Headers</a> · '
+        f'<a href="#types">Types</a> · <a href="/openapi.json">openapi.json</a> · '
+        f'<a href="/asyncapi.json">asyncapi.json</a></nav>'
+        f'{groups}<h2 id="events">Events of the stream</h2>{_EVENTS}{listed}'
+        f'<h2 id="headers">Headers</h2><table>{headers}</table>'
+        f'<h2 id="types">Types</h2>{schemas}</body></html>'
+    )
+
+
+def _tags(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for tag in document["tags"]:
+        yield tag["name"], tag["description"]
+
+
+def _anchor(name: str) -> str:
+    return f"group-{escape(name.lower().replace(' ', '-'))}"
+
+
+def _group(name: str, description: str, document: dict[str, Any]) -> str:
+    """Its operations, in learning order."""
+    found = {
+        operation["operationId"]: _operation(method.upper(), path, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if name in operation["tags"]
+    }
+    (order,) = (group.operations for group in GROUPS if group.name == name)
+    listed = "".join(found[operation] for operation in order)
+    return f'<h2 id="{_anchor(name)}">{escape(name)}</h2><p>{escape(description)}</p>{listed}'
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+    parameters = "".join(
+        f"<tr><td><code>{escape(p['name'])}</code></td><td>{p['in']}</td><td>{_described(p['schema'], p)}</td></tr>"
+        for p in operation["parameters"]
+        if p["in"] != "header"
+    )
+    headers = ", ".join(
+        f'<a href="#header-{escape(p["name"])}">{escape(p["name"])}</a>'
+        for p in operation["parameters"]
+        if p["in"] == "header"
+    )
+    body = ""
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        body = f"<p>Body, <code>{escape(media_type)}</code>: {_rule(content['schema'])}</p>"
+    return (
+        f'<details><summary><span class="m">{method}</span> <code>{escape(path)}</code> — '
+        f"{escape(operation['summary'])}</summary>"
+        f"{f'<table>{parameters}</table>' if parameters else ''}{f'<p>Headers: {headers}</p>' if headers else ''}{body}"
+        f"<table>{_responses(operation['responses'])}</table></details>"
+    )
+
+
+def _headers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The headers of requests, each once: most operations take the same."""
+    return {
+        parameter["name"]: parameter
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for parameter in operation["parameters"]
+        if parameter["in"] == "header"
+    }
+
+
+def _header(header: dict[str, Any]) -> str:
+    name = escape(header["name"])
+    return f'<tr id="header-{name}"><td><code>{name}</code></td><td>{_described(header["schema"], header)}</td></tr>'
+
+
+def _responses(responses: dict[str, Any]) -> str:
+    """A row for each success, and one for all problems."""
+    problems = [status for status, response in responses.items() if _PROBLEM in response.get("content", {})]
+    rows = "".join(
+        f"<tr><td>{status}</td><td>{_content(response)}</td></tr>"
+        for status, response in responses.items()
+        if status not in problems
+    )
+    if problems:
+        schema = responses[problems[0]]["content"][_PROBLEM]["schema"]
+        rows += f"<tr><td>{', '.join(problems)}</td><td><code>{_PROBLEM}</code> {_rule(schema)}</td></tr>"
+    return rows
+
+
+def _content(response: dict[str, Any]) -> str:
+    for media_type, content in response.get("content", {}).items():
+        return f"<code>{escape(media_type)}</code> {_rule(content['schema'])}"
+    return escape(response["description"])
+
+
+def _event(event: dict[str, Any], events: dict[str, Any], document: dict[str, Any]) -> str:
+    own, shared = events["components"]["schemas"], document["components"]["schemas"]
+    schema = own[event["payload"]["$ref"].rpartition("/")[2]]
+    rows = "".join(
+        f"<tr><td><code>{escape(field)}</code></td><td>{_described(_inlined(rule, own, shared))}</td></tr>"
+        for field, rule in schema["properties"].items()
+    )
+    signal = " (signal)" if event["tags"] else ""
+    return (
+        f"<details><summary><code>{escape(event['name'])}</code>{signal} — {escape(event['summary'])}</summary>"
+        f"{f'<table>{rows}</table>' if rows else ''}</details>"
+    )
+
+
+def _inlined(rule: Any, own: dict[str, Any], shared: dict[str, Any]) -> Any:
+    """The rule with the types that only events have put in: the page lists those of the operations."""
+    if isinstance(rule, list):
+        return [_inlined(each, own, shared) for each in rule]
+    if not isinstance(rule, dict):
+        return rule
+    name = str(rule.get("$ref", "")).rpartition("/")[2]
+    if name and name not in shared:
+        return _inlined(own[name], own, shared)
+    return {key: _inlined(value, own, shared) for key, value in rule.items()}
+
+
+def _described(schema: dict[str, Any], more: dict[str, Any] | None = None) -> str:
+    """A rule with what is said about it."""
+    said = (more or {}).get("description") or schema.get("description", "")
+    example = f", such as <code>{escape(str(schema['examples'][0]))}</code>" if schema.get("examples") else ""
+    default = f", by default {escape(json.dumps(schema['default']))}" if schema.get("default") is not None else ""
+    return f"{_rule(schema)}{example}{default}{f'. {escape(said)}' if said else ''}"
+
+
+def _rule(schema: dict[str, Any]) -> str:
+    """A schema in a few words: a link to its type where it has a name."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f'<a href="#{escape(name)}">{escape(name)}</a>'
+    if "anyOf" in schema:
+        return " or ".join(_rule(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return " or ".join(f"<code>{escape(json.dumps(value))}</code>" for value in schema["enum"])
+    match schema.get("type"):
+        case "integer" | "number" as kind:
+            return f"{kind}{_between(schema.get('minimum'), schema.get('maximum'))}"
+        case "string":
+            pattern = f", matches <code>{escape(schema['pattern'])}</code>" if "pattern" in schema else ""
+            return f"text{_between(schema.get('minLength'), schema.get('maxLength'), ' characters')}{pattern}"
+        case "array":
+            return f"list of {_rule(schema['items'])}{_between(None, schema.get('maxItems'))}"
+        case "object" if "properties" in schema:
+            return f"object of {', '.join(f'<code>{escape(field)}</code>' for field in schema['properties'])}"
+        case "object" if isinstance(schema.get("additionalProperties"), dict):
+            return f"object whose values are {_rule(schema['additionalProperties'])}"
+        case simple:
+            return escape(str(simple))
+
+
+def _between(least: float | None, most: float | None, of: str = "") -> str:
+    """Bounds in words; the largest integer that JSON has everywhere is none."""
+    bounded = most is not None and most < _LARGEST
+    if least is not None and bounded:
+        return f", {least:,} to {most:,}{of}"
+    if bounded:
+        return f", at most {most:,}{of}"
+    return "" if least is None else f", at least {least:,}{of}"
+
+
+def _schema(name: str, schema: dict[str, Any]) -> str:
+    required = schema.get("required", ())
+    rows = "".join(
+        f"<tr><td><code>{escape(field)}</code>{'' if field in required else ' (optional)'}</td>"
+        f"<td>{_described(rule)}</td></tr>"
+        for field, rule in schema.get("properties", {}).items()
+    )
+    text = f"<p>{escape(schema['description'])}</p>" if "description" in schema else ""
+    return f'<section id="{escape(name)}"><h3>{escape(name)}</h3>{text}<table>{rows}</table></section>'

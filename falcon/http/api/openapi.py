@@ -1,0 +1,197 @@
+"""The OpenAPI 3.1 document, made from the table of operations and the types that validate."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+from falcon import __version__
+from falcon.http.api import json_schema
+from falcon.http.api.groups import GROUP_OF, GROUPS
+from falcon.http.api.operations import OPERATIONS, STREAM, ApiOperation
+from falcon.http.shapes import Nothing, ProblemBody
+
+_POSITION: Final = {
+    "Falcon-Position": {
+        "description": "Where the command stands in the log; a read that sends it back waits until it can see it.",
+        "schema": {"type": "string", "examples": ["12:345"]},
+    },
+    "Idempotency-Replayed": {
+        "description": "true where the command had been executed before.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+_RATE_LIMITED: Final = {
+    "Retry-After": {
+        "description": "Seconds until there is room again.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+    "RateLimit": {
+        "description": "The limit that was reached, and the seconds for which nothing is left (draft-ietf-httpapi-"
+        "ratelimit-headers).",
+        "schema": {"type": "string", "examples": ['"account-commands";r=0;t=1']},
+    },
+    "RateLimit-Policy": {
+        "description": "What that limit allows: q in w seconds, or at the same time.",
+        "schema": {"type": "string", "examples": ['"account-commands";q=100;w=5']},
+    },
+}
+_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key within ten minutes gives the same answer, and is executed once.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
+}
+_LAST_EVENT_ID: Final = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "The id of the last event that was received; it counts before resume.",
+    "schema": {"type": "string"},
+}
+_WAITING: Final[list[dict[str, Any]]] = [
+    {
+        "name": "Falcon-Position",
+        "in": "header",
+        "required": False,
+        "description": "Wait until this position, from a command's answer, can be read. A command that reads nothing "
+        "does not wait.",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,5}:[0-9]{1,18}(,[0-9]{1,5}:[0-9]{1,18})*$"},
+    },
+    {
+        "name": "Falcon-Wait",
+        "in": "header",
+        "required": False,
+        "description": "How long to wait for what can't be read yet, in seconds; then the answer is 503.",
+        "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
+    },
+]
+_PARAMETERS: Final = {
+    "room_id": "The room",
+    "account_id": "The account",
+    "seq": "The message's place in its room",
+    "token_id": "The token",
+}
+
+
+def document() -> dict[str, Any]:
+    """A new dict each time, with the same content."""
+    types = _types()
+    schemas, components = json_schema.components(types)
+    by_type = dict(zip(map(_name, types), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, by_type)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Falcon",
+            "version": __version__,
+            "summary": "A chat messaging backend.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The Falcon that this document comes from."}],
+        "tags": [{"name": group.name, "description": group.description} for group in GROUPS],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+def _types() -> list[Any]:
+    types: dict[str, Any] = {_name(ProblemBody): ProblemBody}
+    for operation in OPERATIONS:
+        for used in (operation.body, operation.query, *operation.answers.values()):
+            if used is not None:
+                types[_name(used)] = used
+    return list(types.values())
+
+
+def _name(used: Any) -> str:
+    return getattr(used, "__name__", None) or str(used)
+
+
+def _operation(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, Any]:
+    handler = "stream" if operation.handler is None else operation.handler.__name__
+    described: dict[str, Any] = {
+        "operationId": handler,
+        "summary": operation.summary,
+        "tags": [GROUP_OF[handler]],
+        "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
+        "responses": _responses(operation, schemas),
+    }
+    if operation.body is not None:
+        schema = schemas[_name(operation.body)]
+        content = {operation.media_type: {"schema": schema}}
+        described["requestBody"] = {"required": operation.body is not Nothing, "content": content}
+    return described
+
+
+def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PARAMETERS[name],
+            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
+        }
+        for name in re.findall(r"{(\w+)}", operation.path)
+    ]
+
+
+def _query_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
+    if operation.query is None:
+        return []
+    properties = msgspec.json.schema_components([operation.query])[1][operation.query.__name__]["properties"]
+    return [
+        {"name": name, "in": "query", "required": False, "schema": _not_null(schema)}
+        for name, schema in properties.items()
+    ]
+
+
+def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a query parameter, which is left out and never null."""
+    kept = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    for choice in schema.get("anyOf", ()):
+        if choice != {"type": "null"}:
+            kept.update(choice)
+    if schema.get("default") is not None:
+        kept["default"] = schema["default"]
+    return kept
+
+
+def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
+    if operation.path == STREAM:
+        return [_LAST_EVENT_ID]
+    if operation.command:
+        return [_KEY, *_WAITING]
+    return _WAITING if operation.method == "GET" else []
+
+
+def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, answer in operation.answers.items():
+        response: dict[str, Any] = {"description": operation.summary}
+        if answer is not None:
+            response["content"] = {"application/json": {"schema": schemas[_name(answer)]}}
+        if operation.command:
+            response["headers"] = _POSITION
+        responses[str(status)] = response
+    if operation.path in ("/v1/export", STREAM):
+        media_type = "application/x-ndjson" if operation.path != STREAM else operation.media_type
+        responses["200"]["content"] = {media_type: {"schema": {"type": "string"}}}
+    if operation.method == "GET" and "messages" in operation.path:
+        responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
+    usual = {400, 401, 408, 414, 422, 429, 431, 503} | ({413, 415} if operation.method != "GET" else set())
+    for status in sorted(usual | set(operation.problems)):
+        responses[str(status)] = {
+            "description": "A problem, with a code to switch on",
+            "content": {"application/problem+json": {"schema": schemas[_name(ProblemBody)]}},
+            **({"headers": _RATE_LIMITED} if status == 429 else {}),
+        }
+    return responses

@@ -1,0 +1,123 @@
+"""The operations at one path as an ASGI application: authenticates the caller, and turns problems into responses."""
+
+import logging
+from typing import Final, Protocol, TypeVar
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from falcon.http.api.operations import OPERATIONS, Handler
+from falcon.http.edge import Edge
+from falcon.http.problems import Problem, tables_away
+from falcon.http.requests import AuthedRequest, Headers
+from falcon.http.responses import BytesResponse, problem_response
+from falcon.http.server import held, junk
+from falcon.http.server.request_metrics import STATUS
+from falcon.read.store import BeingFilled, ReadStoreUnavailable
+from falcon.telemetry import tracing
+
+log = logging.getLogger("falcon.http")
+
+_LARGE_BYTES: Final = 64 << 10  # an answer that a client may leave unread, which its connection then counts
+_UNDER_WAY: Final = "falcon.under_way"  # in a request's scope: the account that it counts for
+
+T = TypeVar("T")
+
+
+class HasEdge(Protocol):
+    """``edge`` exists while the application serves."""
+
+    @property
+    def edge(self) -> Edge: ...
+
+
+class Resource:
+    def __init__(self, path: str, app: HasEdge) -> None:
+        self.path = path
+        self.handlers: dict[str, Handler] = {}
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        edge, method = self._app.edge, scope["method"]
+        handler = self.handlers.get("GET" if method == "HEAD" else method)
+        response: ASGIApp
+        try:
+            try:
+                if handler is None:
+                    edge.authenticator.count_public(scope)
+                    raise not_allowed(method, [*self.handlers, "HEAD"] if "GET" in self.handlers else [*self.handlers])
+                request = await authenticated(edge, scope, receive)
+                response = await handler(edge, request)
+                if method == "GET" and len(getattr(response, "body", b"")) > _LARGE_BYTES:
+                    response = unless_full(scope, response)
+            except Problem as problem:
+                count_junk(scope, problem)
+                response = problem_response(problem)
+            except ReadStoreUnavailable as error:
+                response = problem_response(unreadable(scope, error))
+            except ClientDisconnect:
+                return
+            status = getattr(response, "status", 200)  # a response that is streamed begins with 200
+            tracing.leave(status)
+            scope[STATUS] = status
+            await response(scope, receive, send)
+        finally:
+            account_id = scope.pop(_UNDER_WAY, None)
+            if account_id is not None:
+                edge.limiter.leave(account_id)
+
+
+def resources(app: HasEdge) -> dict[str, Resource]:
+    """One for each path of the table of operations, in its order."""
+    found: dict[str, Resource] = {}
+    for operation in OPERATIONS:
+        if operation.handler is not None:
+            found.setdefault(operation.path, Resource(operation.path, app)).handlers[operation.method] = (
+                operation.handler
+            )
+    return found
+
+
+async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedRequest:
+    """The request with its sender's account. From here on it counts as under way for the limits of the account.
+
+    A query waits here for its Falcon-Position. A command that reads the tables waits in its handler; other commands do
+    not depend on the tables. Raises Problem 400, 401, 422, 429, 503, ReadStoreUnavailable.
+    """
+    headers: Headers = dict(scope["headers"])
+    method = scope["method"]
+    tracing.enter(f"{method} {scope['endpoint'].path}", headers.get(b"traceparent"), headers.get(b"idempotency-key"))
+    account = await edge.authenticator.authenticate(headers, scope=scope)
+    account_id = account.account_id
+    held.belongs_to(scope, account_id)
+    edge.limiter.enter(account_id, method)
+    scope[_UNDER_WAY] = account_id
+    request = AuthedRequest(scope, receive, headers, account, account_id, edge.limits.body_max)
+    position = headers.get(b"falcon-position")
+    if position is not None:
+        request.positions = edge.reads.parse_positions(position)
+        if method in ("GET", "HEAD"):
+            await edge.reads.reach_positions(request)
+    return request
+
+
+def unless_full(scope: Scope, response: T) -> T | BytesResponse:
+    """The large response to a request that changed nothing, or a refusal where unread answers hold too much memory."""
+    problem = held.refusal(scope)
+    return response if problem is None else problem_response(problem)
+
+
+def count_junk(scope: Scope, problem: Problem) -> None:
+    if problem.status == 401:
+        junk.count(scope, "unauthenticated")
+
+
+def not_allowed(method: str, allowed: list[str]) -> Problem:
+    allow = (b"allow", ", ".join(sorted(allowed)).encode())
+    return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", headers=(allow,))
+
+
+def unreadable(scope: Scope, error: ReadStoreUnavailable) -> Problem:
+    if not isinstance(error, BeingFilled):
+        log.error("%s %s: %s", scope["method"], scope["path"], error)
+    return tables_away(error)

@@ -1,0 +1,25 @@
+"""Signals that go beside the log: an account is typing."""
+
+from falcon.http.edge import Edge
+from falcon.http.problems import Problem, room_not_found
+from falcon.http.requests import AuthedRequest
+from falcon.http.responses import BytesResponse
+from falcon.read.memberships.queries import Access
+from falcon.streams.signals import TYPING_SECONDS
+
+
+async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    room_id = request.path_id("room_id", room_not_found)
+    await request.no_body()
+    account_id = request.account_id
+    access: Access | None = await edge.reads.access(request, room_id)
+    if access is not None and access.role == "readonly":
+        access = await edge.reads.newest(request, room_id, edge.store.access, room_id, account_id)
+    if access is None:
+        raise room_not_found(room_id)
+    if access.role == "readonly":
+        raise Problem(403, "read_only", "Your role in this room is readonly.")
+    if not edge.streams.signals.typing(room_id, account_id):
+        rule = f"Saying so every few seconds is enough; at most every {TYPING_SECONDS:g} s."
+        raise Problem(429, "rate_limited", rule, retry_after=TYPING_SECONDS)
+    return BytesResponse(204, b"")

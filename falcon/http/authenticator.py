@@ -1,0 +1,180 @@
+"""Which account a request's bearer token belongs to."""
+
+import asyncio
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Final, TypeAlias
+
+import msgspec
+from starlette.types import Scope
+
+from falcon.domain.ids import AccountId
+from falcon.http import bearer_tokens
+from falcon.http.limits.limiter import Limiter
+from falcon.http.problems import Problem
+from falcon.http.read_your_writes import ReadYourWrites
+from falcon.http.requests import Headers
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.store import ReadStore, ReadStoreUnavailable
+
+_FRESH_SECONDS: Final = 1.0
+_USABLE_SECONDS: Final = 600.0
+_CACHED_MAX: Final = 50_000  # tokens
+_AUTHORIZATION_MAX: Final = 200  # bytes of a header that may be cached
+
+_Turn: TypeAlias = Callable[[], AbstractAsyncContextManager[None]]
+
+
+class _Cached(msgspec.Struct, frozen=True, gc=False):
+    """A token that the tables knew when they were asked at ``asked_at``. From ``fresh_until`` on they are asked again;
+    while they are away, the token is good until ``usable_until``. Times on CLOCK_MONOTONIC."""
+
+    account: AccountRow
+    asked_at: float
+    fresh_until: float
+    usable_until: float
+
+
+class Authenticator:
+    """Checks the tokens of one event loop's requests, and caches the good ones by their Authorization header."""
+
+    def __init__(self, store: ReadStore, reads: ReadYourWrites, limiter: Limiter, secret: bytes) -> None:
+        """``secret``: the server's, which signs the tokens that this deployment issues."""
+        self._store = store
+        self._reads = reads
+        self._limiter = limiter
+        self._secret = secret
+        self._cache: dict[bytes, _Cached] = {}
+        self._store_is_away = False
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def authenticate(self, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None) -> AccountRow:
+        """The account whose token it is. A good token is cached for a second, so a token that another process revokes
+        is accepted for that long.
+
+        ``turn`` is held while the tables are asked, and not while they are waited for. With a ``scope``, a request
+        whose token is not good counts for its address.
+
+        While the read tables are away, cached tokens stay good for ten minutes, so that sending does not depend on the
+        tables. A token that is revoked meanwhile could not be seen there either.
+
+        Raises Problem 401, 429, 503, ReadStoreUnavailable.
+        """
+        authorization = headers.get(b"authorization", b"")
+        now = time.monotonic()
+        cached = self._cache.get(authorization)
+        if cached is not None and cached.fresh_until > now:
+            return cached.account
+        if cached is not None and cached.usable_until > now and self._store_is_away:
+            self._refresh(authorization, headers)
+            return cached.account
+        try:
+            return await self._look_up(authorization, headers, turn, scope)
+        except ReadStoreUnavailable:
+            self._store_is_away = True
+            cached = self._cache.get(authorization)  # a token that was found revoked has left the cache meanwhile
+            if cached is not None and cached.usable_until > now:
+                return cached.account
+            raise
+
+    def asked_at(self, headers: Headers) -> float:
+        """When the tables were last asked about the caller's token, and knew it; on CLOCK_MONOTONIC."""
+        cached = self._cache.get(headers.get(b"authorization", b""))
+        return -math.inf if cached is None else cached.asked_at
+
+    def token_hash(self, headers: Headers) -> str:
+        """Hash of the caller's token, which has been found good."""
+        parsed = _parse_bearer(headers[b"authorization"])
+        assert parsed is not None
+        return bearer_tokens.hash_of(parsed[1])
+
+    def forget(self) -> None:
+        """Empty the cache, because a token was revoked here."""
+        self._cache.clear()
+
+    def count_public(self, scope: Scope) -> None:
+        """Count a request that needs no token: for its account where its token is cached, else for its address.
+        Raises Problem 429."""
+        if not self._limiter.limits_addresses:
+            return
+        cached = self._cache.get(dict(scope["headers"]).get(b"authorization", b""))
+        if cached is not None and cached.usable_until > time.monotonic():
+            self._limiter.read(cached.account.account_id)
+        else:
+            self._limiter.count_unauthenticated(scope)
+
+    # --- the tables ---------------------------------------------------------------------------------------------------
+
+    async def _look_up(
+        self, authorization: bytes, headers: Headers, turn: _Turn = nullcontext, scope: Scope | None = None
+    ) -> AccountRow:
+        """Raises Problem 401, 429, 503, ReadStoreUnavailable."""
+        asked_at = time.monotonic()
+        issued: str | None = None
+        limited = scope is not None and self._limiter.limits_addresses
+        if scope is not None and limited:
+            issued = self._hash_of_issued(authorization)
+            self._limiter.check_unauthenticated(scope, issued)
+        account = await self._owner(authorization, headers, turn)
+        if account is None:
+            if scope is not None and limited:
+                self._limiter.count_unauthenticated(scope, issued)
+            raise Problem(
+                401,
+                "unauthenticated",
+                "Send Authorization: Bearer TOKEN with a token that is not revoked.",
+                headers=((b"www-authenticate", b'Bearer realm="falcon"'),),
+            )
+        if len(self._cache) >= _CACHED_MAX:
+            self._cache.clear()
+        if len(authorization) <= _AUTHORIZATION_MAX:
+            now = time.monotonic()
+            self._cache[authorization] = _Cached(account, asked_at, now + _FRESH_SECONDS, now + _USABLE_SECONDS)
+        return account
+
+    async def _owner(self, authorization: bytes, headers: Headers, turn: _Turn) -> AccountRow | None:
+        """A token that the tables do not show is refused at once, unless this deployment has issued it: then it may be
+        newer than the tables. So refusing a forged token costs less than accepting a good one."""
+        parsed = _parse_bearer(authorization)
+        if parsed is None:
+            return None
+        account_id, secret = parsed
+        token_hash = bearer_tokens.hash_of(secret)
+        async with turn():
+            account = await self._store.bearer(account_id, token_hash)
+        self._store_is_away = False
+        if account is None:
+            self._cache.pop(authorization, None)
+            if bearer_tokens.is_issued(self._secret, secret):
+                await self._reads.catch_up(account_id, self._reads.wait_seconds(headers))
+                account = await self._store.bearer(account_id, token_hash)
+        return account
+
+    def _hash_of_issued(self, authorization: bytes) -> str | None:
+        """The hash of a secret that this deployment has issued, whether it is still good or not; else None.
+
+        The account is not signed: anybody may write another account's number before a secret."""
+        parsed = _parse_bearer(authorization)
+        if parsed is None or not bearer_tokens.is_issued(self._secret, parsed[1]):
+            return None
+        return bearer_tokens.hash_of(parsed[1])
+
+    def _refresh(self, authorization: bytes, headers: Headers) -> None:
+        """Ask the tables in the background whether they are back: one request at a time asks, since tables that are
+        away take long to say so."""
+
+        async def refresh() -> None:
+            with contextlib.suppress(Problem, ReadStoreUnavailable):  # _look_up has updated the cache by then
+                await self._look_up(authorization, headers)
+
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.get_running_loop().create_task(refresh())
+
+
+def _parse_bearer(authorization: bytes) -> tuple[AccountId, str] | None:
+    """The account and the secret; None for any other header."""
+    scheme, _, credentials = authorization.partition(b" ")
+    return bearer_tokens.parse(credentials.strip().decode("latin-1")) if scheme.lower() == b"bearer" else None

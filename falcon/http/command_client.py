@@ -1,0 +1,169 @@
+"""Commands on their way to the owner of their partition, and what the owner's replies mean to the client."""
+
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from itertools import product
+from typing import Final, get_args
+
+import msgspec
+
+from falcon.domain.answers import Answer
+from falcon.domain.commands import Command
+from falcon.domain.rejections import KeyReused, NotYetReadable
+from falcon.http.limits.limiter import Limiter
+from falcon.http.problems import from_rejection, from_unavailable, invalid
+from falcon.http.requests import AuthedRequest
+from falcon.http.server.request_metrics import PerTurn
+from falcon.telemetry import metrics, tracing
+from falcon.write.answers import UsedKeys
+from falcon.write.gateway import CommandGateway, partition_for
+from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
+
+_KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
+_ENVELOPE_BYTES: Final = 200  # about as much as an envelope adds to its command
+_REPLAYED: Final = (b"idempotency-replayed", b"true")
+# Every counter exists from the start: a rate does not show the first increment of a counter that begins with it.
+_COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
+
+
+class CommandResult(msgspec.Struct, frozen=True):
+    """An accepted command: its answer, the place of its last event in the log, and the headers that say so."""
+
+    answer: Answer
+    partition: int
+    offset: int
+    headers: tuple[tuple[bytes, bytes], ...]
+
+    @property
+    def is_replayed(self) -> bool:
+        """An earlier request with the same key executed the command."""
+        return _REPLAYED in self.headers
+
+
+class NotReadableYet(Exception):
+    """The write side knows of a change that the read tables have not shown: wait for ``offset``, read, and send the
+    command again."""
+
+    def __init__(self, partition: int, offset: int) -> None:
+        super().__init__(f"{partition}:{offset}")
+        self.partition = partition
+        self.offset = offset
+
+
+class CommandClient:
+    """Dispatches the commands of one event loop.
+
+    ``command_seconds``: the time within which a command is decided or refused. ``on_accepted`` is called after each
+    accepted command. ``keys``: the Idempotency-Keys that this process has seen.
+    """
+
+    def __init__(
+        self,
+        gateway: CommandGateway,
+        limiter: Limiter,
+        partitions: int,
+        command_seconds: float,
+        keys: UsedKeys,
+        on_accepted: Callable[[], None],
+    ) -> None:
+        self._gateway = gateway
+        self._limiter = limiter
+        self._partitions = partitions
+        self._command_seconds = command_seconds
+        self._keys = keys
+        self._on_accepted = on_accepted
+        self._metrics: dict[type, _CommandMetrics] = {}
+        metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
+        metrics.command_seconds.begin(("PostMessage",))
+
+    async def dispatch(self, request: AuthedRequest, command: Command, size: int | None = None) -> CommandResult:
+        """Send the command to its owner and wait for the decision.
+
+        ``size``: the command's in bytes, where it is not that of the request's body.
+        Raises Problem for a refusal, 503 where the command cannot be decided in time, and NotReadableYet.
+        """
+        envelope = self._envelope(request, command, len(request.body) if size is None else size)
+        measured = self._metrics.get(type(command)) or self._metrics_of(type(command))
+        began = time.monotonic()
+        reply = await self._gateway.ask(envelope)
+        measured.seconds.observe(time.monotonic() - began)
+        if not isinstance(reply, Accepted):
+            raise self._refusal(reply, measured)
+        measured.accepted.inc()
+        self._on_accepted()
+        partition, offset = reply.partition, max(reply.offset, 0)
+        position = (b"falcon-position", b"%d:%d" % (partition, offset))
+        headers = (position, _REPLAYED) if reply.replayed else (position,)
+        return CommandResult(reply.answer, partition, offset, headers)
+
+    def _envelope(self, request: AuthedRequest, command: Command, size: int) -> CommandEnvelope:
+        account_id = request.account_id
+        now = time.monotonic()
+        key = request.headers.get(b"idempotency-key")
+        text, fingerprint = None, 0
+        if key is not None:
+            text, fingerprint = self._use_key(request, key, now)
+        return CommandEnvelope(
+            partition_for(command, account_id, text, self._partitions),
+            account_id,
+            command,
+            now + self._command_seconds,
+            text,
+            fingerprint,
+            size + _ENVELOPE_BYTES,
+            tracing.traceparent(),
+        )
+
+    def _use_key(self, request: AuthedRequest, key: bytes, now: float) -> tuple[str, int]:
+        """The key and the request's fingerprint. Raises Problem 422 for a malformed key and for one that was used for
+        another request.
+
+        The owner of a partition knows the keys that were used in that partition. A key that was used in another
+        partition is found here, as far back as this process remembers.
+        """
+        if _KEY.fullmatch(key) is None:
+            raise invalid("Idempotency-Key", "must be 1 to 64 visible ASCII characters")
+        text, fingerprint = key.decode(), _fingerprint(request)
+        if not self._keys.use(request.account_id, text, fingerprint, now):
+            raise from_rejection(KeyReused())
+        return text, fingerprint
+
+    def _refusal(self, reply: Reply, measured: "_CommandMetrics") -> Exception:
+        """The exception to raise for a reply that is not Accepted."""
+        assert not isinstance(reply, Accepted)
+        if isinstance(reply, Rejected):
+            measured.rejected.inc()
+            if isinstance(reply.rejection, NotYetReadable):
+                return NotReadableYet(reply.partition, reply.offset)
+            problem = from_rejection(reply.rejection)
+            if reply.replayed:
+                problem.headers = (_REPLAYED,)
+            return problem
+        if reply.limit:
+            measured.rejected.inc()
+            return self._limiter.refused_by_owner(reply.limit, reply.retry_after)
+        metrics.commands.labels(measured.name, reply.reason).inc()
+        return from_unavailable(reply)
+
+    def _metrics_of(self, kind: type) -> "_CommandMetrics":
+        self._metrics[kind] = _CommandMetrics(kind.__name__)
+        return self._metrics[kind]
+
+
+class _CommandMetrics:
+    """The metrics of one type of command, looked up once."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.seconds = metrics.command_seconds.labels(name)
+        self.accepted = PerTurn(metrics.commands.labels(name, "accepted"))
+        self.rejected = metrics.commands.labels(name, "rejected")
+
+
+def _fingerprint(request: AuthedRequest) -> int:
+    """63 bits over method, path and body: requests with the same fingerprint are the same request."""
+    scope = request.scope
+    text = b"%s %s\n%s" % (scope["method"].encode(), scope["path"].encode(), request.body)
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) >> 1

@@ -1,0 +1,1 @@
+"""The operations port: probes, metrics, and pages for operators."""

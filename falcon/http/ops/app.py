@@ -1,0 +1,274 @@
+"""The operations port: health and metrics for everybody who reaches it, and ``/debug`` for operators.
+
+All of it blocks, and runs on a dispatcher of its own, which bounds how many requests are served at once.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from falcon.http import web
+from falcon.http.ops import pages
+from falcon.http.ops.operators import Operators
+from falcon.http.problems import Problem
+from falcon.http.requests import decode_query
+from falcon.http.responses import BytesResponse, json_response, problem_response
+from falcon.telemetry.dispatchers import Dispatcher, Saturated
+from falcon.telemetry.exposition import OPENMETRICS, PROTOBUF, TEXT, Measured
+from falcon.telemetry.heap import Heaps
+from falcon.telemetry.probes import NoAnswer
+from falcon.telemetry.profile import NoProfile, record
+
+_PROFILE_SECONDS_MAX: Final = 60
+_MEDIA: Final = {"flamegraph": "image/svg+xml", "speedscope": "application/json", "raw": "text/plain; charset=utf-8"}
+
+_Page: TypeAlias = Callable[[Request], "Response | BytesResponse"]
+ProfileFormat: TypeAlias = Literal["flamegraph", "speedscope", "raw"]
+
+
+class InspectedProcesses(Protocol):
+    """The processes that the pages show; ``telemetry`` implements it."""
+
+    def health(self) -> dict[str, dict[str, bool]]: ...
+
+    def metrics(self, content_type: str) -> bytes: ...
+
+    def measured(self) -> list[Measured]: ...
+
+    def processes(self) -> dict[str, int]: ...
+
+    def answering(self) -> list[str]: ...
+
+    def ask(self, process: str, what: str, arguments: Mapping[str, str] = ..., seconds: float = ...) -> Any: ...
+
+
+class _OfProcess(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    process: str | None = None
+
+
+class _OfHeap(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    process: str | None = None
+    since: int | None = None
+
+
+class _OfProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    process: str | None = None
+    seconds: int = 10
+    format: ProfileFormat = "flamegraph"
+    idle: bool = False
+
+
+def create_ops_app(processes: InspectedProcesses, dispatcher: Dispatcher, operators: Operators) -> Starlette:
+    shown = OpsPages(processes)
+    open_pages: dict[str, _Page] = {
+        "/livez": shown.live,
+        "/startupz": shown.started,
+        "/readyz": shown.ready,
+        "/metrics": shown.metrics,
+    }
+    pages: dict[str, _Page] = {
+        **web.picture(),
+        "/debug": shown.index,
+        "/debug/dispatchers": shown.dispatchers,
+        "/debug/mailboxes": shown.mailboxes,
+        "/debug/shards": shown.shards,
+        "/debug/stacks": shown.stacks,
+        "/debug/heap": shown.heap,
+        "/debug/profile": shown.profile,
+    }
+    pages = open_pages | {path: _for_operators(page, operators) for path, page in pages.items()}
+    return Starlette(routes=[Route(path, _endpoint(page, dispatcher)) for path, page in pages.items()])
+
+
+def _for_operators(page: _Page, operators: Operators) -> _Page:
+    def checked(request: Request) -> Response | BytesResponse:
+        operators.check(request)
+        return page(request)
+
+    return checked
+
+
+def _endpoint(page: _Page, dispatcher: Dispatcher) -> Any:
+    async def endpoint(request: Request) -> Response | BytesResponse:
+        try:
+            return await dispatcher.run(page, request)
+        except Problem as problem:
+            return problem_response(problem)
+        except Saturated:
+            return problem_response(Problem(503, "overloaded", "Too much is asked at once.", retry_after=1))
+
+    return endpoint
+
+
+class OpsPages:
+    """One method for each page."""
+
+    def __init__(self, processes: InspectedProcesses) -> None:
+        self._processes = processes
+        self._heaps = Heaps()
+        self._profiling = False
+
+    # --- health -------------------------------------------------------------------------------------------------------
+
+    def live(self, request: Request) -> Response:
+        """Every event loop answers. Where one does not, a restart may help."""
+        stuck = [name for name, said in self._processes.health().items() if not said.get("live")]
+        return PlainTextResponse("ok") if not stuck else PlainTextResponse(f"{', '.join(stuck)} does not answer", 503)
+
+    def started(self, request: Request) -> Response:
+        said = self._processes.health().values()
+        return PlainTextResponse("ok") if any(s.get("started") for s in said) else PlainTextResponse("starting", 503)
+
+    def ready(self, request: Request) -> Response:
+        """One of the processes that share the port can serve, and none is draining."""
+        said = self._processes.health().values()
+        if not any(each.get("started") for each in said):
+            return PlainTextResponse("starting", 503)
+        if any(each.get("draining") for each in said):
+            return PlainTextResponse("draining", 503)
+        if not any(each.get("ready") for each in said):
+            return PlainTextResponse("the shards are recovering", 503)
+        return PlainTextResponse("ok")
+
+    # --- metrics ------------------------------------------------------------------------------------------------------
+
+    def metrics(self, request: Request) -> Response:
+        content_type = _acceptable(request.headers.get("accept", ""))
+        if content_type is None:
+            raise Problem(406, "not_acceptable", f"/metrics comes as {TEXT}, as {OPENMETRICS} and as {PROTOBUF}.")
+        return Response(self._processes.metrics(content_type), headers={"content-type": content_type})
+
+    # --- a look inside ------------------------------------------------------------------------------------------------
+
+    def index(self, request: Request) -> Response | BytesResponse:
+        pages = ["dispatchers", "mailboxes", "shards", "stacks", "heap", "profile?seconds=10"]
+        links = [{"page": f"/debug/{page}"} for page in pages]
+        return self._page(request, "Inside Falcon", {"pages": links, "processes": self._processes_table()})
+
+    def dispatchers(self, request: Request) -> Response | BytesResponse:
+        decode_query(request.scope, _OfProcess)
+        return self._page(request, "Dispatchers", {"dispatchers": pages.dispatchers(self._processes.measured())})
+
+    def mailboxes(self, request: Request) -> Response | BytesResponse:
+        decode_query(request.scope, _OfProcess)
+        measured = self._processes.measured()
+        tables = {"mailboxes": pages.mailboxes(measured), "actors": pages.actors(measured)}
+        return self._page(request, "Mailboxes", tables)
+
+    def shards(self, request: Request) -> Response | BytesResponse:
+        """The shards of every process that hosts some; other processes do not know the question."""
+        said = self._asked("shards", decode_query(request.scope, _OfProcess).process)
+        tables: dict[str, Any] = {"partitions": []}
+        for process, answer in said.items():
+            if isinstance(answer, list):
+                tables["partitions"] += [{"process": process, **row} for row in answer]
+        # Partitions that do not serve come first, then the busiest.
+        tables["partitions"].sort(key=lambda row: (row["state"] == "serving", -row["commands_per_second"]))
+        return self._page(request, "Shards", tables)
+
+    def stacks(self, request: Request) -> Response | BytesResponse:
+        said = self._asked("stacks", decode_query(request.scope, _OfProcess).process)
+        if _wants_json(request):
+            return json_response(200, said)
+        return PlainTextResponse(pages.stacks_text(said))
+
+    def heap(self, request: Request) -> Response | BytesResponse:
+        query = decode_query(request.scope, _OfHeap)
+        process = self._process(query.process)
+        before = self._heaps.get(query.since, process)
+        if query.since is not None and before is None:
+            raise Problem(404, "not_found", f"There is no heap {query.since} of {process} any more; ask without since.")
+        try:
+            counted = self._processes.ask(process, "heap", {}, 30.0)
+        except NoAnswer as error:
+            raise Problem(503, "unavailable", f"{error}.", retry_after=1) from error
+        number = self._heaps.keep(process, counted)
+        rows = pages.heap(counted, before)
+        summary = {name: value for name, value in counted.items() if name != "classes"}
+        shown = {"heap": [{"process": process, "number": number, "since": query.since, **summary}], "classes": rows}
+        return self._page(request, f"Heap of {process}", shown, refreshes=False)
+
+    def profile(self, request: Request) -> Response:
+        query = decode_query(request.scope, _OfProfile)
+        if not 1 <= query.seconds <= _PROFILE_SECONDS_MAX:
+            rule = f"must be 1 to {_PROFILE_SECONDS_MAX}"
+            raise Problem(422, "invalid", f"seconds: {rule}")
+        process = self._process(query.process)
+        if self._profiling:
+            raise Problem(409, "busy", "Another profile is being made; one at a time.", retry_after=query.seconds)
+        self._profiling = True
+        try:
+            pid = self._processes.processes()[process]
+            made = record(pid, query.seconds, format=query.format, idle=query.idle)
+        except (NoProfile, KeyError) as error:
+            raise Problem(503, "unavailable", f"No profile of {process}: {error}.") from error
+        finally:
+            self._profiling = False
+        return Response(made, media_type=_MEDIA[query.format])
+
+    def _asked(self, what: str, process: str | None) -> dict[str, Any]:
+        """The answer of each process, or of the named one; the reason where a process does not answer."""
+        said: dict[str, Any] = {}
+        for name in [self._process(process)] if process is not None else self._processes.answering():
+            try:
+                said[name] = self._processes.ask(name, what)
+            except NoAnswer as error:
+                said[name] = str(error)
+        return said
+
+    def _process(self, name: str | None) -> str:
+        """The name of a process; by default that of the first that serves. Raises Problem 404."""
+        processes = self._processes.processes()
+        if name is None:
+            return next(iter(self._processes.health()), next(iter(processes), ""))
+        if name not in processes:
+            raise Problem(404, "not_found", f"There is no process {name[:64]!r}; there are {', '.join(processes)}.")
+        return name
+
+    def _processes_table(self) -> list[dict[str, Any]]:
+        return [{"process": name, "pid": pid} for name, pid in self._processes.processes().items()]
+
+    def _page(
+        self, request: Request, title: str, tables: dict[str, Any], *, refreshes: bool = True
+    ) -> Response | BytesResponse:
+        if _wants_json(request):
+            return json_response(200, tables)
+        return HTMLResponse(pages.page(title, tables, refreshes=refreshes))
+
+
+def _wants_json(request: Request) -> bool:
+    """Browsers ask for HTML. All other clients get JSON."""
+    return "text/html" not in request.headers.get("accept", "")
+
+
+_MEDIA_RANGE: Final = re.compile(r"\s*([^;,\s]+)\s*((?:;[^,]*)?)")
+
+
+def _acceptable(accept: str) -> str | None:
+    """The best of our three formats for an Accept header, by its weights and then by its order; None where it accepts
+    none of them."""
+    ranges = [(match[1].lower(), _weight(match[2])) for match in _MEDIA_RANGE.finditer(accept or "*/*")]
+    for media, weight in sorted(ranges, key=lambda each: -each[1]):
+        if weight <= 0:
+            continue
+        if media == "application/vnd.google.protobuf":
+            return PROTOBUF
+        if media == "application/openmetrics-text":
+            return OPENMETRICS
+        if media in ("text/plain", "text/*", "*/*"):
+            return TEXT
+    return None
+
+
+def _weight(parameters: str) -> float:
+    found = re.search(r";\s*q=([^;,\s]*)", parameters)
+    try:
+        return float(found[1]) if found else 1.0
+    except ValueError:
+        return 0.0

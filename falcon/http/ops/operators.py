@@ -1,0 +1,86 @@
+"""Who may see ``/debug`` and ``/ops`` on the operations port. Health and metrics need no token."""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+
+from falcon.http.problems import Problem
+from falcon.secret_files import SecretFile, WrongSecret
+
+_CROSS_SITE: Final = ("cross-site", "same-site")
+# A browser asks for a name and a password: any name will do, and the password is the token.
+_CHALLENGE: Final = ((b"www-authenticate", b'Basic realm="Falcon operations", charset="UTF-8"'),)
+
+
+class Operators:
+    """``token_file``: without one only clients on loopback are admitted, and only if the port listens there alone."""
+
+    def __init__(self, token_file: Path | None, *, on_loopback: bool) -> None:
+        self._token_file = token_file
+        self._on_loopback = on_loopback
+        self._secrets: SecretFile | None = None
+
+    def check(self, request: Request) -> None:
+        """Raises Problem 401, 403, 503."""
+        # A page of another site must not make a browser start a profile, or show these pages in a frame.
+        if request.headers.get("sec-fetch-site") in _CROSS_SITE:
+            raise Problem(403, "not_allowed", "Another site asks for this page.")
+        if self._token_file is not None:
+            self._check_token(request)
+        elif not self._on_loopback:
+            raise Problem(
+                403, "not_allowed", "This port listens beyond loopback: set FALCON_OPS_TOKEN_FILE, and send the token."
+            )
+        elif not _is_local(request):
+            raise Problem(403, "not_allowed", "Without a token this page is at localhost, or at an address, only.")
+
+    def _check_token(self, request: Request) -> None:
+        given = _given(request.headers.get("authorization", ""))
+        if not any(hmac.compare_digest(given, token) for token in self._tokens()):
+            raise Problem(
+                401,
+                "unauthenticated",
+                "Send Authorization: Bearer TOKEN, or the token as password.",
+                headers=_CHALLENGE,
+            )
+
+    def _tokens(self) -> tuple[bytes, ...]:
+        """Raises Problem 503 while the file has no token."""
+        assert self._token_file is not None
+        if self._secrets is None:
+            try:
+                self._secrets = SecretFile(self._token_file)
+            except WrongSecret as error:
+                raise Problem(503, "unavailable", f"FALCON_OPS_TOKEN_FILE: {error}.") from error
+        return self._secrets()
+
+
+def _given(authorization: str) -> bytes:
+    """The token, from Bearer or from Basic; empty where there is none."""
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip().encode("latin-1")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials.strip(), validate=True).partition(b":")[2]
+        except (binascii.Error, ValueError):
+            return b""
+    return b""
+
+
+def _is_local(request: Request) -> bool:
+    """Whether the Host is localhost or an address. Any other name may be an attacker's that points to this machine (DNS
+    rebinding)."""
+    host = request.url.hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

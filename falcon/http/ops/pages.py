@@ -1,0 +1,150 @@
+"""The contents of the operations port's pages: rows for JSON, and HTML for people."""
+
+import time
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any, TypeAlias
+
+from falcon.telemetry import metrics
+from falcon.telemetry.exposition import Measured
+from falcon.telemetry.instruments import BUCKETS_AT, maximum
+
+Row: TypeAlias = dict[str, Any]
+
+
+def dispatchers(measured: Iterable[Measured]) -> list[Row]:
+    """One row for each dispatcher; times in seconds."""
+    values = _Values(measured)
+    return [
+        {
+            "dispatcher": name,
+            "threads": values.of(metrics.dispatcher_threads.name, name),
+            "active": values.of(metrics.dispatcher_active.name, name),
+            "threads_max": values.of(metrics.dispatcher_threads_max.name, name),
+            "all_active_seconds": values.of(metrics.dispatcher_all_active.name, name),
+            "queue": values.of(metrics.dispatcher_queue.name, name),
+            "queue_bound": values.of(metrics.dispatcher_bound.name, name),
+            "oldest_seconds": values.of(metrics.dispatcher_oldest.name, name),
+            "completed": values.of(metrics.dispatcher_completed.name, name),
+            "rejected": values.of(metrics.dispatcher_rejections.name, name),
+            **values.times("queued", metrics.dispatcher_wait.name, name),
+            **values.times("run", metrics.dispatcher_run.name, name),
+        }
+        for name in values.labels(metrics.dispatcher_threads_max.name)
+    ]
+
+
+def mailboxes(measured: Iterable[Measured]) -> list[Row]:
+    values = _Values(measured)
+    return [
+        {
+            "shard": shard,
+            "size": values.of(metrics.mailbox_size.name, shard),
+            "bound": values.of(metrics.mailbox_bound.name, shard),
+            "oldest_seconds": values.of(metrics.mailbox_oldest.name, shard),
+            "rejected": values.of(metrics.mailbox_rejections.name, shard),
+        }
+        for shard in values.labels(metrics.mailbox_size.name)
+    ]
+
+
+def actors(measured: Iterable[Measured]) -> list[Row]:
+    values = _Values(measured)
+    return [
+        {
+            "actor": actor,
+            **values.times("in_mailbox", metrics.mailbox_seconds.name, actor),
+            **values.times("processing", metrics.actor_seconds.name, actor),
+            "errors": values.of(metrics.actor_errors.name, actor),
+            "restarts": values.of(metrics.actor_restarts.name, actor),
+        }
+        for actor in values.labels(metrics.actor_seconds.name)
+    ]
+
+
+class _Values:
+    """A metric's values by label; 0 where nothing was measured."""
+
+    def __init__(self, measured: Iterable[Measured]) -> None:
+        self._series = {each.metric.name: {s.labels: s.cells for s in each.series} for each in measured}
+        self._now = time.monotonic()
+
+    def labels(self, name: str) -> list[str]:
+        return [labels[0] for labels in self._series.get(name, {})]
+
+    def of(self, name: str, label: str) -> float:
+        return round(self._series.get(name, {}).get((label,), [0.0])[0], 6)
+
+    def times(self, title: str, name: str, label: str) -> Row:
+        """The number of observations, their mean, and the largest one of the last minute."""
+        cells = self._series.get(name, {}).get((label,))
+        count = 0.0 if cells is None else sum(cells[BUCKETS_AT:])
+        if cells is None or count == 0:
+            return {f"{title}_count": 0, f"{title}_mean": 0.0, f"{title}_max": 0.0}
+        return {
+            f"{title}_count": round(count),
+            f"{title}_mean": round(cells[0] / count, 6),
+            f"{title}_max": round(maximum(cells, self._now), 6),
+        }
+
+
+def heap(counted: Mapping[str, Any], before: Mapping[str, Any] | None) -> list[Row]:
+    """One row for each class. With an earlier count, classes that have grown most come first."""
+    earlier: Mapping[str, list[int]] = {} if before is None else before["classes"]
+    rows = []
+    for name, (count, size) in counted["classes"].items():
+        row = {"class": name, "count": count, "bytes": size}
+        if before is not None:
+            old_count, old_size = earlier.get(name, (0, 0))
+            row |= {"more": count - old_count, "more_bytes": size - old_size}
+        rows.append(row)
+    return sorted(rows, key=lambda row: -row["more_bytes"]) if before is not None else rows
+
+
+def stacks_text(said: Mapping[str, Any]) -> str:
+    """Text in Python's order: the innermost frame last."""
+    lines: list[str] = []
+    for process, answer in said.items():
+        lines.append(f"=== {process} ===")
+        if isinstance(answer, str):
+            lines += [answer, ""]
+            continue
+        for thread in answer["threads"]:
+            lines += [f"thread {thread['name']}", *(f"    {frame}" for frame in thread["stack"]), ""]
+        for task in answer["tasks"]:
+            lines += [f"task {task['name']} ({task['coroutine']})", *(f"    {frame}" for frame in task["stack"]), ""]
+    return "\n".join(lines)
+
+
+def page(title: str, tables: Mapping[str, list[Row]], *, refreshes: bool) -> str:
+    """Plain HTML. With ``refreshes`` the browser reloads it every two seconds."""
+    refresh = '<meta http-equiv="refresh" content="2">' if refreshes else ""
+    body = "".join(f"<h2>{escape(name)}</h2>{_table(rows)}" for name, rows in tables.items())
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8>{refresh}<title>{escape(title)}</title>"
+        f"<style>{_STYLE}</style><h1>{escape(title)}</h1>{body}</html>"
+    )
+
+
+def _table(rows: list[Row]) -> str:
+    if not rows:
+        return "<p>none</p>"
+    head = "".join(f"<th>{escape(name)}" for name in rows[0])
+    lines = "".join("<tr>" + "".join(_cell(value) for value in row.values()) for row in rows)
+    return f"<table><tr>{head}{lines}</table>"
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return f"<td class=n>{value:,.6g}" if isinstance(value, float) else f"<td class=n>{value:,}"
+    text = "" if value is None else str(value)
+    if text.startswith("/debug"):
+        return f'<td><a href="{escape(text)}">{escape(text)}</a>'
+    return f"<td>{escape(text)}"
+
+
+_STYLE = (
+    "body{font:14px system-ui,sans-serif;margin:1.5em}table{border-collapse:collapse}"
+    "th,td{padding:.25em .75em;text-align:left;border-bottom:1px solid #ddd;white-space:nowrap}"
+    "td.n{text-align:right;font-variant:tabular-nums}"
+)

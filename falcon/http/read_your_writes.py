@@ -1,0 +1,135 @@
+"""Reads that show what their client was told is done: Falcon-Position, and refusals that rest on the newest state."""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, ParamSpec, TypeVar
+
+from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
+from falcon.http.freshness import Freshness
+from falcon.http.problems import Problem, invalid, room_not_found
+from falcon.http.requests import AuthedRequest, Headers
+from falcon.http.shapes import FieldError
+from falcon.read.accounts.queries import AccountRow
+from falcon.read.memberships.queries import Access
+from falcon.read.store import ReadStore
+
+_POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
+_POSITIONS_MAX: Final = 4_096  # as many partitions as there can be
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ReadYourWrites:
+    """``wait_seconds``: how long a request waits for the read tables, unless its Falcon-Wait names another time, of at
+    most ``wait_seconds_max``."""
+
+    def __init__(
+        self,
+        store: ReadStore,
+        freshness: Freshness,
+        partitions: int,
+        wait_seconds: float,
+        wait_seconds_max: float,
+    ) -> None:
+        self._store = store
+        self.freshness = freshness
+        self._partitions = partitions
+        self._wait_seconds = wait_seconds
+        self._wait_seconds_max = wait_seconds_max
+
+    # --- positions ----------------------------------------------------------------------------------------------------
+
+    def parse_positions(self, falcon_position: bytes) -> tuple[tuple[Partition, int], ...]:
+        """Partitions and offsets of a Falcon-Position. Of several offsets in one partition the largest is enough, since
+        the read tables follow the log's order. Raises Problem 400."""
+        items = falcon_position.split(b",")
+        largest: dict[Partition, int] = {}
+        for item in items[:_POSITIONS_MAX]:
+            match = _POSITION.fullmatch(item.strip())
+            if match is None or int(match[1]) >= self._partitions:
+                raise _malformed_position()
+            partition, offset = int(match[1]), int(match[2])
+            largest[partition] = max(offset, largest.get(partition, 0))
+        if len(items) > _POSITIONS_MAX:
+            raise _malformed_position()
+        return tuple(largest.items())
+
+    async def reach_positions(self, request: AuthedRequest) -> None:
+        """Wait for the request's Falcon-Position. Raises Problem 422, 503, ReadStoreUnavailable."""
+        positions, request.positions = request.positions, ()
+        if len(positions) > 1:  # one query finds those that the tables have not reached yet
+            applied = await self._store.applied_in([partition for partition, _ in positions])
+            positions = tuple(each for each in positions if applied[each[0]] <= each[1])
+        for partition, offset in positions:
+            await self.freshness.reach(partition, offset, self._seconds_left(request))
+
+    async def reach(self, partition: Partition, offset: int, seconds: float) -> None:
+        """Wait until reads show the event at ``offset``. Raises Problem 503 after ``seconds``, ReadStoreUnavailable."""
+        await self.freshness.reach(partition, offset, seconds)
+
+    # --- the newest state, where the tables say no --------------------------------------------------------------------
+
+    async def access(self, request: AuthedRequest, room_id: RoomId) -> Access:
+        """The caller's membership of the room. Raises Problem 404 where the caller is no member, 503."""
+        account_id = request.account_id
+        access = await self._store.access(room_id, account_id)
+        if access is None:
+            access = await self.newest(request, room_id, self._store.access, room_id, account_id)
+        if access is None:
+            raise room_not_found(room_id)
+        return access
+
+    async def account(self, request: AuthedRequest, account_id: AccountId) -> AccountRow | None:
+        """None only where there is no such account. Raises Problem 503."""
+        account = await self._store.account(account_id)
+        return account or await self.newest(request, account_id, self._store.account, account_id)
+
+    async def newest(
+        self, request: AuthedRequest, identity: int, query: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Ask the tables again once they show everything that had been acknowledged before this call in the partition
+        of the room or account ``identity``.
+
+        Every refusal must rest on this: older tables may deny what the caller was told is done.
+        Raises Problem 503 where the tables do not get there within the request's wait, or the log cannot be asked.
+        """
+        await self.catch_up(identity, self._seconds_left(request))
+        return await query(*args, **kwargs)
+
+    async def catch_up(self, identity: int, seconds: float) -> None:
+        """Wait until the tables show everything that has been acknowledged in the partition of the room or account
+        ``identity``. Raises Problem 503, ReadStoreUnavailable."""
+        await self.freshness.catch_up(partition_of(identity, self._partitions), seconds)
+
+    # --- how long -----------------------------------------------------------------------------------------------------
+
+    def wait_seconds(self, headers: Headers) -> float:
+        """Raises Problem 422 for a Falcon-Wait that is out of range."""
+        text = headers.get(b"falcon-wait")
+        if text is None:
+            return self._wait_seconds
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= self._wait_seconds_max:
+            raise invalid("Falcon-Wait", f"must be 0 to {self._wait_seconds_max:g} seconds")
+        return seconds
+
+    def _seconds_left(self, request: AuthedRequest) -> float:
+        """A request's waits share one time limit, which starts with the first of them."""
+        now = time.monotonic()
+        if not request.wait_until:
+            request.wait_until = now + self.wait_seconds(request.headers)
+        return max(0.0, request.wait_until - now)
+
+
+def _malformed_position() -> Problem:
+    return Problem(
+        400,
+        "malformed",
+        "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
+        (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
+    )

@@ -1,0 +1,202 @@
+"""What a request says: its body within bounds, and typed values from its body, query, path and headers."""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar, get_args
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope
+
+from falcon.domain import names
+from falcon.domain.ids import ID_MAX, AccountId, Partition
+from falcon.http.problems import Problem, invalid
+from falcon.http.shapes import FieldError, Nothing
+from falcon.read.accounts.queries import AccountRow
+
+T = TypeVar("T")
+
+Headers = dict[bytes, bytes]  # by lower-case name; the last one where a client sends several
+_AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
+_FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`]*)`")
+
+_INTEGER = re.compile(r"[0-9]{1,19}")
+_QUOTED_MAX = 200  # characters of what a client sent that a problem repeats
+_CACHED_QUERY_MAX = 128  # bytes
+_DIGITS_MAX = 15  # of a Content-Length: reading a number of thousands of digits takes long
+_nothing = msgspec.json.Decoder(Nothing)
+
+
+class AuthedRequest(msgspec.Struct):
+    """A request whose sender is known: ``account``, which has ``account_id``.
+
+    ``body_max`` in bytes. ``body``: the bytes that :meth:`json` has read. ``positions``: places of its Falcon-Position
+    that have not been waited for yet. ``wait_until``: the time on CLOCK_MONOTONIC at which it stops waiting for the
+    read tables; 0 before its first wait.
+    """
+
+    scope: Scope
+    receive: Receive
+    headers: Headers
+    account: AccountRow
+    account_id: AccountId
+    body_max: int
+    body: bytes = b""
+    positions: tuple[tuple[Partition, int], ...] = ()
+    wait_until: float = 0.0
+
+    def path_id(self, name: str, not_found: Callable[[str], Problem]) -> int:
+        """An id or seq in the path. Raises the Problem that ``not_found`` makes of a text that cannot be one."""
+        return identity(self.scope["path_params"][name], not_found)
+
+    def query(self, query_type: type[T]) -> T:
+        """Raises Problem 422."""
+        return decode_query(self.scope, query_type)
+
+    async def json(self, decoder: "msgspec.json.Decoder[Any]") -> Any:
+        """The body as the decoder's type. Raises Problem 400, 413, 415, 422, and ClientDisconnect."""
+        self.body = await read_body(self.receive, self.headers, self.body_max)
+        return decode_body(self.body, self.headers, decoder)
+
+    async def no_body(self) -> None:
+        """Raises Problem 422 where there is one, and as :meth:`json`."""
+        await self.json(_nothing)
+
+
+async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
+    """Raises Problem 413 as soon as the body is known to be larger than ``limit`` bytes, ClientDisconnect when the
+    client goes away."""
+    length = headers.get(b"content-length", b"0").lstrip(b"0")
+    if length.isdigit() and (len(length) > _DIGITS_MAX or int(length) > limit):
+        raise _too_large(limit)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        more = message.get("more_body", False)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "too_large", f"The request's body is larger than {limit} bytes.")
+
+
+def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]") -> T:
+    """Raises Problem 415 for another media type, 400 ``malformed`` for bytes that are not JSON, 422 ``invalid`` for a
+    value that breaks a rule."""
+    if not body and decoder.type is Nothing:
+        return Nothing()  # type: ignore[return-value]
+    media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if media_type != b"application/json":
+        raise Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise from_validation(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "malformed", f"The body is not JSON: {error}.") from None
+
+
+def decode_query(scope: Scope, query_type: type[T], *, authenticated: bool = True) -> T:
+    """The query string as a typed value. Only queries of ``authenticated`` callers are cached. Raises Problem 422."""
+    query = scope["query_string"]
+    if not query:
+        return query_type()
+    kind: Any = query_type  # hashable, though its type does not say so
+    is_cached = authenticated and len(query) <= _CACHED_QUERY_MAX
+    decoded: T = (_cached_query if is_cached else _decode_query)(query, kind)
+    return decoded
+
+
+def _decode_query(query: bytes, query_type: Any) -> Any:
+    parameters: dict[str, Any] = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    for name, read in _readers(query_type).items():
+        if name in parameters:
+            parameters[name] = read(name, parameters[name])
+    try:
+        return msgspec.convert(parameters, query_type)
+    except msgspec.ValidationError as error:
+        raise from_validation(error) from None
+
+
+def _read_integer(name: str, text: str) -> int:
+    if _INTEGER.fullmatch(text) is None:
+        raise invalid(name, "must be an integer, in decimal digits")
+    return int(text)
+
+
+def _read_flag(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise invalid(name, "must be true or false")
+    return text == "true"
+
+
+@lru_cache
+def _readers(query_type: Any) -> dict[str, Callable[[str, str], Any]]:
+    """For each parameter that is not a text, the function that reads it. msgspec would accept ``1e2`` and ``null`` as
+    numbers."""
+    readers = ((field.name, _reader(field.type)) for field in msgspec.structs.fields(query_type))
+    return {name: read for name, read in readers if read is not None}
+
+
+def _reader(kind: Any) -> Callable[[str, str], Any] | None:
+    """``kind`` may be wrapped: ``Annotated[int, ...]``, or ``int | None``."""
+    if kind is int:
+        return _read_integer
+    if kind is bool:
+        return _read_flag
+    return next((read for part in get_args(kind) if (read := _reader(part)) is not None), None)
+
+
+# Most requests send one of a few queries; the values are frozen, so requests can share them.
+_cached_query = lru_cache(maxsize=1024)(_decode_query)
+
+
+def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem:
+    """Takes the field and the rule from msgspec's sentence."""
+    match = _AT.match(str(error))
+    assert match is not None  # it matches everything
+    rule = match["rule"]
+    field = (match["path"] or "").lstrip(".")
+    if (named := _FIELD.search(rule)) is not None:
+        field = f"{field}.{named['field']}" if field else named["field"]
+    field = prefix + (field or "body")[:_QUOTED_MAX]
+    rule = rule[:_QUOTED_MAX]
+    return Problem(422, "invalid", f"{field}: {rule}", (FieldError(field, rule),))
+
+
+def identity(text: str, not_found: Callable[[str], Problem]) -> int:
+    """The number of an id or seq. Raises the Problem that ``not_found`` makes of a text that cannot be one."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 16:
+        raise not_found(text)
+    value = int(text)
+    if not 1 <= value <= ID_MAX:
+        raise not_found(text)
+    return value
+
+
+def check_text(text: str, limit: int, field: str = "text") -> int:
+    """The size of a text in bytes of UTF-8. Raises Problem 422 past the limit."""
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > limit:
+        raise invalid(field, f"must be at most {limit} bytes of UTF-8, is {size}")
+    return size
+
+
+def read_name(name: str, field: str = "name") -> str:
+    """The name in the form that is stored. Raises Problem 422."""
+    name = names.normalized(name)
+    broken = names.broken_rule(name)
+    if broken is not None:
+        raise invalid(field, broken)
+    return name

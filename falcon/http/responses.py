@@ -1,0 +1,56 @@
+"""Responses whose bytes are there already."""
+
+import math
+from typing import Any, Final
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from falcon.http.problems import Problem
+
+_JSON: Final = (b"content-type", b"application/json")
+_PROBLEM: Final = (b"content-type", b"application/problem+json")
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class BytesResponse:
+    """An ASGI response. Starlette's own does more work for each message than Falcon needs."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        length = (b"content-length", b"%d" % len(self.body))
+        headers = (length, *self.headers) if self.status not in (204, 304) else self.headers
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def json_response(status: int, value: Any, *headers: tuple[bytes, bytes]) -> BytesResponse:
+    return BytesResponse(status, _encode(value), _JSON, *headers)
+
+
+def encoded_json_response(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> BytesResponse:
+    """``body`` is JSON already."""
+    return BytesResponse(status, body, _JSON, *headers)
+
+
+def problem_response(problem: Problem) -> BytesResponse:
+    headers = [_PROBLEM, *problem.headers]
+    if problem.retry_after is not None:
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
+    return BytesResponse(problem.status, problem.body(), *headers)
+
+
+def matches(if_none_match: bytes | None, etag: bytes) -> bool:
+    """Whether an If-None-Match header names this ETag."""
+    if if_none_match is None:
+        return False
+    if if_none_match == etag:
+        return True
+    return any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in if_none_match.split(b","))

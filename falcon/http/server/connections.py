@@ -1,0 +1,170 @@
+"""Limits of a server's connections: the size of a request, the time for each part of it, and their number."""
+
+import asyncio
+import logging
+import resource
+import socket
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from falcon.http.limits.per_address import ConnectionsPerAddress
+from falcon.http.server.held import Held, Share
+from falcon.http.server.junk import Junk
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.http")
+
+# Descriptors of a process for health checks, files, the database and connections to its peers.
+_DESCRIPTORS_KEPT: Final = 128
+_BYTES_ACKED: Final = slice(120, 128)  # tcpi_bytes_acked in struct tcp_info
+_LOG_SECONDS: Final = 60.0
+_AT_ONCE: Final = 500
+_PAUSE_SECONDS: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Sizes in bytes. A head is the request line and the fields. A body may take ``body_seconds``, and one second more
+    for each ``body_bytes_a_second`` that have come. ``held_bytes`` and ``account_held_bytes``: see Held."""
+
+    head_bytes: int = 32 << 10
+    target_bytes: int = 8 << 10
+    fields: int = 100
+    idle_seconds: float = 10.0
+    head_seconds: float = 10.0
+    body_seconds: float = 20.0
+    body_bytes_a_second: int = 64 << 10
+    stalled_seconds: float = 20.0
+    linger_seconds: float = 2.0
+    sweep_seconds: float = 1.0
+    held_bytes: int = 64 << 20
+    account_held_bytes: int = 8 << 20
+    kernel_bytes: int = 256 << 10  # of an answer in the kernel, which is not counted; the kernel may take twice that
+
+
+def descriptors_for_connections() -> int:
+    """How many connections this process has descriptors for, without those that it reserves."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(limit - _DESCRIPTORS_KEPT, limit // 2)
+
+
+class _Unread(NamedTuple):
+    """``size``: bytes that the client has not read. ``acknowledged``: bytes that it has acknowledged so far."""
+
+    size: int
+    acknowledged: bytes
+    since: float
+
+
+class Sweep:
+    """Checks every connection of one server once a second. A timer for each request would cost more.
+
+    It cuts clients that read nothing of what waits for them. All other times depend on the part that a connection is
+    reading, so the protocol checks them itself. uvicorn's WebSockets have pings instead.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        limits: ConnectionLimits | None = None,
+        connections_max: int | None = None,
+        per_address: ConnectionsPerAddress | None = None,
+    ) -> None:
+        self.limits = limits or ConnectionLimits()
+        self.held = Held(self.limits.held_bytes, self.limits.account_held_bytes)
+        self.junk = Junk()
+        self.per_address = per_address or ConnectionsPerAddress()
+        self.connections_max = descriptors_for_connections() if connections_max is None else connections_max
+        self._connections: Collection[Any] = ()
+        self._round: list[Any] = []  # connections that have not been checked yet
+        self._waiting: dict[Any, _Unread] = {}
+        self._waited: dict[Any, _Unread] = {}  # those of the round before
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._logged_at = -_LOG_SECONDS
+        metrics.connections.labels(server).set_function(lambda: len(self._connections))
+        metrics.connections_max.labels(server).set(self.connections_max)
+        metrics.connections_cut.begin(*((reason,) for reason in metrics.CUTS))
+
+    def admits(self, connections: Collection[Any], loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether there is room for the newest of the connections. The first one starts the sweep."""
+        self._connections = connections
+        if self._loop is None:
+            self._loop = loop
+            loop.call_later(self.limits.sweep_seconds, self._begin_round)
+        if len(connections) <= self.connections_max:
+            return True
+        if loop.time() - self._logged_at >= _LOG_SECONDS:
+            self._logged_at = loop.time()
+            log.warning("all %d connections are taken; more are refused", self.connections_max)
+        return False
+
+    def _begin_round(self) -> None:
+        assert self._loop is not None
+        if not self._connections:
+            self._loop = None
+            return
+        self._round = list(self._connections)
+        self._waiting, self._waited = {}, self._waiting
+        self._check_some()
+
+    def _check_some(self) -> None:
+        """Checks some hundred connections, so that other tasks do not wait long."""
+        assert self._loop is not None
+        now = self._loop.time()
+        for connection in self._round[-_AT_ONCE:]:
+            if connection in self._connections:
+                self._check(connection, now)
+        del self._round[-_AT_ONCE:]
+        if self._round:
+            self._loop.call_later(_PAUSE_SECONDS, self._check_some)
+        else:
+            self._loop.call_later(self.limits.sweep_seconds, self._begin_round)
+
+    def _check(self, connection: Any, now: float) -> None:
+        size = connection.transport.get_write_buffer_size()
+        if size:
+            waits = self._waiting[connection] = self._waits(connection, size, now)
+            if now - waits.since > self.limits.stalled_seconds:
+                self._cut(connection, "stalled")
+                return
+            if waits.since < now and self._must_be_cut(connection, size):
+                self._cut(connection, "held")
+                return
+        elif (share := getattr(connection, "share", None)) is not None:
+            share.set_unread(0)
+        check_time = getattr(connection, "check_time", None)
+        if check_time is not None:
+            check_time(now)
+
+    def _must_be_cut(self, connection: Any, size: int) -> bool:
+        """Whether to cut a client that has read nothing since the last round: memory is full."""
+        share: Share | None = getattr(connection, "share", None)
+        if share is None:
+            return False
+        share.set_unread(size)
+        return share.is_full
+
+    def _cut(self, connection: Any, reason: str) -> None:
+        metrics.connections_cut.labels(reason).inc()
+        connection.transport.abort()
+
+    def _waits(self, connection: Any, size: int, now: float) -> _Unread:
+        """Since when the client has read nothing. The size alone does not tell, since more may be written meanwhile."""
+        acknowledged = _acknowledged(connection.transport)
+        before = self._waited.get(connection)
+        if before is None or size < before.size or acknowledged != before.acknowledged:
+            return _Unread(size, acknowledged, now)
+        return before._replace(size=size)
+
+
+def _acknowledged(transport: asyncio.Transport) -> bytes:
+    """Bytes that the other end has acknowledged, as the kernel's counter; empty where it does not count them."""
+    try:
+        info: bytes = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    except OSError:
+        return b""
+    return info[_BYTES_ACKED]

@@ -1,0 +1,401 @@
+"""uvicorn's protocols, with admission control, limits to what a client may send and how slowly, and accounting."""
+
+import asyncio
+import functools
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import SecurityError
+
+from falcon.http.limits.addresses import AddressKey
+from falcon.http.server import held, junk, raw_responses
+from falcon.http.server.admission import AdmissionControl
+from falcon.http.server.connections import Sweep
+from falcon.http.server.held import Share
+from falcon.http.server.raw_responses import LastResponse
+from falcon.telemetry import metrics
+
+log = logging.getLogger("falcon.http")
+
+# What a connection is reading.
+_NOTHING: Final = 0  # it is between two requests
+_HEAD: Final = 1
+_BODY: Final = 2
+_LEAVING: Final = 3  # its bytes are ignored until the client has gone
+_LINGER_BYTES_MAX: Final = 256 << 10
+_SMALL_BODY: Final = 4 << 10
+# So many bytes go to the parser at once. It makes some kilobytes of each request, which may have only a few bytes.
+_PIECE: Final = 1 << 10
+# Fields that may come once only, each with the bit that says that it has come. Expect has none: it is only read.
+_ONCE: Final = {b"host": 1, b"authorization": 2, b"expect": 0}
+
+
+class _Refused(Exception):
+    """Raised in a callback of the parser, which makes it the context of its own error."""
+
+    def __init__(self, response: LastResponse) -> None:
+        super().__init__(response.reason)
+        self.response = response
+
+
+class _CountsUnread:
+    """A protocol of uvicorn's that counts the bytes which wait for its client."""
+
+    share: Share
+    transport: asyncio.Transport
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is sent."""
+        super().pause_writing()  # type: ignore[misc]
+        self.share.set_unread(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()  # type: ignore[misc]
+        self.share.set_unread(0)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        super().connection_lost(error)  # type: ignore[misc]
+        self.share.release()
+
+
+class FalconWebSocketProtocol(_CountsUnread, WebSocketsSansIOProtocol):
+    """uvicorn's. After the upgrade the connection still counts for its address, until ``on_lost`` is called."""
+
+    on_lost: Callable[[], None] | None = None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.on_lost is not None:
+            self.on_lost()
+        super().connection_lost(error)
+
+
+class _Flow(FlowControl):
+    """uvicorn's resumes reading whenever an application waits for a body. While this is ``held`` it does not."""
+
+    held = False
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
+class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
+    """uvicorn's, with admission control and limits.
+
+    uvicorn has no limits of its own: it collects a head without end for ever, and copies it with each piece. No timers
+    run here: the sweep calls ``check_time`` once a second.
+
+    Once a request is answered, nothing of it is kept. Otherwise a connection that waits for its next request would hold
+    some twenty objects of the last one. With thousands of connections the garbage collector would look at them again
+    and again, for tens of milliseconds each time.
+    """
+
+    def __init__(self, admission: AdmissionControl, sweep: Sweep, **uvicorns: Any) -> None:
+        super().__init__(**uvicorns)
+        self.share = Share(sweep.held)
+        self.app_state = {**self.app_state, held.KEY: self.share, junk.KEY: sweep.junk}
+        self._admission = admission
+        self._sweep = sweep
+        self._limits = sweep.limits
+        self._reading = _NOTHING
+        self._since = 0.0  # when this part began, or the last answer ended; on the loop's clock
+        self._taken = 0  # bytes of the head, in whole pieces, or of the body
+        self._unseen = 0  # bytes since the last piece of a body: they are fields behind it
+        self._must_measure = False  # the head may be longer than the bytes that were counted
+        self._once = 0
+        self._body = 0  # bytes of the bodies of all requests that are not answered
+        self._behind = b""  # bytes behind requests that wait for their turn: not parsed yet
+        self._address: AddressKey | None = None
+        self._running: RequestResponseCycle | None = None  # the request that is being answered
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow: _Flow = _Flow(transport)
+        sent_from: socket.socket = transport.get_extra_info("socket")
+        sent_from.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.kernel_bytes)
+        self._since = self.loop.time()
+        per_address = self._sweep.per_address
+        address = per_address.of(self.client)
+        if not self._sweep.admits(self.connections, self.loop):
+            self._turn_away(raw_responses.FULL)
+        elif per_address.enter(address):
+            self._address = address
+        else:
+            self._turn_away(LastResponse("address", per_address.refusal()))
+
+    def _turn_away(self, response: LastResponse) -> None:
+        metrics.connections_cut.labels(response.reason).inc()
+        self._reading = _LEAVING
+        self.transport.write(response.data)
+        self.transport.close()  # at once: the descriptor may be one of those that are reserved
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """uvicorn tells only the request that was parsed last. An earlier one may still be being answered."""
+        self._sweep.per_address.leave(self._address)
+        running, self._running = self._running, None
+        super().connection_lost(exc)
+        if running is not None:
+            running.disconnected = True
+            running.message_event.set()
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        """``data`` may hold thousands of requests. While any waits for its turn, the rest is not parsed."""
+        if len(data) <= _PIECE and not self.pipeline and not self._behind:
+            self._receive(data)
+            return
+        for start in range(0, len(data), _PIECE):
+            if self.pipeline or self._behind:
+                self._keep(data[start:])
+                return
+            self._receive(data[start : start + _PIECE])
+            if self.transport.get_protocol() is not self:
+                return  # it is a WebSocket now, whose client may send nothing before the answer
+
+    def _keep(self, data: bytes) -> None:
+        """Keep bytes until the requests before them are answered. Reading is paused meanwhile."""
+        self.flow.held = True
+        self.flow.pause_reading()
+        self._behind += data
+        self.share.set_bodies(self._body + len(self._behind))
+        if self.share.refusal_of_body() is not None:
+            metrics.connections_cut.labels("held").inc()
+            self.transport.abort()
+
+    def _parse_kept(self) -> None:
+        """No request waits for its turn any more."""
+        behind, self._behind = self._behind, b""
+        self.flow.held = False
+        self.flow.resume_reading()
+        if behind:
+            self.share.set_bodies(self._body)
+            self.data_received(behind)
+
+    def _receive(self, data: bytes) -> None:
+        reading = self._reading
+        if reading == _NOTHING:
+            # A request waits for its turn behind one that is being answered, or while the client reads no answers.
+            if not self.flow.write_paused and self._is_answered():
+                refusal = self._admission.refusal(data)
+                if refusal is not None:
+                    self._since = self.loop.time()
+                    self.transport.write(refusal)
+                    return
+            self._taken = len(data)
+            self._must_measure = self._taken > self._limits.head_bytes
+        elif reading == _LEAVING:
+            self._pass_over(data)
+            return
+        else:
+            self._taken += len(data)
+            self._unseen += len(data)
+            self._must_measure = True
+        if self._taken > self._limits.head_bytes and reading != _BODY:
+            self._take_long_head(data)
+        else:
+            self._take(data)
+            if self._unseen > self._limits.head_bytes and self._reading == _BODY:
+                self._refuse(raw_responses.HEAD_TOO_LARGE)
+
+    def _take(self, data: bytes) -> bool:
+        """Feed the parser. Returns whether this protocol goes on reading."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+                return False
+            log.debug("a client asked for an unknown upgrade")
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            self._refuse(cause.response if isinstance(cause, _Refused) else raw_responses.MALFORMED)
+            return False
+        return True
+
+    def handle_websocket_upgrade(self) -> None:
+        """Like uvicorn's, which leaves the connection open and unanswered where its WebSocket library refuses the
+        request: the library has limits of its own, such as 8 KiB for a field."""
+        if not self._is_answered():
+            self._refuse(raw_responses.MALFORMED)
+            return
+        upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
+            config=self.config, server_state=self.server_state, app_state=self.app_state
+        )
+        upgraded.share = self.share
+        lines = [b"%b %b HTTP/1.1\r\n" % (self.scope["method"].encode(), self.url)]
+        lines += [b"%b: %b\r\n" % field for field in self.headers]
+        upgraded.conn.receive_data(b"%b\r\n" % b"".join(lines))
+        error = upgraded.conn.handshake_exc
+        if error is not None:
+            is_large = isinstance(error, SecurityError)
+            self._refuse(raw_responses.HEAD_TOO_LARGE if is_large else raw_responses.MALFORMED)
+            return
+        self.connections.discard(self)
+        if isinstance(upgraded, FalconWebSocketProtocol):
+            upgraded.on_lost = functools.partial(self._sweep.per_address.leave, self._address)
+        upgraded.connection_made(self.transport)
+        upgraded.handle_events()
+        self.transport.set_protocol(upgraded)
+
+    def _take_long_head(self, data: bytes) -> None:
+        """Parse as many bytes as a head may have, and the rest if the head ends there."""
+        allowed = len(data) - (self._taken - self._limits.head_bytes)
+        self._taken = self._limits.head_bytes
+        goes_on = self._take(data[:allowed])
+        if self._reading == _HEAD and self._taken:  # 0: the head is that of the next request
+            self._refuse(raw_responses.HEAD_TOO_LARGE)
+        elif goes_on:
+            self.data_received(data[allowed:])  # it may have to wait
+
+    def _pass_over(self, data: bytes) -> None:
+        """The client has been refused. Closing at once would be a reset, and the client would lose the answer."""
+        self._taken += len(data)
+        if self._taken > _LINGER_BYTES_MAX:
+            self.transport.abort()
+
+    # --- the parser's callbacks ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._reading = _HEAD
+        self._since = self.loop.time()
+        self._once = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+        if len(self.url) > self._limits.target_bytes:
+            raise _Refused(raw_responses.TARGET_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called for the fields behind a body too."""
+        name = name.lower()
+        once = _ONCE.get(name)
+        if once is not None:
+            if self._once & once:
+                raise _Refused(raw_responses.TWICE)
+            self._once |= once
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+        headers = self.headers
+        if len(headers) >= self._limits.fields:
+            raise _Refused(raw_responses.TOO_MANY_FIELDS)
+        headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        if self._must_measure and self._head_size() > self._limits.head_bytes:
+            raise _Refused(raw_responses.HEAD_TOO_LARGE)
+        super().on_headers_complete()
+        self._reading = _BODY
+        self._unseen = 0
+        self._since = self.loop.time()
+
+    def _head_size(self) -> int:
+        """The least size of the head: "METHOD TARGET HTTP/1.1", "NAME:VALUE" for each field, and an empty line."""
+        fields = sum(len(name) + len(value) + 3 for name, value in self.headers)
+        return len(self.parser.get_method()) + len(self.url) + 14 + fields
+
+    def on_body(self, body: bytes) -> None:
+        """Small bodies are not counted: the connection itself takes more memory."""
+        self._unseen = 0
+        super().on_body(body)
+        if self.cycle.response_complete:
+            return
+        self._body += len(body)
+        if self._body > _SMALL_BODY:
+            self.share.set_bodies(self._body)
+            problem = self.share.refusal_of_body()
+            if problem is not None:
+                raise _Refused(LastResponse("held", problem))
+
+    def _release_bodies(self) -> None:
+        self._body = 0
+        self.share.set_bodies(len(self._behind))
+
+    def on_message_complete(self) -> None:
+        self._reading = _NOTHING
+        self._taken = 0
+        super().on_message_complete()
+        self._forget_answered()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        self.share.begins()
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Like uvicorn's, without its timer for the next request."""
+        self._running = None
+        self.server_state.total_requests += 1
+        if not self.pipeline:
+            self._release_bodies()
+        if not self.transport.is_closing():
+            if self.pipeline:
+                cycle, app = self.pipeline.pop()
+                self._start_asgi_task(cycle, app)
+            if not self.pipeline:
+                self._parse_kept()
+        self._forget_answered()
+
+    def _forget_answered(self) -> None:
+        """Keep nothing of a request that was answered."""
+        if self._reading == _NOTHING and self.cycle is not None and self.cycle.response_complete:
+            self._since = self.loop.time()
+            self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
+
+    def _is_answered(self) -> bool:
+        """Whether no answer is under way."""
+        return self.cycle is None or self.cycle.response_complete
+
+    # --- time, and ends -----------------------------------------------------------------------------------------------
+
+    def check_time(self, now: float) -> None:
+        """Called about once a second."""
+        if self._reading == _NOTHING and not self._is_answered():
+            return
+        limits = self._limits
+        seconds = now - self._since
+        if self.transport.is_closing():
+            return
+        if self._reading == _NOTHING:
+            if seconds > limits.idle_seconds:
+                self.transport.close()
+        elif self._reading == _LEAVING:
+            if seconds > limits.linger_seconds and self._is_answered():
+                self.transport.abort()
+        elif self.flow.read_paused:  # Falcon does not read, so the client is not slow
+            self._since = now
+        elif self._reading == _HEAD:
+            if seconds > limits.head_seconds:
+                self._refuse(raw_responses.HEAD_TOO_SLOW)
+        elif seconds > limits.body_seconds + self._taken / limits.body_bytes_a_second:
+            self._refuse(raw_responses.BODY_TOO_SLOW)
+
+    def _refuse(self, response: LastResponse) -> None:
+        """Respond if no earlier answer is due, and read nothing more from the connection."""
+        metrics.connections_cut.labels(response.reason).inc()
+        if response.reason in metrics.JUNK:
+            self._sweep.junk.count(response.reason)
+        in_body, self._reading = self._reading == _BODY, _LEAVING
+        self._since, self._taken = self.loop.time(), 0
+        self._release_bodies()
+        if in_body and self.cycle is not None:
+            if self.cycle.response_complete or self.cycle.response_started or self.pipeline:
+                self.transport.abort()  # it has an answer, or part of one, or waits for its turn with half a body
+                return
+            self.cycle.disconnected = True  # for the application the client has gone
+            self.cycle.message_event.set()
+            self.cycle = None  # type: ignore[assignment]
+        if not self._is_answered():
+            self.cycle.keep_alive = False  # the connection closes after the answers that are under way
+            return
+        metrics.http_requests.labels("none", "other", response.status).inc()
+        self.transport.write(response.data)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()

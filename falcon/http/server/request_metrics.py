@@ -1,0 +1,76 @@
+"""Metrics of requests by route: how long they take, and their status."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.types import Scope
+
+from falcon.telemetry import metrics
+
+# In a request's scope: the status of its response.
+STATUS: Final = "falcon.status"
+_BUSY: Final = 2
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+
+class PerTurn:
+    """Counts on the running event loop, and adds to a counter once at the end of each turn of the loop.
+
+    Adding to a counter costs a lock and an access to shared memory, too much for every message. When a process is
+    killed, the counts of the current turn are lost.
+    """
+
+    __slots__ = ("_count", "_counter", "_loop")
+
+    def __init__(self, counter: metrics.Counter) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._counter = counter
+        self._count = 0
+
+    def inc(self) -> None:
+        if not self._count:
+            self._loop.call_soon(self._add)
+        self._count += 1
+
+    def _add(self) -> None:
+        self._counter.inc(self._count)
+        self._count = 0
+
+
+class Meter:
+    """One instance for each event loop. It looks up the metrics of a route, method and status once.
+
+    ``operations``: paths and methods, the most frequent first. Their counters exist from the start; of the histograms,
+    which are large, only those of the first operations.
+    """
+
+    def __init__(self, operations: Sequence[tuple[str, str]]) -> None:
+        self._metrics: dict[tuple[str, str, int], tuple[metrics.Histogram, PerTurn]] = {}
+        self._in_flight = 0
+        for operation in operations:
+            metrics.http_requests.begin((*operation, "2xx"), (*operation, "5xx"))
+        metrics.http_seconds.begin(*operations[:_BUSY])
+        metrics.http_in_flight.set_function(lambda: self._in_flight)
+
+    def began(self) -> None:
+        self._in_flight += 1
+
+    def ended(self, scope: Scope, seconds: float) -> None:
+        """A request without a status has lost its client before the response."""
+        self._in_flight -= 1
+        key = (getattr(scope.get("endpoint"), "path", "none"), scope["method"], scope.get(STATUS, 0) // 100)
+        found = self._metrics.get(key)
+        if found is None:
+            found = self._metrics[key] = _metrics_of(*key)
+        histogram, counter = found
+        histogram.observe(seconds)
+        counter.inc()
+
+
+def _metrics_of(route: str, method: str, hundreds: int) -> tuple[metrics.Histogram, PerTurn]:
+    """Unknown methods are counted as ``other``: a client must not be able to create series."""
+    method = method if method in _METHODS else "other"
+    status = f"{hundreds}xx" if hundreds else "gone"
+    metrics.http_requests.begin((route, method, "5xx"))
+    return metrics.http_seconds.labels(route, method), PerTurn(metrics.http_requests.labels(route, method, status))

@@ -1,0 +1,94 @@
+"""uvicorn as Falcon runs it."""
+
+import asyncio
+import contextlib
+import functools
+import socket
+from collections.abc import Iterator
+from typing import Final, Literal
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from falcon.http.server.admission import AdmissionControl
+from falcon.http.server.connections import Sweep
+from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
+from falcon.http.server.tls import Acceptor, Certificate
+
+_DRAIN_SECONDS: Final = 3
+_WEBSOCKET_BYTES_MAX: Final = 16_384  # clients send nothing on a WebSocket
+_PING_SECONDS: Final = 10.0
+
+
+def create_server(
+    app: ASGIApp,
+    sweep: Sweep,
+    *,
+    lifespan: Literal["on", "off"] = "off",
+    admission: AdmissionControl | None = None,
+    certificate: Certificate | None = None,
+) -> "FalconServer":
+    """A server for sockets that are bound already. Without an ``admission`` it admits everything; with a
+    ``certificate`` it speaks TLS."""
+    admission = admission or AdmissionControl()
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan=lifespan,
+        loop="none",
+        http=functools.partial(FalconHttpProtocol, admission, sweep),  # type: ignore[arg-type]
+        ws=FalconWebSocketProtocol,
+        ws_max_size=_WEBSOCKET_BYTES_MAX,
+        ws_ping_interval=_PING_SECONDS,
+        ws_ping_timeout=_PING_SECONDS * 2,
+        ws_per_message_deflate=False,
+        server_header=False,
+        proxy_headers=False,
+        date_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        backlog=2048,
+    )
+    return FalconServer(config, admission, sweep, certificate)
+
+
+class FalconServer(uvicorn.Server):
+    """Leaves signals to the process, which may run other things. With a certificate it accepts connections itself."""
+
+    def __init__(
+        self, config: uvicorn.Config, admission: AdmissionControl, sweep: Sweep, certificate: Certificate | None
+    ) -> None:
+        super().__init__(config)
+        self._admission = admission
+        self._sweep = sweep
+        self._certificate = certificate
+        self._acceptor: Acceptor | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._certificate is None or sockets is None:
+            await super().startup(sockets)
+            return
+        await super().startup([])
+        (listening,) = sockets
+        self._acceptor = Acceptor(
+            listening, self._certificate, self._sweep, self.server_state.connections, self._make_protocol
+        )
+        self._acceptor.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._acceptor is not None:
+            self._acceptor.stop()
+        await super().shutdown(sockets)
+
+    def _make_protocol(self) -> asyncio.Protocol:
+        return FalconHttpProtocol(
+            self._admission,
+            self._sweep,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )

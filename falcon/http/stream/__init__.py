@@ -1,0 +1,1 @@
+"""The stream: who may listen, from where on, and how frames reach a connection."""

@@ -1,0 +1,60 @@
+"""Who asks for a stream: by a bearer token, or by a ticket."""
+
+import math
+
+import msgspec
+from starlette.types import Scope
+
+from falcon.domain.ids import AccountId
+from falcon.http import bearer_tokens
+from falcon.http.authenticator import Authenticator
+from falcon.http.limits.limiter import Limiter
+from falcon.http.problems import Problem
+from falcon.http.requests import Headers
+from falcon.http.stream.turns import TableTurns
+from falcon.streams.signals import Signals
+
+
+class StreamCaller(msgspec.Struct, frozen=True):
+    """``asked_at``: when the tables were asked about the token, and knew it; on CLOCK_MONOTONIC."""
+
+    account_id: AccountId
+    token_hash: str
+    asked_at: float = -math.inf
+    by_ticket: bool = False
+
+
+class StreamCallers:
+    """``signals`` know which tickets were used, here and on other servers. ``secret``: the server's, which signs
+    tickets."""
+
+    def __init__(
+        self, authenticator: Authenticator, limiter: Limiter, signals: Signals, turns: TableTurns, secret: bytes
+    ) -> None:
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._signals = signals
+        self._turns = turns
+        self._secret = secret
+
+    async def identify(self, scope: Scope, headers: Headers, ticket: str | None) -> StreamCaller:
+        """The caller, as far as this process's memory tells: the opening checks later whether the token is still good.
+        Raises Problem 401, 429, 503, ReadStoreUnavailable."""
+        if ticket is None or b"authorization" in headers:
+            account = await self._authenticator.authenticate(headers, self._turns.turn, scope)
+            self._limiter.check_stream(account.account_id)
+            token_hash = self._authenticator.token_hash(headers)
+            return StreamCaller(account.account_id, token_hash, self._authenticator.asked_at(headers))
+        found = bearer_tokens.read_ticket(self._secret, ticket)
+        if found is not None:
+            self._limiter.check_stream(found.account_id)  # before the ticket is used up
+        if found is None or not self._signals.is_first_use(found.signature):
+            self._limiter.count_unauthenticated(scope)
+            raise wrong_ticket()
+        return StreamCaller(found.account_id, found.token_hash, by_ticket=True)
+
+
+def wrong_ticket() -> Problem:
+    return Problem(
+        401, "unauthenticated", "The ticket is not one that is good now: they are for a minute, and for one stream."
+    )

@@ -1,0 +1,231 @@
+"""How a stream begins: with the state of its rooms, or with what has happened since a resume token."""
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import msgspec
+
+from falcon.domain.commands import Role
+from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
+from falcon.http import room_views
+from falcon.http.limits.limiter import Limiter
+from falcon.http.problems import Problem, room_not_found
+from falcon.http.stream.callers import StreamCaller, wrong_ticket
+from falcon.http.stream.events import CatchUp, Hello, RoomReach
+from falcon.http.stream.turns import TableTurns
+from falcon.journal.envelope import Position
+from falcon.journal.ports import JournalUnavailable
+from falcon.read.memberships.queries import MembershipAt, RoomSummaryRow, roles_in_parts, room_summary
+from falcon.read.store import ReadStore
+from falcon.shared import Shared
+from falcon.streams import resume_tokens, room_lists
+from falcon.streams.delivery import Lookups
+from falcon.streams.feed import Feed
+from falcon.streams.frames import encode
+from falcon.streams.replay import NotReached, StreamReplay
+from falcon.streams.room_lists import RoomListPage, RoomLists
+from falcon.streams.subscription import Subscription
+from falcon.streams.tail import WrongPlace
+
+log = logging.getLogger("falcon.http")
+
+_HELLO_ROOMS_MAX: Final = room_lists.FEW
+_ROLES_PART: Final = 10_000  # rooms that one query reads
+_MEMBERS: Final = ("memberships", "accounts")  # the read models that a replay needs
+_MALFORMED: Final = "The resume token is not one that this Falcon gave."
+
+Rooms: TypeAlias = frozenset[RoomId] | None  # None: all of the account's, also those that it joins later
+Start: TypeAlias = Literal["hello", "catch_up", "replay"]
+
+
+class TablePositions(NamedTuple):
+    """Where the tables of members stood; they were asked before ``asked_at``, on CLOCK_MONOTONIC."""
+
+    applied: Mapping[Partition, Position]
+    asked_at: float
+
+
+class Opening:
+    """A stream that may begin. :attr:`release` must be called when it has ended, or is given up.
+
+    ``start``: ``replay``, or the name of its first event with its ``data``. ``only``: the rooms that were asked for.
+    """
+
+    def __init__(
+        self, caller: StreamCaller, only: Rooms, replay: StreamReplay, start: Start, data: bytes = b""
+    ) -> None:
+        self.caller = caller
+        self.only = only
+        self.start = start
+        self.signals = frozenset[str]()
+        self.id = replay.id
+        self.release: Callable[[], None] = _nothing
+        self._replayed = replay
+        self._data = data
+
+    async def begin(self, subscription: Subscription) -> None:
+        """Show the first event, and what has happened after it, until the feed goes on with the subscription."""
+        rooms = self._replayed.rooms
+        only = self.only
+        subscription.rooms = dict(rooms if only is None else {each: rooms[each] for each in only if each in rooms})
+        if self.start != "replay":
+            self._replayed.show_state(subscription, self.start, self._data)
+        await self._replayed.run(subscription, replay=self.start == "replay")
+
+
+def _nothing() -> None:
+    """The opening holds nothing."""
+
+
+class Opener:
+    """Opens the streams of one event loop."""
+
+    def __init__(
+        self, store: ReadStore, feed: Feed, lookups: Lookups, lists: RoomLists, limiter: Limiter, turns: TableTurns
+    ) -> None:
+        self._store = store
+        self._feed = feed
+        self._lookups = lookups
+        self._room_lists = lists
+        self._limiter = limiter
+        self._turns = turns
+        self._all_applied = Shared(lambda: store.applied_everywhere(feed.partitions))
+        self._members_applied = Shared(lambda: store.applied_everywhere(feed.partitions, _MEMBERS))
+
+    async def members_applied(self) -> Mapping[Partition, Position]:
+        """Where the tables that a replay needs stand. Raises ReadStoreUnavailable."""
+        return await self._members_applied.get()
+
+    async def open(
+        self, caller: StreamCaller, only: Rooms, token: str | None, tables: TablePositions | None
+    ) -> Opening:
+        """``token``: to resume from. ``tables``: needed with one. Raises Problem 400, 401, 404, 429, 503,
+        ReadStoreUnavailable."""
+        hold = ExitStack()
+        hold.enter_context(self._limiter.stream(caller.account_id))
+        hold.enter_context(self._feed.held())
+        try:
+            opening = await self._prepare(caller, only, token, tables)
+            opening.release = hold.pop_all().close
+            return opening
+        except resume_tokens.WrongToken as error:
+            raise Problem(400, "malformed", f"{_MALFORMED} ({error})") from error
+        except WrongPlace as error:
+            raise Problem(400, "malformed", _MALFORMED) from error
+        except (JournalUnavailable, NotReached) as error:
+            log.warning("a stream cannot begin: %s", error)
+            raise Problem(503, "unavailable", "The log cannot be read now.", retry_after=1) from error
+        finally:
+            hold.close()
+
+    async def _prepare(
+        self, caller: StreamCaller, only: Rooms, token: str | None, tables: TablePositions | None
+    ) -> Opening:
+        if token is not None and tables is not None:
+            offsets = resume_tokens.decode(self._feed.log_name, token)
+            opening = await self._replay(caller, only, offsets, tables)
+            if opening is not None:
+                return opening
+        return await self._state(caller, only, "hello" if token is None else "catch_up")
+
+    # --- from a resume token ------------------------------------------------------------------------------------------
+
+    async def _replay(
+        self, caller: StreamCaller, only: Rooms, offsets: Mapping[int, int], tables: TablePositions
+    ) -> Opening | None:
+        """From the log and the account's memberships; None where too much has happened since ``offsets``."""
+        async with self._turns.turn():
+            known = caller.asked_at >= tables.asked_at or await self._is_known(caller)
+            roles = await self._roles(caller.account_id)
+        segments = self._segments(tables.applied, caller.account_id, only)
+        # A token does not name segments that had nothing for the account then.
+        since = {segment: offsets.get(segment, position.offset) for segment, position in segments.items()}
+        replay = StreamReplay(self._feed, self._lookups, since, segments, roles)
+        await replay.prepare()
+        if replay.length > self._feed.remembered:
+            return None
+        await self._check_access(replay, caller, only, known)
+        return Opening(caller, only, replay, "replay")
+
+    async def _roles(self, account_id: AccountId) -> dict[RoomId, Role]:
+        """The account's role in each of its rooms. Raises ReadStoreUnavailable."""
+        roles: dict[RoomId, Role] = {}
+        async for part in roles_in_parts(self._store, account_id, _ROLES_PART):
+            roles |= part
+        return roles
+
+    # --- from the state of now ----------------------------------------------------------------------------------------
+
+    async def _state(self, caller: StreamCaller, only: Rooms, name: Literal["hello", "catch_up"]) -> Opening:
+        """The state as of the position that all tables have reached. Later events come from the log, also those that
+        some tables show already."""
+        async with self._turns.turn():
+            applied = await self._all_applied.get()
+            known = await self._is_known(caller)
+            page, standings = await self._rooms(caller.account_id, only)
+        tables = self._segments(applied, caller.account_id, only)
+        offsets = {segment: position.offset for segment, position in tables.items()}
+        roles = {room_id: standing.role for room_id, standing in standings.items()}
+        replay = StreamReplay(self._feed, self._lookups, offsets, tables, roles)
+        await replay.prepare()
+        await self._check_access(replay, caller, only, known)
+        newest = await replay.newest_before()
+        if name == "catch_up":
+            seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in replay.rooms}
+            last = [RoomReach(room_id, newest.get(room_id, seq)) for room_id, seq in seqs.items()]
+            return Opening(caller, only, replay, "catch_up", encode(CatchUp(last)))
+        shown = [row for row in page.rows if row.room.room_id in replay.rooms]
+        async with self._turns.turn():
+            rooms = [
+                await room_views.room_summary(
+                    self._store, caller.account_id, await self._as_of(replay, newest, caller, row)
+                )
+                for row in shown
+            ]
+        hello = Hello(caller.account_id, rooms, page.next is not None)
+        return Opening(caller, only, replay, "hello", encode(hello))
+
+    async def _as_of(
+        self, replay: StreamReplay, newest: Mapping[RoomId, Seq], caller: StreamCaller, row: RoomSummaryRow
+    ) -> RoomSummaryRow:
+        """A room's row as of the position where the stream begins: its table may be ahead of that."""
+        room = row.room
+        seq = newest.get(room.room_id, room.last_seq)
+        role = replay.rooms[room.room_id]
+        if seq >= room.last_seq:
+            return msgspec.structs.replace(row, role=role)
+        mentions = await self._store.mentions(caller.account_id, room.room_id, row.read_seq, seq)
+        message = await self._store.message(room.room_id, seq) if seq else None
+        return room_summary(room, role, row.read_seq, mentions, None if message is None else (seq, message))
+
+    async def _rooms(self, account_id: AccountId, only: Rooms) -> tuple[RoomListPage, dict[RoomId, MembershipAt]]:
+        """The rooms that a hello shows, and the account's membership of all its rooms, as the tables have them."""
+        if only is None:
+            return await self._room_lists.first_page(account_id, _HELLO_ROOMS_MAX)
+        rows = await self._store.summaries_of(account_id, only)
+        return RoomListPage(rows, None), room_lists.standings(rows)
+
+    # --- shared -------------------------------------------------------------------------------------------------------
+
+    async def _is_known(self, caller: StreamCaller) -> bool:
+        return await self._store.bearer(caller.account_id, caller.token_hash) is not None
+
+    def _segments(
+        self, applied: Mapping[Partition, Position], account_id: AccountId, only: Rooms
+    ) -> dict[int, Position]:
+        """The positions in the segments that may hold events for the stream."""
+        feed = self._feed
+        partitions = set(range(feed.partitions))
+        if only is not None:
+            partitions = {partition_of(each, feed.partitions) for each in (account_id, *only)}
+        return {feed.segment_of(partition): applied[partition] for partition in partitions}
+
+    async def _check_access(self, replay: StreamReplay, caller: StreamCaller, only: Rooms, known: bool) -> None:
+        """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
+        await replay.resolve_membership(caller.account_id)
+        if not replay.is_good(caller.token_hash, known=known):
+            raise wrong_ticket() if caller.by_ticket else Problem(401, "unauthenticated", "The token is revoked.")
+        for room_id in (only or frozenset()) - replay.rooms.keys() - replay.seen_since:
+            raise room_not_found(room_id)

@@ -1,0 +1,31 @@
+"""What streams and signals look up in the read tables, which may be behind the log or ahead of it."""
+
+import asyncio
+import time
+from typing import Final
+
+from falcon.domain.ids import AccountId, RoomId
+from falcon.read.store import ReadStore, ReadStoreUnavailable
+
+_KNOWN_SECONDS: Final = 5.0
+_POLL_SECONDS: Final = 0.02
+
+
+class StoreLookups:
+    """``streams.delivery.Lookups`` on a read store."""
+
+    def __init__(self, store: ReadStore) -> None:
+        self._store = store
+
+    async def name_of(self, account_id: AccountId) -> str:
+        """Waits some seconds for the tables to know the account. Raises ReadStoreUnavailable."""
+        until = time.monotonic() + _KNOWN_SECONDS
+        while (account := await self._store.account(account_id)) is None:
+            if time.monotonic() > until:
+                raise ReadStoreUnavailable(f"the tables do not know account {account_id} yet")
+            await asyncio.sleep(_POLL_SECONDS)
+        return account.name
+
+    async def has_at_most(self, room_id: RoomId, members: int) -> bool:
+        """Whether the room has so many ``members`` or fewer. Raises ReadStoreUnavailable."""
+        return len(await self._store.members(room_id, 0, members + 1)) <= members

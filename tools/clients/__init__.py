@@ -1,0 +1,1 @@
+"""What the client packages have from the documents of the API."""

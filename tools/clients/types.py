@@ -1,0 +1,97 @@
+"""TypeScript types of the JavaScript client, made from the OpenAPI and the AsyncAPI document.
+
+``python -m tools.clients.types`` writes them; a test fails when they are not current.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from falcon.http.api import asyncapi, openapi
+
+FOLDER: Final = Path(__file__).parents[2] / "clients" / "javascript" / "src"
+_HEAD: Final = "// Made by `python -m tools.clients.types`. Do not edit.\n"
+# Fields that an answer has only where they say something.
+_SOMETIMES: Final = {("ProblemBody", "errors"), ("ShownMessage", "missing")}
+_NOT_FOR_CLIENTS: Final = re.compile(r"Nothing|.*(Query|Line)")
+
+
+def files() -> dict[str, str]:
+    """The text of each file, by name."""
+    return {"api.d.ts": _api(openapi.document()), "events.d.ts": _events(asyncapi.document())}
+
+
+def _api(document: dict[str, Any]) -> str:
+    schemas = document["components"]["schemas"]
+    wanted = {name: schema for name, schema in schemas.items() if not _NOT_FOR_CLIENTS.fullmatch(name)}
+    return _HEAD + _declared(wanted)
+
+
+def _events(document: dict[str, Any]) -> str:
+    events = document["components"]["messages"]
+    members = "".join(_event(name, event) for name, event in events.items())
+    listed = " | ".join(json.dumps(name) for name in events)
+    return (
+        f"{_HEAD}{_declared(document['components']['schemas'])}\n"
+        f"export interface EventData {{\n{members}}}\n\n"
+        f"export type EventType = {listed};\n\n"
+        "/** An event of the stream. ``id`` is the token to resume behind it. */\n"
+        "export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];\n"
+    )
+
+
+def _event(name: str, event: dict[str, Any]) -> str:
+    return f"  /** {event['summary']} */\n  {json.dumps(name)}: {_type(event['payload'])};\n"
+
+
+def _declared(schemas: dict[str, Any]) -> str:
+    return "".join(_interface(name, schema) for name, schema in sorted(schemas.items()))
+
+
+def _interface(name: str, schema: dict[str, Any]) -> str:
+    fields = "".join(
+        f"{_comment(field, '  ')}  {key}{'?' if _may_be_left_out(name, schema, key) else ''}: {_type(field)};\n"
+        for key, field in schema.get("properties", {}).items()
+    )
+    body = f"{{\n{fields}}}" if fields else "{}"
+    return f"\n{_comment(schema, '')}export interface {name} {body}\n"
+
+
+def _may_be_left_out(name: str, schema: dict[str, Any], key: str) -> bool:
+    """A request may leave out what has a default. An answer has all its fields, with a few exceptions."""
+    if schema.get("additionalProperties") is False:
+        return key not in schema.get("required", ())
+    return (name, key) in _SOMETIMES
+
+
+def _comment(schema: dict[str, Any], indent: str) -> str:
+    text = " ".join(schema.get("description", "").split())
+    return f"{indent}/** {text} */\n" if text else ""
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "anyOf" in schema:
+        return " | ".join(_type(choice) for choice in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(json.dumps(value) for value in schema["enum"])
+    match schema["type"]:
+        case "integer" | "number":
+            return "number"
+        case "array":
+            return f"Array<{_type(schema['items'])}>"
+        case "object":
+            return f"Record<string, {_type(schema['additionalProperties'])}>"
+        case simple:
+            return str(simple)
+
+
+def main() -> None:
+    for name, text in files().items():
+        (FOLDER / name).write_text(text)
+
+
+if __name__ == "__main__":
+    main()
