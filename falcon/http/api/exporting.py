@@ -271,9 +271,9 @@ class Export:
         through = await self._ends()
         accounts_through = await self._ends()
         yield _line(_ChangesOut(_text(self._since), _text(through)))
-        stops = self._by_lane(accounts_through, max)
-        for lane, start in self._by_lane(self._positions, min).items():
-            async for raws in self._read(lane, start, stops[lane]):
+        stops = self._by_segment(accounts_through, max)
+        for segment, start in self._by_segment(self._positions, min).items():
+            async for raws in self._read(segment, start, stops[segment]):
                 yield b"".join(self._change_lines(raws, through))
         yield _line(_EndOut(_text(through)))
 
@@ -284,23 +284,23 @@ class Export:
         ends = await tail.ends(dict.fromkeys(tail.segment(partition) for partition in partitions))
         return {p: max(ends[tail.segment(p)], applied[p].offset) for p in partitions}
 
-    def _by_lane(self, places: Mapping[Partition, P], pick: Callable[[P, P], P]) -> dict[int, P]:
-        lanes: dict[int, P] = {}
+    def _by_segment(self, places: Mapping[Partition, P], pick: Callable[[P, P], P]) -> dict[int, P]:
+        by_segment: dict[int, P] = {}
         for partition, place in places.items():
-            lane = self._edge.tail.segment(partition)
-            lanes[lane] = pick(lanes.get(lane, place), place)
-        return lanes
+            segment = self._edge.tail.segment(partition)
+            by_segment[segment] = pick(by_segment.get(segment, place), place)
+        return by_segment
 
-    async def _read(self, lane: int, position: Position, stop: int) -> AsyncIterator[list[Raw]]:
+    async def _read(self, segment: int, position: Position, stop: int) -> AsyncIterator[list[Raw]]:
         while position.offset < stop:
-            raws, position = await self._edge.tail.read_range(lane, position, stop, _EVENTS)
+            raws, position = await self._edge.tail.read_range(segment, position, stop, _EVENTS)
             yield raws
             await asyncio.sleep(0)  # let other tasks run
 
     def _change_lines(self, raws: list[Raw], through: Mapping[Partition, int]) -> Iterator[bytes]:
         for raw in raws:
             if raw.at.offset < self._since[raw.partition]:
-                continue  # an older event of another partition in the same lane
+                continue  # an older event of another partition in the same segment
             event = _event(raw)
             if isinstance(event, AccountCreated) or raw.at.offset < through[raw.partition]:
                 line = _change(event, f"{raw.partition}:{raw.at.offset}")
