@@ -19,21 +19,24 @@ _NOT_FOR_CLIENTS: Final = re.compile(r"Nothing|.*(Query|Line)")
 
 def files() -> dict[str, str]:
     """The text of each file, by name."""
-    return {"api.d.ts": _api(openapi.document()), "events.d.ts": _events(asyncapi.document())}
+    api = _for_clients(openapi.document()["components"]["schemas"])
+    return {"api.d.ts": _HEAD + _declared(api), "events.d.ts": _events(asyncapi.document(), _interfaces(api))}
 
 
-def _api(document: dict[str, Any]) -> str:
-    schemas = document["components"]["schemas"]
-    wanted = {name: schema for name, schema in schemas.items() if not _NOT_FOR_CLIENTS.fullmatch(name)}
-    return _HEAD + _declared(wanted)
+def _for_clients(schemas: dict[str, Any]) -> dict[str, Any]:
+    return {name: schema for name, schema in schemas.items() if not _NOT_FOR_CLIENTS.fullmatch(name)}
 
 
-def _events(document: dict[str, Any]) -> str:
+def _events(document: dict[str, Any], api: dict[str, str]) -> str:
+    """Types that the API has as well are imported from there."""
+    own = _interfaces(document["components"]["schemas"])
+    shared = [name for name, text in own.items() if api.get(name) == text]
+    declared = "".join(text for name, text in own.items() if name not in shared)
     events = document["components"]["messages"]
     members = "".join(_event(name, event) for name, event in events.items())
     listed = " | ".join(json.dumps(name) for name in events)
     return (
-        f"{_HEAD}{_declared(document['components']['schemas'])}\n"
+        f'{_HEAD}import type {{ {", ".join(shared)} }} from "./api.js";\n{declared}\n'
         f"export interface EventData {{\n{members}}}\n\n"
         f"export type EventType = {listed};\n\n"
         "/** An event of the stream. ``id`` is the token to resume behind it. */\n"
@@ -46,7 +49,11 @@ def _event(name: str, event: dict[str, Any]) -> str:
 
 
 def _declared(schemas: dict[str, Any]) -> str:
-    return "".join(_interface(name, schema) for name, schema in sorted(schemas.items()))
+    return "".join(_interfaces(schemas).values())
+
+
+def _interfaces(schemas: dict[str, Any]) -> dict[str, str]:
+    return {name: _interface(name, schema) for name, schema in sorted(schemas.items())}
 
 
 def _interface(name: str, schema: dict[str, Any]) -> str:

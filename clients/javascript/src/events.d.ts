@@ -1,4 +1,5 @@
 // Made by `python -m tools.clients.types`. Do not edit.
+import type { RoomSummary, ShownMessage } from "./api.js";
 
 export interface CatchUp {
   rooms: Array<RoomReach>;
@@ -23,38 +24,6 @@ export interface PresenceShown {
 export interface RoomReach {
   room_id: number;
   last_seq: number;
-}
-
-export interface RoomSummary {
-  room_id: number;
-  kind: "direct" | "group";
-  name: string;
-  description: string;
-  role: "admin" | "member" | "readonly";
-  last_seq: number;
-  /** RFC 3339, UTC */
-  created_at: string;
-  read_seq: number;
-  unread: number;
-  mentions: number;
-  last_message: ShownMessage | null;
-  /** RFC 3339, UTC */
-  updated_at: string;
-}
-
-/** A message as it is read. One that is ``missing`` is in the log, but not to be had from the read tables: it keeps its place, and is otherwise like a deleted one, with an author_id of 0. */
-export interface ShownMessage {
-  room_id: number;
-  seq: number;
-  author_id: number;
-  text: string;
-  /** RFC 3339, UTC */
-  posted_at: string;
-  edited_at: string | null;
-  deleted: boolean;
-  reply_to: number | null;
-  mentions: Array<number>;
-  missing?: boolean;
 }
 
 export interface StreamEnd {
