@@ -53,7 +53,7 @@ def _address(data_dir: Path) -> tuple[str, int]:
 
 
 def _chosen(settings: "Settings") -> bool:
-    """Whether the environment names a port that can be asked."""
+    """True if the environment names a port that can be asked."""
     return "FALCON_OPS_PORT" in os.environ and settings.ops_port > 0
 
 

@@ -115,7 +115,7 @@ class _Follower:
         self._last = message.seq
 
     def _is_news(self, message: Message) -> bool:
-        """Whether it was not read like this already."""
+        """True if it was not read like this already."""
         read = self._read.get(message.seq)
         if read is None:
             return True

@@ -45,7 +45,7 @@ def derived_secret(server_secret: bytes, purpose: Purpose) -> str:
 
 
 def is_issued(server_secret: bytes, secret: str) -> bool:
-    """Whether :func:`new_secret` or :func:`derived_secret` of this deployment has made it.
+    """True if :func:`new_secret` or :func:`derived_secret` of this deployment has made it.
 
     The account is not signed, since an account gets its id after its first token is made.
     """

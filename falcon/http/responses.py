@@ -48,7 +48,7 @@ def problem_response(problem: Problem) -> BytesResponse:
 
 
 def matches(if_none_match: bytes | None, etag: bytes) -> bool:
-    """Whether an If-None-Match header names this ETag."""
+    """True if an If-None-Match header names this ETag."""
     if if_none_match is None:
         return False
     if if_none_match == etag:

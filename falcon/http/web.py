@@ -79,5 +79,5 @@ class _File:
 
 
 def _wants_html(accept: str) -> bool:
-    """Whether HTML is named. Clients that accept ``*/*`` get JSON."""
+    """True if HTML is named. Clients that accept ``*/*`` get JSON."""
     return any(choice.partition(";")[0].strip().lower() == "text/html" for choice in accept.split(","))

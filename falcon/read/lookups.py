@@ -27,5 +27,5 @@ class StoreLookups:
         return account.name
 
     async def has_at_most(self, room_id: RoomId, members: int) -> bool:
-        """Whether the room has so many ``members`` or fewer. Raises ReadStoreUnavailable."""
+        """True if the room has so many ``members`` or fewer. Raises ReadStoreUnavailable."""
         return len(await self._store.members(room_id, 0, members + 1)) <= members

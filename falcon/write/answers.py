@@ -95,7 +95,7 @@ class KeyCounts:
         return self._most_of_account > 0 and self._of[account_id] >= self._most_of_account
 
     def has_room_for(self, account_id: AccountId) -> bool:
-        """Whether another key of this account may be remembered."""
+        """True if another key of this account may be remembered."""
         if self._most_of_account and self._of[account_id] >= self._most_of_account:
             return False
         return self.total * KEY_BYTES + len(self._of) * ACCOUNT_BYTES < self._bytes_max
@@ -198,7 +198,7 @@ class UsedKeys:
         return len(self._newer) + len(self._older)
 
     def use(self, account_id: AccountId, key: str, fingerprint: int, now: float) -> bool:
-        """Whether the key may be used for a request with this fingerprint. ``now``: seconds of a steady clock."""
+        """True if the key may be used for a request with this fingerprint. ``now``: seconds of a steady clock."""
         name, now_ms = _name(account_id, key), round(now * 1_000)
         known = self._newer.get(name) or self._older.get(name)
         if known is not None and now_ms - (known >> _FINGERPRINT_BITS) < self._window_ms:
@@ -210,7 +210,7 @@ class UsedKeys:
 
 
 def is_same_request(kept: int, fingerprint: int) -> bool:
-    """Whether the part of a fingerprint that is kept (``Remembered.fingerprint``) is a part of this one."""
+    """True if the part of a fingerprint that is kept (``Remembered.fingerprint``) is a part of this one."""
     return kept & _FINGERPRINT_MASK == fingerprint & _FINGERPRINT_MASK
 
 

@@ -51,7 +51,7 @@ class Batching:
         self._number = 0
 
     def may_go(self, queued: int) -> bool:
-        """Whether a batch may go now, with ``queued`` commands to choose from."""
+        """True if a batch may go now, with ``queued`` commands to choose from."""
         if not self._holding:
             return True
         return self._holding < self._batches_away and queued >= _LARGE

@@ -35,7 +35,7 @@ class Capacity:
         return not self.was_full or queued < BATCH_COMMANDS_MAX
 
     def expects(self, queued: int) -> bool:
-        """Whether there is room for a command that is on its way to the mailbox.
+        """True if there is room for a command that is on its way to the mailbox.
 
         It is then counted on until the end of this turn of the loop: all that has come in one turn is looked at before
         any of it asks.

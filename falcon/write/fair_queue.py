@@ -44,7 +44,7 @@ class FairQueue(Generic[T]):
         return item
 
     def yields_to(self, account_id: AccountId) -> bool:
-        """Whether another account has at least twice as many items as this one would have with one more.
+        """True if another account has at least twice as many items as this one would have with one more.
 
         More alone is not enough: accounts that send equally much would take one another's places again and again.
         """

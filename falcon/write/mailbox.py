@@ -64,11 +64,11 @@ class Mailbox:
         return reply
 
     def expects(self) -> bool:
-        """Whether there is room for a command that is on its way in. It is then counted on for a turn of the loop."""
+        """True if there is room for a command that is on its way in. It is then counted on for a turn of the loop."""
         return self._capacity.expects(self._queue.size)
 
     def yields_to(self, account_id: AccountId) -> bool:
-        """Whether a command of this account would be taken in though there is no room."""
+        """True if a command of this account would be taken in though there is no room."""
         return self._queue.yields_to(account_id)
 
     def refuse(self) -> Unavailable:

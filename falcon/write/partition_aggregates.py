@@ -214,7 +214,7 @@ class PartitionAggregates:
         self._answers.expire(self._window_time.now(self.at))
 
     def knows(self, account_id: AccountId, key: str | None) -> bool:
-        """Whether a command with this key was decided here within the window."""
+        """True if a command with this key was decided here within the window."""
         return key is not None and self._answered(account_id, key) is not None
 
     def _answered(self, account_id: AccountId, key: str) -> int | None:
@@ -412,7 +412,7 @@ class PartitionAggregates:
         return snapshots.decode_aggregate(snapshot.data)
 
     def _holds(self, event: Event, offset: int) -> bool:
-        """Whether the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
+        """True if the aggregate's snapshot, which may be newer than the checkpoint, holds the event already."""
         if isinstance(event, CommandAnswered | PassedOver):
             return False
         identity = aggregate_of(event)

@@ -43,7 +43,7 @@ class Signer:
         return {HEADER: f"{signed}.{_mac(self._keys()[0], method, path, signed.encode())}"}
 
     def learns_from(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Whether the request was refused because it was signed for another process than the one that answers.
+        """True if the request was refused because it was signed for another process than the one that answers.
 
         Such a request was not carried out; the next one is signed for the right process.
         """

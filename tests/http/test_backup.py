@@ -98,7 +98,7 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
 
 
 def made_behind(row: Json, position: str) -> bool:
-    """Whether it is an account that was made after the position: an earlier room may refer to it."""
+    """True if it is an account that was made after the position: an earlier room may refer to it."""
     if row["type"] != "account" or "at" not in row:
         return False
     partition, offset = row["at"].split(":")

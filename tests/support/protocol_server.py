@@ -77,7 +77,7 @@ class Client:
         return await self.answer()
 
     async def is_closed(self) -> bool:
-        """Whether it closes within some seconds, and sends nothing more."""
+        """True if it closes within some seconds, and sends nothing more."""
         try:
             return await asyncio.wait_for(self.reader.read(1), 10) == b""
         except ConnectionResetError:

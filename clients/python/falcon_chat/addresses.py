@@ -40,7 +40,7 @@ class Addresses:
 
     @property
     def only_local(self) -> bool:
-        """Whether all addresses are on this machine."""
+        """True if all addresses are on this machine."""
         return all(_is_local(httpx.URL(url).host) for url in self.urls)
 
 

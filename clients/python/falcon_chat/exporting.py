@@ -23,7 +23,7 @@ class _Line(msgspec.Struct):
 
 
 def is_end(line: bytes) -> bool:
-    """Whether this is the last line of an export."""
+    """True if this is the last line of an export."""
     return line.startswith(_END)
 
 

@@ -154,7 +154,7 @@ def _void(position: Position) -> int:
 
 
 def belongs(position: Position, before: Sequence[tuple[int, bytes]]) -> bool | None:
-    """Whether a reader may stand at ``position`` behind these records, which end right before it. None if records
+    """True if a reader may stand at ``position`` behind these records, which end right before it. None if records
     further back are needed to tell. The caller must also check that the epoch's marker stands where it must."""
     for offset, value in reversed(before):
         epoch, n = _HEAD.unpack_from(value) if len(value) >= _HEAD.size else (-1, 0)

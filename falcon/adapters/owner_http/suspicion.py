@@ -120,5 +120,5 @@ def process_of(name: Name) -> Process | None:
 
 
 def precedes(other: Name, name: Name) -> bool:
-    """Whether ``other`` was at the same address before: two cannot listen there at once."""
+    """True if ``other`` was at the same address before: two cannot listen there at once."""
     return other != name and other.rpartition("~")[0] == name.rpartition("~")[0] != ""

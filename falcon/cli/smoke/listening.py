@@ -1,4 +1,4 @@
-"""Whether the stream tells what happens, once, and goes on where it was left."""
+"""Checks that the stream sends each event once, and resumes where it was left."""
 
 import logging
 import time

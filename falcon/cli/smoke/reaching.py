@@ -1,4 +1,4 @@
-"""Whether Falcon is there, at every address, and knows the token."""
+"""Checks that Falcon is there, at every address, and knows the token."""
 
 import asyncio
 import time

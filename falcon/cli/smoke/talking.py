@@ -1,4 +1,4 @@
-"""Whether what is written can be read, as it was written, once."""
+"""Checks that each message can be read once, as it was written."""
 
 from collections.abc import Iterator
 from typing import Final

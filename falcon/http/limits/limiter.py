@@ -1,4 +1,4 @@
-"""Whether a request is within the limits of its account or its address. The answer is in this process's memory."""
+"""Decides if a request is within the limits of its account or its address. The answer is in this process's memory."""
 
 import time
 from collections.abc import Callable, Hashable, Iterator

@@ -25,7 +25,7 @@ class ConnectionsPerAddress:
         return self._addresses.of_peer(client) if self._policy.quota else None
 
     def enter(self, address: AddressKey | None) -> bool:
-        """Whether there is room for one more, which counts until :meth:`leave`."""
+        """True if there is room for one more, which counts until :meth:`leave`."""
         return address is None or self._connections.enter(address)
 
     def leave(self, address: AddressKey | None) -> None:

@@ -74,7 +74,7 @@ def _given(authorization: str) -> bytes:
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the Host is localhost or an address. Any other name may be an attacker's that points to this machine (DNS
+    """True if the Host is localhost or an address. Any other name may be an attacker's that points to this machine (DNS
     rebinding)."""
     host = request.url.hostname or ""
     if host == "localhost":

@@ -64,7 +64,7 @@ def _claimed_account(data: bytes) -> AccountId | None:
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether the bytes are one complete request with a body, and nothing else, on a connection that stays open."""
+    """True if the bytes are one complete request with a body, and nothing else, on a connection that stays open."""
     end = data.find(b"\r\n\r\n")
     length = _LENGTH.search(data, 0, end + 2)
     return length is not None and len(data) == end + 4 + int(length[1]) and _UNUSUAL.search(data, 0, end + 2) is None

@@ -90,7 +90,7 @@ class Sweep:
         metrics.connections_cut.begin(*((reason,) for reason in metrics.CUTS))
 
     def admits(self, connections: Collection[Any], loop: asyncio.AbstractEventLoop) -> bool:
-        """Whether there is room for the newest of the connections. The first one starts the sweep."""
+        """True if there is room for the newest of the connections. The first one starts the sweep."""
         self._connections = connections
         if self._loop is None:
             self._loop = loop
@@ -141,7 +141,7 @@ class Sweep:
             check_time(now)
 
     def _must_be_cut(self, connection: Any, size: int) -> bool:
-        """Whether to cut a client that has read nothing since the last round: memory is full."""
+        """True if a client is to be cut that has read nothing since the last round: memory is full."""
         share: Share | None = getattr(connection, "share", None)
         if share is None:
             return False

@@ -37,7 +37,7 @@ def owner_of(send: Send) -> Any:
 
 
 def is_gone(send: Send) -> bool:
-    """Whether the connection is closed already, though the server has not been told yet: writing to it raises."""
+    """True if the connection is closed already, though the server has not been told yet: writing to it raises."""
     transport = getattr(owner_of(send), "transport", None)
     return transport is not None and transport.is_closing()
 

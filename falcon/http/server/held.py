@@ -36,7 +36,7 @@ class Held:
             self._of.pop(account_id, None)
 
     def is_full(self, account_id: AccountId) -> bool:
-        """Whether the account, or the process, holds as much as it may."""
+        """True if the account, or the process, holds as much as it may."""
         return self.size >= self._process_bytes_max or self._of.get(account_id, 0) >= self._account_bytes_max
 
     def refusal_of(self, account_id: AccountId) -> Problem | None:

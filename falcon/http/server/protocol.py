@@ -350,7 +350,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
     def _is_answered(self) -> bool:
-        """Whether no answer is under way."""
+        """True if no answer is under way."""
         return self.cycle is None or self.cycle.response_complete
 
     # --- time, and ends -----------------------------------------------------------------------------------------------
