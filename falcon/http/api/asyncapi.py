@@ -18,8 +18,8 @@ _DESCRIPTION: Final = (
 _PARAMETERS: Final = {
     "type": "object",
     "properties": {
-        "rooms": {"type": "string", "description": "Limit the stream to these rooms: at most 100 ids, with commas."},
-        "signals": {"type": "string", "description": "Ask for signals: typing, presence, or both with a comma."},
+        "rooms": {"type": "string", "description": "Ids of the rooms to listen to: at most 100, separated by commas."},
+        "signals": {"type": "string", "description": "Signals to receive: typing, presence, or typing,presence."},
         "resume": {"type": "string", "description": "The id of the last event that you processed."},
         "ticket": {"type": "string", "description": "Replaces Authorization: see POST /v1/stream/tickets."},
     },

@@ -1,7 +1,7 @@
 """Signals that go beside the log: an account is typing."""
 
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, room_not_found
+from falcon.http.problems import Problem, broken, read_only, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse
 from falcon.read.memberships.queries import Access
@@ -18,8 +18,9 @@ async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if access is None:
         raise room_not_found(room_id)
     if access.role == "readonly":
-        raise Problem(403, "read_only", "Your role in this room is readonly.")
+        raise read_only()
     if not edge.streams.signals.typing(room_id, account_id):
-        rule = f"Saying so every few seconds is enough; at most every {TYPING_SECONDS:g} s."
-        raise Problem(429, "rate_limited", rule, retry_after=TYPING_SECONDS)
+        detail = f"Send a typing signal at most every {TYPING_SECONDS:g} seconds."
+        rule = broken("room_id", f"may get a typing signal of yours every {TYPING_SECONDS:g} seconds")
+        raise Problem(429, "rate_limited", detail, rule, retry_after=TYPING_SECONDS)
     return BytesResponse(204, b"")

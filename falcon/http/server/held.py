@@ -5,7 +5,7 @@ from typing import Final
 from starlette.types import Scope
 
 from falcon.domain.ids import NOBODY, AccountId
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, broken
 from falcon.telemetry import metrics
 
 KEY: Final = "falcon.share"  # in scope["state"]
@@ -48,7 +48,8 @@ class Held:
             detail = f"This server holds more than {self._account_bytes_max} bytes for those without a token."
             return Problem(503, "overloaded", detail, retry_after=1)
         detail = f"The bodies and unread answers of this account are more than {self._account_bytes_max} bytes."
-        return Problem(429, "rate_limited", detail, retry_after=1)
+        rule = broken("account", f"may have at most {self._account_bytes_max:,} bytes of bodies and unread answers")
+        return Problem(429, "rate_limited", detail, rule, retry_after=1)
 
     def refusal_of_process(self) -> Problem | None:
         """The response to every client while the process holds as much as it may; else None."""
