@@ -72,7 +72,10 @@ def _of_type(said: re.Match[str], kind: Any, path: str) -> str:
 
 def _of_choices(said: re.Match[str], kind: Any, path: str) -> str:
     choices = _choices(inspect.type_info(kind), [step[1] for step in _STEP.finditer(path)])
-    return f"must be {' or '.join(choices)}" if choices else "has a value that is not allowed"
+    if not choices:
+        return "has a value that is not allowed"
+    *others, last = choices
+    return f"must be {', '.join(others)} or {last}" if others else f"must be {last}"
 
 
 def _choices(kind: Any, steps: list[str | None]) -> list[str]:

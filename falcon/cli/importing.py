@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from falcon.cli.faults import Fault
+from falcon.validation import broken_rule
 from falcon_chat import Imported, Problem, Role, RoomKind
 
 NOBODY = 0  # wrote a message that is missing
@@ -232,8 +233,10 @@ async def import_lines(
 def _parsed(raw: bytes) -> Line:
     try:
         return _decoder.decode(raw)
+    except msgspec.ValidationError as fault:
+        raise BadLine(str(broken_rule(fault, Line))) from fault
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise BadLine(str(fault)) from fault
+        raise BadLine(f"is not valid JSON: {fault}") from fault
 
 
 def _header(line: Line) -> HeaderLine:

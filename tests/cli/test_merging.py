@@ -149,4 +149,4 @@ def test_a_bad_line_among_the_changes_is_named(run: Run, server: FakeFalcon, tmp
 
 def test_a_bad_row_is_named(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
     result = run(server, "import", written(tmp_path / "old.jsonl", [HEADER, ALICE, {"type": "poll"}, CHANGES, END]))
-    assert result.stderr.splitlines()[-1] == "old.jsonl:3: Invalid value 'poll' - at `$.type`"
+    assert result.stderr.splitlines()[-1] == "old.jsonl:3: type: must be falcon-export, account, room or message"

@@ -277,10 +277,15 @@ _DOCUMENTED: Final = [
 ]
 
 
+_OF_PYTHON: Final = re.compile(r"Expected|[<>]=|\b(?:str|int|bool|NoneType|Traceback)\b")
+
+
 def check_documented(response: httpx.Response) -> None:
-    """The document names the problem for its operation; every 4xx says which field breaks which rule."""
+    """The document names the problem for its operation. Every 4xx says, in words, which field breaks which rule."""
     body = response.json()
     assert body["status"] >= 500 or body["errors"], body
+    rules = [body["detail"], *(error["rule"] for error in body.get("errors", ()))]
+    assert not _OF_PYTHON.search(" ".join(rules)), body
     for method, path, codes in _DOCUMENTED:
         if method == response.request.method and path.fullmatch(response.request.url.path):
             assert body["code"] in codes.get(body["status"], ()), (method, path.pattern, body)
