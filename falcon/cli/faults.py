@@ -56,7 +56,8 @@ def _told(fault: Exception) -> str | None:
     from falcon_chat import ExportFailed, Problem, Unreachable
 
     if isinstance(fault, Problem):
-        said = "; ".join(f"{error.field}: {error.rule}" for error in fault.errors) or fault.detail
+        broken = "; ".join(f"{error.field}: {error.rule}" for error in fault.errors)
+        said = broken if fault.code == "invalid" and broken else fault.detail
         what_to_do = _WHAT_TO_DO.get(fault.code)
         return f"{fault.code}: {said}" + (f" ({what_to_do})" if what_to_do else "")
     if isinstance(fault, ExportFailed):

@@ -274,5 +274,4 @@ def _located(problem: Problem, name: str, batch: Batch) -> Exception:
         if found and 1 <= int(found[1]) <= len(batch.numbers):
             rule = f"{found[2]}: {error.rule}" if found[2] else error.rule
             return Fault(f"{name}:{batch.numbers[int(found[1]) - 1]}: {rule}")
-    said = "; ".join(f"{error.field}: {error.rule}" for error in problem.errors) or problem.detail
-    return Fault(f"{name}:{batch.numbers[0]}-{batch.numbers[-1]}: {said}")
+    return Fault(f"{name}:{batch.numbers[0]}-{batch.numbers[-1]}: {problem.detail}")

@@ -5,6 +5,8 @@ Examples are values of the types that validate, so an example cannot have a fiel
 
 from typing import Any, Final
 
+import msgspec
+
 from falcon.http import shapes
 from falcon.http.api.tickets import Ticket
 
@@ -66,3 +68,12 @@ TEXTS: Final = {
     "application/x-ndjson": "{\"type\":\"falcon-export\",\"version\":2,\"source\":\"old-chat\"}\n",
 }  # fmt: skip
 PATHS: Final = {"room_id": _ROOM, "account_id": _BEN, "seq": 1, "token_id": 2}
+
+
+def request_example(kind: Any) -> Any:
+    """As a client sends it: without the fields that it leaves out."""
+    return {field: value for field, value in answer_example(kind).items() if value is not None}
+
+
+def answer_example(kind: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(BODIES[kind]))

@@ -7,7 +7,7 @@ import msgspec
 
 from falcon import __version__
 from falcon.http.api import json_schema
-from falcon.http.api.examples import BODIES, PATHS, TEXTS
+from falcon.http.api.examples import PATHS, TEXTS, answer_example, request_example
 from falcon.http.api.groups import GROUP_OF, GROUPS
 from falcon.http.api.operations import OPERATIONS, STREAM, ApiOperation
 from falcon.http.api.problem_codes import codes_by_status
@@ -132,7 +132,9 @@ def _operation(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
         "responses": _responses(operation, schemas),
     }
     if operation.body is not None:
-        content = _content(operation.media_type, operation.body, schemas)
+        content = {
+            operation.media_type: {"schema": schemas[_name(operation.body)], "example": request_example(operation.body)}
+        }
         described["requestBody"] = {"required": operation.body is not Nothing, "content": content}
     return described
 
@@ -180,11 +182,6 @@ def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     return _WAITING if operation.method == "GET" else []
 
 
-def _content(media_type: str, kind: Any, schemas: dict[str, Any]) -> dict[str, Any]:
-    example = msgspec.json.decode(msgspec.json.encode(BODIES[kind]))
-    return {media_type: {"schema": schemas[_name(kind)], "example": example}}
-
-
 def _text(media_type: str) -> dict[str, Any]:
     return {media_type: {"schema": {"type": "string"}, "example": TEXTS[media_type]}}
 
@@ -194,7 +191,8 @@ def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
     for status, answer in operation.answers.items():
         response: dict[str, Any] = {"description": _SUCCESSES[status]}
         if answer is not None:
-            response["content"] = _content("application/json", answer, schemas)
+            content = {"schema": schemas[_name(answer)], "example": answer_example(answer)}
+            response["content"] = {"application/json": content}
         if operation.command:
             response["headers"] = _POSITION
         responses[str(status)] = response
