@@ -22,8 +22,9 @@ export function later(one, other) {
 }
 
 export class Room {
-  constructor(roomId) {
+  constructor(roomId, readerId) {
     this.roomId = roomId;
+    this.readerId = readerId;
     this.kind = "group";
     this.name = "";
     this.description = "";
@@ -49,8 +50,13 @@ export class Room {
     this.marking = false;
   }
 
+  /** Without the reader's own and deleted messages, as far as they are known here. */
   get unread() {
-    return Math.max(0, this.lastSeq - this.readSeq);
+    const behind = Math.max(0, this.lastSeq - this.readSeq);
+    if (!behind) return 0;
+    const loaded = this.messages.slice(Math.max(0, this.readSeq + 1 - this.first));
+    const others = [...this.recent.values()].filter(({ seq }) => seq > this.readSeq && !this.message(seq));
+    return behind - [...loaded, ...others].filter(({ author_id, deleted }) => deleted || author_id === this.readerId).length;
   }
 
   get mentions() {
@@ -255,7 +261,7 @@ export class Chat extends EventTarget {
 
   #room(roomId) {
     let room = this.rooms.get(roomId);
-    if (!room) this.rooms.set(roomId, (room = new Room(roomId)));
+    if (!room) this.rooms.set(roomId, (room = new Room(roomId, this.me.account_id)));
     return room;
   }
 

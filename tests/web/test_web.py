@@ -67,6 +67,21 @@ def test_counts_of_unread_and_mentions_go_up_and_down(screen: Open, anna: Person
     expect(hers.page.locator("article.mentions-me .at.me")).to_have_text(f"@{anna.name}")
 
 
+def test_own_and_deleted_messages_do_not_count_as_unread(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    other = anna.makes_room("Elsewhere", ben)
+    hers = screen().signs_in(anna).opens(other)
+    badge = hers.page.locator(f'.room-list a[href="#/rooms/{room}"] .badge')
+    ben.says(room, "One")
+    ben.says(room, "Two")
+    for text in ("From her phone", "And once more"):
+        anna.says(room, text)
+    expect(badge).to_contain_text("2 unread messages")
+    expect(hers.page.locator(".room-list")).to_contain_text("And once more")
+    expect(badge).to_contain_text("2 unread messages")
+    ben.call("DELETE", f"/v1/rooms/{room}/messages/2")
+    expect(badge).to_contain_text("1 unread message")
+
+
 def test_what_is_not_looked_at_is_not_read(screen: Open, anna: Person, ben: Person, room: int) -> None:
     for n in range(60):
         ben.says(room, f"Line {n}")
