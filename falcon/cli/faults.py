@@ -22,7 +22,7 @@ class Fault(Exception):
 
 
 class FaultTellingGroup(TyperGroup):
-    """Runs a command; an expected fault of it, or of a command below, becomes one red line and exit code 1."""
+    """Runs a command. An expected fault of it becomes one red line and exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -45,11 +45,11 @@ def tell(line: str) -> None:
 
 
 def _told(fault: Exception) -> str | None:
-    """None for an unexpected fault, which needs its traceback."""
+    """None for an unexpected fault, whose traceback is needed."""
     if isinstance(fault, Fault):
         return str(fault)
     if isinstance(fault, BrokenPipeError):
-        return None  # the reader of the output has gone; typer ends quietly
+        return None  # the reader of the output has ended; typer ends quietly
     if isinstance(fault, OSError):
         return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 

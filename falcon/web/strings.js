@@ -142,7 +142,7 @@ const EN = {
   "error.invalid": "Something that you entered cannot be used.",
   "error.field": "{field} {rule}.",
   "error.unexpected": "This did not work ({code}).",
-  "error.nameless": "Nobody called {name} is known here. Use the account number, which an administrator can look up.",
+  "error.nameless": "No person named {name} shares a room with you. Use the account number, which an administrator can look up.",
   "error.ambiguous": "More than one person is called {name}. Use the account number: {ids}.",
   "field.name": "The name",
   "field.description": "The description",

@@ -19,7 +19,7 @@ URL = "http://127.0.0.1:8080"
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """As a running `falcon up` leaves it."""
+    """The data directory of a running `falcon up`."""
     up = {"url": URL, "ops_url": "http://127.0.0.1:8081", "pid": os.getpid()}
     credentials = {"account_id": 130, "token": "t0ken", "admin_account_id": 64, "admin_token": "4dmin"}
     (tmp_path / "up.json").write_bytes(msgspec.json.encode(up))

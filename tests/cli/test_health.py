@@ -13,7 +13,7 @@ from falcon.cli import app
 
 
 class _Ops(BaseHTTPRequestHandler):
-    """It lives; whether it can serve is up to the server's ``ready``."""
+    """It is live; ``ready`` of the server says if it is ready."""
 
     def do_GET(self) -> None:
         ready = self.path == "/livez" or bool(vars(self.server).get("ready"))
@@ -24,13 +24,13 @@ class _Ops(BaseHTTPRequestHandler):
         self.wfile.write(said)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: what it was asked is seen in what is answered."""
+        """Prints nothing: the answers show the requests."""
 
 
 @pytest.fixture
 def ops(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
     server = HTTPServer(("127.0.0.1", 0), _Ops)
-    monkeypatch.setenv("FALCON_HOST", "0.0.0.0")  # as in a container: asked on loopback all the same
+    monkeypatch.setenv("FALCON_HOST", "0.0.0.0")  # as in a container: the command asks on loopback
     monkeypatch.setenv("FALCON_OPS_PORT", str(server.server_port))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
