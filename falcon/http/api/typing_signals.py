@@ -1,11 +1,11 @@
 """Signals that go beside the log: an account is typing."""
 
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, broken, read_only, room_not_found
+from falcon.http.limits.limiter import refused
+from falcon.http.problems import read_only, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse
 from falcon.read.memberships.queries import Access
-from falcon.streams.signals import TYPING_SECONDS
 
 
 async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -20,7 +20,5 @@ async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if access.role == "readonly":
         raise read_only()
     if not edge.streams.signals.typing(room_id, account_id):
-        detail = f"Send a typing signal at most every {TYPING_SECONDS:g} seconds."
-        rule = broken("room_id", f"may get a typing signal of yours every {TYPING_SECONDS:g} seconds")
-        raise Problem(429, "rate_limited", detail, rule, retry_after=TYPING_SECONDS)
+        raise refused(edge.limiter.policies.typing)
     return BytesResponse(204, b"")
