@@ -68,7 +68,7 @@ function form(operation) {
 function field(operation, parameter) {
   const id = `${operation.operationId}-${parameter.name}`;
   const input = h("input", { id, value: parameter.example ?? "", required: parameter.required, spellcheck: "false", autocomplete: "off" });
-  const name = h("label", { for: id }, h("code", {}, parameter.name), parameter.required ? "" : ` (${parameter.in}, optional)`);
+  const name = h("label", { for: id }, h("code", {}, parameter.name), parameter.required ? "" : " (optional)");
   return { ...parameter, input, row: h("p", { class: "field" }, name, input) };
 }
 

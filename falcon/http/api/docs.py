@@ -27,6 +27,7 @@ button{font-family:system-ui,sans-serif;cursor:pointer;min-width:5rem}
 button[type=submit]{background:var(--accent);color:#fff}
 :focus-visible{outline:2px solid var(--accent);outline-offset:1px}
 .good{color:light-dark(#15803d,#4ade80)}.bad{color:light-dark(#b91c1c,#f87171)}
+.answers td:first-child{width:3rem}
 @media(max-width:40rem){.field{grid-template-columns:1fr}table{table-layout:fixed}}
 """
 POLICY = (
@@ -43,8 +44,8 @@ carries <code>Falcon-Position</code>. Send it with a read, and the read waits un
 safe to retry with the same key. Ignore fields that you do not know: later versions add some.</p>
 <pre>curl -X POST {url}/v1/rooms -H "Authorization: Bearer $TOKEN" \\
      -H "Content-Type: application/json" -d '{{"name": "Tea kitchen"}}'
-curl -X POST {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: $(uuidgen)" \\
-     -H "Content-Type: application/json" -d '{{"text": "Hello"}}'
+curl -X POST {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" \\
+     -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{{"text": "Hello"}}'
 curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
 """
 
@@ -134,7 +135,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         f"<code>{escape(path)}</code> — {escape(operation['summary'])}</summary>"
         f"<p>{_marked(operation['description'])}</p>"
         f"{f'<table>{parameters}</table>' if parameters else ''}{f'<p>Headers: {headers}</p>' if headers else ''}{body}"
-        f"<table>{_responses(operation['responses'])}</table></details>"
+        f'<table class="answers">{_responses(operation["responses"])}</table></details>'
     )
 
 
@@ -147,8 +148,8 @@ def _example(content: dict[str, Any]) -> str:
 
 
 def _marked(text: str) -> str:
-    """The text as HTML; what stands in backquotes is code."""
-    return _CODE.sub(r"<code>\1</code>", escape(text))
+    """The text as HTML; text in backquotes is code, and a paragraph is a line."""
+    return _CODE.sub(r"<code>\1</code>", escape(text)).replace("\n\n", "<br>")
 
 
 def _headers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

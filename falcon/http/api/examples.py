@@ -72,7 +72,7 @@ PATHS: Final = {"room_id": _ROOM, "account_id": _BEN, "seq": 1, "token_id": 2}
 
 def request_example(kind: Any) -> Any:
     """As a client sends it: without the fields that it leaves out."""
-    return {field: value for field, value in answer_example(kind).items() if value is not None}
+    return {field: value for field, value in answer_example(kind).items() if value not in (None, [])}
 
 
 def answer_example(kind: Any) -> Any:

@@ -213,7 +213,7 @@ def _problem(status: int, codes: list[str], schema: dict[str, Any]) -> dict[str,
         "examples": {code: {"value": _example(status, code)} for code in codes},
     }
     return {
-        "description": "; ".join(f"`{code}`: {KINDS[code].meaning}" for code in codes),
+        "description": "\n\n".join(f"`{code}`: {KINDS[code].meaning}" for code in codes),
         "content": {"application/problem+json": content},
         **({"headers": _RATE_LIMITED} if status == 429 else {}),
     }

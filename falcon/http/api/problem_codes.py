@@ -4,6 +4,7 @@ A handler raises a code if the code is a constant in it, or in a function of ``f
 that dispatches a command also answers with the rejections that the domain decides for this command.
 """
 
+import functools
 import inspect
 from collections.abc import Iterator
 from types import CodeType, FunctionType, UnionType
@@ -94,6 +95,7 @@ def _deciding(command: type) -> Iterator[FunctionType]:
                 yield each
 
 
+@functools.cache
 def _commands(function: FunctionType) -> set[Any]:
     """The types of command that the function takes."""
     kind = get_type_hints(function).get("command")

@@ -131,7 +131,7 @@ function streams(measured) {
     figures: [
       ["listening", whole(measured.sum("falcon_streams"))],
       ["waiting", bytes(measured.sum("falcon_streams_queued_bytes"))],
-      ["too slow", rate(measured.rate("falcon_streams_ended_total", { reason: is("slow") }))],
+      ["closed (too slow)", rate(measured.rate("falcon_streams_ended_total", { reason: is("slow") }))],
     ],
   };
 }
