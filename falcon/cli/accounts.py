@@ -144,7 +144,7 @@ def revoke(
         tokens = caller.run(lambda falcon: falcon.tokens(account_id))
         columns = (Column("Token", "right"), Column("Created"))
         print_table(columns, [(str(entry.token_id), local_minute(entry.created_at)) for entry in tokens])
-        typer.echo("Nothing is revoked: name one of these, or say --all.", err=True)
+        typer.echo("Nothing is revoked: name one of these, or add --all.", err=True)
         raise typer.Exit(2)
     revoked = caller.run(lambda falcon: _revoke(falcon, account_id, token_id))
     typer.echo(f"Revoked: {', '.join(map(str, revoked)) or 'none; there were no tokens'}")

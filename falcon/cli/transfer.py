@@ -108,7 +108,7 @@ def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], 
         if family(header.source) == family(here.source):
             raise Fault(
                 f"{name} was exported from this Falcon: importing it would create every account and room "
-                "a second time. To restore, import into an empty Falcon; to do it all the same, say --again"
+                "a second time. To restore, import into an empty Falcon; to import it anyway, add --again"
             )
 
     return check

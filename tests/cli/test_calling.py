@@ -90,6 +90,23 @@ def test_rooms_complete_in_the_shell_and_their_names_cannot_be_code(
     assert complete_room(cast(typer.Context, context), "6") == []
 
 
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("rooms -n x", "must be a whole number"),
+        ("rooms -n 0", "must be at least 1"),
+        ("tail 64 -n 1.5", "must be a whole number"),
+        ("top --interval x", "must be a number"),
+        ("top --interval 0", "must be at least 0.2"),
+        ("skip timeline a 1 --reason x", "must be a whole number"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_words(line: str, rule: str) -> None:
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code == 2
+    assert rule in result.stderr and "Input" not in result.stderr
+
+
 def test_the_version_is_printed() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"falcon {__version__}\n"
 

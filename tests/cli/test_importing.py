@@ -193,7 +193,7 @@ def test_a_file_is_not_imported_into_the_falcon_that_it_came_from(
     assert refused.exit_code == 1 and server.imports == []
     assert refused.stderr.splitlines()[-1] == (
         "old.jsonl was exported from this Falcon: importing it would create every account and room a second time. "
-        "To restore, import into an empty Falcon; to do it all the same, say --again"
+        "To restore, import into an empty Falcon; to import it anyway, add --again"
     )
     assert run(server, "import", name, "--again").exit_code == 0
     assert len(server.imports) == 3
