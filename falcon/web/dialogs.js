@@ -2,7 +2,7 @@ import { Problem, Unreachable } from "./client/index.js";
 import { h, icon, iconButton } from "./dom.js";
 import { has, t } from "./strings.js";
 
-/** What went wrong, for people. */
+/** The reason of a failure, for people. */
 export function reason(failure) {
   const error = failure instanceof Unreachable ? failure.last : failure;
   if (!(error instanceof Problem)) return t("error.unreachable");
@@ -11,7 +11,7 @@ export function reason(failure) {
   return t(error.status >= 500 ? "error.unavailable" : "error.unexpected", { code: error.code });
 }
 
-/** A field and the rule that it breaks, as one sentence. */
+/** A sentence with the field and the rule that it breaks. */
 function brokenRule({ field, rule }) {
   const name = `field.${field.split(/[.[]/)[0]}`;
   return t("error.field", { field: has(name) ? t(name) : field, rule });
@@ -38,7 +38,7 @@ function open(title, content, onClose = () => {}) {
   return dialog;
 }
 
-/** Asks; gives the value of the button that was pressed, or null. ``choices``: [value, text, class]. */
+/** Asks, and returns the value of the pressed button, or null. ``choices``: [value, text, class]. */
 export function ask(title, text, choices) {
   return new Promise((answer) => {
     let value = null;
@@ -57,7 +57,7 @@ export function ask(title, text, choices) {
   });
 }
 
-/** A form that stays open, with its error, until ``send(values)`` has succeeded. */
+/** A form that stays open and shows the error until ``send(values)`` succeeds. */
 function form(title, fields, label, send) {
   const error = h("p", { class: "error", role: "alert" });
   const submit = h("button", { type: "submit", class: "primary" }, label);
@@ -91,7 +91,7 @@ function form(title, fields, label, send) {
 
 class Nameless extends Error {}
 
-/** Account ids out of numbers and names with commas between; a name is one that is known here. Throws Nameless. */
+/** Account ids from numbers and known names, separated by commas. Throws Nameless. */
 function ids(chat, text) {
   const parts = text.split(/[,、，]/).map((part) => part.trim()).filter(Boolean);
   return [...new Set(parts.map((part) => idOf(chat, part)))];
@@ -114,7 +114,7 @@ function field(id, label, input, hint = null) {
   ];
 }
 
-/** An input for an account's number or name, which offers those that are known. */
+/** An input for the number or name of an account, which suggests known people. */
 export function accountInput(chat, id) {
   const list = h(
     "datalist",
@@ -182,7 +182,7 @@ export function addMember(chat, room, added) {
   );
 }
 
-/** Name and description of a room, and its end, for its admins. */
+/** The settings of a room for its admins: name, description, deletion. */
 export function roomSettings(chat, room) {
   const name = h("input", { required: true, maxlength: 255, autocomplete: "off", value: room.name });
   const description = h("textarea", { maxlength: 4096, rows: 3, value: room.description });

@@ -1,4 +1,4 @@
-// Everything that the page says, in each of its languages.
+// The texts of the page in each language.
 
 const EN = {
   "app.name": "Falcon",
@@ -345,7 +345,7 @@ export function chosenLanguage() {
 export function setLanguage(name, keep = false) {
   language = name;
   plurals = new Intl.PluralRules(name);
-  // Dates as people where the browser is from write them, if they speak this language.
+  // Dates as in the region of the browser, if it has this language.
   const locale = navigator.languages.find((each) => each.startsWith(name)) ?? name;
   formats = {
     time: new Intl.DateTimeFormat(locale, { timeStyle: "short" }),
@@ -360,7 +360,7 @@ export function setLanguage(name, keep = false) {
 
 export const currentLanguage = () => language;
 
-/** The text of that name; ``n`` chooses between singular and plural. */
+/** The text with this name. ``n`` selects singular or plural. */
 export function t(name, values = {}) {
   let text = TEXTS[language][name] ?? EN[name] ?? name;
   if (typeof text === "object") text = text[plurals.select(values.n)] ?? text.other;

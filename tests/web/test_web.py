@@ -442,7 +442,7 @@ def test_people_who_are_known_are_written_to_by_name(screen: Open, anna: Person,
     account = hers.page.get_by_label("Name or account number")
     account.fill("Kenji")
     hers.page.get_by_role("button", name="Start conversation").click()
-    expect(hers.page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Nobody called Kenji is known here.")
+    expect(hers.page.get_by_role("dialog").get_by_role("alert")).to_contain_text("No person named Kenji shares a room with you.")
     account.fill(ben.name.lower())
     hers.page.get_by_role("button", name="Start conversation").click()
     expect(hers.page.get_by_role("heading", name=ben.name)).to_be_visible()
