@@ -11,10 +11,20 @@ export function reason(failure) {
   return t(error.status >= 500 ? "error.unavailable" : "error.unexpected", { code: error.code });
 }
 
+// Rules that a person can break here. Others are shown as the server says them.
+const RULES = [
+  [/^must not be empty$/, "rule.empty"],
+  [/^must have (?:at most|1 to) (?<n>[\d,]+) characters$/, "rule.longest"],
+  [/^must have no control characters/, "rule.controls"],
+  [/^must have a character that can be seen$/, "rule.invisible"],
+];
+
 /** A sentence with the field and the rule that it breaks. */
 function brokenRule({ field, rule }) {
   const name = `field.${field.split(/[.[]/)[0]}`;
-  return t("error.field", { field: has(name) ? t(name) : field, rule });
+  const [pattern, text] = RULES.find(([each]) => each.test(rule)) ?? [];
+  const shown = pattern ? t(text, pattern.exec(rule).groups) : rule;
+  return t("error.field", { field: has(name) ? t(name) : field, rule: shown });
 }
 
 let opened = 0;

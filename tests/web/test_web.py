@@ -407,6 +407,16 @@ def test_who_has_left_keeps_the_name_in_the_history(screen: Open, anna: Person, 
     expect(hers.page.locator(".quote strong")).to_have_text(ben.name)
 
 
+def test_a_broken_rule_is_said_in_the_language_of_the_page(screen: Open, anna: Person, room: int) -> None:
+    hers = screen(locale="ja-JP").signs_in(anna).opens(room)
+    hers.page.get_by_role("button", name="ルームの設定").click()
+    dialog = hers.page.get_by_role("dialog")
+    dialog.get_by_label("名前").fill("Tea\u202ekitchen")
+    dialog.get_by_role("button", name="保存").click()
+    refused = dialog.get_by_role("alert")
+    expect(refused).to_contain_text("名前に使えない値があります（制御文字と、文字の向きを変える文字は使えません）。")
+
+
 def test_an_admin_renames_describes_and_deletes_a_room(screen: Open, anna: Person, ben: Person, room: int) -> None:
     hers = screen().signs_in(anna).opens(room)
     his = screen().signs_in(ben).opens(room)
