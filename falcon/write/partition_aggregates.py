@@ -142,7 +142,7 @@ class PartitionAggregates:
         if isinstance(event, RoomCreated | AccountCreated):
             self._count(event)
         if not self._holds(event, recorded.offset):
-            self._apply(event)
+            self._apply(event, aggregate_of(event))
         self.at = recorded.envelope.at
         self._remember(recorded.offset, recorded.envelope, self._window_time.reach(self.at))
         self.confirmed = recorded.offset
@@ -239,14 +239,14 @@ class PartitionAggregates:
 
     def confirm(self, append: Append) -> None:
         """What ``take`` gave is durable."""
-        window_at = self._window_time.now(self.at)
+        window_at = self._window_time.now(self.at) if self._answers_in_flight else 0
         for offset, envelope in enumerate(append.envelopes, append.first):
             if envelope.command is not None:
                 self._remember(offset, envelope, window_at)
                 del self._answers_in_flight[envelope.command.account_id, envelope.command.key]
             if not isinstance(envelope.event, CommandAnswered):
                 self._changed = offset
-        self.confirmed = append.last
+            self.confirmed = offset
         self._confirmed_n += len(append.envelopes)
 
     def _decide(self, command: Command, at: Millis) -> Decision | Unavailable:
@@ -325,11 +325,12 @@ class PartitionAggregates:
             self._answers_in_flight[reference.account_id, reference.key] = reference.fingerprint
         for event in events:
             envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, answer, trace, by)
-            self._records.append(codec.encode(envelope))
+            record = codec.encode(envelope)
+            self._records.append(record)
             self._envelopes.append(envelope)
             if isinstance(event, RoomCreated | AccountCreated):
                 self._count(event)
-            self._apply(event)
+            self._apply(event, record.key)
             reference = answer = None
             self.n += 1
         self.uncheckpointed += len(events)
@@ -367,12 +368,11 @@ class PartitionAggregates:
         if event.imported_as is not None:
             self._imports[event.imported_as] = identity
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: Event, identity: int) -> None:
+        """``identity``: of the room or account that the event belongs to."""
         if isinstance(event, RoomEvent):
-            identity = aggregate_of(event)
             self._hot[identity] = rooms.evolve(self._room(identity), event)
         elif isinstance(event, AccountEvent):
-            identity = event.account_id
             self._hot[identity] = accounts.evolve(self._account(identity), event)
         else:
             return
