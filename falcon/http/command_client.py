@@ -16,7 +16,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import from_rejection, from_unavailable, invalid
 from falcon.http.requests import AuthedRequest
 from falcon.http.server.request_metrics import PerTurn
-from falcon.telemetry import metrics, tracing
+from falcon.telemetry import metrics
 from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
@@ -113,7 +113,7 @@ class CommandClient:
             text,
             fingerprint,
             size + _ENVELOPE_BYTES,
-            tracing.traceparent(),
+            request.trace,
         )
 
     def _use_key(self, request: AuthedRequest, key: bytes, now: float) -> tuple[str, int]:

@@ -154,8 +154,9 @@ def _statements(writes: Mapping[str, Sequence[Write]]) -> Iterator[tuple[str, It
         name = projection.removesuffix(_REBUILDING)
         suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
         for kind, run in groupby(of_projection, type):
-            key = model.folded.get(kind)
-            rows = list(run) if key is None else {key(write): write for write in run}.values()
+            rows, key = list(run), model.folded.get(kind)
+            if key is not None:
+                rows = list({key(write): write for write in rows}.values())
             for sql in model.statements[kind]:
                 yield sql.format(suffix), rows
 
