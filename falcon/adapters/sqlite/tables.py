@@ -21,7 +21,8 @@ _DROP_ROWS: Final = 20_000
 
 _FILL: Final = "SELECT filling FROM projections WHERE name = ?"
 _MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
-_ADVANCE: Final = "UPDATE projections SET applied = ? WHERE applied = ? AND name IN ({}) RETURNING name"
+_STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
+_MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ?"
 
 
 class SqliteTables:
@@ -47,9 +48,10 @@ class SqliteTables:
         names."""
         assert isinstance(before, UniformCursor), "cursors of these tables are those that they gave"
         assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
-        places = ", ".join("?" * len(projections))
-        moved = self._connection.execute(_ADVANCE.format(places), (after.offset, before.offset, *projections))
-        return [name for (name,) in moved]
+        standing = {name for (name,) in self._connection.execute(_STANDING, (before.offset,))}
+        moved = [name for name in projections if name in standing]
+        self._connection.executemany(_MOVE, [(after.offset, name) for name in moved])
+        return moved
 
     def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
         """Within the caller's transaction, by projection. The caller rolls back if it raises."""
