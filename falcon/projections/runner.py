@@ -55,8 +55,7 @@ class InlineProjector:
         if isinstance(applied, Exception):
             applied = [name for name in self._names if self._is_applied_alone(name, envelopes, before, after)]
         self._applied = applied
-        for name in applied:
-            self._projected[name].inc(len(envelopes))
+        metrics.Counter.inc_all([self._projected[name] for name in applied], len(envelopes))
 
     def _is_applied_alone(self, name: str, envelopes: Sequence[Envelope], before: Cursor, after: Cursor) -> bool:
         applied = self._try([name], envelopes, before, after)

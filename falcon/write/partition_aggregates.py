@@ -16,12 +16,12 @@ from falcon.domain import room as rooms
 from falcon.domain.account import Account
 from falcon.domain.answers import AccountAnswer, Answer, MessageAnswer, PositionAnswer, RoomAnswer
 from falcon.domain.commands import (
-    Command,
     CreateAccount,
     CreateRoom,
     ImportRoom,
     IssueToken,
     OpenDirect,
+    OtherCommand,
     PostMessage,
     PutMember,
     ReadPosition,
@@ -173,7 +173,8 @@ class PartitionAggregates:
                 return Replay(reference)
             if self._keys is not None and not self._keys.has_room_for(envelope.account_id):
                 return self._beyond_keys(self._keys, envelope.account_id)
-        decision = self._decide(envelope.command, at)
+        command = envelope.command
+        decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
         if isinstance(decision, Decided):
             self._happen(decision.events, at, envelope.account_id, reference, decision.answer, envelope.trace)
             return Accepted(decision.answer, self.number, self.confirmed)
@@ -249,9 +250,7 @@ class PartitionAggregates:
             self.confirmed = offset
         self._confirmed_n += len(append.envelopes)
 
-    def _decide(self, command: Command, at: Millis) -> Decision | Unavailable:
-        if isinstance(command, RoomCommand):
-            return self._decide_in_room(command, at)
+    def _decide(self, command: OtherCommand, at: Millis) -> Decision | Unavailable:
         match command:
             case CreateRoom():
                 return self._within_members(None, decider.create_room(command, self._next_id(), at))
