@@ -60,7 +60,7 @@ def enter(name: str, header: bytes | None, key: bytes | None) -> str | None:
     """
     if header is None and key is None and exporter is None:
         return None
-    parent = _parse(header)
+    parent = None if header is None else _parse(header)
     command = None if key is None else key.decode("latin-1")[:64]
     span = None if exporter is None else exporter.begin(name, parent)
     traceparent = parent if span is None else span.traceparent
@@ -92,8 +92,8 @@ def log_fields() -> dict[str, str]:
     return fields
 
 
-def _parse(header: bytes | None) -> str | None:
+def _parse(header: bytes) -> str | None:
     """The traceparent to pass on. None if the header is not one: then it is ignored."""
-    if header is None or _TRACEPARENT.fullmatch(header) is None:
+    if _TRACEPARENT.fullmatch(header) is None:
         return None
     return header[:_LENGTH].decode()

@@ -32,12 +32,13 @@ _AWAY_MAX: Final = 16
 class Away(msgspec.Struct, eq=False):
     """A batch that has been sent. ``waiting``: those whose replies are still to come, by their index in the batch.
 
-    ``deadline``: of the last of its commands.
+    ``deadline``: of the last of its commands. ``timer``: makes it hold up no other batch once it is away for long.
     """
 
     waiting: dict[int, Pending]
     size: int
     deadline: float
+    timer: asyncio.TimerHandle | None = None
 
 
 class Batching:
@@ -64,8 +65,10 @@ class Batching:
 
     def came_back(self, number: int) -> None:
         """All of its replies are here, or none will come any more."""
-        del self.away[number]
+        away = self.away.pop(number)
         self._holding.discard(number)
+        if away.timer is not None:
+            away.timer.cancel()
 
     def pass_over(self, number: int) -> None:
         """The next batch does not wait for this one any more."""

@@ -188,7 +188,7 @@ class Mailbox:
             since = waiting[0][2]
             away = Away(waiting, len(commands), max(command.deadline for command in commands))
             number = self._batching.sent(away)
-            self._loop.call_later(SLOW_SECONDS, self._pass_over, number)
+            away.timer = self._loop.call_later(SLOW_SECONDS, self._pass_over, number)
             metrics.batch_commands.observe(len(commands))
             self._send(CommandBatch(number, commands, since))
         if self._queue.size:
