@@ -72,12 +72,12 @@ class Profiler:
 
     async def during(self, work: Callable[[], Awaitable[object]]) -> list[Call]:
         """The calls until the work is done and nothing that it began is left to do in the loop."""
-        self.calls, self._begun = [], set()
-        self._on = True
+        self.calls, self._on = [], True
         await work()
         for _ in range(3):
             await asyncio.sleep(0)
         self._on = False
+        self._begun.clear()
         return self.calls
 
 
