@@ -183,4 +183,5 @@ RoomCommand: TypeAlias = (
     | ImportMessages
 )
 AccountCommand: TypeAlias = IssueToken | RevokeToken
-Command: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | RoomCommand | AccountCommand
+OtherCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | AccountCommand
+Command: TypeAlias = OtherCommand | RoomCommand

@@ -17,21 +17,21 @@ _Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
 
 
 class TimelinePage(msgspec.Struct, frozen=True):
-    """``count`` messages, ascending from ``first`` on, as JSON with commas between.
+    """The messages ``first`` to ``last``, as JSON with commas between. Without any, ``first`` is greater.
 
     ``lasting``: the page has all that was asked for, and what is missing cannot come back, so that it stays the same
     for as long as the room's version does. ``more``: it has no room for further messages that were asked for.
     """
 
     first: Seq
-    count: int
+    last: Seq
     messages: bytes
     lasting: bool
     more: bool = False
 
     @property
-    def last(self) -> Seq:
-        return self.first + self.count - 1
+    def count(self) -> int:
+        return self.last - self.first + 1
 
 
 class TimelinePages:
@@ -53,7 +53,7 @@ class TimelinePages:
         """``version``: as read before; the page is not older. A page that would be too large has the first messages
         only, or with ``from_last`` the last. Raises ReadStoreUnavailable."""
         if first > last:
-            return TimelinePage(first, 0, b"", lasting=True)
+            return TimelinePage(first, first - 1, b"", lasting=True)
         name = (room_id, version, first, last, from_last)
         kept = self._kept.get(name)
         if kept is not None:
@@ -62,7 +62,7 @@ class TimelinePages:
         run = await self._store.page(room_id, first, last, from_last=from_last)
         messages = b",".join(run.messages)
         lasting = len(run.messages) == last - first + 1 and MISSING not in messages
-        page = TimelinePage(run.first, len(run.messages), messages, lasting, more=run.cut and not from_last)
+        page = TimelinePage(run.first, run.last, messages, lasting, more=run.cut and not from_last)
         if page.lasting:
             self._keep(name, page)
         return page
@@ -75,15 +75,16 @@ class TimelinePages:
         half = ITEMS_BYTES_MAX // 2
         before = await self._store.page(room_id, first, middle - 1, from_last=True, bytes_max=half)
         if before.last < middle - 1:
-            return TimelinePage(before.first, len(before.messages), b",".join(before.messages), lasting=False)
+            return TimelinePage(before.first, before.last, b",".join(before.messages), lasting=False)
         after = await self._store.page(room_id, middle, last, bytes_max=half)
-        rows = before.messages + after.messages
-        return TimelinePage(before.first, len(rows), b",".join(rows), lasting=False, more=after.cut)
+        rows = b",".join(before.messages + after.messages)
+        return TimelinePage(before.first, after.last, rows, lasting=False, more=after.cut)
 
     def _keep(self, name: _Name, page: TimelinePage) -> None:
-        if name not in self._kept and _size(page) <= self._kept_bytes_max // 16:
+        size = _size(page)
+        if name not in self._kept and size <= self._kept_bytes_max // 16:
             self._kept[name] = page
-            self._kept_bytes += _size(page)
+            self._kept_bytes += size
         while self._kept_bytes > self._kept_bytes_max:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= _size(oldest)
