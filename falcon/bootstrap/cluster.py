@@ -60,9 +60,10 @@ from falcon.certificates import TlsFiles, WrongCertificate, client_tls
 from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
+from falcon.journal.envelope import Cursor
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
-from falcon.projections.runner import Rebuild
+from falcon.projections.rebuild import Rebuild
 from falcon.projections.shared_consumer import SharedLogReader
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
@@ -504,16 +505,17 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     """Rebuild the tables of a projection. Returns the number of events. Raises as Rebuild.run does, and WrongTopics,
     WrongTables."""
     with _looking_after(settings, whole=False) as (source, tables):
-        total = sum(position.offset for position in source.end().values())
+        total = _offsets(source.end())
         source.check(tables.cursor(name))
-        return Rebuild(
-            name,
-            READ_MODELS[name].project,
-            source,
-            tables,
-            lambda done: progress(done, max(done, total)),
-            skips=tables.skips(name),
-        ).run()
+
+        def tell(reached: Cursor) -> None:
+            progress(_offsets(reached), max(_offsets(reached), total))
+
+        return Rebuild(name, READ_MODELS[name].project, source, tables, tell, skips=tables.skips(name)).run()
+
+
+def _offsets(cursor: Cursor) -> int:
+    return sum(position.offset for position in cursor.values())
 
 
 def verify(
@@ -521,7 +523,7 @@ def verify(
 ) -> Comparison:
     """Compare the tables of a projection with the log. Raises as Verify.run does, and WrongTopics, WrongTables."""
     with _looking_after(settings) as (source, tables):
-        total = sum(position.offset for position in tables.cursor(name).values())
+        total = _offsets(tables.cursor(name))
         return Verify(
             name,
             READ_MODELS[name].project,

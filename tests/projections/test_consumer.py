@@ -17,7 +17,7 @@ from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
 from falcon.projections.consumer import ProjectionConsumer
-from falcon.projections.runner import Rebuild
+from falcon.projections.rebuild import Rebuild
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip
@@ -63,6 +63,10 @@ class World:
 
     def garbage(self, partition: int) -> None:
         self.append(partition, MessagePosted(Message(room_in(partition), 0, 9, "x", NOON)), b"not json")
+
+    def position(self, partition: int, events: int) -> Position:
+        """Behind so many events of a partition."""
+        return Position(events, self.ends[partition].epoch, events)
 
     def skip_where_stopped(self, partition: int) -> None:
         """Skip as an operator does, and let some time pass."""
@@ -258,6 +262,35 @@ def test_what_was_skipped_is_passed_over_by_rebuild_and_verify(world: World, ope
         skips = world.tables.skips("timeline")
         assert Rebuild("timeline", running.project, world.log, world.tables, skips=skips).run() == 4
     assert world.messages(0) == shown == ["a", "(missing)", "b", "(missing)", "c"]
+
+
+def killed_rebuild(world: World) -> None:
+    """A rebuild of the timeline that has applied a group of events of partition 0 only."""
+
+    def die(reached: Cursor) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Rebuild("timeline", READ_MODELS["timeline"].project, world.log, world.tables, die).run()
+
+
+@pytest.mark.parametrize(("skipped", "applied"), [(None, 1), (3, 1), (1, 4)], ids=["none", "to come", "applied"])
+def test_a_rebuild_starts_over_if_it_has_applied_what_it_is_to_pass_over_now(
+    world: World, skipped: int | None, applied: int
+) -> None:
+    world.post(0, "a", "b", "c")
+    killed_rebuild(world)
+    world.post(0, "d")
+    skips = [] if skipped is None else [Skip(0, world.position(0, skipped), "a test")]
+    assert Rebuild("timeline", READ_MODELS["timeline"].project, world.log, world.tables, skips=skips).run() == applied
+
+
+def test_a_rebuild_of_a_history_that_the_log_has_lost_starts_over(world: World) -> None:
+    world.post(0, "a", "b")
+    killed_rebuild(world)
+    restored = World()
+    restored.post(0, "a")
+    assert Rebuild("timeline", READ_MODELS["timeline"].project, restored.log, world.tables).run() == 1
 
 
 def test_a_table_that_is_away_for_a_while_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
