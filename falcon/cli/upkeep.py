@@ -130,13 +130,13 @@ def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], Non
     from falcon.journal.codec import Undecodable
     from falcon.journal.ports import JournalUnavailable
     from falcon.projections.skipping import ProjectionFailed
-    from falcon.read.store import ReadStoreUnavailable, StaleProjector
+    from falcon.read.store import ReadStoreUnavailable
 
     try:
         return embedded.rebuild(settings, name, progress)
     except (JournalUnavailable, ReadStoreUnavailable, WrongDatabase) as fault:
         raise Fault(str(fault)) from fault
-    except (ProjectionFailed, StaleProjector, Undecodable) as fault:
+    except (ProjectionFailed, Undecodable) as fault:
         raise Fault(f"{fault}; {name} is as it was before") from fault
 
 

@@ -1,15 +1,19 @@
-"""Builds read tables again beside the live ones."""
+"""Builds read tables again beside the live ones. The processes of a cluster may share the work."""
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from typing import Final, TypeAlias
 
+from falcon import __version__
+from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor
-from falcon.journal.ports import CheckingSource, LogWentBack
+from falcon.journal.ports import CheckingSource, EventSource, JournalUnavailable, LogWentBack
 from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
-from falcon.read.store import ProjectionTables, Recipe, Skip
+from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Recipe, Skip, StaleProjector
 
 log = logging.getLogger("falcon.projections")
 
@@ -20,6 +24,12 @@ _MUCH_EVENTS: Final = 16_000
 # looks at the clock between two batches.
 _CLOSED_EVENTS: Final = 32_000
 _CLOSED_SECONDS: Final = 3.0
+_OTHERS_SECONDS: Final = 0.1  # the pause before another look at partitions that other processes apply
+_LOOK_SECONDS: Final = 2.0  # between two looks for a rebuild to share
+_PAUSE_SECONDS: Final = 0.5
+
+# The partitions of this process among those that share a rebuild, at the time of the call.
+Assigned: TypeAlias = Callable[[], Collection[Partition]]
 
 
 class Rebuild:
@@ -27,7 +37,7 @@ class Rebuild:
 
     What has been applied is kept with the tables: a rebuild that was killed goes on where it was, unless it was made by
     another version or would have had to pass over other events. ``skips``: events to pass over. ``progress`` gets the
-    cursor after each batch.
+    cursor whenever it may have moved. ``assigned``: None if no other process can share the work.
     """
 
     def __init__(
@@ -38,6 +48,7 @@ class Rebuild:
         tables: ProjectionTables,
         progress: Callable[[Cursor], None] = lambda reached: None,
         skips: Iterable[Skip] = (),
+        assigned: Assigned | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -46,6 +57,7 @@ class Rebuild:
         self._source = source
         self._tables = tables
         self._progress = progress
+        self._assigned = assigned
         self._monotonic = monotonic
         self._done = 0
         self._shadow = ""
@@ -104,12 +116,105 @@ class Rebuild:
         return True
 
     def _step(self, end: Cursor) -> bool:
-        """Apply a batch. Returns False if there was none up to the end."""
+        """Apply a batch of this process's partitions. Returns False if all partitions have reached the end."""
         cursor = self._tables.cursor(self._shadow)
-        if all(cursor[partition].offset >= end[partition].offset for partition in range(self._source.partitions)):
+        self._progress(cursor)
+        behind = [p for p in range(self._source.partitions) if cursor[p].offset < end[p].offset]
+        if not behind:
             return False
-        events, after = self._projection.read(self._source, cursor, _BATCH_EVENTS)
-        self._tables.apply(self._shadow, cursor, after, self._projection.all_writes(events))
-        self._done += len(events)
-        self._progress(after)
+        own = cursor if self._assigned is None else _of(cursor, self._assigned(), behind)
+        if own:
+            self._done += _apply(self._projection, self._source, self._tables, self._shadow, own)
+        else:
+            time.sleep(_OTHERS_SECONDS)
         return True
+
+
+class RebuildShare:
+    """The part that a projector takes in rebuilds that other processes have begun. For one thread.
+
+    The projector applies events in the partitions that it gets among those that share a rebuild. The process that has
+    begun the rebuild is one of them, and switches over. ``join``: become one of them.
+    """
+
+    def __init__(
+        self,
+        projections: Mapping[str, Project],
+        source: EventSource,
+        tables: ProjectionTables,
+        join: Callable[[str], AbstractContextManager[Assigned]],
+    ) -> None:
+        self._projections = projections
+        self._source = source
+        self._tables = tables
+        self._join = join
+        self._shares: dict[str, tuple[Assigned, ExitStack]] = {}
+        self._failed: set[str] = set()  # rebuilds in which something could not be applied here
+
+    def run(self, ending: threading.Event) -> None:
+        """Raises nothing: errors are logged, and the step is tried again."""
+        while not ending.is_set():
+            try:
+                applied = self.step()
+            except (ReadStoreUnavailable, JournalUnavailable) as error:
+                log.warning("sharing a rebuild waits: %s", error)
+                ending.wait(_PAUSE_SECONDS)
+                continue
+            if not applied:
+                ending.wait(_OTHERS_SECONDS if self._shares else _LOOK_SECONDS)
+        for name in list(self._shares):
+            self._leave(name)
+
+    def step(self) -> int:
+        """Apply a batch of each rebuild under way. Returns how many events were applied. Raises ReadStoreUnavailable,
+        JournalUnavailable."""
+        return sum(self._step(name) for name in self._projections)
+
+    def _step(self, name: str) -> int:
+        unfinished = self._tables.unfinished_rebuild(name)
+        if unfinished is None or unfinished.recipe.version != __version__ or unfinished.shadow in self._failed:
+            self._leave(name)
+            return 0
+        shadow = unfinished.shadow
+        own = _of(self._tables.cursor(shadow), self._assigned(name)(), range(self._source.partitions))
+        if not own:
+            return 0
+        projection = SkippingProjection(name, self._projections[name], unfinished.recipe.skips)
+        try:
+            return _apply(projection, self._source, self._tables, shadow, own)
+        except (ReadStoreUnavailable, JournalUnavailable):
+            raise
+        except Exception as error:  # the process that has begun the rebuild meets it too, and says so
+            log.error("the rebuild of %s is not shared any more: %s", name, error)
+            self._failed.add(shadow)
+            self._leave(name)
+            return 0
+
+    def _assigned(self, name: str) -> Assigned:
+        if name not in self._shares:
+            log.info("the rebuild of %s is shared", name)
+            stack = ExitStack()
+            self._shares[name] = stack.enter_context(self._join(name)), stack
+        return self._shares[name][0]
+
+    def _leave(self, name: str) -> None:
+        if name in self._shares:
+            _, stack = self._shares.pop(name)
+            stack.close()
+
+
+def _apply(
+    projection: SkippingProjection, source: EventSource, tables: ProjectionTables, shadow: str, cursor: Cursor
+) -> int:
+    """Apply a batch from the cursor on. Returns how many events that were."""
+    events, after = projection.read(source, cursor, _BATCH_EVENTS)
+    try:
+        tables.apply(shadow, cursor, after, projection.all_writes(events))
+    except StaleProjector:  # another process has applied them; look where the tables stand now
+        return 0
+    return len(events)
+
+
+def _of(cursor: Cursor, *partitions: Collection[Partition]) -> Cursor:
+    """The cursor of the partitions that are in each of these."""
+    return {partition: at for partition, at in cursor.items() if all(partition in each for each in partitions)}

@@ -264,35 +264,6 @@ def test_what_was_skipped_is_passed_over_by_rebuild_and_verify(world: World, ope
     assert world.messages(0) == shown == ["a", "(missing)", "b", "(missing)", "c"]
 
 
-def killed_rebuild(world: World) -> None:
-    """A rebuild of the timeline that has applied a group of events of partition 0 only."""
-
-    def die(reached: Cursor) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Rebuild("timeline", READ_MODELS["timeline"].project, world.log, world.tables, die).run()
-
-
-@pytest.mark.parametrize(("skipped", "applied"), [(None, 1), (3, 1), (1, 4)], ids=["none", "to come", "applied"])
-def test_a_rebuild_starts_over_if_it_has_applied_what_it_is_to_pass_over_now(
-    world: World, skipped: int | None, applied: int
-) -> None:
-    world.post(0, "a", "b", "c")
-    killed_rebuild(world)
-    world.post(0, "d")
-    skips = [] if skipped is None else [Skip(0, world.position(0, skipped), "a test")]
-    assert Rebuild("timeline", READ_MODELS["timeline"].project, world.log, world.tables, skips=skips).run() == applied
-
-
-def test_a_rebuild_of_a_history_that_the_log_has_lost_starts_over(world: World) -> None:
-    world.post(0, "a", "b")
-    killed_rebuild(world)
-    restored = World()
-    restored.post(0, "a")
-    assert Rebuild("timeline", READ_MODELS["timeline"].project, restored.log, world.tables).run() == 1
-
-
 def test_a_table_that_is_away_for_a_while_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.post(0, "a", "b")
     running = world.stream(0)
