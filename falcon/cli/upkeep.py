@@ -47,7 +47,7 @@ def rebuild(
 ) -> None:
     """Rebuild a read table from the event log, beside the live one, then switch to it.
 
-    Reads continue meanwhile. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
+    Reads continue meanwhile. If it is killed, the same command goes on where it was. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
 
     \b
     Examples:
