@@ -119,6 +119,7 @@ class Settings:
     hbase: tuple[str, ...] = ()
     hbase_prefix: str = "falcon"
     hbase_create_command: str = ""
+    hbase_compression: tuple[str, ...] = ("ZSTD", "SNAPPY")
     hbase_ca: Path | None = None
     hbase_cert: Path | None = None
     hbase_key: Path | None = None

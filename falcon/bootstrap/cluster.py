@@ -19,6 +19,7 @@ from falcon.adapters.hbase.prepare import (
     by_command,
     check_family_of_log,
     check_log,
+    compressing,
     start_over,
     through_gateway,
 )
@@ -496,9 +497,8 @@ def _tables(settings: Settings, hbase: HBase, dispatcher: str = "hbase-writes") 
 
 
 def _creator(settings: Settings, hbase: HBase) -> Create:
-    if settings.hbase_create_command:
-        return by_command(shlex.split(settings.hbase_create_command))
-    return through_gateway(hbase)
+    command = shlex.split(settings.hbase_create_command)
+    return compressing(by_command(command) if command else through_gateway(hbase), settings.hbase_compression)
 
 
 def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str:

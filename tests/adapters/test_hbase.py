@@ -22,7 +22,7 @@ from falcon.adapters.hbase import schema
 from falcon.adapters.hbase.client import Family, HBase, HBaseClient, Stamped
 from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.gateways import Gateways
-from falcon.adapters.hbase.prepare import WrongTables, by_command, check, prepare, through_gateway
+from falcon.adapters.hbase.prepare import WrongTables, by_command, check, compressing, prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
@@ -847,6 +847,35 @@ def test_tables_are_made_by_the_operators_command(tmp_path: Path) -> None:
         "falcon_memberships_3 d 4 VERSIONS=1 BLOOMFILTER=ROW DATA_BLOCK_ENCODING=FAST_DIFF",
         "falcon_mentions_3 d 16 VERSIONS=1 BLOOMFILTER=ROW DATA_BLOCK_ENCODING=FAST_DIFF",
     ]
+
+
+HAS_ONLY_SNAPPY = """
+import sys
+lines = sys.stdin.read()
+if "ZSTD" in lines: sys.exit("Error: Compression algorithm 'zstd' previously failed test.")
+open(sys.argv[1], "a").write(lines)
+"""
+
+
+@pytest.mark.parametrize(
+    ("compressions", "attribute"),
+    [(["ZSTD", "SNAPPY"], " COMPRESSION=SNAPPY"), (["ZSTD"], ""), ([], "")],
+)
+def test_tables_are_compressed_as_hbase_can(tmp_path: Path, compressions: list[str], attribute: str) -> None:
+    create = by_command([*CREATE, HAS_ONLY_SNAPPY, str(tmp_path / "lines")])
+    compressing(create, compressions)(SPECS)
+    assert (tmp_path / "lines").read_text().splitlines() == [f"{spec.line()}{attribute}" for spec in SPECS]
+
+
+@pytest.mark.processes
+def test_a_real_hbase_without_zstd_makes_tables_with_snappy(gateways: Gateways) -> None:
+    name = f"test_{secrets.token_hex(4)}"
+    compressing(through_gateway(gateways), ["ZSTD", "SNAPPY"])([TableSpec(name, 1, ())])
+    try:
+        found = gateways.call(lambda line: line.client.getColumnDescriptors(name), time.monotonic() + 30, 30)
+        assert found[b"d:"].compression == b"SNAPPY"
+    finally:
+        gateways.within(60).drop(name)
 
 
 @pytest.mark.parametrize(

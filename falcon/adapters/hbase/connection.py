@@ -2,13 +2,15 @@
 
 import ssl
 import time
-from typing import Any
+from typing import Any, Final
 
 from thriftpy2.protocol import TBinaryProtocol
 from thriftpy2.thrift import TClient
 from thriftpy2.transport import TBufferedTransport, TSocket, TSSLSocket
 
 from falcon.adapters.hbase.thrift import Hbase
+
+NO_COMPRESSION: Final = "Compression algorithm"  # how HBase's error about a compression that it does not have begins
 
 
 class HBaseFault(Exception):
@@ -17,6 +19,10 @@ class HBaseFault(Exception):
 
 class TableMissing(HBaseFault):
     """The table does not exist, or is being dropped."""
+
+
+class CompressionMissing(HBaseFault):
+    """HBase does not have the compression that a table was to be created with."""
 
 
 class ThriftConnection:
