@@ -10,6 +10,7 @@ from typing import Any, Final, get_type_hints
 _PREFIX: Final = "FALCON_"
 # Loopback, and the networks that are not routed over the internet (RFC 1918, RFC 4193).
 _INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+_HBASE_COMPRESSIONS: Final = ("ZSTD", "SNAPPY", "LZ4", "GZ")  # HBase's names
 _COMPRESSIONS: Final = ("zstd", "lz4", "gzip", "none")  # Kafka's names
 _SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_SSL")  # Kafka's names; SASL without TLS is not among them
 _SASL_MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
@@ -236,6 +237,10 @@ class Settings:
             (
                 self.internal_networks != () and _are_networks(self.internal_networks),
                 "FALCON_INTERNAL_NETWORKS: must be networks such as 10.0.0.0/8,fc00::/7, with commas between",
+            ),
+            (
+                set(self.hbase_compression) <= set(_HBASE_COMPRESSIONS),
+                f"FALCON_HBASE_COMPRESSION: must be of {', '.join(_HBASE_COMPRESSIONS)}, or empty",
             ),
             (1 <= self.read_threads <= 256, "FALCON_READ_THREADS: must be 1 to 256"),
             (0 < self.read_seconds <= 60, "FALCON_READ_SECONDS: must be more than 0, at most 60"),

@@ -76,8 +76,13 @@ def test_an_existing_journal_need_not_have_tiered_storage() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("COMPRESSION", "zip"), ("FETCH_MIN_BYTES", "0"), ("LOCAL_RETENTION_SECONDS", "60")],
+    [
+        ("KAFKA_COMPRESSION", "zip"),
+        ("KAFKA_FETCH_MIN_BYTES", "0"),
+        ("KAFKA_LOCAL_RETENTION_SECONDS", "60"),
+        ("HBASE_COMPRESSION", "ZSTD,NONE"),
+    ],
 )
-def test_a_setting_that_kafka_cannot_take_is_refused(name: str, value: str) -> None:
-    with pytest.raises(WrongSettings, match=f"FALCON_KAFKA_{name}: must be"):
-        cluster(**{f"FALCON_KAFKA_{name}": value})
+def test_a_setting_that_the_servers_cannot_take_is_refused(name: str, value: str) -> None:
+    with pytest.raises(WrongSettings, match=f"FALCON_{name}: must be"):
+        cluster(**{f"FALCON_{name}": value})

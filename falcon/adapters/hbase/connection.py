@@ -10,7 +10,9 @@ from thriftpy2.transport import TBufferedTransport, TSocket, TSSLSocket
 
 from falcon.adapters.hbase.thrift import Hbase
 
-NO_COMPRESSION: Final = "Compression algorithm"  # how HBase's error about a compression that it does not have begins
+# HBase names this setting in its error about a table that it cannot keep: in Falcon's case one with a compression that
+# its region servers do not have. The rest of the error is the compression's own.
+REFUSED_TABLE: Final = "hbase.table.sanity.checks"
 
 
 class HBaseFault(Exception):

@@ -17,7 +17,7 @@ from thriftpy2.thrift import TApplicationException, TException
 
 from falcon.adapters.hbase.client import HBaseClient
 from falcon.adapters.hbase.connection import (
-    NO_COMPRESSION,
+    REFUSED_TABLE,
     CompressionMissing,
     HBaseFault,
     TableMissing,
@@ -205,7 +205,7 @@ def _raise_if_lasting(error: Any) -> None:
     text = error.message or b""
     if any(name in text for name in _MISSING):
         raise TableMissing(f"HBase has no such table: {_words(error)}") from error
-    if NO_COMPRESSION.encode() in text:
+    if REFUSED_TABLE.encode() in text:
         raise CompressionMissing(f"HBase refuses: {_words(error)}") from error
     if any(name in text for name in _LASTING):
         raise HBaseFault(f"HBase refuses: {_words(error)}") from error

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from falcon.adapters.hbase.client import HBase, HBaseClient
-from falcon.adapters.hbase.connection import NO_COMPRESSION, CompressionMissing
+from falcon.adapters.hbase.connection import REFUSED_TABLE, CompressionMissing
 from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
 from falcon.adapters.hbase.schema import FORMAT, TableSpec, meta_name, meta_spec, table_names, table_specs
 from falcon.adapters.hbase.switching import Create, Switching
@@ -299,7 +299,7 @@ def _run(words: Sequence[str], lines: str, seconds: float) -> None:
             process.communicate()
     if process.returncode != 0:
         last = said.strip().rpartition("\n")[2]
-        if NO_COMPRESSION in said:
+        if REFUSED_TABLE in said:
             raise CompressionMissing(f"cannot create tables: {last}")
         raise ReadStoreUnavailable(f"cannot create tables: {words[0]} ended with {process.returncode}: {last}")
     log.info("created tables in %.1f s: %s", time.monotonic() - began, said.strip().replace("\n", "; "))
