@@ -562,7 +562,8 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
 
         skips, project = tables.skips(name), READ_MODELS[name].project
         with _sharing(settings, loop, name, at_first=range(settings.partitions)) as assigned:
-            return Rebuild(name, project, source, tables, tell, skips, assigned).run()
+            beat = partial(tables.beat, name)
+            return Rebuild(name, project, source, tables, tell, skips, assigned, beat).run()
 
 
 def _offsets(cursor: Cursor) -> int:

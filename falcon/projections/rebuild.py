@@ -13,7 +13,15 @@ from falcon.journal.envelope import Cursor
 from falcon.journal.ports import CheckingSource, EventSource, JournalUnavailable, LogWentBack
 from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
-from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Recipe, Skip, StaleProjector
+from falcon.read.store import (
+    ProjectionTables,
+    ReadStoreUnavailable,
+    Recipe,
+    SharedRebuildTables,
+    Skip,
+    StaleProjector,
+    UnfinishedRebuild,
+)
 
 log = logging.getLogger("falcon.projections")
 
@@ -27,6 +35,8 @@ _CLOSED_SECONDS: Final = 3.0
 _OTHERS_SECONDS: Final = 0.1  # the pause before another look at partitions that other processes apply
 _LOOK_SECONDS: Final = 2.0  # between two looks for a rebuild to share
 _PAUSE_SECONDS: Final = 0.5
+_BEAT_SECONDS: Final = 5.0
+_SILENCE_SECONDS: Final = 60.0  # then the process that has begun a rebuild is gone
 
 # The partitions of this process among those that share a rebuild, at the time of the call.
 Assigned: TypeAlias = Callable[[], Collection[Partition]]
@@ -37,7 +47,8 @@ class Rebuild:
 
     What has been applied is kept with the tables: a rebuild that was killed goes on where it was, unless it was made by
     another version or would have had to pass over other events. ``skips``: events to pass over. ``progress`` gets the
-    cursor whenever it may have moved. ``assigned``: None if no other process can share the work.
+    cursor whenever it may have moved. ``assigned``: None if no other process can share the work. ``beat`` tells those
+    that share it that this process is at work.
     """
 
     def __init__(
@@ -49,6 +60,7 @@ class Rebuild:
         progress: Callable[[Cursor], None] = lambda reached: None,
         skips: Iterable[Skip] = (),
         assigned: Assigned | None = None,
+        beat: Callable[[], None] = lambda: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
@@ -58,6 +70,8 @@ class Rebuild:
         self._tables = tables
         self._progress = progress
         self._assigned = assigned
+        self._beat = beat
+        self._beat_at = monotonic()
         self._monotonic = monotonic
         self._done = 0
         self._shadow = ""
@@ -119,6 +133,9 @@ class Rebuild:
         """Apply a batch of this process's partitions. Returns False if all partitions have reached the end."""
         cursor = self._tables.cursor(self._shadow)
         self._progress(cursor)
+        if self._monotonic() >= self._beat_at:
+            self._beat()
+            self._beat_at = self._monotonic() + _BEAT_SECONDS
         behind = [p for p in range(self._source.partitions) if cursor[p].offset < end[p].offset]
         if not behind:
             return False
@@ -134,20 +151,24 @@ class RebuildShare:
     """The part that a projector takes in rebuilds that other processes have begun. For one thread.
 
     The projector applies events in the partitions that it gets among those that share a rebuild. The process that has
-    begun the rebuild is one of them, and switches over. ``join``: become one of them.
+    begun the rebuild is one of them, and switches over. While it is gone the others wait. ``join``: become one of
+    them.
     """
 
     def __init__(
         self,
         projections: Mapping[str, Project],
         source: EventSource,
-        tables: ProjectionTables,
+        tables: SharedRebuildTables,
         join: Callable[[str], AbstractContextManager[Assigned]],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._projections = projections
         self._source = source
         self._tables = tables
         self._join = join
+        self._monotonic = monotonic
+        self._beats: dict[str, tuple[int, float]] = {}  # how many there were, and when the last one was seen
         self._shares: dict[str, tuple[Assigned, ExitStack]] = {}
         self._failed: set[str] = set()  # rebuilds in which something could not be applied here
 
@@ -172,7 +193,7 @@ class RebuildShare:
 
     def _step(self, name: str) -> int:
         unfinished = self._tables.unfinished_rebuild(name)
-        if unfinished is None or unfinished.recipe.version != __version__ or unfinished.shadow in self._failed:
+        if unfinished is None or not self._can_share(name, unfinished):
             self._leave(name)
             return 0
         shadow = unfinished.shadow
@@ -189,6 +210,19 @@ class RebuildShare:
             self._failed.add(shadow)
             self._leave(name)
             return 0
+
+    def _can_share(self, name: str, unfinished: UnfinishedRebuild) -> bool:
+        same_version = unfinished.recipe.version == __version__
+        return same_version and unfinished.shadow not in self._failed and self._is_at_work(name)
+
+    def _is_at_work(self, name: str) -> bool:
+        """True if the process that has begun the rebuild has given a sign of life of late."""
+        beats, now = self._tables.beats(name), self._monotonic()
+        before, seen_at = self._beats.get(name, (-1, now))
+        if beats != before:
+            seen_at = now
+            self._beats[name] = beats, seen_at
+        return now - seen_at < _SILENCE_SECONDS
 
     def _assigned(self, name: str) -> Assigned:
         if name not in self._shares:

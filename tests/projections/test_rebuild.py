@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -24,6 +23,7 @@ from falcon.telemetry import metrics
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches
 from tests.support.builders import ANN, NOW, PARTITION, PARTITIONS, ROOM, a_conversation, a_group, posted
+from tests.support.clock import FakeClock
 
 
 class WhileReading:
@@ -287,8 +287,9 @@ def test_tables_open_again_when_catching_up_takes_seconds() -> None:
     log = BusyLog(5_000, 0.0)
     bursts = iter([30_000])
     tables = ClosingTables(lambda: log.grow(next(bursts, 0)))
-    seconds = count(0.0, 1.1)
-    Rebuild("accounts", READ_MODELS["accounts"].project, log, tables, monotonic=lambda: next(seconds)).run()
+    clock = FakeClock()
+    accounts = READ_MODELS["accounts"].project
+    Rebuild("accounts", accounts, log, tables, lambda _: clock.advance(1.1), monotonic=clock.monotonic).run()
     assert tables.closed == [12_000, 0]
 
 

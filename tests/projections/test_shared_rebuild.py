@@ -1,5 +1,6 @@
 """A rebuild goes on after it was killed, and processes share it, a partition each."""
 
+import itertools
 import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -65,11 +66,12 @@ class Sharer:
     """A projector that gets these partitions among those that share a rebuild."""
 
     def __init__(self, world: World, *assigned: int, project: Project = TIMELINE) -> None:
+        join, clock = self._join, world.clock.monotonic
         self.assigned: Collection[int] = assigned
         self.joined: list[str] = []
         self.left: list[str] = []
         self.applied = 0
-        self._share = RebuildShare({**projections(), "timeline": project}, world.log, world.tables, self._join)
+        self._share = RebuildShare({**projections(), "timeline": project}, world.log, world.tables, join, clock)
 
     def step(self) -> None:
         self.applied += self._share.step()
@@ -137,6 +139,40 @@ def test_those_who_share_a_rebuild_pass_over_the_same_events(world: World) -> No
         "timeline", TIMELINE, world.log, world.tables, lambda _: sharer.step(), [skip], assigned=lambda: [0, 2]
     ).run()
     assert world.messages(1) == ["a", "(missing)", "c"]
+
+
+def test_a_projector_leaves_a_rebuild_whose_command_is_gone_until_it_is_given_again(world: World) -> None:
+    world.post(0, "a")
+    world.tables.begin_rebuild("timeline")
+    sharer = Sharer(world, 0)
+    sharer.step()
+    assert (sharer.applied, sharer.left) == (1, [])
+    world.clock.advance(61)
+    sharer.step()
+    assert sharer.left == ["timeline"]
+    world.post(0, "b")
+    sharer.step()
+    assert sharer.applied == 1
+    world.tables.beat("timeline")
+    sharer.step()
+    assert sharer.applied == 2
+
+
+def test_a_rebuild_gives_a_sign_of_life_every_five_seconds(world: World) -> None:
+    world.post(0, *"abcdefgh")
+    beats: list[float] = []
+    Rebuild(
+        "timeline",
+        TIMELINE,
+        world.log,
+        world.tables,
+        lambda _: world.clock.advance(2),
+        beat=lambda: beats.append(world.clock.monotonic()),
+        monotonic=world.clock.monotonic,
+    ).run()
+    pauses = [later - earlier for earlier, later in itertools.pairwise(beats)]
+    assert pauses == [6.0] * len(pauses)
+    assert len(pauses) >= 1
 
 
 def test_a_projector_does_not_share_the_rebuild_of_another_version(world: World) -> None:

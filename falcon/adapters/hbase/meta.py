@@ -99,6 +99,11 @@ def recipe_key(projection: str, generation: int) -> bytes:
     return f"recipe/{projection}/{generation}".encode()
 
 
+def beats_key(projection: str) -> bytes:
+    """Of all rebuilds."""
+    return f"beats/{projection}".encode()
+
+
 def stopped_key(projection: str, generation: int) -> bytes:
     """One a generation: a rebuild gets past a stop."""
     return f"stopped/{projection}/{generation}".encode()

@@ -17,6 +17,7 @@ from falcon.adapters.hbase.meta import (
     Meta,
     applied_key,
     applied_of,
+    beats_key,
     encode_skip,
     encode_stop,
     recipe_key,
@@ -167,6 +168,12 @@ class HBaseTables:
         generation = self._generation(shadow)
         self._meta().say(recipe_key(projection, generation), msgspec.json.encode(recipe))
         self._begun[projection] = generation
+
+    def beat(self, projection: str) -> None:
+        self._meta().say(beats_key(projection), b"%d" % (self.beats(projection) + 1))
+
+    def beats(self, projection: str) -> int:
+        return int(self._meta().said(beats_key(projection)) or 0)
 
     def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         if projection not in self._begun:

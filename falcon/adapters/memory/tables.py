@@ -1,6 +1,7 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -87,6 +88,7 @@ class MemoryTables:
         self._went_back: str | None = None
         self._unfinished: dict[str, UnfinishedRebuild] = {}
         self._rebuilds = 0
+        self._beats: Counter[str] = Counter()
 
     def _empty(self, projection: str) -> _ProjectedTables:
         return _ProjectedTables(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
@@ -123,6 +125,12 @@ class MemoryTables:
 
     def resume_rebuild(self, projection: str, shadow: str, recipe: Recipe) -> None:
         self._unfinished[projection] = UnfinishedRebuild(shadow, recipe)
+
+    def beat(self, projection: str) -> None:
+        self._beats[projection] += 1
+
+    def beats(self, projection: str) -> int:
+        return self._beats[projection]
 
     def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         if not catch_up():
