@@ -122,7 +122,7 @@ async def rebuild(operator: Operator, chance: random.Random) -> Sequence[str]:
     async with operator.alone:
         before = live(operator, name)
         while chance.random() < 0.5:
-            await operator.killed(rebuilding(name), chance.uniform(0, 8))
+            await operator.killed(rebuilding(name), chance.uniform(0, chance.choice([0.3, 1, 8])))
         begun = unfinished(operator, name)
         await operator.command(rebuilding(name))
         after = live(operator, name)

@@ -48,7 +48,6 @@ MUTANTS: Final = (
     mutant("an export takes an empty page for a room's end", exporting, "_message_lines", _to_an_empty_page, ACTS),
     mutant("a hole ends a page", timeline_hbase, "_from_a_hole_on", lambda *_: [], ACTS),
     mutant("a rebuild knows no skips", rebuild, "SkippingProjection", _without_skips, ACTS),
-    mutant("a rebuild that was killed starts over", rebuild.Rebuild, "_resumed", lambda self: None, ACTS),
     mutant("verify knows no skips", verify, "SkippingProjection", _without_skips, ACTS),
     mutant(
         "a stop names the first event of a batch",
