@@ -34,7 +34,9 @@ def test_every_setting_is_documented_with_its_default() -> None:
     assert documented.keys() == {f"FALCON_{field.name.upper()}" for field in fields(Settings)}
     for field in fields(Settings):
         shown = documented[f"FALCON_{field.name.upper()}"].strip("`")
-        if field.name not in ("data_dir", "internal_networks") and field.default not in ((), "", None):
+        if isinstance(field.default, tuple) and field.name != "internal_networks":
+            assert shown == (",".join(field.default) or "none")
+        elif field.name not in ("data_dir", "internal_networks") and field.default not in ((), "", None):
             assert shown == f"{field.default:g}" if isinstance(field.default, float) else shown == str(field.default)
 
 

@@ -47,7 +47,7 @@ def rebuild(
 ) -> None:
     """Rebuild a read table from the event log, beside the live one, then switch to it.
 
-    Reads continue meanwhile. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
+    Reads continue meanwhile. If it is killed, the same command goes on where it was. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
 
     \b
     Examples:
@@ -130,13 +130,13 @@ def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], Non
     from falcon.journal.codec import Undecodable
     from falcon.journal.ports import JournalUnavailable
     from falcon.projections.skipping import ProjectionFailed
-    from falcon.read.store import ReadStoreUnavailable, StaleProjector
+    from falcon.read.store import ReadStoreUnavailable
 
     try:
         return embedded.rebuild(settings, name, progress)
     except (JournalUnavailable, ReadStoreUnavailable, WrongDatabase) as fault:
         raise Fault(str(fault)) from fault
-    except (ProjectionFailed, StaleProjector, Undecodable) as fault:
+    except (ProjectionFailed, Undecodable) as fault:
         raise Fault(f"{fault}; {name} is as it was before") from fault
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from falcon.journal.envelope import Cursor, Envelope
@@ -11,14 +11,13 @@ from falcon.projections.filling import Filling
 from falcon.projections.lag import TIMELINE, Lag, readable
 from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
-from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Skip, StaleProjector
+from falcon.read.store import ProjectionTables, ReadStoreUnavailable, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
 
 _BATCH_EVENTS = 1_000
-_REBUILD_EVENTS = 4_000
 
 
 class InlineTables(ProjectionTables, Protocol):
@@ -142,53 +141,6 @@ class ProjectionCatchUp:
         except Exception as error:  # the event cannot be applied, or the tables refuse the write
             _stop(self._tables, name, error)
         return 0
-
-
-class Rebuild:
-    """Builds a projection's tables again beside the live ones, then switches over. Reads go on all the while.
-
-    ``skips``: events to pass over. ``progress`` gets the number of events done.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        project: Project,
-        source: EventSource,
-        tables: ProjectionTables,
-        progress: Callable[[int], None] = lambda done: None,
-        skips: Iterable[Skip] = (),
-    ) -> None:
-        self._name = name
-        self._projection = SkippingProjection(name, project, skips)
-        self._source = source
-        self._tables = tables
-        self._progress = progress
-        self._done = 0
-        self._shadow = ""
-
-    def run(self) -> int:
-        """Returns the number of events applied.
-
-        Raises ProjectionFailed, Undecodable, JournalUnavailable or ReadStoreUnavailable. The live tables are then as
-        they were.
-        """
-        self._shadow = self._tables.begin_rebuild(self._name)
-        # Twice: the first round is long, and what was written meanwhile must not delay the switch-over.
-        self._catch_up()
-        self._catch_up()
-        self._tables.finish_rebuild(self._name, self._catch_up)
-        return self._done
-
-    def _catch_up(self) -> None:
-        """Apply what is in the log now."""
-        cursor, end = self._tables.cursor(self._shadow), self._source.end()
-        while any(cursor[partition].offset < end[partition].offset for partition in range(self._source.partitions)):
-            events, after = self._projection.read(self._source, cursor, _REBUILD_EVENTS)
-            self._tables.apply(self._shadow, cursor, after, self._projection.all_writes(events))
-            cursor = after
-            self._done += len(events)
-            self._progress(self._done)
 
 
 def _stop(tables: ProjectionTables, name: str, error: Exception) -> None:

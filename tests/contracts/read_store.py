@@ -388,7 +388,7 @@ class ReadStoreContract(ABC):
         assert store.tables.cursor(shadow)[0].offset == 0
         store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(4), [UpsertMessage(ROOM, 1, b"new")])
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"old", b"stray"]
-        store.tables.finish_rebuild("timeline", lambda: None)
+        store.tables.finish_rebuild("timeline", lambda: True)
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"new"]
         assert store.tables.cursor("timeline")[0].offset == 4
 
@@ -397,7 +397,7 @@ class ReadStoreContract(ABC):
         for _ in range(3):
             store.tables.begin_rebuild(projection)
             store.tables.begin_rebuild(projection)  # the first one was given up
-            store.tables.finish_rebuild(projection, lambda: None)
+            store.tables.finish_rebuild(projection, lambda: True)
 
     def test_a_stopped_projection_says_why(self, store: Store) -> None:
         assert store.tables.why_stopped("timeline") is None

@@ -17,7 +17,7 @@ from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
 from falcon.projections.consumer import ProjectionConsumer
-from falcon.projections.runner import Rebuild
+from falcon.projections.rebuild import Rebuild
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip
@@ -63,6 +63,10 @@ class World:
 
     def garbage(self, partition: int) -> None:
         self.append(partition, MessagePosted(Message(room_in(partition), 0, 9, "x", NOON)), b"not json")
+
+    def position(self, partition: int, events: int) -> Position:
+        """Behind so many events of a partition."""
+        return Position(events, self.ends[partition].epoch, events)
 
     def skip_where_stopped(self, partition: int) -> None:
         """Skip as an operator does, and let some time pass."""

@@ -6,12 +6,13 @@ from itertools import groupby
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from falcon.adapters.sqlite.database import transaction
 from falcon.adapters.sqlite.source import UniformCursor
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.store import Fill, ReadStoreUnavailable, StaleProjector
+from falcon.read.store import WITHOUT_SKIPS, Fill, ReadStoreUnavailable, Recipe, StaleProjector, UnfinishedRebuild
 from falcon.read.write import Write
 
 # Errors that may pass. Any other is a fault of the write.
@@ -21,6 +22,8 @@ _DROP_ROWS: Final = 20_000
 
 _FILL: Final = "SELECT filling FROM projections WHERE name = ?"
 _MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
+_RECIPE: Final = "SELECT value FROM meta WHERE key = ?"
+_KEEP_RECIPE: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 _STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
 _MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ?"
 
@@ -58,7 +61,7 @@ class SqliteTables:
         for sql, rows in _statements(writes):
             self._connection.executemany(sql, rows)
 
-    def begin_rebuild(self, projection: str) -> str:
+    def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         shadow = projection + _REBUILDING
         try:
             self._drop_old(projection)
@@ -72,22 +75,42 @@ class SqliteTables:
                 )
                 if not connection.changes():
                     raise _not_there(projection)
+                self._keep(projection, recipe)
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot begin to rebuild {projection}: {error}") from error
         return shadow
 
-    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
+    def unfinished_rebuild(self, projection: str) -> UnfinishedRebuild | None:
+        """Earlier versions kept no recipe: theirs cannot go on."""
+        try:
+            row: Any = self._connection.execute(_RECIPE, (_recipe_key(projection),)).fetchone()
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot look for a rebuild of {projection}: {error}") from error
+        if row is None:
+            return None
+        return UnfinishedRebuild(projection + _REBUILDING, msgspec.json.decode(row[0], type=Recipe))
+
+    def resume_rebuild(self, projection: str, shadow: str, recipe: Recipe) -> None:
+        try:
+            self._keep(projection, recipe)
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot resume the rebuild of {projection}: {error}") from error
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         """Renaming is one small write however large the tables are, and every reader's next statement sees it."""
         shadow = projection + _REBUILDING
         try:
             with transaction(self._connection) as connection:
-                catch_up()
+                if not catch_up():
+                    return False
                 for table in READ_MODELS[projection].sqlite.tables:
                     connection.execute(f"ALTER TABLE {table} RENAME TO {table}_old")
                     connection.execute(f"ALTER TABLE {table}{_REBUILDING} RENAME TO {table}")
                 connection.execute("DELETE FROM projections WHERE name = ?", (projection,))
                 connection.execute("UPDATE projections SET name = ? WHERE name = ?", (projection, shadow))
+                connection.execute("DELETE FROM meta WHERE key = ?", (_recipe_key(projection),))
             self._drop_old(projection)
+            return True
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot finish to rebuild {projection}: {error}") from error
 
@@ -130,6 +153,9 @@ class SqliteTables:
             raise _not_there(projection)
         return int(row[0])
 
+    def _keep(self, projection: str, recipe: Recipe) -> None:
+        self._connection.execute(_KEEP_RECIPE, (_recipe_key(projection), msgspec.json.encode(recipe)))
+
     def _drop_old(self, projection: str) -> None:
         """Empty the old tables in small transactions, since the writers of live tables wait for each."""
         for table, ddl in READ_MODELS[projection].sqlite.tables.items():
@@ -141,6 +167,10 @@ class SqliteTables:
                 while self._connection.execute(delete) and self._connection.changes():
                     pass
                 self._connection.execute(f"DROP TABLE {name}")
+
+
+def _recipe_key(projection: str) -> str:
+    return f"rebuild {projection}"
 
 
 def _not_there(projection: str) -> ReadStoreUnavailable:
