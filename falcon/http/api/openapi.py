@@ -72,7 +72,10 @@ _PARAMETERS: Final = {
     "account_id": "The account",
     "seq": "The message's place in its room",
     "token_id": "The token",
+    "emoji": "One emoji of Unicode's list, fully qualified; percent-encoded UTF-8",
 }
+_ID: Final = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
+_SCHEMAS: Final = {"emoji": {"type": "string", "minLength": 1, "examples": ["👍"]}}
 
 
 def document() -> dict[str, Any]:
@@ -138,7 +141,7 @@ def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": _PARAMETERS[name],
-            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
+            "schema": _SCHEMAS.get(name, _ID),
         }
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
@@ -185,7 +188,7 @@ def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
     if operation.path in ("/v1/export", STREAM):
         media_type = "application/x-ndjson" if operation.path != STREAM else operation.media_type
         responses["200"]["content"] = {media_type: {"schema": {"type": "string"}}}
-    if operation.method == "GET" and "messages" in operation.path:
+    if operation.method == "GET" and operation.path.endswith(("/messages", "/messages/{seq}")):
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
     usual = {400, 401, 408, 414, 422, 429, 431, 503} | ({413, 415} if operation.method != "GET" else set())
     for status in sorted(usual | set(operation.problems)):

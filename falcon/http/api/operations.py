@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from falcon.http import shapes
-from falcon.http.api import accounts, exporting, importing, messages, rooms, tickets, typing_signals
+from falcon.http.api import accounts, exporting, importing, messages, reactions, rooms, tickets, typing_signals
 from falcon.http.edge import Edge
 from falcon.http.requests import AuthedRequest
 from falcon.http.stream.endpoints import StreamQuery
@@ -81,6 +81,33 @@ OPERATIONS: Final = (
         {204: None},
         command=True,
         problems=(403, 404),
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        reactions.add_reaction,
+        "React to a message with an emoji; again it is the same",
+        {200: shapes.ReactionCount},
+        command=True,
+        problems=(403, 404, 409),
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        reactions.remove_reaction,
+        "Remove one's own reaction, if there is one",
+        {204: None},
+        command=True,
+        problems=(403, 404, 409),
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions",
+        reactions.list_reactions,
+        "Who has reacted to a message, and with which emoji",
+        {200: shapes.Reactions},
+        query=shapes.ReactionsQuery,
+        problems=(404,),
     ),
     ApiOperation(
         "PUT",
