@@ -11,7 +11,7 @@ REACTION_KINDS_MAX = 50  # different emoji that a message has
 REACTION_ACCOUNTS_SHOWN = 20  # of one emoji, with a message; the list of its reactions has all
 EMOJI_BYTES_MAX = 32
 CHANGES_REMEMBERED = 64  # recent edits and deletions that a room keeps, see Room.changes
-# Recent changes of reactions that a room keeps, see Room.reaction_changes: these many, and those of the last minute.
-REACTIONS_REMEMBERED = 16
-REACTIONS_REMEMBERED_MAX = 512
+# Recent changes of reactions that a room keeps, see Room.reaction_changes: those of the last minute, within bounds.
+REACTIONS_REMEMBERED_LEAST = 16
+REACTIONS_REMEMBERED_MOST = 512
 REACTIONS_REMEMBERED_MILLIS = 60_000

@@ -28,9 +28,9 @@ from falcon.domain.events import (
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.limits import (
     CHANGES_REMEMBERED,
-    REACTIONS_REMEMBERED,
-    REACTIONS_REMEMBERED_MAX,
+    REACTIONS_REMEMBERED_LEAST,
     REACTIONS_REMEMBERED_MILLIS,
+    REACTIONS_REMEMBERED_MOST,
 )
 from falcon.domain.reactions import ReactionChange
 
@@ -131,8 +131,8 @@ def _with_change(room: Room, seq: Seq, revision: int) -> Room:
 def _with_reaction(room: Room, change: ReactionChange) -> Room:
     changes = (*room.reaction_changes, change)
     recent = change.at - REACTIONS_REMEMBERED_MILLIS
-    dropped = max(0, len(changes) - REACTIONS_REMEMBERED_MAX)
-    while len(changes) - dropped > REACTIONS_REMEMBERED and changes[dropped].at < recent:
+    dropped = max(0, len(changes) - REACTIONS_REMEMBERED_MOST)
+    while len(changes) - dropped > REACTIONS_REMEMBERED_LEAST and changes[dropped].at < recent:
         dropped += 1
     forgotten = changes[dropped - 1].revision if dropped else room.reactions_forgotten
     return replace(

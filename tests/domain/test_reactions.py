@@ -1,6 +1,5 @@
 """Reactions to messages: who may react, with how many emoji, and that the log's order alone says who has."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,9 +20,9 @@ from falcon.domain.events import Event, ReactionAdded, ReactionRemoved
 from falcon.domain.limits import (
     REACTION_ACCOUNTS_SHOWN,
     REACTION_KINDS_MAX,
-    REACTIONS_REMEMBERED,
-    REACTIONS_REMEMBERED_MAX,
+    REACTIONS_REMEMBERED_LEAST,
     REACTIONS_REMEMBERED_MILLIS,
+    REACTIONS_REMEMBERED_MOST,
 )
 from falcon.domain.rejections import (
     Invalid,
@@ -35,10 +34,7 @@ from falcon.domain.rejections import (
     ReadOnly,
 )
 from falcon.domain.room import Room, evolve
-from falcon.journal.envelope import Envelope
-from falcon.read.memory import MemoryQueryContext
 from falcon.read.reactions import memory
-from falcon.read.reactions.projection import project
 from tests.support.builders import (
     ANN,
     BOB,
@@ -58,6 +54,7 @@ from tests.support.builders import (
     without_text,
 )
 from tests.support.given import given
+from tests.support.reactions import ReactionTables, reactions_known
 
 LIKE, HEART = "👍", "❤️"
 NOTHING = KnownReactions(0)
@@ -205,11 +202,11 @@ def test_a_room_remembers_the_last_changes_and_all_of_the_last_minute_within_bou
     room = _room(*TEA)
     for revision in range(1, 1_000):
         room = evolve(room, added(ANN, revision, at=NOW + revision))
-    assert len(room.reaction_changes) == REACTIONS_REMEMBERED_MAX
+    assert len(room.reaction_changes) == REACTIONS_REMEMBERED_MOST
     assert room.reactions_forgotten == room.reaction_changes[0].revision - 1
     room = evolve(room, added(ANN, 1_000, at=NOW + 2 * REACTIONS_REMEMBERED_MILLIS))
-    assert len(room.reaction_changes) == REACTIONS_REMEMBERED
-    assert room.reactions_forgotten == 1_000 - REACTIONS_REMEMBERED
+    assert len(room.reaction_changes) == REACTIONS_REMEMBERED_LEAST
+    assert room.reactions_forgotten == 1_000 - REACTIONS_REMEMBERED_LEAST
 
 
 def test_a_view_older_than_what_the_room_remembers_is_too_old() -> None:
@@ -229,22 +226,6 @@ _ASKED = st.tuples(
 )
 
 
-class _Tables(MemoryQueryContext):
-    """The read tables after some of the events."""
-
-    def __init__(self, events: Sequence[Event]) -> None:
-        self._tables = memory.ReactionTables()
-        for event in events:
-            for write in project(Envelope(0, 1, 0, NOW, event)):
-                self._tables.apply(write)
-
-    def tables(self, projection: str) -> Any:
-        return self._tables
-
-    def generation(self, projection: str) -> int:
-        return 0
-
-
 @tried(300)
 @given_any(st.lists(_ASKED, max_size=60))
 def test_in_any_order_of_reactions_the_log_says_who_has_reacted(asked: list[_Asked]) -> None:
@@ -254,7 +235,7 @@ def test_in_any_order_of_reactions_the_log_says_who_has_reacted(asked: list[_Ask
     reacted: dict[str, list[int]] = {LIKE: [], HEART: []}
     for adds, who, emoji, age, younger in asked:
         old, young = len(events) - min(age, len(events)), len(events) - min(age, younger, len(events))
-        view = memory.known_reactions(_Tables(events[:young]), ROOM, 1, emoji, [who])
+        view = reactions_known(events[:young], ROOM, 1, emoji, [who])
         view = msgspec.structs.replace(view, revision=old)
         command = (AddReaction if adds else RemoveReaction)(who, ROOM, 1, emoji, a_message(), 0, view)
         decision = decide_room(room, command, NOW)
@@ -270,7 +251,7 @@ def test_in_any_order_of_reactions_the_log_says_who_has_reacted(asked: list[_Ask
             there.remove(who)
         if adds:
             assert decision.answer == answer(len(there)) or emoji != LIKE
-    tables = _Tables([*events, *events])
+    tables = ReactionTables([*events, *events])
     for emoji, accounts in reacted.items():
         rows = memory.reactions(tables, ROOM, 1, emoji, 0, 99)
         assert [row.account_id for row in rows] == accounts

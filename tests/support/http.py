@@ -261,6 +261,11 @@ class Room:
         return f"/v1/rooms/{self.room_id}"
 
 
+def without_reactions(message: Json) -> Json:
+    """The message as streams, lists of rooms and the response to an edit have it."""
+    return {field: value for field, value in message.items() if field != "reactions"}
+
+
 def texts(page: Json) -> list[str]:
     return [message["text"] for message in page["messages"]]
 
