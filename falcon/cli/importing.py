@@ -1,7 +1,7 @@
 """A file of accounts, rooms and messages, brought in batch by batch.
 
 In the file things are named by refs, which are any strings; the server gives ids. So accounts go first, then rooms,
-then messages, and what a batch answers translates the refs of the next.
+then messages with their reactions, and what a batch answers translates the refs of the next.
 """
 
 import re
@@ -72,7 +72,16 @@ class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fie
     at: str | None = None
 
 
-Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine
+class ReactionLine(msgspec.Struct, frozen=True, tag="reaction", forbid_unknown_fields=True):
+    room: str
+    seq: Seq
+    emoji: str
+    account: str
+    reacted_at: Time
+    at: str | None = None
+
+
+Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine | ReactionLine
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 _encode = msgspec.json.Encoder().encode
 
@@ -114,6 +123,15 @@ class Refs:
                     "reply_to": line.reply_to,
                     "mentions": [_id_of(ref, self.accounts, "mentions") for ref in line.mentions],
                 }
+            case ReactionLine():
+                return {
+                    "type": "reaction",
+                    "room_id": _id_of(line.room, self.rooms, "room"),
+                    "seq": line.seq,
+                    "emoji": line.emoji,
+                    "account_id": _id_of(line.account, self.accounts, "account"),
+                    "reacted_at": _utc(line.reacted_at),
+                }
             case RoomLine():
                 return {
                     "type": "room",
@@ -143,7 +161,7 @@ class Refs:
 
 @dataclass
 class Batch:
-    """Translated lines of one kind, with their numbers in the file."""
+    """Translated lines of one kind, messages with their reactions, with their numbers in the file."""
 
     kind: type[Line] | None = None
     lines: list[bytes] = field(default_factory=list)
@@ -213,9 +231,10 @@ async def import_lines(
                 refs = Refs(header.source)
                 advance(1)
                 continue
-            if type(line) is not batch.kind:
+            kind = MessageLine if isinstance(line, ReactionLine) else type(line)
+            if kind is not batch.kind:
                 await flush()
-                batch.kind = type(line)
+                batch.kind = kind
             translated = refs.translated(line)
         except BadLine as rule:
             await flush()

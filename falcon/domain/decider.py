@@ -367,10 +367,12 @@ def import_messages(room: Room, command: ImportMessages) -> Decision:
 
 
 def import_reactions(room: Room, command: ImportReactions) -> Decision:
-    """Those who reacted need not be members (any more). A deleted message has no reactions."""
+    """Those who reacted need not be members (any more). A deleted message takes none."""
     if not room.imported:
         return NotAllowed("reactions can only be imported into a room that was imported")
     reactions = _reactions(room, command)
+    if isinstance(reactions, MessageIsDeleted):
+        return Decided((), ImportAnswer(0, len(command.imported)))
     if not isinstance(reactions, Reactions):
         return reactions
     if (refusal := reactions.refusal()) is not None:

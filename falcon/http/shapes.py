@@ -373,7 +373,17 @@ class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
     mentions: Mentions = ()
 
 
-ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape
+class ReactionLineShape(_Request, frozen=True, tag_field="type", tag="reaction"):
+    """The lines of a message's reactions are in their order."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape | ReactionLineShape
 
 
 class Imported(msgspec.Struct, frozen=True):

@@ -39,7 +39,7 @@ _PEOPLE = 6
 class BusyFalcon:
     """``events`` are what came of asking for everything at random; ``world`` and ``messages`` what they lead to."""
 
-    def __init__(self, seed: int, length: int = 400) -> None:
+    def __init__(self, seed: int, length: int = 600) -> None:
         self._random = random.Random(seed)
         self._made = 0
         self.world = World()
