@@ -110,8 +110,8 @@ def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
 
 @dataclass
 class _Changes:
-    """``line``: the number of the first. ``missing``: messages that the rows lack. Of messages
-    those that were edited or deleted, or are missing. ``reactions``: None for one that was removed."""
+    """``line``: the number of the first. ``missing``: messages that the rows lack. ``messages``: those that were edited
+    or deleted, or are missing. ``emptied``: those that were deleted. ``reactions``: None for one that was removed."""
 
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
@@ -120,6 +120,7 @@ class _Changes:
     deleted: set[str] = field(default_factory=set)
     missing: set[_Place] = field(default_factory=set)
     messages: dict[_Place, bytes] = field(default_factory=dict)
+    emptied: set[_Place] = field(default_factory=set)
     reactions: dict[_Place, dict[_Who, Numbered | None]] = field(default_factory=dict)
 
     def take(self, change: _Change, number: int, raw: bytes) -> None:
@@ -131,6 +132,8 @@ class _Changes:
                 self.of_room.setdefault(change.ref, []).append(change)
             case MessageLine():
                 place = (change.room, change.seq)
+                if change.deleted:
+                    self.emptied.add(place)
                 if change.edited_at is not None or change.deleted or place in self.missing:
                     self.messages[place] = raw
             case ReactionLine() | _ReactionRemovedLine():
@@ -143,7 +146,9 @@ class _Changes:
                 self.of_room.setdefault(change.room, []).append(change)
 
     def reactions_to(self, place: _Place, rows: dict[_Who, Numbered]) -> Iterator[Numbered]:
-        """Those of the rows that were neither removed nor replaced, and then the new ones."""
+        """Those of the rows that were neither removed nor replaced, then the new ones. A deleted message has none."""
+        if place in self.emptied:
+            return
         changed = self.reactions.get(place, {})
         yield from (row for who, row in rows.items() if who not in changed)
         yield from (line for line in changed.values() if line is not None)

@@ -65,7 +65,7 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, Seq
 from falcon.domain.message import Message
-from falcon.domain.reactions import Reactions
+from falcon.domain.reactions import MessageReactions
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,
@@ -264,7 +264,7 @@ def move_read(room: Room, command: MoveRead) -> Decision:
 
 def add_reaction(room: Room, command: AddReaction, at: Millis) -> Decision:
     reactions = _reactions_for(room, command)
-    if not isinstance(reactions, Reactions):
+    if not isinstance(reactions, MessageReactions):
         return reactions
     if (refusal := reactions.refusal()) is not None:
         return refusal
@@ -274,7 +274,7 @@ def add_reaction(room: Room, command: AddReaction, at: Millis) -> Decision:
 
 def remove_reaction(room: Room, command: RemoveReaction, at: Millis) -> Decision:
     reactions = _reactions_for(room, command)
-    if not isinstance(reactions, Reactions):
+    if not isinstance(reactions, MessageReactions):
         return reactions
     return Decided(reactions.remove(command.by, at), Done())
 
@@ -373,7 +373,7 @@ def import_reactions(room: Room, command: ImportReactions) -> Decision:
     reactions = _reactions(room, command)
     if isinstance(reactions, MessageIsDeleted):
         return Decided((), ImportAnswer(0, len(command.imported)))
-    if not isinstance(reactions, Reactions):
+    if not isinstance(reactions, MessageReactions):
         return reactions
     if (refusal := reactions.refusal()) is not None:
         return refusal
@@ -463,7 +463,7 @@ def _current(
 
 def _reactions_for(
     room: Room, command: AddReaction | RemoveReaction
-) -> Reactions | NotAMember | ReadOnly | MessageNotFound | NotYetReadable | MessageIsDeleted:
+) -> MessageReactions | NotAMember | ReadOnly | MessageNotFound | NotYetReadable | MessageIsDeleted:
     member = room.members.get(command.by)
     if member is None:
         return NotAMember(room.room_id, command.by)
@@ -474,7 +474,7 @@ def _reactions_for(
 
 def _reactions(
     room: Room, command: AddReaction | RemoveReaction | ImportReactions
-) -> Reactions | MessageNotFound | NotYetReadable | MessageIsDeleted:
+) -> MessageReactions | MessageNotFound | NotYetReadable | MessageIsDeleted:
     """The reactions as they now stand, if the room remembers what has changed since the sender's view."""
     message = _current(room, command)
     if not isinstance(message, Message):
@@ -484,7 +484,9 @@ def _reactions(
     known = command.reactions
     if known.revision < room.reactions_forgotten:
         return NotYetReadable(room.room_id, command.seq)
-    return Reactions(room.room_id, command.seq, command.emoji, room.reaction_revision, known, room.reaction_changes)
+    return MessageReactions(
+        room.room_id, command.seq, command.emoji, room.reaction_revision, known, room.reaction_changes
+    )
 
 
 def _refuse_mentions(room: Room, mentions: tuple[AccountId, ...]) -> Invalid | None:

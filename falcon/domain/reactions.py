@@ -1,4 +1,4 @@
-"""Reactions to one message with one emoji, as they stand when a command about them is decided.
+"""MessageReactions to one message with one emoji, as they stand when a command about them is decided.
 
 A room does not keep them: a sender shows what the read tables say, and the room brings that up to date with the changes
 that it remembers. So however many accounts react at once, no view is too old (docs/decisions/0035).
@@ -28,7 +28,7 @@ class ReactionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reacted: int
 
 
-class Reactions:
+class MessageReactions:
     """``revision``: of the room's reactions. ``changes``: those that the room remembers, oldest first.
 
     All that is set twice is set once, since the tables may show some of the changes already.

@@ -184,7 +184,7 @@ class RoomShape(msgspec.Struct, frozen=True):
     created_at: Time
 
 
-class ReactionShape(msgspec.Struct, frozen=True):
+class ReactionSummary(msgspec.Struct, frozen=True):
     """How many accounts have reacted with an emoji, and the first of them, in the order in which they did."""
 
     emoji: str
@@ -208,9 +208,9 @@ class MessageShape(msgspec.Struct, frozen=True):
     deleted: bool = False
     reply_to: SeqFrom1 | None = None
     mentions: tuple[Id, ...] = ()
-    reactions: Annotated[tuple[ReactionShape, ...], Meta(max_length=limits.REACTION_KINDS_MAX)] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    reactions: (
+        Annotated[tuple[ReactionSummary, ...], Meta(max_length=limits.REACTION_KINDS_MAX)] | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:
@@ -251,7 +251,7 @@ class ReactionCount(msgspec.Struct, frozen=True):
     count: Annotated[int, Meta(ge=1)]
 
 
-class OneReaction(msgspec.Struct, frozen=True):
+class ReactionEntry(msgspec.Struct, frozen=True):
     emoji: str
     account_id: Id
     reacted_at: Time
@@ -260,7 +260,7 @@ class OneReaction(msgspec.Struct, frozen=True):
 class Reactions(msgspec.Struct, frozen=True):
     """Oldest first."""
 
-    reactions: list[OneReaction]
+    reactions: list[ReactionEntry]
     next_cursor: str | None
 
 

@@ -296,7 +296,7 @@ def _token_of(line: bytes) -> str | None:
     match entry["type"]:
         case "changes":
             return "changes"
-        case "message":
+        case "message" | "reaction":
             return f"message:{entry['room']}:{entry['seq']}"
         case "account" | "room":
             return f"{entry['type']}:{entry['ref']}"

@@ -40,5 +40,5 @@ def test_row_body_and_frame_have_the_same_fields() -> None:
     fields = StoredMessage.__struct_fields__
     assert (*fields, "reactions") == shapes.MessageShape.__struct_fields__
     assert fields == frames.StreamedMessage.__struct_fields__
-    assert ShownReaction.__struct_fields__ == shapes.ReactionShape.__struct_fields__
+    assert ShownReaction.__struct_fields__ == shapes.ReactionSummary.__struct_fields__
     assert get_args(get_type_hints(shapes.MessageShape)["edited_at"]) == (str, type(None))

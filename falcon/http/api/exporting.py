@@ -214,15 +214,11 @@ def _resume(text: str) -> _From:
             return _From(1, room_id)
         case "message", [room_id, seq]:
             return _From(2, room_id, seq)
-        case "reaction", [room_id, seq]:  # there may be more reactions to the message, so it comes again with all
-            return _From(2, room_id, seq - 1)
     raise _wrong_resume(text)
 
 
 def _wrong_resume(text: str) -> Problem:
-    return invalid(
-        "resume", "must be account:REF, room:REF, message:ROOM:SEQ, reaction:ROOM:SEQ or changes, from the last line"
-    )
+    return invalid("resume", "must be account:REF, room:REF, message:ROOM:SEQ or changes, from the last line")
 
 
 def _since(text: str, partitions: int) -> dict[Partition, int]:
@@ -280,6 +276,9 @@ class Export:
         if start.section == 2:
             room_row = await self._edge.store.room(start.identity)
             if room_row is not None:
+                # Some of the last message's reactions may be there. All of them are sent again.
+                async for chunk in _reaction_lines(self._edge, start.identity, start.seq):
+                    yield chunk
                 async for chunk in _message_lines(self._edge, room_row, start.seq):
                     yield chunk
         if start.section <= 2:

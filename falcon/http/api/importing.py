@@ -47,7 +47,7 @@ _line: Final = msgspec.json.Decoder(ImportLine)
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder().encode
 _LINES_MAX: Final = 2_000
-_CHUNK_MESSAGES: Final = 250  # of one room in one command, so that an append stays small
+_CHUNK_MESSAGES: Final = 250  # or reactions, of one room in one command, so that an append stays small
 _CHUNK_BYTES: Final = 200_000
 _AT_ONCE: Final = 64  # commands on their way together
 _PATIENCE_SECONDS: Final = 10.0
@@ -261,7 +261,9 @@ class _Import:
         """In their order, which is that in which they are shown."""
         for (room_id, seq, emoji), run in groupby(lines, lambda line: (line.room_id, line.seq, line.emoji)):
             imported = tuple(ImportedReaction(line.account_id, parse_rfc3339(line.reacted_at)) for line in run)
-            await self._import_reactions(ImportReactions(room_id, seq, emoji, imported))
+            for start in range(0, len(imported), _CHUNK_MESSAGES):
+                chunk = imported[start : start + _CHUNK_MESSAGES]
+                await self._import_reactions(ImportReactions(room_id, seq, emoji, chunk))
 
     async def _import_reactions(self, command: ImportReactions) -> None:
         accounts = [each.account_id for each in command.imported]

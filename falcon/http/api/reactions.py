@@ -63,7 +63,7 @@ async def list_reactions(edge: Edge, request: AuthedRequest) -> BytesResponse:
     rows = [] if is_deleted(message) else await edge.store.reactions(room_id, seq, wanted, after, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = str(page[-1].revision) if len(rows) > query.limit else None
-    reactions = [shapes.OneReaction(row.emoji, row.account_id, row.reacted_at) for row in page]
+    reactions = [shapes.ReactionEntry(row.emoji, row.account_id, row.reacted_at) for row in page]
     return json_response(200, shapes.Reactions(reactions, next_cursor))
 
 
