@@ -1032,3 +1032,34 @@ def test_a_connection_that_was_lost_in_the_middle_of_a_frame_is_not_waited_for()
         assert b"event: bye" in sent[1]["body"]
 
     asyncio.run(scenario())
+
+
+@BOTH
+def test_reactions_come_to_everybody_in_the_room(
+    anna: Person, ben: Person, cleo: Person, room: Room, listen: Listen, transport: Transport
+) -> None:
+    streams = [begun(listen(person, transport=transport)) for person in (anna, ben)]
+    outside = begun(listen(cleo, transport=transport))
+    anna.says(room, "Tea?")
+    for act in (ben.put, ben.put, anna.put, ben.delete, ben.delete):
+        act(f"{room}/messages/1/reactions/👍")
+    reaction: Json = {"room_id": room.room_id, "seq": 1, "emoji": "👍"}
+    for stream in streams:
+        assert stream.next().name == "message.posted"
+        assert shown([stream.next() for _ in range(3)]) == [
+            ("reaction.added", {**reaction, "account_id": ben.account_id, "count": 1}),
+            ("reaction.added", {**reaction, "account_id": anna.account_id, "count": 2}),
+            ("reaction.removed", {**reaction, "account_id": ben.account_id, "count": 1}),
+        ]
+    cleo.makes_room("Own")
+    assert outside.next().name == "room.created"
+
+
+def test_a_replay_tells_of_reactions_as_they_happened(anna: Person, ben: Person, room: Room, listen: Listen) -> None:
+    stream = begun(listen(ben))
+    anna.says(room, "Tea?")
+    posted = stream.next()
+    anna.put(f"{room}/messages/1/reactions/👍")
+    live = stream.next()
+    resumed = listen.resume(ben, posted).next()
+    assert (resumed.id, resumed.name, resumed.data) == (live.id, live.name, live.data)
