@@ -25,7 +25,7 @@ from falcon.http.requests import AuthedRequest, check_text
 from falcon.http.responses import BytesResponse, encoded_json_response, matches
 from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.read.memberships.queries import Access
-from falcon.read.reactions.queries import NO_REACTIONS, ShownReactions
+from falcon.read.reactions.queries import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
 from falcon.read.store import BeingFilled
 from falcon.read.timeline.messages import MISSING, message_in
 from falcon.read.timeline.pages import TimelinePage, shown
@@ -67,7 +67,7 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     has_before = b"true" if page.first > 1 and last_seq else b"false"
     has_after = b"true" if page.last < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)
-    if not page.lasting:
+    if not page.lasting or reactions is UNKNOWN_REACTIONS:
         return encoded_json_response(200, body)
     etag = _page_etag(room_id, access.version, reactions.version, last_seq, page.first, page.last)
     return encoded_json_response(200, body, etag)
@@ -93,13 +93,13 @@ async def _page(edge: Edge, room_id: RoomId, access: Access, query: PageQuery) -
 
 
 async def _reactions(edge: Edge, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
-    """None while they are being filled from the log: until then no reaction is accepted either."""
+    """While they are being filled from the log messages are shown without: people read on, and react later."""
     if first > last:
         return NO_REACTIONS
     try:
         return await edge.store.shown_reactions(room_id, first, last)
     except BeingFilled:
-        return NO_REACTIONS
+        return UNKNOWN_REACTIONS
 
 
 def _middle(query: PageQuery, page: TimelinePage) -> Seq:
@@ -125,7 +125,8 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
         return BytesResponse(304, b"", etag)
     message = await find_message(edge, request, room_id, seq, access)
     body = shown(message, reactions.by_seq.get(seq))
-    return encoded_json_response(200, body, *(() if MISSING in message else (etag,)))
+    is_lasting = MISSING not in message and reactions is not UNKNOWN_REACTIONS
+    return encoded_json_response(200, body, *((etag,) if is_lasting else ()))
 
 
 async def find_message(edge: Edge, request: AuthedRequest, room_id: RoomId, seq: Seq, access: Access) -> bytes:

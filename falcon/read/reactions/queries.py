@@ -36,6 +36,7 @@ class ShownReactions(NamedTuple):
 
 
 NO_REACTIONS: Final = ShownReactions(0, {})
+UNKNOWN_REACTIONS: Final = ShownReactions(-1, {})  # of no page that was read before
 
 
 class KindRow(NamedTuple):
