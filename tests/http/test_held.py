@@ -205,6 +205,8 @@ def test_an_account_that_takes_no_answers_or_ends_no_body_is_told_so_and_nobody_
         refused = mallory.get("/v1/me")
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
         assert refused.headers["retry-after"] == "1"
+        assert refused.headers["ratelimit"] == '"account-bytes";r=0;t=1'
+        assert refused.headers["ratelimit-policy"] == f'"account-bytes";q={8 << 20};qu="content-bytes"'
         for _ in range(60):
             body = stack.enter_context(connection_to(falcon))
             body.sendall(f"POST /v1/rooms {head}Content-Length: 500000\r\n\r\n".encode() + b"x" * 60_000)

@@ -70,6 +70,8 @@ def test_nobody_types_more_than_once_a_second(anna: Person, room: Room) -> None:
     types(anna, room)
     refused = anna.post(f"{room}/typing")
     assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert refused.headers["ratelimit"] == '"typing";r=0;t=1'
+    assert refused.headers["ratelimit-policy"] == '"typing";q=1;w=1'
     assert float(refused.headers["Retry-After"]) >= 1
 
 

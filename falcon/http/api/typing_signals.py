@@ -1,11 +1,11 @@
 """Signals that go beside the log: an account is typing."""
 
 from falcon.http.edge import Edge
+from falcon.http.limits.limiter import refused
 from falcon.http.problems import Problem, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse
 from falcon.read.memberships.queries import Access
-from falcon.streams.signals import TYPING_SECONDS
 
 
 async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -20,6 +20,5 @@ async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if access.role == "readonly":
         raise Problem(403, "read_only", "Your role in this room is readonly.")
     if not edge.streams.signals.typing(room_id, account_id):
-        rule = f"Saying so every few seconds is enough; at most every {TYPING_SECONDS:g} s."
-        raise Problem(429, "rate_limited", rule, retry_after=TYPING_SECONDS)
+        raise refused(edge.limiter.policies.typing)
     return BytesResponse(204, b"")

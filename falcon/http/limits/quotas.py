@@ -7,8 +7,11 @@ import msgspec
 
 from falcon.domain.limits import MEMBERS_MAX
 from falcon.http.problems import Problem
+from falcon.streams.signals import TYPING_SECONDS
 
 DAY_SECONDS: Final = 86_400.0
+CONCURRENT: Final = "concurrent-requests"
+BYTES: Final = "content-bytes"
 
 
 class Quotas(msgspec.Struct, frozen=True):
@@ -33,16 +36,16 @@ class Quotas(msgspec.Struct, frozen=True):
 class Policy(msgspec.Struct, frozen=True):
     """A limit in the terms of draft-ietf-httpapi-ratelimit-headers.
 
-    ``quota``: so many at once, and as many again in each further ``seconds``. Without ``seconds`` it is a maximum, of
-    things at the same time if ``concurrent``. ``rule`` is the problem's detail. ``retry_seconds``: the least time that
-    a client is told to wait.
+    ``quota``: so many at once, and as many again in each further ``seconds``. Without ``seconds`` it is a maximum.
+    ``unit``: the draft's name for things that are not requests. ``rule`` is the problem's detail.
+    ``retry_seconds``: the least that a client is told to wait.
     """
 
     name: str
     rule: str
     quota: int
     seconds: float = 0.0
-    concurrent: bool = False
+    unit: str = ""
     retry_seconds: float = 1.0
 
     def problem(self, wait: float = 0.0) -> Problem:
@@ -63,7 +66,7 @@ class Policy(msgspec.Struct, frozen=True):
         )
 
     def _field(self) -> bytes:
-        unit = b';qu="concurrent-requests"' if self.concurrent else b""
+        unit = b';qu="%b"' % self.unit.encode() if self.unit else b""
         window = b";w=%d" % math.ceil(self.seconds) if self.seconds else b""
         return b'"%b";q=%d%b%b' % (self.name.encode(), self.quota, unit, window)
 
@@ -82,13 +85,13 @@ class Policies:
             "account-requests",
             f"An account may have {q.account_requests} requests under way",
             q.account_requests,
-            concurrent=True,
+            unit=CONCURRENT,
         )
         self.account_streams = Policy(
             "account-streams",
             f"An account may have {q.account_streams} streams",
             q.account_streams,
-            concurrent=True,
+            unit=CONCURRENT,
             retry_seconds=5.0,
         )
         self.account_keys = Policy(
@@ -123,6 +126,9 @@ class Policies:
             f"An address may have {q.address_connections} connections",
             q.address_connections,
             retry_seconds=5.0,
+        )
+        self.typing = Policy(
+            "typing", "Saying it every few seconds is enough", 1, TYPING_SECONDS, retry_seconds=TYPING_SECONDS
         )
         self.by_name = {policy.name: policy for policy in vars(self).values()}
 

@@ -5,6 +5,7 @@ from typing import Final
 from starlette.types import Scope
 
 from falcon.domain.ids import NOBODY, AccountId
+from falcon.http.limits.quotas import BYTES, Policy
 from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
@@ -18,6 +19,8 @@ class Held:
     def __init__(self, process_bytes_max: int, account_bytes_max: int) -> None:
         self._process_bytes_max = process_bytes_max
         self._account_bytes_max = account_bytes_max
+        rule = f"The bodies and unread answers of this account are more than {account_bytes_max} bytes"
+        self._account_bytes = Policy("account-bytes", rule, account_bytes_max, unit=BYTES)
         self.size = 0  # in bytes
         self._of: dict[AccountId, int] = {}
         metrics.http_held.set_function(lambda: self.size)
@@ -47,8 +50,7 @@ class Held:
         if account_id == NOBODY:
             detail = f"This server holds more than {self._account_bytes_max} bytes for those without a token."
             return Problem(503, "overloaded", detail, retry_after=1)
-        detail = f"The bodies and unread answers of this account are more than {self._account_bytes_max} bytes."
-        return Problem(429, "rate_limited", detail, retry_after=1)
+        return self._account_bytes.problem()
 
     def refusal_of_process(self) -> Problem | None:
         """The response to every client while the process holds as much as it may; else None."""
