@@ -348,17 +348,24 @@ class _Reactor(_Visitor):
     async def act(self) -> None:
         me, hall = self.chance.choice(self.visit.accounts), self.chance.choice(self.visit.halls)
         page = await self.ask("GET", f"/v1/rooms/{hall}/messages?limit=3", me.token)
-        if page is None or not page.done or not page.body["messages"]:
+        if page is None or not page.done:
+            return
+        if not page.body["messages"]:
+            await self.insist("POST", f"/v1/rooms/{hall}/messages", me.token, body={"text": spoken(f"{self.key()}/0")})
             return
         seq = self.chance.choice(page.body["messages"])["seq"]
-        emoji, adds = self.chance.choice(_EMOJI), self.chance.random() < 0.6
+        emoji = self.chance.choice(_EMOJI)
         place = (hall, seq, emoji, me.account_id)
-        self.visit.reacted[place] = None
         reactions = f"/v1/rooms/{hall}/messages/{seq}/reactions"
-        done = await self.insist("PUT" if adds else "DELETE", f"{reactions}/{quote(emoji)}", me.token)
-        if done is None:
-            return
-        self.visit.reacted[place] = adds
+        done, adds = None, False
+        for _ in range(self.chance.randint(1, 4)):  # the tables need not show one before the next
+            adds = self.chance.random() < 0.6
+            self.visit.reacted[place] = None
+            done = await self.insist("PUT" if adds else "DELETE", f"{reactions}/{quote(emoji)}", me.token)
+            if done is None:
+                return
+            self.visit.reacted[place] = adds
+        assert done is not None
         listed = await self.ask("GET", f"{reactions}?emoji={quote(emoji)}", me.token, position=done.position)
         if listed is None or not listed.done:
             return
