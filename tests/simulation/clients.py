@@ -341,7 +341,7 @@ class _Hasty(_Visitor):
 
 
 class _Reactor(_Visitor):
-    """Reacts and takes it back, and looks for it at once at another edge. Nobody else reacts."""
+    """Reacts and takes it back, and looks for it at once at another edge. No other visitor reacts."""
 
     pause_seconds = (0.0, 0.3)
 
