@@ -248,4 +248,5 @@ RoomCommand: TypeAlias = (
     | ImportReactions
 )
 AccountCommand: TypeAlias = IssueToken | RevokeToken
-Command: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | RoomCommand | AccountCommand
+OtherCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | AccountCommand
+Command: TypeAlias = OtherCommand | RoomCommand

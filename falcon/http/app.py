@@ -106,7 +106,7 @@ class _Faults:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        self._meter.began()
+        self._meter.in_flight += 1
         try:
             await self._app(scope, receive, send)
         except Exception:

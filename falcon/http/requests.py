@@ -32,9 +32,9 @@ _nothing = msgspec.json.Decoder(Nothing)
 class AuthedRequest(msgspec.Struct):
     """A request whose sender is known: ``account``, which has ``account_id``.
 
-    ``body_max`` in bytes. ``body``: the bytes that :meth:`json` has read. ``positions``: places of its Falcon-Position
-    that have not been waited for yet. ``wait_until``: the time on CLOCK_MONOTONIC at which it stops waiting for the
-    read tables; 0 before its first wait.
+    ``body_max`` in bytes. ``trace``: the traceparent that its command passes on. ``body``: the bytes that :meth:`json`
+    has read. ``positions``: places of its Falcon-Position that have not been waited for yet. ``wait_until``: the time
+    on CLOCK_MONOTONIC at which it stops waiting for the read tables; 0 before its first wait.
     """
 
     scope: Scope
@@ -43,6 +43,7 @@ class AuthedRequest(msgspec.Struct):
     account: AccountRow
     account_id: AccountId
     body_max: int
+    trace: str | None = None
     body: bytes = b""
     positions: tuple[tuple[Partition, int], ...] = ()
     wait_until: float = 0.0

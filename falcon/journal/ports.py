@@ -61,11 +61,6 @@ class Append(msgspec.Struct, eq=False):
     outcome: AppendOutcome | None = None
     first: int = -1
 
-    @property
-    def last(self) -> int:
-        """The offset of the last event."""
-        return self.first + len(self.envelopes) - 1
-
 
 class Checkpoint(msgspec.Struct, eq=False):
     """States of a partition's aggregates, such that its log below ``position`` need not be read again.

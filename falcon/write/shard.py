@@ -12,7 +12,7 @@ that append is under way. Modules beside this one have one job each:
 import logging
 from collections.abc import Sequence
 
-from falcon.journal.ports import Append, AppendOutcome, Checkpoint, EventSource, Journal, SnapshotStore, Submission
+from falcon.journal.ports import AppendOutcome, Checkpoint, EventSource, Journal, SnapshotStore, Submission
 from falcon.telemetry import metrics
 from falcon.write import figures
 from falcon.write.answers import KeyCounts
@@ -107,7 +107,9 @@ class Shard:
             elif isinstance(submission, Checkpoint):
                 self._checkpoints.written(serving, submission)
             else:
-                self._confirm(serving, submission, submissions)
+                self._replies.confirm(serving, submission, submissions)
+                if serving.captured_behind is submission:
+                    self._checkpoints.confirmed(serving, submissions)
         if submissions:
             self._journal.submit(submissions)
         self._cycle.look_after()
@@ -128,7 +130,7 @@ class Shard:
         for owned in self._cycle.states.values():
             if (known := known_of(owned)) is not None:
                 known.forget_keys()
-        self._figures.measure(serving, len(self._ownership.assigned()), self._keys, now)
+        self._figures.measure(serving, len(self._ownership.assigned), self._keys, now)
         self._busy.turn()
         self._cycle.look_after()
         self._replies.send_ready()
@@ -191,10 +193,6 @@ class Shard:
         return rows
 
     # --- the journal --------------------------------------------------------------------------------------------------
-
-    def _confirm(self, serving: Serving, append: Append, submissions: list[Submission]) -> None:
-        self._replies.confirm(serving, append, submissions)
-        self._checkpoints.confirmed(serving, append, submissions)
 
     def _fail(self, serving: Serving, outcome: AppendOutcome | None) -> None:
         log.warning("partition %s: append %s", serving.number, outcome)

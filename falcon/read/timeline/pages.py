@@ -23,21 +23,21 @@ _Name: TypeAlias = tuple[RoomId, int, Seq, Seq, bool]
 
 
 class TimelinePage(msgspec.Struct, frozen=True):
-    """``count`` messages, ascending from ``first`` on, as JSON with commas between.
+    """The messages ``first`` to ``last``, as JSON with commas between. Without any, ``first`` is greater.
 
     ``lasting``: the page has all that was asked for, and what is missing cannot come back, so that it stays the same
     for as long as the room's version does. ``more``: it has no room for further messages that were asked for.
     """
 
     first: Seq
-    count: int
+    last: Seq
     messages: bytes
     lasting: bool
     more: bool = False
 
     @property
-    def last(self) -> Seq:
-        return self.first + self.count - 1
+    def count(self) -> int:
+        return self.last - self.first + 1
 
     def with_reactions(self, by_seq: Mapping[Seq, bytes], middle: Seq) -> "TimelinePage":
         """The page with the reactions to its messages. If that is too large it has the messages around ``middle``."""
@@ -56,7 +56,8 @@ class TimelinePage(msgspec.Struct, frozen=True):
             left -= len(messages[start]) + 1
         messages = [*messages[start:before], *after]
         lasting = self.lasting and len(messages) == self.count
-        return TimelinePage(self.first + start, len(messages), b",".join(messages), lasting, more or self.more)
+        first = self.first + start
+        return TimelinePage(first, first + len(messages) - 1, b",".join(messages), lasting, more or self.more)
 
 
 class TimelinePages:
@@ -78,7 +79,7 @@ class TimelinePages:
         """``version``: as read before; the page is not older. A page that would be too large has the first messages
         only, or with ``from_last`` the last. Raises ReadStoreUnavailable."""
         if first > last:
-            return TimelinePage(first, 0, b"", lasting=True)
+            return TimelinePage(first, first - 1, b"", lasting=True)
         name = (room_id, version, first, last, from_last)
         kept = self._kept.get(name)
         if kept is not None:
@@ -87,7 +88,7 @@ class TimelinePages:
         run = await self._store.page(room_id, first, last, from_last=from_last, bytes_max=ROWS_BYTES_MAX)
         messages = _joined(run.messages)
         lasting = len(run.messages) == last - first + 1 and MISSING not in messages
-        page = TimelinePage(run.first, len(run.messages), messages, lasting, more=run.cut and not from_last)
+        page = TimelinePage(run.first, run.last, messages, lasting, more=run.cut and not from_last)
         if page.lasting:
             self._keep(name, page)
         return page
@@ -100,15 +101,16 @@ class TimelinePages:
         half = ROWS_BYTES_MAX // 2
         before = await self._store.page(room_id, first, middle - 1, from_last=True, bytes_max=half)
         if before.last < middle - 1:
-            return TimelinePage(before.first, len(before.messages), _joined(before.messages), lasting=False)
+            return TimelinePage(before.first, before.last, _joined(before.messages), lasting=False)
         after = await self._store.page(room_id, middle, last, bytes_max=half)
-        rows = before.messages + after.messages
-        return TimelinePage(before.first, len(rows), _joined(rows), lasting=False, more=after.cut)
+        rows = _joined(before.messages + after.messages)
+        return TimelinePage(before.first, after.last, rows, lasting=False, more=after.cut)
 
     def _keep(self, name: _Name, page: TimelinePage) -> None:
-        if name not in self._kept and _size(page) <= self._kept_bytes_max // 16:
+        size = _size(page)
+        if name not in self._kept and size <= self._kept_bytes_max // 16:
             self._kept[name] = page
-            self._kept_bytes += _size(page)
+            self._kept_bytes += size
         while self._kept_bytes > self._kept_bytes_max:
             _, oldest = self._kept.popitem(last=False)
             self._kept_bytes -= _size(oldest)
