@@ -63,7 +63,8 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     page, last_seq = await _page(edge, room_id, access, query)
     if page.first < first:
         reactions = await _reactions(edge, room_id, page.first, page.last)
-    page = page.with_reactions(reactions.by_seq, _middle(query, page))
+    if reactions.by_seq:
+        page = page.with_reactions(reactions.by_seq, _middle(query, page))
     has_before = b"true" if page.first > 1 and last_seq else b"false"
     has_after = b"true" if page.last < last_seq else b"false"
     body = b'{"messages":[%s],"has_before":%s,"has_after":%s}' % (page.messages, has_before, has_after)

@@ -6,7 +6,15 @@ from typing import Any, Final
 from falcon.domain.commands import KnownReactions
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
-from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
+from falcon.read.reactions.queries import (
+    FIRST_ACCOUNTS,
+    NO_REACTIONS,
+    KindRow,
+    Kinds,
+    ReactionRow,
+    ShownReactions,
+    shown_by_seq,
+)
 from falcon.read.sqlite import SqliteModel, SqliteQueryContext
 
 _SEQ_MAX: Final = 2**32 - 1
@@ -38,7 +46,8 @@ MODEL: Final = SqliteModel(
 
 
 def shown_reactions(view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
-    return shown_by_seq(_kinds(view, room_id, first, last), view.generation("reactions"))
+    kinds = _kinds(view, room_id, first, last)
+    return shown_by_seq(kinds, view.generation("reactions")) if kinds else NO_REACTIONS
 
 
 def reactions(
