@@ -114,9 +114,9 @@ def tail(
 ) -> None:
     """Show the newest messages of a room.
 
-    Each with its time, number and author. Control characters are shown and not obeyed.
+    Each line has the time, the number and the author. Control characters are made visible.
 
-    With --follow a message that is edited or deleted is shown again, and restarts of the server are waited for.
+    With --follow an edited or deleted message is shown again, and the command waits while the server restarts.
 
     \b
     Examples:
@@ -235,7 +235,7 @@ async def _last_words(room: "RoomSummary", names: "Names") -> str:
     try:
         author = await names.of(room.room_id, last.author_id)
     except Problem as problem:
-        if problem.code != "room_not_found":  # the caller has left it since the list was made
+        if problem.code != "room_not_found":  # the caller has left the room since the list was read
             raise
         author = f"account {last.author_id}"
     return f"{author}: {'(deleted)' if last.deleted else last.text}"

@@ -1,7 +1,7 @@
-"""The lines of an export in the order in which an import takes them, each thing once and as the export leaves it.
+"""The lines of an export in the order that an import needs, each thing once and in its last state.
 
-An export of the second version has rows, and then the changes that came while the rows were written. Here the changes
-are read first. What they replace is small: what was posted meanwhile stays in the file until its turn comes.
+An export of version 2 has rows, and then the changes that happened while the rows were written. Here the changes are
+read first. They replace few rows. Messages that were posted meanwhile stay in the file until their turn.
 """
 
 import shutil
@@ -18,7 +18,7 @@ from falcon.cli.importing import AccountLine, MemberRef, MessageLine, ReactionLi
 
 _CHANGES: Final = b'{"type":"changes"'
 _END: Final = b'{"type":"end"'
-_MISSING: Final = b'"missing":true'  # of no other line: texts and names have their quotes escaped
+_MISSING: Final = b'"missing":true'  # no other line has it: quotes in texts and names are escaped
 _BUFFER: Final = 1 << 20
 
 
@@ -84,7 +84,7 @@ class _Version(msgspec.Struct):
 
 
 def numbered(file: BinaryIO, name: str) -> Iterable[Numbered]:
-    """Lines with their numbers in the file, which stands at its start. Raises Fault for an export that is not whole."""
+    """Lines with their numbers. The file must be at its start. Raises Fault for an export that is not complete."""
     header = file.readline()
     if not _has_changes(header):
         return chain([(1, header)] if header else [], enumerate(file, 2))
@@ -97,12 +97,12 @@ def _has_changes(header: bytes) -> bool:
     try:
         return msgspec.json.decode(header, type=_Version).version == 2
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False  # the import will say which rule it breaks
+        return False  # the import says which rule it breaks
 
 
 def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
-    """The changes stand at the end, and are needed first."""
-    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=_BUFFER))  # noqa: SIM115  # it goes with the process
+    """A file that can be read twice: the changes come last, and are needed first."""
+    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=_BUFFER))  # noqa: SIM115  # it ends with the process
     file.write(header)
     shutil.copyfileobj(rest, file, _BUFFER)
     return file
@@ -170,7 +170,7 @@ class _Changes:
 
 
 def _read_changes(file: BinaryIO, name: str) -> _Changes:
-    """Of several parts of changes, the later ones of an export that was taken up again, all count."""
+    """All changes of the file. An export that was continued has several parts."""
     changes = _Changes()
     file.seek(0)
     number, ended = 0, False

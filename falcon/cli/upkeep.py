@@ -1,4 +1,4 @@
-"""Looking after an installation."""
+"""Maintains an installation."""
 
 import os
 from collections.abc import Callable
@@ -114,7 +114,7 @@ def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
 
 
 def _settings(data_dir: Path) -> "Settings":
-    """As the environment says, and the option. Raises Fault."""
+    """From the environment and the option. Raises Fault."""
     from falcon.settings import Settings, WrongSettings
 
     try:
@@ -124,7 +124,7 @@ def _settings(data_dir: Path) -> "Settings":
 
 
 def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
-    """How many events there were. Raises Fault for what may be expected to go wrong."""
+    """Returns the number of events. Raises Fault for expected errors."""
     from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.bootstrap import embedded
     from falcon.journal.codec import Undecodable
@@ -141,7 +141,7 @@ def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], Non
 
 
 def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
-    """How many events there were. Raises Fault."""
+    """Returns the number of events. Raises Fault."""
     from falcon.bootstrap import cluster
     from falcon.cli.cluster import telling_faults
 

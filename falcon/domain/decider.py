@@ -119,7 +119,7 @@ def open_direct(
     if account is None or not command.peer_exists:
         return AccountNotFound(command.peer)
     if smaller == larger:
-        return Invalid("account_id", "must be another account than one's own")
+        return Invalid("account_id", "must be another account than your own")
     if room is not None:
         return Decided((), _room_answer(room, command.by))
     members = (Membership(smaller, "member"), Membership(larger, "member"))
@@ -338,7 +338,7 @@ def remove_member(room: Room, command: RemoveMember) -> Decision:
     if command.by not in room.members:
         return NotAMember(room.room_id, command.by)
     if room.kind == "direct":
-        return NotAllowed("nobody leaves a direct room")
+        return NotAllowed("a member cannot leave a direct room")
     if command.by != command.account_id and (
         (refusal := _refuse_unless_admin(room, command.by, "remove members")) is not None
     ):
@@ -501,7 +501,7 @@ def _refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMe
     if member is None:
         return NotAMember(room.room_id, account_id)
     if room.kind == "direct":
-        return NotAllowed("a direct room cannot be changed: it is the one room of two accounts, for ever")
+        return NotAllowed("a direct room cannot be changed: it is the one room of its two accounts")
     if member.role != "admin":
         return NotAllowed(f"only an admin of the room may {deed}")
     return None

@@ -138,7 +138,7 @@ def test_a_message_cannot_pass_for_a_line_of_somebody_else(run: Run, server: Fak
 
 
 def hello(server: FakeFalcon) -> Callable[[], bytes]:
-    """What a stream begins with at that moment."""
+    """The first events of a stream at that moment."""
     more = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
     return lambda: event(
         "h",
@@ -148,7 +148,7 @@ def hello(server: FakeFalcon) -> Callable[[], bytes]:
 
 
 def posted(server: FakeFalcon, *texts: str) -> Callable[[], bytes]:
-    """Messages that come while somebody listens."""
+    """Messages that arrive while a client follows."""
 
     def post() -> bytes:
         sent = []
@@ -161,7 +161,7 @@ def posted(server: FakeFalcon, *texts: str) -> Callable[[], bytes]:
 
 
 def followed(run: Run, server: FakeFalcon, *options: str) -> list[str]:
-    """What is shown until the server has no more connections to give, and the reader presses Ctrl-C."""
+    """The output until the server has no more connections, and the reader presses Ctrl-C."""
     result = run(server, "tail", "64", "--follow", *options, clock=FakeClock(patience=2))
     assert result.exit_code == 130, result.output
     return [line.split("  ", 1)[1] for line in result.stdout.splitlines()]

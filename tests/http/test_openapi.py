@@ -57,6 +57,7 @@ class Scene:
             "account_id": self.other.account_id,
             "seq": 1,
             "token_id": token_ids[-1]["token_id"] if token_ids else 1,
+            "emoji": "👍",
         }
 
     def send(self, case: "schemathesis.Case[Any]") -> None:

@@ -75,6 +75,7 @@ class FalconClient:
             transport=transport,
             clock=clock or Clock(),
         )
+        self._streams: list[Stream] = []
 
     async def __aenter__(self) -> "FalconClient":
         return self
@@ -82,6 +83,9 @@ class FalconClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for stream in self._streams:
+            if not stream.is_waiting:  # else the connection, which closes below, ends its wait
+                await stream.aclose()
         await self._connection.close()
 
     @property
@@ -285,7 +289,9 @@ class FalconClient:
 
         ``signals``: typing (Typing), and members of small rooms who come and go (Presence). Both are best effort.
         """
-        return Stream(self._connection, rooms, resume, signals)
+        self._streams = [stream for stream in self._streams if not stream.is_closed]
+        self._streams.append(Stream(self._connection, rooms, resume, signals))
+        return self._streams[-1]
 
     # Import and export
 

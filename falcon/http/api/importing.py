@@ -30,7 +30,7 @@ from falcon.http.api.messages import decided_on_view
 from falcon.http.api.reactions import check_emoji, with_reactions
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, invalid
+from falcon.http.problems import Problem, broken, invalid, not_allowed, not_json, wrong_media_type
 from falcon.http.requests import AuthedRequest, check_text, from_validation, read_body
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import (
@@ -79,11 +79,12 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def _ndjson(edge: Edge, request: AuthedRequest) -> list[bytes]:
     media_type = request.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if media_type != b"application/x-ndjson":
-        raise Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/x-ndjson.")
+        raise wrong_media_type("application/x-ndjson")
     body = await read_body(request.receive, request.headers, edge.limits.import_body_max)
     lines = [line for line in body.split(b"\n") if line.strip()]
     if len(lines) > _LINES_MAX:
-        raise Problem(413, "too_large", f"At most {_LINES_MAX} lines a request.")
+        rule = broken("body", f"must have at most {_LINES_MAX:,} lines")
+        raise Problem(413, "too_large", f"The request has more than {_LINES_MAX:,} lines.", rule)
     return lines
 
 
@@ -93,15 +94,15 @@ def _parse(lines: Sequence[bytes], edge: Edge) -> list[ImportLine]:
         try:
             line = _line.decode(data)
         except msgspec.ValidationError as error:
-            raise from_validation(error, f"line {number}: ") from None
+            raise from_validation(error, ImportLine, f"line {number}: ") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(400, "malformed", f"Line {number} is not JSON: {error}.") from None
+            raise not_json(f"line {number}", error) from None
         for name in ("created_at", "posted_at", "edited_at", "reacted_at"):
             _check_time(getattr(line, name, None), f"line {number}: {name}")
         if isinstance(line, MessageLineShape):
             check_text(line.text, edge.limits.text_max, f"line {number}: text")
             if not line.deleted and not line.text:
-                raise invalid(f"line {number}: text", "must be at least 1 byte")
+                raise invalid(f"line {number}: text", "must not be empty")
             if not line.deleted and line.author_id == NOBODY:
                 raise invalid(f"line {number}: author_id", "must be at least 1")
         if isinstance(line, ReactionLineShape):
@@ -151,7 +152,7 @@ class _Check:
             raise invalid(f"{at}members", "a direct room has exactly two members")
         room = await self._store.direct_room(*accounts)
         if room is not None and not room.imported:
-            raise Problem(403, "not_allowed", f"{at}accounts {accounts} have a direct room already")
+            raise not_allowed(f"{at}members", f"accounts {accounts[0]} and {accounts[1]} have a direct room already")
 
     async def _message(self, line: MessageLineShape, at: str) -> None:
         last_seq = await self._last_seq(line, at)
@@ -177,9 +178,10 @@ class _Check:
             if room is None or line.seq > room.last_seq + 1:
                 room = await self._edge.reads.newest(self._request, line.room_id, self._store.room, line.room_id)
             if room is None:
-                raise Problem(404, "room_not_found", f"{at}there is no room {line.room_id}")
+                rule = f"there is no room {line.room_id}"
+                raise Problem(404, "room_not_found", f"{at}{rule}", broken(f"{at}room_id", rule))
             if not room.imported:
-                raise Problem(403, "not_allowed", f"{at}room {line.room_id} was not imported")
+                raise not_allowed(f"{at}room_id", f"room {line.room_id} was not imported")
             self._last_seqs[line.room_id] = room.last_seq
         return self._last_seqs[line.room_id]
 

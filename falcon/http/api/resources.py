@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.http.api.operations import OPERATIONS, Handler
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, tables_away
+from falcon.http.problems import Problem, broken, tables_away
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.http.responses import BytesResponse, problem_response
 from falcon.http.server import held, junk
@@ -120,7 +120,8 @@ def count_junk(scope: Scope, problem: Problem) -> None:
 
 def not_allowed(method: str, allowed: list[str]) -> Problem:
     allow = (b"allow", ", ".join(sorted(allowed)).encode())
-    return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", headers=(allow,))
+    rule = broken("method", f"must be {' or '.join(sorted(allowed))}")
+    return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", rule, headers=(allow,))
 
 
 def unreadable(scope: Scope, error: ReadStoreUnavailable) -> Problem:

@@ -108,7 +108,7 @@ def _loosely(query: bytes, query_type: Any) -> Any:
     try:
         return msgspec.convert(parameters, query_type, strict=False)
     except msgspec.ValidationError as error:
-        raise requests.from_validation(error) from None
+        raise requests.from_validation(error, query_type) from None
 
 
 MUTANTS: Final = (
