@@ -101,12 +101,10 @@ class ListQuery(_Request, frozen=True):
 AUTHORS_MAX: Final = 50
 
 
-class ReactionsQuery(_Request, frozen=True):
+class ReactionsQuery(ListQuery, frozen=True):
     """``emoji``: only the reactions with it."""
 
-    limit: Limit = 50
-    cursor: str | None = None
-    emoji: str | None = None
+    emoji: Annotated[str | None, Meta(description="Only the reactions with this emoji")] = None
 
 
 class AuthorsQuery(_Request, frozen=True):

@@ -44,7 +44,7 @@ class Scene:
         self.other = falcon.account("Ben")
         self._room: Room | None = None
 
-    def ids(self) -> dict[str, int]:
+    def ids(self) -> Json:
         """Ids of things that exist, by the names of path parameters."""
         if self._room is None or self.caller.get(str(self._room)).status_code != 200:
             self._room = self.caller.makes_room("Tea kitchen", self.other)
