@@ -62,6 +62,7 @@ app.command(rich_help_panel=_MACHINE)(upkeep.up)
 
 app.command(rich_help_panel=_CHAT)(chat.rooms)
 app.command(rich_help_panel=_CHAT)(chat.send)
+app.command(rich_help_panel=_CHAT)(chat.react)
 app.command(rich_help_panel=_CHAT)(chat.tail)
 app.command(rich_help_panel=_CHAT)(chat.read)
 

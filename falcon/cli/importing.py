@@ -1,7 +1,7 @@
 """Imports a file of accounts, rooms and messages, batch by batch.
 
 The file names things by refs, which are any strings; the server assigns ids. So accounts go first, then rooms, then
-messages. The answer to a batch translates the refs of the next.
+messages with their reactions. The answer to a batch translates the refs of the next.
 """
 
 import re
@@ -73,7 +73,16 @@ class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fie
     at: str | None = None
 
 
-Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine
+class ReactionLine(msgspec.Struct, frozen=True, tag="reaction", forbid_unknown_fields=True):
+    room: str
+    seq: Seq
+    emoji: str
+    account: str
+    reacted_at: Time
+    at: str | None = None
+
+
+Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine | ReactionLine
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 _encode = msgspec.json.Encoder().encode
 
@@ -115,6 +124,15 @@ class Refs:
                     "reply_to": line.reply_to,
                     "mentions": [_id_of(ref, self.accounts, "mentions") for ref in line.mentions],
                 }
+            case ReactionLine():
+                return {
+                    "type": "reaction",
+                    "room_id": _id_of(line.room, self.rooms, "room"),
+                    "seq": line.seq,
+                    "emoji": line.emoji,
+                    "account_id": _id_of(line.account, self.accounts, "account"),
+                    "reacted_at": _utc(line.reacted_at),
+                }
             case RoomLine():
                 return {
                     "type": "room",
@@ -144,7 +162,7 @@ class Refs:
 
 @dataclass
 class Batch:
-    """Translated lines of one kind, with their numbers in the file."""
+    """Translated lines of one kind, messages with their reactions, with their numbers in the file."""
 
     kind: type[Line] | None = None
     lines: list[bytes] = field(default_factory=list)
@@ -214,9 +232,10 @@ async def import_lines(
                 refs = Refs(header.source)
                 advance(1)
                 continue
-            if type(line) is not batch.kind:
+            kind = MessageLine if isinstance(line, ReactionLine) else type(line)
+            if kind is not batch.kind:
                 await flush()
-                batch.kind = type(line)
+                batch.kind = kind
             translated = refs.translated(line)
         except BadLine as rule:
             await flush()

@@ -22,6 +22,7 @@ from falcon_chat import (
     MessageEdited,
     MessagePosted,
     Names,
+    ReactionSummary,
     RoomDeleted,
     Unreachable,
 )
@@ -152,6 +153,7 @@ class _Told(msgspec.Struct):
     reply_to: int | None
     mentions: tuple[int, ...]
     missing: bool
+    reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType
 
 
 class _Printer:

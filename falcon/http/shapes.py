@@ -101,6 +101,12 @@ class ListQuery(_Request, frozen=True):
 AUTHORS_MAX: Final = 50
 
 
+class ReactionsQuery(ListQuery, frozen=True):
+    """``emoji``: only the reactions with it."""
+
+    emoji: Annotated[str | None, Meta(description="Only the reactions with this emoji")] = None
+
+
 class AuthorsQuery(_Request, frozen=True):
     """``ids``: account ids, separated by commas."""
 
@@ -179,8 +185,20 @@ class RoomShape(msgspec.Struct, frozen=True):
     created_at: Time
 
 
+class ReactionSummary(msgspec.Struct, frozen=True):
+    """How many accounts have reacted with an emoji, and the first of them, in the order in which they did."""
+
+    emoji: str
+    count: Annotated[int, Meta(ge=1)]
+    accounts: Annotated[tuple[Id, ...], Meta(max_length=limits.REACTION_ACCOUNTS_SHOWN)]
+
+
 class MessageShape(msgspec.Struct, frozen=True):
-    """A message as it is now. A deleted message keeps its ``seq`` and has no text."""
+    """A message as it is now. A deleted message keeps its ``seq`` and has no text.
+
+    ``reactions``: in the order in which each emoji was first used. The response to an edit and the last message of a
+    room in a list leave them out.
+    """
 
     room_id: Id
     seq: SeqFrom1
@@ -191,12 +209,24 @@ class MessageShape(msgspec.Struct, frozen=True):
     deleted: bool = False
     reply_to: SeqFrom1 | None = None
     mentions: tuple[Id, ...] = ()
+    reactions: (
+        Annotated[tuple[ReactionSummary, ...], Meta(max_length=limits.REACTION_KINDS_MAX)] | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
-def message(m: domain.Message) -> MessageShape:
+def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:
     edited_at = None if m.edited_at is None else rfc3339(m.edited_at)
     return MessageShape(
-        m.room_id, m.seq, m.author_id, m.text, rfc3339(m.posted_at), edited_at, m.deleted, m.reply_to, m.mentions
+        m.room_id,
+        m.seq,
+        m.author_id,
+        m.text,
+        rfc3339(m.posted_at),
+        edited_at,
+        m.deleted,
+        m.reply_to,
+        m.mentions,
+        reactions,
     )
 
 
@@ -211,6 +241,28 @@ class ShownMessage(MessageShape, frozen=True):
     its author_id is 0."""
 
     missing: bool = False
+
+
+class ReactionCount(msgspec.Struct, frozen=True):
+    """``count``: how many accounts have reacted with the emoji."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    count: Annotated[int, Meta(ge=1)]
+
+
+class ReactionEntry(msgspec.Struct, frozen=True):
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+class Reactions(msgspec.Struct, frozen=True):
+    """Oldest first."""
+
+    reactions: list[ReactionEntry]
+    next_cursor: str | None
 
 
 class RoomSummary(msgspec.Struct, frozen=True):
@@ -323,7 +375,17 @@ class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
     mentions: Mentions = ()
 
 
-ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape
+class ReactionLineShape(_Request, frozen=True, tag_field="type", tag="reaction"):
+    """The lines of a message's reactions are in their order."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape | ReactionLineShape
 
 
 class Imported(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.accounts.queries import AccountQueries
 from falcon.read.memberships.queries import MembershipQueries
+from falcon.read.reactions.queries import ReactionQueries
 from falcon.read.rooms.queries import RoomQueries
 from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.write import Write
@@ -228,7 +229,7 @@ class ConsumerTables(ProjectionTables, Protocol):
         """``ends``: the projection's positions in all partitions. ``repair``: write what is missing or wrong."""
 
 
-class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, Protocol):
+class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, ReactionQueries, Protocol):
     """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
     it reads tables that are being filled. Lists are bounded by ``limit``."""
 

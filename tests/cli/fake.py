@@ -158,6 +158,7 @@ class FakeFalcon:
             (r"/v1/rooms/(\d+)/read", self._read),
             (r"/v1/direct/(\d+)", self._direct),
             (r"/v1/rooms/(\d+)/messages", self._messages),
+            (r"/v1/rooms/(\d+)/messages/(\d+)/reactions/.+", self._reaction),
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/(\d+)/tokens", self._tokens),
             (r"/v1/accounts/(\d+)/tokens/(\d+)", self._token),
@@ -215,6 +216,12 @@ class FakeFalcon:
         seq = msgspec.json.decode(request.content)["seq"]
         unread = len(self.messages[room_id]) - seq
         return httpx.Response(200, json={"room_id": room_id, "read_seq": seq, "unread": unread, "mentions": 0})
+
+    def _reaction(self, request: httpx.Request, room_id: int, seq: int) -> httpx.Response:
+        emoji = request.url.path.rpartition("/")[2]
+        if request.method == "DELETE":
+            return httpx.Response(204)
+        return httpx.Response(200, json={"room_id": room_id, "seq": seq, "emoji": emoji, "count": 3})
 
     def _direct(self, _: httpx.Request, account_id: int) -> httpx.Response:
         return httpx.Response(201, json=room(1000 + account_id, "Somebody", kind="direct"))
@@ -296,7 +303,7 @@ def _token_of(line: bytes) -> str | None:
     match entry["type"]:
         case "changes":
             return "changes"
-        case "message":
+        case "message" | "reaction":
             return f"message:{entry['room']}:{entry['seq']}"
         case "account" | "room":
             return f"{entry['type']}:{entry['ref']}"

@@ -109,6 +109,14 @@ def test_a_room_is_marked_read_up_to_its_newest_message_or_another(run: Run, ser
     assert run(server, "read", "64", "--json").stdout == '{"room_id":64,"read_seq":5,"unread":0,"mentions":0}\n'
 
 
+def test_a_message_is_reacted_to_and_the_reaction_taken_back(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Hi")]
+    assert run(server, "react", "64", "1", "👍").stdout == "3\n"
+    assert run(server, "react", "64", "1", "👍", "--json").stdout == '{"room_id":64,"seq":1,"emoji":"👍","count":3}\n'
+    assert run(server, "react", "64", "1", "👍", "--remove").stdout == ""
+    assert [request.method for request in server.requests] == ["PUT", "PUT", "DELETE"]
+
+
 def test_tail_shows_the_newest_also_when_they_are_more_than_a_page(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, seq, f"text {seq}") for seq in range(1, 501)]
     lines = run(server, "tail", "64", "-n", "450").stdout.splitlines()

@@ -120,7 +120,7 @@ def test_standard_input_is_read_too(run: Run, server: FakeFalcon) -> None:
         (said(1), "seq: must go on without a gap: expected 2, got 1"),
         (said(1, colour="green"), "colour: is an unknown field"),
         ({"type": "account", "ref": "ed"}, "name: is missing"),
-        ({"type": "poll"}, "type: must be falcon-export, account, room or message"),
+        ({"type": "poll"}, "type: must be falcon-export, account, room, message or reaction"),
         (HEADER, "a second header; a file has one, on its first line"),
     ],
 )

@@ -1,6 +1,7 @@
 """An export with changes, as an import takes it: each thing once, in its last state."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -149,4 +150,40 @@ def test_a_bad_line_among_the_changes_is_named(run: Run, server: FakeFalcon, tmp
 
 def test_a_bad_row_is_named(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
     result = run(server, "import", written(tmp_path / "old.jsonl", [HEADER, ALICE, {"type": "poll"}, CHANGES, END]))
-    assert result.stderr.splitlines()[-1] == "old.jsonl:3: type: must be falcon-export, account, room or message"
+    assert (
+        result.stderr.splitlines()[-1] == "old.jsonl:3: type: must be falcon-export, account, room, message or reaction"
+    )
+
+
+def liked(seq: int, account: str, emoji: str = "👍", **fields: Any) -> Json:
+    return {
+        "type": "reaction",
+        "room": "tea",
+        "seq": seq,
+        "emoji": emoji,
+        "account": account,
+        "reacted_at": TIME,
+    } | fields
+
+
+def unliked(seq: int, account: str, at: str) -> Json:
+    return {"type": "reaction-removed", "room": "tea", "seq": seq, "emoji": "👍", "account": account, "at": at}
+
+
+def test_reactions_follow_their_message_as_the_changes_left_them(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    rows = (ALICE, BOB, TEA, said(1), liked(1, "al"), liked(1, "bo"), said(2), liked(2, "al"), said(3))
+    changes = (
+        *(unliked(1, "al", "0:9"), liked(1, "al", at="0:10"), liked(3, "bo", at="0:11")),
+        *(said(4, at="0:12"), liked(4, "bo", at="0:13"), unliked(4, "bo", "0:14"), liked(4, "al", at="0:15")),
+        said(2, "", deleted=True, at="0:16"),
+    )
+    lines = merged(run, server, tmp_path, *changes, rows=rows)
+    told = [(line["type"], line["seq"], line.get("account_id")) for line in lines if "seq" in line]
+    assert [(kind, seq) for kind, seq, _ in told] == [
+        *(("message", 1), ("reaction", 1), ("reaction", 1)),
+        ("message", 2),
+        *(("message", 3), ("reaction", 3)),
+        *(("message", 4), ("reaction", 4)),
+    ]
+    bob, alice = told[1][2], told[2][2]
+    assert (told[5][2], told[7][2], bob != alice) == (bob, alice, True)

@@ -30,7 +30,7 @@ def test_every_event_that_is_sent_is_in_the_table() -> None:
         for path in sorted((FOLDER / folder).rglob("*.py"))
         if path.name != "events.py"
     )
-    of_the_log = set(re.findall(r'"((?:message|room|member|read)\.\w+)"', sources))
+    of_the_log = set(re.findall(r'"((?:message|reaction|room|member|read)\.\w+)"', sources))
     of_the_stream = set(re.findall(r'"(hello|caught_up|catch_up|bye)"', sources))
     assert {event.name for event in STREAM_EVENTS if not event.signal} == of_the_log | of_the_stream
     assert [event.name for event in STREAM_EVENTS if event.signal] == list(SIGNALS)

@@ -42,8 +42,8 @@ def sources(*folders: str) -> str:
 
 
 def test_every_event_is_in_the_page() -> None:
-    sent = set(re.findall(r'"((?:message|room|member|read)\.\w+)"', sources("streams", "http")))
-    assert len(sent) == 10
+    sent = set(re.findall(r'"((?:message|reaction|room|member|read)\.\w+)"', sources("streams", "http")))
+    assert len(sent) == 12
     of_the_stream = {"hello", "caught_up", "catch_up", "bye", *SIGNALS}
     reasons = set(Reason.__args__)  # type: ignore[attr-defined]  # a Literal
     assert table(section("The stream")) == sent | of_the_stream | reasons

@@ -588,7 +588,7 @@ class Pair:
     def __init__(self, world: World) -> None:
         self.world = world
         others = {"memberships": READ_MODELS["memberships"].project}
-        for name in ("rooms", "accounts"):
+        for name in READ_MODELS.keys() - {"timeline", "memberships"}:
             world.tables.apply(name, world.tables.cursor(name), dict.fromkeys(range(PARTITIONS), _FAR), ())
         self.timeline = self._stream("timeline", vouches_for=others)
         self.memberships = self._stream("memberships", is_vouched_for=True)

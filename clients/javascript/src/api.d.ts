@@ -71,7 +71,7 @@ export interface Members {
   next_cursor: string | null;
 }
 
-/** A message as it is now. A deleted message keeps its ``seq`` and has no text. */
+/** A message as it is now. A deleted message keeps its ``seq`` and has no text. ``reactions``: in the order in which each emoji was first used. The response to an edit and the last message of a room in a list leave them out. */
 export interface Message {
   room_id: number;
   seq: number;
@@ -83,6 +83,7 @@ export interface Message {
   deleted: boolean;
   reply_to: number | null;
   mentions: Array<number>;
+  reactions?: Array<ReactionSummary>;
 }
 
 export interface MessageChange {
@@ -130,6 +131,34 @@ export interface ProblemBody {
   detail: string;
   code: string;
   errors?: Array<FieldError>;
+}
+
+/** ``count``: how many accounts have reacted with the emoji. */
+export interface ReactionCount {
+  room_id: number;
+  seq: number;
+  emoji: string;
+  count: number;
+}
+
+export interface ReactionEntry {
+  emoji: string;
+  account_id: number;
+  /** RFC 3339, UTC */
+  reacted_at: string;
+}
+
+/** How many accounts have reacted with an emoji, and the first of them, in the order in which they did. */
+export interface ReactionSummary {
+  emoji: string;
+  count: number;
+  accounts: Array<number>;
+}
+
+/** Oldest first. */
+export interface Reactions {
+  reactions: Array<ReactionEntry>;
+  next_cursor: string | null;
 }
 
 export interface ReadMark {
@@ -197,6 +226,7 @@ export interface ShownMessage {
   deleted: boolean;
   reply_to: number | null;
   mentions: Array<number>;
+  reactions?: Array<ReactionSummary>;
   missing?: boolean;
 }
 

@@ -13,6 +13,7 @@ from falcon.read.accounts import memory as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import memory as memberships_queries
 from falcon.read.memory import MemoryQueryContext, ModelTables
+from falcon.read.reactions import memory as reactions_queries
 from falcon.read.rooms import memory as rooms_queries
 from falcon.read.store import (
     WITHOUT_SKIPS,
@@ -234,6 +235,9 @@ class MemoryTables:
     accounts = _query(accounts_queries.accounts)
     bearer = _query(accounts_queries.bearer)
     tokens = _query(accounts_queries.tokens)
+    shown_reactions = _query(reactions_queries.shown_reactions)
+    reactions = _query(reactions_queries.reactions)
+    known_reactions = _query(reactions_queries.known_reactions)
 
     # --- MemoryQueryContext -------------------------------------------------------------------------------------------
 

@@ -58,6 +58,8 @@ BODIES: Final[dict[Any, Any]] = {
     shapes.MemberShape: shapes.MemberShape(_BEN, "Ben", "member", 0),
     shapes.Members: shapes.Members([shapes.MemberShape(_ALICE, "Alice", "admin", 1)], None),
     shapes.Authors: shapes.Authors([shapes.Author(_ALICE, "Alice"), shapes.Author(_BEN, "Ben")]),
+    shapes.ReactionCount: shapes.ReactionCount(_ROOM, 1, "👍", 1),
+    shapes.Reactions: shapes.Reactions([shapes.ReactionEntry("👍", _BEN, "2026-11-25T09:31:00.123Z")], None),
     shapes.ReadState: shapes.ReadState(_ROOM, 1, 0, 0),
     shapes.Imported: shapes.Imported({"al": _ALICE}, {}, 0, 0),
     Ticket: Ticket("MTMwLjE3NjQwNjMwMDA"),
@@ -67,7 +69,7 @@ TEXTS: Final = {
     "text/event-stream": "id: AQpvb\nevent: typing\ndata: {\"room_id\":64,\"account_id\":130}\n\n",
     "application/x-ndjson": "{\"type\":\"falcon-export\",\"version\":2,\"source\":\"old-chat\"}\n",
 }  # fmt: skip
-PATHS: Final = {"room_id": _ROOM, "account_id": _BEN, "seq": 1, "token_id": 2}
+PATHS: Final = {"room_id": _ROOM, "account_id": _BEN, "seq": 1, "token_id": 2, "emoji": "👍"}
 
 
 def request_example(kind: Any) -> Any:

@@ -77,7 +77,10 @@ _PARAMETERS: Final = {
     "account_id": "The id of the account",
     "seq": "The number of the message in its room",
     "token_id": "The id of the token",
+    "emoji": "One emoji of Unicode's list, fully qualified; percent-encoded UTF-8",
 }
+_ID: Final = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
+_SCHEMAS: Final = {"emoji": {"type": "string", "minLength": 1}}
 _SUCCESSES: Final = {200: "Done", 201: "Created", 204: "Done; the answer has no body"}
 
 
@@ -147,7 +150,7 @@ def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
             "required": True,
             "description": _PARAMETERS[name],
             "example": PATHS[name],
-            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
+            "schema": _SCHEMAS.get(name, _ID),
         }
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
@@ -199,7 +202,7 @@ def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
     if operation.path in ("/v1/export", STREAM):
         media_type = "application/x-ndjson" if operation.path != STREAM else operation.media_type
         responses["200"]["content"] = _text(media_type)
-    if operation.method == "GET" and "messages" in operation.path:
+    if operation.method == "GET" and operation.path.endswith(("/messages", "/messages/{seq}")):
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
     problem = schemas[_name(ProblemBody)]
     for status, codes in codes_by_status(operation).items():

@@ -7,7 +7,7 @@ import msgspec
 from starlette.types import ASGIApp
 
 from falcon.http import shapes
-from falcon.http.api import accounts, exporting, importing, messages, rooms, tickets, typing_signals
+from falcon.http.api import accounts, exporting, importing, messages, reactions, rooms, tickets, typing_signals
 from falcon.http.edge import Edge
 from falcon.http.requests import AuthedRequest
 from falcon.http.stream.endpoints import StreamQuery
@@ -84,6 +84,33 @@ OPERATIONS: Final = (
         "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
         {204: None},
         command=True,
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        reactions.add_reaction,
+        "React to a message",
+        "The same request again changes nothing. `emoji` is one emoji of Unicode's list.",
+        {200: shapes.ReactionCount},
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        reactions.remove_reaction,
+        "Remove your reaction",
+        "Without a reaction of yours nothing changes.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions",
+        reactions.list_reactions,
+        "List the reactions to a message",
+        "The oldest reaction comes first. `emoji` asks for the reactions with this emoji.",
+        {200: shapes.Reactions},
+        query=shapes.ReactionsQuery,
     ),
     ApiOperation(
         "PUT",
