@@ -315,7 +315,7 @@ export class Timeline {
       const reactions = message.deleted ? [] : room.reactions.of(message.seq).map((each) => this.#described(each));
       wanted.push({
         key: message.seq,
-        state: JSON.stringify([message.edited_at, message.deleted, message.text.length, head, name, names, quote, reactions]),
+        state: JSON.stringify([message.edited_at, message.deleted, message.text.length, head, name, names, quote, reactions, reactions.length > 0 && this.#writable]),
         make: () => this.#article(message, { head, name, names, quote, reactions }),
       });
       before = message;
@@ -376,6 +376,7 @@ export class Timeline {
           title: names,
           "aria-label": t("reaction.label", { emoji, n: count, names }),
           "aria-pressed": String(mine),
+          disabled: !this.#writable,
           data: { emoji },
           on: { click: () => void this.#react(seq, emoji) },
         },
@@ -438,7 +439,7 @@ export class Timeline {
     const { writable, mayDelete, mayEdit } = this.#rights(message);
     this.#actions.replaceChildren(
       ...[
-        iconButton("react", t("message.react"), (event) => void this.#pick(message, event.currentTarget)),
+        writable ? iconButton("react", t("message.react"), (event) => void this.#pick(message, event.currentTarget)) : null,
         writable ? iconButton("reply", t("message.reply"), () => this.#reply(message)) : null,
         mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
         iconButton("link", t("message.link"), () => void this.#copyLink(message)),
@@ -448,11 +449,14 @@ export class Timeline {
     article.append(this.#actions);
   }
 
+  get #writable() {
+    return this.#room.role !== "readonly";
+  }
+
   #rights(message) {
-    const { role } = this.#room;
     const own = message.author_id === this.#app.chat.me.account_id;
-    const writable = role !== "readonly";
-    return { writable, mayEdit: own && writable, mayDelete: (own && writable) || role === "admin" };
+    const writable = this.#writable;
+    return { writable, mayEdit: own && writable, mayDelete: (own && writable) || this.#room.role === "admin" };
   }
 
   #key(event) {
@@ -473,7 +477,7 @@ export class Timeline {
     const message = article.dataset.seq ? this.#room.message(Number(article.dataset.seq)) : null;
     if (event.target !== article || !message || message.deleted) return;
     const { writable, mayDelete, mayEdit } = this.#rights(message);
-    if (event.key === "+") void this.#pick(message, article);
+    if (event.key === "+" && writable) void this.#pick(message, article);
     else if (event.key === "r" && writable) this.#reply(message);
     else if (event.key === "e" && mayEdit) this.#edit(message);
     else if (event.key === "Delete" && mayDelete) void this.#delete(message);

@@ -109,6 +109,22 @@ def test_a_deleted_message_has_no_reactions_and_takes_none(screen: Open, anna: P
     expect(reactions(hers)).to_have_count(0)
 
 
+def test_a_readonly_member_sees_reactions_and_cannot_react(screen: Open, anna: Person, ben: Person, tea: int) -> None:
+    reacts(anna, tea, 1, "👍")
+    his = screen().signs_in(ben).opens(tea)
+    expect(reactions(his)).to_be_enabled()
+    anna.call("PUT", f"/v1/rooms/{tea}/members/{ben.account_id}", {"role": "readonly"})
+    expect(reactions(his)).to_be_disabled()
+    his.page.locator('article[data-seq="1"]').hover()
+    expect(his.page.get_by_role("button", name="Copy link")).to_be_visible()
+    expect(his.page.get_by_role("button", name="Add reaction")).to_have_count(0)
+    his.page.locator('article[data-seq="1"]').focus()
+    his.page.keyboard.press("+")
+    expect(his.page.get_by_role("dialog")).to_have_count(0)
+    reacts(anna, tea, 1, "🎉")
+    expect(reactions(his)).to_have_text(["👍1", "🎉1"])
+
+
 def test_one_emoji_too_many_is_refused_in_the_language_of_the_page(
     screen: Open, anna: Person, ben: Person, tea: int
 ) -> None:
@@ -172,6 +188,26 @@ def test_a_title_names_the_first_accounts_and_counts_the_others(
     hers = screen().signs_in(anna).opens(room)
     names = ", ".join(each.name for each in people[:10])
     expect(reactions(hers)).to_have_attribute("title", f"{names} and 2 others")
+
+
+def test_a_reaction_that_a_page_does_not_name_can_be_taken_back(
+    screen: Open, person: Callable[[str], Person], anna: Person
+) -> None:
+    """A page names the first 20 accounts, so the client learns from the server's answer that the reaction is there."""
+    people = [person("Cleo") for _ in range(20)]
+    room = anna.makes_room("Tea kitchen", *people)
+    anna.says(room, "Who wants tea?")
+    for each in (*people, anna):
+        reacts(each, room, 1, "🍵")
+    hers = screen().signs_in(anna).opens(room)
+    expect(reactions(hers)).to_have_text(["🍵21"])
+    expect(reactions(hers)).to_have_attribute("aria-pressed", "false")
+    reactions(hers).click()
+    expect(reactions(hers)).to_have_attribute("aria-pressed", "true")
+    expect(reactions(hers)).to_have_text(["🍵21"])
+    reactions(hers).click()
+    expect(reactions(hers)).to_have_text(["🍵20"])
+    expect(reactions(hers)).to_have_attribute("aria-pressed", "false")
 
 
 def test_a_reaction_that_is_refused_changes_nothing_and_says_why(
