@@ -44,7 +44,7 @@ export class Room {
     this.opening = 0;
     this.recent = new Map(); // messages of events, for pages that do not have them yet
     this.quotes = new Map();
-    this.reactions = new Reactions(readerId);
+    this.reactions = this.#noReactions();
     this.members = null;
     this.membersStale = true;
     this.membersLoading = null;
@@ -80,6 +80,10 @@ export class Room {
     return this.first > 1;
   }
 
+  #noReactions() {
+    return new Reactions(this.readerId, (seq) => this.message(seq) !== undefined);
+  }
+
   message(seq) {
     return this.messages.length && seq >= this.first ? this.messages[seq - this.first] : undefined;
   }
@@ -111,7 +115,7 @@ export class Room {
 
   forget() {
     this.messages = [];
-    this.reactions = new Reactions(this.readerId);
+    this.reactions = this.#noReactions();
     this.loaded = false;
     this.atTail = true;
     this.opening++;
@@ -378,9 +382,9 @@ export class Chat extends EventTarget {
 
   /** Adds this account's reaction, or removes it if it is there. Throws as FalconClient does. */
   async react(room, seq, emoji) {
-    const { mine } = room.reactions.with(seq, emoji);
+    const { mine } = room.reactions.find(seq, emoji);
     const answer = await this.falcon[mine ? "removeReaction" : "addReaction"](room.roomId, seq, emoji);
-    const now = room.reactions.with(seq, emoji);
+    const now = room.reactions.find(seq, emoji);
     if (now.mine !== mine) return; // its event has come before the answer
     const count = answer?.count ?? now.count - 1;
     this.#reacted({ room_id: room.roomId, seq, account_id: this.me.account_id, emoji, count }, !mine);
@@ -493,7 +497,7 @@ export class Chat extends EventTarget {
   trim(room) {
     if (!room.atTail || room.messages.length <= WINDOW_MAX) return;
     room.messages = room.messages.slice(-WINDOW_MAX / 2);
-    room.reactions.trim(room.first);
+    room.reactions.trim();
   }
 
   /** Reads the gap between the loaded messages and the newest. */

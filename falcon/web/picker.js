@@ -7,7 +7,7 @@ import { t } from "./strings.js";
 const COLUMNS = 6;
 const MARGIN = 8; // pixels to the edge of the window
 
-// By the name of their text. The server accepts fully qualified emoji only.
+// Each key names a text of strings.js. The server accepts fully qualified emoji only.
 const EMOJI = {
   thumbsup: "👍", thumbsdown: "👎", heart: "❤️", grin: "😄", joy: "😂", smile: "🙂",
   wink: "😉", love: "😍", thinking: "🤔", astonished: "😮", crying: "😢", angry: "😡",

@@ -7,11 +7,14 @@ const HEARD_MAX = 400; // messages of which events are kept apart from what was 
 
 export class Reactions {
   #readerId;
+  #shows;
   #read = new Map(); // by seq: the reactions as a page has them
   #heard = new Map(); // by seq: the last event of each account and emoji, in order
 
-  constructor(readerId) {
+  /** ``shows(seq)``: true for a message that is loaded. What is known of others is dropped in time. */
+  constructor(readerId, shows) {
     this.#readerId = readerId;
+    this.#shows = shows;
   }
 
   /** Takes the messages of a page. While the server prepares its tables they come without reactions. */
@@ -45,7 +48,7 @@ export class Reactions {
   }
 
   /** One emoji of a message. */
-  with(seq, emoji) {
+  find(seq, emoji) {
     return this.of(seq).find((each) => each.emoji === emoji) ?? { emoji, count: 0, accounts: [], mine: false };
   }
 
@@ -54,13 +57,13 @@ export class Reactions {
     for (const seq of [...this.#heard.keys()]) this.#settleOne(seq);
   }
 
-  /** Drops what was read of messages before this one. */
-  trim(first) {
-    for (const seq of [...this.#read.keys()]) if (seq < first) this.#read.delete(seq);
+  /** Drops what was read of messages that are no longer loaded. */
+  trim() {
+    for (const seq of [...this.#read.keys()]) if (!this.#shows(seq)) this.#read.delete(seq);
   }
 
   #settleOne(seq) {
-    this.read([{ seq, reactions: this.of(seq) }]);
+    this.read([{ seq, reactions: this.#shows(seq) ? this.of(seq) : [] }]);
     this.#heard.delete(seq);
   }
 }

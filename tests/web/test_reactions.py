@@ -263,7 +263,7 @@ EVENTS_AROUND_PAGES = """async () => {
     reactions => reactions.read(page(['a', 1, [3]])), // after missed events the page is right
     reactions => reactions.heard(event(3, 'a', 0), false),
   ];
-  const reactions = new Reactions(9);
+  const reactions = new Reactions(9, () => true);
   return steps.map(step => {
     step(reactions);
     return reactions.of(1).map(({ emoji, count, mine }) => `${emoji}${count}${mine ? '!' : ''}`).join(' ');
@@ -275,3 +275,16 @@ def test_pages_and_events_in_any_order_come_to_the_same_reactions(screen: Open, 
     shown = screen().signs_in(anna).page.evaluate(EVENTS_AROUND_PAGES)
     expected = ["a1", "a1", "a1! b1", "a2! b1", "a3! b1", "a3! b1", "a3!", "a3!", "a3!", "a1", ""]
     assert shown == expected
+
+
+MANY_EVENTS = """async () => {
+  const { Reactions } = await import('/web/reactions.js');
+  const reactions = new Reactions(9, seq => seq <= 500); // the messages that are loaded
+  for (let seq = 1; seq <= 1000; seq++) reactions.heard({ seq, account_id: 2, emoji: 'a', count: 1 }, true);
+  return [1, 500, 501, 600, 601, 1000].filter(seq => reactions.of(seq).length);
+}"""
+
+
+def test_a_page_that_is_open_for_days_keeps_reactions_to_what_it_shows(screen: Open, anna: Person) -> None:
+    kept = screen().signs_in(anna).page.evaluate(MANY_EVENTS)
+    assert kept == [1, 500, 601, 1000]  # and those of the last 400 messages
