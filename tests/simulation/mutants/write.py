@@ -46,8 +46,8 @@ def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) 
     reference = None
     if envelope.key is not None:
         reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
-        if self._answered(envelope.account_id, envelope.key) is not None:
-            return Replay(reference)
+        if self.knows(envelope.account_id, envelope.key):
+            return Replay(reference, self._collisions)
     decision = self._decide(envelope.command, at)
     if isinstance(decision, Decided):
         self._happen(decision.events, at, envelope.account_id, reference, decision.answer)
