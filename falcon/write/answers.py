@@ -11,14 +11,15 @@ from falcon.domain.ids import AccountId, Millis
 from falcon.journal.envelope import Position
 from falcon.write.packed_table import PackedTable
 
-# What is counted for a key, and for an account that some are counted for: as measured, where tables are filled least.
-KEY_BYTES: Final = 60
+# By how much a process grows with a key, and with an account that some keys are counted for: measured under churn.
+KEY_BYTES: Final = 54
 ACCOUNT_BYTES: Final = 20
 _FINGERPRINT_BITS: Final = 32
 _FINGERPRINT_MASK: Final = (1 << _FINGERPRINT_BITS) - 1
 _DIGEST_MASK: Final = (1 << 64) - 1
 # Digest, account; offset, n and time behind the chunk's first.
 _KEY: Final = struct.Struct("<QQIII")
+_NEVER: Final = 1 << 64
 _COLLISIONS_MAX: Final = 1_000
 _NO_PLACES: Final[frozenset[Position]] = frozenset()
 _CHUNK_BITS: Final = 7
@@ -109,7 +110,7 @@ class KeyCounts:
             self._of.change(account_id, by)
 
 
-class _Chunk:
+class _KeyChunk:
     """The keys of consecutive answers, oldest first. Each is told by its distance from the first."""
 
     __slots__ = ("_first", "_keys", "count")
@@ -137,15 +138,19 @@ class _Chunk:
         first = self._first
         return Remembered(first.offset + offset, first.epoch, first.n + n, first.at + at)
 
-    def key(self, index: int) -> tuple[int, AccountId, Millis]:
-        """Digest, account, and when the answer was given."""
-        digest, account_id, _, _, at = _KEY.unpack_from(self._keys, index * _KEY.size)
-        return digest, account_id, self._first.at + at
+    def keys(self, start: int, most: int, before: Millis) -> list[tuple[int, AccountId]]:
+        """Digest and account of the keys from ``start`` on, up to the first whose answer was not given before then.
 
-    def accounts(self, start: int) -> Iterator[AccountId]:
-        return (
-            account_id for _, account_id, *_ in _KEY.iter_unpack(self._keys[start * _KEY.size : self.count * _KEY.size])
-        )
+        At most ``most``.
+        """
+        data = memoryview(self._keys)[start * _KEY.size : min(self.count, start + most) * _KEY.size]
+        distance = before - self._first.at
+        keys: list[tuple[int, AccountId]] = []
+        for digest, account_id, _, _, at in _KEY.iter_unpack(data):
+            if at >= distance:
+                break
+            keys.append((digest, account_id))
+        return keys
 
 
 class AnswerWindow:
@@ -159,7 +164,7 @@ class AnswerWindow:
     def __init__(self, window: Millis) -> None:
         self.window = window
         self._numbers = PackedTable()  # by digest: number of the chunk, index within it
-        self._chunks: deque[_Chunk] = deque()
+        self._chunks: deque[_KeyChunk] = deque()
         self._first_chunk = 0
         self._forgotten = 0  # keys of the first chunk
         self._counts: KeyCounts | None = None
@@ -179,7 +184,7 @@ class AnswerWindow:
         digest = _digest(account_id, key)
         if not self._chunks or not self._chunks[-1].add(digest, account_id, remembered):
             self.forget(remembered.at, _FORGOTTEN_WITH_CHUNK)
-            self._chunks.append(_Chunk(remembered))
+            self._chunks.append(_KeyChunk(remembered))
             self._chunks[-1].add(digest, account_id, remembered)
         number = (self._first_chunk + len(self._chunks) - 1) % _CHUNK_NUMBERS
         self._numbers.add(digest, number << _CHUNK_BITS | self._chunks[-1].count - 1)
@@ -191,14 +196,15 @@ class AnswerWindow:
         forgotten = 0
         while self._chunks and forgotten < most:
             chunk = self._chunks[0]
-            digest, account_id, given_at = chunk.key(self._forgotten)
-            if given_at >= at - self.window:
+            expired = chunk.keys(self._forgotten, most - forgotten, at - self.window)
+            if not expired:
                 break
-            self._numbers.remove(digest, self._first_chunk << _CHUNK_BITS | self._forgotten)
-            if self._counts is not None:
-                self._counts.remove(account_id)
-            forgotten += 1
-            self._forgotten += 1
+            for digest, account_id in expired:
+                self._numbers.remove(digest, self._first_chunk << _CHUNK_BITS | self._forgotten)
+                self._forgotten += 1
+                if self._counts is not None:
+                    self._counts.remove(account_id)
+            forgotten += len(expired)
             if self._forgotten == chunk.count:
                 self._chunks.popleft()
                 self._first_chunk = (self._first_chunk + 1) % _CHUNK_NUMBERS
@@ -219,12 +225,13 @@ class AnswerWindow:
 
     def seconds_to_forget(self, at: Millis) -> float:
         """Seconds until the next answer is forgotten."""
-        oldest = self._chunks[0].key(self._forgotten)[2] if self._chunks else at
+        oldest = self._chunks[0].remembered(self._forgotten).at if self._chunks else at
         return max(1.0, (oldest + self.window + 1 - at) / 1_000)
 
     def _accounts(self) -> Iterator[AccountId]:
         for number, chunk in enumerate(self._chunks):
-            yield from chunk.accounts(0 if number else self._forgotten)
+            for _, account_id in chunk.keys(0 if number else self._forgotten, _CHUNK_KEYS, _NEVER):
+                yield account_id
 
     def _remembered(self, number: int) -> Remembered:
         chunk = ((number >> _CHUNK_BITS) - self._first_chunk) % _CHUNK_NUMBERS

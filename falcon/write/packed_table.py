@@ -27,48 +27,60 @@ class PackedTable:
     def get(self, name: int) -> list[int]:
         bucket = self._buckets[self._place(name)]
         wanted = _NAME.pack(name)
+        at = bucket.find(wanted)
+        if at < 0:
+            return []
         numbers: list[int] = []
-        at = _find(bucket, wanted)
+        at = _aligned(bucket, wanted, at)
         while at >= 0:
             numbers.append(_ENTRY.unpack_from(bucket, at)[1])
-            at = _find(bucket, wanted, at + _ENTRY.size)
+            at = _aligned(bucket, wanted, bucket.find(wanted, at + 1))
         return numbers
 
     def add(self, name: int, number: int) -> None:
         self._buckets[self._place(name)] += _ENTRY.pack(name, number)
-        self._count += 1
-        if self._count > _FILL * len(self._buckets):
-            self._split()
+        self._grow()
 
     def remove(self, name: int, number: int) -> None:
         """Raises KeyError if the name does not have the number."""
         place = self._place(name)
         bucket = self._buckets[place]
-        at = _find(bucket, _ENTRY.pack(name, number))
-        if at < 0:
+        entry = _ENTRY.pack(name, number)
+        at = bucket.find(entry)
+        if at % _ENTRY.size and (at := _aligned(bucket, entry, at)) < 0:
             raise KeyError(name)
         self._buckets[place] = bucket[:at] + bucket[at + _ENTRY.size :]
-        self._count -= 1
-        if 2 * self._count < _FILL * len(self._buckets) and len(self._buckets) > 1:
-            self._merge()
+        self._shrink()
 
     def change(self, name: int, by: int) -> None:
         """Add to the only number of the name. A name that has none has 0, and loses its number when that is 0 again."""
         place = self._place(name)
         bucket = self._buckets[place]
-        at = _find(bucket, _NAME.pack(name))
-        if at < 0:
-            self.add(name, by)
+        wanted = _NAME.pack(name)
+        at = bucket.find(wanted)
+        if at % _ENTRY.size and (at := _aligned(bucket, wanted, at)) < 0:
+            self._buckets[place] = bucket + _ENTRY.pack(name, by)
+            self._grow()
             return
-        number = _ENTRY.unpack_from(bucket, at)[1]
-        if number + by == 0:
-            self.remove(name, number)
-            return
-        self._buckets[place] = bucket[:at] + _ENTRY.pack(name, number + by) + bucket[at + _ENTRY.size :]
+        number = _ENTRY.unpack_from(bucket, at)[1] + by
+        entry = _ENTRY.pack(name, number) if number else b""
+        self._buckets[place] = bucket[:at] + entry + bucket[at + _ENTRY.size :]
+        if not number:
+            self._shrink()
 
     def _place(self, name: int) -> int:
         place = hash((name,)) & self._mask
         return place if place < len(self._buckets) else place & self._mask >> 1
+
+    def _grow(self) -> None:
+        self._count += 1
+        if self._count > _FILL * len(self._buckets):
+            self._split()
+
+    def _shrink(self) -> None:
+        self._count -= 1
+        if 2 * self._count < _FILL * len(self._buckets) and len(self._buckets) > 1:
+            self._merge()
 
     def _split(self) -> None:
         """The first bucket of this round that is not split gives about half of its entries to a new last one."""
@@ -93,9 +105,8 @@ class PackedTable:
             self._mask >>= 1
 
 
-def _find(bucket: bytes, wanted: bytes, start: int = 0) -> int:
-    """The place of the first entry that begins so, or -1."""
-    at = bucket.find(wanted, start)
-    while at % _ENTRY.size and at >= 0:  # these bytes are of two entries
+def _aligned(bucket: bytes, wanted: bytes, at: int) -> int:
+    """The place of the first entry from ``at`` on that begins so, or -1."""
+    while at >= 0 and at % _ENTRY.size:  # these bytes are of two entries
         at = bucket.find(wanted, at + 1)
     return at

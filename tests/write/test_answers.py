@@ -120,6 +120,15 @@ def test_memory_is_given_back_as_keys_are_forgotten() -> None:
     assert after - before < 1.2 * counts.bytes
 
 
+def test_an_answer_that_comes_late_is_forgotten_after_those_that_came_before_it() -> None:
+    """As from the last checkpoint of a deposed owner, whose answers another one has as well."""
+    answers = AnswerWindow(1_000)
+    for number, at in enumerate((100, 300, 200, 50)):
+        answers.add(1, f"{number}", Remembered(number, 1, number, at))
+    assert [bool(answers.find(1, f"{number}", 1_201)) for number in range(4)] == [False, True, False, False]
+    assert [answers.forget(at, 10) for at in (1_201, 1_301, 1_301)] == [1, 3, 0]
+
+
 def test_no_more_keys_are_forgotten_at_once_than_there_is_time_for() -> None:
     answers = AnswerWindow(1_000)
     for number in range(5_000):
