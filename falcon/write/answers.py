@@ -3,6 +3,7 @@
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -20,11 +21,13 @@ _DIGEST_MASK: Final = (1 << 64) - 1
 # Digest, account; offset, n and time behind the chunk's first.
 _KEY: Final = struct.Struct("<QQIII")
 _NEVER: Final = 1 << 64
+# Keys of a partition whose accounts are counted before it serves.
+_COUNTED_AT_ONCE: Final = 256
 _COLLISIONS_MAX: Final = 1_000
 _NO_PLACES: Final[frozenset[Position]] = frozenset()
 _CHUNK_BITS: Final = 7
 _CHUNK_KEYS: Final = 1 << _CHUNK_BITS
-_CHUNK_NUMBERS: Final = 1 << 32 - _CHUNK_BITS
+_CHUNK_NUMBERS: Final = 1 << 31 - _CHUNK_BITS
 # With each chunk that is begun: more than are added to it, so that keys whose window is over do not pile up.
 _FORGOTTEN_WITH_CHUNK: Final = 2 * _CHUNK_KEYS
 
@@ -85,6 +88,7 @@ class KeyCounts:
         self._bytes_max = bytes_max
         self._most_of_account = most_of_account
         self._of = PackedTable()
+        self._uncounted: deque[tuple[Iterator[AccountId], int]] = deque()
         self.total = 0
 
     @property
@@ -103,6 +107,26 @@ class KeyCounts:
 
     def remove(self, account_id: AccountId) -> None:
         self._change(account_id, -1)
+
+    def add_all(self, keys: int, account_ids: Iterator[AccountId], by: int) -> None:
+        """Add or remove (``by``) the keys of a partition. Those of its accounts are counted a part at a time.
+
+        Meanwhile an account may have more keys, or fewer, than it should.
+        """
+        self.total += by * keys
+        if self._most_of_account:
+            self._uncounted.append((account_ids, by))
+            self.count(_COUNTED_AT_ONCE)
+
+    def count(self, most: int) -> None:
+        """Count the next keys of partitions that came or went."""
+        while most > 0 and self._uncounted:
+            account_ids, by = self._uncounted[0]
+            for account_id in islice(account_ids, most):
+                self._of.change(account_id, by)
+                most -= 1
+            if most > 0:
+                self._uncounted.popleft()
 
     def _change(self, account_id: AccountId, by: int) -> None:
         self.total += by
@@ -214,13 +238,11 @@ class AnswerWindow:
     def count_in(self, counts: KeyCounts) -> None:
         """From now on, until :meth:`count_out`."""
         self._counts = counts
-        for account_id in self._accounts():
-            counts.add(account_id)
+        counts.add_all(len(self), self._accounts(), 1)
 
     def count_out(self) -> None:
         if self._counts is not None:
-            for account_id in self._accounts():
-                self._counts.remove(account_id)
+            self._counts.add_all(len(self), self._accounts(), -1)
             self._counts = None
 
     def seconds_to_forget(self, at: Millis) -> float:
@@ -229,9 +251,11 @@ class AnswerWindow:
         return max(1.0, (oldest + self.window + 1 - at) / 1_000)
 
     def _accounts(self) -> Iterator[AccountId]:
-        for number, chunk in enumerate(self._chunks):
-            for _, account_id in chunk.keys(0 if number else self._forgotten, _CHUNK_KEYS, _NEVER):
-                yield account_id
+        """Of the keys that are remembered now, whatever is added or forgotten before they are looked at."""
+        parts = [(chunk, 0, chunk.count) for chunk in self._chunks]
+        if parts:
+            parts[0] = (self._chunks[0], self._forgotten, self._chunks[0].count - self._forgotten)
+        return (account_id for chunk, start, count in parts for _, account_id in chunk.keys(start, count, _NEVER))
 
     def _remembered(self, number: int) -> Remembered:
         chunk = ((number >> _CHUNK_BITS) - self._first_chunk) % _CHUNK_NUMBERS

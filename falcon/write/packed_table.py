@@ -3,14 +3,14 @@
 import struct
 from typing import Final
 
-_ENTRY: Final = struct.Struct("<QI")
+_ENTRY: Final = struct.Struct("<Qi")
 _NAME: Final = struct.Struct("<Q")
 # Entries of a bucket, on average. More would take longer to search, and fewer have more overhead each.
 _FILL: Final = 16
 
 
 class PackedTable:
-    """Numbers of 32 bits under names of 64 bits. A name may have several numbers, the oldest first.
+    """Numbers of 32 bits, with a sign, under names of 64 bits. A name may have several numbers, the oldest first.
 
     The entries of a bucket are the bytes of one object. The table grows by linear hashing (Litwin, 1980): it splits one
     bucket at a time, so that no call takes long however large the table is.

@@ -195,7 +195,11 @@ class Shard:
         return rows
 
     def _forget_keys(self) -> None:
-        """Keys that expire together are forgotten over some ticks, by another partition first at each."""
+        """Keys that expire together are forgotten over some ticks, by another partition first at each.
+
+        Likewise those are counted that came or went with their partition.
+        """
+        self._keys.count(FORGOTTEN_EACH_TICK)
         known = deque(each for owned in self._cycle.states.values() if (each := known_of(owned)) is not None)
         self._ticks += 1
         known.rotate(self._ticks)

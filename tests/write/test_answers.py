@@ -174,6 +174,28 @@ def test_keys_count_for_their_account_until_they_are_forgotten() -> None:
     assert counts.bytes == 0
 
 
+def test_keys_of_a_partition_that_comes_or_goes_are_counted_a_part_at_a_time() -> None:
+    """The window goes on meanwhile."""
+    counts, answers = KeyCounts(1 << 30, 5_000), AnswerWindow(1_000)
+    for number in range(3_000):
+        answers.add(1, f"{number}", Remembered(number, 1, number, number // 10))
+    answers.count_in(counts)
+    assert counts.total == 3_000, "at once"
+    changed: list[int] = []
+    for number in range(3_000, 3_100):
+        answers.add(1, f"{number}", Remembered(number, 1, number, 400))
+    answers.forget(1_250, 10_000)
+    while counts._uncounted:
+        before = sum(counts._of.get(1))
+        counts.count(1_000)
+        changed.append(sum(counts._of.get(1)) - before)
+    assert changed == [1_000, 1_000, 744], "beside the first, which were counted with the partition"
+    assert sum(counts._of.get(1)) == counts.total == len(answers)
+    answers.count_out()
+    counts.count(10_000)
+    assert (counts.total, counts.bytes) == (0, 0)
+
+
 def test_where_accounts_are_not_counted_none_has_too_many() -> None:
     counts = KeyCounts(1 << 30)
     for _ in range(30_000):
