@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -463,6 +464,19 @@ def test_answers_that_two_checkpoints_have_are_remembered_once() -> None:
     host.shard.close()
     log._answers[0] *= 2
     assert Host(log, clock).shard._keys.total == 3
+
+
+def test_checkpoints_have_whole_keys_as_releases_before_packed_ones_wrote_and_read_them() -> None:
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.shard.close()
+    stored = msgspec.msgpack.encode([[ANN, "k", 1, 1, 1, 1, clock.now()]])  # fingerprint, offset, epoch, n, time
+    assert (log.answers(0, 3, 0), snapshots.VERSION) == ([stored], 3)
+    host = Host(log, clock)
+    host.send(PostMessage(ANN, room, "hello"), key="k")
+    assert [seq(reply) for reply in host.read()] == [1]
 
 
 # --- what it costs ----------------------------------------------------------------------------------------------------
