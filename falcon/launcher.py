@@ -95,10 +95,10 @@ def main(command: str, argv: list[str]) -> int:
     plan = _PLANS[command]
     parser = argparse.ArgumentParser(
         prog=f"falcon {command}",
-        description=f"{plan.description} Ctrl-C stops it in order.",
+        description=f"{plan.description} Ctrl-C shuts it down cleanly.",
         epilog="Settings are environment variables: see docs/settings.md, or run falcon doctor.",
     )
-    parser.add_argument("--json", action="store_true", help="print where it is reached as one line of JSON")
+    parser.add_argument("--json", action="store_true", help="print the addresses as one line of JSON")
     arguments = parser.parse_args(argv)
     try:
         settings = Settings.from_env()

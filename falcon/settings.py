@@ -10,6 +10,8 @@ from typing import Any, Final, get_type_hints
 _PREFIX: Final = "FALCON_"
 # Loopback, and the networks that are not routed over the internet (RFC 1918, RFC 4193).
 _INTERNAL_NETWORKS: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+_HBASE_COMPRESSIONS: Final = ("ZSTD", "SNAPPY", "LZ4", "GZ")  # HBase's names
+_COMPRESSIONS: Final = ("zstd", "lz4", "gzip", "none")  # Kafka's names
 _SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_SSL")  # Kafka's names; SASL without TLS is not among them
 _SASL_MECHANISMS: Final = ("SCRAM-SHA-512", "PLAIN")
 _LIMITS: Final = (
@@ -103,6 +105,10 @@ class Settings:
     kafka_ca: Path | None = None
     kafka_cert: Path | None = None
     kafka_key: Path | None = None
+    kafka_compression: str = "zstd"
+    kafka_rack: str = ""
+    kafka_fetch_min_bytes: int = 1
+    kafka_local_retention_seconds: int = 0
     append_seconds: float = 10.0
     session_seconds: float = 6.0
     refusal_age_seconds: float = 1.0
@@ -114,6 +120,7 @@ class Settings:
     hbase: tuple[str, ...] = ()
     hbase_prefix: str = "falcon"
     hbase_create_command: str = ""
+    hbase_compression: tuple[str, ...] = ("ZSTD", "SNAPPY")
     hbase_ca: Path | None = None
     hbase_cert: Path | None = None
     hbase_key: Path | None = None
@@ -209,6 +216,18 @@ class Settings:
             (_are_addresses(self.kafka), "FALCON_KAFKA: must be host:port[,host:port...], some of the brokers"),
             (_are_addresses(self.hbase), "FALCON_HBASE: must be host:port[,host:port...], HBase's Thrift gateways"),
             (1 <= self.kafka_replicas <= 9, "FALCON_KAFKA_REPLICAS: must be 1 to 9"),
+            (
+                self.kafka_compression in _COMPRESSIONS,
+                f"FALCON_KAFKA_COMPRESSION: must be one of {', '.join(_COMPRESSIONS)}",
+            ),
+            (
+                1 <= self.kafka_fetch_min_bytes <= 1 << 20,
+                "FALCON_KAFKA_FETCH_MIN_BYTES: must be 1 to 1048576 bytes",
+            ),
+            (
+                self.kafka_local_retention_seconds == 0 or self.kafka_local_retention_seconds >= 3_600,
+                "FALCON_KAFKA_LOCAL_RETENTION_SECONDS: must be 0 (no tiered storage) or at least 3600",
+            ),
             *self._kafka_security_rules(),
             *self._hbase_security_rules(),
             (1 <= self.append_seconds <= 60, "FALCON_APPEND_SECONDS: must be 1 to 60"),
@@ -218,6 +237,10 @@ class Settings:
             (
                 self.internal_networks != () and _are_networks(self.internal_networks),
                 "FALCON_INTERNAL_NETWORKS: must be networks such as 10.0.0.0/8,fc00::/7, with commas between",
+            ),
+            (
+                set(self.hbase_compression) <= set(_HBASE_COMPRESSIONS),
+                f"FALCON_HBASE_COMPRESSION: must be of {', '.join(_HBASE_COMPRESSIONS)}, or empty",
             ),
             (1 <= self.read_threads <= 256, "FALCON_READ_THREADS: must be 1 to 256"),
             (0 < self.read_seconds <= 60, "FALCON_READ_SECONDS: must be more than 0, at most 60"),

@@ -6,7 +6,7 @@ import os
 import secrets
 import shlex
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import cache, partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from falcon.adapters.hbase.prepare import (
     by_command,
     check_family_of_log,
     check_log,
+    compressing,
     start_over,
     through_gateway,
 )
@@ -57,16 +58,18 @@ from falcon.bootstrap import (
 )
 from falcon.bootstrap import issue_token as issue_token_of
 from falcon.certificates import TlsFiles, WrongCertificate, client_tls
+from falcon.domain.ids import Partition
 from falcon.http.bearer_tokens import derived_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
+from falcon.journal.envelope import Cursor
 from falcon.journal.ports import JournalUnavailable, Wake
 from falcon.projections.consumer import ProjectionConsumer
-from falcon.projections.runner import Rebuild
+from falcon.projections.rebuild import Assigned, Rebuild, RebuildShare
 from falcon.projections.shared_consumer import SharedLogReader
 from falcon.projections.skipping import skip_event
 from falcon.projections.verify import Verify
-from falcon.read.catalogue import READ_MODELS, VOUCHING, vouched_for
+from falcon.read.catalogue import READ_MODELS, VOUCHING, projections, vouched_for
 from falcon.read.store import Comparison, ReadStoreUnavailable
 from falcon.secret_files import SecretFile, WrongSecret
 from falcon.settings import Settings, WrongSettings
@@ -101,6 +104,10 @@ def kafka_cluster(settings: Settings) -> KafkaCluster:
         settings.kafka_prefix,
         settings.append_seconds,
         _kafka_security(settings),
+        compression=None if settings.kafka_compression == "none" else settings.kafka_compression,
+        rack=settings.kafka_rack or None,
+        fetch_min_bytes=settings.kafka_fetch_min_bytes,
+        local_retention_seconds=settings.kafka_local_retention_seconds,
     )
 
 
@@ -149,7 +156,7 @@ async def restored(settings: Settings) -> str:
     Raises StillRunning, RightsMissing, WrongTopics, WrongTables, JournalUnavailable, ReadStoreUnavailable.
     """
     cluster = kafka_cluster(settings)
-    groups = [_SHARDS, *map(_group, READ_MODELS)]
+    groups = [_SHARDS, *map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
     await rights.check(cluster, rights.of_operator(groups))
     before = await topics.check(cluster)
     if running := await active(cluster, groups):
@@ -377,24 +384,33 @@ def project_until(settings: Settings, ending: threading.Event, started: Callable
     """Run every projection until ``ending``, each as a consumer with a group of its own."""
     cluster = kafka_cluster(settings)
     loop = LoopThread()
-    loop.call(rights.check(cluster, rights.of_project(map(_group, READ_MODELS))))
+    groups = [*map(_group, READ_MODELS), *map(_rebuild_group, READ_MODELS)]
+    loop.call(rights.check(cluster, rights.of_project(groups)))
     instance = loop.call(topics.check(cluster))
     with _hbase(settings) as hbase:
         _check_tables(settings, hbase, instance)
         shared = SharedLogReader(_projected_log(settings, loop))
         streams = [_Projecting(settings, name, hbase, loop, shared) for name in READ_MODELS]
+        rebuilds = _SharingRebuilds(settings, hbase, loop)
         threads = [start_thread(stream.name, partial(stream.run, ending)) for stream in streams]
+        threads.append(start_thread("rebuilds", partial(rebuilds.run, ending)))
         started()
         for thread in threads:
             thread.join()
         for stream in streams:
             stream.close()
+        rebuilds.close()
         shared.close()
     loop.close()
 
 
 def _group(projection: str) -> str:
     return f"projection-{projection}"
+
+
+def _rebuild_group(projection: str) -> str:
+    """The group of the processes that share a rebuild."""
+    return f"{_group(projection)}-rebuild"
 
 
 def _projected_log(settings: Settings, loop: LoopThread) -> KafkaSource:
@@ -436,6 +452,39 @@ class _Projecting:
         self._tables.close()
 
 
+class _SharingRebuilds:
+    """A projector's share of rebuilds, with its source and tables."""
+
+    def __init__(self, settings: Settings, hbase: HBase, loop: LoopThread) -> None:
+        self._source = KafkaSource(kafka_cluster(settings), loop)
+        self._tables = _tables(settings, hbase, "hbase-rebuilds")
+        self._share = RebuildShare(projections(), self._source, self._tables, partial(_sharing, settings, loop))
+
+    def run(self, ending: threading.Event) -> None:
+        try:
+            self._share.run(ending)
+        except BaseException:
+            log.exception("sharing a rebuild failed as nothing may; the process ends, to be started again")
+            os._exit(70)
+
+    def close(self) -> None:
+        self._source.close()
+        self._tables.close()
+
+
+@contextmanager
+def _sharing(
+    settings: Settings, loop: LoopThread, name: str, at_first: Collection[Partition] = ()
+) -> Iterator[Assigned]:
+    """Membership among the processes that share a rebuild. ``at_first``: the partitions before the first assignment."""
+    member = GroupMember(kafka_cluster(settings), _rebuild_group(name), settings.session_seconds)
+    loop.call(member.join())
+    try:
+        yield lambda: member.assigned if member.assignments else at_first
+    finally:
+        loop.call(member.leave())
+
+
 def _tables(settings: Settings, hbase: HBase, dispatcher: str = "hbase-writes") -> HBaseTables:
     return HBaseTables(
         hbase,
@@ -448,9 +497,8 @@ def _tables(settings: Settings, hbase: HBase, dispatcher: str = "hbase-writes") 
 
 
 def _creator(settings: Settings, hbase: HBase) -> Create:
-    if settings.hbase_create_command:
-        return by_command(shlex.split(settings.hbase_create_command))
-    return through_gateway(hbase)
+    command = shlex.split(settings.hbase_create_command)
+    return compressing(by_command(command) if command else through_gateway(hbase), settings.hbase_compression)
 
 
 def _check_tables(settings: Settings, hbase: HBase, instance: str | None) -> str:
@@ -467,7 +515,7 @@ def _line(settings: Settings) -> Callable[[str, int], ThriftConnection]:
 
 @contextmanager
 def _hbase(settings: Settings) -> Iterator[Gateways]:
-    writers = len(READ_MODELS) * (settings.project_threads + 1)
+    writers = (len(READ_MODELS) + 1) * (settings.project_threads + 1)
     connections = max(settings.read_threads, writers)
     gateways = Gateways(settings.hbase, connections, connect=_line(settings))
     try:
@@ -480,20 +528,22 @@ def _hbase(settings: Settings) -> Iterator[Gateways]:
 
 
 @contextmanager
-def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[KafkaSource, HBaseTables]]:
-    """The log and the tables, after a check that they belong together and that all tables exist, except one that is to
-    be rebuilt."""
+def _looking_after(
+    settings: Settings, *, whole: bool = True, groups: Collection[str] = ()
+) -> Iterator[tuple[KafkaSource, HBaseTables, LoopThread]]:
+    """The log, the tables, and the loop of the clients of Kafka. Checks before that they belong together and that all
+    tables exist, except one that is to be rebuilt. ``groups``: those that the caller joins."""
     loop = LoopThread()
     try:
         cluster = kafka_cluster(settings)
-        loop.call(rights.check(cluster, rights.of_project(())))
+        loop.call(rights.check(cluster, rights.of_project(groups)))
         instance = loop.call(topics.check(cluster))
         source = KafkaSource(cluster, loop)
         with _hbase(settings) as hbase:
             check = check_tables if whole else check_log
             check(hbase, settings.hbase_prefix, instance, settings.partitions)
             tables = _tables(settings, hbase)
-            yield source, tables
+            yield source, tables, loop
             tables.close()
             source.close()
     finally:
@@ -501,27 +551,31 @@ def _looking_after(settings: Settings, *, whole: bool = True) -> Iterator[tuple[
 
 
 def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None]) -> int:
-    """Rebuild the tables of a projection. Returns the number of events. Raises as Rebuild.run does, and WrongTopics,
-    WrongTables."""
-    with _looking_after(settings, whole=False) as (source, tables):
-        total = sum(position.offset for position in source.end().values())
+    """Rebuild the tables of a projection, together with the projectors of this version. Returns the number of events
+    that this process has applied. Raises as Rebuild.run does, and WrongTopics, WrongTables."""
+    with _looking_after(settings, whole=False, groups=(_rebuild_group(name),)) as (source, tables, loop):
+        total = _offsets(source.end())
         source.check(tables.cursor(name))
-        return Rebuild(
-            name,
-            READ_MODELS[name].project,
-            source,
-            tables,
-            lambda done: progress(done, max(done, total)),
-            skips=tables.skips(name),
-        ).run()
+
+        def tell(reached: Cursor) -> None:
+            progress(_offsets(reached), max(_offsets(reached), total))
+
+        skips, project = tables.skips(name), READ_MODELS[name].project
+        with _sharing(settings, loop, name, at_first=range(settings.partitions)) as assigned:
+            beat = partial(tables.beat, name)
+            return Rebuild(name, project, source, tables, tell, skips, assigned, beat).run()
+
+
+def _offsets(cursor: Cursor) -> int:
+    return sum(position.offset for position in cursor.values())
 
 
 def verify(
     settings: Settings, name: str, *, repair: bool, events_a_second: float, progress: Callable[[int, int], None]
 ) -> Comparison:
     """Compare the tables of a projection with the log. Raises as Verify.run does, and WrongTopics, WrongTables."""
-    with _looking_after(settings) as (source, tables):
-        total = sum(position.offset for position in tables.cursor(name).values())
+    with _looking_after(settings) as (source, tables, _):
+        total = _offsets(tables.cursor(name))
         return Verify(
             name,
             READ_MODELS[name].project,
@@ -539,5 +593,5 @@ def skip(settings: Settings, name: str, partition: int, offset: int, reason: str
 
     Raises NotStoppedThere, NoSuchEvent, and as the checks of topics and tables do.
     """
-    with _looking_after(settings) as (source, tables):
+    with _looking_after(settings) as (source, tables, _):
         return skip_event(source, tables, name, partition, offset, reason, force=force)

@@ -37,8 +37,10 @@ from falcon.bootstrap import issue_token as issue_token_of
 from falcon.http.bearer_tokens import new_secret
 from falcon.http.edge import Edge
 from falcon.http.freshness import Freshness
+from falcon.journal.envelope import Cursor
 from falcon.journal.ports import JournalUnavailable, Wake
-from falcon.projections.runner import InlineProjector, ProjectionCatchUp, Rebuild
+from falcon.projections.rebuild import Rebuild
+from falcon.projections.runner import InlineProjector, ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.settings import Settings
 from falcon.startup import begin
@@ -146,7 +148,11 @@ def rebuild(settings: Settings, name: str, progress: Callable[[int, int], None])
     # Unlike a commit of the journal: the next rebuild makes again what a crash takes.
     tables = SqliteTables(database.connect(settings.database, synchronous="NORMAL"))
     total = source.end()[0].offset
-    return Rebuild(name, READ_MODELS[name].project, source, tables, lambda done: progress(done, max(done, total))).run()
+
+    def tell(reached: Cursor) -> None:
+        progress(reached[0].offset, max(reached[0].offset, total))
+
+    return Rebuild(name, READ_MODELS[name].project, source, tables, tell).run()
 
 
 def copy(settings: Settings, folder: Path, report: Callable[[int, int], None] = lambda done, total: None) -> None:

@@ -1,4 +1,4 @@
-"""Falcon on the command line. What takes long to import is imported by the command that needs it."""
+"""The command line. A module that takes long to import is imported by the command that needs it."""
 
 from typing import Annotated
 
@@ -50,7 +50,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    # An unexpected fault is shown plainly and without the values of variables: those may be tokens.
+    # Show an unexpected fault without the values of variables, which may be tokens.
     pretty_exceptions_enable=False,
 )
 _CHAT = "Chat"
@@ -62,6 +62,7 @@ app.command(rich_help_panel=_MACHINE)(upkeep.up)
 
 app.command(rich_help_panel=_CHAT)(chat.rooms)
 app.command(rich_help_panel=_CHAT)(chat.send)
+app.command(rich_help_panel=_CHAT)(chat.react)
 app.command(rich_help_panel=_CHAT)(chat.tail)
 app.command(rich_help_panel=_CHAT)(chat.read)
 

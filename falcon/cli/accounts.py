@@ -32,7 +32,7 @@ def add(
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Create an account. Prints its id and its first token, which is shown this once.
+    """Create an account. Prints its id and its first token, which is shown only once.
 
     \b
     Examples:
@@ -88,7 +88,7 @@ def new_token(
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Create another token for an account. Prints it; it is shown this once.
+    """Create another token for an account. Prints it; it is shown only once.
 
     Existing tokens stay valid; `falcon account revoke` ends them.
 
@@ -144,7 +144,7 @@ def revoke(
         tokens = caller.run(lambda falcon: falcon.tokens(account_id))
         columns = (Column("Token", "right"), Column("Created"))
         print_table(columns, [(str(entry.token_id), local_minute(entry.created_at)) for entry in tokens])
-        typer.echo("Nothing is revoked: name one of these, or say --all.", err=True)
+        typer.echo("Nothing is revoked: name one of these, or add --all.", err=True)
         raise typer.Exit(2)
     revoked = caller.run(lambda falcon: _revoke(falcon, account_id, token_id))
     typer.echo(f"Revoked: {', '.join(map(str, revoked)) or 'none; there were no tokens'}")
@@ -158,7 +158,7 @@ async def _account_id(caller: Caller, falcon: "FalconClient", account: str) -> i
 
 
 def _print_token(account_id: int, token_id: int | None, token: str, as_json: bool) -> None:
-    """``token_id`` None: it was made from Falcon's files, which do not tell."""
+    """``token_id``: None if the token was made from Falcon's files, which do not say it."""
     if as_json:
         print_json([{"account_id": account_id, "token_id": token_id, "token": token}])
     else:
@@ -166,7 +166,7 @@ def _print_token(account_id: int, token_id: int | None, token: str, as_json: boo
 
 
 def _token_made_here(data_dir: Path, account: str) -> str | None:
-    """Having the files of a Falcon is leave enough. None where one runs on them, which is to be asked. Raises Fault."""
+    """A token from Falcon's own files. None if a Falcon runs on them: then ask it. Raises Fault."""
     from falcon.settings import Settings, WrongSettings
 
     try:
@@ -194,7 +194,7 @@ def _token_made_here(data_dir: Path, account: str) -> str | None:
 
 
 async def _revoke(falcon: "FalconClient", account_id: int, token_id: int | None) -> list[int]:
-    """``token_id`` None: all."""
+    """``token_id``: None for all tokens."""
     ids = [token_id] if token_id is not None else [token.token_id for token in await falcon.tokens(account_id)]
     for each in ids:
         await falcon.revoke_token(account_id, each)

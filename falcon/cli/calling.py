@@ -1,4 +1,4 @@
-"""Where the server is, who calls, and the options that say so."""
+"""The address of the server, the token of the caller, and the options for both."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from falcon.cli.faults import Fault
 if TYPE_CHECKING:
     import httpx
 
-    from falcon_chat import Clock, FalconClient  # at run time only where a server is called: it takes a while
+    from falcon_chat import Clock, FalconClient  # imported when a server is called: it takes a while
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ DataDirOption: TypeAlias = Annotated[
 
 @dataclass(frozen=True)
 class Caller:
-    """The options that say where the server is and who calls; ``admin``: the call needs an admin token."""
+    """The options for the address and the token. ``admin``: the call needs an admin token."""
 
     ctx: typer.Context
     url: str | None
@@ -69,13 +69,13 @@ class Caller:
     admin: bool = False
 
     def run(self, work: "Callable[[FalconClient], Awaitable[T]]", timeout: float = _INTERACTIVE_SECONDS) -> T:
-        """What ``work`` makes of a connected client. Raises Fault, Problem, Unreachable."""
+        """The result of ``work`` with a connected client. Raises Fault, Problem, Unreachable."""
         return asyncio.run(self.connected(work, timeout))
 
     def as_admin(self) -> "Caller | None":
-        """The same with an admin's token, from FALCON_ADMIN_TOKEN or the data directory; None where there is none.
+        """The same with an admin's token, from FALCON_ADMIN_TOKEN or the data directory; None if there is none.
 
-        A server that the command line names may be another one than that which the variable is for.
+        The command line may name another server than the one that the variable is for.
         """
         source = self.ctx.get_parameter_source("url")
         given = None if source is not None and source.name == "COMMANDLINE" else os.environ.get("FALCON_ADMIN_TOKEN")
@@ -103,7 +103,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Outside:
-    """What tests put in the place of the network and of time."""
+    """The network and the clock, which tests replace."""
 
     transport: "httpx.AsyncBaseTransport | None" = None
     clock: "Clock | None" = None
@@ -132,7 +132,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """credentials.json: what `falcon up` made when it made the data directory."""
+    """credentials.json: the first account, which `falcon up` creates with the data directory."""
 
     token: str
     admin_token: str
@@ -149,7 +149,7 @@ def find_credentials(data_dir: Path) -> Credentials | None:
 
 
 def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bool) -> tuple[list[str], str]:
-    """Addresses and token: as given, else those of the data directory. Raises Fault."""
+    """Addresses and token: the given ones, or those of the data directory. Raises Fault."""
     running = find_running(data_dir)
     urls = [part.strip() for part in url.split(",")] if url else []
     if not urls:
@@ -161,7 +161,7 @@ def find_server(url: str | None, token: str | None, data_dir: Path, *, admin: bo
     if token:
         return urls, token.strip()
     name = "FALCON_ADMIN_TOKEN" if admin else "FALCON_TOKEN"
-    # A token goes only to the server that it was made by.
+    # Send a token only to the server that made it.
     if running is None or [url.rstrip("/") for url in urls] != [running.url.rstrip("/")]:
         raise Fault(f"no token for {urls[0]}: give one with --token or {name}")
     credentials = find_credentials(data_dir)
@@ -182,14 +182,14 @@ def _read(path: Path, shape: type[T]) -> T | None:
 
 
 def complete_room(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Rooms of the account for the shell, the newest activity first. Nothing when the server can't be asked."""
+    """Rooms of the account for the shell, the most recently active first. Empty if the server cannot be asked."""
     given: dict[str, Any] = ctx.params
     caller = Caller(ctx, given.get("url"), given.get("token"), given.get("data_dir") or DEFAULT_DATA_DIR)
     try:
         page = caller.run(lambda falcon: falcon.rooms(), timeout=1.0)
     except Exception:
         return []
-    # The shell evaluates what it is given, and a room's name may be anybody's.
+    # The shell evaluates completions, and any account can choose the name of a room.
     return [
         (str(room.room_id), "".join(letter for letter in room.name if letter.isalnum() or letter == " "))
         for room in page.rooms

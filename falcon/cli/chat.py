@@ -19,7 +19,7 @@ from falcon.cli.faults import Fault
 from falcon.cli.tables import Cell, Column, JsonOption, print_json, print_table
 
 if TYPE_CHECKING:
-    from falcon_chat import FalconClient, Message, Names, ReadMark, RoomSummary
+    from falcon_chat import FalconClient, Message, Names, ReactionCount, ReadMark, RoomSummary
 
 
 def send(
@@ -64,6 +64,44 @@ def send(
         typer.echo(message.seq)
 
 
+def react(
+    ctx: typer.Context,
+    room: RoomArgument,
+    seq: Annotated[int, typer.Argument(metavar="SEQ", min=1, help="The message's number in the room.")],
+    emoji: Annotated[str, typer.Argument(metavar="EMOJI", help="One emoji.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Take the reaction back.")] = False,
+    as_json: JsonOption = False,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+) -> None:
+    """React to a message with an emoji.
+
+    Prints how many accounts have reacted with it. Doing it again changes nothing.
+
+    \b
+    Examples:
+      falcon react 64 12 👍
+      falcon react "Tea kitchen" 12 🎉 --remove
+    """
+
+    async def change(falcon: "FalconClient") -> "ReactionCount | None":
+        from falcon.cli.naming import room_id_of
+
+        room_id = await room_id_of(falcon, room)
+        if remove:
+            await falcon.remove_reaction(room_id, seq, emoji)
+            return None
+        return await falcon.add_reaction(room_id, seq, emoji)
+
+    reacted = Caller(ctx, url, token, data_dir).run(change)
+    if reacted is not None:
+        if as_json:
+            print_json([reacted])
+        else:
+            typer.echo(reacted.count)
+
+
 def tail(
     ctx: typer.Context,
     room: RoomArgument,
@@ -76,9 +114,9 @@ def tail(
 ) -> None:
     """Show the newest messages of a room.
 
-    Each with its time, number and author. Control characters are shown and not obeyed.
+    Each line has the time, the number and the author. Control characters are made visible.
 
-    With --follow a message that is edited or deleted is shown again, and restarts of the server are waited for.
+    With --follow an edited or deleted message is shown again, and the command waits while the server restarts.
 
     \b
     Examples:
@@ -197,7 +235,7 @@ async def _last_words(room: "RoomSummary", names: "Names") -> str:
     try:
         author = await names.of(room.room_id, last.author_id)
     except Problem as problem:
-        if problem.code != "room_not_found":  # the caller has left it since the list was made
+        if problem.code != "room_not_found":  # the caller has left the room since the list was read
             raise
         author = f"account {last.author_id}"
     return f"{author}: {'(deleted)' if last.deleted else last.text}"

@@ -1,4 +1,4 @@
-"""Running a cluster: its roles, and looking after its log and tables."""
+"""Running the roles of a cluster, and maintaining its log and tables."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from falcon.bootstrap import FirstAccounts
     from falcon.settings import Settings
 
-_AGAIN_SECONDS = 2.0  # between two looks for servers that do not answer yet
+_AGAIN_SECONDS = 2.0  # between two attempts to reach servers that do not answer yet
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the first line as JSON, for programs.")]
 ProjectionArgument = Annotated[
@@ -119,7 +119,7 @@ def credentials() -> None:
 
 
 def first_credentials() -> "FirstAccounts":
-    """Those of the cluster that the settings name. Raises Fault."""
+    """The credentials of the cluster that the settings name. Raises Fault."""
     from falcon.bootstrap import cluster
 
     settings = _settings()
@@ -131,17 +131,17 @@ def verify(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all when none is given.")
     ] = None,
-    mend: Annotated[bool, typer.Option("--mend", help="Write into the tables what they lack.")] = False,
+    correct: Annotated[bool, typer.Option("--correct", help="Correct the tables.")] = False,
     rate: Annotated[float, typer.Option(min=1, help="Events a second, at most.")] = 20_000.0,
 ) -> None:
     """Compare a cluster's read tables with its log, while both are in use.
 
-    The exit code is 1 if something differed and was not corrected. --mend corrects it. Rows that the log does not explain stay: a rebuild makes tables without them.
+    The exit code is 1 if something differed and was not corrected. With --correct it is corrected. Rows that the log does not explain stay: a rebuild makes tables without them.
 
     \b
     Examples:
       falcon verify
-      falcon verify timeline --mend --rate 5000
+      falcon verify timeline --correct --rate 5000
     """  # noqa: E501
     from falcon.bootstrap import cluster
     from falcon.cli.progress import progress_bar
@@ -151,14 +151,14 @@ def verify(
     for name in names or read_models():
         check_read_model(name)
         with telling_faults(), progress_bar(f"Verifying {name}") as bar:
-            found = cluster.verify(settings, name, repair=mend, events_a_second=rate, progress=bar.set)
+            found = cluster.verify(settings, name, repair=correct, events_a_second=rate, progress=bar.set)
         faults = found.missing + found.wrong
-        differed = differed or found.unexplained > 0 or (faults > 0 and not mend)
-        mended = " (mended)" if faults and mend else ""
+        differed = differed or found.unexplained > 0 or (faults > 0 and not correct)
+        corrected = " (corrected)" if faults and correct else ""
         rebuild = f": falcon rebuild {name} makes tables without them" if found.unexplained else ""
         typer.echo(
             f"{name}: {counted(found.cells, 'cell')} compared, {found.missing:,} missing, {found.wrong:,} wrong"
-            f"{mended}, {found.unexplained:,} that the log does not explain{rebuild}."
+            f"{corrected}, {found.unexplained:,} that the log does not explain{rebuild}."
         )
     if differed:
         raise typer.Exit(1)
@@ -211,7 +211,7 @@ def _settings() -> "Settings":
 
 @contextmanager
 def telling_faults() -> Iterator[None]:
-    """What may be expected to go wrong with a cluster becomes a Fault."""
+    """Turns the expected errors of a cluster into a Fault."""
     from falcon.bootstrap import cluster
     from falcon.journal.codec import Undecodable
     from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, ProjectionFailed

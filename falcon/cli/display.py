@@ -1,9 +1,9 @@
-"""What others wrote, made fit for a terminal."""
+"""Text of other accounts, made safe for a terminal."""
 
 import re
 from datetime import datetime
 
-# A message must not move the cursor, change colours, or pretend to be a line of somebody else's.
+# A message must not move the cursor, change colours, or look like a line of another account.
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if code != 0x09} | {0x7F: "\u2421"}
 _WRITTEN_OUT = {code: f"\\u{code:04x}" for code in (*range(0x80, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))}
 _VISIBLE = _CONTROL_PICTURES | _WRITTEN_OUT
@@ -11,12 +11,12 @@ _LINE_BREAK = re.compile(r"\r\n|\n")
 
 
 def visible(text: str) -> str:
-    """One line, in which control characters and those that turn the writing direction can be seen."""
+    """One line. Control characters, and characters that change the writing direction, are made visible."""
     return text.translate(_VISIBLE)
 
 
 def visible_lines(text: str, indent: str) -> str:
-    """As `visible`, but line breaks stay; what follows is indented, so that it can't pass for a line of its own."""
+    """As `visible`, but line breaks stay. Later lines are indented, so that they do not look like other messages."""
     return f"\n{indent}".join(visible(line) for line in _LINE_BREAK.split(text))
 
 

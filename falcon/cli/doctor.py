@@ -1,4 +1,4 @@
-"""What has to be right on this machine for Falcon to run, looked at one by one."""
+"""The checks of `falcon doctor`: what Falcon needs on this machine."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """``advice``: what to do, where there is something to do."""
+    """``advice``: what to do; empty if there is nothing to do."""
 
     check: str
     state: State
@@ -56,7 +56,7 @@ def sqlite(version: str) -> Finding:
 
 
 def data_directory(path: Path) -> Finding:
-    """Writable, or can be made."""
+    """The folder is writable, or can be created."""
     there = _nearest_existing(path)
     shown = f"{path.absolute()}" + ("" if there == path else " (not made yet)")
     if not there.is_dir():
@@ -76,7 +76,7 @@ def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk
 
 
 def port(name: str, host: str, number: int, running: Running | None) -> Finding:
-    """Free, or taken by the Falcon that runs on the data directory."""
+    """The port is free, or the Falcon of the data directory uses it."""
     check = f"Port {number}" if number else name
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -99,7 +99,7 @@ def _taken(check: str, name: str, number: int, running: Running | None) -> Findi
 
 
 def open_files(hard: int | None = None) -> Finding:
-    """Falcon raises its own soft limit to the hard one."""
+    """Falcon raises its soft limit to the hard limit."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1] if hard is None else hard
     if hard in (resource.RLIM_INFINITY, -1):
         return Finding("Open files", State.OK, "no limit")
@@ -110,7 +110,7 @@ def open_files(hard: int | None = None) -> Finding:
 
 
 def clock(data_dir: Path, now: float | None = None) -> Finding:
-    """Not before Falcon was written, and not before the data was."""
+    """The clock is not before the release of Falcon, nor before the newest data."""
     now = time.time() if now is None else now
     found = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     advice = "set it, and keep it right with NTP: messages carry its time"
@@ -124,7 +124,7 @@ def clock(data_dir: Path, now: float | None = None) -> Finding:
 
 
 def server(running: Running | None) -> Finding:
-    """What a running Falcon says of itself."""
+    """The state that a running Falcon reports."""
     if running is None:
         return Finding("Server", State.OK, "not running", "falcon up starts it")
     if not running.alive:

@@ -1,4 +1,4 @@
-"""An export written to a file, taken up again where an earlier one stopped."""
+"""Writes an export to a file, and continues one that was interrupted."""
 
 import os
 from collections.abc import Callable
@@ -19,9 +19,9 @@ _HEADER_BEGINS = b'{"type":"falcon-export"'
 
 @dataclass(frozen=True)
 class Partial:
-    """Whole ``lines`` that are there already, the last of which ``resume`` stands for. None: begin.
+    """The whole ``lines`` that the file has; ``resume`` names the last of them. None: the export starts.
 
-    ``ended``: nothing is missing.
+    ``ended``: the file is complete.
     """
 
     header: ExportHeader | None = None
@@ -31,12 +31,12 @@ class Partial:
 
 
 def open_export(path: Path) -> BinaryIO:
-    """For reading and writing, made if need be. Only its owner may read it: it has everybody's messages."""
+    """Opens or creates the file. Only its owner can read it, because it has all messages."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
 
 
 def repair(file: BinaryIO, name: str) -> Partial:
-    """Cut off a torn last line and stand at the end. Raises Fault for a file that is no export, and leaves it alone."""
+    """Cut off an incomplete last line, and go to the end. Raises Fault for a file that is not an export."""
     file.seek(0)
     first = file.readline(_CHUNK)
     if not first.endswith(b"\n"):
@@ -67,9 +67,9 @@ def repair(file: BinaryIO, name: str) -> Partial:
 async def write_export(
     falcon: FalconClient, out: BinaryIO, name: str, partial: Partial, report: Callable[[int, int], None]
 ) -> int:
-    """Write what is missing; ``report`` hears lines done and lines in all. How many lines there are now.
+    """Write the missing lines. Returns the number of lines. ``report`` is called with lines done and lines in all.
 
-    Raises Fault when the file is another Falcon's, and whatever the client raises.
+    Raises Fault if the file is from another Falcon, and the errors of the client.
     """
     header = partial.header
     done = partial.lines
@@ -108,7 +108,7 @@ def _read(file: BinaryIO, start: int, end: int) -> bytes:
 
 
 def _end_of_last_line(file: BinaryIO, before: int) -> int:
-    """Offset behind the last line break before offset ``before``; 0 when there is none."""
+    """The offset after the last line break before offset ``before``; 0 if there is none."""
     while before:
         start = max(0, before - _CHUNK)
         found = _read(file, start, before).rfind(b"\n")

@@ -1,6 +1,7 @@
 """Expected faults: one line that says what to do, and no traceback."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -17,22 +18,41 @@ _WHAT_TO_DO = {
 }
 
 
+_WORDS: Final = (
+    (re.compile(r"Input should be a valid integer\b.*"), "must be a whole number"),
+    (re.compile(r"Input should be a valid number\b.*"), "must be a number"),
+    (re.compile(r"Input should be greater than or equal to"), "must be at least"),
+    (re.compile(r"Input should be less than or equal to"), "must be at most"),
+    (re.compile(r"Input should be"), "must be"),
+)
+
+
 class Fault(Exception):
     """An expected fault. The message says what went wrong, and what to do."""
 
 
 class FaultTellingGroup(TyperGroup):
-    """Runs a command; an expected fault of it, or of a command below, becomes one red line and exit code 1."""
+    """Runs a command. An expected fault of it becomes one red line and exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as wrong:
+            wrong.message = _plain(wrong.message)
+            raise
         except Exception as fault:
             line = _told(fault)
             if line is None:
                 raise
             tell(line)
             raise typer.Exit(1) from None
+
+
+def _plain(message: str) -> str:
+    """The message without the words of the library that validates arguments."""
+    for pattern, words in _WORDS:
+        message = pattern.sub(words, message)
+    return message
 
 
 def tell(line: str) -> None:
@@ -45,18 +65,19 @@ def tell(line: str) -> None:
 
 
 def _told(fault: Exception) -> str | None:
-    """None for an unexpected fault, which needs its traceback."""
+    """None for an unexpected fault, whose traceback is needed."""
     if isinstance(fault, Fault):
         return str(fault)
     if isinstance(fault, BrokenPipeError):
-        return None  # the reader of the output has gone; typer ends quietly
+        return None  # the reader of the output has ended; typer ends quietly
     if isinstance(fault, OSError):
         return f"{fault.filename}: {fault.strerror}" if fault.filename else str(fault)
 
     from falcon_chat import ExportFailed, Problem, Unreachable
 
     if isinstance(fault, Problem):
-        said = "; ".join(f"{error.field}: {error.rule}" for error in fault.errors) or fault.detail
+        broken = "; ".join(f"{error.field}: {error.rule}" for error in fault.errors)
+        said = broken if fault.code == "invalid" and broken else fault.detail
         what_to_do = _WHAT_TO_DO.get(fault.code)
         return f"{fault.code}: {said}" + (f" ({what_to_do})" if what_to_do else "")
     if isinstance(fault, ExportFailed):

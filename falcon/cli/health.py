@@ -1,4 +1,4 @@
-"""Asking this machine's Falcon how it is: for container engines and scripts, which may have no curl."""
+"""``falcon health`` for container engines and scripts, which may have no curl."""
 
 import os
 from http.client import HTTPConnection, HTTPException
@@ -8,29 +8,29 @@ from urllib.parse import urlsplit
 
 import typer
 
-from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, find_running
+from falcon.cli.calling import DEFAULT_DATA_DIR, DataDirOption, Running, find_running
 from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
     from falcon.settings import Settings
 
-_ANSWER_SECONDS = 8.0  # the operations port itself waits for the processes, three seconds each
+_ANSWER_SECONDS = 8.0  # the operations port waits up to three seconds for each process
 _SAID_MAX = 200
-_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # what listens on every address is asked on its own machine
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # a server that listens on every address also listens here
 
 
 def health(
-    ready: Annotated[bool, typer.Option("--ready", help="Ask whether it can serve right now, as well.")] = False,
+    ready: Annotated[bool, typer.Option("--ready", help="Also check that it can take requests now.")] = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Ask the Falcon of this machine whether it works.
+    """Check that the Falcon on this machine works.
 
-    It asks the operations port: FALCON_OPS_PORT, or else that of the `falcon up` on the data directory. Prints one line. The exit code is 1 when Falcon does not work, so that container engines and scripts can ask.
+    It asks the operations port: FALCON_OPS_PORT, or else that of the `falcon up` on the data directory. It prints one line. The exit code is 1 if Falcon does not work.
 
     \b
     Examples:
       falcon health
-      FALCON_OPS_PORT=9001 falcon health --ready && echo "It can be given work."
+      FALCON_OPS_PORT=9001 falcon health --ready && echo "It takes requests."
     """  # noqa: E501
     path, wanted = ("/readyz", "ready") if ready else ("/livez", "live")
     host, port = _address(data_dir)
@@ -41,15 +41,24 @@ def health(
 
 
 def _address(data_dir: Path) -> tuple[str, int]:
-    """Host and port. A port that was chosen by the system stands in the data directory alone. Raises Fault."""
+    """Host and port. If the system chose the port, only the data directory has it. Raises Fault."""
     settings = _settings()
     running = find_running(data_dir)
     if running is not None and running.alive and running.ops_url and not _chosen(settings):
         url = urlsplit(running.ops_url)
         return url.hostname or settings.ops_host, url.port or settings.ops_port
     if settings.ops_port <= 0:
-        raise Fault(f"FALCON_OPS_PORT={settings.ops_port}: no port to ask on; set it to that of the Falcon that runs")
+        raise Fault(_nothing_to_ask(settings.ops_port, data_dir, running))
     return settings.ops_host, settings.ops_port
+
+
+def _nothing_to_ask(ops_port: int, data_dir: Path, running: Running | None) -> str:
+    if running is not None and running.alive:
+        return f"the Falcon of {data_dir}/ has no operations port: start it without FALCON_OPS_PORT={ops_port}"
+    return (
+        f"no Falcon runs on {data_dir}/: start one with `falcon up`, "
+        f"or set FALCON_OPS_PORT={ops_port} to the port of the Falcon that runs"
+    )
 
 
 def _chosen(settings: "Settings") -> bool:
@@ -68,7 +77,7 @@ def _settings() -> "Settings":
 
 
 def _ask(host: str, port: int, path: str) -> tuple[int, str]:
-    """Status and the beginning of what is said. Raises Fault."""
+    """The status and the beginning of the answer. Raises Fault."""
     connection = HTTPConnection(host, port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", path)
@@ -76,9 +85,10 @@ def _ask(host: str, port: int, path: str) -> tuple[int, str]:
         return answer.status, answer.read(_SAID_MAX).decode(errors="replace").strip()
     except OSError as fault:
         raise Fault(
-            f"nothing answers on port {port} of {host} ({fault.strerror or fault}); does Falcon run?"
+            f"nothing answers on port {port} of {host} ({fault.strerror or fault}): start Falcon with `falcon up`, "
+            "or set FALCON_OPS_PORT to its port"
         ) from fault
     except HTTPException as fault:
-        raise Fault(f"what answers on port {port} of {host} is no Falcon: see FALCON_OPS_PORT") from fault
+        raise Fault(f"port {port} of {host} is not an operations port of Falcon: set FALCON_OPS_PORT") from fault
     finally:
         connection.close()

@@ -1,7 +1,7 @@
-"""A file of accounts, rooms and messages, brought in batch by batch.
+"""Imports a file of accounts, rooms and messages, batch by batch.
 
-In the file things are named by refs, which are any strings; the server gives ids. So accounts go first, then rooms,
-then messages, and what a batch answers translates the refs of the next.
+The file names things by refs, which are any strings; the server assigns ids. So accounts go first, then rooms, then
+messages with their reactions. The answer to a batch translates the refs of the next.
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from falcon.cli.faults import Fault
+from falcon.validation import broken_rule
 from falcon_chat import Imported, Problem, Role, RoomKind
 
 NOBODY = 0  # wrote a message that is missing
@@ -25,7 +26,7 @@ Seq: TypeAlias = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class HeaderLine(msgspec.Struct, frozen=True, tag="falcon-export"):
-    """Later versions may say more here, so unknown fields are passed over until the version has been looked at."""
+    """Later versions may add fields, so unknown fields are ignored until the version is checked."""
 
     version: int
     source: str
@@ -36,7 +37,7 @@ class HeaderLine(msgspec.Struct, frozen=True, tag="falcon-export"):
 
 
 class AccountLine(msgspec.Struct, frozen=True, tag="account", forbid_unknown_fields=True):
-    """``at``, here and below: where the change stood in the other Falcon's log."""
+    """``at``, here and below: the place of the change in the log of the other Falcon."""
 
     ref: str
     name: str
@@ -72,7 +73,16 @@ class MessageLine(msgspec.Struct, frozen=True, tag="message", forbid_unknown_fie
     at: str | None = None
 
 
-Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine
+class ReactionLine(msgspec.Struct, frozen=True, tag="reaction", forbid_unknown_fields=True):
+    room: str
+    seq: Seq
+    emoji: str
+    account: str
+    reacted_at: Time
+    at: str | None = None
+
+
+Line: TypeAlias = HeaderLine | AccountLine | RoomLine | MessageLine | ReactionLine
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 _encode = msgspec.json.Encoder().encode
 
@@ -83,7 +93,7 @@ class BadLine(Exception):
 
 @dataclass(frozen=True)
 class Refs:
-    """Refs of the file to ids of the server; and how far each room has come in the file."""
+    """Translates refs of the file into ids of the server, and counts the messages of each room."""
 
     source: str
     accounts: dict[str, int] = field(default_factory=dict)
@@ -114,6 +124,15 @@ class Refs:
                     "reply_to": line.reply_to,
                     "mentions": [_id_of(ref, self.accounts, "mentions") for ref in line.mentions],
                 }
+            case ReactionLine():
+                return {
+                    "type": "reaction",
+                    "room_id": _id_of(line.room, self.rooms, "room"),
+                    "seq": line.seq,
+                    "emoji": line.emoji,
+                    "account_id": _id_of(line.account, self.accounts, "account"),
+                    "reacted_at": _utc(line.reacted_at),
+                }
             case RoomLine():
                 return {
                     "type": "room",
@@ -134,7 +153,7 @@ class Refs:
                 raise BadLine("a second header; a file has one, on its first line")
 
     def _check_seq(self, line: MessageLine) -> None:
-        """The server would say so too, but not of which line."""
+        """The server refuses this too, but cannot name the line."""
         expected = self.last_seqs.get(line.room, line.seq - 1) + 1
         if line.seq != expected:
             raise BadLine(f"seq: must go on without a gap: expected {expected}, got {line.seq}")
@@ -143,7 +162,7 @@ class Refs:
 
 @dataclass
 class Batch:
-    """Translated lines of one kind, with their numbers in the file."""
+    """Translated lines of one kind, messages with their reactions, with their numbers in the file."""
 
     kind: type[Line] | None = None
     lines: list[bytes] = field(default_factory=list)
@@ -161,7 +180,7 @@ class Batch:
 
 @dataclass
 class Outcome:
-    """How many lines there were; messages that are new to the server, and those that it had already."""
+    """The number of lines, of messages that were new to the server, and of those that it had."""
 
     lines: int = 0
     imported: int = 0
@@ -175,11 +194,11 @@ async def import_lines(
     advance: Callable[[int], None] = lambda _: None,
     check: Callable[[HeaderLine], Awaitable[None]] | None = None,
 ) -> Outcome:
-    """Send the lines of the file called ``name``, each with its number; ``advance`` hears how many more are done.
+    """Send the lines of the file called ``name``, each with its number. ``advance`` is called with the lines done.
 
-    ``check`` looks at the header before anything is sent, and raises where the file must not be imported.
+    ``check`` gets the header before the first request, and raises if the file must not be imported.
 
-    Doing it again is safe: the server passes over what it has. Raises Fault with file, line and rule at the first
+    Repeating an import is safe: the server skips what it has. Raises Fault with file, line and rule at the first
     line that is not in order, after sending those before it; and whatever ``send`` raises.
     """
     outcome = Outcome()
@@ -213,9 +232,10 @@ async def import_lines(
                 refs = Refs(header.source)
                 advance(1)
                 continue
-            if type(line) is not batch.kind:
+            kind = MessageLine if isinstance(line, ReactionLine) else type(line)
+            if kind is not batch.kind:
                 await flush()
-                batch.kind = type(line)
+                batch.kind = kind
             translated = refs.translated(line)
         except BadLine as rule:
             await flush()
@@ -232,8 +252,10 @@ async def import_lines(
 def _parsed(raw: bytes) -> Line:
     try:
         return _decoder.decode(raw)
+    except msgspec.ValidationError as fault:
+        raise BadLine(str(broken_rule(fault, Line))) from fault
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
-        raise BadLine(str(fault)) from fault
+        raise BadLine(f"is not valid JSON: {fault}") from fault
 
 
 def _header(line: Line) -> HeaderLine:
@@ -263,7 +285,7 @@ _LINE_OF_REQUEST = re.compile(r"line (\d+)(?:: (.*))?", re.IGNORECASE)
 
 
 def _located(problem: Problem, name: str, batch: Batch) -> Exception:
-    """The server names a line by its number in the request, as ``line 3: text``. People want that in the file."""
+    """The problem with the line of the file. The server names the line of the request: ``line 3: text``."""
     if problem.status in (401, 403):
         return problem
     for error in problem.errors:
@@ -271,5 +293,4 @@ def _located(problem: Problem, name: str, batch: Batch) -> Exception:
         if found and 1 <= int(found[1]) <= len(batch.numbers):
             rule = f"{found[2]}: {error.rule}" if found[2] else error.rule
             return Fault(f"{name}:{batch.numbers[int(found[1]) - 1]}: {rule}")
-    said = "; ".join(f"{error.field}: {error.rule}" for error in problem.errors) or problem.detail
-    return Fault(f"{name}:{batch.numbers[0]}-{batch.numbers[-1]}: {said}")
+    return Fault(f"{name}:{batch.numbers[0]}-{batch.numbers[-1]}: {problem.detail}")

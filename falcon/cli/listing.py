@@ -1,14 +1,14 @@
-"""Whole lists, which the API gives by page."""
+"""Whole lists, read page by page."""
 
 from typing import Final
 
 from falcon_chat import Account, FalconClient, Member, RoomSummary
 
-_PAGE: Final = 200  # the most that the API gives at once
+_PAGE: Final = 200  # the largest page of the API
 
 
 async def all_accounts(falcon: FalconClient) -> list[Account]:
-    """For admins."""
+    """Takes an admin."""
     found: list[Account] = []
     cursor: str | None = None
     while True:
@@ -31,7 +31,7 @@ async def all_members(falcon: FalconClient, room_id: int) -> list[Member]:
 
 
 async def newest_rooms(falcon: FalconClient, count: int) -> tuple[list[RoomSummary], bool]:
-    """At most ``count`` rooms, and whether there are more."""
+    """At most ``count`` rooms, and True if there are more."""
     found: list[RoomSummary] = []
     cursor: str | None = None
     while True:

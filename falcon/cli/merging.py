@@ -1,7 +1,7 @@
-"""The lines of an export in the order in which an import takes them, each thing once and as the export leaves it.
+"""The lines of an export in the order that an import needs, each thing once and in its last state.
 
-An export of the second version has rows, and then the changes that came while the rows were written. Here the changes
-are read first. What they replace is small: what was posted meanwhile stays in the file until its turn comes.
+An export of version 2 has rows, and then the changes that happened while the rows were written. Here the changes are
+read first. They replace few rows. Messages that were posted meanwhile stay in the file until their turn.
 """
 
 import shutil
@@ -14,11 +14,11 @@ from typing import BinaryIO, Final, TypeAlias, cast
 import msgspec
 
 from falcon.cli.faults import Fault
-from falcon.cli.importing import AccountLine, MemberRef, MessageLine, RoomLine
+from falcon.cli.importing import AccountLine, MemberRef, MessageLine, ReactionLine, RoomLine
 
 _CHANGES: Final = b'{"type":"changes"'
 _END: Final = b'{"type":"end"'
-_MISSING: Final = b'"missing":true'  # of no other line: texts and names have their quotes escaped
+_MISSING: Final = b'"missing":true'  # no other line has it: quotes in texts and names are escaped
 _BUFFER: Final = 1 << 20
 
 
@@ -52,14 +52,27 @@ class _MemberLeftLine(msgspec.Struct, tag="member-left"):
     at: str
 
 
+class _ReactionRemovedLine(msgspec.Struct, tag="reaction-removed"):
+    room: str
+    seq: int
+    emoji: str
+    account: str
+    at: str
+
+
 class _EndLine(msgspec.Struct, tag="end"):
     position: str
 
 
 _RoomChange: TypeAlias = RoomLine | _RoomChangedLine | _MemberLine | _MemberLeftLine
-_Change: TypeAlias = AccountLine | MessageLine | _RoomChange | _RoomDeletedLine | _ChangesLine | _EndLine
-_Row: TypeAlias = AccountLine | RoomLine | MessageLine
+_ReactionChange: TypeAlias = ReactionLine | _ReactionRemovedLine
+_Change: TypeAlias = (
+    AccountLine | MessageLine | _ReactionChange | _RoomChange | _RoomDeletedLine | _ChangesLine | _EndLine
+)
+_Row: TypeAlias = AccountLine | RoomLine | MessageLine | ReactionLine
 Numbered: TypeAlias = tuple[int, bytes]
+_Place: TypeAlias = tuple[str, int]  # a room, and a seq in it
+_Who: TypeAlias = tuple[str, str]  # an emoji, and an account
 
 _change: Final[msgspec.json.Decoder[_Change]] = msgspec.json.Decoder(_Change)
 _row: Final[msgspec.json.Decoder[_Row]] = msgspec.json.Decoder(_Row)
@@ -71,7 +84,7 @@ class _Version(msgspec.Struct):
 
 
 def numbered(file: BinaryIO, name: str) -> Iterable[Numbered]:
-    """Lines with their numbers in the file, which stands at its start. Raises Fault for an export that is not whole."""
+    """Lines with their numbers. The file must be at its start. Raises Fault for an export that is not complete."""
     header = file.readline()
     if not _has_changes(header):
         return chain([(1, header)] if header else [], enumerate(file, 2))
@@ -84,12 +97,12 @@ def _has_changes(header: bytes) -> bool:
     try:
         return msgspec.json.decode(header, type=_Version).version == 2
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return False  # the import will say which rule it breaks
+        return False  # the import says which rule it breaks
 
 
 def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
-    """The changes stand at the end, and are needed first."""
-    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=_BUFFER))  # noqa: SIM115  # it goes with the process
+    """A file that can be read twice: the changes come last, and are needed first."""
+    file = cast(BinaryIO, tempfile.TemporaryFile(buffering=_BUFFER))  # noqa: SIM115  # it ends with the process
     file.write(header)
     shutil.copyfileobj(rest, file, _BUFFER)
     return file
@@ -97,16 +110,18 @@ def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
 
 @dataclass
 class _Changes:
-    """``line``: the number of the first. ``missing``: messages that the rows lack. Of messages
-    those that were edited or deleted, or are missing."""
+    """``line``: the number of the first. ``missing``: messages that the rows lack. ``messages``: those that were edited
+    or deleted, or are missing. ``emptied``: those that were deleted. ``reactions``: None for one that was removed."""
 
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
     rooms: dict[str, tuple[int, RoomLine]] = field(default_factory=dict)
     of_room: dict[str, list[_RoomChange]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
-    missing: set[tuple[str, int]] = field(default_factory=set)
-    messages: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    missing: set[_Place] = field(default_factory=set)
+    messages: dict[_Place, bytes] = field(default_factory=dict)
+    emptied: set[_Place] = field(default_factory=set)
+    reactions: dict[_Place, dict[_Who, Numbered | None]] = field(default_factory=dict)
 
     def take(self, change: _Change, number: int, raw: bytes) -> None:
         match change:
@@ -117,12 +132,26 @@ class _Changes:
                 self.of_room.setdefault(change.ref, []).append(change)
             case MessageLine():
                 place = (change.room, change.seq)
+                if change.deleted:
+                    self.emptied.add(place)
                 if change.edited_at is not None or change.deleted or place in self.missing:
                     self.messages[place] = raw
+            case ReactionLine() | _ReactionRemovedLine():
+                of_message = self.reactions.setdefault((change.room, change.seq), {})
+                of_message.pop((change.emoji, change.account), None)  # one that comes again is the newest
+                of_message[change.emoji, change.account] = (number, raw) if isinstance(change, ReactionLine) else None
             case _RoomDeletedLine():
                 self.deleted.add(change.room)
             case _RoomChangedLine() | _MemberLine() | _MemberLeftLine():
                 self.of_room.setdefault(change.room, []).append(change)
+
+    def reactions_to(self, place: _Place, rows: dict[_Who, Numbered]) -> Iterator[Numbered]:
+        """Those of the rows that were neither removed nor replaced, then the new ones. A deleted message has none."""
+        if place in self.emptied:
+            return
+        changed = self.reactions.get(place, {})
+        yield from (row for who, row in rows.items() if who not in changed)
+        yield from (line for line in changed.values() if line is not None)
 
     def applied_to(self, room: RoomLine) -> RoomLine:
         """As the events would have it, which set and never add."""
@@ -141,7 +170,7 @@ class _Changes:
 
 
 def _read_changes(file: BinaryIO, name: str) -> _Changes:
-    """Of several parts of changes, the later ones of an export that was taken up again, all count."""
+    """All changes of the file. An export that was continued has several parts."""
     changes = _Changes()
     file.seek(0)
     number, ended = 0, False
@@ -171,6 +200,8 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
     yield from changes.accounts.values()
     rooms_due = True
     last_seqs: dict[str, int] = {}
+    place: _Place = ("", 0)
+    reactions: dict[_Who, Numbered] = {}  # to the message at this place, of which all rows follow it
     for number, raw in enumerate(file, 2):
         line = _decoded_row(raw)
         if line is None:
@@ -180,6 +211,12 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
         if rooms_due and not (isinstance(line, AccountLine) and number < changes.line):
             rooms_due = False
             yield from _rooms_made(changes)
+        if isinstance(line, ReactionLine):
+            if number < changes.line and (line.room, line.seq) == place:
+                reactions[line.emoji, line.account] = (number, raw)
+            continue
+        yield from changes.reactions_to(place, reactions)
+        place, reactions = ("", 0), {}
         match line:
             case AccountLine():
                 if line.ref not in changes.accounts:
@@ -189,8 +226,10 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
                     yield number, _encode(changes.applied_to(line)) if line.ref in changes.of_room else raw
             case MessageLine():
                 if line.room not in changes.deleted and line.seq > last_seqs.get(line.room, 0):
+                    place = (line.room, line.seq)
                     last_seqs[line.room] = line.seq
                     yield number, changes.messages.get((line.room, line.seq), raw)
+    yield from changes.reactions_to(place, reactions)
     if rooms_due:
         yield from _rooms_made(changes)
 

@@ -1,4 +1,4 @@
-"""Rooms and people by name, as far as the caller can see them. Text in digits is always an id."""
+"""Finds rooms and accounts by name, among those that the caller can see. Digits are always an id."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -9,7 +9,7 @@ from falcon.cli.listing import all_accounts, all_members, newest_rooms
 from falcon_chat import FalconClient, Problem, RoomSummary
 
 _ID_DIGITS_MAX: Final = 16
-_ROOMS_MAX: Final = 1_000  # of the caller's, that are looked through for a name
+_ROOMS_MAX: Final = 1_000  # of the caller, that are searched for a name
 
 
 def is_id(text: str) -> bool:
@@ -18,7 +18,7 @@ def is_id(text: str) -> bool:
 
 
 async def room_id_of(falcon: FalconClient, room: str) -> int:
-    """Raises Fault for a name that none of the caller's rooms has, or several have."""
+    """Raises Fault if none or several of the caller's rooms have the name."""
     if is_id(room):
         return int(room)
     rooms = await _all_rooms(falcon)
@@ -35,8 +35,8 @@ async def member_ids_of(falcon: FalconClient, room_id: int, people: Sequence[str
 
 
 async def account_ids_of(caller: Caller, falcon: FalconClient, people: Sequence[str]) -> list[int]:
-    """Ids of any accounts. Only an admin can list all of them, so an admin's token is used where there is one; without
-    it the members of the caller's rooms are looked through. Raises Fault as :func:`room_id_of` does."""
+    """Ids of any accounts. Only an admin can list all accounts, so this uses an admin's token if there is one, and else
+    the members of the caller's rooms. Raises Fault as :func:`room_id_of` does."""
     if all(is_id(each) for each in people):
         return [int(each) for each in people]
     known = await _all_accounts(caller) or await _met(falcon)
@@ -45,7 +45,7 @@ async def account_ids_of(caller: Caller, falcon: FalconClient, people: Sequence[
 
 
 async def _all_accounts(caller: Caller) -> dict[int, str]:
-    """Empty where there is no admin's token, or one that is not good any more."""
+    """Empty if there is no valid admin token."""
     admin = caller.as_admin()
     if admin is None:
         return {}
@@ -63,7 +63,7 @@ async def _met(falcon: FalconClient) -> dict[int, str]:
 
 
 async def _all_rooms(falcon: FalconClient) -> "list[RoomSummary]":
-    """All of the caller's. Raises Fault where they are too many: one that was left out may have the name as well."""
+    """All rooms of the caller. Raises Fault if there are too many to search: another one may have the same name."""
     rooms, more = await newest_rooms(falcon, _ROOMS_MAX)
     if more:
         raise Fault(f"you are in more than {_ROOMS_MAX:,} rooms, too many to look through for a name: give the id")
@@ -71,9 +71,9 @@ async def _all_rooms(falcon: FalconClient) -> "list[RoomSummary]":
 
 
 def _only(name: str, known: Mapping[int, str], what: str, what_to_do: str) -> int:
-    """The one that is called so, in capital letters or not. Raises Fault.
+    """The one with this name, ignoring case. Raises Fault.
 
-    A name that fits exactly is no better than one that does not: others may make a room that is called so.
+    An exact match does not win over one that differs in case: other accounts can create a room with any name.
     """
     found = sorted(id for id, each in known.items() if each.casefold() == name.casefold())
     if len(found) == 1:

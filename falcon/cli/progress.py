@@ -1,4 +1,4 @@
-"""A bar that shows how much is done, how fast, and how long it will still take."""
+"""A bar that shows progress, rate and remaining time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from rich.text import Text
 
 
 class Bar:
-    """One task's progress. Keeps to the count and the time itself, so that the end can be told also unseen."""
+    """The progress of one task. It counts and measures time even if it is not shown."""
 
     def __init__(self, progress: Progress, title: str, total: int | None) -> None:
         self._progress = progress
@@ -51,7 +51,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(title: str, total: int | None = None, *, shown: bool = True) -> Iterator[Bar]:
-    """On standard error, so that standard output stays the command's result."""
+    """Shown on standard error: standard output is for the result of the command."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

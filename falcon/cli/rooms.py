@@ -262,7 +262,7 @@ def delete(
 def _in_room(
     room: str, work: "Callable[[FalconClient, int], Awaitable[T]]"
 ) -> "Callable[[FalconClient], Awaitable[T]]":
-    """``work`` with the id of the room that the command line names."""
+    """Calls ``work`` with the id of the room that the command line names."""
 
     async def found(falcon: "FalconClient") -> T:
         from falcon.cli.naming import room_id_of
@@ -287,7 +287,7 @@ def _print_changed(room: "Room", told: str, as_json: bool) -> None:
 
 
 def _parsed_member(entry: str) -> "tuple[str, Role]":
-    """A name may have colons of its own: only a role behind the last one counts."""
+    """A name may have colons: only a role after the last colon counts."""
     person, colon, named = entry.rpartition(":")
     role = _role(named)
     if person and role:

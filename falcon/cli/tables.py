@@ -1,4 +1,4 @@
-"""Lists on a terminal, and the same as JSON for programs."""
+"""Prints lists as tables for people, and as JSON for programs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ JsonOption: TypeAlias = Annotated[
 ]
 Cell: TypeAlias = str | tuple[str, str]  # a text, or a text and its style
 
-_GAP: Final = 1  # behind each column, in cells of the terminal
+_GAP: Final = 1  # after each column, in cells of the terminal
 _REST_MIN: Final = 8
 
 
 @dataclass(frozen=True)
 class Column:
-    """``width_max``: a longer cell goes on in the next line. ``rest``: it is cut to what the other columns leave."""
+    """``width_max``: longer cells wrap. ``rest``: cells are cut to the width that the other columns leave."""
 
     title: str
     justify: Literal["left", "right"] = "left"
@@ -31,7 +31,7 @@ class Column:
 
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> None:
-    """Fits the terminal. A column that is neither ``rest`` nor bounded is never cut: an id is no use in part."""
+    """Fits the terminal. A column that is neither ``rest`` nor bounded is never cut, because half an id is useless."""
     from rich.console import Console
     from rich.table import Table
 
@@ -50,7 +50,7 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]]) -> No
 
 
 def _width(column: Column, cells: Sequence[int]) -> int:
-    """What the column would take, in cells of the terminal."""
+    """The width of the column, in cells of the terminal."""
     widest = max([len(column.title), *cells])
     return min(widest, column.width_max or widest)
 

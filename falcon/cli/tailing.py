@@ -1,4 +1,4 @@
-"""The newest messages of a room, and those that come."""
+"""Shows the newest messages of a room, and follows it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,18 +22,19 @@ from falcon_chat import (
     MessageEdited,
     MessagePosted,
     Names,
+    ReactionSummary,
     RoomDeleted,
     Unreachable,
 )
 
-_PAGE = 200  # the most that the API gives at once
+_PAGE = 200  # the largest page of the API
 _AGAIN_SECONDS = 1.0
 
 
 async def tail(
     falcon: FalconClient, room: str, count: int, follow: bool, clock: Clock | None, *, as_json: bool = False
 ) -> None:
-    """``room``: its id or name. Raises Problem, Unreachable, and Fault when there is nothing more to follow."""
+    """``room``: its id or name. Raises Problem, Unreachable, and Fault if there is nothing left to follow."""
     room_id = await room_id_of(falcon, room)
     printer = _Printer(falcon, as_json)
     if follow:
@@ -43,10 +44,10 @@ async def tail(
 
 
 class _Follower:
-    """Shows the newest of a room and then what comes, each message once; an edited or deleted one again as it is then.
+    """Shows the newest messages of a room and then new ones, each once. An edited or deleted message is shown again.
 
-    The history is read behind the stream's first event. So it may be ahead of the events that follow, and what it has
-    shown already is passed over when the stream comes to it.
+    The history is read after the first event of the stream. So it may be ahead of the events that follow, and messages
+    that it has shown are skipped when the stream reaches them.
     """
 
     def __init__(self, falcon: FalconClient, room: int, count: int, clock: Clock | None, printer: "_Printer") -> None:
@@ -60,13 +61,13 @@ class _Follower:
         self._me = 0
 
     async def run(self) -> None:
-        await self._falcon.room(self._room)  # where nothing answers, the stream would go on trying without a word
+        await self._falcon.room(self._room)  # if no server answers, the stream would retry silently
         async with self._falcon.stream([self._room]) as stream:
             async for event in stream:
                 await self._show_in_the_end(event)
 
     async def _show_in_the_end(self, event: Event) -> None:
-        """A restart of the server may take longer than a call does. What is shown already is not shown again."""
+        """A restart of the server may take longer than a call waits. Messages are not shown twice."""
         while True:
             try:
                 await self._show(event)
@@ -103,7 +104,7 @@ class _Follower:
             page = await self._falcon.messages(self._room, after=self._last, limit=_PAGE)
             for message in page.messages:
                 await self._print_read(message)
-            if not page.messages:  # what is read from may be a little behind
+            if not page.messages:  # the read tables may be a little behind
                 await self._sleep(_AGAIN_SECONDS)
 
     async def _print_read(self, message: Message) -> None:
@@ -115,7 +116,7 @@ class _Follower:
         self._last = message.seq
 
     def _is_news(self, message: Message) -> bool:
-        """True if it was not read like this already."""
+        """True if this state of the message was not shown before."""
         read = self._read.get(message.seq)
         if read is None:
             return True
@@ -134,7 +135,7 @@ async def _newest(falcon: FalconClient, room: int, count: int) -> list[Message]:
             break
         before = found[0].seq
     if not count:
-        await falcon.room(room)  # a room that there isn't is a fault also when nothing of it is asked for
+        await falcon.room(room)  # an unknown room is a fault even if no message is asked for
     return found
 
 
@@ -152,6 +153,7 @@ class _Told(msgspec.Struct):
     reply_to: int | None
     mentions: tuple[int, ...]
     missing: bool
+    reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType
 
 
 class _Printer:

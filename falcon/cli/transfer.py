@@ -1,4 +1,4 @@
-"""Bringing in and carrying away everything: for admins."""
+"""Import and export, for admins."""
 
 import os
 import sys
@@ -66,7 +66,7 @@ def import_file(
             ),
             _PATIENT_SECONDS,
         )
-        bar.set(bar.done, bar.done)  # a change that replaces a row is sent with it
+        bar.set(bar.done, bar.done)  # a change that replaces a row is sent with the row
     typer.echo(
         f"{counted(outcome.lines, 'line')}: {counted(outcome.imported, 'message')} imported, "
         f"{outcome.skipped:,} there already."
@@ -100,7 +100,7 @@ def export_file(
 
 
 def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], Awaitable[None]]":
-    """Raises Fault for a file that this Falcon has exported, also before it was restored from an older copy."""
+    """Raises Fault for a file that this Falcon has exported, even if it was restored from an older copy since."""
     from falcon.journal.naming import family
 
     async def check(header: "HeaderLine") -> None:
@@ -108,7 +108,7 @@ def _foreign_only(falcon: "FalconClient", name: str) -> "Callable[[HeaderLine], 
         if family(header.source) == family(here.source):
             raise Fault(
                 f"{name} was exported from this Falcon: importing it would create every account and room "
-                "a second time. To restore, import into an empty Falcon; to do it all the same, say --again"
+                "a second time. To restore, import into an empty Falcon; to import it anyway, add --again"
             )
 
     return check
@@ -140,7 +140,7 @@ def _export_to(
     *,
     shown: bool = True,
 ) -> int:
-    """How many lines there are."""
+    """The number of lines."""
     from falcon.cli.exporting import Partial, write_export
     from falcon.cli.progress import progress_bar
 
@@ -151,7 +151,7 @@ def _export_to(
 
 
 def _count(file: BinaryIO) -> int:
-    """Lines, for the bar. Leaves the file at its start."""
+    """The number of lines, for the progress bar. The file is at its start afterwards."""
     lines = sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
     file.seek(0)
     return lines

@@ -1,4 +1,4 @@
-"""Looking after an installation."""
+"""Maintains an installation."""
 
 import os
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def rebuild(
 ) -> None:
     """Rebuild a read table from the event log, beside the live one, then switch to it.
 
-    Reads continue meanwhile. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
+    Reads continue meanwhile. If it is killed, the same command goes on where it was. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
 
     \b
     Examples:
@@ -114,7 +114,7 @@ def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
 
 
 def _settings(data_dir: Path) -> "Settings":
-    """As the environment says, and the option. Raises Fault."""
+    """From the environment and the option. Raises Fault."""
     from falcon.settings import Settings, WrongSettings
 
     try:
@@ -124,24 +124,24 @@ def _settings(data_dir: Path) -> "Settings":
 
 
 def _rebuild(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
-    """How many events there were. Raises Fault for what may be expected to go wrong."""
+    """Returns the number of events. Raises Fault for expected errors."""
     from falcon.adapters.sqlite.database import WrongDatabase
     from falcon.bootstrap import embedded
     from falcon.journal.codec import Undecodable
     from falcon.journal.ports import JournalUnavailable
     from falcon.projections.skipping import ProjectionFailed
-    from falcon.read.store import ReadStoreUnavailable, StaleProjector
+    from falcon.read.store import ReadStoreUnavailable
 
     try:
         return embedded.rebuild(settings, name, progress)
     except (JournalUnavailable, ReadStoreUnavailable, WrongDatabase) as fault:
         raise Fault(str(fault)) from fault
-    except (ProjectionFailed, StaleProjector, Undecodable) as fault:
+    except (ProjectionFailed, Undecodable) as fault:
         raise Fault(f"{fault}; {name} is as it was before") from fault
 
 
 def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int, int], None]) -> int:
-    """How many events there were. Raises Fault."""
+    """Returns the number of events. Raises Fault."""
     from falcon.bootstrap import cluster
     from falcon.cli.cluster import telling_faults
 

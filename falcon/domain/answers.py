@@ -45,6 +45,15 @@ class ReadAnswer(msgspec.Struct, frozen=True, tag="read-answer"):
     mentions: int
 
 
+class ReactionAnswer(msgspec.Struct, frozen=True, tag="reaction-answer"):
+    """``count``: how many accounts have reacted with the emoji."""
+
+    room_id: RoomId
+    seq: Seq
+    emoji: str
+    count: int
+
+
 class AccountAnswer(msgspec.Struct, frozen=True, tag="account-answer"):
     """``sealed``: the secret of the account's first token, readable to the edge alone."""
 
@@ -83,6 +92,7 @@ Answer: TypeAlias = (
     | RoomAnswer
     | MemberAnswer
     | ReadAnswer
+    | ReactionAnswer
     | AccountAnswer
     | TokenAnswer
     | ImportAnswer

@@ -17,12 +17,14 @@ from falcon.domain.answers import (
     ImportAnswer,
     MemberAnswer,
     MessageAnswer,
+    ReactionAnswer,
     ReadAnswer,
     RoomAnswer,
     TokenAnswer,
 )
 from falcon.domain.commands import (
     AccountCommand,
+    AddReaction,
     ChangeRoom,
     CreateAccount,
     CreateRoom,
@@ -30,6 +32,7 @@ from falcon.domain.commands import (
     DeleteRoom,
     EditMessage,
     ImportMessages,
+    ImportReactions,
     ImportRoom,
     Invitation,
     IssueToken,
@@ -38,6 +41,7 @@ from falcon.domain.commands import (
     PostMessage,
     PutMember,
     RemoveMember,
+    RemoveReaction,
     RevokeToken,
     RoomCommand,
 )
@@ -61,6 +65,7 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, Seq
 from falcon.domain.message import Message
+from falcon.domain.reactions import MessageReactions
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,
@@ -114,7 +119,7 @@ def open_direct(
     if account is None or not command.peer_exists:
         return AccountNotFound(command.peer)
     if smaller == larger:
-        return Invalid("account_id", "must be another account than one's own")
+        return Invalid("account_id", "must be another account than your own")
     if room is not None:
         return Decided((), _room_answer(room, command.by))
     members = (Membership(smaller, "member"), Membership(larger, "member"))
@@ -170,6 +175,10 @@ def decide_room(room: Room | None, command: RoomCommand, at: Millis) -> Decision
             return delete_message(room, command)
         case MoveRead():
             return move_read(room, command)
+        case AddReaction():
+            return add_reaction(room, command, at)
+        case RemoveReaction():
+            return remove_reaction(room, command, at)
         case ChangeRoom():
             return change_room(room, command)
         case DeleteRoom():
@@ -180,6 +189,8 @@ def decide_room(room: Room | None, command: RoomCommand, at: Millis) -> Decision
             return remove_member(room, command)
         case ImportMessages():
             return import_messages(room, command)
+        case ImportReactions():
+            return import_reactions(room, command)
         case _:
             assert_never(command)
 
@@ -251,6 +262,23 @@ def move_read(room: Room, command: MoveRead) -> Decision:
     return Decided((ReadMoved(room.room_id, command.by, command.seq, answer.unread, answer.mentions),), answer)
 
 
+def add_reaction(room: Room, command: AddReaction, at: Millis) -> Decision:
+    reactions = _reactions_for(room, command)
+    if not isinstance(reactions, MessageReactions):
+        return reactions
+    if (refusal := reactions.refusal()) is not None:
+        return refusal
+    events = reactions.add(command.by, at)
+    return Decided(events, ReactionAnswer(room.room_id, command.seq, command.emoji, reactions.count))
+
+
+def remove_reaction(room: Room, command: RemoveReaction, at: Millis) -> Decision:
+    reactions = _reactions_for(room, command)
+    if not isinstance(reactions, MessageReactions):
+        return reactions
+    return Decided(reactions.remove(command.by, at), Done())
+
+
 def change_room(room: Room, command: ChangeRoom) -> Decision:
     if (refusal := _refuse_unless_admin(room, command.by, "change the room")) is not None:
         return refusal
@@ -310,7 +338,7 @@ def remove_member(room: Room, command: RemoveMember) -> Decision:
     if command.by not in room.members:
         return NotAMember(room.room_id, command.by)
     if room.kind == "direct":
-        return NotAllowed("nobody leaves a direct room")
+        return NotAllowed("a member cannot leave a direct room")
     if command.by != command.account_id and (
         (refusal := _refuse_unless_admin(room, command.by, "remove members")) is not None
     ):
@@ -336,6 +364,21 @@ def import_messages(room: Room, command: ImportMessages) -> Decision:
             new.append(message)
     skipped = len(command.messages) - len(new)
     return Decided(tuple(MessagePosted(message) for message in new), ImportAnswer(len(new), skipped))
+
+
+def import_reactions(room: Room, command: ImportReactions) -> Decision:
+    """Those who reacted need not be members (any more). A deleted message takes none."""
+    if not room.imported:
+        return NotAllowed("reactions can only be imported into a room that was imported")
+    reactions = _reactions(room, command)
+    if isinstance(reactions, MessageIsDeleted):
+        return Decided((), ImportAnswer(0, len(command.imported)))
+    if not isinstance(reactions, MessageReactions):
+        return reactions
+    if (refusal := reactions.refusal()) is not None:
+        return refusal
+    events = tuple(event for each in command.imported for event in reactions.add(each.account_id, each.reacted_at))
+    return Decided(events, ImportAnswer(len(events), len(command.imported) - len(events)))
 
 
 # --- accounts ---------------------------------------------------------------------------------------------------------
@@ -403,7 +446,7 @@ def _read_answer(room: Room, read_seq: Seq, command: MoveRead) -> ReadAnswer:
 
 
 def _current(
-    room: Room, command: EditMessage | DeleteMessage
+    room: Room, command: EditMessage | DeleteMessage | AddReaction | RemoveReaction | ImportReactions
 ) -> Message | MessageNotFound | NotYetReadable | MessageIsDeleted:
     """The message as it now stands, if the sender's view of it is no older than its last change.
 
@@ -418,6 +461,34 @@ def _current(
     return command.known
 
 
+def _reactions_for(
+    room: Room, command: AddReaction | RemoveReaction
+) -> MessageReactions | NotAMember | ReadOnly | MessageNotFound | NotYetReadable | MessageIsDeleted:
+    member = room.members.get(command.by)
+    if member is None:
+        return NotAMember(room.room_id, command.by)
+    if member.role == "readonly":
+        return ReadOnly(room.room_id)
+    return _reactions(room, command)
+
+
+def _reactions(
+    room: Room, command: AddReaction | RemoveReaction | ImportReactions
+) -> MessageReactions | MessageNotFound | NotYetReadable | MessageIsDeleted:
+    """The reactions as they now stand, if the room remembers what has changed since the sender's view."""
+    message = _current(room, command)
+    if not isinstance(message, Message):
+        return message
+    if message.deleted:
+        return MessageIsDeleted(room.room_id, command.seq)
+    known = command.reactions
+    if known.revision < room.reactions_forgotten:
+        return NotYetReadable(room.room_id, command.seq)
+    return MessageReactions(
+        room.room_id, command.seq, command.emoji, room.reaction_revision, known, room.reaction_changes
+    )
+
+
 def _refuse_mentions(room: Room, mentions: tuple[AccountId, ...]) -> Invalid | None:
     for account_id in mentions:
         if account_id not in room.members:
@@ -430,7 +501,7 @@ def _refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMe
     if member is None:
         return NotAMember(room.room_id, account_id)
     if room.kind == "direct":
-        return NotAllowed("a direct room cannot be changed: it is the one room of two accounts, for ever")
+        return NotAllowed("a direct room cannot be changed: it is the one room of its two accounts")
     if member.role != "admin":
         return NotAllowed(f"only an admin of the room may {deed}")
     return None

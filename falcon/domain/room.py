@@ -17,6 +17,8 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
     ReadMoved,
     RoomChanged,
     RoomCreated,
@@ -24,7 +26,13 @@ from falcon.domain.events import (
     RoomEvent,
 )
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.limits import CHANGES_REMEMBERED
+from falcon.domain.limits import (
+    CHANGES_REMEMBERED,
+    REACTIONS_REMEMBERED_LEAST,
+    REACTIONS_REMEMBERED_MILLIS,
+    REACTIONS_REMEMBERED_MOST,
+)
+from falcon.domain.reactions import ReactionChange
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):
@@ -41,6 +49,10 @@ class Room(msgspec.Struct, frozen=True):
     The sender of an edit shows the message as the read side had it at some revision. If the message has changed since,
     or may have (``forgotten``: the newest revision no longer in ``changes``), the view is too old to decide on.
 
+    ``reaction_revision`` counts the changes of reactions, ``reaction_changes`` has the newest, oldest first, and
+    ``reactions_forgotten`` is the revision of the newest that it has no more. They bring a view of the reactions to a
+    message up to date, and leave ``revision`` alone: a reaction makes no edit stale.
+
     A ``deleted`` room keeps nothing else, so that it costs little for ever. It does not go entirely: an older snapshot
     that is written late would bring the room back.
     """
@@ -55,6 +67,9 @@ class Room(msgspec.Struct, frozen=True):
     revision: int = 0
     changes: tuple[tuple[Seq, int], ...] = ()
     forgotten: int = 0
+    reaction_revision: int = 0
+    reaction_changes: tuple[ReactionChange, ...] = ()
+    reactions_forgotten: int = 0
     imported: bool = False
     deleted: bool = False
 
@@ -113,6 +128,18 @@ def _with_change(room: Room, seq: Seq, revision: int) -> Room:
     return replace(room, revision=revision, changes=changes, forgotten=forgotten)
 
 
+def _with_reaction(room: Room, change: ReactionChange) -> Room:
+    changes = (*room.reaction_changes, change)
+    recent = change.at - REACTIONS_REMEMBERED_MILLIS
+    dropped = max(0, len(changes) - REACTIONS_REMEMBERED_MOST)
+    while len(changes) - dropped > REACTIONS_REMEMBERED_LEAST and changes[dropped].at < recent:
+        dropped += 1
+    forgotten = changes[dropped - 1].revision if dropped else room.reactions_forgotten
+    return replace(
+        room, reaction_revision=change.revision, reaction_changes=changes[dropped:], reactions_forgotten=forgotten
+    )
+
+
 def evolve(room: Room | None, event: RoomEvent) -> Room:
     """The room after the event. Never refuses: what has happened has happened."""
     if isinstance(event, RoomCreated):
@@ -127,6 +154,14 @@ def evolve(room: Room | None, event: RoomEvent) -> Room:
             return _after_message(room, message.seq, members)
         case MessageEdited(message=message, revision=revision) | MessageDeleted(message=message, revision=revision):
             return _with_change(room, message.seq, revision)
+        case ReactionAdded() as e:
+            change = ReactionChange(
+                e.seq, e.emoji, e.account_id, e.revision, e.reacted_at, e.count, e.since, reacted=e.revision
+            )
+            return _with_reaction(room, change)
+        case ReactionRemoved() as e:
+            change = ReactionChange(e.seq, e.emoji, e.account_id, e.revision, e.removed_at, e.count, e.since, reacted=0)
+            return _with_reaction(room, change)
         case ReadMoved(account_id=account_id, read_seq=read_seq):
             reader = room.members[account_id]
             return _with_member(room, account_id, Member(reader.role, read_seq))

@@ -21,7 +21,7 @@ from falcon.http.api.openapi import document
 from falcon.http.api.operations import OPERATIONS, STREAM
 from falcon.http.api.resources import HasEdge, count_junk, not_allowed, resources, unless_full, unreadable
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, broken
 from falcon.http.responses import problem_response
 from falcon.http.server import junk
 from falcon.http.server.fanout import is_gone
@@ -106,7 +106,7 @@ class _Faults:
             await self._app(scope, receive, send)
             return
         began = time.monotonic()
-        self._meter.began()
+        self._meter.in_flight += 1
         try:
             await self._app(scope, receive, send)
         except Exception:
@@ -185,7 +185,8 @@ class _NotFound:
             await PlainTextResponse("not found", 404)(scope, receive, send)
             return
         junk.count(scope, "nowhere")
-        problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.")
+        rule = broken("path", "must be a path that /docs lists")
+        problem = Problem(404, "not_found", f"There is nothing at {scope['path']}; see /docs.", rule)
         try:
             self._app.edge.authenticator.count_public(scope)
         except Problem as refusal:

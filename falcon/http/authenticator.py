@@ -14,7 +14,7 @@ from starlette.types import Scope
 from falcon.domain.ids import AccountId
 from falcon.http import bearer_tokens
 from falcon.http.limits.limiter import Limiter
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, unauthenticated
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.requests import Headers
 from falcon.read.accounts.queries import AccountRow
@@ -122,12 +122,7 @@ class Authenticator:
         if account is None:
             if scope is not None and limited:
                 self._limiter.count_unauthenticated(scope, issued)
-            raise Problem(
-                401,
-                "unauthenticated",
-                "Send Authorization: Bearer TOKEN with a token that is not revoked.",
-                headers=((b"www-authenticate", b'Bearer realm="falcon"'),),
-            )
+            raise unauthenticated("Send Authorization: Bearer TOKEN with a token that is not revoked.")
         if len(self._cache) >= _CACHED_MAX:
             self._cache.clear()
         if len(authorization) <= _AUTHORIZATION_MAX:

@@ -16,7 +16,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import from_rejection, from_unavailable, invalid
 from falcon.http.requests import AuthedRequest
 from falcon.http.server.request_metrics import PerTurn
-from falcon.telemetry import metrics, tracing
+from falcon.telemetry import metrics
 from falcon.write.answers import UsedKeys
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
@@ -84,9 +84,20 @@ class CommandClient:
         ``size``: the command's in bytes, where it is not that of the request's body.
         Raises Problem for a refusal, 503 where the command cannot be decided in time, and NotReadableYet.
         """
-        envelope = self._envelope(request, command, len(request.body) if size is None else size)
+        account_id, began = request.account_id, time.monotonic()
+        key = request.headers.get(b"idempotency-key")
+        text, fingerprint = (None, 0) if key is None else self._use_key(request, key, began)
+        envelope = CommandEnvelope(
+            partition_for(command, account_id, text, self._partitions),
+            account_id,
+            command,
+            began + self._command_seconds,
+            text,
+            fingerprint,
+            (len(request.body) if size is None else size) + _ENVELOPE_BYTES,
+            request.trace,
+        )
         measured = self._metrics.get(type(command)) or self._metrics_of(type(command))
-        began = time.monotonic()
         reply = await self._gateway.ask(envelope)
         measured.seconds.observe(time.monotonic() - began)
         if not isinstance(reply, Accepted):
@@ -97,24 +108,6 @@ class CommandClient:
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if reply.replayed else (position,)
         return CommandResult(reply.answer, partition, offset, headers)
-
-    def _envelope(self, request: AuthedRequest, command: Command, size: int) -> CommandEnvelope:
-        account_id = request.account_id
-        now = time.monotonic()
-        key = request.headers.get(b"idempotency-key")
-        text, fingerprint = None, 0
-        if key is not None:
-            text, fingerprint = self._use_key(request, key, now)
-        return CommandEnvelope(
-            partition_for(command, account_id, text, self._partitions),
-            account_id,
-            command,
-            now + self._command_seconds,
-            text,
-            fingerprint,
-            size + _ENVELOPE_BYTES,
-            tracing.traceparent(),
-        )
 
     def _use_key(self, request: AuthedRequest, key: bytes, now: float) -> tuple[str, int]:
         """The key and the request's fingerprint. Raises Problem 422 for a malformed key and for one that was used for

@@ -1,6 +1,7 @@
 """Problems by RFC 9457, with stable codes. Rejections and unavailability are translated here."""
 
-from typing import Final
+import re
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -13,6 +14,7 @@ from falcon.write.refusals import KEYS
 
 _encode = msgspec.json.Encoder().encode
 
+_PLACE: Final = re.compile(r"\(byte (\d+)\)")  # in msgspec's errors
 _FILLING_SECONDS: Final = 5  # a client is told to wait so long; filling a long log takes minutes
 
 _TITLES: Final = {
@@ -32,6 +34,40 @@ _TITLES: Final = {
     431: "Too large",
     500: "Internal error",
     503: "Unavailable",
+}
+
+
+class Kind(NamedTuple):
+    """What a problem's code means, and the statuses that it comes with."""
+
+    statuses: tuple[int, ...]
+    meaning: str
+
+
+KINDS: Final = {
+    "malformed": Kind((400,), "the request is not JSON, or a header is not as it was given"),
+    "unauthenticated": Kind((401,), "the token is missing, wrong or revoked"),
+    "not_allowed": Kind((403,), "it takes an admin, of the room or of Falcon"),
+    "read_only": Kind((403,), "your role in this room is `readonly`"),
+    "not_the_author": Kind((403,), "only the author edits a message"),
+    "not_found": Kind((404,), "there is no such path"),
+    "room_not_found": Kind((404,), "the room does not exist, or you are not a member"),
+    "message_not_found": Kind((404,), "the room has no such message"),
+    "account_not_found": Kind((404,), "the account does not exist, or is not a member"),
+    "token_not_found": Kind((404,), "the account has no such token"),
+    "method_not_allowed": Kind((405,), "the path has no such method"),
+    "timeout": Kind((408,), "the request came too slowly"),
+    "last_admin": Kind((409,), "a room keeps one admin, an admin keeps one token"),
+    "message_deleted": Kind((409,), "a deleted message is not edited"),
+    "too_large": Kind((413, 414, 431), "the body, the path or the headers are too large"),
+    "unsupported_media_type": Kind((415,), "send JSON, or newline-delimited JSON to `/v1/import`"),
+    "invalid": Kind((422,), "a field breaks a rule; `errors` names both"),
+    "idempotency_key_reused": Kind((422,), "the key was used for another request"),
+    "rate_limited": Kind((429,), "too often; wait for `Retry-After`"),
+    "internal": Kind((500,), "a fault of Falcon, which it has logged"),
+    "overloaded": Kind((503,), "too much is waiting; nothing was done; retry"),
+    "unavailable": Kind((503,), "a part of Falcon is starting or away; retry"),
+    "outcome_unknown": Kind((503,), "retry with the same key to learn the outcome"),
 }
 
 
@@ -67,28 +103,64 @@ def tables_away(error: ReadStoreUnavailable) -> Problem:
     return Problem(503, "unavailable", "The read tables cannot be read.", retry_after=1)
 
 
+def broken(field: str, rule: str) -> tuple[FieldError, ...]:
+    """The ``errors`` of a problem: the part of the request, and the rule that it breaks."""
+    return (FieldError(field, rule),)
+
+
 def invalid(field: str, rule: str) -> Problem:
-    return Problem(422, "invalid", f"{field}: {rule}", (FieldError(field, rule),))
+    return Problem(422, "invalid", f"{field}: {rule}", broken(field, rule))
 
 
 def wrong_cursor(cursor: str) -> Problem:
-    return invalid("cursor", "must be a next_cursor that was given")
+    return invalid("cursor", "must be the next_cursor of an earlier page")
+
+
+def not_json(field: str, error: Exception) -> Problem:
+    place = _PLACE.search(str(error))
+    at = f" (byte {place[1]})" if place else ""
+    return Problem(400, "malformed", f"{field}: is not valid JSON{at}", broken(field, f"must be valid JSON{at}"))
+
+
+def wrong_media_type(right: str) -> Problem:
+    rule = broken("Content-Type", f"must be {right}")
+    return Problem(415, "unsupported_media_type", f"Send the body as Content-Type: {right}.", rule)
+
+
+def unauthenticated(
+    detail: str, field: str = "Authorization", rule: str = "must be Bearer and a valid token"
+) -> Problem:
+    challenge = (b"www-authenticate", b'Bearer realm="falcon"')
+    return Problem(401, "unauthenticated", detail, broken(field, rule), headers=(challenge,))
+
+
+def not_allowed(field: str, rule: str) -> Problem:
+    return Problem(403, "not_allowed", f"Not allowed: {rule}.", broken(field, rule))
+
+
+def read_only() -> Problem:
+    rule = broken("room_id", "must be a room in which your role is member or admin")
+    return Problem(403, "read_only", "Your role in this room is readonly.", rule)
 
 
 def token_not_found(token_id: int | str) -> Problem:
-    return Problem(404, "token_not_found", f"The account has no token {token_id}.")
+    rule = broken("token_id", "must be a token of the account")
+    return Problem(404, "token_not_found", f"The account has no token {token_id}.", rule)
 
 
-def room_not_found(room_id: int | str) -> Problem:
-    return Problem(404, "room_not_found", f"There is no room {room_id}, or you are no member of it.")
+def room_not_found(room_id: int | str, field: str = "room_id") -> Problem:
+    rule = broken(field, "must be a room of yours")
+    return Problem(404, "room_not_found", f"Room {room_id} does not exist, or you are not a member.", rule)
 
 
 def message_not_found(seq: int | str) -> Problem:
-    return Problem(404, "message_not_found", f"There is no message {seq} in this room.")
+    rule = broken("seq", "must be a message of this room")
+    return Problem(404, "message_not_found", f"This room has no message {seq}.", rule)
 
 
 def account_not_found(account_id: int | str) -> Problem:
-    return Problem(404, "account_not_found", f"There is no account {account_id}.")
+    rule = broken("account_id", "must be an account that exists")
+    return Problem(404, "account_not_found", f"Account {account_id} does not exist.", rule)
 
 
 def from_rejection(rejection: Rejection) -> Problem:
@@ -100,30 +172,31 @@ def from_rejection(rejection: Rejection) -> Problem:
         case rejections.AccountNotFound(account_id=account_id):
             return account_not_found(account_id)
         case rejections.MemberNotFound(account_id=account_id):
-            return Problem(404, "account_not_found", f"Account {account_id} is no member of this room.")
+            rule = broken("account_id", "must be a member of this room")
+            return Problem(404, "account_not_found", f"Account {account_id} is not a member of this room.", rule)
         case rejections.TokenNotFound(token_id=token_id):
             return token_not_found(token_id)
         case rejections.MessageIsDeleted(seq=seq):
-            return Problem(409, "message_deleted", f"Message {seq} has been deleted.")
+            rule = broken("seq", "must be a message that is not deleted")
+            return Problem(409, "message_deleted", f"Message {seq} is deleted.", rule)
         case rejections.NotTheAuthor(seq=seq):
-            return Problem(403, "not_the_author", f"Message {seq} is somebody else's.")
+            rule = broken("seq", "must be a message of your own")
+            return Problem(403, "not_the_author", f"Message {seq} is by another account.", rule)
         case rejections.ReadOnly():
-            return Problem(403, "read_only", "Your role in this room is readonly.")
-        case rejections.NotAllowed(rule=rule):
-            return Problem(403, "not_allowed", f"Not allowed: {rule}.")
+            return read_only()
+        case rejections.NotAllowed(rule=reason):
+            return not_allowed("request", reason)
         case rejections.LastAdmin():
-            return Problem(409, "last_admin", "A group room keeps at least one admin: make somebody else one first.")
+            rule = broken("account_id", "must not be the last admin of the room")
+            return Problem(409, "last_admin", "A group room keeps at least one admin: make another member admin.", rule)
         case rejections.LastToken():
-            return Problem(409, "last_admin", "An admin keeps at least one token: issue another one first.")
-        case rejections.Invalid(field=field, rule=rule):
-            return invalid(field, rule)
+            rule = broken("token_id", "must not be the last token of an administrator")
+            return Problem(409, "last_admin", "An administrator keeps at least one token: issue another first.", rule)
+        case rejections.Invalid(field=field, rule=reason):
+            return invalid(field, reason)
         case rejections.KeyReused():
-            return Problem(
-                422,
-                "idempotency_key_reused",
-                "This Idempotency-Key was used for another request.",
-                (FieldError("Idempotency-Key", "must be new for each request, and the same for its retries"),),
-            )
+            rule = broken("Idempotency-Key", "must be new for each request, and the same for its retries")
+            return Problem(422, "idempotency_key_reused", "This Idempotency-Key was used for another request.", rule)
         case rejections.NotYetReadable(seq=seq):
             return Problem(503, "unavailable", f"Message {seq} has just changed and cannot be read yet.", retry_after=1)
 
@@ -135,7 +208,7 @@ _REASONS: Final[dict[Reason, tuple[str, str]]] = {
     "not_mine": ("unavailable", "The room is moving to another owner. Nothing was done."),
     "outcome_unknown": ("outcome_unknown", "It is not known whether this was done: retry with the same key."),
 }
-
+UNAVAILABLE_CODES: Final = frozenset(code for code, _ in _REASONS.values())
 
 _FULL: Final = {
     KEYS: "There is no room for another Idempotency-Key before some are forgotten. Nothing was done.",

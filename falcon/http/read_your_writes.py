@@ -7,9 +7,8 @@ from typing import Final, ParamSpec, TypeVar
 
 from falcon.domain.ids import AccountId, Partition, RoomId, partition_of
 from falcon.http.freshness import Freshness
-from falcon.http.problems import Problem, invalid, room_not_found
+from falcon.http.problems import Problem, broken, invalid, room_not_found
 from falcon.http.requests import AuthedRequest, Headers
-from falcon.http.shapes import FieldError
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import Access
 from falcon.read.store import ReadStore
@@ -131,5 +130,5 @@ def _malformed_position() -> Problem:
         400,
         "malformed",
         "Falcon-Position is PARTITION:OFFSET[,PARTITION:OFFSET...], as a command's answer gave it.",
-        (FieldError("Falcon-Position", "must be as a command's answer gave it"),),
+        broken("Falcon-Position", "must be as a command's answer gave it"),
     )

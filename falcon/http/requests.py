@@ -12,18 +12,16 @@ from starlette.types import Receive, Scope
 
 from falcon.domain import names
 from falcon.domain.ids import ID_MAX, AccountId, Partition
-from falcon.http.problems import Problem, invalid
-from falcon.http.shapes import FieldError, Nothing
+from falcon.http.problems import Problem, broken, invalid, not_json, wrong_media_type
+from falcon.http.shapes import Nothing
 from falcon.read.accounts.queries import AccountRow
+from falcon.validation import broken_rule
 
 T = TypeVar("T")
 
 Headers = dict[bytes, bytes]  # by lower-case name; the last one where a client sends several
-_AT = re.compile(r"^(?P<rule>.*?)(?: - at `\$(?P<path>[^`]*)`)?$", re.DOTALL)
-_FIELD = re.compile(r"(?:contains unknown|missing required) field `(?P<field>[^`]*)`")
 
 _INTEGER = re.compile(r"[0-9]{1,19}")
-_QUOTED_MAX = 200  # characters of what a client sent that a problem repeats
 _CACHED_QUERY_MAX = 128  # bytes
 _DIGITS_MAX = 15  # of a Content-Length: reading a number of thousands of digits takes long
 _nothing = msgspec.json.Decoder(Nothing)
@@ -32,9 +30,9 @@ _nothing = msgspec.json.Decoder(Nothing)
 class AuthedRequest(msgspec.Struct):
     """A request whose sender is known: ``account``, which has ``account_id``.
 
-    ``body_max`` in bytes. ``body``: the bytes that :meth:`json` has read. ``positions``: places of its Falcon-Position
-    that have not been waited for yet. ``wait_until``: the time on CLOCK_MONOTONIC at which it stops waiting for the
-    read tables; 0 before its first wait.
+    ``body_max`` in bytes. ``trace``: the traceparent that its command passes on. ``body``: the bytes that :meth:`json`
+    has read. ``positions``: places of its Falcon-Position that have not been waited for yet. ``wait_until``: the time
+    on CLOCK_MONOTONIC at which it stops waiting for the read tables; 0 before its first wait.
     """
 
     scope: Scope
@@ -43,6 +41,7 @@ class AuthedRequest(msgspec.Struct):
     account: AccountRow
     account_id: AccountId
     body_max: int
+    trace: str | None = None
     body: bytes = b""
     positions: tuple[tuple[Partition, int], ...] = ()
     wait_until: float = 0.0
@@ -88,7 +87,8 @@ async def read_body(receive: Receive, headers: Headers, limit: int) -> bytes:
 
 
 def _too_large(limit: int) -> Problem:
-    return Problem(413, "too_large", f"The request's body is larger than {limit} bytes.")
+    rule = broken("body", f"must have at most {limit:,} bytes")
+    return Problem(413, "too_large", f"The request's body is larger than {limit:,} bytes.", rule)
 
 
 def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -98,13 +98,13 @@ def decode_body(body: bytes, headers: Headers, decoder: "msgspec.json.Decoder[T]
         return Nothing()  # type: ignore[return-value]
     media_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if media_type != b"application/json":
-        raise Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/json.")
+        raise wrong_media_type("application/json")
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise from_validation(error) from None
+        raise from_validation(error, decoder.type) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, "malformed", f"The body is not JSON: {error}.") from None
+        raise not_json("body", error) from None
 
 
 def decode_query(scope: Scope, query_type: type[T], *, authenticated: bool = True) -> T:
@@ -126,7 +126,7 @@ def _decode_query(query: bytes, query_type: Any) -> Any:
     try:
         return msgspec.convert(parameters, query_type)
     except msgspec.ValidationError as error:
-        raise from_validation(error) from None
+        raise from_validation(error, query_type) from None
 
 
 def _read_integer(name: str, text: str) -> int:
@@ -162,17 +162,10 @@ def _reader(kind: Any) -> Callable[[str, str], Any] | None:
 _cached_query = lru_cache(maxsize=1024)(_decode_query)
 
 
-def from_validation(error: msgspec.ValidationError, prefix: str = "") -> Problem:
-    """Takes the field and the rule from msgspec's sentence."""
-    match = _AT.match(str(error))
-    assert match is not None  # it matches everything
-    rule = match["rule"]
-    field = (match["path"] or "").lstrip(".")
-    if (named := _FIELD.search(rule)) is not None:
-        field = f"{field}.{named['field']}" if field else named["field"]
-    field = prefix + (field or "body")[:_QUOTED_MAX]
-    rule = rule[:_QUOTED_MAX]
-    return Problem(422, "invalid", f"{field}: {rule}", (FieldError(field, rule),))
+def from_validation(error: msgspec.ValidationError, kind: Any, prefix: str = "") -> Problem:
+    """``kind``: the type that was decoded. ``prefix`` goes before the field."""
+    field, rule = broken_rule(error, kind)
+    return invalid(prefix + (field or "body"), rule)
 
 
 def identity(text: str, not_found: Callable[[str], Problem]) -> int:

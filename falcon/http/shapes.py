@@ -18,22 +18,23 @@ Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
 SeqFrom1: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
 SeqFrom0: TypeAlias = Annotated[int, Meta(ge=0, le=ID_MAX)]
 _NAME_RULES: Final = (
-    "Kept as NFC; without control characters, or such as change the direction of text; not only invisible"
+    "Stored as NFC. Control characters and characters that change the direction of text are refused. "
+    "So is a name that is invisible"
 )
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX, description=_NAME_RULES)]
 Reference: TypeAlias = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 Description: TypeAlias = Annotated[str, Meta(max_length=limits.DESCRIPTION_CHARS_MAX)]
 # The bound is in bytes of UTF-8, which JSON Schema cannot express: ``requests.check_text`` checks it.
 Text: TypeAlias = Annotated[
-    str, Meta(min_length=1, description=f"1 to {limits.TEXT_BYTES_MAX} bytes of UTF-8, kept byte for byte")
+    str, Meta(min_length=1, description=f"1 to {limits.TEXT_BYTES_MAX} bytes of UTF-8, stored byte for byte")
 ]
 Mentions: TypeAlias = Annotated[tuple[Id, ...], Meta(max_length=limits.MENTIONS_MAX)]
-Limit: TypeAlias = Annotated[int, Meta(ge=1, le=200)]
+Limit: TypeAlias = Annotated[int, Meta(ge=1, le=200, description="How many entries the page has at most")]
 Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-25T09:30:00.123Z"])]
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Unknown fields are refused: the client would not notice its mistake."""
+    """Unknown fields are refused, because a client would not notice its mistake otherwise."""
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -84,29 +85,35 @@ class ReadMarkShape(_Request, frozen=True):
 
 
 class PageQuery(_Request, frozen=True):
-    """At most one of ``before``, ``after`` and ``around``; without: the newest."""
+    """At most one of ``before``, ``after`` and ``around``. Without any: the newest messages."""
 
     limit: Limit = 50
-    before: SeqFrom0 | None = None
-    after: SeqFrom0 | None = None
-    around: SeqFrom0 | None = None
+    before: Annotated[SeqFrom0 | None, Meta(description="Messages before this seq")] = None
+    after: Annotated[SeqFrom0 | None, Meta(description="Messages after this seq")] = None
+    around: Annotated[SeqFrom0 | None, Meta(description="Messages before and after this seq")] = None
 
 
 class ListQuery(_Request, frozen=True):
     limit: Limit = 50
-    cursor: str | None = None
+    cursor: Annotated[str | None, Meta(description="The next_cursor of the page before")] = None
 
 
 AUTHORS_MAX: Final = 50
 
 
+class ReactionsQuery(ListQuery, frozen=True):
+    """``emoji``: only the reactions with it."""
+
+    emoji: Annotated[str | None, Meta(description="Only the reactions with this emoji")] = None
+
+
 class AuthorsQuery(_Request, frozen=True):
-    """``ids``: account ids, with commas between."""
+    """``ids``: account ids, separated by commas."""
 
     ids: Annotated[
         str,
         Meta(
-            description=f"1 to {AUTHORS_MAX} account ids, with commas between",
+            description=f"1 to {AUTHORS_MAX} account ids, separated by commas",
             examples=["65,130"],
             extra_json_schema={"pattern": rf"^[0-9]+(,[0-9]+){{0,{AUTHORS_MAX - 1}}}$"},
         ),
@@ -114,10 +121,12 @@ class AuthorsQuery(_Request, frozen=True):
 
 
 class ExportQuery(_Request, frozen=True):
-    """``resume``: the last line that is there. ``since``: the position in the first one."""
+    """Parameters of an export; without any it begins at the start."""
 
-    resume: str | None = None
-    since: str | None = None
+    resume: Annotated[str | None, Meta(description="The last line that was received of an export that broke off")] = (
+        None
+    )
+    since: Annotated[str | None, Meta(description="The position in the first line of an earlier export")] = None
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
@@ -131,7 +140,7 @@ class Me(msgspec.Struct, frozen=True):
 
 
 class CreatedAccount(msgspec.Struct, frozen=True):
-    """The token is shown this once."""
+    """The token is shown only once."""
 
     account_id: Id
     name: str
@@ -165,7 +174,7 @@ class Tokens(msgspec.Struct, frozen=True):
 
 
 class RoomShape(msgspec.Struct, frozen=True):
-    """``role`` is the caller's own. A direct room bears the other account's name."""
+    """``role`` is the caller's own. A direct room has the name of the other account."""
 
     room_id: Id
     kind: RoomKind
@@ -176,8 +185,20 @@ class RoomShape(msgspec.Struct, frozen=True):
     created_at: Time
 
 
+class ReactionSummary(msgspec.Struct, frozen=True):
+    """How many accounts have reacted with an emoji, and the first of them, in the order in which they did."""
+
+    emoji: str
+    count: Annotated[int, Meta(ge=1)]
+    accounts: Annotated[tuple[Id, ...], Meta(max_length=limits.REACTION_ACCOUNTS_SHOWN)]
+
+
 class MessageShape(msgspec.Struct, frozen=True):
-    """A message as it now stands. A deleted message keeps its place and has no text."""
+    """A message as it is now. A deleted message keeps its ``seq`` and has no text.
+
+    ``reactions``: in the order in which each emoji was first used. The response to an edit and the last message of a
+    room in a list leave them out.
+    """
 
     room_id: Id
     seq: SeqFrom1
@@ -188,12 +209,24 @@ class MessageShape(msgspec.Struct, frozen=True):
     deleted: bool = False
     reply_to: SeqFrom1 | None = None
     mentions: tuple[Id, ...] = ()
+    reactions: (
+        Annotated[tuple[ReactionSummary, ...], Meta(max_length=limits.REACTION_KINDS_MAX)] | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
-def message(m: domain.Message) -> MessageShape:
+def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:
     edited_at = None if m.edited_at is None else rfc3339(m.edited_at)
     return MessageShape(
-        m.room_id, m.seq, m.author_id, m.text, rfc3339(m.posted_at), edited_at, m.deleted, m.reply_to, m.mentions
+        m.room_id,
+        m.seq,
+        m.author_id,
+        m.text,
+        rfc3339(m.posted_at),
+        edited_at,
+        m.deleted,
+        m.reply_to,
+        m.mentions,
+        reactions,
     )
 
 
@@ -204,10 +237,32 @@ def messages(rows: bytes) -> bytes:
 
 
 class ShownMessage(MessageShape, frozen=True):
-    """A message as it is read. One that is ``missing`` is in the log, but not to be had from the read tables: it keeps
-    its place, and is otherwise like a deleted one, with an author_id of 0."""
+    """A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and
+    its author_id is 0."""
 
     missing: bool = False
+
+
+class ReactionCount(msgspec.Struct, frozen=True):
+    """``count``: how many accounts have reacted with the emoji."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    count: Annotated[int, Meta(ge=1)]
+
+
+class ReactionEntry(msgspec.Struct, frozen=True):
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+class Reactions(msgspec.Struct, frozen=True):
+    """Oldest first."""
+
+    reactions: list[ReactionEntry]
+    next_cursor: str | None
 
 
 class RoomSummary(msgspec.Struct, frozen=True):
@@ -276,7 +331,8 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """RFC 9457, with a ``code`` that clients may switch on."""
+    """A problem as RFC 9457 describes it. ``code`` is stable: switch on it. ``errors`` names the parts of the request
+    that break a rule."""
 
     type: str
     title: str
@@ -319,11 +375,21 @@ class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
     mentions: Mentions = ()
 
 
-ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape
+class ReactionLineShape(_Request, frozen=True, tag_field="type", tag="reaction"):
+    """The lines of a message's reactions are in their order."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape | ReactionLineShape
 
 
 class Imported(msgspec.Struct, frozen=True):
-    """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that were there already."""
+    """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before."""
 
     accounts: dict[str, int]
     rooms: dict[str, int]

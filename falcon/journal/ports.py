@@ -61,11 +61,6 @@ class Append(msgspec.Struct, eq=False):
     outcome: AppendOutcome | None = None
     first: int = -1
 
-    @property
-    def last(self) -> int:
-        """The offset of the last event."""
-        return self.first + len(self.envelopes) - 1
-
 
 # More than the one that each checkpoint adds, and few enough to hold nothing up.
 EXPIRED_MAX: Final = 10

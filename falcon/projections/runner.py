@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from falcon.journal.envelope import Cursor, Envelope
@@ -11,24 +11,23 @@ from falcon.projections.filling import Filling
 from falcon.projections.lag import TIMELINE, Lag, readable
 from falcon.projections.skipping import SkippingProjection
 from falcon.read.catalogue import Project
-from falcon.read.store import ProjectionTables, ReadStoreUnavailable, Skip, StaleProjector
+from falcon.read.store import ProjectionTables, ReadStoreUnavailable, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.projections")
 
 _BATCH_EVENTS = 1_000
-_REBUILD_EVENTS = 4_000
 
 
 class InlineTables(ProjectionTables, Protocol):
     """Tables that a projection can be applied to within the commit of its events."""
 
-    def applied_up_to(self, cursor: Cursor) -> Collection[str]:
-        """The projections that have been applied up to this offset."""
+    def advance(self, projections: Sequence[str], before: Cursor, after: Cursor) -> Collection[str]:
+        """Move those of these projections whose position is ``before``. Gives their names."""
 
-    def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
-        """Like ``apply``. The caller rolls back if it raises."""
+    def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
+        """``writes``: by projection. The caller rolls back if it raises."""
 
 
 class InlineProjector:
@@ -43,6 +42,7 @@ class InlineProjector:
         self, projections: Mapping[str, Project], tables: InlineTables, savepoint: Callable[[], "Savepoint"]
     ) -> None:
         self._projections = projections
+        self._names = list(projections)
         self._tables = tables
         self._savepoint = savepoint
         self._applied: Collection[str] = ()
@@ -50,36 +50,36 @@ class InlineProjector:
 
     def apply(self, appends: Sequence[Append], before: Cursor, after: Cursor) -> None:
         envelopes = [envelope for append in appends for envelope in append.envelopes]
-        applied = self._tables.applied_up_to(before)
-        names = [name for name in self._projections if name in applied]
-        if self._try(names, envelopes, before, after) is None:
-            self._applied = names
-        else:
-            self._applied = [name for name in names if self._apply_alone(name, envelopes, before, after)]
-        for name in self._applied:
-            self._projected[name].inc(len(envelopes))
+        applied = self._try(self._names, envelopes, before, after)
+        if isinstance(applied, Exception):
+            applied = [name for name in self._names if self._is_applied_alone(name, envelopes, before, after)]
+        self._applied = applied
+        metrics.Counter.inc_all([self._projected[name] for name in applied], len(envelopes))
 
-    def _apply_alone(self, name: str, envelopes: Sequence[Envelope], before: Cursor, after: Cursor) -> bool:
-        error = self._try([name], envelopes, before, after)
-        if error is not None:
-            _stop(self._tables, name, error)
-        return error is None
+    def _is_applied_alone(self, name: str, envelopes: Sequence[Envelope], before: Cursor, after: Cursor) -> bool:
+        applied = self._try([name], envelopes, before, after)
+        if isinstance(applied, Exception):
+            _stop(self._tables, name, applied)
+            return False
+        return name in applied
 
     def _try(
         self, names: Sequence[str], envelopes: Sequence[Envelope], before: Cursor, after: Cursor
-    ) -> Exception | None:
-        """Apply these or none of them. Returns the reason for a failure."""
+    ) -> Collection[str] | Exception:
+        """Apply those of these projections that stand before the append, or none of them. Returns which were applied,
+        or the reason for a failure."""
         savepoint = self._savepoint()
         try:
-            for name in names:
-                project = self._projections[name]
-                writes = [write for envelope in envelopes for write in project(envelope)]
-                self._tables.write(name, before, after, writes)
+            applied = self._tables.advance(names, before, after)
+            projects = [(name, self._projections[name]) for name in applied]
+            self._tables.write(
+                {name: [write for each in envelopes for write in project(each)] for name, project in projects}
+            )
             savepoint.release()
         except Exception as error:  # a fault of the projection must not lose the message
             savepoint.rollback()
             return error
-        return None
+        return applied
 
     def committed(self, appends: Sequence[Append]) -> None:
         """The last appends are durable."""
@@ -141,53 +141,6 @@ class ProjectionCatchUp:
         except Exception as error:  # the event cannot be applied, or the tables refuse the write
             _stop(self._tables, name, error)
         return 0
-
-
-class Rebuild:
-    """Builds a projection's tables again beside the live ones, then switches over. Reads go on all the while.
-
-    ``skips``: events to pass over. ``progress`` gets the number of events done.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        project: Project,
-        source: EventSource,
-        tables: ProjectionTables,
-        progress: Callable[[int], None] = lambda done: None,
-        skips: Iterable[Skip] = (),
-    ) -> None:
-        self._name = name
-        self._projection = SkippingProjection(name, project, skips)
-        self._source = source
-        self._tables = tables
-        self._progress = progress
-        self._done = 0
-        self._shadow = ""
-
-    def run(self) -> int:
-        """Returns the number of events applied.
-
-        Raises ProjectionFailed, Undecodable, JournalUnavailable or ReadStoreUnavailable. The live tables are then as
-        they were.
-        """
-        self._shadow = self._tables.begin_rebuild(self._name)
-        # Twice: the first round is long, and what was written meanwhile must not delay the switch-over.
-        self._catch_up()
-        self._catch_up()
-        self._tables.finish_rebuild(self._name, self._catch_up)
-        return self._done
-
-    def _catch_up(self) -> None:
-        """Apply what is in the log now."""
-        cursor, end = self._tables.cursor(self._shadow), self._source.end()
-        while any(cursor[partition].offset < end[partition].offset for partition in range(self._source.partitions)):
-            events, after = self._projection.read(self._source, cursor, _REBUILD_EVENTS)
-            self._tables.apply(self._shadow, cursor, after, self._projection.all_writes(events))
-            cursor = after
-            self._done += len(events)
-            self._progress(self._done)
 
 
 def _stop(tables: ProjectionTables, name: str, error: Exception) -> None:

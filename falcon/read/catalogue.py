@@ -15,6 +15,10 @@ from falcon.read.memberships import memory as memberships_memory
 from falcon.read.memberships import projection as memberships
 from falcon.read.memberships import sqlite as memberships_sqlite
 from falcon.read.memory import MemoryModel
+from falcon.read.reactions import hbase as reactions_hbase
+from falcon.read.reactions import memory as reactions_memory
+from falcon.read.reactions import projection as reactions
+from falcon.read.reactions import sqlite as reactions_sqlite
 from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.rooms import memory as rooms_memory
 from falcon.read.rooms import projection as rooms
@@ -75,6 +79,13 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         sqlite=accounts_sqlite.MODEL,
         hbase=accounts_hbase.MODEL,
         memory=accounts_memory.AccountTables,
+    ),
+    "reactions": ReadModel(
+        project=reactions.project,
+        loss=reactions.loss,
+        sqlite=reactions_sqlite.MODEL,
+        hbase=reactions_hbase.MODEL,
+        memory=reactions_memory.ReactionTables,
     ),
 }
 

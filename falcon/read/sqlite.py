@@ -20,7 +20,7 @@ class SqliteModel(NamedTuple):
 
     tables: Mapping[str, str]
     statements: Mapping[type[Any], tuple[str, ...]]
-    folded: Mapping[type[Any], Callable[[Any], tuple[int, ...]]] = MappingProxyType({})
+    folded: Mapping[type[Any], Callable[[Any], object]] = MappingProxyType({})
 
 
 class SqliteQueryContext(Protocol):

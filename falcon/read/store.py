@@ -3,12 +3,16 @@
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
+from falcon import __version__
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.accounts.queries import AccountQueries
 from falcon.read.memberships.queries import MembershipQueries
+from falcon.read.reactions.queries import ReactionQueries
 from falcon.read.rooms.queries import RoomQueries
 from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.write import Write
@@ -42,6 +46,41 @@ class Fill(IntEnum):
     FILLING = 2
 
 
+class Skip(NamedTuple):
+    """An event to pass over: the one at this very position, and no other one at its offset in another history of the
+    log. ``at.epoch`` 0: an older version recorded the offset only."""
+
+    partition: Partition
+    at: Position
+    reason: str
+
+
+class Recipe(msgspec.Struct, frozen=True):
+    """What decides what a rebuild makes of the log: the version of Falcon, and the events to pass over."""
+
+    version: str = __version__
+    skips: tuple[Skip, ...] = ()
+
+    def continues(self, kept: "Recipe", cursor: Cursor) -> bool:
+        """True if the other recipe has made the same of the log up to the cursor."""
+        differing = {(skip.partition, skip.at) for skip in self.skips} ^ {
+            (skip.partition, skip.at) for skip in kept.skips
+        }
+        return self.version == kept.version and all(
+            at.offset >= cursor[partition].offset for partition, at in differing
+        )
+
+
+WITHOUT_SKIPS: Final = Recipe()
+
+
+class UnfinishedRebuild(NamedTuple):
+    """``shadow``: the name to apply its tables under."""
+
+    shadow: str
+    recipe: Recipe
+
+
 class ProjectionTables(Protocol):
     """The tables of the projections, for the process that keeps them up to date.
 
@@ -59,15 +98,22 @@ class ProjectionTables(Protocol):
         Raises StaleProjector if the cursor is not the expected one.
         """
 
-    def begin_rebuild(self, projection: str) -> str:
+    def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         """Make empty tables beside the live ones. Returns the name to apply them under. An older rebuild is thrown
         away."""
 
-    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
+    def unfinished_rebuild(self, projection: str) -> UnfinishedRebuild | None:
+        """The rebuild that was begun and neither finished nor thrown away."""
+
+    def resume_rebuild(self, projection: str, shadow: str, recipe: Recipe) -> None:
+        """Finish an unfinished rebuild from here, by this recipe from now on."""
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         """Replace the live tables by the rebuilt ones.
 
         ``catch_up`` is called while no other process can move the live ones. It brings the rebuilt ones to the same
-        positions.
+        positions, or returns False if that would take too long. Then this returns False too, the live tables stay, and
+        the rebuild can go on.
         """
 
     def stopped(self, projection: str, error: str | None) -> None:
@@ -114,15 +160,6 @@ class Stop(NamedTuple):
     why: str
 
 
-class Skip(NamedTuple):
-    """An event to pass over: the one at this very position, and no other one at its offset in another history of the
-    log. ``at.epoch`` 0: an older version recorded the offset only."""
-
-    partition: Partition
-    at: Position
-    reason: str
-
-
 class Reached(NamedTuple):
     """How far a projection has been applied in a partition.
 
@@ -142,6 +179,16 @@ class Reached(NamedTuple):
 def shown_by(name: str, reached: Mapping[str, Reached]) -> Position:
     """How far a projection shows a partition, according to what all of them have recorded there."""
     return max(each.shows_of(name, reached[name].position) for each in reached.values())
+
+
+class SharedRebuildTables(ProjectionTables, Protocol):
+    """Tables that several processes can rebuild together."""
+
+    def beat(self, projection: str) -> None:
+        """Record that the process that has begun the rebuild is at work."""
+
+    def beats(self, projection: str) -> int:
+        """How often that was recorded, in all rebuilds."""
 
 
 class ConsumerTables(ProjectionTables, Protocol):
@@ -182,7 +229,7 @@ class ConsumerTables(ProjectionTables, Protocol):
         """``ends``: the projection's positions in all partitions. ``repair``: write what is missing or wrong."""
 
 
-class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, Protocol):
+class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, ReactionQueries, Protocol):
     """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
     it reads tables that are being filled. Lists are bounded by ``limit``."""
 

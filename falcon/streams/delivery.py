@@ -15,6 +15,8 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
     ReadMoved,
     RoomChanged,
     RoomCreated,
@@ -25,7 +27,7 @@ from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.read.times import rfc3339
 from falcon.streams import frames
-from falcon.streams.frames import Frame, StreamedMember, StreamedReadMark, StreamedRoom, encode
+from falcon.streams.frames import Frame, StreamedMember, StreamedReaction, StreamedReadMark, StreamedRoom, encode
 from falcon.streams.subscription import Subscription
 
 # Messages that have been deleted meanwhile: a replay shows them without their text.
@@ -86,6 +88,10 @@ class Delivery:
             case ReadMoved(room_id=room_id, account_id=account_id) as moved:
                 if account_id == subscription.account_id and room_id in subscription.rooms:
                     self._read_moved(subscription, moved)
+            case ReactionAdded() as added:
+                self._reaction(subscription, "reaction.added", added)
+            case ReactionRemoved() as removed:
+                self._reaction(subscription, "reaction.removed", removed)
             case RoomCreated():
                 self._created(subscription, self._event)
             case RoomChanged() as changed:
@@ -165,6 +171,11 @@ class Delivery:
     def _read_moved(self, subscription: Subscription, event: ReadMoved) -> None:
         mark = StreamedReadMark(event.room_id, event.read_seq, event.unread, event.mentions)
         subscription.push(self._frame("", "read.moved", lambda: encode(mark)))
+
+    def _reaction(self, subscription: Subscription, name: str, event: ReactionAdded | ReactionRemoved) -> None:
+        if event.room_id in subscription.rooms:
+            reaction = StreamedReaction(event.room_id, event.seq, event.account_id, event.emoji, event.count)
+            subscription.push(self._frame("", name, lambda: encode(reaction)))
 
     def _member(self, subscription: Subscription, name: str, member: StreamedMember) -> None:
         if member.room_id in subscription.rooms:

@@ -42,6 +42,16 @@ class StreamedMember(msgspec.Struct, frozen=True):
     role: Role | None
 
 
+class StreamedReaction(msgspec.Struct, frozen=True):
+    """``count``: how many accounts have reacted with the emoji now."""
+
+    room_id: RoomId
+    seq: Seq
+    account_id: AccountId
+    emoji: str
+    count: int
+
+
 class StreamedReadMark(msgspec.Struct, frozen=True):
     room_id: RoomId
     read_seq: Seq

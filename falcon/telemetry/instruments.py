@@ -13,7 +13,7 @@ import time
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
@@ -104,6 +104,13 @@ class Counter(_Child):
     def inc(self, amount: float = 1.0) -> None:
         with self._lock:
             self._cells[self._at] += amount
+
+    @staticmethod
+    def inc_all(counters: "Iterable[Counter]", amount: float) -> None:
+        """All of them by the same amount, in one call."""
+        for each in counters:
+            with each._lock:
+                each._cells[each._at] += amount
 
     @property
     def value(self) -> float:
@@ -371,7 +378,7 @@ def switch_off() -> None:
     """Measure nothing for the whole life of the process. The difference is what measuring costs."""
     global _is_on
     _is_on = False
-    for kind, method in ((Counter, "inc"), (Gauge, "set"), (Histogram, "observe_many")):
+    for kind, method in ((Counter, "inc"), (Counter, "inc_all"), (Gauge, "set"), (Histogram, "observe_many")):
         setattr(kind, method, _nothing)
     for metric in list(REGISTRY.values()):
         for child in metric.children():

@@ -44,41 +44,42 @@ class _Current(msgspec.Struct, frozen=True):
 
 _NOTHING: Final = _Current()
 _current: ContextVar[_Current] = ContextVar("falcon-trace", default=_NOTHING)
-_exporter: Exporter | None = None
+exporter: Exporter | None = None  # without one no span is made
 
 
-def export_to(exporter: Exporter | None) -> None:
+def export_to(spans: Exporter | None) -> None:
     """Set the exporter, for the life of the process."""
-    global _exporter
-    _exporter = exporter
+    global exporter
+    exporter = spans
 
 
-def enter(name: str, header: bytes | None, key: bytes | None) -> None:
-    """The current task answers a request. ``header``: its traceparent. ``key``: of its command, if it has one."""
-    if header is None and key is None and _exporter is None:
-        return
-    parent = _parse(header)
+def enter(name: str, header: bytes | None, key: bytes | None) -> str | None:
+    """The current task answers a request. ``header``: its traceparent. ``key``: of its command, if it has one.
+
+    Gives the traceparent that the task passes on.
+    """
+    if header is None and key is None and exporter is None:
+        return None
+    parent = None if header is None else _parse(header)
     command = None if key is None else key.decode("latin-1")[:64]
-    span = None if _exporter is None else _exporter.begin(name, parent)
-    _current.set(_Current(parent if span is None else span.traceparent, command, span))
+    span = None if exporter is None else exporter.begin(name, parent)
+    traceparent = parent if span is None else span.traceparent
+    _current.set(_Current(traceparent, command, span))
+    return traceparent
 
 
 def leave(status: int) -> None:
-    if _exporter is not None and (span := _current.get().span) is not None:
+    """The request is answered. Call it where there is an ``exporter``."""
+    if (span := _current.get().span) is not None:
         span.end(status)
-
-
-def traceparent() -> str | None:
-    """The traceparent that the current task passes on."""
-    return _current.get().traceparent
 
 
 def done(name: str, traceparents: Iterable[str | None], seconds: float) -> None:
     """An operation that these requests led to is done, and took that long."""
-    if _exporter is not None:
+    if exporter is not None:
         ended = time.time()
         for parent in {each for each in traceparents if each is not None}:
-            _exporter.record(name, parent, ended - seconds, ended)
+            exporter.record(name, parent, ended - seconds, ended)
 
 
 def log_fields() -> dict[str, str]:
@@ -91,8 +92,8 @@ def log_fields() -> dict[str, str]:
     return fields
 
 
-def _parse(header: bytes | None) -> str | None:
+def _parse(header: bytes) -> str | None:
     """The traceparent to pass on. None if the header is not one: then it is ignored."""
-    if header is None or _TRACEPARENT.fullmatch(header) is None:
+    if _TRACEPARENT.fullmatch(header) is None:
         return None
     return header[:_LENGTH].decode()

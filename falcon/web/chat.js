@@ -1,7 +1,7 @@
-// What is known of the account's rooms: from pages that were read and events that came, in whatever order they did.
+// The state of the account's rooms, from pages and events, in whatever order they arrive.
 //
-// A page may show more than the events so far, or, where the tables are behind, less. So nothing here counts; every
-// message is kept by its seq, and of two versions of one the later holds.
+// A page may be ahead of the events so far or, if the tables are behind, behind them. So nothing here is counted up:
+// each message is stored by its seq, and the later of two versions wins.
 
 import { Problem } from "./client/index.js";
 import { backoff, sleep } from "./pauses.js";
@@ -13,7 +13,7 @@ const WINDOW_MAX = 600;
 const RECENT_MAX = { looked: 400, other: 30 };
 const HELPED_BY_STREAM_MS = 600;
 
-/** Of two versions of a message, the later. */
+/** The later of two versions of a message. */
 export function later(one, other) {
   if (!one) return other;
   if (one.deleted !== other.deleted) return one.deleted ? one : other;
@@ -22,8 +22,9 @@ export function later(one, other) {
 }
 
 export class Room {
-  constructor(roomId) {
+  constructor(roomId, readerId) {
     this.roomId = roomId;
+    this.readerId = readerId;
     this.kind = "group";
     this.name = "";
     this.description = "";
@@ -32,10 +33,10 @@ export class Room {
     this.readSeq = 0;
     this.lastMessage = null;
     this.updatedAt = "";
-    // Mentions: the number after the read mark as of ``upTo``, and those that came with events since.
+    // Mentions: the number after the read mark as of ``upTo``, and those from events since.
     this.counted = { mentions: 0, upTo: 0 };
     this.mentionedAt = new Set();
-    // The part of the history that is here: without a gap, ascending.
+    // The loaded part of the history: ascending, without a gap.
     this.messages = [];
     this.loaded = false;
     this.atTail = true; // it follows what is new; otherwise there is more after it
@@ -49,8 +50,13 @@ export class Room {
     this.marking = false;
   }
 
+  /** Without the reader's own and deleted messages, as far as they are known here. */
   get unread() {
-    return Math.max(0, this.lastSeq - this.readSeq);
+    const behind = Math.max(0, this.lastSeq - this.readSeq);
+    if (!behind) return 0;
+    const loaded = this.messages.slice(Math.max(0, this.readSeq + 1 - this.first));
+    const others = [...this.recent.values()].filter(({ seq }) => seq > this.readSeq && !this.message(seq));
+    return behind - [...loaded, ...others].filter(({ author_id, deleted }) => deleted || author_id === this.readerId).length;
   }
 
   get mentions() {
@@ -76,7 +82,7 @@ export class Room {
     return this.messages.length && seq >= this.first ? this.messages[seq - this.first] : undefined;
   }
 
-  /** What is known of these messages goes to where it belongs. */
+  /** Stores these messages where they belong. */
   place(messages) {
     for (const message of messages) {
       this.recent.set(message.seq, later(this.recent.get(message.seq), message));
@@ -89,13 +95,13 @@ export class Room {
     }
   }
 
-  /** Go on with what has come by itself, as far as nothing is missing. */
+  /** Appends messages from events, up to the first gap. */
   extend() {
     if (!this.loaded || !this.atTail) return;
     for (let next = this.last + 1; this.recent.has(next); next++) this.messages.push(this.recent.get(next));
   }
 
-  /** A page's messages, each as late as it is known here. */
+  /** The messages of a page, each in its latest known version. */
   known(messages) {
     return messages.map((message) => later(message, this.recent.get(message.seq) ?? message));
   }
@@ -128,7 +134,7 @@ export class Chat extends EventTarget {
     return this.people.get(accountId) || `#${accountId}`;
   }
 
-  /** All rooms, the newest activity first. */
+  /** All rooms, the most recently active first. */
   sorted() {
     return [...this.rooms.values()].sort((a, b) =>
       a.updatedAt === b.updatedAt ? b.roomId - a.roomId : a.updatedAt < b.updatedAt ? 1 : -1,
@@ -199,13 +205,13 @@ export class Chat extends EventTarget {
     this.#tell("rooms");
   }
 
-  /** The stream does not send what was missed: read it. */
+  /** Reads the missed messages, which the stream does not send. */
   async resync() {
     this.#reread();
     await this.refreshRooms();
   }
 
-  /** What is on the screen is read again; the rest when it is next looked at. */
+  /** Reads the visible room again. The others are read when they are opened. */
   #reread() {
     for (const room of this.rooms.values()) {
       room.membersStale = true;
@@ -217,7 +223,7 @@ export class Chat extends EventTarget {
     if (open) void this.loadMembers(open);
   }
 
-  /** The whole list, by page. Rooms that are in none of them are gone. */
+  /** Reads the whole list, page by page. Rooms on no page no longer exist. */
   async refreshRooms() {
     this.#refreshing ??= this.#readRooms().finally(() => (this.#refreshing = null));
     return this.#refreshing;
@@ -240,7 +246,7 @@ export class Chat extends EventTarget {
       console.warn("the list of rooms could not be read", error);
       return; // the next hello or catch_up brings it
     }
-    // A room that has moved up from one page to another while they were read is in none: ask for each.
+    // A room that moved up while the pages were read may be on none: ask for each missing room.
     for (const roomId of before) await this.#look(roomId);
     this.#tell("rooms");
   }
@@ -255,7 +261,7 @@ export class Chat extends EventTarget {
 
   #room(roomId) {
     let room = this.rooms.get(roomId);
-    if (!room) this.rooms.set(roomId, (room = new Room(roomId)));
+    if (!room) this.rooms.set(roomId, (room = new Room(roomId, this.me.account_id)));
     return room;
   }
 
@@ -299,14 +305,14 @@ export class Chat extends EventTarget {
     const fresh = message.seq > room.lastSeq;
     this.#learn(room, message);
     if (message.author_id === this.me.account_id) {
-      // The author's mark moves on by itself when nothing before was unread; no event says so.
+      // The author's mark moves if nothing before was unread. No event says so.
       if (room.readSeq === message.seq - 1) room.readSeq = message.seq;
     }
     if (message.mentions.includes(this.me.account_id)) room.mentionedAt.add(message.seq);
     this.#tell("posted", { room, message, fresh });
   }
 
-  /** A message as an event or an answer has it. */
+  /** Takes a message from an event or an answer. */
   #learn(room, message) {
     room.lastSeq = Math.max(room.lastSeq, message.seq);
     if (message.posted_at > room.updatedAt) room.updatedAt = message.posted_at;
@@ -338,13 +344,13 @@ export class Chat extends EventTarget {
     this.#tell("rooms");
   }
 
-  /** An edit may have put a mention into what is unread, or taken one away. */
+  /** Counts mentions again: an edit may have added or removed one. */
   async #recount() {
     await sleep(500);
     await this.refreshRooms();
   }
 
-  /** The answer to a command of this page; its event may come later, or have come. */
+  /** Takes the answer to a command of this page. Its event may come before or after it. */
   posted(message) {
     const room = this.rooms.get(message.room_id);
     if (room) this.#learn(room, message);
@@ -361,7 +367,7 @@ export class Chat extends EventTarget {
     this.#tell("rooms");
   }
 
-  /** A room that was made or opened here. */
+  /** Takes a room that was created or opened here. */
   made(data) {
     this.#roomEvent(data);
     return this.rooms.get(data.room_id);
@@ -387,7 +393,7 @@ export class Chat extends EventTarget {
     return undefined;
   }
 
-  /** The event says neither the name of the room nor the read mark. */
+  /** Reads the room, because the event has neither its name nor the read mark. */
   async #joined(roomId) {
     try {
       const [data, mark, page] = await Promise.all([
@@ -418,7 +424,7 @@ export class Chat extends EventTarget {
 
   // --- history ------------------------------------------------------------------------------------------------------
 
-  /** Read the part of a room around a message, or its newest. Throws what FalconClient does. */
+  /** Reads a room around a message, or its newest messages. Throws as FalconClient does. */
   async open(room, around = null) {
     const mine = ++room.opening;
     const page = await this.falcon.messages(room.roomId, { limit: PAGE, around });
@@ -457,12 +463,12 @@ export class Chat extends EventTarget {
     this.#changed(room);
   }
 
-  /** The oldest go while the newest are looked at, so that a page that is open for days stays light. */
+  /** Drops the oldest messages while the newest are visible, so that a page that is open for days stays small. */
   trim(room) {
     if (room.atTail && room.messages.length > WINDOW_MAX) room.messages = room.messages.slice(-WINDOW_MAX / 2);
   }
 
-  /** Let the part that follows what is new end with the newest; what is missing in between is read. */
+  /** Reads the gap between the loaded messages and the newest. */
   #follow(room) {
     room.extend();
     if (!room.atTail || room.last >= room.lastSeq || this.#following.has(room.roomId)) return;
@@ -493,7 +499,7 @@ export class Chat extends EventTarget {
     this.#changed(room);
   }
 
-  /** What is here of a room, as it is now. */
+  /** Reads the loaded part of a room again. */
   async #readAgain(room) {
     const { opening, first, last } = room;
     for (let failures = 0, at = first - 1; at < last && opening === room.opening; ) {
@@ -515,7 +521,7 @@ export class Chat extends EventTarget {
     this.#changed(room);
   }
 
-  /** The message that another one answers; undefined until it is known. */
+  /** The message that another one replies to; undefined until it is loaded. */
   quote(room, seq) {
     const here = room.message(seq) ?? room.recent.get(seq) ?? room.quotes.get(seq);
     if (!here && !room.quotes.has(seq)) {
@@ -534,7 +540,7 @@ export class Chat extends EventTarget {
 
   // --- people -------------------------------------------------------------------------------------------------------
 
-  /** Ask for the names of those who wrote these messages, or are mentioned in them, and are members no more. */
+  /** Looks up the names of authors and mentioned people who are no longer members. */
   async #meet(room, messages) {
     await room.membersLoading; // it knows most of them
     const ids = new Set(messages.flatMap(({ author_id, mentions }) => [author_id, ...mentions]));
@@ -585,7 +591,7 @@ export class Chat extends EventTarget {
 
   // --- read marks ---------------------------------------------------------------------------------------------------
 
-  /** These were seen. */
+  /** Marks messages as seen. */
   async markRead(room, seq) {
     room.seen = Math.max(room.seen, seq);
     if (room.marking) return;
@@ -594,7 +600,7 @@ export class Chat extends EventTarget {
       while (room.seen > room.readSeq && this.rooms.get(room.roomId) === room) {
         const seen = Math.min(room.seen, room.lastSeq);
         const mark = await this.falcon.markRead(room.roomId, seen);
-        // How many mentions are left read.moved says; it comes in the order of the other events.
+        // read.moved, which comes in the order of the other events, has the number of mentions that are left.
         room.readSeq = Math.max(room.readSeq, mark.read_seq);
         this.#changed(room);
         this.#tell("rooms");

@@ -1,4 +1,4 @@
-// Where messages are written: with replies, edits, and the completion of names.
+// The composer: writes messages, replies and edits, and completes names.
 
 import { reason } from "./dialogs.js";
 import { avatar, h, icon, iconButton } from "./dom.js";
@@ -206,7 +206,7 @@ export class Composer {
 
   // --- names --------------------------------------------------------------------------------------------------------
 
-  /** The @ and the text from it to the cursor; null if there is none. */
+  /** The text from an @ to the cursor; null if there is none. */
   #query() {
     const { selectionStart, selectionEnd, value } = this.#text;
     if (selectionStart !== selectionEnd) return null;

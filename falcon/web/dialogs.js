@@ -2,7 +2,7 @@ import { Problem, Unreachable } from "./client/index.js";
 import { h, icon, iconButton } from "./dom.js";
 import { has, t } from "./strings.js";
 
-/** What went wrong, for people. */
+/** The reason of a failure, for people. */
 export function reason(failure) {
   const error = failure instanceof Unreachable ? failure.last : failure;
   if (!(error instanceof Problem)) return t("error.unreachable");
@@ -11,10 +11,20 @@ export function reason(failure) {
   return t(error.status >= 500 ? "error.unavailable" : "error.unexpected", { code: error.code });
 }
 
-/** A field and the rule that it breaks, as one sentence. */
+// Rules that a person can break here. Others are shown as the server says them.
+const RULES = [
+  [/^must not be empty$/, "rule.empty"],
+  [/^must have (?:at most|1 to) (?<n>[\d,]+) characters$/, "rule.longest"],
+  [/^must have no control characters/, "rule.controls"],
+  [/^must have a character that can be seen$/, "rule.invisible"],
+];
+
+/** A sentence with the field and the rule that it breaks. */
 function brokenRule({ field, rule }) {
   const name = `field.${field.split(/[.[]/)[0]}`;
-  return t("error.field", { field: has(name) ? t(name) : field, rule });
+  const [pattern, text] = RULES.find(([each]) => each.test(rule)) ?? [];
+  const shown = pattern ? t(text, pattern.exec(rule).groups) : rule;
+  return t("error.field", { field: has(name) ? t(name) : field, rule: shown });
 }
 
 let opened = 0;
@@ -38,7 +48,7 @@ function open(title, content, onClose = () => {}) {
   return dialog;
 }
 
-/** Asks; gives the value of the button that was pressed, or null. ``choices``: [value, text, class]. */
+/** Asks, and returns the value of the pressed button, or null. ``choices``: [value, text, class]. */
 export function ask(title, text, choices) {
   return new Promise((answer) => {
     let value = null;
@@ -57,7 +67,7 @@ export function ask(title, text, choices) {
   });
 }
 
-/** A form that stays open, with its error, until ``send(values)`` has succeeded. */
+/** A form that stays open and shows the error until ``send(values)`` succeeds. */
 function form(title, fields, label, send) {
   const error = h("p", { class: "error", role: "alert" });
   const submit = h("button", { type: "submit", class: "primary" }, label);
@@ -91,7 +101,7 @@ function form(title, fields, label, send) {
 
 class Nameless extends Error {}
 
-/** Account ids out of numbers and names with commas between; a name is one that is known here. Throws Nameless. */
+/** Account ids from numbers and known names, separated by commas. Throws Nameless. */
 function ids(chat, text) {
   const parts = text.split(/[,、，]/).map((part) => part.trim()).filter(Boolean);
   return [...new Set(parts.map((part) => idOf(chat, part)))];
@@ -114,7 +124,7 @@ function field(id, label, input, hint = null) {
   ];
 }
 
-/** An input for an account's number or name, which offers those that are known. */
+/** An input for the number or name of an account, which suggests known people. */
 export function accountInput(chat, id) {
   const list = h(
     "datalist",
@@ -182,7 +192,7 @@ export function addMember(chat, room, added) {
   );
 }
 
-/** Name and description of a room, and its end, for its admins. */
+/** The settings of a room for its admins: name, description, deletion. */
 export function roomSettings(chat, room) {
   const name = h("input", { required: true, maxlength: 255, autocomplete: "off", value: room.name });
   const description = h("textarea", { maxlength: 4096, rows: 3, value: room.description });

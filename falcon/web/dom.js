@@ -1,4 +1,4 @@
-// Elements out of plain values. Text only ever becomes text: there is no way to give HTML here.
+// Makes elements from plain values. Text always stays text: HTML cannot be passed in.
 
 export function h(tag, props = {}, ...children) {
   return fill(document.createElement(tag), props, children);
@@ -34,7 +34,7 @@ export function icon(name) {
   return svg;
 }
 
-/** A button that shows an icon and is called something. */
+/** A button with an icon and an accessible name. */
 export function iconButton(name, label, click, props = {}) {
   return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, on: { click }, ...props }, icon(name));
 }
@@ -51,17 +51,17 @@ function fill(element, props, children) {
   return element;
 }
 
-/** Says it to those who listen rather than look. */
+/** Announces a text to screen readers. */
 export function announce(text) {
   const announcer = document.getElementById("announcer");
   announcer.append(h("p", {}, text));
   while (announcer.childElementCount > 3) announcer.firstElementChild.remove();
 }
 
-/** A circle with the beginning of a person's name, in the colour of that name: a direct room bears the name, too. */
+/** A circle with the initial of a person, in the colour of the name. A direct room has the same name and colour. */
 export const avatar = (name, shape = "") => circle(name, shape, hueOf(name));
 
-/** A room's: of a direct room the other person's; the colour of a group stays with its id when it is renamed. */
+/** The avatar of a room. A direct room has that of the other person; a group keeps its colour when it is renamed. */
 export function roomAvatar({ roomId, name, kind }) {
   if (kind === "direct") return avatar(name, kind);
   return circle(name, kind, Math.floor(((roomId * 0.618034) % 1) * HUES)); // ids of rooms lie some fixed steps apart
@@ -74,7 +74,7 @@ function circle(name, shape, hue) {
   return h("span", { class: `avatar hue-${hue} ${shape}`, "aria-hidden": "true" }, letter.toUpperCase());
 }
 
-/** FNV-1a, folded: names that differ in one letter differ in colour more often than not. */
+/** FNV-1a, folded, so that names that differ in one letter mostly differ in colour. */
 function hueOf(name) {
   let hash = 0x811c9dc5;
   for (let n = 0; n < name.length; n++) hash = Math.imul(hash ^ name.charCodeAt(n), 0x01000193);

@@ -1,4 +1,4 @@
-// The stream of events, for as long as someone is signed in.
+// The stream of events while a person is signed in.
 
 import { Problem } from "./client/index.js";
 import { backoff, FIRST_MS, LONGEST_MS, sleep } from "./pauses.js";
@@ -16,7 +16,7 @@ export class Listening {
   #doubting = null;
   #failures = 0;
 
-  /** ``onEvent(type, data)`` must not wait; ``onState({ state, why, until })``: connecting, connected or offline. */
+  /** ``onEvent(type, data)`` must return at once. ``onState({ state, why, until })``: connecting, connected or offline. */
   constructor(falcon, { onEvent, onState, onUnauthenticated }) {
     this.#falcon = falcon;
     this.#on = { event: onEvent, state: onState, unauthenticated: onUnauthenticated };
@@ -32,12 +32,12 @@ export class Listening {
     this.#stream?.close();
   }
 
-  /** The network or the screen is back: do not wait, and do not trust a connection that has been silent. */
+  /** Reconnects at once after the network or the screen is back, and drops a connection that has been silent. */
   nudge() {
     this.#stream?.nudge();
   }
 
-  /** A request did not get through: reconnect rather than wait for silence. No event is lost by it. */
+  /** Reconnects after a request failed, instead of waiting for silence. No event is lost. */
   doubt() {
     const doubted = this.#connectedAt;
     if (doubted === null) return; // it is connecting
@@ -55,7 +55,7 @@ export class Listening {
       } catch (fault) {
         if (this.#stopped) return;
         if (fault instanceof Problem && fault.status === 401) return void this.#unauthenticated();
-        // Another log, a time that is too long ago, or an event that could not be taken in: begin again with the state.
+        // The log is another one, the token is too old, or an event failed: start again with the state.
         console.error("the stream begins again", fault);
         const pause = backoff(this.#failures++);
         this.#is({ state: "offline", why: "closed", until: Date.now() + pause });

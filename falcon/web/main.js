@@ -1,4 +1,4 @@
-// The page: who is signed in, which room is open, and that everything is shown as it is now.
+// The page: the account, the open room, and the rendering of changes.
 
 import { Problem } from "./client/index.js";
 import { Chat } from "./chat.js";
@@ -134,7 +134,7 @@ class App {
 
   #showState() {
     const { state } = this.connection;
-    // Between tries it still says why; and a moment's break is not worth a word.
+    // Keep the reason between attempts, and do not report a short interruption.
     const shown = state === "connecting" && this.lastWhy ? "offline" : state;
     const calm = shown !== "connected" && this.lastWhy && Date.now() - this.#since < PATIENCE_MS ? "connecting" : shown;
     if (state === "connected") this.lastWhy = null;
@@ -153,7 +153,7 @@ class App {
     this.#showBanner();
   }
 
-  /** On a phone the list's foot is out of sight while a room is read. */
+  /** On a phone the foot of the list is not visible while a room is open. */
   #showBanner() {
     if (!this.banner) return;
     const offline = this.state.dataset.state === "offline";
@@ -205,7 +205,7 @@ class App {
   #enter(seq) {
     const room = this.chat.rooms.get(this.roomId);
     if (!room) {
-      // Before the first state has come, the rooms are unknown.
+      // The rooms are unknown before the first state arrives.
       const unknown = this.chat.ready ? t("room.gone") : t("signin.checking");
       this.main.replaceChildren(h("header", {}, this.#back()), h("p", { class: "choose quiet" }, unknown));
       this.#waiting = { roomId: this.roomId, seq };
@@ -268,7 +268,7 @@ class App {
 
   // --- showing ------------------------------------------------------------------------------------------------------
 
-  /** Everything that has changed is shown at once, when the screen is next drawn. */
+  /** Shows all changes together with the next frame. */
   schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -322,7 +322,7 @@ class App {
     this.#end(await this.#endToken(), true);
   }
 
-  /** The token is good nowhere any more. A note where it could not be ended. */
+  /** Revokes the token. Shows a note if that failed. */
   async #endToken() {
     this.stream.stop();
     this.falcon.onFailure = null;
@@ -362,7 +362,7 @@ class App {
 
 let app = null;
 
-/** Sign in with what was kept, with what the address offers, or by hand. */
+/** Signs in with the stored token, with the token in the address, or by hand. */
 async function begin(note = null) {
   app?.leave();
   const offered = offeredToken();

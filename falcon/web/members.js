@@ -2,7 +2,7 @@ import { addMember, ask, openDirect, reason } from "./dialogs.js";
 import { avatar, h, icon, iconButton } from "./dom.js";
 import { t } from "./strings.js";
 
-/** Who is in the room, beside it. */
+/** The panel with the members of the room. */
 export class Members {
   #app;
   #room;

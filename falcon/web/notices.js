@@ -1,4 +1,4 @@
-// Desktop notifications of mentions and direct messages, once the user has asked for them on this device.
+// Desktop notifications of mentions and direct messages, if the user asked for them on this device.
 
 import { iconButton } from "./dom.js";
 import { t } from "./strings.js";
@@ -9,7 +9,7 @@ const TEXT_MAX = 200;
 const supported = () => "Notification" in window && window.isSecureContext;
 const wanted = () => localStorage.getItem(KEPT) === "yes" && supported() && Notification.permission === "granted";
 
-/** Switches them on and off; the browser asks for consent the first time. Null where there are none. */
+/** Switches notifications on and off. The browser asks for consent first. Null if it has no notifications. */
 export function noticesButton(app) {
   if (!supported()) return null;
   const button = iconButton("bell", "", () => void toggle(app, button));
@@ -37,7 +37,7 @@ async function toggle(app, button) {
   show(button);
 }
 
-/** A message has come: tell of it, if it is meant for the user and the page is not looked at. */
+/** Notifies of a message for the user while the page is not visible. */
 export function notify(app, room, message) {
   const { chat } = app;
   const { me } = chat;

@@ -1,5 +1,5 @@
-// Messages that are being sent. Each is kept in localStorage until its outcome is known, so that neither a reload nor a
-// dead network loses it. Each has an idempotency key, so that it arrives once, however often it is sent.
+// Messages that are being sent. Each is stored in localStorage until its outcome is known, so that no reload and no
+// broken network loses it. Each has an idempotency key, so that it arrives once, however often it is sent.
 
 import { newKey } from "./client/connection.js";
 import { Problem } from "./client/index.js";
@@ -31,7 +31,7 @@ export class Outbox extends EventTarget {
     if (event.key?.startsWith(this.#prefix)) this.#tell(parse(event.newValue ?? event.oldValue)?.room_id);
   };
 
-  /** The stream may tell of a message before its sender is answered: then it need not be shown twice. */
+  /** Drops an entry whose message has come on the stream before the answer, so that it is not shown twice. */
   #heard(message) {
     if (message.author_id !== this.#chat.me.account_id) return;
     const entry = this.of(message.room_id).find((each) => each.key && each.text === message.text && !this.#presumed.has(each.id));
@@ -44,7 +44,7 @@ export class Outbox extends EventTarget {
     this.nudge();
   }
 
-  /** Everything that is not known to have arrived, the oldest first. */
+  /** All entries without a known outcome, the oldest first. */
   all() {
     const entries = [];
     for (let n = 0; n < localStorage.length; n++) {
@@ -58,7 +58,7 @@ export class Outbox extends EventTarget {
     return this.all().filter((entry) => entry.room_id === roomId);
   }
 
-  /** What is to be shown behind the messages of a room. */
+  /** The entries that are shown after the messages of a room. */
   shown(roomId) {
     return this.of(roomId).filter((entry) => !this.#presumed.has(entry.id));
   }
@@ -75,7 +75,7 @@ export class Outbox extends EventTarget {
   retry(id) {
     const entry = this.#entry(id);
     if (!entry) return;
-    // What was refused will be refused again under its key, so it gets another one.
+    // A refusal is repeated for its key, so the entry gets a new key.
     this.#keep({ ...entry, state: "pending", code: undefined, detail: undefined, key: undefined, since: undefined });
     void this.#send(entry.room_id);
   }
@@ -89,7 +89,7 @@ export class Outbox extends EventTarget {
     for (const entry of this.all()) this.#drop(entry);
   }
 
-  /** Do not wait any longer: the connection is back. */
+  /** Ends the wait: the connection is back. */
   nudge() {
     for (const wake of this.#wakers) wake();
   }
@@ -112,12 +112,12 @@ export class Outbox extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: { roomId } }));
   }
 
-  /** One after the other, so that they arrive in the order in which they were written. */
+  /** Sends one after the other, so that messages arrive in the order of writing. */
   async #send(roomId) {
     if (this.#sending.has(roomId)) return;
     this.#sending.add(roomId);
     try {
-      // Two tabs of an account share what is to be sent; one of them sends. Without locks both do, and the key decides.
+      // Two tabs of an account share the entries, and one of them sends. Without locks both send, and the key decides.
       const name = `${this.#prefix}${roomId}`;
       if (navigator.locks) await navigator.locks.request(name, () => this.#sendAll(roomId));
       else await this.#sendAll(roomId);
@@ -150,7 +150,7 @@ export class Outbox extends EventTarget {
     }
   }
 
-  /** Throws what FalconClient does. */
+  /** Throws as FalconClient does. */
   async #sendOne(entry) {
     const room = this.#chat.rooms.get(entry.room_id);
     if (entry.since && Date.now() - entry.since > KEY_MS) {
@@ -158,7 +158,7 @@ export class Outbox extends EventTarget {
       if (arrived) return this.#arrived(entry, arrived);
       entry = { ...entry, key: undefined, since: undefined };
     }
-    // Written down before it is tried: a page that is closed now will know.
+    // Stored before the attempt, so that a page that is closed now knows of it.
     if (!entry.key) entry = { ...entry, key: newKey(), since: Date.now(), after: room?.lastSeq ?? (await this.#lastSeq(entry)) };
     if (!this.#entry(entry.id)) return undefined; // discarded meanwhile
     this.#keep(entry);
@@ -177,7 +177,7 @@ export class Outbox extends EventTarget {
     this.#drop(entry);
   }
 
-  /** The message in the room that a try of long ago has made, if it has. */
+  /** The message in the room from an old attempt, if there is one. */
   async #find(entry) {
     for (let after = entry.after; ; ) {
       const page = await this.#chat.falcon.messages(entry.room_id, { limit: LOOK_PAGE, after });

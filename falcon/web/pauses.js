@@ -1,4 +1,4 @@
-// How long to wait where this page tries something again by itself.
+// The pauses between attempts of this page.
 
 import { backoff as pause } from "./client/patience.js";
 

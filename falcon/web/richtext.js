@@ -1,4 +1,4 @@
-// Links and mentions in a message's text, as elements made one by one.
+// Turns links and mentions in the text of a message into elements.
 
 import { h } from "./dom.js";
 
@@ -6,7 +6,7 @@ const URL_PATTERN = String.raw`https?://[^\s<>"「」『』（）、。]+`;
 const TRAILING = /[.,;:!?)\]}'"…]+$/;
 const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
-/** ``mentioned``: [name, whether it is the reader]. */
+/** ``mentioned``: [name, true if it is the reader]. */
 export function richText(text, mentioned) {
   const names = new Map(mentioned.filter(([name]) => name).map(([name, me]) => [`@${name}`, me]));
   const patterns = [...names.keys()].sort((a, b) => b.length - a.length).map(escaped);
@@ -24,7 +24,7 @@ export function richText(text, mentioned) {
 
 const link = (url) => h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, url);
 
-/** The members whom a text mentions: those that were chosen, and those whose unique name is in the text. */
+/** The members that a text mentions: chosen ones, and those whose unique name is in the text. */
 export function mentionsIn(text, members, chosen) {
   const byName = new Map();
   for (const { account_id, name } of members) byName.set(name, [...(byName.get(name) ?? []), account_id]);

@@ -2,7 +2,7 @@ import { h, iconButton, roomAvatar } from "./dom.js";
 import { newDirect, newRoom } from "./dialogs.js";
 import { shortTime, t } from "./strings.js";
 
-/** The rooms, the newest activity first. */
+/** The rooms, the most recently active first. */
 export class RoomList {
   #app;
   #items = new Map();
@@ -45,7 +45,7 @@ export class RoomList {
     }
   }
 
-  /** Messages to rooms that are no more cannot be shown there. */
+  /** Shows unsent messages to rooms that no longer exist. */
   #renderOrphans() {
     const { chat, outbox } = this.#app;
     const orphans = chat.ready ? outbox.all().filter((entry) => entry.state === "failed" && !chat.rooms.has(entry.room_id)) : [];

@@ -1,4 +1,4 @@
-// The token, and how long it is kept: for this tab, or on this device.
+// The token, stored for this tab or on this device.
 
 const KEPT = "falcon.token";
 const OFFER = "#token=";

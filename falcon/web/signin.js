@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { keepToken } from "./session.js";
 import { currentLanguage, LANGUAGES, setLanguage, t } from "./strings.js";
 
-/** The page for signing in. ``offered``: a token that came with the address. ``done(falcon, me)`` once it is known whose. */
+/** The page for signing in. ``offered``: a token that came with the address. ``done(falcon, me)`` is called once its account is known. */
 export function signIn(root, { offered = null, note = null, done }) {
   const again = (changes) => signIn(root, { offered, note, done, ...changes });
   const error = h("p", { class: "error", role: "alert" }, note);

@@ -1,4 +1,4 @@
-// Everything that the page says, in each of its languages.
+// The texts of the page in each language.
 
 const EN = {
   "app.name": "Falcon",
@@ -142,8 +142,12 @@ const EN = {
   "error.invalid": "Something that you entered cannot be used.",
   "error.field": "{field} {rule}.",
   "error.unexpected": "This did not work ({code}).",
-  "error.nameless": "Nobody called {name} is known here. Use the account number, which an administrator can look up.",
+  "error.nameless": "No person named {name} shares a room with you. Use the account number, which an administrator can look up.",
   "error.ambiguous": "More than one person is called {name}. Use the account number: {ids}.",
+  "rule.empty": "must not be empty",
+  "rule.longest": "must have at most {n} characters",
+  "rule.controls": "must have no control characters, and none that change the direction of text",
+  "rule.invisible": "must have a character that can be seen",
   "field.name": "The name",
   "field.description": "The description",
   "field.text": "The message",
@@ -308,6 +312,10 @@ const JA = {
   "error.unexpected": "実行できませんでした（{code}）。",
   "error.nameless": "「{name}」という名前の人はここでは見つかりません。アカウント番号を入力してください。番号は管理者が調べられます。",
   "error.ambiguous": "「{name}」という名前の人が複数います。アカウント番号を入力してください：{ids}",
+  "rule.empty": "空にはできません",
+  "rule.longest": "{n} 文字以内にしてください",
+  "rule.controls": "制御文字と、文字の向きを変える文字は使えません",
+  "rule.invisible": "目に見える文字を入れてください",
   "field.name": "名前",
   "field.description": "説明",
   "field.text": "メッセージ",
@@ -345,7 +353,7 @@ export function chosenLanguage() {
 export function setLanguage(name, keep = false) {
   language = name;
   plurals = new Intl.PluralRules(name);
-  // Dates as people where the browser is from write them, if they speak this language.
+  // Dates as in the region of the browser, if it has this language.
   const locale = navigator.languages.find((each) => each.startsWith(name)) ?? name;
   formats = {
     time: new Intl.DateTimeFormat(locale, { timeStyle: "short" }),
@@ -360,7 +368,7 @@ export function setLanguage(name, keep = false) {
 
 export const currentLanguage = () => language;
 
-/** The text of that name; ``n`` chooses between singular and plural. */
+/** The text with this name. ``n`` selects singular or plural. */
 export function t(name, values = {}) {
   let text = TEXTS[language][name] ?? EN[name] ?? name;
   if (typeof text === "object") text = text[plurals.select(values.n)] ?? text.other;

@@ -1,4 +1,4 @@
-// The messages of a room. What is on the screen stays where it is, whatever comes before or after it.
+// The messages of a room. Visible messages keep their place when others are added before or after them.
 
 import { Problem } from "./client/index.js";
 import { ask, reason } from "./dialogs.js";
@@ -55,9 +55,9 @@ export class Timeline {
     return this.#room;
   }
 
-  // --- where to look ------------------------------------------------------------------------------------------------
+  // --- position -----------------------------------------------------------------------------------------------------
 
-  /** Begin where there is something to see: at a message, at the first unread one, or at the end. */
+  /** Starts at a message, at the first unread one, or at the end. */
   async begin(seq) {
     const { chat } = this.#app;
     const room = this.#room;
@@ -207,19 +207,19 @@ export class Timeline {
     let seen = 0;
     for (let n = room.messages.length - 1; n >= 0 && !seen; n--) {
       const { element } = this.#items.get(room.messages[n].seq) ?? {};
-      // A message that is higher than the screen counts as seen once its beginning is.
+      // A message that is higher than the screen counts as seen once its start was visible.
       if (element && element.offsetTop + Math.min(element.offsetHeight, this.scroller.clientHeight / 2) <= bottom) seen = room.messages[n].seq;
     }
     if (seen > room.readSeq) void this.#app.chat.markRead(room, seen);
   }
 
-  /** The page is looked at again, or no longer. */
+  /** Called when the page becomes visible or hidden. */
   visibilityChanged() {
     if (document.visibilityState === "visible") this.#look();
     else if (!this.#room.unread) this.#newFrom = this.#room.lastSeq + 1;
   }
 
-  // --- what is to be seen -------------------------------------------------------------------------------------------
+  // --- rows ---------------------------------------------------------------------------------------------------------
 
   render() {
     const room = this.#room;
@@ -269,7 +269,7 @@ export class Timeline {
     if (this.scroller.scrollHeight <= this.scroller.clientHeight + NEAR) this.#scrolled();
   }
 
-  /** The first message that is on the screen, and where. */
+  /** The first visible message and its place on the screen. */
   #anchor() {
     const top = this.scroller.scrollTop;
     for (const message of this.#room.messages) {
@@ -284,7 +284,7 @@ export class Timeline {
     if (element) this.#scrollTo(element.offsetTop - from);
   }
 
-  /** Everything to be shown, in order: a key, what its look depends on, and how to make it. */
+  /** The rows in order: a key, the state that the look depends on, and a function that makes the element. */
   #wanted() {
     const { chat, outbox } = this.#app;
     const room = this.#room;
@@ -379,13 +379,13 @@ export class Timeline {
     );
   }
 
-  /** A new message, for those who listen. */
+  /** Announces a new message to screen readers. */
   announce(message) {
     const { chat } = this.#app;
     if (message.author_id !== chat.me.account_id) announce(t("message.says", { name: chat.nameOf(message.author_id), text: message.text.slice(0, 500) }));
   }
 
-  // --- what can be done with a message ------------------------------------------------------------------------------
+  // --- actions of a message -----------------------------------------------------------------------------------------
 
   #point(article) {
     if (!article || article === this.#active) return;
@@ -453,7 +453,7 @@ export class Timeline {
     this.#app.composer.edit(message);
   }
 
-  /** The newest message of this account, to be edited. */
+  /** The newest message of this account, which the ↑ key edits. */
   editLast() {
     const own = this.#room.messages.findLast((message) => message.author_id === this.#app.chat.me.account_id && !message.deleted);
     if (own && this.#rights(own).mayEdit) this.#edit(own);
@@ -486,7 +486,7 @@ function together(before, message) {
   return before && before.author_id === message.author_id && message.reply_to === null && Date.parse(message.posted_at) - Date.parse(before.posted_at) < TOGETHER_MS;
 }
 
-/** A refusal that was written down. */
+/** The text of a stored refusal. */
 function refusal({ code, detail }) {
   return new Problem(0, code, detail);
 }

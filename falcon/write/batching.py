@@ -32,13 +32,13 @@ _AWAY_MAX: Final = 16
 class Away(msgspec.Struct, eq=False):
     """A batch that has been sent. ``waiting``: those whose replies are still to come, by their index in the batch.
 
-    ``deadline``: of the last of its commands. ``holds``: the next batch waits for it.
+    ``deadline``: of the last of its commands. ``timer``: makes it hold up no other batch once it is away for long.
     """
 
     waiting: dict[int, Pending]
     size: int
     deadline: float
-    holds: bool = True
+    timer: asyncio.TimerHandle | None = None
 
 
 class Batching:
@@ -47,31 +47,32 @@ class Batching:
     def __init__(self, batches_away: int) -> None:
         self.away: dict[int, Away] = {}
         self._batches_away = batches_away
-        self._holding = 0
+        self._holding: set[int] = set()  # numbers of the batches that the next one waits for
         self._number = 0
 
     def may_go(self, queued: int) -> bool:
         """True if a batch may go now, with ``queued`` commands to choose from."""
         if not self._holding:
             return True
-        return self._holding < self._batches_away and queued >= _LARGE
+        return len(self._holding) < self._batches_away and queued >= _LARGE
 
     def sent(self, away: Away) -> int:
         """The number of the batch."""
         self._number += 1
         self.away[self._number] = away
-        self._holding += 1
+        self._holding.add(self._number)
         return self._number
 
     def came_back(self, number: int) -> None:
         """All of its replies are here, or none will come any more."""
-        self.pass_over(self.away.pop(number))
+        away = self.away.pop(number)
+        self._holding.discard(number)
+        if away.timer is not None:
+            away.timer.cancel()
 
-    def pass_over(self, away: Away) -> None:
+    def pass_over(self, number: int) -> None:
         """The next batch does not wait for this one any more."""
-        if away.holds:
-            away.holds = False
-            self._holding -= 1
+        self._holding.discard(number)
 
     def is_nearly_back(self, away: Away) -> bool:
         return len(away.waiting) <= away.size * _STRAGGLERS and len(self.away) <= _AWAY_MAX

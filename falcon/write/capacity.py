@@ -1,6 +1,7 @@
 """How much a mailbox may hold, and when it is full."""
 
 import asyncio
+from collections.abc import Sized
 from typing import Final
 
 from falcon.write.batching import BATCH_COMMANDS_MAX
@@ -12,29 +13,30 @@ _NEARLY_EMPTY: Final = 32
 
 class Capacity:
     """Counts the commands of one mailbox that are queued or away: at most ``bound`` of them, and ``BYTES_MAX`` bytes.
+    ``queue`` has those that are not away yet.
 
     ``is_near``: the shard decides on this loop's thread, and nothing is read or refused meanwhile. Once such a mailbox
     was full it takes no more than a batch until it is nearly empty. So a burst finds all the room there is; and where
     more comes than can be carried, no command waits at the end of a long queue, which carries no more than a short one.
     """
 
-    def __init__(self, bound: int, *, is_near: bool) -> None:
+    def __init__(self, bound: int, queue: Sized, *, is_near: bool) -> None:
         self.commands = 0
         self.bytes = 0
         self._bound = bound
+        self._queue = queue
         self._is_near = is_near
         self.was_full = False
         self._expected = 0
         self._loop = asyncio.get_running_loop()
 
-    def has_room(self, queued: int) -> bool:
-        """``queued``: how many of the commands are not away yet."""
+    def has_room(self) -> bool:
         if self.commands >= self._bound or self.bytes >= BYTES_MAX:
             self.was_full = self._is_near
             return False
-        return not self.was_full or queued < BATCH_COMMANDS_MAX
+        return not self.was_full or len(self._queue) < BATCH_COMMANDS_MAX
 
-    def expects(self, queued: int) -> bool:
+    def expects(self) -> bool:
         """True if there is room for a command that is on its way to the mailbox.
 
         It is then counted on until the end of this turn of the loop: all that has come in one turn is looked at before
@@ -44,16 +46,16 @@ class Capacity:
         if self.commands + expected >= self._bound or self.bytes >= BYTES_MAX:
             self.was_full = self._is_near
             return False
-        if self.was_full and queued + expected >= BATCH_COMMANDS_MAX:
+        if self.was_full and len(self._queue) + expected >= BATCH_COMMANDS_MAX:
             return False
         if not expected:
             self._loop.call_soon(self._expect_none)
         self._expected = expected + 1
         return True
 
-    def relax(self, queued: int) -> None:
+    def relax(self) -> None:
         """Some have left the queue: it may be nearly empty now."""
-        if queued <= _NEARLY_EMPTY:
+        if len(self._queue) <= _NEARLY_EMPTY:
             self.was_full = False
 
     @property

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from falcon.journal.ports import Append, Checkpoint, Submission
+from falcon.journal.ports import Checkpoint, Submission
 from falcon.telemetry import metrics
 from falcon.write.limits import ShardLimits
 from falcon.write.owned import Serving
@@ -38,11 +38,10 @@ class Checkpoints:
         else:
             submissions.append(serving.aggregates.checkpoint())
 
-    def confirmed(self, serving: Serving, append: Append, submissions: list[Submission]) -> None:
-        """The append is durable, so the state that was captured behind it is a checkpoint."""
-        if serving.captured_behind is append:
-            serving.captured_behind = None
-            submissions.append(serving.aggregates.checkpoint())
+    def confirmed(self, serving: Serving, submissions: list[Submission]) -> None:
+        """The append is durable behind which the state was captured, so that is a checkpoint."""
+        serving.captured_behind = None
+        submissions.append(serving.aggregates.checkpoint())
 
     def written(self, serving: Serving, checkpoint: Checkpoint) -> None:
         serving.aggregates.checkpointed()

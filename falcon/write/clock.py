@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from falcon.domain.ids import Millis
@@ -26,7 +27,10 @@ class SystemClock:
     """The machine's clock, which does not follow a jump: all later events of the log would bear the wrong time, since
     an owner's time never goes back. It follows a correction: a jump after which the machine agrees with others."""
 
+    monotonic: Callable[[], float]
+
     def __init__(self) -> None:
+        self.monotonic = time.monotonic
         self._ahead = _wall() - _since_boot()
         self._jumped = False
 
@@ -55,9 +59,6 @@ class SystemClock:
             self._ahead = _wall() - _since_boot()
             ahead = self.now() - reference
         return ahead
-
-    def monotonic(self) -> float:
-        return time.monotonic()
 
 
 def _wall() -> Millis:

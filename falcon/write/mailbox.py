@@ -36,7 +36,8 @@ class Mailbox:
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._queue: FairQueue[Pending] = FairQueue()
-        self._capacity = Capacity(bound, is_near=near)
+        self._capacity = Capacity(bound, self._queue, is_near=near)
+        self.expects = self._capacity.expects
         self._batching = Batching(batches_away)
         self._flush_scheduled = False
         self._sweep_scheduled = False
@@ -50,7 +51,7 @@ class Mailbox:
     def ask(self, envelope: CommandEnvelope) -> "asyncio.Future[Reply]":
         """The reply, by the envelope's deadline at the latest."""
         reply: asyncio.Future[Reply] = self._loop.create_future()
-        if not self._capacity.has_room(self._queue.size) and not self._make_room(envelope):
+        if not self._capacity.has_room() and not self._make_room(envelope):
             reply.set_result(self.refuse())
             return reply
         self._capacity.commands += 1
@@ -62,10 +63,6 @@ class Mailbox:
             self._sweep_scheduled = True
             self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         return reply
-
-    def expects(self) -> bool:
-        """True if there is room for a command that is on its way in. It is then counted on for a turn of the loop."""
-        return self._capacity.expects(self._queue.size)
 
     def yields_to(self, account_id: AccountId) -> bool:
         """True if a command of this account would be taken in though there is no room."""
@@ -102,7 +99,7 @@ class Mailbox:
         if not away.waiting:
             self._batching.came_back(number)
         elif self._batching.is_nearly_back(away):
-            self._batching.pass_over(away)
+            self._batching.pass_over(number)
         if self._queue.size:
             self._schedule_flush()
 
@@ -155,8 +152,8 @@ class Mailbox:
         self._batching.came_back(number)
         self._schedule_flush()
 
-    def _pass_over(self, away: Away) -> None:
-        self._batching.pass_over(away)
+    def _pass_over(self, number: int) -> None:
+        self._batching.pass_over(number)
         self._schedule_flush()
 
     # --- batches go out -----------------------------------------------------------------------------------------------
@@ -170,7 +167,7 @@ class Mailbox:
     def _flush(self) -> None:
         self._flush_scheduled = False
         if self._capacity.was_full:
-            self._capacity.relax(self._queue.size)
+            self._capacity.relax()
         commands: list[CommandEnvelope] = []
         waiting: dict[int, Pending] = {}
         size = 0
@@ -191,7 +188,7 @@ class Mailbox:
             since = waiting[0][2]
             away = Away(waiting, len(commands), max(command.deadline for command in commands))
             number = self._batching.sent(away)
-            self._loop.call_later(SLOW_SECONDS, self._pass_over, away)
+            away.timer = self._loop.call_later(SLOW_SECONDS, self._pass_over, number)
             metrics.batch_commands.observe(len(commands))
             self._send(CommandBatch(number, commands, since))
         if self._queue.size:

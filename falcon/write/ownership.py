@@ -22,8 +22,9 @@ class Ownership(Protocol):
     def doubt(self) -> None:
         """Another owner took a partition that is assigned here. One of the two is wrong: ask for a new assignment."""
 
+    @property
     def assigned(self) -> Collection[Partition]:
-        """The partitions that this shard should own now. It must be cheap: the shard asks with every message."""
+        """The partitions that this shard should own now. It must be cheap: the shard looks with every message."""
 
     def opened(self, epochs: Mapping[Partition, int]) -> None:
         """These partitions serve here now, in these epochs: tell the gateways."""
@@ -42,10 +43,7 @@ class FixedOwnership:
     assignments = 1
 
     def __init__(self, partitions: Collection[Partition]) -> None:
-        self._partitions = frozenset(partitions)
-
-    def assigned(self) -> Collection[Partition]:
-        return self._partitions
+        self.assigned = frozenset(partitions)
 
     def doubt(self) -> None:
         """The assignment cannot change."""

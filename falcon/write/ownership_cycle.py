@@ -63,7 +63,7 @@ class OwnershipCycle:
     def is_all_served(self) -> bool:
         """Every partition that is assigned serves."""
         return self._ownership.assignments > 0 and all(
-            serving_of(self.states.get(number)) is not None for number in self._ownership.assigned()
+            serving_of(self.states.get(number)) is not None for number in self._ownership.assigned
         )
 
     @property
@@ -83,7 +83,7 @@ class OwnershipCycle:
     def look_after(self) -> None:
         """The shard calls it with every message, so it looks at each partition only while one of them needs it."""
         ownership = self._ownership
-        if ownership.assigned() is not self._assigned or ownership.assignments != self._assignments:
+        if ownership.assigned is not self._assigned or ownership.assignments != self._assignments:
             self._follow_assignment()
         if self._is_settled:
             return
@@ -114,7 +114,7 @@ class OwnershipCycle:
 
     def _follow_assignment(self) -> None:
         """Partitions that stay are not touched."""
-        assigned = self._ownership.assigned()
+        assigned = self._ownership.assigned
         if assigned is not self._assigned:
             self._assigned, self._is_settled = assigned, False
             for number in assigned:

@@ -17,12 +17,12 @@ from falcon.domain import room as rooms
 from falcon.domain.account import Account
 from falcon.domain.answers import AccountAnswer, Answer, MessageAnswer, PositionAnswer, RoomAnswer
 from falcon.domain.commands import (
-    Command,
     CreateAccount,
     CreateRoom,
     ImportRoom,
     IssueToken,
     OpenDirect,
+    OtherCommand,
     PostMessage,
     PutMember,
     ReadPosition,
@@ -151,7 +151,7 @@ class PartitionAggregates:
         if isinstance(event, RoomCreated | AccountCreated):
             self._count(event)
         if not self._holds(event, recorded.offset):
-            self._apply(event)
+            self._apply(event, aggregate_of(event))
         self.at = recorded.envelope.at
         self._remember(recorded.offset, recorded.envelope, self._window_time.reach(self.at))
         self.confirmed = recorded.offset
@@ -182,7 +182,8 @@ class PartitionAggregates:
                 return Replay(reference, self._collisions)
             if self._keys is not None and not self._keys.has_room_for(envelope.account_id):
                 return self._beyond_keys(self._keys, envelope.account_id)
-        decision = self._decide(envelope.command, at)
+        command = envelope.command
+        decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
         if isinstance(decision, Decided):
             self._happen(decision.events, at, envelope.account_id, reference, decision.answer, envelope.trace)
             return Accepted(decision.answer, self.number, self.confirmed)
@@ -248,19 +249,17 @@ class PartitionAggregates:
 
     def confirm(self, append: Append) -> None:
         """What ``take`` gave is durable."""
-        window_at = self._window_time.now(self.at)
+        window_at = self._window_time.now(self.at) if self._answers_in_flight else 0
         for offset, envelope in enumerate(append.envelopes, append.first):
             if envelope.command is not None:
                 self._remember(offset, envelope, window_at)
                 del self._answers_in_flight[envelope.command.account_id, envelope.command.key]
             if not isinstance(envelope.event, CommandAnswered):
                 self._changed = offset
-        self.confirmed = append.last
+            self.confirmed = offset
         self._confirmed_n += len(append.envelopes)
 
-    def _decide(self, command: Command, at: Millis) -> Decision | Unavailable:
-        if isinstance(command, RoomCommand):
-            return self._decide_in_room(command, at)
+    def _decide(self, command: OtherCommand, at: Millis) -> Decision | Unavailable:
         match command:
             case CreateRoom():
                 return self._within_members(None, decider.create_room(command, self._next_id(), at))
@@ -334,11 +333,12 @@ class PartitionAggregates:
             self._answers_in_flight[reference.account_id, reference.key] = reference.fingerprint
         for event in events:
             envelope = Envelope(self.number, self.epoch, self.n, at, event, reference, answer, trace, by)
-            self._records.append(codec.encode(envelope))
+            record = codec.encode(envelope)
+            self._records.append(record)
             self._envelopes.append(envelope)
             if isinstance(event, RoomCreated | AccountCreated):
                 self._count(event)
-            self._apply(event)
+            self._apply(event, record.key)
             reference = answer = None
             self.n += 1
         self.uncheckpointed += len(events)
@@ -379,12 +379,11 @@ class PartitionAggregates:
         if event.imported_as is not None:
             self._imports[event.imported_as] = identity
 
-    def _apply(self, event: Event) -> None:
+    def _apply(self, event: Event, identity: int) -> None:
+        """``identity``: of the room or account that the event belongs to."""
         if isinstance(event, RoomEvent):
-            identity = aggregate_of(event)
             self._hot[identity] = rooms.evolve(self._room(identity), event)
         elif isinstance(event, AccountEvent):
-            identity = event.account_id
             self._hot[identity] = accounts.evolve(self._account(identity), event)
         else:
             return

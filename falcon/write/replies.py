@@ -72,7 +72,8 @@ class Replies:
         serving.proven_at = in_flight.since
         seconds = self._monotonic() - in_flight.since
         _durable.observe_many(seconds, len(append.records))
-        tracing.done("append", (envelope.trace for envelope in append.envelopes), seconds)
+        if tracing.exporter is not None:
+            tracing.done("append", (envelope.trace for envelope in append.envelopes), seconds)
         self.release(serving, in_flight.waiters, submissions)
 
     def release(self, serving: Serving, waiters: list[Waiter], submissions: list[Submission]) -> None:

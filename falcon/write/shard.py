@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from falcon.journal.ports import Append, AppendOutcome, Checkpoint, EventSource, Journal, SnapshotStore, Submission
+from falcon.journal.ports import AppendOutcome, Checkpoint, EventSource, Journal, SnapshotStore, Submission
 from falcon.telemetry import metrics
 from falcon.write import figures
 from falcon.write.answers import KeyCounts
@@ -113,7 +113,9 @@ class Shard:
             elif isinstance(submission, Checkpoint):
                 self._checkpoints.written(serving, submission)
             else:
-                self._confirm(serving, submission, submissions)
+                self._replies.confirm(serving, submission, submissions)
+                if serving.captured_behind is submission:
+                    self._checkpoints.confirmed(serving, submissions)
         if submissions:
             self._journal.submit(submissions)
         self._cycle.look_after()
@@ -132,7 +134,7 @@ class Shard:
             self._passivate_at = now + self._limits.passivate_seconds
             metrics.passivations.inc(sum(each.aggregates.passivate() for each in serving))
         self._forget_keys()
-        self._figures.measure(serving, len(self._ownership.assigned()), self._keys, now)
+        self._figures.measure(serving, len(self._ownership.assigned), self._keys, now)
         self._busy.turn()
         self._cycle.look_after()
         self._replies.send_ready()
@@ -208,10 +210,6 @@ class Shard:
             left -= each.forget_keys(left)
 
     # --- the journal --------------------------------------------------------------------------------------------------
-
-    def _confirm(self, serving: Serving, append: Append, submissions: list[Submission]) -> None:
-        self._replies.confirm(serving, append, submissions)
-        self._checkpoints.confirmed(serving, append, submissions)
 
     def _fail(self, serving: Serving, outcome: AppendOutcome | None) -> None:
         log.warning("partition %s: append %s", serving.number, outcome)

@@ -22,7 +22,7 @@ from falcon.adapters.hbase import schema
 from falcon.adapters.hbase.client import Family, HBase, HBaseClient, Stamped
 from falcon.adapters.hbase.connection import TableMissing
 from falcon.adapters.hbase.gateways import Gateways
-from falcon.adapters.hbase.prepare import WrongTables, by_command, check, prepare, through_gateway
+from falcon.adapters.hbase.prepare import WrongTables, by_command, check, compressing, prepare, through_gateway
 from falcon.adapters.hbase.read_store import HBaseReadStore
 from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
@@ -38,7 +38,17 @@ from falcon.read.memberships.projection import DropMember, SetMention, SetReadMa
 from falcon.read.memberships.queries import Access
 from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
-from falcon.read.store import BeingFilled, Comparison, Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop
+from falcon.read.store import (
+    BeingFilled,
+    Comparison,
+    Fill,
+    ReadStoreUnavailable,
+    Recipe,
+    Skip,
+    StaleProjector,
+    Stop,
+    UnfinishedRebuild,
+)
 from falcon.read.timeline import hbase as timeline_hbase
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
@@ -174,6 +184,12 @@ def projector(hbase: HBase, prefix: str = "falcon", switch_seconds: float = 60) 
 
 def advance(tables: HBaseTables, projection: str, offset: int, *writes: Write) -> None:
     tables.apply(projection, tables.cursor(projection), everywhere(offset), writes)
+
+
+def advanced(tables: HBaseTables, projection: str, offset: int, *writes: Write) -> bool:
+    """True, as a rebuild says that has caught up."""
+    advance(tables, projection, offset, *writes)
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -457,12 +473,13 @@ def test_projectors_wait_while_tables_are_switched_over_and_go_on_in_the_new_one
     live = projector(store.space.another())
     before = live.cursor("timeline")
 
-    def catch_up() -> None:
+    def catch_up() -> bool:
         with pytest.raises(StaleProjector):
             live.apply("timeline", before, everywhere(4), [UpsertMessage(ROOM, 3, b"late")])
         with pytest.raises(ReadStoreUnavailable, match="being switched over"):
             live.cursor("timeline")
         advance(store.tables, shadow, 5, UpsertMessage(ROOM, 2, b"meanwhile"))
+        return True
 
     store.tables.finish_rebuild("timeline", catch_up)
     with pytest.raises(StaleProjector):
@@ -477,7 +494,7 @@ def test_projectors_wait_while_tables_are_switched_over_and_go_on_in_the_new_one
 def test_a_rebuild_that_fails_leaves_the_live_tables_as_they_were(store: _SpaceStore) -> None:
     rebuilt(store)
 
-    def catch_up() -> None:
+    def catch_up() -> bool:
         raise RuntimeError("an event that cannot be applied")
 
     with pytest.raises(RuntimeError):
@@ -493,7 +510,7 @@ def test_tables_that_are_behind_do_not_take_the_live_ones_place(store: _SpaceSto
     shadow = store.tables.begin_rebuild("timeline")
     advance(store.tables, shadow, 2)
     with pytest.raises(ReadStoreUnavailable, match="behind"):
-        store.tables.finish_rebuild("timeline", lambda: None)
+        store.tables.finish_rebuild("timeline", lambda: True)
     advance(store.tables, "timeline", 4)
     assert page(store) == [b"old"]
 
@@ -501,8 +518,13 @@ def test_tables_that_are_behind_do_not_take_the_live_ones_place(store: _SpaceSto
 @pytest.mark.processes
 def test_a_switch_over_that_has_died_is_called_off(store: _SpaceStore) -> None:
     rebuilt(store)
+
+    def lose_hbase() -> bool:
+        store.space.lost = True
+        return True
+
     with pytest.raises(ReadStoreUnavailable, match="lost"):
-        store.tables.finish_rebuild("timeline", lambda: setattr(store.space, "lost", True))
+        store.tables.finish_rebuild("timeline", lose_hbase)
     store.space.lost = False
     patient, impatient = projector(store.space.another()), projector(store.space.another(), switch_seconds=0)
     with pytest.raises(ReadStoreUnavailable, match="being switched over"):
@@ -511,7 +533,7 @@ def test_a_switch_over_that_has_died_is_called_off(store: _SpaceStore) -> None:
     advance(patient, "timeline", 4, UpsertMessage(ROOM, 3, b"on"))
     assert page(store) == [b"old", b"stray", b"on"]
     shadow = store.tables.begin_rebuild("timeline")
-    store.tables.finish_rebuild("timeline", lambda: advance(store.tables, shadow, 4, UpsertMessage(ROOM, 1, b"new")))
+    store.tables.finish_rebuild("timeline", lambda: advanced(store.tables, shadow, 4, UpsertMessage(ROOM, 1, b"new")))
     assert page(store) == [b"new"]
     patient.close()
     impatient.close()
@@ -522,8 +544,9 @@ def test_a_switch_over_that_was_called_off_does_not_happen_later(store: _SpaceSt
     rebuilt(store)
     impatient = projector(store.space.another(), switch_seconds=0)
 
-    def catch_up() -> None:
+    def catch_up() -> bool:
         advance(impatient, "timeline", 4, UpsertMessage(ROOM, 3, b"on"))
+        return True
 
     with pytest.raises(ReadStoreUnavailable, match="called off"):
         store.tables.finish_rebuild("timeline", catch_up)
@@ -540,10 +563,57 @@ def test_a_rebuild_is_taken_away_by_the_next_one(store: _SpaceStore) -> None:
         with pytest.raises(ReadStoreUnavailable, match="taken away"):
             again()
     with pytest.raises(ReadStoreUnavailable, match="taken away"):
-        store.tables.finish_rebuild("timeline", lambda: None)
-    other.finish_rebuild("timeline", lambda: advance(other, second, 3, UpsertMessage(ROOM, 1, b"second")))
+        store.tables.finish_rebuild("timeline", lambda: True)
+    other.finish_rebuild("timeline", lambda: advanced(other, second, 3, UpsertMessage(ROOM, 1, b"second")))
     assert page(store) == [b"second"]
     other.close()
+
+
+@pytest.mark.processes
+def test_another_process_goes_on_with_a_rebuild_that_was_killed(store: _SpaceStore) -> None:
+    advance(store.tables, "timeline", 3, UpsertMessage(ROOM, 1, b"old"))
+    recipe = Recipe(skips=(Skip(0, Position(9, 1, 8), "\u2603"),))
+    shadow = store.tables.begin_rebuild("timeline")
+    store.tables.resume_rebuild("timeline", shadow, recipe)
+    advance(store.tables, shadow, 2, UpsertMessage(ROOM, 1, b"new"))
+    other = projector(store.space.another())
+    assert other.unfinished_rebuild("timeline") == UnfinishedRebuild(shadow, recipe)
+    assert other.unfinished_rebuild("rooms") is None
+    other.resume_rebuild("timeline", shadow, recipe)
+    assert other.cursor(shadow) == everywhere(2)
+    assert other.finish_rebuild("timeline", lambda: advanced(other, shadow, 3, UpsertMessage(ROOM, 2, b"end")))
+    assert page(store) == [b"new", b"end"]
+    assert other.unfinished_rebuild("timeline") is None
+    other.close()
+
+
+@pytest.mark.processes
+def test_signs_of_life_of_rebuilds_are_counted(store: _SpaceStore) -> None:
+    assert store.tables.beats("timeline") == 0
+    store.tables.beat("timeline")
+    store.tables.beat("timeline")
+    assert (store.tables.beats("timeline"), store.tables.beats("rooms")) == (2, 0)
+
+
+@pytest.mark.processes
+def test_a_rebuild_that_was_killed_before_it_had_its_tables_cannot_go_on(store: _SpaceStore) -> None:
+    killed = ReadStoreUnavailable("killed")
+    with patch.object(SpaceCalls, "create", side_effect=killed), pytest.raises(ReadStoreUnavailable, match="killed"):
+        store.tables.begin_rebuild("timeline")
+    assert store.tables.unfinished_rebuild("timeline") is None
+    store.tables.begin_rebuild("timeline")
+    assert store.tables.finish_rebuild("timeline", lambda: True)
+
+
+@pytest.mark.processes
+def test_tables_open_again_if_too_much_is_left_and_the_rebuild_goes_on(store: _SpaceStore) -> None:
+    shadow = rebuilt(store)
+    assert not store.tables.finish_rebuild("timeline", lambda: False)
+    advance(store.tables, "timeline", 4, UpsertMessage(ROOM, 3, b"on"))
+    assert page(store) == [b"old", b"stray", b"on"]
+    advance(store.tables, shadow, 4, UpsertMessage(ROOM, 2, b"on"))
+    assert store.tables.finish_rebuild("timeline", lambda: True)
+    assert page(store) == [b"new", b"on"]
 
 
 @pytest.mark.processes
@@ -551,7 +621,7 @@ def test_no_tables_are_left_behind(store: _SpaceStore) -> None:
     names = set(store.space.names)
     for _ in range(2):
         store.tables.begin_rebuild("memberships")
-    store.tables.finish_rebuild("memberships", lambda: None)
+    store.tables.finish_rebuild("memberships", lambda: True)
     old = {"falcon_memberships_1", "falcon_mentions_1"}
     assert store.space.names == names - old | {"falcon_memberships_3", "falcon_mentions_3"}
 
@@ -562,7 +632,7 @@ def test_a_rebuild_gives_every_page_another_version(store: _SpaceStore) -> None:
     advance(store.tables, "memberships", 1, *HISTORY[1])
     shadow = rebuilt(store)
     advance(store.tables, shadow, 4, SetRevision(ROOM, 5))
-    store.tables.finish_rebuild("timeline", lambda: None)
+    store.tables.finish_rebuild("timeline", lambda: True)
     reads = HBaseReadStore(store.space, "falcon")
     assert asyncio.run(reads.access(ROOM, ANN)) == Access("admin", 0, 0, 1 << 40 | 5)
     reads.close()
@@ -584,7 +654,7 @@ def test_partitions_stop_and_go_on_one_by_one(store: _SpaceStore) -> None:
     assert store.tables.stops("rooms") == {3: second}
     shadow = store.tables.begin_rebuild("rooms")
     assert store.tables.stops(shadow) == {}
-    store.tables.finish_rebuild("rooms", lambda: None)
+    store.tables.finish_rebuild("rooms", lambda: True)
     assert store.tables.stops("rooms") == {}
 
 
@@ -596,7 +666,7 @@ def test_what_was_passed_over_is_recorded_for_ever(store: _SpaceStore) -> None:
     assert store.tables.skips("timeline") == skipped
     shadow = store.tables.begin_rebuild("timeline")
     assert store.tables.skips(shadow) == skipped
-    store.tables.finish_rebuild("timeline", lambda: None)
+    store.tables.finish_rebuild("timeline", lambda: True)
     assert store.tables.skips("timeline") == skipped
     assert store.tables.skips("rooms") == []
 
@@ -672,7 +742,7 @@ def test_a_table_that_was_lost_is_not_made_anew_silently(store: _SpaceStore) -> 
     with pytest.raises(ReadStoreUnavailable, match="missing"):
         advance(store.tables, "rooms", 1, *HISTORY[0])
     shadow = store.tables.begin_rebuild("rooms")
-    store.tables.finish_rebuild("rooms", lambda: advance(store.tables, shadow, 1, *HISTORY[0]))
+    store.tables.finish_rebuild("rooms", lambda: advanced(store.tables, shadow, 1, *HISTORY[0]))
     check(store.space, "falcon", "log", PARTITIONS)
 
 
@@ -689,7 +759,7 @@ def test_tables_of_a_new_read_model_are_said_to_be_filled_until_they_are_shown(
     store = _SpaceStore(space)  # which prepares
     monkeypatch.setattr("falcon.adapters.hbase.read_store._GENERATIONS_SECONDS", 0.0)
     try:
-        for projection in ("timeline", "rooms", "accounts"):
+        for projection in READ_MODELS.keys() - {"memberships"}:
             advance(store.tables, projection, 9)
         assert asyncio.run(store.reads.applied(0)) == 9, "nobody waits for it"
         assert asyncio.run(store.reads.room(ROOM)) is None
@@ -723,7 +793,7 @@ def test_a_rebuild_of_a_read_model_that_is_being_filled_ends_the_filling(gateway
     try:
         shadow = store.tables.begin_rebuild("timeline")
         advance(store.tables, shadow, 4, UpsertMessage(ROOM, 1, b"first"))
-        store.tables.finish_rebuild("timeline", lambda: None)
+        store.tables.finish_rebuild("timeline", lambda: True)
         assert store.tables.fill("timeline") is Fill.COUNTED, "readers may not count it yet, and must not ask it"
         store.tables.move_fill("timeline", Fill.SHOWN)
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"first"]
@@ -741,7 +811,7 @@ def test_real_tables_are_made_checked_rebuilt_and_dropped(gateways: Gateways) ->
         shadow = rebuilt(store)
         assert page(store) == [b"old", b"stray"]
         store.tables.finish_rebuild(
-            "timeline", lambda: advance(store.tables, shadow, 4, UpsertMessage(ROOM, 2, b"last"))
+            "timeline", lambda: advanced(store.tables, shadow, 4, UpsertMessage(ROOM, 2, b"last"))
         )
         assert page(store) == [b"new", b"last"]  # asked of the old table at first, which is gone
         check(gateways, prefix, "log", PARTITIONS)
@@ -785,6 +855,35 @@ def test_tables_are_made_by_the_operators_command(tmp_path: Path) -> None:
         "falcon_memberships_3 d 4 VERSIONS=1 BLOOMFILTER=ROW DATA_BLOCK_ENCODING=FAST_DIFF",
         "falcon_mentions_3 d 16 VERSIONS=1 BLOOMFILTER=ROW DATA_BLOCK_ENCODING=FAST_DIFF",
     ]
+
+
+HAS_ONLY_SNAPPY = """
+import sys
+lines = sys.stdin.read()
+if "ZSTD" in lines: sys.exit("Error: native zStandard library not available. Set hbase.table.sanity.checks to false")
+open(sys.argv[1], "a").write(lines)
+"""
+
+
+@pytest.mark.parametrize(
+    ("compressions", "attribute"),
+    [(["ZSTD", "SNAPPY"], " COMPRESSION=SNAPPY"), (["ZSTD"], ""), ([], "")],
+)
+def test_tables_are_compressed_as_hbase_can(tmp_path: Path, compressions: list[str], attribute: str) -> None:
+    create = by_command([*CREATE, HAS_ONLY_SNAPPY, str(tmp_path / "lines")])
+    compressing(create, compressions)(SPECS)
+    assert (tmp_path / "lines").read_text().splitlines() == [f"{spec.line()}{attribute}" for spec in SPECS]
+
+
+@pytest.mark.processes
+def test_a_real_hbase_without_zstd_makes_tables_with_snappy(gateways: Gateways) -> None:
+    name = f"test_{secrets.token_hex(4)}"
+    compressing(through_gateway(gateways), ["ZSTD", "SNAPPY"])([TableSpec(name, 1, ())])
+    try:
+        found = gateways.call(lambda line: line.client.getColumnDescriptors(name), time.monotonic() + 30, 30)
+        assert found[b"d:"].compression == b"SNAPPY"
+    finally:
+        gateways.within(60).drop(name)
 
 
 @pytest.mark.parametrize(

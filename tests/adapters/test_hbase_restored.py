@@ -22,6 +22,7 @@ from falcon.projections.verify import Verify
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
+from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip, Stop
 from falcon.read.timeline import hbase as timeline_hbase
@@ -50,6 +51,10 @@ EVERY_WRITE: tuple[Write, ...] = (
     UpsertAccount(77, "Ann", False, NOON_TEXT),
     UpsertToken(77, 1, "hash", NOON_TEXT),
     DropToken(77, 1),
+    PutReaction(256, 30, 4, "👍", 77, NOON_TEXT),
+    DropReaction(256, 30, 4, "👍", 77),
+    ShowReaction(256, 30, "👍", 4, 4, b"{}"),
+    SetReactionRevision(256, 4),
 )
 
 

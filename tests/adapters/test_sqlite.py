@@ -289,7 +289,7 @@ OPERATIONS: Final[dict[str, Callable[[SqliteTables], object]]] = {
         "timeline", UniformCursor(0), UniformCursor(1), [UpsertMessage(64, 1, b"hello")]
     ),
     "begin_rebuild": lambda tables: tables.begin_rebuild("timeline"),
-    "finish_rebuild": lambda tables: tables.finish_rebuild("timeline", lambda: None),
+    "finish_rebuild": lambda tables: tables.finish_rebuild("timeline", lambda: True),
     "stopped": lambda tables: tables.stopped("timeline", "no"),
     "why_stopped": lambda tables: tables.why_stopped("timeline"),
 }
@@ -336,7 +336,7 @@ def test_a_write_that_the_tables_will_never_take_is_no_outage(path: Path) -> Non
 def test_a_rebuild_that_another_one_has_taken_away_goes_no_further(path: Path) -> None:
     tables = SqliteTables(database.connect(path))
     shadow = tables.begin_rebuild("timeline")
-    tables.finish_rebuild("timeline", lambda: None)
+    tables.finish_rebuild("timeline", lambda: True)
     with pytest.raises(ReadStoreUnavailable, match="taken away"):
         tables.cursor(shadow)
 

@@ -1,4 +1,4 @@
-"""The way to a Falcon on which something is broken."""
+"""A transport to a Falcon that damages answers on the way."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ Break: TypeAlias = Callable[[httpx.Request, Forward], Awaitable[httpx.Response]]
 
 
 class Broken(httpx.AsyncBaseTransport):
-    """The way to a Falcon on which something is broken."""
+    """A transport to a Falcon that damages answers on the way."""
 
     def __init__(self, breaks: Break) -> None:
         self._breaks = breaks
@@ -26,7 +26,7 @@ class Broken(httpx.AsyncBaseTransport):
 
 
 def answering(method: str, ending: str, status: int, headers: Mapping[str, str] | None = None) -> Break:
-    """As if it were Falcon's own answer."""
+    """A made-up answer in the place of Falcon's."""
     problem = {"status": status, "code": "internal" if status == 500 else "overloaded", "detail": "something failed"}
 
     async def breaks(request: httpx.Request, forward: Forward) -> httpx.Response:
@@ -38,7 +38,7 @@ def answering(method: str, ending: str, status: int, headers: Mapping[str, str] 
 
 
 def changing(method: str, ending: str, change: Callable[[Any], Any], *, only_from: int = 1) -> Break:
-    """Falcon's answer with another body, from the so-manieth on."""
+    """Falcon's answer with another body, after a number of requests."""
     seen = 0
 
     async def breaks(request: httpx.Request, forward: Forward) -> httpx.Response:
@@ -63,7 +63,7 @@ class Never(httpx.AsyncByteStream):
 
 
 class Changed(httpx.AsyncByteStream):
-    """Event by event; each becomes what ``change`` makes of it."""
+    """Applies ``change`` to each event."""
 
     def __init__(self, response: httpx.Response, change: Callable[[bytes], bytes]) -> None:
         self._response = response
@@ -81,7 +81,7 @@ class Changed(httpx.AsyncByteStream):
 
 
 def streaming(change: Callable[[bytes], bytes] | None) -> Break:
-    """None: it never says a word."""
+    """None: the stream stays silent."""
 
     async def breaks(request: httpx.Request, forward: Forward) -> httpx.Response:
         if not request.url.path.endswith("/stream"):

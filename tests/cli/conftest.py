@@ -31,7 +31,7 @@ def _nobodys_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ite
 
 @pytest.fixture(autouse=True)
 def _nobodys_log() -> Iterator[None]:
-    """A command sends its log to the standard error of its own run, which is closed when the next test logs."""
+    """Restores logging: a command logs to the standard error of its run, which is closed before the next test."""
     loggers = [logging.getLogger(name) for name in ("falcon", "uvicorn", "aiokafka")]
     before = [(each.handlers[:], each.propagate, each.level) for each in loggers]
     yield
@@ -52,7 +52,7 @@ def server() -> FakeFalcon:
 
 @pytest.fixture
 def run() -> Run:
-    """Runs a command line against a server; ``FALCON_URL`` and both tokens are set."""
+    """Runs a command against a server. ``FALCON_URL`` and both tokens are set."""
 
     def run(
         server: FakeFalcon | Script | httpx.MockTransport,

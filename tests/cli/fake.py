@@ -1,4 +1,4 @@
-"""A Falcon in memory, as far as the command line and the client can tell."""
+"""A Falcon in memory that answers as the command line and the client expect."""
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -21,7 +21,7 @@ EMPTY: Json = {"type": "falcon-export", "version": 2, "source": "0123456789abcde
 
 
 class FakeClock:
-    """Time passes only by sleeping. Sleeping for the ``patience + 1``-th time is Ctrl-C."""
+    """Time passes only by sleeping. After ``patience`` sleeps comes Ctrl-C."""
 
     def __init__(self, patience: int = 1000) -> None:
         self.time = 0.0
@@ -82,18 +82,18 @@ def room(room_id: int, name: str, **fields: Any) -> Json:
 
 
 def listed_room(room_id: int, name: str, **fields: Any) -> Json:
-    """As the list of one's rooms has it."""
+    """The room as the list of rooms has it."""
     unread: Json = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
     return room(room_id, name, **unread | fields)
 
 
 def event(id: str, name: str, data: Json) -> bytes:
-    """As the stream sends it."""
+    """The event as the stream sends it."""
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (id.encode(), name.encode(), msgspec.json.encode(data))
 
 
 def streaming(*pieces: Piece) -> Respond:
-    """A stream's connection: what comes over it, piece by piece, and what it breaks with, or its end."""
+    """A connection of the stream: its pieces, and the error at its end, if any."""
     kind = {"Content-Type": "text/event-stream"}
     return lambda _: httpx.Response(200, headers=kind, content=_sent(pieces))
 
@@ -106,7 +106,7 @@ async def _sent(pieces: Iterable[Piece]) -> AsyncIterator[bytes]:
 
 
 class Script:
-    """Answers requests in turn with what it was given; the last answer stays."""
+    """Answers requests in turn with the given answers, and then always with the last."""
 
     def __init__(self, *answers: httpx.Response | Respond) -> None:
         self._answers = list(answers)
@@ -131,10 +131,10 @@ class FakeFalcon:
     messages: dict[int, list[Json]] = field(default_factory=dict)
     rooms: list[Json] = field(default_factory=list)
     members: list[Json] = field(default_factory=list)
-    left: dict[int, str] = field(default_factory=dict)  # who is a member no more: account to name
+    left: dict[int, str] = field(default_factory=dict)  # former members: account to name
     accounts: list[Json] = field(default_factory=list)
     export: list[bytes] = field(default_factory=list)
-    breaks_after: list[int] = field(default_factory=list)  # bytes after which the next exports break
+    breaks_after: list[int] = field(default_factory=list)  # bytes after which the next exports break off
     pieces_of: int = 50
     imports: list[list[Json]] = field(default_factory=list)
     refuse_import: Callable[[Json], Json | None] = lambda line: None
@@ -158,6 +158,7 @@ class FakeFalcon:
             (r"/v1/rooms/(\d+)/read", self._read),
             (r"/v1/direct/(\d+)", self._direct),
             (r"/v1/rooms/(\d+)/messages", self._messages),
+            (r"/v1/rooms/(\d+)/messages/(\d+)/reactions/.+", self._reaction),
             (r"/v1/accounts", self._accounts),
             (r"/v1/accounts/(\d+)/tokens", self._tokens),
             (r"/v1/accounts/(\d+)/tokens/(\d+)", self._token),
@@ -215,6 +216,12 @@ class FakeFalcon:
         seq = msgspec.json.decode(request.content)["seq"]
         unread = len(self.messages[room_id]) - seq
         return httpx.Response(200, json={"room_id": room_id, "read_seq": seq, "unread": unread, "mentions": 0})
+
+    def _reaction(self, request: httpx.Request, room_id: int, seq: int) -> httpx.Response:
+        emoji = request.url.path.rpartition("/")[2]
+        if request.method == "DELETE":
+            return httpx.Response(204)
+        return httpx.Response(200, json={"room_id": room_id, "seq": seq, "emoji": emoji, "count": 3})
 
     def _direct(self, _: httpx.Request, account_id: int) -> httpx.Response:
         return httpx.Response(201, json=room(1000 + account_id, "Somebody", kind="direct"))
@@ -296,7 +303,7 @@ def _token_of(line: bytes) -> str | None:
     match entry["type"]:
         case "changes":
             return "changes"
-        case "message":
+        case "message" | "reaction":
             return f"message:{entry['room']}:{entry['seq']}"
         case "account" | "room":
             return f"{entry['type']}:{entry['ref']}"

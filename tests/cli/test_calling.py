@@ -19,7 +19,7 @@ URL = "http://127.0.0.1:8080"
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """As a running `falcon up` leaves it."""
+    """The data directory of a running `falcon up`."""
     up = {"url": URL, "ops_url": "http://127.0.0.1:8081", "pid": os.getpid()}
     credentials = {"account_id": 130, "token": "t0ken", "admin_account_id": 64, "admin_token": "4dmin"}
     (tmp_path / "up.json").write_bytes(msgspec.json.encode(up))
@@ -88,6 +88,23 @@ def test_rooms_complete_in_the_shell_and_their_names_cannot_be_code(
     assert complete_room(cast(typer.Context, context), "6") == [("64", "Tea rm rf  x"), ("65", "Milk")]
     given.clear()
     assert complete_room(cast(typer.Context, context), "6") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "rule"),
+    [
+        ("rooms -n x", "must be a whole number"),
+        ("rooms -n 0", "must be at least 1"),
+        ("tail 64 -n 1.5", "must be a whole number"),
+        ("top --interval x", "must be a number"),
+        ("top --interval 0", "must be at least 0.2"),
+        ("skip timeline a 1 --reason x", "must be a whole number"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_words(line: str, rule: str) -> None:
+    result = CliRunner().invoke(app, line.split())
+    assert result.exit_code == 2
+    assert rule in result.stderr and "Input" not in result.stderr
 
 
 def test_the_version_is_printed() -> None:

@@ -109,6 +109,14 @@ def test_a_room_is_marked_read_up_to_its_newest_message_or_another(run: Run, ser
     assert run(server, "read", "64", "--json").stdout == '{"room_id":64,"read_seq":5,"unread":0,"mentions":0}\n'
 
 
+def test_a_message_is_reacted_to_and_the_reaction_taken_back(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Hi")]
+    assert run(server, "react", "64", "1", "👍").stdout == "3\n"
+    assert run(server, "react", "64", "1", "👍", "--json").stdout == '{"room_id":64,"seq":1,"emoji":"👍","count":3}\n'
+    assert run(server, "react", "64", "1", "👍", "--remove").stdout == ""
+    assert [request.method for request in server.requests] == ["PUT", "PUT", "DELETE"]
+
+
 def test_tail_shows_the_newest_also_when_they_are_more_than_a_page(run: Run, server: FakeFalcon) -> None:
     server.messages[64] = [message(64, seq, f"text {seq}") for seq in range(1, 501)]
     lines = run(server, "tail", "64", "-n", "450").stdout.splitlines()
@@ -130,7 +138,7 @@ def test_a_message_cannot_pass_for_a_line_of_somebody_else(run: Run, server: Fak
 
 
 def hello(server: FakeFalcon) -> Callable[[], bytes]:
-    """What a stream begins with at that moment."""
+    """The first events of a stream at that moment."""
     more = {"read_seq": 0, "unread": 0, "mentions": 0, "updated_at": TIME, "last_message": None}
     return lambda: event(
         "h",
@@ -140,7 +148,7 @@ def hello(server: FakeFalcon) -> Callable[[], bytes]:
 
 
 def posted(server: FakeFalcon, *texts: str) -> Callable[[], bytes]:
-    """Messages that come while somebody listens."""
+    """Messages that arrive while a client follows."""
 
     def post() -> bytes:
         sent = []
@@ -153,7 +161,7 @@ def posted(server: FakeFalcon, *texts: str) -> Callable[[], bytes]:
 
 
 def followed(run: Run, server: FakeFalcon, *options: str) -> list[str]:
-    """What is shown until the server has no more connections to give, and the reader presses Ctrl-C."""
+    """The output until the server has no more connections, and the reader presses Ctrl-C."""
     result = run(server, "tail", "64", "--follow", *options, clock=FakeClock(patience=2))
     assert result.exit_code == 130, result.output
     return [line.split("  ", 1)[1] for line in result.stdout.splitlines()]

@@ -230,7 +230,7 @@ HEADER = msgspec.json.decode(ROWS[0], type=ExportHeader)
 
 @pytest.mark.parametrize("pieces_of", [1, 50, 1000])
 def test_an_export_that_breaks_anywhere_goes_on_where_it_broke(pieces_of: int) -> None:
-    """Rows come once; changes from their beginning, since a part of them that comes twice harms nothing."""
+    """Rows come once. Changes start again, because repeating a part of them does no harm."""
     for broken_after in range(len(b"".join(EXPORT))):
         server = FakeFalcon(export=EXPORT, breaks_after=[broken_after, 60, 95], pieces_of=pieces_of)
         lines = talk(server, export_of).splitlines(keepends=True)

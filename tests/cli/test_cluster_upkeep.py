@@ -1,4 +1,4 @@
-"""What an operator of a cluster is told by skip, verify and restored."""
+"""The output of skip, verify and restored for the operator of a cluster."""
 
 from collections.abc import Callable
 
@@ -56,20 +56,20 @@ def test_a_skip_that_is_refused_says_why_in_a_line(monkeypatch: pytest.MonkeyPat
         (Comparison(60, 2, 1, 0), (), "60 cells compared, 2 missing, 1 wrong, 0 that the log does not explain.", 1),
         (
             Comparison(60, 2, 1, 0),
-            ("--mend",),
-            "60 cells compared, 2 missing, 1 wrong (mended), 0 that the log does not explain.",
+            ("--correct",),
+            "60 cells compared, 2 missing, 1 wrong (corrected), 0 that the log does not explain.",
             0,
         ),
         (
             Comparison(60, 0, 0, 3),
-            ("--mend",),
+            ("--correct",),
             "60 cells compared, 0 missing, 0 wrong, 3 that the log does not explain: falcon rebuild rooms makes tables "
             "without them.",
             1,
         ),
     ],
 )
-def test_verify_fails_where_something_differs_that_it_has_not_mended(
+def test_verify_fails_where_something_differs_that_it_has_not_corrected(
     monkeypatch: pytest.MonkeyPatch, found: Comparison, options: tuple[str, ...], said: str, exit_code: int
 ) -> None:
     monkeypatch.setattr(cluster, "verify", lambda settings, name, **options: found)

@@ -50,7 +50,7 @@ def test_a_file_torn_anywhere_is_cut_back_to_its_last_whole_line() -> None:
         partial = repair(file, "backup.jsonl")
         lines = WHOLE[:torn_at].splitlines(keepends=True)
         whole = lines if not lines or lines[-1].endswith(b"\n") else lines[:-1]
-        begun = whole if len(whole) > 1 else []  # a header alone is begun anew
+        begun = whole if len(whole) > 1 else []  # a file with only a header is started again
         assert file.getvalue() == b"".join(begun)
         assert file.tell() == len(file.getvalue())
         assert partial.lines == len(begun)

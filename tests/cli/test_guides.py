@@ -1,4 +1,4 @@
-"""The guides for one machine say what works when it is pasted, and every link in the documents leads somewhere."""
+"""The samples of the guides for one machine work when pasted, and every link in the documents leads somewhere."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-GUIDES: Final = ("one-machine.md", "backups.md")  # each goes on where the one before it ends
+GUIDES: Final = ("one-machine.md", "backups.md")  # each continues where the one before it ends
 DOCUMENTS: Final = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
 _STOP: Final = "kill $(jobs -p) 2>/dev/null; wait\n"
 
@@ -20,7 +20,7 @@ def samples(guide: str) -> str:
 
 
 def anchors(document: Path) -> set[str]:
-    """As the pages of the repository make them from headings."""
+    """Anchors as the repository pages make them from headings."""
     text = re.sub(r"```.*?```", "", document.read_text(), flags=re.DOTALL)
     titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {

@@ -13,7 +13,7 @@ from falcon.cli import app
 
 
 class _Ops(BaseHTTPRequestHandler):
-    """It lives; whether it can serve is up to the server's ``ready``."""
+    """It is live; ``ready`` of the server says if it is ready."""
 
     def do_GET(self) -> None:
         ready = self.path == "/livez" or bool(vars(self.server).get("ready"))
@@ -24,13 +24,13 @@ class _Ops(BaseHTTPRequestHandler):
         self.wfile.write(said)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: what it was asked is seen in what is answered."""
+        """Prints nothing: the answers show the requests."""
 
 
 @pytest.fixture
 def ops(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
     server = HTTPServer(("127.0.0.1", 0), _Ops)
-    monkeypatch.setenv("FALCON_HOST", "0.0.0.0")  # as in a container: asked on loopback all the same
+    monkeypatch.setenv("FALCON_HOST", "0.0.0.0")  # as in a container: the command asks on loopback
     monkeypatch.setenv("FALCON_OPS_PORT", str(server.server_port))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -62,7 +62,7 @@ def test_where_no_falcon_runs_it_says_so(ops: HTTPServer) -> None:
     found = _health()
     assert found.exit_code == 1
     assert found.stderr.startswith("nothing answers on port ")
-    assert found.stderr.endswith("; does Falcon run?\n")
+    assert found.stderr.endswith(": start Falcon with `falcon up`, or set FALCON_OPS_PORT to its port\n")
 
 
 def test_the_falcon_of_the_data_folder_is_found_on_whatever_port_it_has(
@@ -86,8 +86,22 @@ def test_a_port_that_was_named_is_asked_and_no_other(
     assert _health("--data-dir", str(tmp_path)).stdout == "Falcon is live.\n"
 
 
-def test_without_an_operations_port_there_is_nothing_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FALCON_OPS_PORT", "-1")
+@pytest.mark.parametrize("port", ["0", "-1"])
+def test_without_a_port_and_without_a_falcon_it_says_what_to_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, port: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FALCON_OPS_PORT", port)
     found = _health()
     assert found.exit_code == 1
-    assert found.stderr == "FALCON_OPS_PORT=-1: no port to ask on; set it to that of the Falcon that runs\n"
+    assert found.stderr == (
+        f"no Falcon runs on data/: start one with `falcon up`, "
+        f"or set FALCON_OPS_PORT={port} to the port of the Falcon that runs\n"
+    )
+
+
+def test_a_falcon_without_an_operations_port_cannot_be_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "up.json").write_bytes(b'{"url":"","ops_url":"","pid":%d}' % os.getpid())
+    monkeypatch.setenv("FALCON_OPS_PORT", "-1")
+    found = _health("--data-dir", str(tmp_path))
+    assert found.stderr == (f"the Falcon of {tmp_path}/ has no operations port: start it without FALCON_OPS_PORT=-1\n")

@@ -1,4 +1,4 @@
-"""What `--help` and the page on the command line say."""
+"""`--help`, and the page about the command line."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PAGE: Final = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    """Each with its whole name, groups left out."""
+    """Commands with their full names, without groups."""
     group: Any = typer.main.get_command(app)
     for name, command in group.commands.items():
         if hasattr(command, "commands"):

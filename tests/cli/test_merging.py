@@ -1,6 +1,7 @@
-"""An export with changes, as an import takes it: each thing once, and as the export leaves it."""
+"""An export with changes, as an import takes it: each thing once, in its last state."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,7 +18,7 @@ DEN: Json = TEA | {"ref": "den", "name": "Den", "members": [{"account": "cl", "r
 
 
 def merged(run: Run, server: FakeFalcon, tmp_path: Path, *changes: Json, rows: tuple[Json, ...] = ()) -> list[Json]:
-    """What the server is sent of an export with these rows and changes, account and room ids translated back."""
+    """The lines that the server gets from an export with these rows and changes, with refs instead of ids."""
     rows = rows or (ALICE, BOB, TEA, said(1), said(2))
     name = written(tmp_path / "old.jsonl", [HEADER, *rows, CHANGES, *changes, END])
     result = run(server, "import", name)
@@ -62,7 +63,7 @@ def test_a_message_that_was_deleted_meanwhile_says_nothing(run: Run, server: Fak
 def test_who_and_what_was_made_meanwhile_comes_before_what_speaks_of_it(
     run: Run, server: FakeFalcon, tmp_path: Path
 ) -> None:
-    """An author whose line comes last of all, and a room of which messages were read before its line was written."""
+    """An author whose line comes last, and a room whose messages were read before its line was written."""
     early = said(1, "In the den", room="den", author="cl")
     lines = merged(run, server, tmp_path, DEN, early | {"at": "0:10"}, CLEO, rows=(ALICE, BOB, TEA, said(1), early))
     assert [line["type"] for line in lines] == ["account"] * 3 + ["room"] * 2 + ["message"] * 2
@@ -87,7 +88,7 @@ def test_a_room_is_as_its_changes_left_it(run: Run, server: FakeFalcon, tmp_path
 
 
 def test_a_room_that_was_made_meanwhile_is_as_its_changes_left_it(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
-    """It may stand among the rows, too, with some of the changes in it already."""
+    """It may also be among the rows, with some of the changes applied."""
     changed = {"type": "room-changed", "room": "den", "name": "Lair", "description": "", "at": "0:10"}
     for rows in ((ALICE, BOB, TEA), (ALICE, BOB, TEA, DEN | {"name": "Lair"})):
         server.imports.clear()
@@ -111,14 +112,14 @@ def test_a_message_that_is_missing_there_is_missing_here(run: Run, server: FakeF
 
 
 def test_a_message_that_the_rows_lack_is_as_the_changes_say(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
-    """The log has it, where only some of the tables had got so far when the export began."""
+    """The log has the event, but only some of the tables had it when the export began."""
     hole = said(1, "", author="", deleted=True, missing=True)
     lines = merged(run, server, tmp_path, said(1, "Ho", at="0:9"), rows=(ALICE, BOB, TEA, hole, said(2)))
     assert texts(lines) == ["Ho", "Hi"]
 
 
 def test_changes_that_come_twice_count_once(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
-    """An export that broke off among its changes begins them again."""
+    """An export that broke off among its changes starts them again."""
     once = (said(3, "Ho", at="0:9"), said(1, "Hum", edited_at=TIME, at="0:10"))
     assert texts(merged(run, server, tmp_path, *once, CHANGES, *once)) == ["Hum", "Hi", "Ho"]
 
@@ -149,4 +150,40 @@ def test_a_bad_line_among_the_changes_is_named(run: Run, server: FakeFalcon, tmp
 
 def test_a_bad_row_is_named(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
     result = run(server, "import", written(tmp_path / "old.jsonl", [HEADER, ALICE, {"type": "poll"}, CHANGES, END]))
-    assert result.stderr.splitlines()[-1] == "old.jsonl:3: Invalid value 'poll' - at `$.type`"
+    assert (
+        result.stderr.splitlines()[-1] == "old.jsonl:3: type: must be falcon-export, account, room, message or reaction"
+    )
+
+
+def liked(seq: int, account: str, emoji: str = "👍", **fields: Any) -> Json:
+    return {
+        "type": "reaction",
+        "room": "tea",
+        "seq": seq,
+        "emoji": emoji,
+        "account": account,
+        "reacted_at": TIME,
+    } | fields
+
+
+def unliked(seq: int, account: str, at: str) -> Json:
+    return {"type": "reaction-removed", "room": "tea", "seq": seq, "emoji": "👍", "account": account, "at": at}
+
+
+def test_reactions_follow_their_message_as_the_changes_left_them(run: Run, server: FakeFalcon, tmp_path: Path) -> None:
+    rows = (ALICE, BOB, TEA, said(1), liked(1, "al"), liked(1, "bo"), said(2), liked(2, "al"), said(3))
+    changes = (
+        *(unliked(1, "al", "0:9"), liked(1, "al", at="0:10"), liked(3, "bo", at="0:11")),
+        *(said(4, at="0:12"), liked(4, "bo", at="0:13"), unliked(4, "bo", "0:14"), liked(4, "al", at="0:15")),
+        said(2, "", deleted=True, at="0:16"),
+    )
+    lines = merged(run, server, tmp_path, *changes, rows=rows)
+    told = [(line["type"], line["seq"], line.get("account_id")) for line in lines if "seq" in line]
+    assert [(kind, seq) for kind, seq, _ in told] == [
+        *(("message", 1), ("reaction", 1), ("reaction", 1)),
+        ("message", 2),
+        *(("message", 3), ("reaction", 3)),
+        *(("message", 4), ("reaction", 4)),
+    ]
+    bob, alice = told[1][2], told[2][2]
+    assert (told[5][2], told[7][2], bob != alice) == (bob, alice, True)

@@ -1,4 +1,4 @@
-"""`falcon prepare`, as the Job that runs it before servers are up, and when they are wrong."""
+"""`falcon prepare` before the servers are up, and with wrong servers."""
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,7 +12,7 @@ from falcon.settings import Settings
 
 
 class Servers:
-    """Each attempt meets the next of these, and is done when there is none left."""
+    """Each attempt fails with the next of these errors; after the last one it succeeds."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *faults: Exception) -> None:
         self.faults = list(faults)

@@ -10,7 +10,7 @@ from tests.cli.fake import FakeFalcon, account, listed_room
 
 @pytest.fixture
 def ben(server: FakeFalcon) -> int:
-    """Has an account, and is in no room."""
+    """Ben has an account, and is in no room."""
     server.accounts.append(account(131, "Ben"))
     return 131
 
@@ -42,7 +42,7 @@ def test_who_is_added_by_name_may_be_in_no_room_yet(run: Run, server: FakeFalcon
     added = run(server, "room", "add", "64", "Ben", "--role", "admin")
     assert (added.exit_code, added.stdout) == (0, "131 Ben: admin\n")
     asked = [request.headers["Authorization"] for request in server.requests]
-    assert asked == ["Bearer 4dmin", "Bearer t0ken"]  # only an admin lists all; the caller is who adds
+    assert asked == ["Bearer 4dmin", "Bearer t0ken"]  # only an admin lists all accounts; the caller adds the member
 
 
 def test_without_an_admins_token_people_of_ones_own_rooms_are_found_by_name(server: FakeFalcon, ben: int) -> None:

@@ -1,4 +1,4 @@
-"""`falcon smoke` against a real Falcon, and against one of whose answers some are broken on the way."""
+"""`falcon smoke` against a real Falcon, and with some answers damaged on the way."""
 
 import asyncio
 import json
@@ -119,7 +119,7 @@ def test_a_token_can_come_from_a_file(falcon: Falcon, tmp_path: Path) -> None:
 
 
 def test_where_the_data_are_the_first_accounts_token_is_too(falcon: Falcon) -> None:
-    """The address need not be the one that `falcon up` has told of: a Service stands before it, say."""
+    """The address may differ from the one that `falcon up` prints, for example behind a Service."""
     elsewhere = falcon.info["url"].replace("127.0.0.1", "localhost")
     arguments = ["smoke", elsewhere, "--data-dir", str(falcon.data_dir)]
     assert "no token for http://localhost" in CliRunner().invoke(app, arguments).stderr

@@ -87,7 +87,7 @@ async def until_refused(stream: Stream) -> AsyncIterator[Event]:
 
 
 def heard(server: Script, urls: str | list[str] = ONE, clock: FakeClock | None = None, **asked: Any) -> list[Event]:
-    """Everything until the server refuses to go on."""
+    """All events until the server refuses."""
 
     async def listen(falcon: FalconClient) -> list[Event]:
         return [happened async for happened in until_refused(falcon.stream(**asked))]
@@ -177,7 +177,7 @@ def test_a_lost_connection_is_taken_up_behind_the_last_event() -> None:
 
 @dataclass
 class Forgetful:
-    """Tells the same story to everybody from where he is, and loses the connection again and again."""
+    """Sends each client the same events from its resume token on, and drops the connection again and again."""
 
     story: list[bytes]
     breaks_after: list[int]
@@ -303,7 +303,7 @@ def test_a_stream_that_was_closed_has_ended() -> None:
 
 @dataclass
 class Mute:
-    """Says hello, then nothing, then to the second who comes: something."""
+    """Sends hello and then nothing; the second connection gets an event."""
 
     asked: list[bytes] = field(default_factory=list)
     answers: list[bytes] = field(default_factory=lambda: [HELLO, posted(1)])

@@ -1,5 +1,5 @@
-"""``falcon tail`` and a bot, on a real ``falcon up`` that is killed and started again. What the clients do then is in
-``tests/clients``."""
+"""``falcon tail`` and a bot, on a real ``falcon up`` that is killed and started again. The scenarios of
+the clients are in ``tests/clients``."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ async def kill_everything(server: Falcon) -> None:
 
 
 def tail(server: Falcon, room: int, output: Path) -> "subprocess.Popen[bytes]":
-    """As on a terminal: Ctrl-C ends it, though these tests may run in the background, where it is ignored."""
+    """Ctrl-C ends it as on a terminal. In the background, where tests may run, it would be ignored."""
     options = ["--follow", "--url", server.info["url"], "--token", server.info["token"]]
     command = [sys.executable, "-m", "falcon", "tail", str(room), *options]
     with output.open("w") as writing:
@@ -87,7 +87,7 @@ def test_tail_follows_a_room_over_restarts_of_the_server(server: Falcon, tmp_pat
 
     asyncio.run(session())
     assert shown()[:8] == [*(f"#{n} text {n}" for n in range(1, 8)), "#7 text seven (edited)"]
-    # Whether it came back before or after the message was deleted: it is shown once, and then that it is gone.
+    # The message is shown once, and then its deletion, in whatever order the client came back.
     assert shown()[8] in ("#8 text 8", "#8 (deleted)")
     assert shown()[9:] == ["#8 (deleted)", "#9 text 9"]
 
@@ -96,7 +96,7 @@ def test_tail_follows_a_room_over_restarts_of_the_server(server: Falcon, tmp_pat
 
 
 class Bot:
-    """The example as a process, with the file that it keeps its place in."""
+    """The example as a process, with the file that has its place."""
 
     def __init__(self, server: Falcon, token: str, place: Path) -> None:
         self._environment = {**os.environ, "FALCON_URL": server.info["url"], "FALCON_TOKEN": token}
@@ -113,7 +113,7 @@ class Bot:
 
 
 class Asking:
-    """A room with the bot in it, and one who asks it."""
+    """A room with the bot and a person who asks it."""
 
     def __init__(self, falcon: FalconClient, room: int, bot_id: int) -> None:
         self._falcon = falcon
@@ -158,7 +158,7 @@ async def _three_lives(bot: Bot, asking: Asking) -> None:
     bot.kill()
 
     asked.append(await asking.ask("now or later?"))
-    bot.place.write_text(before)  # as if it had been killed between its answer and keeping its place
+    bot.place.write_text(before)  # as if it had been killed after its answer, before it saved its place
     bot.start()
     await asking.wait_for_answer(asked[1])
     bot.kill()

@@ -25,7 +25,7 @@ def falcon(tmp_path: Path) -> Iterator[Falcon]:
 
 
 def pasted(falcon: Falcon, lines: str, code: int = 0, **variables: str) -> str:
-    """What the lines print, in a shell in which ``falcon`` finds that Falcon. It ends with ``code``."""
+    """The output of the lines in a shell in which ``falcon`` finds the Falcon. Its exit code must be ``code``."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FALCON_")}
     environment |= {"PATH": path, "FALCON_DATA_DIR": str(falcon.data_dir), "COLUMNS": "80", **variables}
@@ -51,7 +51,7 @@ def test_the_pages_samples_make_a_chat(falcon: Falcon) -> None:
     assert listed[1].split()[1:5] == ["1", "1", "Tea", "kitchen"]  # one unread message, one mention
     assert ben_id in pasted(falcon, 'falcon room members "Tea kitchen"')
 
-    # Ben says something and is removed. His name stays, and programs are told it, too.
+    # Ben writes a message and is removed. His name stays, also in JSON.
     pasted(falcon, "falcon send 'Tea kitchen' Bye", FALCON_TOKEN=ben_token, FALCON_URL=falcon.info["url"])
     pasted(falcon, 'falcon room remove "Tea kitchen" Ben')
     assert pasted(falcon, 'falcon tail "Tea kitchen" -n 1').endswith("#2  Ben: Bye\n")

@@ -339,7 +339,7 @@ def test_rates_shares_and_sizes_are_short() -> None:
 
 
 def full() -> View:
-    """One with rows in every table and much that hurts."""
+    """A view with rows in every table and many problems."""
     text = "".join(
         f'falcon_process_uptime_seconds{{process="serve-{i}"}} 1\n'
         f'falcon_mailbox_size{{shard="{i}"}} 1\nfalcon_mailbox_oldest_seconds{{shard="{i}"}} {i + 1}\n'
@@ -391,7 +391,7 @@ def test_what_a_server_says_cannot_move_the_cursor() -> None:
 
 
 class Ops:
-    """Operations ports by address; each gives its texts in turn, and the last one again and again."""
+    """Operations ports by address. Each answers with its texts in turn, and then always with the last."""
 
     def __init__(self, **texts: Sequence[str | int | None]) -> None:
         self.texts = {int(port.removeprefix("p")): list(given) for port, given in texts.items()}
@@ -472,7 +472,7 @@ def test_an_address_that_goes_and_comes_back_does_not_end_the_view() -> None:
     assert "1 of 2 addresses up" in away
     assert ":9081: not reachable (connection refused)" in away
     assert "2 of 2 addresses up" in back
-    assert "Commands 2.0/s" in back  # over the four seconds since it was last seen
+    assert "Commands 2.0/s" in back  # over the four seconds since the last scrape
     assert "Nothing hurts." in back
 
 

@@ -17,7 +17,7 @@ GONE = 2**22 + 1  # beyond the largest process id
 
 @pytest.fixture
 def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine in order, with any free ports."""
+    """A machine without problems, on free ports."""
     monkeypatch.setenv("FALCON_HTTP_PORT", "0")
     monkeypatch.setenv("FALCON_OPS_PORT", "0")
     monkeypatch.setattr(doctor, "open_files", lambda: doctor.Finding("Open files", State.OK, "8,192"))
@@ -27,7 +27,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data directory in which there is something."""
+    """A data directory with data."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "falcon.db").touch()
     return tmp_path / "data"
@@ -76,7 +76,7 @@ def test_the_doctor_finds_a_healthy_machine_in_order(healthy: pytest.MonkeyPatch
     assert "fail" not in result.stdout
 
 
-def test_the_doctor_fails_when_one_thing_fails_and_says_what_to_mend(healthy: pytest.MonkeyPatch) -> None:
+def test_the_doctor_fails_when_one_thing_fails_and_says_what_to_do(healthy: pytest.MonkeyPatch) -> None:
     healthy.setattr(embedded, "sqlite_version", lambda: "3.51.2")
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 1

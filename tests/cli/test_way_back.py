@@ -1,4 +1,4 @@
-"""The way back for who has the machine and no admin's token."""
+"""How to get an admin token again with access to the machine alone."""
 
 import json
 import subprocess
@@ -28,9 +28,9 @@ def test_the_machine_gives_an_admin_whose_token_is_lost_another_one(tmp_path: Pa
     admin_id, lost = credentials["admin_account_id"], credentials["admin_token"]
     headers = {"Authorization": f"Bearer {lost}"}
     with httpx.Client(base_url=falcon.info["url"], headers=headers) as admin:
-        assert admin.post(f"/v1/accounts/{admin_id}/tokens").status_code == 201  # which somebody else has
+        assert admin.post(f"/v1/accounts/{admin_id}/tokens").status_code == 201  # which another process has
         assert admin.delete("/v1/me/token").status_code == 204
-    assert account_token(falcon, admin_id).returncode == 1  # the running Falcon is asked, with a token that is no good
+    assert account_token(falcon, admin_id).returncode == 1  # the running Falcon is asked, with an invalid token
     falcon.stop()
 
     made = account_token(falcon, admin_id)
@@ -39,7 +39,7 @@ def test_the_machine_gives_an_admin_whose_token_is_lost_another_one(tmp_path: Pa
     falcon.start()
     try:
         assert [status(falcon, each) for each in (token, lost)] == [200, 401]
-        assert falcon.info["admin_token"] == token  # `falcon account add` and the like work again
+        assert falcon.info["admin_token"] == token  # `falcon account add` and other admin commands work again
         assert account_token(falcon, credentials["account_id"]).returncode == 0
     finally:
         falcon.stop()

@@ -37,6 +37,7 @@ METHODS: Final = {
     "open_direct": "direct_room",
     "read_room": "room",
     "list_members": "members",
+    "list_reactions": "reactions",
     "list_authors": "authors",
     "list_accounts": "accounts",
     "issue_token": "create_token",

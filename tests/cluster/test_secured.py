@@ -44,7 +44,7 @@ ROOT: Final = Path(__file__).parents[2]
 ROLES: Final = ("write", "project", "api", "operator")
 _SPARE: Final = 40  # users without rights of their own
 _WAIT_SECONDS: Final = 20.0
-_GROUPS: Final = [f"projection-{name}" for name in READ_MODELS]
+_GROUPS: Final = [f"projection-{name}{of}" for name in READ_MODELS for of in ("", "-rebuild")]
 NEEDED: Final = {
     "write": rights.of_write("shards"),
     "project": rights.of_project(_GROUPS),

@@ -5,13 +5,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol, cast
 
+import msgspec
 import pytest
 
+from falcon.domain.commands import KnownReactions
 from falcon.journal.envelope import Cursor
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow
+from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import Access, ManyRooms, MembershipAt, RoomCursor, RoomSummaryRow
+from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
+from falcon.read.reactions.queries import ReactionRow, ShownReaction, encode
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.store import ConsumerTables, ProjectionTables, ReadStore, StaleProjector
 from falcon.read.timeline.messages import missing_message
@@ -45,7 +50,7 @@ class ReadStoreContract(ABC):
         store.tables.apply(projection, before, store.cursor(before[0].offset + 1), writes)
 
     def test_what_shows_the_log_in_some_partitions_is_what_shows_it_in_each(self, store: Store) -> None:
-        for projection in ("timeline", "rooms", "memberships", "accounts"):
+        for projection in READ_MODELS:
             self.put(store, projection)
         assert asyncio.run(store.reads.applied_in([0, 1])) == {
             partition: asyncio.run(store.reads.applied(partition)) for partition in (0, 1)
@@ -353,6 +358,57 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.bearer(ANN, "hash")) is None
         assert asyncio.run(store.reads.account(ANN)) == ann
 
+    def test_a_message_shows_its_reactions_by_emoji_in_the_order_in_which_each_came_up(self, store: Store) -> None:
+        self.put(store, "reactions", *_liked(3, 1, ANN), *_liked(3, 2, ANN, emoji="❤️"), *_liked(99, 3, BOB))
+        self.put(store, "reactions", *_liked(3, 4, BOB, since=1, accounts=(ANN, BOB)))
+        shown = asyncio.run(store.reads.shown_reactions(ROOM, 1, 98))
+        assert shown.by_seq.keys() == {3}
+        assert msgspec.json.decode(shown.by_seq[3]) == [
+            {"emoji": "👍", "count": 2, "accounts": [ANN, BOB]},
+            {"emoji": "❤️", "count": 1, "accounts": [ANN]},
+        ]
+        assert asyncio.run(store.reads.shown_reactions(ROOM, 1, 200)).by_seq.keys() == {3, 99}
+        assert asyncio.run(store.reads.shown_reactions(OTHER, 1, 200)).by_seq == {}
+
+    def test_each_change_of_a_reaction_gives_the_page_another_version(self, store: Store) -> None:
+        versions = [asyncio.run(store.reads.shown_reactions(ROOM, 1, 50)).version]
+        for writes in (_liked(3, 1, ANN), _unliked(3, 1, 2, ANN), _liked(3, 3, ANN), _liked(7, 4, ANN)):
+            self.put(store, "reactions", *writes)
+            versions.append(asyncio.run(store.reads.shown_reactions(ROOM, 1, 50)).version)
+        self.put(store, "reactions", *_liked(51, 5, ANN))
+        assert asyncio.run(store.reads.shown_reactions(ROOM, 1, 50)).version == versions[-1]
+        assert sorted(set(versions)) == versions
+
+    def test_reactions_are_listed_oldest_first(self, store: Store) -> None:
+        accounts = range(1_000, 1_007)
+        self.put(store, "reactions", *(w for n, each in enumerate(accounts, 1) for w in _liked(3, n, each)))
+        self.put(store, "reactions", *_unliked(3, 2, 8, 1_001), *_liked(3, 9, 1_001), *_liked(3, 10, 1_001, emoji="❤️"))
+        rows = asyncio.run(store.reads.reactions(ROOM, 3, None, 0, 99))
+        assert [row.account_id for row in rows] == [1_000, *range(1_002, 1_007), 1_001, 1_001]
+        assert rows[-1] == ReactionRow(10, "❤️", 1_001, NOON)
+        assert asyncio.run(store.reads.reactions(ROOM, 3, None, 0, 2)) == rows[:2]
+        assert asyncio.run(store.reads.reactions(ROOM, 3, None, rows[1].revision, 3)) == rows[2:5]
+        assert asyncio.run(store.reads.reactions(ROOM, 3, "❤️", 0, 9)) == rows[-1:]
+        assert asyncio.run(store.reads.reactions(ROOM, 3, "👍", rows[0].revision, 2)) == rows[1:3]
+        assert asyncio.run(store.reads.reactions(ROOM, 4, None, 0, 9)) == []
+
+    def test_what_an_owner_must_know_of_a_messages_reactions_is_read_at_once(self, store: Store) -> None:
+        assert asyncio.run(store.reads.known_reactions(ROOM, 3, "👍", [ANN])) == KnownReactions(0)
+        self.put(store, "reactions", *_liked(3, 1, ANN), *_liked(3, 2, BOB, emoji="❤️"))
+        known = asyncio.run(store.reads.known_reactions(ROOM, 3, "👍", [ANN, BOB]))
+        assert sorted(known.kinds) == ["❤️", "👍"]
+        assert (known.revision, known.reacted, known.kind_revision) == (2, ((ANN, 1),), 1)
+        assert (known.count, known.since, known.accounts) == (1, 1, (ANN,))
+        self.put(store, "reactions", *_unliked(3, 1, 3, ANN))
+        assert asyncio.run(store.reads.known_reactions(ROOM, 3, "👍", [ANN])) == KnownReactions(3, ("❤️",))
+
+    def test_an_owner_is_told_who_is_shown_when_those_that_are_shown_are_gone(self, store: Store) -> None:
+        accounts = tuple(range(1_000, 1_060))
+        for n, account_id in enumerate(accounts, 1):
+            self.put(store, "reactions", *_liked(3, n, account_id, since=1, accounts=accounts[: min(n, 20)], count=n))
+        known = asyncio.run(store.reads.known_reactions(ROOM, 3, "👍", [accounts[7]]))
+        assert (known.count, known.accounts, known.reacted) == (60, accounts[:52], ((accounts[7], 8),))
+
     def test_everything_can_be_walked_through(self, store: Store) -> None:
         self.put(store, "accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertAccount(BOB, "Bob", False, NOON))
         self.room(store)
@@ -369,14 +425,20 @@ class ReadStoreContract(ABC):
         assert asyncio.run(store.reads.message(ROOM, 1)) == b"first"
 
     def test_reads_show_what_every_projection_has_applied(self, store: Store) -> None:
-        for projection in ("timeline", "rooms", "memberships", "accounts"):
+        for projection in READ_MODELS:
             assert asyncio.run(store.reads.applied(0)) == 0
             before = store.tables.cursor(projection)
             store.tables.apply(projection, before, store.cursor(5), [])
         assert asyncio.run(store.reads.applied(0)) == 5
 
     def test_how_far_some_projections_have_got_is_known_without_the_others(self, store: Store) -> None:
-        for projection, offset in (("timeline", 1), ("memberships", 3), ("accounts", 4), ("rooms", 2)):
+        for projection, offset in (
+            ("timeline", 1),
+            ("memberships", 3),
+            ("accounts", 4),
+            ("rooms", 2),
+            ("reactions", 5),
+        ):
             store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
         for projections, offset in ((None, 1), (["accounts", "memberships"], 3), (["accounts"], 4)):
             applied = asyncio.run(store.reads.applied_everywhere(2, projections))
@@ -388,16 +450,16 @@ class ReadStoreContract(ABC):
         assert store.tables.cursor(shadow)[0].offset == 0
         store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(4), [UpsertMessage(ROOM, 1, b"new")])
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"old", b"stray"]
-        store.tables.finish_rebuild("timeline", lambda: None)
+        store.tables.finish_rebuild("timeline", lambda: True)
         assert asyncio.run(store.reads.page(ROOM, 1, 9)).messages == [b"new"]
         assert store.tables.cursor("timeline")[0].offset == 4
 
-    @pytest.mark.parametrize("projection", ["timeline", "rooms", "memberships", "accounts"])
+    @pytest.mark.parametrize("projection", [*READ_MODELS])
     def test_every_projection_can_be_rebuilt_again_and_again(self, store: Store, projection: str) -> None:
         for _ in range(3):
             store.tables.begin_rebuild(projection)
             store.tables.begin_rebuild(projection)  # the first one was given up
-            store.tables.finish_rebuild(projection, lambda: None)
+            store.tables.finish_rebuild(projection, lambda: True)
 
     def test_a_stopped_projection_says_why(self, store: Store) -> None:
         assert store.tables.why_stopped("timeline") is None
@@ -420,11 +482,39 @@ class ReadStoreContract(ABC):
         self.put(store, "rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 0, NOON))
 
 
+def _liked(
+    seq: int,
+    revision: int,
+    account_id: int,
+    *,
+    emoji: str = "👍",
+    since: int = 0,
+    accounts: tuple[int, ...] = (),
+    count: int = 0,
+) -> tuple[Write, ...]:
+    accounts = accounts or (account_id,)
+    shown = encode(ShownReaction(emoji, count or len(accounts), accounts))
+    return (
+        PutReaction(ROOM, seq, revision, emoji, account_id, NOON),
+        ShowReaction(ROOM, seq, emoji, since or revision, revision, shown),
+        SetReactionRevision(ROOM, revision),
+    )
+
+
+def _unliked(seq: int, reacted: int, revision: int, account_id: int) -> tuple[Write, ...]:
+    """Its account was the only one."""
+    return (
+        DropReaction(ROOM, seq, reacted, "👍", account_id),
+        ShowReaction(ROOM, seq, "👍", reacted, revision, b""),
+        SetReactionRevision(ROOM, revision),
+    )
+
+
 class StreamReadStoreContract(ReadStoreContract):
     """For tables that consumers keep up to date."""
 
     def test_a_projection_shows_what_another_one_vouches_for(self, store: Store) -> None:
-        for projection, offset in (("memberships", 3), ("accounts", 2), ("rooms", 9)):
+        for projection, offset in (("memberships", 3), ("accounts", 2), ("rooms", 9), ("reactions", 9)):
             store.tables.apply(projection, store.tables.cursor(projection), store.cursor(offset), [])
         quiet = {0: {"memberships": 3, "accounts": 3}, 1: {"memberships": 1, "accounts": 2}}
         tables = cast(ConsumerTables, store.tables)

@@ -54,5 +54,5 @@ def test_nobody_opens_a_room_with_an_account_that_is_not_there() -> None:
 
 def test_nobody_opens_a_room_with_themselves() -> None:
     given(*BOTH).when(OpenDirect(ANN, ANN)).then_rejected(
-        Invalid("account_id", "must be another account than one's own")
+        Invalid("account_id", "must be another account than your own")
     )

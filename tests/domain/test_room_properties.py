@@ -20,6 +20,7 @@ from falcon.domain.commands import (
     DeleteRoom,
     EditMessage,
     ImportMessages,
+    ImportReactions,
     MoveRead,
     PostMessage,
     PutMember,
@@ -243,7 +244,7 @@ def test_an_outdated_view_is_always_noticed_and_a_current_one_never_refused_for_
         revision = chat.room.revision
         there = isinstance(command, EditMessage | DeleteMessage) and 1 <= command.seq <= chat.room.last_seq
         truth = chat.messages.get(command.seq) if isinstance(command, EditMessage | DeleteMessage) else None
-        member = command.by in chat.room.members if not isinstance(command, ImportMessages) else False
+        member = command.by in chat.room.members if not isinstance(command, ImportMessages | ImportReactions) else False
         decision = chat.ask(command)
         if not (there and member):
             assert not isinstance(decision, NotYetReadable)

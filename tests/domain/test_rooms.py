@@ -20,7 +20,7 @@ from tests.support.builders import (
 )
 from tests.support.given import World, given
 
-FOR_EVER = NotAllowed("a direct room cannot be changed: it is the one room of two accounts, for ever")
+FOR_EVER = NotAllowed("a direct room cannot be changed: it is the one room of its two accounts")
 
 
 # --- making -----------------------------------------------------------------------------------------------------------

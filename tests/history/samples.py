@@ -25,6 +25,8 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
     ReadMoved,
     RoomChanged,
     RoomCreated,
@@ -112,6 +114,8 @@ SAMPLES: Final[dict[str, Envelope]] = {
     "message-posted.v1.imported": _record(MessagePosted(DELETED)),
     "message-edited.v1": _record(MessageEdited(EDITED, 5, (BOB,)), KEYED),
     "message-deleted.v1": _record(MessageDeleted(DELETED, 6, (ANN,)), KEYED, answers.Done()),
+    "reaction-added.v1": _record(ReactionAdded(ROOM, 42, "👩🏽\u200d🚀", ANN, AT, 9, 2, 7, (BOB, ANN))),
+    "reaction-removed.v1": _record(ReactionRemoved(ROOM, 42, "❤️", BOB, LATER, 7, 10, 1, 7, (ANN,))),
     "read-moved.v1": _record(ReadMoved(ROOM, BOB, 41, 3, 2), KEYED, answers.ReadAnswer(ROOM, 41, 3, 2)),
     "account-created.v1": _record(
         AccountCreated(ANN, "Ann", True, AT), KEYED, answers.AccountAnswer(ANN, "Ann", SEALED)
@@ -128,6 +132,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     ),
     "command-answered.v1.member-answer": _answered(answers.MemberAnswer(BOB, "member", 41)),
     "command-answered.v1.read-answer": _answered(answers.ReadAnswer(ROOM, 41, 3, 2)),
+    "command-answered.v1.reaction-answer": _answered(answers.ReactionAnswer(ROOM, 42, "👍", 3)),
     "command-answered.v1.account-answer": _answered(answers.AccountAnswer(ANN, "Ann")),
     "command-answered.v1.token-answer": _answered(answers.TokenAnswer(2)),
     "command-answered.v1.import-answer": _answered(answers.ImportAnswer(250, 3)),

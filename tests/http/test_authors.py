@@ -61,4 +61,4 @@ def test_ids_are_fifty_at_most(anna: Person, room: Room) -> None:
 
     assert anna.get(f"{room}/authors", params={"ids": asked(50)}).status_code == 200
     refused = problem(anna.get(f"{room}/authors", params={"ids": asked(51)}), 422, "invalid", "ids")
-    assert refused["errors"][0]["rule"] == "must be at most 50 account ids"
+    assert refused["errors"][0]["rule"] == "must have at most 50 account ids"

@@ -24,6 +24,8 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
@@ -52,6 +54,7 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
     rooms: dict[str, Json] = {}
     members: dict[str, dict[str, str]] = {}
     messages: dict[tuple[str, int], Json] = {}
+    reactions: dict[tuple[str, int, str, str], Json] = {}
     cursor = dict.fromkeys(range(source.partitions), Position())
     while True:
         events, after = source.read(cursor, 10_000)
@@ -88,13 +91,20 @@ def everything_at(falcon: Falcon, position: str) -> list[Json]:
                     line |= {"room": str(line.pop("room_id")), "author": str(line.pop("author_id"))}
                     line["mentions"] = [str(account_id) for account_id in said.mentions]
                     messages[line["room"], said.seq] = {"type": "message", **line}
+                case ReactionAdded(room_id=room_id, seq=seq, emoji=emoji, account_id=who, reacted_at=reacted_at):
+                    line = {"type": "reaction", "room": str(room_id), "seq": seq, "emoji": emoji, "account": str(who)}
+                    reactions[str(room_id), seq, emoji, str(who)] = line | {"reacted_at": rfc3339(reacted_at)}
+                case ReactionRemoved(room_id=room_id, seq=seq, emoji=emoji, account_id=who):
+                    del reactions[str(room_id), seq, emoji, str(who)]
         if not events:
             break
         cursor = dict(after)
     connection.close()
     for ref, room in rooms.items():
         room["members"] = [{"account": who, "role": role} for who, role in members[ref].items()]
-    return [*accounts.values(), *rooms.values(), *messages.values()]
+    there = {place for place, line in messages.items() if not line["deleted"]}
+    reacted = [line for place, line in reactions.items() if place[:2] in there]
+    return [*accounts.values(), *rooms.values(), *messages.values(), *reacted]
 
 
 def made_behind(row: Json, position: str) -> bool:
@@ -113,6 +123,8 @@ def comparable(lines: list[Json]) -> list[str]:
         if row["type"] == "room":
             row["created_at"] = rfc3339(parse_rfc3339(row["created_at"]))
             row["members"] = sorted(row["members"], key=lambda member: int(member["account"]))
+        if row["type"] == "reaction":
+            row["reacted_at"] = rfc3339(parse_rfc3339(row["reacted_at"]))
         rows.append(msgspec.json.encode(row, order="sorted").decode())
     return sorted(rows)
 
@@ -136,6 +148,8 @@ class Busy:
         while not self.ended:
             method, path, body = self._act()
             who = self._falcon.admin if path == "/v1/accounts" else self._people[0]
+            if "/reactions/" in path:
+                who = self._random.choice(self._people)
             answer = await self._falcon._client.send(who.request(method, path, body))
             assert answer.status_code < 500, answer.text
             if path == "/v1/rooms" and answer.status_code == 201:
@@ -153,6 +167,8 @@ class Busy:
             (8, ("POST", f"{room}/messages", {"text": "Hi", "mentions": [other]})),
             (4, ("PATCH", message, {"text": "Ho"})),
             (2, ("DELETE", message, None)),
+            (8, ("PUT", f"{message}/reactions/{self._random.choice('👍🎉')}", None)),
+            (3, ("DELETE", f"{message}/reactions/{self._random.choice('👍🎉')}", None)),
             (3, ("PUT", f"{room}/members/{other}", {"role": self._random.choice(["member", "readonly", "admin"])})),
             (2, ("DELETE", f"{room}/members/{other}", None)),
             (2, ("PATCH", room, {"name": f"Name {self._random.random()}"})),
@@ -289,18 +305,24 @@ def test_a_backup_that_was_broken_off_is_exact_however_much_happened_since(tmp_p
         for room in (tea, den):
             anna.says(room, "One")
             ben.says(room, "Two")
+            for person, emoji in ((ben, "👍"), (anna, "👍"), (ben, "🎉")):
+                person.put(f"{room}/messages/1/reactions/{emoji}")
         lines = falcon.admin.get("/v1/export").content.splitlines(keepends=True)
         since = msgspec.json.decode(lines[0])["position"]
         for cut in range(2, len(lines) - 1):
             row = msgspec.json.decode(lines[cut - 1])
             resume = (
-                f"message:{row['room']}:{row['seq']}" if row["type"] == "message" else f"{row['type']}:{row['ref']}"
+                f"message:{row['room']}:{row['seq']}"
+                if row["type"] in ("message", "reaction")
+                else f"{row['type']}:{row['ref']}"
             )
             newcomer = falcon.account(f"Newcomer {cut}")
             lair = newcomer.makes_room(f"Lair {cut}", anna)
             newcomer.says(lair, "Hello")
             anna.says(tea, f"More {cut}")
             anna.patch(f"{den}/messages/1", {"text": f"Edited {cut}"})
+            react = anna.put if cut % 2 else anna.delete
+            react(f"{den}/messages/1/reactions/🎉")
             anna.put(f"{den}/members/{newcomer.account_id}", {"role": "readonly"})
             rest = falcon.admin.get("/v1/export", params={"resume": resume, "since": since}).content
             _, *rows = merged(b"".join(lines[:cut]) + rest)

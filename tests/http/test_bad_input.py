@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from falcon.http.api.examples import request_example
+from falcon.http.api.operations import OPERATIONS, ApiOperation
 from tests.http.commands import COMMANDS, TAKE_A_BODY, Scene, set_scene
 from tests.support.http import Falcon, Person, Room, problem, texts
 
@@ -191,6 +193,29 @@ def test_a_pair_of_surrogates_is_one_character(anna: Person, room: Room) -> None
 )
 def test_a_message_that_cannot_be_names_the_field(scene: Scene, unchanged: None, body: Any, field: str) -> None:
     problem(scene.ben.post(f"{scene.room}/messages", body), 422, "invalid", field)
+
+
+# What breaks the rule of a field, whatever its type is.
+BROKEN: tuple[Any, ...] = ("", "x" * 70_000, -1, 2**53, 1.5, True, None, [], [None], {})
+
+
+@pytest.mark.parametrize(
+    "operation", [each for each in OPERATIONS if each.method != "GET"], ids=lambda each: each.summary
+)
+def test_a_bad_body_is_refused_with_the_field_and_the_rule_in_words(own: Falcon, operation: ApiOperation) -> None:
+    scene = set_scene(own)
+    ids = {"room_id": scene.room.room_id, "account_id": scene.cleo.account_id, "seq": 1, "token_id": 1}
+    path = operation.path.format(**ids)
+    by = scene.admin if operation.path.startswith(("/v1/accounts", "/v1/import")) else scene.anna
+    example = request_example(operation.body) if operation.body else {}
+    bodies = [[], "x", {**example, "unknown": 1}]
+    bodies += [
+        {**example, field: value} for field in example for value in BROKEN if type(value) is not type(example[field])
+    ]
+    for body in bodies:
+        content, headers = json.dumps(body).encode(), {"Content-Type": operation.media_type}
+        refused = by.send(operation.method, path, content=content, headers=headers)  # which looks at the words
+        assert problem(refused, 422, "invalid")["errors"]
 
 
 # --- how a body is sent -----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 
 from falcon.cli.importing import import_lines
 from falcon.domain import limits
+from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.shapes import AUTHORS_MAX
 from falcon.streams.frames import Reason
 from falcon.streams.signals import SIGNALS
@@ -41,8 +42,8 @@ def sources(*folders: str) -> str:
 
 
 def test_every_event_is_in_the_page() -> None:
-    sent = set(re.findall(r'"((?:message|room|member|read)\.\w+)"', sources("streams", "http")))
-    assert len(sent) == 10
+    sent = set(re.findall(r'"((?:message|reaction|room|member|read)\.\w+)"', sources("streams", "http")))
+    assert len(sent) == 12
     of_the_stream = {"hello", "caught_up", "catch_up", "bye", *SIGNALS}
     reasons = set(Reason.__args__)  # type: ignore[attr-defined]  # a Literal
     assert table(section("The stream")) == sent | of_the_stream | reasons
@@ -55,10 +56,17 @@ def test_the_client_knows_every_event_of_the_page() -> None:
 
 
 def test_every_code_is_in_the_page() -> None:
-    raised = set(re.findall(r'Problem\(\s*\d+,\s*"(\w+)"', sources("http")))
-    reasons = set(re.findall(r'": \("(\w+)", "', sources("http")))
-    assert {"room_not_found", "invalid"} <= raised and "outcome_unknown" in reasons
-    assert table(section("Errors")) == (raised | reasons | {"idempotency_key_reused"}) - OPERATORS_CODES
+    rows = re.findall(r"^\| `(\w+)` \| ([\d, ]+) \| (.+) \|$", section("Errors"), re.MULTILINE)
+    listed = {code: (tuple(map(int, statuses.split(","))), meaning) for code, statuses, meaning in rows}
+    assert listed == KINDS
+
+
+def test_every_code_that_is_raised_has_a_meaning() -> None:
+    raised = re.findall(r'(?:Problem\(|_last\(\s*"\w+",)\s*(\d+),\s*"(\w+)"', sources("http"))
+    assert len(raised) > 30
+    for status, code in raised:
+        assert code in OPERATORS_CODES or int(status) in KINDS[code].statuses, (status, code)
+    assert KINDS.keys() == {code for _, code in raised} - OPERATORS_CODES | UNAVAILABLE_CODES
 
 
 def test_every_limit_is_in_the_page() -> None:

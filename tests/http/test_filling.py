@@ -39,3 +39,29 @@ def test_people_send_and_read_while_the_list_of_rooms_is_filled_and_are_told_wha
         while (found := anna.get("/v1/rooms")).status_code == 503:
             assert time.monotonic() < until, found.text
         assert [each["last_message"]["text"] for each in found.json()["rooms"]] == ["hello"]
+
+
+def test_a_folder_from_before_there_were_reactions_gets_them_while_people_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Falcon(tmp_path) as falcon:
+        anna = falcon.account("Anna")
+        room = anna.makes_room("Tea kitchen")
+        anna.says(room, "Tea?")
+        anna.put(f"{room}/messages/1/reactions/👍")
+    lose(Settings(data_dir=tmp_path).database, "reactions")
+    held = ProjectionCatchUp.step
+    monkeypatch.setattr(ProjectionCatchUp, "step", lambda self: 0)
+    with Falcon(tmp_path) as falcon:
+        anna.falcon = room.falcon = falcon
+        page = anna.get(f"{room}/messages")
+        assert (page.status_code, page.json()["messages"][0]["reactions"]) == (200, [])
+        assert "etag" not in page.headers and "etag" not in anna.get(f"{room}/messages/1").headers
+        refused = anna.put(f"{room}/messages/1/reactions/🎉")
+        assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+        assert "reactions is new here and is being filled" in refused.json()["detail"]
+        monkeypatch.setattr(ProjectionCatchUp, "step", held)
+        until = time.monotonic() + _SECONDS
+        while (answer := anna.put(f"{room}/messages/1/reactions/🎉")).status_code == 503:
+            assert time.monotonic() < until, answer.text
+        assert [each["emoji"] for each in anna.message(room, 1)["reactions"]] == ["👍", "🎉"]

@@ -48,10 +48,8 @@ def owners_clock(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> FakeClock
     class Clock(SystemClock):
         def __init__(self) -> None:
             super().__init__()
-            self.began = time.monotonic() - clock.monotonic()
-
-        def monotonic(self) -> float:
-            return self.began + clock.monotonic()
+            began = time.monotonic() - clock.monotonic()
+            self.monotonic = lambda: began + clock.monotonic()
 
     monkeypatch.setattr(embedded, "SystemClock", Clock)
     return clock

@@ -44,7 +44,7 @@ class Scene:
         self.other = falcon.account("Ben")
         self._room: Room | None = None
 
-    def ids(self) -> dict[str, int]:
+    def ids(self) -> Json:
         """Ids of things that exist, by the names of path parameters."""
         if self._room is None or self.caller.get(str(self._room)).status_code != 200:
             self._room = self.caller.makes_room("Tea kitchen", self.other)
@@ -57,6 +57,7 @@ class Scene:
             "account_id": self.other.account_id,
             "seq": 1,
             "token_id": token_ids[-1]["token_id"] if token_ids else 1,
+            "emoji": "👍",
         }
 
     def send(self, case: "schemathesis.Case[Any]") -> None:

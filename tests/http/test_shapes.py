@@ -7,7 +7,9 @@ from hypothesis import given
 
 from falcon.domain.message import Message
 from falcon.http import shapes
+from falcon.read.reactions.queries import ShownReaction
 from falcon.read.timeline.messages import StoredMessage, message_in, missing_message, row_of
+from falcon.read.timeline.pages import shown
 from falcon.streams import delivery, frames
 from tests.support.builders import NOW, ROOM, a_message, anything, edited, tried, without_text
 
@@ -20,6 +22,7 @@ def test_a_row_of_a_message_is_its_body_byte_for_byte(message: Message) -> None:
     message = msgspec.structs.replace(message, **at)
     body = msgspec.json.encode(shapes.message(message))
     assert shapes.messages(row_of(message)) == body
+    assert shown(row_of(message), None) == msgspec.json.encode(shapes.message(message, ()))
     assert message_in(body) == message
 
 
@@ -35,5 +38,7 @@ def test_a_stream_shows_a_message_as_a_page_does() -> None:
 
 def test_row_body_and_frame_have_the_same_fields() -> None:
     fields = StoredMessage.__struct_fields__
-    assert fields == shapes.MessageShape.__struct_fields__ == frames.StreamedMessage.__struct_fields__
+    assert (*fields, "reactions") == shapes.MessageShape.__struct_fields__
+    assert fields == frames.StreamedMessage.__struct_fields__
+    assert ShownReaction.__struct_fields__ == shapes.ReactionSummary.__struct_fields__
     assert get_args(get_type_hints(shapes.MessageShape)["edited_at"]) == (str, type(None))

@@ -144,6 +144,7 @@ def missing(room: Room, seq: int) -> Json:
         "reply_to": None,
         "mentions": [],
         "missing": True,
+        "reactions": [],
     }
 
 
@@ -170,7 +171,7 @@ def test_a_reader_gets_past_however_many_are_missing(anna: Person, long_room: Ro
 
 
 def test_what_is_missing_may_be_brought_back(anna: Person, long_room: Room, timeline: Timeline) -> None:
-    """``falcon verify --mend`` restores it. Neither page nor message had an ETag, so no client has cached them."""
+    """``falcon verify --correct`` restores it. Neither page nor message had an ETag, so no client has cached them."""
     timeline.lacks([7])
     paths = (f"{long_room}/messages?after=4&limit=5", f"{long_room}/messages/7")
     assert all("etag" not in anna.get(path).headers for path in paths)

@@ -11,7 +11,7 @@ import pytest
 from falcon.domain.commands import ImportMessages
 from falcon.write.protocol import CommandEnvelope
 from tests.http.commands import set_scene
-from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts
+from tests.support.http import Falcon, Json, Person, Room, problem, seqs, texts, without_reactions
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 AT = "2024-02-29T23:59:59.999Z"
@@ -286,6 +286,9 @@ def translated(line: Json, ids: Ids) -> Json:
             members = [{**m, "account": str(ids.accounts[m["account"]])} for m in line["members"]]
             members.sort(key=lambda member: int(member["account"]))
             return {**line, "ref": str(ids.rooms[line["ref"]]), "members": members}
+        case "reaction":
+            account = str(ids.accounts[line["account"]])
+            return {**line, "room": str(ids.rooms[line["room"]]), "account": account}
         case _:
             return {
                 **line,
@@ -381,9 +384,47 @@ def test_an_imported_message_is_as_it_was(anna: Person, ben: Person, there: Room
     line = message_line(there, 1, ben, edited_at="2025-01-01T00:00:00.000Z", mentions=[anna.account_id])
     assert imported(anna.falcon, line, message_line(there, 2, anna, deleted=True, text="gone"))["imported"] == 2
     del line["type"]
-    assert anna.message(there, 1) == line
+    assert without_reactions(anna.message(there, 1)) == line
     gone = anna.message(there, 2)
     assert (gone["deleted"], gone["text"]) == (True, "")
+
+
+def reaction_line(room: Room, seq: int, emoji: str, person: Person) -> Json:
+    return {
+        "type": "reaction",
+        "room_id": room.room_id,
+        "seq": seq,
+        "emoji": emoji,
+        "account_id": person.account_id,
+        "reacted_at": AT,
+    }
+
+
+def test_imported_reactions_are_as_they_were(anna: Person, ben: Person, cleo: Person, there: Room) -> None:
+    """In the same request as their message, and of an account that is no member."""
+    told = [("👍", cleo), ("🎉", ben), ("👍", anna)]
+    reactions = [reaction_line(there, 1, emoji, person) for emoji, person in told]
+    for _ in range(2):
+        imported(anna.falcon, message_line(there, 1, ben), *reactions)
+    listed = anna.get(f"{there}/messages/1/reactions").json()["reactions"]
+    assert listed == [{"emoji": e, "account_id": p.account_id, "reacted_at": AT} for e, p in told]
+    assert [(each["emoji"], each["count"]) for each in anna.message(there, 1)["reactions"]] == [("👍", 2), ("🎉", 1)]
+    anna.delete(f"{there}/messages/1")
+    imported(anna.falcon, message_line(there, 1, ben), *reactions)
+    assert anna.message(there, 1)["reactions"] == []
+
+
+def test_reactions_that_cannot_be_imported_are_named(anna: Person, ben: Person, room: Room, there: Room) -> None:
+    imported(anna.falcon, message_line(there, 1, ben))
+    good = reaction_line(there, 1, "👍", ben)
+    for line, status, code, field in (
+        (good | {"emoji": "x"}, 422, "invalid", "line 1: emoji"),
+        (good | {"seq": 2}, 422, "invalid", "line 1: seq"),
+        (good | {"account_id": 2**40}, 422, "invalid", "line 1: account_id"),
+        (good | {"reacted_at": "yesterday"}, 422, "invalid", "line 1: reacted_at"),
+        (good | {"room_id": room.room_id}, 403, "not_allowed", None),
+    ):
+        problem(imports(anna.falcon, line), status, code, field)
 
 
 def test_what_was_imported_is_unread_and_mentions(anna: Person, ben: Person, there: Room) -> None:

@@ -13,6 +13,8 @@ from falcon.domain.events import (
     MessageEdited,
     MessagePosted,
     PassedOver,
+    ReactionAdded,
+    ReactionRemoved,
     RoomEvent,
     TokenIssued,
     TokenRevoked,
@@ -31,6 +33,8 @@ OF_THE_ROOM: list[Event] = [
     MessageEdited(a_message(), 1),
     MessageDeleted(a_message(), 1),
     has_read(BOB, 1),
+    ReactionAdded(ROOM, 1, "👍", ANN, NOW, 1, 1, 1, (ANN,)),
+    ReactionRemoved(ROOM, 1, "👍", ANN, NOW, 1, 2, 0, 1, ()),
 ]
 OF_THE_ACCOUNT: list[Event] = [
     AccountCreated(ANN, "Ann", False, NOW),

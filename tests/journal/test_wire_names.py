@@ -23,6 +23,8 @@ EVENTS = {
     "TokenRevoked": "token-revoked",
     "DirectRoomOpened": "direct-room-opened",
     "CommandAnswered": "command-answered",
+    "ReactionAdded": "reaction-added",
+    "ReactionRemoved": "reaction-removed",
 }
 
 ANSWERS = [
@@ -30,6 +32,7 @@ ANSWERS = [
     "room-answer",
     "member-answer",
     "read-answer",
+    "reaction-answer",
     "account-answer",
     "token-answer",
     "import-answer",

@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 
 from falcon.domain.commands import (
+    AddReaction,
     ChangeRoom,
     Command,
     CreateAccount,
@@ -11,7 +12,9 @@ from falcon.domain.commands import (
     DeleteMessage,
     DeleteRoom,
     EditMessage,
+    ImportedReaction,
     ImportMessages,
+    ImportReactions,
     ImportRoom,
     Invitation,
     IssueToken,
@@ -20,6 +23,7 @@ from falcon.domain.commands import (
     PostMessage,
     PutMember,
     RemoveMember,
+    RemoveReaction,
     RevokeToken,
 )
 from falcon.domain.decider import Decided
@@ -27,6 +31,7 @@ from falcon.domain.events import CommandAnswered, Event, MessageDeleted, Message
 from falcon.domain.message import Message
 from tests.support.builders import AWKWARD_TEXTS, NOW, a_message, nth_id
 from tests.support.given import World
+from tests.support.reactions import reactions_known
 
 _PEOPLE = 6
 
@@ -34,7 +39,7 @@ _PEOPLE = 6
 class BusyFalcon:
     """``events`` are what came of asking for everything at random; ``world`` and ``messages`` what they lead to."""
 
-    def __init__(self, seed: int, length: int = 400) -> None:
+    def __init__(self, seed: int, length: int = 600) -> None:
         self._random = random.Random(seed)
         self._made = 0
         self.world = World()
@@ -75,6 +80,8 @@ class BusyFalcon:
         room = self.world.rooms[room_id]
         seq = number(1, room.last_seq + 2)
         known, revision = self.messages.get((room_id, seq)), room.revision
+        emoji = pick(["👍", "❤️"])
+        reactions = reactions_known(self.events, room_id, seq, emoji, [other])
         if known is not None and number(2):
             by = known.author_id
         likely: list[Command] = [
@@ -82,6 +89,8 @@ class BusyFalcon:
             PostMessage(by, room_id, "Me", seq - 1 or None),
             EditMessage(by, room_id, seq, "Ho", pick([None, (), tuple(room.members)[:1]]), known, revision),
             MoveRead(by, room_id, seq - 1, bool(number(2))),
+            AddReaction(other, room_id, seq, emoji, known, revision, reactions),
+            RemoveReaction(other, room_id, seq, emoji, known, revision, reactions),
             ImportMessages(room_id, tuple(a_message(seq + i, by=other, room_id=room_id) for i in range(3))),
         ]
         seldom: list[Command] = [
@@ -90,6 +99,7 @@ class BusyFalcon:
             RemoveMember(by, room_id, other),
             ChangeRoom(by, room_id, pick(["Tea", "Coffee", "水\0"]), pick([None, "", "about"])),
             OpenDirect(by, other),
+            ImportReactions(room_id, seq, emoji, (ImportedReaction(other, NOW),), known, revision, reactions),
             IssueToken(by, f"hash {number(1_000)}"),
             RevokeToken(by, number(1, 4)),
         ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,9 +15,10 @@ from falcon.adapters.sqlite.source import SqliteSource
 from falcon.adapters.sqlite.tables import SqliteSavepoint, SqliteTables
 from falcon.domain.events import Event
 from falcon.journal import codec
-from falcon.journal.envelope import Envelope, Position
+from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, AppendOutcome
-from falcon.projections.runner import InlineProjector, ProjectionCatchUp, Rebuild
+from falcon.projections.rebuild import Rebuild
+from falcon.projections.runner import InlineProjector, ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, Project, projections
 from tests.support.builders import NOW, PARTITION, PARTITIONS
 
@@ -105,8 +106,10 @@ class Embedded:
             pass
         return self
 
-    def rebuild(self, name: str, project: Project | None = None) -> int:
-        return Rebuild(name, project or READ_MODELS[name].project, self.source, self.tables).run()
+    def rebuild(
+        self, name: str, project: Project | None = None, progress: Callable[[Cursor], None] = lambda reached: None
+    ) -> int:
+        return Rebuild(name, project or READ_MODELS[name].project, self.source, self.tables, progress).run()
 
     def stand_at(self, offset: int) -> None:
         """As if a crash had come after the tables were written and before their position was."""

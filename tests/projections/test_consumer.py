@@ -17,7 +17,7 @@ from falcon.journal import codec
 from falcon.journal.envelope import Cursor, Envelope, Position
 from falcon.journal.ports import Append, JournalUnavailable, LogWentBack, NotShown
 from falcon.projections.consumer import ProjectionConsumer
-from falcon.projections.runner import Rebuild
+from falcon.projections.rebuild import Rebuild
 from falcon.projections.verify import Verify
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import Comparison, ReadStoreUnavailable, Skip
@@ -63,6 +63,10 @@ class World:
 
     def garbage(self, partition: int) -> None:
         self.append(partition, MessagePosted(Message(room_in(partition), 0, 9, "x", NOON)), b"not json")
+
+    def position(self, partition: int, events: int) -> Position:
+        """Behind so many events of a partition."""
+        return Position(events, self.ends[partition].epoch, events)
 
     def skip_where_stopped(self, partition: int) -> None:
         """Skip as an operator does, and let some time pass."""
@@ -584,7 +588,7 @@ class Pair:
     def __init__(self, world: World) -> None:
         self.world = world
         others = {"memberships": READ_MODELS["memberships"].project}
-        for name in ("rooms", "accounts"):
+        for name in READ_MODELS.keys() - {"timeline", "memberships"}:
             world.tables.apply(name, world.tables.cursor(name), dict.fromkeys(range(PARTITIONS), _FAR), ())
         self.timeline = self._stream("timeline", vouches_for=others)
         self.memberships = self._stream("memberships", is_vouched_for=True)

@@ -1,33 +1,36 @@
 """Tables are rebuilt beside the live ones: messages go on coming in, reads never fail, and the end is the same."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from falcon.adapters.memory.tables import MemoryTables
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
 from falcon.domain.events import Event
 from falcon.journal.codec import Undecodable
-from falcon.journal.envelope import Cursor, Envelope, Recorded
-from falcon.projections.runner import Rebuild
+from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
+from falcon.projections.rebuild import Rebuild
 from falcon.projections.skipping import ProjectionFailed
 from falcon.read.catalogue import READ_MODELS, projections
-from falcon.read.store import ReadStoreUnavailable, StaleProjector
+from falcon.read.store import ReadStoreUnavailable, Recipe, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches
-from tests.support.builders import ANN, PARTITION, ROOM, a_conversation, a_group, posted
+from tests.support.builders import ANN, NOW, PARTITION, PARTITIONS, ROOM, a_conversation, a_group, posted
+from tests.support.clock import FakeClock
 
 
 class WhileReading:
     """A source for a rebuild. At each of its readings one writer appends, and another process reads all there is.
 
-    A rebuild reads to the end three times, the last time while no other process may write: an append at that time has
-    to wait.
+    A rebuild that finds little the first time reads to the end twice, the second time while no other process may
+    write: an append at that time has to wait.
     """
 
     def __init__(self, falcon: Embedded, coming: Sequence[Sequence[Event]], reader: SqliteReadStore) -> None:
@@ -44,7 +47,7 @@ class WhileReading:
     def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
         self.look()
         answer = self._falcon.source.read(cursor, min(limit, 60))
-        if self.ends == 3:  # no other process may write while it switches over
+        if self.ends == 2:  # no other process may write while it switches over
             self._falcon.submit(*self.coming.popleft())
         else:
             self._falcon.append(*self.coming.popleft())
@@ -75,6 +78,9 @@ class WhileReading:
     def wait(self, seconds: float) -> None:
         raise NotImplementedError
 
+    def check(self, cursor: Cursor) -> None:
+        raise NotImplementedError
+
 
 @pytest.mark.parametrize("name", projections())
 def test_messages_come_in_and_are_read_all_through_a_rebuild(
@@ -99,7 +105,7 @@ def test_messages_come_in_and_are_read_all_through_a_rebuild(
     falcon.append(*(event for batch in source.coming for event in batch))
     source.look()
 
-    assert source.ends == 3
+    assert source.ends == 2
     assert 200 < done < len(events), "some came in before the switch, and some behind it"
     assert falcon.applied() == dict.fromkeys(READ_MODELS, len(events)), "without catching up"
     with Embedded(tmp_path / "undisturbed.db") as undisturbed:
@@ -121,10 +127,10 @@ def test_a_reader_in_the_middle_of_a_page_reads_on_as_if_nothing_had_happened(fa
 
 def test_progress_is_told_and_only_goes_up(falcon: Embedded) -> None:
     falcon.append(a_group(), *a_conversation(9_000))
-    told: list[int] = []
+    told: list[Cursor] = []
     rebuild = Rebuild("rooms", READ_MODELS["rooms"].project, falcon.source, falcon.tables, told.append)
     assert rebuild.run() == 9_001
-    assert told == [4_000, 8_000, 9_001]
+    assert [reached[PARTITION].offset for reached in told] == [0, 4_000, 8_000, 9_001, 9_001]
 
 
 def test_of_an_empty_log_empty_tables_are_built(falcon: Embedded) -> None:
@@ -158,6 +164,133 @@ def test_after_a_rebuild_nothing_is_left_over(falcon: Embedded) -> None:
         falcon.rebuild(name)
     assert falcon.table_names() == before
     assert set(falcon.applied()) == set(READ_MODELS)
+
+
+# --- killed and run again ---------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process ends."""
+
+
+def killed_at(offset: int) -> Callable[[Cursor], None]:
+    def die(reached: Cursor) -> None:
+        if reached[PARTITION].offset >= offset:
+            raise Killed
+
+    return die
+
+
+@pytest.mark.parametrize("name", projections())
+def test_a_rebuild_that_was_killed_goes_on_where_it_was(falcon: Embedded, name: str) -> None:
+    falcon.append(a_group(), *a_conversation(9_000))
+    before = falcon.rows()
+    with pytest.raises(Killed):
+        falcon.rebuild(name, progress=killed_at(8_000))
+    assert falcon.rows() == before
+    falcon.append(posted(9_001))
+    assert falcon.rebuild(name) == 9_002 - 8_000
+    assert falcon.applied() == dict.fromkeys(READ_MODELS, 9_002)
+    assert falcon.rebuild(name) == 9_002, "the next one begins at the start"
+
+
+def test_a_rebuild_that_an_earlier_version_began_starts_over(falcon: Embedded, monkeypatch: pytest.MonkeyPatch) -> None:
+    falcon.append(a_group(), *a_conversation(5_000))
+    with monkeypatch.context() as earlier:
+        earlier.setattr("falcon.projections.rebuild.Recipe", partial(Recipe, "0.0.9"))
+        with pytest.raises(Killed):
+            falcon.rebuild("timeline", progress=killed_at(1))
+    assert falcon.rebuild("timeline") == 5_001
+
+
+# --- how long the live tables are closed ------------------------------------------------------------------------------
+
+
+class BusyLog:
+    """A log that grows by ``arriving`` events for each one that is read, and by some each time that its end is looked
+    up."""
+
+    def __init__(self, events: int, arriving: float) -> None:
+        self.partitions = PARTITIONS
+        self._end = float(events)
+        self._arriving = arriving
+        self._event = Recorded(0, Envelope(PARTITION, 1, 0, NOW, posted(1)))
+
+    def read(self, cursor: Cursor, limit: int) -> tuple[list[Recorded], Cursor]:
+        offset = cursor[PARTITION].offset
+        count = min(limit, int(self._end) - offset)
+        self.grow(count * self._arriving)
+        return [self._event] * count, {**cursor, PARTITION: Position(offset + count)}
+
+    def end(self) -> Cursor:
+        end = {**dict.fromkeys(range(self.partitions), Position()), PARTITION: Position(int(self._end))}
+        self.grow(500 * self._arriving)
+        return end
+
+    def grow(self, events: float) -> None:
+        self._end += events
+
+    def behind(self, cursor: Cursor) -> int:
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> None:
+        raise NotImplementedError
+
+    def check(self, cursor: Cursor) -> None:
+        raise NotImplementedError
+
+
+class ClosingTables(MemoryTables):
+    """``closed``: how far the rebuilt tables were moved each time that the live ones were closed. ``closing`` is called
+    before that."""
+
+    def __init__(self, closing: Callable[[], None] = lambda: None) -> None:
+        super().__init__(PARTITIONS, list(READ_MODELS))
+        self.closed: list[int] = []
+        self._closing = closing
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
+        self._closing()
+        (shadow, _) = self.unfinished_rebuild(projection) or ("", None)
+
+        def counted() -> bool:
+            before = self.cursor(shadow)[PARTITION].offset
+            done = catch_up()
+            self.closed.append(self.cursor(shadow)[PARTITION].offset - before)
+            return done
+
+        return super().finish_rebuild(projection, counted)
+
+
+CLOSED_MAX = 36_000  # the most that a rebuild applies while the live tables are closed
+
+
+@pytest.mark.parametrize("arriving", [0.0, 0.1, 0.5, 0.9, 0.97])
+@pytest.mark.parametrize("history", [100, 10_000, 3_000_000])
+def test_tables_are_closed_for_few_events_however_long_the_history_is(history: int, arriving: float) -> None:
+    tables = ClosingTables()
+    Rebuild("accounts", READ_MODELS["accounts"].project, BusyLog(history, arriving), tables).run()
+    assert len(tables.closed) == 1, "it ends the first time"
+    assert tables.closed[0] <= CLOSED_MAX
+
+
+def test_tables_open_again_when_a_burst_comes_while_they_are_closed() -> None:
+    log = BusyLog(5_000, 0.2)
+    bursts = iter([200_000, 70_000])
+    tables = ClosingTables(lambda: log.grow(next(bursts, 0)))
+    Rebuild("accounts", READ_MODELS["accounts"].project, log, tables).run()
+    assert len(tables.closed) == 3
+    assert max(tables.closed) <= CLOSED_MAX
+
+
+def test_tables_open_again_when_catching_up_takes_seconds() -> None:
+    log = BusyLog(5_000, 0.0)
+    bursts = iter([30_000])
+    tables = ClosingTables(lambda: log.grow(next(bursts, 0)))
+    clock = FakeClock()
+    accounts = READ_MODELS["accounts"].project
+    Rebuild("accounts", accounts, log, tables, lambda _: clock.advance(1.1), monotonic=clock.monotonic).run()
+    assert tables.closed == [12_000, 0]
 
 
 # --- when it fails ----------------------------------------------------------------------------------------------------

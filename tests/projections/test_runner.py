@@ -90,7 +90,7 @@ def test_a_projection_that_fails_loses_no_message(stopped: Embedded) -> None:
 
 def test_a_projection_that_fails_stops_and_skips_nothing(stopped: Embedded) -> None:
     assert texts(stopped) == ["Who wants tea?"]
-    assert stopped.applied() == {"timeline": 2, "rooms": 5, "memberships": 5, "accounts": 5}
+    assert stopped.applied() == {"timeline": 2, "rooms": 5, "memberships": 5, "accounts": 5, "reactions": 5}
 
 
 def test_a_projection_that_fails_says_so(stopped: Embedded) -> None:
@@ -110,7 +110,9 @@ def test_the_other_projections_go_on(stopped: Embedded) -> None:
     room = asked(stopped.store.room(ROOM))
     assert room is not None
     assert room.last_seq == 4
-    assert [stopped.tables.why_stopped(name) for name in ("rooms", "memberships", "accounts")] == [None] * 3
+    assert [stopped.tables.why_stopped(name) for name in ("rooms", "memberships", "accounts", "reactions")] == [
+        None
+    ] * 4
 
 
 def test_readers_are_told_of_the_slowest_projection(stopped: Embedded) -> None:
@@ -121,7 +123,7 @@ def test_a_commit_that_a_projection_fails_at_is_not_half_applied(tmp_path: Path)
     with Embedded(tmp_path / "failing.db", FAILING) as falcon:
         falcon.append(a_group(), posted(1), posted(2), posted(3, text="boom"))
         assert texts(falcon) == []
-        assert falcon.applied() == {"timeline": 0, "rooms": 4, "memberships": 4, "accounts": 4}
+        assert falcon.applied() == {"timeline": 0, "rooms": 4, "memberships": 4, "accounts": 4, "reactions": 4}
 
 
 def test_a_write_that_the_tables_refuse_is_undone_alone(tmp_path: Path) -> None:
@@ -178,8 +180,8 @@ def test_a_projection_that_is_not_mended_stays_where_it_is_and_says_where(
 def test_one_that_stopped_does_not_keep_the_others_from_catching_up(tmp_path: Path) -> None:
     with Embedded(tmp_path / "behind.db", inline={}) as falcon:
         falcon.append(a_group(), posted(1, text="boom"))
-        assert falcon.catch_up(FAILING).step() == 6
-        assert falcon.applied() == {"timeline": 0, "rooms": 2, "memberships": 2, "accounts": 2}
+        assert falcon.catch_up(FAILING).step() == 8
+        assert falcon.applied() == {"timeline": 0, "rooms": 2, "memberships": 2, "accounts": 2, "reactions": 2}
 
 
 def test_with_nothing_new_a_step_does_nothing(falcon: Embedded) -> None:

@@ -11,7 +11,15 @@ from typing import Any, Final
 import msgspec
 from aiokafka import TopicPartition
 
-from falcon.adapters.hbase.meta import Generations, applied_key, applied_of, generations_key, stop_key, stop_of
+from falcon.adapters.hbase.meta import (
+    Generations,
+    applied_key,
+    applied_of,
+    generations_key,
+    recipe_key,
+    stop_key,
+    stop_of,
+)
 from falcon.adapters.hbase.schema import table_name
 from falcon.adapters.kafka import topics
 from falcon.bootstrap import cluster as roles
@@ -109,15 +117,19 @@ async def prepare_again(operator: Operator, chance: random.Random) -> Sequence[s
 
 
 async def rebuild(operator: Operator, chance: random.Random) -> Sequence[str]:
-    """Maybe the command is killed, and given again."""
+    """Maybe the command is killed, again and again, and given again: it goes on with the tables that it has begun."""
     name = chance.choice(list(READ_MODELS))
     async with operator.alone:
         before = live(operator, name)
-        if chance.random() < 0.3:
-            await operator.killed(rebuilding(name), chance.uniform(0, 8))
+        while chance.random() < 0.5:
+            await operator.killed(rebuilding(name), chance.uniform(0, chance.choice([0.3, 1, 8])))
+        begun = unfinished(operator, name)
         await operator.command(rebuilding(name))
         after = live(operator, name)
-        return [] if after > before else [f"generation {after} of {name} is live, after {before}"]
+        wrong = [] if after > before else [f"generation {after} of {name} is live, after {before}"]
+        if begun is not None and after != begun and not operator.troubled:
+            wrong.append(f"generation {after} of {name} is live, and {begun} was begun before")
+        return wrong
 
 
 async def verify(operator: Operator, chance: random.Random) -> Sequence[str]:
@@ -284,9 +296,19 @@ def applied(operator: Operator, projection: str) -> dict[int, int]:
 
 def live(operator: Operator, projection: str) -> int:
     """The generation of the projection's tables that is read."""
+    return _generations(operator, projection).live
+
+
+def unfinished(operator: Operator, projection: str) -> int | None:
+    """The generation of a rebuild that was killed when it had its tables."""
+    generation = _generations(operator, projection).rebuilding
+    return generation if operator.meta(recipe_key(projection, generation)) else None
+
+
+def _generations(operator: Operator, projection: str) -> Generations:
     value = operator.meta(generations_key(projection))
     assert value is not None
-    return msgspec.json.decode(value, type=Generations).live
+    return msgspec.json.decode(value, type=Generations)
 
 
 # --- exports ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
@@ -30,6 +31,7 @@ _HALLS: Final = 4
 _LATE_SECONDS: Final = 12.0  # a command's deadline, and what clocks may be wrong by
 _ALPHABET: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _UNKNOWN: Final = "outcome_unknown"
+_EMOJI: Final = ("👍", "❤️", "🎉")
 _BUSY: Final = frozenset({429, 503})
 
 
@@ -72,6 +74,8 @@ class Visit:
     violations: list[str] = field(default_factory=list)
     asked: dict[str, float] = field(default_factory=dict)  # by token of a message: when
     acknowledged: dict[tuple[int, int], str] = field(default_factory=dict)  # text by hall and seq
+    # by hall, seq, emoji and account: has it reacted? None while that is unknown
+    reacted: dict[tuple[int, int, str, int], bool | None] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # by key: what was said that it was not done
     ending: bool = False
 
@@ -132,6 +136,9 @@ class Visitors:
         for (room, seq), text in visit.acknowledged.items():
             if room == hall and (seq > len(messages) or texts[seq - 1] != text):
                 visit.wrong(f"{where}: {text} was acknowledged as {seq}")
+        for (room, seq, emoji, account_id), is_there in visit.reacted.items():
+            if room == hall and is_there not in (None, account_id in _who_reacted(messages[seq - 1], emoji)):
+                visit.wrong(f"{where}: {emoji} of account {account_id} to {seq} should be there: {is_there}")
         for each in messages:
             asked = visit.asked.get(token_of(each.text))
             late = 0.0 if asked is None else each.posted_at.timestamp() - asked
@@ -155,6 +162,12 @@ async def _all_of(falcon: FalconClient, hall: int) -> list[Message]:
         messages += page.messages
         if not page.has_after or not page.messages:
             return messages
+
+
+def _who_reacted(message: Message, emoji: str) -> set[int]:
+    """There are fewer accounts than a message shows."""
+    reactions = message.reactions if isinstance(message.reactions, tuple) else ()
+    return {account_id for each in reactions if each.emoji == emoji for account_id in each.accounts}
 
 
 class _Visitor:
@@ -325,6 +338,40 @@ class _Hasty(_Visitor):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.chance.uniform(0.1, 6.0)):
                 await self.ask("POST", f"/v1/rooms/{hall}/messages", me.token, body={"text": spoken(token)})
+
+
+class _Reactor(_Visitor):
+    """Reacts and takes it back, and looks for it at once at another edge. No other visitor reacts."""
+
+    pause_seconds = (0.0, 0.3)
+
+    async def act(self) -> None:
+        me, hall = self.chance.choice(self.visit.accounts), self.chance.choice(self.visit.halls)
+        page = await self.ask("GET", f"/v1/rooms/{hall}/messages?limit=3", me.token)
+        if page is None or not page.done:
+            return
+        if not page.body["messages"]:
+            await self.insist("POST", f"/v1/rooms/{hall}/messages", me.token, body={"text": spoken(f"{self.key()}/0")})
+            return
+        seq = self.chance.choice(page.body["messages"])["seq"]
+        emoji = self.chance.choice(_EMOJI)
+        place = (hall, seq, emoji, me.account_id)
+        reactions = f"/v1/rooms/{hall}/messages/{seq}/reactions"
+        done, adds = None, False
+        for _ in range(self.chance.randint(1, 4)):  # the tables need not show one before the next
+            adds = self.chance.random() < 0.6
+            self.visit.reacted[place] = None
+            done = await self.insist("PUT" if adds else "DELETE", f"{reactions}/{quote(emoji)}", me.token)
+            if done is None:
+                return
+            self.visit.reacted[place] = adds
+        assert done is not None
+        listed = await self.ask("GET", f"{reactions}?emoji={quote(emoji)}", me.token, position=done.position)
+        if listed is None or not listed.done:
+            return
+        found = [each["account_id"] for each in listed.body["reactions"]].count(me.account_id)
+        if found != adds:
+            self.wrong(f"{emoji} of account {me.account_id} to {seq} of {hall} is there {found} times, not {int(adds)}")
 
 
 class _Pedant(_Visitor):
@@ -593,4 +640,5 @@ VISITORS: Final = (
     _Traveller,
     _Follower,
     _Pedant,
+    _Reactor,
 )

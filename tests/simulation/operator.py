@@ -165,5 +165,5 @@ class Operator:
 
 
 def _read_log(settings: Settings) -> list[Recorded]:
-    with roles._looking_after(settings, whole=False) as (source, _):
+    with roles._looking_after(settings, whole=False) as (source, _, _):
         return list(events_of(source))

@@ -128,6 +128,7 @@ class _Assigned:
         self._partitions = frozenset(partitions)
         self.assignments += 1
 
+    @property
     def assigned(self) -> Collection[int]:
         return self._partitions
 
@@ -307,7 +308,7 @@ class Owners:
             each.woken.set()
 
     def _owner_of(self, partition: int) -> _Owner:
-        return next(owner for owner in self._owners if partition in owner.ownership.assigned())
+        return next(owner for owner in self._owners if partition in owner.ownership.assigned)
 
     # --- what people do -----------------------------------------------------------------------------------------------
 

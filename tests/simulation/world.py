@@ -19,7 +19,8 @@ from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable
 from falcon.journal.envelope import Position
-from falcon.projections.runner import ProjectionCatchUp, Rebuild
+from falcon.projections.rebuild import Rebuild
+from falcon.projections.runner import ProjectionCatchUp
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.timeline.messages import message_in
 from falcon.write.limits import ShardLimits

@@ -108,7 +108,8 @@ def test_who_reads_slowly_does_without(anna: Person, ben: Person, room: Room, li
 
 def test_a_signal_that_nobody_knows_is_refused(anna: Person, listen: Listen) -> None:
     problem = problem_of(listen(anna, signals="typing,smell"), 422, "invalid")
-    assert problem["errors"] == [{"field": "signals", "rule": "must be of typing, presence, with a comma between"}]
+    rule = "must be typing or presence, or both separated by a comma"
+    assert problem["errors"] == [{"field": "signals", "rule": rule}]
 
 
 # --- presence ---------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from falcon.telemetry import metrics
 from falcon.write.gateway import partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope
 from tests.streams.reader import Event, Listen, Listener, Transport, eventually, problem_of, soon
-from tests.support.http import Falcon, Json, Person, Room
+from tests.support.http import Falcon, Json, Person, Room, without_reactions
 
 Start = Callable[..., Falcon]
 BOTH = pytest.mark.parametrize("transport", ["sse", "websocket"])
@@ -61,7 +61,7 @@ def test_hello_is_the_state_that_the_events_after_it_continue(
         {"account_id": ben.account_id, "rooms": ben.rooms(), "truncated": False},
     )
     anna.says(room, "Or coffee?")
-    assert stream.next().data == anna.message(room, 2)
+    assert stream.next().data == without_reactions(anna.message(room, 2))
 
 
 def test_an_event_stream_is_not_kept_back_or_stored(anna: Person, listen: Listen) -> None:
@@ -125,12 +125,12 @@ def test_messages_come_as_they_are_read(
 ) -> None:
     stream = begun(listen(ben, transport=transport))
     seq = anna.says(room, 'Tea? ☕ "quoted"\n\u2028 \0', mentions=[ben.account_id])
-    assert shown([stream.next()]) == [("message.posted", anna.message(room, seq))]
+    assert shown([stream.next()]) == [("message.posted", without_reactions(anna.message(room, seq)))]
     anna.patch(f"{room}/messages/{seq}", {"text": "Coffee?"})
-    assert shown([stream.next()]) == [("message.edited", anna.message(room, seq))]
+    assert shown([stream.next()]) == [("message.edited", without_reactions(anna.message(room, seq)))]
     anna.delete(f"{room}/messages/{seq}")
     deleted = stream.next()
-    assert shown([deleted]) == [("message.deleted", anna.message(room, seq))]
+    assert shown([deleted]) == [("message.deleted", without_reactions(anna.message(room, seq)))]
     assert deleted.data["deleted"] is True and deleted.data["text"] == ""
 
 
@@ -167,7 +167,7 @@ def test_a_direct_room_bears_the_other_ones_name(anna: Person, ben: Person, list
         assert shown([created]) == [("room.created", person.get(str(room)).json())]
         assert (created.data["kind"], created.data["name"]) == ("direct", other.name)
     ben.says(room, "Psst")
-    assert streams[anna].next().data == ben.message(room, 1)
+    assert streams[anna].next().data == without_reactions(ben.message(room, 1))
 
 
 def test_members_come_change_and_go(anna: Person, ben: Person, cleo: Person, room: Room, listen: Listen) -> None:
@@ -238,7 +238,7 @@ def test_one_who_is_removed_gets_that_as_the_last_event_of_the_room(
     assert stream.next().data["text"] == "Before"
     left = stream.next()
     assert (left.name, left.data["account_id"]) == ("member.left", ben.account_id)
-    assert stream.next().data == ben.message(own, 1)
+    assert stream.next().data == without_reactions(ben.message(own, 1))
 
 
 def test_one_who_joins_starts_there(anna: Person, cleo: Person, room: Room, listen: Listen) -> None:
@@ -294,7 +294,7 @@ def test_a_stream_can_be_narrowed_to_some_rooms(anna: Person, room: Room, listen
     anna.says(third, "Unheard")
     anna.makes_room("A new one, unheard of")
     anna.says(other, "Heard")
-    assert stream.next().data == anna.message(other, 1)
+    assert stream.next().data == without_reactions(anna.message(other, 1))
 
 
 @BOTH
@@ -1032,3 +1032,34 @@ def test_a_connection_that_was_lost_in_the_middle_of_a_frame_is_not_waited_for()
         assert b"event: bye" in sent[1]["body"]
 
     asyncio.run(scenario())
+
+
+@BOTH
+def test_reactions_come_to_everybody_in_the_room(
+    anna: Person, ben: Person, cleo: Person, room: Room, listen: Listen, transport: Transport
+) -> None:
+    streams = [begun(listen(person, transport=transport)) for person in (anna, ben)]
+    outside = begun(listen(cleo, transport=transport))
+    anna.says(room, "Tea?")
+    for act in (ben.put, ben.put, anna.put, ben.delete, ben.delete):
+        act(f"{room}/messages/1/reactions/👍")
+    reaction: Json = {"room_id": room.room_id, "seq": 1, "emoji": "👍"}
+    for stream in streams:
+        assert stream.next().name == "message.posted"
+        assert shown([stream.next() for _ in range(3)]) == [
+            ("reaction.added", {**reaction, "account_id": ben.account_id, "count": 1}),
+            ("reaction.added", {**reaction, "account_id": anna.account_id, "count": 2}),
+            ("reaction.removed", {**reaction, "account_id": ben.account_id, "count": 1}),
+        ]
+    cleo.makes_room("Own")
+    assert outside.next().name == "room.created"
+
+
+def test_a_replay_tells_of_reactions_as_they_happened(anna: Person, ben: Person, room: Room, listen: Listen) -> None:
+    stream = begun(listen(ben))
+    anna.says(room, "Tea?")
+    posted = stream.next()
+    anna.put(f"{room}/messages/1/reactions/👍")
+    live = stream.next()
+    resumed = listen.resume(ben, posted).next()
+    assert (resumed.id, resumed.name, resumed.data) == (live.id, live.name, live.data)

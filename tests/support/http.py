@@ -4,6 +4,7 @@ Tests are plain functions: the event loop runs while a request is under way, and
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from thespian.actors import ActorSystem
 
 from falcon.adapters.sqlite import database
 from falcon.bootstrap import embedded
+from falcon.http.api.operations import OPERATIONS
+from falcon.http.api.problem_codes import codes_by_status
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.settings import Settings
@@ -112,6 +115,13 @@ class Falcon(Api):
     async def _stop(self) -> None:
         self._ending.set()
         await self._living
+
+    def send(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """As :meth:`Api.send`. A refusal must be one that the OpenAPI document names for the operation."""
+        response = super().send(method, path, **request)
+        if response.headers.get("content-type") == "application/problem+json" and response.content:
+            check_documented(response)
+        return response
 
     def log_length(self) -> int:
         """The number of events so far. Commands that change nothing leave it as it is."""
@@ -259,6 +269,31 @@ class Room:
 
     def __str__(self) -> str:
         return f"/v1/rooms/{self.room_id}"
+
+
+_DOCUMENTED: Final = [
+    (operation.method, re.compile(re.sub(r"{\w+}", "[^/]+", operation.path)), codes_by_status(operation))
+    for operation in OPERATIONS
+]
+
+
+_OF_PYTHON: Final = re.compile(r"Expected|[<>]=|\b(?:str|int|bool|NoneType|Traceback)\b")
+
+
+def check_documented(response: httpx.Response) -> None:
+    """The document names the problem for its operation. Every 4xx says, in words, which field breaks which rule."""
+    body = response.json()
+    assert body["status"] >= 500 or body["errors"], body
+    rules = [body["detail"], *(error["rule"] for error in body.get("errors", ()))]
+    assert not _OF_PYTHON.search(" ".join(rules)), body
+    for method, path, codes in _DOCUMENTED:
+        if method == response.request.method and path.fullmatch(response.request.url.path):
+            assert body["code"] in codes.get(body["status"], ()), (method, path.pattern, body)
+
+
+def without_reactions(message: Json) -> Json:
+    """The message as streams, lists of rooms and the response to an edit have it."""
+    return {field: value for field, value in message.items() if field != "reactions"}
 
 
 def texts(page: Json) -> list[str]:

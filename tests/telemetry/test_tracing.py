@@ -187,4 +187,4 @@ def test_a_request_and_what_it_led_to_are_spans_of_one_trace(falcon: Falcon, col
 def test_who_names_no_collector_exports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(otel.ENDPOINT, raising=False)
     otel.configure("serve-0")
-    assert tracing._exporter is None
+    assert tracing.exporter is None

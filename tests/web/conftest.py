@@ -1,4 +1,4 @@
-"""A Falcon with its processes, and Chromium to look at it with."""
+"""A Falcon with its processes, and Chromium to open its pages."""
 
 import itertools
 import os
@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
 from tools.harness.falcon import Falcon
 
 CHROMIUM: Final = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# Without these a browser asks for hosts of its maker's at every start.
+# Without these the browser asks hosts of its maker at every start.
 _QUIET: Final = (
     "--disable-gpu",
     "--disable-quic",
@@ -30,7 +30,7 @@ _client = httpx.Client(timeout=20)
 
 
 class Person:
-    """Somebody with an account, who also uses the API."""
+    """A person with an account, who also uses the API."""
 
     def __init__(self, url: str, token: str, account_id: int, name: str) -> None:
         self.url = url
@@ -52,7 +52,7 @@ class Person:
         return int(self.call("POST", f"/v1/rooms/{room}/messages", {"text": text, **more})["seq"])
 
     def log_of(self, room: int) -> list[str]:
-        """The texts of all messages, as the API gives them; that their seqs are 1, 2, 3 … is looked at."""
+        """The texts of all messages, as the API gives them. Checks that their seqs are 1, 2, 3 …"""
         messages: list[Json] = []
         while True:
             page = self.call("GET", f"/v1/rooms/{room}/messages?limit=200&after={len(messages)}")
@@ -68,7 +68,7 @@ class Person:
 
 
 class Screen:
-    """A page of a browser of its own. ``faults``: what it complained of that is not the network's."""
+    """A page in a browser of its own. ``faults``: errors of the page, without those of the network."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
@@ -111,7 +111,7 @@ class Screen:
         self.page.locator("article[data-seq]:not(.deleted) .text", has_text=text).first.wait_for()
 
     def texts(self) -> list[str]:
-        """Of the messages that have arrived, as they stand on the page; that their seqs have no gap is looked at."""
+        """The texts of the messages that the page shows, without unsent ones. Checks that their seqs have no gap."""
         found: list[tuple[int, str]] = self.page.evaluate(
             "[...document.querySelectorAll('article[data-seq]')]"
             ".map(a => [Number(a.dataset.seq), a.querySelector('.text').textContent])"
@@ -121,7 +121,7 @@ class Screen:
         return [text for _, text in found]
 
     def shows(self, texts: list[str]) -> None:
-        """These and nothing else, in this order, in a while; and nothing is on its way."""
+        """Waits until the page shows exactly these texts, in this order, and nothing is unsent."""
         self.page.wait_for_function(
             "n => document.querySelectorAll('article[data-seq]').length === n"
             " && !Object.keys(localStorage).some(key => key.startsWith('falcon.outbox.'))"
@@ -137,7 +137,7 @@ Open = Callable[..., Screen]
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
-    """Where there is none the tests are skipped; under ``CI=true`` they fail."""
+    """Without Chromium the tests are skipped; under ``CI=true`` they fail."""
     if CHROMIUM is None:
         reason = "no Chromium here: install the package chromium"
         assert os.environ.get("CI") != "true", reason
@@ -150,7 +150,7 @@ def chromium() -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def falcon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Falcon]:
-    """It remembers few events, so that a stream is soon too far behind to be told of all."""
+    """It keeps few events, so that a stream soon misses too many to replay them."""
     falcon = Falcon(tmp_path_factory.mktemp("falcon"), {"stream_events": 100}).start()
     yield falcon
     falcon.stop()
@@ -163,7 +163,7 @@ def url(falcon: Falcon) -> str:
 
 @pytest.fixture(scope="module")
 def person(falcon: Falcon) -> Callable[[str], Person]:
-    """Makes an account; a number behind the name keeps those of one test from those of another."""
+    """Creates an account. A number after the name keeps the accounts of tests apart."""
     admin = Person(falcon.info["url"], falcon.info["admin_token"], 0, "")
     numbers = itertools.count(1)
 
@@ -192,7 +192,7 @@ def room(anna: Person, ben: Person) -> int:
 
 @pytest.fixture
 def screen(chromium: Chromium, url: str) -> Iterator[Open]:
-    """Opens a browser of its own. In the end none may have complained, of its policy or of our code."""
+    """Opens a browser of its own. At the end no page may have reported a violation of its policy or an error."""
     opened: list[Screen] = []
 
     def open_screen(**how: Any) -> Screen:

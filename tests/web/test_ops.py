@@ -1,4 +1,4 @@
-"""The picture of what runs, on the operations port, in a real browser."""
+"""The picture of the running parts, on the operations port, in a real browser."""
 
 from collections.abc import Iterator
 from threading import Event, Thread
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(120)]
 
 @pytest.fixture
 def talking(anna: Person, room: int) -> Iterator[None]:
-    """Somebody who goes on sending and reading."""
+    """Anna sends and reads all the time."""
     ending = Event()
 
     def talk() -> None:

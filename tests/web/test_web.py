@@ -36,7 +36,7 @@ def test_two_browsers_chat(screen: Open, anna: Person, ben: Person, room: int) -
     hers.sees("I do")
     expect(hers.page.locator("article", has_text="I do").locator(".quote")).to_contain_text("Who wants tea?")
 
-    his.page.locator("#composer").press("ArrowUp")  # edits the last of one's own
+    his.page.locator("#composer").press("ArrowUp")  # edits the newest message of your own
     expect(his.page.locator("#composer")).to_have_value("I do")
     his.says("I do, please")
     hers.sees("I do, please")
@@ -65,6 +65,21 @@ def test_counts_of_unread_and_mentions_go_up_and_down(screen: Open, anna: Person
     expect(link.locator(".badge")).to_have_count(0)
     until(lambda: anna.summary(room)["unread"] == 0)
     expect(hers.page.locator("article.mentions-me .at.me")).to_have_text(f"@{anna.name}")
+
+
+def test_own_and_deleted_messages_do_not_count_as_unread(screen: Open, anna: Person, ben: Person, room: int) -> None:
+    other = anna.makes_room("Elsewhere", ben)
+    hers = screen().signs_in(anna).opens(other)
+    badge = hers.page.locator(f'.room-list a[href="#/rooms/{room}"] .badge')
+    ben.says(room, "One")
+    ben.says(room, "Two")
+    for text in ("From her phone", "And once more"):
+        anna.says(room, text)
+    expect(badge).to_contain_text("2 unread messages")
+    expect(hers.page.locator(".room-list")).to_contain_text("And once more")
+    expect(badge).to_contain_text("2 unread messages")
+    ben.call("DELETE", f"/v1/rooms/{room}/messages/2")
+    expect(badge).to_contain_text("1 unread message")
 
 
 def test_what_is_not_looked_at_is_not_read(screen: Open, anna: Person, ben: Person, room: int) -> None:
@@ -128,12 +143,12 @@ def test_an_answer_that_is_lost_makes_no_second_message(screen: Open, anna: Pers
 
 def test_nor_does_one_that_was_lost_longer_ago_than_keys_are_known(screen: Open, anna: Person, room: int) -> None:
     hers = screen().signs_in(anna).opens(room)
-    anna.says(room, "Once")  # the same as it happens, but not that one
+    anna.says(room, "Once")  # the same text, in another message
     hers.shows(["Once"])
     lost = loses_answers(hers, then_cut=True)
     hers.says("Once")
     while not lost:
-        hers.page.wait_for_timeout(50)  # routes are only served while the page is waited for
+        hers.page.wait_for_timeout(50)  # routes are only served while the test waits for the page
     hers.page.evaluate("""() => {
         const key = Object.keys(localStorage).find(each => each.startsWith('falcon.outbox.'));
         const entry = JSON.parse(localStorage[key]);
@@ -207,7 +222,7 @@ EVENTS_OUT_OF_ORDER = """async ([mine, theirs]) => {
 def test_events_twice_late_or_missing_make_one_history(screen: Open, anna: Person, ben: Person) -> None:
     page = screen().signs_in(anna).page
     during, after, asked = page.evaluate(EVENTS_OUT_OF_ORDER, [anna.account_id, ben.account_id])
-    assert during == [1, 2]  # nothing is shown behind a gap
+    assert during == [1, 2]  # nothing is shown after a gap
     assert after == [[1, ""], [2, "edited"], [3, "m3"], [4, "m4"], [5, "m5"]]
     assert asked == [2]
 
@@ -232,7 +247,7 @@ def test_events_are_read_however_their_text_is_cut(screen: Open, anna: Person) -
 
 
 def loses_answers(screen: Screen, *, then_cut: bool) -> list[str]:
-    """The next message is sent and nobody hears of it; ``then_cut``: what follows does not get out. What was lost."""
+    """The next message is sent, and its answer is lost. ``then_cut``: later requests fail. Returns what was lost."""
     lost: list[str] = []
 
     def lose(route: Route) -> None:
@@ -274,7 +289,7 @@ def test_a_server_that_is_killed_takes_nothing_with_it(
     until(lambda: len(anna.log_of(room)) == 12, seconds=40)
     log = anna.log_of(room)
     assert sorted(log) == sorted(f"Message {n}" for n in range(12))
-    for who in (0, 1):  # each one's own in the order in which they were written
+    for who in (0, 1):  # the messages of each person in the order of writing
         assert [text for text in log if int(text.split()[1]) % 2 == who] == [f"Message {n}" for n in range(who, 12, 2)]
     hers.is_connected()
     his.is_connected()
@@ -313,7 +328,7 @@ def test_older_history_comes_without_a_jump(screen: Open, anna: Person, ben: Per
     hers = screen().signs_in(anna).opens(long_room)
     hers.sees("Line 150")
     before = hers.page.locator("article").first.get_attribute("data-seq")
-    # In one go: where it was, the scroll that asks for more, and a new message at the other end.
+    # At once: the old position, the scroll that loads more, and a new message at the other end.
     hers.page.evaluate("document.querySelector('.scroller').scrollTop = 300")
     where = hers.page.evaluate(FIRST_IN_SIGHT)
     ben.says(long_room, "Something new")
@@ -323,9 +338,9 @@ def test_older_history_comes_without_a_jump(screen: Open, anna: Person, ben: Per
     hers.page.locator(".latest", has_text="1 new message").wait_for()
     after = hers.page.evaluate(FIRST_IN_SIGHT)
     assert after[0] == where[0] and abs(after[1] - where[1]) <= 1.5, (where, after)
-    assert anna.summary(long_room)["unread"] == 1  # it is there, but nobody has seen it
+    assert anna.summary(long_room)["unread"] == 1  # it has arrived, but Anna has not seen it
 
-    for _ in range(30):  # up to the beginning
+    for _ in range(30):  # to the start of the room
         hers.page.evaluate("document.querySelector('.scroller').scrollTop = 0")
         if hers.page.locator(".beginning").count():
             break
@@ -392,10 +407,20 @@ def test_who_has_left_keeps_the_name_in_the_history(screen: Open, anna: Person, 
     expect(hers.page.locator(".quote strong")).to_have_text(ben.name)
 
 
+def test_a_broken_rule_is_said_in_the_language_of_the_page(screen: Open, anna: Person, room: int) -> None:
+    hers = screen(locale="ja-JP").signs_in(anna).opens(room)
+    hers.page.get_by_role("button", name="ルームの設定").click()
+    dialog = hers.page.get_by_role("dialog")
+    dialog.get_by_label("名前").fill("Tea\u202ekitchen")
+    dialog.get_by_role("button", name="保存").click()
+    refused = dialog.get_by_role("alert")
+    expect(refused).to_contain_text("名前に使えない値があります（制御文字と、文字の向きを変える文字は使えません）。")
+
+
 def test_an_admin_renames_describes_and_deletes_a_room(screen: Open, anna: Person, ben: Person, room: int) -> None:
     hers = screen().signs_in(anna).opens(room)
     his = screen().signs_in(ben).opens(room)
-    expect(his.page.get_by_role("button", name="Room settings")).to_have_count(0)  # he is no admin
+    expect(his.page.get_by_role("button", name="Room settings")).to_have_count(0)  # Ben is not an admin
 
     hers.page.get_by_role("button", name="Room settings").click()
     dialog = hers.page.get_by_role("dialog")
@@ -427,7 +452,8 @@ def test_people_who_are_known_are_written_to_by_name(screen: Open, anna: Person,
     account = hers.page.get_by_label("Name or account number")
     account.fill("Kenji")
     hers.page.get_by_role("button", name="Start conversation").click()
-    expect(hers.page.get_by_role("dialog").get_by_role("alert")).to_contain_text("Nobody called Kenji is known here.")
+    refused = hers.page.get_by_role("dialog").get_by_role("alert")
+    expect(refused).to_contain_text("No person named Kenji shares a room with you.")
     account.fill(ben.name.lower())
     hers.page.get_by_role("button", name="Start conversation").click()
     expect(hers.page.get_by_role("heading", name=ben.name)).to_be_visible()
@@ -545,7 +571,7 @@ def test_the_keyboard_is_enough(screen: Open, anna: Person, ben: Person, room: i
     page.locator("article", has_text="hello!").wait_for()
     tab_to("article", "Shift+Tab")
     page.keyboard.press("Delete")
-    page.keyboard.press("Enter")  # the question's answer has the focus
+    page.keyboard.press("Enter")  # the answer to the question has the focus
     page.locator("article.deleted").wait_for()
 
 
@@ -578,8 +604,8 @@ def test_it_speaks_japanese(screen: Open, anna: Person, ben: Person, room: int) 
     expect(page.locator(".state")).to_contain_text("接続中")
     breaks = "css => getComputedStyle(document.querySelector(css)).wordBreak"
     assert page.evaluate(breaks, ".state .what") == "auto-phrase"  # 接続していません is not cut between ま and せん
-    assert page.evaluate(breaks, "article .text") == "normal"  # what people write may be in any language
-    # The Enter that ends a conversion is not the one that sends.
+    assert page.evaluate(breaks, "article .text") == "normal"  # messages may be in any language
+    # The Enter that ends a conversion does not send.
     composer = page.locator("#composer")
     composer.fill("はい")
     composer.dispatch_event("keydown", {"key": "Enter", "keyCode": 229, "isComposing": True})
@@ -630,7 +656,7 @@ def test_a_token_in_the_address_goes_from_there_and_signs_nobody_in(screen: Open
     page.get_by_role("button", name=f"Continue as {anna.name}").click()
     hers.is_connected()
     assert page.evaluate("[sessionStorage.length, localStorage.length]") == [0, 1]
-    # A link with somebody else's token asks first, and changes nothing until it is answered.
+    # A link with the token of another account asks first, and changes nothing before the answer.
     page.goto(f"{anna.url}/#token={ben.token}")
     page.get_by_role("button", name=f"Continue as {ben.name}").wait_for()
     page.reload()

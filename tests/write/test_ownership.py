@@ -38,6 +38,7 @@ class Group:
     def doubt(self) -> None:
         self.doubts += 1
 
+    @property
     def assigned(self) -> Collection[int]:
         return self.partitions
 

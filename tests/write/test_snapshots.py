@@ -5,6 +5,7 @@ import pytest
 from immutables import Map
 
 from falcon.domain.account import Account
+from falcon.domain.reactions import ReactionChange
 from falcon.domain.room import Member, Room
 from falcon.write.snapshots import Aggregate, decode_aggregate, encode_aggregate
 
@@ -19,20 +20,26 @@ ROOM = Room(
     revision=2,
     changes=((3, 1), (5, 2)),
     forgotten=1,
+    reaction_revision=9,
+    reaction_changes=(ReactionChange(5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9),),
+    reactions_forgotten=8,
     imported=True,
 )
 ACCOUNT = Account(1_000, "Ann", True, Map({2: "hash"}), 2, Map({1_001: 128}))
-# As version 3 of the snapshots has them.
+# As version 4 of the snapshots has them.
 STORED_ROOM = [
     "room",
-    [64, "group", "Tea kitchen", "All about tea", 1_700_000_000_000, 7, 2, [[3, 1], [5, 2]], 1, True, False],
+    [
+        *(64, "group", "Tea kitchen", "All about tea", 1_700_000_000_000, 7, 2, [[3, 1], [5, 2]], 1),
+        *(9, [[5, "👍", 1_001, 9, 1_700_000_001_000, 2, 7, 9]], 8, True, False),
+    ],
     [[1_000, "admin", 5], [1_001, "member", 3]],
 ]
 STORED_ACCOUNT = ["account", [1_000, "Ann", True, 2], [[2, "hash"]], [[1_001, 128]]]
 
 
 @pytest.mark.parametrize(("aggregate", "stored"), [(ROOM, STORED_ROOM), (ACCOUNT, STORED_ACCOUNT)])
-def test_an_aggregate_is_written_as_version_3_has_it_and_read_again(aggregate: Aggregate, stored: list[object]) -> None:
+def test_an_aggregate_is_written_as_version_4_has_it_and_read_again(aggregate: Aggregate, stored: list[object]) -> None:
     written = msgspec.msgpack.decode(encode_aggregate(aggregate))
     assert [sorted(part) if part is written[-1] else part for part in written] == stored
     assert decode_aggregate(msgspec.msgpack.encode(stored)) == aggregate

@@ -1,7 +1,7 @@
 """After everything has healed: what each API shows, and what the log holds, as lines of the history."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from falcon.adapters.kafka.cluster import KafkaCluster
@@ -62,7 +62,7 @@ class Audit:
                     changed.items(),
                 )
                 await self._all(
-                    lambda session, client, api=api: self._note_summaries(api, session, client),  # type: ignore[misc]
+                    lambda session, client, api=api: self._note_summaries(api, session, client, admitted),  # type: ignore[misc]
                     enumerate(clients),
                 )
             finally:
@@ -94,11 +94,13 @@ class Audit:
         roles = sorted(f"{each.account_id}:{each.role}" for each in members.members if each.account_id in self._guests)
         self._history.note(Operation(kind="members", api=api, room=room, answer=" ".join(roles)))
 
-    async def _note_summaries(self, api: int, session: int, client: FalconClient) -> None:
+    async def _note_summaries(self, api: int, session: int, client: FalconClient, rooms: Container[int]) -> None:
+        """Note what the account is shown of these rooms. The sessions know the outcome of everything that they sent
+        there. A message that someone else has sent to another room may still arrive between two APIs."""
         cursor = None
         while True:
             page = await client.rooms(limit=_PAGE, cursor=cursor)
-            for each in page.rooms:
+            for each in (room for room in page.rooms if room.room_id in rooms):
                 self._history.note(
                     Operation(
                         kind="summary",

@@ -13,7 +13,12 @@ from falcon.http.api import asyncapi, openapi
 FOLDER: Final = Path(__file__).parents[2] / "clients" / "javascript" / "src"
 _HEAD: Final = "// Made by `python -m tools.clients.types`. Do not edit.\n"
 # Fields that an answer has only where they say something.
-_SOMETIMES: Final = {("ProblemBody", "errors"), ("ShownMessage", "missing")}
+_SOMETIMES: Final = {
+    ("ProblemBody", "errors"),
+    ("ShownMessage", "missing"),
+    ("Message", "reactions"),
+    ("ShownMessage", "reactions"),
+}
 _NOT_FOR_CLIENTS: Final = re.compile(r"Nothing|.*(Query|Line)")
 
 

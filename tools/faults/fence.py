@@ -252,7 +252,7 @@ class Contender:
             for offset, envelope in enumerate(append.envelopes, append.first):
                 identity, seq = _said(Recorded(offset, envelope))
                 self._note("acknowledged", room.partition, identity, seq, offset)
-            room.position = Position(append.last + 1, append.epoch, append.envelopes[-1].n + 1)
+            room.position = Position(offset + 1, append.epoch, append.envelopes[-1].n + 1)
             room.seq = seq
             return
         room.lost = True

@@ -209,6 +209,7 @@ class Cluster:
             "FALCON_KAFKA": self.kafka.bootstrap,
             "FALCON_HBASE": self.hbase.addresses,
             "FALCON_HBASE_CREATE_COMMAND": " ".join(tables),
+            "FALCON_HBASE_COMPRESSION": "SNAPPY",  # this HBase has no zstd, and would be asked for it each time
             "FALCON_PARTITIONS": str(self.partitions),
             "FALCON_SECRET_FILE": str(self.folder / "secret"),
             "FALCON_INTERNAL_TOKEN_FILE": str(self.folder / "internal-token"),

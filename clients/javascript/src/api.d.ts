@@ -23,7 +23,7 @@ export interface Authors {
   authors: Array<Author>;
 }
 
-/** The token is shown this once. */
+/** The token is shown only once. */
 export interface CreatedAccount {
   account_id: number;
   name: string;
@@ -35,7 +35,7 @@ export interface FieldError {
   rule: string;
 }
 
-/** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that were there already. */
+/** ``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before. */
 export interface Imported {
   accounts: Record<string, number>;
   rooms: Record<string, number>;
@@ -71,7 +71,7 @@ export interface Members {
   next_cursor: string | null;
 }
 
-/** A message as it now stands. A deleted message keeps its place and has no text. */
+/** A message as it is now. A deleted message keeps its ``seq`` and has no text. ``reactions``: in the order in which each emoji was first used. The response to an edit and the last message of a room in a list leave them out. */
 export interface Message {
   room_id: number;
   seq: number;
@@ -83,10 +83,11 @@ export interface Message {
   deleted: boolean;
   reply_to: number | null;
   mentions: Array<number>;
+  reactions?: Array<ReactionSummary>;
 }
 
 export interface MessageChange {
-  /** 1 to 65535 bytes of UTF-8, kept byte for byte */
+  /** 1 to 65535 bytes of UTF-8, stored byte for byte */
   text: string;
   mentions?: Array<number> | null;
 }
@@ -99,7 +100,7 @@ export interface Messages {
 }
 
 export interface NewAccount {
-  /** Kept as NFC; without control characters, or such as change the direction of text; not only invisible */
+  /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
   name: string;
 }
 
@@ -109,20 +110,20 @@ export interface NewMember {
 }
 
 export interface NewMessage {
-  /** 1 to 65535 bytes of UTF-8, kept byte for byte */
+  /** 1 to 65535 bytes of UTF-8, stored byte for byte */
   text: string;
   reply_to?: number | null;
   mentions?: Array<number>;
 }
 
 export interface NewRoom {
-  /** Kept as NFC; without control characters, or such as change the direction of text; not only invisible */
+  /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
   name: string;
   description?: string;
   members?: Array<NewMember>;
 }
 
-/** RFC 9457, with a ``code`` that clients may switch on. */
+/** A problem as RFC 9457 describes it. ``code`` is stable: switch on it. ``errors`` names the parts of the request that break a rule. */
 export interface ProblemBody {
   type: string;
   title: string;
@@ -130,6 +131,34 @@ export interface ProblemBody {
   detail: string;
   code: string;
   errors?: Array<FieldError>;
+}
+
+/** ``count``: how many accounts have reacted with the emoji. */
+export interface ReactionCount {
+  room_id: number;
+  seq: number;
+  emoji: string;
+  count: number;
+}
+
+export interface ReactionEntry {
+  emoji: string;
+  account_id: number;
+  /** RFC 3339, UTC */
+  reacted_at: string;
+}
+
+/** How many accounts have reacted with an emoji, and the first of them, in the order in which they did. */
+export interface ReactionSummary {
+  emoji: string;
+  count: number;
+  accounts: Array<number>;
+}
+
+/** Oldest first. */
+export interface Reactions {
+  reactions: Array<ReactionEntry>;
+  next_cursor: string | null;
 }
 
 export interface ReadMark {
@@ -144,7 +173,7 @@ export interface ReadState {
   mentions: number;
 }
 
-/** ``role`` is the caller's own. A direct room bears the other account's name. */
+/** ``role`` is the caller's own. A direct room has the name of the other account. */
 export interface Room {
   room_id: number;
   kind: "direct" | "group";
@@ -157,7 +186,7 @@ export interface Room {
 }
 
 export interface RoomChange {
-  /** Kept as NFC; without control characters, or such as change the direction of text; not only invisible */
+  /** Stored as NFC. Control characters and characters that change the direction of text are refused. So is a name that is invisible */
   name?: string;
   description?: string;
 }
@@ -185,7 +214,7 @@ export interface Rooms {
   next_cursor: string | null;
 }
 
-/** A message as it is read. One that is ``missing`` is in the log, but not to be had from the read tables: it keeps its place, and is otherwise like a deleted one, with an author_id of 0. */
+/** A message as it is read. ``missing``: the read tables have lost it. It keeps its ``seq``, has no text, and its author_id is 0. */
 export interface ShownMessage {
   room_id: number;
   seq: number;
@@ -197,6 +226,7 @@ export interface ShownMessage {
   deleted: boolean;
   reply_to: number | null;
   mentions: Array<number>;
+  reactions?: Array<ReactionSummary>;
   missing?: boolean;
 }
 

@@ -174,6 +174,21 @@ export class FalconClient {
     return this.#command("DELETE", `/v1/rooms/${roomId}/messages/${seq}`, undefined, options);
   }
 
+  /** ``emoji`` is one emoji, fully qualified. Again it is the same. */
+  addReaction(roomId, seq, emoji, options) {
+    return this.#command("PUT", reaction(roomId, seq, emoji), undefined, options);
+  }
+
+  /** Your own. It is fine if there is none. */
+  removeReaction(roomId, seq, emoji, options) {
+    return this.#command("DELETE", reaction(roomId, seq, emoji), undefined, options);
+  }
+
+  /** All reactions to a message, or those with one emoji; oldest first. */
+  reactions(roomId, seq, { emoji, limit, cursor, ...options } = {}) {
+    return this.#connection.query(`/v1/rooms/${roomId}/messages/${seq}/reactions`, { emoji, limit, cursor }, options);
+  }
+
   /** Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread. */
   markRead(roomId, seq, { force, ...options } = {}) {
     return this.#command("PUT", `/v1/rooms/${roomId}/read`, { seq, force }, options);
@@ -203,4 +218,8 @@ export class FalconClient {
   #command(method, path, body, options) {
     return this.#connection.command(method, path, body, options);
   }
+}
+
+function reaction(roomId, seq, emoji) {
+  return `/v1/rooms/${roomId}/messages/${seq}/reactions/${encodeURIComponent(emoji)}`;
 }

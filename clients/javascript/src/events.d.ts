@@ -1,5 +1,5 @@
 // Made by `python -m tools.clients.types`. Do not edit.
-import type { RoomSummary, ShownMessage } from "./api.js";
+import type { ReactionSummary, RoomSummary, ShownMessage } from "./api.js";
 
 export interface CatchUp {
   rooms: Array<RoomReach>;
@@ -49,6 +49,15 @@ export interface StreamedMessage {
   mentions: Array<number>;
 }
 
+/** ``count``: how many accounts have reacted with the emoji now. */
+export interface StreamedReaction {
+  room_id: number;
+  seq: number;
+  account_id: number;
+  emoji: string;
+  count: number;
+}
+
 export interface StreamedReadMark {
   room_id: number;
   read_seq: number;
@@ -85,6 +94,10 @@ export interface EventData {
   "message.edited": StreamedMessage;
   /** A message is deleted. The data are the message without text. */
   "message.deleted": StreamedMessage;
+  /** A member reacts to a message. */
+  "reaction.added": StreamedReaction;
+  /** A reaction to a message is removed. */
+  "reaction.removed": StreamedReaction;
   /** A room of yours is created, or another account opens a direct room with you. */
   "room.created": StreamedRoom;
   /** The name or the description of a room changes. */
@@ -107,7 +120,7 @@ export interface EventData {
   "bye": StreamEnd;
 }
 
-export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "read.moved" | "typing" | "presence" | "bye";
+export type EventType = "hello" | "caught_up" | "catch_up" | "message.posted" | "message.edited" | "message.deleted" | "reaction.added" | "reaction.removed" | "room.created" | "room.changed" | "room.deleted" | "member.joined" | "member.changed" | "member.left" | "read.moved" | "typing" | "presence" | "bye";
 
 /** An event of the stream. ``id`` is the token to resume behind it. */
 export type Event = { [T in EventType]: { type: T; data: EventData[T]; id: string | null } }[EventType];

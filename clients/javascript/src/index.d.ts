@@ -10,6 +10,8 @@ import type {
   Message,
   Messages,
   NewMember,
+  ReactionCount,
+  Reactions,
   ReadState,
   Room,
   Rooms,
@@ -109,6 +111,9 @@ export class FalconClient {
   history(roomId: number, options?: CallOptions & { after?: number; upTo?: number | null }): AsyncGenerator<ShownMessage, void, void>;
   edit(roomId: number, seq: number, text: string, options?: CommandOptions & { mentions?: readonly number[] }): Promise<Message>;
   deleteMessage(roomId: number, seq: number, options?: CommandOptions): Promise<void>;
+  addReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<ReactionCount>;
+  removeReaction(roomId: number, seq: number, emoji: string, options?: CommandOptions): Promise<void>;
+  reactions(roomId: number, seq: number, options?: PageOptions & { emoji?: string }): Promise<Reactions>;
   markRead(roomId: number, seq: number, options?: CommandOptions & { force?: boolean }): Promise<ReadState>;
 
   sayTyping(roomId: number, options?: CommandOptions): Promise<void>;

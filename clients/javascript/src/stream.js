@@ -17,6 +17,8 @@ export const EVENTS = Object.freeze([
   "message.posted",
   "message.edited",
   "message.deleted",
+  "reaction.added",
+  "reaction.removed",
   "room.created",
   "room.changed",
   "room.deleted",

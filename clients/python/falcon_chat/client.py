@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -24,6 +25,8 @@ from falcon_chat.models import (
     NewAccount,
     NewToken,
     Page,
+    ReactionCount,
+    ReactionPage,
     ReadMark,
     Role,
     Room,
@@ -72,6 +75,7 @@ class FalconClient:
             transport=transport,
             clock=clock or Clock(),
         )
+        self._streams: list[Stream] = []
 
     async def __aenter__(self) -> "FalconClient":
         return self
@@ -79,6 +83,9 @@ class FalconClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for stream in self._streams:
+            if not stream.is_waiting:  # else the connection, which closes below, ends its wait
+                await stream.aclose()
         await self._connection.close()
 
     @property
@@ -230,6 +237,21 @@ class FalconClient:
         """The message keeps its place; its text goes."""
         await self._connection.command("DELETE", f"/v1/rooms/{room_id}/messages/{seq}", key=key)
 
+    async def add_reaction(self, room_id: int, seq: int, emoji: str, *, key: str | None = None) -> ReactionCount:
+        """``emoji`` is one emoji, fully qualified. Again it is the same."""
+        return await self._command("PUT", _reaction(room_id, seq, emoji), None, ReactionCount, key)
+
+    async def remove_reaction(self, room_id: int, seq: int, emoji: str, *, key: str | None = None) -> None:
+        """Your own. It is fine if there is none."""
+        await self._connection.command("DELETE", _reaction(room_id, seq, emoji), key=key)
+
+    async def reactions(
+        self, room_id: int, seq: int, *, emoji: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> ReactionPage:
+        """All reactions to a message, or those with one emoji; oldest first."""
+        path = f"/v1/rooms/{room_id}/messages/{seq}/reactions"
+        return await self._get(path, ReactionPage, emoji=emoji, limit=limit, cursor=cursor)
+
     async def mark_read(self, room_id: int, seq: int, *, force: bool = False, key: str | None = None) -> ReadMark:
         """Read up to ``seq``. The mark moves forward only, unless ``force``; forced to 0, everything is unread."""
         body = _given(seq=seq, force=force or None)
@@ -267,7 +289,9 @@ class FalconClient:
 
         ``signals``: typing (Typing), and members of small rooms who come and go (Presence). Both are best effort.
         """
-        return Stream(self._connection, rooms, resume, signals)
+        self._streams = [stream for stream in self._streams if not stream.is_closed]
+        self._streams.append(Stream(self._connection, rooms, resume, signals))
+        return self._streams[-1]
 
     # Import and export
 
@@ -314,3 +338,7 @@ def _decoded(response: httpx.Response, answer: type[T]) -> T:
     except msgspec.DecodeError as fault:
         detail = f"{response.url} does not answer as Falcon does: {fault}"
         raise Problem(response.status_code, "not_falcon", detail) from fault
+
+
+def _reaction(room_id: int, seq: int, emoji: str) -> str:
+    return f"/v1/rooms/{room_id}/messages/{seq}/reactions/{quote(emoji)}"

@@ -10,7 +10,7 @@ from falcon_chat.models import Message, ReadMark, Role, Room, RoomSummary
 _Itself = TypeVar(
     "_Itself",
     bound="Hello | CaughtUp | CatchUp | MemberJoined | MemberChanged | MemberLeft | ReadMoved | Typing | Presence"
-    " | Bye",
+    " | Bye | ReactionAdded | ReactionRemoved",
 )
 _OfMessage = TypeVar("_OfMessage", bound="MessagePosted | MessageEdited | MessageDeleted")
 _OfRoom = TypeVar("_OfRoom", bound="RoomCreated | RoomChanged | RoomDeleted")
@@ -57,6 +57,28 @@ class MessageEdited(msgspec.Struct, frozen=True):
 
 class MessageDeleted(msgspec.Struct, frozen=True):
     message: Message
+    id: str = ""
+
+
+class ReactionAdded(msgspec.Struct, frozen=True):
+    """``count``: how many accounts have reacted to the message with this emoji now."""
+
+    room_id: int
+    seq: int
+    account_id: int
+    emoji: str
+    count: int
+    id: str = ""
+
+
+class ReactionRemoved(msgspec.Struct, frozen=True):
+    """As ReactionAdded."""
+
+    room_id: int
+    seq: int
+    account_id: int
+    emoji: str
+    count: int
     id: str = ""
 
 
@@ -135,6 +157,8 @@ Event: TypeAlias = (
     | MessagePosted
     | MessageEdited
     | MessageDeleted
+    | ReactionAdded
+    | ReactionRemoved
     | RoomCreated
     | RoomChanged
     | RoomDeleted
@@ -179,6 +203,8 @@ _READERS: Final[dict[str, _Reader]] = {
     "message.posted": _of_message(MessagePosted),
     "message.edited": _of_message(MessageEdited),
     "message.deleted": _of_message(MessageDeleted),
+    "reaction.added": _itself(ReactionAdded),
+    "reaction.removed": _itself(ReactionRemoved),
     "room.created": _of_room(RoomCreated),
     "room.changed": _of_room(RoomChanged),
     "room.deleted": _of_room(RoomDeleted),

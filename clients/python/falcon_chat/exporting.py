@@ -41,7 +41,7 @@ def resume_token(line: bytes) -> str | None:
             return None
         case "account" | "room":
             return f"{last.type}:{last.ref}"
-        case "message":
+        case "message" | "reaction":
             return f"message:{last.room}:{last.seq}"
         case unknown:
             raise ValueError(f"an export does not go on behind a line of type {unknown!r}")

@@ -66,9 +66,18 @@ class Room(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
+class ReactionSummary(msgspec.Struct, frozen=True):
+    """How many accounts have reacted to a message with an emoji, and the first of them."""
+
+    emoji: str
+    count: int
+    accounts: tuple[int, ...] = ()
+
+
 class Message(msgspec.Struct, frozen=True):
     """A deleted message keeps its ``seq`` and has no text. ``missing``: it was posted, and the server cannot show it;
-    then it is deleted, too, and its author is 0."""
+    then it is deleted, too, and its author is 0. ``reactions``: in the order in which each emoji came up; unset in
+    events, lists of rooms and the answer to an edit."""
 
     room_id: int
     seq: int
@@ -80,6 +89,7 @@ class Message(msgspec.Struct, frozen=True):
     reply_to: int | None = None
     mentions: tuple[int, ...] = ()
     missing: bool = False
+    reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 class RoomSummary(Room, frozen=True, kw_only=True):
@@ -105,6 +115,28 @@ class Page(msgspec.Struct, frozen=True):
     messages: tuple[Message, ...]
     has_before: bool
     has_after: bool
+
+
+class ReactionCount(msgspec.Struct, frozen=True):
+    """``count``: how many accounts have reacted with the emoji."""
+
+    room_id: int
+    seq: int
+    emoji: str
+    count: int
+
+
+class Reaction(msgspec.Struct, frozen=True):
+    emoji: str
+    account_id: int
+    reacted_at: datetime
+
+
+class ReactionPage(msgspec.Struct, frozen=True):
+    """Oldest first."""
+
+    reactions: tuple[Reaction, ...]
+    next_cursor: str | None = None
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -38,6 +38,16 @@ class Stream:
         self._connected = self._connect()
         self._lost = False
         self._closed = False
+        self._waiting = False
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if a task waits for the next event."""
+        return self._waiting
 
     def __aiter__(self) -> "Stream":
         return self
@@ -46,7 +56,7 @@ class Stream:
         """Raises Problem."""
         while not self._closed:
             try:
-                event = await anext(self._connected)
+                event = await self._next()
             except StopAsyncIteration:  # the last wait was cancelled, or ended with a Problem
                 self._connected = self._connect()
             except httpx.TransportError as fault:
@@ -59,6 +69,13 @@ class Stream:
                 return event
         raise StopAsyncIteration
 
+    async def _next(self) -> Event:
+        self._waiting = True
+        try:
+            return await anext(self._connected)
+        finally:
+            self._waiting = False
+
     async def __aenter__(self) -> "Stream":
         return self
 
@@ -68,7 +85,7 @@ class Stream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connection now, and not only with the client."""
+        """Close the connection. A stream that is not closed before is closed with its client."""
         self._closed = True
         await self._connected.aclose()
 

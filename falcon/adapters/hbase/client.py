@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 from falcon.adapters.hbase.connection import TableMissing, ThriftConnection
-from falcon.adapters.hbase.schema import FAMILY, TableSpec
+from falcon.adapters.hbase.schema import COMPRESSION, FAMILY, TableSpec
 from falcon.adapters.hbase.thrift import AlreadyExists, BatchMutation, ColumnDescriptor, Mutation, TScan
 from falcon.read.hbase import BEHIND_ALL, Cell, Row
 
@@ -133,7 +133,12 @@ class HBaseClient:
         """Create the table in one region and without FAST_DIFF, since a gateway can do no better. An existing table is
         left alone."""
         family = ColumnDescriptor(
-            name=FAMILY + b":", maxVersions=1, bloomFilterType="ROW", blockCacheEnabled=True, timeToLive=-1
+            name=FAMILY + b":",
+            maxVersions=1,
+            bloomFilterType="ROW",
+            blockCacheEnabled=True,
+            timeToLive=-1,
+            compression=dict(spec.attributes).get(COMPRESSION, "NONE"),
         )
 
         def ask(line: ThriftConnection) -> None:

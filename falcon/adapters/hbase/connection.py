@@ -2,13 +2,17 @@
 
 import ssl
 import time
-from typing import Any
+from typing import Any, Final
 
 from thriftpy2.protocol import TBinaryProtocol
 from thriftpy2.thrift import TClient
 from thriftpy2.transport import TBufferedTransport, TSocket, TSSLSocket
 
 from falcon.adapters.hbase.thrift import Hbase
+
+# HBase names this setting in its error about a table that it cannot keep: in Falcon's case one with a compression that
+# its region servers do not have. The rest of the error is the compression's own.
+REFUSED_TABLE: Final = "hbase.table.sanity.checks"
 
 
 class HBaseFault(Exception):
@@ -17,6 +21,10 @@ class HBaseFault(Exception):
 
 class TableMissing(HBaseFault):
     """The table does not exist, or is being dropped."""
+
+
+class CompressionMissing(HBaseFault):
+    """HBase does not have the compression that a table was to be created with."""
 
 
 class ThriftConnection:

@@ -16,7 +16,13 @@ from typing import Any, Final, TypeVar
 from thriftpy2.thrift import TApplicationException, TException
 
 from falcon.adapters.hbase.client import HBaseClient
-from falcon.adapters.hbase.connection import HBaseFault, TableMissing, ThriftConnection
+from falcon.adapters.hbase.connection import (
+    REFUSED_TABLE,
+    CompressionMissing,
+    HBaseFault,
+    TableMissing,
+    ThriftConnection,
+)
 from falcon.adapters.hbase.thrift import AlreadyExists, GatewayError, IllegalArgument
 from falcon.read.store import ReadStoreUnavailable
 
@@ -199,6 +205,8 @@ def _raise_if_lasting(error: Any) -> None:
     text = error.message or b""
     if any(name in text for name in _MISSING):
         raise TableMissing(f"HBase has no such table: {_words(error)}") from error
+    if REFUSED_TABLE.encode() in text:
+        raise CompressionMissing(f"HBase refuses: {_words(error)}") from error
     if any(name in text for name in _LASTING):
         raise HBaseFault(f"HBase refuses: {_words(error)}") from error
 

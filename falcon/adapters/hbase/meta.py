@@ -94,6 +94,16 @@ def applied_key(projection: str, generation: int, partition: Partition) -> bytes
     return f"applied/{projection}/{generation}/{partition}".encode()
 
 
+def recipe_key(projection: str, generation: int) -> bytes:
+    """Of a generation that is being rebuilt, and has all of its tables."""
+    return f"recipe/{projection}/{generation}".encode()
+
+
+def beats_key(projection: str) -> bytes:
+    """Of all rebuilds."""
+    return f"beats/{projection}".encode()
+
+
 def stopped_key(projection: str, generation: int) -> bytes:
     """One a generation: a rebuild gets past a stop."""
     return f"stopped/{projection}/{generation}".encode()

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from falcon.adapters.hbase.client import HBase, HBaseClient
+from falcon.adapters.hbase.connection import REFUSED_TABLE, CompressionMissing
 from falcon.adapters.hbase.meta import Generations, Log, Meta, skips_key, went_back_key
 from falcon.adapters.hbase.schema import FORMAT, TableSpec, meta_name, meta_spec, table_names, table_specs
 from falcon.adapters.hbase.switching import Create, Switching
@@ -244,6 +245,22 @@ def through_gateway(hbase: HBase) -> Create:
     return create
 
 
+def compressing(create: Create, compressions: Sequence[str]) -> Create:
+    """Create tables with the first of these compressions that HBase has, or without if it has none of them."""
+
+    def compressed(specs: Sequence[TableSpec]) -> None:
+        for compression in compressions:
+            try:
+                return create([spec.compressed(compression) for spec in specs])
+            except CompressionMissing:
+                log.info("HBase does not have the compression %s", compression)
+        if compressions:
+            log.warning("tables are created without compression: HBase has none of %s", ", ".join(compressions))
+        return create(specs)
+
+    return compressed
+
+
 def by_command(words: Sequence[str], seconds: float = _ADMIN_SECONDS) -> Create:
     """Create tables by the operator's command. It gets a line for each table: ``NAME FAMILY REGIONS ATTRIBUTE=VALUE
     ...``.
@@ -258,8 +275,8 @@ def by_command(words: Sequence[str], seconds: float = _ADMIN_SECONDS) -> Create:
 
 
 def _run(words: Sequence[str], lines: str, seconds: float) -> None:
-    """Raises ReadStoreUnavailable when the command fails or takes too long. All processes that it has started are then
-    killed."""
+    """Raises ReadStoreUnavailable when the command fails or takes too long, and CompressionMissing. All processes that
+    it has started are then killed."""
     began = time.monotonic()
     try:
         process = subprocess.Popen(
@@ -282,5 +299,7 @@ def _run(words: Sequence[str], lines: str, seconds: float) -> None:
             process.communicate()
     if process.returncode != 0:
         last = said.strip().rpartition("\n")[2]
+        if REFUSED_TABLE in said:
+            raise CompressionMissing(f"cannot create tables: {last}")
         raise ReadStoreUnavailable(f"cannot create tables: {words[0]} ended with {process.returncode}: {last}")
     log.info("created tables in %.1f s: %s", time.monotonic() - began, said.strip().replace("\n", "; "))

@@ -17,6 +17,7 @@ from falcon.domain.ids import Partition
 from falcon.read.accounts import hbase as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_queries
+from falcon.read.reactions import hbase as reactions_queries
 from falcon.read.rooms import hbase as rooms_queries
 from falcon.read.store import ReadStoreUnavailable
 from falcon.read.timeline import hbase as timeline_queries
@@ -88,6 +89,9 @@ class HBaseReadStore:
     accounts = _query(accounts_queries.accounts)
     bearer = _query(accounts_queries.bearer)
     tokens = _query(accounts_queries.tokens)
+    shown_reactions = _query(reactions_queries.shown_reactions)
+    reactions = _query(reactions_queries.reactions)
+    known_reactions = _query(reactions_queries.known_reactions)
 
     async def _ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work(seconds: float) -> T:

@@ -14,6 +14,7 @@ from falcon.read.catalogue import READ_MODELS
 FORMAT: Final = 1
 FAMILY: Final = b"d"
 META_REGIONS: Final = 1
+COMPRESSION: Final = "COMPRESSION"
 
 
 class TableSpec(NamedTuple):
@@ -22,6 +23,10 @@ class TableSpec(NamedTuple):
     name: str
     regions: int
     attributes: tuple[tuple[str, str], ...]
+
+    def compressed(self, compression: str) -> "TableSpec":
+        """``compression``: as HBase calls it, such as ZSTD."""
+        return self._replace(attributes=(*self.attributes, (COMPRESSION, compression)))
 
     def line(self) -> str:
         """``NAME FAMILY REGIONS ATTRIBUTE=VALUE ...``"""

@@ -94,16 +94,19 @@ class Switching:
             raise ReadStoreUnavailable(f"another rebuild of {projection} has just begun")
         self._drop_old(projection)
 
-    def finish(self, projection: str, generation: int, catch_up: Callable[[], None]) -> None:
+    def finish(self, projection: str, generation: int, catch_up: Callable[[], bool]) -> bool:
         """Make ``generation`` live, once ``catch_up`` has brought it to where the live one stands.
 
-        After any failure the live tables are as they were, and open.
+        Returns False if ``catch_up`` does. After that, and after any failure, the live tables are as they were, and
+        open.
         """
         name = secrets.token_hex(4)
         live = self._claim(projection, generation, name)
         try:
             closed = self._close(projection, live, name)
-            catch_up()
+            if not catch_up():
+                self._call_off(projection, name)
+                return False
             self._check(projection, generation, closed)
             self._switch(projection, generation, name)
         except BaseException:
@@ -111,6 +114,7 @@ class Switching:
             raise
         time.sleep(self._grace_seconds)
         self._drop_old(projection)
+        return True
 
     def wait_or_reopen(self, projection: str, generation: int, closed: Mapping[Partition, Applied]) -> None:
         """Deal with closed positions of the generation that was live when they were read.

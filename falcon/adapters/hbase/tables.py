@@ -6,6 +6,8 @@ from concurrent.futures import wait
 from types import MappingProxyType
 from typing import Final
 
+import msgspec
+
 from falcon.adapters.hbase.cells import by_partition, fold
 from falcon.adapters.hbase.client import HBase
 from falcon.adapters.hbase.comparing import HBaseComparing
@@ -15,8 +17,10 @@ from falcon.adapters.hbase.meta import (
     Meta,
     applied_key,
     applied_of,
+    beats_key,
     encode_skip,
     encode_stop,
+    recipe_key,
     skip_key,
     skip_of,
     skips_key,
@@ -30,7 +34,16 @@ from falcon.adapters.hbase.switching import Create, Switching
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.store import Fill, ReadStoreUnavailable, Skip, StaleProjector, Stop
+from falcon.read.store import (
+    WITHOUT_SKIPS,
+    Fill,
+    ReadStoreUnavailable,
+    Recipe,
+    Skip,
+    StaleProjector,
+    Stop,
+    UnfinishedRebuild,
+)
 from falcon.read.write import Write
 from falcon.telemetry.dispatchers import Dispatcher
 
@@ -61,7 +74,7 @@ class HBaseTables:
         regions: Mapping[str, int] = MappingProxyType({}),
         seconds: float = 20.0,
         admin_seconds: float = 180.0,
-        switch_seconds: float = 60.0,
+        switch_seconds: float = 15.0,
         grace_seconds: float = 5.0,
         dispatcher: str = "hbase-writes",
     ) -> None:
@@ -135,15 +148,41 @@ class HBaseTables:
                 raise ReadStoreUnavailable(f"a table of {projection} is missing, which a rebuild mends") from error
             raise StaleProjector(f"the tables of {projection} have been replaced by rebuilt ones") from error
 
-    def begin_rebuild(self, projection: str) -> str:
-        generation = self._begun[projection] = self._switching.begin(projection)
+    def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
+        generation = self._switching.begin(projection)
+        # Only now: a generation with a recipe has all of its tables.
+        self._meta().say(recipe_key(projection, generation), msgspec.json.encode(recipe))
+        self._begun[projection] = generation
         return f"{projection}@{generation}"
 
-    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
+    def unfinished_rebuild(self, projection: str) -> UnfinishedRebuild | None:
+        generation = self._switching.generations(projection).rebuilding
+        if not generation:
+            return None
+        recipe = self._meta().said(recipe_key(projection, generation))
+        if recipe is None:
+            return None
+        return UnfinishedRebuild(f"{projection}@{generation}", msgspec.json.decode(recipe, type=Recipe))
+
+    def resume_rebuild(self, projection: str, shadow: str, recipe: Recipe) -> None:
+        generation = self._generation(shadow)
+        self._meta().say(recipe_key(projection, generation), msgspec.json.encode(recipe))
+        self._begun[projection] = generation
+
+    def beat(self, projection: str) -> None:
+        self._meta().say(beats_key(projection), b"%d" % (self.beats(projection) + 1))
+
+    def beats(self, projection: str) -> int:
+        return int(self._meta().said(beats_key(projection)) or 0)
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         if projection not in self._begun:
             raise ReadStoreUnavailable(f"no rebuild of {projection} was begun here")
-        self._switching.finish(projection, self._begun.pop(projection), catch_up)
+        if not self._switching.finish(projection, self._begun[projection], catch_up):
+            return False
+        del self._begun[projection]
         self._known.pop(projection, None)
+        return True
 
     def stopped(self, projection: str, error: str | None) -> None:
         key = stopped_key(_base(projection), self._generation(projection))

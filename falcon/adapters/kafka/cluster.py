@@ -41,7 +41,11 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     """``brokers``: host:port of some of them. ``prefix``: of the names of topics and groups.
 
     ``append_seconds``: after this time the outcome of an append is unknown; it is longer than Kafka takes after the
-    loss of a leader. ``security``: of every connection; none in plaintext.
+    loss of a leader. ``security``: of every connection; none in plaintext. ``compression``: of the batches that this
+    process writes; None for none. ``rack``: where this process is, so that it reads from replicas there.
+    ``fetch_min_bytes``: brokers answer a fetch from the journal when so much is there, or after half a second.
+    ``local_retention_seconds``: for so long a journal that is made keeps the log on the brokers' disks; older segments
+    are in remote storage. 0: it keeps all of it there.
     """
 
     brokers: tuple[str, ...]
@@ -49,6 +53,10 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     prefix: str = "falcon."
     append_seconds: float = 10.0
     security: Security | None = None
+    compression: str | None = "zstd"
+    rack: str | None = None
+    fetch_min_bytes: int = 1
+    local_retention_seconds: int = 0
 
     @property
     def journal(self) -> str:
@@ -84,6 +92,7 @@ class KafkaCluster(msgspec.Struct, frozen=True):
             linger_ms=0,
             max_batch_size=MESSAGE_BYTES_MAX,
             max_request_size=2 * MESSAGE_BYTES_MAX,
+            compression_type=self.compression,
             **_PATIENCE,
             **self._connection(),
         )
@@ -98,6 +107,7 @@ class KafkaCluster(msgspec.Struct, frozen=True):
                 "enable_auto_commit": False,
                 "auto_offset_reset": "none",
                 "max_partition_fetch_bytes": 2 << 20,
+                "client_rack": self.rack,
                 **_PATIENCE,
                 **self._connection(),
                 **settings,

@@ -54,6 +54,7 @@ class GroupOwnership:
     def assignments(self) -> int:
         return self._member.assignments
 
+    @property
     def assigned(self) -> frozenset[Partition]:
         return self._member.assigned
 

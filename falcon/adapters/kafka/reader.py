@@ -115,7 +115,7 @@ class Reader:
     async def _started(self) -> AIOKafkaConsumer:
         async with self._starting:  # concurrent callers share one consumer
             if self._consumer is None:
-                consumer = self._cluster.consumer()
+                consumer = self._cluster.consumer(**self._fetching())
                 try:
                     async with asyncio.timeout(_START_SECONDS):
                         await consumer.start()
@@ -124,6 +124,10 @@ class Reader:
                     raise
                 self._consumer = consumer
             return self._consumer
+
+    def _fetching(self) -> dict[str, int]:
+        """Only readers of the journal may wait for more bytes: those of other topics read to an end that they know."""
+        return {"fetch_min_bytes": self._cluster.fetch_min_bytes} if self.topic == self._cluster.journal else {}
 
     def _seek(self, consumer: AIOKafkaConsumer, offsets: Mapping[Partition, int]) -> None:
         """Seek only if the consumer is elsewhere: a seek throws away what was fetched ahead."""

@@ -59,12 +59,14 @@ class WrongTopics(Exception):
 
 
 class Topic(msgspec.Struct, frozen=True):
-    """``settings``: required values. ``bounds``: upper limits; higher values cost time."""
+    """``settings``: required values. ``bounds``: upper limits; higher values cost time. ``made_with``: what a new topic
+    gets beside these; an existing one may lack it."""
 
     name: str
     partitions: int
     settings: dict[str, str]
     bounds: dict[str, int] = {}
+    made_with: dict[str, str] = {}
 
 
 class _Log(msgspec.Struct, frozen=True):
@@ -87,7 +89,7 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
         "message.timestamp.type": "LogAppendTime",
     }
     return [
-        Topic(cluster.journal, cluster.partitions, journal),
+        Topic(cluster.journal, cluster.partitions, journal, made_with=_tiered(cluster.local_retention_seconds)),
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # An owner compares its clock with the brokers' time in this record.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
@@ -98,6 +100,13 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
             {"segment.ms": _SIGNALS_MILLIS},  # Kafka drops nothing from a segment that is being written
         ),
     ]
+
+
+def _tiered(local_retention_seconds: int) -> dict[str, str]:
+    """The settings of a topic whose older segments are in remote storage. A compacted topic cannot have them."""
+    if not local_retention_seconds:
+        return {}
+    return {"remote.storage.enable": "true", "local.retention.ms": str(1_000 * local_retention_seconds)}
 
 
 async def prepare(cluster: KafkaCluster, replicas: int) -> str:
@@ -332,7 +341,7 @@ async def _create(admin: AIOKafkaAdminClient, cluster: KafkaCluster, missing: It
 
 
 def _as_made(topic: Topic) -> dict[str, str]:
-    return {**topic.settings, **{name: str(bound) for name, bound in topic.bounds.items()}}
+    return {**topic.settings, **topic.made_with, **{name: str(bound) for name, bound in topic.bounds.items()}}
 
 
 async def _lower(admin: AIOKafkaAdminClient, topic: Topic, over: Mapping[str, str], brokers: str) -> None:

@@ -1,6 +1,7 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,8 +13,21 @@ from falcon.read.accounts import memory as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import memory as memberships_queries
 from falcon.read.memory import MemoryQueryContext, ModelTables
+from falcon.read.reactions import memory as reactions_queries
 from falcon.read.rooms import memory as rooms_queries
-from falcon.read.store import BeingFilled, Comparison, Fill, Reached, Skip, StaleProjector, Stop, shown_by
+from falcon.read.store import (
+    WITHOUT_SKIPS,
+    BeingFilled,
+    Comparison,
+    Fill,
+    Reached,
+    Recipe,
+    Skip,
+    StaleProjector,
+    Stop,
+    UnfinishedRebuild,
+    shown_by,
+)
 from falcon.read.timeline import memory as timeline_queries
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
@@ -73,7 +87,9 @@ class MemoryTables:
         self._stops: dict[tuple[str, Partition], Stop] = {}
         self._skips: dict[tuple[str, Partition, int], Skip] = {}
         self._went_back: str | None = None
+        self._unfinished: dict[str, UnfinishedRebuild] = {}
         self._rebuilds = 0
+        self._beats: Counter[str] = Counter()
 
     def _empty(self, projection: str) -> _ProjectedTables:
         return _ProjectedTables(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
@@ -99,15 +115,31 @@ class MemoryTables:
         kept.cursor.update(after)
         kept.quiet_since.update({partition: dict(quiet_since.get(partition, {})) for partition in after})
 
-    def begin_rebuild(self, projection: str) -> str:
-        self._projections[projection + _REBUILDING] = self._empty(projection)
-        return projection + _REBUILDING
+    def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
+        shadow = projection + _REBUILDING
+        self._projections[shadow] = self._empty(projection)
+        self.resume_rebuild(projection, shadow, recipe)
+        return shadow
 
-    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
-        catch_up()
-        self._projections[projection] = self._projections.pop(projection + _REBUILDING)
+    def unfinished_rebuild(self, projection: str) -> UnfinishedRebuild | None:
+        return self._unfinished.get(projection)
+
+    def resume_rebuild(self, projection: str, shadow: str, recipe: Recipe) -> None:
+        self._unfinished[projection] = UnfinishedRebuild(shadow, recipe)
+
+    def beat(self, projection: str) -> None:
+        self._beats[projection] += 1
+
+    def beats(self, projection: str) -> int:
+        return self._beats[projection]
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
+        if not catch_up():
+            return False
+        self._projections[projection] = self._projections.pop(self._unfinished.pop(projection).shadow)
         self._fills.pop(projection, None)
         self._rebuilds += 1
+        return True
 
     def stopped(self, projection: str, error: str | None) -> None:
         if error is None:
@@ -203,6 +235,9 @@ class MemoryTables:
     accounts = _query(accounts_queries.accounts)
     bearer = _query(accounts_queries.bearer)
     tokens = _query(accounts_queries.tokens)
+    shown_reactions = _query(reactions_queries.shown_reactions)
+    reactions = _query(reactions_queries.reactions)
+    known_reactions = _query(reactions_queries.known_reactions)
 
     # --- MemoryQueryContext -------------------------------------------------------------------------------------------
 

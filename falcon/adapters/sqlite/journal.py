@@ -11,7 +11,7 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from enum import Enum, auto
+from enum import Enum
 from typing import Final, Protocol
 
 import apsw
@@ -43,9 +43,9 @@ class CommitHook(Protocol):
 
 
 class _Step(Enum):
-    BEGIN = auto()
-    COMMIT = auto()
-    END = auto()
+    BEGIN = "BEGIN IMMEDIATE"
+    COMMIT = "COMMIT"
+    END = ""
 
 
 class SqliteJournal:
@@ -60,9 +60,9 @@ class SqliteJournal:
         self._within = within
         self._waiting: list[Submission] = []
         self._group: list[Submission] = []  # the group under way
+        self._appends: list[Append] = []  # those of its appends that are not fenced
         self._begun = False
         self._collected: list[Submission] = []
-        self._collecting = False
         self._takeovers = -1
         self._epochs: dict[Partition, int] = {}
         self._failed: dict[Partition, int] = {}  # the epoch in which a submission failed
@@ -86,24 +86,25 @@ class SqliteJournal:
         except apsw.Error as error:
             raise JournalUnavailable(f"cannot take over partitions: {error}") from error
         finally:
-            self._start_group()
+            self.submit(())
 
     def submit(self, submissions: Sequence[Submission]) -> None:
         self._waiting.extend(submissions)
-        self._start_group()
+        if not self._group:
+            self._start_group()
+        if self._collected:
+            self._wake()
 
     def collect(self) -> list[Submission]:
         if self._group and self._stepped.is_set():
-            self._collecting = True
             self._continue_group()
-            self._collecting = False
         collected, self._collected = self._collected, []
         return collected
 
     def flush(self) -> None:
         while self._group or self._waiting:
             self._finish_group()
-            self._start_group()
+            self.submit(())
 
     def close(self) -> None:
         self.flush()
@@ -115,8 +116,6 @@ class SqliteJournal:
 
     def _start_group(self) -> None:
         """Begin, make the rows, and have them committed. If another process is writing, the journal's thread waits."""
-        if self._group:
-            return
         self._group = self._next_group()
         if not self._group:
             return
@@ -126,15 +125,20 @@ class SqliteJournal:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
-            self._step(_Step.BEGIN)
+            self._begin_in_turn()
         except apsw.Error as error:
             self._settle(error)
         else:
             self._insert_group()
 
+    def _begin_in_turn(self) -> None:
+        """Another process is writing: the journal's thread waits until it is done."""
+        self._connection.set_busy_timeout(BUSY_MILLISECONDS)
+        self._step(_Step.BEGIN)
+
     def _continue_group(self) -> None:
         if isinstance(self._error, apsw.BusyError) and not self._begun:
-            self._step(_Step.BEGIN)  # nothing was written; begin when the other process is done
+            self._begin_in_turn()  # nothing was written
         elif self._error is not None or self._begun:
             self._settle(self._error)
         else:
@@ -163,8 +167,6 @@ class SqliteJournal:
             if isinstance(submission, Append):
                 events += len(submission.records)
         del self._waiting[:taken]
-        if self._collected:
-            self._tell()
         return group
 
     def _insert_group(self) -> None:
@@ -172,9 +174,11 @@ class SqliteJournal:
         try:
             offset, heads = self._read_log()
             appends: list[Append] = []
+            self._appends = appends
             start = offset
             for submission in self._group:
-                if self._fenced(submission):
+                if submission.epoch != self._epochs.get(submission.partition):
+                    submission.outcome = AppendOutcome.FENCED
                     continue
                 if isinstance(submission, Checkpoint):
                     _save(self._connection, submission)
@@ -202,10 +206,6 @@ class SqliteJournal:
             self._takeovers = takeovers
         return next_offset, bytearray(heads)
 
-    def _fenced(self, submission: Submission) -> bool:
-        """As of the group's transaction."""
-        return submission.epoch != self._epochs.get(submission.partition)
-
     def _insert(self, appends: list[Append]) -> None:
         self._connection.executemany(
             "INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -221,9 +221,10 @@ class SqliteJournal:
         group, self._group = self._group, []
         if error is None:
             for submission in group:
-                submission.outcome = AppendOutcome.FENCED if self._fenced(submission) else AppendOutcome.DURABLE
+                if submission.outcome is None:
+                    submission.outcome = AppendOutcome.DURABLE
             if self._within is not None:
-                self._within.committed(_durable(group))
+                self._within.committed(self._appends)
         else:
             # Log each failed commit once, here where it is handled: the shard takes over again.
             log.error("a commit of %d submissions failed: %s", len(group), error)
@@ -234,13 +235,8 @@ class SqliteJournal:
                 self._failed[submission.partition] = submission.epoch
         metrics.commit_seconds.observe(time.monotonic() - self._started)
         self._collected += group
-        self._tell()
-        self._start_group()
-
-    def _tell(self) -> None:
-        """Say that there is something to collect, unless the owner is collecting now."""
-        if not self._collecting:
-            self._wake()
+        if self._waiting:
+            self._start_group()
 
     # --- the thread ---------------------------------------------------------------------------------------------------
 
@@ -256,7 +252,7 @@ class SqliteJournal:
                 return
             try:
                 with self._activity.at_work(ticket):
-                    self._take(step)
+                    self._connection.execute(step.value)
             except apsw.Error as error:
                 self._error = error
             except BaseException:
@@ -264,17 +260,6 @@ class SqliteJournal:
                 os._exit(70)
             self._stepped.set()
             self._wake()
-
-    def _take(self, step: _Step) -> None:
-        if step is _Step.BEGIN:
-            self._connection.set_busy_timeout(BUSY_MILLISECONDS)
-            self._connection.execute("BEGIN IMMEDIATE")
-        else:
-            self._connection.execute("COMMIT")
-
-
-def _durable(group: Sequence[Submission]) -> list[Append]:
-    return [each for each in group if isinstance(each, Append) and each.outcome is AppendOutcome.DURABLE]
 
 
 _HEAD: Final = struct.Struct("<q")

@@ -12,6 +12,7 @@ from falcon.journal.envelope import Position
 from falcon.read.accounts import sqlite as accounts_queries
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import sqlite as memberships_queries
+from falcon.read.reactions import sqlite as reactions_queries
 from falcon.read.rooms import sqlite as rooms_queries
 from falcon.read.sqlite import SqliteQueryContext
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable
@@ -77,7 +78,7 @@ class SqliteReadStore:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.execute = connection.execute
-        self._known_generation = 0
+        self._generations: dict[str, int] = {}
         self._look_again_at = 0.0
         # True: nothing is being filled. A read model starts to be filled before a process opens the file, and never
         # again.
@@ -105,6 +106,9 @@ class SqliteReadStore:
     accounts = _query(accounts_queries.accounts, "accounts")
     bearer = _query(accounts_queries.bearer, "accounts")
     tokens = _query(accounts_queries.tokens, "accounts")
+    shown_reactions = _query(reactions_queries.shown_reactions, "reactions")
+    reactions = _query(reactions_queries.reactions, "reactions")
+    known_reactions = _query(reactions_queries.known_reactions, "reactions")
 
     async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         return dict.fromkeys(partitions, await self.applied(0))
@@ -113,10 +117,9 @@ class SqliteReadStore:
         """Looked up once a second: a rebuild is rare, and corrects what was wrong for long."""
         now = time.monotonic()
         if now >= self._look_again_at:
-            row: Any = self.execute("SELECT generation FROM projections WHERE name = ?", (projection,)).fetchone()
-            self._known_generation = int(row[0])
+            self._generations = dict(self.execute("SELECT name, generation FROM projections"))
             self._look_again_at = now + _GENERATION_SECONDS
-        return self._known_generation
+        return self._generations[projection]
 
     def check_shown(self, read_models: Sequence[str]) -> None:
         if self._shows_all:

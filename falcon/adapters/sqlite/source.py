@@ -80,6 +80,9 @@ class SqliteSource:
         wanted = [row for row in rows if row[0] >= cursor[row[1]].offset]
         return _decode(wanted), {p: Position(max(reached, at.offset)) for p, at in cursor.items()}
 
+    def check(self, cursor: Cursor) -> None:
+        """CheckingSource: does nothing. Positions in this log are kept in the same file only."""
+
     def end(self) -> Cursor:
         return UniformCursor(self._next())
 

@@ -1,18 +1,18 @@
 """Writes the read tables."""
 
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
 import apsw
+import msgspec
 
 from falcon.adapters.sqlite.database import transaction
 from falcon.adapters.sqlite.source import UniformCursor
 from falcon.journal.envelope import Cursor
 from falcon.read.catalogue import READ_MODELS
-from falcon.read.sqlite import SqliteModel
-from falcon.read.store import Fill, ReadStoreUnavailable, StaleProjector
+from falcon.read.store import WITHOUT_SKIPS, Fill, ReadStoreUnavailable, Recipe, StaleProjector, UnfinishedRebuild
 from falcon.read.write import Write
 
 # Errors that may pass. Any other is a fault of the write.
@@ -20,10 +20,12 @@ _PASSING: Final = (apsw.BusyError, apsw.LockedError, apsw.FullError, apsw.IOErro
 _REBUILDING: Final = "_rebuilding"
 _DROP_ROWS: Final = 20_000
 
-_STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
 _FILL: Final = "SELECT filling FROM projections WHERE name = ?"
 _MOVE_FILL: Final = "UPDATE projections SET filling = min(filling, ?) WHERE name = ?"
-_MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ? AND applied = ?"
+_RECIPE: Final = "SELECT value FROM meta WHERE key = ?"
+_KEEP_RECIPE: Final = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+_STANDING: Final = "SELECT name FROM projections WHERE applied = ?"
+_MOVE: Final = "UPDATE projections SET applied = ? WHERE name = ?"
 
 
 class SqliteTables:
@@ -38,29 +40,28 @@ class SqliteTables:
     def apply(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
         try:
             with transaction(self._connection):
-                self.write(projection, expected, after, writes)
+                if not self.advance([projection], expected, after):
+                    raise StaleProjector(f"projection {projection} has been moved by another runner")
+                self.write({projection: writes})
         except _PASSING as error:
             raise ReadStoreUnavailable(f"cannot write the tables of {projection}: {error}") from error
 
-    def applied_up_to(self, cursor: Cursor) -> set[str]:
-        """The projections that have been applied up to this offset."""
-        assert isinstance(cursor, UniformCursor), "cursors of these tables are those that they gave"
-        return {name for (name,) in self._connection.execute(_STANDING, (cursor.offset,))}
-
-    def write(self, projection: str, expected: Cursor, after: Cursor, writes: Sequence[Write]) -> None:
-        """Like ``apply``, within the caller's transaction. The caller rolls back if it raises."""
-        assert isinstance(expected, UniformCursor), "cursors of these tables are those that they gave"
+    def advance(self, projections: Sequence[str], before: Cursor, after: Cursor) -> list[str]:
+        """Within the caller's transaction: move those of these projections whose position is ``before``. Gives their
+        names."""
+        assert isinstance(before, UniformCursor), "cursors of these tables are those that they gave"
         assert isinstance(after, UniformCursor), "and those of the log that stands beside them"
-        suffix = _REBUILDING if projection.endswith(_REBUILDING) else ""
-        self._connection.execute(_MOVE, (after.offset, projection, expected.offset))
-        if not self._connection.changes():
-            raise StaleProjector(f"projection {projection} does not stand at {expected.offset} any more")
-        model = READ_MODELS[projection.removesuffix(_REBUILDING)].sqlite
-        for kind, run in _runs(model, writes):
-            for sql in model.statements[kind]:
-                self._connection.executemany(sql.format(suffix), run)
+        standing = {name for (name,) in self._connection.execute(_STANDING, (before.offset,))}
+        moved = [name for name in projections if name in standing]
+        self._connection.executemany(_MOVE, [(after.offset, name) for name in moved])
+        return moved
 
-    def begin_rebuild(self, projection: str) -> str:
+    def write(self, writes: Mapping[str, Sequence[Write]]) -> None:
+        """Within the caller's transaction, by projection. The caller rolls back if it raises."""
+        for sql, rows in _statements(writes):
+            self._connection.executemany(sql, rows)
+
+    def begin_rebuild(self, projection: str, recipe: Recipe = WITHOUT_SKIPS) -> str:
         shadow = projection + _REBUILDING
         try:
             self._drop_old(projection)
@@ -74,22 +75,42 @@ class SqliteTables:
                 )
                 if not connection.changes():
                     raise _not_there(projection)
+                self._keep(projection, recipe)
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot begin to rebuild {projection}: {error}") from error
         return shadow
 
-    def finish_rebuild(self, projection: str, catch_up: Callable[[], None]) -> None:
+    def unfinished_rebuild(self, projection: str) -> UnfinishedRebuild | None:
+        """Earlier versions kept no recipe: theirs cannot go on."""
+        try:
+            row: Any = self._connection.execute(_RECIPE, (_recipe_key(projection),)).fetchone()
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot look for a rebuild of {projection}: {error}") from error
+        if row is None:
+            return None
+        return UnfinishedRebuild(projection + _REBUILDING, msgspec.json.decode(row[0], type=Recipe))
+
+    def resume_rebuild(self, projection: str, shadow: str, recipe: Recipe) -> None:
+        try:
+            self._keep(projection, recipe)
+        except apsw.Error as error:
+            raise ReadStoreUnavailable(f"cannot resume the rebuild of {projection}: {error}") from error
+
+    def finish_rebuild(self, projection: str, catch_up: Callable[[], bool]) -> bool:
         """Renaming is one small write however large the tables are, and every reader's next statement sees it."""
         shadow = projection + _REBUILDING
         try:
             with transaction(self._connection) as connection:
-                catch_up()
+                if not catch_up():
+                    return False
                 for table in READ_MODELS[projection].sqlite.tables:
                     connection.execute(f"ALTER TABLE {table} RENAME TO {table}_old")
                     connection.execute(f"ALTER TABLE {table}{_REBUILDING} RENAME TO {table}")
                 connection.execute("DELETE FROM projections WHERE name = ?", (projection,))
                 connection.execute("UPDATE projections SET name = ? WHERE name = ?", (projection, shadow))
+                connection.execute("DELETE FROM meta WHERE key = ?", (_recipe_key(projection),))
             self._drop_old(projection)
+            return True
         except apsw.Error as error:
             raise ReadStoreUnavailable(f"cannot finish to rebuild {projection}: {error}") from error
 
@@ -132,6 +153,9 @@ class SqliteTables:
             raise _not_there(projection)
         return int(row[0])
 
+    def _keep(self, projection: str, recipe: Recipe) -> None:
+        self._connection.execute(_KEEP_RECIPE, (_recipe_key(projection), msgspec.json.encode(recipe)))
+
     def _drop_old(self, projection: str) -> None:
         """Empty the old tables in small transactions, since the writers of live tables wait for each."""
         for table, ddl in READ_MODELS[projection].sqlite.tables.items():
@@ -145,18 +169,28 @@ class SqliteTables:
                 self._connection.execute(f"DROP TABLE {name}")
 
 
+def _recipe_key(projection: str) -> str:
+    return f"rebuild {projection}"
+
+
 def _not_there(projection: str) -> ReadStoreUnavailable:
     if projection.endswith(_REBUILDING):
         return ReadStoreUnavailable(f"the rebuild of {projection} was taken away by another one")
     return ReadStoreUnavailable(f"the data folder has no tables of {projection}: falcon up makes them")
 
 
-def _runs(model: SqliteModel, writes: Sequence[Write]) -> Iterable[tuple[type[Any], Iterable[Write]]]:
-    """Runs of writes of one kind, in order. If a mark moves several times within a run, only the last move is kept."""
-    for kind, run in groupby(writes, type):
-        writes_of_kind = list(run)
-        key = model.folded.get(kind)
-        yield kind, writes_of_kind if key is None else {key(write): write for write in writes_of_kind}.values()
+def _statements(writes: Mapping[str, Sequence[Write]]) -> Iterator[tuple[str, Iterable[Write]]]:
+    """Each statement with its rows: runs of writes of one kind, in order. If a mark moves several times within a run,
+    only the last move is kept."""
+    for projection, of_projection in writes.items():
+        name = projection.removesuffix(_REBUILDING)
+        suffix, model = projection[len(name) :], READ_MODELS[name].sqlite
+        for kind, run in groupby(of_projection, type):
+            rows, key = list(run), model.folded.get(kind)
+            if key is not None:
+                rows = list({key(write): write for write in rows}.values())
+            for sql in model.statements[kind]:
+                yield sql.format(suffix), rows
 
 
 class SqliteSavepoint:

@@ -1,4 +1,4 @@
-"""Checks that the stream sends each event once, and resumes where it was left."""
+"""Checks that the stream sends each event once, and resumes after the last one."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ _LOOK_AT: Final = "docs/runbooks/streams.md, and at proxies on the way, which ma
 
 
 class Listening:
-    """``room_id``: of a room in which nobody else is. ``said``: what the client has said of its connection."""
+    """``room_id``: of a room that has no other member. ``said``: what the client reported about its connection."""
 
     def __init__(self, falcon: FalconClient, run: str, said: list[str]) -> None:
         self.room_id = 0
@@ -67,7 +67,7 @@ class Listening:
         return 0
 
     async def _go_on(self) -> str:
-        """The connection has gone, and what happens meanwhile is told by a new one: on a cluster, maybe elsewhere."""
+        """After the connection ends, a new one, maybe to another server, sends what happened meanwhile."""
         missed = [(await self._post(f"missed {number}")).seq for number in (1, 2)]
         self._awaited = f"what was missed, messages {_listed(missed)},"
         told: list[int] = []
@@ -88,7 +88,7 @@ class Listening:
 
 
 async def _about(stream: AsyncIterator[Event], posted: Message) -> AsyncIterator[MessagePosted | MessageDeleted]:
-    """What is told of one message, up to its deletion."""
+    """The events of one message, up to its deletion."""
     async for event in stream:
         if isinstance(event, MessagePosted | MessageDeleted) and event.message.seq == posted.seq:
             yield event
@@ -102,7 +102,7 @@ def _listed(places: list[int]) -> str:
 
 @contextmanager
 def what_the_client_says() -> Iterator[list[str]]:
-    """Of connections that it loses; in the log it would stand between the steps."""
+    """Collects reports of lost connections, which would else be printed between the steps."""
     said = _Keeping(logging.WARNING)
     log = logging.getLogger("falcon_chat")
     propagated, log.propagate = log.propagate, False

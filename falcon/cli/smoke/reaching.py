@@ -1,4 +1,4 @@
-"""Checks that Falcon is there, at every address, and knows the token."""
+"""Checks that Falcon answers at every address, and accepts the token."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ _PASSING: Final = frozenset({502, 503, 504})
 
 
 class Reaching:
-    """``http`` is for what needs no token."""
+    """``http`` sends requests without a token."""
 
     def __init__(self, urls: Sequence[str], http: httpx.AsyncClient, falcon: FalconClient, seconds: float) -> None:
         self._urls = urls
@@ -37,7 +37,7 @@ class Reaching:
         return ", ".join(self._urls)
 
     async def _answers(self, url: str) -> None:
-        """A server, or a proxy that is told of it, may begin only now: it is given some seconds. Raises Wrong."""
+        """Waits some seconds, because a server or its proxy may just be starting. Raises Wrong."""
         until = time.monotonic() + self._seconds
         while True:
             try:
@@ -62,7 +62,7 @@ class _Refusal(msgspec.Struct):
 
 
 def _is_falcons(answer: httpx.Response) -> bool:
-    """What Falcon says to somebody without a token."""
+    """The answer to a request without a token."""
     try:
         return msgspec.json.decode(answer.content, type=_Refusal).code == "unauthenticated"
     except msgspec.DecodeError:

@@ -7,13 +7,13 @@ from falcon.cli.smoke.trial import Trial, Wrong
 from falcon_chat import FalconClient, Member, Message, Problem, Room
 
 _SAID_MAX: Final = 200
-_PAGE: Final = 200  # the most that the API gives at once
+_PAGE: Final = 200  # the largest page of the API
 _OWNERS: Final = "docs/runbooks/partitions.md and docs/runbooks/appends.md: has every partition an owner?"
 _TABLES: Final = "docs/runbooks/projection-stopped.md and docs/runbooks/projection-lag.md"
 
 
 class Talking:
-    """In a room of its own. ``run`` is in the room's name and in each message."""
+    """Works in a room of its own. ``run`` is in the name of the room and in each message."""
 
     def __init__(self, falcon: FalconClient, run: str) -> None:
         self.room_id: int | None = None  # while it is there
@@ -23,7 +23,7 @@ class Talking:
         self._sent: Message
 
     def trials(self) -> Iterator[Trial]:
-        """Up to where there is a room with a message in it."""
+        """The steps that create a room with a message in it."""
         yield Trial("room", self._make_room, "a room to be made", _OWNERS)
         yield Trial("send", self._send, "a message to be taken", _OWNERS)
         yield Trial("retry", self._send_again, "the same key to get the same answer, and nothing to be done", _OWNERS)
@@ -81,7 +81,7 @@ class Talking:
         return f"message {seq} has its new text"
 
     async def _mark(self) -> str:
-        """Back to 0 and forward, since posting has moved it already."""
+        """Moves the mark back to 0 and then forward, because posting has moved it."""
         seq = self._sent.seq
         for wanted in (0, seq):
             await self._falcon.mark_read(self._room.room_id, wanted, force=True)
@@ -91,7 +91,7 @@ class Talking:
         return f"read up to {seq}"
 
     async def _own_mark(self) -> int:
-        """Nobody else is in the room. Raises Wrong."""
+        """The only mark in the room, which has no other member. Raises Wrong."""
         members: tuple[Member, ...] = (await self._falcon.members(self._room.room_id, limit=_PAGE)).members
         if len(members) != 1:
             raise Wrong(f"the room has {len(members)} members", "the account, as the only one")

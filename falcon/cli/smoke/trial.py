@@ -1,4 +1,4 @@
-"""What a step of `falcon smoke` is, and how it fails."""
+"""A step of `falcon smoke`, and its failure."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Trial:
-    """``work`` gives what it found, or raises Wrong, Problem or Unreachable; ``awaits`` says what it waits for."""
+    """``work`` returns what it found, or raises Wrong, Problem or Unreachable. ``awaits``: what it waits for."""
 
     name: str
     work: Callable[[], Awaitable[str]]
@@ -16,7 +16,7 @@ class Trial:
 
 
 class Wrong(Exception):
-    """What a step found. ``expected`` and ``look_at`` where they are not the step's usual ones."""
+    """What a step found. ``expected`` and ``look_at``: if they differ from those of the step."""
 
     def __init__(self, wrong: str, expected: str = "", look_at: str = "") -> None:
         super().__init__(wrong)

@@ -1,4 +1,4 @@
-"""One step after the other, up to the first that finds something wrong."""
+"""Runs the steps in order, up to the first that fails."""
 
 import asyncio
 import secrets
@@ -27,7 +27,7 @@ _NOT_FALCON: Final = "what it is that answers at that address"
 
 
 class Step(msgspec.Struct, frozen=True):
-    """``found``: what was seen; of the step that failed, what was wrong."""
+    """``found``: what the step saw; if it failed, what was wrong."""
 
     step: str
     ok: bool
@@ -50,7 +50,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """The steps up to the first that failed."""
+    """The results of the steps, up to the first that failed."""
 
     ok: bool
     seconds: float
@@ -61,7 +61,7 @@ class Outcome(msgspec.Struct, frozen=True):
 async def try_out(
     urls: Sequence[str], token: str, timeout: float, outside: Outside, on_step: Callable[[Step], None]
 ) -> Outcome:
-    """``on_step`` is told of each step as it ends. Raises Fault for an address or a token that cannot be one."""
+    """``on_step`` is called as each step ends. Raises Fault for an address or a token that cannot be one."""
     began = time.monotonic()
     done: list[Step] = []
     failure: Failure | None = None
@@ -89,7 +89,7 @@ async def try_out(
 async def _clients(
     urls: Sequence[str], token: str, timeout: float, outside: Outside
 ) -> AsyncIterator[tuple[FalconClient, httpx.AsyncClient]]:
-    """Falcon's own, and one for what needs no token. Raises Fault."""
+    """Falcon's client, and an HTTP client for requests without a token. Raises Fault."""
     seconds = min(_CALL_SECONDS, timeout)
     try:
         addresses = Addresses(urls)
@@ -107,7 +107,7 @@ async def _clients(
 
 
 def _trials(reaching: Reaching, talking: Talking, listening: Listening) -> Iterator[Trial]:
-    """In order. A step may be carried out once those before it have found nothing wrong."""
+    """In order. A step runs only if those before it have passed."""
     yield from reaching.trials()
     yield from talking.trials()
     assert talking.room_id is not None
@@ -117,7 +117,7 @@ def _trials(reaching: Reaching, talking: Talking, listening: Listening) -> Itera
 
 
 async def _carry_out(trial: Trial, left: float) -> tuple[str, Failure | None]:
-    """What was found, and what is wrong with it."""
+    """What a step found, and what is wrong with it."""
     seconds = max(0.0, min(left, _STEP_SECONDS))
     expected, look_at = trial.expected, trial.look_at
     try:
@@ -140,7 +140,7 @@ async def _carry_out(trial: Trial, left: float) -> tuple[str, Failure | None]:
 
 
 async def _clean_up(falcon: FalconClient, room_id: int | None) -> int | None:
-    """The room, where it could not be deleted. What has failed before is what matters."""
+    """The room if it could not be deleted. An earlier failure matters more."""
     if room_id is None:
         return None
     try:

@@ -1,1 +1,1 @@
-"""What Falcon does right now, and what hurts it: from what its operations ports say, read again and again."""
+"""`falcon top`: the load and the problems of Falcon, read from its operations ports."""

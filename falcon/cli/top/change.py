@@ -1,4 +1,4 @@
-"""What happened between two scrapes of an address."""
+"""The change between two scrapes of an address."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +16,9 @@ _MAXIMUM_OF_SECONDS: Final = 60.0
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """A histogram's growth. ``buckets``: how many a second were at most as large as the bound.
+    """The growth of a histogram. ``buckets``: how many values a second were at most as large as the bound.
 
-    ``maximum``: of the last minute. ``covered``: that minute covers the growth, so nothing in it was larger.
+    ``maximum``: of the last minute. ``covered``: True if that minute covers the growth, so no value was larger.
     """
 
     buckets: Mapping[float, float]
@@ -36,7 +36,7 @@ class Distribution(msgspec.Struct, frozen=True):
         return Distribution(buckets, max(self.maximum, other.maximum), self.covered and other.covered)
 
     def quantile(self, share: float) -> float | None:
-        """An estimate from the buckets; None when nothing happened."""
+        """An estimate from the buckets; None if nothing happened."""
         rank = share * self.per_second
         lower = below = 0.0
         for bound, count in sorted(self.buckets.items()):
@@ -48,7 +48,7 @@ class Distribution(msgspec.Struct, frozen=True):
 
 
 def _between(lower: float, upper: float, share: float) -> float:
-    """By ratio and not by difference, since the bounds are powers of two. In the last bucket nothing is known."""
+    """Interpolates by ratio, because the bounds are powers of two. The last bucket has no upper bound."""
     if math.isinf(upper):
         return lower
     if lower <= 0:
@@ -57,9 +57,9 @@ def _between(lower: float, upper: float, share: float) -> float:
 
 
 class Change:
-    """From ``before`` to ``after``. Without ``before`` nothing is known to have happened, and gauges stand.
+    """From ``before`` to ``after``. Without ``before`` only gauges are known.
 
-    ``by`` names the labels that the values are told apart by; those that differ in others come together.
+    ``by``: the labels that separate values. Values that differ in other labels are added up.
     """
 
     def __init__(self, before: Scrape | None, after: Scrape) -> None:
@@ -68,11 +68,11 @@ class Change:
         self.seconds = 0.0 if before is None else after.at - before.at
 
     def now(self, name: str, *by: str, together: Together = sum) -> dict[Key, float]:
-        """What gauges say at the end."""
+        """The values of gauges at the end."""
         return _grouped(self._after.samples.get(name, {}), by, together)
 
     def rates(self, name: str, *by: str) -> dict[Key, float]:
-        """A counter's growth a second; ``name`` without ``_total``."""
+        """The growth of a counter per second. ``name`` without ``_total``."""
         name = f"{name}_total"
         grown = {labels: self._grown(name, labels, value) for labels, value in self._of(self._after, name).items()}
         return _grouped({labels: self._per_second(growth) for labels, growth in grown.items()}, by, sum)
@@ -91,7 +91,7 @@ class Change:
         return found
 
     def _grown(self, name: str, labels: Labels, value: float) -> float:
-        """A value that has fallen started again at 0: all of it is growth."""
+        """A value that has fallen restarted at 0, so all of it is growth."""
         earlier = self._of(self._before, name).get(labels, 0.0)
         return value - earlier if value >= earlier else value
 
@@ -113,7 +113,7 @@ def _histograms(scrape: Scrape, name: str) -> dict[Labels, dict[float, float]]:
 
 
 def _increase(before: Mapping[float, float], after: Mapping[float, float]) -> dict[float, float]:
-    """When one bucket has fallen, all of them started again at 0."""
+    """If one bucket has fallen, all of them restarted at 0."""
     if any(after.get(bound, 0.0) < count for bound, count in before.items()):
         before = {}
     return {bound: count - before.get(bound, 0.0) for bound, count in after.items()}

@@ -22,7 +22,7 @@ _INTERVAL_MIN = 0.2
 
 
 class _Cluster(msgspec.Struct, frozen=True):
-    """cluster.json: what `make cluster` has started."""
+    """cluster.json: the processes that `make cluster` has started."""
 
     ops_urls: list[str]
 
@@ -67,7 +67,7 @@ def top(
 
 
 def _default_addresses(data_dir: Path) -> list[str]:
-    """Raises Fault when nothing is known to run."""
+    """Raises Fault if no running Falcon is known."""
     running = find_running(data_dir)
     if running is not None and running.alive:
         return [running.ops_url]
@@ -99,7 +99,7 @@ async def _print_once(urls: list[str], interval: float, outside: Outside, as_jso
 
 
 async def _show(urls: list[str], interval: float, outside: Outside) -> None:
-    """On a terminal in its place; elsewhere one reading after the other."""
+    """On a terminal each reading replaces the last; elsewhere they follow one another."""
     from falcon.cli.top.watch import watching
 
     console = _console()
@@ -116,7 +116,7 @@ async def _show_in_place(watch: "Watch", interval: float, console: "Console") ->
     from falcon.cli.top.rendering import Screenful
 
     with Live("The first figures come soon.", console=console, screen=True, auto_refresh=False) as live:
-        # A terminal that was resized shows the same reading again at once.
+        # Show the same reading again at once after the terminal was resized.
         asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, live.refresh)
         while True:
             live.update(Screenful(await watch.read_after(interval), fit=True), refresh=True)

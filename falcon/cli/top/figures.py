@@ -1,4 +1,4 @@
-"""Numbers in a few letters, with their units."""
+"""Short numbers with their units."""
 
 from typing import Final
 
@@ -24,7 +24,7 @@ def seconds(value: float | None) -> str:
 
 
 def rate(value: float) -> str:
-    """Of what happened a second."""
+    """A rate per second."""
     if value >= 9.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 0.05 else f"{value:.2f}" if value >= 0.005 else "0"
@@ -36,7 +36,7 @@ def share(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Of memory."""
+    """An amount of memory."""
     return f"{value / 2**30:,.1f} GiB" if value >= 2**30 else f"{value / 2**20:,.0f} MiB"
 
 

@@ -1,7 +1,7 @@
-"""What hurts, in words, the worst first.
+"""Problems in words, the worst first.
 
-Its severity is the figure over the limit from which on it hurts. What fails is worse than what is slow, and what is out
-of service is worse than that.
+The severity is the figure divided by the limit at which it becomes a problem. A failure is worse than slowness, and a
+part that is out of service is worse than a failure.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,11 @@ from falcon.cli.top.figures import count, rate, seconds, share
 from falcon.cli.top.rows import Hurt, LatencyRow, Partitions, View
 from falcon.cli.top.scraping import State
 
-LATENCY_SECONDS: Final = 1.0  # of a request, a command, or an event's way to the reader
-OLDEST_SECONDS: Final = 1.0  # of what waits in a mailbox or for the journal
+LATENCY_SECONDS: Final = 1.0  # a request, a command, or the delivery of an event
+OLDEST_SECONDS: Final = 1.0  # waiting in a mailbox or for the journal
 DISPATCHER_OLDEST_SECONDS: Final = 0.5
 ALL_ACTIVE: Final = 0.8
-FILLED: Final = 0.5  # of a mailbox's bound
+FILLED: Final = 0.5  # of the bound of a mailbox
 LAG_SECONDS: Final = 5.0
 CPU: Final = 0.9
 LOOP_DELAY_SECONDS: Final = 0.25
@@ -26,10 +26,10 @@ _FAILS: Final = 10.0
 _OUT: Final = 100.0
 _OUT_BY_STATE: Final = {State.NOT_REACHABLE: 4, State.NOT_OPERATIONS: 3, State.NOT_READY: 2}
 
-# It runs with the lowest priority and serves no chat: that others run before it hurts no one.
+# It runs with the lowest priority and serves no chat, so waiting for others does no harm.
 _OPS: Final = "ops-"
 
-# They take as long as there is something to carry.
+# They last as long as there is something to send.
 _LONG: Final = ("POST /v1/import", "GET /v1/export", "GET /v1/stream")
 
 
@@ -53,7 +53,7 @@ def _out(view: View, several: bool) -> Iterator[Hurt]:
 
 
 def _not_owned(partitions: Partitions, several: bool) -> Iterator[Hurt]:
-    """One address alone need not own all, but what it was assigned."""
+    """A single address must own the partitions that it was assigned, and not all."""
     wanted = partitions.all if several else partitions.assigned
     if wanted is not None and partitions.owned is not None and partitions.owned < wanted:
         whom = "by any of these" if several else "though assigned"
@@ -113,7 +113,7 @@ def _processes(view: View, several: bool) -> Iterator[Hurt]:
 
 
 def _slow(figure: float, limit: float, what: str) -> Iterator[Hurt]:
-    """Never as bad as what is out of service."""
+    """Always below the severity of a part that is out of service."""
     if figure >= limit:
         yield Hurt(min(figure / limit, _OUT - 1), f"{what} {seconds(figure)}")
 

@@ -1,4 +1,4 @@
-"""A view on a terminal of any size."""
+"""Renders a view on a terminal of any size."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -15,7 +15,7 @@ from falcon.cli.top.scraping import State
 from falcon.cli.top.view import chosen
 
 _HURTS_MIN: Final = 3
-_LATENCIES_MAX: Final = 12  # where the height does not say how many
+_LATENCIES_MAX: Final = 12  # if the height sets no limit
 _NAME_WIDTH_MIN: Final = 14
 _HEADING: Final = "bold cyan"
 _BAD: Final = "bold red"
@@ -31,14 +31,14 @@ _Row = list[_Cell]
 
 
 class _Section(NamedTuple):
-    """A table; the first title is that of the section."""
+    """A table. The first title is the title of the section."""
 
     titles: Sequence[str]
     rows: list[_Row]
 
 
 class Screenful:
-    """All of a view; or, where it has to fit a terminal, as many rows of each table as there is room for."""
+    """The whole view; or, if it must fit a terminal, as many rows of each table as fit."""
 
     def __init__(self, view: View, *, fit: bool = False) -> None:
         self._view = view
@@ -57,7 +57,7 @@ class Screenful:
 
 
 def allotted(wanted: Sequence[int], room: int) -> list[int]:
-    """How many rows each table gets: one after the other takes one more. The first of a table costs a heading too."""
+    """How many rows each table gets: they take turns. The first row of a table also costs a heading."""
     given = [0] * len(wanted)
     taken = True
     while taken:
@@ -114,7 +114,7 @@ def _by_kind(rates: dict[str, float]) -> str:
 
 
 def _line(text: str, style: str = "") -> Text:
-    """Exactly one: what is too long ends with an ellipsis."""
+    """Exactly one line: a longer text ends with an ellipsis."""
     return Text(visible(text), style=style, no_wrap=True, overflow="ellipsis")
 
 
@@ -122,7 +122,7 @@ def _line(text: str, style: str = "") -> Text:
 
 
 def _sections(view: View, latencies_max: int) -> list[_Section]:
-    """Where there are several addresses, each is a row, and the names of other things bear theirs."""
+    """If there are several addresses, each is a row, and other names have their address before them."""
     several = len(view.addresses) > 1
     return [
         *([_addresses(view)] if several else []),
@@ -244,7 +244,7 @@ def _named(name: str, address: str, several: bool) -> str:
 
 
 def _table(section: _Section, rows: int, width: int) -> Table:
-    """Each row is one line. What is left out is told beside the title; where it is narrow the last columns are."""
+    """Each row is one line. The title says how many rows are left out. A narrow terminal drops the last columns."""
     left_out = len(section.rows) - rows
     shown = section.rows[:rows]
     table = Table(box=None, pad_edge=False, expand=True, header_style=_HEADING)
@@ -259,7 +259,7 @@ def _table(section: _Section, rows: int, width: int) -> Table:
 
 
 def _columns_that_fit(titles: Sequence[str], rows: Sequence[_Row], width: int) -> int:
-    """So many that the first has room for a name."""
+    """As many columns as leave the first one room for a name."""
     left = width - _NAME_WIDTH_MIN
     for i in range(1, len(titles)):
         left -= 2 + max(len(titles[i]), *(len(row[i].text) for row in rows))

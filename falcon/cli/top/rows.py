@@ -1,4 +1,4 @@
-"""What is shown, as typed rows."""
+"""The rows of the view."""
 
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from falcon.cli.top.scraping import State
 
 
 class Hurt(msgspec.Struct, frozen=True):
-    """Something bad in words. ``severity``: it hurts from 1 on; 10 is a failure; from 100 on something is out."""
+    """A problem in words. ``severity``: from 1 a problem, 10 a failure, from 100 a part is out of service."""
 
     severity: float
     what: str
@@ -25,7 +25,7 @@ class AddressRow(msgspec.Struct, frozen=True):
 
 
 class Throughput(msgspec.Struct, frozen=True):
-    """All a second, but for what is in flight. Events are projected once for each projection."""
+    """Rates per second, and requests in flight. Each projection applies every event once."""
 
     requests: dict[str, float]
     requests_in_flight: float
@@ -35,7 +35,7 @@ class Throughput(msgspec.Struct, frozen=True):
 
 
 class Partitions(msgspec.Struct, frozen=True):
-    """``owned`` and ``assigned``: None when none of the addresses owns any by its role."""
+    """``owned`` and ``assigned``: None if no address has a role that owns partitions."""
 
     all: float
     owned: float | None
@@ -43,7 +43,7 @@ class Partitions(msgspec.Struct, frozen=True):
 
 
 class LatencyRow(msgspec.Struct, frozen=True):
-    """``max_seconds``: of the last minute. The others are of the interval; None when nothing happened in it."""
+    """``max_seconds``: of the last minute. The others: of the interval; None if nothing happened in it."""
 
     name: str
     per_second: float
@@ -68,7 +68,7 @@ class MailboxRow(msgspec.Struct, frozen=True):
 
 
 class DispatcherRow(msgspec.Struct, frozen=True):
-    """``all_active``: the share of the interval in which no thread was free."""
+    """``all_active``: the share of the interval during which no thread was free."""
 
     address: str
     dispatcher: str
@@ -83,7 +83,7 @@ class DispatcherRow(msgspec.Struct, frozen=True):
 
 
 class ProjectionRow(msgspec.Struct, frozen=True):
-    """All addresses together. ``stopped_at``: those where it has stopped."""
+    """All addresses together. ``stopped_at``: the addresses where the projection has stopped."""
 
     projection: str
     stopped_at: list[str]
@@ -93,7 +93,7 @@ class ProjectionRow(msgspec.Struct, frozen=True):
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
-    """``cpu``: 1 is a whole core. ``gc``: the share of the interval in which it collected garbage."""
+    """``cpu``: 1 is a whole core. ``gc``: the share of the interval spent on garbage collection."""
 
     address: str
     process: str

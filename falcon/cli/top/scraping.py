@@ -1,4 +1,4 @@
-"""Asking an operations port: its metrics, and whether it is ready."""
+"""Reads metrics and readiness from an operations port."""
 
 import math
 import os
@@ -32,7 +32,7 @@ class State(Enum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """``note``: why the state is not "up". There is a scrape where metrics were given."""
+    """``note``: why the state is not "up". ``scrape``: None if there were no metrics."""
 
     state: State
     note: str = ""
@@ -40,7 +40,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 async def ask(client: httpx.AsyncClient, url: str, now: Callable[[], float]) -> Answer:
-    """Never raises for what a server does or fails to do."""
+    """Does not raise for any fault of the server."""
     try:
         answer = await client.get(f"{url}/metrics", headers={"accept": "text/plain"})
     except httpx.HTTPError as fault:
@@ -56,7 +56,7 @@ async def ask(client: httpx.AsyncClient, url: str, now: Callable[[], float]) -> 
 
 
 def parse(text: str) -> Samples | None:
-    """None when this is not what Falcon's operations port says."""
+    """None if this is not the answer of an operations port of Falcon."""
     samples: dict[str, dict[Labels, float]] = {}
     try:
         for family in text_string_to_metric_families(text):
@@ -77,7 +77,7 @@ async def _why_not_ready(client: httpx.AsyncClient, url: str) -> str | None:
 
 
 def _reason(fault: BaseException) -> str:
-    """The operating system's word for it, where there is one: that of the HTTP library says less."""
+    """The message of the operating system if there is one: the HTTP library says less."""
     if isinstance(fault, httpx.TimeoutException):
         return f"no answer in {TIMEOUT_SECONDS:.0f} s"
     cause: BaseException | None = fault

@@ -1,4 +1,4 @@
-"""From the changes of all addresses to what is shown. The worst rows of a table come first."""
+"""Makes the view from the changes of all addresses. The worst rows of a table come first."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -26,7 +26,7 @@ from falcon.cli.top.scraping import State
 _STAGES: Final = ("durable", "readable", "pushed")
 _SUPPORT: Final = ("launcher", "ops")  # processes that every address has, whatever its role
 
-# What should not happen, with the labels by which it is told apart, and how it is said.
+# Failures, with the labels that separate them, and their words.
 _FAILURES: Final = (
     ("falcon_actor_errors", ("actor",), "actor {0} failed"),
     ("falcon_actor_restarts", ("actor",), "actor {0} started again"),
@@ -42,7 +42,7 @@ _NORMAL_OUTCOMES: Final = ("accepted", "rejected")
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """One address this time. ``name``: its short one. Without a change there were no metrics."""
+    """One address in this interval. ``name``: its short name. No change: there were no metrics."""
 
     name: str
     state: State
@@ -56,7 +56,7 @@ def view(readings: Sequence[Reading], at: datetime) -> View:
 
 
 def short_names(urls: Sequence[str]) -> list[str]:
-    """Ports only, where there are several and all are on one host."""
+    """Only ports, if there are several addresses and all are on one host."""
     parts = [urlsplit(url) for url in urls]
     if len(parts) > 1 and len({each.hostname for each in parts}) == 1 and all(each.port for each in parts):
         return [f":{each.port}" for each in parts]
@@ -64,7 +64,7 @@ def short_names(urls: Sequence[str]) -> list[str]:
 
 
 def chosen(rows: Sequence[LatencyRow], count: int) -> list[LatencyRow]:
-    """The worst, and for every second place the busiest, in the order of the rows."""
+    """Half of the places for the worst rows, and half for the busiest, in the order of the rows."""
     busiest = sorted(rows, key=lambda row: -row.per_second)[: count // 2]
     worst = [row for row in rows if row not in busiest][: count - len(busiest)]
     return [row for row in rows if row in busiest or row in worst]
@@ -130,7 +130,7 @@ def _partitions(changes: Sequence[Change]) -> Partitions:
 
 
 def _life(changes: Sequence[Change]) -> list[LatencyRow]:
-    """In the order of life, also what was not measured in this interval."""
+    """In the order of a message, including stages without measurements in this interval."""
     found = _merged(change.distributions("falcon_message_seconds", "stage") for change in changes)
     return [_latency(stage, found[(stage,)]) for stage in _STAGES if (stage,) in found]
 
@@ -146,7 +146,7 @@ def _commands(changes: Sequence[Change]) -> list[LatencyRow]:
 
 
 def _worst_first(rows: Iterable[LatencyRow]) -> list[LatencyRow]:
-    """Without what has not happened in the last minute."""
+    """Without events that have not happened in the last minute."""
     return sorted(
         (row for row in rows if row.per_second or row.max_seconds),
         key=lambda row: (row.p99_seconds or 0.0, row.max_seconds),
@@ -216,7 +216,7 @@ def _dispatchers(changes: Iterable[tuple[str, Change]]) -> list[DispatcherRow]:
                 dispatcher=key[0],
                 active=active.get(key, 0.0),
                 threads_max=threads,
-                # It is counted about once a second, and for all processes together: it can be too much for a moment.
+                # Counted about once a second for all processes together, so it can be too high for a moment.
                 all_active=min(1.0, all_active.get(key, 0.0)),
                 queue=queues.get(key, 0.0),
                 queue_bound=bounds.get(key, 0.0),
@@ -230,7 +230,7 @@ def _dispatchers(changes: Iterable[tuple[str, Change]]) -> list[DispatcherRow]:
 
 
 def _processes(changes: Iterable[tuple[str, Change]]) -> list[ProcessRow]:
-    """Those that live; the busiest first."""
+    """The processes that live, the busiest first."""
     rows: list[ProcessRow] = []
     for address, change in changes:
         cpu = change.rates("falcon_process_cpu_seconds", "process")

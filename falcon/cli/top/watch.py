@@ -1,4 +1,4 @@
-"""Reading some operations ports again and again."""
+"""Reads operations ports at an interval."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -18,7 +18,7 @@ from falcon_chat.addresses import Addresses
 
 
 def checked(urls: Sequence[str]) -> list[str]:
-    """Each once. Raises Fault for what is no address."""
+    """Without duplicates. Raises Fault for text that is not an address."""
     try:
         return list(Addresses(list(dict.fromkeys(url.rstrip("/") for url in urls))).urls)
     except ValueError as fault:
@@ -27,7 +27,7 @@ def checked(urls: Sequence[str]) -> list[str]:
 
 @asynccontextmanager
 async def watching(urls: Sequence[str], outside: Outside) -> AsyncIterator["Watch"]:
-    """Raises Fault when nothing can be read at the start."""
+    """Raises Fault if no port can be read at the start."""
     async with httpx.AsyncClient(transport=outside.transport, timeout=TIMEOUT_SECONDS, trust_env=False) as client:
         watch = Watch(urls, client, outside.clock or Clock())
         await watch.begin()
@@ -35,7 +35,7 @@ async def watching(urls: Sequence[str], outside: Outside) -> AsyncIterator["Watc
 
 
 class Watch:
-    """Keeps the last scrape of each address; over one that was missed the change is a longer one."""
+    """Keeps the last scrape of each address. After a missed scrape the change covers a longer time."""
 
     def __init__(self, urls: Sequence[str], client: httpx.AsyncClient, clock: Clock) -> None:
         self._urls = urls
@@ -45,14 +45,14 @@ class Watch:
         self._last: dict[str, Scrape] = {}
 
     async def begin(self) -> None:
-        """Raises Fault when no address gives metrics."""
+        """Raises Fault if no address has metrics."""
         answers = await self._ask_all()
         self._keep(answers)
         if not self._last:
             raise Fault("; ".join(_told(url, answer) for url, answer in zip(self._urls, answers, strict=True)))
 
     async def read_after(self, interval: float) -> View:
-        """What has changed once so many seconds have passed."""
+        """The changes after so many seconds."""
         await self._clock.sleep(interval)
         answers = await self._ask_all()
         readings = [

@@ -8,7 +8,7 @@ from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
 from falcon.http import bearer_tokens, shapes
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, token_not_found, wrong_cursor
+from falcon.http.problems import account_not_found, not_allowed, token_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity, read_name
 from falcon.http.responses import BytesResponse, json_response
 from falcon.http.shapes import ListQuery, NewAccount
@@ -89,7 +89,7 @@ async def sign_out(edge: Edge, request: AuthedRequest) -> BytesResponse:
 def require_admin(request: AuthedRequest) -> None:
     """Raises Problem 403. Whether an account is an admin never changes, so the tables are never behind with it."""
     if not request.account.is_admin:
-        raise Problem(403, "not_allowed", "This needs an admin's token.")
+        raise not_allowed("Authorization", "this takes the token of an administrator")
 
 
 def _manageable_account_id(request: AuthedRequest) -> int:

@@ -18,8 +18,8 @@ _DESCRIPTION: Final = (
 _PARAMETERS: Final = {
     "type": "object",
     "properties": {
-        "rooms": {"type": "string", "description": "Limit the stream to these rooms: at most 100 ids, with commas."},
-        "signals": {"type": "string", "description": "Ask for signals: typing, presence, or both with a comma."},
+        "rooms": {"type": "string", "description": "Ids of the rooms to listen to: at most 100, separated by commas."},
+        "signals": {"type": "string", "description": "Signals to receive: typing, presence, or typing,presence."},
         "resume": {"type": "string", "description": "The id of the last event that you processed."},
         "ticket": {"type": "string", "description": "Replaces Authorization: see POST /v1/stream/tickets."},
     },
@@ -37,7 +37,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Falcon",
             "version": __version__,
-            "description": "What happens in the rooms of an account, as a stream.",
+            "description": "The events in the rooms of an account, as a stream.",
             "license": {"name": "Apache-2.0"},
         },
         "defaultContentType": "application/json",
@@ -54,7 +54,8 @@ def document() -> dict[str, Any]:
             "listen": {
                 "action": "send",
                 "channel": {"$ref": _CHANNEL},
-                "summary": "Send what happens to a client",
+                "summary": "Send events to a client",
+                "security": [{"$ref": "#/components/securitySchemes/token"}],
                 "messages": [{"$ref": f"{_CHANNEL}/messages/{name}"} for name in names],
                 "bindings": {"http": {"method": "GET", "query": _PARAMETERS, "bindingVersion": "0.3.0"}},
             }
@@ -62,10 +63,12 @@ def document() -> dict[str, Any]:
         "components": {
             "messages": {event.name: _message(event, by_type[event.data]) for event in STREAM_EVENTS},
             "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "tags": {"signal": {"name": "signal", "description": "Best effort: it may be late or be lost."}},
         },
     }
 
 
 def _message(event: StreamEvent, payload: dict[str, Any]) -> dict[str, Any]:
-    tags = [{"name": "signal", "description": "Best effort: it may be late or be lost."}] if event.signal else []
+    tags = [{"$ref": "#/components/tags/signal"}] if event.signal else []
     return {"name": event.name, "title": event.name, "summary": event.sent, "tags": tags, "payload": payload}

@@ -1,7 +1,9 @@
-"""The documentation page: plain HTML made from the OpenAPI and the AsyncAPI document. It has no script, and loads
-nothing."""
+"""The documentation page: plain HTML made from the OpenAPI and the AsyncAPI document.
+
+It can be read without its one script, which adds a form to each operation to try it."""
 
 import json
+import re
 from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
@@ -9,26 +11,41 @@ from typing import Any, Final
 from falcon.http.api.groups import GROUPS
 
 _STYLE = """
-:root{color-scheme:light dark;--soft:#8882;--line:#8885}
+:root{color-scheme:light dark;--soft:#8882;--line:#8885;--accent:#2563eb}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
-code,pre{font:14px/1.4 ui-monospace,monospace}pre{background:var(--soft);padding:.7rem;overflow:auto;border-radius:6px}
+code,pre{font:14px/1.4 ui-monospace,monospace;overflow-wrap:anywhere}
+pre{background:var(--soft);padding:.7rem;overflow:auto;border-radius:6px;margin:.3rem 0;max-height:24rem}
 details{border:1px solid var(--line);border-radius:6px;margin:.5rem 0;padding:.4rem .8rem}
 summary{cursor:pointer}.m{display:inline-block;min-width:4.5rem;font-weight:700}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid var(--line);padding:.3rem;text-align:left;
-vertical-align:top}nav{margin:1rem 0}
+vertical-align:top}nav{margin:1rem 0}#try:not(:empty),form.try{background:var(--soft);border-radius:6px;padding:.7rem;
+margin:.7rem 0}#try{display:flex;gap:.2rem .7rem;flex-wrap:wrap;align-items:center}#try:empty{display:none}
+#try input{flex:1 1 16rem}.field{display:grid;grid-template-columns:16rem 1fr;gap:.2rem .7rem;margin:.3rem 0}
+input,textarea,button{font:14px/1.4 ui-monospace,monospace;padding:.3rem .5rem;border:1px solid var(--line);
+border-radius:4px;box-sizing:border-box;background:Canvas;color:CanvasText}textarea{width:100%}
+button{font-family:system-ui,sans-serif;cursor:pointer;min-width:5rem}
+button[type=submit]{background:var(--accent);color:#fff}
+:focus-visible{outline:2px solid var(--accent);outline-offset:1px}
+.good{color:light-dark(#15803d,#4ade80)}.bad{color:light-dark(#b91c1c,#f87171)}
+.answers td:first-child{width:3rem}
+@media(max-width:40rem){.field{grid-template-columns:1fr}table{table-layout:fixed}}
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+POLICY = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
+)
 
 _INTRODUCTION = """
 <p>Send <code>Authorization: Bearer TOKEN</code> with every request, and an <code>Idempotency-Key</code> with every
 command. If no answer comes, send the same request again with the same key: it is executed once. Every command's answer
 carries <code>Falcon-Position</code>. Send it with a read, and the read waits until it can see what you did. Errors are
-<code>application/problem+json</code>; switch on their <code>code</code>. 503 comes with <code>Retry-After</code> and is
+<code>application/problem+json</code>, described by the type <a href="#ProblemBody">ProblemBody</a>; switch on their
+<code>code</code>. 503 comes with <code>Retry-After</code> and is
 safe to retry with the same key. Ignore fields that you do not know: later versions add some.</p>
 <pre>curl -X POST {url}/v1/rooms -H "Authorization: Bearer $TOKEN" \\
      -H "Content-Type: application/json" -d '{{"name": "Tea kitchen"}}'
-curl -X POST {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" -H "Idempotency-Key: $(uuidgen)" \\
-     -H "Content-Type: application/json" -d '{{"text": "Hello"}}'
+curl -X POST {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN" \\
+     -H "Idempotency-Key: $(uuidgen)" -H "Content-Type: application/json" -d '{{"text": "Hello"}}'
 curl {url}/v1/rooms/$ROOM/messages -H "Authorization: Bearer $TOKEN"</pre>
 """
 
@@ -40,6 +57,7 @@ _EVENTS = """
 and fields that you do not know.</p>
 """
 _ADDRESS = "FALCON-ADDRESS"
+_CODE: Final = re.compile("`([^`]*)`")
 _PROBLEM: Final = "application/problem+json"
 _LARGEST: Final = 2**53 - 1
 
@@ -62,12 +80,13 @@ def _page(document: dict[str, Any], events: dict[str, Any]) -> str:
     contents = " · ".join(f'<a href="#{_anchor(name)}">{escape(name)}</a>' for name, _ in _tags(document))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Falcon API</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style>'
+        f'<script type="module" src="/web/tryit.js"></script></head><body>'
         f"<h1>Falcon API {escape(document['info']['version'])}</h1>{_INTRODUCTION.format(url=_ADDRESS)}"
         f'<nav>{contents} · <a href="#events">Events</a> · <a href="#headers">Headers</a> · '
         f'<a href="#types">Types</a> · <a href="/openapi.json">openapi.json</a> · '
         f'<a href="/asyncapi.json">asyncapi.json</a></nav>'
-        f'{groups}<h2 id="events">Events of the stream</h2>{_EVENTS}{listed}'
+        f'<div id="try"></div>{groups}<h2 id="events">Events of the stream</h2>{_EVENTS}{listed}'
         f'<h2 id="headers">Headers</h2><table>{headers}</table>'
         f'<h2 id="types">Types</h2>{schemas}</body></html>'
     )
@@ -106,15 +125,31 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         for p in operation["parameters"]
         if p["in"] == "header"
     )
-    body = ""
-    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        body = f"<p>Body, <code>{escape(media_type)}</code>: {_rule(content['schema'])}</p>"
-    return (
-        f'<details><summary><span class="m">{method}</span> <code>{escape(path)}</code> — '
-        f"{escape(operation['summary'])}</summary>"
-        f"{f'<table>{parameters}</table>' if parameters else ''}{f'<p>Headers: {headers}</p>' if headers else ''}{body}"
-        f"<table>{_responses(operation['responses'])}</table></details>"
+    body = "".join(
+        f"<p>Body, <code>{escape(media_type)}</code>: {_rule(content['schema'])}</p>{_example(content)}"
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items()
     )
+    name = escape(operation["operationId"])
+    return (
+        f'<details id="{name}" data-operation="{name}"><summary><span class="m">{method}</span> '
+        f"<code>{escape(path)}</code> — {escape(operation['summary'])}</summary>"
+        f"<p>{_marked(operation['description'])}</p>"
+        f"{f'<table>{parameters}</table>' if parameters else ''}{f'<p>Headers: {headers}</p>' if headers else ''}{body}"
+        f'<table class="answers">{_responses(operation["responses"])}</table></details>'
+    )
+
+
+def _example(content: dict[str, Any]) -> str:
+    if "example" not in content:
+        return ""
+    example = content["example"]
+    text = example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
+    return f"<pre>{escape(text)}</pre>"
+
+
+def _marked(text: str) -> str:
+    """The text as HTML; text in backquotes is code, and a paragraph is a line."""
+    return _CODE.sub(r"<code>\1</code>", escape(text)).replace("\n\n", "<br>")
 
 
 def _headers(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -134,23 +169,15 @@ def _header(header: dict[str, Any]) -> str:
 
 
 def _responses(responses: dict[str, Any]) -> str:
-    """A row for each success, and one for all problems."""
-    problems = [status for status, response in responses.items() if _PROBLEM in response.get("content", {})]
-    rows = "".join(
-        f"<tr><td>{status}</td><td>{_content(response)}</td></tr>"
-        for status, response in responses.items()
-        if status not in problems
-    )
-    if problems:
-        schema = responses[problems[0]]["content"][_PROBLEM]["schema"]
-        rows += f"<tr><td>{', '.join(problems)}</td><td><code>{_PROBLEM}</code> {_rule(schema)}</td></tr>"
-    return rows
+    """A row for each status. Problems say which codes they have."""
+    return "".join(f"<tr><td>{status}</td><td>{_content(response)}</td></tr>" for status, response in responses.items())
 
 
 def _content(response: dict[str, Any]) -> str:
     for media_type, content in response.get("content", {}).items():
-        return f"<code>{escape(media_type)}</code> {_rule(content['schema'])}"
-    return escape(response["description"])
+        if media_type != _PROBLEM:
+            return f"<code>{escape(media_type)}</code> {_rule(content['schema'])}{_example(content)}"
+    return _marked(response["description"])
 
 
 def _event(event: dict[str, Any], events: dict[str, Any], document: dict[str, Any]) -> str:

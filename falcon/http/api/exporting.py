@@ -8,7 +8,7 @@ never add to them, so both parts together give the state at the position that th
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -23,11 +23,13 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
 )
-from falcon.domain.ids import NOBODY, Partition
+from falcon.domain.ids import NOBODY, Partition, RoomId, Seq
 from falcon.http.api.accounts import require_admin
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
@@ -40,6 +42,7 @@ from falcon.read.accounts.queries import AccountRow
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.store import ReadStoreUnavailable
 from falcon.read.timeline.messages import StoredMessage, stored, stored_in
+from falcon.read.timeline.pages import is_deleted
 from falcon.read.times import rfc3339
 from falcon.streams.feed import decoded
 from falcon.streams.tail import Raw, WrongPlace
@@ -111,6 +114,25 @@ class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", 
     mentions: list[str]
     missing: bool = False
     at: str | None = None
+
+
+class _ReactionOut(msgspec.Struct, frozen=True, tag_field="type", tag="reaction", omit_defaults=True):
+    """Follows the message, oldest first."""
+
+    room: str
+    seq: int
+    emoji: str
+    account: str
+    reacted_at: str
+    at: str | None = None
+
+
+class _ReactionRemovedOut(msgspec.Struct, frozen=True, tag_field="type", tag="reaction-removed"):
+    room: str
+    seq: int
+    emoji: str
+    account: str
+    at: str
 
 
 class _ChangesOut(msgspec.Struct, frozen=True, tag_field="type", tag="changes"):
@@ -254,6 +276,9 @@ class Export:
         if start.section == 2:
             room_row = await self._edge.store.room(start.identity)
             if room_row is not None:
+                # Some of the last message's reactions may be there. All of them are sent again.
+                async for chunk in _reaction_lines(self._edge, start.identity, start.seq):
+                    yield chunk
                 async for chunk in _message_lines(self._edge, room_row, start.seq):
                     yield chunk
         if start.section <= 2:
@@ -319,6 +344,11 @@ def _change(event: Event, at: str) -> msgspec.Struct | None:
     match event:
         case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
             return _message_out(stored(message), at)
+        case ReactionAdded(room_id=room_id, seq=seq):
+            reacted_at = rfc3339(event.reacted_at)
+            return _ReactionOut(str(room_id), seq, event.emoji, str(event.account_id), reacted_at, at)
+        case ReactionRemoved(room_id=room_id, seq=seq):
+            return _ReactionRemovedOut(str(room_id), seq, event.emoji, str(event.account_id), at)
         case AccountCreated():
             return _AccountOut(str(event.account_id), event.name, at)
         case RoomCreated():
@@ -381,7 +411,8 @@ async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator
     while True:
         rows = (await edge.store.page(room.room_id, after + 1, after + _ROWS)).messages
         if rows:
-            yield b"".join(_line(_message_out(stored_in(row))) for row in rows)
+            async for chunk in _with_reactions(edge, room.room_id, after + 1, rows):
+                yield chunk
             after += len(rows)
             until = time.monotonic() + _SHORT_SECONDS
         elif after >= room.last_seq or await edge.store.room(room.room_id) is None:
@@ -393,6 +424,29 @@ async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator
             )
         else:
             await asyncio.sleep(_SHORT_PAUSE_SECONDS)
+
+
+async def _with_reactions(edge: Edge, room_id: RoomId, first: Seq, rows: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """The lines of consecutive messages, each with its reactions behind it."""
+    reactions = await edge.store.shown_reactions(room_id, first, first + len(rows) - 1)
+    lines: list[bytes] = []
+    for seq, row in enumerate(rows, first):
+        lines.append(_line(_message_out(stored_in(row))))
+        if seq in reactions.by_seq and not is_deleted(row):
+            async for chunk in _reaction_lines(edge, room_id, seq):
+                lines.append(chunk)
+                yield b"".join(lines)
+                lines.clear()
+    yield b"".join(lines)
+
+
+async def _reaction_lines(edge: Edge, room_id: RoomId, seq: Seq) -> AsyncIterator[bytes]:
+    after = 0
+    while rows := await edge.store.reactions(room_id, seq, None, after, _ROWS):
+        yield b"".join(
+            _line(_ReactionOut(str(room_id), seq, row.emoji, str(row.account_id), row.reacted_at)) for row in rows
+        )
+        after = rows[-1].revision
 
 
 def _message_out(message: StoredMessage, at: str | None = None) -> _MessageOut:

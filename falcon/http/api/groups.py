@@ -21,6 +21,11 @@ GROUPS: Final = (
         ("post_message", "read_page", "read_message", "edit_message", "delete_message"),
     ),
     Group(
+        "Reactions",
+        "React to messages with emoji.",
+        ("add_reaction", "remove_reaction", "list_reactions"),
+    ),
+    Group(
         "Stream",
         "Hear what happens as it happens, and resume after a disconnection.",
         ("stream", "issue_ticket", "say_typing"),

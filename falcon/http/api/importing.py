@@ -7,34 +7,53 @@ request are checked before the first is executed.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Final, TypeVar
 
 import msgspec
 
 from falcon.domain import names
 from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateAccount, ImportMessages, ImportRoom, Invitation
-from falcon.domain.ids import NOBODY, RoomId
+from falcon.domain.commands import (
+    Command,
+    CreateAccount,
+    ImportedReaction,
+    ImportMessages,
+    ImportReactions,
+    ImportRoom,
+    Invitation,
+)
+from falcon.domain.ids import NOBODY, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.http.api.accounts import require_admin
+from falcon.http.api.messages import decided_on_view
+from falcon.http.api.reactions import check_emoji, with_reactions
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, invalid
+from falcon.http.problems import Problem, broken, invalid, not_allowed, not_json, wrong_media_type
 from falcon.http.requests import AuthedRequest, check_text, from_validation, read_body
 from falcon.http.responses import BytesResponse, json_response
-from falcon.http.shapes import AccountLineShape, Imported, ImportLine, MessageLineShape, RoomLineShape
+from falcon.http.shapes import (
+    AccountLineShape,
+    Imported,
+    ImportLine,
+    MessageLineShape,
+    ReactionLineShape,
+    RoomLineShape,
+)
 from falcon.read.times import parse_rfc3339
 
 _line: Final = msgspec.json.Decoder(ImportLine)
 _encode: Final = msgspec.json.Encoder().encode
 _pack: Final = msgspec.msgpack.Encoder().encode
 _LINES_MAX: Final = 2_000
-_CHUNK_MESSAGES: Final = 250  # of one room in one command, so that an append stays small
+_CHUNK_MESSAGES: Final = 250  # or reactions, of one room in one command, so that an append stays small
 _CHUNK_BYTES: Final = 200_000
 _AT_ONCE: Final = 64  # commands on their way together
 _PATIENCE_SECONDS: Final = 10.0
 
 L = TypeVar("L")
+M = TypeVar("M", MessageLineShape, ReactionLineShape)
 T = TypeVar("T")
 
 
@@ -49,6 +68,7 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
     accounts = await importing.accounts([line for line in lines if isinstance(line, AccountLineShape)])
     rooms = await importing.rooms([line for line in lines if isinstance(line, RoomLineShape)])
     imported, skipped = await importing.messages([line for line in lines if isinstance(line, MessageLineShape)])
+    await importing.reactions([line for line in lines if isinstance(line, ReactionLineShape)])
     position = await importing.readable()
     return json_response(200, Imported(accounts, rooms, imported, skipped), *position)
 
@@ -59,11 +79,12 @@ async def import_lines(edge: Edge, request: AuthedRequest) -> BytesResponse:
 async def _ndjson(edge: Edge, request: AuthedRequest) -> list[bytes]:
     media_type = request.headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if media_type != b"application/x-ndjson":
-        raise Problem(415, "unsupported_media_type", "Send the body as Content-Type: application/x-ndjson.")
+        raise wrong_media_type("application/x-ndjson")
     body = await read_body(request.receive, request.headers, edge.limits.import_body_max)
     lines = [line for line in body.split(b"\n") if line.strip()]
     if len(lines) > _LINES_MAX:
-        raise Problem(413, "too_large", f"At most {_LINES_MAX} lines a request.")
+        rule = broken("body", f"must have at most {_LINES_MAX:,} lines")
+        raise Problem(413, "too_large", f"The request has more than {_LINES_MAX:,} lines.", rule)
     return lines
 
 
@@ -73,17 +94,19 @@ def _parse(lines: Sequence[bytes], edge: Edge) -> list[ImportLine]:
         try:
             line = _line.decode(data)
         except msgspec.ValidationError as error:
-            raise from_validation(error, f"line {number}: ") from None
+            raise from_validation(error, ImportLine, f"line {number}: ") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(400, "malformed", f"Line {number} is not JSON: {error}.") from None
-        for name in ("created_at", "posted_at", "edited_at"):
+            raise not_json(f"line {number}", error) from None
+        for name in ("created_at", "posted_at", "edited_at", "reacted_at"):
             _check_time(getattr(line, name, None), f"line {number}: {name}")
         if isinstance(line, MessageLineShape):
             check_text(line.text, edge.limits.text_max, f"line {number}: text")
             if not line.deleted and not line.text:
-                raise invalid(f"line {number}: text", "must be at least 1 byte")
+                raise invalid(f"line {number}: text", "must not be empty")
             if not line.deleted and line.author_id == NOBODY:
                 raise invalid(f"line {number}: author_id", "must be at least 1")
+        if isinstance(line, ReactionLineShape):
+            check_emoji(line.emoji, f"line {number}: emoji")
         parsed.append(line)
     return parsed
 
@@ -113,6 +136,8 @@ class _Check:
                 await self._room(line, f"line {number}: ")
             elif isinstance(line, MessageLineShape):
                 await self._message(line, f"line {number}: ")
+            elif isinstance(line, ReactionLineShape):
+                await self._reaction(line, f"line {number}: ")
 
     async def _room(self, line: RoomLineShape, at: str) -> None:
         for index, member in enumerate(line.members):
@@ -127,19 +152,10 @@ class _Check:
             raise invalid(f"{at}members", "a direct room has exactly two members")
         room = await self._store.direct_room(*accounts)
         if room is not None and not room.imported:
-            raise Problem(403, "not_allowed", f"{at}accounts {accounts} have a direct room already")
+            raise not_allowed(f"{at}members", f"accounts {accounts[0]} and {accounts[1]} have a direct room already")
 
     async def _message(self, line: MessageLineShape, at: str) -> None:
-        if line.room_id not in self._last_seqs:
-            room = await self._store.room(line.room_id)
-            if room is None or line.seq > room.last_seq + 1:
-                room = await self._edge.reads.newest(self._request, line.room_id, self._store.room, line.room_id)
-            if room is None:
-                raise Problem(404, "room_not_found", f"{at}there is no room {line.room_id}")
-            if not room.imported:
-                raise Problem(403, "not_allowed", f"{at}room {line.room_id} was not imported")
-            self._last_seqs[line.room_id] = room.last_seq
-        last_seq = self._last_seqs[line.room_id]
+        last_seq = await self._last_seq(line, at)
         if line.seq > last_seq + 1:
             raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
         self._last_seqs[line.room_id] = max(last_seq, line.seq)
@@ -149,6 +165,25 @@ class _Check:
             await self._account(account_id, f"{at}mentions")
         if line.reply_to is not None and line.reply_to >= line.seq:
             raise invalid(f"{at}reply_to", "must be a message before this one")
+
+    async def _reaction(self, line: ReactionLineShape, at: str) -> None:
+        if line.seq > await self._last_seq(line, at):
+            raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
+        await self._account(line.account_id, f"{at}account_id")
+
+    async def _last_seq(self, line: MessageLineShape | ReactionLineShape, at: str) -> Seq:
+        """The newest message of the room, with those of the lines before this one."""
+        if line.room_id not in self._last_seqs:
+            room = await self._store.room(line.room_id)
+            if room is None or line.seq > room.last_seq + 1:
+                room = await self._edge.reads.newest(self._request, line.room_id, self._store.room, line.room_id)
+            if room is None:
+                rule = f"there is no room {line.room_id}"
+                raise Problem(404, "room_not_found", f"{at}{rule}", broken(f"{at}room_id", rule))
+            if not room.imported:
+                raise not_allowed(f"{at}room_id", f"room {line.room_id} was not imported")
+            self._last_seqs[line.room_id] = room.last_seq
+        return self._last_seqs[line.room_id]
 
     async def _account(self, account_id: int, field: str) -> None:
         if account_id not in self._accounts:
@@ -178,11 +213,11 @@ class _Import:
 
     async def messages(self, lines: Sequence[MessageLineShape]) -> tuple[int, int]:
         """How many were imported, and how many were skipped."""
-        by_room: dict[RoomId, list[MessageLineShape]] = {}
-        for line in lines:
-            by_room.setdefault(line.room_id, []).append(line)
-        counts = await _all(self._of_room(of_room) for of_room in by_room.values())
+        counts = await _all(self._of_room(of_room) for of_room in _by_room(lines).values())
         return sum(imported for imported, _ in counts), sum(skipped for _, skipped in counts)
+
+    async def reactions(self, lines: Sequence[ReactionLineShape]) -> None:
+        await _all(self._reactions_in_room(of_room) for of_room in _by_room(lines).values())
 
     async def readable(self) -> tuple[tuple[bytes, bytes], ...]:
         """Wait until reads show everything; gives the Falcon-Position header."""
@@ -224,6 +259,18 @@ class _Import:
             skipped += answer.skipped
         return imported, skipped
 
+    async def _reactions_in_room(self, lines: Sequence[ReactionLineShape]) -> None:
+        """In their order, which is that in which they are shown."""
+        for (room_id, seq, emoji), run in groupby(lines, lambda line: (line.room_id, line.seq, line.emoji)):
+            imported = tuple(ImportedReaction(line.account_id, parse_rfc3339(line.reacted_at)) for line in run)
+            for start in range(0, len(imported), _CHUNK_MESSAGES):
+                chunk = imported[start : start + _CHUNK_MESSAGES]
+                await self._import_reactions(ImportReactions(room_id, seq, emoji, chunk))
+
+    async def _import_reactions(self, command: ImportReactions) -> None:
+        accounts = [each.account_id for each in command.imported]
+        await decided_on_view(self._edge, lambda: with_reactions(self._edge, command, accounts), self._dispatch)
+
     async def _dispatch(self, command: Command) -> CommandResult:
         """Retries for some seconds where the mailbox is full: an import can wait."""
         size = len(_pack(command))  # one request makes many commands
@@ -247,6 +294,13 @@ async def _all(tasks: "Iterable[Awaitable[T]]") -> list[T]:
 def _reference(kind: str, line: AccountLineShape | RoomLineShape) -> str:
     """A text that is unique for the kind, source and ref, whatever characters these contain."""
     return _encode((kind, line.source, line.ref)).decode()
+
+
+def _by_room(lines: Sequence[M]) -> dict[RoomId, list[M]]:
+    by_room: dict[RoomId, list[M]] = {}
+    for line in lines:
+        by_room.setdefault(line.room_id, []).append(line)
+    return by_room
 
 
 def _chunks(lines: Sequence[MessageLineShape]) -> list[list[MessageLineShape]]:

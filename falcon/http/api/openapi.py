@@ -7,32 +7,36 @@ import msgspec
 
 from falcon import __version__
 from falcon.http.api import json_schema
+from falcon.http.api.examples import PATHS, TEXTS, answer_example, request_example
 from falcon.http.api.groups import GROUP_OF, GROUPS
 from falcon.http.api.operations import OPERATIONS, STREAM, ApiOperation
+from falcon.http.api.problem_codes import codes_by_status
+from falcon.http.problems import KINDS, Problem
 from falcon.http.shapes import Nothing, ProblemBody
 
 _POSITION: Final = {
     "Falcon-Position": {
-        "description": "Where the command stands in the log; a read that sends it back waits until it can see it.",
+        "description": "The place of the command in the log. A read that sends it back waits until it can see what "
+        "the command did.",
         "schema": {"type": "string", "examples": ["12:345"]},
     },
     "Idempotency-Replayed": {
-        "description": "true where the command had been executed before.",
+        "description": "true if an earlier request with the same key executed the command.",
         "schema": {"type": "string", "enum": ["true"]},
     },
 }
 _RATE_LIMITED: Final = {
     "Retry-After": {
-        "description": "Seconds until there is room again.",
+        "description": "Seconds to wait before the next request.",
         "schema": {"type": "integer", "minimum": 1},
     },
     "RateLimit": {
-        "description": "The limit that was reached, and the seconds for which nothing is left (draft-ietf-httpapi-"
-        "ratelimit-headers).",
+        "description": "The limit that was reached, and the seconds until requests are possible again "
+        "(draft-ietf-httpapi-ratelimit-headers).",
         "schema": {"type": "string", "examples": ['"account-commands";r=0;t=1']},
     },
     "RateLimit-Policy": {
-        "description": "What that limit allows: q in w seconds, or at the same time.",
+        "description": "What the limit allows: q requests in w seconds, or q at the same time.",
         "schema": {"type": "string", "examples": ['"account-commands";q=100;w=5']},
     },
 }
@@ -40,14 +44,15 @@ _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "The same key within ten minutes gives the same answer, and is executed once.",
+    "description": "A key of your choice. For ten minutes a request with the same key gets the same answer, and is "
+    "executed once.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]+$"},
 }
 _LAST_EVENT_ID: Final = {
     "name": "Last-Event-ID",
     "in": "header",
     "required": False,
-    "description": "The id of the last event that was received; it counts before resume.",
+    "description": "The id of the last event that you processed. It replaces `resume`.",
     "schema": {"type": "string"},
 }
 _WAITING: Final[list[dict[str, Any]]] = [
@@ -55,24 +60,28 @@ _WAITING: Final[list[dict[str, Any]]] = [
         "name": "Falcon-Position",
         "in": "header",
         "required": False,
-        "description": "Wait until this position, from a command's answer, can be read. A command that reads nothing "
-        "does not wait.",
+        "description": "Wait until this position, from the answer to a command, can be read. A command that reads "
+        "nothing does not wait.",
         "schema": {"type": "string", "pattern": "^[0-9]{1,5}:[0-9]{1,18}(,[0-9]{1,5}:[0-9]{1,18})*$"},
     },
     {
         "name": "Falcon-Wait",
         "in": "header",
         "required": False,
-        "description": "How long to wait for what can't be read yet, in seconds; then the answer is 503.",
+        "description": "How many seconds to wait for what cannot be read yet. After that the answer is 503.",
         "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
     },
 ]
 _PARAMETERS: Final = {
-    "room_id": "The room",
-    "account_id": "The account",
-    "seq": "The message's place in its room",
-    "token_id": "The token",
+    "room_id": "The id of the room",
+    "account_id": "The id of the account",
+    "seq": "The number of the message in its room",
+    "token_id": "The id of the token",
+    "emoji": "One emoji of Unicode's list, fully qualified; percent-encoded UTF-8",
 }
+_ID: Final = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
+_SCHEMAS: Final = {"emoji": {"type": "string", "minLength": 1}}
+_SUCCESSES: Final = {200: "Done", 201: "Created", 204: "Done; the answer has no body"}
 
 
 def document() -> dict[str, Any]:
@@ -105,7 +114,7 @@ def document() -> dict[str, Any]:
 def _types() -> list[Any]:
     types: dict[str, Any] = {_name(ProblemBody): ProblemBody}
     for operation in OPERATIONS:
-        for used in (operation.body, operation.query, *operation.answers.values()):
+        for used in (operation.body, *operation.answers.values()):
             if used is not None:
                 types[_name(used)] = used
     return list(types.values())
@@ -120,13 +129,15 @@ def _operation(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
     described: dict[str, Any] = {
         "operationId": handler,
         "summary": operation.summary,
+        "description": operation.description,
         "tags": [GROUP_OF[handler]],
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, schemas),
     }
     if operation.body is not None:
-        schema = schemas[_name(operation.body)]
-        content = {operation.media_type: {"schema": schema}}
+        content = {
+            operation.media_type: {"schema": schemas[_name(operation.body)], "example": request_example(operation.body)}
+        }
         described["requestBody"] = {"required": operation.body is not Nothing, "content": content}
     return described
 
@@ -138,7 +149,8 @@ def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": _PARAMETERS[name],
-            "schema": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
+            "example": PATHS[name],
+            "schema": _SCHEMAS.get(name, _ID),
         }
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
@@ -173,25 +185,43 @@ def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
     return _WAITING if operation.method == "GET" else []
 
 
+def _text(media_type: str) -> dict[str, Any]:
+    return {media_type: {"schema": {"type": "string"}, "example": TEXTS[media_type]}}
+
+
 def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, Any]:
     responses: dict[str, Any] = {}
     for status, answer in operation.answers.items():
-        response: dict[str, Any] = {"description": operation.summary}
+        response: dict[str, Any] = {"description": _SUCCESSES[status]}
         if answer is not None:
-            response["content"] = {"application/json": {"schema": schemas[_name(answer)]}}
+            content = {"schema": schemas[_name(answer)], "example": answer_example(answer)}
+            response["content"] = {"application/json": content}
         if operation.command:
             response["headers"] = _POSITION
         responses[str(status)] = response
     if operation.path in ("/v1/export", STREAM):
         media_type = "application/x-ndjson" if operation.path != STREAM else operation.media_type
-        responses["200"]["content"] = {media_type: {"schema": {"type": "string"}}}
-    if operation.method == "GET" and "messages" in operation.path:
+        responses["200"]["content"] = _text(media_type)
+    if operation.method == "GET" and operation.path.endswith(("/messages", "/messages/{seq}")):
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}
-    usual = {400, 401, 408, 414, 422, 429, 431, 503} | ({413, 415} if operation.method != "GET" else set())
-    for status in sorted(usual | set(operation.problems)):
-        responses[str(status)] = {
-            "description": "A problem, with a code to switch on",
-            "content": {"application/problem+json": {"schema": schemas[_name(ProblemBody)]}},
-            **({"headers": _RATE_LIMITED} if status == 429 else {}),
-        }
+    problem = schemas[_name(ProblemBody)]
+    for status, codes in codes_by_status(operation).items():
+        responses[str(status)] = _problem(status, codes, problem)
     return responses
+
+
+def _problem(status: int, codes: list[str], schema: dict[str, Any]) -> dict[str, Any]:
+    content = {
+        "schema": {"allOf": [schema, {"type": "object", "properties": {"code": {"enum": codes}}}]},
+        "examples": {code: {"value": _example(status, code)} for code in codes},
+    }
+    return {
+        "description": "\n\n".join(f"`{code}`: {KINDS[code].meaning}" for code in codes),
+        "content": {"application/problem+json": content},
+        **({"headers": _RATE_LIMITED} if status == 429 else {}),
+    }
+
+
+def _example(status: int, code: str) -> Any:
+    meaning = KINDS[code].meaning
+    return msgspec.json.decode(Problem(status, code, f"{meaning[0].upper()}{meaning[1:]}.").body())

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from falcon.http.api.operations import OPERATIONS, Handler
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, tables_away
+from falcon.http.problems import Problem, broken, tables_away
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.http.responses import BytesResponse, problem_response
 from falcon.http.server import held, junk
@@ -58,7 +58,8 @@ class Resource:
             except ClientDisconnect:
                 return
             status = getattr(response, "status", 200)  # a response that is streamed begins with 200
-            tracing.leave(status)
+            if tracing.exporter is not None:
+                tracing.leave(status)
             scope[STATUS] = status
             await response(scope, receive, send)
         finally:
@@ -86,13 +87,18 @@ async def authenticated(edge: Edge, scope: Scope, receive: Receive) -> AuthedReq
     """
     headers: Headers = dict(scope["headers"])
     method = scope["method"]
-    tracing.enter(f"{method} {scope['endpoint'].path}", headers.get(b"traceparent"), headers.get(b"idempotency-key"))
+    name, header, key = (
+        f"{method} {scope['endpoint'].path}",
+        headers.get(b"traceparent"),
+        headers.get(b"idempotency-key"),
+    )
+    trace = tracing.enter(name, header, key)
     account = await edge.authenticator.authenticate(headers, scope=scope)
     account_id = account.account_id
     held.belongs_to(scope, account_id)
     edge.limiter.enter(account_id, method)
     scope[_UNDER_WAY] = account_id
-    request = AuthedRequest(scope, receive, headers, account, account_id, edge.limits.body_max)
+    request = AuthedRequest(scope, receive, headers, account, account_id, edge.limits.body_max, trace)
     position = headers.get(b"falcon-position")
     if position is not None:
         request.positions = edge.reads.parse_positions(position)
@@ -114,7 +120,8 @@ def count_junk(scope: Scope, problem: Problem) -> None:
 
 def not_allowed(method: str, allowed: list[str]) -> Problem:
     allow = (b"allow", ", ".join(sorted(allowed)).encode())
-    return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", headers=(allow,))
+    rule = broken("method", f"must be {' or '.join(sorted(allowed))}")
+    return Problem(405, "method_not_allowed", f"{method} is not possible here; see /docs.", rule, headers=(allow,))
 
 
 def unreadable(scope: Scope, error: ReadStoreUnavailable) -> Problem:

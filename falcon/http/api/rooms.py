@@ -229,12 +229,12 @@ def _account_ids(text: str) -> list[int]:
     """Without duplicates. Raises Problem 422."""
     parts = text.split(",")
     if len(parts) > AUTHORS_MAX:
-        raise invalid("ids", f"must be at most {AUTHORS_MAX} account ids")
+        raise invalid("ids", f"must have at most {AUTHORS_MAX} account ids")
     return list(dict.fromkeys(identity(part, _wrong_ids) for part in parts))
 
 
 def _wrong_ids(_: str) -> Problem:
-    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, with commas between")
+    return invalid("ids", f"must be 1 to {AUTHORS_MAX} account ids, separated by commas")
 
 
 def _encode_cursor(cursor: RoomCursor) -> str:

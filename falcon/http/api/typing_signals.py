@@ -2,7 +2,7 @@
 
 from falcon.http.edge import Edge
 from falcon.http.limits.limiter import refused
-from falcon.http.problems import Problem, room_not_found
+from falcon.http.problems import read_only, room_not_found
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse
 from falcon.read.memberships.queries import Access
@@ -18,7 +18,7 @@ async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if access is None:
         raise room_not_found(room_id)
     if access.role == "readonly":
-        raise Problem(403, "read_only", "Your role in this room is readonly.")
+        raise read_only()
     if not edge.streams.signals.typing(room_id, account_id):
         raise refused(edge.limiter.policies.typing)
     return BytesResponse(204, b"")

@@ -39,6 +39,7 @@ class Limiter:
         self._issued = self._buckets_of_addresses()
         self._new_rooms = self._buckets(self.policies.account_new_rooms)
         self._under_way = Counts(self.policies.account_requests.quota)
+        self.leave = self._under_way.leave  # the request of an account ends
         self._streams = Counts(self.policies.account_streams.quota)
         metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
 
@@ -55,17 +56,16 @@ class Limiter:
         """A request of the account begins. It is under way until :meth:`leave`. Raises Problem 429."""
         if method in _READING:
             self.read(account_id)
-        else:
-            _take(self._commands, account_id, self.policies.account_commands)
+        elif wait := self._commands.take(account_id):
+            raise refused(self.policies.account_commands, wait)
         if not self._under_way.enter(account_id):
             raise refused(self.policies.account_requests)
 
-    def leave(self, account_id: AccountId) -> None:
-        self._under_way.leave(account_id)
-
     def read(self, account_id: AccountId) -> None:
         """Raises Problem 429."""
-        _take(self._reads, account_id, self.policies.account_reads)
+        wait = self._reads.take(account_id)
+        if wait:
+            raise refused(self.policies.account_reads, wait)
 
     def check_stream(self, account_id: AccountId) -> None:
         """A request for a stream counts as a read. Raises Problem 429, also where the account has too many streams."""
@@ -120,18 +120,13 @@ class Limiter:
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """Count a request without a good token. Raises Problem 429."""
         buckets, key = self._unauthenticated_bucket(scope, issued)
-        _take(buckets, key, self.policies.address_requests)
+        wait = buckets.take(key)
+        if wait:
+            raise refused(self.policies.address_requests, wait)
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
         return (self._unauthenticated, address) if issued is None else (self._issued, (address, issued))
-
-
-def _take(buckets: Buckets, key: Hashable, policy: Policy) -> None:
-    """Raises Problem 429."""
-    wait = buckets.take(key)
-    if wait:
-        raise refused(policy, wait)
 
 
 def refused(policy: Policy, wait: float = 0.0) -> Problem:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from falcon.domain.limits import MEMBERS_MAX
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, broken
 from falcon.streams.signals import TYPING_SECONDS
 
 DAY_SECONDS: Final = 86_400.0
@@ -61,6 +61,7 @@ class Policy(msgspec.Struct, frozen=True):
             429,
             "rate_limited",
             f"{self.rule}. This request was not carried out: {repeat}.",
+            broken(self.name, self.rule),
             retry_after=seconds,
             headers=((b"ratelimit", state), (b"ratelimit-policy", self._field())),
         )

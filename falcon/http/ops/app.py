@@ -16,7 +16,7 @@ from starlette.routing import Route
 from falcon.http import web
 from falcon.http.ops import pages
 from falcon.http.ops.operators import Operators
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, broken, invalid
 from falcon.http.requests import decode_query
 from falcon.http.responses import BytesResponse, json_response, problem_response
 from falcon.telemetry.dispatchers import Dispatcher, Saturated
@@ -141,7 +141,8 @@ class OpsPages:
     def metrics(self, request: Request) -> Response:
         content_type = _acceptable(request.headers.get("accept", ""))
         if content_type is None:
-            raise Problem(406, "not_acceptable", f"/metrics comes as {TEXT}, as {OPENMETRICS} and as {PROTOBUF}.")
+            detail = f"/metrics comes as {TEXT}, as {OPENMETRICS} and as {PROTOBUF}."
+            raise Problem(406, "not_acceptable", detail, broken("Accept", "must allow one of these types"))
         return Response(self._processes.metrics(content_type), headers={"content-type": content_type})
 
     # --- a look inside ------------------------------------------------------------------------------------------------
@@ -183,7 +184,8 @@ class OpsPages:
         process = self._process(query.process)
         before = self._heaps.get(query.since, process)
         if query.since is not None and before is None:
-            raise Problem(404, "not_found", f"There is no heap {query.since} of {process} any more; ask without since.")
+            detail = f"There is no heap {query.since} of {process} any more; ask without since."
+            raise Problem(404, "not_found", detail, broken("since", "must be a heap that is kept"))
         try:
             counted = self._processes.ask(process, "heap", {}, 30.0)
         except NoAnswer as error:
@@ -197,11 +199,11 @@ class OpsPages:
     def profile(self, request: Request) -> Response:
         query = decode_query(request.scope, _OfProfile)
         if not 1 <= query.seconds <= _PROFILE_SECONDS_MAX:
-            rule = f"must be 1 to {_PROFILE_SECONDS_MAX}"
-            raise Problem(422, "invalid", f"seconds: {rule}")
+            raise invalid("seconds", f"must be 1 to {_PROFILE_SECONDS_MAX}")
         process = self._process(query.process)
         if self._profiling:
-            raise Problem(409, "busy", "Another profile is being made; one at a time.", retry_after=query.seconds)
+            rule = broken("request", "must wait: one profile is made at a time")
+            raise Problem(409, "busy", "Another profile is being made.", rule, retry_after=query.seconds)
         self._profiling = True
         try:
             pid = self._processes.processes()[process]
@@ -228,7 +230,9 @@ class OpsPages:
         if name is None:
             return next(iter(self._processes.health()), next(iter(processes), ""))
         if name not in processes:
-            raise Problem(404, "not_found", f"There is no process {name[:64]!r}; there are {', '.join(processes)}.")
+            rule = f"must be one of {', '.join(processes)}"
+            detail = f"There is no process {name[:64]!r}: {rule}."
+            raise Problem(404, "not_found", detail, broken("process", rule))
         return name
 
     def _processes_table(self) -> list[dict[str, Any]]:

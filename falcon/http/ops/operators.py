@@ -9,12 +9,15 @@ from typing import Final
 
 from starlette.requests import Request
 
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, broken
 from falcon.secret_files import SecretFile, WrongSecret
 
 _CROSS_SITE: Final = ("cross-site", "same-site")
 # A browser asks for a name and a password: any name will do, and the password is the token.
 _CHALLENGE: Final = ((b"www-authenticate", b'Basic realm="Falcon operations", charset="UTF-8"'),)
+_OWN_SITE: Final = broken("Sec-Fetch-Site", "must be this site")
+_LOCAL: Final = broken("Host", "must be localhost, or an address")
+_TOKEN: Final = broken("Authorization", "must have the token of FALCON_OPS_TOKEN_FILE")
 
 
 class Operators:
@@ -29,15 +32,20 @@ class Operators:
         """Raises Problem 401, 403, 503."""
         # A page of another site must not make a browser start a profile, or show these pages in a frame.
         if request.headers.get("sec-fetch-site") in _CROSS_SITE:
-            raise Problem(403, "not_allowed", "Another site asks for this page.")
+            raise Problem(403, "not_allowed", "Another site asks for this page.", _OWN_SITE)
         if self._token_file is not None:
             self._check_token(request)
         elif not self._on_loopback:
             raise Problem(
-                403, "not_allowed", "This port listens beyond loopback: set FALCON_OPS_TOKEN_FILE, and send the token."
+                403,
+                "not_allowed",
+                "This port listens beyond loopback: set FALCON_OPS_TOKEN_FILE, and send the token.",
+                _TOKEN,
             )
         elif not _is_local(request):
-            raise Problem(403, "not_allowed", "Without a token this page is at localhost, or at an address, only.")
+            raise Problem(
+                403, "not_allowed", "Without a token this page is at localhost, or at an address, only.", _LOCAL
+            )
 
     def _check_token(self, request: Request) -> None:
         given = _given(request.headers.get("authorization", ""))
@@ -46,6 +54,7 @@ class Operators:
                 401,
                 "unauthenticated",
                 "Send Authorization: Bearer TOKEN, or the token as password.",
+                _TOKEN,
                 headers=_CHALLENGE,
             )
 

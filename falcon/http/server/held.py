@@ -83,27 +83,30 @@ class Share:
 
     def begins(self) -> None:
         """A request begins, whose account is not known yet."""
-        self._claim_bodies(None)
+        if self._bodies:
+            self._move_bodies(None)
+        self._bodies_of = None
         if not self._unread:  # unread bytes still belong to the account of the request before
             self._account_id = NOBODY
 
     def belongs_to(self, account_id: AccountId) -> None:
         """Raises Problem 429 where the account holds as much as it may."""
-        self._claim_bodies(account_id)
+        if self._bodies:
+            self._move_bodies(account_id)
+        self._bodies_of = account_id
         if account_id != self._account_id:
             if self._unread:
                 self._held.change(self._account_id, -self._unread)
                 self._held.change(account_id, self._unread)
             self._account_id = account_id
-        problem = self._held.refusal_of(account_id)
+        problem = self._held.refusal_of(account_id) if self._held.size else None
         if problem is not None:
             raise problem
 
-    def _claim_bodies(self, account_id: AccountId | None) -> None:
-        if self._bodies and account_id != self._bodies_of:
+    def _move_bodies(self, account_id: AccountId | None) -> None:
+        if account_id != self._bodies_of:
             self._held.change(self._bodies_of, -self._bodies)
             self._held.change(account_id, self._bodies)
-        self._bodies_of = account_id
 
     def refusal_of_body(self) -> Problem | None:
         """The response in place of reading more of a body; None where there is room."""

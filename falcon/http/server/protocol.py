@@ -182,7 +182,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         reading = self._reading
         if reading == _NOTHING:
             # A request waits for its turn behind one that is being answered, or while the client reads no answers.
-            if not self.flow.write_paused and self._is_answered():
+            if not self.flow.write_paused and self._running is None:
                 refusal = self._admission.refusal(data)
                 if refusal is not None:
                     self._since = self.loop.time()
@@ -222,7 +222,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Like uvicorn's, which leaves the connection open and unanswered where its WebSocket library refuses the
         request: the library has limits of its own, such as 8 KiB for a field."""
-        if not self._is_answered():
+        if self._running is not None:
             self._refuse(raw_responses.MALFORMED)
             return
         upgraded: Any = self.ws_protocol_class(  # type: ignore[call-arg, misc]
@@ -322,7 +322,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         self._reading = _NOTHING
         self._taken = 0
         super().on_message_complete()
-        self._forget_answered()
+        if self._running is None:  # it was answered before its body had come
+            self._forget_answered()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._running = cycle
@@ -333,13 +334,13 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
         """Like uvicorn's, without its timer for the next request."""
         self._running = None
         self.server_state.total_requests += 1
-        if not self.pipeline:
+        if self._body and not self.pipeline:
             self._release_bodies()
         if not self.transport.is_closing():
             if self.pipeline:
                 cycle, app = self.pipeline.pop()
                 self._start_asgi_task(cycle, app)
-            if not self.pipeline:
+            if self.flow.read_paused and not self.pipeline:
                 self._parse_kept()
         self._forget_answered()
 
@@ -349,15 +350,11 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             self._since = self.loop.time()
             self.cycle = self.scope = self.headers = None  # type: ignore[assignment]
 
-    def _is_answered(self) -> bool:
-        """True if no answer is under way."""
-        return self.cycle is None or self.cycle.response_complete
-
     # --- time, and ends -----------------------------------------------------------------------------------------------
 
     def check_time(self, now: float) -> None:
         """Called about once a second."""
-        if self._reading == _NOTHING and not self._is_answered():
+        if self._reading == _NOTHING and self._running is not None:
             return
         limits = self._limits
         seconds = now - self._since
@@ -367,7 +364,7 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
             if seconds > limits.idle_seconds:
                 self.transport.close()
         elif self._reading == _LEAVING:
-            if seconds > limits.linger_seconds and self._is_answered():
+            if seconds > limits.linger_seconds and self._running is None:
                 self.transport.abort()
         elif self.flow.read_paused:  # Falcon does not read, so the client is not slow
             self._since = now
@@ -391,8 +388,8 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
                 return
             self.cycle.disconnected = True  # for the application the client has gone
             self.cycle.message_event.set()
-            self.cycle = None  # type: ignore[assignment]
-        if not self._is_answered():
+            self.cycle = self._running = None  # type: ignore[assignment]
+        if self._running is not None:
             self.cycle.keep_alive = False  # the connection closes after the answers that are under way
             return
         metrics.http_requests.labels("none", "other", response.status).inc()

@@ -6,7 +6,7 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, broken
 from falcon.http.server.connections import ConnectionLimits
 
 # No browser guesses the type of an answer, or shows one within another page.
@@ -45,18 +45,43 @@ class LastResponse:
         return problem_bytes(self._problem, closes=True)
 
 
+def _last(reason: str, status: int, code: str, detail: str, field: str, rule: str) -> LastResponse:
+    return LastResponse(reason, Problem(status, code, detail, broken(field, rule)))
+
+
 _LIMITS: Final = ConnectionLimits()
-MALFORMED: Final = LastResponse("malformed", Problem(400, "malformed", "This is no HTTP request."))
-TWICE: Final = LastResponse("malformed", Problem(400, "malformed", "A request has one Host and one Authorization."))
-HEAD_TOO_SLOW: Final = LastResponse("timeout", Problem(408, "timeout", "The request's head did not come in time."))
-BODY_TOO_SLOW: Final = LastResponse("timeout", Problem(408, "timeout", "The request's body did not come in time."))
-TARGET_TOO_LONG: Final = LastResponse(
-    "too_large", Problem(414, "too_large", f"The request's target is longer than {_LIMITS.target_bytes} bytes.")
+MALFORMED: Final = _last("malformed", 400, "malformed", "This is not an HTTP request.", "request", "must be HTTP/1.1")
+TWICE: Final = _last(
+    "malformed", 400, "malformed", "A request has one Host and one Authorization.", "header", "must be sent once"
 )
-HEAD_TOO_LARGE: Final = LastResponse(
-    "too_large", Problem(431, "too_large", f"The request's head is larger than {_LIMITS.head_bytes} bytes.")
+HEAD_TOO_SLOW: Final = _last(
+    "timeout", 408, "timeout", "The request's head did not come in time.", "head", "must come in time"
 )
-TOO_MANY_FIELDS: Final = LastResponse(
-    "too_large", Problem(431, "too_large", f"The request's head has more than {_LIMITS.fields} fields.")
+BODY_TOO_SLOW: Final = _last(
+    "timeout", 408, "timeout", "The request's body did not come in time.", "body", "must come in time"
+)
+TARGET_TOO_LONG: Final = _last(
+    "too_large",
+    414,
+    "too_large",
+    f"The path and the query are longer than {_LIMITS.target_bytes:,} bytes.",
+    "path",
+    f"must have at most {_LIMITS.target_bytes:,} bytes, with the query",
+)
+HEAD_TOO_LARGE: Final = _last(
+    "too_large",
+    431,
+    "too_large",
+    f"The request's head is larger than {_LIMITS.head_bytes:,} bytes.",
+    "head",
+    f"must have at most {_LIMITS.head_bytes:,} bytes",
+)
+TOO_MANY_FIELDS: Final = _last(
+    "too_large",
+    431,
+    "too_large",
+    f"The request has more than {_LIMITS.fields:,} headers.",
+    "head",
+    f"must have at most {_LIMITS.fields:,} headers",
 )
 FULL: Final = LastResponse("full", Problem(503, "overloaded", "There are too many connections.", retry_after=1))

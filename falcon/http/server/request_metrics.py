@@ -41,24 +41,23 @@ class PerTurn:
 class Meter:
     """One instance for each event loop. It looks up the metrics of a route, method and status once.
 
+    ``in_flight``: the requests that are being answered; the caller counts one when it begins.
+
     ``operations``: paths and methods, the most frequent first. Their counters exist from the start; of the histograms,
     which are large, only those of the first operations.
     """
 
     def __init__(self, operations: Sequence[tuple[str, str]]) -> None:
         self._metrics: dict[tuple[str, str, int], tuple[metrics.Histogram, PerTurn]] = {}
-        self._in_flight = 0
+        self.in_flight = 0
         for operation in operations:
             metrics.http_requests.begin((*operation, "2xx"), (*operation, "5xx"))
         metrics.http_seconds.begin(*operations[:_BUSY])
-        metrics.http_in_flight.set_function(lambda: self._in_flight)
-
-    def began(self) -> None:
-        self._in_flight += 1
+        metrics.http_in_flight.set_function(lambda: self.in_flight)
 
     def ended(self, scope: Scope, seconds: float) -> None:
         """A request without a status has lost its client before the response."""
-        self._in_flight -= 1
+        self.in_flight -= 1
         key = (getattr(scope.get("endpoint"), "path", "none"), scope["method"], scope.get(STATUS, 0) // 100)
         found = self._metrics.get(key)
         if found is None:

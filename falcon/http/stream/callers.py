@@ -9,7 +9,7 @@ from falcon.domain.ids import AccountId
 from falcon.http import bearer_tokens
 from falcon.http.authenticator import Authenticator
 from falcon.http.limits.limiter import Limiter
-from falcon.http.problems import Problem
+from falcon.http.problems import Problem, unauthenticated
 from falcon.http.requests import Headers
 from falcon.http.stream.turns import TableTurns
 from falcon.streams.signals import Signals
@@ -55,6 +55,6 @@ class StreamCallers:
 
 
 def wrong_ticket() -> Problem:
-    return Problem(
-        401, "unauthenticated", "The ticket is not one that is good now: they are for a minute, and for one stream."
+    return unauthenticated(
+        "The ticket is not valid: a ticket is for one minute and for one stream.", "ticket", "must be new, and unused"
     )

@@ -1,8 +1,9 @@
 """``/v1/stream``: Server-Sent Events, or on an upgrade the same over a WebSocket."""
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 from starlette.types import Message, Receive, Scope, Send
 
 from falcon.domain.ids import RoomId
@@ -24,13 +25,14 @@ _EVENT_STREAM: Final = [
 
 
 class StreamQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``rooms``: ids with commas between. ``resume``: a token. ``ticket``: instead of Authorization. ``signals``:
-    ``typing``, ``presence``, or both with a comma between."""
+    """Parameters of a stream; without any it sends what happens in all rooms of the account."""
 
-    rooms: str | None = None
-    signals: str | None = None
-    resume: str | None = None
-    ticket: str | None = None
+    rooms: Annotated[
+        str | None, Meta(description=f"Ids of the rooms to listen to, at most {_ROOMS_MAX}, separated by commas")
+    ] = None
+    signals: Annotated[str | None, Meta(description="Signals to receive: typing, presence, or typing,presence")] = None
+    resume: Annotated[str | None, Meta(description="The id of the last event that you processed")] = None
+    ticket: Annotated[str | None, Meta(description="Replaces Authorization; from POST /v1/stream/tickets")] = None
 
 
 class SseResponse:
@@ -84,16 +86,16 @@ async def _open(streams: Streams, scope: Scope) -> Opening:
 def _room_ids(text: str) -> frozenset[RoomId]:
     parts = text.split(",")
     if not all(part.strip().isdigit() for part in parts):
-        raise invalid("rooms", "must be ids of rooms, with commas between")
+        raise invalid("rooms", "must be ids of rooms, separated by commas")
     if len(parts) > _ROOMS_MAX:
-        raise invalid("rooms", f"must be at most {_ROOMS_MAX}")
-    return frozenset(identity(part.strip(), room_not_found) for part in parts)
+        raise invalid("rooms", f"must have at most {_ROOMS_MAX} ids")
+    return frozenset(identity(part.strip(), lambda text: room_not_found(text, "rooms")) for part in parts)
 
 
 def _signals(text: str) -> frozenset[str]:
     asked = frozenset(part.strip() for part in text.split(","))
     if not asked <= set(SIGNALS):
-        raise invalid("signals", f"must be of {', '.join(SIGNALS)}, with a comma between")
+        raise invalid("signals", f"must be {' or '.join(SIGNALS)}, or both separated by a comma")
     return asked
 
 

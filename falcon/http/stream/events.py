@@ -52,6 +52,8 @@ STREAM_EVENTS: Final = (
     StreamEvent(
         "message.deleted", "A message is deleted. The data are the message without text.", frames.StreamedMessage
     ),
+    StreamEvent("reaction.added", "A member reacts to a message.", frames.StreamedReaction),
+    StreamEvent("reaction.removed", "A reaction to a message is removed.", frames.StreamedReaction),
     StreamEvent(
         "room.created",
         "A room of yours is created, or another account opens a direct room with you.",

@@ -11,7 +11,7 @@ from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.http import room_views
 from falcon.http.limits.limiter import Limiter
-from falcon.http.problems import Problem, room_not_found
+from falcon.http.problems import Problem, broken, room_not_found, unauthenticated
 from falcon.http.stream.callers import StreamCaller, wrong_ticket
 from falcon.http.stream.events import CatchUp, Hello, RoomReach
 from falcon.http.stream.turns import TableTurns
@@ -111,9 +111,9 @@ class Opener:
             opening.release = hold.pop_all().close
             return opening
         except resume_tokens.WrongToken as error:
-            raise Problem(400, "malformed", f"{_MALFORMED} ({error})") from error
+            raise _malformed(f"{_MALFORMED} ({error})") from error
         except WrongPlace as error:
-            raise Problem(400, "malformed", _MALFORMED) from error
+            raise _malformed(_MALFORMED) from error
         except (JournalUnavailable, NotReached) as error:
             log.warning("a stream cannot begin: %s", error)
             raise Problem(503, "unavailable", "The log cannot be read now.", retry_after=1) from error
@@ -226,6 +226,10 @@ class Opener:
         """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
         await replay.resolve_membership(caller.account_id)
         if not replay.is_good(caller.token_hash, known=known):
-            raise wrong_ticket() if caller.by_ticket else Problem(401, "unauthenticated", "The token is revoked.")
+            raise wrong_ticket() if caller.by_ticket else unauthenticated("The token is revoked.")
         for room_id in (only or frozenset()) - replay.rooms.keys() - replay.seen_since:
-            raise room_not_found(room_id)
+            raise room_not_found(room_id, "rooms")
+
+
+def _malformed(detail: str) -> Problem:
+    return Problem(400, "malformed", detail, broken("resume", "must be the id of an event that this Falcon sent"))

@@ -11,6 +11,7 @@ from falcon.domain.answers import (
     MemberAnswer,
     MessageAnswer,
     PositionAnswer,
+    ReactionAnswer,
     ReadAnswer,
     RoomAnswer,
     TokenAnswer,
@@ -47,6 +48,13 @@ class ReadAnswerV1(msgspec.Struct, frozen=True, tag="read-answer.v1"):
     read_seq: int
     unread: int
     mentions: int
+
+
+class ReactionAnswerV1(msgspec.Struct, frozen=True, tag="reaction-answer.v1"):
+    room_id: int
+    seq: int
+    emoji: str
+    count: int
 
 
 class AccountAnswerV1(msgspec.Struct, frozen=True, tag="account-answer.v1", omit_defaults=True):
@@ -86,6 +94,7 @@ SHAPES: Final = (
     alike("room-answer", RoomAnswer, RoomAnswerV1),
     alike("member-answer", MemberAnswer, MemberAnswerV1),
     alike("read-answer", ReadAnswer, ReadAnswerV1),
+    alike("reaction-answer", ReactionAnswer, ReactionAnswerV1),
     alike("account-answer", AccountAnswer, AccountAnswerV1),
     alike("token-answer", TokenAnswer, TokenAnswerV1),
     alike("import-answer", ImportAnswer, ImportAnswerV1),

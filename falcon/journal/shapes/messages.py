@@ -1,10 +1,17 @@
-"""Events of messages."""
+"""Events of messages and of reactions to them."""
 
 from typing import Final
 
 import msgspec
 
-from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, ReadMoved
+from falcon.domain.events import (
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
+    ReadMoved,
+)
 from falcon.domain.message import Message
 from falcon.journal.shapes.shape import Shape, alike
 
@@ -36,6 +43,31 @@ class MessageDeletedV1(msgspec.Struct, frozen=True, omit_defaults=True):
     message: MessageV1
     revision: int
     unmentioned: tuple[int, ...] = ()
+
+
+class ReactionAddedV1(msgspec.Struct, frozen=True):
+    room_id: int
+    seq: int
+    emoji: str
+    account_id: int
+    reacted_at: int
+    revision: int
+    count: int
+    since: int
+    accounts: tuple[int, ...]
+
+
+class ReactionRemovedV1(msgspec.Struct, frozen=True):
+    room_id: int
+    seq: int
+    emoji: str
+    account_id: int
+    removed_at: int
+    reacted: int
+    revision: int
+    count: int
+    since: int
+    accounts: tuple[int, ...]
 
 
 class ReadMovedV1(msgspec.Struct, frozen=True):
@@ -83,4 +115,6 @@ SHAPES: Final = (
     Shape("message-edited", 1, MessageEdited, MessageEditedV1, _edited_v1, _edited),
     Shape("message-deleted", 1, MessageDeleted, MessageDeletedV1, _deleted_v1, _deleted),
     alike("read-moved", ReadMoved, ReadMovedV1),
+    alike("reaction-added", ReactionAdded, ReactionAddedV1, critical=False),
+    alike("reaction-removed", ReactionRemoved, ReactionRemovedV1, critical=False),
 )

@@ -24,13 +24,13 @@ class Shape(msgspec.Struct, Generic[D, S], frozen=True):
     critical: bool = True
 
 
-def alike(name: str, value: type[D], stored: type[S]) -> Shape[D, S]:
+def alike(name: str, value: type[D], stored: type[S], *, critical: bool = True) -> Shape[D, S]:
     """Version 1 of a value whose fields are still those of the shape. The import fails when one of the two changes."""
     assert issubclass(value, msgspec.Struct)
     assert value.__struct_fields__ == stored.__struct_fields__, (
         f"{name} has another shape now: give it the next version"
     )
-    return Shape(name, 1, value, stored, _copy(stored), _copy(value))
+    return Shape(name, 1, value, stored, _copy(stored), _copy(value), critical)
 
 
 def _copy(kind: type[Any]) -> Callable[[Any], Any]:

@@ -1,6 +1,7 @@
 """Memberships and mentions in SQLite, and the room lists of members."""
 
 from collections.abc import Collection
+from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -43,7 +44,7 @@ MODEL: Final = SqliteModel(
             "DELETE FROM mentions{} WHERE account_id = ?1 AND room_id = ?2 AND seq = ?3 AND NOT ?4",
         ),
     },
-    folded={SetReadMark: lambda write: (write.room_id, write.account_id)},
+    folded={SetReadMark: attrgetter("room_id", "account_id")},
 )
 
 

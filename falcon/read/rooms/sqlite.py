@@ -1,5 +1,6 @@
 """Rooms in SQLite."""
 
+from operator import attrgetter
 from typing import Any, Final
 
 from falcon.domain.ids import AccountId, RoomId
@@ -29,7 +30,7 @@ MODEL: Final = SqliteModel(
         SetRoomActivity: ("UPDATE rooms{} SET last_seq = ?2, updated_at = ?3 WHERE room_id = ?1",),
         DropRoom: ("DELETE FROM rooms{} WHERE room_id = ?1",),
     },
-    folded={SetRoomActivity: lambda write: (write.room_id,)},
+    folded={SetRoomActivity: attrgetter("room_id")},
 )
 
 

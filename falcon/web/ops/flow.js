@@ -1,4 +1,4 @@
-// What flows where, out of the metrics: the boxes with their figures, and the ways between them with their rates.
+// Makes the picture's data from metrics: boxes with their figures, and arrows with their rates.
 
 import { is, isNot } from "./metrics.js";
 
@@ -6,7 +6,7 @@ const LATE_SECONDS = 1;
 const VERY_LATE_SECONDS = 10;
 const STREAM = "/v1/stream";
 
-/** ``{boxes: {name: {title, figures: [[what, text]], state, present}}, ways: {name: rate}}``; rates are a second. */
+/** ``{boxes: {name: {title, figures: [[what, text]], state, present}}, ways: {name: rate}}``; rates are per second. */
 export function flow(measured) {
   const commands = measured.rate("falcon_commands_total");
   const requests = measured.rate("falcon_http_requests_total");
@@ -131,7 +131,7 @@ function streams(measured) {
     figures: [
       ["listening", whole(measured.sum("falcon_streams"))],
       ["waiting", bytes(measured.sum("falcon_streams_queued_bytes"))],
-      ["disconnected (too slow)", rate(measured.rate("falcon_streams_ended_total", { reason: is("slow") }))],
+      ["closed (too slow)", rate(measured.rate("falcon_streams_ended_total", { reason: is("slow") }))],
     ],
   };
 }

@@ -1,9 +1,9 @@
-// Prometheus' text, and what can be asked of two of them some seconds apart.
+// Reads the text format of Prometheus, and compares two readings.
 
 const LINE = /^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? ([^ ]+)/;
 const LABEL = /([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)"/g;
 
-/** By name, a list of ``{labels, value}``. Comments, and lines that are not understood, are passed over. */
+/** Lists of ``{labels, value}`` by name. Comments and unknown lines are skipped. */
 export function parse(text) {
   const found = new Map();
   for (const line of text.split("\n")) {
@@ -18,7 +18,7 @@ export function parse(text) {
   return found;
 }
 
-/** ``seconds``: between the two; ``before`` is null the first time. */
+/** ``seconds``: between the readings. ``before`` is null the first time. */
 export class Measured {
   constructor(before, now, seconds) {
     this.before = before;
@@ -26,7 +26,7 @@ export class Measured {
     this.seconds = seconds;
   }
 
-  /** The values of a metric, of those series whose labels are such. */
+  /** The values of the series of a metric whose labels match. */
   values(name, where = {}, of = this.now) {
     const fits = ({ labels }) => Object.entries(where).every(([label, wanted]) => wanted(labels[label]));
     return (of?.get(name) ?? []).filter(fits).map(({ value }) => value);
@@ -44,13 +44,13 @@ export class Measured {
     return Math.max(0, ...this.values(name, where));
   }
 
-  /** Increase of a counter, a second. A counter that went back was reset. */
+  /** Increase of a counter per second. A counter that fell was reset. */
   rate(name, where = {}) {
     if (!this.before) return 0;
     return Math.max(0, total(this.values(name, where)) - total(this.values(name, where, this.before))) / this.seconds;
   }
 
-  /** Of a histogram, over the time between the two; null when there was nothing. */
+  /** The mean of a histogram between the readings; null if there was no value. */
   mean(name, where = {}) {
     const count = this.rate(`${name}_count`, where);
     return count > 0 ? this.rate(`${name}_sum`, where) / count : null;

@@ -1,4 +1,4 @@
-// The picture: boxes and arrows at fixed places, with the figures of the moment.
+// The picture: boxes and arrows at fixed places, with current figures.
 
 import { rate } from "./flow.js";
 
@@ -19,7 +19,7 @@ const PLACES = {
   listeners: [982, 540],
 };
 
-// Each from one box to the next, with the corners between them.
+// Each arrow from one box to the next, with its corners.
 const WAYS = {
   "clients-http": [[106, 160], [162, 160]],
   "http-mailboxes": [[338, 160], [406, 160]],
@@ -94,7 +94,7 @@ class Way {
     this.label = add(this.group, "text", { class: "rate", x, y, "text-anchor": "middle" });
   }
 
-  /** The wider the more: ten times as much is some pixels wider. */
+  /** The width of an arrow grows with its rate: ten times as much is some pixels wider. */
   show(a_second, present) {
     this.group.setAttribute("class", present ? "" : "absent");
     this.path.setAttribute("class", present && a_second > 0 ? "way flowing" : "way");

@@ -136,13 +136,17 @@ class Servers:
         """Lose the last write of those cells that ``loses`` names, by table, key and cells. A cell gets its value from
         before, or is gone if that was its first write. If both had the same value, nothing was lost."""
         lost: list[Lost] = []
+        places: set[tuple[str, bytes, bytes]] = set()  # a write that was repeated is lost once
         with self._lock:
             for each in reversed(self._written):
                 table = self.tables.get(each.table)
                 cells = {} if table is None else table.rows.get(each.row, {})
                 if cells.get(each.column) != each.cell or not loses(each.table, each.row, cells):
                     continue
-                if self.random.random() < share and (each.before is None or each.before.value != each.cell.value):
+                place = each.table, each.row, each.column
+                changed = each.before is None or each.before.value != each.cell.value
+                if self.random.random() < share and changed and place not in places:
+                    places.add(place)
                     lost.append(Lost(each.table, each.row, each.column, each.cell, each.before))
             for one in lost:
                 if one.left is None:

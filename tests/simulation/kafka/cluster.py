@@ -10,7 +10,7 @@ from tests.simulation.kafka.consumer import SimulatedConsumer
 from tests.simulation.kafka.producer import SimulatedProducer
 from tests.simulation.kafka.raw import SimulatedBrokerClient
 
-_FIXED: Final = ("enable_auto_commit", "metadata_max_age_ms", "retry_backoff_ms")
+_FIXED: Final = ("enable_auto_commit", "fetch_min_bytes", "metadata_max_age_ms", "retry_backoff_ms")
 _ADMIN_SECONDS: Final = 10.0
 
 

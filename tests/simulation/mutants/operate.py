@@ -6,7 +6,7 @@ from typing import Any, Final
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.http.api import exporting
 from falcon.journal.envelope import Position
-from falcon.projections import runner, verify
+from falcon.projections import rebuild, verify
 from falcon.projections.consumer import ProjectionConsumer
 from falcon.projections.skipping import SkippingProjection, position_of
 from falcon.read.store import ReadStoreUnavailable, StaleProjector
@@ -47,7 +47,7 @@ MUTANTS: Final = (
     mutant("an export leaves out what has changed meanwhile", exporting.Export, "_change_lines", _no_changes, ACTS),
     mutant("an export takes an empty page for a room's end", exporting, "_message_lines", _to_an_empty_page, ACTS),
     mutant("a hole ends a page", timeline_hbase, "_from_a_hole_on", lambda *_: [], ACTS),
-    mutant("a rebuild knows no skips", runner, "SkippingProjection", _without_skips, ACTS),
+    mutant("a rebuild knows no skips", rebuild, "SkippingProjection", _without_skips, ACTS),
     mutant("verify knows no skips", verify, "SkippingProjection", _without_skips, ACTS),
     mutant(
         "a stop names the first event of a batch",

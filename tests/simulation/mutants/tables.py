@@ -94,7 +94,7 @@ async def _keeps_all(
     name = (room_id, version, first, last, from_last)
     if name not in self._kept:
         run = await self._store.page(room_id, first, last, from_last=from_last)
-        self._kept[name] = TimelinePage(run.first, len(run.messages), b",".join(run.messages), lasting=True)
+        self._kept[name] = TimelinePage(run.first, run.last, b",".join(run.messages), lasting=True)
     return self._kept[name]
 
 
@@ -108,7 +108,7 @@ def _loosely(query: bytes, query_type: Any) -> Any:
     try:
         return msgspec.convert(parameters, query_type, strict=False)
     except msgspec.ValidationError as error:
-        raise requests.from_validation(error) from None
+        raise requests.from_validation(error, query_type) from None
 
 
 MUTANTS: Final = (

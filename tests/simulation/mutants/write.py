@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from falcon.adapters.owner_http import gateway, watch
+from falcon.domain.commands import RoomCommand
 from falcon.domain.decider import Decided
 from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef
@@ -48,7 +49,8 @@ def _execute(self: PartitionAggregates, envelope: CommandEnvelope, now: Millis) 
         reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
         if self.knows(envelope.account_id, envelope.key):
             return Replay(reference, self._collisions)
-    decision = self._decide(envelope.command, at)
+    command = envelope.command
+    decision = self._decide_in_room(command, at) if isinstance(command, RoomCommand) else self._decide(command, at)
     if isinstance(decision, Decided):
         self._happen(decision.events, at, envelope.account_id, reference, decision.answer)
         return Accepted(decision.answer, self.number, self.confirmed)

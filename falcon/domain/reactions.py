@@ -1,0 +1,133 @@
+"""MessageReactions to one message with one emoji, as they stand when a command about them is decided.
+
+A room does not keep them: a sender shows what the read tables say, and the room brings that up to date with the changes
+that it remembers. So however many accounts react at once, no view is too old (docs/decisions/0035).
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from falcon.domain.commands import KnownReactions
+from falcon.domain.events import ReactionAdded, ReactionRemoved
+from falcon.domain.ids import AccountId, Millis, RoomId, Seq
+from falcon.domain.limits import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.domain.rejections import Invalid
+
+
+class ReactionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a reaction changed. ``reacted``: the revision of the account's reaction; 0 if it was removed."""
+
+    seq: Seq
+    emoji: str
+    account_id: AccountId
+    revision: int
+    at: Millis
+    count: int
+    since: int
+    reacted: int
+
+
+class MessageReactions:
+    """``revision``: of the room's reactions. ``changes``: those that the room remembers, oldest first.
+
+    All that is set twice is set once, since the tables may show some of the changes already.
+    """
+
+    def __init__(
+        self,
+        room_id: RoomId,
+        seq: Seq,
+        emoji: str,
+        revision: int,
+        known: KnownReactions,
+        changes: Iterable[ReactionChange],
+    ) -> None:
+        self._room_id = room_id
+        self._seq = seq
+        self._emoji = emoji
+        self._revision = revision
+        self._kinds = set(known.kinds)
+        self._reacted = dict(known.reacted)
+        self.count = known.count
+        self._since = known.since
+        self._accounts = list(known.accounts)
+        for change in changes:
+            if change.seq == seq and change.revision > known.revision:
+                self._take(change, known.kind_revision)
+
+    def _take(self, change: ReactionChange, kind_revision: int) -> None:
+        if change.count:
+            self._kinds.add(change.emoji)
+        else:
+            self._kinds.discard(change.emoji)
+        if change.emoji != self._emoji:
+            return
+        self._reacted[change.account_id] = change.reacted
+        if change.revision > kind_revision:
+            self.count, self._since = change.count, change.since
+            self._list(change.account_id, added=bool(change.reacted))
+
+    def _list(self, account_id: AccountId, *, added: bool) -> None:
+        """``_accounts`` stay the first ones: one that reacts now follows them only if they were all."""
+        if not added:
+            self._accounts = [each for each in self._accounts if each != account_id]
+        elif len(self._accounts) == self.count - 1:
+            self._accounts.append(account_id)
+
+    def refusal(self) -> Invalid | None:
+        """Why no account can react to the message with this emoji."""
+        if self._emoji in self._kinds or len(self._kinds) < REACTION_KINDS_MAX:
+            return None
+        return Invalid("emoji", f"a message has at most {REACTION_KINDS_MAX} different emoji")
+
+    def add(self, account_id: AccountId, at: Millis) -> tuple[ReactionAdded, ...]:
+        """Nothing happens if the account has reacted with this emoji before."""
+        if self._reacted.get(account_id):
+            return ()
+        self._revision += 1
+        self._since = self._since if self.count else self._revision
+        self.count += 1
+        self._reacted[account_id] = self._revision
+        self._kinds.add(self._emoji)
+        self._list(account_id, added=True)
+        return (
+            ReactionAdded(
+                self._room_id,
+                self._seq,
+                self._emoji,
+                account_id,
+                at,
+                self._revision,
+                self.count,
+                self._since,
+                self._shown,
+            ),
+        )
+
+    def remove(self, account_id: AccountId, at: Millis) -> tuple[ReactionRemoved, ...]:
+        """Nothing happens if the account has not reacted with this emoji."""
+        reacted = self._reacted.get(account_id)
+        if not reacted:
+            return ()
+        self._revision += 1
+        self.count -= 1
+        self._list(account_id, added=False)
+        return (
+            ReactionRemoved(
+                self._room_id,
+                self._seq,
+                self._emoji,
+                account_id,
+                at,
+                reacted,
+                self._revision,
+                self.count,
+                self._since,
+                self._shown,
+            ),
+        )
+
+    @property
+    def _shown(self) -> tuple[AccountId, ...]:
+        return tuple(self._accounts[:REACTION_ACCOUNTS_SHOWN])

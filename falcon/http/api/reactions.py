@@ -1,0 +1,88 @@
+"""Reactions to a message: add one's own, remove it, list all."""
+
+from collections.abc import Collection
+from functools import partial
+from typing import Final, TypeVar
+
+import emoji as unicode
+import msgspec
+
+from falcon.domain.answers import ReactionAnswer
+from falcon.domain.commands import AddReaction, ImportReactions, RemoveReaction
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.limits import EMOJI_BYTES_MAX
+from falcon.http import shapes
+from falcon.http.api.messages import decided_on_view, find_message, with_message
+from falcon.http.command_client import CommandResult
+from falcon.http.edge import Edge
+from falcon.http.problems import invalid, message_not_found, room_not_found, wrong_cursor
+from falcon.http.requests import AuthedRequest, identity
+from falcon.http.responses import BytesResponse, json_response
+from falcon.http.shapes import ReactionsQuery
+from falcon.read.timeline.pages import is_deleted
+
+C = TypeVar("C", AddReaction, RemoveReaction, ImportReactions)
+
+_QUALIFIED: Final = unicode.STATUS["fully_qualified"]
+
+
+def check_emoji(text: str, field: str = "emoji") -> str:
+    """Emoji that look the same have one spelling here, the fully qualified one. Raises Problem 422."""
+    found = unicode.EMOJI_DATA.get(text)
+    if found is None or found["status"] != _QUALIFIED:
+        raise invalid(field, "must be one emoji of Unicode's list, fully qualified")
+    if len(text.encode()) > EMOJI_BYTES_MAX:
+        raise invalid(field, f"must be at most {EMOJI_BYTES_MAX} bytes of UTF-8")
+    return text
+
+
+async def add_reaction(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    command = AddReaction(request.account_id, *await _asked(request))
+    result = await _dispatch(edge, request, command)
+    answer = result.answer
+    assert isinstance(answer, ReactionAnswer)
+    body = shapes.ReactionCount(answer.room_id, answer.seq, answer.emoji, answer.count)
+    return json_response(200, body, *result.headers)
+
+
+async def remove_reaction(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    command = RemoveReaction(request.account_id, *await _asked(request))
+    result = await _dispatch(edge, request, command)
+    return BytesResponse(204, b"", *result.headers)
+
+
+async def list_reactions(edge: Edge, request: AuthedRequest) -> BytesResponse:
+    """All reactions to a message, oldest first."""
+    room_id = request.path_id("room_id", room_not_found)
+    query = request.query(ReactionsQuery)
+    after = 0 if query.cursor is None else identity(query.cursor, wrong_cursor)
+    wanted = None if query.emoji is None else check_emoji(query.emoji)
+    access = await edge.reads.access(request, room_id)
+    seq = request.path_id("seq", message_not_found)
+    message = await find_message(edge, request, room_id, seq, access)
+    rows = [] if is_deleted(message) else await edge.store.reactions(room_id, seq, wanted, after, query.limit + 1)
+    page = rows[: query.limit]
+    next_cursor = str(page[-1].revision) if len(rows) > query.limit else None
+    reactions = [shapes.ReactionEntry(row.emoji, row.account_id, row.reacted_at) for row in page]
+    return json_response(200, shapes.Reactions(reactions, next_cursor))
+
+
+async def with_reactions(edge: Edge, command: C, accounts: Collection[AccountId]) -> C:
+    """The command with the message and its reactions as the read tables show them."""
+    viewed = await with_message(edge, command)
+    known = await edge.store.known_reactions(command.room_id, command.seq, command.emoji, accounts)
+    return msgspec.structs.replace(viewed, reactions=known)
+
+
+async def _asked(request: AuthedRequest) -> tuple[RoomId, Seq, str]:
+    room_id = request.path_id("room_id", room_not_found)
+    seq = request.path_id("seq", message_not_found)
+    emoji = check_emoji(request.scope["path_params"]["emoji"])
+    await request.no_body()
+    return room_id, seq, emoji
+
+
+async def _dispatch(edge: Edge, request: AuthedRequest, command: C) -> CommandResult:
+    return await decided_on_view(
+        edge, lambda: with_reactions(edge, command, [request.account_id]), partial(edge.commands.dispatch, request)
+    )

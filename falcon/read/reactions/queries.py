@@ -1,0 +1,111 @@
+"""Queries of reactions, and the rows that they return."""
+
+from collections.abc import Collection, Iterable
+from typing import Final, NamedTuple, Protocol
+
+import msgspec
+
+from falcon.domain.commands import KnownReactions
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.limits import REACTION_ACCOUNTS_SHOWN
+
+# To decide on the removal of an account that is shown, an owner needs those who are shown next.
+FIRST_ACCOUNTS: Final = REACTION_ACCOUNTS_SHOWN + 32
+
+
+class ShownReaction(msgspec.Struct, frozen=True):
+    """What a message shows of one emoji: how many accounts have reacted with it, and the first of them."""
+
+    emoji: str
+    count: int
+    accounts: tuple[AccountId, ...]
+
+
+encode: Final = msgspec.json.Encoder().encode
+_shown_in: Final = msgspec.json.Decoder(ShownReaction).decode
+
+
+class ShownReactions(NamedTuple):
+    """The reactions of consecutive messages, for those that have some: a list's JSON by seq.
+
+    ``version``: changes whenever they do.
+    """
+
+    version: int
+    by_seq: dict[Seq, bytes]
+
+
+NO_REACTIONS: Final = ShownReactions(0, {})
+UNKNOWN_REACTIONS: Final = ShownReactions(-1, {})  # of no page that was read before
+
+
+class KindRow(NamedTuple):
+    """What message ``seq`` shows of one emoji as of ``revision``; see ShowReaction."""
+
+    seq: Seq
+    since: int
+    revision: int
+    shown: bytes
+
+
+class ReactionRow(NamedTuple):
+    """``revision`` orders the reactions of a room."""
+
+    revision: int
+    emoji: str
+    account_id: AccountId
+    reacted_at: str
+
+
+class ReactionQueries(Protocol):
+    """Every method may raise ReadStoreUnavailable, and BeingFilled."""
+
+    async def shown_reactions(self, room_id: RoomId, first: Seq, last: Seq) -> ShownReactions:
+        """The reactions to the messages ``first`` to ``last``, both included."""
+
+    async def reactions(
+        self, room_id: RoomId, seq: Seq, emoji: str | None, after: int, limit: int
+    ) -> list[ReactionRow]:
+        """The reactions to a message, oldest first, from revision ``after`` (excluded) on. ``emoji``: only these."""
+
+    async def known_reactions(
+        self, room_id: RoomId, seq: Seq, emoji: str, accounts: Collection[AccountId]
+    ) -> KnownReactions:
+        """What an owner must know to decide on reactions of these accounts."""
+
+
+def shown_by_seq(kinds: Collection[KindRow], generation: int, revision_bits: int = 48) -> ShownReactions:
+    """A revision only rises, and no kind goes, so the sum of all rises with every change, in whatever order HBase gives
+    rows that are just being written."""
+    by_seq: dict[Seq, list[bytes]] = {}
+    for kind in sorted(kinds):
+        if kind.shown:
+            by_seq.setdefault(kind.seq, []).append(kind.shown)
+    version = generation << revision_bits | sum(kind.revision for kind in kinds)
+    return ShownReactions(version, {seq: b"[%b]" % b",".join(shown) for seq, shown in by_seq.items()})
+
+
+class Kinds:
+    """The emoji of one message. The room's ``revision`` must have been read before them."""
+
+    def __init__(self, revision: int, emoji: str, kinds: Iterable[KindRow]) -> None:
+        self._revision = revision
+        shown = {_shown_in(kind.shown): kind for kind in kinds if kind.shown}
+        self._emojis = tuple(each.emoji for each in shown)
+        self._found = next(((each, kind) for each, kind in shown.items() if each.emoji == emoji), None)
+
+    @property
+    def need_accounts(self) -> bool:
+        """True if more accounts have reacted with the emoji than it shows: others are shown when these are removed."""
+        return self._found is not None and self._found[0].count > len(self._found[0].accounts)
+
+    def known(self, reacted: Iterable[tuple[AccountId, int]], first: Iterable[ReactionRow]) -> KnownReactions:
+        """``first``: the oldest reactions with the emoji, read after the kinds, if these need them."""
+        if self._found is None:
+            return KnownReactions(self._revision, self._emojis, tuple(reacted))
+        shown, kind = self._found
+        # The room remembers reactions that are newer than the kind.
+        accounts = tuple(row.account_id for row in first if row.revision <= kind.revision) or shown.accounts
+        return KnownReactions(
+            self._revision, self._emojis, tuple(reacted), kind.revision, shown.count, kind.since, accounts
+        )

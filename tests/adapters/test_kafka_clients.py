@@ -1,0 +1,88 @@
+"""Settings reach Kafka's clients and topics."""
+
+import asyncio
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from falcon.adapters.kafka import cluster as kafka
+from falcon.adapters.kafka.cluster import KafkaCluster
+from falcon.adapters.kafka.reader import Reader
+from falcon.adapters.kafka.topics import _as_made, topics
+from falcon.bootstrap.cluster import kafka_cluster
+from falcon.settings import Settings, WrongSettings
+
+
+def cluster(**environ: str) -> KafkaCluster:
+    return kafka_cluster(Settings.from_env({"FALCON_KAFKA": "kafka:9092", **environ}))
+
+
+def producer_settings(cluster: KafkaCluster) -> dict[str, Any]:
+    with patch.object(kafka, "AIOKafkaProducer") as made, patch.object(kafka, "secure"):
+        cluster.producer()
+    return dict(made.call_args.kwargs)
+
+
+def reader_settings(cluster: KafkaCluster, topic: str) -> dict[str, Any]:
+    """The settings of the consumer that reads a topic."""
+
+    class Refused(Exception):
+        pass
+
+    async def read() -> None:
+        with pytest.raises(Refused):
+            await Reader(cluster, topic)._started()
+
+    with patch.object(kafka, "_Consumer", side_effect=Refused) as made:
+        asyncio.run(read())
+    return dict(made.call_args.kwargs)
+
+
+def test_batches_are_compressed_with_zstd() -> None:
+    assert producer_settings(cluster())["compression_type"] == "zstd"
+    assert producer_settings(cluster(FALCON_KAFKA_COMPRESSION="gzip"))["compression_type"] == "gzip"
+    assert producer_settings(cluster(FALCON_KAFKA_COMPRESSION="none"))["compression_type"] is None
+
+
+def test_consumers_say_in_which_rack_they_are() -> None:
+    known = cluster(FALCON_KAFKA_RACK="zone-a")
+    for topic in (known.journal, known.snapshots, known.owners):
+        assert reader_settings(known, topic)["client_rack"] == "zone-a"
+    assert reader_settings(cluster(), known.journal)["client_rack"] is None
+
+
+def test_only_fetches_from_the_journal_wait_for_bytes() -> None:
+    patient = cluster(FALCON_KAFKA_FETCH_MIN_BYTES="65536")
+    assert reader_settings(patient, patient.journal)["fetch_min_bytes"] == 65_536
+    for topic in (patient.snapshots, patient.owners):
+        assert "fetch_min_bytes" not in reader_settings(patient, topic)
+
+
+def test_a_journal_is_made_with_tiered_storage_and_nothing_else_is() -> None:
+    tiered = cluster(FALCON_KAFKA_LOCAL_RETENTION_SECONDS="259200")
+    journal, *others = [_as_made(topic) for topic in topics(tiered)]
+    assert journal["remote.storage.enable"] == "true"
+    assert journal["local.retention.ms"] == "259200000"
+    for made in (*others, *map(_as_made, topics(cluster()))):
+        assert "remote.storage.enable" not in made
+        assert "local.retention.ms" not in made
+
+
+def test_an_existing_journal_need_not_have_tiered_storage() -> None:
+    tiered, plain = cluster(FALCON_KAFKA_LOCAL_RETENTION_SECONDS="3600"), cluster()
+    assert [each.settings for each in topics(tiered)] == [each.settings for each in topics(plain)]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_COMPRESSION", "zip"),
+        ("KAFKA_FETCH_MIN_BYTES", "0"),
+        ("KAFKA_LOCAL_RETENTION_SECONDS", "60"),
+        ("HBASE_COMPRESSION", "ZSTD,NONE"),
+    ],
+)
+def test_a_setting_that_the_servers_cannot_take_is_refused(name: str, value: str) -> None:
+    with pytest.raises(WrongSettings, match=f"FALCON_{name}: must be"):
+        cluster(**{f"FALCON_{name}": value})

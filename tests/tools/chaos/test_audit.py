@@ -1,0 +1,40 @@
+"""What the audit reads back, and of which rooms."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from falcon.adapters.kafka.cluster import KafkaCluster
+from tests.simulation.course import Noted
+from tools.chaos.audit import Audit
+from tools.chaos.history import Operation
+from tools.chaos.sessions import Account
+
+CHATTED, LOBBY = 30, 31
+
+
+class ShownRooms:
+    """A client whose account is in both rooms."""
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def messages(self, room_id: int, **_: object) -> Any:
+        return SimpleNamespace(messages=[], has_after=False)
+
+    async def rooms(self, **_: object) -> Any:
+        rooms = [SimpleNamespace(room_id=each, last_seq=0, read_seq=0, unread=0) for each in (CHATTED, LOBBY)]
+        return SimpleNamespace(rooms=rooms, next_cursor=None)
+
+
+class AuditWithoutLog(Audit):
+    def _note_log(self, cluster: KafkaCluster) -> None:
+        """There is no log."""
+
+
+def test_only_rooms_where_no_message_can_still_arrive_are_compared_between_apis() -> None:
+    history = Noted()
+    history.note(Operation(kind="post", session=0, room=CHATTED, outcome="acknowledged"))
+    audit = AuditWithoutLog(["a", "b"], [Account(1, "token")], [], history, lambda *_: ShownRooms())  # type: ignore[arg-type]
+    asyncio.run(audit.run(KafkaCluster((), 1)))
+    assert [op.room for op in history.operations() if op.kind == "summary"] == [CHATTED, CHATTED]
