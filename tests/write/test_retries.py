@@ -473,7 +473,7 @@ def test_checkpoints_have_whole_keys_as_releases_before_packed_ones_wrote_and_re
     host.ask(PostMessage(ANN, room, "hello"), key="k")
     host.shard.close()
     stored = msgspec.msgpack.encode([[ANN, "k", 1, 1, 1, 1, clock.now()]])  # fingerprint, offset, epoch, n, time
-    assert (log.answers(0, 3, 0), snapshots.VERSION) == ([stored], 3)
+    assert log.answers(0, snapshots.VERSION, 0) == [stored]
     host = Host(log, clock)
     host.send(PostMessage(ANN, room, "hello"), key="k")
     assert [seq(reply) for reply in host.read()] == [1]
