@@ -17,6 +17,7 @@ KEY_BYTES: Final = 54
 ACCOUNT_BYTES: Final = 20
 _FINGERPRINT_BITS: Final = 32
 _FINGERPRINT_MASK: Final = (1 << _FINGERPRINT_BITS) - 1
+_NAME_MASK: Final = (1 << 60) - 1  # a number of more bits would take another sixteen bytes
 _DIGEST_MASK: Final = (1 << 64) - 1
 # Digest, account; offset, n and time behind the chunk's first.
 _KEY: Final = struct.Struct("<QQIII")
@@ -297,7 +298,7 @@ class UsedKeys:
 
     def use(self, account_id: AccountId, key: str, fingerprint: int, now: float) -> bool:
         """True if the key may be used for a request with this fingerprint. ``now``: seconds of a steady clock."""
-        name, now_ms = _digest(account_id, key), round(now * 1_000)
+        name, now_ms = hash((account_id, key)) & _NAME_MASK, round(now * 1_000)
         known = self._newer.get(name) or self._older.get(name)
         if known is not None and now_ms - (known >> _FINGERPRINT_BITS) < self._window_ms:
             return is_same_request(known, fingerprint)
