@@ -136,7 +136,7 @@ class KeyCounts:
 
 
 class _KeyChunk:
-    """The keys of consecutive answers, oldest first. Each is told by its distance from the first."""
+    """The keys of consecutive answers, oldest first. Of a place it keeps the distance from the first."""
 
     __slots__ = ("_first", "_keys", "count")
 
@@ -146,7 +146,7 @@ class _KeyChunk:
         self.count = 0
 
     def add(self, digest: int, account_id: AccountId, remembered: Remembered) -> bool:
-        """False if the chunk is full, or if the place is not told by its distance from the first."""
+        """False if the chunk is full, or if the place is before the first or too far from it."""
         first = self._first
         if remembered.epoch != first.epoch:
             return False
@@ -210,7 +210,8 @@ class AnswerWindow:
         if not self._chunks or not self._chunks[-1].add(digest, account_id, remembered):
             self.forget(remembered.at, _FORGOTTEN_WITH_CHUNK)
             self._chunks.append(_KeyChunk(remembered))
-            self._chunks[-1].add(digest, account_id, remembered)
+            added = self._chunks[-1].add(digest, account_id, remembered)
+            assert added, f"no account has the number {account_id}"
         number = (self._first_chunk + len(self._chunks) - 1) % _CHUNK_NUMBERS
         self._numbers.add(digest, number << _CHUNK_BITS | self._chunks[-1].count - 1)
         if self._counts is not None:
