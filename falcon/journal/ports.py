@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -62,11 +62,16 @@ class Append(msgspec.Struct, eq=False):
     first: int = -1
 
 
+# More than the one that each checkpoint adds, and few enough to hold nothing up.
+EXPIRED_MAX: Final = 10
+
+
 class Checkpoint(msgspec.Struct, eq=False):
     """States of a partition's aggregates, such that its log below ``position`` need not be read again.
 
     ``snapshots`` are those that have changed since the last checkpoint, by key. ``answers`` are those given to keyed
-    commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten.
+    commands since then, the newest at ``answers_at``; answers older than ``answers_expired`` may be forgotten, those of
+    EXPIRED_MAX checkpoints at a time.
     ``version`` names the shape of all these bytes. Only what is durable may be in a checkpoint.
     """
 

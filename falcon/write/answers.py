@@ -1,40 +1,44 @@
 """Where in the log the answers to keyed commands stand, for as long as a retry may ask for them."""
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
+import struct
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
 
 import msgspec
 
 from falcon.domain.ids import AccountId, Millis
 from falcon.journal.envelope import Position
+from falcon.write.packed_table import PackedTable
 
-_SLICES: Final = 10
-# What is counted for a key, and for an account that some are counted for: as measured, where tables are filled least.
-KEY_BYTES: Final = 140
-ACCOUNT_BYTES: Final = 90
-_NAME_MASK: Final = (1 << 60) - 1  # a number of more bits would take another sixteen bytes
-# A packed answer, from its lower bits on: fingerprint, time within the slice, epoch, n, offset, account.
+# By how much a process grows with a key, and with an account that some keys are counted for: measured under churn.
+KEY_BYTES: Final = 54
+ACCOUNT_BYTES: Final = 20
 _FINGERPRINT_BITS: Final = 32
-_AT_BITS: Final = 32
-_EPOCH_BITS: Final = 48  # of a cluster, an offset
-_N_BITS: Final = 44
-_OFFSET_BITS: Final = 48
 _FINGERPRINT_MASK: Final = (1 << _FINGERPRINT_BITS) - 1
-_AT: Final = _FINGERPRINT_BITS
-_EPOCH: Final = _AT + _AT_BITS
-_N: Final = _EPOCH + _EPOCH_BITS
-_OFFSET: Final = _N + _N_BITS
-_ACCOUNT: Final = _OFFSET + _OFFSET_BITS
+_NAME_MASK: Final = (1 << 60) - 1  # a number of more bits would take another sixteen bytes
+_DIGEST_MASK: Final = (1 << 64) - 1
+# Digest, account; offset, n and time behind the chunk's first.
+_KEY: Final = struct.Struct("<QQIII")
+_NEVER: Final = 1 << 64
+# Keys of a partition whose accounts are counted before it serves.
+_COUNTED_AT_ONCE: Final = 256
+_COLLISIONS_MAX: Final = 1_000
+_NO_PLACES: Final[frozenset[Position]] = frozenset()
+_CHUNK_BITS: Final = 7
+_CHUNK_KEYS: Final = 1 << _CHUNK_BITS
+_CHUNK_NUMBERS: Final = 1 << 31 - _CHUNK_BITS
+# With each chunk that is begun: more than are added to it, so that keys whose window is over do not pile up.
+_FORGOTTEN_WITH_CHUNK: Final = 2 * _CHUNK_KEYS
 
 
 class Remembered(msgspec.Struct, frozen=True, gc=False):
-    """A part of the command's fingerprint (``is_same_request``), and where the event stands that carries its answer.
+    """Where the event stands that carries a command's answer.
 
     ``at``: when the answer was given, by the partition's WindowTime.
     """
 
-    fingerprint: int
     offset: int
     epoch: int
     n: int
@@ -84,7 +88,8 @@ class KeyCounts:
     def __init__(self, bytes_max: int, most_of_account: int = 0) -> None:
         self._bytes_max = bytes_max
         self._most_of_account = most_of_account
-        self._of: Counter[AccountId] = Counter()
+        self._of = PackedTable()
+        self._uncounted: deque[tuple[Iterator[AccountId], int]] = deque()
         self.total = 0
 
     @property
@@ -92,100 +97,195 @@ class KeyCounts:
         return self.total * KEY_BYTES + len(self._of) * ACCOUNT_BYTES
 
     def is_full_for(self, account_id: AccountId) -> bool:
-        return self._most_of_account > 0 and self._of[account_id] >= self._most_of_account
+        return self._most_of_account > 0 and sum(self._of.get(account_id)) >= self._most_of_account
 
     def has_room_for(self, account_id: AccountId) -> bool:
         """True if another key of this account may be remembered."""
-        if self._most_of_account and self._of[account_id] >= self._most_of_account:
+        return self.bytes < self._bytes_max and not self.is_full_for(account_id)
+
+    def add(self, account_id: AccountId) -> None:
+        self._change(account_id, 1)
+
+    def remove(self, account_id: AccountId) -> None:
+        self._change(account_id, -1)
+
+    def add_all(self, keys: int, account_ids: Iterator[AccountId], by: int) -> None:
+        """Add or remove (``by``) the keys of a partition. Those of its accounts are counted a part at a time.
+
+        Meanwhile an account may have more keys, or fewer, than it should.
+        """
+        self.total += by * keys
+        if self._most_of_account:
+            self._uncounted.append((account_ids, by))
+            self.count(_COUNTED_AT_ONCE)
+
+    def count(self, most: int) -> None:
+        """Count the next keys of partitions that came or went."""
+        while most > 0 and self._uncounted:
+            account_ids, by = self._uncounted[0]
+            for account_id in islice(account_ids, most):
+                self._of.change(account_id, by)
+                most -= 1
+            if most > 0:
+                self._uncounted.popleft()
+
+    def _change(self, account_id: AccountId, by: int) -> None:
+        self.total += by
+        if self._most_of_account:
+            self._of.change(account_id, by)
+
+
+class _KeyChunk:
+    """The keys of consecutive answers, oldest first. Of a place it keeps the distance from the first."""
+
+    __slots__ = ("_first", "_keys", "count")
+
+    def __init__(self, first: Remembered) -> None:
+        self._first = first
+        self._keys = bytearray(_CHUNK_KEYS * _KEY.size)
+        self.count = 0
+
+    def add(self, digest: int, account_id: AccountId, remembered: Remembered) -> bool:
+        """False if the chunk is full, or if the place is before the first or too far from it."""
+        first = self._first
+        if remembered.epoch != first.epoch:
             return False
-        return self.total * KEY_BYTES + len(self._of) * ACCOUNT_BYTES < self._bytes_max
+        offset, n, at = remembered.offset - first.offset, remembered.n - first.n, remembered.at - first.at
+        try:
+            _KEY.pack_into(self._keys, self.count * _KEY.size, digest, account_id, offset, n, at)
+        except struct.error:
+            return False
+        self.count += 1
+        return True
 
-    def add(self, account_ids: Iterable[AccountId]) -> None:
-        for account_id in account_ids:
-            self.total += 1
-            if self._most_of_account:
-                self._of[account_id] += 1
+    def remembered(self, index: int) -> Remembered:
+        _, _, offset, n, at = _KEY.unpack_from(self._keys, index * _KEY.size)
+        first = self._first
+        return Remembered(first.offset + offset, first.epoch, first.n + n, first.at + at)
 
-    def remove(self, account_ids: Iterable[AccountId]) -> None:
-        for account_id in account_ids:
-            self.total -= 1
-            if self._most_of_account:
-                self._of[account_id] -= 1
-                if not self._of[account_id]:
-                    del self._of[account_id]
+    def keys(self, start: int, most: int, before: Millis) -> list[tuple[int, AccountId]]:
+        """Digest and account of the keys from ``start`` on, up to the first whose answer was not given before then.
+
+        At most ``most``.
+        """
+        data = memoryview(self._keys)[start * _KEY.size : min(self.count, start + most) * _KEY.size]
+        distance = before - self._first.at
+        keys: list[tuple[int, AccountId]] = []
+        for digest, account_id, _, _, at in _KEY.iter_unpack(data):
+            if at >= distance:
+                break
+            keys.append((digest, account_id))
+        return keys
 
 
 class AnswerWindow:
-    """Forgets whole slices of a tenth of the window, so that nothing is ever searched or sorted.
+    """Remembers for each key where the log has the answer, for at least ``window`` milliseconds. It finds none later.
 
-    An answer is found for at least ``window`` milliseconds after it was given, and not after it.
-
-    There may be millions of answers, so each is two numbers: a hash of account and key, and all the rest. Two of the
-    40,000 names of a partition have the same hash with a chance of one in a thousand million; the later one is then
-    refused, as if its key had been used for another request. No client can choose such names: each process hashes in
-    another way.
+    There may be millions of keys, so a key is remembered as a digest and a place. The log has the key itself. Two keys
+    may have the same digest: then places are found for a key that are not its own. No client can choose such keys,
+    since each process makes other digests.
     """
 
     def __init__(self, window: Millis) -> None:
         self.window = window
-        self._slice = max(1, window // _SLICES)
-        self._slices: deque[tuple[Millis, dict[int, int]]] = deque()
+        self._numbers = PackedTable()  # by digest: number of the chunk, index within it
+        self._chunks: deque[_KeyChunk] = deque()
+        self._first_chunk = 0
+        self._forgotten = 0  # keys of the first chunk
         self._counts: KeyCounts | None = None
 
     def __len__(self) -> int:
-        return sum(len(answers) for _, answers in self._slices)
+        return len(self._numbers)
 
-    def find(self, account_id: AccountId, key: str, at: Millis) -> Remembered | None:
-        name = _name(account_id, key)
-        for start, answers in self._slices:
-            packed = answers.get(name)
-            if packed is not None:
-                found = _unpack(packed, start)
-                if found.at >= at - self.window:
-                    return found
-        return None
+    def find(self, account_id: AccountId, key: str, at: Millis) -> list[Remembered]:
+        """The answers to keys with this digest, oldest first."""
+        numbers = self._numbers.get(_digest(account_id, key))
+        if not numbers:
+            return []
+        return [found for found in map(self._remembered, numbers) if found.at >= at - self.window]
 
     def add(self, account_id: AccountId, key: str, remembered: Remembered) -> None:
-        """``remembered.at`` must not go back."""
-        start = remembered.at - remembered.at % self._slice
-        if not self._slices or self._slices[-1][0] != start:
-            self.expire(remembered.at)
-            self._slices.append((start, {}))
-        answers = self._slices[-1][1]
-        name = _name(account_id, key)
-        if self._counts is not None and name not in answers:
-            self._counts.add((account_id,))
-        answers[name] = _pack(account_id, remembered, start)
+        """``remembered.at`` should not go back: an answer is forgotten after all that were added before it."""
+        digest = _digest(account_id, key)
+        if not self._chunks or not self._chunks[-1].add(digest, account_id, remembered):
+            self.forget(remembered.at, _FORGOTTEN_WITH_CHUNK)
+            self._chunks.append(_KeyChunk(remembered))
+            added = self._chunks[-1].add(digest, account_id, remembered)
+            assert added, f"no account has the number {account_id}"
+        number = (self._first_chunk + len(self._chunks) - 1) % _CHUNK_NUMBERS
+        self._numbers.add(digest, number << _CHUNK_BITS | self._chunks[-1].count - 1)
+        if self._counts is not None:
+            self._counts.add(account_id)
+
+    def forget(self, at: Millis, most: int) -> int:
+        """Forget keys whose window is over, the oldest first. Returns how many; if ``most``, there may be others."""
+        forgotten = 0
+        while self._chunks and forgotten < most:
+            chunk = self._chunks[0]
+            expired = chunk.keys(self._forgotten, most - forgotten, at - self.window)
+            if not expired:
+                break
+            for digest, account_id in expired:
+                self._numbers.remove(digest, self._first_chunk << _CHUNK_BITS | self._forgotten)
+                self._forgotten += 1
+                if self._counts is not None:
+                    self._counts.remove(account_id)
+            forgotten += len(expired)
+            if self._forgotten == chunk.count:
+                self._chunks.popleft()
+                self._first_chunk = (self._first_chunk + 1) % _CHUNK_NUMBERS
+                self._forgotten = 0
+        return forgotten
 
     def count_in(self, counts: KeyCounts) -> None:
         """From now on, until :meth:`count_out`."""
         self._counts = counts
-        for _, answers in self._slices:
-            counts.add(map(_account_of, answers.values()))
+        counts.add_all(len(self), self._accounts(), 1)
 
     def count_out(self) -> None:
         if self._counts is not None:
-            for _, answers in self._slices:
-                self._counts.remove(map(_account_of, answers.values()))
+            self._counts.add_all(len(self), self._accounts(), -1)
             self._counts = None
 
-    def expire(self, at: Millis) -> None:
-        """Forget answers whose window is over."""
-        while self._slices and self._slices[0][0] + self._slice <= at - self.window:
-            _, answers = self._slices.popleft()
-            if self._counts is not None:
-                self._counts.remove(map(_account_of, answers.values()))
-
     def seconds_to_forget(self, at: Millis) -> float:
-        """Seconds until the next answers are forgotten."""
-        first = self._slices[0][0] if self._slices else at
-        return max(1.0, (first + self._slice + self.window - at) / 1_000)
+        """Seconds until the next answer is forgotten."""
+        oldest = self._chunks[0].remembered(self._forgotten).at if self._chunks else at
+        return max(1.0, (oldest + self.window + 1 - at) / 1_000)
+
+    def _accounts(self) -> Iterator[AccountId]:
+        """Of the keys that are remembered now, whatever is added or forgotten before they are looked at."""
+        parts = [(chunk, 0, chunk.count) for chunk in self._chunks]
+        if parts:
+            parts[0] = (self._chunks[0], self._forgotten, self._chunks[0].count - self._forgotten)
+        return (account_id for chunk, start, count in parts for _, account_id in chunk.keys(start, count, _NEVER))
+
+    def _remembered(self, number: int) -> Remembered:
+        chunk = ((number >> _CHUNK_BITS) - self._first_chunk) % _CHUNK_NUMBERS
+        return self._chunks[chunk].remembered(number % _CHUNK_KEYS)
+
+
+class Collisions:
+    """Places that were found for a key, and of which the log has shown that they are another key's.
+
+    Digests have 64 bits, so there is hardly ever one.
+    """
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[AccountId, str], frozenset[Position]] = {}
+
+    def note(self, account_id: AccountId, key: str, places: Iterable[Position]) -> None:
+        if len(self._places) >= _COLLISIONS_MAX:
+            self._places.clear()  # the log shows them again
+        self._places[account_id, key] = self.of(account_id, key).union(places)
+
+    def of(self, account_id: AccountId, key: str) -> frozenset[Position]:
+        return self._places.get((account_id, key), _NO_PLACES)
 
 
 class UsedKeys:
     """Remembers for which requests keys were used: the newest ``most`` keys, and up to as many older ones.
 
-    It hashes names as AnswerWindow does, with the same chance of a mistake.
+    Two of its keys have the same digest with a chance of one in a thousand million; the later one is then refused.
     """
 
     def __init__(self, most: int, window_seconds: float) -> None:
@@ -199,7 +299,7 @@ class UsedKeys:
 
     def use(self, account_id: AccountId, key: str, fingerprint: int, now: float) -> bool:
         """True if the key may be used for a request with this fingerprint. ``now``: seconds of a steady clock."""
-        name, now_ms = _name(account_id, key), round(now * 1_000)
+        name, now_ms = hash((account_id, key)) & _NAME_MASK, round(now * 1_000)
         known = self._newer.get(name) or self._older.get(name)
         if known is not None and now_ms - (known >> _FINGERPRINT_BITS) < self._window_ms:
             return is_same_request(known, fingerprint)
@@ -210,35 +310,9 @@ class UsedKeys:
 
 
 def is_same_request(kept: int, fingerprint: int) -> bool:
-    """True if the part of a fingerprint that is kept (``Remembered.fingerprint``) is a part of this one."""
+    """True if the part of a fingerprint that is kept is a part of this one."""
     return kept & _FINGERPRINT_MASK == fingerprint & _FINGERPRINT_MASK
 
 
-def _name(account_id: AccountId, key: str) -> int:
-    return hash((account_id, key)) & _NAME_MASK
-
-
-def _pack(account_id: AccountId, remembered: Remembered, start: Millis) -> int:
-    """One number: each object takes sixteen bytes and more beside what it holds."""
-    return (
-        account_id << _ACCOUNT
-        | remembered.offset << _OFFSET
-        | remembered.n << _N
-        | remembered.epoch << _EPOCH
-        | remembered.at - start << _AT
-        | remembered.fingerprint & _FINGERPRINT_MASK
-    )
-
-
-def _unpack(packed: int, start: Millis) -> Remembered:
-    return Remembered(
-        packed & _FINGERPRINT_MASK,
-        packed >> _OFFSET & (1 << _OFFSET_BITS) - 1,
-        packed >> _EPOCH & (1 << _EPOCH_BITS) - 1,
-        packed >> _N & (1 << _N_BITS) - 1,
-        start + (packed >> _AT & (1 << _AT_BITS) - 1),
-    )
-
-
-def _account_of(packed: int) -> AccountId:
-    return packed >> _ACCOUNT
+def _digest(account_id: AccountId, key: str) -> int:
+    return hash((account_id, key)) & _DIGEST_MASK

@@ -4,6 +4,7 @@ They decide; they do not write. What they have decided waits in ``take()`` for t
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias, assert_never
 
@@ -47,16 +48,20 @@ from falcon.journal.ports import Append, Checkpoint, SnapshotStore
 from falcon.journal.record import Record
 from falcon.telemetry import metrics
 from falcon.write import refusals, snapshots
-from falcon.write.answers import AnswerWindow, KeyCounts, Remembered, WindowTime, is_same_request
+from falcon.write.answers import AnswerWindow, Collisions, KeyCounts, Remembered, WindowTime
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.snapshots import Aggregate, AnswerRow, PartitionState
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """The command has been answered before. The answer is in the log, or on its way there."""
+    """The command has been answered before. The answer is in the log, or on its way there.
+
+    Unless the log shows that all places found for its key are other keys': these are ``collisions`` then.
+    """
 
     command: CommandRef
+    collisions: Collisions
 
 
 class _Captured(msgspec.Struct, frozen=True):
@@ -111,8 +116,9 @@ class PartitionAggregates:
         self._answers = AnswerWindow(self._limits.answer_window_ms)
         self._keys: KeyCounts | None = None
         self._window_time = WindowTime(self._monotonic)
+        self._collisions = Collisions()
         self._answers_in_flight: dict[tuple[AccountId, str], int] = {}
-        self._new_answers: list[AnswerRow] = []
+        self._new_answers: deque[AnswerRow] = deque()
         self._envelopes: list[Envelope] = []
         self._records: list[Record] = []
 
@@ -132,8 +138,11 @@ class PartitionAggregates:
         self.confirmed = self._changed = checkpoint.position.offset - 1
         window_at = self._window_time.reach(max(state.at, state.window_at))
         for data in self._store.answers(self.number, snapshots.VERSION, window_at - self._limits.answer_window_ms):
-            for account_id, key, *remembered in snapshots.decode_answers(data):
-                self._answers.add(account_id, key, Remembered(*remembered))
+            for account_id, key, _, *fields in snapshots.decode_answers(data):
+                remembered = Remembered(*fields)
+                # A deposed owner's last checkpoint has answers that a newer one has as well.
+                if remembered.position not in self._places(account_id, key, remembered.at):
+                    self._answers.add(account_id, key, remembered)
         return checkpoint.position
 
     def replay(self, recorded: Recorded) -> None:
@@ -166,11 +175,11 @@ class PartitionAggregates:
         reference = None
         if envelope.key is not None:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
-            fingerprint = self._answered(envelope.account_id, envelope.key)
-            if fingerprint is not None:
-                if not is_same_request(fingerprint, envelope.fingerprint):
-                    return Rejected(KeyReused(), self.number, self.confirmed)
-                return Replay(reference)
+            fingerprint = self._answers_in_flight.get((envelope.account_id, envelope.key))
+            if fingerprint is not None and fingerprint != envelope.fingerprint:
+                return Rejected(KeyReused(), self.number, self.confirmed)
+            if fingerprint is not None or self._places(envelope.account_id, envelope.key):
+                return Replay(reference, self._collisions)
             if self._keys is not None and not self._keys.has_room_for(envelope.account_id):
                 return self._beyond_keys(self._keys, envelope.account_id)
         command = envelope.command
@@ -184,14 +193,12 @@ class PartitionAggregates:
             self._happen((), at, envelope.account_id, reference, decision, envelope.trace)
         return Rejected(decision, self.number, self.confirmed)
 
-    def answered_at(self, replay: Replay) -> Position | None:
-        """Where the log has the answer of a command that was asked again; None where it was forgotten meanwhile.
+    def answered_at(self, replay: Replay) -> list[Position]:
+        """Where the log may have the answer of a command that was asked again; nowhere if it was forgotten meanwhile.
 
         Everything decided before it must be durable.
         """
-        command = replay.command
-        remembered = self._answers.find(command.account_id, command.key, self._window_time.now(self.at))
-        return None if remembered is None else remembered.position
+        return self._places(replay.command.account_id, replay.command.key)
 
     def _beyond_keys(self, keys: KeyCounts, account_id: AccountId) -> Unavailable:
         """Refuse a key that could not be remembered: a retry would find nothing."""
@@ -210,21 +217,23 @@ class PartitionAggregates:
         self._keys = None
         self._answers.count_out()
 
-    def forget_keys(self) -> None:
-        """Forget keys whose window is over. Call it where no commands come, since commands do it too."""
-        self._answers.expire(self._window_time.now(self.at))
+    def forget_keys(self, most: int) -> int:
+        """Forget keys whose window is over. Returns how many. Call it where no commands come: commands do it too."""
+        return self._answers.forget(self._window_time.now(self.at), most)
 
     def knows(self, account_id: AccountId, key: str | None) -> bool:
-        """True if a command with this key was decided here within the window."""
-        return key is not None and self._answered(account_id, key) is not None
+        """True if a command with this key was decided here within the window, or hardly ever one with another."""
+        if key is None:
+            return False
+        return (account_id, key) in self._answers_in_flight or bool(self._places(account_id, key))
 
-    def _answered(self, account_id: AccountId, key: str) -> int | None:
-        """The fingerprint of the request that this key was used for, within the window."""
-        in_flight = self._answers_in_flight.get((account_id, key))
-        if in_flight is not None:
-            return in_flight
-        remembered = self._answers.find(account_id, key, self._window_time.now(self.at))
-        return None if remembered is None else remembered.fingerprint
+    def _places(self, account_id: AccountId, key: str, at: Millis | None = None) -> list[Position]:
+        """Where the log may have the answer to this key. ``at``: when, if not now."""
+        found = self._answers.find(account_id, key, self._window_time.now(self.at) if at is None else at)
+        if not found:
+            return []
+        others = self._collisions.of(account_id, key)
+        return [remembered.position for remembered in found if remembered.position not in others]
 
     def prove(self) -> None:
         """Have a record written that changes nothing: it shows that this owner still is the owner."""
@@ -337,9 +346,12 @@ class PartitionAggregates:
     def _remember(self, offset: int, envelope: Envelope, at: Millis) -> None:
         command = envelope.command
         if command is not None:
-            remembered = Remembered(command.fingerprint, offset, envelope.epoch, envelope.n, at)
-            self._answers.add(command.account_id, command.key, remembered)
-            self._new_answers.append((command.account_id, command.key, *msgspec.structs.astuple(remembered)))
+            place = (offset, envelope.epoch, envelope.n, at)
+            self._answers.add(command.account_id, command.key, Remembered(*place))
+            self._new_answers.append((command.account_id, command.key, command.fingerprint, *place))
+            # A log that is read from its start has more keys than fit in memory.
+            while self._new_answers[0][-1] < at - self._limits.answer_window_ms:
+                self._new_answers.popleft()
 
     def _next_id(self) -> int:
         return id_of(self._counter + 1, self.number, self._partitions)
@@ -447,7 +459,7 @@ class PartitionAggregates:
         captured = self._saving
         expired = captured.state.window_at - self._limits.answer_window_ms
         answers = [answer for answer in self._new_answers if answer[-1] >= expired]
-        self._new_answers = []
+        self._new_answers = deque()
         saved = [(f"aggregate:{i}", snapshots.encode_aggregate(state)) for i, state in captured.aggregates.items()]
         saved += [(f"import:{reference}", str(i).encode()) for reference, i in captured.imports.items()]
         return Checkpoint(

@@ -8,12 +8,11 @@ log was ours lately.
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
-from falcon.journal.envelope import Position
 from falcon.journal.ports import Append, Submission
 from falcon.telemetry import metrics, tracing
 from falcon.write import refusals
 from falcon.write.owned import InFlight, Sender, Serving, Waiter
-from falcon.write.partition_aggregates import Replay
+from falcon.write.partition_aggregates import PartitionAggregates, Replay
 from falcon.write.protocol import BatchReply, Reply, Unavailable
 from falcon.write.retries import Retries
 
@@ -85,7 +84,7 @@ class Replies:
         for waiter in waiters:
             executed = waiter.executed
             if isinstance(executed, Replay):
-                self._retry(waiter, executed, aggregates.number, aggregates.answered_at(executed))
+                self._retry(waiter, executed, aggregates)
             elif waiter.recorded or self._is_proven(serving):
                 if not isinstance(executed, Unavailable):
                     executed.offset = aggregates.confirmed  # readers need not wait for more than the newest position
@@ -112,12 +111,13 @@ class Replies:
         age = self._refusal_age_seconds
         return age is None or self._monotonic() - serving.proven_at <= age
 
-    def _retry(self, waiter: Waiter, replay: Replay, partition: int, position: Position | None) -> None:
-        """Answered as the log has it; in any case the command was done, or refused, before."""
-        if position is None:
+    def _retry(self, waiter: Waiter, replay: Replay, aggregates: PartitionAggregates) -> None:
+        """Answered as the log has it."""
+        positions = aggregates.answered_at(replay)
+        if not positions:
             self.add(waiter, refusals.answer_forgotten())
             return
-        reply = self._retries.ask(partition, position, replay.command, waiter)
+        reply = self._retries.ask(aggregates.number, positions, replay, waiter)
         if reply is not None:
             self.add(waiter, reply)
 

@@ -2,9 +2,11 @@
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Final, Generic, TypeAlias, TypeVar
+
+import msgspec
 
 from falcon.domain.answers import Answer, MessageAnswer
 from falcon.domain.events import PassedOver
@@ -14,6 +16,7 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import CommandRef, Position, Recorded, UnknownAnswer
 from falcon.journal.ports import EventSource, JournalUnavailable
 from falcon.write import refusals
+from falcon.write.partition_aggregates import Replay
 from falcon.write.protocol import Accepted, Rejected, Reply
 from falcon.write.recovery import Background
 
@@ -37,12 +40,36 @@ class _ReadAnswer:
         self._partition, self._offset = recorded.envelope.partition, recorded.offset
         self._reply = answer_of(recorded)
 
-    def to(self, command: CommandRef) -> Reply:
-        """The shard remembers a hash of the key and a part of the fingerprint. The log has all of both."""
-        if self._command is None or self._command == command:
-            return self._reply
-        if (self._command.account_id, self._command.key) == (command.account_id, command.key):
+    def to(self, command: CommandRef) -> Reply | None:
+        """None if it is the answer to another key. The shard remembers a digest, and the log has the key itself."""
+        if self._command is None:
+            return refusals.answer_unreadable()
+        if (self._command.account_id, self._command.key) != (command.account_id, command.key):
+            return None
+        if self._command.fingerprint != command.fingerprint:
             return Rejected(KeyReused(), self._partition, self._offset)
+        return self._reply
+
+
+class _Asked(msgspec.Struct, Generic[W], frozen=True):
+    """A retry that waits. The answer is at one of the ``places``, or they are all of other keys."""
+
+    waiter: W
+    replay: Replay
+    places: list[_Place]
+
+    def reply(self, read: Mapping[_Place, _ReadAnswer]) -> Reply:
+        """What the log says."""
+        is_read = True
+        for place in self.places:
+            if (answer := read.get(place)) is None:
+                is_read = False
+            elif (reply := answer.to(self.replay.command)) is not None:
+                return reply
+        if not is_read:
+            return refusals.answer_unreadable()
+        command = self.replay.command
+        self.replay.collisions.note(command.account_id, command.key, (position for _, position in self.places))
         return refusals.key_collision()
 
 
@@ -56,51 +83,46 @@ class Retries(Generic[W]):
     def __init__(self, source: EventSource, background: Background) -> None:
         self._source = source
         self._background = background
-        self._waiting: dict[_Place, list[tuple[W, CommandRef]]] = {}
-        self._reading: dict[_Place, list[tuple[W, CommandRef]]] = {}
+        self._waiting: list[_Asked[W]] = []
+        self._reading: list[_Asked[W]] = []
+        self._places_read: frozenset[_Place] = frozenset()  # by what reads now
         self._read: deque[dict[_Place, _ReadAnswer]] = deque()
         self._remembered: dict[_Place, _ReadAnswer] = {}
         self.unanswered = 0
 
-    def ask(self, partition: Partition, position: Position, command: CommandRef, waiter: W) -> Reply | None:
+    def ask(self, partition: Partition, positions: Iterable[Position], replay: Replay, waiter: W) -> Reply | None:
         """The reply, if it is remembered or too many wait; else None, and ``turn`` will give the reply."""
-        place = (partition, position)
-        if (remembered := self._remembered.get(place)) is not None:
-            return remembered.to(command)
+        asked = _Asked(waiter, replay, [(partition, position) for position in positions])
+        if self._remembered.keys() >= set(asked.places):
+            return asked.reply(self._remembered)
         if self.unanswered >= _WAITING_MAX:
             return refusals.too_many_retries()
         self.unanswered += 1
-        (self._reading if place in self._reading else self._waiting).setdefault(place, []).append((waiter, command))
+        (self._reading if self._places_read.issuperset(asked.places) else self._waiting).append(asked)
         return None
 
     def turn(self) -> list[tuple[W, Reply]]:
         """Gives the replies that have come, and begins to read the next batch."""
         answered = self._collect()
         if self._waiting and not self._reading:
-            self._reading, self._waiting = self._waiting, {}
-            self._background(partial(self._read_all, list(self._reading)))
+            self._reading, self._waiting = self._waiting, []
+            self._places_read = frozenset(place for asked in self._reading for place in asked.places)
+            self._background(partial(self._read_all, self._places_read))
             answered += self._collect()
         return answered
 
     def give_up(self) -> list[tuple[W, Reply]]:
         """Tell those that still wait that their answers are not known here."""
-        waiters = [
-            waiter for asked in (self._reading, self._waiting) for waiters in asked.values() for waiter, _ in waiters
-        ]
-        self._reading, self._waiting, self.unanswered = {}, {}, 0
-        return [(waiter, refusals.answer_unreadable()) for waiter in waiters]
+        given_up = self._reading + self._waiting
+        self._reading, self._waiting, self._places_read, self.unanswered = [], [], frozenset(), 0
+        return [(asked.waiter, refusals.answer_unreadable()) for asked in given_up]
 
     def _collect(self) -> list[tuple[W, Reply]]:
         answered: list[tuple[W, Reply]] = []
         while self._read:
             found = self._read.popleft()
-            asked, self._reading = self._reading, {}
-            for place, waiters in asked.items():
-                answer = found.get(place)
-                answered += [
-                    (waiter, answer.to(command) if answer else refusals.answer_unreadable())
-                    for waiter, command in waiters
-                ]
+            answered += [(asked.waiter, asked.reply(found)) for asked in self._reading]
+            self._reading, self._places_read = [], frozenset()
             self._remember(found)
         self.unanswered -= len(answered)
         return answered

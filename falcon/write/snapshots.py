@@ -15,7 +15,9 @@ from falcon.domain.room import Member, Room
 VERSION: Final = 4
 
 Aggregate: TypeAlias = Room | Account
-AnswerRow: TypeAlias = tuple[AccountId, str, int, int, int, int, Millis]  # account, key; fields of Remembered
+AnswerRow: TypeAlias = tuple[
+    AccountId, str, int, int, int, int, Millis
+]  # account, key, fingerprint; fields of Remembered
 
 
 class PartitionState(msgspec.Struct, frozen=True):

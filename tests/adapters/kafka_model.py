@@ -117,8 +117,11 @@ class Copy(LocalCopy):
     def get(self, partition: int, name: str) -> SnapshotRecord | None:
         return self.rows.get((partition, name))
 
-    def under(self, partition: int, prefix: str, stop: str | None = None) -> list[tuple[str, SnapshotRecord]]:
-        return sorted(each for each in self._under(partition, prefix) if stop is None or each[0] < stop)
+    def under(
+        self, partition: int, prefix: str, stop: str | None = None, most: int = -1
+    ) -> list[tuple[str, SnapshotRecord]]:
+        found = sorted(each for each in self._under(partition, prefix) if stop is None or each[0] < stop)
+        return found if most < 0 else found[:most]
 
     def drop(self, partition: int, names: Sequence[str]) -> None:
         for name in names:

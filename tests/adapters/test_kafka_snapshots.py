@@ -14,7 +14,7 @@ from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.commands import Command, CreateRoom, PostMessage
 from falcon.journal.envelope import Position
-from falcon.journal.ports import JournalUnavailable
+from falcon.journal.ports import EXPIRED_MAX, Checkpoint, JournalUnavailable
 from falcon.write.limits import ShardLimits
 from falcon.write.partition_aggregates import PartitionAggregates
 from falcon.write.protocol import Accepted, CommandEnvelope
@@ -320,3 +320,43 @@ async def test_snapshots_that_the_log_reaches_stay(brokers: Brokers, log: Memory
     assert bob.snapshots.checkpoint(0, VERSION) is not None
     assert len(brokers.topics[TOPIC, 0]) == written + 1, "its own, and nothing was deleted"
     assert bob.post(room, "hello") == 1
+
+
+class CountingCopy(Copy):
+    """``read``: how many records were."""
+
+    read = 0
+
+    def get(self, partition: int, name: str) -> SnapshotRecord | None:
+        self.read += 1
+        return super().get(partition, name)
+
+    def under(
+        self, partition: int, prefix: str, stop: str | None = None, most: int = -1
+    ) -> list[tuple[str, SnapshotRecord]]:
+        found = super().under(partition, prefix, stop, most)
+        self.read += len(found)
+        return found
+
+
+@in_loop
+async def test_a_checkpoint_reads_what_expires_and_what_it_replaces_however_many_answers_are_kept(
+    brokers: Brokers, log: MemoryLog
+) -> None:
+    read = []
+    for kept in (5, 200):
+        ann = await Pod(brokers, log).take_over()
+        for number in range(kept):
+            assert await ann.snapshots.save(answered(ann, number, 1_000 + number, expired=0))
+        ann.snapshots._copy = copy = CountingCopy()
+        copy.rows = ann.copy.rows
+        assert await ann.snapshots.save(answered(ann, kept, 9_000, expired=1_001))
+        read.append(copy.read)
+        assert await ann.snapshots.save(answered(ann, kept + 1, 9_001, expired=1_000_000))
+        assert copy.read <= read[-1] + 2 + EXPIRED_MAX, "also where many expire"
+    assert read == [3, 3], "one that has expired; the last answers of this time, and the last checkpoint"
+
+
+def answered(pod: Pod, offset: int, at: int, *, expired: int) -> Checkpoint:
+    epoch = pod.partition.epoch
+    return Checkpoint(0, epoch, Position(offset, epoch, 0), VERSION, b"", [], b"answers", at, expired)

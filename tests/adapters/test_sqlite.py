@@ -115,6 +115,32 @@ def test_a_commit_that_fails_is_of_unknown_outcome_and_so_is_all_behind_it(log: 
     assert texts(read_all(log.source(), 0)) == ["before", "after"]
 
 
+def test_a_checkpoint_costs_the_same_however_many_answers_are_kept(log: _Log) -> None:
+    assert _steps_of_a_checkpoint(log, 5) == _steps_of_a_checkpoint(log, 500)
+
+
+def _steps_of_a_checkpoint(log: _Log, kept: int) -> int:
+    """How many instructions SQLite takes for one that brings new answers and deletes old ones."""
+    connection = database.connect(log.path)
+    ann = Writer(log)
+    ann.journal = SqliteJournal(connection, ann.woken.set)
+    ann.takeover(0)
+    for number in range(kept):
+        ann.checkpoint(0, Position(number, 1, 1), answers=b"answers", answers_at=1_000 + number)
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    connection.set_progress_handler(count, 1)
+    ann.checkpoint(0, Position(kept, 1, 1), answers=b"new", answers_at=9_000, answers_expired=1_001)
+    connection.set_progress_handler(None)
+    ann.checkpoint(0, Position(kept + 1, 1, 1), answers=b"", answers_expired=100_000)
+    return steps
+
+
 def test_a_full_disk_refuses_and_loses_nothing(log: _Log) -> None:
     ann = Writer(log)
     connection = database.connect(log.path)

@@ -13,6 +13,7 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.journal.ports import (
+    EXPIRED_MAX,
     Append,
     AppendOutcome,
     CheckingSource,
@@ -340,6 +341,18 @@ class JournalContract(ABC):
         assert log.snapshots().answers(0, 1, 1_500) == [b"second"]
         ann.checkpoint(0, Position(3, 1, 3), answers=b"third", answers_at=3_000, answers_expired=1_500)
         assert log.snapshots().answers(0, 1, 0) == [b"second", b"third"]
+
+    def test_answers_that_expire_together_are_forgotten_over_some_checkpoints(self, log: Log) -> None:
+        ann = Writer(log)
+        ann.takeover(0)
+        count = EXPIRED_MAX + 5
+        for number in range(count):
+            ann.checkpoint(0, Position(1 + number, 1, 1), answers=b"%d" % number, answers_at=1_000 + number)
+        left = []
+        for number in range(count, count + 2):
+            ann.checkpoint(0, Position(1 + number, 1, 1), answers=b"", answers_expired=5_000)
+            left.append(len(log.snapshots().answers(0, 1, 0)))
+        assert left == [5, 0]
 
     def test_a_takeover_does_not_forget_what_is_queued(self, log: Log) -> None:
         ann = Writer(log)

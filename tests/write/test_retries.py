@@ -1,8 +1,12 @@
 """Retries are answered from the log, beside what the shard's thread does."""
 
 from collections.abc import Callable
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
@@ -14,11 +18,15 @@ from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
 from falcon.journal.ports import JournalUnavailable
 from falcon.write import retries as module
+from falcon.write import shard as shards
 from falcon.write import snapshots
-from falcon.write.answers import KEY_BYTES
+from falcon.write.answers import KEY_BYTES, AnswerWindow
 from falcon.write.limits import ShardLimits
+from falcon.write.owned import serving_of
 from falcon.write.ownership import FixedOwnership
+from falcon.write.packed_table import PackedTable
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
+from falcon.write.refusals import key_collision
 from falcon.write.shard import Shard
 from tests.support.clock import FakeClock
 from tests.support.replies import Replied
@@ -331,27 +339,208 @@ def test_closing_tells_those_who_wait_for_an_answer(host: Host) -> None:
 # --- what is remembered of a key --------------------------------------------------------------------------------------
 
 
-def test_the_log_tells_another_request_from_the_one_whose_fingerprint_ends_alike(host: Host) -> None:
+def test_another_request_with_the_same_key_is_refused_as_soon_as_the_log_has_told(host: Host) -> None:
     room = host.room()
     host.ask(PostMessage(ANN, room, "hello"), key="k")
     host.send(PostMessage(ANN, room, "hello there"), key="k", fingerprint=1 << 40 | 1)
     (reply,) = host.read()
     assert isinstance(reply, Rejected) and reply.rejection == KeyReused()
-    host.send(PostMessage(ANN, room, "hello"), key="k", fingerprint=2)
-    assert [each.rejection for each in host.replies() if isinstance(each, Rejected)] == [KeyReused()], "at once"
+    host.journal._held = True
+    host.send(PostMessage(ANN, room, "and"), key="l")
+    host.send(PostMessage(ANN, room, "another"), key="l", fingerprint=1 << 40 | 1)
+    host.journal.settle(Fate.WRITTEN)
+    _, reused = host.replies()
+    assert isinstance(reused, Rejected) and reused.rejection == KeyReused(), "at once: it has just been decided"
 
 
-def test_a_command_is_never_given_the_answer_of_another_whose_key_has_the_same_hash(
+def test_a_command_whose_key_has_the_digest_of_another_is_decided_once_the_log_has_told_them_apart(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("falcon.write.answers._name", lambda account_id, key: 7)
+    monkeypatch.setattr("falcon.write.answers._DIGEST_MASK", 0)
     room = host.room()
     assert seq(host.ask(PostMessage(ANN, room, "hello"), key="k")) == 1
     host.send(PostMessage(ANN, room, "hello"), key="l")
-    assert host.read() == [Unavailable("unavailable")], "and nothing was done"
+    assert host.read() == [Unavailable("unavailable", 0.1)], "and nothing was done"
+    assert seq(host.ask(PostMessage(ANN, room, "hello"), key="l")) == 2
+    for key, number in (("k", 1), ("l", 2)):
+        host.send(PostMessage(ANN, room, "hello"), key=key)
+        (reply,) = host.replies() or host.read()
+        assert (seq(reply), reply.replayed) == (number, True)  # type: ignore[union-attr]
+    assert seq(host.ask(PostMessage(ANN, room, "next"))) == 3
+
+
+def test_a_place_that_cannot_be_read_says_nothing_about_the_key(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("falcon.write.answers._DIGEST_MASK", 0)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.source.faults.append(JournalUnavailable("away"))
+    host.send(PostMessage(ANN, room, "hello"), key="l")
+    assert host.read() == [UNKNOWN]
+    host.send(PostMessage(ANN, room, "hello"), key="l")
+    assert host.read() == [Unavailable("unavailable", 0.1)]
+
+
+class Client:
+    """Sends commands until it is told what became of them, and notes it by whole keys, as a dict can."""
+
+    def __init__(self, log: MemoryLog, clock: FakeClock) -> None:
+        self._log = log
+        self._clock = clock
+        self._host = Host(log, clock)
+        self._room = self._host.room()
+        self._told: dict[tuple[int, str], tuple[int, Reply, int]] = {}
+        self._texts = 0
+
+    def send(self, by: int, key: str, fingerprint: int) -> None:
+        known = self._told.get((by, key))
+        reply = self._ask(by, key, fingerprint)
+        if known is None or known[2] < self._clock.now() - 600_000:
+            assert not getattr(reply, "replayed", True), f"{reply} is another command's"
+            self._told[by, key] = (fingerprint, reply, self._clock.now())
+        elif known[0] != fingerprint:
+            assert isinstance(reply, Rejected) and reply.rejection == KeyReused()
+        else:
+            assert getattr(reply, "replayed", False), "it was done twice"
+            assert content(reply) == content(known[1])
+
+    def move(self, *, orderly: bool) -> None:
+        """To another owner, which finds the last checkpoint and the log."""
+        if orderly:
+            self._host.shard.close()
+        self._host = Host(self._log, self._clock)
+
+    def wait(self, seconds: int) -> None:
+        self._clock.advance(seconds)
+        self._host.shard.tick()
+        self._host.shard.drain()
+
+    def _ask(self, by: int, key: str, fingerprint: int) -> Reply:
+        self._texts += 1
+        while True:
+            self._host.send(PostMessage(by, self._room, f"{self._texts}"), key=key, by=by, fingerprint=fingerprint)
+            replies = self._host.replies()
+            while not replies:
+                replies = self._host.read()
+            if replies != [key_collision.answer]:
+                return replies[0]
+
+
+def content(reply: Reply) -> object:
+    return reply.answer if isinstance(reply, Accepted) else reply.rejection if isinstance(reply, Rejected) else None
+
+
+SENT = st.tuples(
+    st.just("send"), st.sampled_from([ANN, BOB]), st.sampled_from("abcd"), st.sampled_from([1, 1, 1 << 40 | 1])
+)
+WAITED = st.tuples(st.just("wait"), st.integers(0, 400))
+MOVED = st.tuples(st.just("move"), st.booleans())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.one_of(SENT, SENT, SENT, WAITED, MOVED), max_size=40), st.sampled_from([0, 1, 3, (1 << 64) - 1]))
+def test_retries_are_answered_as_from_a_dict_of_whole_keys_whatever_digests_are_alike(
+    steps: list[tuple[Any, ...]], digests: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("falcon.write.answers._DIGEST_MASK", digests)
+        client = Client(MemoryLog(PARTITIONS), FakeClock())
+        for name, *values in steps:
+            match name:
+                case "send":
+                    client.send(*values)
+                case "wait":
+                    client.wait(*values)
+                case "move":
+                    client.move(orderly=values[0])
+
+
+def test_answers_that_two_checkpoints_have_are_remembered_once() -> None:
+    """A deposed owner wrote one, though its log was over."""
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    for number in range(3):
+        host.ask(PostMessage(ANN, room, f"{number}"), key=f"{number}")
+    host.shard.close()
+    log._answers[0] *= 2
+    assert Host(log, clock).shard._keys.total == 3
+
+
+def test_checkpoints_have_whole_keys_as_releases_before_packed_ones_wrote_and_read_them() -> None:
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    host.ask(PostMessage(ANN, room, "hello"), key="k")
+    host.shard.close()
+    stored = msgspec.msgpack.encode([[ANN, "k", 1, 1, 1, 1, clock.now()]])  # fingerprint, offset, epoch, n, time
+    assert log.answers(0, snapshots.VERSION, 0) == [stored]
+    host = Host(log, clock)
     host.send(PostMessage(ANN, room, "hello"), key="k")
-    assert seq(host.replies()[0]) == 1
-    assert seq(host.ask(PostMessage(ANN, room, "next"))) == 2
+    assert [seq(reply) for reply in host.read()] == [1]
+
+
+# --- what it costs ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keys", [20, 2_000])
+def test_a_checkpoint_has_the_keys_since_the_last_one_however_many_are_remembered(
+    keys: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    for number in range(keys):
+        host.ask(PostMessage(ANN, room, f"{number}"), key=f"{number}")
+    clock.advance(20)
+    host.shard.tick()
+    host.ask(PostMessage(ANN, room, "new"), key="new")
+    clock.advance(20)
+    touched: list[str] = []
+    for name in ("find", "add", "forget", "count_in", "count_out"):
+        monkeypatch.setattr(AnswerWindow, name, counted(getattr(AnswerWindow, name), touched))
+    for name in ("get", "add", "change", "remove"):
+        monkeypatch.setattr(PackedTable, name, counted(getattr(PackedTable, name), touched))
+    host.shard.tick()
+    assert touched == ["forget"] * PARTITIONS
+    assert [row[1] for row in snapshots.decode_answers(log.answers(0, snapshots.VERSION, 0)[-1])] == ["new"]
+
+
+def counted(method: Callable[..., Any], calls: list[str]) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        calls.append(method.__name__)
+        return method(*args)
+
+    return call
+
+
+def test_keys_that_expire_together_are_forgotten_over_some_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "FORGOTTEN_EACH_TICK", 30)
+    host = Host(MemoryLog(PARTITIONS))
+    rooms = [host.room(partition) for partition in range(PARTITIONS)]
+    for number in range(50):
+        for room in rooms:
+            host.ask(PostMessage(ANN, room, f"{number}"), key=f"{number}")
+    host.clock.advance(601)
+    left = []
+    for _ in range(5):
+        host.shard.tick()
+        left.append(host.shard._keys.total)
+    assert left == [70, 40, 10, 0, 0]
+    assert seq(host.ask(PostMessage(ANN, rooms[0], "again"), key="0")) == 51
+
+
+def test_a_log_that_is_read_from_its_start_leaves_no_more_for_the_next_checkpoint_than_the_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log, clock = MemoryLog(PARTITIONS), FakeClock()
+    host = Host(log, clock)
+    room = host.room()
+    for number in range(20):
+        host.ask(PostMessage(ANN, room, f"{number}"), key=f"{number}")
+        clock.advance(60)
+    serving = serving_of(Host(log, clock).shard.owned(0))
+    assert serving is not None
+    assert len(serving.aggregates._new_answers) == 11
 
 
 def test_an_account_with_as_many_keys_as_it_may_have_waits_until_some_are_forgotten() -> None:

@@ -123,11 +123,12 @@ def evict(role: str) -> Act:
 # and, when nothing else is left, the first one: then the container has run out of memory.
 _HOG: Final = """
 import contextlib, os, time
-hog = os.memfd_create("hog")
+hog, size = os.memfd_create("hog"), 0
 while True:
     with contextlib.suppress(OSError):
         while True:
-            os.write(hog, bytes(1 << 20))
+            os.posix_fallocate(hog, size, 1 << 24)
+            size += 1 << 24
     time.sleep(0.01)
 """
 _HOGS: Final = 5

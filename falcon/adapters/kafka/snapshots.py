@@ -23,7 +23,7 @@ from falcon.adapters.kafka.producer import NotWritten, Producer, Record
 from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.domain.ids import Millis, Partition
 from falcon.journal.envelope import Position
-from falcon.journal.ports import Checkpoint, Checkpointed, JournalUnavailable, Snapshot
+from falcon.journal.ports import EXPIRED_MAX, Checkpoint, Checkpointed, JournalUnavailable, Snapshot
 
 log = logging.getLogger("falcon.journal")
 
@@ -66,8 +66,11 @@ class LocalCopy(Protocol):
 
     def get(self, partition: Partition, name: str) -> SnapshotRecord | None: ...
 
-    def under(self, partition: Partition, prefix: str, stop: str | None = None) -> list[tuple[str, SnapshotRecord]]:
-        """The values under names that begin so, in the order of the names, up to the name ``stop`` (excluded)."""
+    def under(
+        self, partition: Partition, prefix: str, stop: str | None = None, most: int = -1
+    ) -> list[tuple[str, SnapshotRecord]]:
+        """The values under names that begin so, in the order of the names, up to the name ``stop`` (excluded); at most
+        ``most``, unless that is negative."""
 
     def drop(self, partition: Partition, names: Sequence[str]) -> None: ...
 
@@ -168,8 +171,9 @@ class KafkaSnapshots:
         return True
 
     def _expired(self, checkpoint: Checkpoint) -> list[tuple[str, SnapshotRecord]]:
-        """Looks at expired records only, however long the window is."""
-        return self._copy.under(checkpoint.partition, _ANSWERS, f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}")
+        """Looks at expired records only, however long the window is, and leaves those that are many to later calls."""
+        stop = f"{_ANSWERS}{max(checkpoint.answers_expired, 0):015d}"
+        return self._copy.under(checkpoint.partition, _ANSWERS, stop, EXPIRED_MAX)
 
     async def _forget(self, partition: Partition, opened: _OpenEpoch) -> None:
         """Delete the garbage, also what the takeover found. What cannot be deleted now is deleted with the next

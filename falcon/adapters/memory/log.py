@@ -4,7 +4,7 @@ from falcon.domain.ids import Millis, Partition
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Position, Recorded
-from falcon.journal.ports import Append, Checkpoint, Checkpointed, LogWentBack, Snapshot
+from falcon.journal.ports import EXPIRED_MAX, Append, Checkpoint, Checkpointed, LogWentBack, Snapshot
 from falcon.journal.record import Record
 
 
@@ -41,8 +41,9 @@ class MemoryLog:
         self._checkpoints[partition] = submission
         for key, data in submission.snapshots:
             self._snapshots[partition, key] = (submission.version, data)
-        kept = [c for c in self._answers.get(partition, []) if c.answers_at >= submission.answers_expired]
-        self._answers[partition] = [*kept, submission]
+        answers = self._answers.setdefault(partition, [])
+        old = [c for c in answers if c.answers_at < submission.answers_expired][:EXPIRED_MAX]
+        self._answers[partition] = [*(c for c in answers if c not in old), submission]
         return True
 
     # --- EventSource --------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from falcon.adapters.sqlite.database import BUSY_MILLISECONDS, transaction
 from falcon.adapters.sqlite.source import UniformCursor
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.journal.ports import Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
+from falcon.journal.ports import EXPIRED_MAX, Append, AppendOutcome, Checkpoint, JournalUnavailable, Submission, Wake
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Activity, start_thread
 
@@ -291,5 +291,7 @@ def _save(connection: apsw.Connection, checkpoint: Checkpoint) -> None:
             (checkpoint.partition, checkpoint.answers_at, offset, checkpoint.version, checkpoint.answers),
         )
     connection.execute(
-        "DELETE FROM answers WHERE partition = ? AND at < ?", (checkpoint.partition, checkpoint.answers_expired)
+        "DELETE FROM answers WHERE (partition, at, offset) IN"
+        " (SELECT partition, at, offset FROM answers WHERE partition = ? AND at < ? ORDER BY at, offset LIMIT ?)",
+        (checkpoint.partition, checkpoint.answers_expired, EXPIRED_MAX),
     )

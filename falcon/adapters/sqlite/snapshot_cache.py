@@ -47,10 +47,10 @@ class LocalSnapshotCache(Generic[R]):
         ).fetchone()
         return None if row is None else self._unpack(row[0])
 
-    def under(self, partition: int, prefix: str, stop: str | None = None) -> list[tuple[str, R]]:
+    def under(self, partition: int, prefix: str, stop: str | None = None, most: int = -1) -> list[tuple[str, R]]:
         rows: Any = self._connection.execute(
-            "SELECT name, record FROM kept WHERE partition = ? AND name >= ? AND name < ? ORDER BY name",
-            (partition, prefix, prefix + "\U0010ffff" if stop is None else stop),
+            "SELECT name, record FROM kept WHERE partition = ? AND name >= ? AND name < ? ORDER BY name LIMIT ?",
+            (partition, prefix, prefix + "\U0010ffff" if stop is None else stop, most),
         )
         return [(name, self._unpack(record)) for name, record in rows]
 

@@ -1,6 +1,7 @@
 """Tables, and what calls do to them: rows change one by one, the later timestamp counts, nothing else is promised."""
 
 import bisect
+import copy
 import heapq
 import itertools
 import random
@@ -19,6 +20,7 @@ _REGIONS: Final = 4
 _FILTER: Final = re.compile(r"SingleColumnValueFilter\('(\w+)', '(\w+)', =, 'binary:(\w+)', true, true\)")
 _PACKAGE: Final = "org.apache.hadoop.hbase"
 _CELL_BYTES_MAX: Final = 10 << 20
+_COMPRESSIONS: Final = frozenset({"NONE", "GZ", "SNAPPY"})  # as a real one of version 2.6 has them
 
 
 class Cell(NamedTuple):
@@ -266,11 +268,13 @@ class Servers:
     # --- tables -------------------------------------------------------------------------------------------------------
 
     def create(self, name: str, families: Sequence[Any]) -> None:
-        """Raises AlreadyExists."""
+        """Raises AlreadyExists, and GatewayError for a compression that HBase does not have."""
         with self._lock:
             if name in self.tables:
                 raise AlreadyExists(message=b"table name already in use")
-            self.tables[name] = Table({each.name: each for each in families})
+            if missing := [each.compression for each in families if each.compression not in _COMPRESSIONS]:
+                raise hbase_says("DoNotRetryIOException", f"{missing[0]}: set hbase.table.sanity.checks to false")
+            self.tables[name] = Table({each.name: _as_told(each) for each in families})
 
     def disable(self, name: str) -> None:
         with self._lock:
@@ -356,6 +360,13 @@ class Later:
                     continue
                 do = heapq.heappop(self._due)[2]
             do()
+
+
+def _as_told(family: Any) -> Any:
+    """A gateway tells texts as bytes."""
+    told = copy.copy(family)
+    told.compression = family.compression.encode()
+    return told
 
 
 def hbase_says(name: str, words: str) -> Exception:
