@@ -29,7 +29,7 @@ check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo >/dev/null
-	$(BIN)/python -m pytest tests -m "not processes and not faults"
+	$(BIN)/python -m pytest tests -m "not processes and not faults and not slow"
 
 bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|profile, written to docs/ (needs wrk; most suites more)
 	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
