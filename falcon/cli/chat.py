@@ -116,7 +116,8 @@ def tail(
 
     Each line has the time, the number and the author. Control characters are made visible.
 
-    With --follow an edited or deleted message is shown again, and the command waits while the server restarts.
+    With --follow reactions are shown, too, an edited or deleted message is shown again, and the command waits while the
+    server restarts.
 
     \b
     Examples:

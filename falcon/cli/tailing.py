@@ -22,6 +22,8 @@ from falcon_chat import (
     MessageEdited,
     MessagePosted,
     Names,
+    ReactionAdded,
+    ReactionRemoved,
     ReactionSummary,
     RoomDeleted,
     Unreachable,
@@ -44,7 +46,8 @@ async def tail(
 
 
 class _Follower:
-    """Shows the newest messages of a room and then new ones, each once. An edited or deleted message is shown again.
+    """Shows the newest messages of a room and then new ones and reactions, each once. An edited or deleted message is
+    shown again.
 
     The history is read after the first event of the stream. So it may be ahead of the events that follow, and messages
     that it has shown are skipped when the stream reaches them.
@@ -86,6 +89,8 @@ class _Follower:
                 await self._print(message)
             case MessageEdited(message=message) | MessageDeleted(message=message) if self._is_news(message):
                 await self._printer.show(message)
+            case ReactionAdded() | ReactionRemoved():
+                await self._printer.show_reaction(event)
             case RoomDeleted():
                 raise Fault(f"room {self._room} has been deleted")
             case MemberLeft(account_id=account_id) if account_id == self._me:
@@ -156,8 +161,20 @@ class _Told(msgspec.Struct):
     reactions: tuple[ReactionSummary, ...] | msgspec.UnsetType
 
 
+class _ToldReaction(msgspec.Struct):
+    """A reaction as JSON: the fields of the API's event, its name, and the account's name."""
+
+    event: str
+    room_id: int
+    seq: int
+    account_id: int
+    account: str
+    emoji: str
+    count: int
+
+
 class _Printer:
-    """Shows messages of one room, each with its author's name."""
+    """Shows messages of one room and reactions to them, each with the name of its account."""
 
     def __init__(self, falcon: FalconClient, as_json: bool) -> None:
         self._names = Names(falcon)
@@ -169,6 +186,17 @@ class _Printer:
             print_json([_Told(**msgspec.structs.asdict(message), author=author)])
         else:
             typer.echo(_line(message, visible(author)))
+
+    async def show_reaction(self, event: ReactionAdded | ReactionRemoved) -> None:
+        account = await self._names.of(event.room_id, event.account_id)
+        added = isinstance(event, ReactionAdded)
+        if self._as_json:
+            name = "reaction.added" if added else "reaction.removed"
+            told = (event.room_id, event.seq, event.account_id, account, event.emoji, event.count)
+            print_json([_ToldReaction(name, *told)])
+        else:
+            # The number comes first: a line that began with an account's name could look like a message.
+            typer.echo(f"#{event.seq}  {visible(account)} {'adds' if added else 'removes'} {visible(event.emoji)}")
 
     async def show_all(self, messages: Sequence[Message]) -> None:
         if messages:

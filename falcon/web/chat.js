@@ -5,6 +5,7 @@
 
 import { Problem } from "./client/index.js";
 import { backoff, sleep } from "./pauses.js";
+import { Reactions } from "./reactions.js";
 
 const PAGE = 60;
 const REFRESH_PAGE = 200;
@@ -43,6 +44,7 @@ export class Room {
     this.opening = 0;
     this.recent = new Map(); // messages of events, for pages that do not have them yet
     this.quotes = new Map();
+    this.reactions = this.#noReactions();
     this.members = null;
     this.membersStale = true;
     this.membersLoading = null;
@@ -78,6 +80,10 @@ export class Room {
     return this.first > 1;
   }
 
+  #noReactions() {
+    return new Reactions(this.readerId, (seq) => this.message(seq) !== undefined);
+  }
+
   message(seq) {
     return this.messages.length && seq >= this.first ? this.messages[seq - this.first] : undefined;
   }
@@ -101,13 +107,15 @@ export class Room {
     for (let next = this.last + 1; this.recent.has(next); next++) this.messages.push(this.recent.get(next));
   }
 
-  /** The messages of a page, each in its latest known version. */
-  known(messages) {
+  /** Takes the reactions of a page, and returns its messages, each in its latest known version. */
+  read(messages) {
+    this.reactions.read(messages);
     return messages.map((message) => later(message, this.recent.get(message.seq) ?? message));
   }
 
   forget() {
     this.messages = [];
+    this.reactions = this.#noReactions();
     this.loaded = false;
     this.atTail = true;
     this.opening++;
@@ -172,6 +180,9 @@ export class Chat extends EventTarget {
       case "message.edited":
       case "message.deleted":
         return this.#altered(data);
+      case "reaction.added":
+      case "reaction.removed":
+        return this.#reacted(data, name === "reaction.added");
       case "room.created":
       case "room.changed":
         return this.#roomEvent(data);
@@ -216,6 +227,7 @@ export class Chat extends EventTarget {
     for (const room of this.rooms.values()) {
       room.membersStale = true;
       room.recent.clear();
+      room.reactions.settle();
       if (room.roomId !== this.openId) room.forget();
     }
     const open = this.rooms.get(this.openId);
@@ -360,6 +372,24 @@ export class Chat extends EventTarget {
     this.#altered(message);
   }
 
+  #reacted(reaction, added) {
+    const room = this.rooms.get(reaction.room_id);
+    if (!room) return;
+    room.reactions.heard(reaction, added);
+    if (room.loaded) void this.#name(room, [reaction.account_id]);
+    this.#changed(room);
+  }
+
+  /** Adds this account's reaction, or removes it if it is there. Throws as FalconClient does. */
+  async react(room, seq, emoji) {
+    const { mine } = room.reactions.find(seq, emoji);
+    const answer = await this.falcon[mine ? "removeReaction" : "addReaction"](room.roomId, seq, emoji);
+    const now = room.reactions.find(seq, emoji);
+    if (now.mine !== mine) return; // its event has come before the answer
+    const count = answer?.count ?? now.count - 1;
+    this.#reacted({ room_id: room.roomId, seq, account_id: this.me.account_id, emoji, count }, !mine);
+  }
+
   #roomEvent(data) {
     const room = this.#room(data.room_id);
     this.#roomFields(room, data);
@@ -429,7 +459,7 @@ export class Chat extends EventTarget {
     const mine = ++room.opening;
     const page = await this.falcon.messages(room.roomId, { limit: PAGE, around });
     if (mine !== room.opening) return;
-    room.messages = room.known(page.messages);
+    room.messages = room.read(page.messages);
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.loaded = true;
     room.atTail = !page.has_after;
@@ -442,7 +472,7 @@ export class Chat extends EventTarget {
     const { opening, first } = room;
     const page = await this.falcon.messages(room.roomId, { limit: PAGE, before: first });
     if (opening !== room.opening || first !== room.first) return;
-    room.messages = [...room.known(page.messages), ...room.messages];
+    room.messages = [...room.read(page.messages), ...room.messages];
     if (room.messages.length > WINDOW_MAX) {
       room.messages.length = WINDOW_MAX;
       room.atTail = false;
@@ -455,7 +485,7 @@ export class Chat extends EventTarget {
     const { opening, last } = room;
     const page = await this.falcon.messages(room.roomId, { limit: PAGE, after: last });
     if (opening !== room.opening || last !== room.last) return;
-    room.messages = [...room.messages, ...room.known(page.messages)].slice(-WINDOW_MAX);
+    room.messages = [...room.messages, ...room.read(page.messages)].slice(-WINDOW_MAX);
     room.lastSeq = Math.max(room.lastSeq, room.last);
     room.atTail = !page.has_after && room.last >= room.lastSeq;
     void this.#meet(room, page.messages);
@@ -465,7 +495,9 @@ export class Chat extends EventTarget {
 
   /** Drops the oldest messages while the newest are visible, so that a page that is open for days stays small. */
   trim(room) {
-    if (room.atTail && room.messages.length > WINDOW_MAX) room.messages = room.messages.slice(-WINDOW_MAX / 2);
+    if (!room.atTail || room.messages.length <= WINDOW_MAX) return;
+    room.messages = room.messages.slice(-WINDOW_MAX / 2);
+    room.reactions.trim();
   }
 
   /** Reads the gap between the loaded messages and the newest. */
@@ -485,7 +517,7 @@ export class Chat extends EventTarget {
       try {
         const page = await this.falcon.messages(room.roomId, { limit: REFRESH_PAGE, after: room.last });
         if (opening !== room.opening) break;
-        const more = room.known(page.messages).filter((message) => message.seq > room.last);
+        const more = room.read(page.messages).filter((message) => message.seq > room.last);
         failures = more.length ? 0 : failures + 1; // the tables may be behind the events
         room.messages.push(...more);
         void this.#meet(room, more);
@@ -506,7 +538,7 @@ export class Chat extends EventTarget {
       try {
         const page = await this.falcon.messages(room.roomId, { limit: REFRESH_PAGE, after: at });
         if (opening !== room.opening || !page.messages.length) break;
-        for (const message of room.known(page.messages)) {
+        for (const message of room.read(page.messages)) {
           const here = room.message(message.seq);
           if (here) room.messages[message.seq - room.first] = later(here, message);
         }
@@ -540,11 +572,15 @@ export class Chat extends EventTarget {
 
   // --- people -------------------------------------------------------------------------------------------------------
 
-  /** Looks up the names of authors and mentioned people who are no longer members. */
+  /** Looks up the names of people in these messages who are no longer members. */
   async #meet(room, messages) {
+    const reacted = (reactions = []) => reactions.flatMap(({ accounts }) => accounts);
+    await this.#name(room, messages.flatMap(({ author_id, mentions, reactions }) => [author_id, ...mentions, ...reacted(reactions)]));
+  }
+
+  async #name(room, accountIds) {
     await room.membersLoading; // it knows most of them
-    const ids = new Set(messages.flatMap(({ author_id, mentions }) => [author_id, ...mentions]));
-    const unknown = [...ids].filter((id) => id && !this.people.has(id) && !this.#nameless.has(id));
+    const unknown = [...new Set(accountIds)].filter((id) => id && !this.people.has(id) && !this.#nameless.has(id));
     for (const id of unknown) this.#nameless.add(id);
     if (!unknown.length) return;
     try {

@@ -17,6 +17,7 @@ const RULES = [
   [/^must have (?:at most|1 to) (?<n>[\d,]+) characters$/, "rule.longest"],
   [/^must have no control characters/, "rule.controls"],
   [/^must have a character that can be seen$/, "rule.invisible"],
+  [/^a message has at most (?<n>[\d,]+) different emoji$/, "rule.emoji"],
 ];
 
 /** A sentence with the field and the rule that it breaks. */
@@ -29,7 +30,8 @@ function brokenRule({ field, rule }) {
 
 let opened = 0;
 
-function open(title, content, onClose = () => {}) {
+/** A dialog with a title, which is closed by its button, by Escape and by a click beside it. */
+export function open(title, content, onClose = () => {}) {
   const id = `dialog-title-${++opened}`; // a question may stand above a form
   const dialog = h("dialog", { "aria-labelledby": id });
   dialog.append(

@@ -3,12 +3,14 @@
 import { Problem } from "./client/index.js";
 import { ask, reason } from "./dialogs.js";
 import { announce, avatar, h, icon, iconButton, roomAvatar } from "./dom.js";
+import { pickEmoji } from "./picker.js";
 import { richText } from "./richtext.js";
-import { day, fullTime, t, time } from "./strings.js";
+import { day, fullTime, listed, t, time } from "./strings.js";
 
 const NEAR = 700; // pixels from an end at which more is read
 const BOTTOM = 60;
 const TOGETHER_MS = 5 * 60_000;
+const NAMED_MAX = 10; // accounts in the title of a reaction
 
 export class Timeline {
   #app;
@@ -25,6 +27,7 @@ export class Timeline {
   #ready = false;
   #resized;
   #settling = null;
+  #reacting = new Set();
 
   constructor(app, room) {
     this.#app = app;
@@ -36,7 +39,10 @@ export class Timeline {
     this.element = h("div", { class: "timeline" }, this.scroller, this.#latest);
     this.#actions = h("div", { class: "actions", role: "toolbar", "aria-label": t("message.actions") });
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    this.#log.addEventListener("pointerover", (event) => this.#point(event.target.closest("article")));
+    this.#log.addEventListener("pointerover", (event) => {
+      // A touch focuses the message first: buttons that came below the finger would be pressed by the same touch.
+      if (event.pointerType !== "touch") this.#point(event.target.closest("article"));
+    });
     this.#log.addEventListener("focusin", (event) => this.#point(event.target.closest("article")));
     this.#log.addEventListener("keydown", (event) => this.#key(event));
     this.#resized = new ResizeObserver(() => {
@@ -232,6 +238,7 @@ export class Timeline {
     if (stuck) this.#app.chat.trim(room);
     const anchor = stuck ? null : this.#anchor();
     const focused = this.#log.contains(document.activeElement) ? document.activeElement.closest("article")?.dataset.key : null;
+    const { emoji } = document.activeElement?.dataset ?? {};
 
     const wanted = this.#wanted();
     const keep = new Set(wanted.map(({ key }) => String(key)));
@@ -258,7 +265,9 @@ export class Timeline {
     }
 
     if (focused && document.activeElement?.closest("article")?.dataset.key !== focused) {
-      this.#log.querySelector(`article[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+      const article = this.#log.querySelector(`article[data-key="${CSS.escape(focused)}"]`);
+      const reaction = emoji && article?.querySelector(`[data-emoji="${emoji}"]`);
+      (reaction || article)?.focus({ preventScroll: true });
     }
     if (!this.#log.querySelector('article[tabindex="0"]')) this.#log.querySelector("article:last-of-type")?.setAttribute("tabindex", "0");
     this.#showTop();
@@ -303,10 +312,11 @@ export class Timeline {
       const quote = quoted && [chat.nameOf(quoted.author_id), quoted.deleted, quoted.text.slice(0, 200)];
       const names = message.mentions.map((accountId) => [chat.people.get(accountId), accountId === chat.me.account_id]);
       const name = chat.nameOf(message.author_id);
+      const reactions = message.deleted ? [] : room.reactions.of(message.seq).map((each) => this.#described(each));
       wanted.push({
         key: message.seq,
-        state: JSON.stringify([message.edited_at, message.deleted, message.text.length, head, name, names, quote]),
-        make: () => this.#article(message, { head, name, names, quote }),
+        state: JSON.stringify([message.edited_at, message.deleted, message.text.length, head, name, names, quote, reactions, reactions.length > 0 && this.#writable]),
+        make: () => this.#article(message, { head, name, names, quote, reactions }),
       });
       before = message;
     }
@@ -319,12 +329,20 @@ export class Timeline {
     return wanted;
   }
 
-  #article(message, { head, name, names, quote }) {
+  /** A reaction as it is shown, with the names of the first accounts. */
+  #described({ emoji, count, accounts, mine }) {
+    const { chat } = this.#app;
+    const named = accounts.slice(0, NAMED_MAX).map((accountId) => (accountId === chat.me.account_id ? t("members.you") : chat.nameOf(accountId)));
+    const others = count - named.length;
+    return { emoji, count, mine, names: listed(others > 0 ? [...named, t("reaction.others", { n: others })] : named) };
+  }
+
+  #article(message, { head, name, names, quote, reactions }) {
     const { chat } = this.#app;
     const own = message.author_id === chat.me.account_id;
     const me = names.some(([, isMe]) => isMe);
     const href = `#/rooms/${message.room_id}/${message.seq}`;
-    const spoken = message.deleted ? t("message.deleted") : message.text;
+    const spoken = message.deleted ? t("message.deleted") : [message.text, ...reactions.map(({ emoji, count }) => `${emoji} ${count}`)].join(" ");
     return h(
       "article",
       {
@@ -343,8 +361,30 @@ export class Timeline {
       ),
       message.reply_to !== null && !message.deleted ? this.#quote(message, quote) : null,
       h("div", { class: "text", dir: "auto" }, message.deleted ? t("message.deleted") : richText(message.text, names)),
+      reactions.length ? this.#reactions(message.seq, reactions) : null,
       own && !message.deleted ? h("span", { class: "sent", title: t("message.sent") }, h("span", { "aria-hidden": "true" }, "✓"), h("span", { class: "unseen" }, t("message.sent"))) : null,
     );
+  }
+
+  #reactions(seq, reactions) {
+    const buttons = reactions.map(({ emoji, count, mine, names }) =>
+      h(
+        "button",
+        {
+          type: "button",
+          tabindex: "-1",
+          title: names,
+          "aria-label": t("reaction.label", { emoji, n: count, names }),
+          "aria-pressed": String(mine),
+          disabled: !this.#writable,
+          data: { emoji },
+          on: { click: () => void this.#react(seq, emoji) },
+        },
+        h("span", {}, emoji),
+        h("span", {}, String(count)),
+      ),
+    );
+    return h("div", { class: "reactions", role: "group", "aria-label": t("message.reactions") }, buttons);
   }
 
   #quote(message, quote) {
@@ -392,13 +432,14 @@ export class Timeline {
     if (this.#active && this.#actions.contains(document.activeElement) && !article.contains(document.activeElement)) return;
     this.#active = article;
     const message = article.dataset.seq ? this.#room.message(Number(article.dataset.seq)) : null;
-    this.#log.querySelector('article[tabindex="0"]')?.setAttribute("tabindex", "-1");
-    article.setAttribute("tabindex", "0");
+    for (const each of this.#log.querySelectorAll('article[tabindex="0"]')) reachable(each, "-1");
+    reachable(article, "0");
     this.#actions.remove();
     if (!message || message.deleted) return;
     const { writable, mayDelete, mayEdit } = this.#rights(message);
     this.#actions.replaceChildren(
       ...[
+        writable ? iconButton("react", t("message.react"), (event) => void this.#pick(message, event.currentTarget)) : null,
         writable ? iconButton("reply", t("message.reply"), () => this.#reply(message)) : null,
         mayEdit ? iconButton("edit", t("message.edit"), () => this.#edit(message)) : null,
         iconButton("link", t("message.link"), () => void this.#copyLink(message)),
@@ -408,11 +449,14 @@ export class Timeline {
     article.append(this.#actions);
   }
 
+  get #writable() {
+    return this.#room.role !== "readonly";
+  }
+
   #rights(message) {
-    const { role } = this.#room;
     const own = message.author_id === this.#app.chat.me.account_id;
-    const writable = role !== "readonly";
-    return { writable, mayEdit: own && writable, mayDelete: (own && writable) || role === "admin" };
+    const writable = this.#writable;
+    return { writable, mayEdit: own && writable, mayDelete: (own && writable) || this.#room.role === "admin" };
   }
 
   #key(event) {
@@ -433,7 +477,8 @@ export class Timeline {
     const message = article.dataset.seq ? this.#room.message(Number(article.dataset.seq)) : null;
     if (event.target !== article || !message || message.deleted) return;
     const { writable, mayDelete, mayEdit } = this.#rights(message);
-    if (event.key === "r" && writable) this.#reply(message);
+    if (event.key === "+" && writable) void this.#pick(message, article);
+    else if (event.key === "r" && writable) this.#reply(message);
     else if (event.key === "e" && mayEdit) this.#edit(message);
     else if (event.key === "Delete" && mayDelete) void this.#delete(message);
     else return;
@@ -443,6 +488,25 @@ export class Timeline {
   #focus(article) {
     article.setAttribute("tabindex", "0");
     article.focus({ preventScroll: true });
+  }
+
+  async #pick(message, near) {
+    const mine = this.#room.reactions.of(message.seq).filter((each) => each.mine);
+    const emoji = await pickEmoji(near, new Set(mine.map((each) => each.emoji)));
+    this.#items.get(message.seq)?.element.focus({ preventScroll: true });
+    if (emoji) await this.#react(message.seq, emoji);
+  }
+
+  async #react(seq, emoji) {
+    const key = `${seq} ${emoji}`;
+    if (this.#reacting.has(key)) return; // the answer to the last click decides what the next one does
+    this.#reacting.add(key);
+    try {
+      await this.#app.chat.react(this.#room, seq, emoji);
+    } catch (error) {
+      this.#app.toast(reason(error));
+    }
+    this.#reacting.delete(key);
   }
 
   #reply(message) {
@@ -484,6 +548,11 @@ export class Timeline {
 
 function together(before, message) {
   return before && before.author_id === message.author_id && message.reply_to === null && Date.parse(message.posted_at) - Date.parse(before.posted_at) < TOGETHER_MS;
+}
+
+/** Puts a message and its reactions on the way of the Tab key, or takes them off. */
+function reachable(article, tabindex) {
+  for (const each of [article, ...article.querySelectorAll(".reactions button")]) each.setAttribute("tabindex", tabindex);
 }
 
 /** The text of a stored refusal. */

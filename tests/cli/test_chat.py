@@ -235,6 +235,37 @@ def test_an_edit_that_the_history_has_shown_is_not_shown_again(run: Run, server:
     assert followed(run, server) == ["#1  Alice: Hello (edited)", "#2  Alice: (deleted)"]
 
 
+def reaction(name: str, seq: int, account_id: int, emoji: str, count: int) -> bytes:
+    data = {"room_id": 64, "seq": seq, "account_id": account_id, "emoji": emoji, "count": count}
+    return event(f"r{account_id}{count}", name, data)
+
+
+def test_following_shows_reactions_as_they_come(run: Run, server: FakeFalcon) -> None:
+    server.messages[64] = [message(64, 1, "Who wants tea?")]
+    server.left = {131: "B\x1b[2Job"}
+    reactions = [
+        reaction("reaction.added", 1, 130, "🍵", 1),
+        reaction("reaction.added", 1, 131, "🍵", 2),
+        reaction("reaction.removed", 1, 130, "🍵", 1),
+    ]
+    server.streams = [streaming(hello(server), *reactions, posted(server, "I do"))]
+    result = run(server, "tail", "64", "--follow", clock=FakeClock(patience=2))
+    assert result.stdout.splitlines() == [
+        "2026-11-25 09:30:00  #1  Alice: Who wants tea?",
+        "#1  Alice adds 🍵",
+        "#1  B␛[2Job adds 🍵",
+        "#1  Alice removes 🍵",
+        "2026-11-25 09:30:00  #2  Alice: I do",
+    ]
+
+
+def test_reactions_are_json_for_programs_that_follow(run: Run, server: FakeFalcon) -> None:
+    server.streams = [streaming(hello(server), reaction("reaction.removed", 1, 130, "🍵", 0))]
+    result = run(server, "tail", "64", "--follow", "--json", clock=FakeClock(patience=2))
+    data = {"room_id": 64, "seq": 1, "account_id": 130, "account": "Alice", "emoji": "🍵", "count": 0}
+    assert msgspec.json.decode(result.stdout) == {"event": "reaction.removed", **data}
+
+
 def test_following_ends_with_the_room_and_with_ones_membership(run: Run, server: FakeFalcon) -> None:
     left = event("l", "member.left", {"room_id": 64, "account_id": 130, "role": "member"})
     for last, said in (

@@ -25,6 +25,8 @@ from falcon_chat import (
     MessageEdited,
     MessagePosted,
     Problem,
+    ReactionAdded,
+    ReactionRemoved,
     ReadMoved,
     RoomChanged,
     RoomCreated,
@@ -109,6 +111,7 @@ def ids(events: list[Event]) -> list[str]:
 def test_everything_that_happens_is_told_in_a_type_of_its_own() -> None:
     summary = room(64, "Tea", read_seq=0, unread=0, mentions=0, updated_at=TIME, last_message=message(64, 1, "Hi"))
     member: Json = {"room_id": 64, "account_id": 131, "role": "member"}
+    reaction: Json = {"room_id": 64, "seq": 1, "account_id": 131, "emoji": "🍵", "count": 1}
     told: list[tuple[str, Json, type]] = [
         ("hello", {"account_id": 130, "rooms": [summary], "truncated": False}, Hello),
         ("caught_up", {}, CaughtUp),
@@ -116,6 +119,8 @@ def test_everything_that_happens_is_told_in_a_type_of_its_own() -> None:
         ("message.posted", message(64, 1, "Hi"), MessagePosted),
         ("message.edited", message(64, 1, "Ho", edited_at=TIME), MessageEdited),
         ("message.deleted", message(64, 1, "", deleted=True), MessageDeleted),
+        ("reaction.added", reaction, ReactionAdded),
+        ("reaction.removed", reaction, ReactionRemoved),
         ("room.created", room(65, "Coffee"), RoomCreated),
         ("room.changed", room(65, "Coffees"), RoomChanged),
         ("room.deleted", room(65, "Coffees"), RoomDeleted),

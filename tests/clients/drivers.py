@@ -135,7 +135,7 @@ def _json(value: Any) -> Any:
 def _type(name: str) -> str:
     """CaughtUp is caught_up, MessagePosted is message.posted."""
     first, *more = re.findall(r"[A-Z][a-z]+", name)
-    separator = "." if first in ("Message", "Room", "Member", "Read") else "_"
+    separator = "." if first in ("Message", "Reaction", "Room", "Member", "Read") else "_"
     return separator.join([first, *more]).lower()
 
 

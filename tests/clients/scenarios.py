@@ -20,6 +20,7 @@ from tools.harness.falcon import Falcon
 MISSED: Final = 130  # more events than the server of these scenarios keeps for a stream
 TOKEN: Final = "falcon_1_token"
 KEY: Final = "idempotency-key"
+FACES: Final = [chr(0x1F600 + n) for n in range(40)]
 
 
 class World:
@@ -160,6 +161,26 @@ async def one_of_two_addresses_may_be_dead(world: World) -> None:
         await stream.leave()
 
 
+async def reactions_are_made_and_taken_back_once_when_everything_is_killed(world: World) -> None:
+    anna, ben = await world.person("Anna"), await world.person("Ben")
+    room = await anna.room(ben)
+    await anna.post(room, "Who wants tea?")
+    stream = await ben.client.stream(rooms=[room])
+    await begun(stream)
+    hurts = {10: world.kill_everything, 25: world.kill_what_serves}
+    for method, type, count in (("add_reaction", "reaction.added", 1), ("remove_reaction", "reaction.removed", 0)):
+        for n, emoji in enumerate(FACES):
+            async with asyncio.TaskGroup() as tasks:
+                if n in hurts:
+                    tasks.create_task(hurts[n]())
+                tasks.create_task(anna.client.call(method, room, 1, emoji))
+        told = [(await heard(stream, type))["data"] for _ in FACES]
+        assert [(each["emoji"], each["count"]) for each in told] == [(emoji, count) for emoji in FACES]
+        shown = (await anna.client.call("message", room, 1))["reactions"]
+        assert [(each["emoji"], each["count"]) for each in shown] == [(emoji, count) for emoji in FACES if count]
+    await stream.leave()
+
+
 # --- a server that is well --------------------------------------------------------------------------------------------
 
 
@@ -226,6 +247,56 @@ async def a_refusal_names_its_code_and_the_field(world: World) -> None:
         await anna.post(room, "")
     assert (refused.value.status, refused.value.code) == (422, "invalid")
     assert refused.value.errors[0]["field"] == "text" and refused.value.errors[0]["rule"]
+
+
+async def to_react_twice_is_to_react_once(world: World) -> None:
+    anna, ben = await world.person("Anna"), await world.person("Ben")
+    room = await anna.room(ben)
+    assert (await anna.post(room, "Who wants tea?"))["reactions"] == []
+
+    async def shown() -> list[tuple[str, int, list[int]]]:
+        message = await ben.client.call("message", room, 1)
+        return [(each["emoji"], each["count"], each["accounts"]) for each in message["reactions"]]
+
+    for person, count in ((anna, 1), (anna, 1), (ben, 2), (anna, 2)):
+        reacted = await person.client.call("add_reaction", room, 1, "❤️")
+        assert reacted == {"room_id": room, "seq": 1, "emoji": "❤️", "count": count}
+    assert await shown() == [("❤️", 2, [anna.account_id, ben.account_id])]
+    assert await ben.client.call("remove_reaction", room, 1, "🍵") is None  # is not there
+    for _ in range(2):
+        assert await ben.client.call("remove_reaction", room, 1, "❤️") is None
+    assert await shown() == [("❤️", 1, [anna.account_id])]
+
+    with pytest.raises(Refused) as unknown:
+        await ben.client.call("add_reaction", room, 1, "tea")
+    assert (unknown.value.code, unknown.value.errors[0]["field"]) == ("invalid", "emoji")
+    await anna.client.call("delete_message", room, 1)
+    with pytest.raises(Refused) as deleted:
+        await ben.client.call("add_reaction", room, 1, "❤️")
+    assert (deleted.value.status, deleted.value.code) == (409, "message_deleted")
+
+
+async def reactions_are_listed_by_page(world: World) -> None:
+    anna, ben = await world.person("Anna"), await world.person("Ben")
+    room = await anna.room(ben)
+    await anna.post(room, "Who wants tea?")
+    made = [(emoji, each.account_id) for emoji in ("🍵", "❤️", "#️⃣") for each in (anna, ben)]
+    for emoji, account_id in made:
+        await (anna if account_id == anna.account_id else ben).client.call("add_reaction", room, 1, emoji)
+
+    async def listed(**options: Any) -> list[list[tuple[str, int]]]:
+        pages, more = [], options
+        while True:
+            page = await ben.client.call("reactions", room, 1, **more)
+            pages.append([(each["emoji"], each["account_id"]) for each in page["reactions"]])
+            if page["next_cursor"] is None:
+                return pages
+            more = options | {"cursor": page["next_cursor"]}
+
+    assert await listed() == [made]
+    assert await listed(limit=4) == [made[:4], made[4:]]
+    assert await listed(emoji="❤️", limit=1) == [[made[2]], [made[3]]]
+    assert await listed(emoji="🎉") == [[]]
 
 
 async def a_key_stands_for_one_command(world: World) -> None:
@@ -324,6 +395,11 @@ async def every_event_comes_with_its_fields(world: World) -> None:
     assert (posted["text"], posted["author_id"], posted["mentions"]) == ("Hi", anna.account_id, [ben.account_id])
     await anna.client.call("edit", room, 1, "Hello")
     assert (await heard(stream, "message.edited"))["data"]["text"] == "Hello"
+    reaction = {"room_id": room, "seq": 1, "account_id": anna.account_id, "emoji": "🍵"}
+    await anna.client.call("add_reaction", room, 1, "🍵")
+    assert (await heard(stream, "reaction.added"))["data"] == {**reaction, "count": 1}
+    await anna.client.call("remove_reaction", room, 1, "🍵")
+    assert (await heard(stream, "reaction.removed"))["data"] == {**reaction, "count": 0}
     await anna.client.call("delete_message", room, 1)
     assert (await heard(stream, "message.deleted"))["data"]["deleted"] is True
     await ben.client.call("mark_read", room, 1)
@@ -520,10 +596,13 @@ KILLED: Final = (
     nothing_is_lost_or_doubled_when_what_serves_is_killed,
     a_server_that_restarts_says_so_and_the_stream_goes_on,
     one_of_two_addresses_may_be_dead,
+    reactions_are_made_and_taken_back_once_when_everything_is_killed,
 )
 SERVED: Final = (
     every_request_has_a_method,
     a_refusal_names_its_code_and_the_field,
+    to_react_twice_is_to_react_once,
+    reactions_are_listed_by_page,
     a_key_stands_for_one_command,
     a_read_sees_what_was_written,
     who_has_left_keeps_the_name,

@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 
+from falcon.http.api.reactions import check_emoji
 from falcon.http.problems import KINDS
 from falcon.http.web import POLICY
 from tests.support.http import Falcon, problem
@@ -107,6 +108,15 @@ def test_both_languages_say_the_same_things() -> None:
     assert said(english) == said(japanese)
     used = {name for path in FOLDER.glob("*.js") for name in re.findall(r'\bt\("([\w.]+)"', path.read_text())}
     assert used <= said(english).keys()
+
+
+def test_the_picker_offers_emoji_that_the_server_accepts_and_names_each() -> None:
+    (offered,) = re.findall(r"^const EMOJI = \{(.*?)^\};", (FOLDER / "picker.js").read_text(), re.MULTILINE | re.DOTALL)
+    emoji = dict(re.findall(r'(\w+): "([^"]+)"', offered))
+    assert len(emoji) == len(set(emoji.values())) == 30
+    assert [check_emoji(each) for each in emoji.values()] == list(emoji.values())
+    named = set(re.findall(r'"emoji\.(\w+)"', (FOLDER / "strings.js").read_text()))
+    assert named == emoji.keys()
 
 
 def test_every_problem_of_the_server_is_told_to_people() -> None:
