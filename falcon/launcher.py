@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
-from falcon.process import adopt_orphans, descendants
+from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants
 from falcon.settings import Settings, WrongSettings, is_loopback
 from falcon.telemetry import instruments, metrics, slots
 
@@ -235,7 +235,7 @@ class Launcher:
             raise CannotStart(
                 f"cannot listen on {host}:{port} ({error.strerror}); stop what does, or set {setting}"
             ) from error
-        listening.listen(2048)
+        listening.listen(LISTEN_BACKLOG)
         return listening
 
     def _prepare_database(self) -> None:

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+# Connections that the kernel keeps until they are accepted, within net.core.somaxconn. Beyond that it drops the first
+# packets of further clients, who then wait for seconds: a burst from one client must not do that to others.
+LISTEN_BACKLOG: Final = 16_384
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_SET_PTRACER: Final = 0x59616D61

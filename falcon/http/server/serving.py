@@ -14,6 +14,7 @@ from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
 from falcon.http.server.tls import Acceptor, Certificate
+from falcon.process import LISTEN_BACKLOG
 
 _DRAIN_SECONDS: Final = 3
 _WEBSOCKET_BYTES_MAX: Final = 16_384  # clients send nothing on a WebSocket
@@ -47,7 +48,7 @@ def create_server(
         proxy_headers=False,
         date_header=False,
         timeout_graceful_shutdown=_DRAIN_SECONDS,
-        backlog=2048,
+        backlog=LISTEN_BACKLOG,
     )
     return FalconServer(config, admission, sweep, certificate)
 
