@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import secrets
 import signal
 import threading
 import time
@@ -201,7 +202,7 @@ def test_what_the_brokers_refuse_poisons_the_producer_which_is_replaced(log: Kaf
     ann.takeover(0, 1)
     assert settle(ann, ann.prepare(0, "first")) == [AppendOutcome.DURABLE]
     alter(log, log.cluster.journal, max_message_bytes="1000")
-    refused, elsewhere = ann.prepare(0, "x" * 5_000), ann.prepare(1, "elsewhere")
+    refused, elsewhere = ann.prepare(0, secrets.token_hex(2_500)), ann.prepare(1, "elsewhere")
     assert settle(ann, refused, elsewhere) == [AppendOutcome.UNKNOWN, AppendOutcome.DURABLE]
     goes_on(log, ann, 0, "first")
 
