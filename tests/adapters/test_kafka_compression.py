@@ -24,7 +24,6 @@ from tools.servers.kafka import Kafka
 pytestmark = pytest.mark.processes
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
-MESSAGES: Final = 10_000
 
 
 def log_records(count: int) -> list[Record]:
@@ -71,11 +70,11 @@ def test_batches_of_every_kind_are_read_as_one_log(kafka_servers: str) -> None:
     asyncio.run(all_kinds())
 
 
-@pytest.mark.parametrize(("batch", "share_max"), [(1, 1.0), (16, 0.7), (256, 0.55)])
+@pytest.mark.parametrize(("messages", "batch", "share_max"), [(1_000, 1, 1.0), (10_000, 16, 0.7), (10_000, 256, 0.55)])
 def test_compressed_messages_take_fewer_bytes(
-    kafka: Kafka, batch: int, share_max: float, capsys: pytest.CaptureFixture[str]
+    kafka: Kafka, messages: int, batch: int, share_max: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = log_records(MESSAGES)
+    found = log_records(messages)
     sizes: dict[str | None, int] = {}
     for compression in (None, "zstd"):
         prefix = f"bytes{batch}{compression}."
@@ -87,7 +86,7 @@ def test_compressed_messages_take_fewer_bytes(
     plain, compressed = sizes[None], sizes["zstd"]
     with capsys.disabled():
         print(  # noqa: T201
-            f"\n{MESSAGES:,} messages, {batch} a batch: {plain:,} bytes, with zstd {compressed:,}"
+            f"\n{messages:,} messages, {batch} a batch: {plain:,} bytes, with zstd {compressed:,}"
             f" ({compressed / plain:.0%})"
         )
     assert compressed <= share_max * plain
