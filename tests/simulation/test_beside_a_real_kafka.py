@@ -66,13 +66,13 @@ class Side:
         )
         size = chance.choice([0, 1, 10, 1_000, 300_000])
         batch: list[Record] = [
-            (b"%d" % chance.randrange(5), chance.choice([b"x" * size, b"%d" % number, None]))
+            (b"%d" % chance.randrange(5), chance.choice([chance.randbytes(size), b"%d" % number, None]))
             for number in range(chance.randint(1, 5))
         ]
         if chance.random() < 0.05:
             batch = [(None, b"without a key")]
         if chance.random() < 0.03:
-            batch = [(b"1", b"x" * (9 << 20))]
+            batch = [(b"1", chance.randbytes(9 << 20))]  # which cannot be compressed
         return int((await producer.write(topic, partition, batch)).offset)
 
     async def _ends(self, chance: random.Random) -> dict[int, int]:
