@@ -43,7 +43,13 @@ class Scene:
         members = [{"account_id": names[name]["account_id"]} for name in ("member", "guest")]
         room = self._makes(self.tokens["owner"], "/v1/rooms", {"name": "Tea kitchen", "members": members})
         self._makes(self.tokens["owner"], f"/v1/rooms/{room['room_id']}/messages", {"text": "Tea?"})
-        self.ids = {"room_id": room["room_id"], "account_id": names["guest"]["account_id"], "seq": 1, "token_id": 1}
+        self.ids = {
+            "room_id": room["room_id"],
+            "account_id": names["guest"]["account_id"],
+            "seq": 1,
+            "token_id": 1,
+            "emoji": "👍",
+        }
 
     def sends(self, role: str, case: "schemathesis.Case[Any]") -> httpx.Response:
         token = self.tokens[role]
