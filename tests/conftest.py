@@ -12,7 +12,7 @@ settings.register_profile("falcon", deadline=None)
 settings.load_profile("falcon")
 
 # Each of these starts a Falcon or a command for most of its tests, or runs thousands of examples. `make check` leaves
-# them out, so that it takes less than a minute.
+# them out, so that it takes two minutes and not seven.
 _SLOW: Final = frozenset(
     {
         "adapters/test_kafka_fence.py",
