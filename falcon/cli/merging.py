@@ -146,7 +146,7 @@ class _Changes:
                 self.of_room.setdefault(change.room, []).append(change)
 
     def reactions_to(self, place: _Place, rows: dict[_Who, Numbered]) -> Iterator[Numbered]:
-        """Those of the rows that were neither removed nor replaced, then the new ones. A deleted message has none."""
+        """The rows that no change removed or replaced, then the new reactions. A deleted message has none."""
         if place in self.emptied:
             return
         changed = self.reactions.get(place, {})

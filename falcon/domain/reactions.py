@@ -1,4 +1,4 @@
-"""MessageReactions to one message with one emoji, as they stand when a command about them is decided.
+"""Reactions to one message with one emoji, as they stand when a command about them is decided.
 
 A room does not keep them: a sender shows what the read tables say, and the room brings that up to date with the changes
 that it remembers. So however many accounts react at once, no view is too old (docs/decisions/0035).

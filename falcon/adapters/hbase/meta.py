@@ -95,12 +95,12 @@ def applied_key(projection: str, generation: int, partition: Partition) -> bytes
 
 
 def recipe_key(projection: str, generation: int) -> bytes:
-    """Of a generation that is being rebuilt, and has all of its tables."""
+    """Row of the recipe of a rebuild. It exists once the generation has all of its tables."""
     return f"recipe/{projection}/{generation}".encode()
 
 
 def beats_key(projection: str) -> bytes:
-    """Of all rebuilds."""
+    """Row of the signs of life of a projection's rebuilds."""
     return f"beats/{projection}".encode()
 
 
