@@ -4,6 +4,7 @@ Topics keep this layout for ever. ``tests/adapters/test_kafka_records.py`` has a
 """
 
 import struct
+from sys import intern
 from typing import Final
 
 from falcon.journal.record import Record
@@ -27,12 +28,13 @@ def body(record: Record) -> bytes:
 
 
 def record(key: bytes | None, body: bytes) -> Record:
-    """The inverse of :func:`value`. A record that Falcon did not write has no type."""
+    """The inverse of :func:`body`. A record that Falcon did not write has no type. Records of a type share its name,
+    since many are kept."""
     about = _KEY.unpack(key)[0] if key is not None and len(key) == _KEY.size else 0
     if len(body) >= _HEAD.size:
         flags, version, length = _HEAD.unpack_from(body)
         end = _HEAD.size + length
         type = body[_HEAD.size : end]
         if len(type) == length and type.isascii():
-            return Record(type.decode(), version, bool(flags & _CRITICAL), about, body[end:])
+            return Record(intern(type.decode()), version, bool(flags & _CRITICAL), about, body[end:])
     return Record("", 0, True, about, body)

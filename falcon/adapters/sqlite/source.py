@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from sys import intern
 from typing import Any, Final
 
 import apsw
@@ -163,5 +164,5 @@ def _decode(rows: list[Any]) -> list[Recorded]:
 
 
 def record_of(key: int, type: str, version: int, critical: int, data: bytes) -> Record:
-    """The record in a row that ends with RECORD_COLUMNS."""
-    return Record(type, version, bool(critical), key, data)
+    """The record in a row that ends with RECORD_COLUMNS. Records of a type share its name, since many are kept."""
+    return Record(intern(type), version, bool(critical), key, data)
