@@ -68,7 +68,8 @@ class Settings:
     body_max: int = 512 << 10
     streams_max: int = 10_000
     stream_buffer: int = 256 << 10
-    stream_events: int = 20_000
+    stream_events: int = 600_000
+    stream_events_bytes: int = 256 << 20
     cors_origins: tuple[str, ...] = ()
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -197,6 +198,7 @@ class Settings:
             (self.streams_max >= 0, "FALCON_STREAMS_MAX: must be at least 0"),
             (self.stream_buffer >= 16_384, "FALCON_STREAM_BUFFER: must be at least 16384 bytes"),
             (self.stream_events >= 100, "FALCON_STREAM_EVENTS: must be at least 100"),
+            (self.stream_events_bytes >= 1 << 20, "FALCON_STREAM_EVENTS_BYTES: must be at least 1048576"),
             (
                 self.log_level in ("debug", "info", "warning", "error"),
                 "FALCON_LOG_LEVEL: must be debug, info, warning or error",

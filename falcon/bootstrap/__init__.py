@@ -155,7 +155,14 @@ def start_edge(
     allowed = limiter(settings)
     partitions = settings.partitions
     lookups = StoreLookups(store)
-    feed = Feed(tail, lookups, instance, partitions, remembered=settings.stream_events)
+    feed = Feed(
+        tail,
+        lookups,
+        instance,
+        partitions,
+        remembered=settings.stream_events,
+        remembered_bytes=settings.stream_events_bytes,
+    )
     signals = Signals(transport, feed, lookups)
     reads = ReadYourWrites(store, freshness, partitions, limits.wait_seconds, limits.wait_seconds_max)
     authenticator = Authenticator(store, reads, allowed, secret)

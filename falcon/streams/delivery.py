@@ -1,7 +1,7 @@
 """Decides which subscriptions see an event, and as which bytes. Both follow the log alone, so every process gives the
 same at any time (docs/decisions/0019). A member who is removed sees the removal and nothing after it."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final, Protocol
 
 import msgspec
@@ -31,7 +31,7 @@ from falcon.streams.frames import Frame, StreamedMember, StreamedReaction, Strea
 from falcon.streams.subscription import Subscription
 
 # Messages that have been deleted meanwhile: a replay shows them without their text.
-Withheld = Collection[tuple[RoomId, Seq]]
+Withheld = Container[tuple[RoomId, Seq]]
 
 _MESSAGES: Final = {
     MessagePosted: "message.posted",

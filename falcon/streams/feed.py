@@ -3,10 +3,8 @@
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from falcon.domain.events import (
@@ -24,7 +22,7 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Partition, RoomId
+from falcon.domain.ids import AccountId, Partition, RoomId, Seq, partition_of
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
@@ -32,6 +30,7 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.shared import Shared
 from falcon.streams import resume_tokens
 from falcon.streams.delivery import Delivery, Lookups
+from falcon.streams.memory import HistoryMemory, RecordMemory
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import Raw, Tail
 from falcon.telemetry import metrics
@@ -42,10 +41,9 @@ _READ: Final = 1_000
 _RETRY_SECONDS: Final = 0.2
 _TURN_BYTES: Final = 8 << 10
 _TURNS_MAX: Final = 20
-_KEPT_BYTES_MAX: Final = 128 << 20  # of all segments together
-_RAW_BYTES: Final = 300  # a record's overhead in memory, about
-_HISTORY_BYTES_MAX: Final = 32 << 20  # of all segments together
-_HISTORY_BYTES: Final = 1_000
+_HISTORY_BYTES_MAX: Final = 32 << 20
+_BACK_SECONDS: Final = 10.0
+_BACK_RECORDS: Final = 100  # of a segment that are read back beyond those asked for: the next client may need them
 # Events that a replay needs from the time before it: memberships, deleted messages, tokens. The feed decodes and keeps
 # them even if no subscription here is in their room.
 HISTORY_EVENTS: Final = codec.names_of(
@@ -60,17 +58,27 @@ _pushed = metrics.message_seconds.labels("pushed")
 
 
 class Feed:
-    """One instance per event loop. ``remembered``: the feed keeps this many records of each segment for clients that
-    come back soon."""
+    """One instance per event loop. ``remembered``: how many records of all segments together the feed keeps for clients
+    that come back soon, in ``remembered_bytes`` at most."""
 
     def __init__(
-        self, tail: Tail, lookups: Lookups, log_name: str, partitions: int, *, remembered: int = 20_000
+        self,
+        tail: Tail,
+        lookups: Lookups,
+        log_name: str,
+        partitions: int,
+        *,
+        remembered: int = 600_000,
+        remembered_bytes: int = 256 << 20,
     ) -> None:
         self._tail = tail
         self._lookups = lookups
         self.log_name = log_name
         self.partitions = partitions
         self.remembered = remembered
+        self._records = RecordMemory(remembered, remembered_bytes)
+        self._history = HistoryMemory(_HISTORY_BYTES_MAX)
+        self._reading_back = asyncio.Lock()
         self._segments: dict[int, _Segment] = {}
         self._token = resume_tokens.ResumeToken(log_name, {})
         # by segment: the offset up to which it was read, where that has changed since token() was last called
@@ -105,6 +113,10 @@ class Feed:
     def segment_of(self, partition: Partition) -> int:
         return self._tail.segment(partition)
 
+    def segment_with(self, key: RoomId | AccountId) -> int:
+        """The segment that has the events of a room or account."""
+        return self._tail.segment(partition_of(key, self.partitions))
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep the segments that are read within the block, even if the last subscription leaves: another one is about
@@ -121,6 +133,8 @@ class Feed:
         for segment, position in starts.items():
             if segment not in self._segments:
                 self._segments[segment] = _Segment(position)
+                self._records.follow(segment, position.offset)
+                self._history.follow(segment, position.offset)
                 self._read[segment] = position.offset
         if not self._followed.is_set():
             self._read_at = time.monotonic()
@@ -143,26 +157,79 @@ class Feed:
     def reached(self, segment: int) -> int:
         return self._segments[segment].position.offset
 
-    def remembered_since(self, segment: int, offset: int, limit: int) -> list[Raw] | None:
-        """The records of a segment from ``offset`` on, as far as it has been read. None if the feed has dropped some of
-        them."""
-        known = self._segments[segment]
-        return known.since(offset, limit) if offset >= known.begins else None
-
-    def history_since(self, segment: int, offset: int) -> list[tuple[int, Event]] | None:
-        """The HISTORY_EVENTS of a segment from ``offset`` on, each with its offset. None if the feed has dropped some
-        of them."""
-        known = self._segments[segment]
-        return known.history_since(offset) if offset >= known.history_begins else None
-
     async def seek(self, segment: int, offset: int) -> Position:
         """The position at which to read records that the feed does not keep any more. Raises WrongPlace,
         JournalUnavailable."""
         return await self._tail.position(segment, offset)
 
-    async def read_range(self, segment: int, position: Position, limit: int) -> tuple[list[Raw], Position]:
-        """Read from ``position`` up to the records that the feed keeps. Raises JournalUnavailable."""
-        return await self._tail.read_range(segment, position, self._segments[segment].begins, limit)
+    async def read_range(self, segment: int, position: Position, stop: int, limit: int) -> tuple[list[Raw], Position]:
+        """Read from ``position`` up to offset ``stop`` (excluded). Raises JournalUnavailable."""
+        return await self._tail.read_range(segment, position, stop, limit)
+
+    # --- what is remembered -------------------------------------------------------------------------------------------
+
+    def begins(self, segment: int) -> int:
+        """The feed remembers all records of the segment from this offset on, as far as it has been read."""
+        return self._records.begins(segment)
+
+    def since(self, segment: int, starts: Mapping[RoomId | AccountId, int]) -> Iterator[Raw]:
+        """The records of these rooms and accounts of a segment, each from an offset on, in the order of the log."""
+        for offset, record in self._records.since(starts):
+            yield Raw(segment, partition_of(record.key, self.partitions), Position(offset), record)
+
+    def last_of(self, key: RoomId | AccountId) -> int:
+        """The offset of the last record of a room or account; -1 if none is remembered."""
+        return self._records.last(key)
+
+    def history_begins(self, segment: int) -> int:
+        """The feed remembers all HISTORY_EVENTS of the segment from this offset on, as far as it has been read."""
+        return self._history.begins(segment)
+
+    def history_about(self, segment: int, account_id: AccountId, offset: int) -> Iterator[tuple[int, Event]]:
+        """The events of a segment about an account's memberships and tokens from an offset on, each with its own."""
+        return self._history.about(segment, account_id, offset)
+
+    def is_deleted(self, room_id: RoomId, seq: Seq) -> bool:
+        """True if the feed remembers that the message was deleted."""
+        return self._history.is_deleted(room_id, seq)
+
+    async def remember(self, offsets: Mapping[int, int]) -> bool:
+        """Read records from these offsets on back into memory, once for all clients that need them.
+
+        False if memory has no room for them, or the log does not give them in time. Raises WrongPlace,
+        JournalUnavailable.
+        """
+        try:
+            async with asyncio.timeout(_BACK_SECONDS), self._reading_back:
+                missing = {segment: offset for segment, offset in offsets.items() if offset < self.begins(segment)}
+                room = self._records.room() - sum(self.begins(segment) - offset for segment, offset in missing.items())
+                for segment, offset in missing.items():
+                    more = min(_BACK_RECORDS, room // len(missing))
+                    if room < 0 or not await self._read_back(segment, max(0, offset - more)):
+                        return False
+                return True
+        except TimeoutError:
+            return False
+
+    async def _read_back(self, segment: int, offset: int) -> bool:
+        known, begins = self._segments[segment], self.begins(segment)
+        older, history = list[Raw](), list[tuple[Raw, Event]]()
+        position = await self.seek(segment, offset)
+        while position.offset < begins:
+            raws, position = await self.read_range(segment, position, begins, _READ)
+            older += raws
+            for raw in raws:
+                if raw.record.type in HISTORY_EVENTS:
+                    with suppress(Undecodable):  # it was logged when it was read for the first time
+                        history.append((raw, decoded(raw).event))
+            await asyncio.sleep(0)
+        if self._segments.get(segment) is not known or self.begins(segment) != begins:
+            return False  # the segment was dropped, or some of its records, while these were read
+        if not self._records.put_before(segment, offset, older):
+            return False
+        if self.history_begins(segment) <= begins:
+            self._history.put_before(segment, offset, history)
+        return True
 
     # --- subscriptions ------------------------------------------------------------------------------------------------
 
@@ -213,6 +280,8 @@ class Feed:
         if self._accounts or self._beginnings:
             return
         self._segments.clear()
+        self._records.clear()
+        self._history.clear()
         self._read.clear()
         self._token = resume_tokens.ResumeToken(self.log_name, {})
         self._followed.clear()
@@ -240,14 +309,14 @@ class Feed:
         if not segments:
             return
         passed_on = unwanted = 0
-        most_bytes, most_history_bytes = _KEPT_BYTES_MAX // len(segments), _HISTORY_BYTES_MAX // len(segments)
         raws, after = await self._tail.read({segment: known.position for segment, known in segments.items()}, _READ)
         for raw in raws:
             known = segments[raw.segment]
             if self._segments.get(raw.segment) is not known:
                 continue  # the segment was dropped, or dropped and followed again, while this batch was read
             # Keep it before delivering it: after a fault in the delivery it must not be delivered again.
-            known.keep(raw, self.remembered, most_bytes)
+            self._records.keep(raw)
+            known.last = raw.at
             self._read[raw.segment] = raw.at.offset + 1
             if self.watch is not None:
                 self.watch(raw)
@@ -263,7 +332,7 @@ class Feed:
                 log.error("streams pass over an event: %s", error)
                 continue
             if is_history:
-                known.keep_history(raw, envelope.event, most_history_bytes)
+                self._history.keep(raw, envelope.event)
             passed_on += self._pass_on(raw, envelope)
             audience = self._rooms.get(key, ())
             if passed_on > _TURN_BYTES or _is_crowded(audience):
@@ -319,68 +388,24 @@ class Feed:
 
 
 class _Segment:
-    """How far a segment has been read, and its last records.
-
-    ``begins``: the offset of the oldest record that is kept. ``history_begins``: the same for the few HISTORY_EVENTS,
-    which are kept for longer.
-    """
+    """How far a segment has been read. ``last``: the place of the newest record, if the position is behind it: the
+    position is made when it is asked for, which is seldom."""
 
     def __init__(self, position: Position) -> None:
-        self._position: Position | None = position  # None: behind the newest record
-        self.begins = position.offset
-        self._kept: deque[Raw] = deque()
-        self._bytes = 0
-        self.history_begins = position.offset
-        self._history: deque[tuple[int, int, Event]] = deque()  # offset, bytes, event
-        self._history_bytes = 0
+        self._position = position
+        self.last: Position | None = None
 
     @property
     def position(self) -> Position:
         """The position behind the last record that was read."""
-        if self._position is None:
-            offset, epoch, n = self._kept[-1].at
-            self._position = Position(offset + 1, epoch, n + 1)
+        if self.last is not None:
+            offset, epoch, n = self.last
+            self.position = Position(offset + 1, epoch, n + 1)
         return self._position
 
     @position.setter
     def position(self, position: Position) -> None:
-        self._position = position
-
-    def keep(self, raw: Raw, most: int, most_bytes: int) -> None:
-        self._position = None
-        self._kept.append(raw)
-        self._bytes += len(raw.record.data) + _RAW_BYTES
-        while len(self._kept) > 1 and (len(self._kept) > most or self._bytes > most_bytes):
-            self._bytes -= len(self._kept.popleft().record.data) + _RAW_BYTES
-            self.begins = self._kept[0].at.offset
-
-    def since(self, offset: int, limit: int) -> list[Raw]:
-        """Searches from the end, since most callers want few records."""
-        behind = 0
-        for raw in reversed(self._kept):
-            if raw.at.offset < offset:
-                break
-            behind += 1
-        first = len(self._kept) - behind
-        return list(islice(self._kept, first, first + limit))
-
-    def keep_history(self, raw: Raw, event: Event, most_bytes: int) -> None:
-        size = len(raw.record.data) + _HISTORY_BYTES
-        self._history.append((raw.at.offset, size, event))
-        self._history_bytes += size
-        while self._history_bytes > most_bytes:
-            dropped, size, _ = self._history.popleft()
-            self._history_bytes -= size
-            self.history_begins = dropped + 1
-
-    def history_since(self, offset: int) -> list[tuple[int, Event]]:
-        found: list[tuple[int, Event]] = []
-        for at, _, event in reversed(self._history):
-            if at < offset:
-                break
-            found.append((at, event))
-        found.reverse()
-        return found
+        self._position, self.last = position, None
 
 
 async def _take_turns(audience: Collection[Subscription]) -> None:

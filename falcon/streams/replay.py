@@ -1,7 +1,7 @@
 """A stream starts with the present state, or with what has happened since a token. Then it goes on live."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -70,7 +70,8 @@ class StreamReplay:
         self._tables = tables
         self._positions = dict(tables)
         self._history = _History(0, {})
-        self._history_read: dict[int, int] = {}
+        # By segment: up to here the history was read from the log. The feed remembers what follows.
+        self._covered = {segment: min(offset, tables[segment].offset) for segment, offset in offsets.items()}
         self.rooms = dict(roles)
         self.seen_since: frozenset[RoomId] = frozenset()
 
@@ -110,14 +111,20 @@ class StreamReplay:
     def _left(self, ends: Mapping[int, int]) -> int:
         return sum(max(0, end - self._feed.reached(segment)) for segment, end in ends.items())
 
+    async def remember(self) -> bool:
+        """Make the feed remember what is behind the offsets. False if that is too much. Raises WrongPlace,
+        JournalUnavailable."""
+        return await self._feed.remember(self._offsets)
+
     async def resolve_membership(self, account_id: AccountId) -> None:
         """Find out in which rooms the account was at the offsets, and which messages have been deleted since. Raises
         JournalUnavailable, WrongPlace."""
         self._history = _History(account_id, dict(self._offsets))
-        self._history_read = {
-            segment: min(offset, self._tables[segment].offset) for segment, offset in self._offsets.items()
-        }
-        await self._catch_up_history()
+        while uncovered := [segment for segment in self._covered if not self._is_covered(segment)]:
+            for segment in uncovered:
+                await self._cover(segment)
+        for segment, offset in self._covered.items():
+            self._history.add(segment, self._feed.history_about(segment, account_id, offset))
         for room_id, role in self._history.roles.items():
             self.rooms.pop(room_id, None)
             if role is not None:
@@ -125,18 +132,16 @@ class StreamReplay:
         self.seen_since = frozenset(self._history.seen_since)
         self._positions = dict(self._tables)
 
-    async def _catch_up_history(self) -> None:
-        """Read the history as far as the segments have been read: the replay must not show what is deleted while it
-        runs."""
-        for segment in self._history_read:
-            while (offset := self._history_read[segment]) < self._feed.reached(segment):
-                events = self._feed.history_since(segment, offset)
-                after = self._feed.reached(segment)
-                if events is None:
-                    raws, after = await self._next(segment, offset)
-                    events = list(_history_events(raws))
-                self._history.add(segment, events)
-                self._history_read[segment] = after
+    def _is_covered(self, segment: int) -> bool:
+        return self._covered[segment] >= self._feed.history_begins(segment)
+
+    async def _cover(self, segment: int) -> None:
+        """Read the history that the feed does not remember from the log: the replay must not show what is deleted while
+        it runs."""
+        while not self._is_covered(segment):
+            offset, stop = self._covered[segment], self._feed.history_begins(segment)
+            raws, self._covered[segment] = await self._read_range(segment, offset, stop)
+            self._history.add(segment, _history_events(raws))
 
     def is_good(self, token_hash: str, *, known: bool) -> bool:
         """A token may be used if it was issued and not revoked. ``known``: the tables have it. They may be behind in
@@ -150,18 +155,26 @@ class StreamReplay:
         JournalUnavailable.
         """
         newest: dict[RoomId, Seq] = {}
-        for segment, offset in self._offsets.items():
-            while offset < self._feed.reached(segment):
-                raws, offset = await self._next(segment, offset)
-                for raw in raws:
-                    room_id = raw.record.key
-                    if room_id in self.rooms and room_id not in newest and raw.record.type in _POSTED:
-                        with suppress(Undecodable):  # the feed has logged it
-                            event = decoded(raw).event
-                            if isinstance(event, MessagePosted):
-                                newest[room_id] = event.message.seq - 1
+        starts = dict(self._offsets)
+        while forgotten := [segment for segment, offset in starts.items() if offset < self._feed.begins(segment)]:
+            for segment in forgotten:
+                raws, starts[segment] = await self._read_range(segment, starts[segment], self._feed.begins(segment))
+                self._note_first(newest, raws)
+        for room_id in self.rooms.keys() - newest.keys():
+            segment = self._feed.segment_with(room_id)
+            if segment in starts and self._feed.last_of(room_id) >= starts[segment]:
+                self._note_first(newest, self._feed.since(segment, {room_id: starts[segment]}))
         self._positions = dict(self._tables)
         return newest
+
+    def _note_first(self, newest: dict[RoomId, Seq], raws: Iterable[Raw]) -> None:
+        for raw in raws:
+            room_id = raw.record.key
+            if room_id in self.rooms and room_id not in newest and raw.record.type in _POSTED:
+                with suppress(Undecodable):  # the feed has logged it
+                    event = decoded(raw).event
+                    if isinstance(event, MessagePosted):
+                        newest[room_id] = event.message.seq - 1
 
     def show_state(self, subscription: Subscription, name: str, data: bytes) -> None:
         """Push the state at ``offsets``. What the stream shows next continues from it."""
@@ -170,51 +183,74 @@ class StreamReplay:
     async def run(self, subscription: Subscription, *, replay: bool) -> None:
         """Push what is behind ``offsets``, then add the subscription to the feed. Raises JournalUnavailable,
         WrongPlace."""
-        while subscription.open:
-            segment = next(
-                (segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)), None
-            )
-            if segment is None:
-                break
-            await self._catch_up_history()
-            raws, after = await self._next(segment, self._offsets[segment])
-            await self._show_all(subscription, segment, raws)
-            self._offsets[segment] = max(self._offsets[segment], after)
+        while subscription.open and (behind := self._behind()):
+            rooms = self._by_segment(subscription.rooms)
+            for segment in behind:
+                await self._show_segment(subscription, segment, rooms.get(segment, ()))
         if subscription.open:  # there was no await since the segments were compared, so nothing is missed
             if replay:
                 subscription.push(Frame(self.id, "caught_up", b"{}"))
             self._feed.add(subscription)
 
-    async def _show_all(self, subscription: Subscription, segment: int, raws: Sequence[Raw]) -> None:
-        """Push as fast as the client reads, with turns for others in between."""
+    def _behind(self) -> list[int]:
+        return [segment for segment, offset in self._offsets.items() if offset < self._feed.reached(segment)]
+
+    def _by_segment(self, rooms: Iterable[RoomId]) -> dict[int, list[RoomId]]:
+        found: dict[int, list[RoomId]] = {}
+        for room_id in rooms:
+            found.setdefault(self._feed.segment_with(room_id), []).append(room_id)
+        return found
+
+    async def _show_segment(self, subscription: Subscription, segment: int, rooms: Iterable[RoomId]) -> None:
+        """Push what is behind the offset in this segment, as far as it has been read. ``rooms``: the account's in
+        it."""
+        await self._cover(segment)
+        while subscription.open and self._offsets[segment] < self._feed.begins(segment):
+            raws, after = await self._read_range(segment, self._offsets[segment], self._feed.begins(segment))
+            await self._show_all(subscription, segment, raws, after)
+            await self._cover(segment)
+        reached = self._feed.reached(segment)
+        await self._show_all(subscription, segment, self._wanted(subscription, segment, rooms), reached)
+
+    def _wanted(self, subscription: Subscription, segment: int, rooms: Iterable[RoomId]) -> Iterator[Raw]:
+        """The remembered records of the account and its rooms, also of those that it joins by one of these events."""
+        offset, account_id = self._offsets[segment], subscription.account_id
+        starts = dict.fromkeys((account_id, *rooms), offset)
+        self._history.note_joins(segment, self._feed.history_about(segment, account_id, offset))
+        for room_id, at in self._history.joined.get(segment, {}).items():
+            if subscription.wants(room_id):
+                starts.setdefault(room_id, max(at, offset))
+        return self._feed.since(segment, starts)
+
+    async def _show_all(self, subscription: Subscription, segment: int, raws: Iterable[Raw], after: int) -> None:
+        """Push as fast as the client reads, with turns for others in between. ``after``: the offset behind the
+        records."""
         size = 0
         for raw in raws:
-            self._offsets[segment] = raw.at.offset + 1
-            self._token.move(segment, raw.at.offset + 1)
+            self._move(segment, raw.at.offset + 1)
             self._show(subscription, raw)
             size += len(raw.record.data)
             if subscription.busy:
                 await subscription.drained()
+                await self._cover(segment)
             if size > _TURN_BYTES:
                 size = 0
                 await asyncio.sleep(0)
             if not subscription.open:
                 return
+        self._move(segment, max(self._offsets[segment], after))  # there may be void records behind the last valid one
 
-    async def _next(self, segment: int, offset: int) -> tuple[Sequence[Raw], int]:
-        remembered = self._feed.remembered_since(segment, offset, _CHUNK)
-        if remembered is None:
-            return await self._read_range(segment, offset)
-        # There may be void records behind the last valid one.
-        after = remembered[-1].at.offset + 1 if len(remembered) == _CHUNK else self._feed.reached(segment)
-        return remembered, after
+    def _move(self, segment: int, offset: int) -> None:
+        self._offsets[segment] = offset
+        self._token.move(segment, offset)
 
-    async def _read_range(self, segment: int, offset: int) -> tuple[Sequence[Raw], int]:
-        """Each part continues from the position where the last one ended. No other position is certain to be right."""
+    async def _read_range(self, segment: int, offset: int, stop: int) -> tuple[Sequence[Raw], int]:
+        """Read records that the feed does not remember. Each part continues from the position where the last one ended.
+        No other position is certain to be right."""
         position = self._positions.get(segment)
         if position is None or position.offset != offset:
             position = await self._feed.seek(segment, offset)
-        raws, self._positions[segment] = await self._feed.read_range(segment, position, _CHUNK)
+        raws, self._positions[segment] = await self._feed.read_range(segment, position, stop, _CHUNK)
         return raws, self._positions[segment].offset
 
     def _show(self, subscription: Subscription, raw: Raw) -> None:
@@ -225,7 +261,8 @@ class StreamReplay:
             event = decoded(raw).event
         except Undecodable:
             return  # the feed has logged it
-        Delivery(self._token.text, event, self._lookups, _NO_INDEX, self._history.deleted).to(subscription)
+        withheld = _Withheld(self._feed, self._history)
+        Delivery(self._token.text, event, self._lookups, _NO_INDEX, withheld).to(subscription)
         metrics.stream_deliveries.inc()
 
 
@@ -233,8 +270,9 @@ class _History:
     """What happened around some offsets.
 
     ``roles``: the account's role in a room at these offsets, None if it was no member. It has the rooms of which an
-    event mentions the account. ``seen_since``: those of them where such an event lies behind the offsets. ``deleted``:
-    messages. ``issued``, ``revoked``: hashes of the account's tokens.
+    event mentions the account. ``seen_since``: those of them where such an event lies behind the offsets. ``joined``:
+    by segment, the rooms that the account joined, with the offset of the first time. ``deleted``: messages, as far as
+    the log tells it and not the feed. ``issued``, ``revoked``: hashes of the account's tokens.
     """
 
     def __init__(self, account_id: AccountId, offsets: Mapping[int, int]) -> None:
@@ -242,12 +280,15 @@ class _History:
         self._offsets = offsets
         self.roles: dict[RoomId, Role | None] = {}
         self.seen_since: set[RoomId] = set()
+        self.joined: dict[int, dict[RoomId, int]] = {}
         self.deleted: set[tuple[RoomId, Seq]] = set()
         self.issued: set[str] = set()
         self.revoked: set[str] = set()
 
     def add(self, segment: int, events: Iterable[tuple[int, Event]]) -> None:
         """Add the next events of a segment, each with its offset."""
+        events = list(events)
+        self.note_joins(segment, events)
         for offset, event in events:
             match event:
                 case MessageDeleted(message=message):
@@ -258,6 +299,12 @@ class _History:
                     self.revoked.add(token_hash)
                 case _:
                     self._change(event, before_offsets=offset < self._offsets[segment])
+
+    def note_joins(self, segment: int, events: Iterable[tuple[int, Event]]) -> None:
+        for offset, event in events:
+            change = self._roles_around(event)
+            if change is not None and change[2] is not None:
+                self.joined.setdefault(segment, {}).setdefault(change[0], offset)
 
     def _change(self, event: Event, *, before_offsets: bool) -> None:
         """The last change before the offsets tells the role there. Without one, the first change behind them does."""
@@ -295,6 +342,17 @@ def _history_events(raws: Iterable[Raw]) -> Iterator[tuple[int, Event]]:
         if raw.record.type in HISTORY_EVENTS:
             with suppress(Undecodable):  # the feed has logged it
                 yield raw.at.offset, decoded(raw).event
+
+
+class _Withheld(Container[tuple[RoomId, Seq]]):
+    """The messages that have been deleted by now, as far as a replay may come by them."""
+
+    def __init__(self, feed: Feed, history: _History) -> None:
+        self._feed = feed
+        self._history = history
+
+    def __contains__(self, message: object) -> bool:
+        return message in self._history.deleted or self._feed.is_deleted(*message)  # type: ignore[misc]
 
 
 class _NoIndex:

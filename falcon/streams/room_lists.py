@@ -147,19 +147,17 @@ class RoomLists:
     def _catches_up(self, kept: "_List", applied: Mapping[int, Position]) -> bool:
         """Note the rooms that changed while the list was read: it may have them or not. False if the feed has dropped
         those events."""
-        most = self._feed.remembered
+        feed = self._feed
+        if any(at.offset < max(feed.begins(segment), feed.history_begins(segment)) for segment, at in applied.items()):
+            return False
         for segment, position in applied.items():
-            raws = self._feed.remembered_since(segment, position.offset, most)
-            if raws is None or len(raws) == most:
-                return False
-            for raw in raws:
-                room_id = raw.record.key
-                if (
-                    room_id in kept.standings
-                    or room_id in kept.doubts
-                    or (raw.record.type in _JOINED and kept.account_id in _who_joined(raw))
-                ):
-                    kept.doubts[room_id] = (segment, raw.at.offset)
+            for offset, event in feed.history_about(segment, kept.account_id, position.offset):
+                if isinstance(event, RoomCreated | MemberJoined):
+                    kept.doubts[event.room_id] = (segment, max(offset, feed.last_of(event.room_id)))
+        for room_id in kept.standings:
+            segment, last = feed.segment_with(room_id), feed.last_of(room_id)
+            if last >= applied[segment].offset:
+                kept.doubts[room_id] = (segment, last)
         return True
 
     async def _settle(self, kept: "_List", applied: Mapping[int, Position]) -> None:

@@ -128,6 +128,6 @@ async def in_parts(feed: Feed, limit: int) -> list[Raw]:
     found: list[Raw] = []
     at = Position()
     while at.offset < feed.reached(ONE):
-        raws, at = await feed.read_range(ONE, at, limit)
+        raws, at = await feed.read_range(ONE, at, feed.begins(ONE), limit)
         found += raws
     return found

@@ -287,7 +287,7 @@ def test_a_list_can_be_read_while_the_log_cannot(
 def test_a_list_that_more_happens_to_than_is_remembered_is_read_again_each_time(
     falcon: Falcon, anna: Person, ben: Person, rooms: list[Room], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(falcon.edge.streams._feed, "remembered", 0)
+    monkeypatch.setattr(falcon.edge.streams._feed._records, "_most", 1)
     for room in rooms[:3]:
         anna.says(room, "Tea?")
         assert listed(ben) == by_table(ben)

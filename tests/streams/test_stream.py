@@ -994,17 +994,16 @@ def test_a_log_that_goes_away_while_a_stream_begins_ends_it_where_it_is(
     hello = listen(anna).next()
     for i in range(3):
         anna.says(room, f"{i}")
-    read, reads = replay.StreamReplay._next, 0
+    show, shown = replay.StreamReplay._show, 0
 
-    async def next_part(beginning: Any, segment: int, offset: int) -> Any:
-        nonlocal reads
-        reads += 1
-        if reads > 2:
+    def show_next(beginning: Any, *record: Any) -> None:
+        nonlocal shown
+        shown += 1
+        if shown > 2:
             raise JournalUnavailable("away")
-        return await read(beginning, segment, offset)
+        show(beginning, *record)
 
-    monkeypatch.setattr(replay, "_CHUNK", 1)
-    monkeypatch.setattr(replay.StreamReplay, "_next", next_part)
+    monkeypatch.setattr(replay.StreamReplay, "_show", show_next)
     heard = listen(anna, transport=transport, resume=hello.id).rest()
     assert seqs(heard) == [1, 2]
     assert (heard[-1].name, heard[-1].data["reason"], heard[-1].id) == ("bye", "draining", heard[-2].id)

@@ -144,7 +144,7 @@ class Opener:
         since = {segment: offsets.get(segment, position.offset) for segment, position in segments.items()}
         replay = StreamReplay(self._feed, self._lookups, since, segments, roles)
         await replay.prepare()
-        if replay.length > self._feed.remembered:
+        if replay.length > self._feed.remembered or not await replay.remember():
             return None
         await self._check_access(replay, caller, only, known)
         return Opening(caller, only, replay, "replay")
