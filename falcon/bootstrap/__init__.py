@@ -29,6 +29,7 @@ from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
 from falcon.read.lookups import StoreLookups
+from falcon.read.names import AccountNames
 from falcon.read.store import ReadStore
 from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
@@ -154,7 +155,8 @@ def start_edge(
     limits = edge_limits(settings)
     allowed = limiter(settings)
     partitions = settings.partitions
-    lookups = StoreLookups(store)
+    names = AccountNames(store)
+    lookups = StoreLookups(store, names)
     feed = Feed(
         tail,
         lookups,
@@ -172,6 +174,7 @@ def start_edge(
         feed,
         signals,
         lookups,
+        names,
         authenticator,
         allowed,
         secret,
@@ -186,6 +189,7 @@ def start_edge(
         limits=limits,
         gateway=gateway,
         store=store,
+        names=names,
         pages=TimelinePages(store),
         tail=tail,
         authenticator=authenticator,

@@ -11,6 +11,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.rooms import RoomCounts
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
+from falcon.read.names import AccountNames
 from falcon.read.store import ReadStore
 from falcon.read.timeline.pages import TimelinePages
 from falcon.streams.tail import Tail
@@ -47,6 +48,7 @@ class Edge:
     limits: EdgeLimits
     gateway: CommandGateway
     store: ReadStore
+    names: AccountNames
     pages: TimelinePages
     tail: Tail
     authenticator: Authenticator

@@ -1,21 +1,30 @@
-"""A room as one account sees it, in the API and in streams."""
+"""Rooms as one account sees them, in the API and in streams."""
+
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from falcon.domain.ids import AccountId
 from falcon.http import shapes
 from falcon.read.memberships.queries import RoomSummaryRow
+from falcon.read.names import AccountNames
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.store import ReadStore
 
 
-async def room_summary(store: ReadStore, account_id: AccountId, row: RoomSummaryRow) -> shapes.RoomSummary:
+async def room_summaries(
+    names: AccountNames, account_id: AccountId, rows: Sequence[RoomSummaryRow]
+) -> list[shapes.RoomSummary]:
     """Raises ReadStoreUnavailable."""
+    known = await names.of(_others(account_id, [row.room for row in rows]))
+    return [_summary(known, account_id, row) for row in rows]
+
+
+def _summary(names: Mapping[AccountId, str], account_id: AccountId, row: RoomSummaryRow) -> shapes.RoomSummary:
     room = row.room
     return shapes.RoomSummary(
         room_id=room.room_id,
         kind=room.kind,
-        name=await room_name(store, account_id, room),
+        name=_name(names, account_id, room),
         description=room.description,
         role=row.role,
         last_seq=room.last_seq,
@@ -28,10 +37,20 @@ async def room_summary(store: ReadStore, account_id: AccountId, row: RoomSummary
     )
 
 
-async def room_name(store: ReadStore, account_id: AccountId, room: RoomRow) -> str:
+async def room_name(names: AccountNames, account_id: AccountId, room: RoomRow) -> str:
     """The name of a direct room is the other account's. Raises ReadStoreUnavailable."""
-    if room.peers is None:
-        return room.name
-    smaller, larger = room.peers
-    peer = await store.account(larger if account_id == smaller else smaller)
-    return "" if peer is None else peer.name
+    return _name(await names.of(_others(account_id, [room])), account_id, room)
+
+
+def _others(account_id: AccountId, rooms: Sequence[RoomRow]) -> list[AccountId]:
+    """The other accounts in direct rooms."""
+    return [_other(account_id, room.peers) for room in rooms if room.peers is not None]
+
+
+def _other(account_id: AccountId, peers: tuple[AccountId, AccountId]) -> AccountId:
+    smaller, larger = peers
+    return larger if account_id == smaller else smaller
+
+
+def _name(names: Mapping[AccountId, str], account_id: AccountId, room: RoomRow) -> str:
+    return room.name if room.peers is None else names.get(_other(account_id, room.peers), "")

@@ -5,6 +5,7 @@ import time
 from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
+from falcon.read.names import AccountNames
 from falcon.read.store import ReadStore, ReadStoreUnavailable
 
 _KNOWN_SECONDS: Final = 5.0
@@ -14,17 +15,18 @@ _POLL_SECONDS: Final = 0.02
 class StoreLookups:
     """``streams.delivery.Lookups`` on a read store."""
 
-    def __init__(self, store: ReadStore) -> None:
+    def __init__(self, store: ReadStore, names: AccountNames) -> None:
         self._store = store
+        self._names = names
 
     async def name_of(self, account_id: AccountId) -> str:
         """Waits some seconds for the tables to know the account. Raises ReadStoreUnavailable."""
         until = time.monotonic() + _KNOWN_SECONDS
-        while (account := await self._store.account(account_id)) is None:
+        while account_id not in (names := await self._names.of([account_id])):
             if time.monotonic() > until:
                 raise ReadStoreUnavailable(f"the tables do not know account {account_id} yet")
             await asyncio.sleep(_POLL_SECONDS)
-        return account.name
+        return names[account_id]
 
     async def has_at_most(self, room_id: RoomId, members: int) -> bool:
         """True if the room has so many ``members`` or fewer. Raises ReadStoreUnavailable."""

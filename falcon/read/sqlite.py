@@ -4,9 +4,11 @@ Queries run on the caller's thread: a page of a warm database takes some tens of
 another thread and back. docs/decisions says when that is right.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
+
+import msgspec
 
 
 class SqliteModel(NamedTuple):
@@ -35,3 +37,8 @@ class SqliteQueryContext(Protocol):
 
     def check_shown(self, read_models: Sequence[str]) -> None:
         """Raises BeingFilled."""
+
+
+def json_of(values: Iterable[Any]) -> str:
+    """An argument for ``json_each``."""
+    return msgspec.json.encode(list(values)).decode()

@@ -21,10 +21,10 @@ from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
 from falcon.read.memberships.queries import (
     ManyRooms,
+    MemberRoom,
     MembershipAt,
     RoomCursor,
     RoomSummaryRow,
-    roles_in_parts,
 )
 from falcon.read.store import ReadStore
 from falcon.shared import Shared
@@ -32,7 +32,7 @@ from falcon.streams.feed import Feed, decoded
 from falcon.streams.tail import Raw
 
 FEW: Final = 100  # accounts with fewer rooms are read from the tables each time
-_PART: Final = 500
+_PART: Final = 2_000
 _MANY: Final = 1_000  # rooms that change: sorting all of them once is cheaper than moving each
 _ENTRIES_MAX: Final = 200_000  # rooms in all lists together, about 550 bytes each
 _REACH_SECONDS: Final = 1.0
@@ -50,13 +50,22 @@ class RoomListPage(NamedTuple):
     next: RoomCursor | None
 
 
-class RoomLists:
-    """One instance per event loop. A list is at least as new as the tables were at the time of the call."""
+class NewestRooms(NamedTuple):
+    """The rooms of an account with the newest activity, and its membership in each of its rooms."""
 
-    def __init__(self, store: ReadStore, feed: Feed) -> None:
+    rooms: list[MemberRoom]
+    standings: dict[RoomId, MembershipAt]
+
+
+class RoomLists:
+    """One instance per event loop. A list is at least as new as the tables were at the time of the call.
+
+    ``applied``: where the tables stand."""
+
+    def __init__(self, store: ReadStore, feed: Feed, applied: Shared[dict[Partition, Position]]) -> None:
         self._store = store
         self._feed = feed
-        self._applied = Shared(lambda: store.applied_everywhere(feed.partitions))
+        self._applied = applied
         self._lists: OrderedDict[AccountId, _List] = OrderedDict()
         self._by_room: dict[RoomId, set[_List]] = {}  # lists that have the room, or may have it
         self._entries = 0
@@ -71,14 +80,16 @@ class RoomLists:
                 return _page(await self._store.rooms_of(account_id, cursor, limit + 1, FEW), limit)
         return await self._pick(await self._current(account_id), cursor, limit)
 
-    async def first_page(self, account_id: AccountId, limit: int) -> tuple[RoomListPage, dict[RoomId, MembershipAt]]:
-        """The first page, with the account's membership in each of its rooms. Raises ReadStoreUnavailable."""
+    async def newest(self, account_id: AccountId, limit: int) -> NewestRooms:
+        """At most ``limit`` rooms. Raises ReadStoreUnavailable."""
         if account_id not in self._lists:
-            with suppress(ManyRooms):
-                rows = await self._store.rooms_of(account_id, None, FEW, FEW)
-                return _page(rows, limit), standings(rows)
+            rooms, following = await self._store.member_rooms(account_id, FEW + 1)
+            if following is None:
+                return newest_first(rooms, limit)
         current = await self._current(account_id)
-        return await self._pick(current, None, limit), dict(current.standings)
+        picked, _ = current.pick(None, limit)
+        rooms = await self._store.member_rooms_among(account_id, picked)
+        return NewestRooms(newest_first(rooms, limit).rooms, dict(current.standings))
 
     async def _pick(self, current: "_List", cursor: RoomCursor | None, limit: int) -> RoomListPage:
         picked, following = current.pick(cursor, limit)
@@ -140,8 +151,11 @@ class RoomLists:
 
     async def _read(self, account_id: AccountId) -> "_List":
         found: dict[RoomId, MembershipAt] = {}
-        async for part in roles_in_parts(self._store, account_id, _PART):
-            found |= await self._store.standings_of(account_id, part)
+        following: RoomId | None = 0
+        while following is not None:
+            rooms, following = await self._store.member_rooms(account_id, _PART, following)
+            found |= _standings(rooms)
+            await asyncio.sleep(0)
         return _List(account_id, found, asyncio.get_running_loop().time())
 
     def _catches_up(self, kept: "_List", applied: Mapping[int, Position]) -> bool:
@@ -167,7 +181,8 @@ class RoomLists:
         room_ids = list(doubts)
         found: dict[RoomId, MembershipAt] = {}
         for first in range(0, len(room_ids), _PART):
-            found |= await self._store.standings_of(kept.account_id, room_ids[first : first + _PART])
+            part = await self._store.member_rooms_among(kept.account_id, room_ids[first : first + _PART])
+            found |= _standings(part)
             await asyncio.sleep(0)
         for room_id, place in doubts.items():
             segment, offset = place
@@ -266,8 +281,14 @@ class _List:
         return [room_id for _, room_id in order[start:end]], RoomCursor(*order[start]) if start else None
 
 
-def standings(rows: Sequence[RoomSummaryRow]) -> dict[RoomId, MembershipAt]:
-    return {row.room.room_id: MembershipAt(row.role, row.room.updated_at, row.room.last_seq) for row in rows}
+def newest_first(rooms: Sequence[MemberRoom], limit: int) -> NewestRooms:
+    """Of all of an account's rooms."""
+    ordered = sorted(rooms, key=lambda each: (each.room.updated_at, each.room.room_id), reverse=True)
+    return NewestRooms(ordered[:limit], _standings(rooms))
+
+
+def _standings(rooms: Sequence[MemberRoom]) -> dict[RoomId, MembershipAt]:
+    return {each.room.room_id: each.standing for each in rooms}
 
 
 def _places(standings: Mapping[RoomId, MembershipAt]) -> list[tuple[str, RoomId]]:

@@ -102,9 +102,11 @@ class SpaceCalls(HBaseClient):
     def row(self, table: str, key: bytes, columns: Collection[bytes] = ()) -> Row:
         return self._client.row(self._space.table, self._start(table) + key, columns)
 
-    def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]:
+    def rows(
+        self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = (), at_once: int = 1_000
+    ) -> dict[bytes, Row]:
         start = self._start(table)
-        found = self._client.rows(self._space.table, (start + key for key in keys), columns)
+        found = self._client.rows(self._space.table, (start + key for key in keys), columns, at_once)
         return {key[len(start) :]: row for key, row in found.items()}
 
     def stamped(self, table: str, keys: Iterable[bytes]) -> dict[bytes, dict[bytes, Stamped]]:

@@ -25,7 +25,7 @@ from tests.contracts.read_store import ANN, NOON, ROOM, Store, StreamReadStoreCo
 from tests.support.hbase import FakeHBase, folded
 
 
-class _Store:
+class HBaseStore:
     def __init__(self) -> None:
         self.hbase = FakeHBase()
         create = through_gateway(self.hbase)
@@ -58,8 +58,8 @@ async def _awaited(query: Awaitable[object]) -> None:
 
 
 @pytest.fixture
-def store() -> Iterator[_Store]:
-    store = _Store()
+def store() -> Iterator[HBaseStore]:
+    store = HBaseStore()
     yield store
     store.close()
 
@@ -67,7 +67,7 @@ def store() -> Iterator[_Store]:
 class TestFakeHBaseReadStore(StreamReadStoreContract):
     @pytest.fixture
     def store(self) -> Iterator[Store]:
-        store = _Store()
+        store = HBaseStore()
         yield store
         store.close()
 
@@ -89,7 +89,7 @@ def dies_at_put(hbase: FakeHBase, nth: int) -> Callable[[str, str], None]:
 
 
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_a_projector_that_dies_in_a_batch_leaves_no_room_in_part(store: _Store, nth: int) -> None:
+def test_a_projector_that_dies_in_a_batch_leaves_no_room_in_part(store: HBaseStore, nth: int) -> None:
     rooms = [PARTITIONS * n for n in range(1, 400)]
     store.hbase.before = dies_at_put(store.hbase, nth)
     with pytest.raises(ReadStoreUnavailable, match="died"):
@@ -100,7 +100,7 @@ def test_a_projector_that_dies_in_a_batch_leaves_no_room_in_part(store: _Store, 
 
 
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_projector_that_dies_in_a_batch_leaves_no_member_in_part(store: _Store, nth: int) -> None:
+def test_a_projector_that_dies_in_a_batch_leaves_no_member_in_part(store: HBaseStore, nth: int) -> None:
     store.apply("rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None))
     accounts = range(ANN, ANN + 400)
     store.hbase.before = dies_at_put(store.hbase, nth)
@@ -111,11 +111,11 @@ def test_a_projector_that_dies_in_a_batch_leaves_no_member_in_part(store: _Store
     assert [row.account_id for row in asyncio.run(store.reads.members(ROOM, 0, 500))] == there
 
 
-def put_in_part(store: _Store, table: str, row: bytes, columns: Sequence[bytes]) -> None:
+def put_in_part(store: HBaseStore, table: str, row: bytes, columns: Sequence[bytes]) -> None:
     store.hbase.within(1).put(f"falcon_{table}_1", [read_hbase.Cell(row, column, b"1") for column in columns], 1)
 
 
-def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(store: _Store) -> None:
+def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(store: HBaseStore) -> None:
     """Before rows were written whole, a batch might end within one."""
     put_in_part(store, "rooms", rooms_hbase.room_key(ROOM), [rooms_hbase.ROOM_MADE, rooms_hbase.ROOM_GONE])
     assert asyncio.run(store.reads.room(ROOM)) is None
@@ -132,7 +132,7 @@ def test_a_row_that_an_older_projector_has_written_in_part_is_not_there_yet(stor
     assert asyncio.run(store.reads.rooms_of(ANN, None, 9)) == []
 
 
-def test_a_part_of_a_batch_is_bounded_in_bytes_too(store: _Store) -> None:
+def test_a_part_of_a_batch_is_bounded_in_bytes_too(store: HBaseStore) -> None:
     text = b"x" * 30_000
     before = puts(store.hbase)
     store.apply("timeline", *(UpsertMessage(ROOM, seq, text) for seq in range(1, 101)))
@@ -150,17 +150,17 @@ def missing(*seqs: int) -> list[bytes]:
     return [missing_message(ROOM, seq) for seq in seqs]
 
 
-def being_written(store: _Store, offset: int, seqs: Iterable[int]) -> None:
+def being_written(store: HBaseStore, offset: int, seqs: Iterable[int]) -> None:
     """A part of the timeline's batch up to ``offset``, which is not applied yet."""
     for table, cells in folded(messages(seqs)):
         store.hbase.within(1).put(f"falcon_{table}_1", cells, offset)
 
 
-def page(store: _Store, first: int, last: int) -> list[bytes]:
+def page(store: HBaseStore, first: int, last: int) -> list[bytes]:
     return asyncio.run(store.reads.page(ROOM, first, last)).messages
 
 
-def test_what_stands_behind_a_hole_is_shown_only_when_all_before_it_has_been_applied(store: _Store) -> None:
+def test_what_stands_behind_a_hole_is_shown_only_when_all_before_it_has_been_applied(store: HBaseStore) -> None:
     store.apply("timeline", *messages(range(1, 20)))
     being_written(store, 2, range(30, 60))
     assert page(store, 10, 59) == [b"%d" % seq for seq in range(10, 20)]
@@ -171,7 +171,7 @@ def test_what_stands_behind_a_hole_is_shown_only_when_all_before_it_has_been_app
     assert page(store, 10, 59) == [b"%d" % seq for seq in range(10, 60)]
 
 
-def test_a_batch_that_lacks_what_was_passed_over_shows_it_as_missing_once_it_is_applied(store: _Store) -> None:
+def test_a_batch_that_lacks_what_was_passed_over_shows_it_as_missing_once_it_is_applied(store: HBaseStore) -> None:
     store.apply("timeline", *messages(range(1, 20)))
     being_written(store, 2, range(21, 60))
     assert page(store, 19, 21) == [b"19"]
@@ -179,7 +179,7 @@ def test_a_batch_that_lacks_what_was_passed_over_shows_it_as_missing_once_it_is_
     assert page(store, 19, 21) == [b"19", *missing(20), b"21"]
 
 
-def test_a_hole_that_will_not_be_filled_does_not_end_a_page_while_more_is_being_written(store: _Store) -> None:
+def test_a_hole_that_will_not_be_filled_does_not_end_a_page_while_more_is_being_written(store: HBaseStore) -> None:
     store.apply("timeline", *messages((*range(1, 20), *range(21, 51))))
     being_written(store, 2, [52])
     assert page(store, 18, 60) == [b"18", b"19", *missing(20), *(b"%d" % seq for seq in range(21, 51))]
@@ -188,7 +188,7 @@ def test_a_hole_that_will_not_be_filled_does_not_end_a_page_while_more_is_being_
     assert page(store, 51, 60) == [*missing(51), b"52"]
 
 
-def test_a_message_that_comes_while_a_hole_is_looked_at_is_shown(store: _Store) -> None:
+def test_a_message_that_comes_while_a_hole_is_looked_at_is_shown(store: HBaseStore) -> None:
     store.apply("timeline", *messages(range(1, 20)))
     being_written(store, 2, [21])
 
@@ -201,7 +201,7 @@ def test_a_message_that_comes_while_a_hole_is_looked_at_is_shown(store: _Store) 
     assert page(store, 20, 21) == [b"20", b"21"]
 
 
-def test_pages_of_a_rebuild_go_by_the_rebuilds_own_position(store: _Store) -> None:
+def test_pages_of_a_rebuild_go_by_the_rebuilds_own_position(store: HBaseStore) -> None:
     store.apply("timeline", *messages((1, 3)))
     shadow = store.tables.begin_rebuild("timeline")
     store.tables.apply(shadow, store.tables.cursor(shadow), store.cursor(7), messages((1, 3, 4)))
@@ -213,7 +213,7 @@ def test_pages_of_a_rebuild_go_by_the_rebuilds_own_position(store: _Store) -> No
 
 
 @pytest.fixture
-def talk(store: _Store) -> _Store:
+def talk(store: HBaseStore) -> HBaseStore:
     """A room of Ann's with a hundred messages."""
     store.apply("rooms", UpsertRoom(ROOM, "group", "Tea", "", NOON, None, None), SetRoomActivity(ROOM, 100, NOON))
     store.apply("memberships", UpsertMember(ROOM, ANN, "member", 0))
@@ -225,19 +225,19 @@ def talk(store: _Store) -> _Store:
 LIST = ["memberships", "rooms", "timeline", "mentions"]
 
 
-def test_a_page_that_is_whole_is_one_call(talk: _Store) -> None:
+def test_a_page_that_is_whole_is_one_call(talk: HBaseStore) -> None:
     assert talk.calls_of(talk.reads.page(ROOM, 51, 100)) == ["timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 30, 79)) == ["timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 101, 100)) == []
 
 
-def test_a_page_of_more_than_three_rows_is_read_in_parts_and_no_further_than_it_may_have(talk: _Store) -> None:
+def test_a_page_of_more_than_three_rows_is_read_in_parts_and_no_further_than_it_may_have(talk: HBaseStore) -> None:
     assert talk.calls_of(talk.reads.page(ROOM, 1, 100)) == ["timeline"] * 2
     assert talk.calls_of(talk.reads.page(ROOM, 1, 100, bytes_max=50)) == ["timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 20, 100, from_last=True, bytes_max=50)) == ["timeline"]
 
 
-def test_nothing_is_shown_behind_what_is_not_there_yet_in_an_earlier_part(store: _Store) -> None:
+def test_nothing_is_shown_behind_what_is_not_there_yet_in_an_earlier_part(store: HBaseStore) -> None:
     store.apply("timeline", *messages(range(1, 20)))
     being_written(store, 2, range(76, 101))
     assert asyncio.run(store.reads.page(ROOM, 1, 100, from_last=True)) == (
@@ -247,34 +247,37 @@ def test_nothing_is_shown_behind_what_is_not_there_yet_in_an_earlier_part(store:
     )
 
 
-def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(talk: _Store) -> None:
+def test_a_page_with_the_end_of_the_timeline_is_a_look_at_its_newest_row_more(talk: HBaseStore) -> None:
     assert talk.calls_of(talk.reads.page(ROOM, 55, 104)) == ["timeline", "timeline"]
     assert talk.calls_of(talk.reads.page(ROOM, 101, 103)) == ["timeline", "timeline"]
 
 
-def test_what_a_room_allows_and_how_far_it_goes_are_three_calls(talk: _Store) -> None:
+def test_what_a_room_allows_and_how_far_it_goes_are_three_calls(talk: HBaseStore) -> None:
     assert talk.calls_of(talk.reads.access(ROOM, ANN)) == ["memberships", "rooms", "timeline"]
 
 
-def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk: _Store) -> None:
+def test_a_list_of_rooms_costs_a_call_for_each_table_however_many_there_are(talk: HBaseStore) -> None:
     assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
     rooms = [ROOM * n for n in range(2, 40)]
     talk.apply("rooms", *(UpsertRoom(each, "group", "Tea", "", NOON, None, None) for each in rooms))
     talk.apply("memberships", *(UpsertMember(each, ANN, "member", 0) for each in rooms))
     assert talk.calls_of(talk.reads.rooms_of(ANN, None, 50)) == LIST
     assert talk.calls_of(talk.reads.summaries_of(ANN, [ROOM, *rooms])) == LIST
-    assert talk.calls_of(talk.reads.standings_of(ANN, rooms)) == ["memberships", "rooms"]
+    assert talk.calls_of(talk.reads.member_rooms_among(ANN, rooms)) == ["memberships", "rooms"]
+    assert talk.calls_of(talk.reads.member_rooms(ANN, 50)) == ["memberships", "rooms"]
+    of_ann, _ = asyncio.run(talk.reads.member_rooms(ANN, 50))
+    assert talk.calls_of(talk.reads.summaries(ANN, of_ann)) == ["timeline", "mentions"]
     with pytest.raises(ManyRooms):
         talk.calls_of(talk.reads.rooms_of(ANN, None, 50, 30))
 
 
-def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behind(talk: _Store) -> None:
+def test_a_list_of_rooms_costs_one_call_more_while_the_timeline_is_a_little_behind(talk: HBaseStore) -> None:
     talk.apply("rooms", SetRoomActivity(ROOM, 103, NOON))
     assert sorted(talk.calls_of(talk.reads.rooms_of(ANN, None, 50))) == sorted([*LIST, "timeline"])
     assert talk.calls_of(talk.reads.newest(ROOM, 102)) == ["timeline"]
 
 
-def test_one_room_costs_as_many_calls_as_a_list(talk: _Store) -> None:
+def test_one_room_costs_as_many_calls_as_a_list(talk: HBaseStore) -> None:
     assert talk.calls_of(talk.reads.room_of(ANN, ROOM)) == LIST
 
 

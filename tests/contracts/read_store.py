@@ -272,10 +272,51 @@ class ReadStoreContract(ABC):
         listed = asyncio.run(store.reads.rooms_of(ANN, None, 10))
         assert asyncio.run(store.reads.summaries_of(ANN, [third, ROOM, OTHER])) == listed
         assert asyncio.run(store.reads.summaries_of(ANN, [OTHER])) == listed[:1]
-        standings = asyncio.run(store.reads.standings_of(ANN, {OTHER, ROOM, 999}))
+        among = asyncio.run(store.reads.member_rooms_among(ANN, {OTHER, ROOM, 999}))
+        standings = {each.room.room_id: each.standing for each in among}
         assert standings.keys() == {OTHER, ROOM}
         assert standings[OTHER] == MembershipAt("member", LATER, 2)
         assert standings[ROOM].role == "member"
+        rooms, following = asyncio.run(store.reads.member_rooms(ANN, 9))
+        assert ([each.room.room_id for each in rooms], following) == (sorted([ROOM, OTHER, third]), None)
+        for each in rooms:
+            assert each.room == asyncio.run(store.reads.room(each.room.room_id))
+            assert (each.role, each.read_seq) == ("member", 1)
+        newest_first = sorted(rooms, key=lambda each: (each.room.updated_at, each.room.room_id), reverse=True)
+        assert asyncio.run(store.reads.summaries(ANN, newest_first)) == listed
+
+    def test_an_accounts_rooms_are_walked_through_in_parts(self, store: Store) -> None:
+        rooms = [ROOM * n for n in range(1, 8)]
+        self.put(store, "rooms", *(UpsertRoom(room, "group", "Tea", "", NOON, None, None) for room in rooms))
+        self.put(store, "memberships", *(UpsertMember(room, ANN, "member", 0) for room in rooms))
+        self.put(store, "rooms", DropRoom(rooms[2]))
+        walked: list[int] = []
+        following: int | None = 0
+        while following is not None:
+            part, following = asyncio.run(store.reads.member_rooms(ANN, 3, following))
+            walked += [each.room.room_id for each in part]
+        assert walked == [*rooms[:2], *rooms[3:]]
+
+    def test_a_summary_is_as_of_the_message_that_the_caller_names(self, store: Store) -> None:
+        self.room(store)
+        self.put(store, "rooms", SetRoomActivity(ROOM, 60, LATER))
+        self.messages(store, *range(1, 61))
+        self.put(store, "memberships", UpsertMember(ROOM, ANN, "member", 2))
+        self.put(store, "memberships", *(SetMention(ANN, ROOM, seq, True) for seq in (1, 30, 60)))
+        ((member,), _) = asyncio.run(store.reads.member_rooms(ANN, 9))
+        for last_seq, mentions in ((60, 2), (59, 1), (29, 0), (1, 0)):
+            as_of = member._replace(room=msgspec.structs.replace(member.room, last_seq=last_seq))
+            (row,) = asyncio.run(store.reads.summaries(ANN, [as_of]))
+            assert (row.room.last_seq, row.last_message, row.mentions) == (last_seq, b"%d" % last_seq, mentions)
+            assert row.read_seq == min(2, last_seq)
+        empty = member._replace(room=msgspec.structs.replace(member.room, last_seq=0))
+        (row,) = asyncio.run(store.reads.summaries(ANN, [empty]))
+        assert (row.last_message, row.unread) == (None, 0)
+
+    def test_names_of_accounts_are_known(self, store: Store) -> None:
+        self.put(store, "accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertAccount(BOB, "Bob", False, NOON))
+        assert asyncio.run(store.reads.names_of({ANN, BOB, OTHER})) == {ANN: "Ann", BOB: "Bob"}
+        assert asyncio.run(store.reads.names_of([])) == {}
 
     def test_rooms_that_an_account_is_not_in_or_that_are_gone_are_not_shown_to_it(self, store: Store) -> None:
         self.put(store, "rooms", *(UpsertRoom(room, "group", "Tea", "", NOON, None, None) for room in (ROOM, OTHER)))
@@ -283,7 +324,7 @@ class ReadStoreContract(ABC):
         self.put(store, "memberships", DropMember(ROOM, ANN))
         self.put(store, "rooms", DropRoom(OTHER))
         for room_ids in ([ROOM, OTHER, 999], []):
-            assert asyncio.run(store.reads.standings_of(ANN, room_ids)) == {}
+            assert asyncio.run(store.reads.member_rooms_among(ANN, room_ids)) == []
             assert asyncio.run(store.reads.summaries_of(ANN, room_ids)) == []
 
     @pytest.mark.parametrize("behind", [1, 2, 24, 25, 26, 60, 99])

@@ -96,17 +96,17 @@ def test_a_room_that_is_talked_in_while_the_list_is_read_is_heard(
     monkeypatch.setattr(room_lists, "_PART", 2)
     rooms = [anna.makes_room(f"Room {i}") for i in range(4)]
     store = falcon.edge.store
-    read = store.standings_of
+    read = store.member_rooms
     parts: list[int] = []
 
-    async def standings_of(account_id: int, room_ids: Any) -> Any:
-        found = await read(account_id, room_ids)
-        parts.append(len(found))
-        if len(parts) == 1:
+    async def member_rooms(account_id: int, limit: int, after: int = 0) -> Any:
+        found = await read(account_id, limit, after)
+        parts.append(limit)
+        if parts == [3, 2]:  # behind the look whether they are few
             await said(falcon, anna, rooms[0])
         return found
 
-    monkeypatch.setattr(store, "standings_of", standings_of)
+    monkeypatch.setattr(store, "member_rooms", member_rooms)
     hello = listen(anna).next()
     assert {each["room_id"] for each in hello.data["rooms"]} == {room.room_id for room in rooms}
 
@@ -564,14 +564,38 @@ def test_one_who_comes_back_has_his_token_looked_up_once(
 def test_a_token_that_is_only_remembered_is_looked_up_before_a_stream_goes_on(
     falcon: Falcon, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another server may have revoked it, before the place in the log from which this one looks for that."""
-    hello = listen(ben).next()
+    """Another server may have revoked it, before the place in the log from which this one looks for that: it did not
+    read the log meanwhile."""
+    stream = listen(ben)
+    hello = stream.next()
+    stream.close()
 
     async def revoked(account_id: int, token_hash: str) -> None:
         return None
 
     monkeypatch.setattr(falcon.edge.store, "bearer", revoked)
     problem_of(listen.resume(ben, hello), 401, "unauthenticated")
+
+
+def test_a_token_that_is_remembered_is_refused_if_the_log_has_shown_its_revocation(
+    falcon: Falcon, anna: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables are not asked about it again, and stand behind the revocation already."""
+    monkeypatch.setattr("falcon.http.authenticator._FRESH_SECONDS", 600.0)
+    tablet, phone = second_token(anna), second_token(anna)
+    begun(listen(anna))
+    begun(listen(tablet))
+    lost = begun(listen(phone))
+    revoke_elsewhere(anna)
+    assert lost.rest()[-1].name == "bye"
+
+    async def forbidden(account_id: int, token_hash: str) -> None:
+        raise AssertionError("the tables are asked")
+
+    monkeypatch.setattr(falcon.edge.store, "bearer", forbidden)
+    problem_of(listen(phone), 401, "unauthenticated")
+    problem_of(listen.resume(phone, lost.events[0]), 401, "unauthenticated")
+    assert listen(tablet).next().name == "hello"
 
 
 def test_a_direct_room_is_heard_of_while_the_tables_are_behind_the_log(
@@ -689,6 +713,20 @@ def revoke(person: Person, other: Person) -> None:
     assert gone.status_code == 204, gone.text
 
 
+def revoke_elsewhere(person: Person) -> None:
+    """Another server revokes the newest token, and this one hears of it by the log alone."""
+    falcon = person.falcon
+    listed = person.get(f"/v1/accounts/{person.account_id}/tokens").json()["tokens"]
+    command = RevokeToken(person.account_id, max(each["token_id"] for each in listed))
+    envelope = CommandEnvelope(
+        partition_for(command, person.account_id, None, falcon.edge.partitions),
+        person.account_id,
+        command,
+        time.monotonic() + 5,
+    )
+    assert isinstance(falcon.run(falcon.edge.gateway.ask(envelope)), Accepted)
+
+
 @BOTH
 def test_a_revoked_token_ends_its_streams_and_no_others(anna: Person, listen: Listen, transport: Transport) -> None:
     phone = second_token(anna)
@@ -711,15 +749,7 @@ def test_a_stream_that_begins_just_behind_a_revocation_does_not_last(
     """Another process revoked it, so that this one remembers it still."""
     phone = second_token(anna)
     assert phone.get("/v1/me").status_code == 200
-    listed = anna.get(f"/v1/accounts/{anna.account_id}/tokens").json()["tokens"]
-    command = RevokeToken(anna.account_id, max(each["token_id"] for each in listed))
-    envelope = CommandEnvelope(
-        partition_for(command, anna.account_id, None, falcon.edge.partitions),
-        anna.account_id,
-        command,
-        time.monotonic() + 5,
-    )
-    assert isinstance(falcon.run(falcon.edge.gateway.ask(envelope)), Accepted)
+    revoke_elsewhere(anna)
     stream = listen(phone)
     if stream.status == 200:
         anna.makes_room("Private")
@@ -960,7 +990,7 @@ def test_a_stream_that_could_not_begin_leaves_nothing_behind(
     async def summary(*arguments: Any) -> None:
         raise ReadStoreUnavailable("away")
 
-    monkeypatch.setattr("falcon.http.room_views.room_summary", summary)
+    monkeypatch.setattr("falcon.http.room_views.room_summaries", summary)
     problem_of(listen(anna, transport=transport), 503, "unavailable")
     assert falcon.edge.streams._feed._segments == {}
 

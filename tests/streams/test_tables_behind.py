@@ -20,16 +20,19 @@ from tests.support.http import Falcon, Person
 
 # By projection: the queries that read its tables only.
 TABLES: Final = {
-    "timeline": ("page", "message", "message_at", "newest"),
+    "timeline": ("page", "message", "message_at", "newest", "summaries"),
     "rooms": ("room", "direct_room", "all_rooms"),
     "memberships": ("roles_of", "mentions"),
-    "accounts": ("account", "accounts", "bearer", "tokens"),
+    "accounts": ("account", "accounts", "names_of", "bearer", "tokens"),
 }
 ALL: Final = tuple(TABLES)
 # Queries that read several tables, and are as old as the oldest of them here.
 MIXED: Final = {
-    "rooms": ("rooms_of", "standings_of", "summaries_of", "room_of", "access"),
-    "memberships": ("rooms_of", "standings_of", "summaries_of", "room_of", "access", "members"),
+    "rooms": ("rooms_of", "member_rooms", "member_rooms_among", "summaries_of", "room_of", "access"),
+    "memberships": (
+        *("rooms_of", "member_rooms", "member_rooms_among", "summaries", "summaries_of", "room_of"),
+        *("access", "members"),
+    ),
 }
 
 
@@ -228,19 +231,19 @@ def test_a_direct_room_bears_the_other_ones_name_though_the_tables_learn_it_late
     falcon = start()
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     stream = begun(listen(ben))
-    find, asked = falcon.edge.store.account, 0
+    find, asked = falcon.edge.store.names_of, 0
 
-    async def account(account_id: int) -> Any:
+    async def names_of(account_ids: Any) -> Any:
         nonlocal asked
         asked += 1
-        return None if asked < 6 else await find(account_id)
+        return {} if asked < 6 else await find(account_ids)
 
+    monkeypatch.setattr(falcon.edge.store, "names_of", names_of)
     anna.direct_with(ben)
     assert stream.next().data["name"] == "Anna"
-    monkeypatch.setattr(falcon.edge.store, "account", account)
     again = listen.resume(ben, stream.events[0])
     assert [(event.name, event.data["name"]) for event in again.until("caught_up")] == [("room.created", "Anna")]
-    assert asked == 6
+    assert asked == 6, "a name that is known is not looked up again"
 
 
 def test_a_name_that_the_tables_never_learn_ends_the_stream_and_not_the_others(
@@ -251,12 +254,12 @@ def test_a_name_that_the_tables_never_learn_ends_the_stream_and_not_the_others(
     anna, ben = falcon.account("Anna"), falcon.account("Ben")
     room = anna.makes_room("Tea", ben)
     hello = listen(ben).next()
+
+    async def names_of(account_ids: Any) -> Any:
+        return {}
+
+    monkeypatch.setattr(falcon.edge.store, "names_of", names_of)
     anna.direct_with(ben)
-
-    async def account(account_id: int) -> None:
-        return None
-
-    monkeypatch.setattr(falcon.edge.store, "account", account)
     bye = listen.resume(ben, hello).rest()[-1]
     assert (bye.name, bye.data["reason"], bye.id) == ("bye", "draining", hello.id)
     assert anna.says(room, "Still here") == 1

@@ -55,18 +55,20 @@ class HBaseClient:
         found = self._call(lambda line: line.client.getRowWithColumns(table, key, list(columns) or None, {}))
         return {column: cell.value for column, cell in found[0].columns.items()} if found else {}
 
-    def rows(self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = ()) -> dict[bytes, Row]:
-        """The rows that exist, by key."""
+    def rows(
+        self, table: str, keys: Iterable[bytes], columns: Collection[bytes] = (), at_once: int = _ROWS
+    ) -> dict[bytes, Row]:
+        """The rows that exist, by key; so many with each call."""
         return {
             key: {column: cell.value for column, cell in cells.items()}
-            for key, cells in self._rows(table, keys, columns)
+            for key, cells in self._rows(table, keys, columns, at_once)
         }
 
     def stamped(self, table: str, keys: Iterable[bytes]) -> dict[bytes, dict[bytes, Stamped]]:
         """Rows with the timestamps of their cells."""
         return {
             key: {column: Stamped(cell.value, cell.timestamp) for column, cell in cells.items()}
-            for key, cells in self._rows(table, keys, ())
+            for key, cells in self._rows(table, keys, (), _ROWS)
         }
 
     def scan(self, table: str, start: bytes, stop: bytes, limit: int, filter: str = "") -> list[tuple[bytes, Row]]:
@@ -154,12 +156,12 @@ class HBaseClient:
                 self._call(_step(step, table), _ADMIN_SECONDS)
 
     def _rows(
-        self, table: str, keys: Iterable[bytes], columns: Collection[bytes]
+        self, table: str, keys: Iterable[bytes], columns: Collection[bytes], at_once: int
     ) -> Iterator[tuple[bytes, dict[bytes, Any]]]:
         wanted = list(dict.fromkeys(keys))
         only = list(columns) or None
-        for start in range(0, len(wanted), _ROWS):
-            for found in self._call(_get(table, wanted[start : start + _ROWS], only)):
+        for start in range(0, len(wanted), at_once):
+            for found in self._call(_get(table, wanted[start : start + at_once], only)):
                 yield found.row, found.columns
 
     def _call(self, ask: Callable[[ThriftConnection], T], attempt_seconds: float | None = None) -> T:

@@ -18,6 +18,7 @@ from falcon.read.store import Fill, Reached, Skip, Stop
 VALUE: Final = b"d:v"
 _NOTHING: Final = b"-"  # the value of a cell that holds nothing any more
 _SCAN_ROWS: Final = 100_000
+_ROWS: Final = 20_000  # read with one call: a position has some 30 bytes
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -174,7 +175,7 @@ class Meta:
         return self._calls.row(self._table, key).get(VALUE)
 
     def get_all(self, keys: Iterable[bytes]) -> dict[bytes, bytes]:
-        return {key: row[VALUE] for key, row in self._calls.rows(self._table, keys).items()}
+        return {key: row[VALUE] for key, row in self._calls.rows(self._table, keys, at_once=_ROWS).items()}
 
     def below(self, prefix: bytes) -> dict[bytes, bytes]:
         """All values whose keys begin so, by the rest of the key."""

@@ -22,7 +22,7 @@ from falcon.http.edge import Edge
 from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity, read_name
 from falcon.http.responses import BytesResponse, encoded_json_response, json_response
-from falcon.http.room_views import room_name, room_summary
+from falcon.http.room_views import room_name, room_summaries
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMarkShape, RoomChange
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
@@ -94,7 +94,7 @@ async def list_rooms(edge: Edge, request: AuthedRequest) -> BytesResponse:
 
 async def _fitting(edge: Edge, account_id: int, rows: list[RoomSummaryRow]) -> list[bytes]:
     """The rooms as JSON, without those that would make the page too large."""
-    summaries = [await room_summary(edge.store, account_id, row) for row in rows]
+    summaries = await room_summaries(edge.names, account_id, rows)
     page, _ = fitting(map(_encode, summaries), ITEMS_BYTES_MAX)
     return page
 
@@ -108,7 +108,7 @@ async def read_room(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if row is None:
         raise room_not_found(room_id)
     room = row.room
-    name = await room_name(edge.store, account_id, room)
+    name = await room_name(edge.names, account_id, room)
     answer = shapes.RoomShape(room_id, room.kind, name, room.description, row.role, room.last_seq, room.created_at)
     return json_response(200, answer)
 

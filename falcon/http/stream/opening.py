@@ -17,7 +17,8 @@ from falcon.http.stream.events import CatchUp, Hello, RoomReach
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.memberships.queries import MembershipAt, RoomSummaryRow, roles_in_parts, room_summary
+from falcon.read.memberships.queries import MemberRoom, roles_in_parts
+from falcon.read.names import AccountNames
 from falcon.read.store import ReadStore
 from falcon.shared import Shared
 from falcon.streams import resume_tokens, room_lists
@@ -25,7 +26,7 @@ from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed
 from falcon.streams.frames import encode
 from falcon.streams.replay import NotReached, StreamReplay
-from falcon.streams.room_lists import RoomListPage, RoomLists
+from falcon.streams.room_lists import NewestRooms, RoomLists
 from falcon.streams.subscription import Subscription
 from falcon.streams.tail import WrongPlace
 
@@ -83,15 +84,24 @@ class Opener:
     """Opens the streams of one event loop."""
 
     def __init__(
-        self, store: ReadStore, feed: Feed, lookups: Lookups, lists: RoomLists, limiter: Limiter, turns: TableTurns
+        self,
+        store: ReadStore,
+        feed: Feed,
+        lookups: Lookups,
+        names: AccountNames,
+        applied: Shared[dict[Partition, Position]],
+        lists: RoomLists,
+        limiter: Limiter,
+        turns: TableTurns,
     ) -> None:
         self._store = store
         self._feed = feed
         self._lookups = lookups
+        self._names = names
         self._room_lists = lists
         self._limiter = limiter
         self._turns = turns
-        self._all_applied = Shared(lambda: store.applied_everywhere(feed.partitions))
+        self._all_applied = applied
         self._members_applied = Shared(lambda: store.applied_everywhere(feed.partitions, _MEMBERS))
 
     async def members_applied(self) -> Mapping[Partition, Position]:
@@ -164,52 +174,38 @@ class Opener:
         async with self._turns.turn():
             applied = await self._all_applied.get()
             known = await self._is_known(caller)
-            page, standings = await self._rooms(caller.account_id, only)
+            newest = await self._rooms(caller.account_id, only)
         tables = self._segments(applied, caller.account_id, only)
         offsets = {segment: position.offset for segment, position in tables.items()}
-        roles = {room_id: standing.role for room_id, standing in standings.items()}
+        roles = {room_id: standing.role for room_id, standing in newest.standings.items()}
         replay = StreamReplay(self._feed, self._lookups, offsets, tables, roles)
         await replay.prepare()
         await self._check_access(replay, caller, only, known)
-        newest = await replay.newest_before()
+        seqs = await replay.newest_before()
         if name == "catch_up":
-            seqs = {room_id: each.last_seq for room_id, each in standings.items() if room_id in replay.rooms}
-            last = [RoomReach(room_id, newest.get(room_id, seq)) for room_id, seq in seqs.items()]
-            return Opening(caller, only, replay, "catch_up", encode(CatchUp(last)))
-        shown = [row for row in page.rows if row.room.room_id in replay.rooms]
+            last = {room_id: at.last_seq for room_id, at in newest.standings.items() if room_id in replay.rooms}
+            reach = [RoomReach(room_id, seqs.get(room_id, seq)) for room_id, seq in last.items()]
+            return Opening(caller, only, replay, "catch_up", encode(CatchUp(reach)))
+        shown = [_as_of(replay, seqs, each) for each in newest.rooms if each.room.room_id in replay.rooms]
         async with self._turns.turn():
-            rooms = [
-                await room_views.room_summary(
-                    self._store, caller.account_id, await self._as_of(replay, newest, caller, row)
-                )
-                for row in shown
-            ]
-        hello = Hello(caller.account_id, rooms, page.next is not None)
+            rows = await self._store.summaries(caller.account_id, shown)
+            rooms = await room_views.room_summaries(self._names, caller.account_id, rows)
+        hello = Hello(caller.account_id, rooms, len(newest.standings) > len(newest.rooms))
         return Opening(caller, only, replay, "hello", encode(hello))
 
-    async def _as_of(
-        self, replay: StreamReplay, newest: Mapping[RoomId, Seq], caller: StreamCaller, row: RoomSummaryRow
-    ) -> RoomSummaryRow:
-        """A room's row as of the position where the stream begins: its table may be ahead of that."""
-        room = row.room
-        seq = newest.get(room.room_id, room.last_seq)
-        role = replay.rooms[room.room_id]
-        if seq >= room.last_seq:
-            return msgspec.structs.replace(row, role=role)
-        mentions = await self._store.mentions(caller.account_id, room.room_id, row.read_seq, seq)
-        message = await self._store.message(room.room_id, seq) if seq else None
-        return room_summary(room, role, row.read_seq, mentions, None if message is None else (seq, message))
-
-    async def _rooms(self, account_id: AccountId, only: Rooms) -> tuple[RoomListPage, dict[RoomId, MembershipAt]]:
+    async def _rooms(self, account_id: AccountId, only: Rooms) -> NewestRooms:
         """The rooms that a hello shows, and the account's membership of all its rooms, as the tables have them."""
         if only is None:
-            return await self._room_lists.first_page(account_id, _HELLO_ROOMS_MAX)
-        rows = await self._store.summaries_of(account_id, only)
-        return RoomListPage(rows, None), room_lists.standings(rows)
+            return await self._room_lists.newest(account_id, _HELLO_ROOMS_MAX)
+        return room_lists.newest_first(await self._store.member_rooms_among(account_id, only), len(only))
 
     # --- shared -------------------------------------------------------------------------------------------------------
 
     async def _is_known(self, caller: StreamCaller) -> bool:
+        """True if the tables knew the caller's token. They need not be asked again if the feed remembers all
+        revocations since."""
+        if self._feed.remembers_revocations(caller.account_id, caller.asked_at):
+            return True
         return await self._store.bearer(caller.account_id, caller.token_hash) is not None
 
     def _segments(
@@ -225,10 +221,18 @@ class Opener:
     async def _check_access(self, replay: StreamReplay, caller: StreamCaller, only: Rooms, known: bool) -> None:
         """Raises Problem 401 for a token that has been revoked, 404 for a room that the account was not in."""
         await replay.resolve_membership(caller.account_id)
-        if not replay.is_good(caller.token_hash, known=known):
+        is_revoked = self._feed.is_revoked(caller.account_id, caller.token_hash)
+        if is_revoked or not replay.is_good(caller.token_hash, known=known):
             raise wrong_ticket() if caller.by_ticket else unauthenticated("The token is revoked.")
         for room_id in (only or frozenset()) - replay.rooms.keys() - replay.seen_since:
             raise room_not_found(room_id, "rooms")
+
+
+def _as_of(replay: StreamReplay, seqs: Mapping[RoomId, Seq], member: MemberRoom) -> MemberRoom:
+    """A room as of the position where the stream begins: its table may be ahead of that."""
+    room = member.room
+    last_seq = min(room.last_seq, seqs.get(room.room_id, room.last_seq))
+    return MemberRoom(msgspec.structs.replace(room, last_seq=last_seq), replay.rooms[room.room_id], member.read_seq)
 
 
 def _malformed(detail: str) -> Problem:

@@ -18,7 +18,9 @@ from falcon.http.stream.opening import Opener, Opening, Rooms, TablePositions
 from falcon.http.stream.sinks import CLOSE_CODES, StreamSink
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.names import AccountNames
 from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.shared import Shared
 from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed
 from falcon.streams.room_lists import RoomLists
@@ -42,6 +44,7 @@ class Streams:
         feed: Feed,
         signals: Signals,
         lookups: Lookups,
+        names: AccountNames,
         authenticator: Authenticator,
         limiter: Limiter,
         secret: bytes,
@@ -49,11 +52,12 @@ class Streams:
         buffer_bytes: int,
     ) -> None:
         self.signals = signals
-        self.room_lists = RoomLists(store, feed)
+        applied = Shared(lambda: store.applied_everywhere(feed.partitions))
+        self.room_lists = RoomLists(store, feed, applied)
         self._feed = feed
         self._turns = TableTurns()
         self._callers = StreamCallers(authenticator, limiter, signals, self._turns, secret)
-        self._opener = Opener(store, feed, lookups, self.room_lists, limiter, self._turns)
+        self._opener = Opener(store, feed, lookups, names, applied, self.room_lists, limiter, self._turns)
         self._most = most
         self._buffer_bytes = buffer_bytes
         self._draining = False

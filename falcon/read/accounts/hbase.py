@@ -1,6 +1,6 @@
 """Accounts in HBase. An account's tokens are cells of its row, so that one row identifies a bearer."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from operator import attrgetter
 from typing import Final
 
@@ -93,6 +93,10 @@ def account(view: HBaseQueryContext, account_id: AccountId) -> AccountRow | None
 
 def accounts(view: HBaseQueryContext, after: AccountId, limit: int) -> list[AccountRow]:
     return accounts_among(view, indexed(view, table(view), after, limit))
+
+
+def names_of(view: HBaseQueryContext, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
+    return {row.account_id: row.name for row in accounts_among(view, account_ids)}
 
 
 def bearer(view: HBaseQueryContext, account_id: AccountId, token_hash: str) -> AccountRow | None:

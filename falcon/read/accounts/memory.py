@@ -1,5 +1,6 @@
 """Accounts and tokens in memory."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from falcon.domain.ids import AccountId
@@ -44,6 +45,11 @@ def account(view: MemoryQueryContext, account_id: AccountId) -> AccountRow | Non
 def accounts(view: MemoryQueryContext, after: AccountId, limit: int) -> list[AccountRow]:
     there = tables(view).accounts
     return [there[account_id] for account_id in sorted(there) if account_id > after][:limit]
+
+
+def names_of(view: MemoryQueryContext, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
+    there = tables(view).accounts
+    return {account_id: there[account_id].name for account_id in account_ids if account_id in there}
 
 
 def bearer(view: MemoryQueryContext, account_id: AccountId, token_hash: str) -> AccountRow | None:

@@ -1,5 +1,6 @@
 """Queries of accounts, and the rows that they return."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 import msgspec
@@ -23,6 +24,9 @@ class AccountQueries(Protocol):
     """Every method may raise ReadStoreUnavailable, and BeingFilled."""
 
     async def account(self, account_id: AccountId) -> AccountRow | None: ...
+
+    async def names_of(self, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
+        """The names of those of these accounts that exist."""
 
     async def accounts(self, after: AccountId, limit: int) -> list[AccountRow]: ...
 

@@ -1,11 +1,12 @@
 """Accounts and tokens in SQLite."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from falcon.domain.ids import AccountId
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of
 
 MODEL: Final = SqliteModel(
     tables={
@@ -38,6 +39,14 @@ def accounts(view: SqliteQueryContext, after: AccountId, limit: int) -> list[Acc
         (after, limit),
     )
     return [_account(row) for row in rows]
+
+
+def names_of(view: SqliteQueryContext, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
+    rows: Any = view.execute(
+        "SELECT account_id, name FROM accounts WHERE account_id IN (SELECT value FROM json_each(?))",
+        (json_of(account_ids),),
+    )
+    return dict(rows)
 
 
 def bearer(view: SqliteQueryContext, account_id: AccountId, token_hash: str) -> AccountRow | None:

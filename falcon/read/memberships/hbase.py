@@ -27,14 +27,13 @@ from falcon.read.memberships.projection import DropMember, SetMention, SetReadMa
 from falcon.read.memberships.queries import (
     Access,
     ManyRooms,
+    MemberRoom,
     MemberRow,
-    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
     room_summary,
 )
 from falcon.read.rooms import hbase as rooms
-from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline import hbase as timeline
 
 MENTIONS_BUCKET: Final = 1_000
@@ -195,46 +194,63 @@ def rooms_of(
     scanned = view.calls.scan(_table(view), start, stop, ALL_ROWS if most is None else most + 1, _MEMBERS_ONLY)
     if most is not None and len(scanned) > most:
         raise ManyRooms
-    members = {id_at_end(key): row for key, row in scanned if _is_member(row)}
-    found = sorted(rooms.rooms_among(view, members), key=_newest, reverse=True)
+    found = sorted(_with_rooms(view, _members_in(scanned)), key=_newest, reverse=True)
     if cursor is not None:
-        found = [row for row in found if _newest(row) < (cursor.updated_at, cursor.room_id)]
-    return _summaries(view, account_id, found[:limit], members)
+        found = [each for each in found if _newest(each) < (cursor.updated_at, cursor.room_id)]
+    return summaries(view, account_id, found[:limit])
 
 
 def room_of(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
     member = view.calls.row(_table(view), member_key(room_id, account_id))
-    found = rooms.room(view, room_id) if _is_member(member) else None
-    return None if found is None else _summaries(view, account_id, [found], {room_id: member})[0]
+    found = _with_rooms(view, {room_id: member}) if _is_member(member) else None
+    return summaries(view, account_id, found)[0] if found else None
 
 
-def _summaries(
-    view: HBaseQueryContext, account_id: AccountId, of_rooms: Sequence[RoomRow], members: Mapping[RoomId, Row]
-) -> list[RoomSummaryRow]:
-    """``members``: the account's rows by room."""
-    newest = timeline.newest_messages(view, {row.room_id: row.last_seq for row in of_rooms if row.last_seq})
-    read = {row.room_id: _read_seq(members[row.room_id]) for row in of_rooms}
-    unread = {room_id: (read[room_id], seq) for room_id, (seq, _) in newest.items()}
-    mentioned = _mentions(view, account_id, unread)
+def summaries(view: HBaseQueryContext, account_id: AccountId, of: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
+    last = {each.room.room_id: each.room.last_seq for each in of if each.room.last_seq}
+    newest = timeline.newest_messages(view, last)
+    read = {each.room.room_id: each.read_seq for each in of}
+    mentioned = _mentions(view, account_id, {room_id: (read[room_id], seq) for room_id, (seq, _) in newest.items()})
     return [
         room_summary(
-            row, _role(members[row.room_id]), read[row.room_id], mentioned.get(row.room_id, 0), newest.get(row.room_id)
+            each.room,
+            each.role,
+            each.read_seq,
+            mentioned.get(each.room.room_id, 0),
+            newest.get(each.room.room_id),
         )
-        for row in of_rooms
+        for each in of
     ]
 
 
-def standings_of(
+def member_rooms(
+    view: HBaseQueryContext, account_id: AccountId, limit: int, after: RoomId = 0
+) -> tuple[list[MemberRoom], RoomId | None]:
+    scanned = view.calls.scan(_table(view), *memberships_range(account_id, after), limit, _MEMBERS_ONLY)
+    following = id_at_end(scanned[-1][0]) if len(scanned) == limit else None
+    return _with_rooms(view, _members_in(scanned)), following
+
+
+def member_rooms_among(
     view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
-) -> dict[RoomId, MembershipAt]:
-    members = _members_of(view, account_id, room_ids)
-    found = rooms.rooms_among(view, members)
-    return {row.room_id: MembershipAt(_role(members[row.room_id]), row.updated_at, row.last_seq) for row in found}
+) -> list[MemberRoom]:
+    return _with_rooms(view, _members_of(view, account_id, room_ids))
 
 
 def summaries_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
-    members = _members_of(view, account_id, room_ids)
-    return _summaries(view, account_id, sorted(rooms.rooms_among(view, members), key=_newest, reverse=True), members)
+    found = sorted(member_rooms_among(view, account_id, room_ids), key=_newest, reverse=True)
+    return summaries(view, account_id, found)
+
+
+def _members_in(scanned: Sequence[tuple[bytes, Row]]) -> dict[RoomId, Row]:
+    """An account's rows by room."""
+    return {id_at_end(key): row for key, row in scanned if _is_member(row)}
+
+
+def _with_rooms(view: HBaseQueryContext, members: Mapping[RoomId, Row]) -> list[MemberRoom]:
+    """``members``: an account's rows by room."""
+    found = rooms.rooms_among(view, members)
+    return [MemberRoom(row, _role(members[row.room_id]), _read_seq(members[row.room_id])) for row in found]
 
 
 def _members_of(view: HBaseQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, Row]:
@@ -262,8 +278,8 @@ def mentions(view: HBaseQueryContext, account_id: AccountId, room_id: RoomId, af
     return _mentions(view, account_id, {room_id: (after, through)})[room_id]
 
 
-def _newest(row: RoomRow) -> tuple[str, RoomId]:
-    return row.updated_at, row.room_id
+def _newest(member: MemberRoom) -> tuple[str, RoomId]:
+    return member.room.updated_at, member.room.room_id
 
 
 def _is_member(row: Row) -> bool:

@@ -1,6 +1,6 @@
 """Memberships and mentions in memory, and the room lists of members."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,15 +11,14 @@ from falcon.read.memberships.projection import DropMember, SetMention, SetReadMa
 from falcon.read.memberships.queries import (
     Access,
     ManyRooms,
+    MemberRoom,
     MemberRow,
-    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
     room_summary,
 )
 from falcon.read.memory import MemoryQueryContext
 from falcon.read.rooms import memory as rooms
-from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline import memory as timeline
 from falcon.read.write import Write
 
@@ -66,18 +65,17 @@ def rooms_of(
 ) -> list[RoomSummaryRow]:
     if most is not None and len(roles_of(view, account_id, most + 1)) > most:
         raise ManyRooms
-    found = [rooms.room(view, r) for r, a in tables(view).members if a == account_id]
-    there = sorted((room for room in found if room is not None), key=_activity, reverse=True)
+    there = sorted(
+        member_rooms_among(view, account_id, list(roles_of(view, account_id, 1 << 31))), key=_activity, reverse=True
+    )
     if cursor is not None:
-        there = [room for room in there if _activity(room) < (cursor.updated_at, cursor.room_id)]
-    return [_summary(view, account_id, room) for room in there[:limit]]
+        there = [each for each in there if _activity(each) < (cursor.updated_at, cursor.room_id)]
+    return summaries(view, account_id, there[:limit])
 
 
 def room_of(view: MemoryQueryContext, account_id: AccountId, room_id: RoomId) -> RoomSummaryRow | None:
-    room = rooms.room(view, room_id)
-    if (room_id, account_id) not in tables(view).members or room is None:
-        return None
-    return _summary(view, account_id, room)
+    found = member_rooms_among(view, account_id, [room_id])
+    return summaries(view, account_id, found)[0] if found else None
 
 
 def roles_of(view: MemoryQueryContext, account_id: AccountId, limit: int, after: RoomId = 0) -> dict[RoomId, Role]:
@@ -85,16 +83,23 @@ def roles_of(view: MemoryQueryContext, account_id: AccountId, limit: int, after:
     return dict(sorted(roles.items())[:limit])
 
 
-def standings_of(
+def member_rooms(
+    view: MemoryQueryContext, account_id: AccountId, limit: int, after: RoomId = 0
+) -> tuple[list[MemberRoom], RoomId | None]:
+    room_ids = list(roles_of(view, account_id, limit, after))
+    return member_rooms_among(view, account_id, room_ids), room_ids[-1] if len(room_ids) == limit else None
+
+
+def member_rooms_among(
     view: MemoryQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
-) -> dict[RoomId, MembershipAt]:
+) -> list[MemberRoom]:
     there = tables(view).members
     found = [rooms.room(view, room_id) for room_id in room_ids if (room_id, account_id) in there]
-    return {
-        room.room_id: MembershipAt(there[room.room_id, account_id].role, room.updated_at, room.last_seq)
-        for room in found
-        if room is not None
-    }
+    return [MemberRoom(room, *there[room.room_id, account_id]) for room in found if room is not None]
+
+
+def summaries(view: MemoryQueryContext, account_id: AccountId, of: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
+    return [_summary(view, account_id, each) for each in of]
 
 
 def summaries_of(view: MemoryQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
@@ -112,12 +117,12 @@ def mentions(view: MemoryQueryContext, account_id: AccountId, room_id: RoomId, a
     return sum(a == account_id and r == room_id and after < seq <= through for a, r, seq in there)
 
 
-def _activity(room: RoomRow) -> tuple[str, RoomId]:
-    return room.updated_at, room.room_id
+def _activity(member: MemberRoom) -> tuple[str, RoomId]:
+    return member.room.updated_at, member.room.room_id
 
 
-def _summary(view: MemoryQueryContext, account_id: AccountId, room: RoomRow) -> RoomSummaryRow:
-    member = tables(view).members[room.room_id, account_id]
+def _summary(view: MemoryQueryContext, account_id: AccountId, member: MemberRoom) -> RoomSummaryRow:
+    room = member.room
     seq = timeline.newest(view, room.room_id, room.last_seq)
     mentioned = mentions(view, account_id, room.room_id, member.read_seq, seq)
     message = timeline.message(view, room.room_id, seq) if seq else None

@@ -1,7 +1,7 @@
 """Queries of memberships, and the rows that they return."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Annotated, NamedTuple, Protocol
 
 import msgspec
@@ -28,6 +28,18 @@ class MemberRow(msgspec.Struct, frozen=True):
     name: str
     role: Role
     read_seq: Seq
+
+
+class MemberRoom(NamedTuple):
+    """A room, with the role and the read mark of one of its members."""
+
+    room: RoomRow
+    role: Role
+    read_seq: Seq
+
+    @property
+    def standing(self) -> "MembershipAt":
+        return MembershipAt(self.role, self.room.updated_at, self.room.last_seq)
 
 
 class RoomSummaryRow(msgspec.Struct, frozen=True):
@@ -105,8 +117,17 @@ class MembershipQueries(Protocol):
         Cheap: it reads the memberships alone.
         """
 
-    async def standings_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> dict[RoomId, MembershipAt]:
-        """The account's memberships among these rooms."""
+    async def member_rooms(
+        self, account_id: AccountId, limit: int, after: RoomId = 0
+    ) -> tuple[list[MemberRoom], RoomId | None]:
+        """The account's rooms by id, from ``after`` (excluded) on. It looks at ``limit`` memberships, and returns the
+        last of them too, if there may be more."""
+
+    async def member_rooms_among(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[MemberRoom]:
+        """The account's rooms among these."""
+
+    async def summaries(self, account_id: AccountId, rooms: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
+        """Each of the account's rooms with its newest message up to ``last_seq``."""
 
     async def summaries_of(self, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
         """These rooms as in :meth:`rooms_of`, the newest activity first. Rooms that are gone, or that the account is

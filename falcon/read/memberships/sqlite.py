@@ -1,10 +1,8 @@
 """Memberships and mentions in SQLite, and the room lists of members."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from operator import attrgetter
 from typing import Any, Final
-
-import msgspec
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
@@ -12,14 +10,14 @@ from falcon.read.memberships.projection import DropMember, SetMention, SetReadMa
 from falcon.read.memberships.queries import (
     Access,
     ManyRooms,
+    MemberRoom,
     MemberRow,
-    MembershipAt,
     RoomCursor,
     RoomSummaryRow,
     room_summary,
 )
 from falcon.read.rooms import sqlite as rooms
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of
 from falcon.read.timeline import sqlite as timeline
 
 MODEL: Final = SqliteModel(
@@ -85,20 +83,53 @@ def roles_of(view: SqliteQueryContext, account_id: AccountId, limit: int, after:
     return dict(rows)
 
 
-def standings_of(
-    view: SqliteQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
-) -> dict[RoomId, MembershipAt]:
+def member_rooms(
+    view: SqliteQueryContext, account_id: AccountId, limit: int, after: RoomId = 0
+) -> tuple[list[MemberRoom], RoomId | None]:
     rows: Any = view.execute(
-        "SELECT m.room_id, m.role, r.updated_at, r.last_seq FROM json_each(?) e"
-        " JOIN memberships m ON m.room_id = e.value AND m.account_id = ? JOIN rooms r ON r.room_id = e.value",
-        (_json(room_ids), account_id),
+        f"SELECT {rooms.COLUMNS}, m.role, m.read_seq FROM memberships m JOIN rooms r USING (room_id)"
+        " WHERE m.account_id = ? AND m.room_id > ? ORDER BY m.room_id LIMIT ?",
+        (account_id, after, limit),
     )
-    return {room_id: MembershipAt(*standing) for room_id, *standing in rows}
+    found = [_member_room(row) for row in rows]
+    return found, found[-1].room.room_id if len(found) == limit else None
+
+
+def member_rooms_among(
+    view: SqliteQueryContext, account_id: AccountId, room_ids: Collection[RoomId]
+) -> list[MemberRoom]:
+    rows: Any = view.execute(
+        f"SELECT {rooms.COLUMNS}, m.role, m.read_seq FROM json_each(?) e"
+        " JOIN memberships m ON m.room_id = e.value AND m.account_id = ? JOIN rooms r ON r.room_id = e.value",
+        (json_of(room_ids), account_id),
+    )
+    return [_member_room(row) for row in rows]
+
+
+def _member_room(row: Any) -> MemberRoom:
+    *room, role, read_seq = row
+    return MemberRoom(rooms.room_in(room), role, read_seq)
+
+
+def summaries(view: SqliteQueryContext, account_id: AccountId, of: Sequence[MemberRoom]) -> list[RoomSummaryRow]:
+    places = [(each.room.room_id, each.read_seq, each.room.last_seq) for each in of]
+    rows: Any = view.execute(
+        "SELECT (SELECT count(*) FROM mentions x WHERE x.account_id = ? AND x.room_id = e.value ->> 0"
+        "   AND x.seq > e.value ->> 1 AND x.seq <= t.place & 0xffffffff), t.place & 0xffffffff, t.message"
+        " FROM json_each(?) e LEFT JOIN timeline t ON t.place = (SELECT max(place) FROM timeline"
+        "   WHERE place BETWEEN (e.value ->> 0) << 32 AND (e.value ->> 0) << 32 | (e.value ->> 2))"
+        " ORDER BY e.key",
+        (account_id, json_of(places)),
+    )
+    return [
+        room_summary(each.room, each.role, each.read_seq, mentions, None if message is None else (seq, message))
+        for each, (mentions, seq, message) in zip(of, rows, strict=True)
+    ]
 
 
 def summaries_of(view: SqliteQueryContext, account_id: AccountId, room_ids: Collection[RoomId]) -> list[RoomSummaryRow]:
     where = "WHERE m.account_id = ? AND m.room_id IN (SELECT value FROM json_each(?))"
-    return _summaries(view, where, (account_id, _json(room_ids)), len(room_ids))
+    return _summaries(view, where, (account_id, json_of(room_ids)), len(room_ids))
 
 
 def members(view: SqliteQueryContext, room_id: RoomId, after: AccountId, limit: int) -> list[MemberRow]:
@@ -124,10 +155,6 @@ def _is_in_more_than(view: SqliteQueryContext, account_id: AccountId, most: int)
         "SELECT count(*) FROM (SELECT 1 FROM memberships WHERE account_id = ? LIMIT ?)", (account_id, most + 1)
     ).fetchone()
     return int(row[0]) > most
-
-
-def _json(ids: Collection[int]) -> str:
-    return msgspec.json.encode(list(ids)).decode()
 
 
 def _summaries(view: SqliteQueryContext, where: str, bindings: tuple[Any, ...], limit: int) -> list[RoomSummaryRow]:

@@ -19,7 +19,7 @@ from falcon.http.freshness import Freshness
 from falcon.http.stream import opening
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships.queries import RoomSummaryRow
+from falcon.read.memberships.queries import MemberRoom, RoomSummaryRow
 from falcon.read.rooms import hbase as rooms_hbase
 from falcon.read.timeline.pages import TimelinePage, TimelinePages
 from tests.simulation.mutants.mutant import Mutant, Replaced, mutant
@@ -79,8 +79,8 @@ async def _of_rooms(self: HBaseReadStore, partitions: int, projections: Sequence
     return await _applied_everywhere(self, partitions, projections or ("rooms",))
 
 
-async def _as_listed(self: Any, beginning: Any, newest: Mapping[int, int], caller: Any, row: RoomSummaryRow) -> Any:
-    return row
+def _as_listed(replay: Any, seqs: Mapping[int, int], member: MemberRoom) -> MemberRoom:
+    return member
 
 
 async def _believed(self: Freshness, partition: int, seconds: float) -> None:
@@ -125,17 +125,15 @@ MUTANTS: Final = (
     mutant("a position moves before its cells are there", tables.HBaseTables, "_apply", _position_first, TROUBLED),
     mutant("a page goes as far as the list of rooms", messages, "_page", _first_bounds, BEHIND),
     mutant("a page around a message is short near the end", messages, "_bounds", _around, CALM),
-    Mutant(
-        "the numbers of a summary are those of several places",
-        (Replaced(memberships_hbase, "room_summary", _unlevelled), Replaced(opening, "room_summary", _unlevelled)),
-        BEHIND,
+    mutant(
+        "the numbers of a summary are those of several places", memberships_hbase, "room_summary", _unlevelled, BEHIND
     ),
     Mutant(
         "a stream begins where the list of rooms stands, though pages are behind",
         (
             Replaced(memberships_hbase, "room_summary", _unlevelled),
             Replaced(HBaseReadStore, "applied_everywhere", _of_rooms),
-            Replaced(opening.Opener, "_as_of", _as_listed),
+            Replaced(opening, "_as_of", _as_listed),
         ),
         BEHIND,
     ),

@@ -1,0 +1,31 @@
+"""Names of accounts, as rooms and streams show them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from falcon.domain.ids import AccountId
+from falcon.read.accounts.queries import AccountQueries
+
+_KNOWN_MAX: Final = 50_000  # names, of 200 bytes each
+
+
+class AccountNames:
+    """Keeps the names that were looked up: an account is never renamed. One instance for each event loop."""
+
+    def __init__(self, store: AccountQueries) -> None:
+        self._store = store
+        self._known: dict[AccountId, str] = {}
+
+    async def of(self, account_ids: Iterable[AccountId]) -> Mapping[AccountId, str]:
+        """The names of the accounts that the tables know; one query for those that were never looked up. Raises
+        ReadStoreUnavailable."""
+        wanted = set(account_ids)
+        found = {account_id: self._known[account_id] for account_id in wanted & self._known.keys()}
+        unknown = wanted - found.keys()
+        if unknown:
+            looked_up = await self._store.names_of(unknown)
+            if len(self._known) + len(looked_up) > _KNOWN_MAX:
+                self._known.clear()
+            self._known |= looked_up
+            found |= looked_up
+        return found

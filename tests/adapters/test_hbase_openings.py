@@ -1,0 +1,195 @@
+"""What a stream that opens, and a page of rooms, cost the servers of HBase."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from falcon.adapters.hbase import read_store
+from falcon.adapters.hbase.read_store import HBaseReadStore
+from falcon.http import room_views
+from falcon.http.limits.addresses import Addresses
+from falcon.http.limits.limiter import Limiter
+from falcon.http.limits.quotas import Quotas
+from falcon.http.stream.callers import StreamCaller
+from falcon.http.stream.opening import Opener, Opening
+from falcon.http.stream.turns import TableTurns
+from falcon.read.accounts.projection import UpsertAccount, UpsertToken
+from falcon.read.memberships.projection import SetMention, UpsertMember
+from falcon.read.names import AccountNames
+from falcon.read.rooms.projection import SetRoomActivity, UpsertRoom
+from falcon.read.timeline.projection import UpsertMessage
+from falcon.shared import Shared
+from falcon.streams.feed import Feed
+from falcon.streams.room_lists import RoomLists
+from tests.adapters.test_hbase_reads import HBaseStore
+from tests.contracts.journal import PARTITIONS
+from tests.contracts.read_store import ANN, LATER, NOON
+from tests.streams.test_replay import FakeLookups, FakeTail, posted
+
+LIST: Final = ["memberships", "rooms", "timeline", "mentions"]
+ROOMS: Final = range(1_000, 1_000_000, 7)
+_PEERS: Final = 2_000_000
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[HBaseStore]:
+    monkeypatch.setattr(read_store, "_GENERATIONS_SECONDS", 1e9)
+    store = HBaseStore()
+    store.reads.close()
+    store.reads = HBaseReadStore(store.hbase, "falcon", threads=1, seconds=60)
+    yield store
+    store.close()
+
+
+def ann_is_in(store: HBaseStore, count: int) -> Sequence[int]:
+    """Half of the rooms are direct ones. The newest have two messages, of which Ann has read one; the other mentions
+    her."""
+    rooms = ROOMS[:count]
+    newest = rooms[-200:]
+    peers = {room_id: _PEERS + room_id for room_id in rooms[::2]}
+    store.apply("accounts", UpsertAccount(ANN, "Ann", False, NOON), UpsertToken(ANN, 1, "hash", NOON))
+    store.apply("accounts", *(UpsertAccount(peer, f"Peer {peer}", False, NOON) for peer in peers.values()))
+    store.apply("rooms", *(_room(room_id, peers.get(room_id)) for room_id in rooms))
+    store.apply("rooms", *(SetRoomActivity(room_id, 2, LATER) for room_id in newest))
+    store.apply("memberships", *(UpsertMember(room_id, ANN, "member", 1) for room_id in rooms))
+    store.apply("memberships", *(SetMention(ANN, room_id, 2, True) for room_id in newest))
+    store.apply("timeline", *(UpsertMessage(room_id, seq, b'"Tea?"') for room_id in newest for seq in (1, 2)))
+    for projection in ("timeline", "reactions"):
+        while store.tables.cursor(projection)[0].offset < 2:
+            store.apply(projection)
+    return rooms
+
+
+def _room(room_id: int, peer: int | None) -> UpsertRoom:
+    if peer is None:
+        return UpsertRoom(room_id, "group", "Tea", "", NOON, None, None)
+    return UpsertRoom(room_id, "direct", "", "", NOON, ANN, peer)
+
+
+class Edge:
+    """What a process has that opens streams and lists rooms."""
+
+    def __init__(self, store: HBaseStore, tail: FakeTail) -> None:
+        self.store = store
+        self.open: list[Opening] = []
+        reads = store.reads
+        self.feed = Feed(tail, FakeLookups(), "a log", PARTITIONS)
+        self.feed.start()
+        self.names = AccountNames(reads)
+        applied = Shared(lambda: reads.applied_everywhere(PARTITIONS))
+        self.lists = RoomLists(reads, self.feed, applied)
+        limiter = Limiter(Quotas(), Addresses(()))
+        self.opener = Opener(reads, self.feed, FakeLookups(), self.names, applied, self.lists, limiter, TableTurns())
+
+    async def hello(self) -> Any:
+        """Of a stream that stays open."""
+        opening = await self.opener.open(StreamCaller(ANN, "hash", time.monotonic()), None, None, None)
+        self.open.append(opening)
+        return msgspec.json.decode(opening._data)
+
+    async def page(self, limit: int) -> list[Any]:
+        listed = await self.lists.page(ANN, None, limit)
+        return await room_views.room_summaries(self.names, ANN, listed.rows)
+
+    async def cost(self, work: Coroutine[Any, Any, Any]) -> tuple[Any, list[str], int]:
+        """What the work returns, the tables that it reads, a call each, and how often it asks where they stand."""
+        before = len(self.store.hbase.asked)
+        found = await work
+        tables = [table.removeprefix("falcon_").removesuffix("_1") for _, table in self.store.hbase.asked[before:]]
+        return found, [table for table in tables if table != "meta"], tables.count("meta")
+
+
+def served(
+    store: HBaseStore, scenario: Callable[[Edge], Coroutine[Any, Any, None]], tail: FakeTail | None = None
+) -> None:
+    async def edge_lives() -> None:
+        edge = Edge(store, tail or FakeTail(()))
+        await store.reads.room(1)  # it knows the generations now
+        async with asyncio.timeout(60):
+            await scenario(edge)
+        await edge.feed.stop()
+
+    asyncio.run(edge_lives())
+
+
+def test_a_hello_of_twenty_rooms_is_four_calls(store: HBaseStore) -> None:
+    rooms = ann_is_in(store, 20)
+
+    async def scenario(edge: Edge) -> None:
+        first, tables, positions = await edge.cost(edge.hello())
+        assert (sorted(tables), positions) == (sorted([*LIST, "accounts", "accounts"]), 1), "the token, and the names"
+        again, tables, positions = await edge.cost(edge.hello())
+        assert (tables, positions) == (LIST, 1)
+        assert first == again
+        assert {room["room_id"] for room in again["rooms"]} == set(rooms)
+        names = {room["name"] for room in again["rooms"] if room["kind"] == "direct"}
+        assert names == {f"Peer {_PEERS + room_id}" for room_id in rooms[::2]}
+        assert {(room["unread"], room["mentions"], room["last_message"]) for room in again["rooms"]} == {(1, 1, "Tea?")}
+
+    served(store, scenario)
+
+
+def test_rooms_whose_tables_are_ahead_cost_a_hello_no_more(store: HBaseStore) -> None:
+    rooms = ann_is_in(store, 20)
+    tail = FakeTail([posted(1, 1), posted(1, 1), *(posted(2, room_id) for room_id in rooms)])
+
+    async def scenario(edge: Edge) -> None:
+        await edge.hello()
+        hello, tables, _ = await edge.cost(edge.hello())
+        assert tables == LIST[:3], "nothing is unread, so no mentions are counted"
+        assert {(room["last_seq"], room["unread"], room["mentions"]) for room in hello["rooms"]} == {(1, 0, 0)}
+
+    served(store, scenario, tail)
+
+
+def test_a_hello_of_ten_thousand_rooms_is_one_pass(store: HBaseStore) -> None:
+    ann_is_in(store, 10_000)
+
+    async def scenario(edge: Edge) -> None:
+        hello, tables, positions = await edge.cost(edge.hello())
+        assert len(tables) + positions <= 30
+        assert (len(hello["rooms"]), hello["truncated"]) == (100, True)
+        _, tables, positions = await edge.cost(edge.hello())
+        assert len(tables) + positions <= 10
+
+    served(store, scenario)
+
+
+def test_a_page_of_rooms_costs_what_it_shows(store: HBaseStore) -> None:
+    """However many rooms there are, once the list has been read."""
+    costs = []
+    for count in (200, 2_000):
+        ann_is_in(store, count)
+
+        async def scenario(edge: Edge) -> None:
+            await edge.page(50)
+            read, rows = [], store.hbase.client._rows
+
+            def counting(name: str, table: str, keys: Sequence[bytes], columns: Any) -> Any:
+                read.append(len(keys))
+                return rows(name, table, keys, columns)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(store.hbase.client, "_rows", counting)
+                rooms, tables, positions = await edge.cost(edge.page(50))
+            assert len(rooms) == 50
+            costs.append((tables, positions, sum(read)))
+
+        served(store, scenario)
+    assert costs[0] == costs[1]
+    tables, positions, read_rows = costs[0]
+    assert (tables, positions) == (LIST, 1)
+    assert read_rows <= 4 * 50 + 5 * PARTITIONS
+
+
+def test_where_the_tables_stand_is_one_call_however_many_partitions_there_are(store: HBaseStore) -> None:
+    async def scenario(edge: Edge) -> None:
+        for partitions in (64, 256, 1_024):
+            _, tables, positions = await edge.cost(store.reads.applied_everywhere(partitions))
+            assert (tables, positions) == ([], 1)
+
+    served(store, scenario)
