@@ -78,19 +78,16 @@ class Looking:
 def test_a_stream_looks_at_its_own_events_however_many_are_remembered(
     monkeypatch: pytest.MonkeyPatch, remembered: int
 ) -> None:
+    half = remembered // 2
+    others = [raw(0, event).record for event in of_others(1_000)] * (remembered // 1_000)
+    own: list[Event] = [*(posted(seq) for seq in range(1, 101)), MessageDeleted(message(9), 1)]
+    bobs = [raw(0, event).record for event in own]
+    records = [raw(0, created(ANN, BOB)).record, *others[:half], *bobs[:50], *others[half:], *bobs[50:]]
+
     async def scenario() -> None:
-        others = of_others(remembered)
-        half = len(others) // 2
-        bobs = [posted(seq) for seq in range(1, 101)]
-        events = [
-            created(ANN, BOB),
-            *others[:half],
-            *bobs[:50],
-            *others[half:],
-            *bobs[50:],
-            MessageDeleted(message(9), 1),
-        ]
-        scene = Scene(events, remembered=1_000_000)
+        scene = Scene((), remembered=1_000_000)
+        scene.tail.raws = [Raw(0, 1, Position(offset), record) for offset, record in enumerate(records)]
+        scene.tail.shown = len(records)
         await scene.hello(0)
         looking = Looking(monkeypatch)
         hello = await scene.hello(1 + half + 25, MEMBER)

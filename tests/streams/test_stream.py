@@ -562,13 +562,16 @@ def test_one_who_comes_back_has_his_token_looked_up_once(
 
 
 def test_a_token_that_is_only_remembered_is_looked_up_before_a_stream_goes_on(
-    falcon: Falcon, ben: Person, listen: Listen, monkeypatch: pytest.MonkeyPatch
+    start: Start, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another server may have revoked it, before the place in the log from which this one looks for that: it did not
     read the log meanwhile."""
+    falcon = start()
+    ben = falcon.account("Ben")
     stream = listen(ben)
     hello = stream.next()
     stream.close()
+    assert falcon.edge.streams._feed._segments == {}
 
     async def revoked(account_id: int, token_hash: str) -> None:
         return None
