@@ -234,7 +234,7 @@ class Feed:
             older += raws
             for raw in raws:
                 if raw.record.type in HISTORY_EVENTS:
-                    with suppress(Undecodable):  # it was logged when it was read for the first time
+                    with suppress(Undecodable):  # streams pass over it
                         history.append((raw, decoded(raw).event))
             await asyncio.sleep(0)
         if self._segments.get(segment) is not known or self.begins(segment) != begins:
