@@ -145,8 +145,7 @@ def _export_to(
     from falcon.cli.progress import progress_bar
 
     begun = partial or Partial()
-    with progress_bar("Exporting", shown=shown) as bar:
-        bar.set(begun.lines, None)
+    with progress_bar("Exporting", done=begun.lines, shown=shown) as bar:
         return caller.run(lambda falcon: write_export(falcon, out, name, begun, bar.set), _PATIENT_SECONDS)
 
 
