@@ -96,12 +96,12 @@ def falcon(tmp_path: Path) -> Iterator[Falcon]:
 
 
 @pytest.mark.processes
-def test_the_first_lines_work_when_they_are_pasted(falcon: Falcon) -> None:
-    (lines,) = samples(PAGE, "sh")
-    command = program("sh", lines, falcon.data_dir)
+def test_the_lines_for_a_shell_work_when_they_are_pasted_one_after_the_other(falcon: Falcon) -> None:
+    command = program("sh", "\n".join(samples(PAGE, "sh")), falcon.data_dir)
     done = subprocess.run(command, env=environment(falcon), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Who wants some?") == 2
+    assert done.stdout.count("Who wants some?") == 3
+    assert done.stdout.count("Milk?") == 1
 
 
 @pytest.mark.processes
