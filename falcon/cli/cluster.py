@@ -111,7 +111,7 @@ def restored(
 def credentials() -> None:
     """Print a cluster's first accounts and their tokens as a line of JSON.
 
-    The tokens are derived from the secret in FALCON_SECRET_FILE. The first call creates the accounts. The cluster must run.
+    FALCON_SECRET_FILE determines the tokens. The first call creates the accounts. The cluster must run.
     """
     import msgspec
 
