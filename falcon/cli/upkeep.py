@@ -89,10 +89,15 @@ def copy(
         raise Fault(f"{folder} exists already; give another name")
     try:
         with progress_bar("Copying (MiB)") as bar:
-            embedded.copy(settings, folder, lambda done, total: bar.set(done >> 20, total >> 20))
+            embedded.copy(settings, folder, lambda done, total: bar.set(_mebibytes(done), _mebibytes(total)))
     except (OSError, JournalUnavailable) as fault:
         raise Fault(str(fault)) from fault
     typer.echo(f"Copied {data_dir}/ to {folder}/.")
+
+
+def _mebibytes(size: int) -> int:
+    """Rounded up: a small folder is 1 MiB and not 0 MiB."""
+    return -(-size >> 20)
 
 
 def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
