@@ -20,7 +20,7 @@ def is_for_people(format: str, stream: TextIO) -> bool:
 
 
 def configure(process: str, level: str, format: LogFormat) -> None:
-    """Log to standard error with a handler of our own: an actor's root logger would send each line through its system."""
+    """Log to standard error with our own handler: an actor's root logger would send each line through its system."""
     logger = logging.getLogger("falcon")
     logger.setLevel(level.upper())
     handler = logging.StreamHandler(sys.stderr)
