@@ -88,7 +88,7 @@ _PLANS: Final = {
 
 
 # The role that answers, by command.
-_SERVERS: Final = {"up": "serve", "api": "api", "write": "write", "project": "stream"}
+_SERVERS: Final = {"up": "serve", "api": "api", "write": "write", "project": "projector"}
 
 
 def main(command: str, argv: list[str]) -> int:
