@@ -1,7 +1,7 @@
 """``python -m tools.servers.cluster up|down|status``: a whole Falcon cluster on this machine.
 
-Kafka of three nodes, HBase, and two of each of Falcon's roles, on loopback. Once it serves, ``build/cluster.json`` lists
-the processes, and ``build/cluster.env`` has the settings for a shell.
+Kafka of three nodes, HBase, and two of each of Falcon's roles, on loopback. ``build/cluster.json`` lists the processes,
+and ``build/cluster.env`` has the settings for a shell.
 """
 
 import argparse
