@@ -149,8 +149,10 @@ def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int
     """Returns the number of events. Raises Fault."""
     from falcon.bootstrap import cluster
     from falcon.cli.cluster import telling_faults
+    from falcon.telemetry import logs
 
     settings.require("hbase")
+    logs.configure("cli", settings.log_level, "auto")
     with telling_faults():
         return cluster.rebuild(settings, name, progress)
 
