@@ -16,6 +16,7 @@ from falcon.cli.importing import import_lines
 from falcon.domain import limits
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.shapes import AUTHORS_MAX
+from falcon.streams import room_lists
 from falcon.streams.frames import Reason
 from falcon.streams.signals import SIGNALS
 from falcon_chat import Imported
@@ -74,6 +75,10 @@ def test_every_limit_is_in_the_page() -> None:
     bounds = [value for name, value in vars(limits).items() if name.endswith("_MAX")]
     for value in (*bounds, AUTHORS_MAX):
         assert f"{value:,}" in text
+
+
+def test_the_page_says_how_many_rooms_hello_has() -> None:
+    assert f"more than these {room_lists.FEW} rooms" in section("The stream")
 
 
 def test_the_import_file_of_the_page_is_one() -> None:
