@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +13,7 @@ from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.producer import Record
 
 _FETCHED: Final = 500  # records that a call gets at most
+_KEPT: Final = 100
 
 
 class Written(NamedTuple):
@@ -19,30 +21,26 @@ class Written(NamedTuple):
 
 
 class Topic:
-    """The records of ``made``, which makes new ones for each reader as brokers do, and those that are written."""
+    """The records of ``made``, which makes new ones for each reader as brokers do; behind them the newest of those that
+    were ``written``, since nothing here reads the others again."""
 
     def __init__(self, count: int = 0, made: Callable[[int], Record] = lambda offset: (None, None)) -> None:
         self._count = count
         self._made = made
-        self._written: list[Record] = []
+        self._end = count
+        self.written: deque[Record] = deque(maxlen=_KEPT)
         self.read = 0
-        self.bytes_written = 0
-
-    @property
-    def end(self) -> int:
-        return self._count + len(self._written)
 
     async def write(self, topic: str, partition: int, records: Sequence[Record]) -> Written:
-        """As Producer.write. The records of a topic that is only written are counted and not kept."""
-        self.bytes_written += sum(len(key or b"") + len(value or b"") for key, value in records)
-        if self._count:
-            self._written += records
-        return Written(self.end - 1)
+        """As Producer.write."""
+        self._end += len(records)
+        self.written += records
+        return Written(self._end - len(records))
 
     def records(self, topic: str, start: int, most: int) -> Iterator[Any]:
-        for offset in range(start, min(self.end, start + most)):
+        for offset in range(start, min(self._end, start + most)):
             self.read += 1
-            key, value = self._made(offset) if offset < self._count else self._written[offset - self._count]
+            key, value = self._made(offset) if offset < self._count else self.written[offset - self._end]
             yield ConsumerRecord(topic, 0, offset, 0, 0, key, value, None, len(key or b""), len(value or b""), ())
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import Final
 
-from falcon.write.answers import AnswerWindow, Remembered
+from falcon.write.answers import AnswerWindow, KeyCounts, Remembered
 from tools.bench.growing.memory import CpuClock, resident_bytes
 from tools.bench.growing.term import Bound, Figures, Term
 
 _WINDOW_MS: Final = 600_000
+_BYTES_MAX: Final = 1 << 40
+_KEYS_MAX: Final = 1_000_000  # of an account, so that accounts are counted
 _PARTITIONS: Final = 64
 _EPOCH: Final = 1_000_000_000
 _START_MS: Final = 1_795_000_000_000
@@ -19,6 +21,7 @@ def measure(keys: int) -> Figures:
     """With so many keys in the window, each of another account."""
     before = resident_bytes()
     window = AnswerWindow(_WINDOW_MS)
+    window.count_in(KeyCounts(_BYTES_MAX, _KEYS_MAX))
     clock = CpuClock()
     for n in range(keys):
         at = _START_MS + n * _WINDOW_MS // keys

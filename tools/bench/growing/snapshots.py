@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,27 +17,39 @@ EPOCH: Final = 7
 _PARTITIONS: Final = 64
 
 
+class CountingCopy:
+    """The local file. ``given``: the records that it was asked for and gave."""
+
+    def __init__(self, copy: Any) -> None:
+        self._copy = copy
+        self.given = 0
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        asked = getattr(self._copy, name)
+
+        def counted(*arguments: Any) -> Any:
+            found = asked(*arguments)
+            self.given += len(found) if isinstance(found, list | dict) else found is not None
+            return found
+
+        return counted
+
+
 class Counted(NamedTuple):
-    """``store``: with the local file ``copy``. ``unpacked``: the bytes of each record of it that was looked at."""
+    """``store``: with the local file ``copy``."""
 
     store: KafkaSnapshots
-    copy: LocalSnapshotCache[Any]
-    unpacked: list[int]
+    copy: CountingCopy
 
 
 @contextmanager
 def counted(topic: Topic) -> Iterator[Counted]:
     """The local file is in a folder that is deleted at the end of the block."""
-    unpacked: list[int] = []
-
-    def unpack_counting(data: bytes) -> Any:
-        unpacked.append(len(data))
-        return unpack(data)
-
     with tempfile.TemporaryDirectory(prefix="falcon-growth-") as folder:
-        copy = LocalSnapshotCache(Path(folder) / "snapshots.db", pack, unpack_counting)
+        copy = CountingCopy(LocalSnapshotCache(Path(folder) / "snapshots.db", pack, unpack))
         cluster = CountingCluster(brokers=("counted:1",), partitions=_PARTITIONS, topic=topic)
-        yield Counted(KafkaSnapshots(cluster, topic, copy), copy, unpacked)  # type: ignore[arg-type]
+        producer: Any = topic
+        yield Counted(KafkaSnapshots(cluster, producer, copy), copy)
 
 
 async def take_over(counted: Counted) -> None:

@@ -8,16 +8,17 @@ from typing import Final
 from immutables import Map
 
 from falcon.adapters.kafka.producer import Record
-from falcon.adapters.kafka.snapshots import SnapshotRecord, pack
 from falcon.domain.room import Member, Room
 from falcon.write import snapshots
+from tools.bench.growing.checkpoints import checkpoint
 from tools.bench.growing.kafka import Topic
 from tools.bench.growing.memory import CpuClock, resident_bytes
-from tools.bench.growing.snapshots import EPOCH, counted
+from tools.bench.growing.snapshots import PARTITION, counted, take_over
 from tools.bench.growing.term import Bound, Figures, Term
 
 _PARTITIONS: Final = 64
 _MEMBERS: Final = 20
+_NAME: Final = f"aggregate:{_PARTITIONS}"
 _CREATED: Final = 1_795_000_000_000
 
 
@@ -27,18 +28,16 @@ def measure(rooms: int) -> Figures:
 
 
 async def _measure(rooms: int) -> Figures:
-    members = Map({_PARTITIONS * (1_000 + n): Member("member", 5_000 + n) for n in range(_MEMBERS)})
-    data = snapshots.encode_aggregate(Room(_PARTITIONS, "group", "A room's name", "", _CREATED, members, 10_000))
+    (key, value), name = await _snapshot(), _NAME.encode()
 
     def made(offset: int) -> Record:
-        kept = SnapshotRecord(EPOCH - 1, offset, snapshots.VERSION, data)
-        return kept.key(f"aggregate:{_PARTITIONS * (offset + 1)}"), pack(kept)
+        return key.replace(name, f"aggregate:{_PARTITIONS * (offset + 1)}".encode()), b"".join([value[:1], value[1:]])
 
     topic = Topic(rooms, made)
     with counted(topic) as found:
         before = resident_bytes()
         clock = CpuClock()
-        await found.store.restore(0, "growth")
+        await found.store.restore(PARTITION, "growth")
         seconds = clock.seconds()
         grown = resident_bytes() - before
     return {
@@ -48,6 +47,19 @@ async def _measure(rooms: int) -> Figures:
         "µs a room": seconds / rooms * 1e6,
         "seconds": seconds,
     }
+
+
+async def _snapshot() -> tuple[bytes, bytes]:
+    """Key and value of a room's record, as a checkpoint writes it."""
+    members = Map({_PARTITIONS * (1_000 + n): Member("member", 5_000 + n) for n in range(_MEMBERS)})
+    room = Room(_PARTITIONS, "group", "A room's name", "", _CREATED, members, 10_000)
+    topic = Topic()
+    with counted(topic) as found:
+        await take_over(found)
+        saved = checkpoint(1, 10.0, b"")
+        saved.snapshots = [(_NAME, snapshots.encode_aggregate(room))]
+        await found.store.save(saved)
+    return next((key, value) for key, value in topic.written if key and value and _NAME.encode() in key)
 
 
 TERM: Final = Term(
