@@ -74,12 +74,12 @@ def measured(docs: Path, in_flight: int) -> Figures:
     event = "An event in an api process"
     heard, unwanted = "µs a message that is heard", "µs a message that nobody here wants"
     feeds = ("1 streams in its room", "16 streams in its room")
-    online = ("10,000 accounts online", "100,000 accounts online")
+    online = ("10,000 accounts online", "50,000 accounts online")
     first = growth.number(event, feeds[0], heard) - growth.number(event, feeds[0], unwanted)
     calls = grown("A read of one's own write", "1 ms that the tables are behind", "HBase calls of a read", "", "calls")
     pages = cluster.number(_READING, "4,000 rooms in turn, 16 at once", "pages a second")
-    presence_ms = grows("Presence", online, "CPU of them, ms a minute", 90_000, "", "")
-    presence_mib = grows("Presence", online, "MiB for accounts elsewhere", 90_000, "", "")
+    presence_ms = grows("Presence", online, "CPU of them, ms a minute", 40_000, "", "")
+    presence_mib = grows("Presence", online, "MiB for accounts elsewhere", 40_000, "", "")
     opening = ("1,000 events of others", "20,000 events of others")
     opening_ms = grows("Opening a stream", opening, "CPU of that, ms", 19_000, "", "")
     sse = "Falcon: a subscriber by sse who hears nothing, of 10,000"

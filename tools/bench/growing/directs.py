@@ -39,11 +39,11 @@ TERM: Final = Term(
     name="directs",
     title="An account's checkpoint",
     unit="direct rooms",
-    sizes=(100, 10_000, 100_000, 1_000_000),
+    sizes=(100, 10_000, 300_000),
     short=(100, 1_000),
     measure=measure,
     bounds=(
-        Bound("bytes after one more", 32 << 10),
+        Bound("bytes after one more", 64 << 10),
         Bound("bytes of the largest snapshot", 1 << 20),
         Bound("CPU of it, ms", 5, is_counted=False),
     ),

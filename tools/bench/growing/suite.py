@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -67,4 +68,5 @@ SUITE: Final = Suite(
     open=_open,
     must_hold=True,
     needs_wrk=False,
+    failures=(BrokenExecutor,),
 )
