@@ -12,7 +12,7 @@ from tools.capacity.site import ASSUMED, Assumptions, Load, needed
 
 @pytest.fixture(scope="module")
 def figures() -> Figures:
-    return measured(DOCS, 64)
+    return measured(DOCS, 64, Assumptions().rooms)
 
 
 def with_values(figures: Figures, **values: float) -> Figures:
@@ -37,13 +37,25 @@ def test_a_site_that_does_more_needs_more(figures: Figures) -> None:
 
 def test_two_processes_and_three_servers_are_the_least(figures: Figures) -> None:
     need = needed(Load(1, 10), figures, Assumptions(days=1))
-    assert (need.api.processes, need.write, need.brokers, need.region_servers) == (2, 2, 3, 3)
+    assert (need.api.processes, need.write, need.project, need.brokers, need.region_servers) == (2, 2, 2, 3, 3)
     assert {need.write_bound, need.broker_bound, need.region_bound} == {"the least"}
 
 
 def test_no_number_of_processes_suffices_if_the_events_of_others_fill_each(figures: Figures) -> None:
     busy = with_values(figures, event_unwanted=10.0)
-    assert needed(Load(100_000, 1_000), busy, Assumptions()).api.processes is None
+    need = needed(Load(100_000, 1_000), busy, Assumptions())
+    assert need.api.processes is None
+    assert need.routed.processes is not None
+
+
+def test_more_owners_than_partitions_are_told(figures: Figures) -> None:
+    need = needed(Load(10_000, 1_000), figures, Assumptions(partitions=2))
+    assert need.write_bound == "more than there are partitions"
+
+
+def test_an_account_in_more_rooms_takes_more_calls_to_begin_a_stream(figures: Figures) -> None:
+    few, some, many = (measured(DOCS, 64, rooms).calls_a_hello.value for rooms in (20, 500, 1_000))
+    assert few < some < many
 
 
 def test_an_argument_changes_what_is_assumed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -54,6 +54,7 @@ def _needs(needs: dict[Load, Need]) -> str:
         (
             f"{load.messages:,} a second, {load.online:,} online",
             _count(need.api.processes),
+            _count(need.routed.processes),
             f"{need.api.memory / 2**20:,.0f} MiB",
             f"{need.write:,} ({need.write_bound})",
             f"{need.project:,}",
@@ -62,7 +63,7 @@ def _needs(needs: dict[Load, Need]) -> str:
         )
         for load, need in needs.items()
     ]
-    columns = ("", "`api`", "memory of each", "`write`", "`project`", "brokers", "region servers")
+    columns = ("", "`api`", "`api` with routers", "memory of each", "`write`", "`project`", "brokers", "region servers")
     return _table(columns, rows)
 
 
@@ -100,7 +101,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--write", action="store_true", help=f"write docs/{PAGE.name}")
     given = parser.parse_args(arguments)
     try:
-        found = page(measured(DOCS, given.in_flight), Assumptions(**{name: getattr(given, name) for name in ASSUMED}))
+        found = page(
+            measured(DOCS, given.in_flight, given.rooms),
+            Assumptions(**{name: getattr(given, name) for name in ASSUMED}),
+        )
     except NoFigure as error:
         print(f"python -m tools.capacity: {error}", file=sys.stderr)
         return 1

@@ -52,8 +52,9 @@ class Figures(NamedTuple):
     log_bytes: Figure
 
 
-def measured(docs: Path, in_flight: int) -> Figures:
-    """``in_flight``: the row of sends that is taken, since CPU a message depends on the size of batches.
+def measured(docs: Path, in_flight: int, rooms: int) -> Figures:
+    """``in_flight``: the row of sends that is taken, since CPU a message depends on the size of batches. ``rooms``: of
+    an account.
 
     Raises NoFigure.
     """
@@ -107,8 +108,11 @@ def measured(docs: Path, in_flight: int) -> Figures:
         calls_a_send=grown("A send", "10,000 accounts", "HBase calls a send", "", "calls of HBase, a send"),
         calls_a_mark=grown("Read marks", "1 marks at once", "HBase calls a mark", "", "calls of HBase, a read mark"),
         calls_a_page=calls._replace(what="calls of HBase, a page of messages"),
-        calls_a_hello=grown(
-            "A stream that begins", "20 rooms", "HBase calls", "", "calls of HBase, a stream that begins"
+        calls_a_hello=Figure(
+            _between(growth, "A stream that begins", "HBase calls", rooms),
+            "",
+            f"calls of HBase, a stream that begins, with {rooms:,} rooms",
+            _GROWTH,
         ),
         opening_event=Figure(
             opening_ms.value * 1_000, "µs", "`api`, a stream that begins, an event that the tables are behind", _GROWTH
@@ -123,3 +127,14 @@ def measured(docs: Path, in_flight: int) -> Figures:
             "The log's bytes", "16 messages a batch", "bytes a message", "bytes", "an event in the log, a copy"
         ),
     )
+
+
+def _between(page: BenchmarkPage, table: str, column: str, size: float) -> float:
+    """The figure at this size, on the line between the measured sizes around it. Raises NoFigure."""
+    found = {float(row.split()[0].replace(",", "")): page.number(table, row, column) for row in page.rows(table)}
+    sizes = sorted(found)
+    size = min(max(size, sizes[0]), sizes[-1])
+    before = max(each for each in sizes if each <= size)
+    behind = min(each for each in sizes if each >= size)
+    share = (size - before) / (behind - before) if behind > before else 0.0
+    return found[before] + share * (found[behind] - found[before])

@@ -14,6 +14,7 @@ _SNAPSHOT_SHARE: Final = 1.3  # what checkpoints add to the log's bytes
 _TABLES_BYTES: Final = 300  # of a message and its cells in HBase, compressed, a copy
 _COPIES: Final = 3
 _BROKERS_LEAST: Final = 3
+_ROUTERS: Final = 2  # that would read each partition
 _SECONDS_A_DAY: Final = 86_400
 _KEPT_SECONDS: Final = 600  # of keys
 
@@ -78,9 +79,11 @@ class Api(NamedTuple):
 
 
 class Need(NamedTuple):
-    """``write_bound``, ``broker_bound``, ``region_bound``: what decides the number."""
+    """``routed``: ``api`` if routers gave each process only the events that its streams want. ``write_bound``,
+    ``broker_bound``, ``region_bound``: what decides the number."""
 
     api: Api
+    routed: Api
     write: int
     write_bound: str
     project: int
@@ -91,7 +94,7 @@ class Need(NamedTuple):
 
 
 def needed(load: Load, figures: Figures, assumed: Assumptions) -> Need:
-    api = _api(load, figures, assumed)
+    api, routed = (_api(load, figures, assumed, are_routed=each) for each in (False, True))
     events = load.messages * (1 + assumed.marks)
     write, write_bound = _most(
         {
@@ -99,11 +102,13 @@ def needed(load: Load, figures: Figures, assumed: Assumptions) -> Need:
             "keys": load.messages * _KEPT_SECONDS * figures.key_memory.value / (assumed.keys_megabytes * 2**20),
         }
     )
-    project = math.ceil(events * figures.project_event.value / _CORE / assumed.load)
-    processes = api.processes or _API_MOST
+    if write > assumed.partitions:
+        write_bound = "more than there are partitions"
+    project, _ = _most({"CPU": events * figures.project_event.value / _CORE / assumed.load})
     stored = events / assumed.peak * assumed.days * _SECONDS_A_DAY
     disk = assumed.server_terabytes * 1e12 * assumed.load
-    read = (processes + 1) * events * figures.log_bytes.value * 8
+    readers = (api.processes or _ROUTERS) + 1  # of each event; projectors share theirs
+    read = readers * events * figures.log_bytes.value * 8
     brokers, broker_bound = _most(
         {
             "CPU": events * figures.kafka_message.value / _CORE / assumed.load / assumed.server_cores,
@@ -121,7 +126,7 @@ def needed(load: Load, figures: Figures, assumed: Assumptions) -> Need:
         },
         _BROKERS_LEAST,
     )
-    return Need(api, write, write_bound, max(1, project), brokers, broker_bound, region_servers, region_bound)
+    return Need(api, routed, write, write_bound, project, brokers, broker_bound, region_servers, region_bound)
 
 
 def _most(needs: Mapping[str, float], least: int = 2) -> tuple[int, str]:
@@ -140,11 +145,13 @@ def _calls(load: Load, figures: Figures, assumed: Assumptions) -> float:
     )
 
 
-def _api(load: Load, figures: Figures, assumed: Assumptions) -> Api:
+def _api(load: Load, figures: Figures, assumed: Assumptions, *, are_routed: bool) -> Api:
     """Looks for the least number of processes whose CPU is enough."""
     number = max(2, math.ceil(load.online / assumed.streams_most))
     while number < _API_MOST:
         cores = _api_cores(load, number, figures, assumed)
+        if are_routed:
+            cores.pop("events of others")
         if sum(cores.values()) <= number * assumed.load:
             return Api(number, _shares(cores), _api_memory(load, number, figures))
         number = number + max(1, number // 50)
