@@ -321,6 +321,9 @@ async def serving(settings: Settings, health: Health | None = None) -> AsyncIter
         tail, transport = KafkaTail(cluster), KafkaSignalTransport(cluster)
         edge = start_edge(settings, gateway, store, freshness, tail, transport, instance, _secret(settings))
         stack.push_async_callback(edge.streams.stop)
+        # On one machine the tables are in a file, and asking them costs less than reading the log when no stream does.
+        edge.authenticator.revocations.start()
+        stack.push_async_callback(edge.authenticator.revocations.stop)
         yield edge
 
 
