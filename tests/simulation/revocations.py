@@ -50,7 +50,8 @@ class Revocation:
     async def prepare(self) -> None:
         """Until both pods follow the log, and the other one knows Ben."""
         made = await self._admin.create_account("Ben")
-        self._account_id, self._token = made.account_id, made.token
+        (listed,) = await self._admin.tokens(made.account_id)
+        self._account_id, self._token, self._token_id = made.account_id, made.token, listed.token_id
         for pod in self.falcon.edges:
             edge, _ = self.falcon._serving[pod]
             while not edge.authenticator.revocations.vouch_for(time.monotonic(), time.monotonic()):
@@ -66,8 +67,7 @@ class Revocation:
             await asyncio.sleep(0.1)
 
     async def revoke(self) -> None:
-        (token,) = await self._admin.tokens(self._account_id)
-        await self._admin.revoke_token(self._account_id, token.token_id)
+        await self._admin.revoke_token(self._account_id, self._token_id)
 
     async def is_refused(self) -> None:
         if not await self._settles(lambda status: status == 401, _REVOKED_SECONDS):
