@@ -58,7 +58,7 @@ class Freshness:
         self._store = store
         self._positions = positions
         self.is_told = is_told
-        self._doubt = doubt
+        self.doubt = doubt
         self._doubted_at = -_TOLD_SECONDS
         self._waiting: dict[asyncio.Future[None], _Wanted] = {}
         self._news = asyncio.Event()
@@ -83,7 +83,7 @@ class Freshness:
             async with asyncio.timeout(seconds):
                 await self._wait(partition, offset)
         except TimeoutError:
-            self._doubt([partition])
+            self.doubt([partition])
             if await self._store.applied(partition) > offset:
                 return
             detail = f"Position {partition}:{offset} could not be read within {seconds:g} s."
@@ -158,7 +158,7 @@ class Freshness:
         late = {wanted.partition for wanted in self._waiting.values() if now - wanted.since >= _TOLD_SECONDS}
         if late:
             self._doubted_at = now
-            self._doubt(late)
+            self.doubt(late)
 
     async def _until_told(self) -> None:
         with suppress(TimeoutError):

@@ -88,7 +88,6 @@ class AppliedFollower:
         self._take = take
         self._began = began
         self._reader = Reader(cluster, cluster.applied)
-        self._ends = Reader(cluster, cluster.applied)
         self._offset = 0
         self._end: tuple[int, float] | None = None  # and when it was asked for
         self._heard_at = -_HEARD_SECONDS  # all that was written by then has been heard
@@ -104,7 +103,6 @@ class AppliedFollower:
         if self._tasks:
             await asyncio.wait(self._tasks)
         await self._reader.close()
-        await self._ends.close()
 
     def hears(self) -> bool:
         """True if everything has been heard that was written until a moment ago."""
@@ -138,7 +136,7 @@ class AppliedFollower:
         while True:
             asked_at = time.monotonic()
             try:
-                self._end = (await self._ends.ends([0]))[0], asked_at
+                self._end = (await self._reader.ends([0]))[0], asked_at
             except JournalUnavailable as error:
                 log.debug("the end of %s is not known: %s", self._cluster.applied, error)
             await asyncio.sleep(_END_SECONDS)
