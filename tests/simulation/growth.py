@@ -81,6 +81,7 @@ BOUNDED: Final[Mapping[str, str]] = {
     "memory: UsedKeys._older": "100,000 keys",
     "memory: Retries._remembered": "256 replies",
     "memory: Revocations._revoked": "10,000 revocations",
+    "memory: _Segment._history": "32 MiB of events",
 }
 _DELETED: Final = "rooms that were deleted"
 # Each deleted room leaves a small one, without which a snapshot that comes late would bring the room back.
