@@ -1,5 +1,6 @@
 """The state of an account, and how events change it."""
 
+from collections.abc import Iterable
 from typing import assert_never
 
 import msgspec
@@ -8,6 +9,12 @@ from msgspec.structs import replace
 
 from falcon.domain.events import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.domain.ids import AccountId, RoomId
+from falcon.domain.limits import DIRECTS_IN_PART
+from falcon.domain.parted_map import PartedMap
+
+
+def directs_of(entries: Iterable[tuple[AccountId, RoomId]] = ()) -> "PartedMap[RoomId]":
+    return PartedMap.of(DIRECTS_IN_PART, entries)
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -18,7 +25,7 @@ class Account(msgspec.Struct, frozen=True):
     is_admin: bool
     tokens: "Map[int, str]" = Map()
     tokens_issued: int = 0
-    directs: "Map[AccountId, RoomId]" = Map()
+    directs: "PartedMap[RoomId]" = msgspec.field(default_factory=directs_of)
 
 
 def evolve(account: Account | None, event: AccountEvent) -> Account:

@@ -508,4 +508,4 @@ def _refuse_unless_admin(room: Room, account_id: AccountId, deed: str) -> NotAMe
 
 
 def _is_last_admin(room: Room, member: Member) -> bool:
-    return member.role == "admin" and room.admins() == 1
+    return member.role == "admin" and room.admins == 1

@@ -40,6 +40,23 @@ class Brokers:
         self.lost = 0
         self.late: list[tuple[str, int, Sequence[Record]]] = []
         self.ahead = 0.0
+        self._good_writes: int | None = None
+
+    def fail_after(self, writes: int | None) -> None:
+        """The next write behind so many is lost; None takes that back."""
+        self._good_writes = writes
+
+    def loses(self) -> bool:
+        """Returns True if the write that is made now is lost."""
+        if self._good_writes is not None:
+            self._good_writes -= 1
+            if self._good_writes < 0:
+                self._good_writes = None
+                return True
+        if self.lost:
+            self.lost -= 1
+            return True
+        return False
 
     def append(self, topic: str, partition: int, records: Iterable[Record]) -> int:
         stored = self.topics[topic, partition]
@@ -69,8 +86,7 @@ class _Producer:
         if (topic, partition) in brokers.refused:
             raise NotWritten(f"{topic}, partition {partition}: too few replicas")
         held = brokers.held.pop(topic, None)
-        if brokers.lost:
-            brokers.lost -= 1
+        if brokers.loses():
             brokers.late.append((topic, partition, records))
             raise NotWritten(f"{topic}, partition {partition}: no answer")
         offset = brokers.append(topic, partition, records)

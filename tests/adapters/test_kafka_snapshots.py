@@ -11,17 +11,12 @@ from falcon.adapters.kafka.producer import NotWritten
 from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Checkpoint, JournalUnavailable
-from falcon.write.limits import ShardLimits
-from falcon.write.partition_aggregates import PartitionAggregates
-from falcon.write.protocol import Accepted, CommandEnvelope
 from falcon.write.snapshots import VERSION
 from tests.adapters.kafka_model import CLUSTER, Brokers, Copy, Stored
+from tests.support.partition_owner import PartitionOwner
 
-ANN = 1_000
 TOPIC = CLUSTER.snapshots
 
 
@@ -45,49 +40,24 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
     return run
 
 
-class Pod:
+class Pod(PartitionOwner):
     """One that may own partition 0: its snapshots, with a copy of its own, and the state in its memory."""
 
     def __init__(self, brokers: Brokers, log: MemoryLog) -> None:
-        self._log = log
         self.copy = Copy()
         self.snapshots = KafkaSnapshots(CLUSTER, brokers.producer(), self.copy)
-        self.partition: PartitionAggregates
+        super().__init__(log, self.snapshots)
 
     async def take_over(self) -> "Pod":
         await self.snapshots.restore(0, "a test")
-        end = self._log.take(0)
+        end = self.log.take(0)
         await self.snapshots.drop_lost(0, end.offset)
         self.snapshots.open(0, end.epoch)
-        self.partition = PartitionAggregates(0, 1, self.snapshots, ShardLimits(hot_aggregates=1_000))
-        start = self.partition.restore()
-        for recorded in self._log.read({0: start}, 1_000)[0]:
-            self.partition.replay(recorded)
-        self.partition.begin(end)
+        self.recover(end)
         return self
 
-    def ask(self, command: Command) -> Accepted:
-        reply = self.partition.execute(CommandEnvelope(0, ANN, command, 1e18), 1_000)
-        append = self.partition.take()
-        assert append is not None
-        assert self._log.write(append)
-        self.partition.confirm(append)
-        assert isinstance(reply, Accepted)
-        return reply
-
-    def room(self) -> int:
-        answer = self.ask(CreateRoom(ANN, "Tea kitchen")).answer
-        assert isinstance(answer, RoomAnswer)
-        return answer.room_id
-
-    def post(self, room: int, text: str) -> int:
-        answer = self.ask(PostMessage(ANN, room, text)).answer
-        assert isinstance(answer, MessageAnswer)
-        return answer.message.seq
-
     def save(self) -> "Coroutine[Any, Any, bool]":
-        assert self.partition.capture()
-        return self.snapshots.save(self.partition.checkpoint())
+        return self.snapshots.save(self.captured())
 
     async def checkpoint(self) -> None:
         assert await self.save()
@@ -135,8 +105,7 @@ async def test_a_snapshot_that_gets_in_long_after_it_was_given_up_hides_no_newer
     ann = await Pod(brokers, log).take_over()
     one, two = ann.room(), ann.room()
     ann.post(one, "1")
-    assert ann.partition.capture()
-    checkpoint = ann.partition.checkpoint()
+    checkpoint = ann.captured()
     brokers.lost = 1
     with pytest.raises(NotWritten):
         await ann.snapshots.save(checkpoint)
@@ -158,8 +127,7 @@ async def test_a_snapshot_that_is_told_to_end_while_it_is_written_hides_no_newer
 ) -> None:
     ann = await Pod(brokers, log).take_over()
     ann.room()
-    assert ann.partition.capture()
-    checkpoint = ann.partition.checkpoint()
+    checkpoint = ann.captured()
     brokers.held[TOPIC] = asyncio.Event()
     saving = asyncio.ensure_future(ann.snapshots.save(checkpoint))
     await asyncio.sleep(0)
@@ -179,8 +147,7 @@ async def test_what_newer_records_have_replaced_is_deleted_once_and_of_every_gen
     await ann.checkpoint()
     ann.post(room, "1")
     brokers.lost = 1
-    assert ann.partition.capture()
-    checkpoint = ann.partition.checkpoint()
+    checkpoint = ann.captured()
     with pytest.raises(NotWritten):
         await ann.snapshots.save(checkpoint)
     await ann.snapshots.save(checkpoint)

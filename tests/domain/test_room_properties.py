@@ -187,10 +187,11 @@ def conversations(*, quiet: bool = False, longest: int = 40) -> st.SearchStrateg
 
 def holds(room: Room) -> None:
     """What is true of every room at every moment."""
+    assert room.admins == sum(member.role == "admin" for member in room.members.values())
     if room.deleted:
         assert not room.members
     elif room.kind == "group":
-        assert room.admins() >= 1, "a group room keeps an admin"
+        assert room.admins >= 1, "a group room keeps an admin"
     else:
         assert sorted(room.members) == [ANN, BOB], "a direct room keeps its two"
     assert all(0 <= member.read_seq <= room.last_seq for member in room.members.values())

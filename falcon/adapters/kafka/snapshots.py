@@ -162,11 +162,13 @@ class KafkaSnapshots:
                 return False
         with self._lock:
             replaced = [(name, self._copy.get(partition, name)) for name, _ in rows]
-            expired = self._expired(checkpoint)
+            useless = self._expired(checkpoint)
+            for first, stop in checkpoint.obsolete:
+                useless += self._copy.under(partition, first, stop)
             self._copy.put(partition, rows)
-            self._copy.drop(partition, [name for name, _ in expired])
+            self._copy.drop(partition, [name for name, _ in useless])
         opened.garbage += [kept.key(name) for name, kept in replaced if kept and kept.epoch < checkpoint.epoch]
-        opened.garbage += [kept.key(name) for name, kept in expired]
+        opened.garbage += [kept.key(name) for name, kept in useless]
         await self._forget(partition, opened)
         return True
 
