@@ -21,7 +21,7 @@ from tests.adapters.test_kafka_snapshots import Pod
 from tests.support.partition_owner import ANN, PartitionOwner
 
 TOPIC = CLUSTER.snapshots
-SCHEDULES = 150
+SCHEDULES = 80
 STEPS = 80
 
 
