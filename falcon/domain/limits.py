@@ -6,6 +6,7 @@ DESCRIPTION_CHARS_MAX = 4_096
 MENTIONS_MAX = 100
 MEMBERS_MAX = 100_000
 MEMBERS_AT_CREATION_MAX = 500
+MEMBERS_AT_IMPORT_MAX = 10_000  # in one line; further lines bring the others
 TOKENS_MAX = 100
 REACTION_KINDS_MAX = 50  # different emoji that a message has
 REACTION_ACCOUNTS_SHOWN = 20  # of one emoji, with a message; the list of its reactions has all
