@@ -7,14 +7,14 @@ import msgspec
 from immutables import Map
 from msgspec.structs import replace
 
+from falcon.domain import limits
 from falcon.domain.events import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.domain.ids import AccountId, RoomId
-from falcon.domain.limits import DIRECTS_IN_PART
 from falcon.domain.parted_map import PartedMap
 
 
 def directs_of(entries: Iterable[tuple[AccountId, RoomId]] = ()) -> "PartedMap[RoomId]":
-    return PartedMap.of(DIRECTS_IN_PART, entries)
+    return PartedMap.of(limits.DIRECTS_IN_PART, entries)
 
 
 class Account(msgspec.Struct, frozen=True):

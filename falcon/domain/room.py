@@ -9,6 +9,7 @@ from typing import TypeAlias, assert_never
 import msgspec
 from msgspec.structs import force_setattr, replace
 
+from falcon.domain import limits
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.events import (
     MemberChanged,
@@ -28,7 +29,6 @@ from falcon.domain.events import (
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
 from falcon.domain.limits import (
     CHANGES_REMEMBERED,
-    MEMBERS_IN_PART,
     REACTIONS_REMEMBERED_LEAST,
     REACTIONS_REMEMBERED_MILLIS,
     REACTIONS_REMEMBERED_MOST,
@@ -46,7 +46,7 @@ Members: TypeAlias = PartedMap[Member]
 
 
 def members_of(entries: Iterable[tuple[AccountId, Member]] = ()) -> Members:
-    return PartedMap.of(MEMBERS_IN_PART, entries)
+    return PartedMap.of(limits.MEMBERS_IN_PART, entries)
 
 
 class Room(msgspec.Struct, frozen=True):

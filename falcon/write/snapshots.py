@@ -10,10 +10,10 @@ from typing import Any, Final, TypeAlias, assert_never
 import msgspec
 from immutables import Map
 
+from falcon.domain import limits
 from falcon.domain.account import Account
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.limits import DIRECTS_IN_PART, MEMBERS_IN_PART
 from falcon.domain.parted_map import Part, PartedMap
 from falcon.domain.room import Member, Room
 
@@ -146,11 +146,13 @@ def decode_aggregate(data: bytes, read: ReadPart) -> Aggregate:
     match state:
         case _AccountState(row=row):
             fields = msgspec.structs.asdict(row)
-            directs = _parted(state.directs, DIRECTS_IN_PART, state.parts, Account, fields["account_id"], read)
+            directs = _parted(state.directs, limits.DIRECTS_IN_PART, state.parts, Account, fields["account_id"], read)
             return Account(**fields, tokens=Map(state.tokens), directs=directs)
         case _RoomState(row=row):
             fields = msgspec.structs.asdict(row)
-            members = _parted(_entries(state.members), MEMBERS_IN_PART, state.parts, Room, fields["room_id"], read)
+            members = _parted(
+                _entries(state.members), limits.MEMBERS_IN_PART, state.parts, Room, fields["room_id"], read
+            )
             return Room(**fields, members=members)
         case _:
             assert_never(state)

@@ -11,11 +11,10 @@ import pytest
 from falcon.adapters.kafka import snapshots as module
 from falcon.adapters.kafka.producer import NotWritten
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain import room as rooms
+from falcon.domain import limits
 from falcon.domain.commands import DeleteRoom, MoveRead, PutMember, RemoveMember
 from falcon.domain.room import Room
 from falcon.journal.ports import Checkpoint
-from falcon.write import snapshots
 from tests.adapters.kafka_model import CLUSTER, Brokers
 from tests.adapters.test_kafka_snapshots import Pod
 from tests.support.partition_owner import ANN, PartitionOwner
@@ -27,8 +26,7 @@ STEPS = 80
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "MEMBERS_IN_PART", 3)
-    monkeypatch.setattr(snapshots, "MEMBERS_IN_PART", 3)
+    monkeypatch.setattr(limits, "MEMBERS_IN_PART", 3)
     monkeypatch.setattr(module, "_BATCH_BYTES_MAX", 1)  # so that a write can fail between any two records
 
 
