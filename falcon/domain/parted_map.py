@@ -1,7 +1,7 @@
 """A map whose entries lie in parts, so that a large one is stored and read a part at a time."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from immutables import Map
 
@@ -112,6 +112,22 @@ class PartedMap(Mapping[int, V]):
 
     def __len__(self) -> int:
         return self._size
+
+
+# A small map is not parted: that costs nothing.
+IdMap: TypeAlias = Map[int, V] | PartedMap[V]
+
+
+def id_map(most: int, entries: Iterable[tuple[int, V]] = ()) -> "IdMap[V]":
+    """A map whose parts have about ``most`` entries, if it has more than that."""
+    whole = Map(entries)
+    return whole if len(whole) <= most else PartedMap.of(most, whole.items())
+
+
+def with_entry(entries: "IdMap[V]", most: int, key: int, value: V) -> "IdMap[V]":
+    """``most`` as in :func:`id_map`."""
+    after = entries.set(key, value)
+    return after if isinstance(after, PartedMap) or len(after) <= most else PartedMap.of(most, after.items())
 
 
 def _place(key: int, count: int) -> int:

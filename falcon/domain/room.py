@@ -33,7 +33,7 @@ from falcon.domain.limits import (
     REACTIONS_REMEMBERED_MILLIS,
     REACTIONS_REMEMBERED_MOST,
 )
-from falcon.domain.parted_map import PartedMap
+from falcon.domain.parted_map import IdMap, id_map, with_entry
 from falcon.domain.reactions import ReactionChange
 
 
@@ -42,11 +42,11 @@ class Member(msgspec.Struct, frozen=True, gc=False):
     read_seq: Seq
 
 
-Members: TypeAlias = PartedMap[Member]
+Members: TypeAlias = IdMap[Member]
 
 
 def members_of(entries: Iterable[tuple[AccountId, Member]] = ()) -> Members:
-    return PartedMap.of(limits.MEMBERS_IN_PART, entries)
+    return id_map(limits.MEMBERS_IN_PART, entries)
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -124,7 +124,8 @@ def _after_message(room: Room, last_seq: Seq, members: Members | None = None) ->
 
 def _with_member(room: Room, account_id: AccountId, member: Member) -> Room:
     admins = room.admins - _is_admin(room.members.get(account_id)) + _is_admin(member)
-    return replace(room, members=room.members.set(account_id, member), admins=admins)
+    members = with_entry(room.members, limits.MEMBERS_IN_PART, account_id, member)
+    return replace(room, members=members, admins=admins)
 
 
 def _is_admin(member: Member | None) -> bool:

@@ -14,7 +14,7 @@ from falcon.domain import limits
 from falcon.domain.account import Account
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.parted_map import Part, PartedMap
+from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map
 from falcon.domain.room import Member, Room
 
 # Raise it whenever the fields of Room, Account, PartitionState or the answers change: recovery then reads the log.
@@ -111,9 +111,10 @@ _states = msgspec.msgpack.Decoder(PartitionState)
 _answers = msgspec.msgpack.Decoder(list[AnswerRow])
 
 
-def parted(aggregate: Aggregate) -> "PartedMap[Any]":
-    """The map of an aggregate that may be large."""
-    return aggregate.members if isinstance(aggregate, Room) else aggregate.directs
+def parted(aggregate: Aggregate) -> "PartedMap[Any] | None":
+    """The map of a large aggregate."""
+    entries: IdMap[Any] = aggregate.members if isinstance(aggregate, Room) else aggregate.directs
+    return entries if isinstance(entries, PartedMap) else None
 
 
 def encode_aggregate(aggregate: Aggregate, parts: StoredParts | None = None) -> bytes:
@@ -165,9 +166,9 @@ def _parted(
     aggregate: type[Aggregate],
     identity: int,
     read: ReadPart,
-) -> "PartedMap[Any]":
+) -> "IdMap[Any]":
     if parts is None:
-        return PartedMap.of(most, entries)
+        return id_map(most, entries)
 
     def stored(name: str) -> "Part[Any]":
         return Part(read=lambda: decode_part(aggregate, read(name)), stored=name)

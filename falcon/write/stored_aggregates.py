@@ -54,7 +54,7 @@ class StoredAggregates:
     def _change_parts(self, identity: int, aggregate: Aggregate, epoch: int, changes: Changes) -> StoredParts | None:
         """Write the parts that have changed, or all of them if the stored ones are another epoch's."""
         parted = snapshots.parted(aggregate)
-        if len(parted.parts) == 1:
+        if parted is None:
             if isinstance(aggregate, Room) and aggregate.deleted:
                 first = snapshots.parts_of(identity)
                 changes.obsolete.append((first, first + "\U0010ffff"))

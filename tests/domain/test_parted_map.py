@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.domain.parted_map import Part, PartedMap
+from falcon.domain.parted_map import IdMap, Part, PartedMap, id_map, with_entry
 
 MOST = 4
 KEYS = st.integers(1, 60)
@@ -49,6 +49,15 @@ def test_parts_are_about_equally_full_however_the_ids_follow_one_another() -> No
         assert len(grown.parts) == 79
         assert max(len(part.entries) for part in grown.parts) < 2 * 256
         assert len(PartedMap.of(256, grown.items()).parts) == 79, "also where all are there at once"
+
+
+def test_a_map_is_parted_once_it_has_more_than_a_part_has() -> None:
+    entries: IdMap[int] = id_map(MOST, [(key, key) for key in range(MOST - 1)])
+    for key in range(10):
+        entries = with_entry(entries, MOST, key, -key)
+        assert isinstance(entries, PartedMap) is (key >= MOST)
+        assert isinstance(id_map(MOST, entries.items()), PartedMap) is (key >= MOST)
+    assert entries == {key: -key for key in range(10)}
 
 
 def test_a_part_is_read_when_it_is_needed_and_once() -> None:
