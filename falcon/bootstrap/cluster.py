@@ -40,7 +40,7 @@ from falcon.adapters.kafka.rights import RightsMissing
 from falcon.adapters.kafka.roster import GroupRoster
 from falcon.adapters.kafka.security import Security
 from falcon.adapters.kafka.signal_transport import KafkaSignalTransport
-from falcon.adapters.kafka.snapshots import KafkaSnapshots, pack, unpack
+from falcon.adapters.kafka.snapshots import KafkaSnapshots
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.kafka.topics import WrongTopics
@@ -196,7 +196,7 @@ def build_shard(settings: Settings, index: int, wake: Wake, reply: SendReply) ->
     loop = LoopThread()
     producer = Producer(cluster)
     clock = SystemClock()
-    copy = LocalSnapshotCache(settings.data_dir / f"cold-{index}.db", pack, unpack)
+    copy = LocalSnapshotCache(settings.data_dir / f"cold-{index}.db")
     snapshots = KafkaSnapshots(cluster, producer, copy)
     address = f"{_commands_address(settings)}/{index}"
     name = name_of(address, secrets.token_hex(4))
