@@ -300,12 +300,12 @@ class World:
             assert by_text[intent.command.text] == reply.answer.message, "acknowledged, and not what the log has"
 
     def _check_read_side(self) -> None:
-        anew = MemoryTables(PARTITIONS, list(READ_MODELS))
-        fresh = ProjectionCatchUp(projections(), self.log, anew)
+        rebuilt = MemoryTables(PARTITIONS, list(READ_MODELS))
+        fresh = ProjectionCatchUp(projections(), self.log, rebuilt)
         while fresh.step():
             pass
         for name in READ_MODELS:
-            assert anew._projections[name] == self.tables._projections[name], f"{name} is not what a rebuild makes"
+            assert rebuilt._projections[name] == self.tables._projections[name], f"{name} is not what a rebuild makes"
         for room in self.rooms:
             row = asyncio.run(self.tables.room(room))
             assert row is not None
