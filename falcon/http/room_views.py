@@ -4,9 +4,9 @@ import msgspec
 
 from falcon.domain.ids import AccountId
 from falcon.http import shapes
+from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import RoomSummaryRow
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.store import ReadStore
 
 
 async def room_summary(store: ReadStore, account_id: AccountId, row: RoomSummaryRow) -> shapes.RoomSummary:

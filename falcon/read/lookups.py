@@ -5,7 +5,8 @@ import time
 from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.catalogue import ReadStore
+from falcon.read.store import ReadStoreUnavailable
 
 _KNOWN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02

@@ -1,8 +1,13 @@
 """What the in-memory read models share."""
 
-from typing import Any, Protocol, TypeAlias
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from falcon.read.write import Write
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ModelTables(Protocol):
@@ -22,3 +27,15 @@ class MemoryQueryContext(Protocol):
 
     def generation(self, projection: str) -> int:
         """How often the tables were rebuilt."""
+
+
+def query(
+    ask: Callable[Concatenate[MemoryQueryContext, P], T],
+) -> Callable[Concatenate[MemoryQueryContext, P], Coroutine[Any, Any, T]]:
+    """Makes a method of the read store, which runs a query."""
+
+    @functools.wraps(ask)
+    async def asked(self: MemoryQueryContext, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return ask(self, *args, **kwargs)
+
+    return asked

@@ -170,7 +170,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     ),
     "server": ("`public`, `internal`, `operations`", "written in the code"),
     "wanted": ("`yes` if a stream of the process listened to it, else `no`", "two"),
-    "call": ("a call of the read store, such as `page`", "the methods of the port in `falcon/read/store.py`"),
+    "call": ("a call of the read store, such as `page`", "the queries of the read models in `falcon/read`"),
     "dispatcher": (
         "a pool's name, such as `blocking` or `journal-0`",
         "named in the code; a few once for each shard or projection",

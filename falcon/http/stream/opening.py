@@ -17,8 +17,8 @@ from falcon.http.stream.events import CatchUp, Hello, RoomReach
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import MembershipAt, RoomSummaryRow, roles_in_parts, room_summary
-from falcon.read.store import ReadStore
 from falcon.shared import Shared
 from falcon.streams import resume_tokens, room_lists
 from falcon.streams.delivery import Lookups

@@ -23,6 +23,7 @@ from falcon.read.hbase import (
     id_at_end,
     index_key,
     indexed,
+    query,
 )
 
 ACCOUNT: Final = b"d:a"  # name, administrator or not, time of creation
@@ -132,3 +133,10 @@ def _tokens(row: Row) -> Iterable[tuple[int, str, str]]:
         if column.startswith(TOKEN) and value != NO_TOKEN:
             token_hash, created_at = _decode_token(value)
             yield int(column[len(TOKEN) :]), token_hash, created_at
+
+
+class HBaseAccountQueries:
+    account = query(account)
+    accounts = query(accounts)
+    bearer = query(bearer)
+    tokens = query(tokens)

@@ -17,7 +17,7 @@ from falcon.read.memberships.queries import (
     RoomSummaryRow,
     room_summary,
 )
-from falcon.read.memory import MemoryQueryContext
+from falcon.read.memory import MemoryQueryContext, query
 from falcon.read.rooms import memory as rooms
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline import memory as timeline
@@ -123,3 +123,14 @@ def _summary(view: MemoryQueryContext, account_id: AccountId, room: RoomRow) -> 
     message = timeline.message(view, room.room_id, seq) if seq else None
     newest = None if message is None else (seq, message)
     return room_summary(room, member.role, member.read_seq, mentioned, newest)
+
+
+class MemoryMembershipQueries:
+    access = query(access)
+    rooms_of = query(rooms_of)
+    room_of = query(room_of)
+    roles_of = query(roles_of)
+    standings_of = query(standings_of)
+    summaries_of = query(summaries_of)
+    members = query(members)
+    mentions = query(mentions)

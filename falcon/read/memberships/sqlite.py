@@ -19,7 +19,7 @@ from falcon.read.memberships.queries import (
     room_summary,
 )
 from falcon.read.rooms import sqlite as rooms
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, query
 from falcon.read.timeline import sqlite as timeline
 
 MODEL: Final = SqliteModel(
@@ -147,3 +147,14 @@ def _summaries(view: SqliteQueryContext, where: str, bindings: tuple[Any, ...], 
         room_summary(rooms.room_in(room), role, read_seq, mentions, None if message is None else (seq, message))
         for *room, _, role, read_seq, mentions, seq, message in rows
     ]
+
+
+class SqliteMembershipQueries:
+    access = query(access, "memberships", "rooms", "timeline")
+    rooms_of = query(rooms_of, "memberships", "rooms", "timeline")
+    room_of = query(room_of, "memberships", "rooms", "timeline")
+    roles_of = query(roles_of, "memberships")
+    standings_of = query(standings_of, "memberships", "rooms")
+    summaries_of = query(summaries_of, "memberships", "rooms", "timeline")
+    members = query(members, "memberships", "accounts")
+    mentions = query(mentions, "memberships")
