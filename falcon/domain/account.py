@@ -6,7 +6,8 @@ import msgspec
 from immutables import Map
 from msgspec.structs import replace
 
-from falcon.domain.events import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.domain.catalogue import AccountEvent
+from falcon.domain.events import AccountCreated, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.domain.ids import AccountId, RoomId
 
 

@@ -12,6 +12,7 @@ from falcon.domain import limits
 from falcon.domain import message as domain
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX
+from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
 from falcon.read.times import rfc3339
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
@@ -190,7 +191,7 @@ class ReactionSummary(msgspec.Struct, frozen=True):
 
     emoji: str
     count: Annotated[int, Meta(ge=1)]
-    accounts: Annotated[tuple[Id, ...], Meta(max_length=limits.REACTION_ACCOUNTS_SHOWN)]
+    accounts: Annotated[tuple[Id, ...], Meta(max_length=REACTION_ACCOUNTS_SHOWN)]
 
 
 class MessageShape(msgspec.Struct, frozen=True):
@@ -209,9 +210,9 @@ class MessageShape(msgspec.Struct, frozen=True):
     deleted: bool = False
     reply_to: SeqFrom1 | None = None
     mentions: tuple[Id, ...] = ()
-    reactions: (
-        Annotated[tuple[ReactionSummary, ...], Meta(max_length=limits.REACTION_KINDS_MAX)] | msgspec.UnsetType
-    ) = msgspec.UNSET
+    reactions: Annotated[tuple[ReactionSummary, ...], Meta(max_length=REACTION_KINDS_MAX)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
 
 
 def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:

@@ -7,8 +7,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from falcon.domain.answers import Answer
-from falcon.domain.events import Event, PassedOver
+from falcon.domain.catalogue import Answer, Event
+from falcon.domain.events import PassedOver
 from falcon.domain.ids import AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, UnknownAnswer, aggregate_of

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Event
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Envelope, Position
 from falcon.read.accounts import hbase as accounts_hbase

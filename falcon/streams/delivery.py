@@ -6,17 +6,15 @@ from typing import Final, Protocol
 
 import msgspec
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import Role
 from falcon.domain.events import (
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
     ReadMoved,
     RoomChanged,
     RoomCreated,
@@ -25,6 +23,7 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.message import Message
+from falcon.domain.reactions import ReactionAdded, ReactionRemoved
 from falcon.read.times import rfc3339
 from falcon.streams import frames
 from falcon.streams.frames import Frame, StreamedMember, StreamedReaction, StreamedReadMark, StreamedRoom, encode

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Final
 
+from falcon.domain.catalogue import Event
 from falcon.domain.events import (
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,

@@ -12,7 +12,8 @@ from falcon.adapters.kafka.reader import Reader, read_compacted
 from falcon.adapters.kafka.snapshots import KafkaSnapshots, SnapshotRecord
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, PostMessage
 from falcon.journal.envelope import Position
 from falcon.journal.ports import EXPIRED_MAX, Checkpoint, JournalUnavailable
 from falcon.write.limits import ShardLimits

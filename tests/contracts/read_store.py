@@ -8,7 +8,7 @@ from typing import Protocol, cast
 import msgspec
 import pytest
 
-from falcon.domain.commands import KnownReactions
+from falcon.domain.reactions import KnownReactions
 from falcon.journal.envelope import Cursor
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow

@@ -2,8 +2,8 @@
 
 from typing import get_args
 
-from falcon.domain.answers import Answer
-from falcon.domain.events import Event, PassedOver
+from falcon.domain.catalogue import Answer, Event
+from falcon.domain.events import PassedOver
 from falcon.domain.rejections import Rejection
 from falcon.journal import codec
 

@@ -10,7 +10,8 @@ import pytest
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
-from falcon.domain.events import Event, MemberJoined, MessageEdited, MessagePosted
+from falcon.domain.catalogue import Event
+from falcon.domain.events import MemberJoined, MessageEdited, MessagePosted
 from falcon.domain.ids import NOBODY
 from falcon.domain.message import Message
 from falcon.journal import codec

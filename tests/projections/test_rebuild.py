@@ -11,7 +11,7 @@ import pytest
 from falcon.adapters.memory.tables import MemoryTables
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Event
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.projections.rebuild import Rebuild

@@ -14,7 +14,8 @@ from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.adapters.memory.tables import MemoryTables
 from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, DeleteMessage, EditMessage, MoveRead, PostMessage
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, DeleteMessage, EditMessage, MoveRead, PostMessage
 from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable

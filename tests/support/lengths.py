@@ -5,7 +5,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from falcon.domain.events import Event, MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.catalogue import Event
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.ids import RoomId, Seq
 from falcon.journal.envelope import Envelope
 from falcon.read.catalogue import READ_MODELS, ReadModel

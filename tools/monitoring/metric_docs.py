@@ -132,7 +132,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     ),
     "method": ("the method", "six of HTTP's, and `other` for whatever else clients invent"),
     "status": ("`2xx` to `5xx`; `gone` when the client left before there was an answer", "classes, not codes"),
-    "command": ("the type of a command, such as `PostMessage`", "the classes in `falcon/domain/commands.py`"),
+    "command": ("the type of a command, such as `PostMessage`", "the commands in `falcon/domain/catalogue.py`"),
     "outcome": (
         "of a command: `accepted`, `rejected` (by the rules), `overloaded`, `expired`, `unavailable`, "
         "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`; "

@@ -14,22 +14,21 @@ from typing import Final, TypeVar
 import msgspec
 from starlette.responses import StreamingResponse
 
+from falcon.domain.catalogue import Event
 from falcon.domain.events import (
     AccountCreated,
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
 )
 from falcon.domain.ids import NOBODY, Partition, RoomId, Seq
+from falcon.domain.reactions import ReactionAdded, ReactionRemoved
 from falcon.http.api.accounts import require_admin
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid

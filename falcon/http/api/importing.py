@@ -14,17 +14,11 @@ import msgspec
 
 from falcon.domain import names
 from falcon.domain.answers import AccountAnswer, ImportAnswer, RoomAnswer
-from falcon.domain.commands import (
-    Command,
-    CreateAccount,
-    ImportedReaction,
-    ImportMessages,
-    ImportReactions,
-    ImportRoom,
-    Invitation,
-)
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateAccount, ImportMessages, ImportRoom, Invitation
 from falcon.domain.ids import NOBODY, RoomId, Seq
 from falcon.domain.message import Message
+from falcon.domain.reactions import ImportedReaction, ImportReactions
 from falcon.http.api.accounts import require_admin
 from falcon.http.api.messages import decided_on_view
 from falcon.http.api.reactions import check_emoji, with_reactions

@@ -7,16 +7,10 @@ from typing import Final, TypeVar
 import msgspec
 
 from falcon.domain.answers import MessageAnswer
-from falcon.domain.commands import (
-    AddReaction,
-    Command,
-    DeleteMessage,
-    EditMessage,
-    ImportReactions,
-    PostMessage,
-    RemoveReaction,
-)
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import DeleteMessage, EditMessage, PostMessage
 from falcon.domain.ids import RoomId, Seq
+from falcon.domain.reactions import AddReaction, ImportReactions, RemoveReaction
 from falcon.http import shapes
 from falcon.http.command_client import CommandResult, NotReadableYet
 from falcon.http.edge import Edge

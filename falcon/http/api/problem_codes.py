@@ -11,7 +11,7 @@ from types import CodeType, FunctionType, UnionType
 from typing import Any, Final, get_args, get_type_hints
 
 from falcon.domain import decider
-from falcon.domain.commands import Command
+from falcon.domain.catalogue import Command
 from falcon.domain.rejections import KeyReused, NotYetReadable, Rejection
 from falcon.http import problems
 from falcon.http.api.operations import ApiOperation

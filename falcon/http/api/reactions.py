@@ -7,10 +7,8 @@ from typing import Final, TypeVar
 import emoji as unicode
 import msgspec
 
-from falcon.domain.answers import ReactionAnswer
-from falcon.domain.commands import AddReaction, ImportReactions, RemoveReaction
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.domain.limits import EMOJI_BYTES_MAX
+from falcon.domain.reactions import EMOJI_BYTES_MAX, AddReaction, ImportReactions, ReactionAnswer, RemoveReaction
 from falcon.http import shapes
 from falcon.http.api.messages import decided_on_view, find_message, with_message
 from falcon.http.command_client import CommandResult

@@ -11,11 +11,11 @@ from falcon.domain.answers import (
     MemberAnswer,
     MessageAnswer,
     PositionAnswer,
-    ReactionAnswer,
     ReadAnswer,
     RoomAnswer,
     TokenAnswer,
 )
+from falcon.domain.reactions import ReactionAnswer
 from falcon.journal.shapes.messages import MessageV1, message, message_v1
 from falcon.journal.shapes.rooms import RoleV1, RoomKindV1
 from falcon.journal.shapes.shape import Shape, alike

@@ -4,15 +4,9 @@ from typing import Final
 
 import msgspec
 
-from falcon.domain.events import (
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
-    ReadMoved,
-)
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, ReadMoved
 from falcon.domain.message import Message
+from falcon.domain.reactions import ReactionAdded, ReactionRemoved
 from falcon.journal.shapes.shape import Shape, alike
 
 

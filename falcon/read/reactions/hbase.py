@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from falcon.domain.commands import KnownReactions
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.reactions import KnownReactions
 from falcon.read.hbase import (
     FAST_DIFF,
     NO,

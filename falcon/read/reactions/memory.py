@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from falcon.domain.commands import KnownReactions
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.reactions import KnownReactions
 from falcon.read.memory import MemoryQueryContext, query
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
