@@ -65,8 +65,8 @@ def _newest(shapes: Iterable[Shape[Any, Any]]) -> dict[type[Any], Shape[Any, Any
     return {shape.value: shape for shape in shapes}
 
 
-_EVENTS: Final = (*rooms.SHAPES, *messages.SHAPES, *accounts.SHAPES)
-_ANSWERS: Final = (*answers.SHAPES, *refusals.SHAPES)
+_EVENTS: Final = (*rooms.EVENTS, *messages.EVENTS, *accounts.EVENTS)
+_ANSWERS: Final = (*rooms.ANSWERS, *messages.ANSWERS, *accounts.ANSWERS, *answers.ANSWERS, *refusals.REFUSALS)
 
 _WRITTEN: Final = _newest(_EVENTS)
 _READ: Final = {
