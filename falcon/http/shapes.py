@@ -34,58 +34,58 @@ Limit: TypeAlias = Annotated[int, Meta(ge=1, le=200, description="How many entri
 Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-25T09:30:00.123Z"])]
 
 
-class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RequestShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Unknown fields are refused, because a client would not notice its mistake otherwise."""
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-class Nothing(_Request, frozen=True):
+class Nothing(RequestShape, frozen=True):
     """An empty object, or no body at all."""
 
 
-class NewAccount(_Request, frozen=True):
+class NewAccount(RequestShape, frozen=True):
     name: Name
 
 
-class NewMember(_Request, frozen=True):
+class NewMember(RequestShape, frozen=True):
     account_id: Id
     role: Role = "member"
 
 
-class NewRoom(_Request, frozen=True):
+class NewRoom(RequestShape, frozen=True):
     name: Name
     description: Description = ""
     members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_AT_CREATION_MAX)] = ()
 
 
-class RoomChange(_Request, frozen=True):
+class RoomChange(RequestShape, frozen=True):
     name: Name | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
 
 
-class MemberRole(_Request, frozen=True):
+class MemberRole(RequestShape, frozen=True):
     role: Role
 
 
-class NewMessage(_Request, frozen=True):
+class NewMessage(RequestShape, frozen=True):
     text: Text
     reply_to: SeqFrom1 | None = None
     mentions: Mentions = ()
 
 
-class MessageChange(_Request, frozen=True):
+class MessageChange(RequestShape, frozen=True):
     text: Text
     mentions: Mentions | None = None
 
 
-class ReadMarkShape(_Request, frozen=True):
+class ReadMarkShape(RequestShape, frozen=True):
     seq: SeqFrom0
     force: bool = False
 
 
-class PageQuery(_Request, frozen=True):
+class PageQuery(RequestShape, frozen=True):
     """At most one of ``before``, ``after`` and ``around``. Without any: the newest messages."""
 
     limit: Limit = 50
@@ -94,7 +94,7 @@ class PageQuery(_Request, frozen=True):
     around: Annotated[SeqFrom0 | None, Meta(description="Messages before and after this seq")] = None
 
 
-class ListQuery(_Request, frozen=True):
+class ListQuery(RequestShape, frozen=True):
     limit: Limit = 50
     cursor: Annotated[str | None, Meta(description="The next_cursor of the page before")] = None
 
@@ -102,13 +102,7 @@ class ListQuery(_Request, frozen=True):
 AUTHORS_MAX: Final = 50
 
 
-class ReactionsQuery(ListQuery, frozen=True):
-    """``emoji``: only the reactions with it."""
-
-    emoji: Annotated[str | None, Meta(description="Only the reactions with this emoji")] = None
-
-
-class AuthorsQuery(_Request, frozen=True):
+class AuthorsQuery(RequestShape, frozen=True):
     """``ids``: account ids, separated by commas."""
 
     ids: Annotated[
@@ -121,7 +115,7 @@ class AuthorsQuery(_Request, frozen=True):
     ] = ""
 
 
-class ExportQuery(_Request, frozen=True):
+class ExportQuery(RequestShape, frozen=True):
     """Parameters of an export; without any it begins at the start."""
 
     resume: Annotated[str | None, Meta(description="The last line that was received of an export that broke off")] = (
@@ -244,28 +238,6 @@ class ShownMessage(MessageShape, frozen=True):
     missing: bool = False
 
 
-class ReactionCount(msgspec.Struct, frozen=True):
-    """``count``: how many accounts have reacted with the emoji."""
-
-    room_id: Id
-    seq: SeqFrom1
-    emoji: str
-    count: Annotated[int, Meta(ge=1)]
-
-
-class ReactionEntry(msgspec.Struct, frozen=True):
-    emoji: str
-    account_id: Id
-    reacted_at: Time
-
-
-class Reactions(msgspec.Struct, frozen=True):
-    """Oldest first."""
-
-    reactions: list[ReactionEntry]
-    next_cursor: str | None
-
-
 class RoomSummary(msgspec.Struct, frozen=True):
     room_id: Id
     kind: RoomKind
@@ -346,13 +318,13 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 # --- import: one of these a line --------------------------------------------------------------------------------------
 
 
-class AccountLineShape(_Request, frozen=True, tag_field="type", tag="account"):
+class AccountLineShape(RequestShape, frozen=True, tag_field="type", tag="account"):
     source: Reference
     ref: Reference
     name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 
 
-class RoomLineShape(_Request, frozen=True, tag_field="type", tag="room"):
+class RoomLineShape(RequestShape, frozen=True, tag_field="type", tag="room"):
     source: Reference
     ref: Reference
     kind: RoomKind
@@ -362,7 +334,7 @@ class RoomLineShape(_Request, frozen=True, tag_field="type", tag="room"):
     members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
 
 
-class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
+class MessageLineShape(RequestShape, frozen=True, tag_field="type", tag="message"):
     """``author_id``: 0 for a deleted message whose author is unknown."""
 
     room_id: Id
@@ -376,7 +348,7 @@ class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
     mentions: Mentions = ()
 
 
-class ReactionLineShape(_Request, frozen=True, tag_field="type", tag="reaction"):
+class ReactionLineShape(RequestShape, frozen=True, tag_field="type", tag="reaction"):
     """The lines of a message's reactions are in their order."""
 
     room_id: Id

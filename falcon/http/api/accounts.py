@@ -7,6 +7,8 @@ import msgspec
 from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
 from falcon.http import bearer_tokens, shapes
+from falcon.http.api import examples
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.problems import account_not_found, not_allowed, token_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity, read_name
@@ -98,3 +100,81 @@ def _manageable_account_id(request: AuthedRequest) -> int:
     if account_id != request.account_id:
         require_admin(request)
     return account_id
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+GROUP: Final = Group("Accounts and tokens", "For admins of Falcon, and for your own account.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "POST",
+        "/v1/accounts",
+        create_account,
+        GROUP,
+        "Create an account",
+        "This takes an administrator. The answer has the first token of the account, which is shown only once.",
+        {201: shapes.CreatedAccount(examples.BEN, "Ben", examples.TOKEN)},
+        shapes.NewAccount("Ben"),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/accounts",
+        list_accounts,
+        GROUP,
+        "List all accounts",
+        "This takes an administrator.",
+        {200: shapes.Accounts([shapes.AccountShape(examples.BEN, "Ben", False, examples.MADE)], None)},
+        query=shapes.ListQuery,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/accounts/{account_id}/tokens",
+        issue_token,
+        GROUP,
+        "Issue a token",
+        "For your own account. An administrator can issue tokens for any account. The token is shown only once.",
+        {201: shapes.IssuedToken(2, examples.TOKEN)},
+        shapes.Nothing(),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/accounts/{account_id}/tokens",
+        list_tokens,
+        GROUP,
+        "List the tokens of an account",
+        "Shows ids and times, never the tokens. For your own account; an administrator can list those of any account.",
+        {200: shapes.Tokens([shapes.TokenShape(1, examples.MADE), shapes.TokenShape(2, examples.SAID)])},
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/accounts/{account_id}/tokens/{token_id}",
+        revoke_token,
+        GROUP,
+        "Revoke a token",
+        "For your own account. An administrator can revoke tokens of any account. An administrator keeps at least one "
+        "token.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/me",
+        me,
+        GROUP,
+        "Get the account of the token",
+        "Use it to check a token, and to find out whether the account is an administrator.",
+        {200: shapes.Me(examples.ALICE, "Alice", None, True)},
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/me/token",
+        sign_out,
+        GROUP,
+        "Revoke the token of this request",
+        "The token stops working at once. A retry of this request gets 401.",
+        {204: None},
+        command=True,
+    ),
+)

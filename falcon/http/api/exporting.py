@@ -29,7 +29,10 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import NOBODY, Partition, RoomId, Seq
 from falcon.domain.reactions import ReactionAdded, ReactionRemoved
+from falcon.http import shapes
+from falcon.http.api import importing
 from falcon.http.api.accounts import require_admin
+from falcon.http.api.operation import ApiOperation
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
 from falcon.http.requests import AuthedRequest, identity
@@ -463,3 +466,19 @@ def _message_out(message: StoredMessage, at: str | None = None) -> _MessageOut:
         missing,
         at,
     )
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+OPERATIONS: Final = (
+    ApiOperation(
+        "GET",
+        "/v1/export",
+        export_lines,
+        importing.GROUP,
+        "Export all accounts, rooms and messages",
+        "This takes an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.",
+        {200: None},
+        query=shapes.ExportQuery,
+    ),
+)

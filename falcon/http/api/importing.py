@@ -19,8 +19,11 @@ from falcon.domain.commands import CreateAccount, ImportMessages, ImportRoom, In
 from falcon.domain.ids import NOBODY, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.domain.reactions import ImportedReaction, ImportReactions
+from falcon.http import shapes
+from falcon.http.api import examples
 from falcon.http.api.accounts import require_admin
 from falcon.http.api.messages import decided_on_view
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.api.reactions import check_emoji, with_reactions
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
@@ -322,3 +325,23 @@ def _as_message(line: MessageLineShape) -> Message:
         line.reply_to,
         () if line.deleted else tuple(dict.fromkeys(line.mentions)),
     )
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+GROUP: Final = Group("Moving everything", "For admins of Falcon.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "POST",
+        "/v1/import",
+        import_lines,
+        GROUP,
+        "Import accounts, rooms and messages",
+        "This takes an administrator. The body is newline-delimited JSON: one account, room or message per line. Lines"
+        " that were imported before are skipped, so the request can be sent again.",
+        {200: shapes.Imported({"al": examples.ALICE}, {}, 0, 0)},
+        shapes.AccountLineShape("old-chat", "al", "Alice"),
+        one_of=shapes.ImportLine,
+        media_type="application/x-ndjson",
+    ),
+)

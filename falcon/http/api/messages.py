@@ -12,6 +12,8 @@ from falcon.domain.commands import DeleteMessage, EditMessage, PostMessage
 from falcon.domain.ids import RoomId, Seq
 from falcon.domain.reactions import AddReaction, ImportReactions, RemoveReaction
 from falcon.http import shapes
+from falcon.http.api import examples
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, NotReadableYet
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
@@ -197,3 +199,63 @@ def _message_response(
 ) -> BytesResponse:
     assert isinstance(result.answer, MessageAnswer)
     return encoded_json_response(status, _encode(shapes.message(result.answer.message, reactions)), *result.headers)
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+GROUP: Final = Group("Messages", "Send and read messages. Each has a seq, 1, 2, 3 … without gaps.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "POST",
+        "/v1/rooms/{room_id}/messages",
+        post_message,
+        GROUP,
+        "Send a message",
+        "The message gets the next `seq` of its room. Everybody in the room receives it as `message.posted`. Mention "
+        "members with their account ids; the text itself is never parsed.",
+        {201: examples.MESSAGE},
+        shapes.NewMessage("Who wants some?"),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages",
+        read_page,
+        GROUP,
+        "Read a page of messages",
+        "Without a parameter you get the newest messages. `before`, `after` and `around` take a `seq`; send at most "
+        "one of them. Messages are in ascending order.",
+        {200: shapes.Messages([examples.SHOWN], has_before=False, has_after=False)},
+        query=shapes.PageQuery,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        read_message,
+        GROUP,
+        "Read one message",
+        "A deleted message keeps its `seq` and has no text.",
+        {200: examples.SHOWN},
+    ),
+    ApiOperation(
+        "PATCH",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        edit_message,
+        GROUP,
+        "Edit a message of your own",
+        "The text replaces the old one. Without `mentions` the message keeps the mentions that it has.",
+        {200: examples.MESSAGE},
+        shapes.MessageChange("Who wants some tea?"),
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        delete_message,
+        GROUP,
+        "Delete a message",
+        "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
+        {204: None},
+        command=True,
+    ),
+)

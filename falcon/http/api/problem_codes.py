@@ -14,7 +14,7 @@ from falcon.domain import decider
 from falcon.domain.catalogue import Command
 from falcon.domain.rejections import KeyReused, NotYetReadable, Rejection
 from falcon.http import problems
-from falcon.http.api.operations import ApiOperation
+from falcon.http.api.operation import ApiOperation
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.stream.endpoints import stream_sse
 

@@ -2,21 +2,23 @@
 
 from collections.abc import Collection
 from functools import partial
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import emoji as unicode
 import msgspec
+from msgspec import Meta
 
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.reactions import EMOJI_BYTES_MAX, AddReaction, ImportReactions, ReactionAnswer, RemoveReaction
-from falcon.http import shapes
+from falcon.http.api import examples
 from falcon.http.api.messages import decided_on_view, find_message, with_message
+from falcon.http.api.operation import ApiOperation, Group, PathParameter
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import invalid, message_not_found, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity
 from falcon.http.responses import BytesResponse, json_response
-from falcon.http.shapes import ReactionsQuery
+from falcon.http.shapes import Id, ListQuery, SeqFrom1, Time
 from falcon.read.timeline.pages import is_deleted
 
 C = TypeVar("C", AddReaction, RemoveReaction, ImportReactions)
@@ -34,12 +36,40 @@ def check_emoji(text: str, field: str = "emoji") -> str:
     return text
 
 
+class ReactionsQuery(ListQuery, frozen=True):
+    """``emoji``: only the reactions with it."""
+
+    emoji: Annotated[str | None, Meta(description="Only the reactions with this emoji")] = None
+
+
+class ReactionCount(msgspec.Struct, frozen=True):
+    """``count``: how many accounts have reacted with the emoji."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    count: Annotated[int, Meta(ge=1)]
+
+
+class ReactionEntry(msgspec.Struct, frozen=True):
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+class Reactions(msgspec.Struct, frozen=True):
+    """Oldest first."""
+
+    reactions: list[ReactionEntry]
+    next_cursor: str | None
+
+
 async def add_reaction(edge: Edge, request: AuthedRequest) -> BytesResponse:
     command = AddReaction(request.account_id, *await _asked(request))
     result = await _dispatch(edge, request, command)
     answer = result.answer
     assert isinstance(answer, ReactionAnswer)
-    body = shapes.ReactionCount(answer.room_id, answer.seq, answer.emoji, answer.count)
+    body = ReactionCount(answer.room_id, answer.seq, answer.emoji, answer.count)
     return json_response(200, body, *result.headers)
 
 
@@ -61,8 +91,8 @@ async def list_reactions(edge: Edge, request: AuthedRequest) -> BytesResponse:
     rows = [] if is_deleted(message) else await edge.store.reactions(room_id, seq, wanted, after, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = str(page[-1].revision) if len(rows) > query.limit else None
-    reactions = [shapes.ReactionEntry(row.emoji, row.account_id, row.reacted_at) for row in page]
-    return json_response(200, shapes.Reactions(reactions, next_cursor))
+    reactions = [ReactionEntry(row.emoji, row.account_id, row.reacted_at) for row in page]
+    return json_response(200, Reactions(reactions, next_cursor))
 
 
 async def with_reactions(edge: Edge, command: C, accounts: Collection[AccountId]) -> C:
@@ -84,3 +114,47 @@ async def _dispatch(edge: Edge, request: AuthedRequest, command: C) -> CommandRe
     return await decided_on_view(
         edge, lambda: with_reactions(edge, command, [request.account_id]), partial(edge.commands.dispatch, request)
     )
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+_EMOJI: Final = {
+    "emoji": PathParameter(
+        "One emoji of Unicode's list, fully qualified; percent-encoded UTF-8", "👍", {"type": "string", "minLength": 1}
+    )
+}
+GROUP: Final = Group("Reactions", "React to messages with emoji.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        add_reaction,
+        GROUP,
+        "React to a message",
+        "The same request again changes nothing. `emoji` is one emoji of Unicode's list.",
+        {200: ReactionCount(examples.ROOM, 1, "👍", 1)},
+        command=True,
+        parameters=_EMOJI,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        remove_reaction,
+        GROUP,
+        "Remove your reaction",
+        "Without a reaction of yours nothing changes.",
+        {204: None},
+        command=True,
+        parameters=_EMOJI,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions",
+        list_reactions,
+        GROUP,
+        "List the reactions to a message",
+        "The oldest reaction comes first. `emoji` asks for the reactions with this emoji.",
+        {200: Reactions([ReactionEntry("👍", examples.BEN, "2026-11-25T09:31:00.123Z")], None)},
+        query=ReactionsQuery,
+    ),
+)

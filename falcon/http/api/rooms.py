@@ -17,6 +17,8 @@ from falcon.domain.commands import (
     RemoveMember,
 )
 from falcon.http import shapes
+from falcon.http.api import examples
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
@@ -246,3 +248,142 @@ def _decode_cursor(text: str) -> RoomCursor:
         return _cursor.decode(base64.urlsafe_b64decode(text))
     except (ValueError, msgspec.DecodeError):
         raise wrong_cursor(text) from None
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+ROOMS: Final = Group("Rooms", "Start here: create a room, and list yours.")
+MEMBERS: Final = Group("Members", "Who is in a room, with which role, and what authors are called.")
+READ_MARKS: Final = Group("Read marks", "How far you have read.")
+CHANGES: Final = Group("Changing rooms", "For admins of a room.")
+_ROOM: Final = shapes.RoomShape(examples.ROOM, "group", "Tea kitchen", "For a break", "admin", 0, examples.MADE)
+_SUMMARY: Final = shapes.RoomSummary(
+    room_id=examples.ROOM,
+    kind="group",
+    name="Tea kitchen",
+    description="",
+    role="admin",
+    last_seq=1,
+    created_at=examples.MADE,
+    read_seq=1,
+    unread=0,
+    mentions=0,
+    last_message=examples.SHOWN,
+    updated_at=examples.SAID,
+)
+OPERATIONS: Final = (
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/read",
+        move_read,
+        READ_MARKS,
+        "Move your read mark",
+        "The mark moves forward to `seq`. With `force` it also moves back.",
+        {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
+        shapes.ReadMarkShape(1),
+        command=True,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/rooms",
+        create_room,
+        ROOMS,
+        "Create a group room",
+        "The caller becomes an admin of the room. `members` join it at once.",
+        {201: _ROOM},
+        shapes.NewRoom("Tea kitchen", "For a break", (shapes.NewMember(examples.BEN),)),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms",
+        list_rooms,
+        ROOMS,
+        "List the caller's rooms",
+        "The room with the newest activity comes first. Each room has its unread counts and its last message.",
+        {200: shapes.Rooms([_SUMMARY], None)},
+        query=shapes.ListQuery,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}",
+        read_room,
+        ROOMS,
+        "Get a room",
+        "`role` is the caller's own role in the room. A direct room has the name of the other account.",
+        {200: _ROOM},
+    ),
+    ApiOperation(
+        "PATCH",
+        "/v1/rooms/{room_id}",
+        change_room,
+        CHANGES,
+        "Change the name or the description of a room",
+        "This takes an admin of the room. Send only the fields that change.",
+        {200: _ROOM},
+        shapes.RoomChange(name="Coffee kitchen"),
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}",
+        delete_room,
+        CHANGES,
+        "Delete a room",
+        "This takes an admin of the room. The room and its messages are no longer readable for anybody.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/members",
+        list_members,
+        MEMBERS,
+        "List the members of a room",
+        "In the order of their account ids, with role and read mark.",
+        {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
+        query=shapes.ListQuery,
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        put_member,
+        MEMBERS,
+        "Add a member, or change a member's role",
+        "This takes an admin of the room. A group room keeps at least one admin.",
+        {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
+        shapes.MemberRole("member"),
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        remove_member,
+        MEMBERS,
+        "Remove a member, or leave a room",
+        "An admin of the room can remove any member. Everybody can leave a group room with their own account id, "
+        "except its last admin.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/authors",
+        list_authors,
+        MEMBERS,
+        "Look up names by account id",
+        "Also finds accounts that have left the room, so that a client can show the names in its history.",
+        {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
+        query=shapes.AuthorsQuery,
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/direct/{account_id}",
+        open_direct,
+        MEMBERS,
+        "Open the direct room with an account",
+        "Two accounts share one direct room. The answer is 201 if this request creates it, and 200 if it exists.",
+        {200: _ROOM, 201: _ROOM},
+        command=True,
+    ),
+)
