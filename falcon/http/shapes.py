@@ -315,52 +315,6 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: tuple[FieldError, ...] = ()
 
 
-# --- import: one of these a line --------------------------------------------------------------------------------------
-
-
-class AccountLineShape(RequestShape, frozen=True, tag_field="type", tag="account"):
-    source: Reference
-    ref: Reference
-    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
-
-
-class RoomLineShape(RequestShape, frozen=True, tag_field="type", tag="room"):
-    source: Reference
-    ref: Reference
-    kind: RoomKind
-    name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
-    description: Description
-    created_at: Time
-    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
-
-
-class MessageLineShape(RequestShape, frozen=True, tag_field="type", tag="message"):
-    """``author_id``: 0 for a deleted message whose author is unknown."""
-
-    room_id: Id
-    seq: SeqFrom1
-    author_id: Annotated[int, Meta(ge=0, le=ID_MAX)]
-    text: str
-    posted_at: Time
-    edited_at: Time | None = None
-    deleted: bool = False
-    reply_to: SeqFrom1 | None = None
-    mentions: Mentions = ()
-
-
-class ReactionLineShape(RequestShape, frozen=True, tag_field="type", tag="reaction"):
-    """The lines of a message's reactions are in their order."""
-
-    room_id: Id
-    seq: SeqFrom1
-    emoji: str
-    account_id: Id
-    reacted_at: Time
-
-
-ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MessageLineShape | ReactionLineShape
-
-
 class Imported(msgspec.Struct, frozen=True):
     """``accounts`` and ``rooms``: the id of each ref. ``skipped``: messages that had been imported before."""
 

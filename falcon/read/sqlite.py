@@ -10,8 +10,6 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Protocol, TypeVar
 
-import apsw
-
 from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
 
@@ -41,6 +39,10 @@ class SqliteQueryContext(Protocol):
         """``execute`` of the connection."""
 
     @property
+    def faults(self) -> type[Exception]:
+        """What ``execute`` raises when the file cannot be read."""
+
+    @property
     def shows_all(self) -> bool:
         """True once no read model is being filled."""
 
@@ -67,7 +69,7 @@ def query(
             found = ask(self, *args, **kwargs)
             seconds.observe(time.monotonic() - began)
             return found
-        except apsw.Error as error:
+        except self.faults as error:
             failures.inc()
             raise ReadStoreUnavailable(f"cannot read the tables: {error}") from error
 

@@ -42,6 +42,8 @@ def _shown(view: SqliteQueryContext, projections: Sequence[str]) -> int:
 class SqliteReadStore(SqliteQueries):
     """ReadStore over one read-only connection, for one thread."""
 
+    faults = apsw.Error
+
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self.execute = connection.execute

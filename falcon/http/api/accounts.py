@@ -1,13 +1,19 @@
 """Accounts and their tokens. Admins manage all of them, an account its own tokens."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from falcon.domain import limits, names
 from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
+from falcon.domain.events import AccountCreated
+from falcon.domain.ids import AccountId
 from falcon.http import bearer_tokens, shapes
 from falcon.http.api import examples
+from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_of, reference
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.problems import account_not_found, not_allowed, token_not_found, wrong_cursor
@@ -100,6 +106,44 @@ def _manageable_account_id(request: AuthedRequest) -> int:
     if account_id != request.account_id:
         require_admin(request)
     return account_id
+
+
+# --- lines of exports and imports -------------------------------------------------------------------------------------
+
+
+class AccountLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="account"):
+    source: shapes.Reference
+    ref: shapes.Reference
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+
+
+class AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account", omit_defaults=True):
+    """``at``: the place of a change in the log, PARTITION:OFFSET, here and in other lines. A row has none."""
+
+    ref: str
+    name: str
+    at: str | None = None
+
+
+def account_line(account_id: AccountId, name: str, at: str | None = None) -> AccountOut:
+    return AccountOut(str(account_id), name, at)
+
+
+async def _import_accounts(commands: ImportCommands, lines: Sequence[AccountLineShape]) -> ImportedLines:
+    async def imported(line: AccountLineShape) -> tuple[str, AccountId]:
+        command = CreateAccount(names.cleaned(line.name), imported_as=reference("account", line.source, line.ref))
+        answer = (await commands.dispatch(command)).answer
+        assert isinstance(answer, AccountAnswer)
+        return line.ref, answer.account_id
+
+    return ImportedLines(dict(await all_of(map(imported, lines))))
+
+
+LINES: Final = LineKind(
+    AccountLineShape,
+    _import_accounts,
+    {AccountCreated: lambda event, at: account_line(event.account_id, event.name, at)},
+)
 
 
 # --- operations -------------------------------------------------------------------------------------------------------

@@ -1,35 +1,44 @@
 """Rooms, their members, and their read marks."""
 
 import base64
-from typing import Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from falcon.domain import limits, names
 from falcon.domain.answers import MemberAnswer, ReadAnswer, RoomAnswer
 from falcon.domain.commands import (
     ChangeRoom,
     CreateRoom,
     DeleteRoom,
+    ImportRoom,
     Invitation,
     MoveRead,
     OpenDirect,
     PutMember,
     RemoveMember,
+    RoomKind,
 )
+from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
+from falcon.domain.ids import RoomId
 from falcon.http import shapes
 from falcon.http.api import examples
+from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, check_time, reference
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
+from falcon.http.problems import Problem, account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity, read_name
 from falcon.http.responses import BytesResponse, encoded_json_response, json_response
 from falcon.http.room_views import room_name, room_summary
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMarkShape, RoomChange
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting
-from falcon.read.times import rfc3339
+from falcon.read.times import parse_rfc3339, rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
 _room_change: Final = msgspec.json.Decoder(RoomChange)
@@ -37,6 +46,7 @@ _member_role: Final = msgspec.json.Decoder(MemberRole)
 _read_mark: Final = msgspec.json.Decoder(ReadMarkShape)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
+_MEMBERS_READ: Final = 200  # at once, for an export
 
 
 # --- rooms ------------------------------------------------------------------------------------------------------------
@@ -248,6 +258,136 @@ def _decode_cursor(text: str) -> RoomCursor:
         return _cursor.decode(base64.urlsafe_b64decode(text))
     except (ValueError, msgspec.DecodeError):
         raise wrong_cursor(text) from None
+
+
+# --- lines of exports and imports -------------------------------------------------------------------------------------
+
+
+class RoomLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="room"):
+    source: shapes.Reference
+    ref: shapes.Reference
+    kind: RoomKind
+    name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
+    description: shapes.Description
+    created_at: shapes.Time
+    members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
+
+
+class MemberOut(msgspec.Struct, frozen=True):
+    account: str
+    role: str
+
+
+class RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room", omit_defaults=True):
+    ref: str
+    kind: str
+    name: str
+    description: str
+    created_at: str
+    members: list[MemberOut]
+    at: str | None = None
+
+
+class RoomChangedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-changed"):
+    room: str
+    name: str
+    description: str
+    at: str
+
+
+class RoomDeletedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-deleted"):
+    room: str
+    at: str
+
+
+class MemberChangeOut(msgspec.Struct, frozen=True, tag_field="type", tag="member"):
+    room: str
+    account: str
+    role: str
+    at: str
+
+
+class MemberLeftOut(msgspec.Struct, frozen=True, tag_field="type", tag="member-left"):
+    room: str
+    account: str
+    at: str
+
+
+async def room_line(edge: Edge, room: RoomRow) -> RoomOut:
+    members: list[MemberOut] = []
+    after = 0
+    while rows := await edge.store.members(room.room_id, after, _MEMBERS_READ):
+        members += [MemberOut(str(row.account_id), row.role) for row in rows]
+        after = rows[-1].account_id
+    return RoomOut(str(room.room_id), room.kind, room.name, room.description, room.created_at, members)
+
+
+def _created_line(event: RoomCreated, at: str) -> RoomOut:
+    members = [MemberOut(str(member.account_id), member.role) for member in event.members]
+    created_at = rfc3339(event.created_at)
+    return RoomOut(str(event.room_id), event.kind, event.name, event.description, created_at, members, at)
+
+
+def _changed_line(event: RoomChanged, at: str) -> RoomChangedOut:
+    return RoomChangedOut(str(event.room_id), event.name, event.description, at)
+
+
+def _member_line(event: MemberJoined | MemberChanged, at: str) -> MemberChangeOut:
+    return MemberChangeOut(str(event.room_id), str(event.account_id), event.role, at)
+
+
+def _rules(edge: Edge, line: RoomLineShape, at: str) -> None:
+    check_time(line.created_at, f"{at}created_at")
+
+
+async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
+    for index, member in enumerate(line.members):
+        await checks.account(member.account_id, f"{at}members[{index}].account_id")
+    if line.kind == "group" and not any(member.role == "admin" for member in line.members):
+        raise invalid(f"{at}members", "a group room needs at least one admin")
+    if line.kind == "direct":
+        await _check_pair(checks, sorted({member.account_id for member in line.members}), at)
+
+
+async def _check_pair(checks: Checks, accounts: list[int], at: str) -> None:
+    if len(accounts) != 2:
+        raise invalid(f"{at}members", "a direct room has exactly two members")
+    room = await checks.store.direct_room(*accounts)
+    if room is not None and not room.imported:
+        raise not_allowed(f"{at}members", f"accounts {accounts[0]} and {accounts[1]} have a direct room already")
+
+
+async def _import_rooms(commands: ImportCommands, lines: Sequence[RoomLineShape]) -> ImportedLines:
+    async def imported(line: RoomLineShape) -> tuple[str, RoomId]:
+        command = ImportRoom(
+            imported_as=reference("room", line.source, line.ref),
+            kind=line.kind,
+            name=names.cleaned(line.name),
+            description=line.description,
+            created_at=parse_rfc3339(line.created_at),
+            members=tuple(Invitation(member.account_id, member.role) for member in line.members),
+        )
+        answer = (await commands.dispatch(command)).answer
+        assert isinstance(answer, RoomAnswer)
+        return line.ref, answer.room_id
+
+    return ImportedLines(dict(await all_of(map(imported, lines))))
+
+
+LINES: Final = LineKind(
+    RoomLineShape,
+    _import_rooms,
+    {
+        RoomCreated: _created_line,
+        RoomChanged: _changed_line,
+        RoomDeleted: lambda event, at: RoomDeletedOut(str(event.room_id), at),
+        MemberJoined: _member_line,
+        MemberChanged: _member_line,
+        MemberLeft: lambda event, at: MemberLeftOut(str(event.room_id), str(event.account_id), at),
+    },
+    _rules,
+    _check,
+)
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
