@@ -7,7 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from falcon.cli.importing import AccountLine, HeaderLine, Line, MessageLine, RoomLine
+from falcon.cli.lines import AccountLine, HeaderLine, Line, MessageLine, RoomLine
 from falcon.cli.merging import numbered
 from falcon.domain import events
 from falcon.domain.catalogue import Event
