@@ -77,8 +77,8 @@ def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
 @dataclass
 class _Changes:
     """``line``: the number of the first. ``missing``: messages that the rows lack. ``messages``: those that were edited
-    or deleted, or are missing. ``emptied``: those that were deleted. ``following``: lines behind a message; None for one
-    that was removed."""
+    or deleted, or are missing. ``emptied``: those that were deleted. ``following``: lines behind a message; None for
+    one that was removed."""
 
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
