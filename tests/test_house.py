@@ -122,9 +122,8 @@ def test_a_class_name_is_used_once_but_for_the_client_which_is_a_library_of_its_
     homes: dict[str, set[str]] = defaultdict(set)
     for path in (ROOT / "falcon").rglob("*.py"):
         if not path.is_relative_to(ROOT / "falcon/client"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ClassDef):
-                    homes[node.name].add(str(path.relative_to(ROOT)))
+            for name in re.findall(r"^ *class (\w+)[(:]", path.read_text(), re.MULTILINE):
+                homes[name].add(str(path.relative_to(ROOT)))
     twice = {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1}
     assert {name: paths for name, paths in twice.items() if name not in _TO_BE_RENAMED} == {}
     assert twice.keys() >= _TO_BE_RENAMED, "these are exceptions no longer"
@@ -135,7 +134,8 @@ def test_comments_name_who_acts() -> None:
         f"{path.relative_to(ROOT)}:{line}: {text}"
         for folder in ("falcon", "tools", "load_tests", "tests")
         for path in sorted((ROOT / folder).rglob("*.py"))
-        for line, text in _comments(path.read_text())
+        if _RIDDLES.search(source := path.read_text())
+        for line, text in _comments(source)
         if _RIDDLES.search(_QUOTED.sub("", text))
     ]
     assert found == []
