@@ -111,11 +111,12 @@ def test_what_is_shipped_knows_no_tools_and_tools_know_no_tests(folder: str, oth
 
 
 def test_a_read_model_is_a_folder_with_all_that_it_is_made_of() -> None:
-    parts = {"__init__.py", "projection.py", "queries.py", "sqlite.py", "hbase.py", "memory.py"}
+    parts = {"__init__.py", "projection.py", "queries.py", "sqlite.py", "hbase.py"}
     folders = {folder.name: folder for folder in (ROOT / "falcon/read").iterdir() if (folder / "__init__.py").exists()}
     assert folders.keys() == READ_MODELS.keys()
     for folder in folders.values():
         assert parts <= {path.name for path in folder.iterdir()}, folder
+        assert (ROOT / f"tests/memory/{folder.name}.py").is_file(), "the plainest form of it"
 
 
 def test_a_class_name_is_used_once_but_for_the_client_which_is_a_library_of_its_own() -> None:

@@ -7,30 +7,24 @@ from falcon.domain.catalogue import Event
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Envelope, Position
 from falcon.read.accounts import hbase as accounts_hbase
-from falcon.read.accounts import memory as accounts_memory
 from falcon.read.accounts import projection as accounts
 from falcon.read.accounts import sqlite as accounts_sqlite
 from falcon.read.accounts.queries import AccountQueries
 from falcon.read.hbase import HBaseModel
 from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships import memory as memberships_memory
 from falcon.read.memberships import projection as memberships
 from falcon.read.memberships import sqlite as memberships_sqlite
 from falcon.read.memberships.queries import MembershipQueries
-from falcon.read.memory import MemoryModel
 from falcon.read.reactions import hbase as reactions_hbase
-from falcon.read.reactions import memory as reactions_memory
 from falcon.read.reactions import projection as reactions
 from falcon.read.reactions import sqlite as reactions_sqlite
 from falcon.read.reactions.queries import ReactionQueries
 from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.rooms import memory as rooms_memory
 from falcon.read.rooms import projection as rooms
 from falcon.read.rooms import sqlite as rooms_sqlite
 from falcon.read.rooms.queries import RoomQueries
 from falcon.read.sqlite import SqliteModel
 from falcon.read.timeline import hbase as timeline_hbase
-from falcon.read.timeline import memory as timeline_memory
 from falcon.read.timeline import projection as timeline
 from falcon.read.timeline import sqlite as timeline_sqlite
 from falcon.read.timeline.queries import TimelineQueries
@@ -52,7 +46,6 @@ class ReadModel(NamedTuple):
     loss: Callable[[Event], str | None]
     sqlite: SqliteModel
     hbase: HBaseModel
-    memory: MemoryModel
     passed_over: Project = _nothing
 
 
@@ -62,7 +55,6 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=timeline.loss,
         sqlite=timeline_sqlite.MODEL,
         hbase=timeline_hbase.MODEL,
-        memory=timeline_memory.TimelineTables,
         passed_over=timeline.passed_over,
     ),
     "rooms": ReadModel(
@@ -70,28 +62,24 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=rooms.loss,
         sqlite=rooms_sqlite.MODEL,
         hbase=rooms_hbase.MODEL,
-        memory=rooms_memory.RoomTables,
     ),
     "memberships": ReadModel(
         project=memberships.project,
         loss=memberships.loss,
         sqlite=memberships_sqlite.MODEL,
         hbase=memberships_hbase.MODEL,
-        memory=memberships_memory.MembershipTables,
     ),
     "accounts": ReadModel(
         project=accounts.project,
         loss=accounts.loss,
         sqlite=accounts_sqlite.MODEL,
         hbase=accounts_hbase.MODEL,
-        memory=accounts_memory.AccountTables,
     ),
     "reactions": ReadModel(
         project=reactions.project,
         loss=reactions.loss,
         sqlite=reactions_sqlite.MODEL,
         hbase=reactions_hbase.MODEL,
-        memory=reactions_memory.ReactionTables,
     ),
 }
 
@@ -134,16 +122,6 @@ class HBaseQueries(
     reactions_hbase.HBaseReactionQueries,
 ):
     """The queries as methods of the read store on HBase."""
-
-
-class MemoryQueries(
-    timeline_memory.MemoryTimelineQueries,
-    rooms_memory.MemoryRoomQueries,
-    memberships_memory.MemoryMembershipQueries,
-    accounts_memory.MemoryAccountQueries,
-    reactions_memory.MemoryReactionQueries,
-):
-    """The queries as methods of the read store in memory."""
 
 
 # On a cluster this projection's consumer has to keep up with every message. It records for the others where the log

@@ -35,7 +35,7 @@ from falcon.domain.rejections import (
     ReadOnly,
 )
 from falcon.domain.room import Room, evolve
-from falcon.read.reactions import memory
+from tests.memory import reactions as memory
 from tests.support.builders import (
     ANN,
     BOB,

@@ -9,7 +9,6 @@ import pytest
 
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.adapters.memory.tables import MemoryTables
 from falcon.domain.catalogue import Event
 from falcon.domain.events import MemberJoined, MessageEdited, MessagePosted
 from falcon.domain.ids import NOBODY
@@ -27,6 +26,7 @@ from falcon.read.timeline.messages import message_in
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from falcon.telemetry import metrics
+from tests.memory.tables import MemoryTables
 from tests.support.clock import FakeClock
 
 PARTITIONS = 3

@@ -12,7 +12,6 @@ import msgspec
 
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.adapters.memory.tables import MemoryTables
 from falcon.domain.answers import MessageAnswer, RoomAnswer
 from falcon.domain.catalogue import Command
 from falcon.domain.commands import CreateRoom, DeleteMessage, EditMessage, MoveRead, PostMessage
@@ -28,6 +27,7 @@ from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
+from tests.memory.tables import MemoryTables
 from tests.support.clock import FakeClock
 from tests.support.replies import Replied
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.read.accounts import memory as accounts
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
     Access,
@@ -17,11 +16,10 @@ from falcon.read.memberships.queries import (
     RoomSummaryRow,
     room_summary,
 )
-from falcon.read.memory import MemoryQueryContext, query
-from falcon.read.rooms import memory as rooms
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.timeline import memory as timeline
 from falcon.read.write import Write
+from tests.memory import accounts, rooms, timeline
+from tests.memory.models import MemoryQueryContext, query
 
 
 class _Member(NamedTuple):

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.read.accounts import memory as accounts
-from falcon.read.memory import MemoryQueryContext, query
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.write import Write
+from tests.memory import accounts
+from tests.memory.models import MemoryQueryContext, query
 
 
 @dataclass

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from falcon.domain.ids import AccountId
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
-from falcon.read.memory import MemoryQueryContext, query
 from falcon.read.write import Write
+from tests.memory.models import MemoryQueryContext, query
 
 
 @dataclass

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.reactions import KnownReactions
-from falcon.read.memory import MemoryQueryContext, query
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
 from falcon.read.write import Write
+from tests.memory.models import MemoryQueryContext, query
 
 
 @dataclass

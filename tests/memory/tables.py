@@ -4,12 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from falcon.domain.ids import Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.catalogue import READ_MODELS, MemoryQueries
-from falcon.read.memory import ModelTables
 from falcon.read.store import (
     WITHOUT_SKIPS,
     BeingFilled,
@@ -23,11 +21,21 @@ from falcon.read.store import (
     UnfinishedRebuild,
     shown_by,
 )
-from falcon.read.timeline.memory import TimelineTables
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
+from tests.memory import accounts, memberships, reactions, rooms, timeline
+from tests.memory.models import MemoryModel, ModelTables
+from tests.memory.timeline import TimelineTables
 
 _REBUILDING = "_rebuilding"
+# Those of falcon/read/catalogue.py, each in its plainest form.
+_MODELS: Final[dict[str, MemoryModel]] = {
+    "timeline": timeline.TimelineTables,
+    "rooms": rooms.RoomTables,
+    "memberships": memberships.MembershipTables,
+    "accounts": accounts.AccountTables,
+    "reactions": reactions.ReactionTables,
+}
 
 
 @dataclass
@@ -60,6 +68,16 @@ class _Comparing:
         yield Comparison(unexplained=len(self._messages.keys() - self._written))
 
 
+class MemoryQueries(
+    timeline.MemoryTimelineQueries,
+    rooms.MemoryRoomQueries,
+    memberships.MemoryMembershipQueries,
+    accounts.MemoryAccountQueries,
+    reactions.MemoryReactionQueries,
+):
+    """The queries as methods of the read store in memory."""
+
+
 class MemoryTables(MemoryQueries):
     def __init__(self, partitions: int, projections: Sequence[str]) -> None:
         self._partitions = partitions
@@ -74,7 +92,7 @@ class MemoryTables(MemoryQueries):
         self._beats: Counter[str] = Counter()
 
     def _empty(self, projection: str) -> _ProjectedTables:
-        return _ProjectedTables(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
+        return _ProjectedTables(_MODELS[projection](), dict.fromkeys(range(self._partitions), Position()))
 
     # --- ProjectionTables ---------------------------------------------------------------------------------------------
 

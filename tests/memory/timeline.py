@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.memory import MemoryQueryContext, query
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 from falcon.read.write import Write
+from tests.memory.models import MemoryQueryContext, query
 
 _REVISION_BITS: Final = 40
 
