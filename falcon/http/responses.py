@@ -8,6 +8,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from falcon.http.problems import Problem
+from falcon.http.server.whole_responses import write_whole
 
 # In a request's scope: the seconds for which its refusal waited.
 DELAYED: Final = "falcon.delayed"
@@ -31,6 +32,8 @@ class BytesResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = (b"content-length", b"%d" % len(self.body))
         headers = (length, *self.headers) if self.status not in (204, 304) else self.headers
+        if write_whole(send, self.status, headers, self.body):
+            return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 
@@ -68,10 +71,8 @@ def problem_response(problem: Problem) -> BytesResponse:
     return BytesResponse(problem.status, problem.body(), *headers)
 
 
-def matches(if_none_match: bytes | None, etag: bytes) -> bool:
+def matches(if_none_match: bytes, etag: bytes) -> bool:
     """True if an If-None-Match header names this ETag."""
-    if if_none_match is None:
-        return False
     if if_none_match == etag:
         return True
     return any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in if_none_match.split(b","))
