@@ -399,6 +399,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(sorted(COMMANDS)), body=ANY_JSON)
 @settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
