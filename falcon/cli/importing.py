@@ -11,12 +11,22 @@ from dataclasses import dataclass, field
 import msgspec
 
 from falcon.cli.faults import Fault
-from falcon.cli.lines import BadLine, FollowingLine, HeaderLine, Line, MessageLine, Refs
+from falcon.cli.lines import (
+    BadLine,
+    FollowingLine,
+    HeaderLine,
+    Line,
+    MembersLine,
+    MessageLine,
+    Refs,
+    RoomLine,
+)
 from falcon.validation import broken_rule
 from falcon_chat import Imported, Problem
 
 BATCH_LINES = 1000
 BATCH_BYTES = 512 * 1024
+_MEMBERS = 5_000  # in one line
 FORMAT_VERSIONS = (1, 2)
 
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
@@ -26,7 +36,7 @@ _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 class Batch:
     """Translated lines of one kind, messages with what follows them, with their numbers in the file."""
 
-    kind: type[Line] | None = None
+    kind: type[Line | MembersLine] | None = None
     lines: list[bytes] = field(default_factory=list)
     numbers: list[int] = field(default_factory=list)
     size: int = 0
@@ -77,10 +87,21 @@ async def import_lines(
         except Problem as problem:
             raise _located(problem, name, full) from problem
         refs.learn(answer)
-        outcome.lines += len(full.lines)
+        whole = 0 if full.kind is MembersLine else len(full.lines)  # its room's own line has been counted
+        outcome.lines += whole
         outcome.imported += answer.imported
         outcome.skipped += answer.skipped
-        advance(len(full.lines))
+        advance(whole)
+
+    async def add(line: Line | MembersLine, refs: Refs, number: int) -> None:
+        kind = MessageLine if isinstance(line, FollowingLine) else type(line)
+        if kind is not batch.kind:
+            await flush()
+            batch.kind = kind
+        translated = refs.translated(line)
+        if not batch.has_room_for(translated):
+            await flush()
+        batch.add(translated, number)
 
     for number, raw in lines:
         if raw.isspace():
@@ -94,21 +115,29 @@ async def import_lines(
                 refs = Refs(header.source)
                 advance(1)
                 continue
-            kind = MessageLine if isinstance(line, FollowingLine) else type(line)
-            if kind is not batch.kind:
-                await flush()
-                batch.kind = kind
-            translated = refs.translated(line)
+            for part in _parts(line):
+                await add(part, refs, number)
         except BadLine as rule:
             await flush()
             raise Fault(f"{name}:{number}: {rule}") from rule
-        if not batch.has_room_for(translated):
-            await flush()
-        batch.add(translated, number)
     if refs is None:
         raise Fault(f"{name}: empty; an import begins with a header line, see `falcon import --help`")
     await flush()
     return outcome
+
+
+def _parts(line: Line) -> Iterable[Line | MembersLine]:
+    """The lines to send instead, none of which takes long. An admin of a large room comes with its own line."""
+    if not isinstance(line, RoomLine) or len(line.members) <= _MEMBERS:
+        return (line,)
+    members = sorted(line.members, key=lambda member: member.role != "admin")
+    return (
+        msgspec.structs.replace(line, members=tuple(members[:_MEMBERS])),
+        *(
+            MembersLine(line.ref, tuple(members[start : start + _MEMBERS]))
+            for start in range(_MEMBERS, len(members), _MEMBERS)
+        ),
+    )
 
 
 def _parsed(raw: bytes) -> Line:

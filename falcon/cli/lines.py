@@ -37,7 +37,7 @@ class Refs:
         self.accounts.update(answer.accounts)
         self.rooms.update(answer.rooms)
 
-    def translated(self, line: "Line") -> bytes:
+    def translated(self, line: "Line | MembersLine") -> bytes:
         """The line as the server takes it. Raises BadLine."""
         return _encode(line.as_sent(self)) + b"\n"
 
@@ -111,10 +111,22 @@ class RoomLine(msgspec.Struct, frozen=True, tag="room", forbid_unknown_fields=Tr
             "name": self.name,
             "description": self.description,
             "created_at": _utc(self.created_at),
-            "members": [
-                {"account_id": refs.account(member.account, "members"), "role": member.role} for member in self.members
-            ],
+            "members": _as_sent(self.members, refs),
         }
+
+
+class MembersLine(msgspec.Struct, frozen=True):
+    """Members of a large room that its own line has no place for. No file has such lines."""
+
+    room: str
+    members: tuple[MemberRef, ...]
+
+    def as_sent(self, refs: Refs) -> Json:
+        return {"type": "members", "room_id": refs.room(self.room), "members": _as_sent(self.members, refs)}
+
+
+def _as_sent(members: tuple[MemberRef, ...], refs: Refs) -> list[Json]:
+    return [{"account_id": refs.account(member.account, "members"), "role": member.role} for member in members]
 
 
 class RoomChangedLine(msgspec.Struct, tag="room-changed"):

@@ -20,6 +20,7 @@ from falcon.domain.commands import (
     DeleteMessage,
     DeleteRoom,
     EditMessage,
+    ImportMembers,
     ImportMessages,
     ImportRoom,
     IssueToken,
@@ -70,6 +71,7 @@ RoomCommand: TypeAlias = (
     | DeleteRoom
     | PutMember
     | RemoveMember
+    | ImportMembers
     | ImportMessages
     | ImportReactions
 )

@@ -27,7 +27,11 @@ GROUPS: Final = (
     accounts.GROUP,
 )
 # In the order in which an import carries them out: each refers to those before it.
-LINE_KINDS: Final = (accounts.LINES, rooms.LINES, messages.LINES, reactions.LINES)
+LINE_KINDS: Final = (accounts.LINES, rooms.LINES, rooms.MEMBER_LINES, messages.LINES, reactions.LINES)
 ImportLine: TypeAlias = (
-    accounts.AccountLineShape | rooms.RoomLineShape | messages.MessageLineShape | reactions.ReactionLineShape
+    accounts.AccountLineShape
+    | rooms.RoomLineShape
+    | rooms.MembersLineShape
+    | messages.MessageLineShape
+    | reactions.ReactionLineShape
 )

@@ -29,6 +29,8 @@ class OfARoom(Protocol):
     @property
     def room_id(self) -> RoomId: ...
 
+
+class OfAMessage(OfARoom, Protocol):
     @property
     def seq(self) -> Seq: ...
 
@@ -61,21 +63,22 @@ class Checks:
         if not self._accounts[account_id]:
             raise invalid(field, f"there is no account {account_id}")
 
-    async def last_seq(self, line: OfARoom, at: str) -> Seq:
-        """The newest message of the room, with those of the lines before this one. Raises Problem 403, 404."""
-        if line.room_id not in self._last_seqs:
-            room = await self.store.room(line.room_id)
-            if room is None or line.seq > room.last_seq + 1:
-                room = await self.edge.reads.newest(self._request, line.room_id, self.store.room, line.room_id)
+    async def last_seq(self, room_id: RoomId, seq: Seq, at: str) -> Seq:
+        """The newest message of the room, with those of the lines before this one, of which ``seq`` is the next.
+        Raises Problem 403, 404."""
+        if room_id not in self._last_seqs:
+            room = await self.store.room(room_id)
+            if room is None or seq > room.last_seq + 1:
+                room = await self.edge.reads.newest(self._request, room_id, self.store.room, room_id)
             if room is None:
-                rule = f"there is no room {line.room_id}"
+                rule = f"there is no room {room_id}"
                 raise Problem(404, "room_not_found", f"{at}{rule}", broken(f"{at}room_id", rule))
             if not room.imported:
-                raise not_allowed(f"{at}room_id", f"room {line.room_id} was not imported")
-            self._last_seqs[line.room_id] = room.last_seq
-        return self._last_seqs[line.room_id]
+                raise not_allowed(f"{at}room_id", f"room {room_id} was not imported")
+            self._last_seqs[room_id] = room.last_seq
+        return self._last_seqs[room_id]
 
-    def reached(self, line: OfARoom) -> None:
+    def reached(self, line: OfAMessage) -> None:
         """The room has this message now."""
         self._last_seqs[line.room_id] = max(self._last_seqs[line.room_id], line.seq)
 

@@ -286,7 +286,7 @@ def _rules(edge: Edge, line: MessageLineShape, at: str) -> None:
 
 
 async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
-    last_seq = await checks.last_seq(line, at)
+    last_seq = await checks.last_seq(line.room_id, line.seq, at)
     if line.seq > last_seq + 1:
         raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
     checks.reached(line)

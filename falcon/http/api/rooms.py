@@ -13,6 +13,7 @@ from falcon.domain.commands import (
     ChangeRoom,
     CreateRoom,
     DeleteRoom,
+    ImportMembers,
     ImportRoom,
     Invitation,
     MoveRead,
@@ -25,7 +26,16 @@ from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft, RoomCh
 from falcon.domain.ids import RoomId
 from falcon.http import shapes
 from falcon.http.api import examples
-from falcon.http.api.lines import Checks, ImportCommands, ImportedLines, LineKind, all_of, check_time, reference
+from falcon.http.api.lines import (
+    Checks,
+    ImportCommands,
+    ImportedLines,
+    LineKind,
+    all_of,
+    by_room,
+    check_time,
+    reference,
+)
 from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
@@ -46,6 +56,7 @@ _member_role: Final = msgspec.json.Decoder(MemberRole)
 _read_mark: Final = msgspec.json.Decoder(ReadMarkShape)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
+_CHUNK_MEMBERS: Final = 1_000
 _MEMBERS_READ: Final = 200  # at once, for an export
 
 
@@ -270,7 +281,14 @@ class RoomLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="roo
     name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
     description: shapes.Description
     created_at: shapes.Time
-    members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_MAX)]
+    members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
+
+
+class MembersLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="members"):
+    """Further members of a room that was imported and has no messages yet."""
+
+    room_id: shapes.Id
+    members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
 
 
 class MemberOut(msgspec.Struct, frozen=True):
@@ -341,12 +359,21 @@ def _rules(edge: Edge, line: RoomLineShape, at: str) -> None:
 
 
 async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
-    for index, member in enumerate(line.members):
-        await checks.account(member.account_id, f"{at}members[{index}].account_id")
+    await _check_accounts(checks, line.members, at)
     if line.kind == "group" and not any(member.role == "admin" for member in line.members):
         raise invalid(f"{at}members", "a group room needs at least one admin")
     if line.kind == "direct":
         await _check_pair(checks, sorted({member.account_id for member in line.members}), at)
+
+
+async def _check_members(checks: Checks, line: MembersLineShape, at: str) -> None:
+    await checks.last_seq(line.room_id, 0, at)
+    await _check_accounts(checks, line.members, at)
+
+
+async def _check_accounts(checks: Checks, members: Sequence[shapes.NewMember], at: str) -> None:
+    for index, member in enumerate(members):
+        await checks.account(member.account_id, f"{at}members[{index}].account_id")
 
 
 async def _check_pair(checks: Checks, accounts: list[int], at: str) -> None:
@@ -365,13 +392,28 @@ async def _import_rooms(commands: ImportCommands, lines: Sequence[RoomLineShape]
             name=names.cleaned(line.name),
             description=line.description,
             created_at=parse_rfc3339(line.created_at),
-            members=tuple(Invitation(member.account_id, member.role) for member in line.members),
+            members=tuple(map(_invitation, line.members)),
         )
         answer = (await commands.dispatch(command)).answer
         assert isinstance(answer, RoomAnswer)
         return line.ref, answer.room_id
 
     return ImportedLines(dict(await all_of(map(imported, lines))))
+
+
+async def _import_members(commands: ImportCommands, lines: Sequence[MembersLineShape]) -> ImportedLines:
+    async def imported(of_room: Sequence[MembersLineShape]) -> None:
+        members = [_invitation(member) for line in of_room for member in line.members]
+        for start in range(0, len(members), _CHUNK_MEMBERS):
+            chunk = tuple(members[start : start + _CHUNK_MEMBERS])
+            await commands.dispatch(ImportMembers(of_room[0].room_id, chunk))
+
+    await all_of(map(imported, by_room(lines)))
+    return ImportedLines()
+
+
+def _invitation(member: shapes.NewMember) -> Invitation:
+    return Invitation(member.account_id, member.role)
 
 
 LINES: Final = LineKind(
@@ -388,6 +430,7 @@ LINES: Final = LineKind(
     _rules,
     _check,
 )
+MEMBER_LINES: Final = LineKind(MembersLineShape, _import_members, {}, check=_check_members)
 
 
 # --- operations -------------------------------------------------------------------------------------------------------
