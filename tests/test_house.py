@@ -176,3 +176,11 @@ def test_every_threat_names_a_test_that_is_there() -> None:
     rows = re.findall(r"^\| .* \| .* \| (.*) \|$", text.partition("## Threats")[2], re.MULTILINE)
     assert [row for row in rows if "::" not in row and row != "test"] == []
     assert [each for each in named if f"def {each[1]}(" not in (ROOT / "tests" / each[0]).read_text()] == []
+
+
+def test_no_file_has_a_merge_that_was_not_finished() -> None:
+    marked = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    folders = ("clients", "deploy", "docs", "examples", "falcon", "load_tests", "requirements", "tests", "tools")
+    paths = [*ROOT.glob("*.*"), *(path for folder in folders for path in (ROOT / folder).rglob("*.*"))]
+    texts = {path: path.read_bytes() for path in paths if path.is_file() and path.suffix not in (".pyc", ".png")}
+    assert [path for path, text in texts.items() if marked.search(text.decode(errors="replace"))] == []
