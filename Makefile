@@ -6,14 +6,17 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 ARGS ?=
 LOAD = $(if $(SECONDS),--seconds "$(SECONDS)") $(if $(SHAPE),--shape "$(SHAPE)") $(if $(USERS),--users "$(USERS)") \
 	$(if $(WORKERS),--workers "$(WORKERS)")
+QUICKLY := $(BIN)/python -m pytest -m "not processes and not faults and not slow" --hypothesis-profile=quick
+# Tests are compiled once, and not each time.
+export PYTHONDONTWRITEBYTECODE :=
 # The client comes from the checkout, so no lock names it.
 COMPILE := uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-package falcon-chat-client
 # Where a test that misses a program fails instead of being skipped: what judges manifests, and what spawns users.
 CHECKERS := $(if $(filter true,$(CI)),build/checkers/.done $(VENV)/.load)
 
-.PHONY: run test check bench load faults chaos simulate attack fuzz cluster cluster-down cluster-status cluster-wipe \
-	image k8s-up k8s-test k8s-down checkers lock clean help
+.PHONY: run test check check-rules check-http check-others bench load faults chaos simulate attack fuzz cluster \
+	cluster-down cluster-status cluster-wipe image k8s-up k8s-test k8s-down checkers lock clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z0-9-]*\): *.*## /\1\t/p' $(MAKEFILE_LIST) | sort | column -t -s "$$(printf '\t')"
@@ -25,11 +28,19 @@ test: $(VENV)/.dev $(CHECKERS) ## every test, real processes and faults included
 	$(BIN)/python -m pytest tests
 
 check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
+	@$(MAKE) --no-print-directory -j2 --output-sync check-rules check-http check-others
+
+check-rules:
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy --no-error-summary
 	$(BIN)/lint-imports --no-logo >/dev/null
-	$(BIN)/python -m pytest tests -m "not processes and not faults and not slow"
+
+check-http:
+	$(QUICKLY) tests/http tests/adapters
+
+check-others:
+	$(QUICKLY) tests --ignore tests/http --ignore tests/adapters
 
 bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|growth|profile, written to docs/ (needs wrk; most suites more)
 	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)

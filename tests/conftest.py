@@ -1,5 +1,7 @@
 """Fixtures for all tests: the real servers, started by the first test that asks for them. And which tests are slow."""
 
+import re
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -10,9 +12,11 @@ pytest_plugins = ["tests.support.servers"]
 # A machine that is full of other work would fail an example for its time, which says nothing of the rule.
 settings.register_profile("falcon", deadline=None)
 settings.load_profile("falcon")
+# For `make check`: properties that name no number of examples try fewer.
+settings.register_profile("quick", deadline=None, max_examples=20)
 
 # Each of these starts a Falcon or a command for most of its tests, or runs thousands of examples. `make check` leaves
-# them out, so that it takes two minutes and not seven.
+# them out.
 _SLOW: Final = frozenset(
     {
         "adapters/test_kafka_fence.py",
@@ -63,3 +67,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.relative_to(tests).as_posix() in _SLOW:
             item.add_marker(pytest.mark.slow)
+
+
+# Marks of all tests in a module.
+_MARKS: Final = re.compile(r"^pytestmark = (.*)$", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A module of which the run leaves out every test is not imported: that takes longer than many a test."""
+    left_out = re.findall(r"not (\w+)", config.option.markexpr)
+    if not left_out or not collection_path.name.startswith("test_"):
+        return None
+    if "slow" in left_out and collection_path.relative_to(config.rootpath / "tests").as_posix() in _SLOW:
+        return True
+    marked = _MARKS.search(collection_path.read_text())
+    if marked and any(f"pytest.mark.{mark}" in marked[1] for mark in left_out):
+        return True
+    return None

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from falcon.http import shapes
+from falcon.http.api.catalogue import ImportLine
 from falcon.validation import broken_rule
 
 
@@ -35,9 +36,9 @@ from falcon.validation import broken_rule
         (shapes.MemberRole, {"role": "boss"}, "role", "must be admin, member or readonly"),
         (shapes.ReadMarkShape, {"seq": 1, "force": 1}, "force", "must be true or false"),
         (shapes.ListQuery, {"limit": 999}, "limit", "must be at most 200"),
-        (shapes.ImportLine, {"type": "poll"}, "type", "must be account, room, message or reaction"),
-        (shapes.ImportLine, {"type": 1}, "type", "must be a text"),
-        (shapes.ImportLine, {"type": "account"}, "source", "is missing"),
+        (ImportLine, {"type": "poll"}, "type", "must be account, room, message or reaction"),
+        (ImportLine, {"type": 1}, "type", "must be a text"),
+        (ImportLine, {"type": "account"}, "source", "is missing"),
     ],
 )
 def test_a_broken_rule_is_said_in_words(kind: Any, value: Any, field: str, rule: str) -> None:

@@ -28,9 +28,9 @@ from falcon.http.limits.rooms import RoomCounts
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
+from falcon.read.catalogue import ReadStore
 from falcon.read.lookups import StoreLookups
 from falcon.read.names import AccountNames
-from falcon.read.store import ReadStore
 from falcon.read.timeline.pages import TimelinePages
 from falcon.settings import Settings
 from falcon.streams.feed import Feed

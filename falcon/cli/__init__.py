@@ -60,11 +60,8 @@ _CLUSTER = "Run a cluster"
 
 app.command(rich_help_panel=_MACHINE)(upkeep.up)
 
-app.command(rich_help_panel=_CHAT)(chat.rooms)
-app.command(rich_help_panel=_CHAT)(chat.send)
-app.command(rich_help_panel=_CHAT)(chat.react)
-app.command(rich_help_panel=_CHAT)(chat.tail)
-app.command(rich_help_panel=_CHAT)(chat.read)
+for command in chat.COMMANDS:
+    app.command(rich_help_panel=_CHAT)(command)
 
 _room = typer.Typer(help="Create and change rooms, and manage their members.", no_args_is_help=True)
 _room.command("create")(rooms.create)

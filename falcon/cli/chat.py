@@ -1,7 +1,7 @@
 """Messages, and the list of the caller's rooms."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -204,6 +204,9 @@ def rooms(
     if more:
         typer.echo(f"There are more; falcon rooms -n {lines * 2} shows some of them.", err=True)
 
+
+# In the order in which the help lists them.
+COMMANDS: Final = (rooms, send, react, tail, read)
 
 _COLUMNS = (
     Column("Room", "right"),

@@ -14,7 +14,21 @@ from typing import BinaryIO, Final, TypeAlias, cast
 import msgspec
 
 from falcon.cli.faults import Fault
-from falcon.cli.importing import AccountLine, MemberRef, MessageLine, ReactionLine, RoomLine
+from falcon.cli.lines import (
+    AccountLine,
+    Change,
+    FollowingLine,
+    FollowingRemovedLine,
+    MemberLeftLine,
+    MemberLine,
+    MemberRef,
+    MessageLine,
+    RoomChange,
+    RoomChangedLine,
+    RoomDeletedLine,
+    RoomLine,
+    Row,
+)
 
 _CHANGES: Final = b'{"type":"changes"'
 _END: Final = b'{"type":"end"'
@@ -22,60 +36,12 @@ _MISSING: Final = b'"missing":true'  # no other line has it: quotes in texts and
 _BUFFER: Final = 1 << 20
 
 
-class _ChangesLine(msgspec.Struct, tag="changes"):
-    position: str
-    through: str
-
-
-class _RoomChangedLine(msgspec.Struct, tag="room-changed"):
-    room: str
-    name: str
-    description: str
-    at: str
-
-
-class _RoomDeletedLine(msgspec.Struct, tag="room-deleted"):
-    room: str
-    at: str
-
-
-class _MemberLine(msgspec.Struct, tag="member"):
-    room: str
-    account: str
-    role: str
-    at: str
-
-
-class _MemberLeftLine(msgspec.Struct, tag="member-left"):
-    room: str
-    account: str
-    at: str
-
-
-class _ReactionRemovedLine(msgspec.Struct, tag="reaction-removed"):
-    room: str
-    seq: int
-    emoji: str
-    account: str
-    at: str
-
-
-class _EndLine(msgspec.Struct, tag="end"):
-    position: str
-
-
-_RoomChange: TypeAlias = RoomLine | _RoomChangedLine | _MemberLine | _MemberLeftLine
-_ReactionChange: TypeAlias = ReactionLine | _ReactionRemovedLine
-_Change: TypeAlias = (
-    AccountLine | MessageLine | _ReactionChange | _RoomChange | _RoomDeletedLine | _ChangesLine | _EndLine
-)
-_Row: TypeAlias = AccountLine | RoomLine | MessageLine | ReactionLine
 Numbered: TypeAlias = tuple[int, bytes]
 _Place: TypeAlias = tuple[str, int]  # a room, and a seq in it
-_Who: TypeAlias = tuple[str, str]  # an emoji, and an account
+_Identity: TypeAlias = tuple[str, ...]  # of a line among those that follow a message
 
-_change: Final[msgspec.json.Decoder[_Change]] = msgspec.json.Decoder(_Change)
-_row: Final[msgspec.json.Decoder[_Row]] = msgspec.json.Decoder(_Row)
+_change: Final[msgspec.json.Decoder[Change]] = msgspec.json.Decoder(Change)
+_row: Final[msgspec.json.Decoder[Row]] = msgspec.json.Decoder(Row)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -111,19 +77,25 @@ def _spooled(header: bytes, rest: BinaryIO) -> BinaryIO:
 @dataclass
 class _Changes:
     """``line``: the number of the first. ``missing``: messages that the rows lack. ``messages``: those that were edited
-    or deleted, or are missing. ``emptied``: those that were deleted. ``reactions``: None for one that was removed."""
+    or deleted, or are missing. ``emptied``: those that were deleted. ``following``: lines behind a message; None for
+    one that was removed."""
 
     line: int = 0
     accounts: dict[str, Numbered] = field(default_factory=dict)
     rooms: dict[str, tuple[int, RoomLine]] = field(default_factory=dict)
-    of_room: dict[str, list[_RoomChange]] = field(default_factory=dict)
+    of_room: dict[str, list[RoomChange]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     missing: set[_Place] = field(default_factory=set)
     messages: dict[_Place, bytes] = field(default_factory=dict)
     emptied: set[_Place] = field(default_factory=set)
-    reactions: dict[_Place, dict[_Who, Numbered | None]] = field(default_factory=dict)
+    following: dict[_Place, dict[_Identity, Numbered | None]] = field(default_factory=dict)
 
-    def take(self, change: _Change, number: int, raw: bytes) -> None:
+    def take(self, change: Change, number: int, raw: bytes) -> None:
+        if isinstance(change, FollowingLine | FollowingRemovedLine):
+            of_message = self.following.setdefault((change.room, change.seq), {})
+            of_message.pop(change.identity, None)  # one that comes again is the newest
+            of_message[change.identity] = (number, raw) if isinstance(change, FollowingLine) else None
+            return
         match change:
             case AccountLine():
                 self.accounts[change.ref] = (number, raw)
@@ -136,21 +108,18 @@ class _Changes:
                     self.emptied.add(place)
                 if change.edited_at is not None or change.deleted or place in self.missing:
                     self.messages[place] = raw
-            case ReactionLine() | _ReactionRemovedLine():
-                of_message = self.reactions.setdefault((change.room, change.seq), {})
-                of_message.pop((change.emoji, change.account), None)  # one that comes again is the newest
-                of_message[change.emoji, change.account] = (number, raw) if isinstance(change, ReactionLine) else None
-            case _RoomDeletedLine():
+            case RoomDeletedLine():
                 self.deleted.add(change.room)
-            case _RoomChangedLine() | _MemberLine() | _MemberLeftLine():
+            case RoomChangedLine() | MemberLine() | MemberLeftLine():
                 self.of_room.setdefault(change.room, []).append(change)
 
-    def reactions_to(self, place: _Place, rows: dict[_Who, Numbered]) -> Iterator[Numbered]:
-        """The rows that no change removed or replaced, then the new reactions. A deleted message has none."""
+    def behind(self, place: _Place, rows: dict[_Identity, Numbered]) -> Iterator[Numbered]:
+        """What follows a message: the rows that no change removed or replaced, then the new lines. Nothing follows a
+        deleted message."""
         if place in self.emptied:
             return
-        changed = self.reactions.get(place, {})
-        yield from (row for who, row in rows.items() if who not in changed)
+        changed = self.following.get(place, {})
+        yield from (row for identity, row in rows.items() if identity not in changed)
         yield from (line for line in changed.values() if line is not None)
 
     def applied_to(self, room: RoomLine) -> RoomLine:
@@ -158,13 +127,13 @@ class _Changes:
         members = {member.account: member for member in room.members}
         for change in self.of_room.get(room.ref, ()):
             match change:
-                case RoomLine() | _RoomChangedLine():
+                case RoomLine() | RoomChangedLine():
                     room = msgspec.structs.replace(room, name=change.name, description=change.description)
                     if isinstance(change, RoomLine):
                         members |= {member.account: member for member in change.members}
-                case _MemberLine():
+                case MemberLine():
                     members[change.account] = MemberRef(change.account, change.role)  # type: ignore[arg-type]
-                case _MemberLeftLine():
+                case MemberLeftLine():
                     members.pop(change.account, None)
         return msgspec.structs.replace(room, members=tuple(members.values()))
 
@@ -187,7 +156,7 @@ def _read_changes(file: BinaryIO, name: str) -> _Changes:
     return changes
 
 
-def _decoded(raw: bytes, number: int, name: str) -> _Change:
+def _decoded(raw: bytes, number: int, name: str) -> Change:
     try:
         return _change.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
@@ -201,7 +170,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
     rooms_due = True
     last_seqs: dict[str, int] = {}
     place: _Place = ("", 0)
-    reactions: dict[_Who, Numbered] = {}  # to the message at this place, of which all rows follow it
+    following: dict[_Identity, Numbered] = {}  # the rows behind the message at this place
     for number, raw in enumerate(file, 2):
         line = _decoded_row(raw)
         if line is None:
@@ -211,12 +180,12 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
         if rooms_due and not (isinstance(line, AccountLine) and number < changes.line):
             rooms_due = False
             yield from _rooms_made(changes)
-        if isinstance(line, ReactionLine):
+        if isinstance(line, FollowingLine):
             if number < changes.line and (line.room, line.seq) == place:
-                reactions[line.emoji, line.account] = (number, raw)
+                following[line.identity] = (number, raw)
             continue
-        yield from changes.reactions_to(place, reactions)
-        place, reactions = ("", 0), {}
+        yield from changes.behind(place, following)
+        place, following = ("", 0), {}
         match line:
             case AccountLine():
                 if line.ref not in changes.accounts:
@@ -229,7 +198,7 @@ def _merged(file: BinaryIO, changes: _Changes) -> Iterator[Numbered]:
                     place = (line.room, line.seq)
                     last_seqs[line.room] = line.seq
                     yield number, changes.messages.get((line.room, line.seq), raw)
-    yield from changes.reactions_to(place, reactions)
+    yield from changes.behind(place, following)
     if rooms_due:
         yield from _rooms_made(changes)
 
@@ -241,7 +210,7 @@ def _rooms_made(changes: _Changes) -> Iterator[Numbered]:
             yield number, _encode(changes.applied_to(room))
 
 
-def _decoded_row(raw: bytes) -> _Row | None:
+def _decoded_row(raw: bytes) -> Row | None:
     try:
         return _row.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):

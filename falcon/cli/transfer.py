@@ -15,7 +15,7 @@ from falcon.cli.faults import Fault
 
 if TYPE_CHECKING:
     from falcon.cli.exporting import Partial
-    from falcon.cli.importing import HeaderLine
+    from falcon.cli.lines import HeaderLine
     from falcon_chat import FalconClient
 
 _PATIENT_SECONDS = 120.0

@@ -8,7 +8,8 @@ from immutables import Map
 from msgspec.structs import replace
 
 from falcon.domain import limits
-from falcon.domain.events import AccountCreated, AccountEvent, DirectRoomOpened, TokenIssued, TokenRevoked
+from falcon.domain.catalogue import AccountEvent
+from falcon.domain.events import AccountCreated, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.domain.ids import AccountId, RoomId
 from falcon.domain.parted_map import IdMap, id_map, with_entry
 

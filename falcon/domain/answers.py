@@ -3,8 +3,6 @@
 Their tags go from process to process. How they stand in the log is in ``falcon.journal.shapes``.
 """
 
-from typing import TypeAlias
-
 import msgspec
 
 from falcon.domain.commands import Role, RoomKind
@@ -45,15 +43,6 @@ class ReadAnswer(msgspec.Struct, frozen=True, tag="read-answer"):
     mentions: int
 
 
-class ReactionAnswer(msgspec.Struct, frozen=True, tag="reaction-answer"):
-    """``count``: how many accounts have reacted with the emoji."""
-
-    room_id: RoomId
-    seq: Seq
-    emoji: str
-    count: int
-
-
 class AccountAnswer(msgspec.Struct, frozen=True, tag="account-answer"):
     """``sealed``: the secret of the account's first token, readable to the edge alone."""
 
@@ -85,17 +74,3 @@ class PositionAnswer(msgspec.Struct, frozen=True, tag="position-answer"):
     """
 
     offset: int
-
-
-Answer: TypeAlias = (
-    MessageAnswer
-    | RoomAnswer
-    | MemberAnswer
-    | ReadAnswer
-    | ReactionAnswer
-    | AccountAnswer
-    | TokenAnswer
-    | ImportAnswer
-    | Done
-    | PositionAnswer
-)

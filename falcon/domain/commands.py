@@ -104,48 +104,6 @@ class DeleteMessage(msgspec.Struct, frozen=True, tag=True):
     known_revision: int = 0
 
 
-class KnownReactions(msgspec.Struct, frozen=True):
-    """What the read tables show of a message and an emoji, at the room's reaction ``revision`` or later.
-
-    ``kinds``: every emoji that the message has. ``reacted``: of the accounts that the command is about, those that have
-    reacted with this emoji, each with the revision at which it did. The rest is of this emoji as of ``kind_revision``:
-    ``since`` is the revision of the oldest reaction when it came up, and ``accounts`` are the first ones, in the order
-    in which they reacted.
-    """
-
-    revision: int
-    kinds: tuple[str, ...] = ()
-    reacted: tuple[tuple[AccountId, int], ...] = ()
-    kind_revision: int = 0
-    count: int = 0
-    since: int = 0
-    accounts: tuple[AccountId, ...] = ()
-
-
-class AddReaction(msgspec.Struct, frozen=True, tag=True):
-    """``known``, ``known_revision`` as in EditMessage; ``reactions`` as the read side showed them."""
-
-    by: AccountId
-    room_id: RoomId
-    seq: Seq
-    emoji: str
-    known: Message | None = None
-    known_revision: int = 0
-    reactions: KnownReactions = KnownReactions(0)
-
-
-class RemoveReaction(msgspec.Struct, frozen=True, tag=True):
-    """As AddReaction."""
-
-    by: AccountId
-    room_id: RoomId
-    seq: Seq
-    emoji: str
-    known: Message | None = None
-    known_revision: int = 0
-    reactions: KnownReactions = KnownReactions(0)
-
-
 class MoveRead(msgspec.Struct, frozen=True, tag=True):
     """Forward only, unless forced. ``mentions``: how many the read side counts behind the mark; for the answer."""
 
@@ -211,26 +169,6 @@ class ImportMessages(msgspec.Struct, frozen=True, tag=True):
     messages: tuple[Message, ...]
 
 
-class ImportedReaction(msgspec.Struct, frozen=True):
-    account_id: AccountId
-    reacted_at: Millis
-
-
-class ImportReactions(msgspec.Struct, frozen=True, tag=True):
-    """The reactions to a message of an imported room with one emoji, oldest first; those that it has are skipped.
-
-    The other fields are as in AddReaction.
-    """
-
-    room_id: RoomId
-    seq: Seq
-    emoji: str
-    imported: tuple[ImportedReaction, ...]
-    known: Message | None = None
-    known_revision: int = 0
-    reactions: KnownReactions = KnownReactions(0)
-
-
 class ReadPosition(msgspec.Struct, frozen=True, tag=True):
     """Asks how far the partition's log has been acknowledged. It changes nothing, and has no key.
 
@@ -238,24 +176,3 @@ class ReadPosition(msgspec.Struct, frozen=True, tag=True):
     """
 
     partition: Partition
-
-
-# isinstance goes through these in their order: the most frequent ones come first.
-RoomCommand: TypeAlias = (
-    PostMessage
-    | EditMessage
-    | DeleteMessage
-    | MoveRead
-    | AddReaction
-    | RemoveReaction
-    | ChangeRoom
-    | DeleteRoom
-    | PutMember
-    | RemoveMember
-    | ImportMembers
-    | ImportMessages
-    | ImportReactions
-)
-AccountCommand: TypeAlias = IssueToken | RevokeToken
-OtherCommand: TypeAlias = CreateRoom | OpenDirect | CreateAccount | ImportRoom | ReadPosition | AccountCommand
-Command: TypeAlias = OtherCommand | RoomCommand

@@ -12,19 +12,16 @@ from falcon.domain import limits
 from falcon.domain.account import Account
 from falcon.domain.answers import (
     AccountAnswer,
-    Answer,
     Done,
     ImportAnswer,
     MemberAnswer,
     MessageAnswer,
-    ReactionAnswer,
     ReadAnswer,
     RoomAnswer,
     TokenAnswer,
 )
+from falcon.domain.catalogue import AccountCommand, Answer, Event, RoomCommand
 from falcon.domain.commands import (
-    AccountCommand,
-    AddReaction,
     ChangeRoom,
     CreateAccount,
     CreateRoom,
@@ -33,7 +30,6 @@ from falcon.domain.commands import (
     EditMessage,
     ImportMembers,
     ImportMessages,
-    ImportReactions,
     ImportRoom,
     Invitation,
     IssueToken,
@@ -42,14 +38,11 @@ from falcon.domain.commands import (
     PostMessage,
     PutMember,
     RemoveMember,
-    RemoveReaction,
     RevokeToken,
-    RoomCommand,
 )
 from falcon.domain.events import (
     AccountCreated,
     DirectRoomOpened,
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,
@@ -66,7 +59,7 @@ from falcon.domain.events import (
 )
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, Seq
 from falcon.domain.message import Message
-from falcon.domain.reactions import MessageReactions
+from falcon.domain.reactions import AddReaction, ImportReactions, MessageReactions, ReactionAnswer, RemoveReaction
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,

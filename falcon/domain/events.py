@@ -4,8 +4,6 @@
 The envelope says who did it, and when.
 """
 
-from typing import TypeAlias
-
 import msgspec
 
 from falcon.domain.commands import Role, RoomKind
@@ -104,39 +102,6 @@ class MessageDeleted(msgspec.Struct, frozen=True):
     unmentioned: tuple[AccountId, ...] = ()
 
 
-class ReactionAdded(msgspec.Struct, frozen=True):
-    """An account has reacted to a message with an emoji, with which it had not.
-
-    ``revision`` counts the changes of reactions in the room. ``count``: how many accounts have reacted with this emoji
-    now; ``accounts``: the first of them. ``since``: the revision at which the first one did, which orders the emoji.
-    """
-
-    room_id: RoomId
-    seq: Seq
-    emoji: str
-    account_id: AccountId
-    reacted_at: Millis
-    revision: int
-    count: int
-    since: int
-    accounts: tuple[AccountId, ...]
-
-
-class ReactionRemoved(msgspec.Struct, frozen=True):
-    """As ReactionAdded. ``reacted``: the revision of the reaction that is no more."""
-
-    room_id: RoomId
-    seq: Seq
-    emoji: str
-    account_id: AccountId
-    removed_at: Millis
-    reacted: int
-    revision: int
-    count: int
-    since: int
-    accounts: tuple[AccountId, ...]
-
-
 class ReadMoved(msgspec.Struct, frozen=True):
     """``unread``, ``mentions``: what is left to read, as the account was told."""
 
@@ -190,22 +155,3 @@ class PassedOver(msgspec.Struct, frozen=True):
 
     name: str
     version: int
-
-
-# isinstance goes through these in their order: the most frequent ones come first.
-RoomEvent: TypeAlias = (
-    MessagePosted
-    | ReadMoved
-    | ReactionAdded
-    | ReactionRemoved
-    | MessageEdited
-    | MessageDeleted
-    | RoomCreated
-    | RoomChanged
-    | RoomDeleted
-    | MemberJoined
-    | MemberChanged
-    | MemberLeft
-)
-AccountEvent: TypeAlias = AccountCreated | TokenIssued | TokenRevoked | DirectRoomOpened
-Event: TypeAlias = RoomEvent | AccountEvent | CommandAnswered | PassedOver

@@ -1,18 +1,128 @@
-"""Reactions to one message with one emoji, as they stand when a command about them is decided.
+"""Reactions: their commands, events and answer, and what stands of them when a command is decided.
 
-A room does not keep them: a sender shows what the read tables say, and the room brings that up to date with the changes
-that it remembers. So however many accounts react at once, no view is too old (docs/decisions/0035).
+A room does not keep reactions: a sender shows what the read tables say, and the room brings that up to date with the
+changes that it remembers. So however many accounts react at once, no view is too old (docs/decisions/0035).
 """
 
 from collections.abc import Iterable
 
 import msgspec
 
-from falcon.domain.commands import KnownReactions
-from falcon.domain.events import ReactionAdded, ReactionRemoved
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.limits import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.domain.message import Message
 from falcon.domain.rejections import Invalid
+
+REACTION_KINDS_MAX = 50  # different emoji that a message has
+REACTION_ACCOUNTS_SHOWN = 20  # of one emoji, with a message; the list of its reactions has all
+EMOJI_BYTES_MAX = 32
+# Recent changes of reactions that a room keeps, see Room.reaction_changes: those of the last minute, within bounds.
+REACTIONS_REMEMBERED_LEAST = 16
+REACTIONS_REMEMBERED_MOST = 512
+REACTIONS_REMEMBERED_MILLIS = 60_000
+
+
+class KnownReactions(msgspec.Struct, frozen=True):
+    """What the read tables show of a message and an emoji, at the room's reaction ``revision`` or later.
+
+    ``kinds``: every emoji that the message has. ``reacted``: of the accounts that the command is about, those that have
+    reacted with this emoji, each with the revision at which it did. The rest is of this emoji as of ``kind_revision``:
+    ``since`` is the revision of the oldest reaction when it came up, and ``accounts`` are the first ones, in the order
+    in which they reacted.
+    """
+
+    revision: int
+    kinds: tuple[str, ...] = ()
+    reacted: tuple[tuple[AccountId, int], ...] = ()
+    kind_revision: int = 0
+    count: int = 0
+    since: int = 0
+    accounts: tuple[AccountId, ...] = ()
+
+
+class AddReaction(msgspec.Struct, frozen=True, tag=True):
+    """``known``, ``known_revision`` as in EditMessage; ``reactions`` as the read side showed them."""
+
+    by: AccountId
+    room_id: RoomId
+    seq: Seq
+    emoji: str
+    known: Message | None = None
+    known_revision: int = 0
+    reactions: KnownReactions = KnownReactions(0)
+
+
+class RemoveReaction(msgspec.Struct, frozen=True, tag=True):
+    """As AddReaction."""
+
+    by: AccountId
+    room_id: RoomId
+    seq: Seq
+    emoji: str
+    known: Message | None = None
+    known_revision: int = 0
+    reactions: KnownReactions = KnownReactions(0)
+
+
+class ImportedReaction(msgspec.Struct, frozen=True):
+    account_id: AccountId
+    reacted_at: Millis
+
+
+class ImportReactions(msgspec.Struct, frozen=True, tag=True):
+    """The reactions to a message of an imported room with one emoji, oldest first; those that it has are skipped.
+
+    The other fields are as in AddReaction.
+    """
+
+    room_id: RoomId
+    seq: Seq
+    emoji: str
+    imported: tuple[ImportedReaction, ...]
+    known: Message | None = None
+    known_revision: int = 0
+    reactions: KnownReactions = KnownReactions(0)
+
+
+class ReactionAdded(msgspec.Struct, frozen=True):
+    """An account has reacted to a message with an emoji, with which it had not.
+
+    ``revision`` counts the changes of reactions in the room. ``count``: how many accounts have reacted with this emoji
+    now; ``accounts``: the first of them. ``since``: the revision at which the first one did, which orders the emoji.
+    """
+
+    room_id: RoomId
+    seq: Seq
+    emoji: str
+    account_id: AccountId
+    reacted_at: Millis
+    revision: int
+    count: int
+    since: int
+    accounts: tuple[AccountId, ...]
+
+
+class ReactionRemoved(msgspec.Struct, frozen=True):
+    """As ReactionAdded. ``reacted``: the revision of the reaction that is no more."""
+
+    room_id: RoomId
+    seq: Seq
+    emoji: str
+    account_id: AccountId
+    removed_at: Millis
+    reacted: int
+    revision: int
+    count: int
+    since: int
+    accounts: tuple[AccountId, ...]
+
+
+class ReactionAnswer(msgspec.Struct, frozen=True, tag="reaction-answer"):
+    """``count``: how many accounts have reacted with the emoji."""
+
+    room_id: RoomId
+    seq: Seq
+    emoji: str
+    count: int
 
 
 class ReactionChange(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -10,6 +10,7 @@ import msgspec
 from msgspec.structs import force_setattr, replace
 
 from falcon.domain import limits
+from falcon.domain.catalogue import RoomEvent
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.events import (
     MemberChanged,
@@ -18,23 +19,22 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
     ReadMoved,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
-    RoomEvent,
 )
 from falcon.domain.ids import AccountId, Millis, RoomId, Seq
-from falcon.domain.limits import (
-    CHANGES_REMEMBERED,
+from falcon.domain.limits import CHANGES_REMEMBERED
+from falcon.domain.parted_map import IdMap, id_map, with_entry
+from falcon.domain.reactions import (
     REACTIONS_REMEMBERED_LEAST,
     REACTIONS_REMEMBERED_MILLIS,
     REACTIONS_REMEMBERED_MOST,
+    ReactionAdded,
+    ReactionChange,
+    ReactionRemoved,
 )
-from falcon.domain.parted_map import IdMap, id_map, with_entry
-from falcon.domain.reactions import ReactionChange
 
 
 class Member(msgspec.Struct, frozen=True, gc=False):

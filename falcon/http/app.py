@@ -18,8 +18,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from falcon.http import web
 from falcon.http.api import asyncapi, docs
 from falcon.http.api.openapi import document
-from falcon.http.api.operations import OPERATIONS, STREAM
+from falcon.http.api.operations import OPERATIONS
 from falcon.http.api.resources import HasEdge, count_junk, not_allowed, resources, unless_full, unreadable
+from falcon.http.api.tickets import STREAM
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken
 from falcon.http.responses import problem_response

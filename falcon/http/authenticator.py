@@ -19,7 +19,8 @@ from falcon.http.problems import Problem, unauthenticated
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.requests import Headers
 from falcon.read.accounts.queries import AccountRow
-from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.catalogue import ReadStore
+from falcon.read.store import ReadStoreUnavailable
 from falcon.streams.revocations import Revocations
 
 _FRESH_SECONDS: Final = 1.0

@@ -9,8 +9,7 @@ from typing import Final, get_args
 
 import msgspec
 
-from falcon.domain.answers import Answer
-from falcon.domain.commands import Command
+from falcon.domain.catalogue import Answer, Command
 from falcon.domain.rejections import KeyReused, NotYetReadable
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import from_rejection, from_unavailable, invalid

@@ -11,8 +11,8 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.rooms import RoomCounts
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
+from falcon.read.catalogue import ReadStore
 from falcon.read.names import AccountNames
-from falcon.read.store import ReadStore
 from falcon.read.timeline.pages import TimelinePages
 from falcon.streams.tail import Tail
 from falcon.write.gateway import CommandGateway

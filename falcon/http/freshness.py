@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from falcon.domain.ids import Partition
 from falcon.http.problems import Problem
 from falcon.journal.ports import ConfirmedPositions, JournalUnavailable
-from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.catalogue import ReadStore
+from falcon.read.store import ReadStoreUnavailable
 from falcon.telemetry import metrics
 
 # The pause between two looks at the tables' positions. It doubles; while the positions stand still, it is a tenth of

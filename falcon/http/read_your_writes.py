@@ -10,8 +10,8 @@ from falcon.http.freshness import Freshness
 from falcon.http.problems import Problem, broken, invalid, room_not_found
 from falcon.http.requests import AuthedRequest, Headers
 from falcon.read.accounts.queries import AccountRow
+from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import Access
-from falcon.read.store import ReadStore
 
 _POSITION: Final = re.compile(rb"([0-9]{1,5}):([0-9]{1,18})")
 _POSITIONS_MAX: Final = 4_096  # as many partitions as there can be

@@ -12,6 +12,7 @@ from falcon.domain import limits
 from falcon.domain import message as domain
 from falcon.domain.commands import Role, RoomKind
 from falcon.domain.ids import ID_MAX
+from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
 from falcon.read.times import rfc3339
 
 Id: TypeAlias = Annotated[int, Meta(ge=1, le=ID_MAX)]
@@ -33,58 +34,58 @@ Limit: TypeAlias = Annotated[int, Meta(ge=1, le=200, description="How many entri
 Time: TypeAlias = Annotated[str, Meta(description="RFC 3339, UTC", examples=["2026-11-25T09:30:00.123Z"])]
 
 
-class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RequestShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Unknown fields are refused, because a client would not notice its mistake otherwise."""
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
-class Nothing(_Request, frozen=True):
+class Nothing(RequestShape, frozen=True):
     """An empty object, or no body at all."""
 
 
-class NewAccount(_Request, frozen=True):
+class NewAccount(RequestShape, frozen=True):
     name: Name
 
 
-class NewMember(_Request, frozen=True):
+class NewMember(RequestShape, frozen=True):
     account_id: Id
     role: Role = "member"
 
 
-class NewRoom(_Request, frozen=True):
+class NewRoom(RequestShape, frozen=True):
     name: Name
     description: Description = ""
     members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_AT_CREATION_MAX)] = ()
 
 
-class RoomChange(_Request, frozen=True):
+class RoomChange(RequestShape, frozen=True):
     name: Name | msgspec.UnsetType = msgspec.UNSET
     description: Description | msgspec.UnsetType = msgspec.UNSET
 
 
-class MemberRole(_Request, frozen=True):
+class MemberRole(RequestShape, frozen=True):
     role: Role
 
 
-class NewMessage(_Request, frozen=True):
+class NewMessage(RequestShape, frozen=True):
     text: Text
     reply_to: SeqFrom1 | None = None
     mentions: Mentions = ()
 
 
-class MessageChange(_Request, frozen=True):
+class MessageChange(RequestShape, frozen=True):
     text: Text
     mentions: Mentions | None = None
 
 
-class ReadMarkShape(_Request, frozen=True):
+class ReadMarkShape(RequestShape, frozen=True):
     seq: SeqFrom0
     force: bool = False
 
 
-class PageQuery(_Request, frozen=True):
+class PageQuery(RequestShape, frozen=True):
     """At most one of ``before``, ``after`` and ``around``. Without any: the newest messages."""
 
     limit: Limit = 50
@@ -93,7 +94,7 @@ class PageQuery(_Request, frozen=True):
     around: Annotated[SeqFrom0 | None, Meta(description="Messages before and after this seq")] = None
 
 
-class ListQuery(_Request, frozen=True):
+class ListQuery(RequestShape, frozen=True):
     limit: Limit = 50
     cursor: Annotated[str | None, Meta(description="The next_cursor of the page before")] = None
 
@@ -101,13 +102,7 @@ class ListQuery(_Request, frozen=True):
 AUTHORS_MAX: Final = 50
 
 
-class ReactionsQuery(ListQuery, frozen=True):
-    """``emoji``: only the reactions with it."""
-
-    emoji: Annotated[str | None, Meta(description="Only the reactions with this emoji")] = None
-
-
-class AuthorsQuery(_Request, frozen=True):
+class AuthorsQuery(RequestShape, frozen=True):
     """``ids``: account ids, separated by commas."""
 
     ids: Annotated[
@@ -120,7 +115,7 @@ class AuthorsQuery(_Request, frozen=True):
     ] = ""
 
 
-class ExportQuery(_Request, frozen=True):
+class ExportQuery(RequestShape, frozen=True):
     """Parameters of an export; without any it begins at the start."""
 
     resume: Annotated[str | None, Meta(description="The last line that was received of an export that broke off")] = (
@@ -190,7 +185,7 @@ class ReactionSummary(msgspec.Struct, frozen=True):
 
     emoji: str
     count: Annotated[int, Meta(ge=1)]
-    accounts: Annotated[tuple[Id, ...], Meta(max_length=limits.REACTION_ACCOUNTS_SHOWN)]
+    accounts: Annotated[tuple[Id, ...], Meta(max_length=REACTION_ACCOUNTS_SHOWN)]
 
 
 class MessageShape(msgspec.Struct, frozen=True):
@@ -209,9 +204,9 @@ class MessageShape(msgspec.Struct, frozen=True):
     deleted: bool = False
     reply_to: SeqFrom1 | None = None
     mentions: tuple[Id, ...] = ()
-    reactions: (
-        Annotated[tuple[ReactionSummary, ...], Meta(max_length=limits.REACTION_KINDS_MAX)] | msgspec.UnsetType
-    ) = msgspec.UNSET
+    reactions: Annotated[tuple[ReactionSummary, ...], Meta(max_length=REACTION_KINDS_MAX)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
 
 
 def message(m: domain.Message, reactions: tuple[()] | msgspec.UnsetType = msgspec.UNSET) -> MessageShape:
@@ -241,28 +236,6 @@ class ShownMessage(MessageShape, frozen=True):
     its author_id is 0."""
 
     missing: bool = False
-
-
-class ReactionCount(msgspec.Struct, frozen=True):
-    """``count``: how many accounts have reacted with the emoji."""
-
-    room_id: Id
-    seq: SeqFrom1
-    emoji: str
-    count: Annotated[int, Meta(ge=1)]
-
-
-class ReactionEntry(msgspec.Struct, frozen=True):
-    emoji: str
-    account_id: Id
-    reacted_at: Time
-
-
-class Reactions(msgspec.Struct, frozen=True):
-    """Oldest first."""
-
-    reactions: list[ReactionEntry]
-    next_cursor: str | None
 
 
 class RoomSummary(msgspec.Struct, frozen=True):
@@ -340,59 +313,6 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str
     code: str
     errors: tuple[FieldError, ...] = ()
-
-
-# --- import: one of these a line --------------------------------------------------------------------------------------
-
-
-class AccountLineShape(_Request, frozen=True, tag_field="type", tag="account"):
-    source: Reference
-    ref: Reference
-    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
-
-
-class RoomLineShape(_Request, frozen=True, tag_field="type", tag="room"):
-    source: Reference
-    ref: Reference
-    kind: RoomKind
-    name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
-    description: Description
-    created_at: Time
-    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
-
-
-class MembersLineShape(_Request, frozen=True, tag_field="type", tag="members"):
-    """Further members of a room that was imported and has no messages yet."""
-
-    room_id: Id
-    members: Annotated[tuple[NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
-
-
-class MessageLineShape(_Request, frozen=True, tag_field="type", tag="message"):
-    """``author_id``: 0 for a deleted message whose author is unknown."""
-
-    room_id: Id
-    seq: SeqFrom1
-    author_id: Annotated[int, Meta(ge=0, le=ID_MAX)]
-    text: str
-    posted_at: Time
-    edited_at: Time | None = None
-    deleted: bool = False
-    reply_to: SeqFrom1 | None = None
-    mentions: Mentions = ()
-
-
-class ReactionLineShape(_Request, frozen=True, tag_field="type", tag="reaction"):
-    """The lines of a message's reactions are in their order."""
-
-    room_id: Id
-    seq: SeqFrom1
-    emoji: str
-    account_id: Id
-    reacted_at: Time
-
-
-ImportLine: TypeAlias = AccountLineShape | RoomLineShape | MembersLineShape | MessageLineShape | ReactionLineShape
 
 
 class Imported(msgspec.Struct, frozen=True):

@@ -7,8 +7,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from falcon.domain.answers import Answer
-from falcon.domain.events import Event, PassedOver
+from falcon.domain.catalogue import Answer, Event
+from falcon.domain.events import PassedOver
 from falcon.domain.ids import AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
 from falcon.journal.envelope import CommandRef, Envelope, Position, Recorded, UnknownAnswer, aggregate_of
@@ -65,8 +65,8 @@ def _newest(shapes: Iterable[Shape[Any, Any]]) -> dict[type[Any], Shape[Any, Any
     return {shape.value: shape for shape in shapes}
 
 
-_EVENTS: Final = (*rooms.SHAPES, *messages.SHAPES, *accounts.SHAPES)
-_ANSWERS: Final = (*answers.SHAPES, *refusals.SHAPES)
+_EVENTS: Final = (*rooms.EVENTS, *messages.EVENTS, *accounts.EVENTS)
+_ANSWERS: Final = (*rooms.ANSWERS, *messages.ANSWERS, *accounts.ANSWERS, *answers.ANSWERS, *refusals.REFUSALS)
 
 _WRITTEN: Final = _newest(_EVENTS)
 _READ: Final = {

@@ -5,12 +5,11 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from falcon.domain.answers import Answer
+from falcon.domain.catalogue import Answer, Event
 from falcon.domain.events import (
     AccountCreated,
     CommandAnswered,
     DirectRoomOpened,
-    Event,
     MessageDeleted,
     MessageEdited,
     MessagePosted,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Event
 from falcon.domain.ids import Partition
 from falcon.journal.codec import Undecodable, name_of
 from falcon.journal.envelope import Cursor, Position, Recorded

@@ -1,33 +1,33 @@
-"""All read models. A new one is a folder beside the others, and a line here."""
+"""All read models. A new one is a folder beside the others, and is named here: its parts, its queries in each store."""
 
-from collections.abc import Callable
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from falcon.domain.events import Event
-from falcon.journal.envelope import Envelope
+from falcon.domain.catalogue import Event
+from falcon.domain.ids import Partition
+from falcon.journal.envelope import Envelope, Position
 from falcon.read.accounts import hbase as accounts_hbase
-from falcon.read.accounts import memory as accounts_memory
 from falcon.read.accounts import projection as accounts
 from falcon.read.accounts import sqlite as accounts_sqlite
+from falcon.read.accounts.queries import AccountQueries
 from falcon.read.hbase import HBaseModel
 from falcon.read.memberships import hbase as memberships_hbase
-from falcon.read.memberships import memory as memberships_memory
 from falcon.read.memberships import projection as memberships
 from falcon.read.memberships import sqlite as memberships_sqlite
-from falcon.read.memory import MemoryModel
+from falcon.read.memberships.queries import MembershipQueries
 from falcon.read.reactions import hbase as reactions_hbase
-from falcon.read.reactions import memory as reactions_memory
 from falcon.read.reactions import projection as reactions
 from falcon.read.reactions import sqlite as reactions_sqlite
+from falcon.read.reactions.queries import ReactionQueries
 from falcon.read.rooms import hbase as rooms_hbase
-from falcon.read.rooms import memory as rooms_memory
 from falcon.read.rooms import projection as rooms
 from falcon.read.rooms import sqlite as rooms_sqlite
+from falcon.read.rooms.queries import RoomQueries
 from falcon.read.sqlite import SqliteModel
 from falcon.read.timeline import hbase as timeline_hbase
-from falcon.read.timeline import memory as timeline_memory
 from falcon.read.timeline import projection as timeline
 from falcon.read.timeline import sqlite as timeline_sqlite
+from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.write import Write
 
 Project: TypeAlias = Callable[[Envelope], tuple[Write, ...]]
@@ -46,7 +46,6 @@ class ReadModel(NamedTuple):
     loss: Callable[[Event], str | None]
     sqlite: SqliteModel
     hbase: HBaseModel
-    memory: MemoryModel
     passed_over: Project = _nothing
 
 
@@ -56,7 +55,6 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=timeline.loss,
         sqlite=timeline_sqlite.MODEL,
         hbase=timeline_hbase.MODEL,
-        memory=timeline_memory.TimelineTables,
         passed_over=timeline.passed_over,
     ),
     "rooms": ReadModel(
@@ -64,30 +62,67 @@ READ_MODELS: Final[dict[str, ReadModel]] = {
         loss=rooms.loss,
         sqlite=rooms_sqlite.MODEL,
         hbase=rooms_hbase.MODEL,
-        memory=rooms_memory.RoomTables,
     ),
     "memberships": ReadModel(
         project=memberships.project,
         loss=memberships.loss,
         sqlite=memberships_sqlite.MODEL,
         hbase=memberships_hbase.MODEL,
-        memory=memberships_memory.MembershipTables,
     ),
     "accounts": ReadModel(
         project=accounts.project,
         loss=accounts.loss,
         sqlite=accounts_sqlite.MODEL,
         hbase=accounts_hbase.MODEL,
-        memory=accounts_memory.AccountTables,
     ),
     "reactions": ReadModel(
         project=reactions.project,
         loss=reactions.loss,
         sqlite=reactions_sqlite.MODEL,
         hbase=reactions_hbase.MODEL,
-        memory=reactions_memory.ReactionTables,
     ),
 }
+
+
+class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, ReactionQueries, Protocol):
+    """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
+    it reads tables that are being filled. Lists are bounded by ``limit``."""
+
+    async def applied(self, partition: Partition) -> int:
+        """The offset up to which every projection has been applied: reads show everything below it. Projections that
+        are being filled are left out."""
+
+    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        """:meth:`applied` for several partitions."""
+
+    async def applied_everywhere(
+        self, partitions: int, projections: Sequence[str] | None = None
+    ) -> dict[Partition, Position]:
+        """For every partition: :meth:`applied`, as a position from which a reader can go on.
+
+        ``projections``: only these; all if None.
+        """
+
+
+class SqliteQueries(
+    timeline_sqlite.SqliteTimelineQueries,
+    rooms_sqlite.SqliteRoomQueries,
+    memberships_sqlite.SqliteMembershipQueries,
+    accounts_sqlite.SqliteAccountQueries,
+    reactions_sqlite.SqliteReactionQueries,
+):
+    """The queries as methods of the read store on SQLite."""
+
+
+class HBaseQueries(
+    timeline_hbase.HBaseTimelineQueries,
+    rooms_hbase.HBaseRoomQueries,
+    memberships_hbase.HBaseMembershipQueries,
+    accounts_hbase.HBaseAccountQueries,
+    reactions_hbase.HBaseReactionQueries,
+):
+    """The queries as methods of the read store on HBase."""
+
 
 # On a cluster this projection's consumer has to keep up with every message. It records for the others where the log
 # holds nothing for them, so that they move their positions only for what they write.

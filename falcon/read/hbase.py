@@ -4,14 +4,18 @@ Keys begin with two bytes of a hash. It spreads them over a table's regions, whi
 table has several kinds of rows, a byte for the kind follows.
 """
 
+import functools
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from struct import Struct
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from falcon.domain.ids import ID_MAX
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Row: TypeAlias = dict[bytes, bytes]
 Cells: TypeAlias = tuple[tuple[bytes, bytes, bytes], ...]
@@ -87,6 +91,26 @@ class HBaseQueryContext(Protocol):
     def applied(self, projection: str, identity: int) -> int:
         """The offset up to which a projection has been applied in the partition of a room or account. Raises
         ReadStoreUnavailable."""
+
+
+class HBaseAsking(Protocol):
+    """A read store, which runs queries on threads of its own."""
+
+    async def ask(
+        self, query: Callable[Concatenate[HBaseQueryContext, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+
+
+def query(
+    ask: Callable[Concatenate[HBaseQueryContext, P], T],
+) -> Callable[Concatenate[HBaseAsking, P], Coroutine[Any, Any, T]]:
+    """Makes a method of the read store, which runs a query."""
+
+    @functools.wraps(ask)
+    async def asked(self: HBaseAsking, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.ask(ask, *args, **kwargs)
+
+    return asked
 
 
 def hashed(key: bytes, kind: bytes = b"") -> bytes:

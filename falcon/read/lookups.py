@@ -5,8 +5,9 @@ import time
 from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
+from falcon.read.catalogue import ReadStore
 from falcon.read.names import AccountNames
-from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.store import ReadStoreUnavailable
 
 _KNOWN_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.02

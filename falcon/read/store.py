@@ -1,6 +1,6 @@
-"""The ports of the read side: tables to query, and tables to keep up to date."""
+"""The tables of the read side: the ports by which they are kept up to date, and why they cannot be read."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -10,11 +10,6 @@ import msgspec
 from falcon import __version__
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.accounts.queries import AccountQueries
-from falcon.read.memberships.queries import MembershipQueries
-from falcon.read.reactions.queries import ReactionQueries
-from falcon.read.rooms.queries import RoomQueries
-from falcon.read.timeline.queries import TimelineQueries
 from falcon.read.write import Write
 
 
@@ -236,23 +231,3 @@ class ConsumerTables(ProjectionTables, Protocol):
 
     def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> Comparing:
         """``ends``: the projection's positions in all partitions. ``repair``: write what is missing or wrong."""
-
-
-class ReadStore(TimelineQueries, RoomQueries, MembershipQueries, AccountQueries, ReactionQueries, Protocol):
-    """All queries, and how far the tables show the log. Every method may raise ReadStoreUnavailable, and BeingFilled if
-    it reads tables that are being filled. Lists are bounded by ``limit``."""
-
-    async def applied(self, partition: Partition) -> int:
-        """The offset up to which every projection has been applied: reads show everything below it. Projections that
-        are being filled are left out."""
-
-    async def applied_in(self, partitions: Collection[Partition]) -> dict[Partition, int]:
-        """:meth:`applied` for several partitions."""
-
-    async def applied_everywhere(
-        self, partitions: int, projections: Sequence[str] | None = None
-    ) -> dict[Partition, Position]:
-        """For every partition: :meth:`applied`, as a position from which a reader can go on.
-
-        ``projections``: only these; all if None.
-        """

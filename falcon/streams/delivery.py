@@ -2,42 +2,51 @@
 same at any time (docs/decisions/0019). A member who is removed sees the removal and nothing after it."""
 
 from collections.abc import Callable, Container, Iterable
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import Role
 from falcon.domain.events import (
-    Event,
+    AccountCreated,
+    CommandAnswered,
+    DirectRoomOpened,
     MemberChanged,
     MemberJoined,
     MemberLeft,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
+    PassedOver,
     ReadMoved,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
+    TokenIssued,
     TokenRevoked,
 )
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.domain.message import Message
 from falcon.read.times import rfc3339
-from falcon.streams import frames
-from falcon.streams.frames import Frame, StreamedMember, StreamedReaction, StreamedReadMark, StreamedRoom, encode
+from falcon.streams.events import (
+    MESSAGES,
+    READ_MOVED,
+    ROOM_CHANGED,
+    ROOM_CREATED,
+    ROOM_DELETED,
+    TO_THE_ROOM,
+    InARoom,
+    StreamedMessage,
+    StreamedReadMark,
+    StreamedRoom,
+    StreamEvent,
+)
+from falcon.streams.frames import Frame, encode
 from falcon.streams.subscription import Subscription
 
 # Messages that have been deleted meanwhile: a replay shows them without their text.
 Withheld = Container[tuple[RoomId, Seq]]
-
-_MESSAGES: Final = {
-    MessagePosted: "message.posted",
-    MessageEdited: "message.edited",
-    MessageDeleted: "message.deleted",
-}
 
 
 class Lookups(Protocol):
@@ -88,37 +97,37 @@ class Delivery:
             case ReadMoved(room_id=room_id, account_id=account_id) as moved:
                 if account_id == subscription.account_id and room_id in subscription.rooms:
                     self._read_moved(subscription, moved)
-            case ReactionAdded() as added:
-                self._reaction(subscription, "reaction.added", added)
-            case ReactionRemoved() as removed:
-                self._reaction(subscription, "reaction.removed", removed)
             case RoomCreated():
                 self._created(subscription, self._event)
             case RoomChanged() as changed:
                 self._changed(subscription, changed)
             case RoomDeleted() as deleted:
                 self._deleted(subscription, deleted)
-            case MemberJoined(room_id=room_id, account_id=account_id, role=role):
+            case MemberJoined(room_id=room_id, account_id=account_id, role=role) as joined:
                 if account_id == subscription.account_id and subscription.wants(room_id):
                     subscription.rooms[room_id] = role
                     self._index.enter(subscription, room_id)
-                self._member(subscription, "member.joined", StreamedMember(room_id, account_id, role))
-            case MemberChanged(room_id=room_id, account_id=account_id, role=role):
+                self._to_room(subscription, joined)
+            case MemberChanged(room_id=room_id, account_id=account_id, role=role) as changed:
                 if account_id == subscription.account_id and room_id in subscription.rooms:
                     subscription.rooms[room_id] = role
-                self._member(subscription, "member.changed", StreamedMember(room_id, account_id, role))
-            case MemberLeft(room_id=room_id, account_id=account_id, role=role):
-                self._member(subscription, "member.left", StreamedMember(room_id, account_id, role))
+                self._to_room(subscription, changed)
+            case MemberLeft(room_id=room_id, account_id=account_id) as left:
+                self._to_room(subscription, left)
                 if account_id == subscription.account_id:
                     self._leave(subscription, room_id)
             case TokenRevoked(token_hash=token_hash):
                 if token_hash == subscription.token_hash:
                     subscription.end("unauthenticated")
+            case AccountCreated() | TokenIssued() | DirectRoomOpened() | CommandAnswered() | PassedOver():
+                pass  # no stream shows it
+            case _ as event:
+                self._to_room(subscription, event)
 
-    def _frame(self, variant: str, name: str, data: Callable[[], bytes]) -> Frame:
+    def _frame(self, variant: str, event: StreamEvent, data: Callable[[], bytes]) -> Frame:
         frame = self._frames.get(variant)
         if frame is None:
-            frame = self._frames[variant] = Frame(self.id, name, data())
+            frame = self._frames[variant] = Frame(self.id, event.name, data())
         return frame
 
     def to_members(self, subscriptions: Iterable[Subscription], message: Message) -> None:
@@ -128,7 +137,7 @@ class Delivery:
             subscription.push(frame)
 
     def _message_frame(self, message: Message) -> Frame:
-        return self._frame("", _MESSAGES[type(self._event)], lambda: encode(shown(message, self._withheld)))
+        return self._frame("", MESSAGES[type(self._event)], lambda: encode(shown(message, self._withheld)))
 
     def _message(self, subscription: Subscription, event: MessagePosted | MessageEdited | MessageDeleted) -> None:
         message = event.message
@@ -145,11 +154,11 @@ class Delivery:
             event.room_id, event.kind, event.name, event.description, role, 0, rfc3339(event.created_at)
         )
         if event.kind == "group":
-            subscription.push(self._frame(role, "room.created", lambda: encode(room)))
+            subscription.push(self._frame(role, ROOM_CREATED, lambda: encode(room)))
             return
         me = subscription.account_id
         peer = next((each.account_id for each in event.members if each.account_id != me), me)
-        subscription.push_later(self.id, "room.created", lambda: self._direct(room, peer))
+        subscription.push_later(self.id, ROOM_CREATED.name, lambda: self._direct(room, peer))
 
     async def _direct(self, room: StreamedRoom, peer: AccountId) -> bytes:
         """A direct room bears the name of the other member."""
@@ -159,27 +168,24 @@ class Delivery:
         role = subscription.rooms.get(event.room_id)
         if role is None:
             return
-        subscription.push(self._frame(role, "room.changed", lambda: encode(_group(event, role))))
+        subscription.push(self._frame(role, ROOM_CHANGED, lambda: encode(_group(event, role))))
 
     def _deleted(self, subscription: Subscription, event: RoomDeleted) -> None:
         role = subscription.rooms.get(event.room_id)
         if role is None:
             return
-        subscription.push(self._frame(role, "room.deleted", lambda: encode(_group(event, role))))
+        subscription.push(self._frame(role, ROOM_DELETED, lambda: encode(_group(event, role))))
         self._leave(subscription, event.room_id)
 
     def _read_moved(self, subscription: Subscription, event: ReadMoved) -> None:
         mark = StreamedReadMark(event.room_id, event.read_seq, event.unread, event.mentions)
-        subscription.push(self._frame("", "read.moved", lambda: encode(mark)))
+        subscription.push(self._frame("", READ_MOVED, lambda: encode(mark)))
 
-    def _reaction(self, subscription: Subscription, name: str, event: ReactionAdded | ReactionRemoved) -> None:
+    def _to_room(self, subscription: Subscription, event: InARoom) -> None:
+        """Push what everybody in the room sees in the same way."""
         if event.room_id in subscription.rooms:
-            reaction = StreamedReaction(event.room_id, event.seq, event.account_id, event.emoji, event.count)
-            subscription.push(self._frame("", name, lambda: encode(reaction)))
-
-    def _member(self, subscription: Subscription, name: str, member: StreamedMember) -> None:
-        if member.room_id in subscription.rooms:
-            subscription.push(self._frame("", name, lambda: encode(member)))
+            shown = TO_THE_ROOM[type(event)]
+            subscription.push(self._frame("", shown.event, lambda: encode(shown.data(event))))
 
     def _leave(self, subscription: Subscription, room_id: RoomId) -> None:
         if subscription.rooms.pop(room_id, None) is not None:
@@ -192,10 +198,10 @@ def _group(event: RoomChanged | RoomDeleted, role: Role) -> StreamedRoom:
     return StreamedRoom(event.room_id, "group", event.name, event.description, role, event.last_seq, created_at)
 
 
-def shown(m: Message, withheld: Withheld) -> frames.StreamedMessage:
+def shown(m: Message, withheld: Withheld) -> StreamedMessage:
     posted_at, edited_at = rfc3339(m.posted_at), None if m.edited_at is None else rfc3339(m.edited_at)
     if (m.room_id, m.seq) in withheld:
-        return frames.StreamedMessage(m.room_id, m.seq, m.author_id, "", posted_at, edited_at, True, m.reply_to, ())
-    return frames.StreamedMessage(
+        return StreamedMessage(m.room_id, m.seq, m.author_id, "", posted_at, edited_at, True, m.reply_to, ())
+    return StreamedMessage(
         m.room_id, m.seq, m.author_id, m.text, posted_at, edited_at, m.deleted, m.reply_to, m.mentions
     )

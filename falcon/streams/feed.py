@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from falcon.domain.catalogue import Event
 from falcon.domain.events import (
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,

@@ -4,59 +4,9 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from falcon.domain.commands import Role, RoomKind
-from falcon.domain.ids import AccountId, RoomId, Seq
-
 Reason: TypeAlias = Literal["draining", "slow", "unauthenticated"]
 
 encode: Final = msgspec.json.Encoder().encode
-
-
-class StreamedMessage(msgspec.Struct, frozen=True, gc=False):
-    room_id: RoomId
-    seq: Seq
-    author_id: AccountId
-    text: str
-    posted_at: str
-    edited_at: str | None
-    deleted: bool
-    reply_to: Seq | None
-    mentions: tuple[AccountId, ...]
-
-
-class StreamedRoom(msgspec.Struct, frozen=True):
-    """A room as one member sees it. ``role`` is this member's."""
-
-    room_id: RoomId
-    kind: RoomKind
-    name: str
-    description: str
-    role: Role
-    last_seq: Seq
-    created_at: str
-
-
-class StreamedMember(msgspec.Struct, frozen=True):
-    room_id: RoomId
-    account_id: AccountId
-    role: Role | None
-
-
-class StreamedReaction(msgspec.Struct, frozen=True):
-    """``count``: how many accounts have reacted with the emoji now."""
-
-    room_id: RoomId
-    seq: Seq
-    account_id: AccountId
-    emoji: str
-    count: int
-
-
-class StreamedReadMark(msgspec.Struct, frozen=True):
-    room_id: RoomId
-    read_seq: Seq
-    unread: int
-    mentions: int
 
 
 class StreamEnd(msgspec.Struct, frozen=True):

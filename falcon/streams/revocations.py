@@ -14,7 +14,10 @@ from typing import Final, NamedTuple
 from falcon.domain.events import TokenRevoked
 from falcon.domain.ids import AccountId
 from falcon.journal.ports import JournalUnavailable
-from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.catalogue import ReadStore
+from falcon.read.store import (
+    ReadStoreUnavailable,
+)
 from falcon.streams.feed import Feed
 
 log = logging.getLogger("falcon.streams")

@@ -19,6 +19,7 @@ from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import (
     ManyRooms,
     MemberRoom,
@@ -26,7 +27,6 @@ from falcon.read.memberships.queries import (
     RoomCursor,
     RoomSummaryRow,
 )
-from falcon.read.store import ReadStore
 from falcon.shared import Shared
 from falcon.streams.feed import Feed, decoded
 from falcon.streams.tail import Raw

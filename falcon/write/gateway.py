@@ -4,8 +4,8 @@ import hashlib
 import secrets
 from typing import Protocol, assert_never
 
+from falcon.domain.catalogue import Command, RoomCommand
 from falcon.domain.commands import (
-    Command,
     CreateAccount,
     CreateRoom,
     ImportRoom,
@@ -13,7 +13,6 @@ from falcon.domain.commands import (
     OpenDirect,
     ReadPosition,
     RevokeToken,
-    RoomCommand,
 )
 from falcon.domain.ids import AccountId, Partition, partition_of
 from falcon.write.mailbox import Mailbox

@@ -15,30 +15,21 @@ from falcon.domain import account as accounts
 from falcon.domain import decider
 from falcon.domain import room as rooms
 from falcon.domain.account import Account
-from falcon.domain.answers import AccountAnswer, Answer, MessageAnswer, PositionAnswer, RoomAnswer
+from falcon.domain.answers import AccountAnswer, MessageAnswer, PositionAnswer, RoomAnswer
+from falcon.domain.catalogue import AccountEvent, Answer, Event, OtherCommand, RoomCommand, RoomEvent
 from falcon.domain.commands import (
     CreateAccount,
     CreateRoom,
     ImportRoom,
     IssueToken,
     OpenDirect,
-    OtherCommand,
     PostMessage,
     PutMember,
     ReadPosition,
     RevokeToken,
-    RoomCommand,
 )
 from falcon.domain.decider import Decided, Decision, members_after
-from falcon.domain.events import (
-    AccountCreated,
-    AccountEvent,
-    CommandAnswered,
-    Event,
-    PassedOver,
-    RoomCreated,
-    RoomEvent,
-)
+from falcon.domain.events import AccountCreated, CommandAnswered, PassedOver, RoomCreated
 from falcon.domain.ids import NOBODY, AccountId, Millis, RoomId, counter_of, id_of
 from falcon.domain.rejections import KeyReused, Rejection, RestsOnView
 from falcon.domain.room import Room

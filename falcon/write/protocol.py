@@ -5,8 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from falcon.domain.answers import Answer
-from falcon.domain.commands import Command
+from falcon.domain.catalogue import Answer, Command
 from falcon.domain.ids import AccountId, Millis, Partition
 from falcon.domain.rejections import Rejection
 

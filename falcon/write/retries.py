@@ -8,7 +8,8 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-from falcon.domain.answers import Answer, MessageAnswer
+from falcon.domain.answers import MessageAnswer
+from falcon.domain.catalogue import Answer
 from falcon.domain.events import PassedOver
 from falcon.domain.ids import Partition
 from falcon.domain.rejections import KeyReused

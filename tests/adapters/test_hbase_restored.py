@@ -12,7 +12,8 @@ from falcon.adapters.hbase.schema import TableSpec
 from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.events import Event, MessageEdited, MessagePosted
+from falcon.domain.catalogue import Event
+from falcon.domain.events import MessageEdited, MessagePosted
 from falcon.domain.message import Message
 from falcon.journal import codec, naming
 from falcon.journal.envelope import Envelope, Position

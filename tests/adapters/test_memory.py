@@ -6,12 +6,12 @@ import pytest
 
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.adapters.memory.tables import MemoryTables
 from falcon.journal.envelope import Cursor, Position
 from falcon.journal.ports import AppendOutcome, Journal, Wake
 from falcon.read.catalogue import READ_MODELS
 from tests.contracts.journal import PARTITIONS, JournalContract, Log, Writer, read_all, texts
 from tests.contracts.read_store import Store, StreamReadStoreContract
+from tests.memory.tables import MemoryTables
 
 
 class _Log:

@@ -229,7 +229,7 @@ def test_pauses_grow_while_nothing_answers_and_it_is_never_given_up() -> None:
     server = Script(*[unanswered] * 2000, streaming(HELLO, LOST), unanswered, THE_END)
     assert ids(heard(server, clock=clock)) == ["h"]
     assert clock.slept[0] < 0.06 and 1 <= clock.slept[1999] <= 2
-    assert clock.slept[2000] < 0.06, "what was told began the pauses anew"
+    assert clock.slept[2000] < 0.06, "what was told began the pauses again"
 
 
 def test_an_interruption_is_logged_once_and_a_bye_is_not(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,8 @@ from typing import TypeVar
 import pytest
 
 from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage, ReadPosition
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, PostMessage, ReadPosition
 from falcon.domain.rejections import KeyReused, NotAMember
 from falcon.write.gateway import CommandGateway, partition_for
 from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply, Unavailable

@@ -8,17 +8,17 @@ from typing import Protocol, cast
 import msgspec
 import pytest
 
-from falcon.domain.commands import KnownReactions
+from falcon.domain.reactions import KnownReactions
 from falcon.journal.envelope import Cursor
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow
-from falcon.read.catalogue import READ_MODELS
+from falcon.read.catalogue import READ_MODELS, ReadStore
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import Access, ManyRooms, MembershipAt, RoomCursor, RoomSummaryRow
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.reactions.queries import ReactionRow, ShownReaction, encode
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
-from falcon.read.store import ConsumerTables, ProjectionTables, ReadStore, StaleProjector
+from falcon.read.store import ConsumerTables, ProjectionTables, StaleProjector
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.write import Write

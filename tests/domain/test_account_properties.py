@@ -7,8 +7,8 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 
 from falcon.domain import limits
+from falcon.domain.catalogue import Command
 from falcon.domain.commands import (
-    Command,
     CreateAccount,
     CreateRoom,
     ImportRoom,

@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 import pytest
 
-from falcon.domain.commands import Command, Invitation, PutMember
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import Invitation, PutMember
 from falcon.domain.rejections import AccountNotFound, Invalid, Rejection, UnknownAccount
 from tests.support.builders import ANN, BOB, DAN, ROOM, a_group, an_account
 from tests.support.given import given

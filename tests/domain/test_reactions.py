@@ -7,22 +7,23 @@ import pytest
 from hypothesis import given as given_any
 from hypothesis import strategies as st
 
-from falcon.domain.answers import Done, ImportAnswer, ReactionAnswer
-from falcon.domain.commands import (
-    AddReaction,
-    ImportedReaction,
-    ImportReactions,
-    KnownReactions,
-    RemoveReaction,
-)
+from falcon.domain.answers import Done, ImportAnswer
+from falcon.domain.catalogue import Event
 from falcon.domain.decider import Decided, decide_room
-from falcon.domain.events import Event, ReactionAdded, ReactionRemoved
-from falcon.domain.limits import (
+from falcon.domain.reactions import (
     REACTION_ACCOUNTS_SHOWN,
     REACTION_KINDS_MAX,
     REACTIONS_REMEMBERED_LEAST,
     REACTIONS_REMEMBERED_MILLIS,
     REACTIONS_REMEMBERED_MOST,
+    AddReaction,
+    ImportedReaction,
+    ImportReactions,
+    KnownReactions,
+    ReactionAdded,
+    ReactionAnswer,
+    ReactionRemoved,
+    RemoveReaction,
 )
 from falcon.domain.rejections import (
     Invalid,
@@ -34,7 +35,7 @@ from falcon.domain.rejections import (
     ReadOnly,
 )
 from falcon.domain.room import Room, evolve
-from falcon.read.reactions import memory
+from tests.memory import reactions as memory
 from tests.support.builders import (
     ANN,
     BOB,

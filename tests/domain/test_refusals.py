@@ -5,8 +5,8 @@ from typing import Final, get_args
 
 import pytest
 
+from falcon.domain.catalogue import Command, Event
 from falcon.domain.commands import (
-    Command,
     DeleteMessage,
     EditMessage,
     MoveRead,
@@ -16,7 +16,7 @@ from falcon.domain.commands import (
     RemoveMember,
     RevokeToken,
 )
-from falcon.domain.events import Event, TokenIssued
+from falcon.domain.events import TokenIssued
 from falcon.domain.rejections import (
     AccountNotFound,
     Invalid,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from falcon.domain import decider
 from falcon.domain import room as rooms
+from falcon.domain.catalogue import RoomCommand
 from falcon.domain.commands import (
     ChangeRoom,
     DeleteMessage,
@@ -21,18 +22,17 @@ from falcon.domain.commands import (
     EditMessage,
     ImportMembers,
     ImportMessages,
-    ImportReactions,
     MoveRead,
     PostMessage,
     PutMember,
     RemoveMember,
     Role,
-    RoomCommand,
 )
 from falcon.domain.decider import Decided, Decision
 from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, RoomCreated
 from falcon.domain.limits import CHANGES_REMEMBERED
 from falcon.domain.message import Message
+from falcon.domain.reactions import ImportReactions
 from falcon.domain.rejections import NotYetReadable, Rejection
 from falcon.domain.room import Room
 from falcon.write.snapshots import encode_aggregate

@@ -12,12 +12,11 @@ from typing import Final
 import msgspec
 
 from falcon.domain import answers, rejections
-from falcon.domain.answers import Answer
+from falcon.domain.catalogue import Answer, Event
 from falcon.domain.events import (
     AccountCreated,
     CommandAnswered,
     DirectRoomOpened,
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,
@@ -25,8 +24,6 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
     ReadMoved,
     RoomChanged,
     RoomCreated,
@@ -35,6 +32,7 @@ from falcon.domain.events import (
     TokenRevoked,
 )
 from falcon.domain.message import Message
+from falcon.domain.reactions import ReactionAdded, ReactionAnswer, ReactionRemoved
 from falcon.domain.rejections import Rejection
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope
@@ -132,7 +130,7 @@ SAMPLES: Final[dict[str, Envelope]] = {
     ),
     "command-answered.v1.member-answer": _answered(answers.MemberAnswer(BOB, "member", 41)),
     "command-answered.v1.read-answer": _answered(answers.ReadAnswer(ROOM, 41, 3, 2)),
-    "command-answered.v1.reaction-answer": _answered(answers.ReactionAnswer(ROOM, 42, "👍", 3)),
+    "command-answered.v1.reaction-answer": _answered(ReactionAnswer(ROOM, 42, "👍", 3)),
     "command-answered.v1.account-answer": _answered(answers.AccountAnswer(ANN, "Ann")),
     "command-answered.v1.token-answer": _answered(answers.TokenAnswer(2)),
     "command-answered.v1.import-answer": _answered(answers.ImportAnswer(250, 3)),

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.answers import Answer
+from falcon.domain.catalogue import Answer
 from falcon.domain.rejections import Rejection
 from falcon.journal import codec
 from falcon.journal.envelope import Recorded

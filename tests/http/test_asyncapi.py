@@ -7,8 +7,9 @@ from typing import Final
 import msgspec
 import pytest
 
-from falcon.http.api.groups import GROUPS
+from falcon.http.api.operations import GROUPS, OPERATIONS
 from falcon.http.stream.events import STREAM_EVENTS
+from falcon.streams.events import LOGGED_EVENTS
 from falcon.streams.signals import SIGNALS
 from tests.http.test_documents import Page, values
 from tests.support.http import Falcon, Json
@@ -24,15 +25,17 @@ def document(falcon: Falcon) -> Json:
 
 
 def test_every_event_that_is_sent_is_in_the_table() -> None:
+    declared = re.findall(r'StreamEvent\(\s*"([\w.]+)"', (FOLDER / "streams/events.py").read_text())
+    assert declared == [event.name for event in LOGGED_EVENTS]
     sources = "".join(
         path.read_text()
         for folder in ("streams", "http")
         for path in sorted((FOLDER / folder).rglob("*.py"))
         if path.name != "events.py"
     )
-    of_the_log = set(re.findall(r'"((?:message|reaction|room|member|read)\.\w+)"', sources))
+    assert not [name for name in declared if f'"{name}"' in sources], "an event that is sent without its declaration"
     of_the_stream = set(re.findall(r'"(hello|caught_up|catch_up|bye)"', sources))
-    assert {event.name for event in STREAM_EVENTS if not event.signal} == of_the_log | of_the_stream
+    assert {event.name for event in STREAM_EVENTS if not event.signal} == {*declared, *of_the_stream}
     assert [event.name for event in STREAM_EVENTS if event.signal] == list(SIGNALS)
 
 
@@ -65,7 +68,10 @@ def test_every_operation_is_in_one_group(falcon: Falcon) -> None:
         for methods in openapi["paths"].values()
         for operation in methods.values()
     }
-    assert tagged == {name: [group.name] for group in GROUPS for name in group.operations}
+    assert tagged == {
+        "stream" if each.handler is None else each.handler.__name__: [each.group.name] for each in OPERATIONS
+    }
+    assert {each.group for each in OPERATIONS} == set(GROUPS)
 
 
 def test_the_page_lists_operations_in_learning_order_and_every_event(falcon: Falcon) -> None:

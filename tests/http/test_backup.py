@@ -24,12 +24,11 @@ from falcon.domain.events import (
     MessageDeleted,
     MessageEdited,
     MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
     RoomChanged,
     RoomCreated,
     RoomDeleted,
 )
+from falcon.domain.reactions import ReactionAdded, ReactionRemoved
 from falcon.http.api import exporting
 from falcon.journal.envelope import Position
 from falcon.read.timeline.messages import stored

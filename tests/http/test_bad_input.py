@@ -12,8 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from falcon.http.api.examples import request_example
-from falcon.http.api.operations import OPERATIONS, ApiOperation
+from falcon.http.api.examples import as_sent
+from falcon.http.api.operation import ApiOperation
+from falcon.http.api.operations import OPERATIONS
 from tests.http.commands import COMMANDS, TAKE_A_BODY, Scene, set_scene
 from tests.support.http import Falcon, Person, Room, problem, texts
 
@@ -208,7 +209,7 @@ def test_a_bad_body_is_refused_with_the_field_and_the_rule_in_words(own: Falcon,
     ids = {"room_id": scene.room.room_id, "account_id": scene.cleo.account_id, "seq": 1, "token_id": 1}
     path = operation.path.format(**ids, emoji=quote("👍"))
     by = scene.admin if operation.path.startswith(("/v1/accounts", "/v1/import")) else scene.anna
-    example = request_example(operation.body) if operation.body else {}
+    example = as_sent(operation.body) if operation.body else {}
     bodies = [[], "x", {**example, "unknown": 1}]
     bodies += [
         {**example, field: value} for field in example for value in BROKEN if type(value) is not type(example[field])
@@ -398,6 +399,7 @@ ANY_JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(name=st.sampled_from(sorted(COMMANDS)), body=ANY_JSON)
 @settings(
     max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

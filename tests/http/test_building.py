@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from falcon.cli.importing import import_lines
-from falcon.domain import limits
+from falcon.domain import limits, reactions
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.shapes import AUTHORS_MAX
 from falcon.streams import room_lists
@@ -72,7 +72,7 @@ def test_every_code_that_is_raised_has_a_meaning() -> None:
 
 def test_every_limit_is_in_the_page() -> None:
     text = section("Limits")
-    bounds = [value for name, value in vars(limits).items() if name.endswith("_MAX")]
+    bounds = [value for name, value in (vars(limits) | vars(reactions)).items() if name.endswith("_MAX")]
     for value in (*bounds, AUTHORS_MAX):
         assert f"{value:,}" in text
 

@@ -11,7 +11,6 @@ import pytest
 from falcon.http import authenticator, bearer_tokens
 from falcon.http.problems import Problem
 from falcon.read.accounts.queries import AccountRow
-from falcon.read.store import ReadStore
 from tests.http.test_tables_away import revoked_elsewhere
 from tests.support.http import Falcon, Person
 
@@ -50,7 +49,7 @@ class Calls:
     def __init__(self, falcon: Falcon, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[str] = []
         store = falcon.edge.store
-        for name in (name for name in vars(ReadStore) | vars(type(store)) if not name.startswith("_")):
+        for name in (name for name in dir(store) if not name.startswith("_")):
             if asyncio.iscoroutinefunction(query := getattr(store, name)):
                 monkeypatch.setattr(store, name, self._counted(name, query))
 

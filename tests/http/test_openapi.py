@@ -19,6 +19,8 @@ from schemathesis.checks import (
 from falcon.http.api.openapi import document
 from tests.support.http import Falcon, Json, Room
 
+pytestmark = pytest.mark.processes
+
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,
@@ -100,7 +102,6 @@ def scene(falcon: Falcon) -> Scene:
     return Scene(falcon)
 
 
-@pytest.mark.processes
 @schema.parametrize()
 @settings(
     max_examples=40,

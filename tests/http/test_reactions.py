@@ -6,7 +6,7 @@ import emoji as unicode
 import httpx
 import pytest
 
-from falcon.domain.limits import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
+from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, REACTION_KINDS_MAX
 from tests.support.http import Falcon, Json, Person, Room, problem
 
 LIKE, HEART = "👍", "❤️"

@@ -11,6 +11,7 @@ from falcon.read.reactions.queries import ShownReaction
 from falcon.read.timeline.messages import StoredMessage, message_in, missing_message, row_of
 from falcon.read.timeline.pages import shown
 from falcon.streams import delivery, frames
+from falcon.streams.events import StreamedMessage
 from tests.support.builders import NOW, ROOM, a_message, anything, edited, tried, without_text
 
 
@@ -39,6 +40,6 @@ def test_a_stream_shows_a_message_as_a_page_does() -> None:
 def test_row_body_and_frame_have_the_same_fields() -> None:
     fields = StoredMessage.__struct_fields__
     assert (*fields, "reactions") == shapes.MessageShape.__struct_fields__
-    assert fields == frames.StreamedMessage.__struct_fields__
+    assert fields == StreamedMessage.__struct_fields__
     assert ShownReaction.__struct_fields__ == shapes.ReactionSummary.__struct_fields__
     assert get_args(get_type_hints(shapes.MessageShape)["edited_at"]) == (str, type(None))

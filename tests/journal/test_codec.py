@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from falcon.domain.answers import Answer
-from falcon.domain.events import Event, MessageEdited, MessagePosted, PassedOver
+from falcon.domain.catalogue import Answer, Event
+from falcon.domain.events import MessageEdited, MessagePosted, PassedOver
 from falcon.domain.rejections import Rejection
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable

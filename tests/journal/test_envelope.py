@@ -2,23 +2,20 @@ from typing import get_args
 
 import pytest
 
+from falcon.domain.catalogue import AccountEvent, Event, RoomEvent
 from falcon.domain.events import (
     AccountCreated,
-    AccountEvent,
     CommandAnswered,
     DirectRoomOpened,
-    Event,
     MemberChanged,
     MessageDeleted,
     MessageEdited,
     MessagePosted,
     PassedOver,
-    ReactionAdded,
-    ReactionRemoved,
-    RoomEvent,
     TokenIssued,
     TokenRevoked,
 )
+from falcon.domain.reactions import ReactionAdded, ReactionRemoved
 from falcon.journal.envelope import Position, aggregate_of
 from tests.support.builders import ANN, BOB, NOW, ROOM, a_group, a_message, gone, has_read, joined, left, renamed
 

@@ -3,18 +3,15 @@
 import random
 from collections.abc import Iterator
 
+from falcon.domain.catalogue import Command, Event
 from falcon.domain.commands import (
-    AddReaction,
     ChangeRoom,
-    Command,
     CreateAccount,
     CreateRoom,
     DeleteMessage,
     DeleteRoom,
     EditMessage,
-    ImportedReaction,
     ImportMessages,
-    ImportReactions,
     ImportRoom,
     Invitation,
     IssueToken,
@@ -23,12 +20,12 @@ from falcon.domain.commands import (
     PostMessage,
     PutMember,
     RemoveMember,
-    RemoveReaction,
     RevokeToken,
 )
 from falcon.domain.decider import Decided
-from falcon.domain.events import CommandAnswered, Event, MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.events import CommandAnswered, MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.message import Message
+from falcon.domain.reactions import AddReaction, ImportedReaction, ImportReactions, RemoveReaction
 from tests.support.builders import AWKWARD_TEXTS, NOW, a_message, nth_id
 from tests.support.given import World
 from tests.support.reactions import reactions_known

@@ -9,8 +9,8 @@ import pytest
 
 from falcon.adapters.memory.journal import MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.adapters.memory.tables import MemoryTables
-from falcon.domain.events import Event, MemberJoined, MessageEdited, MessagePosted
+from falcon.domain.catalogue import Event
+from falcon.domain.events import MemberJoined, MessageEdited, MessagePosted
 from falcon.domain.ids import NOBODY
 from falcon.domain.message import Message
 from falcon.journal import codec
@@ -26,6 +26,7 @@ from falcon.read.timeline.messages import message_in
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
 from falcon.telemetry import metrics
+from tests.memory.tables import MemoryTables
 from tests.support.clock import FakeClock
 
 PARTITIONS = 3

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from falcon.adapters.memory.tables import MemoryTables
 from falcon.journal.envelope import Cursor, Position
 from falcon.projections.filling import Filling
 from falcon.read.store import Fill
+from tests.memory.tables import MemoryTables
 
 PARTITIONS = 2
 

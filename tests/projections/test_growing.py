@@ -14,7 +14,7 @@ from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.database import SCHEMA_VERSION, WrongDatabase
 from falcon.adapters.sqlite.tables import SqliteTables
 from falcon.bootstrap import embedded
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Event
 from falcon.projections import filling
 from falcon.read.catalogue import READ_MODELS
 from falcon.read.store import BeingFilled, Fill, ReadStoreUnavailable

@@ -8,10 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from falcon.adapters.memory.tables import MemoryTables
 from falcon.adapters.sqlite import database
 from falcon.adapters.sqlite.read_store import SqliteReadStore
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Event
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Cursor, Envelope, Position, Recorded
 from falcon.projections.rebuild import Rebuild
@@ -20,6 +19,7 @@ from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.store import ReadStoreUnavailable, Recipe, StaleProjector
 from falcon.read.write import Write
 from falcon.telemetry import metrics
+from tests.memory.tables import MemoryTables
 from tests.projections.busy import BusyFalcon
 from tests.projections.embedded import Embedded, asked, in_batches
 from tests.support.builders import ANN, NOW, PARTITION, PARTITIONS, ROOM, a_conversation, a_group, posted

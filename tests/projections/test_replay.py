@@ -5,7 +5,8 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.events import Event, PassedOver
+from falcon.domain.catalogue import Event
+from falcon.domain.events import PassedOver
 from falcon.read.catalogue import READ_MODELS, projections
 from falcon.read.timeline.messages import message_in
 from tests.projections.busy import BusyFalcon

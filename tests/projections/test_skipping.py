@@ -4,7 +4,8 @@ from typing import get_args
 
 import pytest
 
-from falcon.domain.events import Event, MessagePosted, PassedOver
+from falcon.domain.catalogue import Event
+from falcon.domain.events import MessagePosted, PassedOver
 from falcon.journal.envelope import Envelope, Position
 from falcon.journal.ports import LogWentBack
 from falcon.projections.skipping import NoSuchEvent, NotStoppedThere, skip_event

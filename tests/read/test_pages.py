@@ -10,7 +10,7 @@ import pytest
 
 from falcon.domain.ids import RoomId, Seq
 from falcon.domain.message import Message
-from falcon.read.store import ReadStore
+from falcon.read.catalogue import ReadStore
 from falcon.read.timeline.messages import StoredMessage, missing_message, row_of
 from falcon.read.timeline.pages import ROWS_BYTES_MAX, TimelinePage, TimelinePages
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to

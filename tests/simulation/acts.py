@@ -152,7 +152,7 @@ async def lose_rows(operator: Operator, chance: random.Random) -> Sequence[str]:
             wrong += await _shows_holes(operator, room, lost)
             wrong += await _backs_up_around(operator, lost)
         wrong += _compared(operator, lost, await operator.command(verifying(projection)))
-        wrong += _compared(operator, lost, await operator.command(verifying(projection, repair=True)), mended=True)
+        wrong += _compared(operator, lost, await operator.command(verifying(projection, repair=True)), repaired=True)
         wrong += await nothing_differs(operator, [projection])
         return [*wrong, *await _shows(operator, room)]
 
@@ -201,12 +201,12 @@ async def _backs_up_around(operator: Operator, lost: Sequence[Lost]) -> list[str
     return chat.differences_from_log(then, operator.skipped | places)[:1]
 
 
-def _compared(operator: Operator, lost: Sequence[Lost], found: Comparison, *, mended: bool = False) -> list[str]:
+def _compared(operator: Operator, lost: Sequence[Lost], found: Comparison, *, repaired: bool = False) -> list[str]:
     """Rows that are written again meanwhile, by a late batch for instance, may be found or not."""
-    still = lost if mended else operator.falcon.hbase.still_lost(lost)
+    still = lost if repaired else operator.falcon.hbase.still_lost(lost)
     gone, stale = (len([each for each in lost if (each.left is None) == none]) for none in (True, False))
     still_gone, still_stale = (len([each for each in still if (each.left is None) == none]) for none in (True, False))
-    if mended:
+    if repaired:
         still_gone = still_stale = 0
     as_it_is = still_gone <= found.missing <= gone and still_stale <= found.wrong <= stale and not found.unexplained
     return [] if as_it_is else [f"{found}, where {gone} cells were lost and {stale} are older"]

@@ -29,7 +29,8 @@ from falcon.adapters.kafka.source import KafkaSource
 from falcon.adapters.kafka.tail import KafkaTail
 from falcon.adapters.sqlite.snapshot_cache import LocalSnapshotCache
 from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage, PutMember
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, PostMessage, PutMember
 from falcon.domain.events import MessagePosted
 from falcon.journal.envelope import Position, Recorded
 from falcon.telemetry.dispatchers import Dispatcher

@@ -12,9 +12,9 @@ import msgspec
 
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
-from falcon.adapters.memory.tables import MemoryTables
 from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, DeleteMessage, EditMessage, MoveRead, PostMessage
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, DeleteMessage, EditMessage, MoveRead, PostMessage
 from falcon.domain.events import MessagePosted
 from falcon.domain.message import Message
 from falcon.domain.rejections import NotYetReadable
@@ -27,6 +27,7 @@ from falcon.write.limits import ShardLimits
 from falcon.write.ownership import FixedOwnership
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable
 from falcon.write.shard import Shard
+from tests.memory.tables import MemoryTables
 from tests.support.clock import FakeClock
 from tests.support.replies import Replied
 
@@ -300,12 +301,12 @@ class World:
             assert by_text[intent.command.text] == reply.answer.message, "acknowledged, and not what the log has"
 
     def _check_read_side(self) -> None:
-        anew = MemoryTables(PARTITIONS, list(READ_MODELS))
-        fresh = ProjectionCatchUp(projections(), self.log, anew)
+        rebuilt = MemoryTables(PARTITIONS, list(READ_MODELS))
+        fresh = ProjectionCatchUp(projections(), self.log, rebuilt)
         while fresh.step():
             pass
         for name in READ_MODELS:
-            assert anew._projections[name] == self.tables._projections[name], f"{name} is not what a rebuild makes"
+            assert rebuilt._projections[name] == self.tables._projections[name], f"{name} is not what a rebuild makes"
         for room in self.rooms:
             row = asyncio.run(self.tables.room(room))
             assert row is not None

@@ -5,8 +5,8 @@ from typing import Any, Final
 
 import pytest
 
+from falcon.domain.catalogue import Event
 from falcon.domain.events import (
-    Event,
     MemberJoined,
     MemberLeft,
     Membership,

@@ -7,9 +7,9 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import Role
 from falcon.domain.events import (
-    Event,
     MemberJoined,
     MemberLeft,
     Membership,

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from falcon.domain import commands, decider
 from falcon.domain import room as rooms
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import Invitation, Role
 from falcon.domain.decider import Decided, Decision
 from falcon.domain.events import (
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,

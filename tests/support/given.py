@@ -9,9 +9,8 @@ from falcon.domain import account as accounts
 from falcon.domain import decider
 from falcon.domain import room as rooms
 from falcon.domain.account import Account
-from falcon.domain.answers import Answer
+from falcon.domain.catalogue import Answer, Command, Event
 from falcon.domain.commands import (
-    Command,
     CreateAccount,
     CreateRoom,
     ImportRoom,
@@ -25,7 +24,6 @@ from falcon.domain.events import (
     AccountCreated,
     CommandAnswered,
     DirectRoomOpened,
-    Event,
     PassedOver,
     TokenIssued,
     TokenRevoked,

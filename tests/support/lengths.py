@@ -1,11 +1,11 @@
 """A read model that only tests have: how many characters each message has. Once installed it is one like all others."""
 
-from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from falcon.domain.events import Event, MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.catalogue import Event
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.ids import RoomId, Seq
 from falcon.journal.envelope import Envelope
 from falcon.read.catalogue import READ_MODELS, ReadModel
@@ -42,15 +42,6 @@ def _owner_of_row(table: str, key: bytes, row: Row) -> int:
     return id_at_end(key)
 
 
-@dataclass
-class _Tables:
-    lengths: dict[tuple[RoomId, Seq], int] = field(default_factory=dict)
-
-    def apply(self, write: Write) -> None:
-        room_id, seq, length = write
-        self.lengths[room_id, seq] = length
-
-
 MODEL: Final = ReadModel(
     project=_project,
     loss=_loss,
@@ -68,7 +59,6 @@ MODEL: Final = ReadModel(
         owner=attrgetter("room_id"),
         owner_of_row=_owner_of_row,
     ),
-    memory=_Tables,
 )
 
 

@@ -4,7 +4,12 @@ from collections.abc import Iterable
 
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, Invitation, PostMessage
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import (
+    CreateRoom,
+    Invitation,
+    PostMessage,
+)
 from falcon.domain.room import Room
 from falcon.journal.envelope import Position
 from falcon.journal.ports import Checkpoint, SnapshotStore

@@ -3,12 +3,12 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from falcon.domain.commands import KnownReactions
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Event
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.reactions import KnownReactions
 from falcon.journal.envelope import Envelope
-from falcon.read.reactions import memory
 from falcon.read.reactions.projection import project
+from tests.memory import reactions as memory
 from tests.support.builders import NOW
 
 

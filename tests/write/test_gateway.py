@@ -2,7 +2,8 @@
 
 import pytest
 
-from falcon.domain.commands import Command, CreateRoom, OpenDirect, PostMessage
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, OpenDirect, PostMessage
 from falcon.write.gateway import partition_for
 
 

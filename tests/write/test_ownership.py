@@ -7,7 +7,8 @@ import pytest
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, PositionAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage, ReadPosition
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, PostMessage, ReadPosition
 from falcon.domain.rejections import NotAMember
 from falcon.write.limits import ShardLimits
 from falcon.write.protocol import Accepted, CommandBatch, CommandEnvelope, Rejected, Reply, Unavailable

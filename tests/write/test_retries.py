@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import MessageAnswer, RoomAnswer
-from falcon.domain.commands import Command, CreateRoom, PostMessage
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import CreateRoom, PostMessage
 from falcon.domain.rejections import KeyReused, NotAMember
 from falcon.http.problems import from_unavailable
 from falcon.journal.codec import Undecodable

@@ -6,8 +6,8 @@ import pytest
 from falcon.adapters.memory.journal import Fate, MemoryJournal
 from falcon.adapters.memory.log import MemoryLog
 from falcon.domain.answers import AccountAnswer, MessageAnswer, RoomAnswer
+from falcon.domain.catalogue import Command
 from falcon.domain.commands import (
-    Command,
     CreateAccount,
     CreateRoom,
     EditMessage,

@@ -7,9 +7,10 @@ from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
-from falcon.cli.importing import AccountLine, HeaderLine, Line, MessageLine, RoomLine
+from falcon.cli.lines import AccountLine, HeaderLine, Line, MessageLine, RoomLine
 from falcon.cli.merging import numbered
 from falcon.domain import events
+from falcon.domain.catalogue import Event
 from falcon.domain.message import Message
 from falcon.journal.envelope import Recorded
 
@@ -88,7 +89,7 @@ def fold(log: Iterable[Recorded]) -> Chat:
     return chat
 
 
-def _take(chat: Chat, event: events.Event) -> None:
+def _take(chat: Chat, event: Event) -> None:
     match event:
         case events.AccountCreated():
             chat.accounts[str(event.account_id)] = event.name

@@ -29,9 +29,9 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import Role
 from falcon.domain.events import (
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,

@@ -6,9 +6,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _INK: Final = "#1f2430"
 _GRID: Final = "#d9dde5"
@@ -46,6 +47,9 @@ class Span:
 
 
 def draw(panels: Sequence[Panel], spans: Sequence[Span] = ()) -> Figure:
+    """Needs matplotlib, which `make load` installs."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(_WIDTH, _HEIGHT * len(panels)), layout="constrained")
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     for axis, panel in zip(axes, panels, strict=True):

@@ -132,7 +132,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     ),
     "method": ("the method", "six of HTTP's, and `other` for whatever else clients invent"),
     "status": ("`2xx` to `5xx`; `gone` when the client left before there was an answer", "classes, not codes"),
-    "command": ("the type of a command, such as `PostMessage`", "the classes in `falcon/domain/commands.py`"),
+    "command": ("the type of a command, such as `PostMessage`", "the commands in `falcon/domain/catalogue.py`"),
     "outcome": (
         "of a command: `accepted`, `rejected` (by the rules), `overloaded`, `expired`, `unavailable`, "
         "`outcome_unknown`, `not_mine`; of an append that failed: `fenced`, `unknown`, `none`; "
@@ -170,7 +170,7 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     ),
     "server": ("`public`, `internal`, `operations`", "written in the code"),
     "wanted": ("`yes` if a stream of the process listened to it, else `no`", "two"),
-    "call": ("a call of the read store, such as `page`", "the methods of the port in `falcon/read/store.py`"),
+    "call": ("a call of the read store, such as `page`", "the queries of the read models in `falcon/read`"),
     "dispatcher": (
         "a pool's name, such as `blocking` or `journal-0`",
         "named in the code; a few once for each shard or projection",

@@ -174,7 +174,7 @@ def check(hbase: HBase, prefix: str, instance: str | None, partitions: int) -> s
         names += table_names(prefix, projection, generations.live)
         if missing := set(names) - there:
             raise WrongTables(
-                f"HBase has lost {', '.join(sorted(missing))}: run falcon rebuild {projection}, which makes it anew"
+                f"HBase has lost {', '.join(sorted(missing))}: run falcon rebuild {projection}, which makes it again"
             )
     for name in names:
         _check_family(calls, name)

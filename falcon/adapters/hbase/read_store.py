@@ -1,11 +1,10 @@
 """Queries on the read tables, on threads of their own."""
 
 import asyncio
-import functools
 import threading
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from falcon.adapters.hbase import queries
 from falcon.adapters.hbase.client import HBase, HBaseClient
@@ -16,13 +15,8 @@ from falcon.adapters.hbase.queries import QueryContext, live_generation
 from falcon.adapters.hbase.timed_client import TimedClient
 from falcon.domain.ids import Partition
 from falcon.journal.envelope import Position
-from falcon.read.accounts import hbase as accounts_queries
-from falcon.read.catalogue import READ_MODELS
-from falcon.read.memberships import hbase as memberships_queries
-from falcon.read.reactions import hbase as reactions_queries
-from falcon.read.rooms import hbase as rooms_queries
+from falcon.read.catalogue import READ_MODELS, HBaseQueries
 from falcon.read.store import Moves, ReadStoreUnavailable
-from falcon.read.timeline import hbase as timeline_queries
 from falcon.telemetry import metrics
 from falcon.telemetry.dispatchers import Dispatcher
 
@@ -32,19 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _query(
-    query: Callable[Concatenate[QueryContext, P], T],
-) -> Callable[Concatenate["HBaseReadStore", P], Coroutine[Any, Any, T]]:
-    """Makes a method that runs a query."""
-
-    @functools.wraps(query)
-    async def asked(self: "HBaseReadStore", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._ask(query, *args, **kwargs)
-
-    return asked
-
-
-class HBaseReadStore:
+class HBaseReadStore(HBaseQueries):
     """ReadStore over HBase, for one event loop. No query takes longer than ``seconds``, whatever HBase does.
 
     ``threads`` queries run at once and ``queue`` more wait. Give ``hbase`` as many connections as there are threads.
@@ -100,11 +82,11 @@ class HBaseReadStore:
         if not self.positions.are_told():
             return False
         if time.monotonic() >= self._live[1]:
-            await self._ask(queries.generations)
+            await self.ask(queries.generations)
         return self.positions.know(self._live[0], partitions)
 
     async def _look(self, partitions: Collection[Partition]) -> None:
-        for moves in await self._ask(queries.applied, partitions):
+        for moves in await self.ask(queries.applied, partitions):
             self.positions.learn(moves)
         self.positions.drop_before(self._live[0])
 
@@ -115,34 +97,7 @@ class HBaseReadStore:
 
     # --- queries ------------------------------------------------------------------------------------------------------
 
-    page = _query(timeline_queries.page)
-    message = _query(timeline_queries.message)
-    message_at = _query(timeline_queries.message_at)
-    newest = _query(timeline_queries.newest)
-    room = _query(rooms_queries.room)
-    direct_room = _query(rooms_queries.direct_room)
-    all_rooms = _query(rooms_queries.all_rooms)
-    totals = _query(rooms_queries.totals)
-    access = _query(memberships_queries.access)
-    rooms_of = _query(memberships_queries.rooms_of)
-    room_of = _query(memberships_queries.room_of)
-    roles_of = _query(memberships_queries.roles_of)
-    member_rooms = _query(memberships_queries.member_rooms)
-    member_rooms_among = _query(memberships_queries.member_rooms_among)
-    summaries = _query(memberships_queries.summaries)
-    summaries_of = _query(memberships_queries.summaries_of)
-    members = _query(memberships_queries.members)
-    mentions = _query(memberships_queries.mentions)
-    account = _query(accounts_queries.account)
-    accounts = _query(accounts_queries.accounts)
-    names_of = _query(accounts_queries.names_of)
-    bearer = _query(accounts_queries.bearer)
-    tokens = _query(accounts_queries.tokens)
-    shown_reactions = _query(reactions_queries.shown_reactions)
-    reactions = _query(reactions_queries.reactions)
-    known_reactions = _query(reactions_queries.known_reactions)
-
-    async def _ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def ask(self, query: Callable[Concatenate[QueryContext, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         def work(seconds: float) -> T:
             calls = self._hbase.within(seconds)
             try:

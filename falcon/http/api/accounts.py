@@ -1,12 +1,20 @@
 """Accounts and their tokens. Admins manage all of them, an account its own tokens."""
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from falcon.domain import limits, names
 from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.commands import CreateAccount, IssueToken, RevokeToken
+from falcon.domain.events import AccountCreated
+from falcon.domain.ids import AccountId
 from falcon.http import bearer_tokens, shapes
+from falcon.http.api import examples
+from falcon.http.api.lines import ImportCommands, ImportedLines, LineKind, all_of, reference
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.problems import account_not_found, not_allowed, token_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity, read_name
@@ -98,3 +106,119 @@ def _manageable_account_id(request: AuthedRequest) -> int:
     if account_id != request.account_id:
         require_admin(request)
     return account_id
+
+
+# --- lines of exports and imports -------------------------------------------------------------------------------------
+
+
+class AccountLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="account"):
+    source: shapes.Reference
+    ref: shapes.Reference
+    name: Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
+
+
+class AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account", omit_defaults=True):
+    """``at``: the place of a change in the log, PARTITION:OFFSET, here and in other lines. A row has none."""
+
+    ref: str
+    name: str
+    at: str | None = None
+
+
+def account_line(account_id: AccountId, name: str, at: str | None = None) -> AccountOut:
+    return AccountOut(str(account_id), name, at)
+
+
+async def _import_accounts(commands: ImportCommands, lines: Sequence[AccountLineShape]) -> ImportedLines:
+    async def imported(line: AccountLineShape) -> tuple[str, AccountId]:
+        command = CreateAccount(names.cleaned(line.name), imported_as=reference("account", line.source, line.ref))
+        answer = (await commands.dispatch(command)).answer
+        assert isinstance(answer, AccountAnswer)
+        return line.ref, answer.account_id
+
+    return ImportedLines(dict(await all_of(map(imported, lines))))
+
+
+LINES: Final = LineKind(
+    AccountLineShape,
+    _import_accounts,
+    {AccountCreated: lambda event, at: account_line(event.account_id, event.name, at)},
+)
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+GROUP: Final = Group("Accounts and tokens", "For admins of Falcon, and for your own account.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "POST",
+        "/v1/accounts",
+        create_account,
+        GROUP,
+        "Create an account",
+        "This takes an administrator. The answer has the first token of the account, which is shown only once.",
+        {201: shapes.CreatedAccount(examples.BEN, "Ben", examples.TOKEN)},
+        shapes.NewAccount("Ben"),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/accounts",
+        list_accounts,
+        GROUP,
+        "List all accounts",
+        "This takes an administrator.",
+        {200: shapes.Accounts([shapes.AccountShape(examples.BEN, "Ben", False, examples.MADE)], None)},
+        query=shapes.ListQuery,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/accounts/{account_id}/tokens",
+        issue_token,
+        GROUP,
+        "Issue a token",
+        "For your own account. An administrator can issue tokens for any account. The token is shown only once.",
+        {201: shapes.IssuedToken(2, examples.TOKEN)},
+        shapes.Nothing(),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/accounts/{account_id}/tokens",
+        list_tokens,
+        GROUP,
+        "List the tokens of an account",
+        "Shows ids and times, never the tokens. For your own account; an administrator can list those of any account.",
+        {200: shapes.Tokens([shapes.TokenShape(1, examples.MADE), shapes.TokenShape(2, examples.SAID)])},
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/accounts/{account_id}/tokens/{token_id}",
+        revoke_token,
+        GROUP,
+        "Revoke a token",
+        "For your own account. An administrator can revoke tokens of any account. An administrator keeps at least one "
+        "token.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/me",
+        me,
+        GROUP,
+        "Get the account of the token",
+        "Use it to check a token, and to find out whether the account is an administrator.",
+        {200: shapes.Me(examples.ALICE, "Alice", None, True)},
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/me/token",
+        sign_out,
+        GROUP,
+        "Revoke the token of this request",
+        "The token stops working at once. A retry of this request gets 401.",
+        {204: None},
+        command=True,
+    ),
+)

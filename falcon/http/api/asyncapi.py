@@ -4,7 +4,8 @@ from typing import Any, Final
 
 from falcon import __version__
 from falcon.http.api import json_schema
-from falcon.http.stream.events import STREAM_EVENTS, StreamEvent
+from falcon.http.stream.events import STREAM_EVENTS
+from falcon.streams.events import StreamEvent
 
 _ADDRESS: Final = "/v1/stream"
 _CHANNEL: Final = "#/channels/stream"

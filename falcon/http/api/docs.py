@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any, Final
 
-from falcon.http.api.groups import GROUPS
-
 _STYLE = """
 :root{color-scheme:light dark;--soft:#8882;--line:#8885;--accent:#2563eb}
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
@@ -102,15 +100,13 @@ def _anchor(name: str) -> str:
 
 
 def _group(name: str, description: str, document: dict[str, Any]) -> str:
-    """Its operations, in learning order."""
-    found = {
-        operation["operationId"]: _operation(method.upper(), path, operation)
+    """Its operations, in the order of the document, which is that in which one learns them."""
+    listed = "".join(
+        _operation(method.upper(), path, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
         if name in operation["tags"]
-    }
-    (order,) = (group.operations for group in GROUPS if group.name == name)
-    listed = "".join(found[operation] for operation in order)
+    )
     return f'<h2 id="{_anchor(name)}">{escape(name)}</h2><p>{escape(description)}</p>{listed}'
 
 

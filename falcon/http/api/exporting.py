@@ -14,23 +14,19 @@ from typing import Final, TypeVar
 import msgspec
 from starlette.responses import StreamingResponse
 
+from falcon.domain.catalogue import Event
 from falcon.domain.events import (
     AccountCreated,
-    Event,
-    MemberChanged,
-    MemberJoined,
-    MemberLeft,
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
-    RoomChanged,
-    RoomCreated,
-    RoomDeleted,
 )
-from falcon.domain.ids import NOBODY, Partition, RoomId, Seq
-from falcon.http.api.accounts import require_admin
+from falcon.domain.ids import Partition, RoomId, Seq
+from falcon.http import shapes
+from falcon.http.api import importing
+from falcon.http.api.accounts import account_line, require_admin
+from falcon.http.api.catalogue import LINE_KINDS
+from falcon.http.api.lines import encoded
+from falcon.http.api.messages import message_line
+from falcon.http.api.operation import ApiOperation
+from falcon.http.api.rooms import room_line
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid
 from falcon.http.requests import AuthedRequest, identity
@@ -41,9 +37,8 @@ from falcon.journal.ports import JournalUnavailable
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.store import ReadStoreUnavailable
-from falcon.read.timeline.messages import StoredMessage, stored, stored_in
+from falcon.read.timeline.messages import stored_in
 from falcon.read.timeline.pages import is_deleted
-from falcon.read.times import rfc3339
 from falcon.streams.feed import decoded
 from falcon.streams.tail import Raw, WrongPlace
 
@@ -54,7 +49,8 @@ _SHORT_SECONDS: Final = 10.0  # how long the timeline may stay behind the list o
 _SHORT_PAUSE_SECONDS: Final = 0.1
 _PLACE: Final = re.compile(r"([0-9]{1,5}):([0-9]{1,18})")
 
-_encode: Final = msgspec.json.Encoder().encode
+_CHANGES: Final = {event: line for kind in LINE_KINDS for event, line in kind.changes.items()}
+_FOLLOWERS: Final = [kind.followers for kind in LINE_KINDS if kind.followers is not None]
 
 P = TypeVar("P", int, Position)
 
@@ -77,94 +73,11 @@ class _HeaderOut(msgspec.Struct, frozen=True, tag_field="type", tag="falcon-expo
     position: str
 
 
-class _AccountOut(msgspec.Struct, frozen=True, tag_field="type", tag="account", omit_defaults=True):
-    """``at``: the place of a change in the log, PARTITION:OFFSET, here and below. A row has none."""
-
-    ref: str
-    name: str
-    at: str | None = None
-
-
-class _MemberOut(msgspec.Struct, frozen=True):
-    account: str
-    role: str
-
-
-class _RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room", omit_defaults=True):
-    ref: str
-    kind: str
-    name: str
-    description: str
-    created_at: str
-    members: list[_MemberOut]
-    at: str | None = None
-
-
-class _MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True):
-    """``missing``: the read tables have lost it. Then it has no author."""
-
-    room: str
-    seq: int
-    author: str
-    text: str
-    posted_at: str
-    edited_at: str | None
-    deleted: bool
-    reply_to: int | None
-    mentions: list[str]
-    missing: bool = False
-    at: str | None = None
-
-
-class _ReactionOut(msgspec.Struct, frozen=True, tag_field="type", tag="reaction", omit_defaults=True):
-    """Follows the message, oldest first."""
-
-    room: str
-    seq: int
-    emoji: str
-    account: str
-    reacted_at: str
-    at: str | None = None
-
-
-class _ReactionRemovedOut(msgspec.Struct, frozen=True, tag_field="type", tag="reaction-removed"):
-    room: str
-    seq: int
-    emoji: str
-    account: str
-    at: str
-
-
 class _ChangesOut(msgspec.Struct, frozen=True, tag_field="type", tag="changes"):
     """The lines that follow are events after ``position``, up to ``through``."""
 
     position: str
     through: str
-
-
-class _RoomChangedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-changed"):
-    room: str
-    name: str
-    description: str
-    at: str
-
-
-class _RoomDeletedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-deleted"):
-    room: str
-    at: str
-
-
-class _MemberChangeOut(msgspec.Struct, frozen=True, tag_field="type", tag="member"):
-    room: str
-    account: str
-    role: str
-    at: str
-
-
-class _MemberLeftOut(msgspec.Struct, frozen=True, tag_field="type", tag="member-left"):
-    room: str
-    account: str
-    at: str
 
 
 class _EndOut(msgspec.Struct, frozen=True, tag_field="type", tag="end"):
@@ -258,7 +171,7 @@ class Export:
             async for chunk in self._changes():
                 yield chunk
         except (ExportFailed, ReadStoreUnavailable, JournalUnavailable, WrongPlace) as error:
-            yield _encode(_FailedOut(str(error))) + b"\n"
+            yield encoded(_FailedOut(str(error)))
             raise
 
     async def _rows(self, start: _From | None) -> AsyncIterator[bytes]:
@@ -266,19 +179,20 @@ class Export:
             start = _From()
             accounts, rooms, messages = await self._edge.store.totals()
             position = _text(self._since)
-            yield _line(_HeaderOut(_VERSION, self._edge.instance, accounts, rooms, messages, position))
+            yield encoded(_HeaderOut(_VERSION, self._edge.instance, accounts, rooms, messages, position))
         if start.section == 0:
             async for account in _all_accounts(self._edge, start.identity):
-                yield _line(_AccountOut(str(account.account_id), account.name))
+                yield encoded(account_line(account.account_id, account.name))
         if start.section <= 1:
             async for room in _all_rooms(self._edge, start.identity if start.section == 1 else 0):
-                yield _line(await _room_out(self._edge, room))
+                yield encoded(await room_line(self._edge, room))
         if start.section == 2:
             room_row = await self._edge.store.room(start.identity)
             if room_row is not None:
-                # Some of the last message's reactions may be there. All of them are sent again.
-                async for chunk in _reaction_lines(self._edge, start.identity, start.seq):
-                    yield chunk
+                # Some of the lines that follow the last message may be there. All of them are sent again.
+                for followers in _FOLLOWERS:
+                    async for chunk in followers.lines(self._edge, start.identity, start.seq):
+                        yield chunk
                 async for chunk in _message_lines(self._edge, room_row, start.seq):
                     yield chunk
         if start.section <= 2:
@@ -295,12 +209,12 @@ class Export:
         """
         through = await self._ends()
         accounts_through = await self._ends()
-        yield _line(_ChangesOut(_text(self._since), _text(through)))
+        yield encoded(_ChangesOut(_text(self._since), _text(through)))
         stops = self._by_segment(accounts_through, max)
         for segment, start in self._by_segment(self._positions, min).items():
             async for raws in self._read(segment, start, stops[segment]):
                 yield b"".join(self._change_lines(raws, through))
-        yield _line(_EndOut(_text(through)))
+        yield encoded(_EndOut(_text(through)))
 
     async def _ends(self) -> dict[Partition, int]:
         """The brokers may report a stale end; the tables may be ahead of it, and of what is known of them."""
@@ -329,9 +243,9 @@ class Export:
                 continue  # an older event of another partition in the same segment
             event = _event(raw)
             if isinstance(event, AccountCreated) or raw.at.offset < through[raw.partition]:
-                line = _change(event, f"{raw.partition}:{raw.at.offset}")
-                if line is not None:
-                    yield _line(line)
+                change = _CHANGES.get(type(event))  # read marks and tokens are not exported
+                if change is not None:
+                    yield encoded(change(event, f"{raw.partition}:{raw.at.offset}"))
 
 
 def _event(raw: Raw) -> Event:
@@ -341,41 +255,9 @@ def _event(raw: Raw) -> Event:
         raise ExportFailed(str(error)) from error
 
 
-def _change(event: Event, at: str) -> msgspec.Struct | None:
-    match event:
-        case MessagePosted(message=message) | MessageEdited(message=message) | MessageDeleted(message=message):
-            return _message_out(stored(message), at)
-        case ReactionAdded(room_id=room_id, seq=seq):
-            reacted_at = rfc3339(event.reacted_at)
-            return _ReactionOut(str(room_id), seq, event.emoji, str(event.account_id), reacted_at, at)
-        case ReactionRemoved(room_id=room_id, seq=seq):
-            return _ReactionRemovedOut(str(room_id), seq, event.emoji, str(event.account_id), at)
-        case AccountCreated():
-            return _AccountOut(str(event.account_id), event.name, at)
-        case RoomCreated():
-            members = [_MemberOut(str(member.account_id), member.role) for member in event.members]
-            return _RoomOut(
-                str(event.room_id), event.kind, event.name, event.description, rfc3339(event.created_at), members, at
-            )
-        case RoomChanged():
-            return _RoomChangedOut(str(event.room_id), event.name, event.description, at)
-        case RoomDeleted():
-            return _RoomDeletedOut(str(event.room_id), at)
-        case MemberJoined() | MemberChanged():
-            return _MemberChangeOut(str(event.room_id), str(event.account_id), event.role, at)
-        case MemberLeft():
-            return _MemberLeftOut(str(event.room_id), str(event.account_id), at)
-        case _:
-            return None  # read marks and tokens are not exported
-
-
 def _text(offsets: Mapping[Partition, int]) -> str:
     """Like Falcon-Position, but with the offset after the last event instead of the event's own."""
     return ",".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
-
-
-def _line(line: msgspec.Struct) -> bytes:
-    return _encode(line) + b"\n"
 
 
 # --- rows -------------------------------------------------------------------------------------------------------------
@@ -397,22 +279,13 @@ async def _all_rooms(edge: Edge, after: int) -> AsyncIterator[RoomRow]:
         await asyncio.sleep(0)
 
 
-async def _room_out(edge: Edge, room: RoomRow) -> _RoomOut:
-    members: list[_MemberOut] = []
-    after = 0
-    while rows := await edge.store.members(room.room_id, after, _ROWS):
-        members += [_MemberOut(str(row.account_id), row.role) for row in rows]
-        after = rows[-1].account_id
-    return _RoomOut(str(room.room_id), room.kind, room.name, room.description, room.created_at, members)
-
-
 async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator[bytes]:
     """All messages up to the room's last seq. Raises ExportFailed where the timeline does not get that far."""
     until = time.monotonic() + _SHORT_SECONDS
     while True:
         rows = (await edge.store.page(room.room_id, after + 1, after + _ROWS)).messages
         if rows:
-            async for chunk in _with_reactions(edge, room.room_id, after + 1, rows):
+            async for chunk in _with_followers(edge, room.room_id, after + 1, rows):
                 yield chunk
             after += len(rows)
             until = time.monotonic() + _SHORT_SECONDS
@@ -427,41 +300,32 @@ async def _message_lines(edge: Edge, room: RoomRow, after: int) -> AsyncIterator
             await asyncio.sleep(_SHORT_PAUSE_SECONDS)
 
 
-async def _with_reactions(edge: Edge, room_id: RoomId, first: Seq, rows: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """The lines of consecutive messages, each with its reactions behind it."""
-    reactions = await edge.store.shown_reactions(room_id, first, first + len(rows) - 1)
+async def _with_followers(edge: Edge, room_id: RoomId, first: Seq, rows: Sequence[bytes]) -> AsyncIterator[bytes]:
+    """The lines of consecutive messages, each with the lines that follow it. A deleted message has none."""
+    found = [(each, await each.having(edge, room_id, first, first + len(rows) - 1)) for each in _FOLLOWERS]
     lines: list[bytes] = []
     for seq, row in enumerate(rows, first):
-        lines.append(_line(_message_out(stored_in(row))))
-        if seq in reactions.by_seq and not is_deleted(row):
-            async for chunk in _reaction_lines(edge, room_id, seq):
-                lines.append(chunk)
-                yield b"".join(lines)
-                lines.clear()
+        lines.append(encoded(message_line(stored_in(row))))
+        for followers, having in found:
+            if seq in having and not is_deleted(row):
+                async for chunk in followers.lines(edge, room_id, seq):
+                    lines.append(chunk)
+                    yield b"".join(lines)
+                    lines.clear()
     yield b"".join(lines)
 
 
-async def _reaction_lines(edge: Edge, room_id: RoomId, seq: Seq) -> AsyncIterator[bytes]:
-    after = 0
-    while rows := await edge.store.reactions(room_id, seq, None, after, _ROWS):
-        yield b"".join(
-            _line(_ReactionOut(str(room_id), seq, row.emoji, str(row.account_id), row.reacted_at)) for row in rows
-        )
-        after = rows[-1].revision
+# --- operations -------------------------------------------------------------------------------------------------------
 
-
-def _message_out(message: StoredMessage, at: str | None = None) -> _MessageOut:
-    missing = message.author_id == NOBODY
-    return _MessageOut(
-        str(message.room_id),
-        message.seq,
-        "" if missing else str(message.author_id),
-        message.text,
-        message.posted_at,
-        message.edited_at,
-        message.deleted,
-        message.reply_to,
-        [str(account_id) for account_id in message.mentions],
-        missing,
-        at,
-    )
+OPERATIONS: Final = (
+    ApiOperation(
+        "GET",
+        "/v1/export",
+        export_lines,
+        importing.GROUP,
+        "Export all accounts, rooms and messages",
+        "This takes an administrator. The answer is newline-delimited JSON, as `falcon export` writes it.",
+        {200: None},
+        query=shapes.ExportQuery,
+    ),
+)

@@ -1,23 +1,31 @@
 """Messages of a room: post, read by page or one, edit, delete."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
+from msgspec import Meta
 
-from falcon.domain.answers import MessageAnswer
-from falcon.domain.commands import (
-    AddReaction,
-    Command,
-    DeleteMessage,
-    EditMessage,
-    ImportReactions,
-    PostMessage,
-    RemoveReaction,
-)
-from falcon.domain.ids import RoomId, Seq
+from falcon.domain.answers import ImportAnswer, MessageAnswer
+from falcon.domain.catalogue import Command
+from falcon.domain.commands import DeleteMessage, EditMessage, ImportMessages, PostMessage
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.ids import ID_MAX, NOBODY, RoomId, Seq
+from falcon.domain.message import Message
 from falcon.http import shapes
+from falcon.http.api import examples
+from falcon.http.api.lines import (
+    CHUNK_LINES,
+    Checks,
+    ImportCommands,
+    ImportedLines,
+    LineKind,
+    all_of,
+    by_room,
+    check_time,
+)
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult, NotReadableYet
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, invalid, message_not_found, room_not_found
@@ -27,16 +35,18 @@ from falcon.http.shapes import MessageChange, NewMessage, PageQuery
 from falcon.read.memberships.queries import Access
 from falcon.read.reactions.queries import NO_REACTIONS, UNKNOWN_REACTIONS, ShownReactions
 from falcon.read.store import BeingFilled
-from falcon.read.timeline.messages import MISSING, message_in
+from falcon.read.timeline.messages import MISSING, StoredMessage, message_in, stored
 from falcon.read.timeline.pages import TimelinePage, shown
+from falcon.read.times import parse_rfc3339
 
 _post: Final = msgspec.json.Decoder(NewMessage)
 _change: Final = msgspec.json.Decoder(MessageChange)
 _encode: Final = msgspec.json.Encoder().encode
 # A message may change while its author edits it: this many views are tried before the request is refused.
 _VIEWS_MAX: Final = 3
+_CHUNK_BYTES: Final = 200_000  # of texts in one command of an import
 
-C = TypeVar("C", EditMessage, DeleteMessage, AddReaction, RemoveReaction, ImportReactions)
+C = TypeVar("C", EditMessage, DeleteMessage)
 
 
 async def post_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
@@ -160,10 +170,10 @@ async def delete_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     return BytesResponse(204, b"", *result.headers)
 
 
-async def with_message(edge: Edge, command: C) -> C:
-    """The command with the message as the read tables show it."""
-    known, revision = await edge.store.message_at(command.room_id, command.seq)
-    return msgspec.structs.replace(command, known=None if known is None else message_in(known), known_revision=revision)
+async def message_view(edge: Edge, room_id: RoomId, seq: Seq) -> tuple[Message | None, int]:
+    """The message as the read tables show it, and the revision of the room that they show."""
+    known, revision = await edge.store.message_at(room_id, seq)
+    return None if known is None else message_in(known), revision
 
 
 async def decided_on_view(
@@ -182,7 +192,11 @@ async def decided_on_view(
 
 
 async def _dispatch_with_view(edge: Edge, request: AuthedRequest, command: C) -> CommandResult:
-    return await decided_on_view(edge, lambda: with_message(edge, command), partial(edge.commands.dispatch, request))
+    async def viewed() -> C:
+        known, revision = await message_view(edge, command.room_id, command.seq)
+        return msgspec.structs.replace(command, known=known, known_revision=revision)
+
+    return await decided_on_view(edge, viewed, partial(edge.commands.dispatch, request))
 
 
 def _bounds(query: PageQuery, last_seq: Seq) -> tuple[Seq, Seq]:
@@ -205,3 +219,192 @@ def _message_response(
 ) -> BytesResponse:
     assert isinstance(result.answer, MessageAnswer)
     return encoded_json_response(status, _encode(shapes.message(result.answer.message, reactions)), *result.headers)
+
+
+# --- lines of exports and imports -------------------------------------------------------------------------------------
+
+
+class MessageLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="message"):
+    """``author_id``: 0 for a deleted message whose author is unknown."""
+
+    room_id: shapes.Id
+    seq: shapes.SeqFrom1
+    author_id: Annotated[int, Meta(ge=0, le=ID_MAX)]
+    text: str
+    posted_at: shapes.Time
+    edited_at: shapes.Time | None = None
+    deleted: bool = False
+    reply_to: shapes.SeqFrom1 | None = None
+    mentions: shapes.Mentions = ()
+
+
+class MessageOut(msgspec.Struct, frozen=True, tag_field="type", tag="message", omit_defaults=True):
+    """``missing``: the read tables have lost it. Then it has no author."""
+
+    room: str
+    seq: int
+    author: str
+    text: str
+    posted_at: str
+    edited_at: str | None
+    deleted: bool
+    reply_to: int | None
+    mentions: list[str]
+    missing: bool = False
+    at: str | None = None
+
+
+def message_line(message: StoredMessage, at: str | None = None) -> MessageOut:
+    missing = message.author_id == NOBODY
+    return MessageOut(
+        str(message.room_id),
+        message.seq,
+        "" if missing else str(message.author_id),
+        message.text,
+        message.posted_at,
+        message.edited_at,
+        message.deleted,
+        message.reply_to,
+        [str(account_id) for account_id in message.mentions],
+        missing,
+        at,
+    )
+
+
+def _event_line(event: MessagePosted | MessageEdited | MessageDeleted, at: str) -> MessageOut:
+    return message_line(stored(event.message), at)
+
+
+def _rules(edge: Edge, line: MessageLineShape, at: str) -> None:
+    check_time(line.posted_at, f"{at}posted_at")
+    check_time(line.edited_at, f"{at}edited_at")
+    check_text(line.text, edge.limits.text_max, f"{at}text")
+    if not line.deleted and not line.text:
+        raise invalid(f"{at}text", "must not be empty")
+    if not line.deleted and line.author_id == NOBODY:
+        raise invalid(f"{at}author_id", "must be at least 1")
+
+
+async def _check(checks: Checks, line: MessageLineShape, at: str) -> None:
+    last_seq = await checks.last_seq(line.room_id, line.seq, at)
+    if line.seq > last_seq + 1:
+        raise invalid(f"{at}seq", f"must go on without a gap: expected {last_seq + 1}, got {line.seq}")
+    checks.reached(line)
+    if line.author_id != NOBODY:
+        await checks.account(line.author_id, f"{at}author_id")
+    for account_id in line.mentions:
+        await checks.account(account_id, f"{at}mentions")
+    if line.reply_to is not None and line.reply_to >= line.seq:
+        raise invalid(f"{at}reply_to", "must be a message before this one")
+
+
+async def _import_messages(commands: ImportCommands, lines: Sequence[MessageLineShape]) -> ImportedLines:
+    async def imported(of_room: Sequence[MessageLineShape]) -> tuple[int, int]:
+        """Import the messages of one room, in order, some hundreds a command."""
+        new = skipped = 0
+        for chunk in _chunks(of_room):
+            command = ImportMessages(chunk[0].room_id, tuple(map(_as_message, chunk)))
+            answer = (await commands.dispatch(command)).answer
+            assert isinstance(answer, ImportAnswer)
+            new += answer.imported
+            skipped += answer.skipped
+        return new, skipped
+
+    counts = await all_of(map(imported, by_room(lines)))
+    return ImportedLines(imported=sum(new for new, _ in counts), skipped=sum(skipped for _, skipped in counts))
+
+
+def _chunks(lines: Sequence[MessageLineShape]) -> list[list[MessageLineShape]]:
+    chunks: list[list[MessageLineShape]] = []
+    size = 0
+    for line in lines:
+        if not chunks or len(chunks[-1]) >= CHUNK_LINES or size + len(line.text) > _CHUNK_BYTES:
+            chunks.append([])
+            size = 0
+        chunks[-1].append(line)
+        size += len(line.text)
+    return chunks
+
+
+def _as_message(line: MessageLineShape) -> Message:
+    """A deleted message keeps neither its text nor its mentions."""
+    return Message(
+        line.room_id,
+        line.seq,
+        line.author_id,
+        "" if line.deleted else line.text,
+        parse_rfc3339(line.posted_at),
+        None if line.edited_at is None else parse_rfc3339(line.edited_at),
+        line.deleted,
+        line.reply_to,
+        () if line.deleted else tuple(dict.fromkeys(line.mentions)),
+    )
+
+
+LINES: Final = LineKind(
+    MessageLineShape,
+    _import_messages,
+    {MessagePosted: _event_line, MessageEdited: _event_line, MessageDeleted: _event_line},
+    _rules,
+    _check,
+)
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+GROUP: Final = Group("Messages", "Send and read messages. Each has a seq, 1, 2, 3 … without gaps.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "POST",
+        "/v1/rooms/{room_id}/messages",
+        post_message,
+        GROUP,
+        "Send a message",
+        "The message gets the next `seq` of its room. Everybody in the room receives it as `message.posted`. Mention "
+        "members with their account ids; the text itself is never parsed.",
+        {201: examples.MESSAGE},
+        shapes.NewMessage("Who wants some?"),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages",
+        read_page,
+        GROUP,
+        "Read a page of messages",
+        "Without a parameter you get the newest messages. `before`, `after` and `around` take a `seq`; send at most "
+        "one of them. Messages are in ascending order.",
+        {200: shapes.Messages([examples.SHOWN], has_before=False, has_after=False)},
+        query=shapes.PageQuery,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        read_message,
+        GROUP,
+        "Read one message",
+        "A deleted message keeps its `seq` and has no text.",
+        {200: examples.SHOWN},
+    ),
+    ApiOperation(
+        "PATCH",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        edit_message,
+        GROUP,
+        "Edit a message of your own",
+        "The text replaces the old one. Without `mentions` the message keeps the mentions that it has.",
+        {200: examples.MESSAGE},
+        shapes.MessageChange("Who wants some tea?"),
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}",
+        delete_message,
+        GROUP,
+        "Delete a message",
+        "You can delete your own messages. An admin of the room can delete any. The `seq` stays, without text.",
+        {204: None},
+        command=True,
+    ),
+)

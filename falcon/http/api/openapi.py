@@ -6,10 +6,10 @@ from typing import Any, Final
 import msgspec
 
 from falcon import __version__
-from falcon.http.api import json_schema
-from falcon.http.api.examples import PATHS, TEXTS, answer_example, request_example
-from falcon.http.api.groups import GROUP_OF, GROUPS
-from falcon.http.api.operations import OPERATIONS, STREAM, ApiOperation
+from falcon.http.api import json_schema, tickets
+from falcon.http.api.examples import TEXTS, as_json, as_sent
+from falcon.http.api.operation import ApiOperation
+from falcon.http.api.operations import GROUPS, OPERATIONS
 from falcon.http.api.problem_codes import codes_by_status
 from falcon.http.problems import KINDS, Problem
 from falcon.http.shapes import Nothing, ProblemBody
@@ -72,15 +72,6 @@ _WAITING: Final[list[dict[str, Any]]] = [
         "schema": {"type": "number", "minimum": 0, "maximum": 10, "default": 2},
     },
 ]
-_PARAMETERS: Final = {
-    "room_id": "The id of the room",
-    "account_id": "The id of the account",
-    "seq": "The number of the message in its room",
-    "token_id": "The id of the token",
-    "emoji": "One emoji of Unicode's list, fully qualified; percent-encoded UTF-8",
-}
-_ID: Final = {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}
-_SCHEMAS: Final = {"emoji": {"type": "string", "minLength": 1}}
 _SUCCESSES: Final = {200: "Done", 201: "Created", 204: "Done; the answer has no body"}
 
 
@@ -114,7 +105,7 @@ def document() -> dict[str, Any]:
 def _types() -> list[Any]:
     types: dict[str, Any] = {_name(ProblemBody): ProblemBody}
     for operation in OPERATIONS:
-        for used in (operation.body, *operation.answers.values()):
+        for used in (operation.body_type, *(type(answer) for answer in operation.answers.values() if answer)):
             if used is not None:
                 types[_name(used)] = used
     return list(types.values())
@@ -130,29 +121,31 @@ def _operation(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
         "operationId": handler,
         "summary": operation.summary,
         "description": operation.description,
-        "tags": [GROUP_OF[handler]],
+        "tags": [operation.group.name],
         "parameters": [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)],
         "responses": _responses(operation, schemas),
     }
     if operation.body is not None:
-        content = {
-            operation.media_type: {"schema": schemas[_name(operation.body)], "example": request_example(operation.body)}
+        content = {"schema": schemas[_name(operation.body_type)], "example": as_sent(operation.body)}
+        described["requestBody"] = {
+            "required": operation.body_type is not Nothing,
+            "content": {operation.media_type: content},
         }
-        described["requestBody"] = {"required": operation.body is not Nothing, "content": content}
     return described
 
 
 def _path_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
+    named = ((name, operation.parameter(name)) for name in re.findall(r"{(\w+)}", operation.path))
     return [
         {
             "name": name,
             "in": "path",
             "required": True,
-            "description": _PARAMETERS[name],
-            "example": PATHS[name],
-            "schema": _SCHEMAS.get(name, _ID),
+            "description": parameter.description,
+            "example": parameter.example,
+            "schema": dict(parameter.schema),
         }
-        for name in re.findall(r"{(\w+)}", operation.path)
+        for name, parameter in named
     ]
 
 
@@ -178,7 +171,7 @@ def _not_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _header_parameters(operation: ApiOperation) -> list[dict[str, Any]]:
-    if operation.path == STREAM:
+    if operation.path == tickets.STREAM:
         return [_LAST_EVENT_ID]
     if operation.command:
         return [_KEY, *_WAITING]
@@ -194,13 +187,13 @@ def _responses(operation: ApiOperation, schemas: dict[str, Any]) -> dict[str, An
     for status, answer in operation.answers.items():
         response: dict[str, Any] = {"description": _SUCCESSES[status]}
         if answer is not None:
-            content = {"schema": schemas[_name(answer)], "example": answer_example(answer)}
+            content = {"schema": schemas[_name(type(answer))], "example": as_json(answer)}
             response["content"] = {"application/json": content}
         if operation.command:
             response["headers"] = _POSITION
         responses[str(status)] = response
-    if operation.path in ("/v1/export", STREAM):
-        media_type = "application/x-ndjson" if operation.path != STREAM else operation.media_type
+    if operation.path in ("/v1/export", tickets.STREAM):
+        media_type = "application/x-ndjson" if operation.path != tickets.STREAM else operation.media_type
         responses["200"]["content"] = _text(media_type)
     if operation.method == "GET" and operation.path.endswith(("/messages", "/messages/{seq}")):
         responses["304"] = {"description": "Unchanged since the ETag in If-None-Match"}

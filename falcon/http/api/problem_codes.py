@@ -11,10 +11,10 @@ from types import CodeType, FunctionType, UnionType
 from typing import Any, Final, get_args, get_type_hints
 
 from falcon.domain import decider
-from falcon.domain.commands import Command
+from falcon.domain.catalogue import Command
 from falcon.domain.rejections import KeyReused, NotYetReadable, Rejection
 from falcon.http import problems
-from falcon.http.api.operations import ApiOperation
+from falcon.http.api.operation import ApiOperation
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.stream.endpoints import stream_sse
 
@@ -108,9 +108,17 @@ def _code(rejection: Any) -> str:
 
 
 def _globals(function: FunctionType) -> list[Any]:
-    """The classes and functions that the function names."""
+    """The classes and functions that the function names, also those in a tuple that it names."""
     named = (function.__globals__.get(name) for code in _codes(function.__code__) for name in code.co_names)
-    return [each for each in named if inspect.isclass(each) or isinstance(each, FunctionType)]
+    return [each for value in named for each in _flattened(value)]
+
+
+def _flattened(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for each in value:
+            yield from _flattened(each)
+    elif inspect.isclass(value) or isinstance(value, FunctionType):
+        yield value
 
 
 def _constants(code: CodeType) -> set[Any]:

@@ -1,28 +1,52 @@
-"""Reactions to a message: add one's own, remove it, list all."""
+"""Reactions to a message: add one's own, remove it, list all; and their lines in exports and imports."""
 
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from itertools import groupby
+from typing import Annotated, Final, TypeVar
 
 import emoji as unicode
 import msgspec
+from msgspec import Meta
 
-from falcon.domain.answers import ReactionAnswer
-from falcon.domain.commands import AddReaction, ImportReactions, RemoveReaction
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.domain.limits import EMOJI_BYTES_MAX
-from falcon.http import shapes
-from falcon.http.api.messages import decided_on_view, find_message, with_message
+from falcon.domain.reactions import (
+    EMOJI_BYTES_MAX,
+    AddReaction,
+    ImportedReaction,
+    ImportReactions,
+    ReactionAdded,
+    ReactionAnswer,
+    ReactionRemoved,
+    RemoveReaction,
+)
+from falcon.http.api import examples
+from falcon.http.api.lines import (
+    CHUNK_LINES,
+    Checks,
+    Followers,
+    ImportCommands,
+    ImportedLines,
+    LineKind,
+    all_of,
+    by_room,
+    check_time,
+    encoded,
+)
+from falcon.http.api.messages import decided_on_view, find_message, message_view
+from falcon.http.api.operation import ApiOperation, Group, PathParameter
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
 from falcon.http.problems import invalid, message_not_found, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity
 from falcon.http.responses import BytesResponse, json_response
-from falcon.http.shapes import ReactionsQuery
+from falcon.http.shapes import Id, ListQuery, RequestShape, SeqFrom1, Time
 from falcon.read.timeline.pages import is_deleted
+from falcon.read.times import parse_rfc3339, rfc3339
 
 C = TypeVar("C", AddReaction, RemoveReaction, ImportReactions)
 
+_ROWS: Final = 200  # at once, for an export
 _QUALIFIED: Final = unicode.STATUS["fully_qualified"]
 
 
@@ -36,12 +60,40 @@ def check_emoji(text: str, field: str = "emoji") -> str:
     return text
 
 
+class ReactionsQuery(ListQuery, frozen=True):
+    """``emoji``: only the reactions with it."""
+
+    emoji: Annotated[str | None, Meta(description="Only the reactions with this emoji")] = None
+
+
+class ReactionCount(msgspec.Struct, frozen=True):
+    """``count``: how many accounts have reacted with the emoji."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    count: Annotated[int, Meta(ge=1)]
+
+
+class ReactionEntry(msgspec.Struct, frozen=True):
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+class Reactions(msgspec.Struct, frozen=True):
+    """Oldest first."""
+
+    reactions: list[ReactionEntry]
+    next_cursor: str | None
+
+
 async def add_reaction(edge: Edge, request: AuthedRequest) -> BytesResponse:
     command = AddReaction(request.account_id, *await _asked(request))
     result = await _dispatch(edge, request, command)
     answer = result.answer
     assert isinstance(answer, ReactionAnswer)
-    body = shapes.ReactionCount(answer.room_id, answer.seq, answer.emoji, answer.count)
+    body = ReactionCount(answer.room_id, answer.seq, answer.emoji, answer.count)
     return json_response(200, body, *result.headers)
 
 
@@ -63,15 +115,15 @@ async def list_reactions(edge: Edge, request: AuthedRequest) -> BytesResponse:
     rows = [] if is_deleted(message) else await edge.store.reactions(room_id, seq, wanted, after, query.limit + 1)
     page = rows[: query.limit]
     next_cursor = str(page[-1].revision) if len(rows) > query.limit else None
-    reactions = [shapes.ReactionEntry(row.emoji, row.account_id, row.reacted_at) for row in page]
-    return json_response(200, shapes.Reactions(reactions, next_cursor))
+    reactions = [ReactionEntry(row.emoji, row.account_id, row.reacted_at) for row in page]
+    return json_response(200, Reactions(reactions, next_cursor))
 
 
-async def with_reactions(edge: Edge, command: C, accounts: Collection[AccountId]) -> C:
+async def _with_reactions(edge: Edge, command: C, accounts: Collection[AccountId]) -> C:
     """The command with the message and its reactions as the read tables show them."""
-    viewed = await with_message(edge, command)
-    known = await edge.store.known_reactions(command.room_id, command.seq, command.emoji, accounts)
-    return msgspec.structs.replace(viewed, reactions=known)
+    known, revision = await message_view(edge, command.room_id, command.seq)
+    reactions = await edge.store.known_reactions(command.room_id, command.seq, command.emoji, accounts)
+    return msgspec.structs.replace(command, known=known, known_revision=revision, reactions=reactions)
 
 
 async def _asked(request: AuthedRequest) -> tuple[RoomId, Seq, str]:
@@ -84,5 +136,140 @@ async def _asked(request: AuthedRequest) -> tuple[RoomId, Seq, str]:
 
 async def _dispatch(edge: Edge, request: AuthedRequest, command: C) -> CommandResult:
     return await decided_on_view(
-        edge, lambda: with_reactions(edge, command, [request.account_id]), partial(edge.commands.dispatch, request)
+        edge, lambda: _with_reactions(edge, command, [request.account_id]), partial(edge.commands.dispatch, request)
     )
+
+
+# --- lines of exports and imports -------------------------------------------------------------------------------------
+
+
+class ReactionLineShape(RequestShape, frozen=True, tag_field="type", tag="reaction"):
+    """The lines of a message's reactions are in their order."""
+
+    room_id: Id
+    seq: SeqFrom1
+    emoji: str
+    account_id: Id
+    reacted_at: Time
+
+
+class ReactionOut(msgspec.Struct, frozen=True, tag_field="type", tag="reaction", omit_defaults=True):
+    """Follows the message, oldest first."""
+
+    room: str
+    seq: int
+    emoji: str
+    account: str
+    reacted_at: str
+    at: str | None = None
+
+
+class ReactionRemovedOut(msgspec.Struct, frozen=True, tag_field="type", tag="reaction-removed"):
+    room: str
+    seq: int
+    emoji: str
+    account: str
+    at: str
+
+
+def _added_line(event: ReactionAdded, at: str) -> ReactionOut:
+    return ReactionOut(str(event.room_id), event.seq, event.emoji, str(event.account_id), rfc3339(event.reacted_at), at)
+
+
+def _removed_line(event: ReactionRemoved, at: str) -> ReactionRemovedOut:
+    return ReactionRemovedOut(str(event.room_id), event.seq, event.emoji, str(event.account_id), at)
+
+
+async def _having_reactions(edge: Edge, room_id: RoomId, first: Seq, last: Seq) -> Collection[Seq]:
+    return (await edge.store.shown_reactions(room_id, first, last)).by_seq
+
+
+async def _lines_of(edge: Edge, room_id: RoomId, seq: Seq) -> AsyncIterator[bytes]:
+    after = 0
+    while rows := await edge.store.reactions(room_id, seq, None, after, _ROWS):
+        yield b"".join(
+            encoded(ReactionOut(str(room_id), seq, row.emoji, str(row.account_id), row.reacted_at)) for row in rows
+        )
+        after = rows[-1].revision
+
+
+def _rules(edge: Edge, line: ReactionLineShape, at: str) -> None:
+    check_time(line.reacted_at, f"{at}reacted_at")
+    check_emoji(line.emoji, f"{at}emoji")
+
+
+async def _check(checks: Checks, line: ReactionLineShape, at: str) -> None:
+    if line.seq > await checks.last_seq(line.room_id, line.seq, at):
+        raise invalid(f"{at}seq", f"there is no message {line.seq} before this line")
+    await checks.account(line.account_id, f"{at}account_id")
+
+
+async def _import_reactions(commands: ImportCommands, lines: Sequence[ReactionLineShape]) -> ImportedLines:
+    async def imported(of_room: Sequence[ReactionLineShape]) -> None:
+        """In their order, which is that in which they are shown."""
+        for (room_id, seq, emoji), run in groupby(of_room, lambda line: (line.room_id, line.seq, line.emoji)):
+            new = tuple(ImportedReaction(line.account_id, parse_rfc3339(line.reacted_at)) for line in run)
+            for start in range(0, len(new), CHUNK_LINES):
+                await _import(commands, ImportReactions(room_id, seq, emoji, new[start : start + CHUNK_LINES]))
+
+    await all_of(map(imported, by_room(lines)))
+    return ImportedLines()
+
+
+async def _import(commands: ImportCommands, command: ImportReactions) -> None:
+    accounts = [each.account_id for each in command.imported]
+    await decided_on_view(commands.edge, lambda: _with_reactions(commands.edge, command, accounts), commands.dispatch)
+
+
+LINES: Final = LineKind(
+    ReactionLineShape,
+    _import_reactions,
+    {ReactionAdded: _added_line, ReactionRemoved: _removed_line},
+    _rules,
+    _check,
+    Followers(_having_reactions, _lines_of),
+)
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+_EMOJI: Final = {
+    "emoji": PathParameter(
+        "One emoji of Unicode's list, fully qualified; percent-encoded UTF-8", "👍", {"type": "string", "minLength": 1}
+    )
+}
+GROUP: Final = Group("Reactions", "React to messages with emoji.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        add_reaction,
+        GROUP,
+        "React to a message",
+        "The same request again changes nothing. `emoji` is one emoji of Unicode's list.",
+        {200: ReactionCount(examples.ROOM, 1, "👍", 1)},
+        command=True,
+        parameters=_EMOJI,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions/{emoji}",
+        remove_reaction,
+        GROUP,
+        "Remove your reaction",
+        "Without a reaction of yours nothing changes.",
+        {204: None},
+        command=True,
+        parameters=_EMOJI,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/messages/{seq}/reactions",
+        list_reactions,
+        GROUP,
+        "List the reactions to a message",
+        "The oldest reaction comes first. `emoji` asks for the reactions with this emoji.",
+        {200: Reactions([ReactionEntry("👍", examples.BEN, "2026-11-25T09:31:00.123Z")], None)},
+        query=ReactionsQuery,
+    ),
+)

@@ -6,7 +6,8 @@ from typing import Final, Protocol, TypeVar
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from falcon.http.api.operations import OPERATIONS, Handler
+from falcon.http.api.operation import Handler
+from falcon.http.api.operations import OPERATIONS
 from falcon.http.edge import Edge
 from falcon.http.problems import Problem, broken, tables_away
 from falcon.http.requests import AuthedRequest, Headers

@@ -1,33 +1,54 @@
 """Rooms, their members, and their read marks."""
 
 import base64
-from typing import Final
+from collections.abc import Sequence
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
+from falcon.domain import limits, names
 from falcon.domain.answers import MemberAnswer, ReadAnswer, RoomAnswer
 from falcon.domain.commands import (
     ChangeRoom,
     CreateRoom,
     DeleteRoom,
+    ImportMembers,
+    ImportRoom,
     Invitation,
     MoveRead,
     OpenDirect,
     PutMember,
     RemoveMember,
+    RoomKind,
 )
+from falcon.domain.events import MemberChanged, MemberJoined, MemberLeft, RoomChanged, RoomCreated, RoomDeleted
+from falcon.domain.ids import RoomId
 from falcon.http import shapes
+from falcon.http.api import examples
+from falcon.http.api.lines import (
+    Checks,
+    ImportCommands,
+    ImportedLines,
+    LineKind,
+    all_of,
+    by_room,
+    check_time,
+    reference,
+)
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.command_client import CommandResult
 from falcon.http.edge import Edge
-from falcon.http.problems import Problem, account_not_found, invalid, room_not_found, wrong_cursor
+from falcon.http.problems import Problem, account_not_found, invalid, not_allowed, room_not_found, wrong_cursor
 from falcon.http.requests import AuthedRequest, identity, read_name
 from falcon.http.responses import BytesResponse, encoded_json_response, json_response
 from falcon.http.room_views import room_name, room_summaries
 from falcon.http.shapes import AUTHORS_MAX, AuthorsQuery, ListQuery, MemberRole, NewRoom, ReadMarkShape, RoomChange
 from falcon.read.accounts.queries import AccountRow
 from falcon.read.memberships.queries import RoomCursor, RoomSummaryRow
+from falcon.read.rooms.queries import RoomRow
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, fitting
-from falcon.read.times import rfc3339
+from falcon.read.times import parse_rfc3339, rfc3339
 
 _new_room: Final = msgspec.json.Decoder(NewRoom)
 _room_change: Final = msgspec.json.Decoder(RoomChange)
@@ -35,6 +56,8 @@ _member_role: Final = msgspec.json.Decoder(MemberRole)
 _read_mark: Final = msgspec.json.Decoder(ReadMarkShape)
 _cursor: Final = msgspec.json.Decoder(RoomCursor)
 _encode: Final = msgspec.json.Encoder().encode
+_CHUNK_MEMBERS: Final = 1_000
+_MEMBERS_READ: Final = 200  # at once, for an export
 
 
 # --- rooms ------------------------------------------------------------------------------------------------------------
@@ -246,3 +269,304 @@ def _decode_cursor(text: str) -> RoomCursor:
         return _cursor.decode(base64.urlsafe_b64decode(text))
     except (ValueError, msgspec.DecodeError):
         raise wrong_cursor(text) from None
+
+
+# --- lines of exports and imports -------------------------------------------------------------------------------------
+
+
+class RoomLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="room"):
+    source: shapes.Reference
+    ref: shapes.Reference
+    kind: RoomKind
+    name: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
+    description: shapes.Description
+    created_at: shapes.Time
+    members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
+
+
+class MembersLineShape(shapes.RequestShape, frozen=True, tag_field="type", tag="members"):
+    """Further members of a room that was imported and has no messages yet."""
+
+    room_id: shapes.Id
+    members: Annotated[tuple[shapes.NewMember, ...], Meta(max_length=limits.MEMBERS_AT_IMPORT_MAX)]
+
+
+class MemberOut(msgspec.Struct, frozen=True):
+    account: str
+    role: str
+
+
+class RoomOut(msgspec.Struct, frozen=True, tag_field="type", tag="room", omit_defaults=True):
+    ref: str
+    kind: str
+    name: str
+    description: str
+    created_at: str
+    members: list[MemberOut]
+    at: str | None = None
+
+
+class RoomChangedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-changed"):
+    room: str
+    name: str
+    description: str
+    at: str
+
+
+class RoomDeletedOut(msgspec.Struct, frozen=True, tag_field="type", tag="room-deleted"):
+    room: str
+    at: str
+
+
+class MemberChangeOut(msgspec.Struct, frozen=True, tag_field="type", tag="member"):
+    room: str
+    account: str
+    role: str
+    at: str
+
+
+class MemberLeftOut(msgspec.Struct, frozen=True, tag_field="type", tag="member-left"):
+    room: str
+    account: str
+    at: str
+
+
+async def room_line(edge: Edge, room: RoomRow) -> RoomOut:
+    members: list[MemberOut] = []
+    after = 0
+    while rows := await edge.store.members(room.room_id, after, _MEMBERS_READ):
+        members += [MemberOut(str(row.account_id), row.role) for row in rows]
+        after = rows[-1].account_id
+    return RoomOut(str(room.room_id), room.kind, room.name, room.description, room.created_at, members)
+
+
+def _created_line(event: RoomCreated, at: str) -> RoomOut:
+    members = [MemberOut(str(member.account_id), member.role) for member in event.members]
+    created_at = rfc3339(event.created_at)
+    return RoomOut(str(event.room_id), event.kind, event.name, event.description, created_at, members, at)
+
+
+def _changed_line(event: RoomChanged, at: str) -> RoomChangedOut:
+    return RoomChangedOut(str(event.room_id), event.name, event.description, at)
+
+
+def _member_line(event: MemberJoined | MemberChanged, at: str) -> MemberChangeOut:
+    return MemberChangeOut(str(event.room_id), str(event.account_id), event.role, at)
+
+
+def _rules(edge: Edge, line: RoomLineShape, at: str) -> None:
+    check_time(line.created_at, f"{at}created_at")
+
+
+async def _check(checks: Checks, line: RoomLineShape, at: str) -> None:
+    await _check_accounts(checks, line.members, at)
+    if line.kind == "group" and not any(member.role == "admin" for member in line.members):
+        raise invalid(f"{at}members", "a group room needs at least one admin")
+    if line.kind == "direct":
+        await _check_pair(checks, sorted({member.account_id for member in line.members}), at)
+
+
+async def _check_members(checks: Checks, line: MembersLineShape, at: str) -> None:
+    await checks.last_seq(line.room_id, 0, at)
+    await _check_accounts(checks, line.members, at)
+
+
+async def _check_accounts(checks: Checks, members: Sequence[shapes.NewMember], at: str) -> None:
+    for index, member in enumerate(members):
+        await checks.account(member.account_id, f"{at}members[{index}].account_id")
+
+
+async def _check_pair(checks: Checks, accounts: list[int], at: str) -> None:
+    if len(accounts) != 2:
+        raise invalid(f"{at}members", "a direct room has exactly two members")
+    room = await checks.store.direct_room(*accounts)
+    if room is not None and not room.imported:
+        raise not_allowed(f"{at}members", f"accounts {accounts[0]} and {accounts[1]} have a direct room already")
+
+
+async def _import_rooms(commands: ImportCommands, lines: Sequence[RoomLineShape]) -> ImportedLines:
+    async def imported(line: RoomLineShape) -> tuple[str, RoomId]:
+        command = ImportRoom(
+            imported_as=reference("room", line.source, line.ref),
+            kind=line.kind,
+            name=names.cleaned(line.name),
+            description=line.description,
+            created_at=parse_rfc3339(line.created_at),
+            members=tuple(map(_invitation, line.members)),
+        )
+        answer = (await commands.dispatch(command)).answer
+        assert isinstance(answer, RoomAnswer)
+        return line.ref, answer.room_id
+
+    return ImportedLines(dict(await all_of(map(imported, lines))))
+
+
+async def _import_members(commands: ImportCommands, lines: Sequence[MembersLineShape]) -> ImportedLines:
+    async def imported(of_room: Sequence[MembersLineShape]) -> None:
+        members = [_invitation(member) for line in of_room for member in line.members]
+        for start in range(0, len(members), _CHUNK_MEMBERS):
+            chunk = tuple(members[start : start + _CHUNK_MEMBERS])
+            await commands.dispatch(ImportMembers(of_room[0].room_id, chunk))
+
+    await all_of(map(imported, by_room(lines)))
+    return ImportedLines()
+
+
+def _invitation(member: shapes.NewMember) -> Invitation:
+    return Invitation(member.account_id, member.role)
+
+
+LINES: Final = LineKind(
+    RoomLineShape,
+    _import_rooms,
+    {
+        RoomCreated: _created_line,
+        RoomChanged: _changed_line,
+        RoomDeleted: lambda event, at: RoomDeletedOut(str(event.room_id), at),
+        MemberJoined: _member_line,
+        MemberChanged: _member_line,
+        MemberLeft: lambda event, at: MemberLeftOut(str(event.room_id), str(event.account_id), at),
+    },
+    _rules,
+    _check,
+)
+MEMBER_LINES: Final = LineKind(MembersLineShape, _import_members, {}, check=_check_members)
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+ROOMS: Final = Group("Rooms", "Start here: create a room, and list yours.")
+MEMBERS: Final = Group("Members", "Who is in a room, with which role, and what authors are called.")
+READ_MARKS: Final = Group("Read marks", "How far you have read.")
+CHANGES: Final = Group("Changing rooms", "For admins of a room.")
+_ROOM: Final = shapes.RoomShape(examples.ROOM, "group", "Tea kitchen", "For a break", "admin", 0, examples.MADE)
+_SUMMARY: Final = shapes.RoomSummary(
+    room_id=examples.ROOM,
+    kind="group",
+    name="Tea kitchen",
+    description="",
+    role="admin",
+    last_seq=1,
+    created_at=examples.MADE,
+    read_seq=1,
+    unread=0,
+    mentions=0,
+    last_message=examples.SHOWN,
+    updated_at=examples.SAID,
+)
+OPERATIONS: Final = (
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/read",
+        move_read,
+        READ_MARKS,
+        "Move your read mark",
+        "The mark moves forward to `seq`. With `force` it also moves back.",
+        {200: shapes.ReadState(examples.ROOM, 1, 0, 0)},
+        shapes.ReadMarkShape(1),
+        command=True,
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/rooms",
+        create_room,
+        ROOMS,
+        "Create a group room",
+        "The caller becomes an admin of the room. `members` join it at once.",
+        {201: _ROOM},
+        shapes.NewRoom("Tea kitchen", "For a break", (shapes.NewMember(examples.BEN),)),
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms",
+        list_rooms,
+        ROOMS,
+        "List the caller's rooms",
+        "The room with the newest activity comes first. Each room has its unread counts and its last message.",
+        {200: shapes.Rooms([_SUMMARY], None)},
+        query=shapes.ListQuery,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}",
+        read_room,
+        ROOMS,
+        "Get a room",
+        "`role` is the caller's own role in the room. A direct room has the name of the other account.",
+        {200: _ROOM},
+    ),
+    ApiOperation(
+        "PATCH",
+        "/v1/rooms/{room_id}",
+        change_room,
+        CHANGES,
+        "Change the name or the description of a room",
+        "This takes an admin of the room. Send only the fields that change.",
+        {200: _ROOM},
+        shapes.RoomChange(name="Coffee kitchen"),
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}",
+        delete_room,
+        CHANGES,
+        "Delete a room",
+        "This takes an admin of the room. The room and its messages are no longer readable for anybody.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/members",
+        list_members,
+        MEMBERS,
+        "List the members of a room",
+        "In the order of their account ids, with role and read mark.",
+        {200: shapes.Members([shapes.MemberShape(examples.ALICE, "Alice", "admin", 1)], None)},
+        query=shapes.ListQuery,
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        put_member,
+        MEMBERS,
+        "Add a member, or change a member's role",
+        "This takes an admin of the room. A group room keeps at least one admin.",
+        {200: shapes.MemberShape(examples.BEN, "Ben", "member", 0)},
+        shapes.MemberRole("member"),
+        command=True,
+    ),
+    ApiOperation(
+        "DELETE",
+        "/v1/rooms/{room_id}/members/{account_id}",
+        remove_member,
+        MEMBERS,
+        "Remove a member, or leave a room",
+        "An admin of the room can remove any member. Everybody can leave a group room with their own account id, "
+        "except its last admin.",
+        {204: None},
+        command=True,
+    ),
+    ApiOperation(
+        "GET",
+        "/v1/rooms/{room_id}/authors",
+        list_authors,
+        MEMBERS,
+        "Look up names by account id",
+        "Also finds accounts that have left the room, so that a client can show the names in its history.",
+        {200: shapes.Authors([shapes.Author(examples.ALICE, "Alice"), shapes.Author(examples.BEN, "Ben")])},
+        query=shapes.AuthorsQuery,
+    ),
+    ApiOperation(
+        "PUT",
+        "/v1/direct/{account_id}",
+        open_direct,
+        MEMBERS,
+        "Open the direct room with an account",
+        "Two accounts share one direct room. The answer is 201 if this request creates it, and 200 if it exists.",
+        {200: _ROOM, 201: _ROOM},
+        command=True,
+    ),
+)

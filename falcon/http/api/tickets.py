@@ -1,11 +1,15 @@
 """Tickets for streams: a browser's WebSocket and EventSource cannot send an Authorization header."""
 
+from typing import Final
+
 import msgspec
 
-from falcon.http import bearer_tokens
+from falcon.http import bearer_tokens, shapes
+from falcon.http.api.operation import ApiOperation, Group
 from falcon.http.edge import Edge
 from falcon.http.requests import AuthedRequest
 from falcon.http.responses import BytesResponse, json_response
+from falcon.http.stream.endpoints import StreamQuery
 
 
 class Ticket(msgspec.Struct, frozen=True):
@@ -18,3 +22,34 @@ async def issue_ticket(edge: Edge, request: AuthedRequest) -> BytesResponse:
     await request.no_body()
     token_hash = edge.authenticator.token_hash(request.headers)
     return json_response(201, Ticket(bearer_tokens.ticket(edge.secret, request.account_id, token_hash)))
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+STREAM: Final = "/v1/stream"
+GROUP: Final = Group("Stream", "Hear what happens as it happens, and resume after a disconnection.")
+OPERATIONS: Final = (
+    ApiOperation(
+        "GET",
+        STREAM,
+        None,
+        GROUP,
+        "Receive events as they happen",
+        "Server-Sent Events, or JSON messages over a WebSocket if the request is an upgrade. `/asyncapi.json` "
+        "describes each event. To resume, send the last id that you processed.",
+        {200: None},
+        query=StreamQuery,
+        media_type="text/event-stream",
+    ),
+    ApiOperation(
+        "POST",
+        "/v1/stream/tickets",
+        issue_ticket,
+        GROUP,
+        "Issue a ticket for one stream",
+        "For a client that cannot set `Authorization`, such as a WebSocket in a browser. The ticket is valid for one "
+        "minute and for one stream.",
+        {201: Ticket("MTMwLjE3NjQwNjMwMDA")},
+        shapes.Nothing(),
+    ),
+)

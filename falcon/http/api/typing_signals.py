@@ -1,5 +1,9 @@
 """Signals that go beside the log: an account is typing."""
 
+from typing import Final
+
+from falcon.http.api import tickets
+from falcon.http.api.operation import ApiOperation
 from falcon.http.edge import Edge
 from falcon.http.limits.limiter import refused
 from falcon.http.problems import read_only, room_not_found
@@ -22,3 +26,18 @@ async def say_typing(edge: Edge, request: AuthedRequest) -> BytesResponse:
     if not edge.streams.signals.typing(room_id, account_id):
         raise refused(edge.limiter.policies.typing)
     return BytesResponse(204, b"")
+
+
+# --- operations -------------------------------------------------------------------------------------------------------
+
+OPERATIONS: Final = (
+    ApiOperation(
+        "POST",
+        "/v1/rooms/{room_id}/typing",
+        say_typing,
+        tickets.GROUP,
+        "Send a typing signal",
+        "Send it every few seconds while the user types. Delivery is best effort.",
+        {204: None},
+    ),
+)

@@ -8,8 +8,8 @@ import msgspec
 from falcon.domain.ids import AccountId
 from falcon.http.limits.limiter import refused
 from falcon.http.limits.quotas import Policy
+from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import roles_in_parts
-from falcon.read.store import ReadStore
 
 _SHARE: Final = 10
 _PART: Final = 1_000  # rooms that one query reads

@@ -17,9 +17,9 @@ from falcon.http.stream.events import CatchUp, Hello, RoomReach
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.envelope import Position
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.catalogue import ReadStore
 from falcon.read.memberships.queries import MemberRoom, roles_in_parts
 from falcon.read.names import AccountNames
-from falcon.read.store import ReadStore
 from falcon.shared import Shared
 from falcon.streams import resume_tokens, room_lists
 from falcon.streams.delivery import Lookups

@@ -18,8 +18,9 @@ from falcon.http.stream.opening import Opener, Opening, Rooms, TablePositions
 from falcon.http.stream.sinks import CLOSE_CODES, StreamSink
 from falcon.http.stream.turns import TableTurns
 from falcon.journal.ports import JournalUnavailable
+from falcon.read.catalogue import ReadStore
 from falcon.read.names import AccountNames
-from falcon.read.store import ReadStore, ReadStoreUnavailable
+from falcon.read.store import ReadStoreUnavailable
 from falcon.shared import Shared
 from falcon.streams.delivery import Lookups
 from falcon.streams.feed import Feed

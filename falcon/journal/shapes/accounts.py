@@ -1,9 +1,10 @@
-"""Events of accounts and their tokens; and the record that changes nothing."""
+"""Events of accounts and their tokens, and answers about them; and the record that changes nothing."""
 
 from typing import Final
 
 import msgspec
 
+from falcon.domain.answers import AccountAnswer, TokenAnswer
 from falcon.domain.events import AccountCreated, CommandAnswered, DirectRoomOpened, TokenIssued, TokenRevoked
 from falcon.journal.shapes.shape import Shape, alike
 
@@ -42,6 +43,17 @@ class CommandAnsweredV1(msgspec.Struct, frozen=True):
     pass
 
 
+class AccountAnswerV1(msgspec.Struct, frozen=True, tag="account-answer.v1", omit_defaults=True):
+    account_id: int
+    name: str
+    sealed: str = ""
+
+
+class TokenAnswerV1(msgspec.Struct, frozen=True, tag="token-answer.v1", omit_defaults=True):
+    token_id: int
+    sealed: str = ""
+
+
 def _created_v1(event: AccountCreated) -> AccountCreatedV1:
     return AccountCreatedV1(
         event.organization_id, event.account_id, event.name, event.is_admin, event.created_at, event.imported_as
@@ -70,10 +82,14 @@ def _revoked(stored: TokenRevokedV1) -> TokenRevoked:
     return TokenRevoked(stored.account_id, stored.token_id, stored.token_hash, stored.organization_id)
 
 
-SHAPES: Final = (
+EVENTS: Final = (
     Shape("account-created", 1, AccountCreated, AccountCreatedV1, _created_v1, _created),
     Shape("token-issued", 1, TokenIssued, TokenIssuedV1, _issued_v1, _issued),
     Shape("token-revoked", 1, TokenRevoked, TokenRevokedV1, _revoked_v1, _revoked),
     alike("direct-room-opened", DirectRoomOpened, DirectRoomOpenedV1),
     alike("command-answered", CommandAnswered, CommandAnsweredV1),
+)
+ANSWERS: Final = (
+    alike("account-answer", AccountAnswer, AccountAnswerV1),
+    alike("token-answer", TokenAnswer, TokenAnswerV1),
 )

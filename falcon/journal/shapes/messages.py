@@ -1,18 +1,13 @@
-"""Events of messages and of reactions to them."""
+"""Events of messages, reactions to them and read marks, and answers about them."""
 
 from typing import Final
 
 import msgspec
 
-from falcon.domain.events import (
-    MessageDeleted,
-    MessageEdited,
-    MessagePosted,
-    ReactionAdded,
-    ReactionRemoved,
-    ReadMoved,
-)
+from falcon.domain.answers import MessageAnswer, ReadAnswer
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted, ReadMoved
 from falcon.domain.message import Message
+from falcon.domain.reactions import ReactionAdded, ReactionAnswer, ReactionRemoved
 from falcon.journal.shapes.shape import Shape, alike
 
 
@@ -78,6 +73,24 @@ class ReadMovedV1(msgspec.Struct, frozen=True):
     mentions: int
 
 
+class MessageAnswerV1(msgspec.Struct, frozen=True, tag="message-answer.v1"):
+    message: MessageV1
+
+
+class ReadAnswerV1(msgspec.Struct, frozen=True, tag="read-answer.v1"):
+    room_id: int
+    read_seq: int
+    unread: int
+    mentions: int
+
+
+class ReactionAnswerV1(msgspec.Struct, frozen=True, tag="reaction-answer.v1"):
+    room_id: int
+    seq: int
+    emoji: str
+    count: int
+
+
 def message_v1(m: Message) -> MessageV1:
     return MessageV1(m.room_id, m.seq, m.author_id, m.text, m.posted_at, m.edited_at, m.deleted, m.reply_to, m.mentions)
 
@@ -110,11 +123,24 @@ def _deleted(stored: MessageDeletedV1) -> MessageDeleted:
     return MessageDeleted(message(stored.message), stored.revision, stored.unmentioned)
 
 
-SHAPES: Final = (
+def _message_answer_v1(answer: MessageAnswer) -> MessageAnswerV1:
+    return MessageAnswerV1(message_v1(answer.message))
+
+
+def _message_answer(stored: MessageAnswerV1) -> MessageAnswer:
+    return MessageAnswer(message(stored.message))
+
+
+EVENTS: Final = (
     Shape("message-posted", 1, MessagePosted, MessagePostedV1, _posted_v1, _posted),
     Shape("message-edited", 1, MessageEdited, MessageEditedV1, _edited_v1, _edited),
     Shape("message-deleted", 1, MessageDeleted, MessageDeletedV1, _deleted_v1, _deleted),
     alike("read-moved", ReadMoved, ReadMovedV1),
     alike("reaction-added", ReactionAdded, ReactionAddedV1, critical=False),
     alike("reaction-removed", ReactionRemoved, ReactionRemovedV1, critical=False),
+)
+ANSWERS: Final = (
+    Shape("message-answer", 1, MessageAnswer, MessageAnswerV1, _message_answer_v1, _message_answer),
+    alike("read-answer", ReadAnswer, ReadAnswerV1),
+    alike("reaction-answer", ReactionAnswer, ReactionAnswerV1),
 )

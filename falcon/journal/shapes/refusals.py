@@ -92,7 +92,7 @@ class NotYetReadableV1(msgspec.Struct, frozen=True, tag="not-yet-readable.v1"):
     seq: int
 
 
-SHAPES: Final = (
+REFUSALS: Final = (
     alike("room-not-found", RoomNotFound, RoomNotFoundV1),
     alike("not-a-member", NotAMember, NotAMemberV1),
     alike("member-not-found", MemberNotFound, MemberNotFoundV1),

@@ -1,9 +1,10 @@
-"""Events of rooms and their members."""
+"""Events of rooms and their members, and answers about them."""
 
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from falcon.domain.answers import MemberAnswer, RoomAnswer
 from falcon.domain.events import (
     MemberChanged,
     MemberJoined,
@@ -72,6 +73,24 @@ class MemberLeftV1(msgspec.Struct, frozen=True):
     role: RoleV1
 
 
+class RoomAnswerV1(msgspec.Struct, frozen=True, tag="room-answer.v1", omit_defaults=True):
+    room_id: int
+    kind: RoomKindV1
+    name: str
+    description: str
+    role: RoleV1
+    last_seq: int
+    created_at: int
+    peer_id: int | None = None
+    created: bool = False
+
+
+class MemberAnswerV1(msgspec.Struct, frozen=True, tag="member-answer.v1"):
+    account_id: int
+    role: RoleV1
+    read_seq: int
+
+
 def _created_v1(event: RoomCreated) -> RoomCreatedV1:
     return RoomCreatedV1(
         event.organization_id,
@@ -116,11 +135,15 @@ def _members(stored: tuple[MembershipV1, ...]) -> tuple[Membership, ...]:
     return tuple(Membership(member.account_id, member.role) for member in stored)
 
 
-SHAPES: Final = (
+EVENTS: Final = (
     Shape("room-created", 1, RoomCreated, RoomCreatedV1, _created_v1, _created),
     alike("room-changed", RoomChanged, RoomChangedV1),
     Shape("room-deleted", 1, RoomDeleted, RoomDeletedV1, _deleted_v1, _deleted),
     alike("member-joined", MemberJoined, MemberJoinedV1),
     alike("member-changed", MemberChanged, MemberChangedV1),
     alike("member-left", MemberLeft, MemberLeftV1),
+)
+ANSWERS: Final = (
+    alike("room-answer", RoomAnswer, RoomAnswerV1),
+    alike("member-answer", MemberAnswer, MemberAnswerV1),
 )

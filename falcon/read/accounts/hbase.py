@@ -23,6 +23,7 @@ from falcon.read.hbase import (
     id_at_end,
     index_key,
     indexed,
+    query,
 )
 
 ACCOUNT: Final = b"d:a"  # name, administrator or not, time of creation
@@ -136,3 +137,11 @@ def _tokens(row: Row) -> Iterable[tuple[int, str, str]]:
         if column.startswith(TOKEN) and value != NO_TOKEN:
             token_hash, created_at = _decode_token(value)
             yield int(column[len(TOKEN) :]), token_hash, created_at
+
+
+class HBaseAccountQueries:
+    account = query(account)
+    accounts = query(accounts)
+    names_of = query(names_of)
+    bearer = query(bearer)
+    tokens = query(tokens)

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from falcon.domain.events import AccountCreated, Event, TokenIssued, TokenRevoked
+from falcon.domain.catalogue import Event
+from falcon.domain.events import AccountCreated, TokenIssued, TokenRevoked
 from falcon.domain.ids import AccountId
 from falcon.journal.envelope import Envelope
 from falcon.read.times import rfc3339

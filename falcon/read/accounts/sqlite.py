@@ -6,7 +6,7 @@ from typing import Any, Final
 from falcon.domain.ids import AccountId
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of, query
 
 MODEL: Final = SqliteModel(
     tables={
@@ -68,3 +68,11 @@ def tokens(view: SqliteQueryContext, account_id: AccountId) -> list[TokenRow]:
 def _account(row: Any) -> AccountRow:
     account_id, name, is_admin, created_at = row
     return AccountRow(account_id, name, bool(is_admin), created_at)
+
+
+class SqliteAccountQueries:
+    account = query(account, "accounts")
+    accounts = query(accounts, "accounts")
+    names_of = query(names_of, "accounts")
+    bearer = query(bearer, "accounts")
+    tokens = query(tokens, "accounts")

@@ -22,6 +22,7 @@ from falcon.read.hbase import (
     behind,
     hashed,
     id_at_end,
+    query,
 )
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
@@ -322,3 +323,16 @@ def _mentions(
             for column, value in row.items()
         )
     return counts
+
+
+class HBaseMembershipQueries:
+    access = query(access)
+    rooms_of = query(rooms_of)
+    room_of = query(room_of)
+    roles_of = query(roles_of)
+    member_rooms = query(member_rooms)
+    member_rooms_among = query(member_rooms_among)
+    summaries = query(summaries)
+    summaries_of = query(summaries_of)
+    members = query(members)
+    mentions = query(mentions)

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import Role
 from falcon.domain.events import (
-    Event,
     MemberChanged,
     MemberJoined,
     MemberLeft,

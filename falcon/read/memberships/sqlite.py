@@ -17,7 +17,7 @@ from falcon.read.memberships.queries import (
     room_summary,
 )
 from falcon.read.rooms import sqlite as rooms
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, json_of, query
 from falcon.read.timeline import sqlite as timeline
 
 MODEL: Final = SqliteModel(
@@ -174,3 +174,16 @@ def _summaries(view: SqliteQueryContext, where: str, bindings: tuple[Any, ...], 
         room_summary(rooms.room_in(room), role, read_seq, mentions, None if message is None else (seq, message))
         for *room, _, role, read_seq, mentions, seq, message in rows
     ]
+
+
+class SqliteMembershipQueries:
+    access = query(access, "memberships", "rooms", "timeline")
+    rooms_of = query(rooms_of, "memberships", "rooms", "timeline")
+    room_of = query(room_of, "memberships", "rooms", "timeline")
+    roles_of = query(roles_of, "memberships")
+    member_rooms = query(member_rooms, "memberships", "rooms")
+    member_rooms_among = query(member_rooms_among, "memberships", "rooms")
+    summaries = query(summaries, "memberships", "timeline")
+    summaries_of = query(summaries_of, "memberships", "rooms", "timeline")
+    members = query(members, "memberships", "accounts")
+    mentions = query(mentions, "memberships")

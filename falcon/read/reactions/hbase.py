@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from falcon.domain.commands import KnownReactions
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.reactions import KnownReactions
 from falcon.read.hbase import (
     FAST_DIFF,
     NO,
@@ -29,6 +29,7 @@ from falcon.read.hbase import (
     behind,
     encode,
     hashed,
+    query,
 )
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
@@ -191,3 +192,9 @@ def _kinds(rows: Iterable[tuple[bytes, Row]]) -> Iterable[KindRow]:
 
 def _reaction(key: bytes, row: Row) -> ReactionRow:
     return ReactionRow(int.from_bytes(key[-8:], "big"), *_decode_reaction(row[REACTION]))
+
+
+class HBaseReactionQueries:
+    shown_reactions = query(shown_reactions)
+    reactions = query(reactions)
+    known_reactions = query(known_reactions)

@@ -6,8 +6,9 @@ deleted stay in the tables; queries of a deleted message do not ask for them.
 
 from typing import NamedTuple
 
-from falcon.domain.events import Event, ReactionAdded, ReactionRemoved
+from falcon.domain.catalogue import Event
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.reactions import ReactionAdded, ReactionRemoved
 from falcon.journal.envelope import Envelope
 from falcon.read.reactions.queries import ShownReaction, encode
 from falcon.read.times import rfc3339

@@ -5,9 +5,8 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
-from falcon.domain.commands import KnownReactions
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.domain.limits import REACTION_ACCOUNTS_SHOWN
+from falcon.domain.reactions import REACTION_ACCOUNTS_SHOWN, KnownReactions
 
 # To decide on the removal of an account that is shown, an owner needs those who are shown next.
 FIRST_ACCOUNTS: Final = REACTION_ACCOUNTS_SHOWN + 32

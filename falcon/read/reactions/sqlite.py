@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from typing import Any, Final
 
-from falcon.domain.commands import KnownReactions
 from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.domain.reactions import KnownReactions
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.reactions.queries import (
     FIRST_ACCOUNTS,
@@ -15,7 +15,7 @@ from falcon.read.reactions.queries import (
     ShownReactions,
     shown_by_seq,
 )
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, query
 
 _SEQ_MAX: Final = 2**32 - 1
 
@@ -87,3 +87,9 @@ def _kinds(view: SqliteQueryContext, room_id: RoomId, first: Seq, last: Seq) -> 
         (room_id, max(first, 1), min(last, _SEQ_MAX)),
     )
     return [KindRow(*row) for row in rows]
+
+
+class SqliteReactionQueries:
+    shown_reactions = query(shown_reactions, "reactions")
+    reactions = query(reactions, "reactions")
+    known_reactions = query(known_reactions, "reactions")

@@ -27,6 +27,7 @@ from falcon.read.hbase import (
     id_at_end,
     index_key,
     indexed,
+    query,
     sample,
 )
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
@@ -182,3 +183,10 @@ def totals(view: HBaseQueryContext) -> tuple[int, int, int]:
         round(len(known) / of_rooms),
         round(sum(each.last_seq for each in known) / of_rooms),
     )
+
+
+class HBaseRoomQueries:
+    room = query(room)
+    direct_room = query(direct_room)
+    all_rooms = query(all_rooms)
+    totals = query(totals)

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import RoomKind
-from falcon.domain.events import Event, MessagePosted, RoomChanged, RoomCreated, RoomDeleted
+from falcon.domain.events import MessagePosted, RoomChanged, RoomCreated, RoomDeleted
 from falcon.domain.ids import AccountId, RoomId, Seq
 from falcon.journal.envelope import Envelope
 from falcon.read.times import rfc3339

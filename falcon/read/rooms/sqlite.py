@@ -6,7 +6,7 @@ from typing import Any, Final
 from falcon.domain.ids import AccountId, RoomId
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, query
 
 COLUMNS: Final = (
     "r.room_id, r.kind, r.name, r.description, r.created_at, r.last_seq, r.updated_at, r.imported, r.smaller, r.larger"
@@ -60,3 +60,10 @@ def room_in(row: Any) -> RoomRow:
     *fields, imported, smaller, larger = row
     peers = None if smaller is None else (smaller, larger)
     return RoomRow(*fields, bool(imported), peers)  # type: ignore[call-arg]  # COLUMNS are its fields
+
+
+class SqliteRoomQueries:
+    room = query(room, "rooms")
+    direct_room = query(direct_room, "rooms")
+    all_rooms = query(all_rooms, "rooms")
+    totals = query(totals, "rooms", "accounts")

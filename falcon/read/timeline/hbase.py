@@ -21,6 +21,7 @@ from falcon.read.hbase import (
     Row,
     behind,
     hashed,
+    query,
 )
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
@@ -275,3 +276,10 @@ def version(view: HBaseQueryContext, room_id: RoomId) -> int:
 
 def _revision(view: HBaseQueryContext, room_id: RoomId) -> int:
     return int(view.calls.row(_timeline(view), head_key(room_id)).get(REVISION, b"0"))
+
+
+class HBaseTimelineQueries:
+    page = query(page)
+    message = query(message)
+    message_at = query(message_at)
+    newest = query(newest)

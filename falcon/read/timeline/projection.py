@@ -6,7 +6,8 @@ its sender saw it at a revision, and a page's ETag rests on it.
 
 from typing import NamedTuple
 
-from falcon.domain.events import Event, MessageDeleted, MessageEdited, MessagePosted
+from falcon.domain.catalogue import Event
+from falcon.domain.events import MessageDeleted, MessageEdited, MessagePosted
 from falcon.domain.ids import RoomId, Seq
 from falcon.domain.message import Message
 from falcon.journal.envelope import Envelope

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.sqlite import SqliteModel, SqliteQueryContext
+from falcon.read.sqlite import SqliteModel, SqliteQueryContext, query
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, fitting, run_from, run_to
@@ -110,3 +110,10 @@ def _each(room_id: RoomId, seqs: Iterable[Seq], rows: Iterator[tuple[bytes, Seq]
             message, found = next(rows, (b"", 0))
         else:
             yield missing_message(room_id, seq)
+
+
+class SqliteTimelineQueries:
+    page = query(page, "timeline")
+    message = query(message, "timeline")
+    message_at = query(message_at, "timeline")
+    newest = query(newest, "timeline")

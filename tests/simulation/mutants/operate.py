@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from falcon.adapters.kafka.source import KafkaSource
 from falcon.http.api import exporting
+from falcon.http.api.lines import encoded
+from falcon.http.api.messages import message_line
 from falcon.journal.envelope import Position
 from falcon.projections import rebuild, verify
 from falcon.projections.consumer import ProjectionConsumer
@@ -24,7 +26,7 @@ def _no_changes(self: exporting.Export, raws: Any, through: Any) -> Iterator[byt
 async def _to_an_empty_page(edge: Any, room: Any, after: int) -> AsyncIterator[bytes]:
     """A room ends for an export where a page has nothing."""
     while rows := (await edge.store.page(room.room_id, after + 1, after + exporting._ROWS)).messages:
-        yield b"".join(exporting._line(exporting._message_out(stored_in(row))) for row in rows)
+        yield b"".join(encoded(message_line(stored_in(row))) for row in rows)
         after += len(rows)
 
 

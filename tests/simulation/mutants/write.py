@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from falcon.adapters.owner_http import gateway, watch
-from falcon.domain.commands import RoomCommand
+from falcon.domain.catalogue import RoomCommand
 from falcon.domain.decider import Decided
 from falcon.domain.ids import Millis
 from falcon.journal.envelope import CommandRef

@@ -7,7 +7,8 @@ from io import BytesIO
 import msgspec
 import pytest
 
-from falcon.cli.importing import Line, MessageLine, RoomLine, import_lines
+from falcon.cli.importing import import_lines
+from falcon.cli.lines import Line, MessageLine, RoomLine
 from falcon.client import Imported
 from tools.harness.generate import Past, WrongSizes, account_ref, room_ref, write
 

@@ -20,8 +20,9 @@ import msgspec
 
 from falcon.adapters.kafka import topics
 from falcon.bootstrap.cluster import build_shard, kafka_cluster
-from falcon.domain.answers import Answer, RoomAnswer
-from falcon.domain.commands import Command, ImportMessages, ImportRoom, Invitation
+from falcon.domain.answers import RoomAnswer
+from falcon.domain.catalogue import Answer, Command
+from falcon.domain.commands import ImportMessages, ImportRoom, Invitation
 from falcon.domain.message import Message
 from falcon.settings import Settings
 from falcon.write.gateway import partition_for

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from falcon.adapters.memory.log import MemoryLog
-from falcon.domain.commands import Command
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Command, Event
 from falcon.journal.envelope import Envelope, Position, Recorded
 from falcon.write.limits import ShardLimits
 from falcon.write.partition_aggregates import PartitionAggregates

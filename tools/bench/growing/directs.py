@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import OpenDirect
-from falcon.domain.events import AccountCreated, DirectRoomOpened, Event
+from falcon.domain.events import (
+    AccountCreated,
+    DirectRoomOpened,
+)
 from tools.bench.growing.aggregates import PARTITIONS, Owned
 from tools.bench.growing.term import Bound, Figures, Term
 

@@ -20,8 +20,14 @@ from falcon.adapters.hbase.tables import HBaseTables
 from falcon.adapters.memory.signal_transport import LocalSignalTransport
 from falcon.bootstrap import start_edge
 from falcon.domain.answers import MessageAnswer, PositionAnswer, ReadAnswer
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import MoveRead, PostMessage, ReadPosition
-from falcon.domain.events import AccountCreated, Event, MessagePosted, ReadMoved, TokenIssued
+from falcon.domain.events import (
+    AccountCreated,
+    MessagePosted,
+    ReadMoved,
+    TokenIssued,
+)
 from falcon.domain.ids import Partition
 from falcon.domain.message import Message
 from falcon.http import bearer_tokens

@@ -14,7 +14,12 @@ from aiokafka.record.memory_records import MemoryRecords
 from falcon.adapters.kafka import fence, records
 from falcon.adapters.kafka.cluster import KafkaCluster
 from falcon.adapters.kafka.tail import KafkaTail
-from falcon.domain.events import Event, MemberJoined, MessagePosted, ReadMoved
+from falcon.domain.catalogue import Event
+from falcon.domain.events import (
+    MemberJoined,
+    MessagePosted,
+    ReadMoved,
+)
 from falcon.domain.message import Message
 from falcon.journal import codec
 from falcon.journal.envelope import CommandRef, Envelope, Position

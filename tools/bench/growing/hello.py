@@ -6,7 +6,12 @@ import asyncio
 from collections.abc import Iterator
 from typing import Final
 
-from falcon.domain.events import Event, Membership, MessagePosted, RoomCreated
+from falcon.domain.catalogue import Event
+from falcon.domain.events import (
+    Membership,
+    MessagePosted,
+    RoomCreated,
+)
 from falcon.domain.message import Message
 from tools.bench.growing.edge import Site, counted_edge
 from tools.bench.growing.log import NOW

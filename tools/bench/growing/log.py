@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from falcon.domain.events import Event
+from falcon.domain.catalogue import Event
 from falcon.domain.ids import Partition, partition_of
 from falcon.journal import codec
 from falcon.journal.envelope import Envelope, Position, aggregate_of

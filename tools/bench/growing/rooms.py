@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from falcon.domain.catalogue import Event
 from falcon.domain.commands import MoveRead, PostMessage
-from falcon.domain.events import Event, MemberJoined, Membership, RoomCreated
+from falcon.domain.events import (
+    MemberJoined,
+    Membership,
+    RoomCreated,
+)
 from tools.bench.growing.aggregates import PARTITIONS, Owned
 from tools.bench.growing.term import Bound, Figures, Term
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from falcon.domain.events import Event, Membership, RoomCreated
+from falcon.domain.catalogue import Event
+from falcon.domain.events import (
+    Membership,
+    RoomCreated,
+)
 from tools.bench.growing.edge import CountedEdge, SimulatedTime, Site, counted_edge
 from tools.bench.growing.log import NOW
 from tools.bench.growing.term import Bound, Figures, Term

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from falcon.domain.ids import AccountId, RoomId
-from falcon.read.accounts import memory as accounts
-from falcon.read.memory import MemoryQueryContext
 from falcon.read.rooms.projection import DropRoom, SetRoomActivity, SetRoomName, UpsertRoom
 from falcon.read.rooms.queries import RoomRow
 from falcon.read.write import Write
+from tests.memory import accounts
+from tests.memory.models import MemoryQueryContext, query
 
 
 @dataclass
@@ -59,3 +59,10 @@ def all_rooms(view: MemoryQueryContext, after: RoomId, limit: int) -> list[RoomR
 def totals(view: MemoryQueryContext) -> tuple[int, int, int]:
     rooms = tables(view).rooms
     return len(accounts.tables(view).accounts), len(rooms), sum(room.last_seq for room in rooms.values())
+
+
+class MemoryRoomQueries:
+    room = query(room)
+    direct_room = query(direct_room)
+    all_rooms = query(all_rooms)
+    totals = query(totals)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from falcon.domain.commands import Role
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.read.accounts import memory as accounts
 from falcon.read.memberships.projection import DropMember, SetMention, SetReadMark, SetRole, UpsertMember
 from falcon.read.memberships.queries import (
     Access,
@@ -17,10 +16,9 @@ from falcon.read.memberships.queries import (
     RoomSummaryRow,
     room_summary,
 )
-from falcon.read.memory import MemoryQueryContext
-from falcon.read.rooms import memory as rooms
-from falcon.read.timeline import memory as timeline
 from falcon.read.write import Write
+from tests.memory import accounts, rooms, timeline
+from tests.memory.models import MemoryQueryContext, query
 
 
 class _Member(NamedTuple):
@@ -128,3 +126,16 @@ def _summary(view: MemoryQueryContext, account_id: AccountId, member: MemberRoom
     message = timeline.message(view, room.room_id, seq) if seq else None
     newest = None if message is None else (seq, message)
     return room_summary(room, member.role, member.read_seq, mentioned, newest)
+
+
+class MemoryMembershipQueries:
+    access = query(access)
+    rooms_of = query(rooms_of)
+    room_of = query(room_of)
+    roles_of = query(roles_of)
+    member_rooms = query(member_rooms)
+    member_rooms_among = query(member_rooms_among)
+    summaries = query(summaries)
+    summaries_of = query(summaries_of)
+    members = query(members)
+    mentions = query(mentions)

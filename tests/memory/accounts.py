@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from falcon.domain.ids import AccountId
 from falcon.read.accounts.projection import DropToken, UpsertAccount, UpsertToken
 from falcon.read.accounts.queries import AccountRow, TokenRow
-from falcon.read.memory import MemoryQueryContext
 from falcon.read.write import Write
+from tests.memory.models import MemoryQueryContext, query
 
 
 @dataclass
@@ -61,3 +61,11 @@ def bearer(view: MemoryQueryContext, account_id: AccountId, token_hash: str) -> 
 def tokens(view: MemoryQueryContext, account_id: AccountId) -> list[TokenRow]:
     there = sorted(tables(view).tokens.items())
     return [TokenRow(token_id, created_at) for (a, token_id), (_, created_at) in there if a == account_id]
+
+
+class MemoryAccountQueries:
+    account = query(account)
+    accounts = query(accounts)
+    names_of = query(names_of)
+    bearer = query(bearer)
+    tokens = query(tokens)

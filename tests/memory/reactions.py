@@ -3,12 +3,12 @@
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from falcon.domain.commands import KnownReactions
 from falcon.domain.ids import AccountId, RoomId, Seq
-from falcon.read.memory import MemoryQueryContext
+from falcon.domain.reactions import KnownReactions
 from falcon.read.reactions.projection import DropReaction, PutReaction, SetReactionRevision, ShowReaction
 from falcon.read.reactions.queries import FIRST_ACCOUNTS, KindRow, Kinds, ReactionRow, ShownReactions, shown_by_seq
 from falcon.read.write import Write
+from tests.memory.models import MemoryQueryContext, query
 
 
 @dataclass
@@ -58,3 +58,9 @@ def known_reactions(
 
 def _kinds(view: MemoryQueryContext, room_id: RoomId, first: Seq, last: Seq) -> list[KindRow]:
     return [kind for (room, seq, _), kind in tables(view).kinds.items() if room == room_id and first <= seq <= last]
+
+
+class MemoryReactionQueries:
+    shown_reactions = query(shown_reactions)
+    reactions = query(reactions)
+    known_reactions = query(known_reactions)

@@ -1,20 +1,13 @@
 """Read tables in memory: ProjectionTables and ReadStore."""
 
-import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Final
 
 from falcon.domain.ids import Partition, RoomId, Seq
 from falcon.journal.envelope import Cursor, Position
-from falcon.read.accounts import memory as accounts_queries
-from falcon.read.catalogue import READ_MODELS
-from falcon.read.memberships import memory as memberships_queries
-from falcon.read.memory import MemoryQueryContext, ModelTables
-from falcon.read.reactions import memory as reactions_queries
-from falcon.read.rooms import memory as rooms_queries
 from falcon.read.store import (
     WITHOUT_SKIPS,
     BeingFilled,
@@ -28,14 +21,21 @@ from falcon.read.store import (
     UnfinishedRebuild,
     shown_by,
 )
-from falcon.read.timeline import memory as timeline_queries
 from falcon.read.timeline.projection import UpsertMessage
 from falcon.read.write import Write
+from tests.memory import accounts, memberships, reactions, rooms, timeline
+from tests.memory.models import MemoryModel, ModelTables
+from tests.memory.timeline import TimelineTables
 
 _REBUILDING = "_rebuilding"
-
-P = ParamSpec("P")
-T = TypeVar("T")
+# Those of falcon/read/catalogue.py, each in its plainest form.
+_MODELS: Final[dict[str, MemoryModel]] = {
+    "timeline": timeline.TimelineTables,
+    "rooms": rooms.RoomTables,
+    "memberships": memberships.MembershipTables,
+    "accounts": accounts.AccountTables,
+    "reactions": reactions.ReactionTables,
+}
 
 
 @dataclass
@@ -45,16 +45,6 @@ class _ProjectedTables:
     tables: ModelTables
     cursor: dict[Partition, Position]
     quiet_since: dict[Partition, dict[str, int]] = field(default_factory=dict)
-
-
-def _query(
-    query: Callable[Concatenate[MemoryQueryContext, P], T],
-) -> Callable[Concatenate["MemoryTables", P], Coroutine[Any, Any, T]]:
-    @functools.wraps(query)
-    async def asked(self: "MemoryTables", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return query(self, *args, **kwargs)
-
-    return asked
 
 
 class _Comparing:
@@ -78,7 +68,17 @@ class _Comparing:
         yield Comparison(unexplained=len(self._messages.keys() - self._written))
 
 
-class MemoryTables:
+class MemoryQueries(
+    timeline.MemoryTimelineQueries,
+    rooms.MemoryRoomQueries,
+    memberships.MemoryMembershipQueries,
+    accounts.MemoryAccountQueries,
+    reactions.MemoryReactionQueries,
+):
+    """The queries as methods of the read store in memory."""
+
+
+class MemoryTables(MemoryQueries):
     def __init__(self, partitions: int, projections: Sequence[str]) -> None:
         self._partitions = partitions
         self._projections = {name: self._empty(name) for name in projections}
@@ -92,7 +92,7 @@ class MemoryTables:
         self._beats: Counter[str] = Counter()
 
     def _empty(self, projection: str) -> _ProjectedTables:
-        return _ProjectedTables(READ_MODELS[projection].memory(), dict.fromkeys(range(self._partitions), Position()))
+        return _ProjectedTables(_MODELS[projection](), dict.fromkeys(range(self._partitions), Position()))
 
     # --- ProjectionTables ---------------------------------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ class MemoryTables:
 
     def comparing(self, projection: str, ends: Cursor, *, repair: bool) -> "_Comparing":
         kept = self._projections[projection].tables
-        return _Comparing(kept.messages if isinstance(kept, timeline_queries.TimelineTables) else {}, repair)
+        return _Comparing(kept.messages if isinstance(kept, TimelineTables) else {}, repair)
 
     # --- ReadStore ----------------------------------------------------------------------------------------------------
 
@@ -214,33 +214,6 @@ class MemoryTables:
             }
             shown[partition] = min(shown_by(name, reached) for name in projections or live)
         return shown
-
-    page = _query(timeline_queries.page)
-    message = _query(timeline_queries.message)
-    message_at = _query(timeline_queries.message_at)
-    newest = _query(timeline_queries.newest)
-    room = _query(rooms_queries.room)
-    direct_room = _query(rooms_queries.direct_room)
-    all_rooms = _query(rooms_queries.all_rooms)
-    totals = _query(rooms_queries.totals)
-    access = _query(memberships_queries.access)
-    rooms_of = _query(memberships_queries.rooms_of)
-    room_of = _query(memberships_queries.room_of)
-    roles_of = _query(memberships_queries.roles_of)
-    member_rooms = _query(memberships_queries.member_rooms)
-    member_rooms_among = _query(memberships_queries.member_rooms_among)
-    summaries = _query(memberships_queries.summaries)
-    summaries_of = _query(memberships_queries.summaries_of)
-    members = _query(memberships_queries.members)
-    mentions = _query(memberships_queries.mentions)
-    account = _query(accounts_queries.account)
-    accounts = _query(accounts_queries.accounts)
-    names_of = _query(accounts_queries.names_of)
-    bearer = _query(accounts_queries.bearer)
-    tokens = _query(accounts_queries.tokens)
-    shown_reactions = _query(reactions_queries.shown_reactions)
-    reactions = _query(reactions_queries.reactions)
-    known_reactions = _query(reactions_queries.known_reactions)
 
     # --- MemoryQueryContext -------------------------------------------------------------------------------------------
 

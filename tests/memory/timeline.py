@@ -4,11 +4,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from falcon.domain.ids import RoomId, Seq
-from falcon.read.memory import MemoryQueryContext
 from falcon.read.timeline.messages import missing_message
 from falcon.read.timeline.projection import SetRevision, UpsertMessage
 from falcon.read.timeline.runs import ITEMS_BYTES_MAX, Run, run_from, run_to
 from falcon.read.write import Write
+from tests.memory.models import MemoryQueryContext, query
 
 _REVISION_BITS: Final = 40
 
@@ -62,3 +62,10 @@ def newest(view: MemoryQueryContext, room_id: RoomId, through: Seq) -> Seq:
 def version(view: MemoryQueryContext, room_id: RoomId) -> int:
     """Changes whenever messages of the room that could be read before may read otherwise."""
     return view.generation("timeline") << _REVISION_BITS | tables(view).revisions.get(room_id, 0)
+
+
+class MemoryTimelineQueries:
+    page = query(page)
+    message = query(message)
+    message_at = query(message_at)
+    newest = query(newest)

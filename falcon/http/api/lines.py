@@ -1,0 +1,174 @@
+"""What a feature does for exports and imports: what its lines are, how they are checked and what they become."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+import msgspec
+
+from falcon.domain.catalogue import Command
+from falcon.domain.ids import AccountId, RoomId, Seq
+from falcon.http.command_client import CommandResult
+from falcon.http.edge import Edge
+from falcon.http.problems import Problem, broken, invalid, not_allowed
+from falcon.http.requests import AuthedRequest
+from falcon.read.times import parse_rfc3339
+
+CHUNK_LINES: Final = 250  # of one room in one command, so that an append stays small
+_AT_ONCE: Final = 64  # commands on their way together
+_PATIENCE_SECONDS: Final = 10.0
+
+_encode: Final = msgspec.json.Encoder().encode
+_pack: Final = msgspec.msgpack.Encoder().encode
+T = TypeVar("T")
+
+
+class OfARoom(Protocol):
+    @property
+    def room_id(self) -> RoomId: ...
+
+
+class OfAMessage(OfARoom, Protocol):
+    @property
+    def seq(self) -> Seq: ...
+
+
+R = TypeVar("R", bound=OfARoom)
+
+
+class ImportedLines(NamedTuple):
+    """``refs``: the id of each ref. ``skipped``: what had been imported before."""
+
+    refs: Mapping[str, int] = MappingProxyType({})
+    imported: int = 0
+    skipped: int = 0
+
+
+class Checks:
+    """The rules that need the tables: accounts and rooms exist, and messages follow without a gap."""
+
+    def __init__(self, edge: Edge, request: AuthedRequest) -> None:
+        self.edge = edge
+        self.store = edge.store
+        self._request = request
+        self._accounts: dict[AccountId, bool] = {}
+        self._last_seqs: dict[RoomId, Seq] = {}
+
+    async def account(self, account_id: AccountId, field: str) -> None:
+        """Raises Problem 422 if there is no such account."""
+        if account_id not in self._accounts:
+            self._accounts[account_id] = await self.edge.reads.account(self._request, account_id) is not None
+        if not self._accounts[account_id]:
+            raise invalid(field, f"there is no account {account_id}")
+
+    async def last_seq(self, room_id: RoomId, seq: Seq, at: str) -> Seq:
+        """The newest message of the room, with those of the lines before this one, of which ``seq`` is the next.
+        Raises Problem 403, 404."""
+        if room_id not in self._last_seqs:
+            room = await self.store.room(room_id)
+            if room is None or seq > room.last_seq + 1:
+                room = await self.edge.reads.newest(self._request, room_id, self.store.room, room_id)
+            if room is None:
+                rule = f"there is no room {room_id}"
+                raise Problem(404, "room_not_found", f"{at}{rule}", broken(f"{at}room_id", rule))
+            if not room.imported:
+                raise not_allowed(f"{at}room_id", f"room {room_id} was not imported")
+            self._last_seqs[room_id] = room.last_seq
+        return self._last_seqs[room_id]
+
+    def reached(self, line: OfAMessage) -> None:
+        """The room has this message now."""
+        self._last_seqs[line.room_id] = max(self._last_seqs[line.room_id], line.seq)
+
+
+class ImportCommands:
+    """The commands of one request, dispatched some at a time, and their positions."""
+
+    def __init__(self, edge: Edge, request: AuthedRequest) -> None:
+        self.edge = edge
+        self._request = request
+        self._free = asyncio.Semaphore(_AT_ONCE)
+        self._until = time.monotonic() + _PATIENCE_SECONDS
+        self._positions: dict[int, int] = {}
+
+    async def dispatch(self, command: Command) -> CommandResult:
+        """Retries for some seconds where the mailbox is full: an import can wait."""
+        size = len(_pack(command))  # one request makes many commands
+        while True:
+            try:
+                async with self._free:
+                    result = await self.edge.commands.dispatch(self._request, command, size)
+            except Problem as problem:
+                if problem.code != "overloaded" or time.monotonic() > self._until:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                self._positions[result.partition] = max(result.offset, self._positions.get(result.partition, 0))
+                return result
+
+    async def readable(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Wait until reads show everything; gives the Falcon-Position header."""
+        for partition, offset in self._positions.items():
+            await self.edge.reads.reach(partition, offset, max(0.0, self._until - time.monotonic()))
+        position = b",".join(b"%d:%d" % place for place in sorted(self._positions.items()))
+        return ((b"falcon-position", position),) if position else ()
+
+
+class Followers(NamedTuple):
+    """Lines of an export that follow a message. ``having``: which of these messages of a room have some."""
+
+    having: Callable[[Edge, RoomId, Seq, Seq], Awaitable[Collection[Seq]]]
+    lines: Callable[[Edge, RoomId, Seq], AsyncIterator[bytes]]
+
+
+def _no_rule(edge: Edge, line: Any, at: str) -> None:
+    pass
+
+
+async def _no_check(checks: Checks, line: Any, at: str) -> None:
+    pass
+
+
+class LineKind(NamedTuple):
+    """``shape``: what validates a line. ``rules``: those that need the line alone, ``check``: those that need the
+    tables. Both raise Problem, with ``at`` before the field. ``carry_out``: executes all lines of the kind.
+
+    ``changes``: the line that an export has of an event, and of its place in the log. ``followers``: of an export.
+    """
+
+    shape: type[Any]
+    carry_out: Callable[[ImportCommands, Sequence[Any]], Awaitable[ImportedLines]]
+    changes: Mapping[type[Any], Callable[[Any, str], msgspec.Struct]]
+    rules: Callable[[Edge, Any, str], None] = _no_rule
+    check: Callable[[Checks, Any, str], Awaitable[None]] = _no_check
+    followers: Followers | None = None
+
+
+def encoded(line: msgspec.Struct) -> bytes:
+    return _encode(line) + b"\n"
+
+
+def reference(kind: str, source: str, ref: str) -> str:
+    """A text that is unique for the kind, source and ref, whatever characters these contain."""
+    return _encode((kind, source, ref)).decode()
+
+
+def check_time(text: str | None, field: str) -> None:
+    if text is not None:
+        try:
+            parse_rfc3339(text)
+        except (ValueError, OverflowError):
+            raise invalid(field, "must be a time as in 2026-11-25T09:30:00.123Z") from None
+
+
+def by_room(lines: Sequence[R]) -> Collection[list[R]]:
+    found: dict[RoomId, list[R]] = {}
+    for line in lines:
+        found.setdefault(line.room_id, []).append(line)
+    return found.values()
+
+
+async def all_of(tasks: Iterable[Awaitable[T]]) -> list[T]:
+    return list(await asyncio.gather(*tasks))

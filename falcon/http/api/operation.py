@@ -1,0 +1,70 @@
+"""An operation of the API, as the module of its feature declares it: routes and documents are made from it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from starlette.types import ASGIApp
+
+from falcon.domain.ids import ID_MAX
+from falcon.http.api import examples
+from falcon.http.edge import Edge
+from falcon.http.requests import AuthedRequest
+
+Handler: TypeAlias = Callable[[Edge, AuthedRequest], Awaitable[ASGIApp]]
+_ID: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": ID_MAX}
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Operations that someone who builds on Falcon learns together."""
+
+    name: str
+    description: str
+
+
+class PathParameter(msgspec.Struct, frozen=True):
+    description: str
+    example: Any
+    schema: Mapping[str, Any] = MappingProxyType(_ID)
+
+
+# Those that several features have.
+_PATH_PARAMETERS: Final = {
+    "room_id": PathParameter("The id of the room", examples.ROOM),
+    "account_id": PathParameter("The id of the account", examples.BEN),
+    "seq": PathParameter("The number of the message in its room", 1),
+    "token_id": PathParameter("The id of the token", 2),
+}
+
+
+class ApiOperation(msgspec.Struct, frozen=True):
+    """``handler``: None for the stream, which ``app`` routes. ``description``: Markdown.
+
+    ``answers``: an example of the body by status; None for no body. ``body``: an example of it; ``one_of``: where it is
+    one of several types. The types of these examples are those that validate, so that an example cannot have a field
+    that the type has not. ``command``: it takes an Idempotency-Key. ``parameters``: those of the path that no other
+    feature has.
+    """
+
+    method: str
+    path: str
+    handler: Handler | None
+    group: Group
+    summary: str
+    description: str
+    answers: dict[int, Any]
+    body: Any = None
+    one_of: Any = None
+    query: Any = None
+    command: bool = False
+    media_type: str = "application/json"
+    parameters: Mapping[str, PathParameter] = MappingProxyType({})
+
+    @property
+    def body_type(self) -> Any:
+        """What validates the body; None for no body."""
+        return None if self.body is None else self.one_of or type(self.body)
+
+    def parameter(self, name: str) -> PathParameter:
+        return self.parameters.get(name) or _PATH_PARAMETERS[name]

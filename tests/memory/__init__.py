@@ -1,0 +1,1 @@
+"""Read models in memory: what contracts, simulations and histories are compared with."""
