@@ -94,11 +94,44 @@ class SentBatch(msgspec.Struct, frozen=True, array_like=True):
     sent_wall: Millis = 0
 
 
+class BatchFrame(msgspec.Struct, frozen=True, array_like=True):
+    """A batch in a frame to a process of owners. ``number``: of the connection's batches, from 1 on. ``batch``: a
+    SentBatch as bytes. An empty frame asks for an empty one."""
+
+    number: int
+    shard: int
+    batch: msgspec.Raw
+
+
+class RepliesFrame(msgspec.Struct, frozen=True, array_like=True, tag=0):
+    """Some replies to a batch: index in the batch, reply."""
+
+    number: int
+    replies: list[tuple[int, Reply]]
+
+
+class NotTaken(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    """Nothing of the batch was carried out, and nothing will be."""
+
+    number: int
+    reason: str
+
+
+class Closing(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """The owner takes no batch of this connection behind the number ``taken``. It still answers the others."""
+
+    taken: int
+
+
+OwnerFrame: TypeAlias = RepliesFrame | NotTaken | Closing
+
 _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(CommandBatch)
 _replies = msgspec.msgpack.Decoder(list[BatchReply])
 _sent_batches = msgspec.msgpack.Decoder(SentBatch)
 _frames = msgspec.msgpack.Decoder(list[tuple[int, Reply]])
+_batch_frames = msgspec.msgpack.Decoder(BatchFrame)
+_owner_frames: msgspec.msgpack.Decoder[OwnerFrame] = msgspec.msgpack.Decoder(OwnerFrame)
 _LENGTH = struct.Struct(">I")
 
 
@@ -118,6 +151,20 @@ def encode_sent_batch(batch: CommandBatch, now: float, wall: Millis, sender: int
 def decode_sent_batch(data: bytes) -> SentBatch:
     """Its deadlines are by the sender's clock: see ``transit``. Raises msgspec.DecodeError."""
     return _sent_batches.decode(data)
+
+
+def encode_frame(frame: BatchFrame | OwnerFrame) -> bytes:
+    return _encoder.encode(frame)
+
+
+def decode_batch_frame(content: bytes | bytearray) -> BatchFrame:
+    """Raises msgspec.DecodeError."""
+    return _batch_frames.decode(content)
+
+
+def decode_owner_frame(content: bytes | bytearray) -> OwnerFrame:
+    """Raises msgspec.DecodeError."""
+    return _owner_frames.decode(content)
 
 
 def encode_reply_frame(replies: list[tuple[int, Reply]]) -> bytes:
