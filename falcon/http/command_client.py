@@ -3,7 +3,7 @@
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Final, get_args
 
@@ -78,13 +78,23 @@ class CommandClient:
         metrics.commands.begin(*product(_COMMANDS, ("accepted", "rejected", *metrics.FAILURES)))
         metrics.command_seconds.begin(("PostMessage",))
 
-    async def dispatch(self, request: AuthedRequest, command: Command, size: int | None = None) -> CommandResult:
+    async def dispatch(
+        self,
+        request: AuthedRequest,
+        command: Command,
+        size: int | None = None,
+        *,
+        began: float | None = None,
+        others: Sequence[AuthedRequest] = (),
+    ) -> CommandResult:
         """Send the command to its owner and wait for the decision.
 
-        ``size``: the command's in bytes, where it is not that of the request's body.
+        ``size``: the command's in bytes, where it is not that of the request's body. ``began``: when the request came,
+        if that was before this call. ``others``: requests of the same account that the command answers too.
         Raises Problem for a refusal, 503 where the command cannot be decided in time, and NotReadableYet.
         """
-        account_id, began = request.account_id, time.monotonic()
+        account_id = request.account_id
+        began = time.monotonic() if began is None else began
         key = request.headers.get(b"idempotency-key")
         text, fingerprint = (None, 0) if key is None else self._use_key(request, key, began)
         envelope = CommandEnvelope(
@@ -96,6 +106,7 @@ class CommandClient:
             fingerprint,
             (len(request.body) if size is None else size) + _ENVELOPE_BYTES,
             request.trace,
+            self._further_keys(text, others, began) if others else (),
         )
         measured = self._metrics.get(type(command)) or self._metrics_of(type(command))
         reply = await self._gateway.ask(envelope)
@@ -108,6 +119,20 @@ class CommandClient:
         position = (b"falcon-position", b"%d:%d" % (partition, offset))
         headers = (position, _REPLAYED) if reply.replayed else (position,)
         return CommandResult(reply.answer, partition, offset, headers)
+
+    def check_key(self, request: AuthedRequest) -> None:
+        """Raises Problem 422, as :meth:`dispatch` does for the request's key."""
+        key = request.headers.get(b"idempotency-key")
+        if key is not None:
+            self._use_key(request, key, time.monotonic())
+
+    def _further_keys(
+        self, key: str | None, others: Sequence[AuthedRequest], now: float
+    ) -> tuple[tuple[str, int], ...]:
+        """The keys of these requests with their fingerprints, but for ``key``: a request may have come twice."""
+        keys = [(each, each.headers.get(b"idempotency-key")) for each in others]
+        found = dict(self._use_key(request, sent, now) for request, sent in keys if sent is not None)
+        return tuple((further, fingerprint) for further, fingerprint in found.items() if further != key)
 
     def _use_key(self, request: AuthedRequest, key: bytes, now: float) -> tuple[str, int]:
         """The key and the request's fingerprint. Raises Problem 422 for a malformed key and for one that was used for
