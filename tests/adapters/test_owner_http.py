@@ -667,6 +667,18 @@ def test_an_owner_of_the_release_before_takes_nothing_and_leaves_no_doubt() -> N
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    "address", ["", "/0", "127.0.0.1/0", "127.0.0.1:99999/0", "127.0.0.1:0/0", "ä..b:1/0", "\0:1/0"]
+)
+def test_what_is_no_address_is_an_owner_that_is_not_reached(address: str) -> None:
+    async def scenario() -> None:
+        gateway = open_gateway(Directory(address))
+        assert await gateway.ask(command(seconds=0.1)) == Unavailable("unavailable", 0.2)
+        await gateway.close()
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("shard", ["7", "1234567890", "-1", "", "0/0", "x"])
 def test_commands_for_a_shard_that_is_not_there_are_not_carried_out_and_leave_no_doubt(shard: str) -> None:
     async def scenario() -> None:

@@ -85,26 +85,32 @@ class OwnerProcess:
             self._connection.close()
 
     async def _connect(self) -> None:
+        connection: _OwnerConnection | None = None
+        try:
+            connection = await self._open()
+        except (OSError, ValueError, OverflowError) as error:  # the address comes from the log, and may be none
+            log.warning("no owner takes commands at %s: %s", self._address, str(error) or "it does not answer")
+        finally:
+            self._connecting = None
+        self._connection = connection
+        waiting, self._waiting = self._waiting, []
+        for shard, batch, mailbox in waiting:
+            if connection is None:
+                not_taken(batch, mailbox)
+            else:
+                connection.send(shard, batch, mailbox)
+
+    async def _open(self) -> "_OwnerConnection":
+        """Raises OSError, and ValueError or OverflowError for what is no address."""
         connection = _OwnerConnection(self._keys, self._address)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await upgraded(self._address, self._networks, connection)
                 await connection.opened
-        except OSError as error:
-            log.warning("no owner takes commands at %s: %s", self._address, error or "it does not answer")
+        except BaseException:
             connection.close()
-            for _, batch, mailbox in self._take_waiting():
-                not_taken(batch, mailbox)
-            return
-        finally:
-            self._connecting = None
-        self._connection = connection
-        for shard, batch, mailbox in self._take_waiting():
-            connection.send(shard, batch, mailbox)
-
-    def _take_waiting(self) -> list[tuple[int, CommandBatch, Mailbox]]:
-        waiting, self._waiting = self._waiting, []
-        return waiting
+            raise
+        return connection
 
 
 class _OwnerConnection(asyncio.Protocol):
