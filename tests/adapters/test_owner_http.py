@@ -31,11 +31,13 @@ from falcon.write import framing
 from falcon.write.gateway import CommandGateway
 from falcon.write.protocol import (
     Accepted,
+    BatchFrame,
     CommandBatch,
     CommandEnvelope,
     Reply,
     Unavailable,
     decode_reply_frames,
+    encode_frame,
     encode_reply_frame,
 )
 from falcon.write.signing import Signer
@@ -673,7 +675,7 @@ def test_an_owner_of_the_release_before_takes_nothing_and_leaves_no_doubt() -> N
 def test_what_is_no_address_is_an_owner_that_is_not_reached(address: str) -> None:
     async def scenario() -> None:
         gateway = open_gateway(Directory(address))
-        assert await gateway.ask(command(seconds=0.1)) == Unavailable("unavailable", 0.2)
+        assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
         await gateway.close()
 
     run(scenario)
@@ -895,6 +897,22 @@ def test_keys_are_changed_while_commands_are_sent() -> None:
     run(scenario)
 
 
+def test_an_open_connection_takes_no_commands_once_its_key_is_gone() -> None:
+    async def scenario() -> None:
+        pod, accepted_keys = Pod(lambda envelope: DONE), list(KEYS)
+        app = InternalCommands(lambda: accepted_keys)
+        app.attach(pod)
+        async with serving_app(app) as address:
+            gateway = open_gateway(Directory(f"{address}/0"))
+            assert await gateway.ask(command()) == DONE
+            accepted_keys[:] = [b"the new internal key"]
+            assert await gateway.ask(command(seconds=0.3)) == Unavailable("unavailable", 0.2)
+            await gateway.close()
+        assert len(pod.asked) == 1
+
+    run(scenario)
+
+
 def test_a_private_message_goes_to_no_address_outside_the_networks_of_owners() -> None:
     async def scenario() -> None:
         pod, recorded = Pod(lambda envelope: DONE), Recorder()
@@ -920,12 +938,12 @@ def test_deadlines_are_moved_to_the_receivers_clock() -> None:
 def test_what_lay_in_the_socket_of_an_owner_is_refused_once_its_caller_has_given_up() -> None:
     async def scenario() -> None:
         pod = Pod(lambda envelope: DONE)
-        async with serving(pod) as address, aiohttp.ClientSession() as session:
-            for late in (0, 60):
-                now = time.monotonic() - late
-                data = depart(CommandBatch(1, [msgspec.structs.replace(command(), deadline=now + 5)]), now)
-                async with await signed(session, "POST", address, COMMANDS, data) as response:
-                    assert response.status == 200
+        owners_end, _, channel = greeted(pod)
+        for number, late in enumerate((0, 60), 1):
+            now = time.monotonic() - late
+            sent = depart(CommandBatch(1, [msgspec.structs.replace(command(), deadline=now + 5)]), now)
+            frame = BatchFrame(number, 0, msgspec.Raw(sent))
+            owners_end.data_received(channel.writer.frame(encode_frame(frame)))
         in_time, late_one = pod.asked
         assert in_time.deadline > time.monotonic()
         assert late_one.deadline < time.monotonic() - 50
