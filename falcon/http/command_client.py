@@ -11,6 +11,7 @@ import msgspec
 
 from falcon.domain.answers import Answer
 from falcon.domain.commands import Command
+from falcon.domain.ids import Seq
 from falcon.domain.rejections import KeyReused, NotYetReadable
 from falcon.http.limits.limiter import Limiter
 from falcon.http.problems import from_rejection, from_unavailable, invalid
@@ -44,12 +45,13 @@ class CommandResult(msgspec.Struct, frozen=True):
 
 class NotReadableYet(Exception):
     """The write side knows of a change that the read tables have not shown: wait for ``offset``, read, and send the
-    command again."""
+    command again. ``seq``: of the message that it is about."""
 
-    def __init__(self, partition: int, offset: int) -> None:
+    def __init__(self, partition: int, offset: int, seq: Seq) -> None:
         super().__init__(f"{partition}:{offset}")
         self.partition = partition
         self.offset = offset
+        self.seq = seq
 
 
 class CommandClient:
@@ -154,7 +156,7 @@ class CommandClient:
         if isinstance(reply, Rejected):
             measured.rejected.inc()
             if isinstance(reply.rejection, NotYetReadable):
-                return NotReadableYet(reply.partition, reply.offset)
+                return NotReadableYet(reply.partition, reply.offset, reply.rejection.seq)
             problem = from_rejection(reply.rejection)
             if reply.replayed:
                 problem.headers = (_REPLAYED,)

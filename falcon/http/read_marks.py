@@ -17,6 +17,7 @@ from falcon.read.store import ReadStore
 
 _Place: TypeAlias = tuple[AccountId, RoomId]
 _SERVER_ERROR: Final = 500
+_NO_END: Final = (1 << 53) - 1  # no message has such a seq
 
 
 class _Mark(msgspec.Struct, eq=False):
@@ -103,22 +104,15 @@ class ReadMarks:
     async def _dispatch(
         self, request: AuthedRequest, command: MoveRead, began: float, others: tuple[AuthedRequest, ...]
     ) -> CommandResult:
-        """The owner knows that nothing is unread behind the newest message. In other places mentions may be unread,
+        """The owner knows that no mention is unread behind the newest message. Before that one mentions may be unread,
         which the read tables count; only then are they asked."""
         try:
             return await self._commands.dispatch(request, command, began=began, others=others)
-        except NotReadableYet:
+        except NotReadableYet as uncounted:
             await self._reads.reach_positions(request)
-            counted = msgspec.structs.replace(command, mentions=await self._mentions(command))
+            mentions = await self._store.mentions(command.by, command.room_id, uncounted.seq, _NO_END)
+            counted = msgspec.structs.replace(command, mentions=mentions)
             return await self._commands.dispatch(request, counted, began=began, others=others)
-
-    async def _mentions(self, command: MoveRead) -> int:
-        """How many mentions are unread once the mark has moved, as the read tables show it."""
-        access = await self._store.access(command.room_id, command.by)
-        if access is None:
-            return 0  # the tables are behind, or the account has left
-        read_seq = command.seq if command.force else max(command.seq, access.read_seq)
-        return await self._store.mentions(command.by, command.room_id, read_seq, access.last_seq)
 
 
 def _next_group(waiting: deque[_Mark]) -> list[_Mark]:

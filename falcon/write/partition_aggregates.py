@@ -173,7 +173,7 @@ class PartitionAggregates:
         """Decide a command and change the state in memory; the reply holds once what ``take`` gives is durable."""
         at = self.at = max(self.at, now)
         reference = None
-        if any(self.knows(envelope.account_id, key) for key, _ in envelope.further_keys):
+        if envelope.further_keys and any(self.knows(envelope.account_id, key) for key, _ in envelope.further_keys):
             return Rejected(KeyReused(), self.number, self.confirmed)
         if envelope.key is not None:
             reference = CommandRef(envelope.account_id, envelope.key, envelope.fingerprint)
