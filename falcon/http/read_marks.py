@@ -17,6 +17,7 @@ from falcon.read.store import ReadStore
 
 _Place: TypeAlias = tuple[AccountId, RoomId]
 _SERVER_ERROR: Final = 500
+_TOGETHER_MAX: Final = 64  # each may have a key, which goes along
 _NO_END: Final = (1 << 53) - 1  # no message has such a seq
 
 
@@ -27,6 +28,14 @@ class _Mark(msgspec.Struct, eq=False):
     command: MoveRead
     began: float
     result: "asyncio.Future[CommandResult]"
+
+    def end(self, outcome: CommandResult | Exception) -> None:
+        if self.result.done():
+            return
+        if isinstance(outcome, Exception):
+            self.result.set_exception(outcome)
+        else:
+            self.result.set_result(outcome)
 
 
 class ReadMarks:
@@ -80,26 +89,17 @@ class ReadMarks:
         farthest = max(reversed(group), key=lambda mark: mark.command.seq)
         others = tuple(mark.request for mark in group if mark is not farthest)
         began = min(mark.began for mark in group)
+        outcome: CommandResult | Exception
         try:
-            result = await self._dispatch(farthest.request, farthest.command, began, others)
-        except Exception as error:  # each request that waits raises it
-            if others and isinstance(error, Problem) and error.status < _SERVER_ERROR:
-                await self._send_each(group)
-                return
+            outcome = await self._dispatch(farthest.request, farthest.command, began, others)
+        except Exception as error:  # the requests that wait raise it
+            outcome = error
+        if others and not _is_for_all(outcome):
             for mark in group:
-                if not mark.result.done():
-                    mark.result.set_exception(error)
-            return
-        if others and result.is_replayed:
-            await self._send_each(group)
+                await self._send([mark])
             return
         for mark in group:
-            if not mark.result.done():
-                mark.result.set_result(result)
-
-    async def _send_each(self, group: list[_Mark]) -> None:
-        for mark in group:
-            await self._send([mark])
+            mark.end(outcome)
 
     async def _dispatch(
         self, request: AuthedRequest, command: MoveRead, began: float, others: tuple[AuthedRequest, ...]
@@ -115,9 +115,16 @@ class ReadMarks:
             return await self._commands.dispatch(request, counted, began=began, others=others)
 
 
+def _is_for_all(outcome: CommandResult | Exception) -> bool:
+    """False if it may hold for one of the requests only, by its key or its mark."""
+    if isinstance(outcome, CommandResult):
+        return not outcome.is_replayed
+    return not isinstance(outcome, Problem) or outcome.status >= _SERVER_ERROR
+
+
 def _next_group(waiting: deque[_Mark]) -> list[_Mark]:
-    """A forced mark, or all up to the next forced one."""
+    """A forced mark, or those up to the next forced one."""
     group = [waiting.popleft()]
-    while waiting and not (group[0].command.force or waiting[0].command.force):
+    while waiting and len(group) < _TOGETHER_MAX and not (group[0].command.force or waiting[0].command.force):
         group.append(waiting.popleft())
     return group
