@@ -707,7 +707,7 @@ def test_an_owner_that_ends_answers_what_it_has_taken_and_takes_nothing_more() -
             taken = asyncio.create_task(gateway.ask(command()))
             await until(lambda: len(pod.asked) == 1)
             server.should_exit = True
-            await until(lambda: not server.servers[0].is_serving())
+            await until(lambda: listening.fileno() == -1)  # it is closed, and edges have been told
             later = asyncio.create_task(gateway.ask(command()))
             directory.owner = f"{there}/0"
             assert await later == DONE
