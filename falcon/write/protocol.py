@@ -138,7 +138,6 @@ _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(CommandBatch)
 _replies = msgspec.msgpack.Decoder(list[BatchReply])
 _sent_batches = msgspec.msgpack.Decoder(SentBatch)
-_frames = msgspec.msgpack.Decoder(list[tuple[int, Reply]])
 _batch_frames = msgspec.msgpack.Decoder(BatchFrame)
 _owner_frames: msgspec.msgpack.Decoder[OwnerFrame] = msgspec.msgpack.Decoder(OwnerFrame)
 _LENGTH = struct.Struct(">I")
@@ -180,20 +179,6 @@ def encode_reply_frame(replies: list[tuple[int, Reply]]) -> bytes:
     """Some replies to a batch: index in the batch, reply."""
     data = _encoder.encode(replies)
     return _LENGTH.pack(len(data)) + data
-
-
-def decode_reply_frames(data: bytes) -> tuple[list[list[tuple[int, Reply]]], bytes]:
-    """The frames that are whole, and what is left over. Raises msgspec.DecodeError."""
-    frames: list[list[tuple[int, Reply]]] = []
-    start = 0
-    while len(data) - start >= _LENGTH.size:
-        (length,) = _LENGTH.unpack_from(data, start)
-        end = start + _LENGTH.size + length
-        if end > len(data):
-            break
-        frames.append(_frames.decode(memoryview(data)[start + _LENGTH.size : end]))
-        start = end
-    return frames, data[start:]
 
 
 def encode_replies(replies: list[BatchReply]) -> bytes:

@@ -36,9 +36,7 @@ from falcon.write.protocol import (
     CommandEnvelope,
     Reply,
     Unavailable,
-    decode_reply_frames,
     encode_frame,
-    encode_reply_frame,
 )
 from falcon.write.signing import Signer
 from falcon.write.transit import Arrivals, depart
@@ -949,13 +947,3 @@ def test_what_lay_in_the_socket_of_an_owner_is_refused_once_its_caller_has_given
         assert late_one.deadline < time.monotonic() - 50
 
     run(scenario)
-
-
-def test_frames_are_put_together_from_whatever_pieces_come() -> None:
-    frames: list[list[tuple[int, Reply]]] = [[(0, DONE)], [(1, Unavailable("expired")), (2, DONE)]]
-    data = b"".join(encode_reply_frame(frame) for frame in frames)
-    for cut in range(len(data) + 1):
-        first, rest = decode_reply_frames(data[:cut])
-        second, rest = decode_reply_frames(rest + data[cut:])
-        assert first + second == frames
-        assert rest == b""
