@@ -107,7 +107,7 @@ def accept(challenge: bytes, hello: bytes, internal_keys: Sequence[bytes]) -> Ch
         to_owner, to_edge = _keys(internal_key, challenge, nonce)
         channel = Channel(internal_key, FrameWriter(to_edge), FrameReader(to_owner))
         try:
-            if [*channel.reader.read(frame)] == [b""]:
+            if len(hello) == HELLO_BYTES and [*channel.reader.read(frame)] == [b""]:
                 return channel
         except WrongFrame:
             continue
