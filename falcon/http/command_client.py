@@ -10,7 +10,7 @@ from typing import Final, get_args
 import msgspec
 
 from falcon.domain.answers import Answer
-from falcon.domain.commands import Command
+from falcon.domain.commands import AddReaction, Command, DeleteMessage, EditMessage, RemoveReaction
 from falcon.domain.ids import Seq
 from falcon.domain.rejections import KeyReused, NotYetReadable
 from falcon.http.limits.limiter import Limiter
@@ -24,6 +24,7 @@ from falcon.write.protocol import Accepted, CommandEnvelope, Rejected, Reply
 
 _KEY: Final = re.compile(rb"[\x21-\x7e]{1,64}")
 _ENVELOPE_BYTES: Final = 200  # about as much as an envelope adds to its command
+_WITH_A_VIEW: Final = (EditMessage, DeleteMessage, AddReaction, RemoveReaction)
 _REPLAYED: Final = (b"idempotency-replayed", b"true")
 # Every counter exists from the start: a rate does not show the first increment of a counter that begins with it.
 _COMMANDS: Final = tuple(kind.__name__ for kind in get_args(Command))
@@ -99,6 +100,9 @@ class CommandClient:
         began = time.monotonic() if began is None else began
         key = request.headers.get(b"idempotency-key")
         text, fingerprint = (None, 0) if key is None else self._use_key(request, key, began)
+        size = len(request.body) if size is None else size
+        if isinstance(command, _WITH_A_VIEW) and command.known is not None:  # a short request about a long message
+            size += len(command.known.text)
         envelope = CommandEnvelope(
             partition_for(command, account_id, text, self._partitions),
             account_id,
@@ -106,7 +110,7 @@ class CommandClient:
             began + self._command_seconds,
             text,
             fingerprint,
-            (len(request.body) if size is None else size) + _ENVELOPE_BYTES,
+            size + _ENVELOPE_BYTES,
             request.trace,
             self._further_keys(text, others, began) if others else (),
         )

@@ -654,6 +654,25 @@ def test_all_batches_to_a_process_share_a_connection() -> None:
     run(scenario)
 
 
+def test_a_command_that_fits_in_no_frame_is_not_sent_and_the_others_are() -> None:
+    async def scenario() -> None:
+        pod, recorded = Pod(lambda envelope: DONE), Recorder()
+        async with serving(pod) as address, recorded.between(address) as between:
+            gateway = open_gateway(Directory(f"{between}/0"))
+            assert await gateway.ask(command()) == DONE
+            huge = PostMessage(65, 64, "x" * framing.FRAME_BYTES_MAX)
+            envelope = CommandEnvelope(0, 65, huge, time.monotonic() + 0.5)
+            refused = await gateway.ask(envelope)
+            assert isinstance(refused, Unavailable)
+            assert refused.reason in ("unavailable", "expired")  # and not of unknown outcome
+            assert await gateway.ask(command()) == DONE
+            await gateway.close()
+        assert recorded.connections == 1
+        assert len(pod.asked) == 2
+
+    run(scenario)
+
+
 def test_an_owner_of_the_release_before_takes_nothing_and_leaves_no_doubt() -> None:
     async def scenario() -> None:
         pod, app = Pod(lambda envelope: DONE), InternalCommands(keys)

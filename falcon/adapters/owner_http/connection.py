@@ -12,7 +12,7 @@ import msgspec
 from falcon.adapters.owner_http.connecting import upgraded
 from falcon.telemetry import metrics
 from falcon.write import refusals
-from falcon.write.framing import CHALLENGE_BYTES, Channel, WrongFrame, answer
+from falcon.write.framing import CHALLENGE_BYTES, FRAME_BYTES_MAX, Channel, WrongFrame, answer
 from falcon.write.mailbox import Mailbox
 from falcon.write.protocol import (
     BatchFrame,
@@ -145,13 +145,15 @@ class _OwnerConnection(asyncio.Protocol):
     def send(self, shard: int, batch: CommandBatch, mailbox: Mailbox) -> None:
         assert self._channel is not None
         assert self._transport is not None
-        if self._transport.is_closing() or self._transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
+        frame = BatchFrame(self._number + 1, shard, msgspec.Raw(depart(batch, time.monotonic())))
+        content = encode_frame(frame)
+        is_stuck = self._transport.is_closing() or self._transport.get_write_buffer_size() > _UNREAD_BYTES_MAX
+        if is_stuck or len(content) > FRAME_BYTES_MAX:
             not_taken(batch, mailbox)
             return
         self._number += 1
         self._away[self._number] = _Away(batch, mailbox, len(batch.commands))
-        frame = BatchFrame(self._number, shard, msgspec.Raw(depart(batch, time.monotonic())))
-        self._transport.write(self._channel.writer.frame(encode_frame(frame)))
+        self._transport.write(self._channel.writer.frame(content))
 
     def close(self) -> None:
         if self._transport is not None:
