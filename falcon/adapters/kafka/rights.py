@@ -52,19 +52,21 @@ _MEMBER: Final = (AclOperation.Read,)
 def of_write(group: str) -> Rights:
     """``group``: the group of the owners."""
     both = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    return Rights({"journal": both, "snapshots": both, "owners": both, "signals": _LOOK}, {group: _MEMBER})
+    topics = {"journal": both, "snapshots": both, "owners": both, "signals": _LOOK, "applied": _LOOK}
+    return Rights(topics, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
     reads = (AclOperation.Read, *_LOOK)
-    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": _LOOK}
+    applied = (AclOperation.Write, *_LOOK)
+    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": _LOOK, "applied": applied}
     return Rights(topics, dict.fromkeys(groups, _MEMBER))
 
 
 def of_api() -> Rights:
     reads = (AclOperation.Read, *_LOOK)
     signals = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": signals})
+    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": signals, "applied": reads})
 
 
 def of_operator(groups: Iterable[str]) -> Rights:
@@ -78,6 +80,7 @@ def of_operator(groups: Iterable[str]) -> Rights:
         "snapshots": _LOOK,
         "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
         "signals": _LOOK,
+        "applied": _LOOK,
     }
     return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
 
