@@ -25,6 +25,7 @@ from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
 from falcon.http.limits.rooms import RoomCounts
+from falcon.http.read_marks import ReadMarks
 from falcon.http.read_your_writes import ReadYourWrites
 from falcon.http.stream.sessions import Streams
 from falcon.journal.ports import Wake
@@ -173,6 +174,7 @@ def start_edge(
         settings.stream_buffer,
     )
     streams.start()
+    commands = CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge)
     return Edge(
         instance=instance,
         partitions=partitions,
@@ -183,7 +185,8 @@ def start_edge(
         pages=TimelinePages(store),
         tail=tail,
         authenticator=authenticator,
-        commands=CommandClient(gateway, allowed, partitions, limits.command_seconds, keys, feed.nudge),
+        commands=commands,
+        read_marks=ReadMarks(commands, reads, store),
         reads=reads,
         limiter=allowed,
         room_counts=RoomCounts(allowed.policies.account_rooms, store, allowed.clock),

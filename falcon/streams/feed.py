@@ -24,7 +24,7 @@ from falcon.domain.events import (
     TokenIssued,
     TokenRevoked,
 )
-from falcon.domain.ids import AccountId, Partition, RoomId
+from falcon.domain.ids import NOBODY, AccountId, Partition, RoomId
 from falcon.journal import codec
 from falcon.journal.codec import Undecodable
 from falcon.journal.envelope import Envelope, Position
@@ -53,6 +53,8 @@ HISTORY_EVENTS: Final = codec.names_of(
 )
 # Events that may bring a subscription into a room, or end it.
 ACCOUNT_EVENTS: Final = codec.names_of(RoomCreated, MemberJoined, TokenRevoked)
+# Events that only the account itself is told of. In a room that many read there are more of them than messages.
+READER_EVENTS: Final = codec.names_of(ReadMoved)
 
 _wanted = metrics.stream_events.labels("yes")
 _unwanted = metrics.stream_events.labels("no")
@@ -260,7 +262,7 @@ class Feed:
             # Decide by key and type alone: on a busy Falcon most records are of rooms that have no subscription here.
             key = raw.record.key
             is_history = raw.record.type in HISTORY_EVENTS
-            if not (is_history or key in self._rooms or key in self._accounts):
+            if not (is_history or key in self._rooms or key in self._accounts) or self._is_of_absent_reader(raw):
                 unwanted += 1
                 continue
             try:
@@ -282,6 +284,13 @@ class Feed:
             segments[segment].position = position
         async with self._moved:
             self._moved.notify_all()
+
+    def _is_of_absent_reader(self, raw: Raw) -> bool:
+        """True if only an account that has no stream here is told of the event."""
+        if raw.record.type not in READER_EVENTS:
+            return False
+        reader = codec.account_of(raw.record)
+        return reader != NOBODY and reader not in self._accounts
 
     def _pass_on(self, raw: Raw, envelope: Envelope) -> int:
         """Deliver the event to its audience. Returns how many bytes each of them was sent."""

@@ -97,6 +97,12 @@ owners_removed = counter(
     "falcon_owners_removed", "Other processes that this one had removed as owners, since they had ended or were silent."
 ).labels()
 owners_heard = gauge("falcon_owners_heard", "Other owners whose signs of life this one hears.").labels()
+owner_connections = gauge(
+    "falcon_owner_connections", "Connections to processes of owners, on which batches of commands go."
+).labels()
+owner_connections_cut = counter(
+    "falcon_owner_connections_cut", "Connections to processes of owners that an edge has cut, by why.", ("reason",)
+)
 aggregates = gauge("falcon_aggregates_in_memory", "Rooms and accounts that shards hold in memory.", ("shard",))
 keys_remembered = gauge(
     "falcon_keys_remembered", "Idempotency keys that shards remember, each for its window.", ("shard",)

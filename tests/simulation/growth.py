@@ -25,7 +25,7 @@ from unittest.mock import patch
 
 import falcon
 from falcon.adapters.kafka import applied, group, owners, signal_transport, source, tail
-from falcon.adapters.owner_http import watch
+from falcon.adapters.owner_http import connection, watch
 from falcon.adapters.thespian import local
 from falcon.bootstrap import cluster as roles
 from falcon.client import FalconClient
@@ -54,6 +54,7 @@ _SLOWLY: Final[Sequence[tuple[ModuleType, str, object]]] = (
     (watch, "_ROSTER_SECONDS", 30.0),
     (watch, "_BEAT_SECONDS", 20.0),
     (watch, "TICK_SECONDS", 5.0),
+    (connection, "_TICK_SECONDS", 20.0),
     (internal, "_BEAT_SECONDS", 6.0),
     (local, "TICK_SECONDS", 5.0),
     (owners, "_WAIT_MILLIS", 60_000),

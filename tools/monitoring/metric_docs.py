@@ -56,6 +56,8 @@ QUESTIONS: Final[dict[str, dict[str, str]]] = {
         "falcon_ownership_changes": "Do partitions move, and were they handed over or lost?",
         "falcon_owners_removed": "Did an owner end or hang, so that its partitions were given to others?",
         "falcon_owners_heard": "Do owners reach one another, so that a dead one is found before its session is over?",
+        "falcon_owner_connections": "Does an edge reach every process of owners?",
+        "falcon_owner_connections_cut": "Do owners fall silent, or is something wrong between an edge and them?",
         "falcon_aggregates_in_memory": "What fills a shard's memory?",
         "falcon_keys_remembered": "How many keyed commands of the last ten minutes are remembered?",
         "falcon_keys_bytes": "How much memory do they take?",
