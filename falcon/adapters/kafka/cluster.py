@@ -74,6 +74,10 @@ class KafkaCluster(msgspec.Struct, frozen=True):
     def signals(self) -> str:
         return self.prefix + "signals"
 
+    @property
+    def inboxes(self) -> str:
+        return self.prefix + "inboxes"
+
     def refusal(self, operations: Iterable[str], kind: str, name: str) -> str:
         """The error for operations on a topic or group that the brokers do not allow this process. It says how to allow
         them."""

@@ -47,24 +47,26 @@ class Rights(msgspec.Struct, frozen=True):
 _UNDESCRIBED: Final = ~(1 << AclOperation.Read | 1 << AclOperation.Write | 1 << AclOperation.Describe)
 _LOOK: Final = (AclOperation.Describe, AclOperation.DescribeConfigs)
 _MEMBER: Final = (AclOperation.Read,)
+_SIGNALS_SEEN: Final = dict.fromkeys(("signals", "inboxes"), _LOOK)
 
 
 def of_write(group: str) -> Rights:
     """``group``: the group of the owners."""
     both = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    return Rights({"journal": both, "snapshots": both, "owners": both, "signals": _LOOK}, {group: _MEMBER})
+    return Rights({"journal": both, "snapshots": both, "owners": both, **_SIGNALS_SEEN}, {group: _MEMBER})
 
 
 def of_project(groups: Iterable[str]) -> Rights:
     reads = (AclOperation.Read, *_LOOK)
-    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": _LOOK}
+    topics = {"journal": reads, "snapshots": _LOOK, "owners": reads, **_SIGNALS_SEEN}
     return Rights(topics, dict.fromkeys(groups, _MEMBER))
 
 
 def of_api() -> Rights:
     reads = (AclOperation.Read, *_LOOK)
     signals = (AclOperation.Read, AclOperation.Write, *_LOOK)
-    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, "signals": signals})
+    told = dict.fromkeys(_SIGNALS_SEEN, signals)
+    return Rights({"journal": reads, "snapshots": _LOOK, "owners": reads, **told})
 
 
 def of_operator(groups: Iterable[str]) -> Rights:
@@ -77,7 +79,7 @@ def of_operator(groups: Iterable[str]) -> Rights:
         "journal": _LOOK,
         "snapshots": _LOOK,
         "owners": (AclOperation.Read, AclOperation.Write, *_LOOK),
-        "signals": _LOOK,
+        **_SIGNALS_SEEN,
     }
     return Rights(topics, dict.fromkeys(groups, (AclOperation.Describe,)))
 

@@ -93,13 +93,15 @@ def topics(cluster: KafkaCluster) -> list[Topic]:
         Topic(cluster.snapshots, cluster.partitions, compacted, _COMPACTED_IN_TIME),
         # An owner compares its clock with the brokers' time in this record.
         Topic(cluster.owners, 1, {**compacted, "message.timestamp.type": "LogAppendTime"}, _COMPACTED_IN_TIME),
-        Topic(
-            cluster.signals,
-            1,
-            {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)},
-            {"segment.ms": _SIGNALS_MILLIS},  # Kafka drops nothing from a segment that is being written
-        ),
+        _of_signals(cluster.signals, 1),
+        _of_signals(cluster.inboxes, cluster.partitions),
     ]
+
+
+def _of_signals(name: str, partitions: int) -> Topic:
+    kept = {"cleanup.policy": "delete", "retention.ms": str(_SIGNALS_MILLIS)}
+    # Kafka drops nothing from a segment that is being written.
+    return Topic(name, partitions, kept, {"segment.ms": _SIGNALS_MILLIS})
 
 
 def _tiered(local_retention_seconds: int) -> dict[str, str]:
