@@ -12,7 +12,7 @@ from typing import Final
 
 from falcon.domain.ids import AccountId, RoomId
 from falcon.streams.copies import Copies, Fact, Part, Place, Sum
-from falcon.streams.keepers import SLOTS, Keepers, slot_of
+from falcon.streams.keepers import Keepers, slot_of
 
 HERE: Final = "h"  # to the keeper: an account has a stream here; the value has its rooms
 WATCHED: Final = "w"  # to the keeper: a stream here watches an account

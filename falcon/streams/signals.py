@@ -128,9 +128,7 @@ class PresenceShown(msgspec.Struct, frozen=True):
 class Signals:
     """One instance per event loop."""
 
-    def __init__(
-        self, transport: SignalTransport, feed: Feed, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, transport: SignalTransport, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
         self._transport = transport
         self._feed = feed
         self._clock = clock

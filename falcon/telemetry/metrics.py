@@ -147,7 +147,9 @@ streams_ended = counter("falcon_streams_ended", "Connections that Falcon has end
 streams_queued = gauge("falcon_streams_queued_bytes", "What waits for connections that read slowly.").labels()
 stream_deliveries = counter("falcon_stream_deliveries", "Events sent to those who listen.").labels()
 signals = counter(
-    "falcon_signals", "Who types, and changes in who is online and who watches: told to the processes that asked.", ("kind",)
+    "falcon_signals",
+    "Who types, and changes in who is online and who watches: told to the processes that asked.",
+    ("kind",),
 )
 presence_repairs = counter(
     "falcon_presence_repairs", "Maps of presence that another process had to tell again, since a signal was lost."

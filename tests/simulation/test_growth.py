@@ -32,8 +32,9 @@ def test_deleted_rooms_leave_a_snapshot_each_and_nothing_more() -> None:
     assert len(grown([{**each, name: 2 * each[name]} for each in left])) == 1
 
 
-def test_signals_are_forgotten_within_the_hour() -> None:
-    (signals,) = [each for each in topics.topics(KafkaCluster((), 1)) if each.name.endswith("signals")]
+@pytest.mark.parametrize("name", ["signals", "inboxes"])
+def test_signals_are_forgotten_within_the_hour(name: str) -> None:
+    (signals,) = [each for each in topics.topics(KafkaCluster((), 1)) if each.name.endswith(name)]
     log = Log({**DEFAULTS, **topics._as_made(signals)})
     for minute in range(24 * 60):
         log.append([Entry(None, b"somebody types", minute * 60_000)], minute * 60_000)

@@ -80,9 +80,7 @@ class Process:
         kinds: Collection[str] = (),
     ) -> "Stream":
         ear = Ear()
-        subscription = Subscription(
-            account_id, "hash", None, ear, signals=frozenset(kinds), watched=frozenset(watched)
-        )
+        subscription = Subscription(account_id, "hash", None, ear, signals=frozenset(kinds), watched=frozenset(watched))
         subscription.rooms = dict.fromkeys(rooms, "member")
         self.feed.add(subscription)
         self.signals.came(subscription)

@@ -268,7 +268,6 @@ def test_what_a_process_holds_and_takes_does_not_grow_with_the_accounts_online(m
     """Each process has as many streams of its own; they watch as many accounts of the whole Falcon."""
     monkeypatch.setattr(keepers, "_scores", cache(keepers._scores))
     few, many = cost_of(5), cost_of(50)
-    print(f"{5 * STREAMS} accounts online: {few}; {50 * STREAMS}: {many}")
     assert all(after <= 1.1 * before for before, after in zip(few, many, strict=True)), (few, many)
 
 
@@ -284,7 +283,7 @@ def cost_of(processes: int) -> tuple[float, float, float]:
         for each in range(STREAMS):
             rooms = {chance.randrange(1 << 40) for _ in range(ROOMS)}
             account_id = accounts[number * STREAMS + each]
-            theirs.append(process.begins(account_id, rooms, watched[each :: STREAMS], ["typing"]))
+            theirs.append(process.begins(account_id, rooms, watched[each::STREAMS], ["typing"]))
     network.passes(20)
     held = sum(each.held for each in network.processes.values())
     for stream in theirs:

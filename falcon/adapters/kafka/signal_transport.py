@@ -1,6 +1,6 @@
 """Signals (``falcon.streams.signals``) between the processes of a cluster: two topics with a short retention.
 
-All processes read ``signals``, which has one partition. Each reads one partition of ``inboxes``, which its name selects.
+All processes read ``signals``, which has one partition. Each reads a partition of ``inboxes`` that its name selects.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _Place: TypeAlias = tuple[str, int]  # topic, partition
 
 
 class KafkaSignalTransport:
-    """For one event loop. Signals to a partition that wait while a batch to it is on its way go out as its next batch."""
+    """For one event loop. Signals that wait while a batch to their partition is on its way go out as its next batch."""
 
     def __init__(self, cluster: KafkaCluster) -> None:
         self.name = secrets.token_hex(8)

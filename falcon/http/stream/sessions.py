@@ -102,7 +102,9 @@ class Streams:
         watched: frozenset[AccountId],
         token: str | None,
     ) -> Opening:
-        """A stream that may begin. ``watched``: the accounts whose presence it is told. ``token``: to resume from. Raises Problem, ReadStoreUnavailable."""
+        """A stream that may begin. ``watched``: the accounts whose presence it is told. ``token``: to resume from.
+
+        Raises Problem, ReadStoreUnavailable."""
         if self._draining or sum(self._open.values()) + self._opening >= self._most:
             metrics.streams_refused.inc()
             raise Problem(503, "overloaded", "This server takes no more streams.", retry_after=1)
