@@ -54,7 +54,7 @@ class Keepers:
         """The processes that have been silent for too long.
 
         A process measures silence up to the moment at which it last heard itself. If signals do not arrive, or this
-        process was stopped for a while, then it has not heard itself either, and takes nobody for dead.
+        process was stopped for a while, then it has not heard itself either, and takes no other for dead.
         """
         now = self._heard[self._here]
         return [process for process, at in self._heard.items() if now - at > FORGOTTEN_SECONDS]

@@ -20,8 +20,8 @@ LISTENING: Final = "l"  # to the keeper: a stream here wants to know who types i
 ONLINE: Final = "o"  # from the keeper: an account is online; the value has its rooms
 _KEPT: Final = (HERE, WATCHED, LISTENING)
 
-# When a slot moves, its earlier keeper is told of it for so long, and what that keeper told is believed for so long: the
-# processes do not all see the move at the same moment.
+# When a slot moves, processes tell its earlier keeper, too, for so long, and believe what that keeper told: they do not
+# all see the move at the same moment.
 HANDOVER_SECONDS: Final = 5.0
 # What a process that ended by itself has told is believed for so long: its clients are on their way to other processes.
 LEAVING_SECONDS: Final = 15.0

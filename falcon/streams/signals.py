@@ -1,8 +1,8 @@
 """Typing, presence and used tickets: processes tell one another these beside the log, without storing or promising
 anything.
 
-A signal may be lost, late or doubled without harm: clients forget typing after some seconds, processes compare what they
-know of presence, and a ticket is good for a minute only.
+A signal may be lost, late or doubled without harm: clients forget typing after some seconds, processes compare what
+they know of presence, and a ticket is good for a minute only.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class _Typing(msgspec.Struct, frozen=True, tag="typing"):
     account_id: AccountId
 
 
-class _Told(msgspec.Struct, frozen=True, tag="told"):
+class _Parts(msgspec.Struct, frozen=True, tag="parts"):
     process: str
     parts: list[Part]
 
@@ -111,7 +111,7 @@ class _Used(msgspec.Struct, frozen=True, tag="used"):
     ticket: bytes
 
 
-_Signal: TypeAlias = _Types | _Typing | _Told | _Sums | _Again | _Alive | _Used
+_Signal: TypeAlias = _Types | _Typing | _Parts | _Sums | _Again | _Alive | _Used
 _decode: Final = msgspec.json.Decoder(_Signal).decode
 
 
@@ -252,7 +252,7 @@ class Signals:
             log.warning("a signal is not as Falcon's are: %s", error)
             return
         match signal:
-            case _Told(process=process, parts=parts):
+            case _Parts(process=process, parts=parts):
                 self._presence.take(process, parts)
                 self._show_changed()
                 self._send_soon()
@@ -356,7 +356,7 @@ class Signals:
         self._is_sending_soon = False
         for process, parts in self._presence.messages(_MESSAGES_MAX):
             metrics.signals.labels("presence").inc(sum(len(part.put) + len(part.dropped) for part in parts))
-            self._send(process, _Told(self._presence.here, parts))
+            self._send(process, _Parts(self._presence.here, parts))
 
     def _miss(self, now: float) -> None:
         """Tell that accounts are gone whose last stream has ended some time ago."""

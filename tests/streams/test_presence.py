@@ -127,7 +127,7 @@ def test_nobody_is_missed_when_the_keeper_is_killed(network: Network) -> None:
 
 
 def test_nobody_is_missed_while_processes_start_and_end(network: Network) -> None:
-    """Each of them may become the keeper of somebody, and hand over again."""
+    """Each of them becomes the keeper of some, and others keep these after it."""
     accounts = range(1_000, 1_100)
     ben = network["one"].begins(BEN, [TEA], accounts)
     for account_id in accounts:

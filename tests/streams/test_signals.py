@@ -242,7 +242,7 @@ def test_two_processes_of_a_machine_hear_of_one_another(
 
     def tells(put: list[Any], dropped: list[int]) -> None:
         part = ["h", slot_of(ben.account_id), False, put, dropped]
-        other.says({"type": "told", "process": "another", "parts": [part]})
+        other.says({"type": "parts", "process": "another", "parts": [part]})
 
     tells([[ben.account_id, rooms]], [])
     assert told(watching.next()) == presence(ben, online=True)
@@ -254,7 +254,7 @@ def test_two_processes_of_a_machine_hear_of_one_another(
     other.says({"type": "alive", "process": "another", "keeps": True})
     assert other.hears("again")["process"] == str(os.getpid())
     other.says({"type": "again", "process": "another", "places": [["w", slot_of(ben.account_id)]]})
-    assert other.hears("told")["parts"]
+    assert other.hears("parts")["parts"]
     other.close()
 
 
