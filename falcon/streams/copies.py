@@ -1,7 +1,8 @@
 """Maps that other processes hold copies of, over messages that may be lost. Pure: the caller sends what it is given.
 
 A process tells its changes. It also tells a sum of each map from time to time, and a receiver whose copy has another
-sum asks for that map again. So a lost message costs one map between two processes, and what has arrived is not repeated.
+sum asks for that map again. So a lost message costs one map between two processes, and what has arrived is not told
+again.
 """
 
 from collections.abc import Iterator, Mapping

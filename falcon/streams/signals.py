@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from itertools import islice
 from typing import Final, Literal, Protocol, TypeAlias
-from zlib import crc32
 
 import msgspec
 
@@ -368,11 +367,10 @@ class Signals:
     def _compare(self, now: float) -> None:
         """Let other processes compare what they have of this one's maps, some of them each turn."""
         self._turns += 1
-        for process in list(self._presence.processes):
-            if (self._turns + crc32(process.encode())) % _COMPARED_EVERY == 0:
-                sums = self._presence.sums(process, now)
-                if sums is not None:
-                    self._send(process, _Sums(self._presence.here, sums))
+        for process in islice(self._presence.processes, self._turns % _COMPARED_EVERY, None, _COMPARED_EVERY):
+            sums = self._presence.sums(process, now)
+            if sums is not None:
+                self._send(process, _Sums(self._presence.here, sums))
 
     def _send(self, process: str, signal: _Signal) -> None:
         self._transport.send_to(process, encode(signal))
