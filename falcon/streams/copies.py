@@ -5,7 +5,7 @@ sum asks for that map again. So a lost message costs one map between two process
 again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Final, TypeAlias
 
@@ -71,8 +71,8 @@ class Copies:
 
     def __init__(self) -> None:
         self._told: dict[str, dict[Place, _Map]] = {}
-        self._heard: dict[str, dict[Place, _Map]] = {}
-        self._facts: dict[Fact, dict[str, bytes]] = {}  # what is heard, by key
+        self._by_place: dict[Place, dict[str, _Map]] = {}  # what was heard, by place and process
+        self._places: dict[str, set[Place]] = {}  # what was heard: the places of a process
         self._changed: dict[str, dict[Place, set[int]]] = {}
         self._whole: set[tuple[str, Place]] = set()
 
@@ -154,60 +154,50 @@ class Copies:
 
     # --- heard --------------------------------------------------------------------------------------------------------
 
-    def heard(self, kind: Kind, key: int) -> Mapping[str, bytes]:
+    def heard(self, kind: Kind, key: int) -> dict[str, bytes]:
         """The values of a key by the processes that told them."""
-        return self._facts.get((kind, key), {})
+        maps = self._by_place.get((kind, slot_of(key)), {})
+        return {process: each.entries[key] for process, each in maps.items() if key in each.entries}
 
     def take(self, process: str, part: Part) -> list[Fact]:
         """Returns what has changed."""
         place = part.kind, part.slot
-        known = self._heard.setdefault(process, {}).setdefault(place, _Map())
+        maps = self._by_place.setdefault(place, {})
+        known = maps.setdefault(process, _Map())
+        self._places.setdefault(process, set()).add(place)
         dropped = list(part.dropped)
         if part.whole:
             dropped += known.entries.keys() - {key for key, _ in part.put}
         changed = [(part.kind, key) for key in dropped if known.drop(key)]
-        for key, value in part.put:
-            if known.put(key, value):
-                self._facts.setdefault((part.kind, key), {})[process] = value
-                changed.append((part.kind, key))
-        self._drop_facts(process, known, changed)
+        changed += [(part.kind, key) for key, value in part.put if known.put(key, value)]
         if not known.entries:
-            del self._heard[process][place]
+            self._forget(process, place)
         return changed
 
     def compare(self, process: str, sums: list[Sum]) -> tuple[list[Place], list[Fact]]:
         """Returns the maps that this process has to be told again, and what it still had but the sender has not."""
         told = {(each.kind, each.slot): each.sum for each in sums}
-        known = self._heard.get(process, {})
-        again = [place for place, sum in told.items() if place not in known or known[place].sum != sum]
-        return again, self._forget(process, [place for place in known if place not in told])
+        known = self._places.get(process, set())
+        again = [
+            place for place, sum in told.items() if place not in known or self._by_place[place][process].sum != sum
+        ]
+        return again, [fact for place in known - told.keys() for fact in self._forget(process, place)]
 
     def forget(self, process: str) -> list[Fact]:
         """Forget all that the process told and was told. Returns what has changed."""
         self._told.pop(process, None)
         self._changed.pop(process, None)
         self._whole = {each for each in self._whole if each[0] != process}
-        changed = self._forget(process, list(self._heard.get(process, {})))
-        self._heard.pop(process, None)
+        changed = [fact for place in list(self._places.get(process, ())) for fact in self._forget(process, place)]
+        self._places.pop(process, None)
         return changed
 
-    def _forget(self, process: str, places: list[Place]) -> list[Fact]:
-        changed: list[Fact] = []
-        for place in places:
-            known = self._heard[process].pop(place)
-            facts = [(place[0], key) for key in known.entries]
-            known.entries.clear()
-            self._drop_facts(process, known, facts)
-            changed += facts
-        return changed
-
-    def _drop_facts(self, process: str, known: _Map, facts: list[Fact]) -> None:
-        for fact in facts:
-            if fact[1] in known.entries or fact not in self._facts:
-                continue
-            self._facts[fact].pop(process, None)
-            if not self._facts[fact]:
-                del self._facts[fact]
+    def _forget(self, process: str, place: Place) -> list[Fact]:
+        self._places[process].discard(place)
+        known = self._by_place[place].pop(process)
+        if not self._by_place[place]:
+            del self._by_place[place]
+        return [(place[0], key) for key in known.entries]
 
 
 def _digest(key: int, value: bytes) -> int:

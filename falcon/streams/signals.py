@@ -134,13 +134,14 @@ class Signals:
         self._presence = Presence(transport.name)
         self._mine: dict[AccountId, list[Subscription]] = {}
         self._leaving: dict[AccountId, float] = {}  # those whose last stream has ended, and when to tell
-        self._watching: dict[AccountId, set[Subscription]] = {}
+        self._watching: dict[AccountId, tuple[Subscription, ...]] = {}  # most accounts are watched by few
         self._shown: dict[Subscription, set[AccountId]] = {}  # by stream: those that it was told are online
         self._late: dict[AccountId, set[Subscription]] = {}  # told when the connection is less busy
         self._typed: dict[AccountId, float] = {}
         self._tickets = Once(_TICKET_SECONDS, clock)
         self._alive_at = -math.inf
         self._turns = 0
+        self._draining = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_sending_soon = False
         self._tending: asyncio.Task[None] | None = None
@@ -152,8 +153,12 @@ class Signals:
         self._loop = asyncio.get_running_loop()
         self._tending = self._loop.create_task(self._tend())
 
+    def drain(self) -> None:
+        """From now on the accounts here go to other processes, and their streams end without being missed."""
+        self._draining = True
+
     async def stop(self) -> None:
-        """Does not tell that the accounts here are gone: most of them are on their way to another process."""
+        """Tells that this process ends, and not that its accounts are gone."""
         if self._tending is not None:
             self._tending.cancel()
         self._send_all(_Alive(self._presence.here, keeps=True, leaves=True))
@@ -192,7 +197,7 @@ class Signals:
             for room_id in subscription.rooms:
                 self._presence.listen(room_id)
         for account_id in subscription.watched:
-            self._watching.setdefault(account_id, set()).add(subscription)
+            self._watching[account_id] = (*self._watching.get(account_id, ()), subscription)
             self._presence.watch(account_id)
             self._show_presence(account_id, [subscription])
         self._send_soon()
@@ -204,15 +209,16 @@ class Signals:
         mine.remove(subscription)
         if mine:
             self._tell_here(subscription.account_id)
-        else:
+        elif not self._draining:
             self._leaving[subscription.account_id] = self._clock() + _LINGER_SECONDS
         if "typing" in subscription.signals:
             for room_id in subscription.rooms:
                 self._stop_listening(subscription, room_id)
         for account_id in subscription.watched:
-            watching = self._watching[account_id]
-            watching.discard(subscription)
-            if not watching:
+            others = tuple(each for each in self._watching[account_id] if each is not subscription)
+            if others:
+                self._watching[account_id] = others
+            else:
                 del self._watching[account_id]
                 self._presence.unwatch(account_id)
 

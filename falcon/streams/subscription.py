@@ -1,6 +1,7 @@
 """A client that listens: what it may see, and what is on its way to it."""
 
 import asyncio
+from array import array
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
@@ -74,7 +75,7 @@ class Subscription:
         self.only = only
         self.rooms: dict[RoomId, Role] = {}
         self.signals = signals
-        self.watched = watched - {account_id}
+        self.watched = array("Q", watched - {account_id})  # most streams watch many
         self.open = True
         self.bound = bound
         self.id = ""

@@ -103,8 +103,8 @@ class Process:
     def held(self) -> int:
         """The facts that it remembers."""
         copies = self.signals._presence._copies
-        maps = [each for of in (copies._told, copies._heard) for by_place in of.values() for each in by_place.values()]
-        return sum(len(each.entries) for each in maps) + len(copies._facts)
+        maps = [each for of in (copies._told, copies._by_place) for some in of.values() for each in some.values()]
+        return sum(len(each.entries) for each in maps)
 
     # --- a transport --------------------------------------------------------------------------------------------------
 

@@ -151,6 +151,24 @@ def test_a_process_that_ends_hands_over_at_once(network: Network) -> None:
     assert network.until(lambda: seen(rest)) <= TOLD_SECONDS
 
 
+def test_nobody_is_missed_while_a_process_sends_its_streams_to_others(network: Network) -> None:
+    drained = network["one"]
+    bens = [each for each in watching(network) if each.process is not drained]
+    annas, cleos = drained.begins(ANNA, [TEA]), drained.begins(CLEO, [TEA])
+    others = watching(network, CLEO)[1:]
+    network.until(lambda: seen(bens) and seen(others, CLEO))
+    drained.signals.drain()
+    annas.ends()
+    cleos.ends()
+    network.passes(5)
+    asyncio.run(drained.signals.stop())
+    network.kills("one")
+    network["two"].begins(ANNA, [TEA])
+    network.passes(60)
+    assert all(len(each.told) == 1 for each in bens), "Anna has come back"
+    assert unseen(others, CLEO)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_process_that_was_stopped_for_a_minute_finds_everything_as_it_is(network: Network, name: str) -> None:
     stopped = network[name]

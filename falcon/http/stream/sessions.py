@@ -83,6 +83,7 @@ class Streams:
     def drain(self) -> None:
         """Send every stream to another server, and refuse new ones."""
         self._draining = True
+        self.signals.drain()
         for subscription in list(self._serving):
             subscription.end("draining")
 
