@@ -168,17 +168,18 @@ class Presence:
             if kind == ONLINE:
                 self._changed.add(id)
             elif kind == WATCHED:
-                self._tell(process, id)
+                self._tell([process], id, is_watched=process in self._copies.heard(WATCHED, id))
             elif kind == HERE:
-                for watching in self._copies.heard(WATCHED, id):
-                    self._tell(watching, id)
+                self._tell(self._copies.heard(WATCHED, id), id)
 
-    def _tell(self, process: str, account_id: AccountId) -> None:
+    def _tell(self, processes: Iterable[str], account_id: AccountId, *, is_watched: bool = True) -> None:
         here = self._copies.heard(HERE, account_id)
-        if here and process in self._copies.heard(WATCHED, account_id):
-            self._copies.put(process, ONLINE, account_id, b"".join(here[each] for each in sorted(here)))
-        else:
-            self._copies.drop(process, ONLINE, account_id)
+        rooms = b"".join(here[each] for each in sorted(here))
+        for process in processes:
+            if here and is_watched:
+                self._copies.put(process, ONLINE, account_id, rooms)
+            else:
+                self._copies.drop(process, ONLINE, account_id)
 
 
 def _places(slot: int) -> Iterable[Place]:

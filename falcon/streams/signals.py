@@ -37,6 +37,7 @@ _ALIVE_SECONDS: Final = 3.0
 _TURN_SECONDS: Final = 0.25
 _COMPARED_EVERY: Final = 40  # turns: a process compares with each other process after so many
 _MESSAGES_MAX: Final = 200  # that are sent at once; the rest waits, and later changes of it cost nothing more
+_ACCOUNTS_MAX: Final = 5_000  # that are looked at in a turn for streams that have entered rooms: some milliseconds
 _REMEMBERED_MAX: Final = 10_000
 _TICKET_SECONDS: Final = 90.0  # longer than a ticket is good
 
@@ -136,6 +137,7 @@ class Signals:
         self._leaving: dict[AccountId, float] = {}  # those whose last stream has ended, and when to tell
         self._watching: dict[AccountId, tuple[Subscription, ...]] = {}  # most accounts are watched by few
         self._shown: dict[Subscription, set[AccountId]] = {}  # by stream: those that it was told are online
+        self._entered: dict[Subscription, None] = {}  # they have entered or left a room
         self._late: dict[AccountId, set[Subscription]] = {}  # told when the connection is less busy
         self._typed: dict[AccountId, float] = {}
         self._tickets = Once(_TICKET_SECONDS, clock)
@@ -232,12 +234,12 @@ class Signals:
                 self._presence.listen(room_id)
             else:
                 self._stop_listening(subscription, room_id)
-        for account_id in subscription.watched:
-            self._show_presence(account_id, [subscription])
+        if subscription.watched:
+            self._entered[subscription] = None
         self._send_soon()
 
     def _tell_here(self, account_id: AccountId) -> None:
-        rooms = dict.fromkeys(room_id for each in self._mine[account_id] for room_id in each.rooms)
+        rooms = dict.fromkeys(room_id for each in self._mine[account_id] for room_id in islice(each.rooms, _ROOMS_MAX))
         self._presence.tell_here(account_id, islice(rooms, _ROOMS_MAX))
 
     def _stop_listening(self, subscription: Subscription, room_id: RoomId) -> None:
@@ -258,6 +260,7 @@ class Signals:
             return
         match signal:
             case _Parts(process=process, parts=parts):
+                self._hear(process)
                 self._presence.take(process, parts)
                 self._show_changed()
                 self._send_soon()
@@ -267,6 +270,7 @@ class Signals:
             case _Typing(room_id=room_id, account_id=account_id):
                 self._show_typing(room_id, account_id)
             case _Sums(process=process, sums=sums):
+                self._hear(process)
                 again = self._presence.compare(process, sums)
                 if again:
                     metrics.presence_repairs.inc(len(again))
@@ -276,12 +280,16 @@ class Signals:
                 self._presence.tell_again(process, places)
                 self._send_soon()
             case _Alive(process=process, keeps=True, leaves=False):
-                if self._presence.heard(process, self._clock()):
-                    self._send(process, _Again(self._presence.here))
+                self._hear(process)
             case _Alive(process=process, keeps=True):
                 self._presence.leaves(process, self._clock())
             case _Used(ticket=ticket):
                 self._tickets.is_first(ticket)
+
+    def _hear(self, process: str) -> None:
+        """The process is alive. Ask one that was not heard before for all that it has to tell."""
+        if self._presence.heard(process, self._clock()):
+            self._send(process, _Again(self._presence.here))
 
     def _show_typing(self, room_id: RoomId, account_id: AccountId) -> None:
         """A signal is not queued: a busy connection does without it."""
@@ -319,6 +327,16 @@ class Signals:
         self._push(came, "presence", PresenceShown(account_id, True))
         self._push(left, "presence", PresenceShown(account_id, False))
 
+    def _show_to_entered(self) -> None:
+        """Tell those that have entered or left a room who is online in their rooms now. A room may be made with many
+        members at once, so it is some of them each turn."""
+        accounts = 0
+        while self._entered and accounts < _ACCOUNTS_MAX:
+            subscription, _ = self._entered.popitem()
+            accounts += len(subscription.watched)
+            for account_id in subscription.watched:
+                self._show_presence(account_id, [subscription])
+
     def _push(self, audience: Collection[Subscription], kind: Kind, shown: msgspec.Struct) -> None:
         """Push under the token of what has been delivered so far: a signal moves no client's place in the log."""
         if audience:
@@ -344,6 +362,7 @@ class Signals:
         self._miss(now)
         self._presence.pass_time(now)
         self._show_changed()
+        self._show_to_entered()
         late, self._late = self._late, {}
         for account_id, subscriptions in late.items():
             self._show_presence(account_id, subscriptions)

@@ -129,6 +129,10 @@ class Stream:
         self._ear = ear
 
     @property
+    def account_id(self) -> int:
+        return self.subscription.account_id
+
+    @property
     def told(self) -> list[dict[str, Any]]:
         return [msgspec.json.decode(frame.data) for frame in self._ear.frames]
 

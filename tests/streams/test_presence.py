@@ -2,9 +2,11 @@
 signals."""
 
 import asyncio
+import base64
 from functools import cache
 from random import Random
 
+import msgspec
 import pytest
 
 from falcon.streams import keepers
@@ -77,6 +79,16 @@ def test_only_members_of_a_common_room_are_told(network: Network) -> None:
     assert network.until(lambda: (cleo.online, ben.online) == ({ANNA}, set())) <= TOLD_SECONDS
 
 
+def test_a_room_that_is_made_with_many_members_shows_them_to_all_in_time(network: Network) -> None:
+    accounts = range(1_000, 1_100)
+    streams = [network["one"].begins(account_id, [], accounts) for account_id in accounts]
+    network.passes(5)
+    for stream in streams:
+        stream.joins(TEA)
+    everybody = set(accounts)
+    assert network.until(lambda: all(each.online == everybody - {each.account_id} for each in streams)) <= TOLD_SECONDS
+
+
 def test_an_account_with_two_streams_is_gone_with_the_last(network: Network) -> None:
     bens = watching(network)
     first, second = network["one"].begins(ANNA, [TEA]), network["two"].begins(ANNA, [TEA])
@@ -109,6 +121,17 @@ def test_those_who_were_with_a_killed_process_are_gone(network: Network) -> None
     network.until(lambda: seen(bens))
     network.kills("one")
     assert network.until(lambda: unseen(bens)) <= DEAD_SECONDS
+
+
+def test_those_who_were_with_a_process_that_never_gave_a_sign_of_life_are_gone(network: Network) -> None:
+    ben = network["one"].begins(BEN, [TEA], [ANNA])
+    network.passes(1)
+    rooms = base64.b64encode(TEA.to_bytes(8, "little")).decode()
+    part = ["h", slot_of(ANNA), False, [[ANNA, rooms]], []]
+    last_words = msgspec.json.encode({"type": "parts", "process": "killed", "parts": [part]})
+    network.keeper_of(ANNA).signals._take(last_words)
+    network.until(lambda: seen([ben]))
+    assert network.until(lambda: unseen([ben])) <= DEAD_SECONDS
 
 
 def test_nobody_is_missed_when_the_keeper_is_killed(network: Network) -> None:
