@@ -20,7 +20,7 @@ _RETRY_SECONDS: Final = 0.005
 
 
 class SocketSignalTransport:
-    """``folder``: must exist, and belong to one Falcon. ``name``: this process's name in it."""
+    """``folder``: must exist, and belong to one Falcon. ``name``: this process's name in it, which no other had."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
@@ -35,7 +35,6 @@ class SocketSignalTransport:
     def open(self, take: Callable[[bytes], None]) -> None:
         self._take = take
         with short_path(self._folder, self._file) as path:
-            path.unlink(missing_ok=True)  # left by an earlier process of this name
             self._socket.bind(str(path))
         asyncio.get_running_loop().add_reader(self._socket, self._read)
 
