@@ -72,7 +72,12 @@ KINDS: Final = {
 
 
 class Problem(Exception):
-    """A response that names the error and the field. ``retry_after`` in seconds."""
+    """A response that names the error and the field. ``retry_after`` in seconds.
+
+    ``delay_seconds``: how long the response waits, where a client goes on in spite of refusals.
+    """
+
+    delay_seconds = 0.0
 
     def __init__(
         self,

@@ -1,12 +1,17 @@
 """Responses whose bytes are there already."""
 
 import math
+from asyncio import sleep
 from typing import Any, Final
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
 from falcon.http.problems import Problem
+from falcon.http.server.whole_responses import write_whole
+
+# In a request's scope: the seconds for which its refusal waited.
+DELAYED: Final = "falcon.delayed"
 
 _JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
@@ -27,8 +32,25 @@ class BytesResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = (b"content-length", b"%d" % len(self.body))
         headers = (length, *self.headers) if self.status not in (204, 304) else self.headers
+        if write_whole(send, self.status, headers, self.body):
+            return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
+
+
+class _DelayedResponse(BytesResponse):
+    """The refusal of a client that goes on in spite of refusals."""
+
+    __slots__ = ("_delay_seconds",)
+
+    def __init__(self, delay_seconds: float, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+        super().__init__(status, body, *headers)
+        self._delay_seconds = delay_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[DELAYED] = self._delay_seconds
+        await sleep(self._delay_seconds)
+        await super().__call__(scope, receive, send)
 
 
 def json_response(status: int, value: Any, *headers: tuple[bytes, bytes]) -> BytesResponse:
@@ -44,13 +66,13 @@ def problem_response(problem: Problem) -> BytesResponse:
     headers = [_PROBLEM, *problem.headers]
     if problem.retry_after is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(problem.retry_after))))
+    if problem.delay_seconds:
+        return _DelayedResponse(problem.delay_seconds, problem.status, problem.body(), *headers)
     return BytesResponse(problem.status, problem.body(), *headers)
 
 
-def matches(if_none_match: bytes | None, etag: bytes) -> bool:
+def matches(if_none_match: bytes, etag: bytes) -> bool:
     """True if an If-None-Match header names this ETag."""
-    if if_none_match is None:
-        return False
     if if_none_match == etag:
         return True
     return any(tag.strip().removeprefix(b"W/") in (etag, b"*") for tag in if_none_match.split(b","))

@@ -73,7 +73,7 @@ class _File:
             "cross-origin-opener-policy": "same-origin",
         }
         known = request.headers.get("if-none-match")
-        if matches(None if known is None else known.encode("latin-1"), self._etag.encode()):
+        if known is not None and matches(known.encode("latin-1"), self._etag.encode()):
             return Response(status_code=304, headers=headers)
         return Response(self._body, media_type=self._type, headers=headers)
 

@@ -30,6 +30,7 @@ class Activity:
         self._lock = threading.Lock()
         self._active = 0
         self._all_active_since = 0.0
+        self._all_active_seconds = 0.0  # what the metric does not have yet
         self._waiting: deque[float] = deque()  # the start of each wait, the oldest first
         self._all_active = metrics.dispatcher_all_active.labels(name)
         self._wait = metrics.dispatcher_wait.labels(name)
@@ -72,7 +73,7 @@ class Activity:
             ended = time.monotonic()
             with self._lock:
                 if self._active == self._threads:
-                    self._all_active.inc(ended - self._all_active_since)
+                    self._all_active_seconds += ended - self._all_active_since
                 self._active -= 1
             self._run.observe(ended - began)
             self._completed.inc()
@@ -83,8 +84,10 @@ class Activity:
         with self._lock:
             if self._active == self._threads:
                 now = time.monotonic()
-                self._all_active.inc(now - self._all_active_since)
+                self._all_active_seconds += now - self._all_active_since
                 self._all_active_since = now
+            self._all_active.inc(self._all_active_seconds)
+            self._all_active_seconds = 0.0
             return self._active
 
     def _oldest(self) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,11 +17,14 @@ import pytest
 from falcon import bootstrap
 from falcon.bootstrap import embedded
 from falcon.client import FalconClient
+from falcon.http import responses
+from falcon.http.limits import limiter as limiter_module
 from falcon.http.limits import rooms as room_counts
 from falcon.http.limits.addresses import Addresses
 from falcon.http.limits.limiter import Limiter
 from falcon.http.limits.per_address import ConnectionsPerAddress
 from falcon.http.limits.quotas import Quotas
+from falcon.http.server.request_metrics import Meter
 from falcon.settings import Settings, WrongSettings
 from falcon.telemetry import metrics
 from falcon.write.clock import SystemClock
@@ -117,6 +121,40 @@ def test_an_account_sends_so_many_reads_a_second(start: Start, clock: FakeClock)
     assert anna.makes_room("Tea kitchen")
     clock.advance(1)
     assert anna.get("/v1/me").status_code == 200
+
+
+def test_a_client_that_goes_on_in_spite_of_refusals_waits_for_each_further_one(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limiter_module, "_DELAY_SECONDS", 5.0)
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(responses, "sleep", sleep)
+    falcon = start(account_reads=1)
+    anna, ben = falcon.account("Anna"), falcon.account("Ben")
+    assert anna.get("/v1/me").status_code == 200
+    assert statuses(*(anna.get("/v1/me") for _ in range(20))) == [429] * 20
+    assert not waits
+    assert anna.get("/v1/me").status_code == 429
+    assert waits == [5.0]
+    assert ben.get("/v1/me").status_code == 200
+    assert waits == [5.0], "nobody else waits"
+
+
+def test_the_time_for_which_a_refusal_waits_does_not_count_as_falcons() -> None:
+    async def observed() -> list[float]:
+        meter = Meter([("/delayed", "GET")])
+        seconds: list[float] = []
+        scope = {"endpoint": SimpleNamespace(path="/delayed"), "method": "GET", "status": 429, responses.DELAYED: 1.0}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(metrics.http_seconds.labels("/delayed", "GET"), "observe", seconds.append)
+            meter.ended(scope, 1.25)
+        return seconds
+
+    assert asyncio.run(observed()) == [0.25]
 
 
 def test_a_server_remembers_so_many_keys_of_an_account(start: Start) -> None:

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, Final
 
 import httptools
@@ -24,9 +25,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.server import ServerProtocol
 
+from falcon.http.responses import BytesResponse
 from falcon.http.server import fanout
 from falcon.http.server.connections import Sweep
 from falcon.http.server.serving import create_server
+from falcon.http.server.whole_responses import write_whole
 from falcon.http.stream.sinks import SseSink, StreamSink, WebSocketSink
 from falcon.streams.frames import Frame
 
@@ -35,6 +38,7 @@ _FRAME: Final = Frame("1", "message.posted", b'{"text":"tea"}')
 _PROTOCOL: Final = "FalconHttpProtocol in falcon/http/server/protocol.py"
 _WEBSOCKET: Final = "FalconWebSocketProtocol in falcon/http/server/protocol.py"
 _FANOUT: Final = "falcon/http/server/fanout.py"
+_WHOLE: Final = "falcon/http/server/whole_responses.py"
 _SERVER: Final = "FalconServer in falcon/http/server/serving.py"
 
 # Functions of uvicorn that Falcon calls, or overrides and calls, by their parameters.
@@ -74,7 +78,7 @@ _SOURCES: Final = (
     (HttpToolsProtocol.handle_websocket_upgrade, "2020d3d65173", _PROTOCOL),
     (HttpToolsProtocol.connection_lost, "f3757183d848", _PROTOCOL),
     (HttpToolsProtocol.shutdown, "4372fe9ca7a1", _PROTOCOL),
-    (RequestResponseCycle.send, "a72cf2ac70d6", _FANOUT),
+    (RequestResponseCycle.send, "a72cf2ac70d6", f"{_FANOUT} and {_WHOLE}"),
     (RequestResponseCycle.receive, "232cf97b111e", _PROTOCOL),
     (FlowControl, "a486b335427a", _PROTOCOL),
     (WebSocketsSansIOProtocol.send, "16523bd9474d", _FANOUT),
@@ -86,7 +90,10 @@ _PROTOCOL_ATTRIBUTES: Final = (
     "app_state client config connections cycle expect_100_continue flow headers loop parser pipeline scope "
     "server_state transport ws_protocol_class"
 )
-_CYCLE_ATTRIBUTES: Final = "disconnected keep_alive message_event on_response response_complete response_started"
+_CYCLE_ATTRIBUTES: Final = (
+    "default_headers disconnected flow keep_alive message_event on_response response_complete response_started scope "
+    "transport waiting_for_100_continue"
+)
 
 
 def digest(what: Any) -> str:
@@ -173,6 +180,58 @@ async def serving(app: Any) -> AsyncIterator[int]:
     finally:
         server.should_exit = True
         await running
+
+
+async def _answers(application: Any, request: bytes) -> bytes:
+    """All that the server sends until it closes."""
+    async with asyncio.timeout(_SECONDS), serving(application) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+async def _through_asgi(scope: Any, receive: Any, send: Any) -> None:
+    async def wrapped(message: Any) -> None:
+        await send(message)
+
+    await _RESPONSE(scope, receive, wrapped)
+
+
+_RESPONSE: Final = BytesResponse(200, b"tea", (b"x-cup", b"1"))
+_ASKS: Final = (
+    b"GET / HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n",
+    b"HEAD / HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: f\r\n\r\nGET / HTTP/1.1\r\nHost: f\r\nConnection: close\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("request_bytes", _ASKS)
+def test_a_whole_response_has_the_same_bytes_around_asgi_as_through_it(request_bytes: bytes) -> None:
+    around = uvloop.run(_answers(_RESPONSE, request_bytes))
+    assert around == uvloop.run(_answers(_through_asgi, request_bytes)), f"see {_WHOLE}"
+    assert around.count(b"x-cup: 1") == request_bytes.count(b" / ")
+
+
+def test_a_whole_response_leaves_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[Any] = []
+
+    async def watched(owner: Any, message: Any) -> None:
+        passed.append(message)
+
+    monkeypatch.setattr(RequestResponseCycle, "send", watched)
+    assert b"tea" in uvloop.run(_answers(_RESPONSE, _ASKS[0]))
+    assert not passed
+
+
+def test_no_field_of_a_response_can_begin_another_one() -> None:
+    cycle: Any = RequestResponseCycle.__new__(RequestResponseCycle)
+    cycle.response_started = cycle.disconnected = False
+    cycle.flow, cycle.default_headers, cycle.scope = SimpleNamespace(write_paused=False), [], {"method": "GET"}
+    with pytest.raises(ValueError, match="line break"):
+        write_whole(cycle.send, 200, [(b"x-cup", b"1\r\nx-pot: 2")], b"")
 
 
 class Streaming:

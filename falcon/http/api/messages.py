@@ -58,7 +58,8 @@ async def read_page(edge: Edge, request: AuthedRequest) -> BytesResponse:
     first, last = _bounds(query, access.last_seq)
     reactions = await _reactions(edge, room_id, first, last)
     etag = _page_etag(room_id, access.version, reactions.version, access.last_seq, first, last)
-    if matches(request.headers.get(b"if-none-match"), etag[1]):
+    known = request.headers.get(b"if-none-match")
+    if known is not None and matches(known, etag[1]):
         return BytesResponse(304, b"", etag)
     page, last_seq = await _page(edge, room_id, access, query)
     if page.first < first:
@@ -122,7 +123,8 @@ async def read_message(edge: Edge, request: AuthedRequest) -> BytesResponse:
     seq = request.path_id("seq", message_not_found)
     reactions = await _reactions(edge, room_id, seq, seq)
     etag = (b"etag", b'"%d.%d.%d.%d"' % (room_id, seq, access.version, reactions.version))
-    if seq <= access.last_seq and matches(request.headers.get(b"if-none-match"), etag[1]):
+    known = request.headers.get(b"if-none-match")
+    if known is not None and seq <= access.last_seq and matches(known, etag[1]):
         return BytesResponse(304, b"", etag)
     message = await find_message(edge, request, room_id, seq, access)
     body = shown(message, reactions.by_seq.get(seq))

@@ -15,6 +15,10 @@ from falcon.http.problems import Problem
 from falcon.telemetry import metrics
 
 _READING: Final = frozenset({"GET", "HEAD"})
+# A client that goes on in spite of refusals gets this many a second at once, and waits for each further one. Otherwise
+# it would get as many as the processor can make, and others would wait.
+_REFUSALS: Final = 20
+_DELAY_SECONDS: Final = 1.0
 _ADDRESSES_MAX: Final = 50_000  # addresses in each of two halves; further addresses share one bucket
 
 
@@ -41,6 +45,7 @@ class Limiter:
         self._under_way = Counts(self.policies.account_requests.quota)
         self.leave = self._under_way.leave  # the request of an account ends
         self._streams = Counts(self.policies.account_streams.quota)
+        self._refusals = Buckets(_REFUSALS, 1.0, keys_max=_ADDRESSES_MAX, shared=True, clock=clock)
         metrics.rate_limited.begin(*((name,) for name in self.policies.by_name))
 
     def _buckets(self, policy: Policy) -> Buckets:
@@ -57,27 +62,27 @@ class Limiter:
         if method in _READING:
             self.read(account_id)
         elif wait := self._commands.take(account_id):
-            raise refused(self.policies.account_commands, wait)
+            raise self._refused(account_id, self.policies.account_commands, wait)
         if not self._under_way.enter(account_id):
-            raise refused(self.policies.account_requests)
+            raise self._refused(account_id, self.policies.account_requests)
 
     def read(self, account_id: AccountId) -> None:
         """Raises Problem 429."""
         wait = self._reads.take(account_id)
         if wait:
-            raise refused(self.policies.account_reads, wait)
+            raise self._refused(account_id, self.policies.account_reads, wait)
 
     def check_stream(self, account_id: AccountId) -> None:
         """A request for a stream counts as a read. Raises Problem 429, also where the account has too many streams."""
         self.read(account_id)
         if self._streams.is_full(account_id):
-            raise refused(self.policies.account_streams)
+            raise self._refused(account_id, self.policies.account_streams)
 
     @contextmanager
     def stream(self, account_id: AccountId) -> Iterator[None]:
         """Counts a stream of the account while it lasts. Raises Problem 429."""
         if not self._streams.enter(account_id):
-            raise refused(self.policies.account_streams)
+            raise self._refused(account_id, self.policies.account_streams)
         try:
             yield
         finally:
@@ -87,7 +92,7 @@ class Limiter:
         """Raises Problem 429 where the account has made as many rooms as it may in a day."""
         wait = self._new_rooms.wait(account_id)
         if wait:
-            raise refused(self.policies.account_new_rooms, wait)
+            raise self._refused(account_id, self.policies.account_new_rooms, wait)
 
     def made_room(self, account_id: AccountId) -> None:
         self._new_rooms.take(account_id)
@@ -115,18 +120,26 @@ class Limiter:
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.wait(key)
         if wait:
-            raise refused(self.policies.address_requests, wait)
+            raise self._refused(key, self.policies.address_requests, wait)
 
     def count_unauthenticated(self, scope: Scope, issued: str | None = None) -> None:
         """Count a request without a good token. Raises Problem 429."""
         buckets, key = self._unauthenticated_bucket(scope, issued)
         wait = buckets.take(key)
         if wait:
-            raise refused(self.policies.address_requests, wait)
+            raise self._refused(key, self.policies.address_requests, wait)
 
     def _unauthenticated_bucket(self, scope: Scope, issued: str | None) -> tuple[Buckets, Hashable]:
         address = self._addresses.of_request(scope.get("client"), scope["headers"])
         return (self._unauthenticated, address) if issued is None else (self._issued, (address, issued))
+
+    # --- refusals -----------------------------------------------------------------------------------------------------
+
+    def _refused(self, client: Hashable, policy: Policy, wait: float = 0.0) -> Problem:
+        problem = refused(policy, wait)
+        if self._refusals.take(client):
+            problem.delay_seconds = _DELAY_SECONDS
+        return problem
 
 
 def refused(policy: Policy, wait: float = 0.0) -> Problem:

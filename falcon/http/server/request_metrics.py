@@ -6,6 +6,7 @@ from typing import Final
 
 from starlette.types import Scope
 
+from falcon.http.responses import DELAYED
 from falcon.telemetry import metrics
 
 # In a request's scope: the status of its response.
@@ -56,14 +57,15 @@ class Meter:
         metrics.http_in_flight.set_function(lambda: self.in_flight)
 
     def ended(self, scope: Scope, seconds: float) -> None:
-        """A request without a status has lost its client before the response."""
+        """A request without a status has lost its client before the response. The time for which a refusal is delayed
+        is not counted: it says nothing of how fast Falcon is."""
         self.in_flight -= 1
         key = (getattr(scope.get("endpoint"), "path", "none"), scope["method"], scope.get(STATUS, 0) // 100)
         found = self._metrics.get(key)
         if found is None:
             found = self._metrics[key] = _metrics_of(*key)
         histogram, counter = found
-        histogram.observe(seconds)
+        histogram.observe(seconds - scope.get(DELAYED, 0.0))
         counter.inc()
 
 

@@ -10,18 +10,16 @@ from typing import Final, Literal
 import uvicorn
 from starlette.types import ASGIApp
 
+from falcon.http.server.accepting import Acceptor
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
 from falcon.http.server.protocol import FalconHttpProtocol, FalconWebSocketProtocol
-from falcon.http.server.tls import Acceptor, Certificate
+from falcon.http.server.tls import Certificate
 from falcon.process import LISTEN_BACKLOG
 
 _DRAIN_SECONDS: Final = 3
 _WEBSOCKET_BYTES_MAX: Final = 16_384  # clients send nothing on a WebSocket
 _PING_SECONDS: Final = 10.0
-# libuv accepts one connection of a listening descriptor in a turn of the loop. Under load a turn takes milliseconds,
-# and a burst of connections would keep others waiting in the kernel for seconds. So a socket gets more descriptors.
-_ACCEPTED_A_TURN: Final = 16
 
 
 def create_server(
@@ -57,7 +55,7 @@ def create_server(
 
 
 class FalconServer(uvicorn.Server):
-    """Leaves signals to the process, which may run other things. With a certificate it accepts connections itself."""
+    """Leaves signals to the process, which may run other things, and accepts connections itself."""
 
     def __init__(
         self, config: uvicorn.Config, admission: AdmissionControl, sweep: Sweep, certificate: Certificate | None
@@ -66,29 +64,23 @@ class FalconServer(uvicorn.Server):
         self._admission = admission
         self._sweep = sweep
         self._certificate = certificate
-        self._acceptor: Acceptor | None = None
+        self._acceptors: list[Acceptor] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        if sockets is None:
-            await super().startup()
-            return
-        if self._certificate is None:
-            await super().startup([each.dup() for each in sockets for _ in range(_ACCEPTED_A_TURN)])
-            return
-        await super().startup([])
-        (listening,) = sockets
-        self._acceptor = Acceptor(
-            listening, self._certificate, self._sweep, self.server_state.connections, self._make_protocol
-        )
-        self._acceptor.start()
+        await super().startup([])  # uvicorn listens on no socket: each has its acceptor
+        for listening in sockets or ():
+            connections = self.server_state.connections
+            acceptor = Acceptor(listening, self._certificate, self._sweep, connections, self._make_protocol)
+            acceptor.start()
+            self._acceptors.append(acceptor)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._acceptor is not None:
-            self._acceptor.stop()
+        for acceptor in self._acceptors:
+            acceptor.stop()
         await super().shutdown(sockets)
 
     def _make_protocol(self) -> asyncio.Protocol:

@@ -1,0 +1,42 @@
+"""A way around ASGI for responses that are whole: one write instead of two, without a check of each field.
+
+uvicorn writes a head and then a body, each with a system call of its own that wakes the client.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from starlette.types import Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+_CLOSE: Final = b"connection: close\r\n"
+
+
+def write_whole(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    """Write the response to the request that ``send`` is for, and end it.
+
+    False where nothing was done and ASGI's way is to be taken: ``send`` is not uvicorn's own or belongs to a layer that
+    changes responses, the request is a HEAD, the connection is full or has ended.
+    """
+    cycle = getattr(send, "__self__", None)
+    if (
+        type(cycle) is not RequestResponseCycle
+        or cycle.response_started
+        or cycle.disconnected
+        or cycle.flow.write_paused
+        or cycle.default_headers
+        or cycle.scope["method"] == "HEAD"
+    ):
+        return False
+    fields = b"".join([b"%b: %b\r\n" % field for field in headers])
+    if fields.count(b"\n") != len(headers) or fields.count(b"\r") != len(headers):
+        raise ValueError(f"a field of a response has a line break: {headers!r}")
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    close = b"" if cycle.keep_alive else _CLOSE
+    cycle.transport.write(b"%b%b%b\r\n%b" % (STATUS_LINE[status], fields, close, body))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
