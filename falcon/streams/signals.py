@@ -260,7 +260,7 @@ class Signals:
             return
         match signal:
             case _Parts(process=process, parts=parts):
-                self._hear(process)
+                self._hear_from(process)
                 self._presence.take(process, parts)
                 self._show_changed()
                 self._send_soon()
@@ -270,7 +270,7 @@ class Signals:
             case _Typing(room_id=room_id, account_id=account_id):
                 self._show_typing(room_id, account_id)
             case _Sums(process=process, sums=sums):
-                self._hear(process)
+                self._hear_from(process)
                 again = self._presence.compare(process, sums)
                 if again:
                     metrics.presence_repairs.inc(len(again))
@@ -290,6 +290,11 @@ class Signals:
         """The process is alive. Ask one that was not heard before for all that it has to tell."""
         if self._presence.heard(process, self._clock()):
             self._send(process, _Again(self._presence.here))
+
+    def _hear_from(self, process: str) -> None:
+        """What another process tells is a sign of life, too. What this one tells itself is none (`Keepers.silent`)."""
+        if process != self._presence.here:
+            self._hear(process)
 
     def _show_typing(self, room_id: RoomId, account_id: AccountId) -> None:
         """A signal is not queued: a busy connection does without it."""
