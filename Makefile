@@ -31,7 +31,7 @@ check: $(VENV)/.dev $(CHECKERS) ## format, lint, types, import rules, unit tests
 	$(BIN)/lint-imports --no-logo >/dev/null
 	$(BIN)/python -m pytest tests -m "not processes and not faults and not slow"
 
-bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|profile, written to docs/ (needs wrk; most suites more)
+bench: $(VENV)/.load         ## speed and memory, SUITE=embedded|peers|cluster|overload|growth|profile, written to docs/ (needs wrk; most suites more)
 	$(BIN)/python -m tools.bench $(or $(SUITE),embedded) $(if $(SECONDS),--seconds "$(SECONDS)") $(ARGS)
 
 load: $(VENV)/.load          ## users by locust, SECONDS=30 SHAPE=step|spike|soak|limit USERS=60 WORKERS=1, at FALCON_URL= or a Falcon of its own

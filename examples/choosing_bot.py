@@ -18,11 +18,11 @@ async def run(place: Path, resume: str | None) -> None:
         async for event in falcon.stream(resume=resume):
             if isinstance(event, MessagePosted) and me in event.message.mentions:
                 asked, key = event.message, f"choice-{event.message.room_id}-{event.message.seq}"
-                choice = Random(key).choice(asked.text.rstrip("?").split(" or "))  # again the same, for the same key
+                choice = Random(key).choice(asked.text.rstrip("?").split(" or "))  # the same key gives the same choice
                 with suppress(Problem):  # it may have been removed from the room meanwhile
                     await falcon.post(asked.room_id, f"I'd say: {choice}", reply_to=asked.seq, key=key)
             place.with_suffix(".new").write_text(event.id)
-            place.with_suffix(".new").rename(place)  # half a token would be none
+            place.with_suffix(".new").rename(place)  # a rename is atomic: the file never has half an id
 
 
 path = Path(sys.argv[1])

@@ -26,6 +26,7 @@ from falcon.adapters.thespian import KEY_BYTES, KEY_VARIABLE
 from falcon.process import LISTEN_BACKLOG, adopt_orphans, descendants
 from falcon.settings import Settings, WrongSettings, is_loopback
 from falcon.telemetry import instruments, metrics, slots
+from falcon.telemetry.logs import is_for_people
 
 _STOP_SECONDS: Final = 4.5  # everything has ended within five
 _READY_SECONDS: Final = 60.0
@@ -87,7 +88,7 @@ _PLANS: Final = {
 
 
 # The role that answers, by command.
-_SERVERS: Final = {"up": "serve", "api": "api", "write": "write", "project": "stream"}
+_SERVERS: Final = {"up": "serve", "api": "api", "write": "write", "project": "projector"}
 
 
 def main(command: str, argv: list[str]) -> int:
@@ -411,7 +412,7 @@ class Launcher:
         if self._as_json:
             shown = {name: ready[name] for name in ("account_id", "token", "admin_token") if name in ready}
             print(json.dumps({**line, **shown}), flush=True)
-        elif self._plan.command == "up" and self._settings.log_format != "json":
+        elif self._plan.command == "up" and is_for_people(self._settings.log_format, sys.stdout):
             print(
                 _WELCOME.format(**line, data=self._settings.data_dir, browser=self._page(line, ready), **ready),
                 flush=True,
@@ -422,7 +423,7 @@ class Launcher:
                 f"falcon {self._plan.command} is {where} (operations: {line['ops_url'] or 'none'}). Ctrl-C stops it.",
                 flush=True,
             )
-            if self._plan.command == "up":  # where lines are collected, a token must not be among them
+            if self._plan.command == "up":  # others may read a journal or a log file: tokens must not be in it
                 print(f"The first accounts' tokens are in {self._settings.data_dir}/credentials.json.", flush=True)
 
     def _page(self, line: dict[str, str], ready: dict[str, Any]) -> str:

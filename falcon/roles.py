@@ -252,7 +252,7 @@ def project(settings: Settings, arguments: argparse.Namespace) -> None:
     embedded.catch_up_until(settings, _terminated())
 
 
-def stream(settings: Settings, arguments: argparse.Namespace) -> None:
+def projector(settings: Settings, arguments: argparse.Namespace) -> None:
     """On a cluster: the projections, each as a consumer."""
     import threading
 
@@ -349,7 +349,7 @@ _ROLES: Final[dict[str, Callable[[Settings, argparse.Namespace], None]]] = {
     "actors": actors,
     "api": api,
     "write": write,
-    "stream": stream,
+    "projector": projector,
     "ops": ops,
 }
 

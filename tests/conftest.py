@@ -50,6 +50,7 @@ _SLOW: Final = frozenset(
         "streams/test_same_bytes.py",
         "streams/test_stream.py",
         "streams/test_tables_behind.py",
+        "tools/bench/test_growing.py",
         "write/test_answers.py",
     }
 )

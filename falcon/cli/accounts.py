@@ -92,15 +92,14 @@ def new_token(
 
     Existing tokens stay valid; `falcon account revoke` ends them.
 
-    Where Falcon's own files are, no admin token is needed: on a data directory on which no `falcon up` runs, and where
-    FALCON_KAFKA and the secrets of a cluster are set. Use that when the admin's token is lost; it takes an id.
+    If the admin's token is lost, create another one from Falcon's own files, with the account's id: stop `falcon up` and run this command on its data directory, or run it where FALCON_KAFKA and the secrets of the cluster are set.
 
     \b
     Examples:
       falcon account token Ben
       falcon account token 130 --json
       export FALCON_TOKEN="$(falcon account token 130)"
-    """
+    """  # noqa: E501
     made_here = None if url or token else _token_made_here(data_dir, account)
     if made_here is not None:
         _print_token(int(account), None, made_here, as_json)
@@ -119,7 +118,7 @@ def revoke(
     ctx: typer.Context,
     account: PersonArgument,
     token_id: Annotated[
-        int | None, typer.Argument(metavar="[TOKEN_ID]", min=1, help="The token that ends.", show_default=False)
+        int | None, typer.Argument(metavar="TOKEN_ID", min=1, help="The token that ends.", show_default=False)
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All tokens of the account.")] = False,
     url: UrlOption = None,

@@ -176,7 +176,7 @@ def _read(path: Path, shape: type[T]) -> T | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError:
-        raise Fault(f"{path.parent} is no directory: see --data-dir") from None
+        raise Fault(f"{path.parent} is not a directory: see --data-dir") from None
     except msgspec.DecodeError as fault:
         raise Fault(f"{path}: {fault}; `falcon up` writes it again when it starts") from fault
 
@@ -201,15 +201,15 @@ RoomArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
         metavar="ROOM",
-        help="Id of the room, or its name where one room alone has it; see `falcon rooms`.",
+        help="Id of the room, or its name if only one of your rooms has it.",
         autocompletion=complete_room,
     ),
 ]
 PersonArgument: TypeAlias = Annotated[
     str,
-    typer.Argument(metavar="ACCOUNT", help="Id of the account, or its name where one account alone has it."),
+    typer.Argument(metavar="ACCOUNT", help="Id of the account, or its name if only one account has it."),
 ]
 PeopleArgument: TypeAlias = Annotated[
     list[str],
-    typer.Argument(metavar="ACCOUNT...", help="Ids of accounts, or names where one account alone has each."),
+    typer.Argument(metavar="ACCOUNT", help="Ids of accounts, or names that only one account has."),
 ]

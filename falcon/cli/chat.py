@@ -105,8 +105,8 @@ def react(
 def tail(
     ctx: typer.Context,
     room: RoomArgument,
-    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=0, help="How many messages.")] = 20,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines", metavar="N", min=0, help="How many messages at most.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new messages, until Ctrl-C.")] = False,
     as_json: JsonOption = False,
     url: UrlOption = None,
     token: TokenOption = None,
@@ -116,15 +116,14 @@ def tail(
 
     Each line has the time, the number and the author. Control characters are made visible.
 
-    With --follow reactions are shown, too, an edited or deleted message is shown again, and the command waits while the
-    server restarts.
+    With --follow it keeps showing new messages and reactions, and shows an edited or deleted message again. It waits while the server restarts.
 
     \b
     Examples:
       falcon tail 64
       falcon tail "Tea kitchen" -n 100 --follow
       falcon tail 64 -n 1000 --json | jq -r .text
-    """
+    """  # noqa: E501
     from falcon.cli.tailing import tail
 
     clock = outside_of(ctx).clock
@@ -136,9 +135,9 @@ def read(
     room: RoomArgument,
     seq: Annotated[
         int | None,
-        typer.Argument(metavar="[SEQ]", min=0, help="The last message that is read; by default the newest."),
+        typer.Argument(metavar="SEQ", min=0, help="The last message that is read; by default the newest."),
     ] = None,
-    back: Annotated[bool, typer.Option("--back", help="Also when more is marked read already.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="Also move the mark back.")] = False,
     as_json: JsonOption = False,
     url: UrlOption = None,
     token: TokenOption = None,
@@ -179,6 +178,8 @@ def rooms(
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """List your rooms, the most recently active first.
+
+    Unread counts all messages after the last one that you have read, also your own.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ ProjectionArgument = Annotated[
 def api(as_json: JsonOption = False) -> None:
     """Run a cluster's HTTP edge, which forwards commands and answers queries.
 
-    FALCON_KAFKA and FALCON_HBASE are the addresses of those servers. Run `falcon prepare` once before.
+    FALCON_KAFKA and FALCON_HBASE are the addresses of those servers. Run `falcon prepare` first.
     """
     _launch("api", as_json)
 
@@ -62,11 +62,11 @@ def _launch(command: str, as_json: bool) -> None:
 def prepare() -> None:
     """Create the topics and tables that a cluster needs.
 
-    Existing ones are checked and kept; only settings of topics that make takeovers slow are lowered. A wrong number of partitions, or a topic that deletes old records, is refused with advice. Repeating it is always safe. It waits for servers that do not answer yet, for up to FALCON_START_SECONDS.
+    It checks existing ones and keeps them; it lowers only topic settings that make takeovers slow. It refuses a wrong number of partitions, and a topic that deletes old records, with advice. You can always repeat it. It waits for servers that do not answer yet, for up to FALCON_START_SECONDS.
 
     \b
     Example:
-      FALCON_KAFKA=kafka-1:9092,kafka-2:9092 FALCON_HBASE=thrift:9090 falcon prepare
+      FALCON_KAFKA=kafka:9092 FALCON_HBASE=thrift:9090 falcon prepare
     """  # noqa: E501
     from falcon.bootstrap import cluster
 
@@ -90,7 +90,7 @@ def restored(
 ) -> None:
     """Start with empty read tables after restoring the log from an older copy.
 
-    Stop every falcon api, write and project before. The log gets another name, so that tables, streams and tokens of the lost history are not taken for its own. The projections fill the tables.
+    Stop every falcon api, write and project first. The log gets another name, so that Falcon refuses tables, streams and resume tokens of the lost history. The projections fill the new tables.
 
     \b
     Example:
@@ -111,7 +111,7 @@ def restored(
 def credentials() -> None:
     """Print a cluster's first accounts and their tokens as a line of JSON.
 
-    They are derived from the secret in FALCON_SECRET_FILE, and created the first time. The cluster must run.
+    FALCON_SECRET_FILE determines the tokens. The first call creates the accounts. The cluster must run.
     """
     import msgspec
 
@@ -129,14 +129,14 @@ def first_credentials() -> "FirstAccounts":
 
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all when none is given.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Which read models; by default all.")
     ] = None,
     correct: Annotated[bool, typer.Option("--correct", help="Correct the tables.")] = False,
     rate: Annotated[float, typer.Option(min=1, help="Events a second, at most.")] = 20_000.0,
 ) -> None:
     """Compare a cluster's read tables with its log, while both are in use.
 
-    The exit code is 1 if something differed and was not corrected. With --correct it is corrected. Rows that the log does not explain stay: a rebuild makes tables without them.
+    With --correct it writes missing cells and corrects wrong ones. It never removes cells that the log does not explain: `falcon rebuild` makes tables without them. The exit code is 1 if a difference is left.
 
     \b
     Examples:
@@ -176,7 +176,9 @@ def skip(
         ),
     ],
     reason: Annotated[str, typer.Option(help="Why; it is kept with the tables.")],
-    force: Annotated[bool, typer.Option("--force", help="Also where the projection has not stopped.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Skip it even if the projection has not stopped at it.")
+    ] = False,
 ) -> None:
     """Skip an event at which a projection has stopped, now and in every rebuild.
 
@@ -184,7 +186,7 @@ def skip(
 
     \b
     Example:
-      falcon skip timeline 17 52341 --reason "written by a broken version, checked by Ann"
+      falcon skip timeline 17 52341 --reason "a broken version wrote it"
     """  # noqa: E501
     from falcon.bootstrap import cluster
 

@@ -58,9 +58,9 @@ def sqlite(version: str) -> Finding:
 def data_directory(path: Path) -> Finding:
     """The folder is writable, or can be created."""
     there = _nearest_existing(path)
-    shown = f"{path.absolute()}" + ("" if there == path else " (not made yet)")
+    shown = f"{path.absolute()}" + ("" if there == path else " (not created yet)")
     if not there.is_dir():
-        return Finding("Data directory", State.FAIL, f"{there} is no directory", "see FALCON_DATA_DIR")
+        return Finding("Data directory", State.FAIL, f"{there} is not a directory", "see FALCON_DATA_DIR")
     if os.access(there, os.W_OK | os.X_OK):
         return Finding("Data directory", State.OK, shown)
     advice = f"not writable: chown it to {os.getuid()}, or set FALCON_DATA_DIR"
@@ -72,7 +72,7 @@ def free_disk(path: Path, free: Callable[[Path], int] = lambda path: shutil.disk
     found = f"{left / 2**30:,.1f} GiB free"
     if left >= FREE_BYTES_MIN:
         return Finding("Disk", State.OK, found)
-    return Finding("Disk", State.FAIL, found, "have 1 GiB free: a full disk stops every command")
+    return Finding("Disk", State.FAIL, found, "free 1 GiB: a full disk stops every command")
 
 
 def port(name: str, host: str, number: int, running: Running | None) -> Finding:
@@ -86,7 +86,7 @@ def port(name: str, host: str, number: int, running: Running | None) -> Finding:
         except OSError as fault:
             if fault.errno == errno.EADDRINUSE:
                 return _taken(check, name, number, running)
-            advice = f"set FALCON_HOST and {name} to what this machine has and allows"
+            advice = f"set FALCON_HOST to an address of this machine, and {name} to a port that you may use"
             return Finding(check, State.FAIL, f"{host}: {fault.strerror}", advice)
     return Finding(check, State.OK, "free" if number else "any free one")
 
@@ -128,14 +128,14 @@ def server(running: Running | None) -> Finding:
     if running is None:
         return Finding("Server", State.OK, "not running", "falcon up starts it")
     if not running.alive:
-        found = f"process {running.pid} has ended without saying so"
+        found = f"process {running.pid} has crashed or was killed"
         return Finding("Server", State.WARN, found, "falcon up starts it again; acknowledged messages are safe")
     import httpx
 
     try:
         answer = httpx.get(f"{running.ops_url}/readyz", timeout=3.0, trust_env=False)
     except httpx.HTTPError as fault:
-        advice = f"see its output; if it stays so: kill {running.pid}, then falcon up"
+        advice = f"see its output; if that does not help: kill {running.pid}, then falcon up"
         return Finding("Server", State.FAIL, f"{running.ops_url} does not answer ({fault})", advice)
     if answer.is_success:
         return Finding("Server", State.OK, f"ready at {running.url}")

@@ -48,7 +48,7 @@ def repair(file: BinaryIO, name: str) -> Partial:
     except msgspec.DecodeError as fault:
         raise _no_export(name) from fault
     if header.position is None:
-        raise Fault(f"{name} is an export of the first version, which nothing is added to any more; give another name")
+        raise Fault(f"{name} is an export of the first version, which cannot be continued; give another name")
     end = _end_of_last_line(file, file.seek(0, os.SEEK_END))
     last = _read(file, _end_of_last_line(file, end - 1), end)
     if is_end(last):
@@ -88,12 +88,12 @@ async def write_export(
                 done += block.count(b"\n")
                 report(done, max(done, _AROUND_ROWS + header.accounts + header.rooms + header.messages))
     except ExportFailed as failed:
-        raise Fault(f"the export is not whole: {failed}") from failed
+        raise Fault(f"the export is incomplete: {failed}") from failed
     return done
 
 
 def _no_export(name: str) -> Fault:
-    return Fault(f"{name} is there and is no export of Falcon; give another name")
+    return Fault(f"{name} exists and is not an export of Falcon; give another name")
 
 
 def _start_over(file: BinaryIO) -> Partial:

@@ -57,7 +57,7 @@ def _nothing_to_ask(ops_port: int, data_dir: Path, running: Running | None) -> s
         return f"the Falcon of {data_dir}/ has no operations port: start it without FALCON_OPS_PORT={ops_port}"
     return (
         f"no Falcon runs on {data_dir}/: start one with `falcon up`, "
-        f"or set FALCON_OPS_PORT={ops_port} to the port of the Falcon that runs"
+        "or set FALCON_OPS_PORT to the operations port of the Falcon that runs"
     )
 
 

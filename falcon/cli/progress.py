@@ -18,17 +18,22 @@ from rich.text import Text
 
 
 class Bar:
-    """The progress of one task. It counts and measures time even if it is not shown."""
+    """The progress of one task. It counts and measures time even if it is not shown.
 
-    def __init__(self, progress: Progress, title: str, total: int | None) -> None:
+    It appears with the first progress, so a command that is refused shows no empty bar above its refusal.
+    """
+
+    def __init__(self, progress: Progress, title: str, total: int | None, done: int) -> None:
         self._progress = progress
-        self._task_id = progress.add_task(title, total=total)
+        self._task_id = progress.add_task(title, total=total, completed=done)
 
     def advance(self, steps: int) -> None:
         self._progress.update(self._task_id, advance=steps)
+        self._progress.start()
 
     def set(self, done: int, total: int | None) -> None:
         self._progress.update(self._task_id, completed=done, total=total)
+        self._progress.start()
 
     @property
     def _task(self) -> Task:
@@ -50,7 +55,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(title: str, total: int | None = None, *, shown: bool = True) -> Iterator[Bar]:
+def progress_bar(title: str, total: int | None = None, *, done: int = 0, shown: bool = True) -> Iterator[Bar]:
     """Shown on standard error: standard output is for the result of the command."""
     columns = (
         TextColumn("{task.description}"),
@@ -61,5 +66,9 @@ def progress_bar(title: str, total: int | None = None, *, shown: bool = True) ->
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
-        yield Bar(progress, title, total)
+    progress = Progress(*columns, console=Console(stderr=True), disable=not shown)
+    try:
+        yield Bar(progress, title, total, done)
+    finally:
+        if progress.live.is_started:
+            progress.stop()

@@ -94,7 +94,7 @@ class _Follower:
             case RoomDeleted():
                 raise Fault(f"room {self._room} has been deleted")
             case MemberLeft(account_id=account_id) if account_id == self._me:
-                raise Fault(f"the account is no member of room {self._room} any more")
+                raise Fault(f"the account is no longer a member of room {self._room}")
 
     async def _begin(self, last_seq: int) -> None:
         if not self._count:

@@ -26,24 +26,20 @@ def import_file(
     ctx: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="What to read; - is standard input.")],
     again: Annotated[
-        bool, typer.Option("--again", help="Also into the Falcon that exported the file, which doubles everything.")
+        bool,
+        typer.Option(
+            "--again", help="Import even into the Falcon that exported the file. It then has everything twice."
+        ),
     ] = False,
     url: UrlOption = None,
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Import accounts, rooms and messages from a file.
+    """Import accounts, rooms, messages and reactions from a file.
 
-    One JSON object a line, as `falcon export` writes them: a header, then accounts, rooms, and each room's messages by seq from 1 on. Refs are any strings; things with the same source and ref are the same things, so importing a file again, or the rest of one after a fault, changes nothing that is there.
+    The file has one JSON object a line, as `falcon export` writes them. docs/building.md has the format, with a small file. If an import breaks off, repeat it: it skips everything that was imported before.
 
     An import never overwrites: in the Falcon that exported the file it would create each account and room a second time. That needs --again. To restore a Falcon, import into an empty one.
-
-    \b
-    A small file:
-      {"type":"falcon-export","version":1,"source":"old-chat"}
-      {"type":"account","ref":"al","name":"Alice"}
-      {"type":"room","ref":"tea","name":"Tea","created_at":"2026-11-25T09:00:00Z","members":\\[{"account":"al","role":"admin"}]}
-      {"type":"message","room":"tea","seq":1,"author":"al","text":"Hi","posted_at":"2026-11-25T09:30:00.123Z"}
 
     \b
     Examples:
@@ -80,9 +76,9 @@ def export_file(
     token: AdminTokenOption = None,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
-    """Export all accounts, rooms and messages to a file.
+    """Export all accounts, rooms, messages and reactions to a file.
 
-    One JSON object a line, which `falcon import` reads: everything as it stood at one place in the log, which the last line names. After an interruption the same command continues behind the last whole line of FILE. It does not update a finished FILE: give a new name for a new export.
+    The file has one JSON object a line, for `falcon import`. It shows everything as of one position of the log, which the last line names. After an interruption the same command continues after the last complete line of FILE. It does not update a finished FILE: give a new name for a new export.
 
     \b
     Examples:
@@ -145,8 +141,7 @@ def _export_to(
     from falcon.cli.progress import progress_bar
 
     begun = partial or Partial()
-    with progress_bar("Exporting", shown=shown) as bar:
-        bar.set(begun.lines, None)
+    with progress_bar("Exporting", done=begun.lines, shown=shown) as bar:
         return caller.run(lambda falcon: write_export(falcon, out, name, begun, bar.set), _PATIENT_SECONDS)
 
 

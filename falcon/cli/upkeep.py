@@ -22,7 +22,7 @@ def up(
 ) -> None:
     """Start Falcon on this machine, with everything it needs.
 
-    Prints its address and a first account once it accepts commands; Ctrl-C stops it. Data lives in FALCON_DATA_DIR (./data); FALCON_HOST, FALCON_HTTP_PORT and FALCON_OPS_PORT say where it listens.
+    Prints its address and a first account once it accepts commands; Ctrl-C stops it. FALCON_DATA_DIR (./data) names the data folder; FALCON_HOST, FALCON_HTTP_PORT and FALCON_OPS_PORT say where it listens.
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def rebuild(
 ) -> None:
     """Rebuild a read table from the event log, beside the live one, then switch to it.
 
-    Reads continue meanwhile. If it is killed, the same command goes on where it was. Do it when a table is damaged, or when a new version of Falcon says so. Where FALCON_KAFKA is set, the cluster's table is rebuilt.
+    Reads work meanwhile. If it is killed, repeat the command: it continues where it was. Rebuild a table if it is damaged, or if the notes of a new version say so. If FALCON_KAFKA is set, it rebuilds the cluster's table.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def copy(
 ) -> None:
     """Copy the data folder, even while Falcon runs on it.
 
-    To restore it, stop Falcon and put the copy in the place of the data folder. Messages sent after the copy are lost then, and streams start again.
+    To restore the copy, stop Falcon and replace the data folder with it. You lose messages that were sent after the copy, and clients start new streams.
 
     \b
     Example:
@@ -89,10 +89,15 @@ def copy(
         raise Fault(f"{folder} exists already; give another name")
     try:
         with progress_bar("Copying (MiB)") as bar:
-            embedded.copy(settings, folder, lambda done, total: bar.set(done >> 20, total >> 20))
+            embedded.copy(settings, folder, lambda done, total: bar.set(_mebibytes(done), _mebibytes(total)))
     except (OSError, JournalUnavailable) as fault:
         raise Fault(str(fault)) from fault
     typer.echo(f"Copied {data_dir}/ to {folder}/.")
+
+
+def _mebibytes(size: int) -> int:
+    """Rounded up: a small folder is 1 MiB and not 0 MiB."""
+    return -(-size >> 20)
 
 
 def doctor(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
@@ -144,8 +149,10 @@ def _rebuild_on_cluster(settings: "Settings", name: str, progress: Callable[[int
     """Returns the number of events. Raises Fault."""
     from falcon.bootstrap import cluster
     from falcon.cli.cluster import telling_faults
+    from falcon.telemetry import logs
 
     settings.require("hbase")
+    logs.configure("cli", settings.log_level, "auto")
     with telling_faults():
         return cluster.rebuild(settings, name, progress)
 
@@ -164,7 +171,7 @@ def _examine(data_dir: Path) -> "list[Finding]":
     try:
         settings = _settings(data_dir)
     except Fault as fault:
-        return [*findings, look.Finding("Settings", look.State.FAIL, str(fault), "set the variable right, or unset it")]
+        return [*findings, look.Finding("Settings", look.State.FAIL, str(fault), "correct the variable, or unset it")]
     return [
         *findings,
         look.Finding("Settings", look.State.OK, "valid"),

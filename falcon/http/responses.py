@@ -8,10 +8,12 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from falcon.http.problems import Problem
-from falcon.http.server.whole_responses import write_whole
 
 # In a request's scope: the seconds for which its refusal waited.
 DELAYED: Final = "falcon.delayed"
+
+# In scope["state"], where the server has one: a function that writes a whole response at once, or returns False.
+WRITE_WHOLE: Final = "falcon.write_whole"
 
 _JSON: Final = (b"content-type", b"application/json")
 _PROBLEM: Final = (b"content-type", b"application/problem+json")
@@ -32,7 +34,8 @@ class BytesResponse:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         length = (b"content-length", b"%d" % len(self.body))
         headers = (length, *self.headers) if self.status not in (204, 304) else self.headers
-        if write_whole(send, self.status, headers, self.body):
+        write_whole = scope.get("state", {}).get(WRITE_WHOLE)
+        if write_whole is not None and write_whole(send, self.status, headers, self.body):
             return
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})

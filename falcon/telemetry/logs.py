@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TextIO, TypeAlias
 
 from falcon.telemetry import metrics, tracing
 
@@ -14,16 +14,17 @@ LogFormat: TypeAlias = Literal["auto", "json", "text"]
 _TEXT: Final = "%(asctime)s %(levelname)-7s [%(process)d] %(name)s: %(message)s"
 
 
-def configure(process: str, level: str, format: LogFormat) -> None:
-    """Log to standard error with a handler of our own: an actor's root logger would send each line through its system.
+def is_for_people(format: str, stream: TextIO) -> bool:
+    """True for text, False for JSON. ``auto``: text on a terminal."""
+    return format == "text" or (format == "auto" and stream.isatty())
 
-    ``auto``: text on a terminal, JSON otherwise.
-    """
+
+def configure(process: str, level: str, format: LogFormat) -> None:
+    """Log to standard error with our own handler: an actor's root logger would send each line through its system."""
     logger = logging.getLogger("falcon")
     logger.setLevel(level.upper())
-    readable = format == "text" or (format == "auto" and sys.stderr.isatty())
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Text(_TEXT) if readable else _Json(process))
+    handler.setFormatter(_Text(_TEXT) if is_for_people(format, sys.stderr) else _Json(process))
     handler.addFilter(_count)
     server = logging.getLogger("uvicorn")
     server.setLevel(logging.WARNING)

@@ -57,8 +57,10 @@ export class Room {
     const behind = Math.max(0, this.lastSeq - this.readSeq);
     if (!behind) return 0;
     const loaded = this.messages.slice(Math.max(0, this.readSeq + 1 - this.first));
-    const others = [...this.recent.values()].filter(({ seq }) => seq > this.readSeq && !this.message(seq));
-    return behind - [...loaded, ...others].filter(({ author_id, deleted }) => deleted || author_id === this.readerId).length;
+    const others = [...this.recent.values()];
+    if (this.lastMessage && !this.recent.has(this.lastMessage.seq)) others.push(this.lastMessage);
+    const unseen = others.filter(({ seq }) => seq > this.readSeq && !this.message(seq));
+    return behind - [...loaded, ...unseen].filter(({ author_id, deleted }) => deleted || author_id === this.readerId).length;
   }
 
   get mentions() {

@@ -270,7 +270,7 @@ def test_following_ends_with_the_room_and_with_ones_membership(run: Run, server:
     left = event("l", "member.left", {"room_id": 64, "account_id": 130, "role": "member"})
     for last, said in (
         (event("d", "room.deleted", room(64, "Tea")), "room 64 has been deleted\n"),
-        (left, "the account is no member of room 64 any more\n"),
+        (left, "the account is no longer a member of room 64\n"),
     ):
         server.streams = [streaming(hello(server), last)]
         result = run(server, "tail", "64", "--follow")

@@ -1,5 +1,6 @@
 """The output of skip, verify and restored for the operator of a cluster."""
 
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -75,6 +76,19 @@ def test_verify_fails_where_something_differs_that_it_has_not_corrected(
     monkeypatch.setattr(cluster, "verify", lambda settings, name, **options: found)
     result = run("verify", "rooms", *options)
     assert (result.exit_code, result.stdout) == (exit_code, f"rooms: {said}\n")
+
+
+def test_a_rebuild_shows_no_lines_of_the_kafka_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raises its errors, and warns of each rebalance while projectors share the rebuild."""
+
+    def rebuild(settings: Settings, name: str, progress: object) -> int:
+        shown.append(logging.getLogger("aiokafka.consumer").isEnabledFor(logging.WARNING))
+        return 12
+
+    shown: list[bool] = []
+    monkeypatch.setattr(cluster, "rebuild", rebuild)
+    assert run("rebuild", "rooms").exit_code == 0
+    assert shown == [False]
 
 
 def test_the_tables_begin_again_only_when_the_operator_has_said_yes(monkeypatch: pytest.MonkeyPatch) -> None:

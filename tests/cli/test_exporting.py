@@ -89,7 +89,7 @@ def test_an_export_that_cannot_be_whole_says_why(run: Run, file: Path) -> None:
     result = run(Script(httpx.Response(200, content=ROWS + failed)), "export", "backup.jsonl")
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "the export is not whole: room 64 has 3 messages, but the timeline ends at 2"
+        "the export is incomplete: room 64 has 3 messages, but the timeline ends at 2"
     )
 
 
@@ -113,7 +113,7 @@ def test_a_file_that_is_no_export_is_left_alone(run: Run, server: FakeFalcon, fi
     file.write_bytes(content)
     result = run(server, "export", "backup.jsonl")
     assert result.exit_code == 1
-    assert result.stderr == "backup.jsonl is there and is no export of Falcon; give another name\n"
+    assert result.stderr == "backup.jsonl exists and is not an export of Falcon; give another name\n"
     assert file.read_bytes() == content
     assert server.requests == []
 

@@ -95,8 +95,8 @@ def test_without_a_port_and_without_a_falcon_it_says_what_to_start(
     found = _health()
     assert found.exit_code == 1
     assert found.stderr == (
-        f"no Falcon runs on data/: start one with `falcon up`, "
-        f"or set FALCON_OPS_PORT={port} to the port of the Falcon that runs\n"
+        "no Falcon runs on data/: start one with `falcon up`, "
+        "or set FALCON_OPS_PORT to the operations port of the Falcon that runs\n"
     )
 
 

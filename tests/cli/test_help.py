@@ -36,6 +36,12 @@ def test_help_fits_a_terminal_of_eighty_columns(name: str, monkeypatch: pytest.M
     assert long == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_usage_puts_an_argument_into_one_pair_of_brackets(name: str) -> None:
+    usage = CliRunner().invoke(app, [*name.split(), "--help"]).stdout.strip().splitlines()[0]
+    assert re.search(r"\[\[|\.\.\.\W+\.\.\.", usage) is None
+
+
 @pytest.mark.parametrize(("name", "command"), list(commands()))
 def test_every_argument_and_option_says_what_it_is(name: str, command: Any) -> None:
     assert [each.name for each in command.params if not each.help] == []

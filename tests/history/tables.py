@@ -5,6 +5,7 @@
 """
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -58,7 +59,7 @@ class Tables(msgspec.Struct, frozen=True):
         for cell in self.cells:
             cells = hbase.rows.setdefault(cell.table, {}).setdefault(cell.row, {})
             cells[cell.column] = TCell(value=cell.value, timestamp=cell.stamp)
-        hbase.client._clock = max(cell.stamp for cell in self.cells)  # a server's clock does not go back
+        hbase.clock = itertools.count(max(cell.stamp for cell in self.cells) + 1)  # a server's clock does not go back
         return hbase
 
 

@@ -16,6 +16,7 @@ from falcon.cli.importing import import_lines
 from falcon.domain import limits
 from falcon.http.problems import KINDS, UNAVAILABLE_CODES
 from falcon.http.shapes import AUTHORS_MAX
+from falcon.streams import room_lists
 from falcon.streams.frames import Reason
 from falcon.streams.signals import SIGNALS
 from falcon_chat import Imported
@@ -76,6 +77,10 @@ def test_every_limit_is_in_the_page() -> None:
         assert f"{value:,}" in text
 
 
+def test_the_page_says_how_many_rooms_hello_has() -> None:
+    assert f"more than these {room_lists.FEW} rooms" in section("The stream")
+
+
 def test_the_import_file_of_the_page_is_one() -> None:
     (file,) = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)
     sent: list[bytes] = []
@@ -96,12 +101,12 @@ def falcon(tmp_path: Path) -> Iterator[Falcon]:
 
 
 @pytest.mark.processes
-def test_the_first_lines_work_when_they_are_pasted(falcon: Falcon) -> None:
-    (lines,) = samples(PAGE, "sh")
-    command = program("sh", lines, falcon.data_dir)
+def test_the_lines_for_a_shell_work_when_they_are_pasted_one_after_the_other(falcon: Falcon) -> None:
+    command = program("sh", "\n".join(samples(PAGE, "sh")), falcon.data_dir)
     done = subprocess.run(command, env=environment(falcon), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Who wants some?") == 2
+    assert done.stdout.count("Who wants some?") == 3
+    assert done.stdout.count("Milk?") == 1
 
 
 @pytest.mark.processes

@@ -17,7 +17,8 @@ from falcon.http.edge import Edge
 from falcon.read.store import ReadStoreUnavailable
 from falcon.write.protocol import CommandEnvelope, Reason, Unavailable
 from tests.http.commands import COMMANDS, Scene, set_scene
-from tests.support.http import URL, Falcon, Json, Person, Room, lifespan, problem, seqs
+from tests.support.http import URL, Falcon, Json, Person, Room, problem, seqs
+from tools.harness.asgi import lifespan
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, TypeAlias, TypeVar
 
 import httpx
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp
 from thespian.actors import ActorSystem
 
 from falcon.adapters.sqlite import database
@@ -22,6 +22,7 @@ from falcon.http.api.problem_codes import codes_by_status
 from falcon.http.app import create_app
 from falcon.http.edge import Edge
 from falcon.settings import Settings
+from tools.harness.asgi import lifespan
 
 T = TypeVar("T")
 Json: TypeAlias = dict[str, Any]
@@ -136,27 +137,6 @@ class Falcon(Api):
         made = self.admin.post("/v1/accounts", {"name": name})
         assert made.status_code == 201, made.text
         return Person(self, made.json()["account_id"], name, made.json()["token"])
-
-
-@asynccontextmanager
-async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
-    """Start an ASGI application and shut it down, by the protocol. Raises RuntimeError for one that fails to."""
-    to_app: asyncio.Queue[Message] = asyncio.Queue()
-    from_app: asyncio.Queue[Message] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-
-    async def live() -> None:
-        await app(scope, to_app.get, from_app.put)
-
-    living = asyncio.create_task(live())
-    for stage in ("startup", "shutdown"):
-        await to_app.put({"type": f"lifespan.{stage}"})
-        message = await from_app.get()
-        if message["type"] != f"lifespan.{stage}.complete":
-            raise RuntimeError(f"the application did not get through its {stage}: {message.get('message')}")
-        if stage == "startup":
-            yield
-    await living
 
 
 class Person:

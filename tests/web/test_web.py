@@ -82,6 +82,16 @@ def test_own_and_deleted_messages_do_not_count_as_unread(screen: Open, anna: Per
     expect(badge).to_contain_text("1 unread message")
 
 
+def test_the_list_of_rooms_knows_that_its_last_message_is_an_own_one(
+    screen: Open, anna: Person, ben: Person, room: int
+) -> None:
+    ben.says(room, "One")
+    anna.says(room, "From her phone")
+    hers = screen().signs_in(anna)
+    badge = hers.page.locator(f'.room-list a[href="#/rooms/{room}"] .badge')
+    expect(badge).to_contain_text("1 unread message")
+
+
 def test_what_is_not_looked_at_is_not_read(screen: Open, anna: Person, ben: Person, room: int) -> None:
     for n in range(60):
         ben.says(room, f"Line {n}")

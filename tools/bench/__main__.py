@@ -28,6 +28,7 @@ from tools.harness.machine import (
     MachineUnfit,
     choose_cores,
     describe,
+    only_core,
     raise_open_files,
     require_wrk,
     work_folder_parent,
@@ -42,6 +43,7 @@ SUITES: Final = {
     "peers": "tools.bench.peers.suite",
     "cluster": "tools.bench.cluster.suite",
     "overload": "tools.bench.overloading.suite",
+    "growth": "tools.bench.growing.suite",
     "profile": "tools.bench.profile",
 }
 BUILD: Final = ROOT / "build" / "bench"
@@ -62,6 +64,7 @@ class Options(NamedTuple):
     folder: Path | None
     page: Path | None
     kept: Path
+    is_quick: bool
 
 
 def parse(suite: Suite, arguments: list[str]) -> Options:
@@ -105,6 +108,7 @@ def parse(suite: Suite, arguments: list[str]) -> Options:
         folder=given.folder,
         page=page,
         kept=BUILD / f"{suite.name}.json" if page in (None, usual) else page.with_suffix(".json"),
+        is_quick=given.quick,
     )
 
 
@@ -155,8 +159,9 @@ def write(suite: Suite, options: Options, page: Page) -> None:
 
 def run(suite: Suite, options: Options) -> int:
     """Returns the exit code."""
-    require_wrk()
-    cores = choose_cores()
+    if suite.needs_wrk:
+        require_wrk()
+    cores = choose_cores() if suite.needs_wrk else only_core()
     raise_open_files()
     adopt_orphans()
     folder = Path(tempfile.mkdtemp(prefix=f"falcon-{suite.name}-", dir=work_folder_parent(options.folder)))
@@ -165,7 +170,7 @@ def run(suite: Suite, options: Options) -> int:
     os.sched_setaffinity(0, {cores.generator})
     try:
         images = options.page.parent / IMAGES if options.page else None
-        bench = Bench(cores, folder, options.sizes, options.servers, options.before, images)
+        bench = Bench(cores, folder, options.sizes, options.servers, options.before, images, is_quick=options.is_quick)
         bench.facts.update(describe(folder, cores))
         page = earlier(suite, options)
         failed = measure(suite, options, bench, page)

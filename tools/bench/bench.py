@@ -36,7 +36,7 @@ SECONDS = Size(3, 1, "length of a run")
 class Bench:
     """One invocation. ``servers``: those beside one another that were chosen; ``before``: an older version of the
     repository to compare with; ``facts``: what the page shall say of machine and sizes; ``images``: where plots go,
-    None where there is no page."""
+    None where there is no page; ``is_quick``: a smoke."""
 
     cores: Cores
     folder: Path
@@ -45,6 +45,7 @@ class Bench:
     before: Path | None = None
     images: Path | None = None
     facts: dict[str, str] = field(default_factory=dict)
+    is_quick: bool = False
 
     @property
     def runs(self) -> int:
@@ -81,7 +82,8 @@ Measures = Mapping[str, Callable[[], Section]]
 class Suite:
     """``page``: in docs/; None where the report lies in build/bench/ only. ``open``: what its sections need, for as
     long as they are measured; it gives the sections' measurements, the order of the page being that of ``sections``.
-    ``must_hold``: a target that is missed is a failure."""
+    ``must_hold``: a target that is missed is a failure. ``needs_wrk``: it puts servers under load, which takes wrk and
+    a core of its own."""
 
     name: str
     title: str
@@ -92,6 +94,7 @@ class Suite:
     sizes: Mapping[str, Size]
     open: Callable[[Bench], AbstractContextManager[Measures]]
     must_hold: bool = False
+    needs_wrk: bool = True
     failures: tuple[type[Exception], ...] = ()
 
     def ordered(self, page: Page) -> Page:

@@ -38,6 +38,12 @@ def choose_cores() -> Cores:
     return Cores(server=server, generator=generator)
 
 
+def only_core() -> Cores:
+    """The same core for everything, where no server is put under load."""
+    core = min(os.sched_getaffinity(0))
+    return Cores(server=core, generator=core)
+
+
 def _siblings(core: int) -> set[int]:
     try:
         text = Path(f"/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list").read_text()
@@ -162,5 +168,7 @@ def _cpu_model() -> str:
 
 
 def _wrk_version() -> str:
+    if shutil.which("wrk") is None:
+        return "missing"
     shown = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False).stdout
     return shown.split()[1] if shown.startswith("wrk") else "missing"

@@ -193,45 +193,46 @@ _ACROSS: Final = {"sum": "sum", "max": "largest", "process": "each"}
 _HEAD: Final = """\
 # Metrics
 
-Written by `python -m tools.monitoring.generate` from `falcon/telemetry/metrics.py`. The operations port exposes all of
-this under `/metrics`, and `deploy/monitoring/grafana` has dashboards in which each metric stands somewhere.
+`python -m tools.monitoring.generate` writes this page from `falcon/telemetry/metrics.py`. The operations port exposes
+these metrics at `/metrics`; each is on one of the dashboards in `deploy/monitoring/grafana`.
 
 ## How to read them
 
-- **Process trees.** What is scraped is a process tree (`falcon up`, or one of `falcon api`, `write` and `project`), not
-  a process. Each process counts in a slot of its own, a file in shared memory, and the tables say what the operations
-  port makes of the processes' values: their *sum*, the *largest*, or one series for *each*, with the label `process`.
-- **Restarts.** A slot is named for a role and a place, not for a pid. A process that is started again in place of one
-  that was killed goes on counting where that one stopped, so counters and histograms do not fall back. What counters
-  have counted is not lost by `kill -9`, but for the requests and commands of the event loop's turn under way; of
-  histograms the last second is. They start again with the tree. Gauges count only for processes that live.
-- **Across instances** a sum is added up and the largest is taken again: `sum(falcon_partitions_owned)`,
+- **Process trees.** Prometheus scrapes a process tree (`falcon up`, or one of `falcon api`, `write` and `project`),
+  not a process. Each process counts in a slot of its own, a file in shared memory. The operations port combines the
+  values of the processes, and the tables say how: it shows their *sum*, the *largest*, or one series for *each*, with
+  the label `process`.
+- **Restarts.** A slot is named for a role and a place, not for a pid. A process that replaces a killed one continues
+  its counts, so counters and histograms do not fall back. `kill -9` loses the counts of the current turn of the event
+  loop, and of histograms the last second. Counts start at 0 when the whole tree restarts. Gauges include live
+  processes only.
+- **Across instances** add the sums, and take the largest of the largest: `sum(falcon_partitions_owned)`,
   `max(falcon_partitions)`.
-- **Histograms** have classic buckets, one for each power of two (seconds: from 0.12 ms to 8 s; sizes: from 1), in every
-  format. Quantiles from them can be off by a factor of two, and say 8 s for whatever took longer: see the maximum.
-- **Native histograms.** A scrape in protobuf has native buckets besides, eight for each power of two, so quantiles are
-  within some percent. Prometheus 2.40 and later asks for it with `--enable-feature=native-histograms`, Prometheus 3.8
-  and later with `scrape_native_histograms: true`. It drops the classic buckets then, which the alerts read: keep them
-  with `always_scrape_classic_histograms: true` (2.45 and later: `scrape_classic_histograms`). The dashboards take
-  whichever there are, the native ones first.
-- **Maxima.** No histogram knows its largest value, so beside each stands a gauge: `falcon_x_seconds` has
-  `falcon_x_max_seconds`, `falcon_x` has `falcon_x_max`. It is the largest value of the last minute, and of up to five
-  seconds more; 0 when there was none. For longer times take `max_over_time`: with a scrape a minute or more often none
-  is missed.
-- **Gauges that are sampled**, such as sizes and ages, are about a second old at most. Where a process hangs, its gauges
-  stand still, and `falcon_process_sampled_seconds` says for how long.
-- **Nothing yet.** Failures, restarts, errors in the log, commands and requests are shown as 0 before the first of them.
-  Each metric, and each label value, that a dashboard or an alert names has a series from the start. Some other label
-  values, such as the route of a histogram, have none before what they count has happened for the first time. In a ratio
-  write `(sum(rate(…)) or vector(0)) / sum(rate(…))`. `increase` does not see the first: for what is rare, such as
-  streams that were ended, write `(x unless x offset 5m) or increase(x[5m])`. A process without an event loop has no
-  delay of one.
-- **Streams** over Server-Sent Events are requests, too. `falcon_http_requests` and `falcon_http_request_seconds` count
-  one when it ends, with its whole life as its time: leave `route="/v1/stream"` out of what is said about times. Over
-  WebSockets they are no requests.
-- **Pushed** is when an event is handed to a connection. What waits there, since the client reads slowly, is
-  `falcon_streams_queued_bytes`.
-- `FALCON_TELEMETRY=off` measures nothing; what the system says of each process is still there.
+- **Histograms** have classic buckets, one for each power of two (seconds: from 0.12 ms to 8 s; sizes: from 1), in
+  every format. Quantiles from them can be wrong by a factor of two, and are never above 8 s: look at the maximum,
+  too.
+- **Native histograms.** A scrape in protobuf also has native buckets, eight for each power of two, so quantiles are
+  exact to some percent. Prometheus 2.40 and later asks for it with `--enable-feature=native-histograms`, Prometheus
+  3.8 and later with `scrape_native_histograms: true`. It then drops the classic buckets, which the alerts read: keep
+  them with `always_scrape_classic_histograms: true` (2.45 and later: `scrape_classic_histograms`). The dashboards use
+  native buckets if there are any, and else the classic ones.
+- **Maxima.** A histogram does not know its largest value, so each has a gauge beside it: `falcon_x_seconds` has
+  `falcon_x_max_seconds`, `falcon_x` has `falcon_x_max`. It shows the largest value of the last 60 to 65 seconds, and
+  0 if there was none. For longer times use `max_over_time`: with a scrape every minute or more often it misses none.
+- **Sampled gauges**, such as sizes and ages, are at most about a second old. If a process hangs, its gauges keep
+  their last values, and `falcon_process_sampled_seconds` says for how long.
+- **Nothing yet.** Counters of failures, restarts, logged errors, commands and requests start at 0. Each metric, and
+  each label value, that a dashboard or an alert names has a series from the start. Some other label values, such as
+  the route of a histogram, have no series before their first event. In a ratio write `(sum(rate(…)) or vector(0)) /
+  sum(rate(…))`. `increase` does not see the first event of a new series: for rare events, such as streams that Falcon
+  ended, write `(x unless x offset 5m) or increase(x[5m])`. A process without an event loop has no series for its
+  delay.
+- **Streams** over Server-Sent Events are requests, too. `falcon_http_requests` and `falcon_http_request_seconds`
+  count a stream when it ends, with its whole life as its time: exclude `route="/v1/stream"` from statements about
+  times. Streams over WebSockets are not requests.
+- **Pushed** means that Falcon has handed an event to a connection. `falcon_streams_queued_bytes` counts the bytes
+  that wait there for slow clients.
+- `FALCON_TELEMETRY=off` measures nothing; figures of the operating system for each process stay.
 """
 
 

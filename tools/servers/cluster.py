@@ -1,13 +1,14 @@
 """``python -m tools.servers.cluster up|down|status``: a whole Falcon cluster on this machine.
 
-Kafka of three nodes, HBase, and two of each of Falcon's roles, on loopback. What runs is written to
-``build/cluster.json`` once it serves.
+Kafka of three nodes, HBase, and two of each of Falcon's roles, on loopback. ``build/cluster.json`` lists the processes,
+and ``build/cluster.env`` has the settings for a shell.
 """
 
 import argparse
 import json
 import os
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from tools.servers.kafka import Kafka
 from tools.servers.session import on_free_ports
 
 ROOT: Final = Path(__file__).parents[2]
+_NOTE: Final = ROOT / "build" / "cluster.json"
+_ENVIRONMENT: Final = ROOT / "build" / "cluster.env"
 ROLES: Final = ("write", "project", "api")  # in the order in which they are started
 _PARTITIONS: Final = 16
 _FALCON_PORT: Final = 8080
@@ -243,23 +246,44 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
 
 
+def _write_down(cluster: Cluster, described: dict[str, Any]) -> None:
+    """For programs, and for a shell: the command line then finds this cluster. Both files have tokens."""
+    settings = cluster.environment() | {
+        "FALCON_URL": ",".join(described["urls"]),
+        "FALCON_TOKEN": described["token"],
+        "FALCON_ADMIN_TOKEN": described["admin_token"],
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in settings.items() if name.startswith("FALCON_")]
+    for path, text in ((_NOTE, json.dumps(described, indent=1) + "\n"), (_ENVIRONMENT, "".join(lines))):
+        path.touch(0o600)
+        path.write_text(text)
+
+
+def _forget() -> None:
+    for path in (_NOTE, _ENVIRONMENT):
+        path.unlink(missing_ok=True)
+
+
 def _run(cluster: Cluster, chosen: argparse.Namespace) -> int:
-    note = ROOT / "build" / "cluster.json"
     match chosen.action:
         case "up":
-            described = cluster.up()
-            note.write_text(json.dumps(described, indent=1) + "\n")
-            print(f"what runs: {note.relative_to(ROOT)}; end it with make cluster-down")
+            _write_down(cluster, cluster.up())
+            print(f"what runs: {_NOTE.relative_to(ROOT)}; for the command line: . {_ENVIRONMENT.relative_to(ROOT)}")
+            print("end it with make cluster-down")
         case "down":
             cluster.down()
-            note.unlink(missing_ok=True)
+            _forget()
         case "wipe":
             cluster.wipe()
-            note.unlink(missing_ok=True)
+            _forget()
         case "scale":
             if chosen.role is None or chosen.count is None:
                 raise ServerFault("scale what, and to how many?")
             cluster.scale(chosen.role, chosen.count)
+            for process in cluster.processes(chosen.role):
+                cluster.await_ready(process)
+                print(process.status())
+            _write_down(cluster, cluster.describe())
         case "status":
             lines = [*cluster.kafka.status(), *cluster.hbase.status()]
             lines += [each.status() for role in ROLES for each in cluster.processes(role)]

@@ -22,7 +22,7 @@ def smoke(
     url: Annotated[
         str | None,
         typer.Argument(
-            metavar="[URL]",
+            metavar="URL",
             envvar="FALCON_URL",
             help="Address of the server, or several with commas; by default that of the `falcon up` on the data directory.",  # noqa: E501
             show_default=False,
@@ -37,7 +37,7 @@ def smoke(
         bool,
         typer.Option(
             "--first-account",
-            help="Where Falcon's own settings are: the first account's token, from the data directory or, on a cluster, by FALCON_SECRET_FILE.",  # noqa: E501
+            help="If Falcon's own settings are here: the first account's token, from the data directory or, on a cluster, by FALCON_SECRET_FILE.",  # noqa: E501
         ),
     ] = False,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=1, help="For all steps.")] = 60.0,

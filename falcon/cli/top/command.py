@@ -32,7 +32,7 @@ def top(
     addresses: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[OPS_URL]...",
+            metavar="OPS_URL",
             help="Addresses of operations ports; by default that of the `falcon up` on the data directory, else those of `make cluster`.",  # noqa: E501
             show_default=False,
         ),
@@ -40,13 +40,13 @@ def top(
     interval: Annotated[
         float, typer.Option("--interval", metavar="SECONDS", min=_INTERVAL_MIN, help="The time between two readings.")
     ] = 2.0,
-    once: Annotated[bool, typer.Option("--once", help="Print one reading after one interval, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print one reading after one interval, and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --once: print it as JSON, for programs.")] = False,
     data_dir: DataDirOption = DEFAULT_DATA_DIR,
 ) -> None:
     """Show live load and problems, until Ctrl-C.
 
-    Rates, p50 and p99 are of the last interval, largest values of the last minute. The worst comes first, in red. Events are messages and all other changes; each is projected into four tables.
+    Rates, p50 and p99 are of the last interval, largest values of the last minute. The worst comes first, in red. Events are messages and all other changes; each projection applies all of them.
 
     \b
     Examples:

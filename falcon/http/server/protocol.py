@@ -14,11 +14,13 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.exceptions import SecurityError
 
 from falcon.http.limits.addresses import AddressKey
+from falcon.http.responses import WRITE_WHOLE
 from falcon.http.server import held, junk, raw_responses
 from falcon.http.server.admission import AdmissionControl
 from falcon.http.server.connections import Sweep
 from falcon.http.server.held import Share
 from falcon.http.server.raw_responses import LastResponse
+from falcon.http.server.whole_responses import write_whole
 from falcon.telemetry import metrics
 
 log = logging.getLogger("falcon.http")
@@ -99,7 +101,12 @@ class FalconHttpProtocol(_CountsUnread, HttpToolsProtocol):
     def __init__(self, admission: AdmissionControl, sweep: Sweep, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self.share = Share(sweep.held)
-        self.app_state = {**self.app_state, held.KEY: self.share, junk.KEY: sweep.junk}
+        self.app_state = {
+            **self.app_state,
+            held.KEY: self.share,
+            junk.KEY: sweep.junk,
+            WRITE_WHOLE: write_whole,
+        }
         self._admission = admission
         self._sweep = sweep
         self._limits = sweep.limits

@@ -67,7 +67,7 @@ def test_parts_can_be_chosen_and_unknown_ones_are_refused(capsys: pytest.Capture
 
 def test_an_unknown_suite_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["everything"]) == 2
-    assert "one of embedded, peers, cluster, overload, profile" in capsys.readouterr().err
+    assert "one of embedded, peers, cluster, overload, growth, profile" in capsys.readouterr().err
 
 
 def test_a_page_written_elsewhere_leaves_the_kept_figures_alone(tmp_path: Path) -> None:

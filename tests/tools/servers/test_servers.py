@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.support.servers import start_or_skip
+from tools.servers import cluster as clusters
 from tools.servers.daemon import ServerFault
 from tools.servers.hbase import HBase
 from tools.servers.jars import java
@@ -44,6 +45,21 @@ def test_only_the_gateways_of_an_hbase_listen_for_others(tmp_path: Path) -> None
     assert "0.0.0.0" in hbase._command("thrift2")[1]
     assert "0.0.0.0" not in hbase._command("master")[1]
     assert "0.0.0.0" not in hbase._own_settings().values()
+
+
+def test_a_shell_gets_the_settings_of_a_cluster_and_its_tokens_from_a_private_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clusters, "_NOTE", tmp_path / "cluster.json")
+    monkeypatch.setattr(clusters, "_ENVIRONMENT", tmp_path / "cluster.env")
+    cluster = clusters.Cluster(tmp_path / "cluster", settings={"FALCON_LOG_LEVEL": "debug"})
+    clusters._write_down(cluster, {"urls": ["http://one", "http://two"], "token": "t0ken", "admin_token": "4dmin"})
+    command = (
+        f'. {tmp_path}/cluster.env; echo "$FALCON_URL $FALCON_TOKEN $FALCON_LOG_LEVEL $FALCON_HBASE_CREATE_COMMAND"'
+    )
+    said = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("http://one,http://two t0ken debug ") and "-m tools.servers.tables --hbase" in said
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("cluster.*")} == {0o600}
 
 
 # --- one that runs ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,260 @@
+"""An `api` process as it is, on an HBase, a log and owners in memory that count."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from unittest.mock import patch
+
+from starlette.types import Message as AsgiMessage
+
+from falcon.adapters.hbase.prepare import prepare, through_gateway
+from falcon.adapters.hbase.read_store import HBaseReadStore
+from falcon.adapters.hbase.tables import HBaseTables
+from falcon.adapters.memory.signal_transport import LocalSignalTransport
+from falcon.bootstrap import start_edge
+from falcon.domain.answers import MessageAnswer, PositionAnswer, ReadAnswer
+from falcon.domain.commands import MoveRead, PostMessage, ReadPosition
+from falcon.domain.events import AccountCreated, Event, MessagePosted, ReadMoved, TokenIssued
+from falcon.domain.ids import Partition
+from falcon.domain.message import Message
+from falcon.http import bearer_tokens
+from falcon.http.app import create_app
+from falcon.http.edge import Edge
+from falcon.http.freshness import Freshness
+from falcon.journal.envelope import Cursor, Envelope, Position
+from falcon.read.catalogue import READ_MODELS
+from falcon.settings import Settings
+from falcon.write.positions import OwnersPositions
+from falcon.write.protocol import Accepted, CommandEnvelope, Reply
+from tools.bench.growing.log import NOW, CountedLog
+from tools.harness.asgi import lifespan
+from tools.harness.fake_hbase import FakeHBase
+
+PREFIX: Final = "falcon"
+_SECRET: Final = b"of a benchmark"
+_NAME: Final = "a log"
+
+
+class Begun(NamedTuple):
+    """A stream's first event, or ``caught_up`` after a replay. ``id``: to resume from."""
+
+    name: str
+    id: str
+
+
+class CallFailed(Exception):
+    """A request was refused. The message has the response."""
+
+
+class Site:
+    """Rooms and accounts in a log, and in the tables as far as these are to show it."""
+
+    def __init__(self, partitions: int) -> None:
+        self.hbase = FakeHBase()
+        self.log = CountedLog(partitions)
+        create = through_gateway(self.hbase)
+        prepare(self.hbase, PREFIX, _NAME, partitions, create)
+        self._tables = HBaseTables(self.hbase.beside(), PREFIX, partitions, create)
+        self._shown: Cursor = dict.fromkeys(range(partitions), Position())
+        self._secrets: dict[int, str] = {}
+
+    def happen(self, events: Iterable[Event]) -> list[Envelope]:
+        """Append events to the log. The tables do not show them yet: see :meth:`show`."""
+        return [self.log.happen(event) for event in events]
+
+    def show(self, envelopes: Iterable[Envelope]) -> None:
+        """The projections apply these events, and stand at the end of the log."""
+        known, after = list(envelopes), self.log.cursor()
+        for name, model in READ_MODELS.items():
+            writes = [write for envelope in known for write in model.project(envelope)]
+            self._tables.apply(name, self._shown, after, writes)
+        self._shown = after
+
+    def account(self, account_id: int) -> list[Event]:
+        """The events of an account with a token."""
+        secret = bearer_tokens.new_secret(_SECRET)
+        self._secrets[account_id] = secret
+        issued = TokenIssued(account_id, 1, bearer_tokens.hash_of(secret), NOW)
+        return [AccountCreated(account_id, f"Account {account_id}", False, NOW), issued]
+
+    def headers(self, account_id: int) -> list[tuple[bytes, bytes]]:
+        token = bearer_tokens.token(account_id, self._secrets[account_id])
+        return [(b"authorization", f"Bearer {token}".encode())]
+
+    @property
+    def calls(self) -> int:
+        """The calls for cells so far. A scan is one."""
+        return len(self.hbase.asked)
+
+    @property
+    def rows(self) -> int:
+        """The rows in the answers to these calls."""
+        return self.hbase.given.total()
+
+
+class CountedOwners:
+    """CommandGateway whose owners accept everything. ``commands``: all that came. ``seconds``: that each takes.
+
+    ``happened`` is given the event of each command.
+    """
+
+    def __init__(self, log: CountedLog) -> None:
+        self._log = log
+        self.commands: list[CommandEnvelope] = []
+        self.seconds = 0.0
+        self.happened: Callable[[Envelope], None] = lambda envelope: None
+
+    async def ask(self, envelope: CommandEnvelope) -> Reply:
+        self.commands.append(envelope)
+        await asyncio.sleep(self.seconds)
+        answer: Any
+        match envelope.command:
+            case PostMessage(by=by, room_id=room_id, text=text):
+                message = Message(room_id, self._log.length(envelope.partition) + 1, by, text, NOW)
+                self.happened(self._log.happen(MessagePosted(message)))
+                answer = MessageAnswer(message)
+            case MoveRead(by=by, room_id=room_id, seq=seq):
+                self.happened(self._log.happen(ReadMoved(room_id, by, seq, 0, 0)))
+                answer = ReadAnswer(room_id, seq, 0, 0)
+            case ReadPosition(partition=partition):
+                answer = PositionAnswer(self._log.length(partition) - 1)
+            case command:
+                raise NotImplementedError(f"these owners do not know {command}")
+        return Accepted(answer, envelope.partition, self._log.length(envelope.partition) - 1)
+
+    def mailbox(self, partition: Partition) -> None:
+        """There is none: no command waits."""
+
+
+class CountedEdge:
+    """The public application over a site. ``edge`` is its inside."""
+
+    def __init__(self, app: Any, edge: Edge, site: Site, owners: CountedOwners) -> None:
+        self._app = app
+        self.edge = edge
+        self.site = site
+        self.owners = owners
+
+    async def request(
+        self, method: str, path: str, account_id: int, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """The headers of the response. Raises CallFailed."""
+        received: list[AsgiMessage] = []
+
+        async def send(message: AsgiMessage) -> None:
+            received.append(message)
+
+        requested = asyncio.Queue[AsgiMessage]()
+        requested.put_nowait({"type": "http.request", "body": body, "more_body": False})
+        await self._app(self._scope(method, path, account_id, headers or {}), requested.get, send)
+        if received[0]["status"] >= 300:
+            raise CallFailed(f"{method} {path}: {received}")
+        return {name.decode(): value.decode() for name, value in received[0]["headers"]}
+
+    async def begins(self, account_id: int, resume: str = "") -> Begun:
+        """Open a stream, and close it when it has begun. Raises CallFailed."""
+        async with self.stream(account_id, resume) as begun:
+            return begun
+
+    @asynccontextmanager
+    async def stream(self, account_id: int, resume: str = "") -> AsyncIterator[Begun]:
+        """A stream, from when it has begun to the end of the block. Raises CallFailed."""
+        received = b""
+        status = 0
+        begun, gone = asyncio.Event(), asyncio.Event()
+
+        async def send(message: AsgiMessage) -> None:
+            nonlocal received, status
+            status = message.get("status", status)
+            if not begun.is_set():
+                received += message.get("body", b"")
+                if status >= 300 or _BEGUN.search(received):
+                    begun.set()
+
+        async def receive() -> AsgiMessage:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        headers = {"last-event-id": resume} if resume else {}
+        scope = self._scope("GET", "/v1/stream", account_id, headers)
+        streaming = asyncio.create_task(self._app(scope, receive, send))
+        waiting = asyncio.create_task(begun.wait())
+        await asyncio.wait([streaming, waiting], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        found = _BEGUN.search(received)
+        if found is None:
+            raise CallFailed(f"the stream of {account_id}: {status} {received!r}")
+        try:
+            yield Begun(found[2].decode(), found[1].decode())
+        finally:
+            gone.set()
+            await streaming
+
+    def _scope(self, method: str, path: str, account_id: int, headers: Mapping[str, str]) -> dict[str, Any]:
+        path, _, query = path.partition("?")
+        named = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [*self.site.headers(account_id), *named],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+            "scheme": "http",
+        }
+
+
+_BEGUN: Final = re.compile(rb"id: (\S+)\nevent: (hello|caught_up|catch_up)\n")
+
+
+@asynccontextmanager
+async def counted_edge(site: Site, **settings: Any) -> AsyncIterator[CountedEdge]:
+    """The application over the site, until the end of the block. ``settings`` as Settings has them."""
+    owners = CountedOwners(site.log)
+    edges: list[Edge] = []
+    with tempfile.TemporaryDirectory(prefix="falcon-growth-") as folder:
+        chosen = Settings(data_dir=Path(folder), partitions=site.log.partitions, **settings)
+
+        @asynccontextmanager
+        async def serving() -> AsyncIterator[Edge]:
+            store = HBaseReadStore(site.hbase, PREFIX, threads=1, seconds=60.0)
+            freshness = Freshness(store, OwnersPositions(owners))
+            transport = LocalSignalTransport()
+            edges.append(start_edge(chosen, owners, store, freshness, site.log, transport, _NAME, _SECRET))
+            yield edges[0]
+            await edges[0].streams.stop()
+            store.close()
+
+        app = create_app(serving)
+        async with lifespan(app):
+            yield CountedEdge(app, edges[0], site, owners)
+
+
+class SimulatedTime:
+    """CLOCK_MONOTONIC that can be put forward."""
+
+    def __init__(self) -> None:
+        self._ahead = 0.0
+
+    def __enter__(self) -> SimulatedTime:
+        real = time.monotonic
+        self._patch = patch.object(time, "monotonic", lambda: real() + self._ahead)
+        self._patch.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._patch.stop()
+
+    def pass_by(self, seconds: float) -> None:
+        self._ahead += seconds

@@ -1,0 +1,79 @@
+"""The begin of a stream: the calls of HBase, by the rooms of its account."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Final
+
+from falcon.domain.events import Event, Membership, MessagePosted, RoomCreated
+from falcon.domain.message import Message
+from tools.bench.growing.edge import Site, counted_edge
+from tools.bench.growing.log import NOW
+from tools.bench.growing.memory import CpuClock
+from tools.bench.growing.term import Bound, Figures, Term
+
+PARTITIONS: Final = 64
+ME: Final = PARTITIONS
+_PEERS: Final = PARTITIONS * 1_000
+_ROOMS: Final = PARTITIONS * 100_000
+
+
+def member_of(rooms: int) -> Site:
+    """An account in so many rooms with a message in each; half of the rooms are direct."""
+    site = Site(PARTITIONS)
+    events = [*site.account(ME), *_rooms(site, rooms)]
+    site.show(site.happen(events))
+    return site
+
+
+def _rooms(site: Site, rooms: int) -> Iterator[Event]:
+    for n in range(rooms):
+        room_id, peer = _ROOMS + n, _PEERS + n
+        yield from site.account(peer)
+        members = (Membership(ME, "member"), Membership(peer, "member"))
+        yield RoomCreated(room_id, "direct" if n % 2 else "group", "" if n % 2 else f"Room {n}", "", NOW + n, members)
+        yield MessagePosted(Message(room_id, 1, peer, "Is there tea?", NOW + n))
+
+
+def measure(rooms: int) -> Figures:
+    return asyncio.run(_measure(rooms))
+
+
+async def _measure(rooms: int) -> Figures:
+    site = member_of(rooms)
+    async with counted_edge(site) as edge:
+        await edge.begins(ME)  # what is looked up once a process is known from here on
+        calls, rows = site.calls, site.rows
+        clock = CpuClock()
+        await edge.begins(ME)
+        seconds = clock.seconds()
+        again = site.calls - calls
+        given = site.rows - rows
+    async with counted_edge(site) as edge:
+        calls = site.calls
+        await edge.begins(ME)
+        first = site.calls - calls
+    return {
+        "HBase calls": again,
+        "rows": given,
+        "CPU, ms": seconds * 1e3,
+        "HBase calls in a new process": first,
+    }
+
+
+TERM: Final = Term(
+    name="hello",
+    title="A stream that begins",
+    unit="rooms",
+    sizes=(20, 1_000, 10_000),
+    short=(20, 150),
+    measure=measure,
+    bounds=(
+        Bound("HBase calls", 4, at="smallest"),
+        Bound("HBase calls", 30),
+        Bound("HBase calls in a new process", 30),
+    ),
+    note="With a hello of the account's rooms, half of which are direct. The fake HBase's own CPU is in the time. A "
+    "scan is one call.",
+)

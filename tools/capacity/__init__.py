@@ -1,0 +1,1 @@
+"""How many processes and servers a site needs, computed from what was measured."""
