@@ -22,7 +22,7 @@ _PARTITIONS: Final = 64
 _OWN: Final = 500  # accounts online at each process
 _ROOMS: Final = 20  # of each account
 _ONLINE_IN_ROOM: Final = 10
-_WATCHED: Final = 20  # by each stream of the process that is measured
+_WATCHED: Final = 1_000  # accounts that the streams of the process that is measured watch together
 _TURN_SECONDS: Final = 0.25
 _BEGIN_SECONDS: Final = 30.0  # until all processes know one another and what they keep
 
@@ -82,9 +82,10 @@ class _Process:
         feed: Any = _Feed()
         self.wire = _Wire(f"process-{accounts.start}", others)
         self.signals = Signals(self.wire, feed, lambda: self.now)
+        all_watched = [_PARTITIONS * (n + 1) for n in chance.sample(range(online), min(online, _WATCHED))]
         for n in accounts:
             rooms = [_PARTITIONS * chance.randrange(1, universe) for _ in range(_ROOMS)]
-            watched = [_PARTITIONS * chance.randrange(1, online + 1) for _ in range(0 if accounts.start else _WATCHED)]
+            watched = () if accounts.start else all_watched[n::_OWN]
             stream: Any = _Stream(_PARTITIONS * (n + 1), rooms, watched)
             self.signals.came(stream)
 
@@ -160,6 +161,6 @@ TERM: Final = Term(
         Bound("CPU of them, ms a minute", 50, is_counted=False),
     ),
     note=f"At one of the processes, which have streams of {_OWN} accounts each. Each account has {_ROOMS} rooms, in "
-    f"which {_ONLINE_IN_ROOM} are online, and each stream of the process watches {_WATCHED}. Each process sends signs "
+    f"which {_ONLINE_IN_ROOM} are online, and the streams watch {_WATCHED:,} accounts. Each process sends signs "
     "of life and sums.",
 )
